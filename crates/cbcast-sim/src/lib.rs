@@ -1,0 +1,8 @@
+//! Judges of causal broadcast.
+//!
+//! [`Oracle`] rebuilds happened-before from recorded broadcast and deliver events alone. It never looks at a
+//! stamp or a clock of the protocol, so it cannot share their bugs.
+
+mod oracle;
+
+pub use oracle::{Oracle, Violation};

@@ -1,0 +1,129 @@
+//! Why a call was refused. Nothing has changed when one of these is returned.
+
+use thiserror::Error;
+
+use crate::id::{MemberId, MessageId};
+use crate::message::DecodeError;
+
+/// Why an arriving message was refused. Nothing changed.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// The link may not speak for this member. Tell the link, and drop it.
+    #[error("this link may not speak for member {member}")]
+    NotTheirs {
+        /// Who the message says it is from.
+        member: MemberId,
+    },
+    /// The sender is a local member, and this is a message that it has not broadcast here.
+    #[error("{id} is from a member that lives here and has not sent it")]
+    OwnFuture {
+        /// The message.
+        id: MessageId,
+    },
+    /// It depends on a message that its author cannot have delivered, as it was not broadcast or passed on
+    /// from here yet.
+    #[error("{id} depends on {dependency}, which does not exist yet")]
+    FromTheFuture {
+        /// The message.
+        id: MessageId,
+        /// What it claims to have seen.
+        dependency: MessageId,
+    },
+    /// Only hosts say *Joined* and *Left*, and not over a link that speaks for one member.
+    #[error("{id} announces members, which its link may not")]
+    NotHost {
+        /// The message.
+        id: MessageId,
+    },
+    /// More dependencies than there can be members.
+    #[error("{id} has more than {limit} dependencies")]
+    TooManyDependencies {
+        /// The message.
+        id: MessageId,
+        /// [`Config::members_max`](crate::Config::members_max).
+        limit: usize,
+    },
+    /// The packet is longer than this group takes.
+    #[error("{id} has {length} bytes, the limit is {limit}")]
+    TooLong {
+        /// The message.
+        id: MessageId,
+        /// Its packet's length.
+        length: usize,
+        /// [`Config::packet_bytes_max`](crate::Config::packet_bytes_max).
+        limit: usize,
+    },
+    /// No room to hold it back. The same bytes may come again later; repair asks for them.
+    #[error("the hold-back queue is full at {limit} {unit}")]
+    HoldbackFull {
+        /// Which limit was met.
+        limit: usize,
+        /// What it counts: `"messages"` or `"bytes"`.
+        unit: &'static str,
+    },
+    /// Too far ahead of its sender's messages that are here. The same bytes may come again later.
+    #[error("{id} is more than {limit} messages ahead of what has been delivered of its sender")]
+    TooFarAhead {
+        /// The message.
+        id: MessageId,
+        /// [`Config::ahead_max`](crate::Config::ahead_max).
+        limit: u64,
+    },
+}
+
+impl ReceiveError {
+    /// Whether the same bytes can never be taken. Where a member speaks for itself, its membership should end
+    /// then, as the hole in its numbers would block it for ever. Otherwise: the same bytes again, later.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        !matches!(self, Self::HoldbackFull { .. } | Self::TooFarAhead { .. })
+    }
+}
+
+/// Why a local member could not broadcast. Nothing changed.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum BroadcastError {
+    /// The sender is not a local member of the group (any more).
+    #[error("{member} is not a local member of this group")]
+    NotLocal {
+        /// The sender.
+        member: MemberId,
+    },
+    /// The packet would be longer than the group takes.
+    #[error("the message would have {length} bytes, the limit is {limit}")]
+    TooLong {
+        /// What the packet's length would be.
+        length: usize,
+        /// [`Config::packet_bytes_max`](crate::Config::packet_bytes_max).
+        limit: usize,
+    },
+    /// The message cannot be written down (a sequence number too far from a dependency's).
+    #[error(transparent)]
+    Unwritable(#[from] DecodeError),
+}
+
+/// Why a member could not be admitted or parted with. Nothing changed.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum MembershipError {
+    /// This group has no host among its local members: others announce who comes and goes.
+    #[error("this group does not host anybody")]
+    NotHost,
+    /// The member is not one that this host has admitted, or it has left.
+    #[error("{member} is not a member admitted here")]
+    NotAMember {
+        /// Who.
+        member: MemberId,
+    },
+    /// There is no room for another.
+    #[error("the group is full at {limit} members")]
+    Full {
+        /// [`Config::members_max`](crate::Config::members_max).
+        limit: usize,
+    },
+    /// The host could not say it.
+    #[error(transparent)]
+    Broadcast(#[from] BroadcastError),
+}

@@ -1,0 +1,902 @@
+//! One process's view of a group: what it has delivered, what it holds back, and why.
+//!
+//! Invariants, between calls:
+//! - no held message is deliverable;
+//! - the next message of a member, if it is held, waits on exactly one missing cause and stands in that cause's
+//!   list; later messages of the member lie unread;
+//! - the frontier is the set of delivered messages that no other delivered message follows.
+//!
+//! Departures from [BSS91, section 5.1]: stamps carry direct dependencies instead of whole vectors (see
+//! [`crate::message`]); several local members may share one group and so one clock.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::cmp::Reverse;
+
+use crate::clock::VectorClock;
+use crate::config::Config;
+use crate::error::{BroadcastError, MembershipError, ReceiveError};
+use crate::id::{MemberId, MessageId};
+use crate::members::{Held, Members, NONE, Slot, Standing, Wait};
+use crate::message::{DepCursor, Kind, Message};
+use crate::repair::{MissingRange, Repair};
+use crate::snapshot::Snapshot;
+use crate::time::Time;
+
+/// Who is at the other end of the link that a message came over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Link {
+    /// A process that speaks for this member and nobody else: its own messages, no *Joined*, no *Left*.
+    Member(MemberId),
+    /// A process that passes on what others have said: a relay, a peer that repairs.
+    Relay,
+}
+
+/// What the caller does next. Drain [`Group::poll_output`] after every call that takes `&mut`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Output {
+    /// Send this to the others: a local member has broadcast it. On a relay that appends every delivery to a
+    /// log which the others read, the [`Deliver`](Self::Deliver) that follows is enough.
+    Send(Message),
+    /// Hand this to the application: all its causes have been.
+    Deliver {
+        /// The message.
+        message: Message,
+        /// Since when it had been held back; `None` if it was deliverable on arrival.
+        held_since: Option<Time>,
+    },
+    /// A message arrived before a cause of it, and is held back. For information.
+    Held {
+        /// The message.
+        id: MessageId,
+        /// A cause that has not been delivered.
+        waits_for: MessageId,
+    },
+    /// Ask somebody for these: they exist, and have not arrived. Answer with the original packets.
+    Want(Vec<MissingRange>),
+}
+
+/// A message that is held back. See [`Group::held`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HeldMessage {
+    /// The message.
+    pub id: MessageId,
+    /// When it arrived.
+    pub since: Time,
+    /// A cause of it that has not been delivered: its sender's message before it, or a dependency.
+    pub waits_for: MessageId,
+}
+
+/// Counts since the group was made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Messages delivered, local ones included.
+    pub delivered: u64,
+    /// Messages that had to be held back.
+    pub held: u64,
+    /// Copies of messages that were here already, or are of members that have left.
+    pub duplicates: u64,
+    /// Messages refused, by [`ReceiveError`].
+    pub refused: u64,
+    /// Held messages dropped because their sender has left.
+    pub discarded: u64,
+    /// Messages of hosts that announced somebody who cannot be, and changed nothing.
+    pub void_announcements: u64,
+    /// Repair requests made.
+    pub wants: u64,
+}
+
+/// Causal group broadcast for one process: a state machine without I/O.
+///
+/// A group has any number of *local* members: one in a client, all the hosted ones in a server. Local members
+/// share what has been delivered here, and so one clock.
+///
+/// ```
+/// use cbcast::{Config, Group, Link, MemberId, Output, Snapshot, Time};
+///
+/// let [ann, bob] = [MemberId::new(0, 0), MemberId::new(0, 1)];
+/// let group = Snapshot::fixed([ann, bob]);
+/// let mut at_ann = Group::new(Config::default(), &group, [ann]);
+/// let mut at_bob = Group::new(Config::default(), &group, [bob]);
+///
+/// let now = Time::ZERO;
+/// at_ann.broadcast(now, ann, b"hello")?;
+/// while let Some(output) = at_ann.poll_output() {
+///     if let Output::Send(message) = output {
+///         at_bob.handle_message(now, Link::Member(ann), message)?;
+///     }
+/// }
+/// let Some(Output::Deliver { message, .. }) = at_bob.poll_output() else { panic!("nothing was missing") };
+/// assert_eq!(message.payload(), "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Group {
+    config: Config,
+    members: Members,
+    /// Slots of the members whose last delivered message is in the frontier.
+    frontier: Vec<Slot>,
+    holdback_places: usize,
+    held: usize,
+    held_bytes: usize,
+    /// Members of which a message is known to exist that has not been delivered.
+    lagging: usize,
+    repair: Repair,
+    outputs: VecDeque<Output>,
+    stats: Stats,
+    /// Members whose next message may have become deliverable. Empty between calls.
+    awake: Vec<Slot>,
+    /// Kept for its capacity.
+    scratch: Vec<MessageId>,
+}
+
+impl Group {
+    /// A process that starts from `snapshot`, with these local members. A local host (ordinal 0) admits.
+    ///
+    /// Local members that the snapshot does not know are ignored, as everybody else would ignore them; check
+    /// with [`is_member`](Self::is_member). O(members).
+    #[must_use]
+    pub fn new(config: Config, snapshot: &Snapshot, locals: impl IntoIterator<Item = MemberId>) -> Self {
+        let mut members = Members::default();
+        for &(origin, next) in &snapshot.next_ordinals {
+            members.set_next_ordinal(origin, next);
+        }
+        for (member, count) in snapshot.clock.iter() {
+            members.admit(member, count);
+            members.set_next_ordinal(member.origin, member.ordinal.saturating_add(1));
+        }
+        let mut frontier = Vec::new();
+        for id in &snapshot.frontier {
+            let slot = members.live_slot(id.member);
+            if let Some(slot) = slot.filter(|&slot| members.delivered(slot) == id.seq) {
+                members.get_mut(slot).frontier_at = frontier.len() as u32;
+                frontier.push(slot);
+            }
+        }
+        for local in locals {
+            if let Some(slot) = members.live_slot(local) {
+                members.get_mut(slot).local = true;
+            }
+        }
+        Self {
+            repair: Repair::new(&config),
+            config,
+            members,
+            frontier,
+            holdback_places: 0,
+            held: 0,
+            held_bytes: 0,
+            lagging: 0,
+            outputs: VecDeque::new(),
+            stats: Stats::default(),
+            awake: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    // Commands from the application.
+
+    /// A local member says something: delivered here at once, and to be sent to everybody else.
+    ///
+    /// Cost: O(frontier log frontier), one allocation for the packet.
+    ///
+    /// # Errors
+    /// [`BroadcastError`]; nothing changed.
+    pub fn broadcast(
+        &mut self,
+        now: Time,
+        from: MemberId,
+        payload: &[u8],
+    ) -> Result<MessageId, BroadcastError> {
+        self.say(now, from, Kind::Data, payload)
+    }
+
+    /// The local host admits a new member, and says so (*Joined*, with `payload` for whatever the application
+    /// tells about the newcomer). Take the [`snapshot`](Self::snapshot) for it right after this call.
+    ///
+    /// `local`: the new member lives here and speaks through [`broadcast`](Self::broadcast).
+    ///
+    /// # Errors
+    /// [`MembershipError`]; nothing changed.
+    pub fn admit(
+        &mut self,
+        now: Time,
+        host: MemberId,
+        local: bool,
+        payload: &[u8],
+    ) -> Result<MemberId, MembershipError> {
+        self.local_host(host)?;
+        if self.members.live() >= self.config.members_max {
+            return Err(MembershipError::Full { limit: self.config.members_max });
+        }
+        let ordinal = self.members.next_ordinal(host.origin);
+        if ordinal == u32::MAX {
+            return Err(MembershipError::Full { limit: u32::MAX as usize });
+        }
+        let member = MemberId::new(host.origin, ordinal);
+        self.say(now, host, Kind::Joined(member), payload)?;
+        let slot = self.members.live_slot(member).expect("its Joined has been delivered");
+        self.members.get_mut(slot).local = local;
+        Ok(member)
+    }
+
+    /// The local host parts with a member that it had admitted, and says so (*Left*). What has been delivered of
+    /// the member is in the past of that message; what is still held of it is dropped.
+    ///
+    /// # Errors
+    /// [`MembershipError`]; nothing changed.
+    pub fn part(
+        &mut self,
+        now: Time,
+        host: MemberId,
+        member: MemberId,
+        payload: &[u8],
+    ) -> Result<MessageId, MembershipError> {
+        self.local_host(host)?;
+        let slot = self.members.live_slot(member);
+        let slot = slot.filter(|_| member.origin == host.origin && member != host);
+        let last_seq = self.members.delivered(slot.ok_or(MembershipError::NotAMember { member })?);
+        Ok(self.say(now, host, Kind::Left { member, last_seq }, payload)?)
+    }
+
+    fn local_host(&self, host: MemberId) -> Result<(), MembershipError> {
+        let local = host.is_host() && self.is_local(host);
+        if local { Ok(()) } else { Err(MembershipError::NotHost) }
+    }
+
+    /// The BSS send rule, with direct dependencies [BSS91, section 5.1, step 1; PRS97]: number the message,
+    /// attach what has been delivered, deliver it here.
+    fn say(
+        &mut self,
+        now: Time,
+        from: MemberId,
+        kind: Kind,
+        payload: &[u8],
+    ) -> Result<MessageId, BroadcastError> {
+        let slot = self.members.live_slot(from).filter(|&slot| self.members.get(slot).local);
+        let slot = slot.ok_or(BroadcastError::NotLocal { member: from })?;
+        let id = MessageId::new(from, self.members.delivered(slot) + 1);
+        let mut deps = core::mem::take(&mut self.scratch);
+        deps.clear();
+        deps.extend(self.frontier.iter().filter(|&&s| s != slot).map(|&s| self.last_of(s)));
+        deps.sort_unstable();
+        let message = Message::new(id, kind, &deps, payload);
+        self.scratch = deps;
+        let message = message?;
+        let (length, limit) = (message.packet().len(), self.config.packet_bytes_max);
+        if length > limit {
+            return Err(BroadcastError::TooLong { length, limit });
+        }
+        self.outputs.push_back(Output::Send(message.clone()));
+        self.deliver(now, slot, message, None);
+        self.release(now);
+        Ok(id)
+    }
+
+    /// Takes back a message that a local member broadcast earlier, before this group was made from a snapshot
+    /// that does not contain it. It is delivered, and not sent. Call it in the order of the numbers, before
+    /// anything else happens; returns whether the message fits there (the next of a local member, all its causes
+    /// within what has been delivered).
+    pub fn readopt(&mut self, now: Time, message: Message) -> bool {
+        let id = message.id();
+        let slot = self.members.live_slot(id.member).filter(|&slot| self.members.get(slot).local);
+        let next = slot.filter(|&slot| self.members.delivered(slot) + 1 == id.seq);
+        match next {
+            Some(slot) if self.first_unmet(&message, message.dep_cursor()).is_ok() => {
+                self.deliver(now, slot, message, None);
+                self.release(now);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    // What the world did.
+
+    /// A message has arrived. It is delivered if all its causes have been, and held back otherwise; a copy of
+    /// one that is here already is counted and dropped.
+    ///
+    /// Cost: O(dependencies), and no allocation where it is deliverable at once; where its delivery releases
+    /// others, as much for each of them.
+    ///
+    /// # Errors
+    /// [`ReceiveError`]; nothing changed but the count of refusals.
+    pub fn handle_message(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
+        let taken = self.take(now, link, message);
+        if taken.is_err() {
+            self.stats.refused += 1;
+        }
+        taken
+    }
+
+    fn take(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
+        let id = message.id();
+        let (length, limit) = (message.packet().len(), self.config.packet_bytes_max);
+        if length > limit {
+            return Err(ReceiveError::TooLong { id, length, limit });
+        }
+        if let Link::Member(speaker) = link {
+            if id.member != speaker {
+                return Err(ReceiveError::NotTheirs { member: id.member });
+            }
+            if !message.is_data() {
+                return Err(ReceiveError::NotHost { id });
+            }
+        }
+        let slot = match self.members.standing(id.member) {
+            Standing::Live(slot) => slot,
+            Standing::Early(_) => return self.hold_early(now, link, message),
+            Standing::Forgotten => {
+                self.stats.duplicates += 1;
+                return Ok(());
+            }
+        };
+        let delivered = self.members.delivered(slot);
+        if id.seq <= delivered {
+            self.stats.duplicates += 1;
+            return Ok(());
+        }
+        let member = self.members.get(slot);
+        if member.local {
+            return Err(ReceiveError::OwnFuture { id });
+        }
+        let ahead = id.seq - delivered - 1;
+        if (ahead as usize) < member.ring.len() && member.ring[ahead as usize].is_some() {
+            self.stats.duplicates += 1;
+            return Ok(());
+        }
+        self.check_deps(link, &message)?;
+        if ahead == 0 {
+            match self.first_unmet(&message, message.dep_cursor()) {
+                Ok(()) => {
+                    self.deliver(now, slot, message, None);
+                    self.release(now);
+                }
+                Err(wait) => {
+                    self.room_for(1, ahead, slot, &message)?;
+                    let waits_for = MessageId::new(wait.0, wait.1);
+                    self.hold(now, slot, 0, message, waits_for);
+                    self.wait(now, slot, wait);
+                }
+            }
+            return Ok(());
+        }
+        self.room_for(ahead + 1, ahead, slot, &message)?;
+        self.hold(now, slot, ahead, message, MessageId::new(id.member, id.seq - 1));
+        Ok(())
+    }
+
+    /// A message of somebody whose *Joined* has not been delivered here.
+    #[cold]
+    fn hold_early(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
+        let id = message.id();
+        if self.hosts(id.member.origin) {
+            // Ordinals of this origin are given out here: nobody has this one.
+            return Err(ReceiveError::NotTheirs { member: id.member });
+        }
+        self.check_deps(link, &message)?;
+        let ahead = id.seq - 1;
+        if let Standing::Early(Some(slot)) = self.members.standing(id.member) {
+            if self.members.get(slot).ring.get(ahead as usize).is_some_and(Option::is_some) {
+                self.stats.duplicates += 1;
+                return Ok(());
+            }
+            self.room_for(ahead + 1, ahead, slot, &message)?;
+        } else {
+            self.room_for(ahead + 1, ahead, NONE, &message)?;
+        }
+        let slot = self.members.early_slot(id.member);
+        // What makes it live is the Joined of its host, whose number is not known yet.
+        let host = MemberId::host(id.member.origin);
+        let next = self.members.live_slot(host).map_or(1, |h| self.members.delivered(h) + 1);
+        self.hold(now, slot, ahead, message, MessageId::new(host, next));
+        Ok(())
+    }
+
+    /// Refuses dependencies that cannot be, before anything is changed.
+    fn check_deps(&self, link: Link, message: &Message) -> Result<(), ReceiveError> {
+        let id = message.id();
+        let mut cursor = message.dep_cursor();
+        let mut count = 0;
+        while let Some(dependency) = message.next_dep(&mut cursor) {
+            count += 1;
+            if count > self.config.members_max {
+                return Err(ReceiveError::TooManyDependencies { id, limit: self.config.members_max });
+            }
+            let unmet = match self.members.standing(dependency.member) {
+                Standing::Live(slot) if dependency.seq <= self.members.delivered(slot) => continue,
+                Standing::Forgotten => continue,
+                Standing::Live(slot) => self.members.get(slot).local,
+                Standing::Early(_) => false,
+            };
+            // Members of an origin that is hosted here are heard of through here only, so what has not been
+            // delivered here cannot have been seen by the other end.
+            let through_here = matches!(link, Link::Member(_)) && self.hosts(dependency.member.origin);
+            if unmet || through_here {
+                return Err(ReceiveError::FromTheFuture { id, dependency });
+            }
+        }
+        Ok(())
+    }
+
+    fn hosts(&self, origin: u32) -> bool {
+        self.is_local(MemberId::host(origin))
+    }
+
+    /// Refuses what there is no room for. `slot` may be `NONE`.
+    fn room_for(&self, places: u64, ahead: u64, slot: Slot, message: &Message) -> Result<(), ReceiveError> {
+        let limit = self.config.ahead_max;
+        if ahead > limit {
+            return Err(ReceiveError::TooFarAhead { id: message.id(), limit });
+        }
+        let taken = if slot == NONE { 0 } else { self.members.get(slot).ring.len() };
+        let more = (places as usize).saturating_sub(taken);
+        let limit = self.config.holdback_max;
+        if self.holdback_places + more > limit {
+            return Err(ReceiveError::HoldbackFull { limit, unit: "messages" });
+        }
+        let limit = self.config.holdback_bytes_max;
+        if self.held_bytes + message.packet().len() > limit {
+            return Err(ReceiveError::HoldbackFull { limit, unit: "bytes" });
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, now: Time, slot: Slot, ahead: u64, message: Message, waits_for: MessageId) {
+        let id = message.id();
+        self.hear(now, slot, id.seq);
+        let mut cursor = message.dep_cursor();
+        while let Some(dep) = message.next_dep(&mut cursor) {
+            if let Some(slot) = self.members.live_slot(dep.member) {
+                self.hear(now, slot, dep.seq);
+            }
+        }
+        self.held += 1;
+        self.held_bytes += message.packet().len();
+        self.stats.held += 1;
+        let ring = &mut self.members.get_mut(slot).ring;
+        let ahead = ahead as usize;
+        if ring.len() <= ahead {
+            self.holdback_places += ahead + 1 - ring.len();
+            ring.resize_with(ahead + 1, || None);
+        }
+        ring[ahead] = Some(Held { packet: message.into_packet(), since: now });
+        self.outputs.push_back(Output::Held { id, waits_for });
+    }
+
+    /// Takes note that message `seq` of a member exists.
+    #[inline]
+    fn hear(&mut self, now: Time, slot: Slot, seq: u64) {
+        let delivered = self.members.delivered(slot);
+        let heard = &mut self.members.get_mut(slot).heard;
+        if seq > *heard {
+            if *heard <= delivered {
+                self.lagging += 1;
+                self.repair.gap_opened(now);
+            }
+            *heard = seq;
+        }
+    }
+
+    /// The BSS delivery rule [BSS91, section 5.1, step 2], its second half: every message that the author had
+    /// delivered has been delivered here. (The first half, that it is the next of its sender, is the caller's.)
+    /// Of a forgotten member everything has been; an early one's is still to come.
+    #[inline]
+    fn first_unmet(
+        &self,
+        message: &Message,
+        mut cursor: DepCursor,
+    ) -> Result<(), (MemberId, u64, DepCursor)> {
+        while let Some(dep) = message.next_dep(&mut cursor) {
+            match self.members.standing(dep.member) {
+                Standing::Live(slot) if self.members.delivered(slot) >= dep.seq => {}
+                Standing::Forgotten => {}
+                _ => return Err((dep.member, dep.seq, cursor)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next message of `slot`, held, waits for that dependency.
+    fn wait(&mut self, now: Time, slot: Slot, (member, seq, rest): (MemberId, u64, DepCursor)) {
+        let on = match self.members.standing(member) {
+            Standing::Live(on) => {
+                self.hear(now, on, seq);
+                on
+            }
+            _ => self.members.early_slot(member),
+        };
+        self.members.get_mut(slot).wait = Some(Wait { on, seq, rest });
+        self.members.get_mut(on).waiters.push(Reverse((seq, slot)));
+    }
+
+    fn last_of(&self, slot: Slot) -> MessageId {
+        MessageId::new(self.members.get(slot).id, self.members.delivered(slot))
+    }
+
+    /// Counts a deliverable message, moves the frontier, applies what it announces, hands it out, and notes whose
+    /// turn may have come. The caller calls [`release`](Self::release) next.
+    fn deliver(&mut self, now: Time, slot: Slot, message: Message, held_since: Option<Time>) {
+        let seq = message.id().seq;
+        let mut cursor = message.dep_cursor();
+        while let Some(dep) = message.next_dep(&mut cursor) {
+            if let Some(dep_slot) = self.members.live_slot(dep.member) {
+                if self.members.delivered(dep_slot) == dep.seq {
+                    self.leave_frontier(dep_slot);
+                }
+            }
+        }
+        self.members.delivered[slot as usize] = seq;
+        let entry_at = self.frontier.len() as u32;
+        let member = self.members.get_mut(slot);
+        if member.heard <= seq {
+            if member.heard == seq {
+                self.lagging -= 1;
+            }
+            member.heard = seq;
+        }
+        if member.frontier_at == NONE {
+            // Otherwise its place in the list now stands for this message: the one before is followed by it.
+            member.frontier_at = entry_at;
+            self.frontier.push(slot);
+        }
+        if !member.ring.is_empty() {
+            member.ring.pop_front();
+            self.holdback_places -= 1;
+            if matches!(member.ring.front(), Some(Some(_))) {
+                self.awake.push(slot);
+            }
+        }
+        while let Some(&Reverse((awaited, waiter))) = self.members.get(slot).waiters.peek() {
+            if awaited > seq {
+                break;
+            }
+            self.members.get_mut(slot).waiters.pop();
+            self.wake(waiter);
+        }
+        self.stats.delivered += 1;
+        if !message.is_data() {
+            self.announce(now, message.kind());
+        }
+        self.outputs.push_back(Output::Deliver { message, held_since });
+    }
+
+    /// What the next message of `waiter` waited for is met.
+    fn wake(&mut self, waiter: Slot) {
+        if let Some(wait) = &mut self.members.get_mut(waiter).wait {
+            wait.on = NONE;
+        }
+        self.awake.push(waiter);
+    }
+
+    fn leave_frontier(&mut self, slot: Slot) {
+        let at = core::mem::replace(&mut self.members.get_mut(slot).frontier_at, NONE);
+        if at != NONE {
+            self.frontier.swap_remove(at as usize);
+            if let Some(&moved) = self.frontier.get(at as usize) {
+                self.members.get_mut(moved).frontier_at = at;
+            }
+        }
+    }
+
+    /// Applies a *Joined* or *Left* that has been delivered.
+    #[cold]
+    fn announce(&mut self, now: Time, kind: Kind) {
+        match kind {
+            Kind::Data => {}
+            Kind::Joined(member) => {
+                // A host gives its ordinals out in order, and its messages are delivered in order.
+                let full = self.members.live() >= self.config.members_max;
+                if full || self.members.next_ordinal(member.origin) != member.ordinal {
+                    self.stats.void_announcements += 1;
+                    return;
+                }
+                self.members.set_next_ordinal(member.origin, member.ordinal.saturating_add(1));
+                let slot = self.members.admit(member, 0);
+                // It may have been early: its first message held, others waiting for its messages.
+                let newcomer = self.members.get(slot);
+                let awaited = newcomer.waiters.iter().map(|Reverse((seq, _))| *seq).max();
+                if matches!(newcomer.ring.front(), Some(Some(_))) {
+                    self.awake.push(slot);
+                }
+                self.hear(now, slot, awaited.unwrap_or(0));
+            }
+            Kind::Left { member, .. } => match self.members.live_slot(member) {
+                Some(slot) if !member.is_host() => self.forget(slot),
+                _ => self.stats.void_announcements += 1,
+            },
+        }
+    }
+
+    /// Drops the entry of a departed member. All it has said is in the past of its *Left*, which has been
+    /// delivered: as a dependency it counts as met from now on.
+    fn forget(&mut self, slot: Slot) {
+        self.leave_frontier(slot);
+        if self.members.get(slot).heard > self.members.delivered(slot) {
+            self.lagging -= 1;
+        }
+        let member = self.members.remove(slot);
+        self.holdback_places -= member.ring.len();
+        for held in member.ring.iter().flatten() {
+            self.held -= 1;
+            self.held_bytes -= held.packet.len();
+            self.stats.discarded += 1;
+        }
+        for Reverse((_, waiter)) in member.waiters {
+            self.wake(waiter);
+        }
+    }
+
+    /// Delivers what has become deliverable, in the order in which it was woken, until nothing has. No recursion,
+    /// and nobody is looked at who was not woken.
+    fn release(&mut self, now: Time) {
+        let mut turn = 0;
+        while let Some(&slot) = self.awake.get(turn) {
+            turn += 1;
+            let member = self.members.get(slot);
+            let Some(Some(held)) = member.ring.front() else { continue };
+            if !member.live {
+                continue;
+            }
+            let since = held.since;
+            let message = Message::decode(held.packet.clone()).expect("checked on arrival");
+            let cursor = match member.wait {
+                Some(wait) if wait.on != NONE => continue,
+                Some(wait) => wait.rest,
+                None => message.dep_cursor(),
+            };
+            self.members.get_mut(slot).wait = None;
+            match self.first_unmet(&message, cursor) {
+                Ok(()) => {
+                    self.held -= 1;
+                    self.held_bytes -= message.packet().len();
+                    self.deliver(now, slot, message, Some(since));
+                }
+                Err(wait) => self.wait(now, slot, wait),
+            }
+        }
+        self.awake.clear();
+        if self.lagging == 0 {
+            self.repair.all_gaps_closed();
+        } else {
+            self.repair.gap_opened(now);
+        }
+    }
+
+    /// Somebody tells what it has delivered: so much exists. What is missing here will be asked for.
+    ///
+    /// Over [`Link::Member`] only the speaker's own entry counts. O(entries).
+    pub fn handle_clock(&mut self, now: Time, link: Link, clock: &VectorClock) {
+        for (member, count) in clock.iter() {
+            let theirs = match link {
+                Link::Member(speaker) => speaker == member,
+                Link::Relay => true,
+            };
+            if let Some(slot) = self.members.live_slot(member) {
+                if theirs && !self.members.get(slot).local {
+                    self.hear(now, slot, count);
+                }
+            }
+        }
+    }
+
+    /// The deadline of [`poll_timeout`](Self::poll_timeout) has come. Early or repeated calls do nothing.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if self.repair.due(now) {
+            let wanted = self.missing(self.config.repair_ranges_max);
+            if !wanted.is_empty() {
+                self.stats.wants += 1;
+                self.outputs.push_back(Output::Want(wanted));
+            }
+            self.repair.asked(now, &self.config);
+        }
+    }
+
+    // What the caller does next.
+
+    /// The next thing to do, in the order in which things were decided.
+    #[inline]
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if ever.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.repair.deadline()
+    }
+
+    // What there is to know.
+
+    /// Whether `member` is live here: its *Joined* has been delivered, its *Left* has not.
+    #[must_use]
+    pub fn is_member(&self, member: MemberId) -> bool {
+        self.members.live_slot(member).is_some()
+    }
+
+    /// Whether `member` is live and lives here.
+    #[must_use]
+    pub fn is_local(&self, member: MemberId) -> bool {
+        self.members.live_slot(member).is_some_and(|slot| self.members.get(slot).local)
+    }
+
+    /// How many messages of a live member have been delivered. O(1).
+    #[must_use]
+    pub fn delivered(&self, member: MemberId) -> Option<u64> {
+        self.members.live_slot(member).map(|slot| self.members.delivered(slot))
+    }
+
+    /// Whether this message has been delivered, or is of a member that has left. O(1).
+    #[must_use]
+    pub fn has_delivered(&self, id: MessageId) -> bool {
+        match self.members.standing(id.member) {
+            Standing::Live(slot) => id.seq <= self.members.delivered(slot),
+            Standing::Early(_) => false,
+            Standing::Forgotten => true,
+        }
+    }
+
+    /// What has been delivered of each live member. O(members log members).
+    #[must_use]
+    pub fn clock(&self) -> VectorClock {
+        self.live().map(|(slot, member)| (member, self.members.delivered(slot))).collect()
+    }
+
+    fn live(&self) -> impl Iterator<Item = (Slot, MemberId)> + '_ {
+        self.members.iter().filter(|(_, m)| m.live).map(|(slot, m)| (slot, m.id))
+    }
+
+    /// The delivered messages that no other delivered message follows, sorted.
+    #[must_use]
+    pub fn frontier(&self) -> Vec<MessageId> {
+        let mut frontier: Vec<_> = self.frontier.iter().map(|&slot| self.last_of(slot)).collect();
+        frontier.sort_unstable();
+        frontier
+    }
+
+    /// What a new process needs to go on from here. O(members log members).
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            clock: self.clock(),
+            next_ordinals: self.members.next_ordinals(),
+            frontier: self.frontier(),
+        }
+    }
+
+    /// Every message held back, and a cause that it waits for; members in no particular order, the messages of
+    /// each in theirs. O(members + places in the queue).
+    pub fn held(&self) -> impl Iterator<Item = HeldMessage> + '_ {
+        self.members.iter().flat_map(move |(slot, member)| {
+            let first = self.members.delivered(slot) + 1;
+            let places = member.ring.iter().enumerate();
+            places.filter_map(move |(i, place)| {
+                let id = MessageId::new(member.id, first + i as u64);
+                let waits_for = self.cause_of(slot, id)?;
+                Some(HeldMessage { id, since: place.as_ref()?.since, waits_for })
+            })
+        })
+    }
+
+    /// A cause that `id`, which is held back, waits for; `None` if it is not held back. That cause may itself be
+    /// held: follow it, or see [`root_cause`](Self::root_cause). O(1).
+    #[must_use]
+    pub fn waits_for(&self, id: MessageId) -> Option<MessageId> {
+        let slot = match self.members.standing(id.member) {
+            Standing::Live(slot) | Standing::Early(Some(slot)) => slot,
+            _ => return None,
+        };
+        let place = id.seq.checked_sub(self.members.delivered(slot) + 1)?;
+        self.members.get(slot).ring.get(usize::try_from(place).ok()?)?.as_ref()?;
+        self.cause_of(slot, id)
+    }
+
+    fn cause_of(&self, slot: Slot, id: MessageId) -> Option<MessageId> {
+        let member = self.members.get(slot);
+        if id.seq > self.members.delivered(slot) + 1 {
+            return Some(MessageId::new(id.member, id.seq - 1));
+        }
+        if !member.live {
+            let host = MemberId::host(id.member.origin);
+            let next = self.delivered(host).unwrap_or(0) + 1;
+            return Some(MessageId::new(host, next));
+        }
+        let wait = member.wait.as_ref()?;
+        Some(MessageId::new(self.members.get(wait.on).id, wait.seq))
+    }
+
+    /// The missing message at the end of the chain that `id` waits in: one that is not here at all. `None` if
+    /// `id` is not held back, or (which takes a lying relay) its causes wait for each other. O(held messages).
+    #[must_use]
+    pub fn root_cause(&self, id: MessageId) -> Option<MessageId> {
+        let mut cause = self.waits_for(id)?;
+        for _ in 0..self.held {
+            match self.waits_for(cause) {
+                Some(next) => cause = next,
+                None => return Some(cause),
+            }
+        }
+        self.waits_for(cause).is_none().then_some(cause)
+    }
+
+    /// The messages that are known to exist and are neither delivered nor held, as at most `ranges_max` ranges.
+    /// O(members log members + places in the queue).
+    #[must_use]
+    pub fn missing(&self, ranges_max: usize) -> Vec<MissingRange> {
+        let mut behind: Vec<_> = self
+            .members
+            .iter()
+            .filter(|(slot, m)| m.heard > self.members.delivered(*slot) && !m.local)
+            .map(|(slot, m)| (m.id, slot))
+            .collect();
+        behind.sort_unstable();
+        let mut ranges = Vec::new();
+        for (id, slot) in behind {
+            let member = self.members.get(slot);
+            let first = self.members.delivered(slot) + 1;
+            let mut from = None;
+            for (i, place) in member.ring.iter().enumerate() {
+                let seq = first + i as u64;
+                match (place, from) {
+                    (None, None) => from = Some(seq),
+                    (Some(_), Some(start)) => {
+                        ranges.push(MissingRange { member: id, from: start, to: seq - 1 });
+                        from = None;
+                    }
+                    _ => {}
+                }
+                if ranges.len() >= ranges_max {
+                    return ranges;
+                }
+            }
+            let beyond = first + member.ring.len() as u64;
+            if member.heard >= beyond || from.is_some() {
+                let to = member.heard.max(beyond - 1);
+                ranges.push(MissingRange { member: id, from: from.unwrap_or(beyond), to });
+            }
+            if ranges.len() >= ranges_max {
+                return ranges;
+            }
+        }
+        ranges
+    }
+
+    /// How many messages are held back.
+    #[must_use]
+    pub const fn held_count(&self) -> usize {
+        self.held
+    }
+
+    /// Bytes of the packets held back.
+    #[must_use]
+    pub const fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Counts since the group was made.
+    #[must_use]
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Its limits and delays.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Payload of a held message, for showing what waits; `None` if it is not held. O(1).
+    #[must_use]
+    pub fn held_payload(&self, id: MessageId) -> Option<Bytes> {
+        let slot = match self.members.standing(id.member) {
+            Standing::Live(slot) | Standing::Early(Some(slot)) => slot,
+            _ => return None,
+        };
+        let place = id.seq.checked_sub(self.members.delivered(slot) + 1)?;
+        let held = self.members.get(slot).ring.get(usize::try_from(place).ok()?)?.as_ref()?;
+        Some(Message::decode(held.packet.clone()).expect("checked on arrival").payload())
+    }
+}

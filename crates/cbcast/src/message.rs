@@ -1,0 +1,472 @@
+//! A message on the wire: its stamp, what it says, and the bytes that are forwarded as they came.
+//!
+//! The stamp is *direct dependencies*: the sender's frontier without its own last message, which `seq` implies.
+//! That is the transitive reduction of the vector that [BSS91, section 5.1] sends, and decides the same
+//! deliveries: a listed message can only have been delivered after all of its own past ([PRS97]).
+//!
+//! ```text
+//! packet  = kind(1 byte) sender.origin sender.ordinal stamp extra payload(rest)
+//! stamp   = seq head dep{head >> 1} [groups{1..} group{groups}  if head & 1]
+//! group   = origin count{1..} dep{count}
+//! dep     = ordinal zigzag(dep.seq - seq)
+//! extra   = Data: nothing   Joined: ordinal   Left: ordinal last_seq
+//! ```
+//! All numbers are shortest-form LEB128. The first list holds dependencies on members of the sender's own
+//! origin, each `group` those of another origin, origins ascending. Within a list the first `ordinal` is given
+//! whole, each next one as the difference to the one before, less one: repeated or unsorted dependencies of one
+//! origin cannot be written down. `Joined` and `Left` name members of the sender's origin.
+
+use alloc::vec::Vec;
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::id::{MemberId, MessageId};
+use crate::wire::{Reader, WireError, put_varint, unzigzag, zigzag};
+
+/// What a message is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// The application's own: the payload is all there is.
+    Data,
+    /// Its sender, a host, has admitted this member. Whoever delivers it knows the member from then on.
+    Joined(MemberId),
+    /// Its sender, a host, has parted with this member, whose last message was `last_seq` (0: none).
+    Left {
+        /// Who left.
+        member: MemberId,
+        /// The number of its last message, which is in the past of this one.
+        last_seq: u64,
+    },
+}
+
+const DATA: u8 = 0;
+const JOINED: u8 = 1;
+const LEFT: u8 = 2;
+
+/// Why bytes are not a message, or a stamp cannot be one. Nothing was changed.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The bytes end in the middle, or an integer is malformed.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A kind of message that this version does not know.
+    #[error("unknown kind of message {0}")]
+    UnknownKind(u8),
+    /// Sequence numbers start at 1.
+    #[error("sequence number 0")]
+    SeqZero,
+    /// A dependency on message 0 or below, or beyond 64 bits.
+    #[error("a dependency's sequence number is out of range")]
+    DependencyRange,
+    /// A member or an origin is listed twice or out of order.
+    #[error("dependencies are repeated or not sorted")]
+    DependenciesUnsorted,
+    /// The sender's own messages are implied by `seq`, never listed.
+    #[error("the sender is listed among its own dependencies")]
+    DependencyOnSender,
+    /// Only a host announces members, and no host announces itself.
+    #[error("members are announced by the host of their origin only")]
+    NotHost,
+    /// More than the whole packet may have.
+    #[error("the message has {length} bytes, the limit is {limit}")]
+    TooLong {
+        /// How long it is.
+        length: usize,
+        /// How long it may be.
+        limit: usize,
+    },
+}
+
+/// No packet is longer, whatever the configuration says: offsets are kept in 32 bits.
+pub const PACKET_BYTES_MAX: usize = 1 << 30;
+
+/// A whole, checked message: made by [`Message::new`] or [`Message::decode`] only, so what is held is valid.
+///
+/// Cloning shares the bytes.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Message {
+    packet: Bytes,
+    id: MessageId,
+    deps_at: u32,
+    extra_at: u32,
+}
+
+impl Message {
+    /// Writes a message down. `deps` must be sorted by [`MemberId`], without repetition and without the sender.
+    ///
+    /// Cost: O(deps) and one allocation.
+    ///
+    /// # Errors
+    /// [`DecodeError`], as if the bytes had arrived.
+    pub fn new(id: MessageId, kind: Kind, deps: &[MessageId], payload: &[u8]) -> Result<Self, DecodeError> {
+        if deps.windows(2).any(|w| w[0].member >= w[1].member) {
+            return Err(DecodeError::DependenciesUnsorted);
+        }
+        if id.seq == 0 {
+            return Err(DecodeError::SeqZero);
+        }
+        let sender = id.member;
+        let mut out = Vec::with_capacity(32 + 6 * deps.len() + payload.len());
+        out.push(match kind {
+            Kind::Data => DATA,
+            Kind::Joined(_) => JOINED,
+            Kind::Left { .. } => LEFT,
+        });
+        put_varint(&mut out, sender.origin.into());
+        put_varint(&mut out, sender.ordinal.into());
+        put_varint(&mut out, id.seq);
+        let own = deps.iter().filter(|d| d.member.origin == sender.origin);
+        let foreign = || deps.chunk_by(|a, b| a.member.origin == b.member.origin);
+        let groups = foreign().filter(|g| g[0].member.origin != sender.origin).count();
+        put_varint(&mut out, (own.clone().count() as u64) << 1 | u64::from(groups > 0));
+        put_deps(&mut out, id.seq, own)?;
+        if groups > 0 {
+            put_varint(&mut out, groups as u64);
+            for group in foreign().filter(|g| g[0].member.origin != sender.origin) {
+                put_varint(&mut out, group[0].member.origin.into());
+                put_varint(&mut out, group.len() as u64);
+                put_deps(&mut out, id.seq, group.iter())?;
+            }
+        }
+        match kind {
+            Kind::Data => {}
+            Kind::Joined(member) | Kind::Left { member, .. } => {
+                if member.origin != sender.origin {
+                    return Err(DecodeError::NotHost);
+                }
+                put_varint(&mut out, member.ordinal.into());
+                if let Kind::Left { last_seq, .. } = kind {
+                    put_varint(&mut out, last_seq);
+                }
+            }
+        }
+        out.extend_from_slice(payload);
+        Self::decode(Bytes::from(out))
+    }
+
+    /// Checks a whole packet and keeps it. Cost: O(deps), no allocation.
+    ///
+    /// # Errors
+    /// [`DecodeError`] says what is wrong with it.
+    pub fn decode(packet: Bytes) -> Result<Self, DecodeError> {
+        if packet.len() > PACKET_BYTES_MAX {
+            return Err(DecodeError::TooLong { length: packet.len(), limit: PACKET_BYTES_MAX });
+        }
+        let mut reader = Reader::new(&packet);
+        let kind = reader.byte()?;
+        if kind > LEFT {
+            return Err(DecodeError::UnknownKind(kind));
+        }
+        let sender = MemberId::new(reader.varint_u32()?, reader.varint_u32()?);
+        let id = MessageId::new(sender, reader.varint()?);
+        if id.seq == 0 {
+            return Err(DecodeError::SeqZero);
+        }
+        let deps_at = reader.position() as u32;
+        let mut cursor = DepCursor::start(id, deps_at);
+        while cursor.next(&packet, id)?.is_some() {}
+        let extra_at = cursor.at;
+        if kind != DATA {
+            let mut reader = Reader::starting(&packet, extra_at as usize);
+            if reader.varint_u32()? == 0 || !sender.is_host() {
+                return Err(DecodeError::NotHost);
+            }
+            if kind == LEFT {
+                reader.varint()?;
+            }
+        }
+        Ok(Self { packet, id, deps_at, extra_at })
+    }
+
+    /// Who sent it, and which of the sender's messages it is.
+    #[must_use]
+    pub const fn id(&self) -> MessageId {
+        self.id
+    }
+
+    /// What the message is for.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind_and_payload().0
+    }
+
+    /// What the application said. Shares the packet's bytes.
+    #[must_use]
+    pub fn payload(&self) -> Bytes {
+        self.packet.slice(self.kind_and_payload().1..)
+    }
+
+    fn kind_and_payload(&self) -> (Kind, usize) {
+        let mut reader = Reader::starting(&self.packet, self.extra_at as usize);
+        let kind = match self.packet[0] {
+            DATA => Kind::Data,
+            tag => {
+                let ordinal = reader.varint_u32().expect("checked by decode");
+                let member = MemberId::new(self.id.member.origin, ordinal);
+                if tag == JOINED {
+                    Kind::Joined(member)
+                } else {
+                    Kind::Left { member, last_seq: reader.varint().expect("checked by decode") }
+                }
+            }
+        };
+        (kind, reader.position())
+    }
+
+    pub(crate) fn is_data(&self) -> bool {
+        self.packet[0] == DATA
+    }
+
+    /// The direct dependencies: the messages its author had delivered last of each branch, its own excepted.
+    /// Those on members of the sender's origin come first, each list sorted.
+    #[must_use]
+    pub fn deps(&self) -> Deps<'_> {
+        Deps { message: self, cursor: self.dep_cursor() }
+    }
+
+    /// The bytes, to store, forward or send again.
+    #[must_use]
+    pub const fn packet(&self) -> &Bytes {
+        &self.packet
+    }
+
+    /// The bytes, without a copy.
+    #[must_use]
+    pub fn into_packet(self) -> Bytes {
+        self.packet
+    }
+
+    /// How many bytes of the packet are the stamp: `seq` and the dependencies.
+    #[must_use]
+    pub fn stamp_bytes(&self) -> usize {
+        let mut reader = Reader::new(&self.packet[1..]);
+        for _ in 0..2 {
+            reader.varint().expect("checked by decode");
+        }
+        self.extra_at as usize - 1 - reader.position()
+    }
+
+    pub(crate) fn dep_cursor(&self) -> DepCursor {
+        DepCursor::start(self.id, self.deps_at)
+    }
+
+    #[inline]
+    pub(crate) fn next_dep(&self, cursor: &mut DepCursor) -> Option<MessageId> {
+        cursor.next(&self.packet, self.id).expect("checked by decode")
+    }
+}
+
+impl core::fmt::Debug for Message {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Message")
+            .field("id", &self.id)
+            .field("kind", &self.kind())
+            .field("deps", &self.deps().collect::<Vec<_>>())
+            .field("packet_bytes", &self.packet.len())
+            .finish()
+    }
+}
+
+fn put_deps<'a>(
+    out: &mut Vec<u8>,
+    seq: u64,
+    deps: impl Iterator<Item = &'a MessageId>,
+) -> Result<(), DecodeError> {
+    let mut next_ordinal = 0;
+    for dep in deps {
+        put_varint(out, u64::from(dep.member.ordinal) - next_ordinal);
+        next_ordinal = u64::from(dep.member.ordinal) + 1;
+        let difference = i128::from(dep.seq) - i128::from(seq);
+        let difference = i64::try_from(difference).map_err(|_| DecodeError::DependencyRange)?;
+        put_varint(out, zigzag(difference));
+    }
+    Ok(())
+}
+
+/// The direct dependencies of a message. See [`Message::deps`].
+#[derive(Clone, Debug)]
+pub struct Deps<'a> {
+    message: &'a Message,
+    cursor: DepCursor,
+}
+
+impl Iterator for Deps<'_> {
+    type Item = MessageId;
+
+    fn next(&mut self) -> Option<MessageId> {
+        self.message.next_dep(&mut self.cursor)
+    }
+}
+
+/// Where one is in a stamp's dependencies: enough to go on later without starting again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DepCursor {
+    at: u32,
+    /// Dependencies left in this list; `u32::MAX` before the first list was opened.
+    left: u32,
+    /// Lists of other origins left; `u32::MAX` while their number has not been read.
+    groups: u32,
+    origin: u32,
+    /// One more than the last ordinal of this list.
+    next_ordinal: u64,
+}
+
+const UNREAD: u32 = u32::MAX;
+
+impl DepCursor {
+    const fn start(id: MessageId, deps_at: u32) -> Self {
+        Self { at: deps_at, left: UNREAD, groups: 0, origin: id.member.origin, next_ordinal: 0 }
+    }
+
+    #[inline]
+    fn next(&mut self, packet: &[u8], id: MessageId) -> Result<Option<MessageId>, DecodeError> {
+        let mut reader = Reader::starting(packet, self.at as usize);
+        if self.left == UNREAD {
+            let head = reader.varint_u32()?;
+            self.left = head >> 1;
+            self.groups = if head & 1 == 1 { UNREAD } else { 0 };
+        }
+        while self.left == 0 {
+            if self.groups == 0 {
+                self.at = reader.position() as u32;
+                return Ok(None);
+            }
+            self.open_group(&mut reader, id)?;
+        }
+        let ordinal = self.next_ordinal + reader.varint()?.min(u64::from(u32::MAX) + 1);
+        self.next_ordinal = ordinal + 1;
+        let ordinal = u32::try_from(ordinal).map_err(|_| WireError::Integer)?;
+        let member = MemberId::new(self.origin, ordinal);
+        if member == id.member {
+            return Err(DecodeError::DependencyOnSender);
+        }
+        let seq = id.seq.checked_add_signed(unzigzag(reader.varint()?));
+        let seq = seq.filter(|&s| s > 0).ok_or(DecodeError::DependencyRange)?;
+        self.left -= 1;
+        self.at = reader.position() as u32;
+        Ok(Some(MessageId::new(member, seq)))
+    }
+
+    #[cold]
+    fn open_group(&mut self, reader: &mut Reader<'_>, id: MessageId) -> Result<(), DecodeError> {
+        let first = self.groups == UNREAD;
+        if first {
+            self.groups = reader.varint_u32()?;
+            if self.groups == 0 || self.groups == UNREAD {
+                return Err(WireError::Integer.into());
+            }
+        }
+        let origin = reader.varint_u32()?;
+        if origin == id.member.origin || (!first && origin <= self.origin) {
+            return Err(DecodeError::DependenciesUnsorted);
+        }
+        self.origin = origin;
+        self.groups -= 1;
+        self.next_ordinal = 0;
+        self.left = reader.varint_u32()?;
+        if self.left == 0 || self.left == UNREAD {
+            return Err(WireError::Integer.into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeMap;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    fn id(origin: u32, ordinal: u32, seq: u64) -> MessageId {
+        MessageId::new(MemberId::new(origin, ordinal), seq)
+    }
+
+    fn packet(bytes: &[u8]) -> Result<Message, DecodeError> {
+        Message::decode(Bytes::copy_from_slice(bytes))
+    }
+
+    #[test]
+    fn a_chat_stamp_is_a_few_bytes() {
+        let m = Message::new(id(0, 7, 90), Kind::Data, &[id(0, 3, 88)], b"hi").unwrap();
+        assert_eq!(&m.packet()[..], [0, 0, 7, 90, 2, 3, 3, b'h', b'i']);
+        assert_eq!(m.stamp_bytes(), 4);
+        assert_eq!(m.payload(), "hi");
+    }
+
+    #[test]
+    fn impossible_stamps_are_refused_by_name() {
+        assert_eq!(packet(&[0, 0, 1, 0, 0]), Err(DecodeError::SeqZero));
+        assert_eq!(packet(&[9, 0, 1, 1, 0]), Err(DecodeError::UnknownKind(9)));
+        assert_eq!(packet(&[0, 0, 1, 1, 2, 1, 0]), Err(DecodeError::DependencyOnSender));
+        assert_eq!(packet(&[0, 0, 1, 1, 2, 2, 1]), Err(DecodeError::DependencyRange), "seq 0 of another");
+        assert_eq!(packet(&[0, 0, 1, 1, 1, 1, 0, 1, 2, 0]), Err(DecodeError::DependenciesUnsorted));
+        let twice = [0, 0, 1, 1, 1, 2, 5, 1, 2, 0, 5, 1, 2, 0];
+        assert_eq!(packet(&twice), Err(DecodeError::DependenciesUnsorted));
+        assert_eq!(packet(&[1, 0, 1, 1, 0, 2]), Err(DecodeError::NotHost), "a guest announces a member");
+        assert_eq!(packet(&[1, 0, 0, 1, 0, 0]), Err(DecodeError::NotHost), "a host announces itself");
+        let many = [0, 0, 1, 1, 0xfe, 0xff, 0xff, 0xff, 0x0f];
+        assert_eq!(
+            packet(&many),
+            Err(DecodeError::Wire(WireError::Truncated)),
+            "a count without its entries"
+        );
+        assert_eq!(
+            Message::new(id(0, 1, 1), Kind::Data, &[id(0, 2, 1), id(0, 2, 2)], b""),
+            Err(DecodeError::DependenciesUnsorted)
+        );
+    }
+
+    fn dep_map() -> impl Strategy<Value = BTreeMap<(u32, u32), u64>> {
+        let member = (prop_oneof![0u32..3, any::<u32>()], prop_oneof![0u32..40, any::<u32>()]);
+        prop::collection::btree_map(member, prop_oneof![1u64..300, 1..u64::MAX / 2], 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn messages_round_trip(
+            origin in 0u32..3,
+            ordinal: u32,
+            seq in prop_oneof![1u64..300, 1..u64::MAX / 2],
+            mut deps in dep_map(),
+            payload: Vec<u8>,
+        ) {
+            deps.remove(&(origin, ordinal));
+            let deps: Vec<_> = deps.into_iter().map(|((o, n), s)| id(o, n, s)).collect();
+            let m = Message::new(id(origin, ordinal, seq), Kind::Data, &deps, &payload).unwrap();
+            let again = Message::decode(m.packet().clone()).unwrap();
+            prop_assert_eq!(&again, &m);
+            prop_assert_eq!(again.payload(), payload);
+            let mut read: Vec<_> = again.deps().collect();
+            read.sort();
+            prop_assert_eq!(read, deps);
+        }
+
+        #[test]
+        fn any_bytes_decode_or_are_refused(bytes in prop_oneof![
+            any::<Vec<u8>>(),
+            prop::collection::vec(0u8..4, 0..24),
+        ]) {
+            if let Ok(m) = packet(&bytes) {
+                let mut deps: Vec<_> = m.deps().collect();
+                deps.sort();
+                let again = Message::new(m.id(), m.kind(), &deps, &m.payload()).unwrap();
+                prop_assert_eq!(&again.packet()[..], &bytes[..], "one message, one encoding");
+            }
+        }
+    }
+
+    #[test]
+    fn membership_round_trips() {
+        let host = id(4, 0, 9);
+        for kind in [
+            Kind::Joined(MemberId::new(4, 300)),
+            Kind::Left { member: MemberId::new(4, 1), last_seq: 1 << 40 },
+        ] {
+            let m = Message::new(host, kind, &[id(4, 1, 3), id(5, 0, 1)], b"Raj").unwrap();
+            assert_eq!((m.kind(), &m.payload()[..]), (kind, &b"Raj"[..]));
+            assert_eq!(m.deps().collect::<Vec<_>>(), vec![id(4, 1, 3), id(5, 0, 1)]);
+        }
+    }
+}

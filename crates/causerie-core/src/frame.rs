@@ -1,0 +1,941 @@
+//! The native protocol's frames: what goes over a connection, byte for byte. The specification is
+//! `docs/protocol.md`.
+//!
+//! A connection starts with [`MAGIC`]; then both sides send frames, `length kind body`. A frame of an unknown
+//! kind is skipped, and so are bytes after the fields that a version knows: both are how the protocol grows.
+
+use bytes::{Buf, Bytes, BytesMut};
+use cbcast::wire::{Reader, put_varint};
+use cbcast::{MemberId, MissingRange, Snapshot, VectorClock, WireError};
+use thiserror::Error;
+
+/// The first bytes of a native connection. The first is no ASCII, and the second does not continue it as UTF-8.
+pub const MAGIC: [u8; 4] = [0xCB, b'C', b'S', b'R'];
+
+/// The version spoken here. See [`Hello`](ClientFrame::Hello).
+pub const VERSION: u64 = 1;
+
+/// A resume token, or a nonce: 16 random bytes that only their owner knows.
+pub type Secret = [u8; 16];
+
+/// Frames from the client.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ClientFrame {
+    /// The first frame: which versions the client speaks, and what it is.
+    Hello {
+        /// The oldest version.
+        oldest: u64,
+        /// The newest version.
+        newest: u64,
+        /// Name and version of the program, for the server's log.
+        agent: String,
+    },
+    /// Become a member of a room.
+    Join {
+        /// The room's name.
+        room: String,
+        /// The member's name.
+        name: String,
+        /// Repeated with the same nonce, a join gets the same member.
+        nonce: Secret,
+        /// Create the room if it does not exist.
+        create: bool,
+        /// Send the records after this position first, if they are still there; `None`: the usual tail.
+        after: Option<u64>,
+    },
+    /// Go on as a member after a broken connection.
+    Resume {
+        /// The room's name.
+        room: String,
+        /// Who the client is.
+        member: MemberId,
+        /// The token from the welcome.
+        token: Secret,
+        /// The last contiguous position that has come off a connection.
+        position: u64,
+        /// What the client has delivered.
+        clock: VectorClock,
+    },
+    /// A message of the member: a whole `cbcast` packet.
+    Broadcast(Bytes),
+    /// Say *Left* once everything up to this number has been delivered.
+    Leave {
+        /// The number of the member's last message.
+        last_seq: u64,
+    },
+    /// Answer with a pong.
+    Ping(u64),
+    /// Which rooms are there?
+    ListRooms,
+    /// Make a room.
+    CreateRoom {
+        /// Its name; may be empty with `port`: then it is named by its port.
+        name: String,
+        /// Give it a port of its own, for classic clients.
+        port: bool,
+    },
+    /// Close a room: its creator may, and the operator.
+    CloseRoom {
+        /// Its name.
+        name: String,
+        /// The operator's token, or empty.
+        operator: String,
+    },
+    /// Send these again.
+    Want(Vec<MissingRange>),
+    /// What the client has delivered. Answered with the server's clock.
+    Clock(VectorClock),
+    /// Who is in the room?
+    ListMembers,
+}
+
+/// Frames from the server.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ServerFrame {
+    /// The answer to the client's hello.
+    Hello {
+        /// The version that both speak from now on.
+        version: u64,
+        /// Name and version of the server.
+        agent: String,
+    },
+    /// The client is a member.
+    Welcome(Box<Welcome>),
+    /// The client goes on as the member that it was; the log goes on behind the position that it presented.
+    Resumed {
+        /// The greatest number taken of the member's messages: it goes on from there.
+        taken: u64,
+        /// The log's last position.
+        position: u64,
+    },
+    /// A record of the room's log: a message that the server has delivered.
+    Delivered(Delivered),
+    /// *Left* has been said, as asked.
+    Parted {
+        /// The member's last message.
+        taken: u64,
+    },
+    /// The answer to a ping.
+    Pong(u64),
+    /// The rooms there are.
+    Rooms(Vec<RoomInfo>),
+    /// A room was made.
+    RoomCreated(RoomInfo),
+    /// A room was closed, as asked.
+    RoomClosed {
+        /// Its name.
+        name: String,
+    },
+    /// Send these again.
+    Want(Vec<MissingRange>),
+    /// What the server has delivered.
+    Clock(VectorClock),
+    /// Who is in the room.
+    Members(Vec<MemberInfo>),
+    /// A message of the member was refused.
+    Refused {
+        /// Its number; 0 if the packet could not be read.
+        seq: u64,
+        /// The same bytes can never be taken: the membership ends. Otherwise: again, later.
+        is_final: bool,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Something went wrong.
+    Error(ErrorFrame),
+}
+
+/// What a new member starts from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Welcome {
+    /// The room's name.
+    pub room: String,
+    /// Whether the room was created by this join.
+    pub created: bool,
+    /// Who the client is now.
+    pub member: MemberId,
+    /// What it resumes with.
+    pub token: Secret,
+    /// The position of the snapshot's cut: records up to it are history, those behind it are live.
+    pub position: u64,
+    /// The first position that will be sent.
+    pub first: u64,
+    /// The first position that the client asked for and that is no longer there, if any: records from here to
+    /// `first - 1` are gone.
+    pub gap_from: Option<u64>,
+    /// The state at `position`.
+    pub snapshot: Snapshot,
+    /// Who is in, in order of joining, and then the departed whose messages are among the history.
+    pub members: Vec<MemberInfo>,
+    /// What the room allows.
+    pub limits: Limits,
+}
+
+/// What a room allows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Characters of a name.
+    pub name_chars: u64,
+    /// Bytes of a message's text.
+    pub text_bytes: u64,
+    /// Bytes of a frame, its length field not counted.
+    pub frame_bytes: u64,
+    /// How long a member may be away before it is declared left, in milliseconds.
+    pub grace_millis: u64,
+}
+
+/// A record of a room's log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Delivered {
+    /// Its place in the room's order, from 1, without holes.
+    pub position: u64,
+    /// The server's wall clock at delivery, in milliseconds since 1970: for people, never for order.
+    pub time_millis: u64,
+    /// The `cbcast` packet, as its author wrote it.
+    pub packet: Bytes,
+}
+
+/// One member, for people.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MemberInfo {
+    /// Who.
+    pub member: MemberId,
+    /// What it is called.
+    pub name: String,
+    /// Whether it is in the room (a departed one is listed to give its old messages a name).
+    pub present: bool,
+}
+
+/// One room.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RoomInfo {
+    /// Its name.
+    pub name: String,
+    /// Its own port, if it has one.
+    pub port: Option<u16>,
+    /// How many members are in.
+    pub members: u64,
+}
+
+/// Something went wrong.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ErrorFrame {
+    /// What.
+    pub code: ErrorCode,
+    /// The server closes the connection behind this frame.
+    pub fatal: bool,
+    /// A sentence for people.
+    pub message: String,
+    /// [`NameTaken`](ErrorCode::NameTaken): a name that is free. Otherwise empty.
+    pub suggestion: String,
+    /// [`Expired`](ErrorCode::Expired): the greatest number taken of the member's messages. Otherwise 0.
+    pub taken: u64,
+}
+
+impl ErrorFrame {
+    /// An error after which the connection goes on.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, fatal: false, message: message.into(), suggestion: String::new(), taken: 0 }
+    }
+
+    /// An error after which the connection ends.
+    #[must_use]
+    pub fn fatal(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { fatal: true, ..Self::new(code, message) }
+    }
+}
+
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+        /// What went wrong, by number.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        #[non_exhaustive]
+        pub enum ErrorCode {
+            $($(#[$doc])* $name,)*
+            /// A number that this version does not know.
+            Other(u64),
+        }
+
+        impl ErrorCode {
+            /// Its number on the wire.
+            #[must_use]
+            pub const fn number(self) -> u64 {
+                match self {
+                    $(Self::$name => $code,)*
+                    Self::Other(code) => code,
+                }
+            }
+
+            /// The code of this number.
+            #[must_use]
+            pub const fn from_number(code: u64) -> Self {
+                match code {
+                    $($code => Self::$name,)*
+                    other => Self::Other(other),
+                }
+            }
+        }
+    };
+}
+
+error_codes! {
+    /// No version that both sides speak.
+    Version = 1,
+    /// Bytes that are not what they should be.
+    Malformed = 2,
+    /// A frame longer than the limit.
+    FrameTooLong = 3,
+    /// A frame was begun and not ended, or a connection did not say what it wants, within the time allowed.
+    TimedOut = 4,
+    /// A frame that does not fit here, such as a broadcast before joining.
+    Unexpected = 5,
+    /// More connections than the server takes.
+    TooManyConnections = 6,
+    /// There is no room of that name.
+    NoSuchRoom = 10,
+    /// That cannot be a room's name.
+    RoomNameInvalid = 11,
+    /// That cannot be a member's name.
+    NameInvalid = 12,
+    /// Another member has that name.
+    NameTaken = 13,
+    /// The room takes no more members.
+    RoomFull = 14,
+    /// There is a room of that name already.
+    RoomExists = 15,
+    /// The server takes no more rooms, or has no port left for one.
+    TooManyRooms = 16,
+    /// Neither the room's creator nor the operator.
+    NotPermitted = 17,
+    /// The resume token is not that member's.
+    WrongToken = 20,
+    /// The member was away for longer than `grace`, or has left.
+    Expired = 21,
+    /// The client knows more than the server: they do not share a past.
+    Diverged = 22,
+    /// The member has resumed on another connection.
+    Superseded = 23,
+    /// The room was closed.
+    RoomClosed = 24,
+    /// The server is going down.
+    ShuttingDown = 25,
+    /// A message was refused for good, so the membership has ended.
+    MembershipEnded = 26,
+}
+
+/// Why bytes are not a frame.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// Longer than agreed.
+    #[error("a frame of {length} bytes, the limit is {limit}")]
+    TooLong {
+        /// Its length.
+        length: u64,
+        /// The limit.
+        limit: usize,
+    },
+    /// A length of 0: there is always a kind.
+    #[error("a frame without a kind")]
+    Empty,
+    /// A field is cut off or out of range.
+    #[error("in a frame of kind {kind:#04x}: {error}")]
+    Field {
+        /// The kind of frame.
+        kind: u8,
+        /// What is wrong.
+        error: WireError,
+    },
+    /// A text is not UTF-8.
+    #[error("a text in a frame of kind {kind:#04x} is not UTF-8")]
+    NotUtf8 {
+        /// The kind of frame.
+        kind: u8,
+    },
+    /// The length field itself is malformed.
+    #[error("the length of a frame is malformed")]
+    Length,
+}
+
+/// Takes the next whole frame off the front of `buffer`: its kind and body. `None`: more bytes are needed.
+///
+/// Nothing is copied; the body shares the buffer's memory. O(1).
+///
+/// # Errors
+/// [`FrameError::TooLong`], [`FrameError::Empty`], [`FrameError::Length`]: the stream cannot be read further.
+pub fn split_frame(buffer: &mut BytesMut, limit: usize) -> Result<Option<(u8, Bytes)>, FrameError> {
+    let mut reader = Reader::new(buffer);
+    let length = match reader.varint() {
+        Ok(0) => return Err(FrameError::Empty),
+        Ok(length) if length > limit as u64 => return Err(FrameError::TooLong { length, limit }),
+        Ok(length) => length as usize,
+        Err(WireError::Truncated) if buffer.len() < 10 => return Ok(None),
+        Err(_) => return Err(FrameError::Length),
+    };
+    let head = reader.position();
+    if buffer.len() < head + length {
+        return Ok(None);
+    }
+    buffer.advance(head);
+    let mut frame = buffer.split_to(length).freeze();
+    let kind = frame[0];
+    frame.advance(1);
+    Ok(Some((kind, frame)))
+}
+
+/// Appends `length kind body` to `out`, with `body` written by the closure.
+fn put_frame(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.push(kind);
+    body(out);
+    let length = out.len() - start;
+    let mut head = Vec::with_capacity(3);
+    put_varint(&mut head, length as u64);
+    out.splice(start..start, head);
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_varint(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn put_member(out: &mut Vec<u8>, member: MemberId) {
+    put_varint(out, member.origin.into());
+    put_varint(out, member.ordinal.into());
+}
+
+fn put_option(out: &mut Vec<u8>, value: Option<u64>) {
+    put_varint(out, value.map_or(0, |v| v.saturating_add(1)));
+}
+
+fn put_ranges(out: &mut Vec<u8>, ranges: &[MissingRange]) {
+    put_varint(out, ranges.len() as u64);
+    for range in ranges {
+        put_member(out, range.member);
+        put_varint(out, range.from);
+        put_varint(out, range.to - range.from);
+    }
+}
+
+fn put_members(out: &mut Vec<u8>, members: &[MemberInfo]) {
+    put_varint(out, members.len() as u64);
+    for m in members {
+        put_member(out, m.member);
+        put_text(out, &m.name);
+        out.push(u8::from(m.present));
+    }
+}
+
+fn put_room(out: &mut Vec<u8>, room: &RoomInfo) {
+    put_text(out, &room.name);
+    put_varint(out, room.port.unwrap_or(0).into());
+    put_varint(out, room.members);
+}
+
+/// Reads the fields of one body.
+struct Fields<'a> {
+    kind: u8,
+    body: &'a Bytes,
+    reader: Reader<'a>,
+}
+
+impl<'a> Fields<'a> {
+    fn new(kind: u8, body: &'a Bytes) -> Self {
+        Self { kind, body, reader: Reader::new(body) }
+    }
+
+    fn field<T>(&self, value: Result<T, WireError>) -> Result<T, FrameError> {
+        value.map_err(|error| FrameError::Field { kind: self.kind, error })
+    }
+
+    fn number(&mut self) -> Result<u64, FrameError> {
+        let value = self.reader.varint();
+        self.field(value)
+    }
+
+    fn number_u32(&mut self) -> Result<u32, FrameError> {
+        let value = self.reader.varint_u32();
+        self.field(value)
+    }
+
+    fn flag(&mut self) -> Result<bool, FrameError> {
+        let value = self.reader.byte();
+        Ok(self.field(value)? != 0)
+    }
+
+    fn option(&mut self) -> Result<Option<u64>, FrameError> {
+        Ok(self.number()?.checked_sub(1))
+    }
+
+    fn text(&mut self) -> Result<String, FrameError> {
+        let bytes = self.reader.prefixed();
+        let bytes = self.field(bytes)?;
+        let text = core::str::from_utf8(bytes).map_err(|_| FrameError::NotUtf8 { kind: self.kind })?;
+        Ok(text.to_owned())
+    }
+
+    fn secret(&mut self) -> Result<Secret, FrameError> {
+        let bytes = self.reader.take(16);
+        Ok(self.field(bytes)?.try_into().expect("took 16"))
+    }
+
+    fn member(&mut self) -> Result<MemberId, FrameError> {
+        Ok(MemberId::new(self.number_u32()?, self.number_u32()?))
+    }
+
+    fn clock(&mut self) -> Result<VectorClock, FrameError> {
+        let clock = VectorClock::decode(&mut self.reader);
+        self.field(clock)
+    }
+
+    fn rest(&mut self) -> Bytes {
+        self.body.slice(self.reader.position()..)
+    }
+
+    /// A list; its memory is bounded by the bytes there are.
+    fn list<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T, FrameError>,
+    ) -> Result<Vec<T>, FrameError> {
+        let count = self.number()?;
+        let mut items = Vec::new();
+        for _ in 0..count {
+            items.push(item(self)?);
+        }
+        Ok(items)
+    }
+
+    fn ranges(&mut self) -> Result<Vec<MissingRange>, FrameError> {
+        self.list(|f| {
+            let (member, from, more) = (f.member()?, f.number()?, f.number()?);
+            let to = f.field(from.checked_add(more).ok_or(WireError::Integer))?;
+            Ok(MissingRange { member, from, to })
+        })
+    }
+
+    fn members(&mut self) -> Result<Vec<MemberInfo>, FrameError> {
+        self.list(|f| Ok(MemberInfo { member: f.member()?, name: f.text()?, present: f.flag()? }))
+    }
+
+    fn room(&mut self) -> Result<RoomInfo, FrameError> {
+        let (name, port, members) = (self.text()?, self.number()?, self.number()?);
+        let port = self.field(u16::try_from(port).map_err(|_| WireError::Integer))?;
+        Ok(RoomInfo { name, port: (port != 0).then_some(port), members })
+    }
+}
+
+impl ClientFrame {
+    /// Appends the frame to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_frame(out, self.kind(), |out| match self {
+            Self::Hello { oldest, newest, agent } => {
+                put_varint(out, *oldest);
+                put_varint(out, *newest);
+                put_text(out, agent);
+            }
+            Self::Join { room, name, nonce, create, after } => {
+                put_text(out, room);
+                put_text(out, name);
+                out.extend_from_slice(nonce);
+                out.push(u8::from(*create));
+                put_option(out, *after);
+            }
+            Self::Resume { room, member, token, position, clock } => {
+                put_text(out, room);
+                put_member(out, *member);
+                out.extend_from_slice(token);
+                put_varint(out, *position);
+                clock.encode(out);
+            }
+            Self::Broadcast(packet) => out.extend_from_slice(packet),
+            Self::Leave { last_seq: number } | Self::Ping(number) => put_varint(out, *number),
+            Self::ListRooms | Self::ListMembers => {}
+            Self::CreateRoom { name, port } => {
+                put_text(out, name);
+                out.push(u8::from(*port));
+            }
+            Self::CloseRoom { name, operator } => {
+                put_text(out, name);
+                put_text(out, operator);
+            }
+            Self::Want(ranges) => put_ranges(out, ranges),
+            Self::Clock(clock) => clock.encode(out),
+        });
+    }
+
+    const fn kind(&self) -> u8 {
+        match self {
+            Self::Hello { .. } => 0x01,
+            Self::Join { .. } => 0x02,
+            Self::Resume { .. } => 0x03,
+            Self::Broadcast(_) => 0x04,
+            Self::Leave { .. } => 0x05,
+            Self::Ping(_) => 0x06,
+            Self::ListRooms => 0x07,
+            Self::CreateRoom { .. } => 0x08,
+            Self::CloseRoom { .. } => 0x09,
+            Self::Want(_) => 0x0a,
+            Self::Clock(_) => 0x0b,
+            Self::ListMembers => 0x0c,
+        }
+    }
+
+    /// Reads the body of a frame. `None`: a kind that this version does not know, to be skipped.
+    ///
+    /// # Errors
+    /// [`FrameError::Field`], [`FrameError::NotUtf8`]. The stream can be read further.
+    pub fn decode(kind: u8, body: &Bytes) -> Result<Option<Self>, FrameError> {
+        let mut f = Fields::new(kind, body);
+        Ok(Some(match kind {
+            0x01 => Self::Hello { oldest: f.number()?, newest: f.number()?, agent: f.text()? },
+            0x02 => Self::Join {
+                room: f.text()?,
+                name: f.text()?,
+                nonce: f.secret()?,
+                create: f.flag()?,
+                after: f.option()?,
+            },
+            0x03 => Self::Resume {
+                room: f.text()?,
+                member: f.member()?,
+                token: f.secret()?,
+                position: f.number()?,
+                clock: f.clock()?,
+            },
+            0x04 => Self::Broadcast(f.rest()),
+            0x05 => Self::Leave { last_seq: f.number()? },
+            0x06 => Self::Ping(f.number()?),
+            0x07 => Self::ListRooms,
+            0x08 => Self::CreateRoom { name: f.text()?, port: f.flag()? },
+            0x09 => Self::CloseRoom { name: f.text()?, operator: f.text()? },
+            0x0a => Self::Want(f.ranges()?),
+            0x0b => Self::Clock(f.clock()?),
+            0x0c => Self::ListMembers,
+            _ => return Ok(None),
+        }))
+    }
+}
+
+/// The kind of a [`ServerFrame::Delivered`].
+const DELIVERED: u8 = 0x84;
+
+impl Delivered {
+    /// Appends the record as a frame to `out`: the bytes that every reader of the log gets.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_frame(out, DELIVERED, |out| {
+            put_varint(out, self.position);
+            put_varint(out, self.time_millis);
+            out.extend_from_slice(&self.packet);
+        });
+    }
+}
+
+impl ServerFrame {
+    /// Appends the frame to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        if let Self::Delivered(record) = self {
+            return record.encode(out);
+        }
+        put_frame(out, self.kind(), |out| match self {
+            Self::Hello { version, agent } => {
+                put_varint(out, *version);
+                put_text(out, agent);
+            }
+            Self::Welcome(w) => {
+                put_text(out, &w.room);
+                out.push(u8::from(w.created));
+                put_member(out, w.member);
+                out.extend_from_slice(&w.token);
+                put_varint(out, w.position);
+                put_varint(out, w.first);
+                put_option(out, w.gap_from);
+                w.snapshot.encode(out);
+                put_members(out, &w.members);
+                put_varint(out, w.limits.name_chars);
+                put_varint(out, w.limits.text_bytes);
+                put_varint(out, w.limits.frame_bytes);
+                put_varint(out, w.limits.grace_millis);
+            }
+            Self::Resumed { taken, position } => {
+                put_varint(out, *taken);
+                put_varint(out, *position);
+            }
+            Self::Delivered(_) => unreachable!("returned above"),
+            Self::Parted { taken: number } | Self::Pong(number) => put_varint(out, *number),
+            Self::Rooms(rooms) => {
+                put_varint(out, rooms.len() as u64);
+                rooms.iter().for_each(|room| put_room(out, room));
+            }
+            Self::RoomCreated(room) => put_room(out, room),
+            Self::RoomClosed { name } => put_text(out, name),
+            Self::Want(ranges) => put_ranges(out, ranges),
+            Self::Clock(clock) => clock.encode(out),
+            Self::Members(members) => put_members(out, members),
+            Self::Refused { seq, is_final, reason } => {
+                put_varint(out, *seq);
+                out.push(u8::from(*is_final));
+                put_text(out, reason);
+            }
+            Self::Error(e) => {
+                put_varint(out, e.code.number());
+                out.push(u8::from(e.fatal));
+                put_text(out, &e.message);
+                put_text(out, &e.suggestion);
+                put_varint(out, e.taken);
+            }
+        });
+    }
+
+    const fn kind(&self) -> u8 {
+        match self {
+            Self::Hello { .. } => 0x81,
+            Self::Welcome(_) => 0x82,
+            Self::Resumed { .. } => 0x83,
+            Self::Delivered(_) => DELIVERED,
+            Self::Parted { .. } => 0x85,
+            Self::Pong(_) => 0x86,
+            Self::Rooms(_) => 0x87,
+            Self::RoomCreated(_) => 0x88,
+            Self::RoomClosed { .. } => 0x89,
+            Self::Want(_) => 0x8a,
+            Self::Clock(_) => 0x8b,
+            Self::Members(_) => 0x8c,
+            Self::Refused { .. } => 0x8d,
+            Self::Error(_) => 0x8e,
+        }
+    }
+
+    /// Reads the body of a frame. `None`: a kind that this version does not know, to be skipped.
+    ///
+    /// # Errors
+    /// [`FrameError::Field`], [`FrameError::NotUtf8`]. The stream can be read further.
+    pub fn decode(kind: u8, body: &Bytes) -> Result<Option<Self>, FrameError> {
+        let mut f = Fields::new(kind, body);
+        Ok(Some(match kind {
+            0x81 => Self::Hello { version: f.number()?, agent: f.text()? },
+            0x82 => Self::Welcome(Box::new(Welcome {
+                room: f.text()?,
+                created: f.flag()?,
+                member: f.member()?,
+                token: f.secret()?,
+                position: f.number()?,
+                first: f.number()?,
+                gap_from: f.option()?,
+                snapshot: {
+                    let snapshot = Snapshot::decode(&mut f.reader);
+                    f.field(snapshot)?
+                },
+                members: f.members()?,
+                limits: Limits {
+                    name_chars: f.number()?,
+                    text_bytes: f.number()?,
+                    frame_bytes: f.number()?,
+                    grace_millis: f.number()?,
+                },
+            })),
+            0x83 => Self::Resumed { taken: f.number()?, position: f.number()? },
+            DELIVERED => Self::Delivered(Delivered {
+                position: f.number()?,
+                time_millis: f.number()?,
+                packet: f.rest(),
+            }),
+            0x85 => Self::Parted { taken: f.number()? },
+            0x86 => Self::Pong(f.number()?),
+            0x87 => Self::Rooms(f.list(Fields::room)?),
+            0x88 => Self::RoomCreated(f.room()?),
+            0x89 => Self::RoomClosed { name: f.text()? },
+            0x8a => Self::Want(f.ranges()?),
+            0x8b => Self::Clock(f.clock()?),
+            0x8c => Self::Members(f.members()?),
+            0x8d => Self::Refused { seq: f.number()?, is_final: f.flag()?, reason: f.text()? },
+            0x8e => Self::Error(ErrorFrame {
+                code: ErrorCode::from_number(f.number()?),
+                fatal: f.flag()?,
+                message: f.text()?,
+                suggestion: f.text()?,
+                taken: f.number()?,
+            }),
+            _ => return Ok(None),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cbcast::MessageId;
+    use proptest::prelude::*;
+
+    const RAJ: MemberId = MemberId::new(0, 300);
+
+    fn members() -> Vec<MemberInfo> {
+        vec![MemberInfo { member: RAJ, name: "Raj é".into(), present: true }]
+    }
+
+    fn client_frames() -> Vec<ClientFrame> {
+        let clock: VectorClock = [(RAJ, 7), (MemberId::host(0), 300)].into_iter().collect();
+        vec![
+            ClientFrame::Hello { oldest: 1, newest: 3, agent: "causerie 0.1".into() },
+            ClientFrame::Join {
+                room: "lobby".into(),
+                name: "Raj".into(),
+                nonce: [7; 16],
+                create: true,
+                after: Some(0),
+            },
+            ClientFrame::Resume {
+                room: "lobby".into(),
+                member: RAJ,
+                token: [9; 16],
+                position: 1 << 40,
+                clock: clock.clone(),
+            },
+            ClientFrame::Broadcast(Bytes::from_static(b"packet")),
+            ClientFrame::Leave { last_seq: 300 },
+            ClientFrame::Ping(u64::MAX),
+            ClientFrame::ListRooms,
+            ClientFrame::CreateRoom { name: String::new(), port: true },
+            ClientFrame::CloseRoom { name: "lobby".into(), operator: "secret".into() },
+            ClientFrame::Want(vec![MissingRange { member: RAJ, from: 3, to: 9 }]),
+            ClientFrame::Clock(clock),
+            ClientFrame::ListMembers,
+        ]
+    }
+
+    fn server_frames() -> Vec<ServerFrame> {
+        let clock: VectorClock = [(RAJ, 7)].into_iter().collect();
+        let room = RoomInfo { name: "12344".into(), port: Some(12344), members: 2 };
+        vec![
+            ServerFrame::Hello { version: 1, agent: "causerie 0.1".into() },
+            ServerFrame::Welcome(Box::new(Welcome {
+                room: "lobby".into(),
+                created: false,
+                member: RAJ,
+                token: [3; 16],
+                position: 90,
+                first: 41,
+                gap_from: Some(7),
+                snapshot: Snapshot {
+                    clock: clock.clone(),
+                    next_ordinals: vec![(0, 301)],
+                    frontier: vec![MessageId::new(RAJ, 7)],
+                },
+                members: members(),
+                limits: Limits {
+                    name_chars: 32,
+                    text_bytes: 16_384,
+                    frame_bytes: 65_536,
+                    grace_millis: 600_000,
+                },
+            })),
+            ServerFrame::Resumed { taken: 7, position: 90 },
+            ServerFrame::Delivered(Delivered {
+                position: 90,
+                time_millis: 1_700_000_000_000,
+                packet: Bytes::from_static(b"packet"),
+            }),
+            ServerFrame::Parted { taken: 7 },
+            ServerFrame::Pong(0),
+            ServerFrame::Rooms(vec![room.clone(), RoomInfo { port: None, ..room.clone() }]),
+            ServerFrame::RoomCreated(room),
+            ServerFrame::RoomClosed { name: "lobby".into() },
+            ServerFrame::Want(vec![MissingRange { member: RAJ, from: 3, to: 3 }]),
+            ServerFrame::Clock(clock),
+            ServerFrame::Members(members()),
+            ServerFrame::Refused { seq: 8, is_final: true, reason: "no".into() },
+            ServerFrame::Error(ErrorFrame {
+                suggestion: "Raj2".into(),
+                taken: 4,
+                ..ErrorFrame::fatal(ErrorCode::NameTaken, "taken")
+            }),
+        ]
+    }
+
+    #[test]
+    fn every_frame_round_trips_and_every_cut_of_it_is_refused_or_awaited() {
+        let mut all = Vec::new();
+        for frame in client_frames() {
+            let mut bytes = Vec::new();
+            frame.encode(&mut bytes);
+            let (kind, body) = split_frame(&mut BytesMut::from(&bytes[..]), 1 << 20).unwrap().unwrap();
+            assert_eq!(ClientFrame::decode(kind, &body), Ok(Some(frame.clone())));
+            for cut in 0..bytes.len() {
+                assert_eq!(split_frame(&mut BytesMut::from(&bytes[..cut]), 1 << 20), Ok(None));
+            }
+            let takes_the_rest = matches!(frame, ClientFrame::Broadcast(_));
+            for cut in 0..body.len() {
+                let cut = ClientFrame::decode(kind, &body.slice(..cut));
+                assert!(takes_the_rest || cut.is_err(), "{frame:?} {cut:?}");
+            }
+            let mut longer = body.to_vec();
+            longer.extend_from_slice(b"tomorrow");
+            let longer = ClientFrame::decode(kind, &longer.into());
+            assert!(takes_the_rest || longer == Ok(Some(frame)), "later versions append fields");
+            all.extend(bytes);
+        }
+        let mut all = BytesMut::from(&all[..]);
+        let count = std::iter::from_fn(|| split_frame(&mut all, 1 << 20).unwrap()).count();
+        assert_eq!(count, client_frames().len());
+    }
+
+    #[test]
+    fn every_server_frame_round_trips() {
+        for frame in server_frames() {
+            let mut bytes = Vec::new();
+            frame.encode(&mut bytes);
+            let (kind, body) = split_frame(&mut BytesMut::from(&bytes[..]), 1 << 20).unwrap().unwrap();
+            assert_eq!(ServerFrame::decode(kind, &body), Ok(Some(frame.clone())));
+            let takes_the_rest = matches!(frame, ServerFrame::Delivered(_));
+            for cut in 0..body.len() {
+                assert!(
+                    takes_the_rest || ServerFrame::decode(kind, &body.slice(..cut)).is_err(),
+                    "{frame:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_kinds_are_skipped_and_lengths_are_bounded() {
+        let mut buffer = BytesMut::from(&[3, 0x7f, 1, 2, 1, 0x07][..]);
+        let (kind, body) = split_frame(&mut buffer, 100).unwrap().unwrap();
+        assert_eq!(ClientFrame::decode(kind, &body), Ok(None));
+        let (kind, body) = split_frame(&mut buffer, 100).unwrap().unwrap();
+        assert_eq!(ClientFrame::decode(kind, &body), Ok(Some(ClientFrame::ListRooms)));
+
+        let too_long = split_frame(&mut BytesMut::from(&[0xff, 0x7f][..]), 100);
+        assert_eq!(too_long, Err(FrameError::TooLong { length: 16_383, limit: 100 }));
+        assert_eq!(split_frame(&mut BytesMut::from(&[0][..]), 100), Err(FrameError::Empty));
+        assert_eq!(split_frame(&mut BytesMut::from(&[0xff; 12][..]), 100), Err(FrameError::Length));
+        assert_eq!(split_frame(&mut BytesMut::from(&[0x80, 0][..]), 100), Err(FrameError::Length));
+    }
+
+    #[test]
+    fn codes_have_one_number_each() {
+        for number in 0..100 {
+            assert_eq!(ErrorCode::from_number(number).number(), number);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_frames_or_refused(kind: u8, body: Vec<u8>) {
+            let body = Bytes::from(body);
+            let _ = ClientFrame::decode(kind, &body);
+            let _ = ServerFrame::decode(kind, &body);
+            let _ = ClientFrame::decode(kind & 0x0f, &body);
+            let _ = ServerFrame::decode(0x80 | (kind & 0x0f), &body);
+        }
+
+        #[test]
+        fn any_stream_is_split_or_refused(bytes: Vec<u8>, limit in 1usize..300) {
+            let mut buffer = BytesMut::from(&bytes[..]);
+            while let Ok(Some((_, body))) = split_frame(&mut buffer, limit) {
+                prop_assert!(body.len() < limit);
+            }
+        }
+    }
+}

@@ -1,0 +1,425 @@
+//! Text that people typed: shown safely, and checked where it becomes a name.
+//!
+//! Whatever arrives may be hostile. [`visible`] is the one place that makes text fit for a terminal and for
+//! one line; it escapes in the way Python does, because the original program was written in it. Escaping is
+//! for showing: a backslash is left alone, so what was shown cannot be turned back.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use thiserror::Error;
+
+/// The most characters the name of a room may have.
+pub const ROOM_NAME_CHARS_MAX: usize = 50;
+
+/// `text` made safe for a terminal and fit for one line.
+///
+/// Escaped are control characters (except TAB), line and paragraph separators, bidirectional controls and
+/// the byte order mark: `\n`, `\x1b`, `\u202e`. Joiners and variation selectors stay: scripts and emoji need
+/// them. Borrowed when nothing changes.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    escape(text, is_unsafe)
+}
+
+/// `text` in ASCII, what is beyond written as Python's `backslashreplace` does: `\xe9`, `\u20ac`,
+/// `\U0001f600`. Borrowed when nothing changes.
+pub fn ascii(text: &str) -> Cow<'_, str> {
+    escape(text, |c| !c.is_ascii())
+}
+
+/// The names as Python prints a list of strings: `['Akshat', 'Raj']`.
+pub fn python_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.into_iter().map(python_repr).collect();
+    format!("[{}]", names.join(", "))
+}
+
+/// One string as Python's `repr` prints it.
+fn python_repr(text: &str) -> String {
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push(quote);
+    for c in text.chars() {
+        if c == quote || c == '\\' {
+            out.push('\\');
+            out.push(c);
+        } else if is_printable(c) {
+            out.push(c);
+        } else {
+            push_escaped(&mut out, c);
+        }
+    }
+    out.push(quote);
+    out
+}
+
+fn escape(text: &str, must: fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(must) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() * 2);
+    for c in text.chars() {
+        if must(c) {
+            push_escaped(&mut out, c);
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn push_escaped(out: &mut String, c: char) {
+    match c {
+        '\t' => out.push_str("\\t"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\0'..='\u{ff}' => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+        '\u{100}'..='\u{ffff}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+        _ => out.push_str(&format!("\\U{:08x}", u32::from(c))),
+    }
+}
+
+/// Whether a character moves the cursor, breaks the line or reorders what stands around it.
+fn is_unsafe(c: char) -> bool {
+    c.is_control() && c != '\t'
+        || matches!(c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Python's `str.isprintable` for one character.
+///
+/// `escape_debug` draws the line by the same general categories as Python. It also escapes a combining mark
+/// at the start of a string, so the character is looked at behind a letter.
+fn is_printable(c: char) -> bool {
+    if c.is_ascii() {
+        return !c.is_ascii_control();
+    }
+    let mut pair = String::from("a");
+    pair.push(c);
+    pair.escape_debug().nth(1) == Some(c)
+}
+
+/// Whether a character shows nothing of its own: white space, Unicode's `Default_Ignorable_Code_Point`, and
+/// the blank Braille pattern.
+fn is_invisible(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// A character for an error message, quoted.
+fn shown(c: &char) -> String {
+    python_repr(c.encode_utf8(&mut [0; 4]))
+}
+
+/// The name of a member, checked: it fits on one line, shows something, and is no command.
+///
+/// `Eq` and `Ord` compare exactly; whether two names may stand beside each other in a room is
+/// [`Name::same_as`].
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Name(Box<str>);
+
+/// Why a text is no name. Nothing changed; tell whoever asked, who may try another.
+#[derive(Clone, Debug, Error, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum NameError {
+    /// It is empty, or nothing in it is visible.
+    #[error("a name cannot be empty")]
+    Empty,
+    /// It has too many characters.
+    #[error("a name has at most {limit} characters, and this one has {length}")]
+    TooLong {
+        /// The most characters allowed.
+        limit: usize,
+        /// The characters it has.
+        length: usize,
+    },
+    /// A control character, a bidirectional control, a line separator or the like is in it, or a colon behind
+    /// white space, which ends a name where lines are `NAME : TEXT`.
+    #[error("a name cannot contain the character {}", shown(.character))]
+    Forbidden {
+        /// The first such character.
+        character: char,
+    },
+    /// It starts with `./`, as commands do.
+    #[error("a name cannot start with ./ because commands do")]
+    LooksLikeCommand,
+}
+
+impl Name {
+    /// The name in `raw`, without the white space around it; it has 1 to `max_chars` characters.
+    pub fn parse(raw: &str, max_chars: usize) -> Result<Self, NameError> {
+        let name = raw.trim();
+        if name.chars().all(is_invisible) {
+            return Err(NameError::Empty);
+        }
+        let length = name.chars().count();
+        if length > max_chars {
+            return Err(NameError::TooLong { limit: max_chars, length });
+        }
+        if let Some(character) = name.chars().find(|c| is_unsafe(*c) || matches!(c, '\t' | '\u{200b}')) {
+            return Err(NameError::Forbidden { character });
+        }
+        if name.contains(" :") {
+            // `NAME : TEXT` would be read as another's words.
+            return Err(NameError::Forbidden { character: ':' });
+        }
+        if name.starts_with("./") {
+            return Err(NameError::LooksLikeCommand);
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The form to look a name up by: two names are the same when this is equal.
+    pub fn folded(&self) -> String {
+        self.0.to_lowercase()
+    }
+
+    /// Whether a room would confuse the two: their lowercase forms are equal. `RAJ` is the same as `Raj`.
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.folded() == other.folded()
+    }
+
+    /// A free name like this one: the first of `NAME2`, `NAME3`, ... that is not taken, with NAME cut so that
+    /// all of it has at most `max_chars` characters.
+    ///
+    /// `taken` must let some name through, as any room with a finite roster does. Where not even the number
+    /// fits, it is the name, whatever `max_chars` says.
+    pub fn suggestion(&self, max_chars: usize, taken: impl Fn(&Name) -> bool) -> Name {
+        let mut number = 2u64;
+        loop {
+            let suffix = number.to_string();
+            let base: String = self.0.chars().take(max_chars.saturating_sub(suffix.len())).collect();
+            // A cut may leave a joiner with nothing to join, or white space before the number.
+            let name = Self(format!("{}{suffix}", base.trim_end_matches(is_invisible)).into());
+            if !taken(&name) {
+                return name;
+            }
+            number += 1;
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// The name of a room: 1 to [`ROOM_NAME_CHARS_MAX`] letters, digits, `-`, `_` and `.`, not starting with `.`.
+///
+/// So it can stand in a path, a query and a command without quoting.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct RoomName(Box<str>);
+
+/// Why a text is no name of a room. Nothing changed; tell whoever asked, who may try another.
+#[derive(Clone, Debug, Error, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum RoomNameError {
+    /// It is empty.
+    #[error("the name of a room cannot be empty")]
+    Empty,
+    /// It has more than [`ROOM_NAME_CHARS_MAX`] characters.
+    #[error("the name of a room has at most {limit} characters, and this one has {length}")]
+    TooLong {
+        /// The most characters allowed.
+        limit: usize,
+        /// The characters it has.
+        length: usize,
+    },
+    /// Something other than letters, digits, `-`, `_` and `.` is in it.
+    #[error("the name of a room has only letters, digits, '-', '_' and '.', not {}", shown(.character))]
+    Forbidden {
+        /// The first such character.
+        character: char,
+    },
+    /// It starts with a dot, as hidden files and relative paths do.
+    #[error("the name of a room cannot start with a dot")]
+    LeadingDot,
+}
+
+impl RoomName {
+    /// The name of a room, exactly as given.
+    pub fn parse(raw: &str) -> Result<Self, RoomNameError> {
+        if raw.is_empty() {
+            return Err(RoomNameError::Empty);
+        }
+        let length = raw.chars().count();
+        if length > ROOM_NAME_CHARS_MAX {
+            return Err(RoomNameError::TooLong { limit: ROOM_NAME_CHARS_MAX, length });
+        }
+        // Some fillers count as letters and show nothing.
+        let allowed = |c: char| matches!(c, '-' | '_' | '.') || c.is_alphanumeric() && !is_invisible(c);
+        if let Some(character) = raw.chars().find(|c| !allowed(*c)) {
+            return Err(RoomNameError::Forbidden { character });
+        }
+        if raw.starts_with('.') {
+            return Err(RoomNameError::LeadingDot);
+        }
+        Ok(Self(raw.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The port this name spells. Such names are reserved for rooms that were made with a port of their own.
+    pub fn is_port(&self) -> Option<u16> {
+        if self.0.starts_with('0') || !self.0.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        self.0.parse().ok()
+    }
+}
+
+impl fmt::Display for RoomName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name(raw: &str) -> Name {
+        Name::parse(raw, 20).unwrap()
+    }
+
+    #[test]
+    fn visible_escapes_what_could_harm() {
+        for (text, expected) in [
+            ("plain \t 'é' \\n \u{1f600}", "plain \t 'é' \\n \u{1f600}"),
+            ("a\r\nb\0", "a\\r\\nb\\x00"),
+            ("\x1b[2J\x7f\u{85}\u{9b}", "\\x1b[2J\\x7f\\x85\\x9b"),
+            ("\u{202e}evil\u{2069}\u{61c}\u{200f}", "\\u202eevil\\u2069\\u061c\\u200f"),
+            ("\u{2028}\u{2029}\u{feff}", "\\u2028\\u2029\\ufeff"),
+            ("\u{1f469}\u{200d}\u{1f680}\u{2764}\u{fe0f}", "\u{1f469}\u{200d}\u{1f680}\u{2764}\u{fe0f}"),
+        ] {
+            assert_eq!(visible(text), expected);
+        }
+        assert!(matches!(visible("é"), Cow::Borrowed(_)));
+        assert!(matches!(ascii("\n"), Cow::Borrowed(_)));
+        assert_eq!(ascii("é€\u{1f600}\t"), "\\xe9\\u20ac\\U0001f600\t");
+    }
+
+    #[test]
+    fn lists_look_like_python() {
+        assert_eq!(python_list([]), "[]");
+        assert_eq!(python_list(["Akshat", "Raj"]), "['Akshat', 'Raj']");
+        assert_eq!(python_list(["O'Hara", "a\"b"]), r#"["O'Hara", 'a"b']"#);
+        assert_eq!(python_list(["'\""]), r#"['\'"']"#);
+        assert_eq!(python_list(["\\"]), r"['\\']");
+        assert_eq!(
+            python_list(["é\u{301}\u{301}\t\x7f\u{a0}\u{200d}\u{e000}"]),
+            "['é\u{301}\u{301}\\t\\x7f\\xa0\\u200d\\ue000']"
+        );
+        assert_eq!(python_list(["\u{e0001}"]), r"['\U000e0001']");
+    }
+
+    #[test]
+    fn names_are_checked() {
+        let error = |raw: &str| Name::parse(raw, 5).unwrap_err();
+        assert_eq!(name(" \tRaj K\r\n").as_str(), "Raj K");
+        assert_eq!(Name::parse("ééééé", 5).unwrap().to_string(), "ééééé");
+        assert_eq!(error(""), NameError::Empty);
+        assert_eq!(error(" \n"), NameError::Empty);
+        assert_eq!(error("\u{200d}\u{3164}\u{200b}\u{2060}\u{feff}"), NameError::Empty);
+        assert_eq!(error("abcdef"), NameError::TooLong { limit: 5, length: 6 });
+        for character in ['\t', '\n', '\0', '\x7f', '\u{9b}', '\u{200b}', '\u{2028}', '\u{202e}', '\u{feff}']
+        {
+            assert_eq!(error(&format!("a{character}b")), NameError::Forbidden { character });
+        }
+        assert_eq!(error(" ./m"), NameError::LooksLikeCommand);
+        assert_eq!(error("a\u{200b}").to_string(), "a name cannot contain the character '\\u200b'");
+        assert_eq!(name("../x").as_str(), "../x");
+    }
+
+    #[test]
+    fn names_differ_in_more_than_case() {
+        assert!(name("RAJ").same_as(&name("raj")));
+        assert!(name("ÉMILE").same_as(&name("émile")));
+        assert!(!name("Raj").same_as(&name("Raj2")));
+        assert_ne!(name("RAJ"), name("raj"));
+    }
+
+    #[test]
+    fn a_suggestion_is_free_and_fits() {
+        let raj = name("Raj");
+        assert_eq!(raj.suggestion(20, |_| false).as_str(), "Raj2");
+        assert_eq!(raj.suggestion(20, |n| n.same_as(&name("RAJ2"))).as_str(), "Raj3");
+        assert_eq!(raj.suggestion(3, |_| false).as_str(), "Ra2");
+        assert_eq!(raj.suggestion(3, |n| n.as_str().starts_with("Ra")).as_str(), "R10");
+        assert_eq!(raj.suggestion(0, |_| false).as_str(), "2");
+        assert_eq!(name("ab cd").suggestion(4, |_| false).as_str(), "ab2");
+        assert_eq!(name("\u{1f469}\u{200d}\u{1f680}").suggestion(3, |_| false).as_str(), "\u{1f469}2");
+    }
+
+    #[test]
+    fn room_names_are_checked() {
+        let parse = RoomName::parse;
+        for good in ["lobby", "a.b-c_d", "Grüße", "部屋", "-", "12344"] {
+            assert_eq!(parse(good).unwrap().as_str(), good);
+        }
+        assert_eq!(parse(""), Err(RoomNameError::Empty));
+        assert_eq!(parse(".."), Err(RoomNameError::LeadingDot));
+        assert!(parse(&"é".repeat(50)).is_ok());
+        assert_eq!(parse(&"é".repeat(51)), Err(RoomNameError::TooLong { limit: 50, length: 51 }));
+        for character in ['/', '\\', ' ', '\n', '\0', ':', '\u{3164}', '\u{202e}', '\u{1f600}'] {
+            assert_eq!(parse(&format!("a{character}")), Err(RoomNameError::Forbidden { character }));
+        }
+    }
+
+    #[test]
+    fn some_room_names_are_ports() {
+        for (raw, port) in [
+            ("12344", Some(12344)),
+            ("1", Some(1)),
+            ("65535", Some(65535)),
+            ("65536", None),
+            ("0", None),
+            ("080", None),
+            ("12a", None),
+            ("-1", None),
+            ("١٢", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(RoomName::parse(raw).unwrap().is_port(), port, "{raw}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_visible_stays_on_its_line(text in any::<String>()) {
+            let shown = visible(&text);
+            prop_assert!(!shown.contains(is_unsafe));
+            prop_assert_eq!(visible(&shown), shown.as_ref());
+            prop_assert!(ascii(&text).is_ascii());
+            let list = python_list([text.as_str()]);
+            prop_assert_eq!(visible(&list), list.as_str());
+        }
+
+        #[test]
+        fn a_name_parses_to_itself(raw in "\\PC{0,30}|[ ./a\u{200d}\u{301}]{0,8}", taken in 0usize..30) {
+            if let Ok(name) = Name::parse(&raw, 12) {
+                prop_assert_eq!(Name::parse(name.as_str(), 12), Ok(name.clone()));
+                prop_assert_eq!(visible(name.as_str()), name.as_str());
+                let tried = std::cell::Cell::new(0);
+                let free = name.suggestion(12, |_| tried.replace(tried.get() + 1) < taken);
+                prop_assert_eq!(Name::parse(free.as_str(), 12), Ok(free));
+            }
+        }
+    }
+}

@@ -4,7 +4,9 @@
 pub mod body;
 pub mod classic;
 pub mod frame;
+pub mod link;
 pub mod log;
 pub mod room;
+pub mod session;
 
 pub mod text;

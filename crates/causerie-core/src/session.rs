@@ -1,0 +1,956 @@
+//! A client's side of a room: a state machine without I/O.
+//!
+//! It runs the member's own [`Group`], so it checks the server's order end to end; keeps the member's messages
+//! until they come back from the server's log; and goes on after a broken connection without loss or repetition.
+//!
+//! Delivering and placing are two steps. A message is *delivered* once all its causes have been ([`Event::Delivered`]);
+//! it is *placed* once everything before it in the server's log has been delivered ([`Event::Placed`]). What is
+//! placed never moves.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use cbcast::{
+    Config, Group, Kind, Link, MemberId, Message, MessageId, MissingRange, Output as GroupOutput, Time,
+};
+use thiserror::Error;
+
+use crate::body::Body;
+use crate::frame::{
+    ClientFrame, Delivered, ErrorCode, ErrorFrame, Limits, MemberInfo, Secret, ServerFrame, VERSION, Welcome,
+};
+
+/// What a session needs to know.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// The room's name.
+    pub room: String,
+    /// The member's name.
+    pub name: String,
+    /// Create the room if it does not exist.
+    pub create: bool,
+    /// Own messages that may be on their way at once. Default 1,000.
+    pub pending_max: usize,
+    /// How often to tell the clock and to send again what has not come back; for links that lose messages above
+    /// TCP. `None` (the default): the connection is reliable while it lasts.
+    pub heartbeat: Option<Duration>,
+    /// How long a gap may be before it is asked for. Default 50 ms.
+    pub repair_delay: Duration,
+    /// For the jitter of repair.
+    pub seed: u64,
+    /// Where nonces come from: 16 bytes of good randomness at each call.
+    pub fresh_secret: fn() -> Secret,
+}
+
+impl SessionConfig {
+    /// The defaults, for a member called `name` in `room`.
+    #[must_use]
+    pub fn new(room: &str, name: &str, fresh_secret: fn() -> Secret) -> Self {
+        Self {
+            room: room.into(),
+            name: name.into(),
+            create: false,
+            pending_max: 1_000,
+            heartbeat: None,
+            repair_delay: Duration::from_millis(50),
+            seed: 0,
+            fresh_secret,
+        }
+    }
+}
+
+/// Something that happened in the room.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The member is in.
+    Welcomed {
+        /// Who it is.
+        member: MemberId,
+        /// The room's name.
+        room: String,
+        /// Whether the room was created for it.
+        created: bool,
+        /// Who is in, in order of joining, the member itself included.
+        members: Vec<MemberInfo>,
+        /// What the room allows.
+        limits: Limits,
+    },
+    /// A message, all of whose causes have been delivered.
+    Delivered(Post),
+    /// A message that was delivered before has its place in the room's order.
+    Placed {
+        /// Which.
+        id: MessageId,
+        /// Its place.
+        position: u64,
+        /// The server's wall clock at delivery.
+        time_millis: u64,
+    },
+    /// A message arrived before a cause of it, and is held back.
+    Held {
+        /// Which.
+        id: MessageId,
+        /// What its author is called, if that is known already.
+        author: Option<String>,
+        /// A cause that has not been delivered.
+        waits_for: MessageId,
+        /// What that one's author is called, if that is known already.
+        waits_for_author: Option<String>,
+    },
+    /// Somebody joined.
+    Joined {
+        /// Who.
+        member: MemberId,
+        /// What it is called.
+        name: String,
+        /// Before the member itself did.
+        history: bool,
+    },
+    /// Somebody left.
+    Left {
+        /// Who.
+        member: MemberId,
+        /// What it was called.
+        name: String,
+        /// Why, if not by its own wish.
+        reason: String,
+        /// Before the member itself joined.
+        history: bool,
+    },
+    /// The connection is gone; what is said meanwhile is kept.
+    Reconnecting {
+        /// Why.
+        reason: String,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// The connection is back, and nothing was lost.
+    Resumed {
+        /// Own messages that were sent again.
+        resent: usize,
+    },
+    /// The member had been declared left, or the server does not know it any more: it is a new member now.
+    Rejoined {
+        /// Who it is now.
+        member: MemberId,
+        /// Why it could not resume.
+        reason: String,
+        /// Own messages that had not been taken, and their new ids.
+        renamed: Vec<(MessageId, MessageId)>,
+    },
+    /// Records of the log that the server does not keep any more.
+    Gap {
+        /// The first.
+        from: u64,
+        /// The last.
+        to: u64,
+    },
+    /// The server refused a message for now; it is sent again.
+    Refused {
+        /// Which.
+        id: MessageId,
+        /// Why.
+        reason: String,
+    },
+    /// The session is over.
+    Ended(End),
+}
+
+/// A message of somebody.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Post {
+    /// Which.
+    pub id: MessageId,
+    /// What its author is called.
+    pub author: String,
+    /// What was said.
+    pub body: Body,
+    /// Whether it is the member's own.
+    pub own: bool,
+    /// Its place in the room's order, if the server has told.
+    pub position: Option<u64>,
+    /// The server's wall clock at delivery, if the server has told.
+    pub time_millis: Option<u64>,
+    /// For how long it was held back here.
+    pub held_for: Option<Duration>,
+    /// Said before the member joined.
+    pub history: bool,
+    /// The messages that its author had seen last.
+    pub deps: Vec<MessageId>,
+}
+
+/// Why a session is over.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum End {
+    /// The member left, as asked.
+    #[error("left the room")]
+    Left,
+    /// The server said no.
+    #[error("{message}")]
+    Refused {
+        /// What went wrong.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+        /// If the name was taken: one that is free.
+        suggestion: Option<String>,
+    },
+    /// The server broke the protocol.
+    #[error("the server broke the protocol: {0}")]
+    Protocol(String),
+}
+
+/// Why a text could not be said. Nothing changed.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum SayError {
+    /// Longer than the room allows.
+    #[error("a text has at most {limit} bytes here, and this one has {length}")]
+    TooLong {
+        /// Its length.
+        length: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Too many own messages are on their way: say it again once some are placed.
+    #[error("{limit} messages are on their way already")]
+    Full {
+        /// [`SessionConfig::pending_max`].
+        limit: usize,
+    },
+    /// The session is over, or is leaving.
+    #[error("the session is over")]
+    Over,
+}
+
+/// What the driver does next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Send this frame.
+    Send(ClientFrame),
+    /// Tell the application.
+    Event(Event),
+    /// Close the connection, for this reason; connect again unless the session [is over](Session::is_over).
+    HangUp(String),
+}
+
+/// A message that is held back, with the names there are for people.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HeldPost {
+    /// Which.
+    pub id: MessageId,
+    /// What its author is called, if that is known.
+    pub author: Option<String>,
+    /// For how long it has been held.
+    pub held_for: Duration,
+    /// A cause that has not been delivered.
+    pub waits_for: MessageId,
+    /// What that one's author is called, if that is known.
+    pub waits_for_author: Option<String>,
+    /// The missing message at the end of the chain.
+    pub root_cause: Option<MessageId>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    Offline,
+    Greeting,
+    Joining,
+    Resuming,
+    Live,
+    Over,
+}
+
+/// An own message that has not been placed.
+#[derive(Debug)]
+struct Pending {
+    message: Message,
+    sent_at: Option<Time>,
+}
+
+#[derive(Debug)]
+struct Membership {
+    member: MemberId,
+    token: Secret,
+    group: Group,
+    limits: Limits,
+    /// Where the group began: records up to here are history.
+    joined_at: u64,
+    pending: VecDeque<Pending>,
+    names: BTreeMap<MemberId, String>,
+    present: BTreeSet<MemberId>,
+}
+
+/// A client's side of a room. Drain [`poll_output`](Self::poll_output) after every call that takes `&mut`; call
+/// [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout).
+#[derive(Debug)]
+pub struct Session {
+    config: SessionConfig,
+    phase: Phase,
+    nonce: Secret,
+    membership: Option<Membership>,
+    /// Said while there was no membership, or not taken under the last one: to be said under the next.
+    unsent: VecDeque<(Option<MessageId>, Vec<u8>)>,
+    rejoining: Option<String>,
+    leaving: bool,
+    leave_sent: bool,
+    outputs: VecDeque<Output>,
+    heartbeat_at: Option<Time>,
+    /// The last contiguous position that came off a connection.
+    received: u64,
+    /// The last position before which everything is placed.
+    placed: u64,
+    /// Positions and times of messages that are not delivered yet.
+    arrived: BTreeMap<MessageId, (u64, u64)>,
+    /// Delivered and not placed: an earlier position is missing.
+    ready: BTreeMap<u64, (MessageId, u64)>,
+    /// Delivered under an earlier membership, or own, and not placed then.
+    seen: BTreeSet<MessageId>,
+}
+
+/// Own messages sent again at one heartbeat.
+const RESEND_MAX: usize = 64;
+
+impl Session {
+    /// A session that has not connected yet.
+    #[must_use]
+    pub fn new(config: SessionConfig) -> Self {
+        Self {
+            nonce: (config.fresh_secret)(),
+            config,
+            phase: Phase::Offline,
+            membership: None,
+            unsent: VecDeque::new(),
+            rejoining: None,
+            leaving: false,
+            leave_sent: false,
+            outputs: VecDeque::new(),
+            heartbeat_at: None,
+            received: 0,
+            placed: 0,
+            arrived: BTreeMap::new(),
+            ready: BTreeMap::new(),
+            seen: BTreeSet::new(),
+        }
+    }
+
+    // Commands from the application.
+
+    /// Says a text: delivered here at once, on its way to the others as soon as there is a connection. Its id,
+    /// unless the room has to be joined again first.
+    ///
+    /// # Errors
+    /// [`SayError`]; nothing changed.
+    pub fn say(&mut self, now: Time, text: &str) -> Result<Option<MessageId>, SayError> {
+        if self.phase == Phase::Over || self.leaving {
+            return Err(SayError::Over);
+        }
+        let limit = self.membership.as_ref().map_or(usize::MAX, |m| m.limits.text_bytes as usize);
+        if text.len() > limit {
+            return Err(SayError::TooLong { length: text.len(), limit });
+        }
+        let limit = self.config.pending_max;
+        if self.on_their_way() >= limit {
+            return Err(SayError::Full { limit });
+        }
+        let payload = Body::Text(text.to_owned()).encode();
+        match self.broadcast(now, &payload) {
+            Some(id) => Ok(Some(id)),
+            None => {
+                self.unsent.push_back((None, payload));
+                Ok(None)
+            }
+        }
+    }
+
+    fn broadcast(&mut self, now: Time, payload: &[u8]) -> Option<MessageId> {
+        let membership = self.membership.as_mut()?;
+        let id = membership.group.broadcast(now, membership.member, payload).ok()?;
+        self.drain(now);
+        Some(id)
+    }
+
+    /// Leaves once all own messages are placed: then [`End::Left`].
+    pub fn leave(&mut self) {
+        self.leaving = true;
+        if self.membership.is_none() && self.rejoining.is_none() {
+            self.end(End::Left);
+        }
+        self.leave_if_done();
+    }
+
+    fn leave_if_done(&mut self) {
+        let Some(membership) = &self.membership else { return };
+        let done = membership.pending.is_empty() && self.unsent.is_empty();
+        if self.leaving && !self.leave_sent && done && self.phase == Phase::Live {
+            let last_seq = membership.group.delivered(membership.member).unwrap_or(0);
+            self.leave_sent = true;
+            self.outputs.push_back(Output::Send(ClientFrame::Leave { last_seq }));
+        }
+    }
+
+    // What the world did.
+
+    /// A connection stands, and the magic bytes are on their way.
+    pub fn connected(&mut self) {
+        if self.phase != Phase::Over {
+            self.phase = Phase::Greeting;
+            let agent = concat!("causerie ", env!("CARGO_PKG_VERSION")).to_owned();
+            self.outputs.push_back(Output::Send(ClientFrame::Hello {
+                oldest: VERSION,
+                newest: VERSION,
+                agent,
+            }));
+        }
+    }
+
+    /// The connection is gone, and is tried again after `retry_in`.
+    pub fn disconnected(&mut self, reason: String, retry_in: Duration) {
+        if self.phase != Phase::Over {
+            self.phase = Phase::Offline;
+            self.leave_sent = false;
+            self.heartbeat_at = None;
+            self.outputs.retain(|output| !matches!(output, Output::Send(_) | Output::HangUp(_)));
+            self.event(Event::Reconnecting { reason, retry_in });
+        }
+    }
+
+    /// A frame has come off the connection: positions are counted here. Call it before anything disturbs the
+    /// frame on purpose, and then [`handle_frame`](Self::handle_frame).
+    pub fn received(&mut self, frame: &ServerFrame) {
+        if let ServerFrame::Delivered(record) = frame {
+            if record.position == self.received + 1 {
+                self.received = record.position;
+            }
+        }
+    }
+
+    /// Whether a frame may be lost, delayed or repeated on purpose without breaking a handshake.
+    #[must_use]
+    pub fn may_disturb(&self, frame: &ServerFrame) -> bool {
+        match frame {
+            ServerFrame::Delivered(record) => {
+                self.membership.as_ref().is_some_and(|m| record.position > m.joined_at)
+            }
+            ServerFrame::Want(_) | ServerFrame::Clock(_) => true,
+            _ => false,
+        }
+    }
+
+    /// A frame from the server.
+    pub fn handle_frame(&mut self, now: Time, frame: ServerFrame) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        match frame {
+            ServerFrame::Hello { version, .. } if self.phase == Phase::Greeting => self.greeted(version),
+            ServerFrame::Welcome(welcome) => self.welcomed(now, *welcome),
+            ServerFrame::Resumed { taken, .. } if self.phase == Phase::Resuming => self.resumed(now, taken),
+            ServerFrame::Delivered(record) => self.record(now, record),
+            ServerFrame::Parted { .. } => self.end(End::Left),
+            ServerFrame::Want(ranges) => self.resend(now, &ranges),
+            ServerFrame::Clock(clock) => {
+                if let Some(membership) = &mut self.membership {
+                    membership.group.handle_clock(now, Link::Relay, &clock);
+                }
+            }
+            ServerFrame::Refused { seq, is_final, reason } => self.refused(seq, is_final, reason),
+            ServerFrame::Error(error) => self.error(error),
+            // Answers to questions that a session does not ask, and what tomorrow's servers say.
+            _ => {}
+        }
+        self.drain(now);
+    }
+
+    fn greeted(&mut self, version: u64) {
+        if version != VERSION {
+            return self.end(End::Protocol(format!("version {version} was not offered")));
+        }
+        let frame = match &self.membership {
+            Some(membership) => {
+                self.phase = Phase::Resuming;
+                ClientFrame::Resume {
+                    room: self.config.room.clone(),
+                    member: membership.member,
+                    token: membership.token,
+                    position: self.received,
+                    clock: membership.group.clock(),
+                }
+            }
+            None => {
+                self.phase = Phase::Joining;
+                ClientFrame::Join {
+                    room: self.config.room.clone(),
+                    name: self.config.name.clone(),
+                    nonce: self.nonce,
+                    create: self.config.create,
+                    after: (self.placed > 0).then_some(self.placed),
+                }
+            }
+        };
+        self.outputs.push_back(Output::Send(frame));
+    }
+
+    fn welcomed(&mut self, now: Time, welcome: Welcome) {
+        if !matches!(self.phase, Phase::Joining | Phase::Resuming) {
+            return;
+        }
+        let mut config = Config::default();
+        config.repair_delay = self.config.repair_delay;
+        config.seed = self.config.seed;
+        let group = Group::new(config, &welcome.snapshot, [welcome.member]);
+        if !group.is_local(welcome.member) {
+            return self.end(End::Protocol("the snapshot does not know its member".into()));
+        }
+        if welcome.first > welcome.position + 1 || welcome.first == 0 {
+            return self.end(End::Protocol("the history begins behind the snapshot".into()));
+        }
+        let before = self.membership.take();
+        // What was delivered and not placed comes again as history.
+        self.seen.extend(self.ready.values().map(|(id, _)| *id));
+        self.ready.clear();
+        self.arrived.clear();
+        let mut membership = Membership {
+            member: welcome.member,
+            token: welcome.token,
+            group,
+            limits: welcome.limits,
+            joined_at: welcome.position,
+            pending: VecDeque::new(),
+            names: welcome.members.iter().map(|m| (m.member, m.name.clone())).collect(),
+            present: welcome.members.iter().filter(|m| m.present).map(|m| m.member).collect(),
+        };
+        self.received = welcome.first - 1;
+        self.placed = welcome.first - 1;
+        if let Some(from) = welcome.gap_from {
+            self.event(Event::Gap { from, to: welcome.first - 1 });
+        }
+        self.phase = Phase::Live;
+        self.heartbeat_at = self.config.heartbeat.map(|pause| now + pause);
+        if let Some(before) = before.filter(|b| b.member == membership.member) {
+            // The same member, from a fresh snapshot: its messages that the server has not taken are still its.
+            let taken = membership.group.delivered(membership.member).unwrap_or(0);
+            for mut pending in before.pending {
+                let id = pending.message.id();
+                if id.seq <= taken {
+                    self.seen.insert(id);
+                } else if membership.group.readopt(now, pending.message.clone()) {
+                    pending.sent_at = Some(now);
+                    let packet = pending.message.packet().clone();
+                    self.outputs.push_back(Output::Send(ClientFrame::Broadcast(packet)));
+                    membership.pending.push_back(pending);
+                } else {
+                    return self.end(End::Protocol("own messages do not fit the server's snapshot".into()));
+                }
+            }
+            while membership.group.poll_output().is_some() {}
+            let resent = membership.pending.len();
+            self.membership = Some(membership);
+            self.event(Event::Resumed { resent });
+        } else {
+            let (member, limits) = (membership.member, membership.limits);
+            self.membership = Some(membership);
+            match self.rejoining.take() {
+                None => {
+                    let members = self.members();
+                    let (room, created) = (welcome.room, welcome.created);
+                    self.event(Event::Welcomed { member, room, created, members, limits });
+                    self.say_unsent(now);
+                }
+                Some(reason) => {
+                    let renamed = self.say_unsent(now);
+                    self.event(Event::Rejoined { member, reason, renamed });
+                }
+            }
+        }
+        self.leave_if_done();
+    }
+
+    /// Says again under this membership what was not taken under the last one.
+    fn say_unsent(&mut self, now: Time) -> Vec<(MessageId, MessageId)> {
+        let mut renamed = Vec::new();
+        for (old, payload) in core::mem::take(&mut self.unsent) {
+            if let Some(old) = old {
+                // It has been shown already, under its old id.
+                let membership = self.membership.as_mut().expect("just made");
+                if let Ok(new) = membership.group.broadcast(now, membership.member, &payload) {
+                    renamed.push((old, new));
+                    self.drain_quietly(now, new);
+                }
+            } else {
+                self.broadcast(now, &payload);
+            }
+        }
+        renamed
+    }
+
+    fn resumed(&mut self, now: Time, taken: u64) {
+        let Some(membership) = &mut self.membership else { return };
+        if taken > membership.group.delivered(membership.member).unwrap_or(0) {
+            let reason = "the server has messages of this member that it did not send here";
+            return self.end(End::Protocol(reason.into()));
+        }
+        self.phase = Phase::Live;
+        self.heartbeat_at = self.config.heartbeat.map(|pause| now + pause);
+        let mut resent = 0;
+        for pending in membership.pending.iter_mut().filter(|p| p.message.id().seq > taken) {
+            pending.sent_at = Some(now);
+            resent += 1;
+            let packet = pending.message.packet().clone();
+            self.outputs.push_back(Output::Send(ClientFrame::Broadcast(packet)));
+        }
+        self.event(Event::Resumed { resent });
+        self.leave_if_done();
+    }
+
+    /// A record of the log has arrived.
+    fn record(&mut self, now: Time, record: Delivered) {
+        let Some(membership) = &mut self.membership else { return };
+        if record.position <= self.placed {
+            return;
+        }
+        let message = match Message::decode(record.packet) {
+            Ok(message) => message,
+            Err(error) => return self.end(End::Protocol(format!("record {}: {error}", record.position))),
+        };
+        let id = message.id();
+        if record.position <= membership.joined_at {
+            if record.position == self.placed + 1 {
+                self.placed = record.position;
+                self.history(record.position, record.time_millis, &message);
+                if self.placed == self.membership.as_ref().map_or(0, |m| m.joined_at) {
+                    self.seen.clear();
+                }
+            }
+            return;
+        }
+        if id.member == membership.member {
+            membership.pending.retain(|pending| pending.message.id() != id);
+            self.ready.insert(record.position, (id, record.time_millis));
+            self.place();
+            return self.leave_if_done();
+        }
+        if membership.group.has_delivered(id) {
+            if !self.ready.contains_key(&record.position) {
+                self.ready.insert(record.position, (id, record.time_millis));
+                self.place();
+            }
+            return;
+        }
+        self.arrived.insert(id, (record.position, record.time_millis));
+        let refused = membership.group.handle_message(now, Link::Relay, message).err();
+        if let Some(error) = refused.filter(cbcast::ReceiveError::is_final) {
+            self.end(End::Protocol(format!("record {}: {error}", record.position)));
+        }
+    }
+
+    /// A record from before the member joined: shown and placed, and not the group's business.
+    fn history(&mut self, position: u64, time_millis: u64, message: &Message) {
+        let id = message.id();
+        if self.seen.remove(&id) {
+            return self.event(Event::Placed { id, position, time_millis });
+        }
+        let membership = self.membership.as_mut().expect("checked by the caller");
+        let payload = message.payload();
+        let name = |names: &BTreeMap<MemberId, String>, member| names.get(&member).cloned();
+        match message.kind() {
+            Kind::Joined(member) => {
+                let name = String::from_utf8_lossy(&payload).into_owned();
+                membership.names.entry(member).or_insert_with(|| name.clone());
+                self.event(Event::Joined { member, name, history: true });
+            }
+            Kind::Left { member, .. } => {
+                let name = name(&membership.names, member).unwrap_or_else(|| member.to_string());
+                let reason = String::from_utf8_lossy(&payload).into_owned();
+                self.event(Event::Left { member, name, reason, history: true });
+            }
+            Kind::Data => {
+                let author = name(&membership.names, id.member).unwrap_or_else(|| id.member.to_string());
+                let post = Post {
+                    id,
+                    author,
+                    body: Body::decode(&payload),
+                    own: false,
+                    position: Some(position),
+                    time_millis: Some(time_millis),
+                    held_for: None,
+                    history: true,
+                    deps: message.deps().collect(),
+                };
+                self.event(Event::Delivered(post));
+            }
+        }
+    }
+
+    /// Places what is next, and what follows it.
+    fn place(&mut self) {
+        while let Some((id, time_millis)) = self.ready.remove(&(self.placed + 1)) {
+            self.placed += 1;
+            self.event(Event::Placed { id, position: self.placed, time_millis });
+        }
+    }
+
+    fn resend(&mut self, now: Time, ranges: &[MissingRange]) {
+        let Some(membership) = &mut self.membership else { return };
+        let wanted =
+            |id: MessageId| ranges.iter().any(|r| r.member == id.member && (r.from..=r.to).contains(&id.seq));
+        for pending in membership.pending.iter_mut().filter(|p| wanted(p.message.id())).take(RESEND_MAX) {
+            pending.sent_at = Some(now);
+            let packet = pending.message.packet().clone();
+            self.outputs.push_back(Output::Send(ClientFrame::Broadcast(packet)));
+        }
+    }
+
+    fn refused(&mut self, seq: u64, is_final: bool, reason: String) {
+        let Some(membership) = &self.membership else { return };
+        let id = MessageId::new(membership.member, seq);
+        if is_final {
+            let code = ErrorCode::MembershipEnded;
+            return self.end(End::Refused { code, message: reason, suggestion: None });
+        }
+        self.event(Event::Refused { id, reason });
+        // On a link without heartbeats the connection is the repair: what is missing is sent again on resuming.
+        if self.config.heartbeat.is_none() {
+            self.outputs.push_back(Output::HangUp("the server cannot take more now".into()));
+        }
+    }
+
+    fn error(&mut self, error: ErrorFrame) {
+        let resuming = self.phase == Phase::Resuming;
+        match error.code {
+            ErrorCode::ShuttingDown | ErrorCode::TimedOut | ErrorCode::TooManyConnections => {
+                self.outputs.push_back(Output::HangUp(error.message));
+            }
+            ErrorCode::Expired => self.lose_membership(error.taken, error.message),
+            ErrorCode::WrongToken | ErrorCode::Diverged | ErrorCode::NoSuchRoom if resuming => {
+                // Another past: positions mean nothing there.
+                self.placed = 0;
+                self.lose_membership(0, error.message);
+                self.seen.clear();
+            }
+            code => {
+                let suggestion = Some(error.suggestion).filter(|s| !s.is_empty());
+                self.end(End::Refused { code, message: error.message, suggestion });
+            }
+        }
+    }
+
+    /// The member is no more: what it had said and was not taken is kept for the next.
+    fn lose_membership(&mut self, taken: u64, reason: String) {
+        if self.leaving && self.leave_sent {
+            return self.end(End::Left);
+        }
+        if let Some(membership) = self.membership.take() {
+            for pending in membership.pending.into_iter().rev() {
+                let id = pending.message.id();
+                if id.seq <= taken {
+                    self.seen.insert(id);
+                } else {
+                    self.unsent.push_front((Some(id), pending.message.payload().to_vec()));
+                }
+            }
+        }
+        if self.leaving && self.unsent.is_empty() {
+            return self.end(End::Left);
+        }
+        self.nonce = (self.config.fresh_secret)();
+        self.rejoining = Some(reason);
+        self.outputs.push_back(Output::HangUp("joining again".into()));
+    }
+
+    fn end(&mut self, end: End) {
+        if self.phase != Phase::Over {
+            self.phase = Phase::Over;
+            let reason = end.to_string();
+            self.event(Event::Ended(end));
+            self.outputs.push_back(Output::HangUp(reason));
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Does what the group says.
+    fn drain(&mut self, now: Time) {
+        self.drain_but(now, None);
+    }
+
+    /// The same, without telling of `quiet`.
+    fn drain_quietly(&mut self, now: Time, quiet: MessageId) {
+        self.drain_but(now, Some(quiet));
+    }
+
+    fn drain_but(&mut self, now: Time, quiet: Option<MessageId>) {
+        loop {
+            let live = self.phase == Phase::Live;
+            let Some(membership) = &mut self.membership else { return };
+            let Some(output) = membership.group.poll_output() else { break };
+            match output {
+                GroupOutput::Send(message) => {
+                    if live {
+                        let packet = message.packet().clone();
+                        self.outputs.push_back(Output::Send(ClientFrame::Broadcast(packet)));
+                    }
+                    membership.pending.push_back(Pending { message, sent_at: live.then_some(now) });
+                }
+                GroupOutput::Deliver { message, held_since } => {
+                    if quiet != Some(message.id()) {
+                        self.deliver(now, &message, held_since);
+                    }
+                }
+                GroupOutput::Held { id, waits_for } => {
+                    let name = |id: MessageId| membership.names.get(&id.member).cloned();
+                    let (author, waits_for_author) = (name(id), name(waits_for));
+                    self.event(Event::Held { id, author, waits_for, waits_for_author });
+                }
+                GroupOutput::Want(ranges) => {
+                    if live {
+                        self.outputs.push_back(Output::Send(ClientFrame::Want(ranges)));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.place();
+    }
+
+    fn deliver(&mut self, now: Time, message: &Message, held_since: Option<Time>) {
+        let membership = self.membership.as_mut().expect("its group delivers");
+        let id = message.id();
+        let place = self.arrived.remove(&id);
+        if let Some((position, time_millis)) = place {
+            self.ready.insert(position, (id, time_millis));
+        }
+        let payload = message.payload();
+        match message.kind() {
+            Kind::Joined(member) => {
+                let name = String::from_utf8_lossy(&payload).into_owned();
+                membership.names.insert(member, name.clone());
+                membership.present.insert(member);
+                self.event(Event::Joined { member, name, history: false });
+            }
+            Kind::Left { member, .. } => {
+                membership.present.remove(&member);
+                let name = membership.names.remove(&member).unwrap_or_else(|| member.to_string());
+                let reason = String::from_utf8_lossy(&payload).into_owned();
+                self.event(Event::Left { member, name, reason, history: false });
+            }
+            Kind::Data => {
+                let author = membership.names.get(&id.member).cloned();
+                let own = id.member == membership.member;
+                self.event(Event::Delivered(Post {
+                    id,
+                    author: author.unwrap_or_else(|| id.member.to_string()),
+                    body: Body::decode(&payload),
+                    own,
+                    position: place.map(|(position, _)| position),
+                    time_millis: place.map(|(_, time)| time),
+                    held_for: held_since.map(|since| now.since(since)),
+                    history: false,
+                    deps: message.deps().collect(),
+                }));
+            }
+        }
+    }
+
+    /// The deadline of [`poll_timeout`](Self::poll_timeout) has come. Early or repeated calls do nothing.
+    pub fn handle_timeout(&mut self, now: Time) {
+        let Some(membership) = &mut self.membership else { return };
+        membership.group.handle_timeout(now);
+        if let Some(pause) = self.config.heartbeat.filter(|_| self.heartbeat_at.is_some_and(|at| at <= now)) {
+            self.heartbeat_at = Some(now + pause);
+            self.outputs.push_back(Output::Send(ClientFrame::Clock(membership.group.clock())));
+            // The message may have been lost, or its coming back.
+            let overdue = |p: &&mut Pending| p.sent_at.is_none_or(|sent| sent + pause * 2 <= now);
+            let mut own = Vec::new();
+            for pending in membership.pending.iter_mut().filter(overdue).take(RESEND_MAX) {
+                pending.sent_at = Some(now);
+                let (id, packet) = (pending.message.id(), pending.message.packet().clone());
+                own.push(MissingRange { member: id.member, from: id.seq, to: id.seq });
+                self.outputs.push_back(Output::Send(ClientFrame::Broadcast(packet)));
+            }
+            if !own.is_empty() {
+                self.outputs.push_back(Output::Send(ClientFrame::Want(own)));
+            }
+        }
+        self.drain(now);
+    }
+
+    // What the driver does next.
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if ever.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if self.phase != Phase::Live {
+            return None;
+        }
+        let repair = self.membership.as_ref().and_then(|m| m.group.poll_timeout());
+        repair.into_iter().chain(self.heartbeat_at).min()
+    }
+
+    // What there is to know.
+
+    /// Whether the session has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// Who the client is in the room, if it is in.
+    #[must_use]
+    pub fn member(&self) -> Option<MemberId> {
+        self.membership.as_ref().map(|m| m.member)
+    }
+
+    /// Own messages that have not been placed.
+    #[must_use]
+    pub fn on_their_way(&self) -> usize {
+        self.membership.as_ref().map_or(0, |m| m.pending.len()) + self.unsent.len()
+    }
+
+    /// Who is in, in order of joining.
+    #[must_use]
+    pub fn members(&self) -> Vec<MemberInfo> {
+        let Some(m) = &self.membership else { return Vec::new() };
+        let info = |&member: &MemberId| MemberInfo {
+            member,
+            name: m.names.get(&member).cloned().unwrap_or_default(),
+            present: true,
+        };
+        m.present.iter().map(info).collect()
+    }
+
+    /// Who is in, in order of joining, and how many messages of each have been delivered here.
+    #[must_use]
+    pub fn vector(&self) -> Vec<(MemberInfo, u64)> {
+        let delivered = |m: &MemberInfo| self.membership.as_ref()?.group.delivered(m.member);
+        self.members().into_iter().map(|m| (delivered(&m).unwrap_or(0), m)).map(|(n, m)| (m, n)).collect()
+    }
+
+    /// What is held back, and what it waits for.
+    #[must_use]
+    pub fn held(&self, now: Time) -> Vec<HeldPost> {
+        let Some(membership) = &self.membership else { return Vec::new() };
+        let name = |id: MessageId| membership.names.get(&id.member).cloned();
+        let mut held: Vec<_> = membership.group.held().collect();
+        held.sort_unstable_by_key(|h| (h.since, h.id));
+        held.into_iter()
+            .map(|h| HeldPost {
+                id: h.id,
+                author: name(h.id),
+                held_for: now.since(h.since),
+                waits_for: h.waits_for,
+                waits_for_author: name(h.waits_for),
+                root_cause: membership.group.root_cause(h.id),
+            })
+            .collect()
+    }
+}

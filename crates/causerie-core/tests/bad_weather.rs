@@ -1,0 +1,457 @@
+//! A room and client sessions over simulated bad links, connections that break, members that expire, a server
+//! that forgets: every broadcast and delivery is judged by an oracle, and in the end everybody has everything.
+//!
+//! `SEED=n cargo test -p causerie-core --test bad_weather` runs one seed; `SEEDS=n` that many.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use causerie_core::body::Body;
+use causerie_core::frame::{ClientFrame, Delivered, ErrorCode, ErrorFrame, Secret, ServerFrame, split_frame};
+use causerie_core::link::{Disturbance, DisturbedLink};
+use causerie_core::log::Read;
+use causerie_core::room::{Now, ResumeError, Resumed, Room, RoomSettings, Seat};
+use causerie_core::session::{End, Event, Output, Post, Session, SessionConfig};
+use causerie_core::text::RoomName;
+use cbcast::{MemberId, Time};
+use cbcast_sim::Oracle;
+
+thread_local!(static SECRETS: Cell<u64> = const { Cell::new(0) });
+
+fn fresh_secret() -> Secret {
+    let n = SECRETS.with(|c| c.replace(c.get() + 1));
+    let mut secret = [0; 16];
+    secret[..8].copy_from_slice(&n.to_le_bytes());
+    secret
+}
+
+/// The server's end of one connection.
+struct Connection {
+    seat: Option<Seat>,
+    cursor: u64,
+    /// To the client, in order: TCP.
+    down: VecDeque<ServerFrame>,
+}
+
+struct Client {
+    name: String,
+    session: Session,
+    up: DisturbedLink<ClientFrame>,
+    down: DisturbedLink<ServerFrame>,
+    connection: Option<Connection>,
+    said: u64,
+    /// Texts in the order of this client's screen.
+    placed: BTreeMap<u64, String>,
+    texts: BTreeMap<cbcast::MessageId, String>,
+    ended: Option<End>,
+}
+
+#[derive(Debug, Default)]
+struct Trouble {
+    held: u64,
+    resumed: u64,
+    rejoined: u64,
+    gaps: u64,
+    resent: u64,
+}
+
+struct World {
+    random: u64,
+    now: u64,
+    room: Room,
+    clients: Vec<Client>,
+    oracle: Oracle<String, String>,
+    trouble: Trouble,
+    lossless: bool,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut world = Self {
+            random: seed,
+            now: 0,
+            room: Room::new(RoomName::parse("lobby").unwrap(), 0, RoomSettings::default(), false),
+            clients: Vec::new(),
+            oracle: Oracle::new(),
+            trouble: Trouble::default(),
+            lossless: false,
+        };
+        world.lossless = world.below(3) == 0;
+        // A short grace lets members expire; a large one lets them resume.
+        let grace = Duration::from_secs([5, 600][world.below(2)]);
+        let settings = RoomSettings { grace, history: 1_000_000, ..RoomSettings::default() };
+        world.room = Room::new(RoomName::parse("lobby").unwrap(), 0, settings, false);
+        for n in 0..2 + world.below(4) {
+            let name = format!("member{n}");
+            let mut config = SessionConfig::new("lobby", &name, fresh_secret);
+            let mut disturbance = Disturbance { seed: seed * 10 + n as u64, ..Disturbance::default() };
+            if !world.lossless {
+                config.heartbeat = Some(Duration::from_millis(500));
+                disturbance.delay_max = Duration::from_millis([0, 100, 900][world.below(3)]);
+                disturbance.loss = [0, 5_00, 30_00][world.below(3)];
+                disturbance.duplicates = [0, 5_00][world.below(2)];
+            }
+            world.clients.push(Client {
+                name,
+                session: Session::new(config),
+                up: DisturbedLink::new(disturbance.clone(), 0),
+                down: DisturbedLink::new(disturbance, 1),
+                connection: None,
+                said: 0,
+                placed: BTreeMap::new(),
+                texts: BTreeMap::new(),
+                ended: None,
+            });
+        }
+        world
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % n as u64) as usize
+    }
+
+    fn time(&self) -> Time {
+        Time::from_millis(self.now)
+    }
+
+    fn connect(&mut self, n: usize) {
+        self.clients[n].connection = Some(Connection { seat: None, cursor: u64::MAX, down: VecDeque::new() });
+        self.clients[n].session.connected();
+        self.drain(n);
+    }
+
+    fn cut(&mut self, n: usize) {
+        if let Some(connection) = self.clients[n].connection.take() {
+            let now = Now { time: self.time(), wall_millis: 0 };
+            if let Some(seat) = connection.seat {
+                self.room.disconnected(now, seat);
+            }
+            self.clients[n].up.clear();
+            self.clients[n].session.disconnected("cut".into(), Duration::ZERO);
+            self.drain(n);
+        }
+    }
+
+    fn say(&mut self, n: usize) {
+        let client = &mut self.clients[n];
+        let text = format!("{} {}", client.name, client.said);
+        client.said += 1;
+        let now = Time::from_millis(self.now);
+        if client.session.say(now, &text).is_ok() {
+            // Said means broadcast, be it under a membership that is still to come.
+            self.oracle.broadcast(client.name.clone(), text).unwrap();
+        }
+        self.drain(n);
+    }
+
+    /// Does what a session says.
+    fn drain(&mut self, n: usize) {
+        let time = self.time();
+        while let Some(output) = self.clients[n].session.poll_output() {
+            match output {
+                Output::Send(frame) => {
+                    let disturb = matches!(
+                        frame,
+                        ClientFrame::Broadcast(_) | ClientFrame::Want(_) | ClientFrame::Clock(_)
+                    );
+                    if disturb && !self.lossless {
+                        self.clients[n].up.push(time, frame);
+                    } else {
+                        self.serve(n, frame);
+                    }
+                }
+                Output::Event(event) => self.event(n, event),
+                Output::HangUp(_) => self.cut(n),
+            }
+        }
+    }
+
+    fn event(&mut self, n: usize, event: Event) {
+        let client = &mut self.clients[n];
+        match event {
+            Event::Delivered(Post { id, body: Body::Text(text), own, position, history, .. }) => {
+                if !own {
+                    self.oracle.deliver(client.name.clone(), &text).unwrap();
+                }
+                if history {
+                    client.placed.insert(position.unwrap(), text.clone());
+                }
+                client.texts.insert(id, text);
+            }
+            Event::Placed { id, position, .. } => {
+                if let Some(text) = client.texts.get(&id) {
+                    let text = text.clone();
+                    let last = client.placed.last_key_value().map_or(0, |(&p, _)| p);
+                    assert!(last < position, "what is placed does not move");
+                    client.placed.insert(position, text);
+                }
+            }
+            Event::Held { .. } => self.trouble.held += 1,
+            Event::Resumed { resent } => {
+                self.trouble.resumed += 1;
+                self.trouble.resent += resent as u64;
+            }
+            Event::Rejoined { renamed, .. } => {
+                self.trouble.rejoined += 1;
+                for (old, new) in renamed {
+                    let text = client.texts[&old].clone();
+                    client.texts.insert(new, text);
+                }
+            }
+            Event::Gap { .. } => self.trouble.gaps += 1,
+            Event::Ended(end) => client.ended = Some(end),
+            _ => {}
+        }
+    }
+
+    /// What the server does with a frame, as the real one does.
+    fn serve(&mut self, n: usize, frame: ClientFrame) {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        let (kind, body) = split_frame(&mut BytesMut::from(&bytes[..]), 1 << 20).unwrap().unwrap();
+        let frame = ClientFrame::decode(kind, &body).unwrap().unwrap();
+        let now = Now { time: self.time(), wall_millis: 0 };
+        let Some(connection) = self.clients[n].connection.as_mut() else { return };
+        let error = |code, taken| ServerFrame::Error(ErrorFrame { taken, ..ErrorFrame::fatal(code, "no") });
+        match frame {
+            ClientFrame::Hello { .. } => {
+                connection.down.push_back(ServerFrame::Hello { version: 1, agent: String::new() });
+            }
+            ClientFrame::Join { name, nonce, after, .. } => {
+                let (seat, welcome) = self.room.join(now, &name, nonce, fresh_secret(), after).unwrap();
+                connection.seat = Some(seat);
+                connection.cursor = welcome.first - 1;
+                connection.down.push_back(ServerFrame::Welcome(Box::new(welcome)));
+            }
+            ClientFrame::Resume { member, token, position, clock, .. } => {
+                match self.room.resume(member, &token, position, &clock) {
+                    Ok((seat, Resumed::Here { taken })) => {
+                        connection.seat = Some(seat);
+                        connection.cursor = position;
+                        let position = self.room.log().last();
+                        connection.down.push_back(ServerFrame::Resumed { taken, position });
+                    }
+                    Ok((seat, Resumed::Gap(welcome))) => {
+                        connection.seat = Some(seat);
+                        connection.cursor = welcome.first - 1;
+                        connection.down.push_back(ServerFrame::Welcome(welcome));
+                    }
+                    Err(ResumeError::Expired { taken }) => {
+                        connection.down.push_back(error(ErrorCode::Expired, taken));
+                    }
+                    Err(ResumeError::Diverged) => connection.down.push_back(error(ErrorCode::Diverged, 0)),
+                    Err(_) => connection.down.push_back(error(ErrorCode::WrongToken, 0)),
+                }
+            }
+            ClientFrame::Broadcast(packet) => {
+                if let Some(seat) = connection.seat.filter(|&seat| self.room.is_seated(seat)) {
+                    if let Err(refusal) = self.room.receive(now, seat, packet) {
+                        assert!(!refusal.is_final, "{refusal:?}");
+                    }
+                }
+            }
+            ClientFrame::Leave { last_seq } => {
+                let member = connection.seat.unwrap().member;
+                self.room.leave(now, member, last_seq);
+                connection.down.push_back(ServerFrame::Parted { taken: last_seq });
+            }
+            ClientFrame::Want(ranges) => {
+                for record in self.room.find(&ranges, 256) {
+                    connection.down.push_back(ServerFrame::Delivered(Delivered {
+                        position: record.position,
+                        time_millis: 0,
+                        packet: record.message.into_packet(),
+                    }));
+                }
+            }
+            ClientFrame::Clock(clock) => {
+                if let Some(seat) = connection.seat {
+                    let missing = self.room.handle_clock(now, seat.member, &clock);
+                    if !missing.is_empty() {
+                        connection.down.push_back(ServerFrame::Want(missing));
+                    }
+                }
+                connection.down.push_back(ServerFrame::Clock(self.room.clock()));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Ten milliseconds pass.
+    fn tick(&mut self) {
+        self.now += 10;
+        let time = self.time();
+        self.room.handle_timeout(Now { time, wall_millis: 0 });
+        for n in 0..self.clients.len() {
+            while let Some(frame) = self.clients[n].up.pop(time) {
+                self.serve(n, frame);
+            }
+            self.stream(n);
+            let mut arrived = Vec::new();
+            if let Some(connection) = &mut self.clients[n].connection {
+                arrived.extend(connection.down.drain(..));
+            }
+            for frame in arrived {
+                let client = &mut self.clients[n];
+                client.session.received(&frame);
+                if client.session.may_disturb(&frame) && !self.lossless {
+                    client.down.push(time, frame);
+                } else {
+                    client.session.handle_frame(time, frame);
+                    self.drain(n);
+                }
+            }
+            while let Some(frame) = self.clients[n].down.pop(time) {
+                self.clients[n].session.handle_frame(time, frame);
+                self.drain(n);
+            }
+            if self.clients[n].session.poll_timeout().is_some_and(|at| at <= time) {
+                self.clients[n].session.handle_timeout(time);
+                self.drain(n);
+            }
+        }
+    }
+
+    /// The log behind the cursor goes down the connection.
+    fn stream(&mut self, n: usize) {
+        let Some(connection) = &mut self.clients[n].connection else { return };
+        if connection.seat.is_none_or(|seat| !self.room.is_seated(seat)) {
+            if let Some(seat) = connection.seat.take() {
+                let taken = self.room.taken_of_departed(seat.member).unwrap_or(0);
+                let error = ErrorFrame { taken, ..ErrorFrame::fatal(ErrorCode::Expired, "away too long") };
+                connection.down.push_back(ServerFrame::Error(error));
+            }
+            return;
+        }
+        let Read::Records { slices, last } = self.room.log().read(connection.cursor, 64) else { panic!() };
+        connection.cursor = last;
+        for slice in slices {
+            let mut buffer = BytesMut::from(slice);
+            while let Some((kind, body)) = split_frame(&mut buffer, 1 << 20).unwrap() {
+                let body: Bytes = body;
+                connection.down.push_back(ServerFrame::decode(kind, &body).unwrap().unwrap());
+            }
+        }
+    }
+
+    fn run(mut self) -> Trouble {
+        for n in 0..self.clients.len() {
+            self.connect(n);
+        }
+        for _ in 0..300 + self.below(900) {
+            let n = self.below(self.clients.len());
+            match self.below(100) {
+                0..6 => self.say(n),
+                6..8 => self.cut(n),
+                8..14 if self.clients[n].connection.is_none() => self.connect(n),
+                _ => {}
+            }
+            self.tick();
+        }
+        // Everybody is connected again, and stays: all converge.
+        for _ in 0..60_000 {
+            for n in 0..self.clients.len() {
+                if self.clients[n].connection.is_none() {
+                    self.connect(n);
+                }
+            }
+            self.tick();
+            let settled = |c: &Client| self.oracle.has_all(&c.name).is_ok() && c.session.on_their_way() == 0;
+            if self.clients.iter().all(settled) {
+                break;
+            }
+        }
+        for _ in 0..300 {
+            self.tick();
+        }
+        for client in &self.clients {
+            self.oracle.has_all(&client.name).unwrap();
+            assert_eq!(client.session.held(Time::ZERO), []);
+            assert_eq!(client.ended, None);
+            assert_eq!(client.placed.len(), self.oracle.broadcasts(), "{} placed all", client.name);
+        }
+        let orders: Vec<Vec<_>> = self.clients.iter().map(|c| c.placed.values().collect()).collect();
+        assert!(orders.windows(2).all(|w| w[0] == w[1]), "one order on every screen");
+        for n in 0..self.clients.len() {
+            self.clients[n].session.leave();
+            self.drain(n);
+            self.tick();
+            assert_eq!(self.clients[n].ended, Some(End::Left));
+        }
+        assert_eq!(self.room.members(), []);
+        self.trouble
+    }
+}
+
+fn seeds() -> Vec<u64> {
+    let number = |name| std::env::var(name).ok().map(|v: String| v.parse::<u64>().expect("a number"));
+    match number("SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("SEEDS").unwrap_or(150)).collect(),
+    }
+}
+
+#[test]
+fn sessions_keep_causal_order_and_lose_nothing_in_bad_weather() {
+    let mut all = Trouble::default();
+    for seed in seeds() {
+        let run = std::panic::catch_unwind(|| World::new(seed).run());
+        let trouble = run.unwrap_or_else(|_| {
+            panic!("replay with: SEED={seed} cargo test -p causerie-core --test bad_weather -- --nocapture")
+        });
+        all.held += trouble.held;
+        all.resumed += trouble.resumed;
+        all.rejoined += trouble.rejoined;
+        all.resent += trouble.resent;
+    }
+    println!("{all:?}");
+    if seeds().len() > 1 {
+        let each = [all.held, all.resumed, all.rejoined, all.resent];
+        assert!(each.iter().all(|&n| n > 0), "a run without trouble proves nothing: {all:?}");
+    }
+}
+
+#[test]
+fn a_session_says_why_it_cannot_join() {
+    let mut session = Session::new(SessionConfig::new("lobby", "Raj", fresh_secret));
+    session.connected();
+    assert!(matches!(session.poll_output(), Some(Output::Send(ClientFrame::Hello { .. }))));
+    session.handle_frame(Time::ZERO, ServerFrame::Hello { version: 1, agent: String::new() });
+    assert!(matches!(session.poll_output(), Some(Output::Send(ClientFrame::Join { .. }))));
+    let error = ErrorFrame { suggestion: "Raj2".into(), ..ErrorFrame::new(ErrorCode::NameTaken, "taken") };
+    session.handle_frame(Time::ZERO, ServerFrame::Error(error));
+    let end =
+        End::Refused { code: ErrorCode::NameTaken, message: "taken".into(), suggestion: Some("Raj2".into()) };
+    assert_eq!(session.poll_output(), Some(Output::Event(Event::Ended(end))));
+    assert!(session.is_over());
+}
+
+#[test]
+fn what_a_server_sends_may_be_anything_and_never_panics() {
+    let mut random = 1u64;
+    for _ in 0..20_000 {
+        let mut session = Session::new(SessionConfig::new("lobby", "Raj", fresh_secret));
+        session.connected();
+        session.handle_frame(Time::ZERO, ServerFrame::Hello { version: 1, agent: String::new() });
+        let mut room = Room::new(RoomName::parse("lobby").unwrap(), 0, RoomSettings::default(), false);
+        let (_, welcome) = room.join(Now::default(), "Raj", [1; 16], [2; 16], None).unwrap();
+        session.handle_frame(Time::ZERO, ServerFrame::Welcome(Box::new(welcome)));
+        for _ in 0..6 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let bytes: Vec<u8> = random.to_be_bytes().iter().map(|b| b % 5).collect();
+            let kind = 0x81 + (random >> 40) as u8 % 14;
+            if let Ok(Some(frame)) = ServerFrame::decode(kind, &Bytes::from(bytes)) {
+                session.handle_frame(Time::ZERO, frame);
+            }
+            let _ = session.say(Time::ZERO, "x");
+        }
+        while session.poll_output().is_some() {}
+        let _ = MemberId::host(0);
+    }
+}

@@ -37,7 +37,7 @@ pub struct DisturbanceError {
 /// A longer delay than anybody waits for.
 const DELAY_MAX: Duration = Duration::from_secs(60);
 /// Beyond this nothing comes through in reasonable time.
-const LOSS_MAX: u32 = 90_00;
+const LOSS_MAX: u32 = 9_000;
 
 impl FromStr for Disturbance {
     type Err = DisturbanceError;
@@ -132,9 +132,9 @@ impl<T: Clone> DisturbedLink<T> {
 
     /// Sends `item` into the link.
     pub fn push(&mut self, now: Time, item: T) {
-        let copies = 1 + u64::from(self.below(100_00) < u64::from(self.disturbance.duplicates));
+        let copies = 1 + u64::from(self.below(10_000) < u64::from(self.disturbance.duplicates));
         for _ in 0..copies {
-            if self.below(100_00) < u64::from(self.disturbance.loss) {
+            if self.below(10_000) < u64::from(self.disturbance.loss) {
                 continue;
             }
             let range = self.disturbance.delay_max - self.disturbance.delay_min;

@@ -446,10 +446,10 @@ impl Room {
     /// A [`Refusal`]; if it is final the membership has ended.
     pub fn receive(&mut self, now: Now, seat: Seat, packet: Bytes) -> Result<(), Refusal> {
         let taken = self.take(now, seat.member, packet);
-        if let Err(refusal) = &taken {
-            if refusal.is_final {
-                self.part(now, seat.member, &refusal.reason);
-            }
+        if let Err(refusal) = &taken
+            && refusal.is_final
+        {
+            self.part(now, seat.member, &refusal.reason);
         }
         self.drain(now);
         taken
@@ -501,9 +501,9 @@ impl Room {
                     if let Some(person) = self.people.get_mut(&message.id().member) {
                         person.delivered = message.id().seq;
                     }
-                    if self.vectors.is_some() {
-                        let vector = self.vector();
-                        self.vectors.as_mut().expect("checked").push(vector);
+                    let vector = self.vectors.as_ref().map(|_| self.vector());
+                    if let (Some(vectors), Some(vector)) = (&mut self.vectors, vector) {
+                        vectors.push(vector);
                     }
                 }
             }
@@ -586,6 +586,13 @@ impl Room {
     }
 
     // What there is to know.
+
+    /// Differs from an earlier value whenever a connection may have something to do: the log has grown, a seat
+    /// has changed, the room was closed.
+    #[must_use]
+    pub fn pulse(&self) -> (u64, u64, bool) {
+        (self.log.last(), self.connections, self.closed)
+    }
 
     /// Whether the room was closed.
     #[must_use]

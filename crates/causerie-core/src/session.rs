@@ -420,10 +420,10 @@ impl Session {
     /// A frame has come off the connection: positions are counted here. Call it before anything disturbs the
     /// frame on purpose, and then [`handle_frame`](Self::handle_frame).
     pub fn received(&mut self, frame: &ServerFrame) {
-        if let ServerFrame::Delivered(record) = frame {
-            if record.position == self.received + 1 {
-                self.received = record.position;
-            }
+        if let ServerFrame::Delivered(record) = frame
+            && record.position == self.received + 1
+        {
+            self.received = record.position;
         }
     }
 
@@ -633,8 +633,8 @@ impl Session {
             return self.leave_if_done();
         }
         if membership.group.has_delivered(id) {
-            if !self.ready.contains_key(&record.position) {
-                self.ready.insert(record.position, (id, record.time_millis));
+            if let std::collections::btree_map::Entry::Vacant(e) = self.ready.entry(record.position) {
+                e.insert((id, record.time_millis));
                 self.place();
             }
             return;
@@ -796,20 +796,16 @@ impl Session {
                     }
                     membership.pending.push_back(Pending { message, sent_at: live.then_some(now) });
                 }
-                GroupOutput::Deliver { message, held_since } => {
-                    if quiet != Some(message.id()) {
-                        self.deliver(now, &message, held_since);
-                    }
+                GroupOutput::Deliver { message, held_since } if quiet != Some(message.id()) => {
+                    self.deliver(now, &message, held_since);
                 }
                 GroupOutput::Held { id, waits_for } => {
                     let name = |id: MessageId| membership.names.get(&id.member).cloned();
                     let (author, waits_for_author) = (name(id), name(waits_for));
                     self.event(Event::Held { id, author, waits_for, waits_for_author });
                 }
-                GroupOutput::Want(ranges) => {
-                    if live {
-                        self.outputs.push_back(Output::Send(ClientFrame::Want(ranges)));
-                    }
+                GroupOutput::Want(ranges) if live => {
+                    self.outputs.push_back(Output::Send(ClientFrame::Want(ranges)));
                 }
                 _ => {}
             }
@@ -902,6 +898,12 @@ impl Session {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over
+    }
+
+    /// Whether the member is in, with a connection that stands.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.phase == Phase::Live
     }
 
     /// Who the client is in the room, if it is in.

@@ -250,10 +250,10 @@ impl World {
                 }
             }
             ClientFrame::Broadcast(packet) => {
-                if let Some(seat) = connection.seat.filter(|&seat| self.room.is_seated(seat)) {
-                    if let Err(refusal) = self.room.receive(now, seat, packet) {
-                        assert!(!refusal.is_final, "{refusal:?}");
-                    }
+                if let Some(seat) = connection.seat.filter(|&seat| self.room.is_seated(seat))
+                    && let Err(refusal) = self.room.receive(now, seat, packet)
+                {
+                    assert!(!refusal.is_final, "{refusal:?}");
                 }
             }
             ClientFrame::Leave { last_seq } => {
@@ -344,12 +344,15 @@ impl World {
         for n in 0..self.clients.len() {
             self.connect(n);
         }
-        for _ in 0..300 + self.below(900) {
+        // Some seeds come back soon, some stay away long.
+        let back = [1, 6][self.below(2)];
+        for _ in 0..300 + self.below(3_000) {
             let n = self.below(self.clients.len());
-            match self.below(100) {
+            let roll = self.below(100);
+            match roll {
                 0..6 => self.say(n),
                 6..8 => self.cut(n),
-                8..14 if self.clients[n].connection.is_none() => self.connect(n),
+                8.. if roll < 8 + back && self.clients[n].connection.is_none() => self.connect(n),
                 _ => {}
             }
             self.tick();

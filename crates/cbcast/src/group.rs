@@ -523,10 +523,10 @@ impl Group {
         let seq = message.id().seq;
         let mut cursor = message.dep_cursor();
         while let Some(dep) = message.next_dep(&mut cursor) {
-            if let Some(dep_slot) = self.members.live_slot(dep.member) {
-                if self.members.delivered(dep_slot) == dep.seq {
-                    self.leave_frontier(dep_slot);
-                }
+            if let Some(dep_slot) = self.members.live_slot(dep.member)
+                && self.members.delivered(dep_slot) == dep.seq
+            {
+                self.leave_frontier(dep_slot);
             }
         }
         self.members.delivered[slot as usize] = seq;
@@ -675,10 +675,11 @@ impl Group {
                 Link::Member(speaker) => speaker == member,
                 Link::Relay => true,
             };
-            if let Some(slot) = self.members.live_slot(member) {
-                if theirs && !self.members.get(slot).local {
-                    self.hear(now, slot, count);
-                }
+            if let Some(slot) = self.members.live_slot(member)
+                && theirs
+                && !self.members.get(slot).local
+            {
+                self.hear(now, slot, count);
             }
         }
     }

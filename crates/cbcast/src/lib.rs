@@ -1,7 +1,7 @@
 //! Causally ordered group broadcast, as a pure state machine.
 //!
 //! If the author of *b* had delivered *a* before sending *b*, nobody delivers *b* before *a*: no one sees an
-//! answer before the question. This crate is the CBCAST protocol of Birman, Schiper and Stephenson [BSS91]
+//! answer before the question. This crate is the CBCAST protocol of Birman, Schiper and Stephenson \[BSS91\]
 //! without any I/O: no socket, clock, thread, task or random source of its own, `no_std` with `alloc`. You bring
 //! the transport: whatever it loses, delays, repeats or reorders, every member delivers every message once and
 //! in causal order.

@@ -2,7 +2,7 @@
 //!
 //! The stamp is *direct dependencies*: the sender's frontier without its own last message, which `seq` implies.
 //! That is the transitive reduction of the vector that [BSS91, section 5.1] sends, and decides the same
-//! deliveries: a listed message can only have been delivered after all of its own past ([PRS97]).
+//! deliveries: a listed message can only have been delivered after all of its own past (\[PRS97\]).
 //!
 //! ```text
 //! packet  = kind(1 byte) sender.origin sender.ordinal stamp extra payload(rest)

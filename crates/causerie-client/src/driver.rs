@@ -1,0 +1,260 @@
+//! Moves bytes and time between a session and the world; decides nothing about messages.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use causerie_core::frame::{ClientFrame, ServerFrame};
+use causerie_core::link::{Disturbance, DisturbedLink};
+use causerie_core::session::{Event, Output};
+use cbcast::Time;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::connection::Connection;
+use crate::room::Shared;
+
+/// The first pause before connecting again; each next one is twice as long.
+const RETRY_MIN: Duration = Duration::from_millis(200);
+/// The longest pause.
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// How long a connection must stand before the pauses start small again.
+const STEADY: Duration = Duration::from_secs(5);
+/// How long joining or resuming may take.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(15);
+/// While so much waits to be written, nothing more is taken from the disturbed link.
+const UNWRITTEN_MAX: usize = 1 << 20;
+
+/// Nanoseconds since `epoch`, as the state machines count them.
+pub(crate) fn time_since(epoch: Instant) -> Time {
+    Time::from_nanos(u64::try_from(epoch.elapsed().as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// The two directions of a link that is bad on purpose.
+struct BadLink {
+    up: DisturbedLink<ClientFrame>,
+    down: DisturbedLink<ServerFrame>,
+}
+
+pub(crate) struct Driver {
+    server: String,
+    shared: Arc<Shared>,
+    events: mpsc::Sender<Event>,
+    /// Events that the application has not had room for. While there are any, nothing is read.
+    waiting: VecDeque<Event>,
+    connection: Option<Connection>,
+    bad_link: Option<BadLink>,
+    pause: Duration,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        server: String,
+        disturbance: Option<Disturbance>,
+        shared: Arc<Shared>,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        let bad_link = disturbance
+            .map(|d| BadLink { up: DisturbedLink::new(d.clone(), 0), down: DisturbedLink::new(d, 1) });
+        Self {
+            server,
+            shared,
+            events,
+            waiting: VecDeque::new(),
+            connection: None,
+            bad_link,
+            pause: RETRY_MIN,
+        }
+    }
+
+    /// The first connection: its failure is the caller's to report.
+    pub(crate) async fn connect_first(&mut self) -> io::Result<()> {
+        self.connection = Some(Connection::open(&self.server).await?);
+        Ok(())
+    }
+
+    /// Runs until the session is over, or nobody listens any more.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let since = Instant::now();
+            let reason = match self.connect().await {
+                Ok(()) => self.converse().await,
+                Err(error) => error.to_string(),
+            };
+            if self.shared.session().is_over() || self.events.is_closed() {
+                break;
+            }
+            if since.elapsed() > STEADY {
+                self.pause = RETRY_MIN;
+            }
+            debug!(%reason, pause = ?self.pause, "connection lost");
+            self.shared.session().disconnected(reason, self.pause);
+            self.drain();
+            let resume_at = Instant::now() + self.pause;
+            self.pause = (self.pause * 2).min(RETRY_MAX);
+            while Instant::now() < resume_at && !self.events.is_closed() {
+                tokio::select! {
+                    () = tokio::time::sleep_until(resume_at) => {}
+                    () = self.shared.changed.notified() => {
+                        self.drain();
+                    }
+                    () = Self::hand_over(&self.events, &mut self.waiting), if !self.waiting.is_empty() => {}
+                    () = self.events.closed() => {}
+                }
+                if self.shared.session().is_over() {
+                    break;
+                }
+            }
+        }
+        self.drain();
+        // What has been said is flushed, and what happened is told, before the end.
+        if let Some(mut connection) = self.connection.take() {
+            let _ = tokio::time::timeout(Duration::from_secs(1), connection.flush()).await;
+        }
+        while !self.waiting.is_empty() && !self.events.is_closed() {
+            Self::hand_over(&self.events, &mut self.waiting).await;
+        }
+    }
+
+    async fn connect(&mut self) -> io::Result<()> {
+        if self.connection.is_none() {
+            let opened = tokio::select! {
+                opened = Connection::open(&self.server) => opened?,
+                () = self.events.closed() => return Err(io::Error::other("nobody listens")),
+            };
+            self.connection = Some(opened);
+        }
+        self.shared.session().connected();
+        if let Some(link) = &mut self.bad_link {
+            link.up.clear();
+        }
+        Ok(())
+    }
+
+    /// Until the connection breaks or is to be closed: why.
+    async fn converse(&mut self) -> String {
+        let greeted_by = Instant::now() + GREETING_TIMEOUT;
+        loop {
+            self.let_through();
+            if let Some(reason) = self.drain() {
+                // The last frames, such as a farewell, should still go out.
+                if let Some(mut connection) = self.connection.take() {
+                    let _ = tokio::time::timeout(Duration::from_secs(1), connection.flush()).await;
+                }
+                return reason;
+            }
+            let unwritten = self.connection.as_ref().expect("conversing").unwritten();
+            let greeting_ends = (!self.shared.session().is_live()).then_some(greeted_by);
+            if greeting_ends.is_some_and(|at| at <= Instant::now()) {
+                self.connection = None;
+                return "the server does not answer".into();
+            }
+            let wake = self.wake_at(unwritten).into_iter().chain(greeting_ends).min();
+            let connection = self.connection.as_mut().expect("conversing");
+            let reading = self.waiting.is_empty();
+            let stepped = tokio::select! {
+                stepped = connection.step(reading) => stepped,
+                () = self.shared.changed.notified() => Ok(()),
+                () = sleep_until(wake) => Ok(()),
+                () = Self::hand_over(&self.events, &mut self.waiting), if !reading => Ok(()),
+                () = self.events.closed() => Err(io::Error::other("nobody listens")),
+            };
+            let handled = stepped.and_then(|()| self.handle_frames());
+            if let Err(error) = handled {
+                self.connection = None;
+                return error.to_string();
+            }
+        }
+    }
+
+    /// Passes on the frames that were read.
+    fn handle_frames(&mut self) -> io::Result<()> {
+        let connection = self.connection.as_mut().expect("conversing");
+        let now = self.shared.now();
+        let mut session = self.shared.session();
+        while let Some(frame) = connection.pop()? {
+            session.received(&frame);
+            match &mut self.bad_link {
+                Some(link) if session.may_disturb(&frame) => link.down.push(now, frame),
+                _ => session.handle_frame(now, frame),
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes on what has come out of the bad link, and lets timers fire.
+    fn let_through(&mut self) {
+        let now = self.shared.now();
+        let mut session = self.shared.session();
+        if let (Some(link), Some(connection)) = (&mut self.bad_link, &mut self.connection) {
+            while let Some(frame) = link.down.pop(now) {
+                session.handle_frame(now, frame);
+            }
+            while connection.unwritten() < UNWRITTEN_MAX {
+                let Some(frame) = link.up.pop(now) else { break };
+                connection.push(&frame);
+            }
+        }
+        if session.poll_timeout().is_some_and(|at| at <= now) {
+            session.handle_timeout(now);
+        }
+    }
+
+    fn wake_at(&self, unwritten: usize) -> Option<Instant> {
+        let link = self.bad_link.as_ref();
+        let down = link.and_then(|link| link.down.poll_timeout());
+        let up = link.filter(|_| unwritten < UNWRITTEN_MAX).and_then(|link| link.up.poll_timeout());
+        let session = self.shared.session().poll_timeout();
+        session.into_iter().chain(down).chain(up).min().map(|time| self.shared.instant(time))
+    }
+
+    /// Does what the session says. Why to hang up, if that is what it says.
+    fn drain(&mut self) -> Option<String> {
+        let now = self.shared.now();
+        let mut hang_up = None;
+        let mut session = self.shared.session();
+        while let Some(output) = session.poll_output() {
+            match output {
+                Output::Send(frame) => match (&mut self.bad_link, &mut self.connection) {
+                    (Some(link), _) if may_disturb(&frame) => link.up.push(now, frame),
+                    (_, Some(connection)) => connection.push(&frame),
+                    (_, None) => {}
+                },
+                Output::Event(event) => self.waiting.push_back(event),
+                Output::HangUp(reason) => hang_up = Some(reason),
+            }
+        }
+        while let Some(event) = self.waiting.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+                self.waiting.push_front(event);
+                break;
+            }
+        }
+        hang_up
+    }
+
+    /// Gives the application the next event that waits. Cancelling it loses nothing.
+    async fn hand_over(events: &mpsc::Sender<Event>, waiting: &mut VecDeque<Event>) {
+        if let Ok(permit) = events.reserve().await {
+            if let Some(event) = waiting.pop_front() {
+                permit.send(event);
+            }
+        } else {
+            waiting.clear();
+        }
+    }
+}
+
+/// What a bad link disturbs on the way to the server; handshakes stay whole.
+fn may_disturb(frame: &ClientFrame) -> bool {
+    matches!(frame, ClientFrame::Broadcast(_) | ClientFrame::Want(_) | ClientFrame::Clock(_))
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

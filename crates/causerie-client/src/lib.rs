@@ -1,0 +1,35 @@
+//! Async client of causerie rooms.
+//!
+//! [`RoomOptions::join`] connects and makes you a member; [`Room::say`] says something, without waiting for the
+//! network; [`Room::next_event`] tells what happens, in causal order: nobody's answer comes before the question.
+//! Broken connections are mended in the background, and nothing is lost or repeated by it.
+//!
+//! ```no_run
+//! use causerie_client::{Body, Event, RoomOptions};
+//!
+//! # async fn bot() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut room = RoomOptions::new("127.0.0.1:12343", "lobby", "echo").create(true).join().await?;
+//! while let Some(event) = room.next_event().await {
+//!     if let Event::Delivered(post) = event {
+//!         if let (false, false, Body::Text(text)) = (post.own, post.history, post.body) {
+//!             room.say(&format!("{} said: {text}", post.author))?;
+//!         }
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//! See `examples/bot.rs` for a whole one.
+
+mod connection;
+mod directory;
+mod driver;
+mod room;
+
+pub use causerie_core::body::Body;
+pub use causerie_core::frame::{ErrorCode, Limits, MemberInfo, RoomInfo};
+pub use causerie_core::link::{Disturbance, DisturbanceError};
+pub use causerie_core::session::{End, Event, HeldPost, Post, SayError};
+pub use cbcast::{MemberId, MessageId};
+pub use directory::Directory;
+pub use room::{ConnectError, JoinError, Room, RoomOptions, Speaker};

@@ -1,0 +1,272 @@
+//! A room, as an application sees it.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use causerie_core::frame::{ErrorCode, MemberInfo, Secret};
+use causerie_core::link::Disturbance;
+use causerie_core::session::{End, Event, HeldPost, SayError, Session, SessionConfig};
+use cbcast::{MemberId, MessageId, Time};
+use thiserror::Error;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use crate::driver::{self, Driver};
+
+/// Why a server could not be asked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// There is no connection.
+    #[error("{0}")]
+    Io(#[source] io::Error),
+    /// The server said no.
+    #[error("{message}")]
+    Refused {
+        /// What went wrong.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+    },
+}
+
+/// Why a room could not be joined.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// There is no connection.
+    #[error("{0}")]
+    Io(#[source] io::Error),
+    /// The server said no, or broke the protocol.
+    #[error(transparent)]
+    Ended(#[from] End),
+}
+
+/// How to join a room.
+#[derive(Clone, Debug)]
+pub struct RoomOptions {
+    server: String,
+    session: SessionConfig,
+    disturbance: Option<Disturbance>,
+    events_max: usize,
+}
+
+impl RoomOptions {
+    /// Join `room` on the server at `HOST:PORT` as `name`.
+    #[must_use]
+    pub fn new(server: &str, room: &str, name: &str) -> Self {
+        Self {
+            server: server.into(),
+            session: SessionConfig::new(room, name, fresh_secret),
+            disturbance: None,
+            events_max: 1_024,
+        }
+    }
+
+    /// Create the room if it does not exist. Default: no.
+    #[must_use]
+    pub fn create(mut self, create: bool) -> Self {
+        self.session.create = create;
+        self
+    }
+
+    /// Own messages that may be on their way at once. Default 1,000.
+    #[must_use]
+    pub fn pending_max(mut self, pending_max: usize) -> Self {
+        self.session.pending_max = pending_max;
+        self
+    }
+
+    /// Disturb the connection on purpose: messages are delayed, lost, repeated and overtake each other, in both
+    /// directions, and are repaired. For seeing causal order at work.
+    #[must_use]
+    pub fn disturbance(mut self, disturbance: Disturbance) -> Self {
+        self.session.heartbeat = Some(HEARTBEAT_ON_BAD_LINKS);
+        self.session.seed = disturbance.seed;
+        // What is merely late should not be asked for.
+        self.session.repair_delay = (disturbance.delay_max * 2).max(Duration::from_millis(50));
+        self.disturbance = Some(disturbance);
+        self
+    }
+
+    /// Connects and joins.
+    ///
+    /// # Errors
+    /// [`JoinError::Io`] if there is no server there; [`JoinError::Ended`] if it refuses, for example because the
+    /// name is taken (the error tells one that is free) or the room does not exist. Later breaks of the
+    /// connection are mended in the background and are not errors.
+    pub async fn join(self) -> Result<Room, JoinError> {
+        let shared = Arc::new(Shared {
+            session: Mutex::new(Session::new(self.session)),
+            changed: Notify::new(),
+            epoch: Instant::now(),
+        });
+        let (events_in, events) = mpsc::channel(self.events_max);
+        let mut driver = Driver::new(self.server, self.disturbance, Arc::clone(&shared), events_in);
+        driver.connect_first().await.map_err(JoinError::Io)?;
+        tokio::spawn(driver.run());
+        let mut room = Room { speaker: Speaker { shared }, events, first: None };
+        match room.events.recv().await {
+            Some(Event::Ended(end)) => Err(end.into()),
+            Some(Event::Reconnecting { reason, .. }) => {
+                Err(JoinError::Io(io::Error::new(io::ErrorKind::ConnectionAborted, reason)))
+            }
+            first => {
+                room.first = first;
+                Ok(room)
+            }
+        }
+    }
+}
+
+/// How often a client on a disturbed link tells its clock and repeats itself.
+const HEARTBEAT_ON_BAD_LINKS: Duration = Duration::from_millis(500);
+
+fn fresh_secret() -> Secret {
+    let mut secret = Secret::default();
+    getrandom::fill(&mut secret).expect("the operating system gives random bytes");
+    secret
+}
+
+/// What a room's handles and its driver share.
+pub(crate) struct Shared {
+    session: Mutex<Session>,
+    /// The application has said or asked something.
+    pub(crate) changed: Notify,
+    epoch: Instant,
+}
+
+impl Shared {
+    pub(crate) fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().expect("nothing panics while holding it")
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        driver::time_since(self.epoch)
+    }
+
+    pub(crate) fn instant(&self, time: Time) -> Instant {
+        self.epoch + Duration::from_nanos(time.as_nanos())
+    }
+}
+
+/// A room that you are a member of. Dropping it breaks the connection without a farewell: the server keeps the
+/// place for a while; [`leave`](Self::leave) says goodbye.
+pub struct Room {
+    speaker: Speaker,
+    events: mpsc::Receiver<Event>,
+    first: Option<Event>,
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Room").finish_non_exhaustive()
+    }
+}
+
+impl Room {
+    /// The next thing that happened; the first is [`Event::Welcomed`], the last [`Event::Ended`], and then `None`.
+    /// Cancelling it loses nothing. While nobody asks, at most 1,024 events wait here; the rest wait at the server.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        match self.first.take() {
+            Some(event) => Some(event),
+            None => self.events.recv().await,
+        }
+    }
+
+    /// Says a text: delivered here at once, on its way to the others as soon as there is a connection. Its id,
+    /// unless the room has to be joined again first.
+    ///
+    /// # Errors
+    /// [`SayError`]; nothing changed. Where too much is on its way, wait for [`Event::Placed`] of earlier ones.
+    pub fn say(&self, text: &str) -> Result<Option<MessageId>, SayError> {
+        self.speaker.say(text)
+    }
+
+    /// A handle to speak and ask with from elsewhere.
+    #[must_use]
+    pub fn speaker(&self) -> Speaker {
+        self.speaker.clone()
+    }
+
+    /// Says goodbye, once everything said has been taken: then [`Event::Ended`] with [`End::Left`] comes.
+    pub fn leave(&self) {
+        self.speaker.leave();
+    }
+}
+
+impl std::ops::Deref for Room {
+    type Target = Speaker;
+
+    fn deref(&self) -> &Speaker {
+        &self.speaker
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.events.close();
+        self.speaker.shared.changed.notify_one();
+    }
+}
+
+/// Speaks in a room, and answers questions about it. Cheap to clone.
+#[derive(Clone)]
+pub struct Speaker {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Speaker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Speaker").finish_non_exhaustive()
+    }
+}
+
+impl Speaker {
+    /// See [`Room::say`].
+    ///
+    /// # Errors
+    /// [`SayError`]; nothing changed.
+    pub fn say(&self, text: &str) -> Result<Option<MessageId>, SayError> {
+        let said = self.shared.session().say(self.shared.now(), text);
+        self.shared.changed.notify_one();
+        said
+    }
+
+    /// See [`Room::leave`].
+    pub fn leave(&self) {
+        self.shared.session().leave();
+        self.shared.changed.notify_one();
+    }
+
+    /// Who you are, while you are a member.
+    #[must_use]
+    pub fn member(&self) -> Option<MemberId> {
+        self.shared.session().member()
+    }
+
+    /// Who is in, in order of joining, as delivered here.
+    #[must_use]
+    pub fn members(&self) -> Vec<MemberInfo> {
+        self.shared.session().members()
+    }
+
+    /// Who is in, in order of joining, and how many messages of each have been delivered here.
+    #[must_use]
+    pub fn vector(&self) -> Vec<(MemberInfo, u64)> {
+        self.shared.session().vector()
+    }
+
+    /// What has arrived here before its causes, and what it waits for.
+    #[must_use]
+    pub fn held(&self) -> Vec<HeldPost> {
+        self.shared.session().held(self.shared.now())
+    }
+
+    /// Own messages that the server has not placed yet.
+    #[must_use]
+    pub fn on_their_way(&self) -> usize {
+        self.shared.session().on_their_way()
+    }
+}

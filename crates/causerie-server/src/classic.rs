@@ -1,0 +1,358 @@
+//! Sessions of classic clients: lines in, lines out. The server hosts their members.
+//!
+//! On the front port a connection first speaks to the controller; `./join ROOM` leads into a room. On a room's own
+//! port the first thing said is the name.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::{Bytes, BytesMut};
+use causerie_core::body::Body;
+use causerie_core::classic::{
+    self, ControllerCommand, Item, Lines, RoomCommand, encode, parse_controller, parse_room,
+};
+use causerie_core::frame::MemberInfo;
+use causerie_core::log::{Read, Record, records};
+use causerie_core::room::{JoinError, Room};
+use cbcast::{Kind, MemberId};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use crate::Server;
+use crate::hosted_room::HostedRoom;
+use crate::outbox::{self, Outbox};
+
+/// Runs of the log rendered at once.
+const SLICES_MAX: usize = 16;
+/// What one read takes at most: a chunk of a client that does not end its lines.
+const READ_MAX: usize = 64 << 10;
+
+/// A member that lives here, and where its connection is in the log.
+#[derive(Clone)]
+struct Membership {
+    room: Arc<HostedRoom>,
+    member: MemberId,
+    cursor: u64,
+    /// Who was in when it joined.
+    present: Vec<MemberInfo>,
+}
+
+struct Session<'a> {
+    server: &'a Arc<Server>,
+    peer: SocketAddr,
+    outbox: Outbox,
+    /// The client has sent something beyond ASCII, so it can read it too.
+    beyond_ascii: AtomicBool,
+    membership: Mutex<Option<Membership>>,
+}
+
+/// One read: empty at the end of the stream.
+async fn read_some(input: &mut OwnedReadHalf) -> io::Result<BytesMut> {
+    loop {
+        input.readable().await?;
+        let mut buffer = BytesMut::with_capacity(READ_MAX);
+        match input.try_read_buf(&mut buffer) {
+            Ok(_) => return Ok(buffer),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What a text is taken for.
+enum Talk {
+    Controller,
+    /// The next text is a name.
+    Name(Arc<HostedRoom>),
+    Room(Arc<HostedRoom>, MemberId),
+}
+
+pub(crate) async fn serve(
+    server: &Arc<Server>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    first: BytesMut,
+    room: Option<Arc<HostedRoom>>,
+) -> io::Result<()> {
+    let (mut input, mut output) = stream.into_split();
+    let session = Session {
+        server,
+        peer,
+        outbox: Outbox::default(),
+        beyond_ascii: AtomicBool::new(false),
+        membership: Mutex::new(None),
+    };
+    let ended = tokio::select! {
+        read = session.read(&mut input, first, room) => read,
+        written = session.write(&mut output) => written,
+    };
+    if let Some(Membership { room, member, .. }) = session.membership().take() {
+        room.act(|room, now| room.part(now, member, ""));
+    }
+    outbox::close(output, &mut input).await;
+    ended
+}
+
+impl Session<'_> {
+    fn membership(&self) -> MutexGuard<'_, Option<Membership>> {
+        self.membership.lock().expect("nothing panics while holding it")
+    }
+
+    fn reply(&self, line: &str) {
+        let line = encode(line, !self.beyond_ascii.load(Ordering::Relaxed));
+        self.outbox.push(|out| out.extend_from_slice(&line));
+    }
+
+    // Reading.
+
+    /// Reads until the client has left; the end of the stream is leaving too.
+    async fn read(
+        &self,
+        input: &mut OwnedReadHalf,
+        mut buffer: BytesMut,
+        room: Option<Arc<HostedRoom>>,
+    ) -> io::Result<()> {
+        let mut lines = Lines::new(self.server.settings.room.text_bytes_max);
+        let mut talk = room.map_or(Talk::Controller, Talk::Name);
+        loop {
+            let ended = buffer.is_empty() && {
+                self.outbox.has_room().await;
+                buffer = read_some(input).await?;
+                buffer.is_empty()
+            };
+            lines.push(&buffer);
+            // Nothing is kept for a connection that is silent.
+            buffer = BytesMut::new();
+            let mut items: Vec<_> = std::iter::from_fn(|| lines.poll_item()).collect();
+            if ended {
+                items.extend(std::iter::from_fn(|| lines.finish()));
+            }
+            if lines.saw_non_ascii() {
+                self.beyond_ascii.store(true, Ordering::Relaxed);
+            }
+            if !self.handle_all(&mut talk, items).await {
+                // The goodbye is written; then the connection ends.
+                self.outbox.finish();
+                return std::future::pending().await;
+            }
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Handles the texts of one read. Whether the conversation goes on.
+    async fn handle_all(&self, talk: &mut Talk, items: Vec<Item>) -> bool {
+        for item in items {
+            let text = match item {
+                Item::Text(text) => text,
+                Item::TooLong { limit } => {
+                    self.complain(talk, &format!("a text has at most {limit} bytes, and yours had more"));
+                    continue;
+                }
+                Item::NotUtf8 => {
+                    self.complain(talk, "that was not UTF-8");
+                    continue;
+                }
+            };
+            match talk {
+                Talk::Controller => {
+                    if let Some(room) = self.command(&text).await {
+                        *talk = Talk::Name(room);
+                    }
+                }
+                Talk::Name(room) => {
+                    if let Some(member) = self.join(room, &text) {
+                        *talk = Talk::Room(Arc::clone(room), member);
+                    }
+                }
+                Talk::Room(room, member) => {
+                    if !self.talk(room, *member, &text) {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    fn complain(&self, talk: &Talk, message: &str) {
+        match talk {
+            Talk::Controller => self.reply(&classic::controller_error(message)),
+            _ => self.reply(&classic::error(message)),
+        }
+    }
+
+    /// To the controller. The room, if one is to be joined.
+    async fn command(&self, text: &str) -> Option<Arc<HostedRoom>> {
+        match parse_controller(text) {
+            ControllerCommand::CreateRoom => match self.server.open_port_room(self.peer.ip()).await {
+                Ok(room) => self.reply(&classic::room_created(room.port.unwrap_or_default())),
+                Err(error) => self.reply(&classic::controller_error(&error.to_string())),
+            },
+            ControllerCommand::Rooms => {
+                let rooms = self.server.controller.list();
+                let rooms = rooms.iter().map(|r| (&r.name[..], r.port, r.members as usize));
+                self.reply(&classic::rooms(rooms));
+            }
+            ControllerCommand::Join(name) => match self.server.controller.find(&name) {
+                Ok(room) => return Some(room),
+                Err(error) => self.reply(&classic::controller_error(&error.to_string())),
+            },
+            ControllerCommand::MissingRoom => {
+                self.reply(&classic::controller_error("which room? ./rooms lists them"));
+            }
+            ControllerCommand::Unknown(command) => {
+                self.reply(&classic::unknown_controller_command(&command));
+            }
+        }
+        None
+    }
+
+    fn join(&self, hosted: &Arc<HostedRoom>, name: &str) -> Option<MemberId> {
+        let joined = hosted.act(|room, now| {
+            let joined = room.join_hosted(now, name).map(|m| (m, room.log().last(), room.members()));
+            joined.map_err(|error| match error {
+                JoinError::NameTaken { name, suggestion } => {
+                    classic::name_taken(name.as_str(), suggestion.as_str())
+                }
+                error => classic::error(&error.to_string()),
+            })
+        });
+        match joined {
+            Ok((member, cursor, present)) => {
+                let room = Arc::clone(hosted);
+                *self.membership() = Some(Membership { room, member, cursor, present });
+                self.outbox.wake();
+                Some(member)
+            }
+            Err(line) => {
+                self.reply(&line);
+                None
+            }
+        }
+    }
+
+    /// In a room. Whether the conversation goes on.
+    fn talk(&self, hosted: &HostedRoom, member: MemberId, text: &str) -> bool {
+        match parse_room(text) {
+            RoomCommand::Members => {
+                let members = hosted.look(Room::members);
+                self.reply(&classic::members(members.iter().map(|m| &m.name[..])));
+            }
+            RoomCommand::Leave => return false,
+            RoomCommand::Unknown(command) => self.reply(&classic::unknown_room_command(&command)),
+            RoomCommand::Text(text) => {
+                if let Err(error) = hosted.act(|room, now| room.say(now, member, &text)) {
+                    self.reply(&classic::error(&error.to_string()));
+                }
+            }
+        }
+        true
+    }
+
+    // Writing.
+
+    /// Writes until the connection is to end.
+    async fn write(&self, output: &mut OwnedWriteHalf) -> io::Result<()> {
+        let mut changes = None;
+        let mut names = BTreeMap::new();
+        loop {
+            let (bytes, last) = self.outbox.take();
+            if last {
+                let drain = self.server.settings.drain;
+                return tokio::time::timeout(drain, output.write_all(&bytes)).await.unwrap_or(Ok(()));
+            }
+            output.write_all(&bytes).await?;
+            let membership = self.membership().clone();
+            let mut more = false;
+            let mut closed = false;
+            if let Some(Membership { room: hosted, member, cursor, present }) = &membership {
+                let changes = changes.get_or_insert_with(|| {
+                    names.extend(present.iter().map(|m| (m.member, m.name.clone())));
+                    hosted.subscribe()
+                });
+                changes.mark_unchanged();
+                let (read, is_closed) =
+                    hosted.look(|room| (room.log().read(*cursor, SLICES_MAX), room.is_closed()));
+                closed = is_closed;
+                let (slices, cursor) = match read {
+                    Read::Records { slices, last } => (slices, last),
+                    Read::Gone { first } => {
+                        let lost = first - 1 - cursor;
+                        self.reply(&classic::error(&format!("{lost} messages are not kept any more")));
+                        (Vec::new(), first - 1)
+                    }
+                };
+                more = !slices.is_empty();
+                let text = self.render(slices, *member, &mut names);
+                output.write_all(&text).await?;
+                if let Some(membership) = self.membership().as_mut() {
+                    membership.present.clear();
+                    membership.cursor = cursor;
+                }
+            }
+            if more {
+                continue;
+            }
+            if closed {
+                self.reply(&classic::error("the room was closed"));
+                self.outbox.finish();
+            } else if self.server.stop.is_cancelled() {
+                self.reply("The server is shutting down");
+                self.outbox.finish();
+            } else {
+                let changed = async {
+                    match &mut changes {
+                        Some(changes) => drop(changes.changed().await),
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = self.outbox.filled() => {}
+                    () = changed => {}
+                    () = self.server.stop.cancelled() => {}
+                }
+            }
+        }
+    }
+
+    /// The records as lines for `member`, its own left out.
+    fn render(
+        &self,
+        slices: Vec<Bytes>,
+        member: MemberId,
+        names: &mut BTreeMap<MemberId, String>,
+    ) -> Vec<u8> {
+        let ascii_only = !self.beyond_ascii.load(Ordering::Relaxed);
+        let mut out = Vec::new();
+        for Record { message, .. } in slices.into_iter().flat_map(records) {
+            let payload = message.payload();
+            let line = match message.kind() {
+                Kind::Joined(newcomer) => {
+                    let name = String::from_utf8_lossy(&payload).into_owned();
+                    let line = classic::joined(&name);
+                    names.insert(newcomer, name);
+                    (newcomer != member).then_some(line)
+                }
+                Kind::Left { member: gone, .. } => names.remove(&gone).map(|name| classic::left(&name)),
+                Kind::Data if message.id().member == member => None,
+                Kind::Data => {
+                    let name = names.get(&message.id().member);
+                    match (name, Body::decode(&payload)) {
+                        (Some(name), Body::Text(text)) => Some(classic::said(name, &text)),
+                        _ => None,
+                    }
+                }
+            };
+            if let Some(line) = line {
+                out.extend_from_slice(&encode(&line, ascii_only));
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,155 @@
+//! Accepting connections, and telling by their first bytes what they speak.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use causerie_core::frame::MAGIC;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::hosted_room::HostedRoom;
+use crate::{Server, classic, native};
+
+/// Which port a connection came to.
+pub(crate) enum Door {
+    /// The main one: native clients, and classic ones that speak to the controller.
+    Front,
+    /// A room's own: classic clients, without sniffing.
+    Room(Arc<HostedRoom>),
+}
+
+/// After an error of `accept`, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that have said nothing yet. The original client connects before it asks its user anything, so they
+/// may be silent for as long as they like, but there is an end to their number.
+pub(crate) struct SilentOnes {
+    max: usize,
+    waiting: Mutex<(u64, BTreeMap<u64, CancellationToken>)>,
+}
+
+impl SilentOnes {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { max, waiting: Mutex::new((0, BTreeMap::new())) }
+    }
+
+    /// Waits for the first byte, unless the connection becomes the oldest of too many.
+    async fn first_byte(&self, stream: &TcpStream) -> io::Result<bool> {
+        let evicted = CancellationToken::new();
+        let ticket = {
+            let mut waiting = self.waiting.lock().expect("nothing panics while holding it");
+            if waiting.1.len() >= self.max
+                && let Some((_, oldest)) = waiting.1.pop_first()
+            {
+                oldest.cancel();
+            }
+            waiting.0 += 1;
+            let ticket = waiting.0;
+            waiting.1.insert(ticket, evicted.clone());
+            ticket
+        };
+        let readable = evicted.run_until_cancelled(stream.readable()).await;
+        self.waiting.lock().expect("nothing panics while holding it").1.remove(&ticket);
+        readable.transpose().map(|readable| readable.is_some())
+    }
+}
+
+/// Accepts connections in a task of its own until `stop`, or the server stops.
+pub(crate) fn open(server: &Arc<Server>, listener: TcpListener, door: Door, stop: CancellationToken) {
+    // Boxed: a connection may open further doors, and the type would contain itself.
+    let accepting: Pin<Box<dyn Future<Output = ()> + Send>> =
+        Box::pin(accept(Arc::clone(server), listener, door, stop));
+    server.tasks.spawn(accepting);
+}
+
+async fn accept(server: Arc<Server>, listener: TcpListener, door: Door, stop: CancellationToken) {
+    let door = Arc::new(door);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+            () = server.stop.cancelled() => return,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        info!("Connected to : {} : {}", peer.ip(), peer.port());
+        let (server, door) = (Arc::clone(&server), Arc::clone(&door));
+        let tasks = server.tasks.clone();
+        tasks.spawn(async move {
+            let Ok(_permit) = Arc::clone(&server.connections).try_acquire_owned() else {
+                return refuse(stream).await;
+            };
+            if let Err(error) = converse(&server, stream, peer, &door).await {
+                debug!("connection of {peer}: {error}");
+            }
+        });
+    }
+}
+
+async fn refuse(mut stream: TcpStream) {
+    let words = stream.write_all(b"Error: too many connections; try again later\n");
+    // If this cannot be said, there is nothing else to say.
+    let _ = tokio::time::timeout(Duration::from_secs(1), words).await;
+}
+
+async fn converse(
+    server: &Arc<Server>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    door: &Door,
+) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let spoke = tokio::select! {
+        spoke = server.silent.first_byte(&stream) => spoke?,
+        () = server.stop.cancelled() => false,
+    };
+    if !spoke {
+        debug!("closing the connection of {peer}, which has said nothing");
+        return Ok(());
+    }
+    match door {
+        Door::Room(room) => {
+            classic::serve(server, stream, peer, BytesMut::new(), Some(Arc::clone(room))).await
+        }
+        Door::Front => {
+            let mut first = BytesMut::with_capacity(4 << 10);
+            let deadline = tokio::time::Instant::now() + server.settings.first_words;
+            let is_native = tokio::time::timeout_at(deadline, sniff(&mut stream, &mut first)).await;
+            match is_native {
+                Ok(Ok(true)) => native::serve(server, stream, peer, first).await,
+                // What began like the magic and did not go on is text like any other.
+                Ok(Ok(false)) | Err(_) => classic::serve(server, stream, peer, first, None).await,
+                Ok(Err(error)) => Err(error),
+            }
+        }
+    }
+}
+
+/// Reads until it is clear whether the connection starts with the magic bytes, and takes them off.
+async fn sniff(stream: &mut TcpStream, first: &mut BytesMut) -> io::Result<bool> {
+    loop {
+        if stream.read_buf(first).await? == 0 {
+            return Ok(false);
+        }
+        if first.starts_with(&MAGIC) {
+            let _ = first.split_to(MAGIC.len());
+            return Ok(true);
+        }
+        if !MAGIC.starts_with(first) {
+            return Ok(false);
+        }
+    }
+}

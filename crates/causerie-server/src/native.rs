@@ -1,0 +1,464 @@
+//! Sessions of native clients: frames in, the room's log out. See `docs/protocol.md`.
+//!
+//! Reading and writing are independent. The writer is a cursor on the room's log: it sends all there is behind the
+//! cursor and sleeps until the room changes. What else is to be said goes through the outbox, and goes first.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::{Buf, Bytes, BytesMut};
+use causerie_core::frame::{
+    ClientFrame, Delivered, ErrorCode, ErrorFrame, FrameError, Secret, ServerFrame, VERSION, split_frame,
+};
+use causerie_core::log::Read;
+use causerie_core::room::{JoinError, ResumeError, Resumed, Seat};
+use causerie_core::text::visible;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use crate::hosted_room::HostedRoom;
+use crate::outbox::{self, Outbox};
+use crate::{AGENT, Server};
+
+/// With less room than this, the read buffer grows by [`READ_MAX`].
+const READ_MIN: usize = 512;
+const READ_MAX: usize = 8 << 10;
+/// Runs of the log written at once.
+const SLICES_MAX: usize = 64;
+/// Records sent in answer to one repair request.
+const REPAIR_MAX: usize = 256;
+
+/// One membership and where its connection is in the log.
+#[derive(Clone)]
+struct Membership {
+    room: Arc<HostedRoom>,
+    seat: Seat,
+    cursor: u64,
+    leaving: bool,
+}
+
+struct Session<'a> {
+    server: &'a Arc<Server>,
+    peer: SocketAddr,
+    outbox: Outbox,
+    greeted: Mutex<bool>,
+    membership: Mutex<Option<Membership>>,
+}
+
+pub(crate) async fn serve(
+    server: &Arc<Server>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    first: BytesMut,
+) -> io::Result<()> {
+    let (mut input, mut output) = stream.into_split();
+    let session = Session {
+        server,
+        peer,
+        outbox: Outbox::default(),
+        greeted: Mutex::new(false),
+        membership: Mutex::new(None),
+    };
+    let ended = tokio::select! {
+        read = session.read(&mut input, first) => read,
+        written = session.write(&mut output) => written,
+    };
+    if let Some(membership) = session.membership().take() {
+        membership.room.act(|room, now| room.disconnected(now, membership.seat));
+    }
+    outbox::close(output, &mut input).await;
+    ended
+}
+
+impl Session<'_> {
+    fn membership(&self) -> MutexGuard<'_, Option<Membership>> {
+        self.membership.lock().expect("nothing panics while holding it")
+    }
+
+    fn send(&self, frame: &ServerFrame) {
+        self.outbox.push(|out| frame.encode(out));
+    }
+
+    fn error(&self, error: ErrorFrame) {
+        let fatal = error.fatal;
+        if fatal {
+            debug!("{}: {}", self.peer, visible(&error.message));
+        }
+        self.send(&ServerFrame::Error(error));
+        if fatal {
+            self.outbox.finish();
+        }
+    }
+
+    // Reading.
+
+    /// Reads until the client has closed. After a fatal error the writer ends the connection.
+    async fn read(&self, input: &mut OwnedReadHalf, mut buffer: BytesMut) -> io::Result<()> {
+        let limit = self.server.settings.room.frame_bytes_max();
+        let mut begun = Instant::now();
+        loop {
+            if let Err(error) = self.handle_all(&mut buffer, limit, &mut begun).await {
+                let code = match error {
+                    FrameError::TooLong { .. } => ErrorCode::FrameTooLong,
+                    _ => ErrorCode::Malformed,
+                };
+                self.error(ErrorFrame::fatal(code, error.to_string()));
+                return std::future::pending().await;
+            }
+            self.outbox.has_room().await;
+            let deadline = begun + self.server.settings.first_words;
+            let patient = buffer.is_empty();
+            if buffer.capacity() - buffer.len() < READ_MIN {
+                buffer.reserve(READ_MAX);
+            }
+            tokio::select! {
+                read = input.read_buf(&mut buffer) => {
+                    if read? == 0 {
+                        return Ok(());
+                    }
+                    if patient {
+                        begun = Instant::now();
+                    }
+                }
+                () = tokio::time::sleep_until(deadline), if !patient => {
+                    let seconds = self.server.settings.first_words.as_secs_f32();
+                    let message = format!("a frame was begun and not ended within {seconds} s");
+                    self.error(ErrorFrame::fatal(ErrorCode::TimedOut, message));
+                    return std::future::pending().await;
+                }
+            }
+        }
+    }
+
+    /// Handles the whole frames in `buffer`; broadcasts that stand together go to the room together.
+    async fn handle_all(
+        &self,
+        buffer: &mut BytesMut,
+        limit: usize,
+        begun: &mut Instant,
+    ) -> Result<(), FrameError> {
+        let mut packets = Vec::new();
+        let handled = loop {
+            let frame = match split_frame(buffer, limit) {
+                Ok(None) => break Ok(()),
+                Ok(Some((kind, body))) => ClientFrame::decode(kind, &body),
+                Err(error) => break Err(error),
+            };
+            *begun = Instant::now();
+            match frame {
+                Ok(Some(ClientFrame::Broadcast(packet))) => packets.push(packet),
+                Ok(Some(frame)) => {
+                    self.broadcast(&mut packets);
+                    self.handle(frame).await;
+                }
+                Ok(None) => {}
+                Err(error) => break Err(error),
+            }
+        };
+        self.broadcast(&mut packets);
+        handled
+    }
+
+    fn broadcast(&self, packets: &mut Vec<Bytes>) {
+        if packets.is_empty() {
+            return;
+        }
+        let Some(Membership { room, seat, .. }) = self.membership().clone() else {
+            packets.clear();
+            return self.unexpected("a message before joining");
+        };
+        let refusals = room.act(|room, now| {
+            let mut refusals = Vec::new();
+            for packet in packets.drain(..) {
+                if !room.is_seated(seat) || room.is_closed() {
+                    break;
+                }
+                refusals.extend(room.receive(now, seat, packet).err());
+            }
+            refusals
+        });
+        for refusal in refusals {
+            let (seq, is_final, reason) = (refusal.seq, refusal.is_final, refusal.reason);
+            info!("refused from {}: {}", self.peer, visible(&reason));
+            self.send(&ServerFrame::Refused { seq, is_final, reason: reason.clone() });
+            if is_final {
+                self.error(ErrorFrame::fatal(ErrorCode::MembershipEnded, reason));
+            }
+        }
+    }
+
+    fn unexpected(&self, what: &str) {
+        self.error(ErrorFrame::new(ErrorCode::Unexpected, format!("{what} does not fit here")));
+    }
+
+    async fn handle(&self, frame: ClientFrame) {
+        let greeted = *self.greeted.lock().expect("nothing panics while holding it");
+        match frame {
+            ClientFrame::Hello { oldest, newest, agent } if !greeted => self.hello(oldest, newest, &agent),
+            _ if !greeted => {
+                let message = "the first frame must be a hello";
+                self.error(ErrorFrame::fatal(ErrorCode::Unexpected, message));
+            }
+            ClientFrame::Join { room, name, nonce, create, after } => {
+                self.join(&room, &name, nonce, create, after);
+            }
+            ClientFrame::Resume { room, member, token, position, clock } => {
+                if self.membership().is_some() {
+                    return self.unexpected("a second membership on one connection");
+                }
+                let found = match self.server.controller.find(&room) {
+                    Ok(found) => found,
+                    Err(error) => return self.error(ErrorFrame::new(error.code(), error.to_string())),
+                };
+                match found.act(|room, _| room.resume(member, &token, position, &clock)) {
+                    Ok((seat, Resumed::Here { taken })) => {
+                        let last = found.look(|room| room.log().last());
+                        self.send(&ServerFrame::Resumed { taken, position: last });
+                        self.sit(found, seat, position);
+                    }
+                    Ok((seat, Resumed::Gap(welcome))) => {
+                        let cursor = welcome.first - 1;
+                        self.send(&ServerFrame::Welcome(welcome));
+                        self.sit(found, seat, cursor);
+                    }
+                    Err(error) => {
+                        let (code, taken) = match &error {
+                            ResumeError::Expired { taken } => (ErrorCode::Expired, *taken),
+                            ResumeError::Diverged => (ErrorCode::Diverged, 0),
+                            _ => (ErrorCode::WrongToken, 0),
+                        };
+                        self.error(ErrorFrame { taken, ..ErrorFrame::new(code, error.to_string()) });
+                    }
+                }
+            }
+            ClientFrame::Leave { last_seq } => {
+                let left = self.membership().as_mut().map(|membership| {
+                    membership.leaving = true;
+                    (Arc::clone(&membership.room), membership.seat)
+                });
+                match left {
+                    Some((room, seat)) => room.act(|room, now| {
+                        if room.is_seated(seat) {
+                            room.leave(now, seat.member, last_seq);
+                        }
+                    }),
+                    None => self.unexpected("leaving before joining"),
+                }
+            }
+            ClientFrame::Ping(number) => self.send(&ServerFrame::Pong(number)),
+            ClientFrame::ListRooms => self.send(&ServerFrame::Rooms(self.server.controller.list())),
+            ClientFrame::CreateRoom { name, port } => {
+                let creator = self.peer.ip();
+                let created = match (port, name.is_empty()) {
+                    (true, true) => self.server.open_port_room(creator).await,
+                    (true, false) => return self.unexpected("a name for a room that is named by its port"),
+                    (false, _) => self.server.controller.create(&name, creator),
+                };
+                match created {
+                    Ok(hosted) => {
+                        self.send(&ServerFrame::RoomCreated(hosted.look(|room| room.info(hosted.port))));
+                    }
+                    Err(error) => self.error(ErrorFrame::new(error.code(), error.to_string())),
+                }
+            }
+            ClientFrame::CloseRoom { name, operator } => {
+                match self.server.controller.close(&name, self.peer.ip(), &operator) {
+                    Ok(()) => self.send(&ServerFrame::RoomClosed { name }),
+                    Err(error) => self.error(ErrorFrame::new(error.code(), error.to_string())),
+                }
+            }
+            ClientFrame::ListMembers => match self.membership().clone() {
+                Some(m) => self.send(&ServerFrame::Members(m.room.look(|room| room.members()))),
+                None => self.unexpected("asking for members before joining"),
+            },
+            ClientFrame::Want(ranges) => match self.membership().clone() {
+                Some(m) => self.outbox.push(|out| {
+                    for record in m.room.look(|room| room.find(&ranges, REPAIR_MAX)) {
+                        let (position, time_millis) = (record.position, record.time_millis);
+                        Delivered { position, time_millis, packet: record.message.into_packet() }.encode(out);
+                    }
+                }),
+                None => self.unexpected("asking for messages before joining"),
+            },
+            ClientFrame::Clock(clock) => match self.membership().clone() {
+                Some(m) => {
+                    let missing = m.room.act(|room, now| match room.is_seated(m.seat) {
+                        true => room.handle_clock(now, m.seat.member, &clock),
+                        false => Vec::new(),
+                    });
+                    if !missing.is_empty() {
+                        self.send(&ServerFrame::Want(missing));
+                    }
+                    self.send(&ServerFrame::Clock(m.room.look(|room| room.clock())));
+                }
+                None => self.unexpected("a clock before joining"),
+            },
+            _ => self.unexpected("this"),
+        }
+    }
+
+    fn hello(&self, oldest: u64, newest: u64, agent: &str) {
+        if !(oldest..=newest).contains(&VERSION) {
+            let message = format!("this server speaks version {VERSION}, not {oldest} to {newest}");
+            return self.error(ErrorFrame::fatal(ErrorCode::Version, message));
+        }
+        debug!("{} is {}", self.peer, visible(agent));
+        *self.greeted.lock().expect("nothing panics while holding it") = true;
+        self.send(&ServerFrame::Hello { version: VERSION, agent: AGENT.to_owned() });
+    }
+
+    fn join(&self, room: &str, name: &str, nonce: Secret, create: bool, after: Option<u64>) {
+        if self.membership().is_some() {
+            return self.unexpected("a second membership on one connection");
+        }
+        let controller = &self.server.controller;
+        let found = match create {
+            true => controller.find_or_create(room, self.peer.ip()),
+            false => controller.find(room).map(|room| (room, false)),
+        };
+        let (hosted, created) = match found {
+            Ok(found) => found,
+            Err(error) => return self.error(ErrorFrame::new(error.code(), error.to_string())),
+        };
+        let mut token = Secret::default();
+        getrandom::fill(&mut token).expect("the operating system gives random bytes");
+        match hosted.act(|room, now| room.join(now, name, nonce, token, after)) {
+            Ok((seat, mut welcome)) => {
+                welcome.created = created;
+                let cursor = welcome.first - 1;
+                self.send(&ServerFrame::Welcome(Box::new(welcome)));
+                self.sit(hosted, seat, cursor);
+            }
+            Err(error) => {
+                let (code, suggestion) = match &error {
+                    JoinError::NameTaken { suggestion, .. } => (ErrorCode::NameTaken, suggestion.to_string()),
+                    JoinError::Full { .. } => (ErrorCode::RoomFull, String::new()),
+                    _ => (ErrorCode::NameInvalid, String::new()),
+                };
+                self.error(ErrorFrame { suggestion, ..ErrorFrame::new(code, error.to_string()) });
+            }
+        }
+    }
+
+    /// From now on the writer follows the room's log.
+    fn sit(&self, room: Arc<HostedRoom>, seat: Seat, cursor: u64) {
+        *self.membership() = Some(Membership { room, seat, cursor, leaving: false });
+        self.outbox.wake();
+    }
+
+    // Writing.
+
+    /// Writes until the connection is to end.
+    async fn write(&self, output: &mut OwnedWriteHalf) -> io::Result<()> {
+        let mut changes = None;
+        loop {
+            let (bytes, last) = self.outbox.take();
+            if last {
+                let drain = self.server.settings.drain;
+                return tokio::time::timeout(drain, output.write_all(&bytes)).await.unwrap_or(Ok(()));
+            }
+            output.write_all(&bytes).await?;
+            let membership = self.membership().clone();
+            if let Some(membership) = membership {
+                // Subscribed before the log is read: what is appended after that wakes this loop.
+                let changes = changes.get_or_insert_with(|| membership.room.subscribe());
+                changes.mark_unchanged();
+                if self.write_log(&membership, output).await? {
+                    continue;
+                }
+                if self.server.stop.is_cancelled() {
+                    self.error(ErrorFrame::fatal(ErrorCode::ShuttingDown, "the server is shutting down"));
+                    continue;
+                }
+                tokio::select! {
+                    () = self.outbox.filled() => {}
+                    _ = changes.changed() => {}
+                    () = self.server.stop.cancelled() => {}
+                }
+            } else if self.server.stop.is_cancelled() {
+                self.error(ErrorFrame::fatal(ErrorCode::ShuttingDown, "the server is shutting down"));
+            } else {
+                tokio::select! {
+                    () = self.outbox.filled() => {}
+                    () = self.server.stop.cancelled() => {}
+                }
+            }
+        }
+    }
+
+    /// Writes what lies behind the cursor. Whether there is more to do at once.
+    async fn write_log(&self, membership: &Membership, output: &mut OwnedWriteHalf) -> io::Result<bool> {
+        let Membership { room, seat, cursor, leaving } = membership;
+        enum Next {
+            Fatal(ErrorCode, &'static str, u64),
+            Read(Read),
+            Parted(u64),
+        }
+        let next = room.look(|room| {
+            let present = room.is_present(seat.member);
+            if room.is_closed() {
+                return Next::Fatal(ErrorCode::RoomClosed, "the room was closed", 0);
+            }
+            if present && !room.is_seated(*seat) {
+                return Next::Fatal(ErrorCode::Superseded, "the member has resumed on another connection", 0);
+            }
+            let taken = room.taken_of_departed(seat.member).unwrap_or(0);
+            match room.log().read(*cursor, SLICES_MAX) {
+                Read::Records { slices, .. } if slices.is_empty() && !present => match leaving {
+                    true => Next::Parted(taken),
+                    false => Next::Fatal(ErrorCode::Expired, "the member has left", taken),
+                },
+                read => Next::Read(read),
+            }
+        });
+        match next {
+            Next::Fatal(code, message, taken) => {
+                self.error(ErrorFrame { taken, ..ErrorFrame::fatal(code, message) });
+                Ok(true)
+            }
+            Next::Parted(taken) => {
+                self.send(&ServerFrame::Parted { taken });
+                self.outbox.finish();
+                Ok(true)
+            }
+            Next::Read(Read::Gone { .. }) => {
+                let message =
+                    "too far behind: what comes next is not kept any more; resume to go on from there";
+                self.error(ErrorFrame::fatal(ErrorCode::TimedOut, message));
+                Ok(true)
+            }
+            Next::Read(Read::Records { slices, last }) => {
+                let more = !slices.is_empty();
+                write_all(output, slices).await?;
+                if let Some(membership) = self.membership().as_mut() {
+                    membership.cursor = last;
+                }
+                Ok(more)
+            }
+        }
+    }
+}
+
+/// Writes shared slices without copying them.
+async fn write_all(output: &mut OwnedWriteHalf, mut slices: Vec<Bytes>) -> io::Result<()> {
+    let mut first = 0;
+    while first < slices.len() {
+        let vectors: Vec<_> = slices[first..].iter().map(|slice| IoSlice::new(slice)).collect();
+        let mut written = output.write_vectored(&vectors).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        while first < slices.len() && written >= slices[first].len() {
+            written -= slices[first].len();
+            first += 1;
+        }
+        if written > 0 {
+            slices[first].advance(written);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,435 @@
+//! `causerie chat`: the line-oriented client.
+//!
+//! With a room and a name there are no questions, so that it works in a pipe: a message per line in, a message
+//! per line out, notices on standard error. Otherwise it asks as the original program did.
+
+use std::io;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use causerie_client::{
+    Body, Directory, Disturbance, End, ErrorCode, Event, JoinError, MessageId, Post, Room, RoomOptions,
+    SayError,
+};
+use causerie_core::text::visible;
+use clap::Args;
+
+use crate::console::{Console, Input};
+
+/// Join a room and talk.
+#[derive(Args, Debug)]
+pub(crate) struct ChatArgs {
+    /// The server.
+    #[arg(value_name = "HOST[:PORT]", default_value = "127.0.0.1:12343")]
+    server: String,
+
+    /// The room to join; it is created if it does not exist. Without it you are asked.
+    #[arg(long)]
+    room: Option<String>,
+
+    /// What you are called. Without it you are asked.
+    #[arg(long)]
+    name: Option<String>,
+
+    /// Lines in, lines out: for pipes, and for terminals as they were. (So far the only way.)
+    #[arg(long)]
+    plain: bool,
+
+    /// Show what was said before you joined (always on a terminal).
+    #[arg(long)]
+    history: bool,
+
+    /// Disturb the connection on purpose, to see causal order at work: delay=0..800ms,loss=5%,dup=2%,seed=7.
+    #[arg(long, value_name = "FAULTS")]
+    link: Option<Disturbance>,
+}
+
+/// What ended a stay in a room.
+enum Stay {
+    /// The member left, as asked.
+    Left,
+    /// The room ended, or nobody reads our output.
+    Over,
+}
+
+const HELP: &str = "\
+./members  who is in the room, in order of joining
+./clock    how many messages of each have been delivered here (the vector clock)
+./held     what has arrived before its causes, and what it waits for
+./leave    leave the room
+./help     this
+Anything else is said to the room.";
+
+const WRONG_COMMAND: &str = "Please enter correct command";
+
+/// Adds the default port where none is given.
+pub(crate) fn with_port(server: &str) -> String {
+    let has_port = server.rsplit_once(':').is_some_and(|(host, port)| {
+        port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']'))
+    });
+    match server.contains(':') && !server.starts_with('[') && !has_port && server.matches(':').count() > 1 {
+        true => format!("[{server}]:12343"),
+        false if has_port => server.into(),
+        false => format!("{server}:12343"),
+    }
+}
+
+pub(crate) async fn run(args: ChatArgs) -> anyhow::Result<()> {
+    let server = with_port(&args.server);
+    let mut console = Console::open()?;
+    let chat = Chat { server, history: args.history || console.is_terminal(), link: args.link };
+    if let Some(link) = &chat.link {
+        console.notice(&format!("this connection is disturbed on purpose: {link}"));
+    }
+    match args.room {
+        Some(room) => {
+            let name = match args.name {
+                Some(name) => name,
+                None => match console.ask("Enter Name : ").await {
+                    Input::Line(name) => name,
+                    _ => return Ok(()),
+                },
+            };
+            let room = chat.join(&room, &name, true).await?;
+            chat.stay(&mut console, room).await?;
+            Ok(())
+        }
+        None => chat.dialogue(&mut console, args.name).await,
+    }
+}
+
+/// Runs until the first of: the future is done, or Ctrl-C.
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+struct Chat {
+    server: String,
+    history: bool,
+    link: Option<Disturbance>,
+}
+
+impl Chat {
+    async fn join(&self, room: &str, name: &str, create: bool) -> anyhow::Result<Room> {
+        let mut options = RoomOptions::new(&self.server, room, name).create(create);
+        if let Some(link) = &self.link {
+            options = options.disturbance(link.clone());
+        }
+        options.join().await.map_err(|error| match error {
+            JoinError::Io(error) => anyhow!("cannot reach {}: {error}", self.server),
+            JoinError::Ended(end) => anyhow::Error::new(end),
+            other => other.into(),
+        })
+    }
+
+    async fn directory(&self) -> anyhow::Result<Directory> {
+        Directory::connect(&self.server).await.with_context(|| format!("cannot reach {}", self.server))
+    }
+
+    // The dialogue of the original program.
+
+    async fn dialogue(&self, console: &mut Console, name: Option<String>) -> anyhow::Result<()> {
+        drop(self.directory().await?);
+        loop {
+            let Some(command) = answer(console, "Enter command : ").await else { return Ok(()) };
+            match command.trim() {
+                "./createRoom" => match self.directory().await?.create_port_room().await {
+                    Ok(room) => console.message(&format!("CHATROOM CREATED : {}", visible(&room.name)))?,
+                    Err(error) => console.notice(&error.to_string()),
+                },
+                "./rooms" => {
+                    crate::rooms::list(&mut self.directory().await?, |line| console.message(line)).await?
+                }
+                "./join" => {
+                    let Some(room) = self.ask_room(console).await? else { continue };
+                    if let Some(room) = self.ask_name(console, &room, name.as_deref()).await? {
+                        match self.stay(console, room).await? {
+                            Stay::Left => {}
+                            Stay::Over => return Ok(()),
+                        }
+                    }
+                }
+                "" => {}
+                _ => {
+                    console.message(WRONG_COMMAND)?;
+                    console.notice("./createRoom  ./join  ./rooms");
+                }
+            }
+        }
+    }
+
+    /// Which room? By its port, as the original asked, or by its name. `None`: none was chosen.
+    async fn ask_room(&self, console: &mut Console) -> anyhow::Result<Option<String>> {
+        let Some(room) = answer(console, "Enter port of 5 digits: ").await else { return Ok(None) };
+        let room = room.trim().to_owned();
+        let rooms = self.directory().await?.rooms().await?;
+        if room.is_empty() || rooms.iter().any(|r| r.name == room) {
+            return Ok((!room.is_empty()).then_some(room));
+        }
+        // Where a port did not answer, the original tried the next one.
+        let port = room.parse::<u16>().ok();
+        let next = port.and_then(|port| rooms.iter().filter_map(|r| r.port).filter(|&p| p > port).min());
+        match next {
+            Some(next) => {
+                let question = format!("No room at port {room}. The next one is {next}: join it? [Y/n] ");
+                let yes = answer(console, &question).await.is_some_and(|a| !a.trim().starts_with(['n', 'N']));
+                Ok(yes.then(|| next.to_string()))
+            }
+            None => {
+                console.notice(&format!(
+                    "There is no room '{}'. ./rooms lists those there are.",
+                    visible(&room)
+                ));
+                Ok(None)
+            }
+        }
+    }
+
+    /// By what name? Asks until one is taken, or input ends.
+    async fn ask_name(
+        &self,
+        console: &mut Console,
+        room: &str,
+        given: Option<&str>,
+    ) -> anyhow::Result<Option<Room>> {
+        let mut given = given.map(str::to_owned);
+        loop {
+            let name = match given.take() {
+                Some(name) => name,
+                None => match answer(console, "Enter Name : ").await {
+                    Some(name) => name,
+                    None => return Ok(None),
+                },
+            };
+            match self.join(room, &name, false).await {
+                Ok(room) => return Ok(Some(room)),
+                Err(error) => {
+                    let another = |code| matches!(code, ErrorCode::NameTaken | ErrorCode::NameInvalid);
+                    match error.downcast_ref::<End>() {
+                        Some(End::Refused { code, message, .. }) if another(*code) => console.notice(message),
+                        Some(End::Refused { message, .. }) => {
+                            console.notice(message);
+                            return Ok(None);
+                        }
+                        _ => return Err(error),
+                    }
+                }
+            }
+        }
+    }
+
+    // In a room.
+
+    /// Talks until the member leaves, input ends, or the session is over.
+    async fn stay(&self, console: &mut Console, mut room: Room) -> anyhow::Result<Stay> {
+        // A line that the session has no room for yet.
+        let mut waiting: Option<String> = None;
+        let mut leaving = false;
+        let mut ended_by_input = false;
+        loop {
+            if let Some(line) = waiting.take() {
+                waiting = say(console, &room, line);
+            }
+            let event = tokio::select! {
+                event = room.next_event() => event,
+                input = console.ask(""), if !leaving && waiting.is_none() => {
+                    match input {
+                        Input::Line(line) => match line.trim_end() {
+                            "./leave" => {
+                                leaving = true;
+                                room.leave();
+                            }
+                            command if command.starts_with("./") => answer_command(console, &room, command),
+                            "" => {}
+                            _ => waiting = Some(line),
+                        },
+                        Input::Unusable(why) => console.notice(&why),
+                        Input::Interrupted | Input::End => {
+                            leaving = true;
+                            ended_by_input = true;
+                            room.leave();
+                        }
+                    }
+                    continue;
+                }
+                () = interrupted() => {
+                    if leaving {
+                        return Err(anyhow!("interrupted with {} messages not taken yet", room.on_their_way()));
+                    }
+                    leaving = true;
+                    ended_by_input = true;
+                    room.leave();
+                    continue;
+                }
+            };
+            match event {
+                Some(Event::Ended(End::Left)) if ended_by_input => return Ok(Stay::Over),
+                Some(Event::Ended(End::Left)) => return Ok(Stay::Left),
+                Some(Event::Ended(end)) => return Err(end.into()),
+                None => return Err(anyhow!("the session is over")),
+                Some(event) => {
+                    if let Err(error) = self.show(console, &room, event) {
+                        if error.kind() != io::ErrorKind::BrokenPipe {
+                            return Err(error.into());
+                        }
+                        // Nobody reads any more, so there is nothing to stay for.
+                        leaving = true;
+                        ended_by_input = true;
+                        room.leave();
+                    }
+                }
+            }
+        }
+    }
+
+    fn show(&self, console: &Console, room: &Room, event: Event) -> io::Result<()> {
+        match event {
+            Event::Welcomed { room, created, members, .. } => {
+                let room = visible(&room);
+                if created {
+                    console.notice(&format!("the room '{room}' did not exist: it has been created"));
+                }
+                let names: Vec<_> = members.iter().map(|m| visible(&m.name).into_owned()).collect();
+                console.notice(&format!("in '{room}' with {} (./help lists commands)", names.join(", ")));
+            }
+            Event::Delivered(post) if post.own || (post.history && !self.history) => {}
+            Event::Delivered(Post { id, author, body: Body::Text(text), held_for, .. }) => {
+                if let Some(held_for) = held_for {
+                    let name = visible(&author);
+                    console.notice(&format!("released {} after {}", label(Some(&name), id), show(held_for)));
+                }
+                console.message(&format!("{} : {}", visible(&author), visible(&text)))?;
+            }
+            Event::Held { id, author, waits_for, waits_for_author } => {
+                let held = label(author.as_deref(), id);
+                let cause = label(waits_for_author.as_deref(), waits_for);
+                console.notice(&format!("holding {held}: it waits for {cause}"));
+            }
+            Event::Joined { member, name, history }
+                if (!history || self.history) && Some(member) != room.member() =>
+            {
+                console.notice(&format!("{} joined the chatroom", visible(&name)));
+            }
+            Event::Left { name, reason, history, .. } if !history || self.history => {
+                let reason =
+                    if reason.is_empty() { String::new() } else { format!(" ({})", visible(&reason)) };
+                console.notice(&format!("{} left the chatroom{reason}", visible(&name)));
+            }
+            Event::Reconnecting { reason, retry_in } => {
+                let retry = show(retry_in);
+                console.notice(&format!("connection lost ({}), trying again in {retry}", visible(&reason)));
+            }
+            Event::Resumed { resent: 0 } => console.notice("back"),
+            Event::Resumed { resent } => console.notice(&format!("back; {resent} messages sent again")),
+            Event::Rejoined { reason, renamed, .. } => {
+                let resent = renamed.len();
+                console.notice(&format!("joined again ({}); {resent} messages sent again", visible(&reason)));
+            }
+            Event::Gap { from, to } => {
+                let count = to + 1 - from;
+                console.notice(&format!("gap: {count} messages are not kept by the server any more"));
+            }
+            Event::Refused { id, reason } => {
+                console.notice(&format!("message {} was refused for now: {}", id.seq, visible(&reason)));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Asks until there is a usable line; `None` at the end of input.
+async fn answer(console: &mut Console, prompt: &str) -> Option<String> {
+    loop {
+        tokio::select! {
+            input = console.ask(prompt) => match input {
+                Input::Line(line) => return Some(line),
+                Input::Unusable(why) => console.notice(&why),
+                Input::Interrupted | Input::End => return None,
+            },
+            () = interrupted() => return None,
+        }
+    }
+}
+
+/// Says a line; gives it back if there is no room for it yet.
+fn say(console: &Console, room: &Room, line: String) -> Option<String> {
+    match room.say(&line) {
+        Ok(_) => None,
+        Err(SayError::Full { .. }) => Some(line),
+        Err(error) => {
+            console.notice(&format!("not said: {error}"));
+            None
+        }
+    }
+}
+
+fn answer_command(console: &Console, room: &Room, command: &str) {
+    match command {
+        "./members" => {
+            let members = room.members();
+            console.notice(&causerie_core::text::python_list(members.iter().map(|m| &m.name[..])));
+        }
+        "./clock" => {
+            let vector = room.vector();
+            let counts: Vec<_> = vector.iter().map(|(_, count)| count).collect();
+            let names: Vec<_> = vector.iter().map(|(m, _)| visible(&m.name).into_owned()).collect();
+            console.notice(&format!("{counts:?}  {}", names.join(", ")));
+        }
+        "./held" => {
+            let held = room.held();
+            if held.is_empty() {
+                console.notice("nothing is held back");
+            }
+            for h in held {
+                let since = show(h.held_for);
+                let cause = label(h.waits_for_author.as_deref(), h.waits_for);
+                let root = h.root_cause.filter(|root| *root != h.waits_for);
+                let root = root.map_or(String::new(), |root| format!(" (and that, in the end, for {root})"));
+                console.notice(&format!(
+                    "{} for {since}: waits for {cause}{root}",
+                    label(h.author.as_deref(), h.id)
+                ));
+            }
+        }
+        "./help" => HELP.lines().for_each(|line| console.notice(line)),
+        _ => console.notice(&format!("unknown command {}; ./help lists them", visible(command))),
+    }
+}
+
+/// A message by its author's name and number: `Raj#7`.
+fn label(author: Option<&str>, id: MessageId) -> String {
+    match author {
+        Some(author) => format!("{}#{}", visible(author), id.seq),
+        None if id.member.is_host() => format!("a notice of the room (#{})", id.seq),
+        None => id.to_string(),
+    }
+}
+
+fn show(duration: Duration) -> String {
+    if duration < Duration::from_secs(10) {
+        format!("{} ms", duration.as_millis())
+    } else {
+        format!("{} s", duration.as_secs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_without_a_port_has_the_default_one() {
+        for (given, meant) in [
+            ("localhost", "localhost:12343"),
+            ("localhost:99", "localhost:99"),
+            ("::1", "[::1]:12343"),
+            ("[::1]", "[::1]:12343"),
+            ("[::1]:99", "[::1]:99"),
+        ] {
+            assert_eq!(with_port(given), meant);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `causerie`: a self-hosted group chat in which nobody sees an answer before the question.
+//!
+//! Exit codes: 0 done, 1 failed (why is said in one line on standard error), 2 wrong usage.
+
+mod chat;
+mod console;
+mod rooms;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Group chat in which nobody ever sees an answer before the question.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Open rooms for others to talk in (the default).
+    Serve(Box<serve::ServeArgs>),
+    /// Join a room and talk.
+    Chat(chat::ChatArgs),
+    /// List, create and close rooms.
+    Rooms(rooms::RoomsArgs),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Cli::parse().command.unwrap_or_else(|| Command::Serve(Box::default())) {
+        Command::Serve(args) => serve::run(*args).await,
+        Command::Chat(args) => chat::run(args).await,
+        Command::Rooms(args) => rooms::run(args).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("causerie: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

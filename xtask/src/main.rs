@@ -4,7 +4,9 @@
 //! is printed before it runs, so that a failure can be repeated by hand; the first failure ends the run with
 //! that step's exit code.
 
-use std::path::Path;
+mod mutants;
+
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fmt};
 
@@ -16,6 +18,7 @@ Commands:
   lint     formatting, clippy and the documentation; warnings are errors
   no-std   builds cbcast where there is no standard library
   test     all tests and doctests
+  mutants  weakens one guard after the other; tests must notice (some minutes)
   help     prints this
 ";
 
@@ -86,8 +89,10 @@ impl fmt::Display for Step {
 }
 
 /// The workspace's root, whatever the current directory is.
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+fn root() -> PathBuf {
+    // At run time first: a target directory shared by two checkouts keeps one binary for both.
+    let here = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&here).parent().expect("xtask lies in the workspace").to_path_buf()
 }
 
 fn main() -> ExitCode {
@@ -98,6 +103,8 @@ fn main() -> ExitCode {
         ["lint"] => &[FORMAT, CLIPPY, DOCS],
         ["no-std"] => &[NO_STD],
         ["test"] => &[TESTS],
+        ["mutants"] => return mutants::run(&root(), ""),
+        ["mutants", part] => return mutants::run(&root(), part),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -108,7 +115,7 @@ fn main() -> ExitCode {
         }
     };
     let root = root();
-    match steps.iter().try_for_each(|step| step.run(root)) {
+    match steps.iter().try_for_each(|step| step.run(&root)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(code) => code,
     }

@@ -292,7 +292,7 @@ impl Chat {
                     console.notice(&format!("the room '{room}' did not exist: it has been created"));
                 }
                 let names: Vec<_> = members.iter().map(|m| visible(&m.name).into_owned()).collect();
-                console.notice(&format!("in '{room}' with {} (./help lists commands)", names.join(", ")));
+                console.notice(&format!("in '{room}': {} (./help lists commands)", names.join(", ")));
             }
             Event::Delivered(post) if post.own || (post.history && !self.history) => {}
             Event::Delivered(Post { id, author, body: Body::Text(text), held_for, .. }) => {
@@ -312,7 +312,9 @@ impl Chat {
             {
                 console.notice(&format!("{} joined the chatroom", visible(&name)));
             }
-            Event::Left { name, reason, history, .. } if !history || self.history => {
+            Event::Left { member, name, reason, history }
+                if (!history || self.history) && Some(member) != room.member() =>
+            {
                 let reason =
                     if reason.is_empty() { String::new() } else { format!(" ({})", visible(&reason)) };
                 console.notice(&format!("{} left the chatroom{reason}", visible(&name)));

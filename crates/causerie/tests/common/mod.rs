@@ -1,0 +1,166 @@
+//! Real processes for tests: a server, chat clients in pipes, and a proxy that cuts connections.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+/// Nothing here takes longer, even on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) fn causerie() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_causerie"));
+    command.kill_on_drop(true).env_remove("CAUSERIE_LOG").env_remove("CAUSERIE_LISTEN");
+    command
+}
+
+/// Awaits, but not for ever.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("timed out: {what}"),
+    }
+}
+
+/// One line of a process, or the end of its output.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Out(String),
+    Err(String),
+    OutEnd,
+}
+
+/// A process with pipes. Its lines come over one channel, in order.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) stdin: Option<ChildStdin>,
+    pub(crate) pid: u32,
+}
+
+impl Process {
+    /// Starts it; its lines go to `said`, marked with `who`.
+    pub(crate) fn start<W>(mut command: Command, who: W, said: mpsc::UnboundedSender<(W, Said)>) -> Self
+    where
+        W: Clone + Send + 'static,
+    {
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary was built");
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let (who2, said2) = (who.clone(), said.clone());
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(out).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let _ = said.send((who.clone(), Said::Out(line)));
+            }
+            let _ = said.send((who, Said::OutEnd));
+        });
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(err).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let _ = said2.send((who2.clone(), Said::Err(line)));
+            }
+        });
+        let pid = child.id().expect("just started");
+        Self { stdin: child.stdin.take(), child, pid }
+    }
+
+    pub(crate) async fn write(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("not closed");
+        stdin.write_all(format!("{line}\n").as_bytes()).await.expect("it reads");
+        stdin.flush().await.expect("it reads");
+    }
+
+    /// Sends a signal by name, such as `INT`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid.to_string()]).status().await;
+        assert!(sent.expect("kill exists").success());
+    }
+
+    pub(crate) async fn exit(&mut self) -> ExitStatus {
+        soon("a process ends", self.child.wait()).await.expect("it was started")
+    }
+}
+
+/// A server on a port of its own choice. `log` gets its lines.
+pub(crate) struct Server {
+    pub(crate) process: Process,
+    pub(crate) port: u16,
+    pub(crate) log: mpsc::UnboundedReceiver<((), Said)>,
+}
+
+impl Server {
+    pub(crate) async fn start(args: &[&str]) -> Self {
+        let (said, mut log) = mpsc::unbounded_channel();
+        let mut command = causerie();
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(args);
+        let process = Process::start(command, (), said);
+        let port = soon("the server listens", async {
+            loop {
+                let Some(((), Said::Out(line))) = log.recv().await else { continue };
+                if let Some((_, address)) = line.split_once(" is listening on ") {
+                    break address.trim_end_matches('.').rsplit(':').next().unwrap().parse().unwrap();
+                }
+            }
+        })
+        .await;
+        Self { process, port, log }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The next line of the log that contains `part`.
+    pub(crate) async fn logged(&mut self, part: &str) -> String {
+        soon(part, async {
+            loop {
+                match self.log.recv().await {
+                    Some((_, Said::Err(line))) if line.contains(part) => break line,
+                    Some(_) => {}
+                    None => panic!("the server ended without logging {part}"),
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Passes connections on to a server, and cuts them when told.
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    connections: Arc<Mutex<Vec<AbortHandle>>>,
+}
+
+impl Proxy {
+    pub(crate) async fn start(to: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connections = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&connections);
+        tokio::spawn(async move {
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                let to = to.clone();
+                let task = tokio::spawn(async move {
+                    if let Ok(mut far) = TcpStream::connect(to).await {
+                        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                    }
+                });
+                kept.lock().unwrap().push(task.abort_handle());
+            }
+        });
+        Self { port, connections }
+    }
+
+    /// Cuts all connections there are. How many.
+    pub(crate) fn cut(&self) -> usize {
+        let mut connections = self.connections.lock().unwrap();
+        connections.drain(..).filter(|c| !c.is_finished()).map(|c| c.abort()).count()
+    }
+}

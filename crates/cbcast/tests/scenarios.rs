@@ -252,6 +252,35 @@ fn a_waiter_is_released_though_the_farewell_goes_first() {
     assert_eq!(hears(&mut at_eve, &word), ["word", "farewell", "answer"]);
 }
 
+/// A relay may have dropped what it held of the departed; who claims to have seen that is not held for ever.
+#[test]
+fn what_waits_for_a_message_that_the_departed_never_sent_is_released_by_the_farewell() {
+    let host = MemberId::host(0);
+    let mut server = Group::new(Config::default(), &Snapshot::hosts([0]), [host]);
+    let ann = server.admit(Time::ZERO, host, true, b"").unwrap();
+    let raj = server.admit(Time::ZERO, host, true, b"").unwrap();
+    let eve = server.admit(Time::ZERO, host, false, b"").unwrap();
+    let mut at_eve = Group::new(Config::default(), &server.snapshot(), [eve]);
+    sent(&mut server);
+    let answer = Message::new(id(ann, 1), Kind::Data, &[id(raj, 5)], b"answer").unwrap();
+    assert!(hears(&mut at_eve, &answer).is_empty());
+    server.part(Time::ZERO, host, raj, b"farewell").unwrap();
+    let farewell = sent(&mut server).pop().unwrap();
+    assert_eq!(hears(&mut at_eve, &farewell), ["farewell", "answer"]);
+    assert_eq!((at_eve.held_count(), at_eve.missing(64)), (0, vec![]));
+}
+
+#[test]
+fn who_starts_from_a_later_snapshot_depends_on_all_that_is_in_it() {
+    let (mut ann, mut bob) = (group(ANN), group(BOB));
+    let (a, b) = (say(&mut ann, ANN, "a"), say(&mut bob, BOB, "b"));
+    hears(&mut ann, &b);
+    let mut again = Group::new(Config::default(), &ann.snapshot(), [EVE]);
+    let c = say(&mut again, EVE, "c");
+    assert_eq!(c.deps().collect::<Vec<_>>(), [a.id(), b.id()]);
+    assert!(hears(&mut bob, &c).is_empty(), "Bob has not seen what Eve had");
+}
+
 #[test]
 fn only_a_local_host_admits_and_only_whom_it_admitted_it_parts_with() {
     let host = MemberId::host(0);

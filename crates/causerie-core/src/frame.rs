@@ -43,6 +43,8 @@ pub enum ClientFrame {
         create: bool,
         /// Send the records after this position first, if they are still there; `None`: the usual tail.
         after: Option<u64>,
+        /// Of which log that is a position: the [`Welcome::epoch`] it came from. Another log: the usual tail.
+        epoch: u64,
     },
     /// Go on as a member after a broken connection.
     Resume {
@@ -52,6 +54,8 @@ pub enum ClientFrame {
         member: MemberId,
         /// The token from the welcome.
         token: Secret,
+        /// The epoch from the welcome.
+        epoch: u64,
         /// The last contiguous position that has come off a connection.
         position: u64,
         /// What the client has delivered.
@@ -158,6 +162,8 @@ pub struct Welcome {
     pub member: MemberId,
     /// What it resumes with.
     pub token: Secret,
+    /// Which log this is, drawn at random when the room was made: positions mean something within it only.
+    pub epoch: u64,
     /// The position of the snapshot's cut: records up to it are history, those behind it are live.
     pub position: u64,
     /// The first position that will be sent.
@@ -288,12 +294,10 @@ error_codes! {
     Malformed = 2,
     /// A frame longer than the limit.
     FrameTooLong = 3,
-    /// A frame was begun and not ended, or a connection did not say what it wants, within the time allowed.
+    /// A frame was begun and not ended, or a connection did not say hello, within the time allowed.
     TimedOut = 4,
     /// A frame that does not fit here, such as a broadcast before joining.
     Unexpected = 5,
-    /// More connections than the server takes.
-    TooManyConnections = 6,
     /// There is no room of that name.
     NoSuchRoom = 10,
     /// That cannot be a room's name.
@@ -324,6 +328,8 @@ error_codes! {
     ShuttingDown = 25,
     /// A message was refused for good, so the membership has ended.
     MembershipEnded = 26,
+    /// The connection was read so slowly that what comes next is not kept any more. Resuming tells the gap.
+    TooFarBehind = 27,
 }
 
 /// Why bytes are not a frame.
@@ -536,17 +542,19 @@ impl ClientFrame {
                 put_varint(out, *newest);
                 put_text(out, agent);
             }
-            Self::Join { room, name, nonce, create, after } => {
+            Self::Join { room, name, nonce, create, after, epoch } => {
                 put_text(out, room);
                 put_text(out, name);
                 out.extend_from_slice(nonce);
                 out.push(u8::from(*create));
                 put_option(out, *after);
+                put_varint(out, *epoch);
             }
-            Self::Resume { room, member, token, position, clock } => {
+            Self::Resume { room, member, token, epoch, position, clock } => {
                 put_text(out, room);
                 put_member(out, *member);
                 out.extend_from_slice(token);
+                put_varint(out, *epoch);
                 put_varint(out, *position);
                 clock.encode(out);
             }
@@ -597,11 +605,13 @@ impl ClientFrame {
                 nonce: f.secret()?,
                 create: f.flag()?,
                 after: f.option()?,
+                epoch: f.number()?,
             },
             0x03 => Self::Resume {
                 room: f.text()?,
                 member: f.member()?,
                 token: f.secret()?,
+                epoch: f.number()?,
                 position: f.number()?,
                 clock: f.clock()?,
             },
@@ -649,6 +659,7 @@ impl ServerFrame {
                 out.push(u8::from(w.created));
                 put_member(out, w.member);
                 out.extend_from_slice(&w.token);
+                put_varint(out, w.epoch);
                 put_varint(out, w.position);
                 put_varint(out, w.first);
                 put_option(out, w.gap_from);
@@ -721,6 +732,7 @@ impl ServerFrame {
                 created: f.flag()?,
                 member: f.member()?,
                 token: f.secret()?,
+                epoch: f.number()?,
                 position: f.number()?,
                 first: f.number()?,
                 gap_from: f.option()?,
@@ -785,11 +797,13 @@ mod tests {
                 nonce: [7; 16],
                 create: true,
                 after: Some(0),
+                epoch: u64::MAX,
             },
             ClientFrame::Resume {
                 room: "lobby".into(),
                 member: RAJ,
                 token: [9; 16],
+                epoch: 3,
                 position: 1 << 40,
                 clock: clock.clone(),
             },
@@ -815,6 +829,7 @@ mod tests {
                 created: false,
                 member: RAJ,
                 token: [3; 16],
+                epoch: 1 << 60,
                 position: 90,
                 first: 41,
                 gap_from: Some(7),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
-use cbcast::{Message, MessageId};
+use cbcast::{MemberId, Message, MessageId};
 
 use crate::frame::{Delivered, ServerFrame, split_frame};
 
@@ -137,10 +137,10 @@ impl Log {
         records(run.bytes.clone()).find(|record| record.position == position)
     }
 
-    /// Where a message stands, if it is kept. O(log records).
-    #[must_use]
-    pub fn position(&self, id: MessageId) -> Option<u64> {
-        self.index.get(&id).copied()
+    /// Where the kept messages of a member with numbers in `from..=to` stand. O(log records) and what is taken.
+    pub fn positions(&self, member: MemberId, from: u64, to: u64) -> impl Iterator<Item = u64> {
+        let ids = MessageId::new(member, from)..=MessageId::new(member, to.max(from));
+        self.index.range(ids).map(|(_, &position)| position)
     }
 }
 
@@ -182,7 +182,7 @@ fn records_head(run: &Bytes) -> (u64, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cbcast::{Kind, MemberId};
+    use cbcast::Kind;
 
     fn log(records: u64, each_run: u64, bytes_max: usize) -> Log {
         let mut log = Log::new(bytes_max);
@@ -215,7 +215,10 @@ mod tests {
             assert_eq!(read(&log, cursor), (cursor + 1..=28).collect::<Vec<_>>(), "28 are committed");
         }
         assert_eq!(log.record(9).unwrap().message.payload(), "m9");
-        assert_eq!(log.position(MessageId::new(MemberId::new(0, 1), 9)), Some(9));
+        assert_eq!(
+            log.positions(MemberId::new(0, 1), 9, u64::MAX).collect::<Vec<_>>(),
+            (9..=30).collect::<Vec<_>>()
+        );
         assert!(log.record(29).is_none() && log.record(0).is_none());
     }
 

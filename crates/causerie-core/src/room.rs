@@ -61,7 +61,7 @@ impl Default for RoomSettings {
 }
 
 /// What a packet may have beside the text: stamp and ids. A stamp names at most every member once.
-const STAMP_BYTES_MAX: usize = 48 << 10;
+const STAMP_BYTES_MAX: usize = 64 << 10;
 
 impl RoomSettings {
     /// Bytes of the largest frame that a client of such a room sends.
@@ -190,6 +190,9 @@ pub enum Resumed {
     Gap(Box<Welcome>),
 }
 
+/// Ranges of one repair request that are looked at.
+const RANGES_MAX: usize = 64;
+
 /// How many departed members' tokens are remembered in a room, to tell those who come back what was taken.
 const DEPARTED_MAX: usize = 4_096;
 
@@ -197,6 +200,7 @@ const DEPARTED_MAX: usize = 4_096;
 #[derive(Debug)]
 pub struct Room {
     name: RoomName,
+    epoch: u64,
     settings: RoomSettings,
     group: Group,
     host: MemberId,
@@ -215,19 +219,20 @@ pub struct Room {
 }
 
 impl Room {
-    /// An empty room, admitting as `origin`. With `vectors`, each message leaves its vector for the log
+    /// An empty room, admitting as `origin`. `epoch` is fresh randomness that tells its log from any other. With `vectors`, each message leaves its vector for the log
     /// ([`take_vectors`](Self::take_vectors)).
     #[must_use]
-    pub fn new(name: RoomName, origin: u32, settings: RoomSettings, vectors: bool) -> Self {
+    pub fn new(name: RoomName, origin: u32, epoch: u64, settings: RoomSettings, vectors: bool) -> Self {
         let host = MemberId::host(origin);
         let mut config = Config::default();
         config.members_max = settings.members_max + 1;
         config.packet_bytes_max = settings.frame_bytes_max();
-        // A client on a link that reorders may be this far out of order; each has its own share.
+        // A client on a link that reorders may be this far out of order.
         config.ahead_max = 1_024;
         config.holdback_bytes_max = 16 << 20;
         Self {
             name,
+            epoch,
             group: Group::new(config, &Snapshot::hosts([origin]), [host]),
             host,
             people: BTreeMap::new(),
@@ -257,8 +262,10 @@ impl Room {
         nonce: Secret,
         token: Secret,
         after: Option<u64>,
+        epoch: u64,
     ) -> Result<(Seat, Welcome), JoinError> {
-        let again = self.people.iter().find(|(_, p)| p.native.as_ref().is_some_and(|n| n.nonce == nonce));
+        let same = |p: &Person| p.native.as_ref().is_some_and(|n| same_secret(&n.nonce, &nonce));
+        let again = self.people.iter().find(|(_, p)| same(p));
         let member = match again.map(|(&member, _)| member) {
             Some(member) => member,
             None => {
@@ -269,9 +276,10 @@ impl Room {
         let seat = self.seat(member);
         let last = self.log.last();
         let tail = (last + 1).saturating_sub(self.settings.history).max(1);
-        let wanted = after.filter(|&after| after <= last).map_or(tail, |after| after + 1);
+        let after = after.filter(|&after| after <= last && epoch == self.epoch);
+        let wanted = after.map_or(tail, |after| after + 1);
         let first = wanted.max(self.log.first());
-        let gap_from = (after.is_some() && wanted < first).then_some(wanted);
+        let gap_from = after.filter(|_| wanted < first).map(|_| wanted);
         Ok((seat, self.welcome(member, first, gap_from)))
     }
 
@@ -327,6 +335,7 @@ impl Room {
             created: false,
             member,
             token: native.token,
+            epoch: self.epoch,
             position: self.log.last(),
             first,
             gap_from,
@@ -344,6 +353,7 @@ impl Room {
         &mut self,
         member: MemberId,
         token: &Secret,
+        epoch: u64,
         position: u64,
         clock: &VectorClock,
     ) -> Result<(Seat, Resumed), ResumeError> {
@@ -361,7 +371,7 @@ impl Room {
         // What it has delivered came from here, its own messages on their way excepted.
         let knows_more =
             |(m, n): (MemberId, u64)| m != member && n > 0 && !self.group.has_delivered(MessageId::new(m, n));
-        if position > self.log.last() || clock.iter().any(knows_more) {
+        if epoch != self.epoch || position > self.log.last() || clock.iter().any(knows_more) {
             return Err(ResumeError::Diverged);
         }
         let seat = self.seat(member);
@@ -457,7 +467,8 @@ impl Room {
 
     fn take(&mut self, now: Now, member: MemberId, packet: Bytes) -> Result<(), Refusal> {
         let last = |seq, reason: String| Refusal { seq, is_final: true, reason };
-        let message = Message::decode(packet).map_err(|e| last(0, e.to_string()))?;
+        // A copy, since a held packet would keep the whole read buffer that it came in.
+        let message = Message::decode(Bytes::copy_from_slice(&packet)).map_err(|e| last(0, e.to_string()))?;
         let seq = message.id().seq;
         let payload = message.payload();
         if let Err(error) = self.check_text_length(payload.len().saturating_sub(1)) {
@@ -543,19 +554,14 @@ impl Room {
         missing
     }
 
-    /// The records of these messages that are kept, oldest first, `max` at most.
+    /// The records of these messages that are kept, oldest first, `max` at most. Of the ranges the first 64 count.
     #[must_use]
     pub fn find(&self, ranges: &[MissingRange], max: usize) -> Vec<Record> {
-        let mut positions = Vec::new();
-        for range in ranges {
-            // A range may claim to have no end; nobody has said more than was delivered.
-            let last = self.group.delivered(range.member).unwrap_or(range.to).min(range.to);
-            let seqs = range.from..=last.min(range.from.saturating_add(max as u64));
-            positions.extend(seqs.filter_map(|seq| self.log.position(MessageId::new(range.member, seq))));
-        }
+        let kept = |r: &MissingRange| self.log.positions(r.member, r.from, r.to).take(max);
+        let mut positions: Vec<_> = ranges.iter().take(RANGES_MAX).flat_map(kept).take(max).collect();
         positions.sort_unstable();
         positions.dedup();
-        positions.into_iter().take(max).filter_map(|position| self.log.record(position)).collect()
+        positions.into_iter().filter_map(|position| self.log.record(position)).collect()
     }
 
     // Time.
@@ -677,7 +683,7 @@ mod tests {
     use crate::log::{Read, records};
 
     fn room(settings: RoomSettings) -> Room {
-        Room::new(RoomName::parse("lobby").unwrap(), 0, settings, true)
+        Room::new(RoomName::parse("lobby").unwrap(), 0, 7, settings, true)
     }
 
     fn at(seconds: u64) -> Now {
@@ -735,8 +741,8 @@ mod tests {
     #[test]
     fn a_join_repeated_with_its_nonce_is_one_member() {
         let mut room = room(RoomSettings::default());
-        let (first, w1) = room.join(at(0), "Raj", [1; 16], [2; 16], None).unwrap();
-        let (again, w2) = room.join(at(0), "Raj", [1; 16], [3; 16], None).unwrap();
+        let (first, w1) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
+        let (again, w2) = room.join(at(0), "Raj", [1; 16], [3; 16], None, 0).unwrap();
         assert_eq!((w1.member, w1.token), (w2.member, w2.token));
         assert_eq!(room.members().len(), 1);
         assert!(!room.is_seated(first) && room.is_seated(again));
@@ -745,7 +751,7 @@ mod tests {
     #[test]
     fn a_native_member_speaks_resumes_and_leaves() {
         let mut room = room(RoomSettings::default());
-        let (seat, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None).unwrap();
+        let (seat, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
         let mut raj = client(&welcome);
         let (one, two) = (packet(&mut raj, seat.member, "one"), packet(&mut raj, seat.member, "two"));
         room.receive(at(0), seat, two.clone()).unwrap();
@@ -755,11 +761,14 @@ mod tests {
             [MissingRange { member: seat.member, from: 1, to: 1 }]
         );
         room.disconnected(at(0), seat);
-        assert!(room.resume(seat.member, &[9; 16], 1, &raj.clock()).is_err(), "wrong token");
-        assert_eq!(room.resume(seat.member, &[2; 16], 99, &raj.clock()).unwrap_err(), ResumeError::Diverged);
+        assert!(room.resume(seat.member, &[9; 16], 7, 1, &raj.clock()).is_err(), "wrong token");
+        assert_eq!(
+            room.resume(seat.member, &[2; 16], 7, 99, &raj.clock()).unwrap_err(),
+            ResumeError::Diverged
+        );
         let more: VectorClock = [(MemberId::host(0), 9)].into_iter().collect();
-        assert_eq!(room.resume(seat.member, &[2; 16], 1, &more).unwrap_err(), ResumeError::Diverged);
-        let (seat2, resumed) = room.resume(seat.member, &[2; 16], 1, &raj.clock()).unwrap();
+        assert_eq!(room.resume(seat.member, &[2; 16], 7, 1, &more).unwrap_err(), ResumeError::Diverged);
+        let (seat2, resumed) = room.resume(seat.member, &[2; 16], 7, 1, &raj.clock()).unwrap();
         assert!(matches!(resumed, Resumed::Here { taken: 0 }));
         assert!(!room.is_seated(seat));
         room.leave(at(0), seat2.member, 2);
@@ -767,14 +776,14 @@ mod tests {
         room.receive(at(0), seat2, one).unwrap();
         room.receive(at(0), seat2, two).unwrap();
         assert_eq!(texts(&room), ["+Raj", "one", "two", "-"]);
-        let late = room.resume(seat.member, &[2; 16], 1, &raj.clock()).unwrap_err();
+        let late = room.resume(seat.member, &[2; 16], 7, 1, &raj.clock()).unwrap_err();
         assert_eq!(late, ResumeError::Expired { taken: 2 });
     }
 
     #[test]
     fn grace_ends_with_left() {
         let mut room = room(RoomSettings::default());
-        let (seat, _) = room.join(at(0), "Raj", [1; 16], [2; 16], None).unwrap();
+        let (seat, _) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
         room.disconnected(at(10), seat);
         assert_eq!(room.poll_timeout(), Some(at(610).time));
         room.handle_timeout(at(609));
@@ -795,15 +804,15 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            let (seat, _) = room.join(at(0), "Raj", [i as u8; 16], [2; 16], None).unwrap();
+            let (seat, _) = room.join(at(0), "Raj", [i as u8; 16], [2; 16], None, 0).unwrap();
             let refusal = room.receive(at(0), seat, bad.into()).unwrap_err();
             assert!(refusal.is_final, "{refusal:?}");
             assert!(!room.is_present(seat.member) && room.is_present(eve));
         }
-        let (seat, welcome) = room.join(at(0), "Raj", [5; 16], [2; 16], None).unwrap();
+        let (seat, welcome) = room.join(at(0), "Raj", [5; 16], [2; 16], None, 0).unwrap();
         let long = packet(&mut client(&welcome), seat.member, &"x".repeat(20_000));
         assert!(room.receive(at(0), seat, long).unwrap_err().is_final);
-        let (seat, _) = room.join(at(0), "Raj", [6; 16], [2; 16], None).unwrap();
+        let (seat, _) = room.join(at(0), "Raj", [6; 16], [2; 16], None, 0).unwrap();
         let far = Message::new(MessageId::new(seat.member, 5_000), Kind::Data, &[], b"\x01x").unwrap();
         let refusal = room.receive(at(0), seat, far.into_packet()).unwrap_err();
         assert!(!refusal.is_final && room.is_present(seat.member), "too far ahead: later");
@@ -824,12 +833,12 @@ mod tests {
     #[test]
     fn a_client_older_than_the_log_gets_a_snapshot_and_the_gap() {
         let mut room = room(RoomSettings { log_bytes_max: 1_000, ..RoomSettings::default() });
-        let (seat, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None).unwrap();
+        let (seat, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
         let ann = room.join_hosted(at(0), "Ann").unwrap();
         for n in 0..200 {
             room.say(at(0), ann, &n.to_string()).unwrap();
         }
-        let (_, resumed) = room.resume(seat.member, &[2; 16], 1, &client(&welcome).clock()).unwrap();
+        let (_, resumed) = room.resume(seat.member, &[2; 16], 7, 1, &client(&welcome).clock()).unwrap();
         let Resumed::Gap(again) = resumed else { panic!() };
         assert_eq!((again.gap_from, again.member), (Some(2), seat.member));
         assert_eq!(again.first, room.log().first());
@@ -842,7 +851,7 @@ mod tests {
         let ann = room.join_hosted(at(0), "Ann").unwrap();
         room.say(at(0), ann, "hello").unwrap();
         room.part(at(0), ann, "");
-        let (_, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None).unwrap();
+        let (_, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
         assert_eq!((welcome.first, welcome.position), (3, 4));
         let names: Vec<_> = welcome.members.iter().map(|m| (&m.name[..], m.present)).collect();
         assert_eq!(names, [("Raj", true), ("Ann", false)]);

@@ -274,6 +274,7 @@ struct Pending {
 struct Membership {
     member: MemberId,
     token: Secret,
+    epoch: u64,
     group: Group,
     limits: Limits,
     /// Where the group began: records up to here are history.
@@ -298,6 +299,8 @@ pub struct Session {
     leave_sent: bool,
     outputs: VecDeque<Output>,
     heartbeat_at: Option<Time>,
+    /// Which log the positions are of.
+    epoch: u64,
     /// The last contiguous position that came off a connection.
     received: u64,
     /// The last position before which everything is placed.
@@ -328,6 +331,7 @@ impl Session {
             leave_sent: false,
             outputs: VecDeque::new(),
             heartbeat_at: None,
+            epoch: 0,
             received: 0,
             placed: 0,
             arrived: BTreeMap::new(),
@@ -475,6 +479,7 @@ impl Session {
                     room: self.config.room.clone(),
                     member: membership.member,
                     token: membership.token,
+                    epoch: membership.epoch,
                     position: self.received,
                     clock: membership.group.clock(),
                 }
@@ -487,6 +492,7 @@ impl Session {
                     nonce: self.nonce,
                     create: self.config.create,
                     after: (self.placed > 0).then_some(self.placed),
+                    epoch: self.epoch,
                 }
             }
         };
@@ -500,6 +506,8 @@ impl Session {
         let mut config = Config::default();
         config.repair_delay = self.config.repair_delay;
         config.seed = self.config.seed;
+        // What the room takes its members take.
+        config.packet_bytes_max = usize::try_from(welcome.limits.frame_bytes).unwrap_or(usize::MAX);
         let group = Group::new(config, &welcome.snapshot, [welcome.member]);
         if !group.is_local(welcome.member) {
             return self.end(End::Protocol("the snapshot does not know its member".into()));
@@ -508,6 +516,7 @@ impl Session {
             return self.end(End::Protocol("the history begins behind the snapshot".into()));
         }
         let before = self.membership.take();
+        self.epoch = welcome.epoch;
         // What was delivered and not placed comes again as history.
         self.seen.extend(self.ready.values().map(|(id, _)| *id));
         self.ready.clear();
@@ -515,6 +524,7 @@ impl Session {
         let mut membership = Membership {
             member: welcome.member,
             token: welcome.token,
+            epoch: welcome.epoch,
             group,
             limits: welcome.limits,
             joined_at: welcome.position,
@@ -720,7 +730,7 @@ impl Session {
     fn error(&mut self, error: ErrorFrame) {
         let resuming = self.phase == Phase::Resuming;
         match error.code {
-            ErrorCode::ShuttingDown | ErrorCode::TimedOut | ErrorCode::TooManyConnections => {
+            ErrorCode::ShuttingDown | ErrorCode::TimedOut | ErrorCode::TooFarBehind => {
                 self.outputs.push_back(Output::HangUp(error.message));
             }
             ErrorCode::Expired => self.lose_membership(error.taken, error.message),

@@ -72,7 +72,7 @@ impl World {
         let mut world = Self {
             random: seed,
             now: 0,
-            room: Room::new(RoomName::parse("lobby").unwrap(), 0, RoomSettings::default(), false),
+            room: Room::new(RoomName::parse("lobby").unwrap(), 0, 7, RoomSettings::default(), false),
             clients: Vec::new(),
             oracle: Oracle::new(),
             trouble: Trouble::default(),
@@ -82,7 +82,7 @@ impl World {
         // A short grace lets members expire; a large one lets them resume.
         let grace = Duration::from_secs([5, 600][world.below(2)]);
         let settings = RoomSettings { grace, history: 1_000_000, ..RoomSettings::default() };
-        world.room = Room::new(RoomName::parse("lobby").unwrap(), 0, settings, false);
+        world.room = Room::new(RoomName::parse("lobby").unwrap(), 0, 7, settings, false);
         for n in 0..2 + world.below(4) {
             let name = format!("member{n}");
             let mut config = SessionConfig::new("lobby", &name, fresh_secret);
@@ -223,14 +223,15 @@ impl World {
             ClientFrame::Hello { .. } => {
                 connection.down.push_back(ServerFrame::Hello { version: 1, agent: String::new() });
             }
-            ClientFrame::Join { name, nonce, after, .. } => {
-                let (seat, welcome) = self.room.join(now, &name, nonce, fresh_secret(), after).unwrap();
+            ClientFrame::Join { name, nonce, after, epoch, .. } => {
+                let (seat, welcome) =
+                    self.room.join(now, &name, nonce, fresh_secret(), after, epoch).unwrap();
                 connection.seat = Some(seat);
                 connection.cursor = welcome.first - 1;
                 connection.down.push_back(ServerFrame::Welcome(Box::new(welcome)));
             }
-            ClientFrame::Resume { member, token, position, clock, .. } => {
-                match self.room.resume(member, &token, position, &clock) {
+            ClientFrame::Resume { member, token, epoch, position, clock, .. } => {
+                match self.room.resume(member, &token, epoch, position, &clock) {
                     Ok((seat, Resumed::Here { taken })) => {
                         connection.seat = Some(seat);
                         connection.cursor = position;
@@ -442,8 +443,8 @@ fn what_a_server_sends_may_be_anything_and_never_panics() {
         let mut session = Session::new(SessionConfig::new("lobby", "Raj", fresh_secret));
         session.connected();
         session.handle_frame(Time::ZERO, ServerFrame::Hello { version: 1, agent: String::new() });
-        let mut room = Room::new(RoomName::parse("lobby").unwrap(), 0, RoomSettings::default(), false);
-        let (_, welcome) = room.join(Now::default(), "Raj", [1; 16], [2; 16], None).unwrap();
+        let mut room = Room::new(RoomName::parse("lobby").unwrap(), 0, 7, RoomSettings::default(), false);
+        let (_, welcome) = room.join(Now::default(), "Raj", [1; 16], [2; 16], None, 0).unwrap();
         session.handle_frame(Time::ZERO, ServerFrame::Welcome(Box::new(welcome)));
         for _ in 0..6 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -29,7 +29,7 @@ use crate::outbox::{self, Outbox};
 /// Runs of the log rendered at once.
 const SLICES_MAX: usize = 16;
 /// What one read takes at most: a chunk of a client that does not end its lines.
-const READ_MAX: usize = 64 << 10;
+pub(crate) const READ_MAX: usize = 64 << 10;
 
 /// A member that lives here, and where its connection is in the log.
 #[derive(Clone)]
@@ -120,7 +120,6 @@ impl Session<'_> {
         let mut talk = room.map_or(Talk::Controller, Talk::Name);
         loop {
             let ended = buffer.is_empty() && {
-                self.outbox.has_room().await;
                 buffer = read_some(input).await?;
                 buffer.is_empty()
             };
@@ -134,13 +133,10 @@ impl Session<'_> {
             if lines.saw_non_ascii() {
                 self.beyond_ascii.store(true, Ordering::Relaxed);
             }
-            if !self.handle_all(&mut talk, items).await {
-                // The goodbye is written; then the connection ends.
+            if !self.handle_all(&mut talk, items).await || ended {
+                // What is still to be said is written; then the connection ends.
                 self.outbox.finish();
                 return std::future::pending().await;
-            }
-            if ended {
-                return Ok(());
             }
         }
     }
@@ -148,6 +144,7 @@ impl Session<'_> {
     /// Handles the texts of one read. Whether the conversation goes on.
     async fn handle_all(&self, talk: &mut Talk, items: Vec<Item>) -> bool {
         for item in items {
+            self.outbox.has_room().await;
             let text = match item {
                 Item::Text(text) => text,
                 Item::TooLong { limit } => {
@@ -283,6 +280,8 @@ impl Session<'_> {
                 let (slices, cursor) = match read {
                     Read::Records { slices, last } => (slices, last),
                     Read::Gone { first } => {
+                        // Among what is gone may be who joined.
+                        names.extend(hosted.look(Room::members).into_iter().map(|m| (m.member, m.name)));
                         let lost = first - 1 - cursor;
                         self.reply(&classic::error(&format!("{lost} messages are not kept any more")));
                         (Vec::new(), first - 1)

@@ -1,6 +1,7 @@
 //! The rooms there are: making, finding, listing and closing them.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(crate) enum RoomError {
     TooMany(usize),
     #[error("no port above the server's own is free")]
     NoPort,
+    #[error("cannot listen on port {0}: {1}")]
+    Bind(u16, String),
     #[error("only the room's creator and the operator may close it")]
     NotPermitted,
 }
@@ -40,7 +43,7 @@ impl RoomError {
             Self::NoSuchRoom(_) => ErrorCode::NoSuchRoom,
             Self::Name(_) | Self::Reserved => ErrorCode::RoomNameInvalid,
             Self::Exists(_) => ErrorCode::RoomExists,
-            Self::TooMany(_) | Self::NoPort => ErrorCode::TooManyRooms,
+            Self::TooMany(_) | Self::NoPort | Self::Bind(..) => ErrorCode::TooManyRooms,
             Self::NotPermitted => ErrorCode::NotPermitted,
         }
     }
@@ -120,7 +123,10 @@ impl Controller {
             return Err(RoomError::TooMany(self.rooms_max));
         }
         let vectors = port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
-        let room = Room::new(name.clone(), ORIGIN, self.settings.clone(), vectors);
+        let mut epoch = [0; 8];
+        getrandom::fill(&mut epoch).expect("the operating system gives random bytes");
+        let epoch = u64::from_le_bytes(epoch);
+        let room = Room::new(name.clone(), ORIGIN, epoch, self.settings.clone(), vectors);
         let room = Arc::new(HostedRoom::new(room, self.clock, port, creator));
         rooms.insert(name, Arc::clone(&room));
         Ok(room)
@@ -144,9 +150,11 @@ impl Controller {
             if full {
                 return Err(RoomError::TooMany(self.rooms_max));
             }
-            // A port that somebody else has is skipped.
-            if let Ok(listener) = TcpListener::bind((self.address.ip(), port)).await {
-                return Ok((self.insert(name, Some(port), creator)?, listener));
+            match TcpListener::bind((self.address.ip(), port)).await {
+                Ok(listener) => return Ok((self.insert(name, Some(port), creator)?, listener)),
+                // A port that somebody else has is skipped.
+                Err(error) if matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) => {}
+                Err(error) => return Err(RoomError::Bind(port, error.to_string())),
             }
         }
         Err(RoomError::NoPort)
@@ -174,9 +182,13 @@ impl Controller {
         self.operator_token.as_deref().is_some_and(|token| differ(token) == 0)
     }
 
+    fn all(&self) -> Vec<Arc<HostedRoom>> {
+        self.rooms().values().filter(|room| !room.is_broken()).cloned().collect()
+    }
+
     /// What there is, sorted by name.
     pub(crate) fn list(&self) -> Vec<RoomInfo> {
-        let rooms: Vec<_> = self.rooms().values().cloned().collect();
+        let rooms = self.all();
         rooms.iter().map(|hosted| hosted.look(|room| room.info(hosted.port))).collect()
     }
 
@@ -184,8 +196,7 @@ impl Controller {
     pub(crate) async fn keep_time(&self, stop: &CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_some() {
             let now = self.clock.now();
-            let rooms: Vec<_> = self.rooms().values().cloned().collect();
-            for hosted in rooms {
+            for hosted in self.all() {
                 if hosted.look(|room| room.poll_timeout().is_some_and(|at| at <= now.time)) {
                     hosted.act(|room, now| room.handle_timeout(now));
                 }

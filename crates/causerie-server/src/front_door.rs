@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use causerie_core::frame::MAGIC;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,10 @@ pub(crate) enum Door {
 
 /// After an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a connection is idle before it is asked whether anybody is there, and how often then.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Connections that have said nothing yet. The original client connects before it asks its user anything, so they
 /// may be silent for as long as they like, but there is an end to their number.
@@ -66,7 +71,7 @@ pub(crate) fn open(server: &Arc<Server>, listener: TcpListener, door: Door, stop
     // Boxed: a connection may open further doors, and the type would contain itself.
     let accepting: Pin<Box<dyn Future<Output = ()> + Send>> =
         Box::pin(accept(Arc::clone(server), listener, door, stop));
-    server.tasks.spawn(accepting);
+    server.spawn(accepting);
 }
 
 async fn accept(server: Arc<Server>, listener: TcpListener, door: Door, stop: CancellationToken) {
@@ -87,8 +92,7 @@ async fn accept(server: Arc<Server>, listener: TcpListener, door: Door, stop: Ca
         };
         info!("Connected to : {} : {}", peer.ip(), peer.port());
         let (server, door) = (Arc::clone(&server), Arc::clone(&door));
-        let tasks = server.tasks.clone();
-        tasks.spawn(async move {
+        Arc::clone(&server).spawn(async move {
             let Ok(_permit) = Arc::clone(&server.connections).try_acquire_owned() else {
                 return refuse(stream).await;
             };
@@ -112,6 +116,9 @@ async fn converse(
     door: &Door,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    // Whoever vanishes without a word is noticed within a few minutes, and its grace begins.
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
     let spoke = tokio::select! {
         spoke = server.silent.first_byte(&stream) => spoke?,
         () = server.stop.cancelled() => false,
@@ -125,11 +132,12 @@ async fn converse(
             classic::serve(server, stream, peer, BytesMut::new(), Some(Arc::clone(room))).await
         }
         Door::Front => {
-            let mut first = BytesMut::with_capacity(4 << 10);
+            // As much as one read takes elsewhere: the first read decides how a classic client is understood.
+            let mut first = BytesMut::with_capacity(classic::READ_MAX);
             let deadline = tokio::time::Instant::now() + server.settings.first_words;
             let is_native = tokio::time::timeout_at(deadline, sniff(&mut stream, &mut first)).await;
             match is_native {
-                Ok(Ok(true)) => native::serve(server, stream, peer, first).await,
+                Ok(Ok(true)) => native::serve(server, stream, peer, BytesMut::from(&first[..])).await,
                 // What began like the magic and did not go on is text like any other.
                 Ok(Ok(false)) | Err(_) => classic::serve(server, stream, peer, first, None).await,
                 Ok(Err(error)) => Err(error),

@@ -53,6 +53,11 @@ impl HostedRoom {
         self.room.lock().expect("nothing panics while holding it")
     }
 
+    /// Whether something panicked in the room: it is of no use any more, and of no harm to other rooms.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.room.is_poisoned()
+    }
+
     /// Asks the room something.
     pub(crate) fn look<T>(&self, ask: impl FnOnce(&Room) -> T) -> T {
         ask(&self.lock())

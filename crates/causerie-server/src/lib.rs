@@ -69,7 +69,17 @@ struct Server {
     connections: Arc<tokio::sync::Semaphore>,
     /// Cancelled at shutdown: sessions say goodbye and end.
     stop: CancellationToken,
+    /// Cancelled at the very end: nothing outlives [`serve`].
+    kill: CancellationToken,
     tasks: TaskTracker,
+}
+
+impl Server {
+    /// Runs a task until it ends, or the server does.
+    fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        let kill = self.kill.clone();
+        self.tasks.spawn(async move { kill.run_until_cancelled(task).await });
+    }
 }
 
 /// Serves rooms on `listener` until `shutdown` is done; returns once all connections have ended, or after
@@ -90,13 +100,16 @@ pub async fn serve(
         silent: SilentOnes::new(settings.silent_max),
         connections: Arc::new(tokio::sync::Semaphore::new(settings.connections_max)),
         stop: CancellationToken::new(),
+        kill: CancellationToken::new(),
         tasks: TaskTracker::new(),
         settings,
     });
+    // Whether it returns or is dropped.
+    let _killing = server.kill.clone().drop_guard();
     announce(address.port());
     front_door::open(&server, listener, Door::Front, server.stop.clone());
     let keeper = Arc::clone(&server);
-    server.tasks.spawn(async move { keeper.controller.keep_time(&keeper.stop).await });
+    server.spawn(async move { keeper.controller.keep_time(&keeper.stop).await });
 
     shutdown.await;
     info!("shutting down");
@@ -104,6 +117,8 @@ pub async fn serve(
     server.tasks.close();
     if tokio::time::timeout(server.settings.drain, server.tasks.wait()).await.is_err() {
         info!("some connections did not end in time");
+        server.kill.cancel();
+        server.tasks.wait().await;
     }
     Ok(())
 }

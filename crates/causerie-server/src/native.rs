@@ -6,6 +6,7 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use causerie_core::frame::{
@@ -13,7 +14,7 @@ use causerie_core::frame::{
 };
 use causerie_core::log::Read;
 use causerie_core::room::{JoinError, ResumeError, Resumed, Seat};
-use causerie_core::text::visible;
+use causerie_core::text::{Name, visible};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -29,6 +30,8 @@ const READ_MIN: usize = 512;
 const READ_MAX: usize = 8 << 10;
 /// Runs of the log written at once.
 const SLICES_MAX: usize = 64;
+/// How often a write that does not come to an end is looked after.
+const STUCK: Duration = Duration::from_secs(2);
 /// Records sent in answer to one repair request.
 const REPAIR_MAX: usize = 256;
 
@@ -101,6 +104,7 @@ impl Session<'_> {
         let limit = self.server.settings.room.frame_bytes_max();
         let mut begun = Instant::now();
         loop {
+            let greeted = self.is_greeted();
             if let Err(error) = self.handle_all(&mut buffer, limit, &mut begun).await {
                 let code = match error {
                     FrameError::TooLong { .. } => ErrorCode::FrameTooLong,
@@ -109,16 +113,28 @@ impl Session<'_> {
                 self.error(ErrorFrame::fatal(code, error.to_string()));
                 return std::future::pending().await;
             }
-            self.outbox.has_room().await;
+            if self.outbox.is_finished() {
+                // The writer ends the connection behind what it still has to say.
+                return std::future::pending().await;
+            }
+            if greeted != self.is_greeted() {
+                begun = Instant::now();
+            }
             let deadline = begun + self.server.settings.first_words;
-            let patient = buffer.is_empty();
+            let patient = buffer.is_empty() && self.is_greeted();
             if buffer.capacity() - buffer.len() < READ_MIN {
                 buffer.reserve(READ_MAX);
             }
             tokio::select! {
                 read = input.read_buf(&mut buffer) => {
                     if read? == 0 {
-                        return Ok(());
+                        if !buffer.is_empty() {
+                            let message = "the connection ended in the middle of a frame";
+                            self.error(ErrorFrame::fatal(ErrorCode::Malformed, message));
+                        }
+                        // What is still to be said may be read yet.
+                        self.outbox.finish();
+                        return std::future::pending().await;
                     }
                     if patient {
                         begun = Instant::now();
@@ -126,7 +142,10 @@ impl Session<'_> {
                 }
                 () = tokio::time::sleep_until(deadline), if !patient => {
                     let seconds = self.server.settings.first_words.as_secs_f32();
-                    let message = format!("a frame was begun and not ended within {seconds} s");
+                    let message = match self.is_greeted() {
+                        true => format!("a frame was begun and not ended within {seconds} s"),
+                        false => format!("there was no hello within {seconds} s"),
+                    };
                     self.error(ErrorFrame::fatal(ErrorCode::TimedOut, message));
                     return std::future::pending().await;
                 }
@@ -143,6 +162,15 @@ impl Session<'_> {
     ) -> Result<(), FrameError> {
         let mut packets = Vec::new();
         let handled = loop {
+            if self.outbox.is_finished() {
+                packets.clear();
+                break Ok(());
+            }
+            if self.outbox.is_full() {
+                self.broadcast(&mut packets);
+                self.outbox.has_room().await;
+                *begun = Instant::now();
+            }
             let frame = match split_frame(buffer, limit) {
                 Ok(None) => break Ok(()),
                 Ok(Some((kind, body))) => ClientFrame::decode(kind, &body),
@@ -155,6 +183,7 @@ impl Session<'_> {
                     self.broadcast(&mut packets);
                     self.handle(frame).await;
                 }
+                Ok(None) if !self.is_greeted() => self.no_hello(),
                 Ok(None) => {}
                 Err(error) => break Err(error),
             }
@@ -166,6 +195,10 @@ impl Session<'_> {
     fn broadcast(&self, packets: &mut Vec<Bytes>) {
         if packets.is_empty() {
             return;
+        }
+        if !self.is_greeted() {
+            packets.clear();
+            return self.no_hello();
         }
         let Some(Membership { room, seat, .. }) = self.membership().clone() else {
             packets.clear();
@@ -191,22 +224,27 @@ impl Session<'_> {
         }
     }
 
+    fn is_greeted(&self) -> bool {
+        *self.greeted.lock().expect("nothing panics while holding it")
+    }
+
+    fn no_hello(&self) {
+        self.error(ErrorFrame::fatal(ErrorCode::Unexpected, "the first frame must be a hello"));
+    }
+
     fn unexpected(&self, what: &str) {
         self.error(ErrorFrame::new(ErrorCode::Unexpected, format!("{what} does not fit here")));
     }
 
     async fn handle(&self, frame: ClientFrame) {
-        let greeted = *self.greeted.lock().expect("nothing panics while holding it");
+        let greeted = self.is_greeted();
         match frame {
             ClientFrame::Hello { oldest, newest, agent } if !greeted => self.hello(oldest, newest, &agent),
-            _ if !greeted => {
-                let message = "the first frame must be a hello";
-                self.error(ErrorFrame::fatal(ErrorCode::Unexpected, message));
+            _ if !greeted => self.no_hello(),
+            ClientFrame::Join { room, name, nonce, create, after, epoch } => {
+                self.join(&room, &name, nonce, create, after, epoch);
             }
-            ClientFrame::Join { room, name, nonce, create, after } => {
-                self.join(&room, &name, nonce, create, after);
-            }
-            ClientFrame::Resume { room, member, token, position, clock } => {
+            ClientFrame::Resume { room, member, token, epoch, position, clock } => {
                 if self.membership().is_some() {
                     return self.unexpected("a second membership on one connection");
                 }
@@ -214,7 +252,7 @@ impl Session<'_> {
                     Ok(found) => found,
                     Err(error) => return self.error(ErrorFrame::new(error.code(), error.to_string())),
                 };
-                match found.act(|room, _| room.resume(member, &token, position, &clock)) {
+                match found.act(|room, _| room.resume(member, &token, epoch, position, &clock)) {
                     Ok((seat, Resumed::Here { taken })) => {
                         let last = found.look(|room| room.log().last());
                         self.send(&ServerFrame::Resumed { taken, position: last });
@@ -311,9 +349,13 @@ impl Session<'_> {
         self.send(&ServerFrame::Hello { version: VERSION, agent: AGENT.to_owned() });
     }
 
-    fn join(&self, room: &str, name: &str, nonce: Secret, create: bool, after: Option<u64>) {
+    fn join(&self, room: &str, name: &str, nonce: Secret, create: bool, after: Option<u64>, epoch: u64) {
         if self.membership().is_some() {
             return self.unexpected("a second membership on one connection");
+        }
+        // Before a room is made for it.
+        if let Err(error) = Name::parse(name, self.server.settings.room.name_chars_max) {
+            return self.error(ErrorFrame::new(ErrorCode::NameInvalid, error.to_string()));
         }
         let controller = &self.server.controller;
         let found = match create {
@@ -326,7 +368,7 @@ impl Session<'_> {
         };
         let mut token = Secret::default();
         getrandom::fill(&mut token).expect("the operating system gives random bytes");
-        match hosted.act(|room, now| room.join(now, name, nonce, token, after)) {
+        match hosted.act(|room, now| room.join(now, name, nonce, token, after, epoch)) {
             Ok((seat, mut welcome)) => {
                 welcome.created = created;
                 let cursor = welcome.first - 1;
@@ -361,7 +403,7 @@ impl Session<'_> {
                 let drain = self.server.settings.drain;
                 return tokio::time::timeout(drain, output.write_all(&bytes)).await.unwrap_or(Ok(()));
             }
-            output.write_all(&bytes).await?;
+            self.patiently(output.write_all(&bytes)).await?;
             let membership = self.membership().clone();
             if let Some(membership) = membership {
                 // Subscribed before the log is read: what is appended after that wakes this loop.
@@ -385,6 +427,25 @@ impl Session<'_> {
                 tokio::select! {
                     () = self.outbox.filled() => {}
                     () = self.server.stop.cancelled() => {}
+                }
+            }
+        }
+    }
+
+    /// Writes for as long as it takes, while the connection still has a seat to write for: a client that reads
+    /// slowly is waited for, but not once it has resumed elsewhere or its room is gone.
+    async fn patiently(&self, write: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+        let mut write = std::pin::pin!(write);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut write => return done,
+                () = tokio::time::sleep(STUCK) => {
+                    let membership = self.membership().clone();
+                    let void = |m: Membership| m.room.look(|room| room.is_closed() || !room.is_seated(m.seat));
+                    if membership.is_some_and(void) {
+                        return Err(io::Error::other("the client reads nothing, and has no seat any more"));
+                    }
                 }
             }
         }
@@ -428,12 +489,12 @@ impl Session<'_> {
             Next::Read(Read::Gone { .. }) => {
                 let message =
                     "too far behind: what comes next is not kept any more; resume to go on from there";
-                self.error(ErrorFrame::fatal(ErrorCode::TimedOut, message));
+                self.error(ErrorFrame::fatal(ErrorCode::TooFarBehind, message));
                 Ok(true)
             }
             Next::Read(Read::Records { slices, last }) => {
                 let more = !slices.is_empty();
-                write_all(output, slices).await?;
+                self.patiently(write_all(output, slices)).await?;
                 if let Some(membership) = self.membership().as_mut() {
                     membership.cursor = last;
                 }

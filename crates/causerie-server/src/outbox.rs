@@ -65,9 +65,20 @@ impl Outbox {
         self.filled.notified().await;
     }
 
+    /// Whether nothing more will be said.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.state().last
+    }
+
+    /// Whether reading has to wait.
+    pub(crate) fn is_full(&self) -> bool {
+        let state = self.state();
+        state.bytes.len() > FULL && !state.last
+    }
+
     /// Until there is room.
     pub(crate) async fn has_room(&self) {
-        while self.state().bytes.len() > FULL {
+        while self.is_full() {
             self.emptied.notified().await;
         }
     }

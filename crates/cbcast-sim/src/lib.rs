@@ -4,5 +4,6 @@
 //! stamp or a clock of the protocol, so it cannot share their bugs.
 
 mod oracle;
+pub mod textbook;
 
 pub use oracle::{Oracle, Violation};

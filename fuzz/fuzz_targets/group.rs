@@ -1,0 +1,432 @@
+//! A group driven by arbitrary calls: honest traffic of another server, forged messages, lying clocks.
+//!
+//! Two groups do the same side by side: the subject, and a clone of it taken at an arbitrary moment, which must
+//! answer alike for ever after.
+#![no_main]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::from_fn;
+use std::time::Duration;
+
+use arbitrary::Arbitrary;
+use bytes::Bytes;
+use cbcast::wire::Reader;
+use cbcast::{Config, Group, Kind, Link, MemberId, Message, MessageId, Output, Snapshot, Time, VectorClock};
+use libfuzzer_sys::fuzz_target;
+
+/// Few members and small numbers, so that things meet; now and then anything.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Who(u8);
+
+impl Who {
+    fn id(self) -> MemberId {
+        match self.0 {
+            255 => MemberId::new(u32::MAX, u32::MAX),
+            254 => MemberId::new(0, u32::MAX),
+            n => MemberId::new(u32::from(n / 8 % 3), u32::from(n % 8)),
+        }
+    }
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Number {
+    Small(u8),
+    Any(u64),
+}
+
+impl Number {
+    fn get(self) -> u64 {
+        match self {
+            Self::Small(n) => u64::from(n % 16),
+            Self::Any(n) => n,
+        }
+    }
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum By {
+    Member(Who),
+    Sender,
+    Relay,
+}
+
+impl By {
+    fn link(self, sender: MemberId) -> Link {
+        match self {
+            Self::Member(who) => Link::Member(who.id()),
+            Self::Sender => Link::Member(sender),
+            Self::Relay => Link::Relay,
+        }
+    }
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum What {
+    Data,
+    Joined(Who),
+    Left(Who, Number),
+}
+
+impl What {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Data => Kind::Data,
+            Self::Joined(who) => Kind::Joined(who.id()),
+            Self::Left(who, last_seq) => Kind::Left { member: who.id(), last_seq: last_seq.get() },
+        }
+    }
+}
+
+#[derive(Arbitrary, Debug)]
+enum Op<'a> {
+    Broadcast {
+        from: Who,
+        bytes: u8,
+    },
+    Admit {
+        host: Who,
+        local: bool,
+        bytes: u8,
+    },
+    Part {
+        host: Who,
+        member: Who,
+    },
+    /// The other server, honest, says something, admits, parts, or takes what the subject has sent.
+    OtherSays {
+        from: Who,
+        bytes: u8,
+    },
+    OtherAdmits {
+        local: bool,
+    },
+    OtherParts {
+        member: Who,
+    },
+    OtherTakes {
+        which: u8,
+    },
+    /// One of the packets there are arrives.
+    Arrive {
+        which: u8,
+        by: By,
+    },
+    Forge {
+        by: By,
+        from: Who,
+        seq: Number,
+        what: What,
+        deps: Vec<(Who, Number)>,
+        bytes: u8,
+    },
+    Bytes {
+        by: By,
+        packet: &'a [u8],
+    },
+    Clock {
+        by: By,
+        entries: Vec<(Who, Number)>,
+    },
+    Later {
+        millis: u16,
+    },
+    Timeout,
+    Readopt {
+        from: Who,
+        seq: Number,
+        deps: Vec<(Who, Number)>,
+    },
+    ReadoptPacket {
+        which: u8,
+    },
+    Fork,
+    /// The process goes on from its own snapshot, without what it held.
+    Restart,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Input<'a> {
+    /// What the subject is: a server with its host, or a process of one member, or nobody in particular.
+    role: u8,
+    limits: [u8; 5],
+    ops: Vec<Op<'a>>,
+}
+
+fn config(limits: [u8; 5]) -> Config {
+    let mut config = Config::default();
+    config.members_max = 2 + usize::from(limits[0] % 6);
+    config.packet_bytes_max = 16 + usize::from(limits[1]);
+    config.holdback_max = usize::from(limits[2] % 12);
+    config.holdback_bytes_max = usize::from(limits[3]) * 4;
+    config.ahead_max = u64::from(limits[4] % 8);
+    config.repair_ranges_max = 1 + usize::from(limits[4] / 64);
+    config.repair_delay = Duration::from_millis(10);
+    config.repair_delay_max = Duration::from_millis(200);
+    config
+}
+
+/// The whole state but for the counts, and a buffer that is kept for its capacity.
+fn state(group: &Group) -> String {
+    let mut whole = format!("{group:?}").replacen(&format!("{:?}", group.stats()), "", 1);
+    if let Some(at) = whole.find("scratch: [") {
+        let end = at + whole[at..].find(']').expect("a list ends");
+        whole.replace_range(at..end, "");
+    }
+    whole
+}
+
+fn dependencies(deps: &[(Who, Number)], sender: MemberId) -> Vec<MessageId> {
+    let deps: BTreeMap<MemberId, u64> = deps.iter().map(|(who, seq)| (who.id(), seq.get())).collect();
+    deps.into_iter().filter(|(m, _)| *m != sender).map(|(m, seq)| MessageId::new(m, seq)).collect()
+}
+
+struct Subject {
+    group: Group,
+    twin: Group,
+    locals: Vec<MemberId>,
+    delivered: BTreeSet<MessageId>,
+    last: BTreeMap<MemberId, u64>,
+    /// Delivered since the group was made, and how many of those had been held.
+    deliveries: u64,
+    released: u64,
+    sent: Vec<Message>,
+}
+
+impl Subject {
+    /// Does the same to both, and looks at what comes of it.
+    fn act<T: PartialEq + std::fmt::Debug>(&mut self, act: impl Fn(&mut Group) -> T) -> T {
+        let result = act(&mut self.group);
+        assert_eq!(result, act(&mut self.twin), "the clone answers alike");
+        let outputs: Vec<Output> = from_fn(|| self.group.poll_output()).collect();
+        let same: Vec<Output> = from_fn(|| self.twin.poll_output()).collect();
+        assert_eq!(outputs, same, "the clone does the same");
+        assert_eq!(self.group.poll_output(), None);
+        for output in outputs {
+            match output {
+                Output::Deliver { message, held_since } => {
+                    let id = message.id();
+                    assert!(self.delivered.insert(id), "{id} twice");
+                    let last = self.last.insert(id.member, id.seq).unwrap_or(id.seq - 1);
+                    assert_eq!(last + 1, id.seq, "{id} out of turn");
+                    assert!(self.group.has_delivered(id));
+                    self.deliveries += 1;
+                    self.released += u64::from(held_since.is_some());
+                }
+                Output::Send(message) => self.sent.push(message),
+                Output::Held { id, waits_for } => assert_ne!(id, waits_for),
+                Output::Want(ranges) => {
+                    assert!(!ranges.is_empty() && ranges.len() <= self.group.config().repair_ranges_max);
+                }
+                _ => {}
+            }
+        }
+        self.check();
+        result
+    }
+
+    fn check(&self) {
+        let group = &self.group;
+        let (config, stats) = (group.config(), group.stats());
+        assert!(group.held_count() <= config.holdback_max);
+        assert!(group.held_bytes() <= config.holdback_bytes_max);
+        assert_eq!(stats.delivered, self.deliveries);
+        assert_eq!(stats.held, group.held_count() as u64 + self.released + stats.discarded);
+        let clock = group.clock();
+        assert!(clock.len() <= config.members_max);
+        for (member, count) in clock.iter() {
+            let last = self.last.get(&member).copied();
+            assert!(last.is_none_or(|last| last == count), "{member} is at {count}, not {last:?}");
+            assert_eq!(group.delivered(member), Some(count));
+        }
+
+        let held: Vec<_> = group.held().collect();
+        assert_eq!(held.len(), group.held_count());
+        let is_held = |id| held.iter().any(|h| h.id == id);
+        for h in &held {
+            assert!(!group.has_delivered(h.id));
+            assert_eq!(group.waits_for(h.id), Some(h.waits_for));
+            assert!(!group.has_delivered(h.waits_for), "{h:?} could be delivered");
+            assert!(group.held_payload(h.id).is_some());
+            if let Some(root) = group.root_cause(h.id) {
+                assert!(!group.has_delivered(root) && !is_held(root), "{root} at the root of {h:?}");
+            }
+        }
+
+        for most in [1, 2, usize::MAX] {
+            let missing = group.missing(most);
+            assert!(missing.len() <= most);
+            for range in &missing {
+                let (from, to) =
+                    (MessageId::new(range.member, range.from), MessageId::new(range.member, range.to));
+                assert!(range.from <= range.to, "{range:?}");
+                assert!(
+                    !group.has_delivered(from) && !is_held(from),
+                    "{range:?} begins with one that is here"
+                );
+                assert!(!is_held(to), "{range:?} ends with one that is here");
+            }
+            let apart = |w: &[cbcast::MissingRange]| (w[0].member, w[0].to) < (w[1].member, w[1].from);
+            assert!(missing.windows(2).all(apart), "{missing:?}");
+            assert!(missing.is_empty() || group.poll_timeout().is_some(), "nobody would ask for {missing:?}");
+        }
+
+        let frontier = group.frontier();
+        assert!(frontier.windows(2).all(|w| w[0].member < w[1].member));
+        assert!(frontier.iter().all(|id| group.delivered(id.member) == Some(id.seq)));
+    }
+
+    fn restart(&mut self) {
+        let snapshot = self.group.snapshot();
+        let mut bytes = Vec::new();
+        snapshot.encode(&mut bytes);
+        let read = Snapshot::decode(&mut Reader::new(&bytes)).expect("its own snapshot");
+        assert_eq!(read, snapshot);
+        self.group = Group::new(self.group.config().clone(), &read, self.locals.iter().copied());
+        self.twin = self.group.clone();
+        assert_eq!(self.group.snapshot(), snapshot);
+        (self.deliveries, self.released) = (0, 0);
+        self.check();
+    }
+}
+
+fuzz_target!(|input: Input<'_>| {
+    let hosts = Snapshot::hosts([0, 1]);
+    let mut other = Group::new(Config::default(), &hosts, [MemberId::host(1)]);
+    let (snapshot, locals) = match input.role % 3 {
+        0 => (hosts, vec![MemberId::host(0)]),
+        1 => (Snapshot::fixed([0, 1].map(|n| MemberId::new(0, n))), vec![MemberId::new(0, 1)]),
+        _ => (hosts, vec![]),
+    };
+    let group = Group::new(config(input.limits), &snapshot, locals.iter().copied());
+    let mut subject = Subject {
+        twin: group.clone(),
+        group,
+        locals,
+        delivered: BTreeSet::new(),
+        last: BTreeMap::new(),
+        deliveries: 0,
+        released: 0,
+        sent: Vec::new(),
+    };
+    let mut now = Time::ZERO;
+    let mut packets: Vec<Message> = Vec::new();
+    let text = [b'x'; 255];
+    for op in input.ops {
+        match op {
+            Op::Broadcast { from, bytes } => {
+                let payload = &text[..usize::from(bytes)];
+                let before = state(&subject.group);
+                if subject.act(|g| g.broadcast(now, from.id(), payload)).is_err() {
+                    assert_eq!(before, state(&subject.group), "a refusal has left a trace");
+                }
+            }
+            Op::Admit { host, local, bytes } => {
+                let payload = &text[..usize::from(bytes)];
+                let before = state(&subject.group);
+                match subject.act(|g| g.admit(now, host.id(), local, payload)) {
+                    Ok(member) if local => subject.locals.push(member),
+                    Ok(_) => {}
+                    Err(_) => assert_eq!(before, state(&subject.group), "a refusal has left a trace"),
+                }
+            }
+            Op::Part { host, member } => {
+                let before = state(&subject.group);
+                match subject.act(|g| g.part(now, host.id(), member.id(), b"")) {
+                    Ok(_) => assert!(!subject.group.is_member(member.id())),
+                    Err(_) => assert_eq!(before, state(&subject.group), "a refusal has left a trace"),
+                }
+            }
+            Op::OtherSays { from, bytes } => {
+                let _ = other.broadcast(now, from.id(), &text[..usize::from(bytes)]);
+            }
+            Op::OtherAdmits { local } => {
+                let _ = other.admit(now, MemberId::host(1), local, b"");
+            }
+            Op::OtherParts { member } => {
+                let _ = other.part(now, MemberId::host(1), member.id(), b"");
+            }
+            Op::OtherTakes { which } => {
+                if let Some(message) = subject.sent.get(usize::from(which)) {
+                    let _ = other.handle_message(now, Link::Relay, message.clone());
+                }
+            }
+            Op::Arrive { which, by } => {
+                if let Some(message) = packets.get(usize::from(which)) {
+                    arrive(&mut subject, now, by, message.clone());
+                }
+            }
+            Op::Forge { by, from, seq, what, deps, bytes } => {
+                let (id, deps) = (MessageId::new(from.id(), seq.get()), dependencies(&deps, from.id()));
+                if let Ok(message) = Message::new(id, what.kind(), &deps, &text[..usize::from(bytes)]) {
+                    packets.push(message.clone());
+                    arrive(&mut subject, now, by, message);
+                }
+            }
+            Op::Bytes { by, packet } => {
+                if let Ok(message) = Message::decode(Bytes::copy_from_slice(packet)) {
+                    arrive(&mut subject, now, by, message);
+                }
+            }
+            Op::Clock { by, entries } => {
+                let clock: VectorClock = entries.iter().map(|(who, n)| (who.id(), n.get())).collect();
+                let link = by.link(MemberId::host(1));
+                let before = subject.group.clock();
+                subject.act(|g| g.handle_clock(now, link, &clock));
+                assert_eq!(before, subject.group.clock(), "hearsay is not delivery");
+            }
+            Op::Later { millis } => now = now + Duration::from_millis(millis.into()),
+            Op::Timeout => {
+                let due = subject.group.poll_timeout().is_some_and(|at| at <= now);
+                let before = state(&subject.group);
+                subject.act(|g| g.handle_timeout(now));
+                if due {
+                    assert!(subject.group.poll_timeout().is_none_or(|at| at > now), "it would spin");
+                } else {
+                    assert_eq!(before, state(&subject.group), "an early call does nothing");
+                }
+            }
+            Op::Readopt { from, seq, deps } => {
+                let (id, deps) = (MessageId::new(from.id(), seq.get()), dependencies(&deps, from.id()));
+                if let Ok(message) = Message::new(id, Kind::Data, &deps, b"") {
+                    readopt(&mut subject, now, message);
+                }
+            }
+            Op::ReadoptPacket { which } => {
+                if let Some(message) = packets.get(usize::from(which)) {
+                    readopt(&mut subject, now, message.clone());
+                }
+            }
+            Op::Fork => {
+                let whole = format!("{:?}", subject.group);
+                assert_eq!(whole, format!("{:?}", subject.twin), "the clone is in the same state");
+                subject.twin = subject.group.clone();
+            }
+            Op::Restart => subject.restart(),
+        }
+        packets.extend(from_fn(|| other.poll_output()).filter_map(|output| match output {
+            Output::Send(message) => Some(message),
+            _ => None,
+        }));
+    }
+    assert_eq!(format!("{:?}", subject.group), format!("{:?}", subject.twin));
+});
+
+fn arrive(subject: &mut Subject, now: Time, by: By, message: Message) {
+    let before = state(&subject.group);
+    let here = subject.group.has_delivered(message.id());
+    let (link, deliveries) = (by.link(message.id().member), subject.deliveries);
+    let refused = subject.act(|g| g.handle_message(now, link, message.clone())).is_err();
+    if refused || here {
+        assert_eq!(before, state(&subject.group), "a refusal or a copy has left a trace");
+        assert_eq!(deliveries, subject.deliveries);
+    }
+}
+
+fn readopt(subject: &mut Subject, now: Time, message: Message) {
+    let before = state(&subject.group);
+    if subject.act(|g| g.readopt(now, message.clone())) {
+        assert!(subject.group.has_delivered(message.id()));
+    } else {
+        assert_eq!(before, state(&subject.group), "a refusal has left a trace");
+    }
+}

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use cbcast::{
-    Config, Group, Kind, Link, MemberId, Message, MessageId, MissingRange, Output as GroupOutput, Time,
+    Config, Control, Group, Kind, Link, MemberId, Message, MessageId, MissingRange, Output as GroupOutput,
+    Time,
 };
 use thiserror::Error;
 
@@ -814,7 +815,7 @@ impl Session {
                     let (author, waits_for_author) = (name(id), name(waits_for));
                     self.event(Event::Held { id, author, waits_for, waits_for_author });
                 }
-                GroupOutput::Want(ranges) if live => {
+                GroupOutput::Control { control: Control::Want(ranges), .. } if live => {
                     self.outputs.push_back(Output::Send(ClientFrame::Want(ranges)));
                 }
                 _ => {}

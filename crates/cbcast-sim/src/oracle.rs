@@ -78,6 +78,10 @@ impl Set {
         new
     }
 
+    fn contains(&self, n: usize) -> bool {
+        self.0.get(n / 64).is_some_and(|word| word & (1 << (n % 64)) != 0)
+    }
+
     /// A member of `self` that is not in `other`.
     fn beyond(&self, other: &Self) -> Option<usize> {
         self.0.iter().enumerate().find_map(|(i, &word)| {
@@ -158,6 +162,14 @@ impl<P: Clone + Debug + Ord, M: Clone + Debug + Ord> Oracle<P, M> {
             Some(n) => Err(Violation::Lost { process: process.clone(), message: self.names[n].clone() }),
             None => Ok(()),
         }
+    }
+
+    /// How many of the messages that `choose` chooses `process` has seen.
+    pub fn seen_of(&self, process: &P, choose: impl Fn(&M) -> bool) -> usize {
+        let nothing = Set::default();
+        let seen = self.seen.get(process).unwrap_or(&nothing);
+        let chosen = self.names.iter().enumerate().filter(|(_, name)| choose(name));
+        chosen.filter(|(n, _)| seen.contains(*n)).count()
     }
 
     /// How many messages were broadcast.

@@ -2,6 +2,21 @@
 
 use core::time::Duration;
 
+/// What to do about a message that has been asked for again and again, and that nobody has.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum GapPolicy {
+    /// Go on asking, and hold back what depends on it. Nothing is ever delivered without its causes.
+    #[default]
+    Wait,
+    /// After this long without progress, deliver a visible [`Output::Gap`](crate::Output::Gap) in its place and
+    /// go on. Messages of hosts are never skipped: who is in must be known.
+    Skip {
+        /// How long a member's next message may be missing.
+        after: Duration,
+    },
+}
+
 /// Limits and delays of a group. Reaching a limit is a named error or event, never silence.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -25,10 +40,22 @@ pub struct Config {
     /// link, and short enough not to be noticed).
     pub repair_delay: Duration,
     /// The longest pause between two requests while the same gaps stay open: each pause is twice the last,
-    /// from `repair_delay` up to this. Default 5 s.
+    /// from `repair_delay` up to this. Default 2 s.
     pub repair_delay_max: Duration,
     /// Ranges named in one repair request. Default 64.
     pub repair_ranges_max: usize,
+    /// How often to tell everybody what has been delivered here, which exposes lost tails and is what stability
+    /// is made of. Default `None`: on a relay, or where links lose nothing while they last, there is no need.
+    pub heartbeat: Option<Duration>,
+    /// What to do about a message that nobody has. Default [`GapPolicy::Wait`].
+    pub gap_policy: GapPolicy,
+    /// Keep delivered messages until they are *stable* (delivered by every member), to answer repair requests
+    /// from. Default no: on a relay the log does that. In a mesh: yes, together with `heartbeat`.
+    pub retain: bool,
+    /// Messages of one local member that may be unstable at once, where `retain` is on. Default 4,096.
+    pub unstable_max: usize,
+    /// Bytes of one local member's unstable packets, likewise. Default 16 MiB.
+    pub unstable_bytes_max: usize,
     /// What the jitter of repair requests is drawn from. Same seed and same calls: same outputs.
     pub seed: u64,
 }
@@ -42,8 +69,13 @@ impl Default for Config {
             holdback_bytes_max: 64 << 20,
             ahead_max: 16_384,
             repair_delay: Duration::from_millis(50),
-            repair_delay_max: Duration::from_secs(5),
+            repair_delay_max: Duration::from_secs(2),
             repair_ranges_max: 64,
+            heartbeat: None,
+            gap_policy: GapPolicy::Wait,
+            retain: false,
+            unstable_max: 4_096,
+            unstable_bytes_max: 16 << 20,
             seed: 0,
         }
     }

@@ -91,6 +91,19 @@ pub enum BroadcastError {
         /// The sender.
         member: MemberId,
     },
+    /// Too much of what the sender has said is not stable yet. Broadcast again after the next
+    /// [`Output::Stable`](crate::Output::Stable).
+    #[error("{member} has {limit} {unit} unstable; {holder:?} has not acknowledged them")]
+    WouldBlock {
+        /// The sender.
+        member: MemberId,
+        /// Which limit was met.
+        limit: usize,
+        /// What it counts: `"messages"` or `"bytes"`.
+        unit: &'static str,
+        /// One member that has acknowledged least.
+        holder: Option<MemberId>,
+    },
     /// The packet would be longer than the group takes.
     #[error("the message would have {length} bytes, the limit is {limit}")]
     TooLong {

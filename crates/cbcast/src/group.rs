@@ -9,19 +9,22 @@
 //! Departures from [BSS91, section 5.1]: stamps carry direct dependencies instead of whole vectors (see
 //! [`crate::message`]); several local members may share one group and so one clock.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::cmp::Reverse;
+use core::time::Duration;
 
 use crate::clock::VectorClock;
-use crate::config::Config;
+use crate::config::{Config, GapPolicy};
+use crate::control::{Control, Packet};
 use crate::error::{BroadcastError, MembershipError, ReceiveError};
 use crate::id::{MemberId, MessageId};
-use crate::members::{Held, Members, NONE, Slot, Standing, Wait};
+use crate::members::{Held, Member, Members, NONE, Slot, Standing, Wait};
 use crate::message::{DepCursor, Kind, Message};
-use crate::repair::{MissingRange, Repair};
+use crate::repair::{MissingRange, Repair, Round};
 use crate::snapshot::Snapshot;
+use crate::stability::Stability;
 use crate::time::Time;
 
 /// Who is at the other end of the link that a message came over.
@@ -31,6 +34,9 @@ pub enum Link {
     Member(MemberId),
     /// A process that passes on what others have said: a relay, a peer that repairs.
     Relay,
+    /// A process of the group in a mesh: it speaks for this member, passes on what others have said, and its
+    /// clock acknowledges.
+    Peer(MemberId),
 }
 
 /// What the caller does next. Drain [`Group::poll_output`] after every call that takes `&mut`.
@@ -54,8 +60,37 @@ pub enum Output {
         /// A cause that has not been delivered.
         waits_for: MessageId,
     },
-    /// Ask somebody for these: they exist, and have not arrived. Answer with the original packets.
-    Want(Vec<MissingRange>),
+    /// Send this to one member, or to everybody: a clock, a repair request. On a relay, send it to the relay.
+    Control {
+        /// To whom; `None`: everybody.
+        to: Option<MemberId>,
+        /// What.
+        control: Control,
+    },
+    /// Send this message again, to one member that has asked for it.
+    Resend {
+        /// To whom.
+        to: MemberId,
+        /// The message, as its author wrote it.
+        message: Message,
+    },
+    /// More is stable: of each member listed, every member has delivered all messages up to this number.
+    Stable(VectorClock),
+    /// Delivered in place of messages that nobody has ([`GapPolicy::Skip`]): they count as delivered.
+    Gap(MissingRange),
+}
+
+/// Messages sent again in answer to one request.
+const RESEND_MAX: usize = 256;
+
+/// A member that the local host is about to part with, in a mesh.
+#[derive(Clone, Debug)]
+struct Flush {
+    host: MemberId,
+    member: MemberId,
+    /// The greatest count that anybody has reported.
+    count: u64,
+    reported: Vec<MemberId>,
 }
 
 /// A message that is held back. See [`Group::held`].
@@ -67,6 +102,19 @@ pub struct HeldMessage {
     pub since: Time,
     /// A cause of it that has not been delivered: its sender's message before it, or a dependency.
     pub waits_for: MessageId,
+}
+
+/// How two messages are related by happened-before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Relation {
+    /// They are one message.
+    Same,
+    /// The first was seen by the author of the second.
+    Before,
+    /// The second was seen by the author of the first.
+    After,
+    /// Neither author had seen the other's.
+    Concurrent,
 }
 
 /// Counts since the group was made.
@@ -87,6 +135,10 @@ pub struct Stats {
     pub void_announcements: u64,
     /// Repair requests made.
     pub wants: u64,
+    /// Messages sent again because somebody asked for them.
+    pub resent: u64,
+    /// Messages skipped because nobody had them.
+    pub skipped: u64,
 }
 
 /// Causal group broadcast for one process: a state machine without I/O.
@@ -125,6 +177,11 @@ pub struct Group {
     /// Members of which a message is known to exist that has not been delivered.
     lagging: usize,
     repair: Repair,
+    /// Where [`Config::retain`] asks for it.
+    stability: Option<Stability>,
+    /// Whom the local host is about to part with.
+    flushes: Vec<Flush>,
+    heartbeat_at: Option<Time>,
     outputs: VecDeque<Output>,
     stats: Stats,
     /// Members whose next message may have become deliverable. Empty between calls.
@@ -161,8 +218,17 @@ impl Group {
                 members.get_mut(slot).local = true;
             }
         }
+        let stability = config.retain.then(|| {
+            let mut stability = Stability::default();
+            for (slot, member) in members.iter() {
+                stability.add(slot, members.delivered(slot), !member.local);
+            }
+            stability
+        });
         Self {
             repair: Repair::new(&config),
+            // From the first call on.
+            heartbeat_at: config.heartbeat.map(|_| Time::ZERO),
             config,
             members,
             frontier,
@@ -170,6 +236,8 @@ impl Group {
             held: 0,
             held_bytes: 0,
             lagging: 0,
+            stability,
+            flushes: Vec::new(),
             outputs: VecDeque::new(),
             stats: Stats::default(),
             awake: Vec::new(),
@@ -220,6 +288,9 @@ impl Group {
         self.say(now, host, Kind::Joined(member), payload)?;
         let slot = self.members.live_slot(member).expect("its Joined has been delivered");
         self.members.get_mut(slot).local = local;
+        if let Some(stability) = &mut self.stability {
+            stability.add(slot, 0, !local);
+        }
         Ok(member)
     }
 
@@ -258,6 +329,9 @@ impl Group {
     ) -> Result<MessageId, BroadcastError> {
         let slot = self.members.live_slot(from).filter(|&slot| self.members.get(slot).local);
         let slot = slot.ok_or(BroadcastError::NotLocal { member: from })?;
+        if kind == Kind::Data {
+            self.flow_control(from, slot, payload.len())?;
+        }
         let id = MessageId::new(from, self.members.delivered(slot) + 1);
         let mut deps = core::mem::take(&mut self.scratch);
         deps.clear();
@@ -274,6 +348,21 @@ impl Group {
         self.deliver(now, slot, message, None);
         self.release(now);
         Ok(id)
+    }
+
+    /// Too much that is unstable blocks its sender, or buffers would grow without bound. Announcements of hosts are
+    /// few, and let through.
+    fn flow_control(&self, member: MemberId, slot: Slot, length: usize) -> Result<(), BroadcastError> {
+        let Some(stability) = &self.stability else { return Ok(()) };
+        let (messages, bytes) = stability.unstable(slot);
+        let (limit, unit) = if messages >= self.config.unstable_max {
+            (self.config.unstable_max, "messages")
+        } else if messages > 0 && bytes + length > self.config.unstable_bytes_max {
+            (self.config.unstable_bytes_max, "bytes")
+        } else {
+            return Ok(());
+        };
+        Err(BroadcastError::WouldBlock { member, limit, unit, holder: self.stability_holder(member) })
     }
 
     /// Takes back a message that a local member broadcast earlier, before this group was made from a snapshot
@@ -349,12 +438,20 @@ impl Group {
             return Ok(());
         }
         self.check_deps(link, &message)?;
+        if let Kind::Left { member, last_seq } = message.kind()
+            && let Some(departing) = self.members.live_slot(member)
+        {
+            // So many there are: what a flush has frozen up to there may go.
+            self.thaw(departing, last_seq);
+        }
         if ahead == 0 {
             match self.first_unmet(&message, message.dep_cursor()) {
-                Ok(()) => {
-                    self.deliver(now, slot, message, None);
-                    self.release(now);
+                Ok(()) if self.members.get(slot).frozen.is_some_and(|count| id.seq > count) => {
+                    self.room_for(1, ahead, slot, &message)?;
+                    let waits_for = self.next_of_host(id.member);
+                    self.hold(now, slot, 0, message, waits_for);
                 }
+                Ok(()) => self.deliver(now, slot, message, None),
                 Err(wait) => {
                     self.room_for(1, ahead, slot, &message)?;
                     let waits_for = MessageId::new(wait.0, wait.1);
@@ -362,11 +459,19 @@ impl Group {
                     self.wait(now, slot, wait);
                 }
             }
+            self.release(now);
             return Ok(());
         }
         self.room_for(ahead + 1, ahead, slot, &message)?;
         self.hold(now, slot, ahead, message, MessageId::new(id.member, id.seq - 1));
+        self.release(now);
         Ok(())
+    }
+
+    /// The next message of the host that admitted `member`, which says what becomes of it.
+    fn next_of_host(&self, member: MemberId) -> MessageId {
+        let host = MemberId::host(member.origin);
+        MessageId::new(host, self.delivered(host).unwrap_or(0) + 1)
     }
 
     /// A message of somebody whose *Joined* has not been delivered here.
@@ -390,9 +495,8 @@ impl Group {
         }
         let slot = self.members.early_slot(id.member);
         // What makes it live is the Joined of its host, whose number is not known yet.
-        let host = MemberId::host(id.member.origin);
-        let next = self.members.live_slot(host).map_or(1, |h| self.members.delivered(h) + 1);
-        self.hold(now, slot, ahead, message, MessageId::new(host, next));
+        let waits_for = self.next_of_host(id.member);
+        self.hold(now, slot, ahead, message, waits_for);
         Ok(())
     }
 
@@ -471,13 +575,14 @@ impl Group {
     #[inline]
     fn hear(&mut self, now: Time, slot: Slot, seq: u64) {
         let delivered = self.members.delivered(slot);
-        let heard = &mut self.members.get_mut(slot).heard;
-        if seq > *heard {
-            if *heard <= delivered {
+        let heard = self.members.get(slot).heard;
+        if seq > heard {
+            if heard <= delivered {
                 self.lagging += 1;
                 self.repair.gap_opened(now);
+                self.members.get_mut(slot).lagging_since = now;
             }
-            *heard = seq;
+            self.members.get_mut(slot).heard = seq;
         }
     }
 
@@ -530,6 +635,9 @@ impl Group {
             }
         }
         self.members.delivered[slot as usize] = seq;
+        if let Some(stability) = &mut self.stability {
+            stability.delivered(slot, Some(message.clone()));
+        }
         let entry_at = self.frontier.len() as u32;
         let member = self.members.get_mut(slot);
         if member.heard <= seq {
@@ -537,6 +645,8 @@ impl Group {
                 self.lagging -= 1;
             }
             member.heard = seq;
+        } else {
+            member.lagging_since = now;
         }
         if member.frontier_at == NONE {
             // Otherwise its place in the list now stands for this message: the one before is followed by it.
@@ -550,6 +660,16 @@ impl Group {
                 self.awake.push(slot);
             }
         }
+        self.wake_waiters(slot, seq);
+        self.stats.delivered += 1;
+        if !message.is_data() {
+            self.announce(now, message.id(), message.kind());
+        }
+        self.outputs.push_back(Output::Deliver { message, held_since });
+    }
+
+    /// Wakes those who wait for messages of `slot` up to `seq`.
+    fn wake_waiters(&mut self, slot: Slot, seq: u64) {
         while let Some(&Reverse((awaited, waiter))) = self.members.get(slot).waiters.peek() {
             if awaited > seq {
                 break;
@@ -557,11 +677,6 @@ impl Group {
             self.members.get_mut(slot).waiters.pop();
             self.wake(waiter);
         }
-        self.stats.delivered += 1;
-        if !message.is_data() {
-            self.announce(now, message.kind());
-        }
-        self.outputs.push_back(Output::Deliver { message, held_since });
     }
 
     /// What the next message of `waiter` waited for is met.
@@ -584,7 +699,7 @@ impl Group {
 
     /// Applies a *Joined* or *Left* that has been delivered.
     #[cold]
-    fn announce(&mut self, now: Time, kind: Kind) {
+    fn announce(&mut self, now: Time, id: MessageId, kind: Kind) {
         match kind {
             Kind::Data => {}
             Kind::Joined(member) => {
@@ -596,6 +711,10 @@ impl Group {
                 }
                 self.members.set_next_ordinal(member.origin, member.ordinal.saturating_add(1));
                 let slot = self.members.admit(member, 0);
+                let by_local_host = self.hosts(member.origin);
+                if let Some(stability) = self.stability.as_mut().filter(|_| !by_local_host) {
+                    stability.add(slot, 0, true);
+                }
                 // It may have been early: its first message held, others waiting for its messages.
                 let newcomer = self.members.get(slot);
                 let awaited = newcomer.waiters.iter().map(|Reverse((seq, _))| *seq).max();
@@ -605,7 +724,7 @@ impl Group {
                 self.hear(now, slot, awaited.unwrap_or(0));
             }
             Kind::Left { member, .. } => match self.members.live_slot(member) {
-                Some(slot) if !member.is_host() => self.forget(slot),
+                Some(slot) if !member.is_host() => self.forget(slot, id),
                 _ => self.stats.void_announcements += 1,
             },
         }
@@ -613,12 +732,16 @@ impl Group {
 
     /// Drops the entry of a departed member. All it has said is in the past of its *Left*, which has been
     /// delivered: as a dependency it counts as met from now on.
-    fn forget(&mut self, slot: Slot) {
+    fn forget(&mut self, slot: Slot, left: MessageId) {
         self.leave_frontier(slot);
         if self.members.get(slot).heard > self.members.delivered(slot) {
             self.lagging -= 1;
         }
         let member = self.members.remove(slot);
+        if let Some(stability) = &mut self.stability {
+            stability.remove(slot, member.id, left);
+        }
+        self.flushes.retain(|flush| flush.member != member.id);
         self.holdback_places -= member.ring.len();
         for held in member.ring.iter().flatten() {
             self.held -= 1;
@@ -650,6 +773,8 @@ impl Group {
             };
             self.members.get_mut(slot).wait = None;
             match self.first_unmet(&message, cursor) {
+                // Looked at again when the flush ends.
+                Ok(()) if self.members.get(slot).frozen.is_some_and(|n| message.id().seq > n) => {}
                 Ok(()) => {
                     self.held -= 1;
                     self.held_bytes -= message.packet().len();
@@ -664,16 +789,23 @@ impl Group {
         } else {
             self.repair.gap_opened(now);
         }
+        if !self.flushes.is_empty() {
+            self.finish_flushes(now);
+        }
+        // One alone acknowledges for all.
+        if self.stability.is_some() {
+            self.tell_stable();
+        }
     }
 
     /// Somebody tells what it has delivered: so much exists. What is missing here will be asked for.
     ///
-    /// Over [`Link::Member`] only the speaker's own entry counts. O(entries).
+    /// Over [`Link::Member`] only the speaker's own entry counts; over [`Link::Peer`] it acknowledges too. O(entries).
     pub fn handle_clock(&mut self, now: Time, link: Link, clock: &VectorClock) {
         for (member, count) in clock.iter() {
             let theirs = match link {
                 Link::Member(speaker) => speaker == member,
-                Link::Relay => true,
+                Link::Relay | Link::Peer(_) => true,
             };
             if let Some(slot) = self.members.live_slot(member)
                 && theirs
@@ -682,17 +814,316 @@ impl Group {
                 self.hear(now, slot, count);
             }
         }
+        if let Link::Peer(peer) = link {
+            self.acknowledge(peer, clock);
+        }
+    }
+
+    /// A packet from a process of a mesh.
+    ///
+    /// # Errors
+    /// Those of [`handle_message`](Self::handle_message); controls are never refused.
+    pub fn handle_packet(&mut self, now: Time, link: Link, packet: Packet) -> Result<(), ReceiveError> {
+        match packet {
+            Packet::Message(message) => self.handle_message(now, link, message),
+            Packet::Control(control) => {
+                self.handle_control(now, link, &control);
+                Ok(())
+            }
+        }
+    }
+
+    /// Something other than a message has arrived. What makes no sense over this link is ignored: the other end
+    /// tells it again.
+    pub fn handle_control(&mut self, now: Time, link: Link, control: &Control) {
+        match control {
+            Control::Clock(clock) => self.handle_clock(now, link, clock),
+            Control::Want(ranges) => {
+                if let Link::Peer(peer) = link {
+                    self.resend(peer, ranges);
+                }
+            }
+            Control::Flush { member } => {
+                if let Link::Peer(peer) = link {
+                    self.freeze(peer, *member);
+                }
+            }
+            Control::Flushed { member, count } => {
+                if let Link::Peer(peer) = link {
+                    self.flushed(now, peer, *member, *count);
+                }
+            }
+        }
+    }
+
+    fn resend(&mut self, to: MemberId, ranges: &[MissingRange]) {
+        let Some(stability) = &self.stability else { return };
+        let mut budget = RESEND_MAX;
+        for range in ranges {
+            for seq in range.from..=range.to {
+                let id = MessageId::new(range.member, seq);
+                let retained = match self.members.live_slot(range.member) {
+                    // Nobody has said more than was delivered here; what was not cannot be retained.
+                    Some(slot) if seq > self.members.delivered(slot) => break,
+                    Some(slot) => stability.retained(slot, seq),
+                    None => stability.retained_of_departed(id),
+                };
+                if let Some(message) = retained {
+                    self.stats.resent += 1;
+                    self.outputs.push_back(Output::Resend { to, message: message.clone() });
+                } else if self.members.live_slot(range.member).is_none() {
+                    break;
+                }
+                budget -= 1;
+                if budget == 0 {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A peer's clock acknowledges what it has delivered.
+    fn acknowledge(&mut self, from: MemberId, clock: &VectorClock) {
+        let Some(from) = self.members.live_slot(from) else { return };
+        let members = &self.members;
+        // Who has delivered a Joined that has not been here may count for one who is not counted here yet: then
+        // its acknowledgement has to wait. It will tell its clock again.
+        let ahead = |(member, count): (MemberId, u64)| {
+            member.is_host() && members.live_slot(member).is_none_or(|slot| count > members.delivered(slot))
+        };
+        if clock.iter().any(ahead) {
+            return;
+        }
+        if let Some(stability) = &mut self.stability {
+            let counts = clock.iter().filter_map(|(m, n)| Some((m, members.live_slot(m)?, n)));
+            // Nobody has delivered more than was sent, and what was not delivered here is not stable here.
+            stability.acknowledge(from, counts.map(|(_, slot, n)| (slot, n)));
+        }
+        self.tell_stable();
+    }
+
+    fn tell_stable(&mut self) {
+        let Some(stability) = &mut self.stability else { return };
+        let advanced = stability.take_advanced();
+        if advanced.is_empty() {
+            return;
+        }
+        let cut = advanced.iter().map(|&slot| (self.members.get(slot).id, stability.stable(slot))).collect();
+        let members = &self.members;
+        let hosts = advanced.iter().map(|&slot| members.get(slot).id).filter(|id| id.is_host());
+        let hosts: Vec<(MemberId, u64)> = hosts
+            .map(|host| (host, members.live_slot(host).map_or(0, |slot| stability.stable(slot))))
+            .collect();
+        stability
+            .let_go(|left| hosts.iter().any(|&(host, stable)| host == left.member && left.seq <= stable));
+        self.outputs.push_back(Output::Stable(cut));
     }
 
     /// The deadline of [`poll_timeout`](Self::poll_timeout) has come. Early or repeated calls do nothing.
     pub fn handle_timeout(&mut self, now: Time) {
-        if self.repair.due(now) {
-            let wanted = self.missing(self.config.repair_ranges_max);
-            if !wanted.is_empty() {
-                self.stats.wants += 1;
-                self.outputs.push_back(Output::Want(wanted));
+        if self.heartbeat_at.is_some_and(|at| at <= now) {
+            self.heartbeat_at = self.config.heartbeat.map(|pause| now + pause);
+            let control = Control::Clock(self.clock());
+            self.outputs.push_back(Output::Control { to: None, control });
+            for flush in 0..self.flushes.len() {
+                self.ask_to_flush(flush);
             }
-            self.repair.asked(now, &self.config);
+        }
+        if self.repair.due(now) {
+            if let GapPolicy::Skip { after } = self.config.gap_policy {
+                self.skip_overdue(now, after);
+            }
+            let wanted = self.missing(self.config.repair_ranges_max);
+            let round = self.repair.asked(now, &self.config);
+            self.ask_for(wanted, round);
+        }
+    }
+
+    /// Asks for what is missing: at first the sender of each message, then anybody, drawn anew each time from those
+    /// whose clocks say that they have the first of it.
+    fn ask_for(&mut self, wanted: Vec<MissingRange>, round: Round) {
+        let others = match (round, wanted.first()) {
+            (Round::Later(_), Some(first)) => self.who_may_have(first),
+            _ => Vec::new(),
+        };
+        let mut rest = &wanted[..];
+        while let Some(range) = rest.first() {
+            let (ranges, to) = match round {
+                Round::Later(draw) if !others.is_empty() => {
+                    (core::mem::take(&mut rest), others[(draw % others.len() as u64) as usize])
+                }
+                _ => {
+                    let (ranges, others) = rest.split_at(rest.partition_point(|r| r.member == range.member));
+                    rest = others;
+                    (ranges, range.member)
+                }
+            };
+            self.stats.wants += 1;
+            let control = Control::Want(ranges.to_vec());
+            self.outputs.push_back(Output::Control { to: Some(to), control });
+        }
+    }
+
+    /// Members elsewhere that may be asked for the first message of a range: those that have acknowledged it, or
+    /// else all but those about to leave.
+    fn who_may_have(&self, range: &MissingRange) -> Vec<MemberId> {
+        let live = self.members.iter().filter(|(_, m)| m.live && !m.local && m.frozen.is_none());
+        let mut others: Vec<_> = live.map(|(slot, m)| (m.id, slot)).collect();
+        others.sort_unstable();
+        if let (Some(stability), Some(sender)) = (&self.stability, self.members.live_slot(range.member)) {
+            let has = |&(_, slot): &(MemberId, Slot)| stability.acknowledged(slot, sender) >= range.from;
+            if others.iter().any(has) {
+                others.retain(has);
+            }
+        }
+        others.into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// Skips what has been missing for too long.
+    fn skip_overdue(&mut self, now: Time, after: Duration) {
+        let overdue =
+            |m: &Member| m.live && !m.local && !m.id.is_host() && now.since(m.lagging_since) >= after;
+        let lagging = self.members.iter().filter(|(slot, m)| m.heard > self.members.delivered(*slot));
+        let mut slots: Vec<_> = lagging.filter(|(_, m)| overdue(m)).map(|(slot, m)| (m.id, slot)).collect();
+        slots.sort_unstable();
+        for (id, slot) in slots {
+            let member = self.members.get(slot);
+            // Its next message may be held, waiting for another's: then that one is skipped, not this.
+            let missing = member.ring.iter().take_while(|place| place.is_none()).count() as u64;
+            let beyond_ring = member.heard - self.members.delivered(slot);
+            let count = if missing == member.ring.len() as u64 { beyond_ring } else { missing };
+            if count > 0 && member.id == id {
+                self.skip(now, slot, count);
+            }
+        }
+        self.release(now);
+    }
+
+    /// The next `count` messages of a member are given up: they count as delivered.
+    fn skip(&mut self, now: Time, slot: Slot, count: u64) {
+        let from = self.members.delivered(slot) + 1;
+        let to = from + count - 1;
+        self.members.delivered[slot as usize] = to;
+        for _ in 0..count {
+            if let Some(stability) = &mut self.stability {
+                stability.delivered(slot, None);
+            }
+        }
+        self.stats.skipped += count;
+        let member = self.members.get_mut(slot);
+        let places = member.ring.len().min(count as usize);
+        member.ring.drain(..places);
+        self.holdback_places -= places;
+        let next_is_here = matches!(member.ring.front(), Some(Some(_)));
+        if member.heard <= to {
+            self.lagging -= 1;
+        } else {
+            member.lagging_since = now;
+        }
+        let member = member.id;
+        if next_is_here {
+            self.awake.push(slot);
+        }
+        self.wake_waiters(slot, to);
+        self.outputs.push_back(Output::Gap(MissingRange { member, from, to }));
+    }
+
+    // Leaving by flush, for meshes without a relay.
+
+    /// The local host is about to part with a member in a mesh, which may not answer any more: its last message may
+    /// have reached only one. Every live member is asked to take no more from it and to report what it has; once
+    /// all have, and the host has delivered the greatest count, *Left* is said by itself. Needs
+    /// [`Config::heartbeat`], with which it is asked again.
+    ///
+    /// # Errors
+    /// [`MembershipError`]; nothing changed.
+    pub fn part_by_flush(
+        &mut self,
+        now: Time,
+        host: MemberId,
+        member: MemberId,
+    ) -> Result<(), MembershipError> {
+        self.local_host(host)?;
+        let slot = self.members.live_slot(member).filter(|_| member.origin == host.origin && member != host);
+        let slot = slot.ok_or(MembershipError::NotAMember { member })?;
+        if self.flushes.iter().all(|flush| flush.member != member) {
+            let count = self.members.delivered(slot);
+            let frozen = &mut self.members.get_mut(slot).frozen;
+            *frozen = Some(frozen.unwrap_or(count));
+            self.flushes.push(Flush { host, member, count, reported: Vec::new() });
+            self.ask_to_flush(self.flushes.len() - 1);
+            self.finish_flushes(now);
+        }
+        Ok(())
+    }
+
+    fn ask_to_flush(&mut self, flush: usize) {
+        let member = self.flushes[flush].member;
+        for to in self.who_must_report(flush) {
+            self.outputs.push_back(Output::Control { to: Some(to), control: Control::Flush { member } });
+        }
+    }
+
+    /// The live members elsewhere that have not reported, those about to leave excepted.
+    fn who_must_report(&self, flush: usize) -> Vec<MemberId> {
+        let leaving = |member| self.flushes.iter().any(|f| f.member == member);
+        let live = self.members.iter().filter(|(_, m)| m.live && !m.local);
+        let must =
+            live.map(|(_, m)| m.id).filter(|&m| !leaving(m) && !self.flushes[flush].reported.contains(&m));
+        let mut must: Vec<_> = must.collect();
+        must.sort_unstable();
+        must
+    }
+
+    /// The host asks to take no more of a member.
+    fn freeze(&mut self, host: MemberId, member: MemberId) {
+        if !host.is_host() || host.origin != member.origin {
+            return;
+        }
+        let Some(slot) = self.members.live_slot(member) else { return };
+        let delivered = self.members.delivered(slot);
+        let frozen = &mut self.members.get_mut(slot).frozen;
+        let count = *frozen.get_or_insert(delivered);
+        let control = Control::Flushed { member, count };
+        self.outputs.push_back(Output::Control { to: Some(host), control });
+    }
+
+    fn flushed(&mut self, now: Time, from: MemberId, member: MemberId, count: u64) {
+        let Some(flush) = self.flushes.iter_mut().find(|flush| flush.member == member) else { return };
+        if !flush.reported.contains(&from) {
+            flush.reported.push(from);
+        }
+        flush.count = flush.count.max(count);
+        let count = flush.count;
+        if let Some(slot) = self.members.live_slot(member) {
+            self.thaw(slot, count);
+            self.hear(now, slot, count);
+            self.release(now);
+        }
+        self.finish_flushes(now);
+    }
+
+    /// Messages of a frozen member up to `count` may be delivered after all.
+    fn thaw(&mut self, slot: Slot, count: u64) {
+        if let Some(frozen) = &mut self.members.get_mut(slot).frozen {
+            *frozen = (*frozen).max(count);
+            self.awake.push(slot);
+        }
+    }
+
+    /// Says *Left* for those of whom everything that anybody has delivered has been delivered here.
+    fn finish_flushes(&mut self, now: Time) {
+        let done = |flush: usize| {
+            let Flush { member, count, .. } = &self.flushes[flush];
+            let delivered = self.delivered(*member).unwrap_or(u64::MAX);
+            self.who_must_report(flush).is_empty() && delivered >= *count
+        };
+        if let Some(flush) = (0..self.flushes.len()).find(|&flush| done(flush)) {
+            let Flush { host, member, .. } = self.flushes[flush];
+            // Forgetting the member removes its flush.
+            if self.part(now, host, member, b"").is_ok() {
+                self.finish_flushes(now);
+            }
         }
     }
 
@@ -707,7 +1138,7 @@ impl Group {
     /// When to call [`handle_timeout`](Self::handle_timeout), if ever.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.repair.deadline()
+        self.repair.deadline().into_iter().chain(self.heartbeat_at).min()
     }
 
     // What there is to know.
@@ -800,12 +1231,10 @@ impl Group {
         if id.seq > self.members.delivered(slot) + 1 {
             return Some(MessageId::new(id.member, id.seq - 1));
         }
-        if !member.live {
-            let host = MemberId::host(id.member.origin);
-            let next = self.delivered(host).unwrap_or(0) + 1;
-            return Some(MessageId::new(host, next));
-        }
-        let wait = member.wait.as_ref()?;
+        let Some(wait) = member.wait.as_ref().filter(|_| member.live) else {
+            // Its Joined is to come, or (frozen by a flush) its Left.
+            return Some(self.next_of_host(id.member));
+        };
         Some(MessageId::new(self.members.get(wait.on).id, wait.seq))
     }
 
@@ -863,6 +1292,77 @@ impl Group {
             }
         }
         ranges
+    }
+
+    /// How many messages of `member` are stable: delivered by every member. `None` without
+    /// [`Config::retain`], or if it is not a live member. O(1).
+    #[must_use]
+    pub fn stable(&self, member: MemberId) -> Option<u64> {
+        let slot = self.members.live_slot(member)?;
+        self.stability.as_ref().map(|stability| stability.stable(slot))
+    }
+
+    /// One member that has acknowledged no more of `member`'s messages than what is stable: who holds things up.
+    /// O(members).
+    #[must_use]
+    pub fn stability_holder(&self, member: MemberId) -> Option<MemberId> {
+        let slot = self.members.live_slot(member)?;
+        let holder = self.stability.as_ref()?.holder(slot)?;
+        Some(self.members.get(holder).id)
+    }
+
+    /// Messages retained until they are stable. O(members).
+    #[must_use]
+    pub fn retained_count(&self) -> usize {
+        self.stability.as_ref().map_or(0, |stability| stability.all_retained().count())
+    }
+
+    /// How two retained messages are related: did the author of one see the other before? `None` where that
+    /// cannot be told, because one of them or a message between them is not retained any more.
+    /// O(retained messages in the past of the later one).
+    #[must_use]
+    pub fn relation(&self, a: MessageId, b: MessageId) -> Option<Relation> {
+        if a == b {
+            return self.retained(a).map(|_| Relation::Same);
+        }
+        self.retained(a)?;
+        self.retained(b)?;
+        if self.precedes(a, b) {
+            Some(Relation::Before)
+        } else if self.precedes(b, a) {
+            Some(Relation::After)
+        } else {
+            Some(Relation::Concurrent)
+        }
+    }
+
+    fn retained(&self, id: MessageId) -> Option<&Message> {
+        let stability = self.stability.as_ref()?;
+        match self.members.live_slot(id.member) {
+            Some(slot) => stability.retained(slot, id.seq),
+            None => stability.retained_of_departed(id),
+        }
+    }
+
+    /// Whether `a` is in the past of `b`. What is not retained is stable, and followed by all that is: a path from
+    /// one retained message to another leads through retained ones only, since a cause of what is unstable may be
+    /// stable, but nothing unstable is a cause of what is stable.
+    fn precedes(&self, a: MessageId, b: MessageId) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut to_visit = Vec::from([b]);
+        while let Some(id) = to_visit.pop() {
+            let Some(message) = self.retained(id) else { continue };
+            let before = (id.seq > 1).then(|| MessageId::new(id.member, id.seq - 1));
+            for cause in message.deps().chain(before) {
+                if cause.member == a.member && cause.seq >= a.seq {
+                    return true;
+                }
+                if seen.insert(cause) {
+                    to_visit.push(cause);
+                }
+            }
+        }
+        false
     }
 
     /// How many messages are held back.

@@ -28,6 +28,7 @@ extern crate std;
 
 mod clock;
 mod config;
+mod control;
 mod error;
 mod group;
 mod id;
@@ -35,13 +36,15 @@ mod members;
 pub mod message;
 mod repair;
 mod snapshot;
+mod stability;
 mod time;
 pub mod wire;
 
 pub use clock::VectorClock;
-pub use config::Config;
+pub use config::{Config, GapPolicy};
+pub use control::{Control, Packet};
 pub use error::{BroadcastError, MembershipError, ReceiveError};
-pub use group::{Group, HeldMessage, Link, Output, Stats};
+pub use group::{Group, HeldMessage, Link, Output, Relation, Stats};
 pub use id::{MemberId, MessageId};
 pub use message::{DecodeError, Kind, Message};
 pub use repair::MissingRange;

@@ -64,6 +64,10 @@ pub(crate) struct Member {
     pub(crate) frontier_at: u32,
     /// The greatest number of a message that anybody has mentioned.
     pub(crate) heard: u64,
+    /// Since when its next message has been missing or held, if one is known of.
+    pub(crate) lagging_since: Time,
+    /// A flush has frozen it: only so many of its messages are deliverable.
+    pub(crate) frozen: Option<u64>,
     /// Received and not delivered: `ring[i]` is message `delivered + 1 + i`. Only `ring[0]` is ever read.
     pub(crate) ring: VecDeque<Option<Held>>,
     /// What `ring[0]` waits for, once it has been looked at.
@@ -276,6 +280,8 @@ impl Member {
             local: false,
             frontier_at: NONE,
             heard: 0,
+            lagging_since: Time::ZERO,
+            frozen: None,
             ring: VecDeque::new(),
             wait: None,
             waiters: BinaryHeap::new(),

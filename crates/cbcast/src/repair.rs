@@ -21,6 +21,15 @@ pub struct MissingRange {
     pub to: u64,
 }
 
+/// Which time the same gaps are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Round {
+    /// The first: ask whoever sent the messages.
+    First,
+    /// A later one: ask anybody, by this draw.
+    Later(u64),
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Repair {
     first_delay: Duration,
@@ -54,15 +63,23 @@ impl Repair {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    pub(crate) fn asked(&mut self, now: Time, config: &Config) {
-        self.pause = (self.pause * 2).min(config.repair_delay_max);
-        // SplitMix64 [SLF14].
+    /// The missing was asked for at `now`: sets the next deadline. Which round that was.
+    pub(crate) fn asked(&mut self, now: Time, config: &Config) -> Round {
+        let round = if self.pause == self.first_delay { Round::First } else { Round::Later(self.draw()) };
+        self.pause = (self.pause * 2).min(config.repair_delay_max).max(self.first_delay);
+        let quarter = u64::try_from(self.pause.as_nanos() / 4).unwrap_or(u64::MAX).max(1);
+        let jitter = Duration::from_nanos(self.draw() % quarter);
+        self.deadline = Some(now + (self.pause - jitter));
+        round
+    }
+
+    /// SplitMix64 [SLF14].
+    fn draw(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let quarter = u64::try_from(self.pause.as_nanos() / 4).unwrap_or(u64::MAX).max(1);
-        self.deadline = Some(now + (self.pause - Duration::from_nanos((z ^ (z >> 31)) % quarter)));
+        z ^ (z >> 31)
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {

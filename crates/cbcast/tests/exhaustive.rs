@@ -39,7 +39,8 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use cbcast::{
-    Config, Group, Link, MemberId, Message, MessageId, MissingRange, Output, Snapshot, Time, VectorClock,
+    Config, Control, Group, Link, MemberId, Message, MessageId, MissingRange, Output, Snapshot, Time,
+    VectorClock,
 };
 use cbcast_sim::Oracle;
 
@@ -371,9 +372,13 @@ impl Receiver<'_> {
             state.group.handle_clock(Time::ZERO, Link::Relay, &everything);
             let due = state.group.poll_timeout().expect("something is missing");
             state.group.handle_timeout(due);
-            let Some(Output::Want(ranges)) = state.group.poll_output() else {
-                panic!("nothing is asked for")
-            };
+            // At first each message is asked for from its sender.
+            let mut ranges = Vec::new();
+            while let Some(Output::Control { to, control: Control::Want(wanted) }) = state.group.poll_output()
+            {
+                assert!(wanted.iter().all(|range| Some(range.member) == to));
+                ranges.extend(wanted);
+            }
             assert_eq!(as_set(self.shape, &ranges), lost);
             let mut order: Vec<usize> = members_of(lost).collect();
             if backwards {

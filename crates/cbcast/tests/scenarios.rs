@@ -1,8 +1,8 @@
 //! Scenarios that read like space-time diagrams.
 
 use cbcast::{
-    BroadcastError, Config, Group, Kind, Link, MemberId, MembershipError, Message, MessageId, MissingRange,
-    Output, ReceiveError, Snapshot, Time, VectorClock,
+    BroadcastError, Config, Control, Group, Kind, Link, MemberId, MembershipError, Message, MessageId,
+    MissingRange, Output, ReceiveError, Snapshot, Time, VectorClock,
 };
 
 const ANN: MemberId = MemberId::new(0, 0);
@@ -319,7 +319,11 @@ fn gaps_are_named_exactly_and_asked_for_after_the_delay() {
     assert_eq!(eve.poll_output(), None, "too early: nothing happens");
     eve.handle_timeout(due);
     let wanted = vec![range(1, 2), range(5, 6), range(8, 9)];
-    assert_eq!(eve.poll_output(), Some(Output::Want(wanted)));
+    assert_eq!(
+        eve.poll_output(),
+        Some(Output::Control { to: Some(ANN), control: Control::Want(wanted) }),
+        "at first from the sender"
+    );
     let again = eve.poll_timeout().unwrap();
     assert!(again.since(due) > eve.config().repair_delay, "backs off");
     for m in &m {

@@ -1,0 +1,164 @@
+//! What members tell each other beside messages: clocks, repair requests, flushes; and packets, which are either.
+//!
+//! ```text
+//! control = kind(1 byte) body
+//! kind 16 = clock      17 = ranges{ origin ordinal from to-from }
+//! kind 18 = origin ordinal                   flush: report what you have of this member, take no more of it
+//! kind 19 = origin ordinal count             flushed: so much
+//! ```
+
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+use crate::clock::VectorClock;
+use crate::id::MemberId;
+use crate::message::{DecodeError, Message};
+use crate::repair::MissingRange;
+use crate::wire::{Reader, WireError, put_varint};
+
+const CLOCK: u8 = 16;
+const WANT: u8 = 17;
+const FLUSH: u8 = 18;
+const FLUSHED: u8 = 19;
+
+/// What members tell each other beside messages. Lost ones are told again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Control {
+    /// What the sender has delivered: a heartbeat, and an acknowledgement.
+    Clock(VectorClock),
+    /// Send these again.
+    Want(Vec<MissingRange>),
+    /// The host is about to part with this member: report what you have delivered of it, and take no more.
+    Flush {
+        /// Who is to leave.
+        member: MemberId,
+    },
+    /// The answer: so many have been delivered, and no more will be until *Left* says how many there are.
+    Flushed {
+        /// Who is to leave.
+        member: MemberId,
+        /// How many of its messages the reporter has delivered.
+        count: u64,
+    },
+}
+
+impl Control {
+    /// Its bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let put_member = |out: &mut Vec<u8>, member: MemberId| {
+            put_varint(out, member.origin.into());
+            put_varint(out, member.ordinal.into());
+        };
+        match self {
+            Self::Clock(clock) => {
+                out.push(CLOCK);
+                clock.encode(&mut out);
+            }
+            Self::Want(ranges) => {
+                out.push(WANT);
+                put_varint(&mut out, ranges.len() as u64);
+                for range in ranges {
+                    put_member(&mut out, range.member);
+                    put_varint(&mut out, range.from);
+                    put_varint(&mut out, range.to - range.from);
+                }
+            }
+            Self::Flush { member } => {
+                out.push(FLUSH);
+                put_member(&mut out, *member);
+            }
+            Self::Flushed { member, count } => {
+                out.push(FLUSHED);
+                put_member(&mut out, *member);
+                put_varint(&mut out, *count);
+            }
+        }
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let member = |reader: &mut Reader<'_>| {
+            Ok::<_, WireError>(MemberId::new(reader.varint_u32()?, reader.varint_u32()?))
+        };
+        Ok(match reader.byte()? {
+            CLOCK => Self::Clock(VectorClock::decode(&mut reader)?),
+            WANT => {
+                let mut ranges = Vec::new();
+                for _ in 0..reader.varint()? {
+                    let (member, from, more) = (member(&mut reader)?, reader.varint()?, reader.varint()?);
+                    let to = from.checked_add(more).ok_or(WireError::Integer)?;
+                    ranges.push(MissingRange { member, from, to });
+                }
+                Self::Want(ranges)
+            }
+            FLUSH => Self::Flush { member: member(&mut reader)? },
+            FLUSHED => Self::Flushed { member: member(&mut reader)?, count: reader.varint()? },
+            kind => return Err(DecodeError::UnknownKind(kind)),
+        })
+    }
+}
+
+/// What goes over a link of a mesh: a message or a control.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Packet {
+    /// A message, to be delivered in causal order.
+    Message(Message),
+    /// Something for the group itself.
+    Control(Control),
+}
+
+impl Packet {
+    /// Reads a whole packet.
+    ///
+    /// # Errors
+    /// [`DecodeError`] says what is wrong with it.
+    pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        match bytes.first() {
+            Some(&kind) if kind >= CLOCK => Ok(Self::Control(Control::decode(&bytes)?)),
+            _ => Ok(Self::Message(Message::decode(bytes)?)),
+        }
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Message(message) => message.into_packet(),
+            Self::Control(control) => Bytes::from(control.encode()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    #[test]
+    fn controls_round_trip() {
+        let raj = MemberId::new(3, 300);
+        for control in [
+            Control::Clock([(raj, 7)].into_iter().collect()),
+            Control::Want(vec![MissingRange { member: raj, from: 3, to: 300 }]),
+            Control::Flush { member: raj },
+            Control::Flushed { member: raj, count: 1 << 40 },
+        ] {
+            let packet = Packet::Control(control);
+            assert_eq!(Packet::decode(packet.clone().into_bytes()), Ok(packet));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_packet_or_refused(mut bytes: Vec<u8>, kind in 0u8..24) {
+            let _ = Packet::decode(Bytes::from(bytes.clone()));
+            bytes.insert(0, kind);
+            let _ = Packet::decode(Bytes::from(bytes));
+        }
+    }
+}

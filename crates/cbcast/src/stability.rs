@@ -1,0 +1,200 @@
+//! Stability: which messages every member has delivered [BSS91, section 5.1, "Multicast stability"].
+//!
+//! Each member's clock, as it tells it in heartbeats, acknowledges. Stable is the minimum over all members, this
+//! process included. What is not stable is retained, since somebody may still ask for it; what is stable is let go.
+//! Acknowledgements stand in dense rows, one a member, and each member's column has its minimum and how many rows
+//! stand at it, so a clock costs O(members) and a new minimum O(members) more.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::id::{MemberId, MessageId};
+use crate::members::Slot;
+use crate::message::Message;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stability {
+    /// By acknowledging slot; `None` for slots that do not acknowledge (free, early, local).
+    rows: Vec<Option<Vec<u64>>>,
+    columns: Vec<Column>,
+    departed: Vec<Departed>,
+    advanced: Vec<Slot>,
+}
+
+/// What is known of one member's messages.
+#[derive(Clone, Debug, Default)]
+struct Column {
+    stable: u64,
+    /// How many acknowledge `stable` and no more, this process (its delivered count) included.
+    at_minimum: usize,
+    /// Delivered here and not stable: `retained[i]` is message `stable + 1 + i`, if it was not skipped.
+    retained: VecDeque<Option<Message>>,
+    bytes: usize,
+}
+
+/// Retained messages of one that has left: somebody may not have delivered its *Left* yet.
+#[derive(Clone, Debug)]
+struct Departed {
+    member: MemberId,
+    first: u64,
+    messages: VecDeque<Option<Message>>,
+    left: MessageId,
+}
+
+impl Stability {
+    fn column(&mut self, slot: Slot) -> &mut Column {
+        let slot = slot as usize;
+        if self.columns.len() <= slot {
+            self.columns.resize_with(slot + 1, Column::default);
+        }
+        &mut self.columns[slot]
+    }
+
+    /// A member is known from now on, with so many messages that need no acknowledgement. `acknowledges`: it is
+    /// another process, which will tell its clock; it starts with all that is stable, since its snapshot holds
+    /// that. O(members).
+    pub(crate) fn add(&mut self, slot: Slot, delivered: u64, acknowledges: bool) {
+        *self.column(slot) = Column { stable: delivered, ..Column::default() };
+        for row in self.rows.iter_mut().flatten() {
+            set(row, slot, delivered);
+        }
+        if acknowledges {
+            if self.rows.len() <= slot as usize {
+                self.rows.resize_with(slot as usize + 1, || None);
+            }
+            self.rows[slot as usize] = Some(self.columns.iter().map(|c| c.stable).collect());
+            self.columns.iter_mut().for_each(|c| c.at_minimum += 1);
+        }
+        let rows = self.rows.iter().flatten().count();
+        self.column(slot).at_minimum = rows + 1;
+    }
+
+    /// One acknowledgement less stands at the minimum of a column: finds the next minimum if it was the last.
+    /// `retained` holds what this process has delivered beyond it, which is its own acknowledgement.
+    fn left_minimum(&mut self, slot: Slot) {
+        let index = slot as usize;
+        let column = &mut self.columns[index];
+        column.at_minimum = column.at_minimum.saturating_sub(1);
+        if column.at_minimum > 0 {
+            return;
+        }
+        let own = column.stable + column.retained.len() as u64;
+        let acknowledged = self.rows.iter().flatten().map(|row| row.get(index).copied().unwrap_or(0));
+        let minimum = acknowledged.clone().fold(own, u64::min);
+        let at_minimum = acknowledged.filter(|&n| n <= minimum).count() + usize::from(own == minimum);
+        let column = &mut self.columns[index];
+        column.at_minimum = at_minimum;
+        if minimum > column.stable {
+            self.advanced.push(slot);
+        }
+        while column.stable < minimum {
+            column.stable += 1;
+            if let Some(Some(message)) = column.retained.pop_front() {
+                column.bytes -= message.packet().len();
+            }
+        }
+    }
+
+    /// A message was delivered here, or (`None`) skipped.
+    pub(crate) fn delivered(&mut self, slot: Slot, message: Option<Message>) {
+        let column = self.column(slot);
+        column.bytes += message.as_ref().map_or(0, |m| m.packet().len());
+        column.retained.push_back(message);
+        if column.retained.len() == 1 {
+            self.left_minimum(slot);
+        }
+    }
+
+    /// The member in slot `from` has delivered so many of each slot.
+    pub(crate) fn acknowledge(&mut self, from: Slot, counts: impl Iterator<Item = (Slot, u64)>) {
+        for (slot, count) in counts {
+            let Some(Some(row)) = self.rows.get_mut(from as usize) else { return };
+            let old = row.get(slot as usize).copied().unwrap_or(0);
+            if count > old {
+                set(row, slot, count);
+                if old == self.column(slot).stable {
+                    self.left_minimum(slot);
+                }
+            }
+        }
+    }
+
+    /// A member has left, as its host says in message `left`. O(members) and what becomes stable by it.
+    pub(crate) fn remove(&mut self, slot: Slot, member: MemberId, left: MessageId) {
+        let column = core::mem::take(self.column(slot));
+        if !column.retained.is_empty() {
+            let (first, messages) = (column.stable + 1, column.retained);
+            self.departed.push(Departed { member, first, messages, left });
+        }
+        self.advanced.retain(|&advanced| advanced != slot);
+        if let Some(row) = self.rows.get_mut(slot as usize).and_then(Option::take) {
+            for (other, count) in row.into_iter().enumerate() {
+                if other != slot as usize && count == self.columns[other].stable {
+                    self.left_minimum(other as Slot);
+                }
+            }
+        }
+    }
+
+    /// Members of which more has become stable since the last call.
+    pub(crate) fn take_advanced(&mut self) -> Vec<Slot> {
+        core::mem::take(&mut self.advanced)
+    }
+
+    /// Lets go of what the departed said once everybody has delivered that they left.
+    pub(crate) fn let_go(&mut self, is_stable: impl Fn(MessageId) -> bool) {
+        self.departed.retain(|departed| !is_stable(departed.left));
+    }
+
+    /// How many messages of the member in `slot` are stable.
+    pub(crate) fn stable(&self, slot: Slot) -> u64 {
+        self.columns.get(slot as usize).map_or(0, |c| c.stable)
+    }
+
+    /// How many messages of the member in `slot` the one in `from` is known to have delivered.
+    pub(crate) fn acknowledged(&self, from: Slot, slot: Slot) -> u64 {
+        let row = self.rows.get(from as usize).and_then(Option::as_ref);
+        row.and_then(|row| row.get(slot as usize)).copied().unwrap_or(0)
+    }
+
+    /// Messages and bytes of the member in `slot` that are retained.
+    pub(crate) fn unstable(&self, slot: Slot) -> (usize, usize) {
+        self.columns.get(slot as usize).map_or((0, 0), |c| (c.retained.len(), c.bytes))
+    }
+
+    /// A slot that has acknowledged no more of `slot` than what is stable.
+    pub(crate) fn holder(&self, slot: Slot) -> Option<Slot> {
+        let stable = self.stable(slot);
+        let rows = self.rows.iter().enumerate().filter_map(|(holder, row)| Some((holder, row.as_ref()?)));
+        let mut at_minimum = rows.filter(|(_, row)| row.get(slot as usize).copied().unwrap_or(0) <= stable);
+        at_minimum.next().map(|(holder, _)| holder as Slot)
+    }
+
+    /// A retained message of a live member.
+    pub(crate) fn retained(&self, slot: Slot, seq: u64) -> Option<&Message> {
+        let column = self.columns.get(slot as usize)?;
+        let place = seq.checked_sub(column.stable + 1)?;
+        column.retained.get(usize::try_from(place).ok()?)?.as_ref()
+    }
+
+    /// A retained message of one that has left.
+    pub(crate) fn retained_of_departed(&self, id: MessageId) -> Option<&Message> {
+        let departed = self.departed.iter().find(|d| d.member == id.member)?;
+        let place = id.seq.checked_sub(departed.first)?;
+        departed.messages.get(usize::try_from(place).ok()?)?.as_ref()
+    }
+
+    /// Everything retained, member by member.
+    pub(crate) fn all_retained(&self) -> impl Iterator<Item = &Message> {
+        let live = self.columns.iter().flat_map(|c| c.retained.iter().flatten());
+        live.chain(self.departed.iter().flat_map(|d| d.messages.iter().flatten()))
+    }
+}
+
+fn set(row: &mut Vec<u64>, slot: Slot, count: u64) {
+    let slot = slot as usize;
+    if row.len() <= slot {
+        row.resize(slot + 1, 0);
+    }
+    row[slot] = count;
+}

@@ -60,9 +60,10 @@ impl SilentOnes {
             waiting.1.insert(ticket, evicted.clone());
             ticket
         };
-        let readable = evicted.run_until_cancelled(stream.readable()).await;
+        // Looked at, not only awaited: sockets are called readable sometimes when there is nothing to read.
+        let peeked = evicted.run_until_cancelled(stream.peek(&mut [0])).await;
         self.waiting.lock().expect("nothing panics while holding it").1.remove(&ticket);
-        readable.transpose().map(|readable| readable.is_some())
+        peeked.transpose().map(|peeked| peeked.is_some())
     }
 }
 

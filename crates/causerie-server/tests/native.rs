@@ -1,0 +1,520 @@
+//! Sessions of native clients, frame by frame.
+
+mod common;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use causerie_core::frame::{ClientFrame, ErrorCode, ServerFrame, Welcome};
+use causerie_core::room::RoomSettings;
+use causerie_server::Settings;
+use cbcast::{MemberId, MissingRange, VectorClock};
+use common::{Event, Harness, Native, PATIENCE, Wire, join_frame, nonce, within};
+
+async fn started() -> Harness {
+    Harness::start(Settings::default()).await
+}
+
+fn with_room(room: RoomSettings) -> Settings {
+    Settings { room, ..Settings::default() }
+}
+
+/// Ann and Raj in a room; each has read all there is.
+async fn two(server: &Harness) -> (Native, Native) {
+    let mut ann = Native::join(server.address, "lobby", "Ann").await;
+    let raj = Native::join(server.address, "lobby", "Raj").await;
+    ann.expect(Event::Joined("Raj".into())).await;
+    (ann, raj)
+}
+
+fn create(name: &str, port: bool) -> ClientFrame {
+    ClientFrame::CreateRoom { name: name.into(), port }
+}
+
+fn close(name: &str, operator: &str) -> ClientFrame {
+    ClientFrame::CloseRoom { name: name.into(), operator: operator.into() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_comes_back_with_its_position() {
+    let server = started().await;
+    let (mut ann, mut raj) = two(&server).await;
+    assert!(ann.welcome.created && !raj.welcome.created);
+    assert_eq!((ann.position, raj.position), (2, 2), "the two Joined");
+    assert_eq!(ann.welcome.epoch, raj.welcome.epoch);
+    let limits = raj.welcome.limits;
+    assert_eq!((limits.name_chars, limits.text_bytes, limits.grace_millis), (32, 16_384, 600_000));
+    ann.say("hello").await;
+    for reader in [&mut ann, &mut raj] {
+        reader.expect_text(MemberId::new(0, 1), "hello").await;
+        assert_eq!(reader.position, 3);
+    }
+    raj.say("hi").await;
+    raj.say("and bye").await;
+    for reader in [&mut ann, &mut raj] {
+        reader.expect_text(MemberId::new(0, 2), "hi").await;
+        reader.expect_text(MemberId::new(0, 2), "and bye").await;
+    }
+    // A newcomer gets the history.
+    let mina = Native::join(server.address, "lobby", "Mina").await;
+    assert_eq!((mina.welcome.first, mina.position), (1, 6));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payloads_of_unknown_kinds_pass_unharmed() {
+    let server = started().await;
+    let (mut ann, mut raj) = two(&server).await;
+    let payload = Bytes::from_static(b"\x09\xff\x00tomorrow");
+    let packet = ann.stamp(&payload);
+    ann.wire.send(&ClientFrame::Broadcast(packet)).await;
+    raj.expect(Event::Other(payload)).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rooms_and_members_are_listed() {
+    let server = started().await;
+    let (mut ann, _raj) = two(&server).await;
+    let mut wire = Wire::greeted(server.address).await;
+    wire.send(&create("attic", false)).await;
+    assert!(matches!(wire.frame().await, ServerFrame::RoomCreated(_)));
+    let rooms: Vec<_> = server.rooms().await.into_iter().map(|r| (r.name, r.port, r.members)).collect();
+    assert_eq!(rooms, [("attic".into(), None, 0), ("lobby".into(), None, 2)]);
+
+    ann.wire.send(&ClientFrame::ListMembers).await;
+    let ServerFrame::Members(members) = ann.wire.frame().await else { panic!() };
+    let members: Vec<_> = members.into_iter().map(|m| (m.member.ordinal, m.name, m.present)).collect();
+    assert_eq!(members, [(1, "Ann".into(), true), (2, "Raj".into(), true)]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rooms_are_made() {
+    let server = Harness::start(Settings { rooms_max: 2, ..Settings::default() }).await;
+    let mut wire = Wire::greeted(server.address).await;
+    wire.send(&create("attic", false)).await;
+    assert!(matches!(wire.frame().await, ServerFrame::RoomCreated(_)));
+    for (name, code) in [
+        ("attic", ErrorCode::RoomExists),
+        ("a b", ErrorCode::RoomNameInvalid),
+        ("", ErrorCode::RoomNameInvalid),
+        ("12345", ErrorCode::RoomNameInvalid),
+    ] {
+        wire.send(&create(name, false)).await;
+        wire.refused(code).await;
+    }
+    wire.send(&create("name", true)).await;
+    wire.refused(ErrorCode::Unexpected).await;
+    wire.send(&create("", true)).await;
+    let ServerFrame::RoomCreated(info) = wire.frame().await else { panic!() };
+    assert_eq!(info.port, Some(server.address.port() + 1));
+    assert_eq!(info.name, info.port.unwrap().to_string());
+    for name in ["cellar", ""] {
+        wire.send(&create(name, name.is_empty())).await;
+        wire.refused(ErrorCode::TooManyRooms).await;
+    }
+    let absent = ClientFrame::Join {
+        room: "cellar".into(),
+        name: "Raj".into(),
+        nonce: nonce(),
+        create: false,
+        after: None,
+        epoch: 0,
+    };
+    wire.send(&absent).await;
+    wire.refused(ErrorCode::NoSuchRoom).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_is_closed_by_its_creator_and_the_operator() {
+    let settings = Settings { operator_token: Some("sesame".into()), ..Settings::default() };
+    let server = Harness::start(settings).await;
+    // On Linux all of 127/8 is this machine.
+    let elsewhere = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+    let mut stranger = Wire::greeted_from(elsewhere, server.address).await;
+    let (mut ann, mut raj) = two(&server).await;
+    for token in ["", "wrong!", "sesam", "sesame!"] {
+        stranger.send(&close("lobby", token)).await;
+        stranger.refused(ErrorCode::NotPermitted).await;
+    }
+    stranger.send(&close("nowhere", "sesame")).await;
+    stranger.refused(ErrorCode::NoSuchRoom).await;
+    ann.say("still here").await;
+    ann.expect_text(ann.member, "still here").await;
+    raj.expect_text(ann.member, "still here").await;
+    stranger.send(&close("lobby", "sesame")).await;
+    assert_eq!(stranger.frame().await, ServerFrame::RoomClosed { name: "lobby".into() });
+    ann.wire.fatal(ErrorCode::RoomClosed).await;
+    raj.wire.fatal(ErrorCode::RoomClosed).await;
+    assert_eq!(server.rooms().await, []);
+    stranger.send(&raj.resume_frame()).await;
+    stranger.refused(ErrorCode::NoSuchRoom).await;
+
+    // Another room of that name: its creator needs no token, and positions mean something else there.
+    let ann = Native::join(server.address, "lobby", "Ann").await;
+    assert!(ann.welcome.created && ann.welcome.epoch != raj.welcome.epoch);
+    let mut creator = Wire::greeted(server.address).await;
+    creator.send(&close("lobby", "")).await;
+    assert_eq!(creator.frame().await, ServerFrame::RoomClosed { name: "lobby".into() });
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_a_port_room_closes_its_port() {
+    let server = started().await;
+    let mut wire = Wire::greeted(server.address).await;
+    wire.send(&create("", true)).await;
+    let ServerFrame::RoomCreated(info) = wire.frame().await else { panic!() };
+    let address = server.port(info.port.unwrap());
+    let mut classic = common::Classic::enter(address, "Ann").await;
+    server.members(&info.name, 1).await;
+    wire.send(&close(&info.name, "")).await;
+    assert!(matches!(wire.frame().await, ServerFrame::RoomClosed { .. }));
+    classic.expect("Error: the room was closed").await;
+    classic.ended().await;
+    within("the port to close", async {
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    // And is there for the next room.
+    wire.send(&create("", true)).await;
+    assert!(matches!(wire.frame().await, ServerFrame::RoomCreated(next) if next == info));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_name_is_tried_on_the_same_connection() {
+    let server = Harness::start(with_room(RoomSettings { members_max: 2, ..RoomSettings::default() })).await;
+    let mut ann = Native::join(server.address, "lobby", "Ann").await;
+    let mut wire = Wire::greeted(server.address).await;
+    wire.send(&join_frame("lobby", " aNN ", nonce())).await;
+    let error = wire.refused(ErrorCode::NameTaken).await;
+    assert_eq!(error.suggestion, "aNN2");
+    for name in ["", " \t", "a\x1bb", "./leave", &"x".repeat(33)] {
+        wire.send(&join_frame("lobby", name, nonce())).await;
+        wire.refused(ErrorCode::NameInvalid).await;
+    }
+    wire.send(&join_frame("lobby", &error.suggestion, nonce())).await;
+    let mut second = Native::welcomed(wire).await;
+    ann.expect(Event::Joined("aNN2".into())).await;
+    // One membership for each connection.
+    second.wire.send(&join_frame("attic", "Ann", nonce())).await;
+    second.wire.refused(ErrorCode::Unexpected).await;
+    let mut third = Wire::greeted(server.address).await;
+    third.send(&join_frame("lobby", "Raj", nonce())).await;
+    third.refused(ErrorCode::RoomFull).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_repeated_is_one_member() {
+    let server = started().await;
+    let mut ann = Native::join(server.address, "lobby", "Ann").await;
+    let secret = nonce();
+    let mut wires = Vec::new();
+    for _ in 0..2 {
+        let mut wire = Wire::greeted(server.address).await;
+        wire.send(&join_frame("lobby", "Raj", secret)).await;
+        wires.push(Native::welcomed(wire).await);
+    }
+    let [first, again] = &mut wires[..] else { panic!() };
+    assert_eq!(
+        (first.member, first.welcome.token, first.position),
+        (again.member, again.welcome.token, again.position)
+    );
+    first.wire.fatal(ErrorCode::Superseded).await;
+    ann.expect(Event::Joined("Raj".into())).await;
+    again.say("hello").await;
+    ann.expect_text(again.member, "hello").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_resumes_gets_exactly_what_is_missing() {
+    let server = started().await;
+    let (mut ann, mut raj) = two(&server).await;
+    ann.say("one").await;
+    raj.expect_text(ann.member, "one").await;
+    ann.expect_text(ann.member, "one").await;
+    raj.say("mine").await;
+    ann.expect_text(raj.member, "mine").await;
+    // Said, and lost with the connection before it was sent; what came of "mine" has not been read.
+    let lost = raj.stamp_text("lost");
+    raj.wire = Wire::greeted(server.address).await;
+    for text in ["two", "three"] {
+        ann.say(text).await;
+        ann.expect_text(ann.member, text).await;
+    }
+    assert_eq!(raj.position, 3);
+    assert_eq!(raj.resume(server.address).await, ServerFrame::Resumed { taken: 1, position: 6 });
+    raj.expect_text(raj.member, "mine").await;
+    raj.expect_text(ann.member, "two").await;
+    raj.expect_text(ann.member, "three").await;
+    raj.wire.ping().await;
+    raj.wire.send(&ClientFrame::Broadcast(lost)).await;
+    ann.expect_text(raj.member, "lost").await;
+    raj.expect_text(raj.member, "lost").await;
+    // Once more, with nothing missing.
+    assert_eq!(raj.resume(server.address).await, ServerFrame::Resumed { taken: 2, position: 7 });
+    raj.wire.ping().await;
+    ann.say("four").await;
+    raj.expect_text(ann.member, "four").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resuming_closes_the_older_connection() {
+    let server = started().await;
+    let (mut ann, mut raj) = two(&server).await;
+    let mut wire = Wire::greeted(server.address).await;
+    wire.send(&raj.resume_frame()).await;
+    assert_eq!(wire.frame().await, ServerFrame::Resumed { taken: 0, position: 2 });
+    std::mem::swap(&mut raj.wire, &mut wire);
+    wire.fatal(ErrorCode::Superseded).await;
+    // The old connection's end starts no grace.
+    drop(wire);
+    raj.say("hello").await;
+    ann.expect_text(raj.member, "hello").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_grace_the_member_has_left() {
+    let grace = Duration::from_millis(100);
+    let server = Harness::start(with_room(RoomSettings { grace, ..RoomSettings::default() })).await;
+    let (mut ann, mut raj) = two(&server).await;
+    for text in ["one", "two"] {
+        raj.say(text).await;
+        ann.expect_text(raj.member, text).await;
+    }
+    raj.wire = Wire::greeted(server.address).await;
+    ann.expect(Event::Left(raj.member)).await;
+    raj.wire.send(&raj.resume_frame()).await;
+    let error = raj.wire.refused(ErrorCode::Expired).await;
+    assert_eq!(error.taken, 2);
+    // Anew, on the same connection, from where it was.
+    raj.wire
+        .send(&ClientFrame::Join {
+            room: "lobby".into(),
+            name: "Raj".into(),
+            nonce: nonce(),
+            create: false,
+            after: Some(raj.position),
+            epoch: raj.welcome.epoch,
+        })
+        .await;
+    let position = raj.position;
+    let again = Native::welcomed(raj.wire).await;
+    assert_ne!(again.member, raj.member);
+    assert_eq!((again.welcome.first, again.welcome.gap_from), (position + 1, None));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_knows_more_than_the_server_is_told() {
+    let server = started().await;
+    let (_ann, mut raj) = two(&server).await;
+    let ClientFrame::Resume { room, member, token, epoch, position, clock } = raj.resume_frame() else {
+        panic!()
+    };
+    let resume = |epoch, position, clock| ClientFrame::Resume {
+        room: room.clone(),
+        member,
+        token,
+        epoch,
+        position,
+        clock,
+    };
+    let mut ahead = clock.clone();
+    ahead.set(MemberId::new(0, 1), 1);
+    raj.wire = Wire::greeted(server.address).await;
+    for diverged in [
+        resume(epoch, position + 1, clock.clone()),
+        resume(epoch, u64::MAX, clock.clone()),
+        resume(epoch, position, ahead),
+        resume(epoch ^ 1, position, clock.clone()),
+    ] {
+        raj.wire.send(&diverged).await;
+        raj.wire.refused(ErrorCode::Diverged).await;
+    }
+    raj.wire.send(&resume(epoch, position, clock)).await;
+    assert!(matches!(raj.wire.frame().await, ServerFrame::Resumed { .. }));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_token_resumes_nothing() {
+    let server = started().await;
+    let (ann, mut raj) = two(&server).await;
+    let mut wire = Wire::greeted(server.address).await;
+    let mut wrong = raj.welcome.token;
+    wrong[15] ^= 1;
+    for (member, token) in [
+        (raj.member, wrong),
+        (raj.member, ann.welcome.token),
+        (raj.member, [0; 16]),
+        (MemberId::new(0, 0), raj.welcome.token),
+        (MemberId::new(0, 9), raj.welcome.token),
+    ] {
+        wire.send(&ClientFrame::Resume {
+            room: "lobby".into(),
+            member,
+            token,
+            epoch: raj.welcome.epoch,
+            position: 2,
+            clock: VectorClock::default(),
+        })
+        .await;
+        wire.refused(ErrorCode::WrongToken).await;
+    }
+    // It has its seat still.
+    raj.wire.ping().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaving_is_said_behind_the_last_message() {
+    let server = started().await;
+    let (mut ann, mut raj) = two(&server).await;
+    raj.wire.send(&ClientFrame::Leave { last_seq: 1 }).await;
+    raj.wire.ping().await;
+    raj.say("bye").await;
+    ann.expect_text(raj.member, "bye").await;
+    ann.expect(Event::Left(raj.member)).await;
+    raj.expect_text(raj.member, "bye").await;
+    raj.expect(Event::Left(raj.member)).await;
+    assert_eq!(raj.wire.frame().await, ServerFrame::Parted { taken: 1 });
+    assert_eq!(raj.wire.next().await, None);
+    // Its name is free.
+    Native::join(server.address, "lobby", "Raj").await;
+    ann.expect(Event::Joined("Raj".into())).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_kept_is_a_gap() {
+    let room = RoomSettings { log_bytes_max: 1_000, ..RoomSettings::default() };
+    let server = Harness::start(with_room(room)).await;
+    let (mut ann, mut raj) = two(&server).await;
+    let position = raj.position;
+    // Not taken before the break, and said again after it.
+    let packet = raj.stamp_text("mine");
+    raj.wire = Wire::greeted(server.address).await;
+    for n in 0..200 {
+        let text = n.to_string();
+        ann.say(&text).await;
+        ann.expect_text(ann.member, &text).await;
+    }
+    raj.wire.send(&raj.resume_frame()).await;
+    let token = raj.welcome.token;
+    let mut again = Native::welcomed(raj.wire).await;
+    let Welcome { first, gap_from, position: cut, .. } = again.welcome;
+    assert_eq!((gap_from, cut), (Some(position + 1), position + 200));
+    assert!(first > position + 1 && first <= cut);
+    assert_eq!((again.member, again.welcome.token), (raj.member, token));
+    again.wire.send(&ClientFrame::Broadcast(packet)).await;
+    ann.expect_text(raj.member, "mine").await;
+
+    // A newcomer who asks for what is gone is told too.
+    let mut wire = Wire::greeted(server.address).await;
+    let epoch = again.welcome.epoch;
+    let join = |name: &str, epoch| ClientFrame::Join {
+        room: "lobby".into(),
+        name: name.into(),
+        nonce: nonce(),
+        create: false,
+        after: Some(0),
+        epoch,
+    };
+    wire.send(&join("Mina", epoch)).await;
+    assert_eq!(Native::welcomed(wire).await.welcome.gap_from, Some(1));
+    // Positions of another log mean nothing.
+    let mut wire = Wire::greeted(server.address).await;
+    wire.send(&join("Noor", epoch ^ 1)).await;
+    assert_eq!(Native::welcomed(wire).await.welcome.gap_from, None);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_is_said_and_serve_returns() {
+    let server = started().await;
+    let (mut ann, mut raj) = two(&server).await;
+    let mut outside = Wire::greeted(server.address).await;
+    server.shut_down();
+    for wire in [&mut ann.wire, &mut raj.wire, &mut outside] {
+        wire.fatal(ErrorCode::ShuttingDown).await;
+    }
+    let address = server.address;
+    server.stop().await;
+    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_lost_on_the_way_is_asked_for() {
+    let server = started().await;
+    let (mut ann, mut raj) = two(&server).await;
+    let [one, two, three] = ["one", "two", "three"].map(|text| raj.stamp_text(text));
+    raj.wire.send(&ClientFrame::Broadcast(two)).await;
+    raj.wire.send(&ClientFrame::Clock(raj.group.clock())).await;
+    let member = raj.member;
+    let missing = |from, to| MissingRange { member, from, to };
+    let ServerFrame::Want(mut wanted) = raj.wire.frame().await else { panic!() };
+    wanted.sort_by_key(|range| range.from);
+    assert_eq!(wanted, [missing(1, 1), missing(3, 3)]);
+    let ServerFrame::Clock(clock) = raj.wire.frame().await else { panic!() };
+    assert_eq!(clock.get(raj.member), 0);
+    for packet in [three, one] {
+        raj.wire.send(&ClientFrame::Broadcast(packet)).await;
+    }
+    for text in ["one", "two", "three"] {
+        ann.expect_text(raj.member, text).await;
+        raj.expect_text(raj.member, text).await;
+    }
+    // Nothing is missing any more.
+    raj.wire.send(&ClientFrame::Clock(raj.group.clock())).await;
+    assert_eq!(raj.wire.frame().await, ServerFrame::Clock(raj.group.clock()));
+
+    // The other way: the server sends again, with the old positions.
+    ann.wire.send(&ClientFrame::Want(vec![missing(3, u64::MAX), missing(1, 1)])).await;
+    let mut positions = Vec::new();
+    for _ in 0..2 {
+        let ServerFrame::Delivered(record) = ann.wire.frame().await else { panic!() };
+        positions.push(record.position);
+    }
+    assert_eq!(positions, [3, 5]);
+    ann.wire.ping().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_sent_twice_is_delivered_once() {
+    let server = started().await;
+    let (mut ann, mut raj) = two(&server).await;
+    let packet = raj.stamp_text("once");
+    for _ in 0..3 {
+        raj.wire.send(&ClientFrame::Broadcast(packet.clone())).await;
+    }
+    raj.say("then").await;
+    for reader in [&mut ann, &mut raj] {
+        let from = MemberId::new(0, 2);
+        reader.expect_text(from, "once").await;
+        reader.expect_text(from, "then").await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_closed_connection_gets_its_answers() {
+    let server = started().await;
+    let mut wire = Wire::greeted(server.address).await;
+    wire.send(&ClientFrame::Ping(1)).await;
+    tokio::io::AsyncWriteExt::shutdown(&mut wire.stream).await.unwrap();
+    assert_eq!(wire.frame().await, ServerFrame::Pong(1));
+    assert_eq!(tokio::time::timeout(PATIENCE, wire.next()).await.unwrap(), None);
+    server.stop().await;
+}

@@ -401,6 +401,7 @@ impl Group {
         taken
     }
 
+    #[inline]
     fn take(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
         let id = message.id();
         let (length, limit) = (message.packet().len(), self.config.packet_bytes_max);
@@ -452,6 +453,7 @@ impl Group {
     }
 
     /// A message of a live member that is not delivered at once, or is more than data.
+    #[inline(never)]
     fn take_unusual(
         &mut self,
         now: Time,
@@ -618,7 +620,7 @@ impl Group {
     /// The BSS delivery rule [BSS91, section 5.1, step 2], its second half: every message that the author had
     /// delivered has been delivered here. (The first half, that it is the next of its sender, is the caller's.)
     /// Of a forgotten member everything has been; an early one's is still to come. How many there were.
-    #[inline]
+    #[inline(always)]
     fn first_unmet(
         &self,
         message: &Message,

@@ -149,6 +149,7 @@ impl Message {
     ///
     /// # Errors
     /// [`DecodeError`] says what is wrong with it.
+    #[inline]
     pub fn decode(packet: Bytes) -> Result<Self, DecodeError> {
         match Self::decode_usual(&packet) {
             Some((id, deps_at, extra_at)) => Ok(Self { packet, id, deps_at, extra_at }),
@@ -287,7 +288,7 @@ impl Message {
         DepCursor::start(self.id, self.deps_at)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_dep(&self, cursor: &mut DepCursor) -> Option<MessageId> {
         cursor.next(&self.packet, self.id)
     }
@@ -382,7 +383,7 @@ impl DepCursor {
     }
 
     /// The next dependency of a packet that has been checked.
-    #[inline]
+    #[inline(always)]
     fn next(&mut self, packet: &[u8], id: MessageId) -> Option<MessageId> {
         let at = &mut (self.at as usize);
         if self.left == UNREAD {

@@ -209,7 +209,7 @@ impl Group {
         for id in &snapshot.frontier {
             let slot = members.live_slot(id.member);
             if let Some(slot) = slot.filter(|&slot| members.delivered(slot) == id.seq) {
-                members.get_mut(slot).frontier_at = frontier.len() as u32;
+                members.frontier_at[slot as usize] = frontier.len() as u32;
                 frontier.push(slot);
             }
         }
@@ -401,6 +401,7 @@ impl Group {
         taken
     }
 
+    #[inline]
     fn take(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
         let id = message.id();
         let (length, limit) = (message.packet().len(), self.config.packet_bytes_max);
@@ -437,8 +438,37 @@ impl Group {
             self.stats.duplicates += 1;
             return Ok(());
         }
+        if ahead == 0 && self.members.get(slot).frozen.is_none() && message.is_data() {
+            match self.first_unmet(&message, message.dep_cursor()) {
+                // The usual case. What has been delivered here can be; there is nothing more to check.
+                Ok(count) if count <= self.config.members_max => {
+                    self.deliver(now, slot, message, None);
+                    self.release(now);
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
+        self.take_unusual(now, link, slot, message)
+    }
+
+    /// A message of a live member that is not delivered at once, or is more than data.
+    #[inline(never)]
+    fn take_unusual(
+        &mut self,
+        now: Time,
+        link: Link,
+        slot: Slot,
+        message: Message,
+    ) -> Result<(), ReceiveError> {
+        let id = message.id();
+        let ahead = id.seq - self.members.delivered(slot) - 1;
         self.check_deps(link, &message)?;
-        if let Kind::Left { member, last_seq } = message.kind()
+        if ahead > 0 {
+            self.room_for(ahead + 1, ahead, slot, &message)?;
+        }
+        if !message.is_data()
+            && let Kind::Left { member, last_seq } = message.kind()
             && let Some(departing) = self.members.live_slot(member)
         {
             // So many there are: what a flush has frozen up to there may go.
@@ -446,12 +476,12 @@ impl Group {
         }
         if ahead == 0 {
             match self.first_unmet(&message, message.dep_cursor()) {
-                Ok(()) if self.members.get(slot).frozen.is_some_and(|count| id.seq > count) => {
+                Ok(_) if self.members.get(slot).frozen.is_some_and(|count| id.seq > count) => {
                     self.room_for(1, ahead, slot, &message)?;
                     let waits_for = self.next_of_host(id.member);
                     self.hold(now, slot, 0, message, waits_for);
                 }
-                Ok(()) => self.deliver(now, slot, message, None),
+                Ok(_) => self.deliver(now, slot, message, None),
                 Err(wait) => {
                     self.room_for(1, ahead, slot, &message)?;
                     let waits_for = MessageId::new(wait.0, wait.1);
@@ -462,7 +492,6 @@ impl Group {
             self.release(now);
             return Ok(());
         }
-        self.room_for(ahead + 1, ahead, slot, &message)?;
         self.hold(now, slot, ahead, message, MessageId::new(id.member, id.seq - 1));
         self.release(now);
         Ok(())
@@ -574,35 +603,39 @@ impl Group {
     /// Takes note that message `seq` of a member exists.
     #[inline]
     fn hear(&mut self, now: Time, slot: Slot, seq: u64) {
-        let delivered = self.members.delivered(slot);
-        let heard = self.members.get(slot).heard;
-        if seq > heard {
-            if heard <= delivered {
-                self.lagging += 1;
-                self.repair.gap_opened(now);
-                self.members.get_mut(slot).lagging_since = now;
-            }
-            self.members.get_mut(slot).heard = seq;
+        if seq > self.members.heard(slot) {
+            self.hear_more(now, slot, seq);
         }
+    }
+
+    fn hear_more(&mut self, now: Time, slot: Slot, seq: u64) {
+        if self.members.heard(slot) <= self.members.delivered(slot) {
+            self.lagging += 1;
+            self.repair.gap_opened(now);
+            self.members.get_mut(slot).lagging_since = now;
+        }
+        self.members.heard[slot as usize] = seq;
     }
 
     /// The BSS delivery rule [BSS91, section 5.1, step 2], its second half: every message that the author had
     /// delivered has been delivered here. (The first half, that it is the next of its sender, is the caller's.)
-    /// Of a forgotten member everything has been; an early one's is still to come.
-    #[inline]
+    /// Of a forgotten member everything has been; an early one's is still to come. How many there were.
+    #[inline(always)]
     fn first_unmet(
         &self,
         message: &Message,
         mut cursor: DepCursor,
-    ) -> Result<(), (MemberId, u64, DepCursor)> {
+    ) -> Result<usize, (MemberId, u64, DepCursor)> {
+        let mut count = 0;
         while let Some(dep) = message.next_dep(&mut cursor) {
+            count += 1;
             match self.members.standing(dep.member) {
                 Standing::Live(slot) if self.members.delivered(slot) >= dep.seq => {}
                 Standing::Forgotten => {}
                 _ => return Err((dep.member, dep.seq, cursor)),
             }
         }
-        Ok(())
+        Ok(count)
     }
 
     /// The next message of `slot`, held, waits for that dependency.
@@ -624,6 +657,7 @@ impl Group {
 
     /// Counts a deliverable message, moves the frontier, applies what it announces, hands it out, and notes whose
     /// turn may have come. The caller calls [`release`](Self::release) next.
+    #[inline]
     fn deliver(&mut self, now: Time, slot: Slot, message: Message, held_since: Option<Time>) {
         let seq = message.id().seq;
         let mut cursor = message.dep_cursor();
@@ -638,21 +672,21 @@ impl Group {
         if let Some(stability) = &mut self.stability {
             stability.delivered(slot, Some(message.clone()));
         }
-        let entry_at = self.frontier.len() as u32;
-        let member = self.members.get_mut(slot);
-        if member.heard <= seq {
-            if member.heard == seq {
+        let heard = self.members.heard(slot);
+        if heard > seq {
+            self.members.get_mut(slot).lagging_since = now;
+        } else {
+            if heard == seq {
                 self.lagging -= 1;
             }
-            member.heard = seq;
-        } else {
-            member.lagging_since = now;
+            self.members.heard[slot as usize] = seq;
         }
-        if member.frontier_at == NONE {
+        if self.members.frontier_at[slot as usize] == NONE {
             // Otherwise its place in the list now stands for this message: the one before is followed by it.
-            member.frontier_at = entry_at;
+            self.members.frontier_at[slot as usize] = self.frontier.len() as u32;
             self.frontier.push(slot);
         }
+        let member = self.members.get_mut(slot);
         if !member.ring.is_empty() {
             member.ring.pop_front();
             self.holdback_places -= 1;
@@ -660,7 +694,9 @@ impl Group {
                 self.awake.push(slot);
             }
         }
-        self.wake_waiters(slot, seq);
+        if !member.waiters.is_empty() {
+            self.wake_waiters(slot, seq);
+        }
         self.stats.delivered += 1;
         if !message.is_data() {
             self.announce(now, message.id(), message.kind());
@@ -687,12 +723,13 @@ impl Group {
         self.awake.push(waiter);
     }
 
+    #[inline]
     fn leave_frontier(&mut self, slot: Slot) {
-        let at = core::mem::replace(&mut self.members.get_mut(slot).frontier_at, NONE);
+        let at = core::mem::replace(&mut self.members.frontier_at[slot as usize], NONE);
         if at != NONE {
             self.frontier.swap_remove(at as usize);
             if let Some(&moved) = self.frontier.get(at as usize) {
-                self.members.get_mut(moved).frontier_at = at;
+                self.members.frontier_at[moved as usize] = at;
             }
         }
     }
@@ -734,7 +771,7 @@ impl Group {
     /// delivered: as a dependency it counts as met from now on.
     fn forget(&mut self, slot: Slot, left: MessageId) {
         self.leave_frontier(slot);
-        if self.members.get(slot).heard > self.members.delivered(slot) {
+        if self.members.heard(slot) > self.members.delivered(slot) {
             self.lagging -= 1;
         }
         let member = self.members.remove(slot);
@@ -755,35 +792,11 @@ impl Group {
 
     /// Delivers what has become deliverable, in the order in which it was woken, until nothing has. No recursion,
     /// and nobody is looked at who was not woken.
+    #[inline]
     fn release(&mut self, now: Time) {
-        let mut turn = 0;
-        while let Some(&slot) = self.awake.get(turn) {
-            turn += 1;
-            let member = self.members.get(slot);
-            let Some(Some(held)) = member.ring.front() else { continue };
-            if !member.live {
-                continue;
-            }
-            let since = held.since;
-            let message = Message::decode(held.packet.clone()).expect("checked on arrival");
-            let cursor = match member.wait {
-                Some(wait) if wait.on != NONE => continue,
-                Some(wait) => wait.rest,
-                None => message.dep_cursor(),
-            };
-            self.members.get_mut(slot).wait = None;
-            match self.first_unmet(&message, cursor) {
-                // Looked at again when the flush ends.
-                Ok(()) if self.members.get(slot).frozen.is_some_and(|n| message.id().seq > n) => {}
-                Ok(()) => {
-                    self.held -= 1;
-                    self.held_bytes -= message.packet().len();
-                    self.deliver(now, slot, message, Some(since));
-                }
-                Err(wait) => self.wait(now, slot, wait),
-            }
+        if !self.awake.is_empty() {
+            self.release_awake(now);
         }
-        self.awake.clear();
         if self.lagging == 0 {
             self.repair.all_gaps_closed();
         } else {
@@ -796,6 +809,42 @@ impl Group {
         if self.stability.is_some() {
             self.tell_stable();
         }
+    }
+
+    fn release_awake(&mut self, now: Time) {
+        let mut turn = 0;
+        while let Some(&slot) = self.awake.get(turn) {
+            turn += 1;
+            let next = self.members.delivered(slot) + 1;
+            let member = self.members.get_mut(slot);
+            let Some(Some(held)) = member.ring.front() else { continue };
+            if !member.live || member.wait.is_some_and(|wait| wait.on != NONE) {
+                continue;
+            }
+            let wait = member.wait.take();
+            let since = held.since;
+            if member.frozen.is_some_and(|count| next > count) {
+                // Looked at again when the flush ends.
+                continue;
+            }
+            let id = MessageId::new(member.id, next);
+            let packet = member.ring.front_mut().and_then(Option::take).expect("seen above").packet;
+            let message = Message::again(packet, id);
+            let cursor = wait.map_or(message.dep_cursor(), |wait| wait.rest);
+            match self.first_unmet(&message, cursor) {
+                Ok(_) => {
+                    self.held -= 1;
+                    self.held_bytes -= message.packet().len();
+                    self.deliver(now, slot, message, Some(since));
+                }
+                Err(wait) => {
+                    let held = Held { packet: message.into_packet(), since };
+                    *self.members.get_mut(slot).ring.front_mut().expect("taken from there") = Some(held);
+                    self.wait(now, slot, wait);
+                }
+            }
+        }
+        self.awake.clear();
     }
 
     /// Somebody tells what it has delivered: so much exists. What is missing here will be asked for.
@@ -983,14 +1032,15 @@ impl Group {
     fn skip_overdue(&mut self, now: Time, after: Duration) {
         let overdue =
             |m: &Member| m.live && !m.local && !m.id.is_host() && now.since(m.lagging_since) >= after;
-        let lagging = self.members.iter().filter(|(slot, m)| m.heard > self.members.delivered(*slot));
+        let lagging =
+            self.members.iter().filter(|(slot, _)| self.members.heard(*slot) > self.members.delivered(*slot));
         let mut slots: Vec<_> = lagging.filter(|(_, m)| overdue(m)).map(|(slot, m)| (m.id, slot)).collect();
         slots.sort_unstable();
         for (id, slot) in slots {
             let member = self.members.get(slot);
             // Its next message may be held, waiting for another's: then that one is skipped, not this.
             let missing = member.ring.iter().take_while(|place| place.is_none()).count() as u64;
-            let beyond_ring = member.heard - self.members.delivered(slot);
+            let beyond_ring = self.members.heard(slot) - self.members.delivered(slot);
             let count = if missing == member.ring.len() as u64 { beyond_ring } else { missing };
             if count > 0 && member.id == id {
                 self.skip(now, slot, count);
@@ -1015,12 +1065,11 @@ impl Group {
         member.ring.drain(..places);
         self.holdback_places -= places;
         let next_is_here = matches!(member.ring.front(), Some(Some(_)));
-        if member.heard <= to {
-            self.lagging -= 1;
-        } else {
-            member.lagging_since = now;
-        }
+        member.lagging_since = now;
         let member = member.id;
+        if self.members.heard(slot) <= to {
+            self.lagging -= 1;
+        }
         if next_is_here {
             self.awake.push(slot);
         }
@@ -1259,7 +1308,7 @@ impl Group {
         let mut behind: Vec<_> = self
             .members
             .iter()
-            .filter(|(slot, m)| m.heard > self.members.delivered(*slot) && !m.local)
+            .filter(|(slot, m)| self.members.heard(*slot) > self.members.delivered(*slot) && !m.local)
             .map(|(slot, m)| (m.id, slot))
             .collect();
         behind.sort_unstable();
@@ -1283,8 +1332,9 @@ impl Group {
                 }
             }
             let beyond = first + member.ring.len() as u64;
-            if member.heard >= beyond || from.is_some() {
-                let to = member.heard.max(beyond - 1);
+            let heard = self.members.heard(slot);
+            if heard >= beyond || from.is_some() {
+                let to = heard.max(beyond - 1);
                 ranges.push(MissingRange { member: id, from: from.unwrap_or(beyond), to });
             }
             if ranges.len() >= ranges_max {

@@ -60,10 +60,6 @@ pub(crate) struct Member {
     pub(crate) id: MemberId,
     pub(crate) live: bool,
     pub(crate) local: bool,
-    /// The place of the member's last delivered message in the frontier's list, or `NONE`.
-    pub(crate) frontier_at: u32,
-    /// The greatest number of a message that anybody has mentioned.
-    pub(crate) heard: u64,
     /// Since when its next message has been missing or held, if one is known of.
     pub(crate) lagging_since: Time,
     /// A flush has frozen it: only so many of its messages are deliverable.
@@ -95,6 +91,10 @@ pub(crate) struct Members {
     unpaged: BTreeMap<MemberId, Slot>,
     /// By slot: how many messages have been delivered.
     pub(crate) delivered: Vec<u64>,
+    /// By slot: the greatest number of a message that anybody has mentioned.
+    pub(crate) heard: Vec<u64>,
+    /// By slot: the place of the last delivered message in the frontier's list, or `NONE`.
+    pub(crate) frontier_at: Vec<u32>,
     all: Vec<Member>,
     free: Vec<Slot>,
     live: usize,
@@ -155,6 +155,11 @@ impl Members {
         self.delivered[slot as usize]
     }
 
+    #[inline]
+    pub(crate) fn heard(&self, slot: Slot) -> u64 {
+        self.heard[slot as usize]
+    }
+
     /// How many are live.
     pub(crate) fn live(&self) -> usize {
         self.live
@@ -195,6 +200,8 @@ impl Members {
             None => {
                 self.all.push(member);
                 self.delivered.push(0);
+                self.heard.push(0);
+                self.frontier_at.push(NONE);
                 (self.all.len() - 1) as Slot
             }
         }
@@ -229,9 +236,9 @@ impl Members {
         }
         self.live += 1;
         self.delivered[slot as usize] = delivered;
-        let member = self.get_mut(slot);
-        member.live = true;
-        member.heard = member.heard.max(delivered);
+        let heard = &mut self.heard[slot as usize];
+        *heard = delivered.max(*heard);
+        self.get_mut(slot).live = true;
         slot
     }
 
@@ -266,6 +273,8 @@ impl Members {
 
     fn vacate(&mut self, slot: Slot) -> Member {
         self.delivered[slot as usize] = 0;
+        self.heard[slot as usize] = 0;
+        self.frontier_at[slot as usize] = NONE;
         self.free.push(slot);
         let member = self.get_mut(slot);
         core::mem::replace(member, Member::absent(member.id))
@@ -278,8 +287,6 @@ impl Member {
             id,
             live: false,
             local: false,
-            frontier_at: NONE,
-            heard: 0,
             lagging_since: Time::ZERO,
             frozen: None,
             ring: VecDeque::new(),

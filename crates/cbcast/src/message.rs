@@ -21,7 +21,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::id::{MemberId, MessageId};
-use crate::wire::{Reader, WireError, put_varint, unzigzag, zigzag};
+use crate::wire::{Reader, WireError, put_varint, skip_varint, try_varint, unzigzag, varint, zigzag};
 
 /// What a message is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -149,7 +149,44 @@ impl Message {
     ///
     /// # Errors
     /// [`DecodeError`] says what is wrong with it.
+    #[inline]
     pub fn decode(packet: Bytes) -> Result<Self, DecodeError> {
+        match Self::decode_usual(&packet) {
+            Some((id, deps_at, extra_at)) => Ok(Self { packet, id, deps_at, extra_at }),
+            None => Self::decode_any(packet),
+        }
+    }
+
+    /// Most packets: data, dependencies of the sender's own origin only, nothing wrong. `None`: look closer.
+    #[inline]
+    fn decode_usual(packet: &[u8]) -> Option<(MessageId, u32, u32)> {
+        if packet.len() > PACKET_BYTES_MAX || *packet.first()? != DATA {
+            return None;
+        }
+        let at = &mut 1;
+        let origin = u32::try_from(try_varint(packet, at)?).ok()?;
+        let sender = u32::try_from(try_varint(packet, at)?).ok()?;
+        let seq = try_varint(packet, at)?;
+        let deps_at = *at as u32;
+        let head = try_varint(packet, at)?;
+        if seq == 0 || head & 1 == 1 || head > packet.len() as u64 {
+            return None;
+        }
+        let mut next_ordinal = 0u64;
+        for _ in 0..head >> 1 {
+            let ordinal = next_ordinal.checked_add(try_varint(packet, at)?)?;
+            let dep_seq = seq.checked_add_signed(unzigzag(try_varint(packet, at)?))?;
+            if ordinal > u64::from(u32::MAX) || ordinal == u64::from(sender) || dep_seq == 0 {
+                return None;
+            }
+            next_ordinal = ordinal + 1;
+        }
+        let id = MessageId::new(MemberId::new(origin, sender), seq);
+        Some((id, deps_at, *at as u32))
+    }
+
+    #[cold]
+    fn decode_any(packet: Bytes) -> Result<Self, DecodeError> {
         if packet.len() > PACKET_BYTES_MAX {
             return Err(DecodeError::TooLong { length: packet.len(), limit: PACKET_BYTES_MAX });
         }
@@ -165,7 +202,7 @@ impl Message {
         }
         let deps_at = reader.position() as u32;
         let mut cursor = DepCursor::start(id, deps_at);
-        while cursor.next(&packet, id)?.is_some() {}
+        while cursor.try_next(&packet, id)?.is_some() {}
         let extra_at = cursor.at;
         if kind != DATA {
             let mut reader = Reader::starting(&packet, extra_at as usize);
@@ -251,9 +288,35 @@ impl Message {
         DepCursor::start(self.id, self.deps_at)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_dep(&self, cursor: &mut DepCursor) -> Option<MessageId> {
-        cursor.next(&self.packet, self.id).expect("checked by decode")
+        cursor.next(&self.packet, self.id)
+    }
+
+    /// A packet that was a message before, of this id. O(dependencies), and less than [`decode`](Self::decode).
+    pub(crate) fn again(packet: Bytes, id: MessageId) -> Self {
+        let (deps_at, extra_at) = {
+            let bytes = &packet[..];
+            let at = &mut 1;
+            for _ in 0..3 {
+                varint(bytes, at);
+            }
+            let deps_at = *at;
+            let head = varint(bytes, at);
+            for _ in 0..(head >> 1) * 2 {
+                skip_varint(bytes, at);
+            }
+            if head & 1 == 1 {
+                for _ in 0..varint(bytes, at) {
+                    varint(bytes, at);
+                    for _ in 0..varint(bytes, at) * 2 {
+                        skip_varint(bytes, at);
+                    }
+                }
+            }
+            (deps_at as u32, *at as u32)
+        };
+        Self { packet, id, deps_at, extra_at }
     }
 }
 
@@ -319,8 +382,34 @@ impl DepCursor {
         Self { at: deps_at, left: UNREAD, groups: 0, origin: id.member.origin, next_ordinal: 0 }
     }
 
-    #[inline]
-    fn next(&mut self, packet: &[u8], id: MessageId) -> Result<Option<MessageId>, DecodeError> {
+    /// The next dependency of a packet that has been checked.
+    #[inline(always)]
+    fn next(&mut self, packet: &[u8], id: MessageId) -> Option<MessageId> {
+        let at = &mut (self.at as usize);
+        if self.left == UNREAD {
+            let head = varint(packet, at);
+            self.left = (head >> 1) as u32;
+            self.groups = if head & 1 == 1 { UNREAD } else { 0 };
+        }
+        while self.left == 0 {
+            if self.groups == 0 {
+                self.at = *at as u32;
+                return None;
+            }
+            let mut reader = Reader::starting(packet, *at);
+            self.open_group(&mut reader, id).expect("checked by decode");
+            *at = reader.position();
+        }
+        let ordinal = self.next_ordinal + varint(packet, at);
+        self.next_ordinal = ordinal + 1;
+        let seq = id.seq.wrapping_add_signed(unzigzag(varint(packet, at)));
+        self.left -= 1;
+        self.at = *at as u32;
+        Some(MessageId::new(MemberId::new(self.origin, ordinal as u32), seq))
+    }
+
+    /// The next dependency of a packet that may be anything.
+    fn try_next(&mut self, packet: &[u8], id: MessageId) -> Result<Option<MessageId>, DecodeError> {
         let mut reader = Reader::starting(packet, self.at as usize);
         if self.left == UNREAD {
             let head = reader.varint_u32()?;

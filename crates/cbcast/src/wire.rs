@@ -41,6 +41,41 @@ pub(crate) const fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
+/// The integer at `at`, which moves behind it; `None` if anything about it is not as usual. One and two bytes are
+/// what there mostly is.
+#[inline]
+pub(crate) fn try_varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
+    let first = *bytes.get(*at)?;
+    if first < 0x80 {
+        *at += 1;
+        return Some(first.into());
+    }
+    let second = *bytes.get(*at + 1)?;
+    if second < 0x80 && second > 0 {
+        *at += 2;
+        return Some(u64::from(first & 0x7f) | u64::from(second) << 7);
+    }
+    let mut reader = Reader::starting(bytes, *at);
+    let value = reader.varint_long().ok()?;
+    *at = reader.position();
+    Some(value)
+}
+
+/// The integer at `at` of bytes that have been checked, which moves behind it.
+#[inline]
+pub(crate) fn varint(bytes: &[u8], at: &mut usize) -> u64 {
+    try_varint(bytes, at).expect("checked before")
+}
+
+/// Moves behind the integer at `at` of bytes that have been checked.
+#[inline]
+pub(crate) fn skip_varint(bytes: &[u8], at: &mut usize) {
+    while bytes[*at] >= 0x80 {
+        *at += 1;
+    }
+    *at += 1;
+}
+
 /// Reads fields off the front of a byte slice. Never panics, never reads past the end.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {

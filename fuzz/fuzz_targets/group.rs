@@ -11,7 +11,10 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use bytes::Bytes;
 use cbcast::wire::Reader;
-use cbcast::{Config, Group, Kind, Link, MemberId, Message, MessageId, Output, Snapshot, Time, VectorClock};
+use cbcast::{
+    Config, Control, GapPolicy, Group, Kind, Link, MemberId, Message, MessageId, MissingRange, Output,
+    Packet, Relation, Snapshot, Time, VectorClock,
+};
 use libfuzzer_sys::fuzz_target;
 
 /// Few members and small numbers, so that things meet; now and then anything.
@@ -48,6 +51,8 @@ enum By {
     Member(Who),
     Sender,
     Relay,
+    Peer(Who),
+    SenderPeer,
 }
 
 impl By {
@@ -56,6 +61,8 @@ impl By {
             Self::Member(who) => Link::Member(who.id()),
             Self::Sender => Link::Member(sender),
             Self::Relay => Link::Relay,
+            Self::Peer(who) => Link::Peer(who.id()),
+            Self::SenderPeer => Link::Peer(sender),
         }
     }
 }
@@ -127,6 +134,31 @@ enum Op<'a> {
         by: By,
         entries: Vec<(Who, Number)>,
     },
+    /// What a member that has delivered as much as the subject would acknowledge.
+    Acknowledge {
+        peer: Who,
+    },
+    Want {
+        by: By,
+        ranges: Vec<(Who, Number, Number)>,
+    },
+    Flush {
+        by: By,
+        member: Who,
+    },
+    Flushed {
+        by: By,
+        member: Who,
+        count: Number,
+    },
+    PartByFlush {
+        host: Who,
+        member: Who,
+    },
+    Relation {
+        a: (Who, Number),
+        b: (Who, Number),
+    },
     Later {
         millis: u16,
     },
@@ -149,10 +181,11 @@ struct Input<'a> {
     /// What the subject is: a server with its host, or a process of one member, or nobody in particular.
     role: u8,
     limits: [u8; 5],
+    mesh: u8,
     ops: Vec<Op<'a>>,
 }
 
-fn config(limits: [u8; 5]) -> Config {
+fn config(limits: [u8; 5], mesh: u8) -> Config {
     let mut config = Config::default();
     config.members_max = 2 + usize::from(limits[0] % 6);
     config.packet_bytes_max = 16 + usize::from(limits[1]);
@@ -162,6 +195,12 @@ fn config(limits: [u8; 5]) -> Config {
     config.repair_ranges_max = 1 + usize::from(limits[4] / 64);
     config.repair_delay = Duration::from_millis(10);
     config.repair_delay_max = Duration::from_millis(200);
+    config.retain = mesh & 1 != 0;
+    config.heartbeat = (mesh & 2 != 0).then_some(Duration::from_millis(50));
+    if mesh & 4 != 0 {
+        config.gap_policy = GapPolicy::Skip { after: Duration::from_millis((mesh / 16).into()) };
+    }
+    config.unstable_max = if mesh & 8 != 0 { 3 } else { 1_000 };
     config
 }
 
@@ -189,6 +228,8 @@ struct Subject {
     /// Delivered since the group was made, and how many of those had been held.
     deliveries: u64,
     released: u64,
+    skipped: u64,
+    stable: BTreeMap<MemberId, u64>,
     sent: Vec<Message>,
 }
 
@@ -214,13 +255,42 @@ impl Subject {
                 }
                 Output::Send(message) => self.sent.push(message),
                 Output::Held { id, waits_for } => assert_ne!(id, waits_for),
-                Output::Want(ranges) => {
-                    assert!(!ranges.is_empty() && ranges.len() <= self.group.config().repair_ranges_max);
+                Output::Control { control, .. } => {
+                    if let Control::Want(ranges) = &control {
+                        let most = self.group.config().repair_ranges_max;
+                        assert!(!ranges.is_empty() && ranges.len() <= most);
+                    }
+                    let bytes = Bytes::from(control.encode());
+                    assert_eq!(Packet::decode(bytes), Ok(Packet::Control(control)));
+                }
+                Output::Resend { message, .. } => assert!(self.group.has_delivered(message.id())),
+                Output::Stable(cut) => {
+                    for (member, count) in cut.iter() {
+                        if let Some(delivered) = self.group.delivered(member) {
+                            assert!(count <= delivered);
+                        }
+                    }
+                }
+                Output::Gap(MissingRange { member, from, to }) => {
+                    assert!(from <= to && !member.is_host());
+                    let last = self.last.insert(member, to).unwrap_or(from - 1);
+                    assert_eq!(last + 1, from, "a gap that does not follow");
+                    self.skipped += to - from + 1;
                 }
                 _ => {}
             }
         }
         self.check();
+        for (member, _) in self.group.clock().iter() {
+            if let Some(count) = self.group.stable(member) {
+                let before = self.stable.insert(member, count).unwrap_or(0);
+                assert!(before <= count, "less of {member} is stable now");
+                assert!(self.group.delivered(member) >= Some(count), "stable and not delivered");
+            }
+            if let Some(holder) = self.group.stability_holder(member) {
+                assert!(self.group.is_member(holder));
+            }
+        }
         result
     }
 
@@ -229,7 +299,8 @@ impl Subject {
         let (config, stats) = (group.config(), group.stats());
         assert!(group.held_count() <= config.holdback_max);
         assert!(group.held_bytes() <= config.holdback_bytes_max);
-        assert_eq!(stats.delivered, self.deliveries);
+        assert_eq!((stats.delivered, stats.skipped), (self.deliveries, self.skipped));
+        assert!(config.retain || group.retained_count() == 0);
         assert_eq!(stats.held, group.held_count() as u64 + self.released + stats.discarded);
         let clock = group.clock();
         assert!(clock.len() <= config.members_max);
@@ -284,7 +355,8 @@ impl Subject {
         self.group = Group::new(self.group.config().clone(), &read, self.locals.iter().copied());
         self.twin = self.group.clone();
         assert_eq!(self.group.snapshot(), snapshot);
-        (self.deliveries, self.released) = (0, 0);
+        (self.deliveries, self.released, self.skipped) = (0, 0, 0);
+        self.stable.clear();
         self.check();
     }
 }
@@ -297,7 +369,7 @@ fuzz_target!(|input: Input<'_>| {
         1 => (Snapshot::fixed([0, 1].map(|n| MemberId::new(0, n))), vec![MemberId::new(0, 1)]),
         _ => (hosts, vec![]),
     };
-    let group = Group::new(config(input.limits), &snapshot, locals.iter().copied());
+    let group = Group::new(config(input.limits, input.mesh), &snapshot, locals.iter().copied());
     let mut subject = Subject {
         twin: group.clone(),
         group,
@@ -306,6 +378,8 @@ fuzz_target!(|input: Input<'_>| {
         last: BTreeMap::new(),
         deliveries: 0,
         released: 0,
+        skipped: 0,
+        stable: BTreeMap::new(),
         sent: Vec::new(),
     };
     let mut now = Time::ZERO;
@@ -373,6 +447,41 @@ fuzz_target!(|input: Input<'_>| {
                 let before = subject.group.clock();
                 subject.act(|g| g.handle_clock(now, link, &clock));
                 assert_eq!(before, subject.group.clock(), "hearsay is not delivery");
+            }
+            Op::Acknowledge { peer } => {
+                let clock = subject.group.clock();
+                subject.act(|g| g.handle_control(now, Link::Peer(peer.id()), &Control::Clock(clock.clone())));
+            }
+            Op::Want { by, ranges } => {
+                let ranges = ranges.iter().filter_map(|(who, from, more)| {
+                    let from = from.get();
+                    Some(MissingRange { member: who.id(), from, to: from.checked_add(more.get())? })
+                });
+                let control = Control::Want(ranges.collect());
+                subject.act(|g| g.handle_control(now, by.link(MemberId::host(1)), &control));
+            }
+            Op::Flush { by, member } => {
+                let control = Control::Flush { member: member.id() };
+                subject.act(|g| g.handle_control(now, by.link(MemberId::host(member.id().origin)), &control));
+            }
+            Op::Flushed { by, member, count } => {
+                let control = Control::Flushed { member: member.id(), count: count.get() };
+                subject.act(|g| g.handle_control(now, by.link(MemberId::host(1)), &control));
+            }
+            Op::PartByFlush { host, member } => {
+                let before = state(&subject.group);
+                if subject.act(|g| g.part_by_flush(now, host.id(), member.id())).is_err() {
+                    assert_eq!(before, state(&subject.group), "a refusal has left a trace");
+                }
+            }
+            Op::Relation { a, b } => {
+                let [a, b] = [a, b].map(|(who, seq)| MessageId::new(who.id(), seq.get()));
+                let reverse = subject.group.relation(b, a).map(|relation| match relation {
+                    Relation::Before => Relation::After,
+                    Relation::After => Relation::Before,
+                    other => other,
+                });
+                assert_eq!(subject.group.relation(a, b), reverse);
             }
             Op::Later { millis } => now = now + Duration::from_millis(millis.into()),
             Op::Timeout => {

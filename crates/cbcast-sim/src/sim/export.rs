@@ -1,9 +1,5 @@
 //! Traces, for other programs.
 
-use cbcast::MessageId;
-
-use crate::sim::{Event, What};
-
 mod dot;
 mod jsonl;
 mod shiviz;
@@ -11,7 +7,10 @@ mod shiviz;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use cbcast::MessageId;
 use thiserror::Error;
+
+use crate::sim::{Event, What};
 
 /// For which program.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -34,13 +34,16 @@ pub struct Faults {
     pub leaves: u32,
     /// How many processes receive everything eight times later than others.
     pub slow: u32,
-    /// Buffers are so small that they fill up.
-    pub small_buffers: bool,
+    /// So many places in each hold-back queue, a quarter of that in a request, and four unstable messages a
+    /// sender, so that buffers fill up; 0: the defaults.
+    pub small_buffers: u32,
 }
 
 /// Beyond this nothing comes through in reasonable time.
 const LOSS_MAX: u32 = 9_000;
 const DELAY_MAX: Duration = Duration::from_secs(60);
+/// Small enough to fill up, large enough for groups of a dozen.
+const SMALL: u32 = 64;
 const COUNT_MAX: u32 = 1_000;
 
 impl Faults {
@@ -64,7 +67,7 @@ impl Faults {
             joins: some(4),
             leaves: some(3),
             slow: some(2),
-            small_buffers: some(1) == 1,
+            small_buffers: some(1) * SMALL,
         }
     }
 
@@ -94,7 +97,7 @@ impl Faults {
         }
         tries.push(Self { loss: 0, ..self.clone() });
         tries.push(Self { duplicates: 0, ..self.clone() });
-        tries.push(Self { small_buffers: false, ..self.clone() });
+        tries.push(Self { small_buffers: 0, ..self.clone() });
         tries.push(Self { delay_min: Duration::ZERO, ..self.clone() });
         let shorter = Duration::from_millis(self.delay_max.as_millis() as u64 / 2).max(self.delay_min);
         tries.push(Self { delay_max: shorter, ..self.clone() });
@@ -118,8 +121,8 @@ impl fmt::Display for Faults {
         let mut copy = self.clone();
         let counts = copy.counts();
         parts.extend(counts.into_iter().filter(|(_, n)| **n > 0).map(|(name, n)| format!("{name}={n}")));
-        if self.small_buffers {
-            parts.push("small-buffers".into());
+        if self.small_buffers > 0 {
+            parts.push(format!("small-buffers={}", self.small_buffers));
         }
         f.write_str(&if parts.is_empty() { "none".into() } else { parts.join(",") })
     }
@@ -162,7 +165,12 @@ impl FromStr for Faults {
                         _ => faults.loss = share,
                     }
                 }
-                ("small-buffers", None) => faults.small_buffers = true,
+                ("small-buffers", None) => faults.small_buffers = SMALL,
+                ("small-buffers", Some(places)) => {
+                    let places = places.parse().ok().filter(|n| (1..=65_536).contains(n));
+                    faults.small_buffers =
+                        places.ok_or_else(|| error("places are a number from 1 to 65536"))?;
+                }
                 _ => {
                     let count = value.map_or(Ok(1), str::parse).ok().filter(|&n| n <= COUNT_MAX);
                     let mut counts = faults.counts();
@@ -199,10 +207,10 @@ mod tests {
 
     #[test]
     fn faults_are_read_and_refused() {
-        let faults: Faults = "delay=1..60ms,loss=2.5%,partitions,joins=3,small-buffers".parse().unwrap();
+        let faults: Faults = "delay=1..60ms,loss=2.5%,partitions,joins=3,small-buffers=9".parse().unwrap();
         assert_eq!(faults.delay_max, Duration::from_millis(60));
         assert_eq!((faults.loss, faults.partitions, faults.joins), (250, 1, 3));
-        assert_eq!(faults.to_string(), "delay=1..60ms,loss=2.5%,partitions=1,joins=3,small-buffers");
+        assert_eq!(faults.to_string(), "delay=1..60ms,loss=2.5%,partitions=1,joins=3,small-buffers=9");
         assert_eq!("none".parse(), Ok(Faults::default()));
         assert_eq!("delay=50ms".parse::<Faults>().unwrap().delay_min, Duration::from_millis(50));
         for wrong in ["loss", "loss=5", "loss=95%", "delay=3", "delay=9..1ms", "frogs", "joins=-1", "delay"] {

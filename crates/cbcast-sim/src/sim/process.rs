@@ -39,6 +39,14 @@ impl Process {
         }
     }
 
+    /// What it holds and misses.
+    pub(super) fn describe(&self) -> String {
+        let group = &self.group;
+        let held: Vec<_> = group.held().map(|held| format!("{} for {}", held.id, held.waits_for)).collect();
+        let (clock, missing) = (group.clock(), group.missing(usize::MAX));
+        format!("it has {clock:?}, holds {held:?}, misses {missing:?}")
+    }
+
     /// No buffer is larger than its limit.
     pub(super) fn check_buffers(&self) -> Result<(), Wrong> {
         let (group, config) = (&self.group, self.group.config());
@@ -76,10 +84,11 @@ pub(super) fn config(plan: &Plan, me: MemberId) -> Config {
     config.seed = plan.seed ^ u64::from(me.origin) << 32 ^ u64::from(me.ordinal);
     config.heartbeat = Some(Duration::from_millis(200));
     config.retain = plan.topology == Topology::Mesh;
-    if plan.faults.small_buffers {
-        config.holdback_max = 16;
-        config.holdback_bytes_max = 512;
-        config.repair_ranges_max = 4;
+    if plan.faults.small_buffers > 0 {
+        let places = plan.faults.small_buffers;
+        config.holdback_max = places as usize;
+        config.holdback_bytes_max = places as usize * 32;
+        config.repair_ranges_max = (places as usize / 4).max(4);
         config.unstable_max = 4;
     }
     config

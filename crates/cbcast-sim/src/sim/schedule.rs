@@ -71,6 +71,11 @@ impl Schedule {
         self.actions.first_key_value().map(|((at, _), _)| *at)
     }
 
+    /// When the last thing is to happen.
+    pub(super) fn last(&self) -> Time {
+        self.actions.last_key_value().map_or(Time::ZERO, |((at, _), _)| *at)
+    }
+
     pub(super) fn take(&mut self) -> Option<Action> {
         self.actions.pop_first().map(|(_, action)| action)
     }

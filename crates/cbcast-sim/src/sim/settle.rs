@@ -20,15 +20,13 @@ impl<F: FnMut(Event)> World<'_, F> {
         let end = self.now + patience;
         let mut look = self.now;
         loop {
-            let open = if self.now >= look { self.open() } else { Ok(()) };
-            if self.now >= look && open.is_ok() {
-                return Ok(());
-            }
-            if self.now >= end {
-                return open;
-            }
             if self.now >= look {
                 look = self.now + LOOK_EVERY;
+                match self.open() {
+                    Err(open) if self.now >= end => return Err(open),
+                    Err(_) => {}
+                    Ok(()) => return Ok(()),
+                }
             }
             self.step()?;
         }
@@ -38,7 +36,10 @@ impl<F: FnMut(Event)> World<'_, F> {
     fn open(&self) -> Result<(), Wrong> {
         let mut first: Option<&Process> = None;
         for process in self.processes.values() {
-            let open = |what: String| Err(Wrong::NotSettled { process: process.me, what });
+            let open = |what: String| {
+                let what = format!("{what}; {}", process.describe());
+                Err(Wrong::NotSettled { process: process.me, what })
+            };
             let group = &process.group;
             if process.leaving {
                 return open("is still leaving".into());

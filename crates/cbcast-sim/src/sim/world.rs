@@ -1,6 +1,7 @@
 //! The world of a run: processes, the network between them, and the judges.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cbcast::{
@@ -32,11 +33,16 @@ pub(super) struct World<'a, F> {
     /// What the textbook's processes sent.
     stamped: BTreeMap<MessageId, Stamped<MessageId>>,
     deps: BTreeMap<MessageId, Vec<MessageId>>,
+    /// What the last sender that had to wait was told.
+    blocked: String,
     observe: F,
 }
 
 /// Messages sent again in answer to one request, where the driver answers.
 const RESEND_MAX: usize = 256;
+
+/// What was to happen has happened so long after its time, in virtual time, or something hangs.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 impl<'a, F: FnMut(Event)> World<'a, F> {
     pub(super) fn new(plan: &'a Plan, observe: F) -> Self {
@@ -55,6 +61,7 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
             fixed: Vec::new(),
             stamped: BTreeMap::new(),
             deps: BTreeMap::new(),
+            blocked: String::new(),
             observe,
         };
         let members: Vec<MemberId> = match plan.topology.relays() {
@@ -94,7 +101,12 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
 
     /// Until all is said and done, and everybody has everything.
     pub(super) fn run(&mut self) -> Result<Report, Wrong> {
+        let end = self.schedule.last() + PATIENCE;
         while self.schedule.next().is_some() {
+            if self.now > end {
+                let what = format!("is told to wait for ever: {}", self.blocked);
+                return Err(Wrong::NotSettled { process: MemberId::host(0), what });
+            }
             self.step()?;
         }
         self.settle()?;
@@ -141,8 +153,9 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
         let now = self.now;
         match self.process(who).group.broadcast(now, who, text.as_bytes()) {
             Ok(_) => self.drain(who),
-            Err(BroadcastError::WouldBlock { .. }) => {
+            Err(error @ BroadcastError::WouldBlock { .. }) => {
                 self.report.blocked += 1;
+                self.blocked = error.to_string();
                 self.again(Action::Speak);
                 Ok(())
             }

@@ -9,7 +9,7 @@
 //! Therefore it has been delivered wherever the edit is, and there is no case "the parent is not here yet".
 //!
 //! What stability is for: a deleted character stays in the list as a tombstone, since others may still insert after
-//! it. [`Replica::stable`] and [`Text::drop_tombstones`] say when it may go; that its deletion is stable is not enough.
+//! it. `Replica::stable` and `Text::drop_tombstones` say when it may go; that its deletion is stable is not enough.
 //!
 //! `cargo run -p cbcast --example shared_list [SEEDS]` tells a story, and then checks that many random ones.
 

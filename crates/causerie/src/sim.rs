@@ -64,14 +64,21 @@ pub(crate) fn run(args: &SimArgs) -> anyhow::Result<()> {
     }
     let progress = args.runs > 1 && io::stderr().is_terminal();
     let mut total = Report::default();
+    let mut failed = 0;
     for seed in args.seed..args.seed.saturating_add(args.runs) {
         let plan = args.plan(seed);
         match sim::run(&plan) {
             Ok(report) => total.add(&report),
-            Err(failure) => return Err(explained(args, failure)),
+            Err(failure) if args.runs == 1 => return Err(explained(args, failure)),
+            // The others are run all the same: how often something fails tells what it is.
+            Err(failure) => {
+                failed += 1;
+                eprintln!("causerie: seed {seed}: {:#}", explained(args, failure));
+            }
         }
-        if progress && total.runs % 50 == 0 {
-            eprint!("\r{} of {} runs", total.runs, args.runs);
+        let done = total.runs + failed;
+        if progress && done % 50 == 0 {
+            eprint!("\r{done} of {} runs", args.runs);
         }
     }
     if progress {
@@ -83,6 +90,7 @@ pub(crate) fn run(args: &SimArgs) -> anyhow::Result<()> {
         runs => writeln!(out, "{runs} runs, seeds {} to {}", args.seed, args.seed.saturating_add(runs - 1))?,
     }
     writeln!(out, "{total}")?;
+    ensure!(failed == 0, "{failed} of {} runs failed, and are not in these sums", args.runs);
     Ok(())
 }
 

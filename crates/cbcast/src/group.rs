@@ -85,12 +85,12 @@ const RESEND_MAX: usize = 256;
 
 /// A member that the local host is about to part with, in a mesh.
 #[derive(Clone, Debug)]
-struct Flush {
-    host: MemberId,
-    member: MemberId,
+pub(crate) struct Flush {
+    pub(crate) host: MemberId,
+    pub(crate) member: MemberId,
     /// The greatest count that anybody has reported.
-    count: u64,
-    reported: Vec<MemberId>,
+    pub(crate) count: u64,
+    pub(crate) reported: Vec<MemberId>,
 }
 
 /// A message that is held back. See [`Group::held`].
@@ -167,23 +167,23 @@ pub struct Stats {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Group {
-    config: Config,
-    members: Members,
+    pub(crate) config: Config,
+    pub(crate) members: Members,
     /// Slots of the members whose last delivered message is in the frontier.
     frontier: Vec<Slot>,
     holdback_places: usize,
-    held: usize,
+    pub(crate) held: usize,
     held_bytes: usize,
     /// Members of which a message is known to exist that has not been delivered.
     lagging: usize,
     repair: Repair,
     /// Where [`Config::retain`] asks for it.
-    stability: Option<Stability>,
+    pub(crate) stability: Option<Stability>,
     /// Whom the local host is about to part with.
-    flushes: Vec<Flush>,
+    pub(crate) flushes: Vec<Flush>,
     heartbeat_at: Option<Time>,
-    outputs: VecDeque<Output>,
-    stats: Stats,
+    pub(crate) outputs: VecDeque<Output>,
+    pub(crate) stats: Stats,
     /// Members whose next message may have become deliverable. Empty between calls.
     awake: Vec<Slot>,
     /// Kept for its capacity.
@@ -602,7 +602,7 @@ impl Group {
 
     /// Takes note that message `seq` of a member exists.
     #[inline]
-    fn hear(&mut self, now: Time, slot: Slot, seq: u64) {
+    pub(crate) fn hear(&mut self, now: Time, slot: Slot, seq: u64) {
         if seq > self.members.heard(slot) {
             self.hear_more(now, slot, seq);
         }

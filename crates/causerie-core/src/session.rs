@@ -314,6 +314,9 @@ pub struct Session {
     seen: BTreeSet<MessageId>,
 }
 
+/// Servers that one room can be spread over.
+const ORIGINS_MAX: usize = 256;
+
 /// Own messages sent again at one heartbeat.
 const RESEND_MAX: usize = 64;
 
@@ -426,7 +429,7 @@ impl Session {
     /// frame on purpose, and then [`handle_frame`](Self::handle_frame).
     pub fn received(&mut self, frame: &ServerFrame) {
         if let ServerFrame::Delivered(record) = frame
-            && record.position == self.received + 1
+            && record.position.checked_sub(1) == Some(self.received)
         {
             self.received = record.position;
         }
@@ -513,8 +516,11 @@ impl Session {
         if !group.is_local(welcome.member) {
             return self.end(End::Protocol("the snapshot does not know its member".into()));
         }
-        if welcome.first > welcome.position + 1 || welcome.first == 0 {
+        if welcome.first == 0 || welcome.first - 1 > welcome.position {
             return self.end(End::Protocol("the history begins behind the snapshot".into()));
+        }
+        if welcome.snapshot.next_ordinals.len() > ORIGINS_MAX {
+            return self.end(End::Protocol("the snapshot has more origins than there are servers".into()));
         }
         let before = self.membership.take();
         self.epoch = welcome.epoch;
@@ -628,7 +634,7 @@ impl Session {
         };
         let id = message.id();
         if record.position <= membership.joined_at {
-            if record.position == self.placed + 1 {
+            if record.position - 1 == self.placed {
                 self.placed = record.position;
                 self.history(record.position, record.time_millis, &message);
                 if self.placed == self.membership.as_ref().map_or(0, |m| m.joined_at) {
@@ -638,6 +644,9 @@ impl Session {
             return;
         }
         if id.member == membership.member {
+            if !membership.group.has_delivered(id) {
+                return self.end(End::Protocol(format!("{id} was never said here")));
+            }
             membership.pending.retain(|pending| pending.message.id() != id);
             self.ready.insert(record.position, (id, record.time_millis));
             self.place();
@@ -652,6 +661,10 @@ impl Session {
         }
         self.arrived.insert(id, (record.position, record.time_millis));
         let refused = membership.group.handle_message(now, Link::Relay, message).err();
+        if refused.is_some() {
+            // Repair brings it again.
+            self.arrived.remove(&id);
+        }
         if let Some(error) = refused.filter(cbcast::ReceiveError::is_final) {
             self.end(End::Protocol(format!("record {}: {error}", record.position)));
         }
@@ -697,7 +710,7 @@ impl Session {
 
     /// Places what is next, and what follows it.
     fn place(&mut self) {
-        while let Some((id, time_millis)) = self.ready.remove(&(self.placed + 1)) {
+        while let Some((id, time_millis)) = self.ready.remove(&self.placed.saturating_add(1)) {
             self.placed += 1;
             self.event(Event::Placed { id, position: self.placed, time_millis });
         }
@@ -865,6 +878,9 @@ impl Session {
 
     /// The deadline of [`poll_timeout`](Self::poll_timeout) has come. Early or repeated calls do nothing.
     pub fn handle_timeout(&mut self, now: Time) {
+        if self.phase != Phase::Live {
+            return;
+        }
         let Some(membership) = &mut self.membership else { return };
         membership.group.handle_timeout(now);
         if let Some(pause) = self.config.heartbeat.filter(|_| self.heartbeat_at.is_some_and(|at| at <= now)) {

@@ -375,7 +375,7 @@ fn what_is_no_export_is_refused() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let mut damaged = bytes.clone();
         let at = (random >> 33) as usize % damaged.len();
-        damaged[at] ^= 1 << (random >> 60) % 8;
+        damaged[at] ^= 1 << ((random >> 60) % 8);
         // Refused or taken, but never a panic.
         if let Ok(mut group) = Group::import(config(1), &damaged) {
             group.handle_timeout(Time::from_millis(1_000_000));

@@ -275,6 +275,11 @@ async fn resuming_closes_the_older_connection() {
     wire.send(&raj.resume_frame()).await;
     assert_eq!(wire.frame().await, ServerFrame::Resumed { taken: 0, position: 2 });
     std::mem::swap(&mut raj.wire, &mut wire);
+    // The older one speaks for nobody.
+    let before = raj.group.clone();
+    let ghost = raj.stamp_text("ghost");
+    raj.group = before;
+    wire.send(&ClientFrame::Broadcast(ghost)).await;
     wire.fatal(ErrorCode::Superseded).await;
     // The old connection's end starts no grace.
     drop(wire);

@@ -194,16 +194,13 @@ fn repeat(only: &str, messages: &[usize]) {
                     let history = History::new(pace, members, messages, SEED);
                     let sent: Vec<_> = (0..messages).map(|k| history.message(k, &PAYLOAD)).collect();
                     let packets = packets(&sent, order);
-                    let (begin, mut rounds, mut spent) = (Instant::now(), 0, Duration::ZERO);
-                    while begin.elapsed() < Duration::from_secs(10) {
+                    let time = measure_for(Duration::from_secs(10), usize::MAX, || {
                         let (mut group, packets) = (listener(&history), packets.clone());
                         let start = Instant::now();
                         receive(&mut group, packets);
-                        spent += start.elapsed();
-                        rounds += 1;
-                    }
-                    let mean = nanoseconds(spent, messages * rounds);
-                    println!("{} {members} {order_name}, {messages} messages: {mean:.1} ns", name(pace));
+                        nanoseconds(start.elapsed(), messages)
+                    });
+                    println!("{} {members} {order_name}, {messages} messages: {time} ns", name(pace));
                 }
             }
         }
@@ -294,11 +291,15 @@ struct Measured {
     fastest: f64,
 }
 
-fn measure(mut run: impl FnMut() -> f64) -> Measured {
+fn measure(run: impl FnMut() -> f64) -> Measured {
+    measure_for(Duration::from_millis(500), 25, run)
+}
+
+fn measure_for(time: Duration, runs_max: usize, mut run: impl FnMut() -> f64) -> Measured {
     let begin = Instant::now();
     run();
     let mut results = Vec::new();
-    while results.len() < 5 || (results.len() < 25 && begin.elapsed() < Duration::from_millis(500)) {
+    while results.len() < 5 || (results.len() < runs_max && begin.elapsed() < time) {
         results.push(run());
     }
     results.sort_by(f64::total_cmp);

@@ -175,7 +175,7 @@ pub struct Post {
     pub time_millis: Option<u64>,
     /// For how long it was held back here.
     pub held_for: Option<Duration>,
-    /// Said before the member joined.
+    /// Said before the client first joined: it has its place already, and no [`Event::Placed`] follows.
     pub history: bool,
     /// The messages that its author had seen last.
     pub deps: Vec<MessageId>,
@@ -278,8 +278,10 @@ struct Membership {
     epoch: u64,
     group: Group,
     limits: Limits,
-    /// Where the group began: records up to here are history.
+    /// Where the group began: records up to here are not its business.
     joined_at: u64,
+    /// Records up to there are from before the client's time, not something that it has missed.
+    newcomer: bool,
     pending: VecDeque<Pending>,
     names: BTreeMap<MemberId, String>,
     present: BTreeSet<MemberId>,
@@ -300,7 +302,7 @@ pub struct Session {
     leave_sent: bool,
     outputs: VecDeque<Output>,
     heartbeat_at: Option<Time>,
-    /// Which log the positions are of.
+    /// Which log the positions are of; 0 before the first welcome.
     epoch: u64,
     /// The last contiguous position that came off a connection.
     received: u64,
@@ -523,9 +525,13 @@ impl Session {
             return self.end(End::Protocol("the snapshot has more origins than there are servers".into()));
         }
         let before = self.membership.take();
-        self.epoch = welcome.epoch;
-        // What was delivered and not placed comes again as history.
-        self.seen.extend(self.ready.values().map(|(id, _)| *id));
+        if welcome.epoch == self.epoch {
+            // What was delivered and not placed comes again.
+            self.seen.extend(self.ready.values().map(|(id, _)| *id));
+        } else {
+            // Another log: nothing in it has been seen.
+            self.seen.clear();
+        }
         self.ready.clear();
         self.arrived.clear();
         let mut membership = Membership {
@@ -535,10 +541,12 @@ impl Session {
             group,
             limits: welcome.limits,
             joined_at: welcome.position,
+            newcomer: self.epoch == 0,
             pending: VecDeque::new(),
             names: welcome.members.iter().map(|m| (m.member, m.name.clone())).collect(),
             present: welcome.members.iter().filter(|m| m.present).map(|m| m.member).collect(),
         };
+        self.epoch = welcome.epoch;
         self.received = welcome.first - 1;
         self.placed = welcome.first - 1;
         if let Some(from) = welcome.gap_from {
@@ -670,7 +678,7 @@ impl Session {
         }
     }
 
-    /// A record from before the member joined: shown and placed, and not the group's business.
+    /// A record from before the group began: shown and placed, and not the group's business.
     fn history(&mut self, position: u64, time_millis: u64, message: &Message) {
         let id = message.id();
         if self.seen.remove(&id) {
@@ -678,17 +686,18 @@ impl Session {
         }
         let membership = self.membership.as_mut().expect("checked by the caller");
         let payload = message.payload();
+        let history = membership.newcomer;
         let name = |names: &BTreeMap<MemberId, String>, member| names.get(&member).cloned();
         match message.kind() {
             Kind::Joined(member) => {
                 let name = String::from_utf8_lossy(&payload).into_owned();
                 membership.names.entry(member).or_insert_with(|| name.clone());
-                self.event(Event::Joined { member, name, history: true });
+                self.event(Event::Joined { member, name, history });
             }
             Kind::Left { member, .. } => {
                 let name = name(&membership.names, member).unwrap_or_else(|| member.to_string());
                 let reason = String::from_utf8_lossy(&payload).into_owned();
-                self.event(Event::Left { member, name, reason, history: true });
+                self.event(Event::Left { member, name, reason, history });
             }
             Kind::Data => {
                 let author = name(&membership.names, id.member).unwrap_or_else(|| id.member.to_string());
@@ -700,11 +709,14 @@ impl Session {
                     position: Some(position),
                     time_millis: Some(time_millis),
                     held_for: None,
-                    history: true,
+                    history,
                     deps: message.deps().collect(),
                 };
                 self.event(Event::Delivered(post));
             }
+        }
+        if !history {
+            self.event(Event::Placed { id, position, time_millis });
         }
     }
 
@@ -749,10 +761,7 @@ impl Session {
             }
             ErrorCode::Expired => self.lose_membership(error.taken, error.message),
             ErrorCode::WrongToken | ErrorCode::Diverged | ErrorCode::NoSuchRoom if resuming => {
-                // Another past: positions mean nothing there.
-                self.placed = 0;
                 self.lose_membership(0, error.message);
-                self.seen.clear();
             }
             code => {
                 let suggestion = Some(error.suggestion).filter(|s| !s.is_empty());

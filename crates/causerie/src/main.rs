@@ -6,6 +6,7 @@ mod chat;
 mod console;
 mod rooms;
 mod serve;
+mod sim;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,8 @@ enum Command {
     Chat(chat::ChatArgs),
     /// List, create and close rooms.
     Rooms(rooms::RoomsArgs),
+    /// Simulate groups over a bad network, and judge every delivery.
+    Sim(sim::SimArgs),
 }
 
 #[tokio::main]
@@ -35,6 +38,7 @@ async fn main() -> ExitCode {
         Command::Serve(args) => serve::run(*args).await,
         Command::Chat(args) => chat::run(args).await,
         Command::Rooms(args) => rooms::run(args).await,
+        Command::Sim(args) => sim::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,6 +8,8 @@
 
 use cbcast::{Kind, MemberId, Message, MessageId};
 
+use crate::random::SplitMix64;
+
 /// How far authors are behind when they write.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Pace {
@@ -172,32 +174,6 @@ impl History {
             said[post.author as usize] = post.seq;
             vector
         })
-    }
-}
-
-/// SplitMix64 [SLF14]: the same numbers everywhere, for ever.
-#[derive(Clone, Debug)]
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `n`, by multiplication; what is left of a bias is below n / 2^64.
-    fn below(&mut self, n: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(n)) >> 64) as u64
-    }
-
-    /// Fisher and Yates.
-    fn shuffle(&mut self, items: &mut [usize]) {
-        for i in (1..items.len()).rev() {
-            items.swap(i, self.below(i as u64 + 1) as usize);
-        }
     }
 }
 

@@ -2,10 +2,13 @@
 //!
 //! [`Oracle`] rebuilds happened-before from recorded broadcast and deliver events alone. It never looks at a
 //! stamp or a clock of the protocol, so it cannot share their bugs. [`textbook`] is the protocol as its paper has
-//! it, and [`history`] makes up who said what: both for tests that compare, and for benchmarks.
+//! it, and [`history`] makes up who said what: both for tests that compare, and for benchmarks. [`sim`] runs whole
+//! groups over a bad network, in virtual time and from a seed, before all these judges.
 
 pub mod history;
 mod oracle;
+mod random;
+pub mod sim;
 pub mod textbook;
 
 pub use oracle::{Oracle, Violation};

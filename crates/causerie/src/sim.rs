@@ -1,0 +1,110 @@
+//! `causerie sim`: whole groups over a bad network, simulated.
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use cbcast_sim::sim::{self, Export, Faults, Plan, Report, Topology};
+use clap::Args;
+
+/// Simulate groups over a bad network, and judge every delivery.
+///
+/// The seed decides what is not given: how many talk, over which network, and what goes wrong. The same arguments
+/// give the same run.
+#[derive(Args, Debug)]
+pub(crate) struct SimArgs {
+    /// What everything is drawn from; with --runs, the first one.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Who talks from the start.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=i64::from(sim::MEMBERS_MAX)))]
+    members: Option<u32>,
+    /// How many messages they say.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    messages: Option<u32>,
+    /// Who is connected to whom: relay, mesh, or relays=N.
+    #[arg(long)]
+    topology: Option<Topology>,
+    /// What goes wrong: none, or any of delay=0..60ms, loss=5%, dup=2%, and, each with how often: partitions,
+    /// one-way, crash, crash-anew (with all it had), joins, leaves, slow; small-buffers=PLACES.
+    #[arg(long, value_name = "FAULTS")]
+    faults: Option<Faults>,
+    /// How many seeds to run, from --seed on.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    runs: u64,
+    /// Write down what happened: for ShiViz, for Graphviz (dot), or as JSON lines (jsonl).
+    #[arg(long, value_name = "shiviz|dot|jsonl")]
+    export: Option<Export>,
+    /// Where to; standard output unless given.
+    #[arg(long, value_name = "FILE", requires = "export")]
+    output: Option<PathBuf>,
+    /// After a failure, look for a smaller plan that fails too.
+    #[arg(long)]
+    shrink: bool,
+}
+
+impl SimArgs {
+    fn plan(&self, seed: u64) -> Plan {
+        let swarm = Plan::swarm(seed);
+        Plan {
+            seed,
+            members: self.members.unwrap_or(swarm.members),
+            messages: self.messages.unwrap_or(swarm.messages),
+            topology: self.topology.unwrap_or(swarm.topology),
+            faults: self.faults.clone().unwrap_or(swarm.faults),
+        }
+    }
+}
+
+pub(crate) fn run(args: &SimArgs) -> anyhow::Result<()> {
+    if let Some(format) = args.export {
+        ensure!(args.runs == 1, "an export is of one run: leave out --runs");
+        return export(args, format);
+    }
+    let progress = args.runs > 1 && io::stderr().is_terminal();
+    let mut total = Report::default();
+    for seed in args.seed..args.seed.saturating_add(args.runs) {
+        let plan = args.plan(seed);
+        match sim::run(&plan) {
+            Ok(report) => total.add(&report),
+            Err(failure) => return Err(explained(args, failure)),
+        }
+        if progress && total.runs % 50 == 0 {
+            eprint!("\r{} of {} runs", total.runs, args.runs);
+        }
+    }
+    if progress {
+        eprint!("\r\x1b[K");
+    }
+    let mut out = io::stdout();
+    match args.runs {
+        1 => writeln!(out, "causerie sim {}", args.plan(args.seed))?,
+        runs => writeln!(out, "{runs} runs, seeds {} to {}", args.seed, args.seed.saturating_add(runs - 1))?,
+    }
+    writeln!(out, "{total}")?;
+    Ok(())
+}
+
+/// The trace is written also where it ends in a failure: that is when it is wanted most.
+fn export(args: &SimArgs, format: Export) -> anyhow::Result<()> {
+    let (trace, done) = sim::trace_of(&args.plan(args.seed));
+    let text = sim::export(&trace, format);
+    match &args.output {
+        Some(path) => fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?,
+        None => io::stdout().write_all(text.as_bytes())?,
+    }
+    let report = done.map_err(|failure| explained(args, failure))?;
+    if args.output.is_some() {
+        println!("causerie sim {}\n{report}", args.plan(args.seed));
+    }
+    Ok(())
+}
+
+fn explained(args: &SimArgs, failure: sim::Failure) -> anyhow::Error {
+    if !args.shrink {
+        return failure.into();
+    }
+    let small = sim::shrink(&failure.plan);
+    anyhow::anyhow!("{failure}\nor, smaller:  causerie sim {small}")
+}

@@ -1,0 +1,74 @@
+//! A deterministic simulator: groups over a network that loses, delays, repeats and reorders, falls apart and
+//! heals, while processes crash, join, leave and lag. In virtual time, from a seed, through cbcast's public API and
+//! real wire bytes at each hop.
+//!
+//! Every delivery is judged by the [`Oracle`](crate::Oracle). Where membership is fixed, the
+//! [`textbook`](crate::textbook) runs beside each process on the same arrivals, and must have delivered the same
+//! messages after each. Buffers must stay within their limits at all times, and once the network has healed
+//! everybody must come to have everything, hold nothing, and (in a mesh) know that all is stable.
+//!
+//! ```
+//! use cbcast_sim::sim::{Plan, run};
+//!
+//! let report = run(&Plan::swarm(7))?;
+//! assert_eq!(report.order_violations, 0);
+//! # Ok::<(), cbcast_sim::sim::Failure>(())
+//! ```
+
+mod changes;
+mod export;
+mod faults;
+mod network;
+mod plan;
+mod process;
+mod report;
+mod schedule;
+mod settle;
+mod shrink;
+mod trace;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use cbcast::Time;
+
+pub use export::{Export, ExportError, export};
+pub use faults::{Faults, FaultsError};
+pub use plan::{MEMBERS_MAX, Plan, RELAYS_MAX, Topology, TopologyError};
+pub use report::{Failure, Report, Wrong};
+pub use shrink::{shrink, shrink_while};
+pub use trace::{Event, What, judge};
+
+/// Runs a plan to its end: until everything is said, the network has healed, and everybody has everything.
+///
+/// # Errors
+/// The [`Failure`], with the plan that repeats it.
+pub fn run(plan: &Plan) -> Result<Report, Failure> {
+    run_observed(plan, |_| {})
+}
+
+/// The same, and tells of every event as it happens, also before a failure.
+///
+/// # Errors
+/// The [`Failure`], with the plan that repeats it.
+pub fn run_observed(plan: &Plan, observe: impl FnMut(Event)) -> Result<Report, Failure> {
+    let plan = plan.clone().clamped();
+    let failure = |wrong, at| Failure { wrong: Box::new(wrong), at, plan: Box::new(plan.clone()) };
+    // A panic in the protocol is a find as good as any, and should name its plan.
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        let mut world = world::World::new(&plan, observe);
+        world.run().map_err(|wrong| failure(wrong, world.now()))
+    }));
+    ran.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.into()));
+        Err(failure(Wrong::Panic(text.unwrap_or_default()), Time::ZERO))
+    })
+}
+
+/// The whole trace of a plan, whether it fails or not.
+pub fn trace_of(plan: &Plan) -> (Vec<Event>, Result<Report, Failure>) {
+    let mut trace = Vec::new();
+    let done = run_observed(plan, |event| trace.push(event));
+    (trace, done)
+}

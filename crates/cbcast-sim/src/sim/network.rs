@@ -1,0 +1,132 @@
+//! The network: what is on its way, and what stops it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cbcast::{MemberId, Time};
+
+use crate::random::SplitMix64;
+use crate::sim::Faults;
+
+/// A packet on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Flight {
+    pub(super) from: MemberId,
+    pub(super) to: MemberId,
+    pub(super) packet: Bytes,
+}
+
+/// Links between all processes, one way each.
+#[derive(Debug)]
+pub(super) struct Network {
+    random: SplitMix64,
+    faults: Faults,
+    /// By arrival, then in the order in which they were sent.
+    flights: BTreeMap<(Time, u64), Flight>,
+    sent: u64,
+    cuts: BTreeMap<u64, Cut>,
+    /// Who receives everything late.
+    pub(super) slow: BTreeSet<MemberId>,
+    pub(super) counts: Counts,
+}
+
+/// Links that let nothing through for a while.
+#[derive(Debug)]
+struct Cut {
+    /// From these …
+    from: BTreeSet<MemberId>,
+    /// … to all others, …
+    out: bool,
+    /// … and from all others to these.
+    back: bool,
+    met: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+    pub(super) lost: u64,
+    pub(super) cut_off: u64,
+    pub(super) partitions: u64,
+}
+
+/// How many times later the slow ones receive.
+const SLOWNESS: u32 = 8;
+
+impl Network {
+    pub(super) fn new(seed: u64, faults: Faults) -> Self {
+        Self {
+            random: SplitMix64(seed ^ 0x6e65_7477_6f72_6b00),
+            faults,
+            flights: BTreeMap::new(),
+            sent: 0,
+            cuts: BTreeMap::new(),
+            slow: BTreeSet::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    pub(super) fn send(&mut self, now: Time, from: MemberId, to: MemberId, packet: Bytes) {
+        self.counts.packets += 1;
+        self.counts.bytes += packet.len() as u64;
+        if let Some(cut) = self.cuts.values_mut().find(|cut| cut.stops(from, to)) {
+            self.counts.cut_off += 1;
+            self.counts.partitions += u64::from(!cut.met);
+            cut.met = true;
+            return;
+        }
+        if self.random.below(10_000) < self.faults.loss.into() {
+            self.counts.lost += 1;
+            return;
+        }
+        let copies = 1 + u64::from(self.random.below(10_000) < self.faults.duplicates.into());
+        for _ in 0..copies {
+            let at = now + self.delay(to);
+            self.sent += 1;
+            self.flights.insert((at, self.sent), Flight { from, to, packet: packet.clone() });
+        }
+    }
+
+    fn delay(&mut self, to: MemberId) -> Duration {
+        let (min, max) = (self.faults.delay_min, self.faults.delay_max);
+        let spread = (max.saturating_sub(min)).as_nanos() as u64;
+        let delay = min + Duration::from_nanos(self.random.below(spread + 1));
+        if self.slow.contains(&to) { delay * SLOWNESS } else { delay }
+    }
+
+    /// Between these and all others nothing comes through: away from them, towards them, or neither.
+    pub(super) fn cut(&mut self, name: u64, from: BTreeSet<MemberId>, out: bool, back: bool) {
+        self.cuts.insert(name, Cut { from, out, back, met: false });
+    }
+
+    pub(super) fn mend(&mut self, name: u64) {
+        self.cuts.remove(&name);
+    }
+
+    /// From now on everything arrives, if late, out of order and more than once.
+    pub(super) fn heal(&mut self) {
+        self.cuts.clear();
+        self.slow.clear();
+        self.faults.loss = 0;
+    }
+
+    pub(super) fn next_arrival(&self) -> Option<Time> {
+        self.flights.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    pub(super) fn arrive(&mut self) -> Option<Flight> {
+        self.flights.pop_first().map(|(_, flight)| flight)
+    }
+}
+
+impl Cut {
+    fn stops(&self, from: MemberId, to: MemberId) -> bool {
+        match (self.from.contains(&from), self.from.contains(&to)) {
+            (true, false) => self.out,
+            (false, true) => self.back,
+            _ => false,
+        }
+    }
+}

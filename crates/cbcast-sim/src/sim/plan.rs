@@ -1,0 +1,147 @@
+//! What a run is to be: everything follows from it, so the same plan gives the same run.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::random::SplitMix64;
+use crate::sim::Faults;
+
+/// A whole run. Written as the arguments of `causerie sim` that repeat it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Plan {
+    /// What everything is drawn from.
+    pub seed: u64,
+    /// Who talks from the start. Relays come on top.
+    pub members: u32,
+    /// How many messages they say.
+    pub messages: u32,
+    /// Who is connected to whom.
+    pub topology: Topology,
+    /// What goes wrong.
+    pub faults: Faults,
+}
+
+/// Who is connected to whom.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Topology {
+    /// One relay, which passes on what each has said in an order that is causal.
+    Relay,
+    /// Everybody sends to everybody. Member `0.0` admits and parts with members.
+    Mesh,
+    /// So many relays, each connected to all others and to its own members.
+    Relays(u32),
+}
+
+/// More members than that make a run too slow to be of use.
+pub const MEMBERS_MAX: u32 = 200;
+/// More relays than that are not simulated.
+pub const RELAYS_MAX: u32 = 16;
+
+impl Plan {
+    /// The seed decides how many talk, how much, over which network, and what goes wrong.
+    #[must_use]
+    pub fn swarm(seed: u64) -> Self {
+        // Not the draws of the run itself: whoever overrides a part keeps the others.
+        let random = &mut SplitMix64(seed ^ 0x7377_6172_6d00_0000);
+        let topology = match random.below(5) {
+            0 | 1 => Topology::Relay,
+            2 | 3 => Topology::Mesh,
+            _ => Topology::Relays(2 + random.below(2) as u32),
+        };
+        Self {
+            seed,
+            members: 2 + random.below(11) as u32,
+            messages: 10 + random.below(91) as u32,
+            topology,
+            faults: Faults::swarm(random),
+        }
+    }
+
+    /// Within limits: at least two members, a message, a relay; not more than [`MEMBERS_MAX`] and [`RELAYS_MAX`].
+    #[must_use]
+    pub fn clamped(mut self) -> Self {
+        self.members = self.members.clamp(2, MEMBERS_MAX);
+        if let Topology::Relays(n) = &mut self.topology {
+            *n = (*n).clamp(1, RELAYS_MAX);
+        }
+        self.faults.delay_max = self.faults.delay_max.clamp(self.faults.delay_min, Duration::from_secs(60));
+        self
+    }
+
+    /// Whether nobody joins or leaves, so that the textbook's fixed group can run beside it.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        let Faults { joins, leaves, crashes_anew, .. } = self.faults;
+        (joins, leaves, crashes_anew) == (0, 0, 0)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, members, messages, topology, faults } = self;
+        write!(f, "--seed {seed} --members {members} --messages {messages} ")?;
+        write!(f, "--topology {topology} --faults {faults}")
+    }
+}
+
+impl Topology {
+    /// How many relays there are; none in a mesh.
+    pub(super) fn relays(self) -> u32 {
+        match self {
+            Self::Relay => 1,
+            Self::Mesh => 0,
+            Self::Relays(n) => n,
+        }
+    }
+}
+
+impl fmt::Display for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Relay => f.write_str("relay"),
+            Self::Mesh => f.write_str("mesh"),
+            Self::Relays(n) => write!(f, "relays={n}"),
+        }
+    }
+}
+
+/// Why a text is not a [`Topology`].
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("'{0}' is none of relay, mesh, relays=N (N up to {RELAYS_MAX})")]
+pub struct TopologyError(String);
+
+impl FromStr for Topology {
+    type Err = TopologyError;
+
+    fn from_str(text: &str) -> Result<Self, TopologyError> {
+        match text {
+            "relay" => Ok(Self::Relay),
+            "mesh" => Ok(Self::Mesh),
+            _ => {
+                let n = text.strip_prefix("relays=").and_then(|n| n.parse().ok());
+                let n = n.filter(|n| (1..=RELAYS_MAX).contains(n));
+                n.map(Self::Relays).ok_or_else(|| TopologyError(text.into()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_written_as_it_is_read() {
+        for seed in 0..200 {
+            let plan = Plan::swarm(seed);
+            assert_eq!(plan.clone().clamped(), plan);
+            assert_eq!(plan.topology.to_string().parse(), Ok(plan.topology));
+            assert_eq!(plan.faults.to_string().parse(), Ok(plan.faults.clone()), "{plan}");
+        }
+        assert!("ring".parse::<Topology>().is_err());
+        assert!("relays=0".parse::<Topology>().is_err());
+    }
+}

@@ -1,0 +1,213 @@
+//! How a run went.
+
+use std::fmt;
+use std::time::Duration;
+
+use cbcast::{DecodeError, MemberId, MessageId, MissingRange, ReceiveError, Time};
+use thiserror::Error;
+
+use crate::Violation;
+use crate::sim::Plan;
+
+/// What a run met, and that it went well.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Report {
+    /// How many runs are summed up here.
+    pub runs: u64,
+    /// Messages broadcast, those that announce members included.
+    pub messages: u64,
+    /// Deliveries to others than the author, each judged.
+    pub deliveries: u64,
+    /// Deliveries that were against causal order, lost or repeated. None: the first ends a run as a [`Failure`].
+    pub order_violations: u64,
+    /// Arrivals after which the textbook's process had delivered just what ours had.
+    pub textbook_agreed: u64,
+    /// Messages that had to be held back.
+    pub held: u64,
+    /// The longest time that one was, in virtual time.
+    pub longest_hold: Duration,
+    /// Requests for what was missing.
+    pub wants: u64,
+    /// Messages sent again because of them.
+    pub resent: u64,
+    /// Packets that came twice and were recognised.
+    pub duplicates: u64,
+    /// Packets lost on their way, or because nobody was there.
+    pub lost: u64,
+    /// Packets that a partition stopped.
+    pub cut_off: u64,
+    /// Partitions, two-way and one-way, that stopped at least one packet.
+    pub partitions: u64,
+    /// Members that joined on the way.
+    pub joins: u64,
+    /// Members that left, those that came back as another included.
+    pub leaves: u64,
+    /// Processes that stopped for a while or lost everything.
+    pub crashes: u64,
+    /// Messages refused because a buffer was full: they come again.
+    pub refused: u64,
+    /// Times that a sender was told to wait.
+    pub blocked: u64,
+    /// Packets put on the wire.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How long it took, in virtual time.
+    pub duration: Duration,
+}
+
+impl Report {
+    /// Sums up both; of the longest hold the longer.
+    pub fn add(&mut self, other: &Self) {
+        self.longest_hold = self.longest_hold.max(other.longest_hold);
+        self.duration += other.duration;
+        for (mine, theirs) in [
+            (&mut self.runs, other.runs),
+            (&mut self.messages, other.messages),
+            (&mut self.deliveries, other.deliveries),
+            (&mut self.order_violations, other.order_violations),
+            (&mut self.textbook_agreed, other.textbook_agreed),
+            (&mut self.held, other.held),
+            (&mut self.wants, other.wants),
+            (&mut self.resent, other.resent),
+            (&mut self.duplicates, other.duplicates),
+            (&mut self.lost, other.lost),
+            (&mut self.cut_off, other.cut_off),
+            (&mut self.partitions, other.partitions),
+            (&mut self.joins, other.joins),
+            (&mut self.leaves, other.leaves),
+            (&mut self.crashes, other.crashes),
+            (&mut self.refused, other.refused),
+            (&mut self.blocked, other.blocked),
+            (&mut self.packets, other.packets),
+            (&mut self.bytes, other.bytes),
+        ] {
+            *mine += theirs;
+        }
+    }
+}
+
+/// For people.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { messages, deliveries, order_violations, textbook_agreed, held, wants, resent, .. } = self;
+        let Self { lost, cut_off, partitions, duplicates, joins, leaves, crashes, refused, blocked, .. } =
+            self;
+        let Self { packets, bytes, .. } = self;
+        writeln!(f, "  said       {messages} messages, {deliveries} deliveries to others")?;
+        writeln!(f, "  order      {order_violations} violations")?;
+        if *textbook_agreed > 0 {
+            writeln!(f, "  textbook   agreed after each of {textbook_agreed} arrivals")?;
+        }
+        writeln!(f, "  held back  {held}, the longest for {:.3} s", self.longest_hold.as_secs_f64())?;
+        writeln!(f, "  repaired   {wants} requests, {resent} messages sent again")?;
+        writeln!(f, "  network    {packets} packets, {bytes} bytes")?;
+        writeln!(f, "             {lost} lost, {cut_off} cut off by {partitions} partitions")?;
+        writeln!(f, "             {duplicates} duplicates dropped")?;
+        writeln!(f, "  members    {joins} joined, {leaves} left, {crashes} crashes")?;
+        writeln!(f, "  buffers    {refused} arrivals refused, {blocked} senders told to wait")?;
+        write!(f, "  duration   {:.3} s, virtual", self.duration.as_secs_f64())
+    }
+}
+
+/// What must not happen, and did.
+#[derive(Clone, Debug, Error, PartialEq)]
+#[non_exhaustive]
+pub enum Wrong {
+    /// Causal order, or exactly once, is broken.
+    #[error(transparent)]
+    Order(#[from] Violation<MemberId, MessageId>),
+    /// The textbook's process and ours have delivered different sets of messages.
+    #[error("{process} has delivered {ours:?}, the textbook {textbook:?}")]
+    NotAsTextbook {
+        /// Where.
+        process: MemberId,
+        /// Messages of each member delivered here.
+        ours: Vec<Option<u64>>,
+        /// And by the textbook.
+        textbook: Vec<u64>,
+    },
+    /// A packet of ours cannot be read.
+    #[error("{process} cannot read a packet: {error}")]
+    Unreadable {
+        /// Where.
+        process: MemberId,
+        /// Why.
+        error: DecodeError,
+    },
+    /// A message of ours was refused for good.
+    #[error("{process} refused a message for good: {error}")]
+    Refused {
+        /// Where.
+        process: MemberId,
+        /// Why.
+        error: ReceiveError,
+    },
+    /// A command that should succeed did not.
+    #[error("{process} could not {what}: {error}")]
+    Command {
+        /// Where.
+        process: MemberId,
+        /// What was to be done.
+        what: &'static str,
+        /// Why not, in the error's words.
+        error: String,
+    },
+    /// A buffer is larger than its limit.
+    #[error("{process} keeps {size} {what}, the limit is {limit}")]
+    Buffer {
+        /// Where.
+        process: MemberId,
+        /// Of what.
+        what: &'static str,
+        /// How much.
+        size: usize,
+        /// How much there may be.
+        limit: usize,
+    },
+    /// Messages were given up though nobody asked for that.
+    #[error("{process} gave up {range:?}")]
+    Gap {
+        /// Where.
+        process: MemberId,
+        /// Which.
+        range: MissingRange,
+    },
+    /// A message was called stable that not everybody has delivered.
+    #[error("{process} takes {count} messages of {member} for stable, {lacking} has delivered {delivered}")]
+    NotStable {
+        /// Where.
+        process: MemberId,
+        /// Whose messages.
+        member: MemberId,
+        /// How many are said to be.
+        count: u64,
+        /// Who has not delivered them.
+        lacking: MemberId,
+        /// How many it has.
+        delivered: u64,
+    },
+    /// Long after the network has healed, something is still open.
+    #[error("not settled: {process} {what}")]
+    NotSettled {
+        /// Where.
+        process: MemberId,
+        /// What is open.
+        what: String,
+    },
+    /// A panic in the protocol.
+    #[error("panicked: {0}")]
+    Panic(String),
+}
+
+/// A run that went wrong. Shown with the command that repeats it.
+#[derive(Clone, Debug, Error, PartialEq)]
+#[error("{wrong} (after {:.3} s, virtual)\nreplay with: causerie sim {plan}", .at.as_nanos() as f64 / 1e9)]
+pub struct Failure {
+    /// What.
+    pub wrong: Box<Wrong>,
+    /// When, in virtual time.
+    pub at: Time,
+    /// Of which run.
+    pub plan: Box<Plan>,
+}

@@ -1,0 +1,82 @@
+//! When what happens: drawn from the seed before the run begins.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use cbcast::{MemberId, Time};
+
+use crate::random::SplitMix64;
+use crate::sim::Plan;
+
+/// Something that is to happen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Action {
+    Speak,
+    Partition,
+    OneWay,
+    /// The partition of this name ends.
+    Mend(u64),
+    Crash,
+    Resume(MemberId),
+    CrashAnew,
+    Join,
+    Leave,
+    Slow,
+}
+
+/// What is to happen, by time.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    actions: BTreeMap<(Time, u64), Action>,
+    added: u64,
+}
+
+/// Between two messages, on the average.
+const PACE: Duration = Duration::from_millis(25);
+
+impl Schedule {
+    pub(super) fn new(plan: &Plan, random: &mut SplitMix64) -> Self {
+        let mut schedule = Self::default();
+        let mut now = Time::ZERO;
+        for _ in 0..plan.messages {
+            now = now + Duration::from_nanos(random.below(2 * PACE.as_nanos() as u64));
+            schedule.add(now, Action::Speak);
+        }
+        let span = now.as_nanos();
+        let faults = &plan.faults;
+        for (count, action) in [
+            (faults.partitions, Action::Partition),
+            (faults.one_way, Action::OneWay),
+            (faults.crashes, Action::Crash),
+            (faults.crashes_anew, Action::CrashAnew),
+            (faults.joins, Action::Join),
+            (faults.leaves, Action::Leave),
+        ] {
+            for _ in 0..count {
+                schedule.add(Time::from_nanos(random.below(span + 1)), action);
+            }
+        }
+        for _ in 0..faults.slow {
+            schedule.add(Time::ZERO, Action::Slow);
+        }
+        schedule
+    }
+
+    pub(super) fn add(&mut self, at: Time, action: Action) {
+        self.added += 1;
+        self.actions.insert((at, self.added), action);
+    }
+
+    pub(super) fn next(&self) -> Option<Time> {
+        self.actions.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// When the last thing is to happen.
+    pub(super) fn last(&self) -> Time {
+        self.actions.last_key_value().map_or(Time::ZERO, |((at, _), _)| *at)
+    }
+
+    pub(super) fn take(&mut self) -> Option<Action> {
+        self.actions.pop_first().map(|(_, action)| action)
+    }
+}

@@ -1,0 +1,109 @@
+//! Swarms of simulated groups: the seed decides who talks over which network and what goes wrong.
+//!
+//! `SEED=n cargo test -p cbcast-sim --test swarm` runs one seed; `SEEDS=n` that many.
+
+use cbcast_sim::Violation;
+use cbcast_sim::sim::{self, Export, Plan, Report, Topology, What};
+
+fn seeds(default: u64) -> Vec<u64> {
+    let number = |name| std::env::var(name).ok().map(|v: String| v.parse::<u64>().expect("a number"));
+    match number("SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("SEEDS").unwrap_or(default)).collect(),
+    }
+}
+
+#[test]
+fn swarms_keep_causal_order_and_converge() {
+    let mut all = Report::default();
+    let mut kinds = [0; 3];
+    for seed in seeds(300) {
+        let plan = Plan::swarm(seed);
+        let report = sim::run(&plan).unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
+        kinds[match plan.topology {
+            Topology::Relay => 0,
+            Topology::Mesh => 1,
+            Topology::Relays(_) => 2,
+        }] += 1;
+        all.add(&report);
+    }
+    println!("{} runs\n{all}", all.runs);
+    if all.runs >= 100 {
+        let Report { held, wants, resent, duplicates, lost, cut_off, partitions, .. } = all;
+        let Report { joins, leaves, crashes, refused, blocked, textbook_agreed, .. } = all;
+        let met = [held, wants, resent, duplicates, lost, cut_off, partitions];
+        let more = [joins, leaves, crashes, refused, blocked, textbook_agreed];
+        let all_kinds = met.iter().chain(&more).chain(&kinds).all(|&n| n > 0);
+        assert!(all_kinds, "a run without trouble proves nothing: {kinds:?} {all:?}");
+    }
+}
+
+#[test]
+fn the_same_plan_gives_the_same_bytes() {
+    for seed in 0..20 {
+        let plan = Plan::swarm(seed);
+        let [(first, one), (second, two)] = [sim::trace_of(&plan), sim::trace_of(&plan)];
+        assert_eq!(one, two);
+        assert!(!first.is_empty());
+        for format in [Export::Jsonl, Export::Shiviz, Export::Dot] {
+            assert_eq!(sim::export(&first, format), sim::export(&second, format), "{plan}");
+        }
+    }
+}
+
+/// The judge would notice a group whose rule is broken: a delivery put before its cause is one.
+#[test]
+fn a_doctored_trace_is_caught() {
+    let mut caught = 0;
+    for seed in 0..20 {
+        let (trace, done) = sim::trace_of(&Plan::swarm(seed));
+        done.unwrap();
+        assert_eq!(sim::judge(&trace), Ok(()));
+        // A delivery that follows that of a direct cause at the same process; both change places.
+        let deliver = |event: &sim::Event| match &event.what {
+            What::Deliver { message, deps, .. } => Some((event.process, *message, deps.clone())),
+            _ => None,
+        };
+        let pair = trace.iter().enumerate().find_map(|(later, event)| {
+            let (process, _, deps) = deliver(event)?;
+            let cause =
+                |e: &sim::Event| deliver(e).is_some_and(|(p, m, _)| p == process && deps.contains(&m));
+            Some((trace[..later].iter().position(cause)?, later))
+        });
+        let Some((earlier, later)) = pair else { continue };
+        let mut doctored = trace.clone();
+        (doctored[earlier].what, doctored[later].what) =
+            (trace[later].what.clone(), trace[earlier].what.clone());
+        assert!(sim::judge(&doctored).is_err(), "seed {seed}");
+        let mut repeated = trace.clone();
+        repeated.insert(later, trace[later].clone());
+        assert!(matches!(sim::judge(&repeated), Err(Violation::Twice { .. })), "seed {seed}");
+        caught += 1;
+    }
+    assert!(caught > 10, "{caught}");
+}
+
+#[test]
+fn shrinking_leaves_just_what_is_needed() {
+    let plan = (0..).map(Plan::swarm).find(|plan| {
+        let faults = &plan.faults;
+        plan.members > 5 && plan.messages > 40 && faults.joins > 1 && faults.loss > 0
+    });
+    let fails = |plan: &Plan| plan.members >= 3 && plan.messages >= 17 && plan.faults.joins >= 1;
+    let small = sim::shrink_while(&plan.unwrap(), fails);
+    assert_eq!((small.members, small.messages), (3, 17));
+    assert_eq!(small.faults.to_string(), "joins=1");
+    let fine = Plan::swarm(1);
+    assert_eq!(sim::shrink(&fine), fine, "does not fail");
+}
+
+#[test]
+fn a_failure_names_the_command_that_repeats_it() {
+    let plan = Plan::swarm(3);
+    let wrong = Box::new(sim::Wrong::Panic("at the disco".into()));
+    let failure = sim::Failure { wrong, at: cbcast::Time::from_millis(1_500), plan: Box::new(plan.clone()) };
+    let text = failure.to_string();
+    assert!(text.contains("panicked: at the disco (after 1.500 s, virtual)"), "{text}");
+    assert!(text.ends_with(&format!("replay with: causerie sim {plan}")), "{text}");
+    assert!(text.contains("--seed 3 --members"), "{text}");
+}

@@ -110,7 +110,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "placed in order of delivery, not of position",
         file: SESSION,
-        from: "self.ready.remove(&(self.placed + 1))",
+        from: "self.ready.remove(&self.placed.saturating_add(1))",
         to: "self.ready.pop_first().map(|(_, ready)| ready)",
         tests: SESSIONS,
     },

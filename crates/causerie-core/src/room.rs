@@ -450,11 +450,15 @@ impl Room {
 
     // Speaking.
 
-    /// A packet from a native member.
+    /// A packet from a native member. From a connection whose seat is void it is dropped: the client sends it again
+    /// where it has resumed.
     ///
     /// # Errors
     /// A [`Refusal`]; if it is final the membership has ended.
     pub fn receive(&mut self, now: Now, seat: Seat, packet: Bytes) -> Result<(), Refusal> {
+        if !self.is_seated(seat) {
+            return Ok(());
+        }
         let taken = self.take(now, seat.member, packet);
         if let Err(refusal) = &taken
             && refusal.is_final
@@ -771,6 +775,8 @@ mod tests {
         let (seat2, resumed) = room.resume(seat.member, &[2; 16], 7, 1, &raj.clock()).unwrap();
         assert!(matches!(resumed, Resumed::Here { taken: 0 }));
         assert!(!room.is_seated(seat));
+        room.receive(at(0), seat, one.clone()).unwrap();
+        assert_eq!(texts(&room), ["+Raj"], "what the older connection had left unread is not taken");
         room.leave(at(0), seat2.member, 2);
         assert!(room.is_present(seat2.member), "two messages are still to come");
         room.receive(at(0), seat2, one).unwrap();

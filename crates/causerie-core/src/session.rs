@@ -175,7 +175,7 @@ pub struct Post {
     pub time_millis: Option<u64>,
     /// For how long it was held back here.
     pub held_for: Option<Duration>,
-    /// Said before the member joined.
+    /// Said before the client first joined: it has its place already, and no [`Event::Placed`] follows.
     pub history: bool,
     /// The messages that its author had seen last.
     pub deps: Vec<MessageId>,
@@ -278,8 +278,10 @@ struct Membership {
     epoch: u64,
     group: Group,
     limits: Limits,
-    /// Where the group began: records up to here are history.
+    /// Where the group began: records up to here are not its business.
     joined_at: u64,
+    /// Records up to there are from before the client's time, not something that it has missed.
+    newcomer: bool,
     pending: VecDeque<Pending>,
     names: BTreeMap<MemberId, String>,
     present: BTreeSet<MemberId>,
@@ -300,7 +302,7 @@ pub struct Session {
     leave_sent: bool,
     outputs: VecDeque<Output>,
     heartbeat_at: Option<Time>,
-    /// Which log the positions are of.
+    /// Which log the positions are of; 0 before the first welcome.
     epoch: u64,
     /// The last contiguous position that came off a connection.
     received: u64,
@@ -313,6 +315,9 @@ pub struct Session {
     /// Delivered under an earlier membership, or own, and not placed then.
     seen: BTreeSet<MessageId>,
 }
+
+/// Servers that one room can be spread over.
+const ORIGINS_MAX: usize = 256;
 
 /// Own messages sent again at one heartbeat.
 const RESEND_MAX: usize = 64;
@@ -426,7 +431,7 @@ impl Session {
     /// frame on purpose, and then [`handle_frame`](Self::handle_frame).
     pub fn received(&mut self, frame: &ServerFrame) {
         if let ServerFrame::Delivered(record) = frame
-            && record.position == self.received + 1
+            && record.position.checked_sub(1) == Some(self.received)
         {
             self.received = record.position;
         }
@@ -513,13 +518,20 @@ impl Session {
         if !group.is_local(welcome.member) {
             return self.end(End::Protocol("the snapshot does not know its member".into()));
         }
-        if welcome.first > welcome.position + 1 || welcome.first == 0 {
+        if welcome.first == 0 || welcome.first - 1 > welcome.position {
             return self.end(End::Protocol("the history begins behind the snapshot".into()));
         }
+        if welcome.snapshot.next_ordinals.len() > ORIGINS_MAX {
+            return self.end(End::Protocol("the snapshot has more origins than there are servers".into()));
+        }
         let before = self.membership.take();
-        self.epoch = welcome.epoch;
-        // What was delivered and not placed comes again as history.
-        self.seen.extend(self.ready.values().map(|(id, _)| *id));
+        if welcome.epoch == self.epoch {
+            // What was delivered and not placed comes again.
+            self.seen.extend(self.ready.values().map(|(id, _)| *id));
+        } else {
+            // Another log: nothing in it has been seen.
+            self.seen.clear();
+        }
         self.ready.clear();
         self.arrived.clear();
         let mut membership = Membership {
@@ -529,10 +541,12 @@ impl Session {
             group,
             limits: welcome.limits,
             joined_at: welcome.position,
+            newcomer: self.epoch == 0,
             pending: VecDeque::new(),
             names: welcome.members.iter().map(|m| (m.member, m.name.clone())).collect(),
             present: welcome.members.iter().filter(|m| m.present).map(|m| m.member).collect(),
         };
+        self.epoch = welcome.epoch;
         self.received = welcome.first - 1;
         self.placed = welcome.first - 1;
         if let Some(from) = welcome.gap_from {
@@ -628,7 +642,7 @@ impl Session {
         };
         let id = message.id();
         if record.position <= membership.joined_at {
-            if record.position == self.placed + 1 {
+            if record.position - 1 == self.placed {
                 self.placed = record.position;
                 self.history(record.position, record.time_millis, &message);
                 if self.placed == self.membership.as_ref().map_or(0, |m| m.joined_at) {
@@ -638,6 +652,9 @@ impl Session {
             return;
         }
         if id.member == membership.member {
+            if !membership.group.has_delivered(id) {
+                return self.end(End::Protocol(format!("{id} was never said here")));
+            }
             membership.pending.retain(|pending| pending.message.id() != id);
             self.ready.insert(record.position, (id, record.time_millis));
             self.place();
@@ -652,12 +669,16 @@ impl Session {
         }
         self.arrived.insert(id, (record.position, record.time_millis));
         let refused = membership.group.handle_message(now, Link::Relay, message).err();
+        if refused.is_some() {
+            // Repair brings it again.
+            self.arrived.remove(&id);
+        }
         if let Some(error) = refused.filter(cbcast::ReceiveError::is_final) {
             self.end(End::Protocol(format!("record {}: {error}", record.position)));
         }
     }
 
-    /// A record from before the member joined: shown and placed, and not the group's business.
+    /// A record from before the group began: shown and placed, and not the group's business.
     fn history(&mut self, position: u64, time_millis: u64, message: &Message) {
         let id = message.id();
         if self.seen.remove(&id) {
@@ -665,17 +686,18 @@ impl Session {
         }
         let membership = self.membership.as_mut().expect("checked by the caller");
         let payload = message.payload();
+        let history = membership.newcomer;
         let name = |names: &BTreeMap<MemberId, String>, member| names.get(&member).cloned();
         match message.kind() {
             Kind::Joined(member) => {
                 let name = String::from_utf8_lossy(&payload).into_owned();
                 membership.names.entry(member).or_insert_with(|| name.clone());
-                self.event(Event::Joined { member, name, history: true });
+                self.event(Event::Joined { member, name, history });
             }
             Kind::Left { member, .. } => {
                 let name = name(&membership.names, member).unwrap_or_else(|| member.to_string());
                 let reason = String::from_utf8_lossy(&payload).into_owned();
-                self.event(Event::Left { member, name, reason, history: true });
+                self.event(Event::Left { member, name, reason, history });
             }
             Kind::Data => {
                 let author = name(&membership.names, id.member).unwrap_or_else(|| id.member.to_string());
@@ -687,17 +709,20 @@ impl Session {
                     position: Some(position),
                     time_millis: Some(time_millis),
                     held_for: None,
-                    history: true,
+                    history,
                     deps: message.deps().collect(),
                 };
                 self.event(Event::Delivered(post));
             }
         }
+        if !history {
+            self.event(Event::Placed { id, position, time_millis });
+        }
     }
 
     /// Places what is next, and what follows it.
     fn place(&mut self) {
-        while let Some((id, time_millis)) = self.ready.remove(&(self.placed + 1)) {
+        while let Some((id, time_millis)) = self.ready.remove(&self.placed.saturating_add(1)) {
             self.placed += 1;
             self.event(Event::Placed { id, position: self.placed, time_millis });
         }
@@ -736,10 +761,7 @@ impl Session {
             }
             ErrorCode::Expired => self.lose_membership(error.taken, error.message),
             ErrorCode::WrongToken | ErrorCode::Diverged | ErrorCode::NoSuchRoom if resuming => {
-                // Another past: positions mean nothing there.
-                self.placed = 0;
                 self.lose_membership(0, error.message);
-                self.seen.clear();
             }
             code => {
                 let suggestion = Some(error.suggestion).filter(|s| !s.is_empty());
@@ -865,6 +887,9 @@ impl Session {
 
     /// The deadline of [`poll_timeout`](Self::poll_timeout) has come. Early or repeated calls do nothing.
     pub fn handle_timeout(&mut self, now: Time) {
+        if self.phase != Phase::Live {
+            return;
+        }
         let Some(membership) = &mut self.membership else { return };
         membership.group.handle_timeout(now);
         if let Some(pause) = self.config.heartbeat.filter(|_| self.heartbeat_at.is_some_and(|at| at <= now)) {

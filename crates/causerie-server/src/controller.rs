@@ -125,7 +125,8 @@ impl Controller {
         let vectors = port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
         let mut epoch = [0; 8];
         getrandom::fill(&mut epoch).expect("the operating system gives random bytes");
-        let epoch = u64::from_le_bytes(epoch);
+        // 0 is no epoch.
+        let epoch = u64::from_le_bytes(epoch).max(1);
         let room = Room::new(name.clone(), ORIGIN, epoch, self.settings.clone(), vectors);
         let room = Arc::new(HostedRoom::new(room, self.clock, port, creator));
         rooms.insert(name, Arc::clone(&room));

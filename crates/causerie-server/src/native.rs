@@ -207,7 +207,7 @@ impl Session<'_> {
         let refusals = room.act(|room, now| {
             let mut refusals = Vec::new();
             for packet in packets.drain(..) {
-                if !room.is_seated(seat) || room.is_closed() {
+                if room.is_closed() {
                     break;
                 }
                 refusals.extend(room.receive(now, seat, packet).err());
@@ -398,13 +398,14 @@ impl Session<'_> {
     async fn write(&self, output: &mut OwnedWriteHalf) -> io::Result<()> {
         let mut changes = None;
         loop {
+            // In this order: a membership is made after its welcome was put into the outbox, and goes after it.
+            let membership = self.membership().clone();
             let (bytes, last) = self.outbox.take();
             if last {
                 let drain = self.server.settings.drain;
                 return tokio::time::timeout(drain, output.write_all(&bytes)).await.unwrap_or(Ok(()));
             }
             self.patiently(output.write_all(&bytes)).await?;
-            let membership = self.membership().clone();
             if let Some(membership) = membership {
                 // Subscribed before the log is read: what is appended after that wakes this loop.
                 let changes = changes.get_or_insert_with(|| membership.room.subscribe());

@@ -39,7 +39,7 @@ pub struct Config {
     /// How long a gap may be before it is asked for. Default 50 ms (a guess: several round trips on a fast
     /// link, and short enough not to be noticed).
     pub repair_delay: Duration,
-    /// The longest pause between two requests while the same gaps stay open: each pause is twice the last,
+    /// The longest pause between two requests while nothing of what is missing comes: each pause is twice the last,
     /// from `repair_delay` up to this. Default 2 s.
     pub repair_delay_max: Duration,
     /// Ranges named in one repair request. Default 64.

@@ -30,6 +30,12 @@ pub enum ReceiveError {
         /// What it claims to have seen.
         dependency: MessageId,
     },
+    /// Nobody of the sender's origin can be admitted: its host is not a member here. (Or the sender is that host.)
+    #[error("{member} is of an origin whose host is not a member")]
+    UnknownOrigin {
+        /// The sender.
+        member: MemberId,
+    },
     /// Only hosts say *Joined* and *Left*, and not over a link that speaks for one member.
     #[error("{id} announces members, which its link may not")]
     NotHost {

@@ -23,14 +23,15 @@ use crate::id::{MemberId, MessageId};
 use crate::members::{Held, Member, Members, NONE, Slot, Standing, Wait};
 use crate::message::{DepCursor, Kind, Message};
 use crate::repair::{MissingRange, Repair, Round};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{COUNT_MAX, Snapshot};
 use crate::stability::Stability;
 use crate::time::Time;
 
 /// Who is at the other end of the link that a message came over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Link {
-    /// A process that speaks for this member and nobody else: its own messages, no *Joined*, no *Left*.
+    /// A client that speaks for this member and nobody else, and that hears of the group through here only: its own
+    /// messages, no *Joined*, no *Left*, and nothing that depends on what has not been delivered here.
     Member(MemberId),
     /// A process that passes on what others have said: a relay, a peer that repairs.
     Relay,
@@ -74,7 +75,8 @@ pub enum Output {
         /// The message, as its author wrote it.
         message: Message,
     },
-    /// More is stable: of each member listed, every member has delivered all messages up to this number.
+    /// More is stable: of each member listed, every member has delivered all messages up to this number. (Messages
+    /// concurrent with them may still be on their way here; see `examples/shared_list.rs` for what a CRDT does.)
     Stable(VectorClock),
     /// Delivered in place of messages that nobody has ([`GapPolicy::Skip`]): they count as delivered.
     Gap(MissingRange),
@@ -85,12 +87,12 @@ const RESEND_MAX: usize = 256;
 
 /// A member that the local host is about to part with, in a mesh.
 #[derive(Clone, Debug)]
-struct Flush {
-    host: MemberId,
-    member: MemberId,
+pub(crate) struct Flush {
+    pub(crate) host: MemberId,
+    pub(crate) member: MemberId,
     /// The greatest count that anybody has reported.
-    count: u64,
-    reported: Vec<MemberId>,
+    pub(crate) count: u64,
+    pub(crate) reported: Vec<MemberId>,
 }
 
 /// A message that is held back. See [`Group::held`].
@@ -158,7 +160,7 @@ pub struct Stats {
 /// at_ann.broadcast(now, ann, b"hello")?;
 /// while let Some(output) = at_ann.poll_output() {
 ///     if let Output::Send(message) = output {
-///         at_bob.handle_message(now, Link::Member(ann), message)?;
+///         at_bob.handle_message(now, Link::Peer(ann), message)?;
 ///     }
 /// }
 /// let Some(Output::Deliver { message, .. }) = at_bob.poll_output() else { panic!("nothing was missing") };
@@ -167,23 +169,23 @@ pub struct Stats {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Group {
-    config: Config,
-    members: Members,
+    pub(crate) config: Config,
+    pub(crate) members: Members,
     /// Slots of the members whose last delivered message is in the frontier.
     frontier: Vec<Slot>,
     holdback_places: usize,
-    held: usize,
+    pub(crate) held: usize,
     held_bytes: usize,
     /// Members of which a message is known to exist that has not been delivered.
     lagging: usize,
     repair: Repair,
     /// Where [`Config::retain`] asks for it.
-    stability: Option<Stability>,
+    pub(crate) stability: Option<Stability>,
     /// Whom the local host is about to part with.
-    flushes: Vec<Flush>,
+    pub(crate) flushes: Vec<Flush>,
     heartbeat_at: Option<Time>,
-    outputs: VecDeque<Output>,
-    stats: Stats,
+    pub(crate) outputs: VecDeque<Output>,
+    pub(crate) stats: Stats,
     /// Members whose next message may have become deliverable. Empty between calls.
     awake: Vec<Slot>,
     /// Kept for its capacity.
@@ -202,7 +204,7 @@ impl Group {
             members.set_next_ordinal(origin, next);
         }
         for (member, count) in snapshot.clock.iter() {
-            members.admit(member, count);
+            members.admit(member, count.min(COUNT_MAX));
             members.set_next_ordinal(member.origin, member.ordinal.saturating_add(1));
         }
         let mut frontier = Vec::new();
@@ -467,13 +469,10 @@ impl Group {
         if ahead > 0 {
             self.room_for(ahead + 1, ahead, slot, &message)?;
         }
-        if !message.is_data()
-            && let Kind::Left { member, last_seq } = message.kind()
-            && let Some(departing) = self.members.live_slot(member)
-        {
-            // So many there are: what a flush has frozen up to there may go.
-            self.thaw(departing, last_seq);
-        }
+        let farewell = match message.kind() {
+            Kind::Left { member, last_seq } => self.members.live_slot(member).zip(Some(last_seq)),
+            _ => None,
+        };
         if ahead == 0 {
             match self.first_unmet(&message, message.dep_cursor()) {
                 Ok(_) if self.members.get(slot).frozen.is_some_and(|count| id.seq > count) => {
@@ -489,10 +488,13 @@ impl Group {
                     self.wait(now, slot, wait);
                 }
             }
-            self.release(now);
-            return Ok(());
+        } else {
+            self.hold(now, slot, ahead, message, MessageId::new(id.member, id.seq - 1));
         }
-        self.hold(now, slot, ahead, message, MessageId::new(id.member, id.seq - 1));
+        if let Some((departing, last_seq)) = farewell {
+            // So many there are: what a flush has frozen up to there may go.
+            self.thaw(departing, last_seq);
+        }
         self.release(now);
         Ok(())
     }
@@ -510,6 +512,9 @@ impl Group {
         if self.hosts(id.member.origin) {
             // Ordinals of this origin are given out here: nobody has this one.
             return Err(ReceiveError::NotTheirs { member: id.member });
+        }
+        if !self.can_be_admitted(id.member) {
+            return Err(ReceiveError::UnknownOrigin { member: id.member });
         }
         self.check_deps(link, &message)?;
         let ahead = id.seq - 1;
@@ -543,7 +548,7 @@ impl Group {
                 Standing::Live(slot) if dependency.seq <= self.members.delivered(slot) => continue,
                 Standing::Forgotten => continue,
                 Standing::Live(slot) => self.members.get(slot).local,
-                Standing::Early(_) => false,
+                Standing::Early(_) => !self.can_be_admitted(dependency.member),
             };
             // Members of an origin that is hosted here are heard of through here only, so what has not been
             // delivered here cannot have been seen by the other end.
@@ -553,6 +558,11 @@ impl Group {
             }
         }
         Ok(())
+    }
+
+    /// Whether somebody who is not known may be announced yet: its host is a member.
+    fn can_be_admitted(&self, member: MemberId) -> bool {
+        !member.is_host() && self.is_member(MemberId::host(member.origin))
     }
 
     fn hosts(&self, origin: u32) -> bool {
@@ -602,14 +612,20 @@ impl Group {
 
     /// Takes note that message `seq` of a member exists.
     #[inline]
-    fn hear(&mut self, now: Time, slot: Slot, seq: u64) {
+    pub(crate) fn hear(&mut self, now: Time, slot: Slot, seq: u64) {
         if seq > self.members.heard(slot) {
             self.hear_more(now, slot, seq);
         }
     }
 
+    /// Claims are believed as far as messages may be ahead; what lies beyond is heard of again later.
     fn hear_more(&mut self, now: Time, slot: Slot, seq: u64) {
-        if self.members.heard(slot) <= self.members.delivered(slot) {
+        let delivered = self.members.delivered(slot);
+        let seq = seq.min(delivered + self.config.ahead_max.clamp(1, COUNT_MAX));
+        if seq <= self.members.heard(slot) {
+            return;
+        }
+        if self.members.heard(slot) <= delivered {
             self.lagging += 1;
             self.repair.gap_opened(now);
             self.members.get_mut(slot).lagging_since = now;
@@ -835,6 +851,7 @@ impl Group {
                 Ok(_) => {
                     self.held -= 1;
                     self.held_bytes -= message.packet().len();
+                    self.repair.progress();
                     self.deliver(now, slot, message, Some(since));
                 }
                 Err(wait) => {

@@ -25,8 +25,8 @@ pub(crate) const NONE: u32 = u32::MAX;
 
 const PAGE: usize = 128;
 
-/// Ordinals below this are found by page: the page table of an origin takes 1 MiB at most.
-const PAGED: u32 = 1 << 24;
+/// Ordinals below this are found by page: the page table of an origin takes 64 KiB at most.
+const PAGED: u32 = 1 << 20;
 
 /// What is known of a member id.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -59,6 +59,11 @@ impl Repair {
         self.pause = self.first_delay;
     }
 
+    /// Something missing has come: the pauses start small again.
+    pub(crate) fn progress(&mut self) {
+        self.pause = self.first_delay;
+    }
+
     pub(crate) fn due(&self, now: Time) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }

@@ -23,6 +23,9 @@ pub struct Snapshot {
 
 const VERSION: u8 = 1;
 
+/// Nobody ever says more: sums of counts and distances do not overflow.
+pub(crate) const COUNT_MAX: u64 = 1 << 62;
+
 impl Snapshot {
     /// A group in which nothing has been said, with these members, for good: nobody joins, nobody leaves.
     #[must_use]
@@ -71,6 +74,9 @@ impl Snapshot {
             return Err(WireError::Integer);
         }
         let clock = VectorClock::decode(reader)?;
+        if clock.iter().any(|(_, count)| count > COUNT_MAX) {
+            return Err(WireError::Integer);
+        }
         let mut next_ordinals = Vec::new();
         for _ in 0..reader.varint()? {
             next_ordinals.push((reader.varint_u32()?, reader.varint_u32()?));

@@ -34,11 +34,13 @@ struct Column {
 
 /// Retained messages of one that has left: somebody may not have delivered its *Left* yet.
 #[derive(Clone, Debug)]
-struct Departed {
-    member: MemberId,
-    first: u64,
-    messages: VecDeque<Option<Message>>,
-    left: MessageId,
+pub(crate) struct Departed {
+    pub(crate) member: MemberId,
+    /// The number of the first of its messages that is retained.
+    pub(crate) first: u64,
+    pub(crate) messages: VecDeque<Option<Message>>,
+    /// What said that it left.
+    pub(crate) left: MessageId,
 }
 
 impl Stability {
@@ -182,6 +184,15 @@ impl Stability {
         let departed = self.departed.iter().find(|d| d.member == id.member)?;
         let place = id.seq.checked_sub(departed.first)?;
         departed.messages.get(usize::try_from(place).ok()?)?.as_ref()
+    }
+
+    /// What is retained of those that have left.
+    pub(crate) fn departed(&self) -> &[Departed] {
+        &self.departed
+    }
+
+    pub(crate) fn set_departed(&mut self, departed: Vec<Departed>) {
+        self.departed = departed;
     }
 
     /// Everything retained, member by member.

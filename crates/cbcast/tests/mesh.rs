@@ -190,6 +190,14 @@ fn a_lossy_partitioned_mesh_delivers_everything_and_learns_that_it_is_stable() {
                 let other = members[mesh.below(members.len())];
                 mesh.cut.push((who, other));
             }
+            if mesh.below(6) == 0 {
+                // A process ends, and goes on from what it had written down.
+                let group = mesh.groups.get_mut(&who).unwrap();
+                let again = Group::import(group.config().clone(), &group.export().unwrap()).unwrap();
+                assert_eq!(again.export(), group.export());
+                assert_eq!(again.held().count(), group.held().count());
+                *group = again;
+            }
             let pause = mesh.below(120) as u64;
             mesh.run(Duration::from_millis(pause));
         }
@@ -348,4 +356,33 @@ fn relations_are_told_while_both_are_retained() {
     );
     mesh.settle();
     assert_eq!(mesh.groups[&ann].relation(question, reply), None, "stable, and let go");
+}
+
+#[test]
+fn what_is_no_export_is_refused() {
+    let members = members(3);
+    let mut mesh = Mesh::new(3, 30, &members, config);
+    for n in 0..20 {
+        mesh.say(members[n % 3]).unwrap();
+        mesh.run(Duration::from_millis(30));
+    }
+    let bytes = mesh.groups[&members[0]].export().unwrap();
+    for cut in 0..bytes.len() {
+        assert!(Group::import(config(1), &bytes[..cut]).is_err(), "cut at {cut}");
+    }
+    let mut random = 1u64;
+    for _ in 0..5_000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut damaged = bytes.clone();
+        let at = (random >> 33) as usize % damaged.len();
+        damaged[at] ^= 1 << ((random >> 60) % 8);
+        // Refused or taken, but never a panic.
+        if let Ok(mut group) = Group::import(config(1), &damaged) {
+            group.handle_timeout(Time::from_millis(1_000_000));
+            while group.poll_output().is_some() {}
+        }
+    }
+    let mut group = mesh.groups.remove(&members[0]).unwrap();
+    group.broadcast(mesh.now, members[0], b"x").unwrap();
+    assert_eq!(group.export(), Err(cbcast::ExportError::OutputsPending));
 }

@@ -1,0 +1,239 @@
+//! A group as bytes, to survive its process.
+//!
+//! What was delivered, what waits and the frontier are one record: whatever is lost with a crash is lost as if it
+//! had never arrived, and repair brings it again.
+//!
+//! ```text
+//! export   = version(1 byte) snapshot locals{ member } heard(clock) frozen(clock)
+//!            held{ since packet } stable(clock) retained{ packet } departed{ member left first places{ packet } }
+//!            flushes{ host member count }
+//! packet   = length bytes           in places, length 0: skipped
+//! member   = origin ordinal
+//! ```
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::clock::VectorClock;
+use crate::config::Config;
+use crate::group::{Flush, Group, Link};
+use crate::id::{MemberId, MessageId};
+use crate::message::{DecodeError, Message};
+use crate::snapshot::Snapshot;
+use crate::stability::{Departed, Stability};
+use crate::time::Time;
+use crate::wire::{Reader, WireError, put_varint};
+
+const VERSION: u8 = 1;
+
+/// Why a group cannot be exported now.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// There are outputs: drain [`Group::poll_output`] first, and do what they say. They are no part of an export.
+    #[error("there are outputs to be drained first")]
+    OutputsPending,
+}
+
+/// Why bytes are not an exported group.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// Written by a later version.
+    #[error("version {0} of exported groups is not known")]
+    Version(u8),
+    /// They end early, or a number is out of range.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A packet in them is none.
+    #[error(transparent)]
+    Packet(#[from] DecodeError),
+    /// The parts do not fit each other, or the limits of the configuration.
+    #[error("the parts of the export do not fit each other")]
+    Inconsistent,
+}
+
+fn put_member(out: &mut Vec<u8>, member: MemberId) {
+    put_varint(out, member.origin.into());
+    put_varint(out, member.ordinal.into());
+}
+
+fn member(reader: &mut Reader<'_>) -> Result<MemberId, WireError> {
+    Ok(MemberId::new(reader.varint_u32()?, reader.varint_u32()?))
+}
+
+fn put_packet(out: &mut Vec<u8>, packet: &[u8]) {
+    put_varint(out, packet.len() as u64);
+    out.extend_from_slice(packet);
+}
+
+fn message(reader: &mut Reader<'_>) -> Result<Message, ImportError> {
+    Ok(Message::decode(Bytes::copy_from_slice(reader.prefixed()?))?)
+}
+
+impl Group {
+    /// The whole state as bytes, waiting and retained messages included; statistics and timers are not.
+    /// [`import`](Self::import) makes the same group of them. O(members + bytes held and retained).
+    ///
+    /// Export after each broadcast, before it is sent, if no message may ever be numbered twice.
+    ///
+    /// # Errors
+    /// [`ExportError`]: drain the outputs first.
+    pub fn export(&self) -> Result<Vec<u8>, ExportError> {
+        if !self.outputs.is_empty() {
+            return Err(ExportError::OutputsPending);
+        }
+        let mut out = Vec::from([VERSION]);
+        self.snapshot().encode(&mut out);
+        let live = || self.members.iter().filter(|(_, m)| m.live);
+        let locals: Vec<_> = live().filter(|(_, m)| m.local).map(|(_, m)| m.id).collect();
+        put_varint(&mut out, locals.len() as u64);
+        locals.iter().for_each(|&local| put_member(&mut out, local));
+        let heard: VectorClock = live().map(|(slot, m)| (m.id, self.members.heard(slot))).collect();
+        heard.encode(&mut out);
+        let frozen: VectorClock = live().filter_map(|(_, m)| Some((m.id, m.frozen?))).collect();
+        frozen.encode(&mut out);
+        put_varint(&mut out, self.held as u64);
+        for held in self.members.iter().flat_map(|(_, m)| m.ring.iter().flatten()) {
+            put_varint(&mut out, held.since.as_nanos());
+            put_packet(&mut out, &held.packet);
+        }
+        let stability = self.stability.as_ref();
+        let stable: VectorClock =
+            live().filter_map(|(slot, m)| Some((m.id, stability?.stable(slot)))).collect();
+        stable.encode(&mut out);
+        let retained: Vec<_> = live()
+            .filter_map(|(slot, m)| Some((slot, m.id, stability?)))
+            .flat_map(|(slot, id, stability)| {
+                let seqs = stability.stable(slot) + 1..=self.members.delivered(slot);
+                seqs.filter_map(move |seq| stability.retained(slot, MessageId::new(id, seq).seq))
+            })
+            .collect();
+        put_varint(&mut out, retained.len() as u64);
+        retained.iter().for_each(|message| put_packet(&mut out, message.packet()));
+        let departed = stability.map_or(&[][..], Stability::departed);
+        put_varint(&mut out, departed.len() as u64);
+        for d in departed {
+            put_member(&mut out, d.member);
+            put_member(&mut out, d.left.member);
+            put_varint(&mut out, d.left.seq);
+            put_varint(&mut out, d.first);
+            put_varint(&mut out, d.messages.len() as u64);
+            d.messages.iter().for_each(|m| put_packet(&mut out, m.as_ref().map_or(&[], |m| &m.packet()[..])));
+        }
+        put_varint(&mut out, self.flushes.len() as u64);
+        for flush in &self.flushes {
+            put_member(&mut out, flush.host);
+            put_member(&mut out, flush.member);
+            put_varint(&mut out, flush.count);
+        }
+        Ok(out)
+    }
+
+    /// The group that was exported. Acknowledgements are told again by the others' next clocks.
+    ///
+    /// # Errors
+    /// [`ImportError`]. Memory is bounded by the bytes there are.
+    pub fn import(config: Config, bytes: &[u8]) -> Result<Self, ImportError> {
+        let reader = &mut Reader::new(bytes);
+        match reader.byte()? {
+            VERSION => {}
+            version => return Err(ImportError::Version(version)),
+        }
+        let snapshot = Snapshot::decode(reader)?;
+        let mut locals = Vec::new();
+        for _ in 0..reader.varint()? {
+            locals.push(member(reader)?);
+        }
+        let mut group = Self::new(config, &snapshot, locals);
+        let (heard, frozen) = (VectorClock::decode(reader)?, VectorClock::decode(reader)?);
+        for (id, count) in frozen.iter() {
+            let slot = group.members.live_slot(id).ok_or(ImportError::Inconsistent)?;
+            group.members.get_mut(slot).frozen = Some(count);
+        }
+        for n in 0..reader.varint()? {
+            let since = Time::from_nanos(reader.varint()?);
+            let taken = group.handle_message(since, Link::Relay, message(reader)?);
+            if taken.is_err() || group.held as u64 != n + 1 {
+                return Err(ImportError::Inconsistent);
+            }
+        }
+        for (id, count) in heard.iter() {
+            let slot = group.members.live_slot(id).ok_or(ImportError::Inconsistent)?;
+            if !group.members.get(slot).local {
+                group.hear(Time::ZERO, slot, count);
+            }
+        }
+        group.import_stability(reader)?;
+        for _ in 0..reader.varint()? {
+            let (host, member, count) = (member(reader)?, member(reader)?, reader.varint()?);
+            group.flushes.push(Flush { host, member, count, reported: Vec::new() });
+        }
+        group.outputs.clear();
+        group.stats = crate::group::Stats::default();
+        Ok(group)
+    }
+
+    fn import_stability(&mut self, reader: &mut Reader<'_>) -> Result<(), ImportError> {
+        let stable = VectorClock::decode(reader)?;
+        let mut retained = Vec::new();
+        for _ in 0..reader.varint()? {
+            retained.push(message(reader)?);
+        }
+        let mut departed = Vec::new();
+        for _ in 0..reader.varint()? {
+            let gone = member(reader)?;
+            let left = MessageId::new(member(reader)?, reader.varint()?);
+            let first = reader.varint()?;
+            let mut messages = VecDeque::new();
+            for _ in 0..reader.varint()? {
+                let packet = reader.prefixed()?;
+                let message = (!packet.is_empty()).then(|| Message::decode(Bytes::copy_from_slice(packet)));
+                messages.push_back(message.transpose()?);
+            }
+            departed.push(Departed { member: gone, first, messages, left });
+        }
+        if self.stability.is_none() {
+            return Ok(());
+        }
+        let mut stability = Stability::default();
+        let live: Vec<_> =
+            self.members.iter().filter(|(_, m)| m.live).map(|(s, m)| (s, m.id, m.local)).collect();
+        for &(slot, id, local) in &live {
+            // Where the export did not retain, all counts as stable.
+            let delivered = self.members.delivered(slot);
+            let count = if stable.knows(id) { stable.get(id) } else { delivered };
+            if count > delivered {
+                return Err(ImportError::Inconsistent);
+            }
+            stability.add(slot, count, !local);
+        }
+        retained.sort_unstable_by_key(Message::id);
+        let mut retained = retained.into_iter().peekable();
+        let mut by_member = live;
+        by_member.sort_unstable_by_key(|&(_, id, _)| id);
+        for (slot, id, _) in by_member {
+            for seq in stability.stable(slot) + 1..=self.members.delivered(slot) {
+                let wanted = MessageId::new(id, seq);
+                let message = retained.next_if(|m| m.id() == wanted);
+                if message.is_none() && retained.peek().is_none() {
+                    // Skipped ones at the end; a number that is out of all proportion is no export of ours.
+                    let missing = self.members.delivered(slot) - seq;
+                    if missing > self.config.ahead_max {
+                        return Err(ImportError::Inconsistent);
+                    }
+                }
+                stability.delivered(slot, message);
+            }
+        }
+        if retained.next().is_some() {
+            return Err(ImportError::Inconsistent);
+        }
+        stability.take_advanced();
+        stability.set_departed(departed);
+        self.stability = Some(stability);
+        Ok(())
+    }
+}

@@ -15,7 +15,20 @@ struct Mutant {
     tests: &'static [&'static str],
 }
 
-const CBCAST: &[&str] = &["-p", "cbcast", "--tests"];
+/// Without the examples, which take longer than they tell here.
+const CBCAST: &[&str] = &[
+    "-p",
+    "cbcast",
+    "--lib",
+    "--test",
+    "scenarios",
+    "--test",
+    "random",
+    "--test",
+    "mesh",
+    "--test",
+    "exhaustive",
+];
 const PROCESSES: &[&str] = &["-p", "causerie", "--test", "causal_order"];
 const SESSIONS: &[&str] = &["-p", "causerie-core", "--test", "bad_weather"];
 
@@ -82,7 +95,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the departed are not forgotten",
         file: GROUP,
-        from: "Some(slot) if !member.is_host() => self.forget(slot),",
+        from: "Some(slot) if !member.is_host() => self.forget(slot, id),",
         to: "Some(_) if !member.is_host() => {}",
         tests: CBCAST,
     },
@@ -98,6 +111,20 @@ const MUTANTS: &[Mutant] = &[
         file: GROUP,
         from: "        for Reverse((_, waiter)) in member.waiters {\n            self.wake(waiter);\n        }",
         to: "",
+        tests: CBCAST,
+    },
+    Mutant {
+        name: "stable is what anybody has delivered",
+        file: "crates/cbcast/src/stability.rs",
+        from: "acknowledged.clone().fold(own, u64::min)",
+        to: "acknowledged.clone().fold(0, u64::max).min(own)",
+        tests: CBCAST,
+    },
+    Mutant {
+        name: "who is to be flushed is not frozen",
+        file: GROUP,
+        from: "let count = *frozen.get_or_insert(delivered);",
+        to: "let _ = frozen;\n        let count = delivered;",
         tests: CBCAST,
     },
     Mutant {

@@ -4,6 +4,7 @@
 //! per line out, notices on standard error. Otherwise it asks as the original program did.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -13,6 +14,7 @@ use causerie_client::{
 };
 use causerie_core::text::visible;
 use clap::Args;
+use tokio::sync::Notify;
 
 use crate::console::{Console, Input};
 
@@ -77,7 +79,8 @@ pub(crate) fn with_port(server: &str) -> String {
 pub(crate) async fn run(args: ChatArgs) -> anyhow::Result<()> {
     let server = with_port(&args.server);
     let mut console = Console::open()?;
-    let chat = Chat { server, history: args.history || console.is_terminal(), link: args.link };
+    let history = args.history || console.is_terminal();
+    let chat = Chat { server, history, link: args.link, interrupted: interrupts()? };
     if let Some(link) = &chat.link {
         console.notice(&format!("this connection is disturbed on purpose: {link}"));
     }
@@ -98,17 +101,39 @@ pub(crate) async fn run(args: ChatArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Runs until the first of: the future is done, or Ctrl-C.
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+/// Ctrl-C, and the polite signal of whoever wants the process to end. Heard from now on: one that comes while
+/// nobody waits for it is kept for the next who does.
+fn interrupts() -> anyhow::Result<Arc<Notify>> {
+    let interrupted = Arc::new(Notify::new());
+    let tell = Arc::clone(&interrupted);
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => tell.notify_one(),
+                    _ = terminate.recv() => tell.notify_one(),
+                }
+            }
+        });
     }
+    #[cfg(not(unix))]
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            tell.notify_one();
+        }
+    });
+    Ok(interrupted)
 }
 
 struct Chat {
     server: String,
     history: bool,
     link: Option<Disturbance>,
+    interrupted: Arc<Notify>,
 }
 
 impl Chat {
@@ -130,10 +155,24 @@ impl Chat {
 
     // The dialogue of the original program.
 
+    /// Asks until there is a usable line; `None` at the end of input.
+    async fn answer(&self, console: &mut Console, prompt: &str) -> Option<String> {
+        loop {
+            tokio::select! {
+                input = console.ask(prompt) => match input {
+                    Input::Line(line) => return Some(line),
+                    Input::Unusable(why) => console.notice(&why),
+                    Input::Interrupted | Input::End => return None,
+                },
+                () = self.interrupted.notified() => return None,
+            }
+        }
+    }
+
     async fn dialogue(&self, console: &mut Console, name: Option<String>) -> anyhow::Result<()> {
         drop(self.directory().await?);
         loop {
-            let Some(command) = answer(console, "Enter command : ").await else { return Ok(()) };
+            let Some(command) = self.answer(console, "Enter command : ").await else { return Ok(()) };
             match command.trim() {
                 "./createRoom" => match self.directory().await?.create_port_room().await {
                     Ok(room) => console.message(&format!("CHATROOM CREATED : {}", visible(&room.name)))?,
@@ -162,7 +201,7 @@ impl Chat {
 
     /// Which room? By its port, as the original asked, or by its name. `None`: none was chosen.
     async fn ask_room(&self, console: &mut Console) -> anyhow::Result<Option<String>> {
-        let Some(room) = answer(console, "Enter port of 5 digits: ").await else { return Ok(None) };
+        let Some(room) = self.answer(console, "Enter port of 5 digits: ").await else { return Ok(None) };
         let room = room.trim().to_owned();
         let rooms = self.directory().await?.rooms().await?;
         if room.is_empty() || rooms.iter().any(|r| r.name == room) {
@@ -174,7 +213,8 @@ impl Chat {
         match next {
             Some(next) => {
                 let question = format!("No room at port {room}. The next one is {next}: join it? [Y/n] ");
-                let yes = answer(console, &question).await.is_some_and(|a| !a.trim().starts_with(['n', 'N']));
+                let yes =
+                    self.answer(console, &question).await.is_some_and(|a| !a.trim().starts_with(['n', 'N']));
                 Ok(yes.then(|| next.to_string()))
             }
             None => {
@@ -198,7 +238,7 @@ impl Chat {
         loop {
             let name = match given.take() {
                 Some(name) => name,
-                None => match answer(console, "Enter Name : ").await {
+                None => match self.answer(console, "Enter Name : ").await {
                     Some(name) => name,
                     None => return Ok(None),
                 },
@@ -254,7 +294,7 @@ impl Chat {
                     }
                     continue;
                 }
-                () = interrupted() => {
+                () = self.interrupted.notified() => {
                     if leaving {
                         return Err(anyhow!("interrupted with {} messages not taken yet", room.on_their_way()));
                     }
@@ -339,20 +379,6 @@ impl Chat {
             _ => {}
         }
         Ok(())
-    }
-}
-
-/// Asks until there is a usable line; `None` at the end of input.
-async fn answer(console: &mut Console, prompt: &str) -> Option<String> {
-    loop {
-        tokio::select! {
-            input = console.ask(prompt) => match input {
-                Input::Line(line) => return Some(line),
-                Input::Unusable(why) => console.notice(&why),
-                Input::Interrupted | Input::End => return None,
-            },
-            () = interrupted() => return None,
-        }
     }
 }
 

@@ -90,10 +90,9 @@ const RESEND_MAX: usize = 256;
 pub(crate) struct Flush {
     pub(crate) host: MemberId,
     pub(crate) member: MemberId,
-    /// What the host had delivered of it when the flush began.
+    /// The greatest count that anybody has reported.
     pub(crate) count: u64,
-    /// Who has reported, and how much.
-    pub(crate) reported: Vec<(MemberId, u64)>,
+    pub(crate) reported: Vec<MemberId>,
 }
 
 /// A message that is held back. See [`Group::held`].
@@ -1135,9 +1134,8 @@ impl Group {
     fn who_must_report(&self, flush: usize) -> Vec<MemberId> {
         let leaving = |member| self.flushes.iter().any(|f| f.member == member);
         let live = self.members.iter().filter(|(_, m)| m.live && !m.local);
-        let must = live
-            .map(|(_, m)| m.id)
-            .filter(|&m| !leaving(m) && self.flushes[flush].reported.iter().all(|&(r, _)| r != m));
+        let must =
+            live.map(|(_, m)| m.id).filter(|&m| !leaving(m) && !self.flushes[flush].reported.contains(&m));
         let mut must: Vec<_> = must.collect();
         must.sort_unstable();
         must
@@ -1158,24 +1156,17 @@ impl Group {
 
     fn flushed(&mut self, now: Time, from: MemberId, member: MemberId, count: u64) {
         let Some(flush) = self.flushes.iter_mut().find(|flush| flush.member == member) else { return };
-        if flush.reported.iter().all(|&(reporter, _)| reporter != from) {
-            flush.reported.push((from, count));
+        if !flush.reported.contains(&from) {
+            flush.reported.push(from);
         }
+        flush.count = flush.count.max(count);
+        let count = flush.count;
         if let Some(slot) = self.members.live_slot(member) {
             self.thaw(slot, count);
             self.hear(now, slot, count);
             self.release(now);
         }
         self.finish_flushes(now);
-    }
-
-    /// How much of it there is: the greatest count of those who stay. What only others had that are leaving too may
-    /// be nowhere any more, and nobody who stays has delivered anything that depends on it.
-    fn flush_count(&self, flush: &Flush) -> u64 {
-        let stays = |member| self.is_member(member) && self.flushes.iter().all(|f| f.member != member);
-        let reports =
-            flush.reported.iter().filter(|&&(reporter, _)| stays(reporter)).map(|&(_, count)| count);
-        reports.fold(flush.count, u64::max)
     }
 
     /// Messages of a frozen member up to `count` may be delivered after all.
@@ -1186,16 +1177,15 @@ impl Group {
         }
     }
 
-    /// Says *Left* for those of whom everything that anybody who stays has delivered has been delivered here. Not
-    /// before everybody has reported on all of them: whoever leaves must be frozen before another's *Left* makes
-    /// what that other said count as met.
+    /// Says *Left* for those of whom everything that anybody has delivered has been delivered here.
     fn finish_flushes(&mut self, now: Time) {
-        if !(0..self.flushes.len()).all(|flush| self.who_must_report(flush).is_empty()) {
-            return;
-        }
-        let done =
-            |flush: &&Flush| self.delivered(flush.member).unwrap_or(u64::MAX) >= self.flush_count(flush);
-        if let Some(&Flush { host, member, .. }) = self.flushes.iter().find(done) {
+        let done = |flush: usize| {
+            let Flush { member, count, .. } = &self.flushes[flush];
+            let delivered = self.delivered(*member).unwrap_or(u64::MAX);
+            self.who_must_report(flush).is_empty() && delivered >= *count
+        };
+        if let Some(flush) = (0..self.flushes.len()).find(|&flush| done(flush)) {
+            let Flush { host, member, .. } = self.flushes[flush];
             // Forgetting the member removes its flush.
             if self.part(now, host, member, b"").is_ok() {
                 self.finish_flushes(now);

@@ -1101,6 +1101,10 @@ impl Group {
     /// all have, and the host has delivered the greatest count, *Left* is said by itself. Needs
     /// [`Config::heartbeat`], with which it is asked again.
     ///
+    /// Known limit: part with one member at a time. Where departures overlap and messages are lost, a flush may wait
+    /// for ever, or a message of the second be delivered without one of the first that it depends on (found by the
+    /// simulator: `causerie sim --seed 87769`, `--seed 61256`).
+    ///
     /// # Errors
     /// [`MembershipError`]; nothing changed.
     pub fn part_by_flush(

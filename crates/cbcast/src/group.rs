@@ -1382,7 +1382,7 @@ impl Group {
         Some(self.members.get(holder).id)
     }
 
-    /// Messages retained until they are stable. O(members).
+    /// Messages retained until they are stable. O(members + messages retained).
     #[must_use]
     pub fn retained_count(&self) -> usize {
         self.stability.as_ref().map_or(0, |stability| stability.all_retained().count())
@@ -1415,9 +1415,8 @@ impl Group {
         }
     }
 
-    /// Whether `a` is in the past of `b`. What is not retained is stable, and followed by all that is: a path from
-    /// one retained message to another leads through retained ones only, since a cause of what is unstable may be
-    /// stable, but nothing unstable is a cause of what is stable.
+    /// Whether `a` is in the past of `b`, both retained. Whatever lies between them is retained too: if it were
+    /// stable, everybody would have delivered it, and `a` before it, so `a` would be stable and not retained.
     fn precedes(&self, a: MessageId, b: MessageId) -> bool {
         let mut seen = BTreeSet::new();
         let mut to_visit = Vec::from([b]);

@@ -105,10 +105,10 @@ impl Group {
             live().filter_map(|(slot, m)| Some((m.id, stability?.stable(slot)))).collect();
         stable.encode(&mut out);
         let retained: Vec<_> = live()
-            .filter_map(|(slot, m)| Some((slot, m.id, stability?)))
-            .flat_map(|(slot, id, stability)| {
+            .filter_map(|(slot, _)| Some((slot, stability?)))
+            .flat_map(|(slot, stability)| {
                 let seqs = stability.stable(slot) + 1..=self.members.delivered(slot);
-                seqs.filter_map(move |seq| stability.retained(slot, MessageId::new(id, seq).seq))
+                seqs.filter_map(move |seq| stability.retained(slot, seq))
             })
             .collect();
         put_varint(&mut out, retained.len() as u64);

@@ -32,7 +32,9 @@ const CBCAST: &[&str] = &[
 const PROCESSES: &[&str] = &["-p", "causerie", "--test", "causal_order"];
 const SESSIONS: &[&str] = &["-p", "causerie-core", "--test", "bad_weather"];
 
-const GROUP: &str = "crates/cbcast/src/group.rs";
+const HOLDBACK: &str = "crates/cbcast/src/group/holdback.rs";
+const FLUSH: &str = "crates/cbcast/src/group/flush.rs";
+const INSPECT: &str = "crates/cbcast/src/group/inspect.rs";
 const SESSION: &str = "crates/causerie-core/src/session.rs";
 
 /// The delivery rule is off: what arrives is delivered.
@@ -45,70 +47,70 @@ const ON_ARRIVAL: (&str, &str) = (
 const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "deliver on arrival",
-        file: GROUP,
+        file: HOLDBACK,
         from: ON_ARRIVAL.0,
         to: ON_ARRIVAL.1,
         tests: PROCESSES,
     },
     Mutant {
         name: "deliver on arrival, library",
-        file: GROUP,
+        file: HOLDBACK,
         from: ON_ARRIVAL.0,
         to: ON_ARRIVAL.1,
         tests: CBCAST,
     },
     Mutant {
         name: "only sender order, dependencies ignored",
-        file: GROUP,
+        file: HOLDBACK,
         from: "_ => return Err((dep.member, dep.seq, cursor)),",
         to: "_ => {}",
         tests: PROCESSES,
     },
     Mutant {
         name: "only sender order, library",
-        file: GROUP,
+        file: HOLDBACK,
         from: "_ => return Err((dep.member, dep.seq, cursor)),",
         to: "_ => {}",
         tests: CBCAST,
     },
     Mutant {
         name: "dependencies stay in the frontier",
-        file: GROUP,
+        file: HOLDBACK,
         from: "            {\n                self.leave_frontier(dep_slot);\n            }",
         to: "            {}",
         tests: CBCAST,
     },
     Mutant {
         name: "copies are delivered again",
-        file: GROUP,
+        file: HOLDBACK,
         from: "if id.seq <= delivered {",
         to: "if id.seq < delivered {",
         tests: CBCAST,
     },
     Mutant {
         name: "a snapshot without its frontier",
-        file: GROUP,
+        file: INSPECT,
         from: "frontier: self.frontier(),",
         to: "frontier: Vec::new(),",
         tests: CBCAST,
     },
     Mutant {
         name: "the departed are not forgotten",
-        file: GROUP,
+        file: HOLDBACK,
         from: "Some(slot) if !member.is_host() => self.forget(slot, id),",
         to: "Some(_) if !member.is_host() => {}",
         tests: CBCAST,
     },
     Mutant {
         name: "a forgotten dependency is not met",
-        file: GROUP,
+        file: HOLDBACK,
         from: "                Standing::Forgotten => {}\n                _ => return Err",
         to: "                _ => return Err",
         tests: CBCAST,
     },
     Mutant {
         name: "who waits for the departed is not woken",
-        file: GROUP,
+        file: HOLDBACK,
         from: "        for Reverse((_, waiter)) in member.waiters {\n            self.wake(waiter);\n        }",
         to: "",
         tests: CBCAST,
@@ -122,7 +124,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "who is to be flushed is not frozen",
-        file: GROUP,
+        file: FLUSH,
         from: "let count = *frozen.get_or_insert(delivered);",
         to: "let _ = frozen;\n        let count = delivered;",
         tests: CBCAST,

@@ -1,0 +1,299 @@
+//! What there is to know about a group.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+use crate::clock::VectorClock;
+use crate::config::Config;
+use crate::group::{Group, Stats};
+use crate::id::{MemberId, MessageId};
+use crate::members::{Slot, Standing};
+use crate::message::Message;
+use crate::repair::MissingRange;
+use crate::snapshot::Snapshot;
+use crate::time::Time;
+
+/// A message that is held back. See [`Group::held`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HeldMessage {
+    /// The message.
+    pub id: MessageId,
+    /// When it arrived.
+    pub since: Time,
+    /// A cause of it that has not been delivered: its sender's message before it, or a dependency.
+    pub waits_for: MessageId,
+}
+
+/// How two messages are related by happened-before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Relation {
+    /// They are one message.
+    Same,
+    /// The first was seen by the author of the second.
+    Before,
+    /// The second was seen by the author of the first.
+    After,
+    /// Neither author had seen the other's.
+    Concurrent,
+}
+
+impl Group {
+    /// Whether `member` is live here: its *Joined* has been delivered, its *Left* has not.
+    #[must_use]
+    pub fn is_member(&self, member: MemberId) -> bool {
+        self.members.live_slot(member).is_some()
+    }
+
+    /// Whether `member` is live and lives here.
+    #[must_use]
+    pub fn is_local(&self, member: MemberId) -> bool {
+        self.members.live_slot(member).is_some_and(|slot| self.members.get(slot).local)
+    }
+
+    /// How many messages of a live member have been delivered. O(1).
+    #[must_use]
+    pub fn delivered(&self, member: MemberId) -> Option<u64> {
+        self.members.live_slot(member).map(|slot| self.members.delivered(slot))
+    }
+
+    /// Whether this message has been delivered, or is of a member that has left. O(1).
+    #[must_use]
+    pub fn has_delivered(&self, id: MessageId) -> bool {
+        match self.members.standing(id.member) {
+            Standing::Live(slot) => id.seq <= self.members.delivered(slot),
+            Standing::Early(_) => false,
+            Standing::Forgotten => true,
+        }
+    }
+
+    /// What has been delivered of each live member. O(members log members).
+    #[must_use]
+    pub fn clock(&self) -> VectorClock {
+        self.live().map(|(slot, member)| (member, self.members.delivered(slot))).collect()
+    }
+
+    pub(super) fn live(&self) -> impl Iterator<Item = (Slot, MemberId)> + '_ {
+        self.members.iter().filter(|(_, m)| m.live).map(|(slot, m)| (slot, m.id))
+    }
+
+    /// The delivered messages that no other delivered message follows, sorted.
+    #[must_use]
+    pub fn frontier(&self) -> Vec<MessageId> {
+        let mut frontier: Vec<_> = self.frontier.iter().map(|&slot| self.last_of(slot)).collect();
+        frontier.sort_unstable();
+        frontier
+    }
+
+    /// What a new process needs to go on from here. O(members log members).
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            clock: self.clock(),
+            next_ordinals: self.members.next_ordinals(),
+            frontier: self.frontier(),
+        }
+    }
+
+    /// Every message held back, and a cause that it waits for; members in no particular order, the messages of
+    /// each in theirs. O(members + places in the queue).
+    pub fn held(&self) -> impl Iterator<Item = HeldMessage> + '_ {
+        self.members.iter().flat_map(move |(slot, member)| {
+            let first = self.members.delivered(slot) + 1;
+            let places = member.ring.iter().enumerate();
+            places.filter_map(move |(i, place)| {
+                let id = MessageId::new(member.id, first + i as u64);
+                let waits_for = self.cause_of(slot, id)?;
+                Some(HeldMessage { id, since: place.as_ref()?.since, waits_for })
+            })
+        })
+    }
+
+    /// A cause that `id`, which is held back, waits for; `None` if it is not held back. That cause may itself be
+    /// held: follow it, or see [`root_cause`](Self::root_cause). O(1).
+    #[must_use]
+    pub fn waits_for(&self, id: MessageId) -> Option<MessageId> {
+        let slot = match self.members.standing(id.member) {
+            Standing::Live(slot) | Standing::Early(Some(slot)) => slot,
+            _ => return None,
+        };
+        let place = id.seq.checked_sub(self.members.delivered(slot) + 1)?;
+        self.members.get(slot).ring.get(usize::try_from(place).ok()?)?.as_ref()?;
+        self.cause_of(slot, id)
+    }
+
+    fn cause_of(&self, slot: Slot, id: MessageId) -> Option<MessageId> {
+        let member = self.members.get(slot);
+        if id.seq > self.members.delivered(slot) + 1 {
+            return Some(MessageId::new(id.member, id.seq - 1));
+        }
+        let Some(wait) = member.wait.as_ref().filter(|_| member.live) else {
+            // Its Joined is to come, or (frozen by a flush) its Left.
+            return Some(self.next_of_host(id.member));
+        };
+        Some(MessageId::new(self.members.get(wait.on).id, wait.seq))
+    }
+
+    /// The missing message at the end of the chain that `id` waits in: one that is not here at all. `None` if
+    /// `id` is not held back, or (which takes a lying relay) its causes wait for each other. O(held messages).
+    #[must_use]
+    pub fn root_cause(&self, id: MessageId) -> Option<MessageId> {
+        let mut cause = self.waits_for(id)?;
+        for _ in 0..self.held {
+            match self.waits_for(cause) {
+                Some(next) => cause = next,
+                None => return Some(cause),
+            }
+        }
+        self.waits_for(cause).is_none().then_some(cause)
+    }
+
+    /// The messages that are known to exist and are neither delivered nor held, as at most `ranges_max` ranges.
+    /// O(members log members + places in the queue).
+    #[must_use]
+    pub fn missing(&self, ranges_max: usize) -> Vec<MissingRange> {
+        let mut behind: Vec<_> = self
+            .members
+            .iter()
+            .filter(|(slot, m)| self.members.heard(*slot) > self.members.delivered(*slot) && !m.local)
+            .map(|(slot, m)| (m.id, slot))
+            .collect();
+        behind.sort_unstable();
+        let mut ranges = Vec::new();
+        for (id, slot) in behind {
+            let member = self.members.get(slot);
+            let first = self.members.delivered(slot) + 1;
+            let mut from = None;
+            for (i, place) in member.ring.iter().enumerate() {
+                let seq = first + i as u64;
+                match (place, from) {
+                    (None, None) => from = Some(seq),
+                    (Some(_), Some(start)) => {
+                        ranges.push(MissingRange { member: id, from: start, to: seq - 1 });
+                        from = None;
+                    }
+                    _ => {}
+                }
+                if ranges.len() >= ranges_max {
+                    return ranges;
+                }
+            }
+            let beyond = first + member.ring.len() as u64;
+            let heard = self.members.heard(slot);
+            if heard >= beyond || from.is_some() {
+                let to = heard.max(beyond - 1);
+                ranges.push(MissingRange { member: id, from: from.unwrap_or(beyond), to });
+            }
+            if ranges.len() >= ranges_max {
+                return ranges;
+            }
+        }
+        ranges
+    }
+
+    /// How many messages of `member` are stable: delivered by every member. `None` without
+    /// [`Config::retain`], or if it is not a live member. O(1).
+    #[must_use]
+    pub fn stable(&self, member: MemberId) -> Option<u64> {
+        let slot = self.members.live_slot(member)?;
+        self.stability.as_ref().map(|stability| stability.stable(slot))
+    }
+
+    /// One member that has acknowledged no more of `member`'s messages than what is stable: who holds things up.
+    /// O(members).
+    #[must_use]
+    pub fn stability_holder(&self, member: MemberId) -> Option<MemberId> {
+        let slot = self.members.live_slot(member)?;
+        let holder = self.stability.as_ref()?.holder(slot)?;
+        Some(self.members.get(holder).id)
+    }
+
+    /// Messages retained until they are stable. O(members + messages retained).
+    #[must_use]
+    pub fn retained_count(&self) -> usize {
+        self.stability.as_ref().map_or(0, |stability| stability.all_retained().count())
+    }
+
+    /// How two retained messages are related: did the author of one see the other before? `None` where that
+    /// cannot be told, because one of them or a message between them is not retained any more.
+    /// O(retained messages in the past of the later one).
+    #[must_use]
+    pub fn relation(&self, a: MessageId, b: MessageId) -> Option<Relation> {
+        if a == b {
+            return self.retained(a).map(|_| Relation::Same);
+        }
+        self.retained(a)?;
+        self.retained(b)?;
+        if self.precedes(a, b) {
+            Some(Relation::Before)
+        } else if self.precedes(b, a) {
+            Some(Relation::After)
+        } else {
+            Some(Relation::Concurrent)
+        }
+    }
+
+    pub(super) fn retained(&self, id: MessageId) -> Option<&Message> {
+        let stability = self.stability.as_ref()?;
+        match self.members.live_slot(id.member) {
+            Some(slot) => stability.retained(slot, id.seq),
+            None => stability.retained_of_departed(id),
+        }
+    }
+
+    /// Whether `a` is in the past of `b`, both retained. Whatever lies between them is retained too: if it were
+    /// stable, everybody would have delivered it, and `a` before it, so `a` would be stable and not retained.
+    fn precedes(&self, a: MessageId, b: MessageId) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut to_visit = Vec::from([b]);
+        while let Some(id) = to_visit.pop() {
+            let Some(message) = self.retained(id) else { continue };
+            let before = (id.seq > 1).then(|| MessageId::new(id.member, id.seq - 1));
+            for cause in message.deps().chain(before) {
+                if cause.member == a.member && cause.seq >= a.seq {
+                    return true;
+                }
+                if seen.insert(cause) {
+                    to_visit.push(cause);
+                }
+            }
+        }
+        false
+    }
+
+    /// How many messages are held back.
+    #[must_use]
+    pub const fn held_count(&self) -> usize {
+        self.held
+    }
+
+    /// Bytes of the packets held back.
+    #[must_use]
+    pub const fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Counts since the group was made.
+    #[must_use]
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Its limits and delays.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Payload of a held message, for showing what waits; `None` if it is not held. O(1).
+    #[must_use]
+    pub fn held_payload(&self, id: MessageId) -> Option<Bytes> {
+        let slot = match self.members.standing(id.member) {
+            Standing::Live(slot) | Standing::Early(Some(slot)) => slot,
+            _ => return None,
+        };
+        let place = id.seq.checked_sub(self.members.delivered(slot) + 1)?;
+        let held = self.members.get(slot).ring.get(usize::try_from(place).ok()?)?.as_ref()?;
+        Some(Message::decode(held.packet.clone()).expect("checked on arrival").payload())
+    }
+}

@@ -1,0 +1,249 @@
+//! What keeps a group going beside its messages: clocks, repair, stability, skipping.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::clock::VectorClock;
+use crate::config::GapPolicy;
+use crate::control::{Control, Packet};
+use crate::error::ReceiveError;
+use crate::group::{Group, Link, Output};
+use crate::id::{MemberId, MessageId};
+use crate::members::{Member, Slot};
+use crate::repair::{MissingRange, Round};
+use crate::time::Time;
+
+/// Messages sent again in answer to one request.
+const RESEND_MAX: usize = 256;
+
+impl Group {
+    /// Somebody tells what it has delivered: so much exists. What is missing here will be asked for.
+    ///
+    /// Over [`Link::Member`] only the speaker's own entry counts; over [`Link::Peer`] it acknowledges too. O(entries).
+    pub fn handle_clock(&mut self, now: Time, link: Link, clock: &VectorClock) {
+        for (member, count) in clock.iter() {
+            let theirs = match link {
+                Link::Member(speaker) => speaker == member,
+                Link::Relay | Link::Peer(_) => true,
+            };
+            if let Some(slot) = self.members.live_slot(member)
+                && theirs
+                && !self.members.get(slot).local
+            {
+                self.hear(now, slot, count);
+            }
+        }
+        if let Link::Peer(peer) = link {
+            self.acknowledge(peer, clock);
+        }
+    }
+
+    /// A packet from a process of a mesh.
+    ///
+    /// # Errors
+    /// Those of [`handle_message`](Self::handle_message); controls are never refused.
+    pub fn handle_packet(&mut self, now: Time, link: Link, packet: Packet) -> Result<(), ReceiveError> {
+        match packet {
+            Packet::Message(message) => self.handle_message(now, link, message),
+            Packet::Control(control) => {
+                self.handle_control(now, link, &control);
+                Ok(())
+            }
+        }
+    }
+
+    /// Something other than a message has arrived. What makes no sense over this link is ignored: the other end
+    /// tells it again.
+    pub fn handle_control(&mut self, now: Time, link: Link, control: &Control) {
+        match control {
+            Control::Clock(clock) => self.handle_clock(now, link, clock),
+            Control::Want(ranges) => {
+                if let Link::Peer(peer) = link {
+                    self.resend(peer, ranges);
+                }
+            }
+            Control::Flush { member } => {
+                if let Link::Peer(peer) = link {
+                    self.freeze(peer, *member);
+                }
+            }
+            Control::Flushed { member, count } => {
+                if let Link::Peer(peer) = link {
+                    self.flushed(now, peer, *member, *count);
+                }
+            }
+        }
+    }
+
+    fn resend(&mut self, to: MemberId, ranges: &[MissingRange]) {
+        let Some(stability) = &self.stability else { return };
+        let mut budget = RESEND_MAX;
+        for range in ranges {
+            for seq in range.from..=range.to {
+                let id = MessageId::new(range.member, seq);
+                let retained = match self.members.live_slot(range.member) {
+                    // Nobody has said more than was delivered here; what was not cannot be retained.
+                    Some(slot) if seq > self.members.delivered(slot) => break,
+                    Some(slot) => stability.retained(slot, seq),
+                    None => stability.retained_of_departed(id),
+                };
+                if let Some(message) = retained {
+                    self.stats.resent += 1;
+                    self.outputs.push_back(Output::Resend { to, message: message.clone() });
+                } else if self.members.live_slot(range.member).is_none() {
+                    break;
+                }
+                budget -= 1;
+                if budget == 0 {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A peer's clock acknowledges what it has delivered.
+    fn acknowledge(&mut self, from: MemberId, clock: &VectorClock) {
+        let Some(from) = self.members.live_slot(from) else { return };
+        let members = &self.members;
+        // Who has delivered a Joined that has not been here may count for one who is not counted here yet: then
+        // its acknowledgement has to wait. It will tell its clock again.
+        let ahead = |(member, count): (MemberId, u64)| {
+            member.is_host() && members.live_slot(member).is_none_or(|slot| count > members.delivered(slot))
+        };
+        if clock.iter().any(ahead) {
+            return;
+        }
+        if let Some(stability) = &mut self.stability {
+            let counts = clock.iter().filter_map(|(m, n)| Some((m, members.live_slot(m)?, n)));
+            // Nobody has delivered more than was sent, and what was not delivered here is not stable here.
+            stability.acknowledge(from, counts.map(|(_, slot, n)| (slot, n)));
+        }
+        self.tell_stable();
+    }
+
+    pub(super) fn tell_stable(&mut self) {
+        let Some(stability) = &mut self.stability else { return };
+        let advanced = stability.take_advanced();
+        if advanced.is_empty() {
+            return;
+        }
+        let cut = advanced.iter().map(|&slot| (self.members.get(slot).id, stability.stable(slot))).collect();
+        let members = &self.members;
+        let hosts = advanced.iter().map(|&slot| members.get(slot).id).filter(|id| id.is_host());
+        let hosts: Vec<(MemberId, u64)> = hosts
+            .map(|host| (host, members.live_slot(host).map_or(0, |slot| stability.stable(slot))))
+            .collect();
+        stability
+            .let_go(|left| hosts.iter().any(|&(host, stable)| host == left.member && left.seq <= stable));
+        self.outputs.push_back(Output::Stable(cut));
+    }
+
+    /// The deadline of [`poll_timeout`](Self::poll_timeout) has come. Early or repeated calls do nothing.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if self.heartbeat_at.is_some_and(|at| at <= now) {
+            self.heartbeat_at = self.config.heartbeat.map(|pause| now + pause);
+            let control = Control::Clock(self.clock());
+            self.outputs.push_back(Output::Control { to: None, control });
+            for flush in 0..self.flushes.len() {
+                self.ask_to_flush(flush);
+            }
+        }
+        if self.repair.due(now) {
+            if let GapPolicy::Skip { after } = self.config.gap_policy {
+                self.skip_overdue(now, after);
+            }
+            let wanted = self.missing(self.config.repair_ranges_max);
+            let round = self.repair.asked(now, &self.config);
+            self.ask_for(wanted, round);
+        }
+    }
+
+    /// Asks for what is missing: at first the sender of each message, then anybody, drawn anew each time from those
+    /// whose clocks say that they have the first of it.
+    fn ask_for(&mut self, wanted: Vec<MissingRange>, round: Round) {
+        let others = match (round, wanted.first()) {
+            (Round::Later(_), Some(first)) => self.who_may_have(first),
+            _ => Vec::new(),
+        };
+        let mut rest = &wanted[..];
+        while let Some(range) = rest.first() {
+            let (ranges, to) = match round {
+                Round::Later(draw) if !others.is_empty() => {
+                    (core::mem::take(&mut rest), others[(draw % others.len() as u64) as usize])
+                }
+                _ => {
+                    let (ranges, others) = rest.split_at(rest.partition_point(|r| r.member == range.member));
+                    rest = others;
+                    (ranges, range.member)
+                }
+            };
+            self.stats.wants += 1;
+            let control = Control::Want(ranges.to_vec());
+            self.outputs.push_back(Output::Control { to: Some(to), control });
+        }
+    }
+
+    /// Members elsewhere that may be asked for the first message of a range: those that have acknowledged it, or
+    /// else all but those about to leave.
+    fn who_may_have(&self, range: &MissingRange) -> Vec<MemberId> {
+        let live = self.members.iter().filter(|(_, m)| m.live && !m.local && m.frozen.is_none());
+        let mut others: Vec<_> = live.map(|(slot, m)| (m.id, slot)).collect();
+        others.sort_unstable();
+        if let (Some(stability), Some(sender)) = (&self.stability, self.members.live_slot(range.member)) {
+            let has = |&(_, slot): &(MemberId, Slot)| stability.acknowledged(slot, sender) >= range.from;
+            if others.iter().any(has) {
+                others.retain(has);
+            }
+        }
+        others.into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// Skips what has been missing for too long.
+    fn skip_overdue(&mut self, now: Time, after: Duration) {
+        let overdue =
+            |m: &Member| m.live && !m.local && !m.id.is_host() && now.since(m.lagging_since) >= after;
+        let lagging =
+            self.members.iter().filter(|(slot, _)| self.members.heard(*slot) > self.members.delivered(*slot));
+        let mut slots: Vec<_> = lagging.filter(|(_, m)| overdue(m)).map(|(slot, m)| (m.id, slot)).collect();
+        slots.sort_unstable();
+        for (id, slot) in slots {
+            let member = self.members.get(slot);
+            // Its next message may be held, waiting for another's: then that one is skipped, not this.
+            let missing = member.ring.iter().take_while(|place| place.is_none()).count() as u64;
+            let beyond_ring = self.members.heard(slot) - self.members.delivered(slot);
+            let count = if missing == member.ring.len() as u64 { beyond_ring } else { missing };
+            if count > 0 && member.id == id {
+                self.skip(now, slot, count);
+            }
+        }
+        self.release(now);
+    }
+
+    /// The next `count` messages of a member are given up: they count as delivered.
+    fn skip(&mut self, now: Time, slot: Slot, count: u64) {
+        let from = self.members.delivered(slot) + 1;
+        let to = from + count - 1;
+        self.members.delivered[slot as usize] = to;
+        for _ in 0..count {
+            if let Some(stability) = &mut self.stability {
+                stability.delivered(slot, None);
+            }
+        }
+        self.stats.skipped += count;
+        let member = self.members.get_mut(slot);
+        let places = member.ring.len().min(count as usize);
+        member.ring.drain(..places);
+        self.holdback_places -= places;
+        let next_is_here = matches!(member.ring.front(), Some(Some(_)));
+        member.lagging_since = now;
+        let member = member.id;
+        if self.members.heard(slot) <= to {
+            self.lagging -= 1;
+        }
+        if next_is_here {
+            self.awake.push(slot);
+        }
+        self.wake_waiters(slot, to);
+        self.outputs.push_back(Output::Gap(MissingRange { member, from, to }));
+    }
+}

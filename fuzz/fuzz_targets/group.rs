@@ -145,6 +145,7 @@ enum Op<'a> {
     Flush {
         by: By,
         member: Who,
+        count: Number,
     },
     Flushed {
         by: By,
@@ -460,8 +461,8 @@ fuzz_target!(|input: Input<'_>| {
                 let control = Control::Want(ranges.collect());
                 subject.act(|g| g.handle_control(now, by.link(MemberId::host(1)), &control));
             }
-            Op::Flush { by, member } => {
-                let control = Control::Flush { member: member.id() };
+            Op::Flush { by, member, count } => {
+                let control = Control::Flush { member: member.id(), count: count.get() };
                 subject.act(|g| g.handle_control(now, by.link(MemberId::host(member.id().origin)), &control));
             }
             Op::Flushed { by, member, count } => {

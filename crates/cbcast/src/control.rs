@@ -3,7 +3,7 @@
 //! ```text
 //! control = kind(1 byte) body
 //! kind 16 = clock      17 = ranges{ origin ordinal from to-from }
-//! kind 18 = origin ordinal                   flush: report what you have of this member, take no more of it
+//! kind 18 = origin ordinal count             flush: report what you have of this member, take no more than that
 //! kind 19 = origin ordinal count             flushed: so much
 //! ```
 
@@ -29,16 +29,19 @@ pub enum Control {
     Clock(VectorClock),
     /// Send these again.
     Want(Vec<MissingRange>),
-    /// The host is about to part with this member: report what you have delivered of it, and take no more.
+    /// The host is about to part with this member: report what you have delivered of it, and take no more than
+    /// what you or the host has.
     Flush {
         /// Who is to leave.
         member: MemberId,
+        /// How many of its messages the host has delivered.
+        count: u64,
     },
-    /// The answer: so many have been delivered, and no more will be until *Left* says how many there are.
+    /// The answer: so many have been delivered or may be, and no more will be until the host says that there are more.
     Flushed {
         /// Who is to leave.
         member: MemberId,
-        /// How many of its messages the reporter has delivered.
+        /// How many of its messages the reporter has delivered, or has been told that the host has.
         count: u64,
     },
 }
@@ -66,9 +69,10 @@ impl Control {
                     put_varint(&mut out, range.to - range.from);
                 }
             }
-            Self::Flush { member } => {
+            Self::Flush { member, count } => {
                 out.push(FLUSH);
                 put_member(&mut out, *member);
+                put_varint(&mut out, *count);
             }
             Self::Flushed { member, count } => {
                 out.push(FLUSHED);
@@ -95,7 +99,7 @@ impl Control {
                 }
                 Self::Want(ranges)
             }
-            FLUSH => Self::Flush { member: member(&mut reader)? },
+            FLUSH => Self::Flush { member: member(&mut reader)?, count: reader.varint()? },
             FLUSHED => Self::Flushed { member: member(&mut reader)?, count: reader.varint()? },
             kind => return Err(DecodeError::UnknownKind(kind)),
         })
@@ -145,7 +149,7 @@ mod tests {
         for control in [
             Control::Clock([(raj, 7)].into_iter().collect()),
             Control::Want(vec![MissingRange { member: raj, from: 3, to: 300 }]),
-            Control::Flush { member: raj },
+            Control::Flush { member: raj, count: 300 },
             Control::Flushed { member: raj, count: 1 << 40 },
         ] {
             let packet = Packet::Control(control);

@@ -6,7 +6,7 @@
 //! ```text
 //! export   = version(1 byte) snapshot locals{ member } heard(clock) frozen(clock)
 //!            held{ since packet } stable(clock) retained{ packet } departed{ member left first places{ packet } }
-//!            flushes{ host member count }
+//!            flushes{ host member }
 //! packet   = length bytes           in places, length 0: skipped
 //! member   = origin ordinal
 //! ```
@@ -127,7 +127,6 @@ impl Group {
         for flush in &self.flushes {
             put_member(&mut out, flush.host);
             put_member(&mut out, flush.member);
-            put_varint(&mut out, flush.count);
         }
         Ok(out)
     }
@@ -168,8 +167,8 @@ impl Group {
         }
         group.import_stability(reader)?;
         for _ in 0..reader.varint()? {
-            let (host, member, count) = (member(reader)?, member(reader)?, reader.varint()?);
-            group.flushes.push(Flush { host, member, count, reported: Vec::new() });
+            let (host, member) = (member(reader)?, member(reader)?);
+            group.flushes.push(Flush { host, member, reported: Vec::new() });
         }
         group.outputs.clear();
         group.stats = crate::group::Stats::default();

@@ -1,4 +1,16 @@
 //! Leaving by flush, for meshes without a relay.
+//!
+//! The last message of somebody who leaves may have reached only one. So the host first asks all who stay to take no
+//! more of the leaver (to *freeze* it) and to report what they have; it fetches what it lacks, and its *Left* then
+//! counts all of that. It is the flush before a new view of [BSS91, section 5.2], for one host that does all parting.
+//!
+//! Where several leave at once:
+//! - Reports of one who leaves too do not count: what only it has may be nowhere any more. Who stays has delivered
+//!   nothing that depends on it, and never will.
+//! - That holds only while the other is frozen as well, since a *Left* makes whatever its member said count as met.
+//!   So nobody's *Left* is said before everybody has reported on all of them.
+//! - What the host has delivered itself is certain to count, and may be delivered by all: the request says how much
+//!   that is. Else the *Joined* of somebody could wait for a message of one who is frozen, and he for his report.
 
 use alloc::vec::Vec;
 
@@ -14,20 +26,19 @@ use crate::time::Time;
 pub(crate) struct Flush {
     pub(crate) host: MemberId,
     pub(crate) member: MemberId,
-    /// The greatest count that anybody has reported.
-    pub(crate) count: u64,
-    pub(crate) reported: Vec<MemberId>,
+    /// Who has reported, and how much.
+    pub(crate) reported: Vec<(MemberId, u64)>,
 }
 
 impl Group {
     /// The local host is about to part with a member in a mesh, which may not answer any more: its last message may
-    /// have reached only one. Every live member is asked to take no more from it and to report what it has; once
-    /// all have, and the host has delivered the greatest count, *Left* is said by itself. Needs
-    /// [`Config::heartbeat`], with which it is asked again.
+    /// have reached only one. Every member that stays is asked to take no more from it and to report what it has;
+    /// once all have, of everybody who is about to leave, and the host has delivered as much, *Left* is said by
+    /// itself. Until then it waits for all who stay: part with those, too, who do not come back.
     ///
-    /// Known limit: part with one member at a time. Where departures overlap and messages are lost, a flush may wait
-    /// for ever, or a message of the second be delivered without one of the first that it depends on (found by the
-    /// simulator: `causerie sim --seed 87769`, `--seed 61256`).
+    /// Needs [`Config::heartbeat`](crate::Config::heartbeat), with which it is asked again, and
+    /// [`Config::retain`](crate::Config::retain). One host does all parting of a mesh: flushes of two hosts at the
+    /// same time do not know of each other. O(members).
     ///
     /// # Errors
     /// [`MembershipError`]; nothing changed.
@@ -41,82 +52,93 @@ impl Group {
         let slot = self.members.live_slot(member).filter(|_| member.origin == host.origin && member != host);
         let slot = slot.ok_or(MembershipError::NotAMember { member })?;
         if self.flushes.iter().all(|flush| flush.member != member) {
-            let count = self.members.delivered(slot);
-            let frozen = &mut self.members.get_mut(slot).frozen;
-            *frozen = Some(frozen.unwrap_or(count));
-            self.flushes.push(Flush { host, member, count, reported: Vec::new() });
+            self.frozen_up_to(slot, self.members.delivered(slot));
+            self.flushes.push(Flush { host, member, reported: Vec::new() });
             self.ask_to_flush(self.flushes.len() - 1);
             self.finish_flushes(now);
         }
         Ok(())
     }
 
+    /// All who stay are asked, those who have reported too: they are told how much may be delivered.
     pub(super) fn ask_to_flush(&mut self, flush: usize) {
         let member = self.flushes[flush].member;
-        for to in self.who_must_report(flush) {
-            self.outputs.push_back(Output::Control { to: Some(to), control: Control::Flush { member } });
+        let count = self.delivered(member).unwrap_or(0);
+        for to in self.who_stays() {
+            let control = Control::Flush { member, count };
+            self.outputs.push_back(Output::Control { to: Some(to), control });
         }
     }
 
-    /// The live members elsewhere that have not reported, those about to leave excepted.
-    fn who_must_report(&self, flush: usize) -> Vec<MemberId> {
-        let leaving = |member| self.flushes.iter().any(|f| f.member == member);
-        let live = self.members.iter().filter(|(_, m)| m.live && !m.local);
-        let must =
-            live.map(|(_, m)| m.id).filter(|&m| !leaving(m) && !self.flushes[flush].reported.contains(&m));
-        let mut must: Vec<_> = must.collect();
-        must.sort_unstable();
-        must
+    /// The live members elsewhere that are not about to leave.
+    fn who_stays(&self) -> Vec<MemberId> {
+        let stay = self.members.iter().filter(|(_, m)| m.live && !m.local && m.frozen.is_none());
+        let mut stay: Vec<_> = stay.map(|(_, m)| m.id).collect();
+        stay.sort_unstable();
+        stay
     }
 
-    /// The host asks to take no more of a member.
-    pub(super) fn freeze(&mut self, host: MemberId, member: MemberId) {
+    /// The host asks to take no more of a member than what has been delivered here or there.
+    pub(super) fn freeze(&mut self, now: Time, host: MemberId, member: MemberId, count: u64) {
         if !host.is_host() || host.origin != member.origin {
             return;
         }
+        // Who does not know the member yet will when its Joined comes, and is asked again.
         let Some(slot) = self.members.live_slot(member) else { return };
-        let delivered = self.members.delivered(slot);
-        let frozen = &mut self.members.get_mut(slot).frozen;
-        let count = *frozen.get_or_insert(delivered);
+        let count = self.frozen_up_to(slot, count.max(self.members.delivered(slot)));
         let control = Control::Flushed { member, count };
         self.outputs.push_back(Output::Control { to: Some(host), control });
+        self.hear(now, slot, count);
+        self.release(now);
     }
 
     pub(super) fn flushed(&mut self, now: Time, from: MemberId, member: MemberId, count: u64) {
         let Some(flush) = self.flushes.iter_mut().find(|flush| flush.member == member) else { return };
-        if !flush.reported.contains(&from) {
-            flush.reported.push(from);
+        if flush.reported.iter().all(|&(reporter, _)| reporter != from) {
+            flush.reported.push((from, count));
         }
-        flush.count = flush.count.max(count);
-        let count = flush.count;
-        if let Some(slot) = self.members.live_slot(member) {
-            self.thaw(slot, count);
+        self.exists_and_may_go(now, member, count);
+        self.release(now);
+    }
+
+    /// So many messages of `member` there are: if it is frozen, they may be delivered after all.
+    pub(super) fn exists_and_may_go(&mut self, now: Time, member: MemberId, count: u64) {
+        if let Some(slot) = self.members.live_slot(member)
+            && self.members.get(slot).frozen.is_some()
+        {
+            self.frozen_up_to(slot, count);
             self.hear(now, slot, count);
-            self.release(now);
-        }
-        self.finish_flushes(now);
-    }
-
-    /// Messages of a frozen member up to `count` may be delivered after all.
-    pub(super) fn thaw(&mut self, slot: Slot, count: u64) {
-        if let Some(frozen) = &mut self.members.get_mut(slot).frozen {
-            *frozen = (*frozen).max(count);
-            self.awake.push(slot);
         }
     }
 
-    /// Says *Left* for those of whom everything that anybody has delivered has been delivered here.
+    /// Freezes a member, or lets more of its messages through: how many then may be delivered.
+    fn frozen_up_to(&mut self, slot: Slot, count: u64) -> u64 {
+        let frozen = self.members.get_mut(slot).frozen.get_or_insert(count);
+        *frozen = count.max(*frozen);
+        let count = *frozen;
+        self.awake.push(slot);
+        count
+    }
+
+    /// Says *Left* for all of whom everything that anybody who stays has delivered has been delivered here.
     pub(super) fn finish_flushes(&mut self, now: Time) {
-        let done = |flush: usize| {
-            let Flush { member, count, .. } = &self.flushes[flush];
-            let delivered = self.delivered(*member).unwrap_or(u64::MAX);
-            self.who_must_report(flush).is_empty() && delivered >= *count
+        let stay = self.who_stays();
+        let done = |flush: &Flush| {
+            let reports = flush.reported.iter().filter(|(reporter, _)| stay.contains(reporter));
+            let mut count = 0;
+            let mut reporters = 0;
+            for &(_, reported) in reports {
+                count = reported.max(count);
+                reporters += 1;
+            }
+            reporters == stay.len() && self.delivered(flush.member).is_none_or(|n| n >= count)
         };
-        if let Some(flush) = (0..self.flushes.len()).find(|&flush| done(flush)) {
-            let Flush { host, member, .. } = self.flushes[flush];
-            // Forgetting the member removes its flush.
-            if self.part(now, host, member, b"").is_ok() {
-                self.finish_flushes(now);
+        if !self.flushes.iter().all(done) {
+            return;
+        }
+        for flush in core::mem::take(&mut self.flushes) {
+            if self.part(now, flush.host, flush.member, b"").is_err() && self.is_member(flush.member) {
+                self.flushes.push(flush);
             }
         }
     }

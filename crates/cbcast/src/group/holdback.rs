@@ -93,10 +93,7 @@ impl Group {
         if ahead > 0 {
             self.room_for(ahead + 1, ahead, slot, &message)?;
         }
-        let farewell = match message.kind() {
-            Kind::Left { member, last_seq } => self.members.live_slot(member).zip(Some(last_seq)),
-            _ => None,
-        };
+        let kind = message.kind();
         if ahead == 0 {
             match self.first_unmet(&message, message.dep_cursor()) {
                 Ok(_) if self.members.get(slot).frozen.is_some_and(|count| id.seq > count) => {
@@ -115,9 +112,8 @@ impl Group {
         } else {
             self.hold(now, slot, ahead, message, MessageId::new(id.member, id.seq - 1));
         }
-        if let Some((departing, last_seq)) = farewell {
-            // So many there are: what a flush has frozen up to there may go.
-            self.thaw(departing, last_seq);
+        if let Kind::Left { member, last_seq } = kind {
+            self.exists_and_may_go(now, member, last_seq);
         }
         self.release(now);
         Ok(())

@@ -62,9 +62,9 @@ impl Group {
                     self.resend(peer, ranges);
                 }
             }
-            Control::Flush { member } => {
+            Control::Flush { member, count } => {
                 if let Link::Peer(peer) = link {
-                    self.freeze(peer, *member);
+                    self.freeze(now, peer, *member, *count);
                 }
             }
             Control::Flushed { member, count } => {

@@ -124,19 +124,21 @@ impl Group {
     pub(super) fn finish_flushes(&mut self, now: Time) {
         let stay = self.who_stays();
         let done = |flush: &Flush| {
-            let reports = flush.reported.iter().filter(|(reporter, _)| stay.contains(reporter));
-            let mut count = 0;
-            let mut reporters = 0;
-            for &(_, reported) in reports {
-                count = reported.max(count);
-                reporters += 1;
-            }
-            reporters == stay.len() && self.delivered(flush.member).is_none_or(|n| n >= count)
+            let count_of = |member| flush.reported.iter().find(|(reporter, _)| reporter == member);
+            let delivered = self.delivered(flush.member).unwrap_or(u64::MAX);
+            stay.iter().all(|member| count_of(member).is_some_and(|&(_, count)| count <= delivered))
         };
         if !self.flushes.iter().all(done) {
             return;
         }
-        for flush in core::mem::take(&mut self.flushes) {
+        // Reports of those who leave too may have let more through than will count.
+        let leaving = core::mem::take(&mut self.flushes);
+        for flush in &leaving {
+            if let Some(slot) = self.members.live_slot(flush.member) {
+                self.members.get_mut(slot).frozen = Some(self.members.delivered(slot));
+            }
+        }
+        for flush in leaving {
             if self.part(now, flush.host, flush.member, b"").is_err() && self.is_member(flush.member) {
                 self.flushes.push(flush);
             }

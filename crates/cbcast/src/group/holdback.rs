@@ -18,7 +18,8 @@ impl Group {
     /// others, as much for each of them.
     ///
     /// # Errors
-    /// [`ReceiveError`]; nothing changed but the count of refusals.
+    /// [`ReceiveError`]; nothing changed but the count of refusals and, where the hold-back queue is full, that the
+    /// message and its causes are known to be missing.
     pub fn handle_message(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
         let taken = self.take(now, link, message);
         if taken.is_err() {
@@ -91,19 +92,19 @@ impl Group {
         let ahead = id.seq - self.members.delivered(slot) - 1;
         self.check_deps(link, &message)?;
         if ahead > 0 {
-            self.room_for(ahead + 1, ahead, slot, &message)?;
+            self.room_for(now, ahead + 1, ahead, slot, &message)?;
         }
         let kind = message.kind();
         if ahead == 0 {
             match self.first_unmet(&message, message.dep_cursor()) {
                 Ok(_) if self.members.get(slot).frozen.is_some_and(|count| id.seq > count) => {
-                    self.room_for(1, ahead, slot, &message)?;
+                    self.room_for(now, 1, ahead, slot, &message)?;
                     let waits_for = self.next_of_host(id.member);
                     self.hold(now, slot, 0, message, waits_for);
                 }
                 Ok(_) => self.deliver(now, slot, message, None),
                 Err(wait) => {
-                    self.room_for(1, ahead, slot, &message)?;
+                    self.room_for(now, 1, ahead, slot, &message)?;
                     let waits_for = MessageId::new(wait.0, wait.1);
                     self.hold(now, slot, 0, message, waits_for);
                     self.wait(now, slot, wait);
@@ -143,9 +144,9 @@ impl Group {
                 self.stats.duplicates += 1;
                 return Ok(());
             }
-            self.room_for(ahead + 1, ahead, slot, &message)?;
+            self.room_for(now, ahead + 1, ahead, slot, &message)?;
         } else {
-            self.room_for(ahead + 1, ahead, NONE, &message)?;
+            self.room_for(now, ahead + 1, ahead, NONE, &message)?;
         }
         let slot = self.members.early_slot(id.member);
         // What makes it live is the Joined of its host, whose number is not known yet.
@@ -189,8 +190,30 @@ impl Group {
         self.is_local(MemberId::host(origin))
     }
 
-    /// Refuses what there is no room for. `slot` may be `NONE`.
-    fn room_for(&self, places: u64, ahead: u64, slot: Slot, message: &Message) -> Result<(), ReceiveError> {
+    /// Refuses what there is no room for, but takes note of what it shows to exist: what it waits for must be asked
+    /// for, or it is refused for ever. `slot` may be `NONE`.
+    fn room_for(
+        &mut self,
+        now: Time,
+        places: u64,
+        ahead: u64,
+        slot: Slot,
+        message: &Message,
+    ) -> Result<(), ReceiveError> {
+        let room = self.has_room_for(places, ahead, slot, message);
+        if matches!(room, Err(ReceiveError::HoldbackFull { .. })) {
+            self.hear_of(now, slot, message);
+        }
+        room
+    }
+
+    fn has_room_for(
+        &self,
+        places: u64,
+        ahead: u64,
+        slot: Slot,
+        message: &Message,
+    ) -> Result<(), ReceiveError> {
         let limit = self.config.ahead_max;
         if ahead > limit {
             return Err(ReceiveError::TooFarAhead { id: message.id(), limit });
@@ -210,13 +233,7 @@ impl Group {
 
     fn hold(&mut self, now: Time, slot: Slot, ahead: u64, message: Message, waits_for: MessageId) {
         let id = message.id();
-        self.hear(now, slot, id.seq);
-        let mut cursor = message.dep_cursor();
-        while let Some(dep) = message.next_dep(&mut cursor) {
-            if let Some(slot) = self.members.live_slot(dep.member) {
-                self.hear(now, slot, dep.seq);
-            }
-        }
+        self.hear_of(now, slot, &message);
         self.held += 1;
         self.held_bytes += message.packet().len();
         self.stats.held += 1;
@@ -228,6 +245,19 @@ impl Group {
         }
         ring[ahead] = Some(Held { packet: message.into_packet(), since: now });
         self.outputs.push_back(Output::Held { id, waits_for });
+    }
+
+    /// Takes note that a message and its dependencies exist. `slot` may be `NONE`.
+    fn hear_of(&mut self, now: Time, slot: Slot, message: &Message) {
+        if slot != NONE {
+            self.hear(now, slot, message.id().seq);
+        }
+        let mut cursor = message.dep_cursor();
+        while let Some(dep) = message.next_dep(&mut cursor) {
+            if let Some(slot) = self.members.live_slot(dep.member) {
+                self.hear(now, slot, dep.seq);
+            }
+        }
     }
 
     /// Takes note that message `seq` of a member exists.

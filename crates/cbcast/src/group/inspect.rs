@@ -148,47 +148,50 @@ impl Group {
         self.waits_for(cause).is_none().then_some(cause)
     }
 
-    /// The messages that are known to exist and are neither delivered nor held, as at most `ranges_max` ranges.
-    /// O(members log members + places in the queue).
+    /// The messages that are known to exist and are neither delivered nor held, as at most `ranges_max` ranges. Those
+    /// that are next of their sender come first: one of them can always be delivered on arrival, however full the
+    /// hold-back queue is. O(members log members + places in the queue).
     #[must_use]
     pub fn missing(&self, ranges_max: usize) -> Vec<MissingRange> {
-        let mut behind: Vec<_> = self
-            .members
-            .iter()
-            .filter(|(slot, m)| self.members.heard(*slot) > self.members.delivered(*slot) && !m.local)
-            .map(|(slot, m)| (m.id, slot))
-            .collect();
+        self.missing_from(0, ranges_max)
+    }
+
+    /// [`missing`](Self::missing), beginning with another member each time that `start` is another.
+    pub(super) fn missing_from(&self, start: u64, ranges_max: usize) -> Vec<MissingRange> {
+        let behind = self.members.iter().filter(|(_, m)| !m.local);
+        let behind = behind.filter(|&(slot, _)| self.members.heard(slot) > self.members.delivered(slot));
+        let mut behind: Vec<_> = behind.map(|(slot, m)| (m.id, slot)).collect();
         behind.sort_unstable();
-        let mut ranges = Vec::new();
+        let start = start.checked_rem(behind.len() as u64).unwrap_or(0);
+        behind.rotate_left(start as usize);
+        let (mut next, mut later) = (Vec::new(), Vec::new());
         for (id, slot) in behind {
-            let member = self.members.get(slot);
-            let first = self.members.delivered(slot) + 1;
-            let mut from = None;
-            for (i, place) in member.ring.iter().enumerate() {
-                let seq = first + i as u64;
-                match (place, from) {
-                    (None, None) => from = Some(seq),
-                    (Some(_), Some(start)) => {
-                        ranges.push(MissingRange { member: id, from: start, to: seq - 1 });
-                        from = None;
-                    }
-                    _ => {}
-                }
-                if ranges.len() >= ranges_max {
-                    return ranges;
-                }
+            let delivered = self.members.delivered(slot);
+            for range in self.gaps(id, slot).take(ranges_max) {
+                let ranges = if range.from == delivered + 1 { &mut next } else { &mut later };
+                ranges.push(range);
             }
-            let beyond = first + member.ring.len() as u64;
-            let heard = self.members.heard(slot);
-            if heard >= beyond || from.is_some() {
-                let to = heard.max(beyond - 1);
-                ranges.push(MissingRange { member: id, from: from.unwrap_or(beyond), to });
+            if next.len() >= ranges_max {
+                break;
             }
-            if ranges.len() >= ranges_max {
-                return ranges;
-            }
+            later.truncate(ranges_max);
         }
-        ranges
+        next.append(&mut later);
+        next.truncate(ranges_max);
+        next
+    }
+
+    /// What is missing of one member, in order.
+    fn gaps(&self, member: MemberId, slot: Slot) -> impl Iterator<Item = MissingRange> + '_ {
+        let first = self.members.delivered(slot) + 1;
+        let held = self.members.get(slot).ring.iter().enumerate().filter(|(_, place)| place.is_some());
+        let held = held.map(move |(i, _)| first + i as u64);
+        let mut from = first;
+        held.chain([self.members.heard(slot).saturating_add(1)]).filter_map(move |here| {
+            let gap = (from < here).then(|| MissingRange { member, from, to: here - 1 });
+            from = here.saturating_add(1);
+            gap
+        })
     }
 
     /// How many messages of `member` are stable: delivered by every member. `None` without

@@ -152,8 +152,13 @@ impl Group {
             if let GapPolicy::Skip { after } = self.config.gap_policy {
                 self.skip_overdue(now, after);
             }
-            let wanted = self.missing(self.config.repair_ranges_max);
             let round = self.repair.asked(now, &self.config);
+            let start = match round {
+                Round::First => 0,
+                // More may be missing than one request can name.
+                Round::Later(draw) => draw,
+            };
+            let wanted = self.missing_from(start, self.config.repair_ranges_max);
             self.ask_for(wanted, round);
         }
     }
@@ -172,7 +177,8 @@ impl Group {
                     (core::mem::take(&mut rest), others[(draw % others.len() as u64) as usize])
                 }
                 _ => {
-                    let (ranges, others) = rest.split_at(rest.partition_point(|r| r.member == range.member));
+                    let others = rest.iter().position(|other| other.member != range.member);
+                    let (ranges, others) = rest.split_at(others.unwrap_or(rest.len()));
                     rest = others;
                     (ranges, range.member)
                 }

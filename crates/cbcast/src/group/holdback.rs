@@ -88,35 +88,38 @@ impl Group {
         slot: Slot,
         message: Message,
     ) -> Result<(), ReceiveError> {
-        let id = message.id();
-        let ahead = id.seq - self.members.delivered(slot) - 1;
         self.check_deps(link, &message)?;
-        if ahead > 0 {
-            self.room_for(now, ahead + 1, ahead, slot, &message)?;
-        }
-        let kind = message.kind();
-        if ahead == 0 {
-            match self.first_unmet(&message, message.dep_cursor()) {
-                Ok(_) if self.members.get(slot).frozen.is_some_and(|count| id.seq > count) => {
-                    self.room_for(now, 1, ahead, slot, &message)?;
-                    let waits_for = self.next_of_host(id.member);
-                    self.hold(now, slot, 0, message, waits_for);
-                }
-                Ok(_) => self.deliver(now, slot, message, None),
-                Err(wait) => {
-                    self.room_for(now, 1, ahead, slot, &message)?;
-                    let waits_for = MessageId::new(wait.0, wait.1);
-                    self.hold(now, slot, 0, message, waits_for);
-                    self.wait(now, slot, wait);
-                }
-            }
-        } else {
-            self.hold(now, slot, ahead, message, MessageId::new(id.member, id.seq - 1));
-        }
-        if let Kind::Left { member, last_seq } = kind {
+        if let Kind::Left { member, last_seq } = message.kind() {
+            // Whether or not there is room for it: what has been frozen may be what fills the queue.
             self.exists_and_may_go(now, member, last_seq);
         }
+        let taken = self.deliver_or_hold(now, slot, message);
         self.release(now);
+        taken
+    }
+
+    fn deliver_or_hold(&mut self, now: Time, slot: Slot, message: Message) -> Result<(), ReceiveError> {
+        let id = message.id();
+        let ahead = id.seq - self.members.delivered(slot) - 1;
+        if ahead > 0 {
+            self.room_for(now, ahead + 1, ahead, slot, &message)?;
+            self.hold(now, slot, ahead, message, MessageId::new(id.member, id.seq - 1));
+            return Ok(());
+        }
+        match self.first_unmet(&message, message.dep_cursor()) {
+            Ok(_) if self.members.get(slot).frozen.is_some_and(|count| id.seq > count) => {
+                self.room_for(now, 1, ahead, slot, &message)?;
+                let waits_for = self.next_of_host(id.member);
+                self.hold(now, slot, 0, message, waits_for);
+            }
+            Ok(_) => self.deliver(now, slot, message, None),
+            Err(wait) => {
+                self.room_for(now, 1, ahead, slot, &message)?;
+                let waits_for = MessageId::new(wait.0, wait.1);
+                self.hold(now, slot, 0, message, waits_for);
+                self.wait(now, slot, wait);
+            }
+        }
         Ok(())
     }
 

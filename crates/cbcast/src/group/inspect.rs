@@ -149,8 +149,9 @@ impl Group {
     }
 
     /// The messages that are known to exist and are neither delivered nor held, as at most `ranges_max` ranges. Those
-    /// that are next of their sender come first: one of them can always be delivered on arrival, however full the
-    /// hold-back queue is. O(members log members + places in the queue).
+    /// that are next of their sender come first, as one of them can be delivered on arrival, however full the
+    /// hold-back queue is; what else hosts have said comes before what else others have. O(members log members +
+    /// places in the queue).
     #[must_use]
     pub fn missing(&self, ranges_max: usize) -> Vec<MissingRange> {
         self.missing_from(0, ranges_max)
@@ -164,19 +165,25 @@ impl Group {
         behind.sort_unstable();
         let start = start.checked_rem(behind.len() as u64).unwrap_or(0);
         behind.rotate_left(start as usize);
-        let (mut next, mut later) = (Vec::new(), Vec::new());
+        let (mut next, mut of_hosts, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for (id, slot) in behind {
-            let delivered = self.members.delivered(slot);
+            let first = self.members.delivered(slot) + 1;
             for range in self.gaps(id, slot).take(ranges_max) {
-                let ranges = if range.from == delivered + 1 { &mut next } else { &mut later };
-                ranges.push(range);
+                let ranges = match id.is_host() {
+                    _ if range.from == first => &mut next,
+                    true => &mut of_hosts,
+                    false => &mut others,
+                };
+                if ranges.len() < ranges_max {
+                    ranges.push(range);
+                }
             }
-            if next.len() >= ranges_max {
-                break;
-            }
-            later.truncate(ranges_max);
         }
-        next.append(&mut later);
+        // A Left may be needed to let through what fills the queue, and it may not be next.
+        let places = ranges_max.saturating_sub(of_hosts.len().min(ranges_max / 2));
+        next.truncate(places);
+        next.append(&mut of_hosts);
+        next.append(&mut others);
         next.truncate(ranges_max);
         next
     }

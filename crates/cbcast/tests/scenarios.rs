@@ -170,6 +170,47 @@ fn a_full_queue_says_later_and_takes_the_rest_once_there_is_room() {
     assert_eq!(hears(&mut eve, &m[3]), ["4", "5"]);
 }
 
+/// Else it is refused for ever: nobody asks for the cause.
+#[test]
+fn a_full_queue_learns_what_the_refused_waits_for() {
+    let mut config = Config::default();
+    config.holdback_max = 1;
+    let (mut ann, mut bob) = (group(ANN), group(BOB));
+    let mut eve = Group::new(config, &Snapshot::fixed([ANN, BOB, EVE]), [EVE]);
+    let question = say(&mut ann, ANN, "?");
+    hears(&mut bob, &question);
+    let answers = [say(&mut bob, BOB, "1"), say(&mut bob, BOB, "2")];
+    eve.handle_message(Time::ZERO, Link::Relay, answers[1].clone()).unwrap_err();
+    assert_eq!(eve.missing(9), [MissingRange { member: BOB, from: 1, to: 2 }]);
+    // Bob's first answer would be next; it is refused as well if another's message fills the queue.
+    let mut raj = group(ANN);
+    say(&mut raj, ANN, "lost");
+    let second = say(&mut raj, ANN, "of Ann");
+    let mut eve = Group::new(eve.config().clone(), &Snapshot::fixed([ANN, BOB, EVE]), [EVE]);
+    eve.handle_message(Time::ZERO, Link::Relay, answers[0].clone()).unwrap();
+    eve.handle_message(Time::ZERO, Link::Relay, second).unwrap_err();
+    let of = |member, from, to| MissingRange { member, from, to };
+    assert_eq!(eve.missing(9), [of(ANN, 1, 2)], "the answer's cause and what was refused");
+}
+
+#[test]
+fn what_can_be_delivered_at_once_is_asked_for_before_what_cannot() {
+    let mut eve = group(EVE);
+    let word = |member, seq| Message::new(id(member, seq), Kind::Data, &[], b"x").unwrap();
+    for seq in [3, 5, 7] {
+        eve.handle_message(Time::ZERO, Link::Relay, word(ANN, seq)).unwrap();
+        eve.handle_message(Time::ZERO, Link::Relay, word(BOB, seq)).unwrap();
+    }
+    let of = |member, from, to| MissingRange { member, from, to };
+    assert_eq!(
+        eve.missing(2),
+        [of(ANN, 1, 2), of(ANN, 4, 4)],
+        "a host's are half of what there is place for"
+    );
+    assert_eq!(eve.missing(4), [of(ANN, 1, 2), of(BOB, 1, 2), of(ANN, 4, 4), of(ANN, 6, 6)]);
+    assert_eq!(eve.missing(99).len(), 6);
+}
+
 #[test]
 fn a_full_queue_of_bytes_says_later() {
     let mut config = Config::default();

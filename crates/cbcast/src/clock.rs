@@ -29,18 +29,18 @@ impl VectorClock {
         self.counts.get(&member).copied().unwrap_or(0)
     }
 
-    /// Whether it has an entry for `member`, be it 0.
+    /// Whether it has an entry for `member`, be it 0. O(log members).
     #[must_use]
     pub fn knows(&self, member: MemberId) -> bool {
         self.counts.contains_key(&member)
     }
 
-    /// Sets the count of `member`.
+    /// Sets the count of `member`. O(log members).
     pub fn set(&mut self, member: MemberId, count: u64) {
         self.counts.insert(member, count);
     }
 
-    /// Whether it counts this message.
+    /// Whether it counts this message. O(log members).
     #[must_use]
     pub fn includes(&self, id: MessageId) -> bool {
         id.seq <= self.get(id.member)
@@ -63,7 +63,7 @@ impl VectorClock {
         self.counts.is_empty()
     }
 
-    /// Writes it down: `entries`, then per entry the origin's and ordinal's differences and the count.
+    /// Writes it down: `entries`, then per entry the origin's and ordinal's differences and the count. O(members).
     ///
     /// ```text
     /// clock = entries { origin - previous origin, ordinal - (same origin ? previous ordinal + 1 : 0), count }
@@ -80,7 +80,7 @@ impl VectorClock {
         }
     }
 
-    /// Reads a clock off `reader`. Memory is bounded by the bytes there are.
+    /// Reads a clock off `reader`. O(members log members); memory is bounded by the bytes there are.
     ///
     /// # Errors
     /// [`WireError`] where the bytes end early or a number is out of range.
@@ -106,7 +106,7 @@ impl FromIterator<(MemberId, u64)> for VectorClock {
     }
 }
 
-/// `a <= b` when every count of `a` is at most that of `b`; a missing entry counts as 0.
+/// `a <= b` when every count of `a` is at most that of `b`; a missing entry counts as 0. O(members log members).
 impl PartialOrd for VectorClock {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         let below = |a: &Self, b: &Self| a.counts.iter().all(|(&m, &n)| n <= b.get(m));

@@ -83,7 +83,7 @@ pub enum Output {
     /// More is stable: of each member listed, every member has delivered all messages up to this number. (Messages
     /// concurrent with them may still be on their way here; see `examples/shared_list.rs` for what a CRDT does.)
     Stable(VectorClock),
-    /// Delivered in place of messages that nobody has ([`GapPolicy::Skip`]): they count as delivered.
+    /// Delivered in place of messages that nobody has ([`GapPolicy::Skip`](crate::GapPolicy::Skip)): they count as delivered.
     Gap(MissingRange),
 }
 
@@ -97,7 +97,7 @@ pub struct Stats {
     pub held: u64,
     /// Copies of messages that were here already, or are of members that have left.
     pub duplicates: u64,
-    /// Messages refused, by [`ReceiveError`].
+    /// Messages refused, by [`ReceiveError`](crate::ReceiveError).
     pub refused: u64,
     /// Held messages dropped because their sender has left.
     pub discarded: u64,

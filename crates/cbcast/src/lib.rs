@@ -7,17 +7,130 @@
 //! in causal order.
 //!
 //! # The rule
-//! A message says which messages its author had delivered last (its *stamp*). It is *delivered* once it is the
-//! next one of its sender and all those have been delivered; until then it is *held back*.
+//! ```text
+//!    Ann         Bob         Eve
+//!     ●── lunch? ─▸│ ╲         │      a: Ann's first, depends on nothing
+//!     │           │   ╲       │
+//!     │◂── yes ───●────╲─────▸○      b: Bob's first, depends on a. At Eve it is held back…
+//!     │           │     ╲    ╎
+//!     │           │      ╲──▸◂      …until a has been delivered; then both are, a first
+//! ```
+//! A message carries a *stamp*: its number among its sender's, and the messages that its author had delivered last
+//! on each branch (its *direct dependencies*, the author's *frontier*). It is delivered once it is the next one of
+//! its sender and all its dependencies have been delivered; until then it is *held back*. That decides exactly as the
+//! vector of [BSS91, section 5.1] would, whose transitive reduction the stamp is \[PRS97\]; but its size follows
+//! how much is said at the same time, not how many members there are.
+//!
+//! # The API
+//! A [`Group`] is one process's view of a group. Commands and what the world did go in; [`Output`]s come out.
+//!
+//! ```
+//! use cbcast::{Config, Group, Link, MemberId, Message, Output, Snapshot, Time};
+//!
+//! let [ann, bob, eve] = [0, 1, 2].map(|n| MemberId::new(0, n));
+//! let everybody = Snapshot::fixed([ann, bob, eve]);
+//! let [mut at_ann, mut at_bob, mut at_eve] =
+//!     [ann, bob, eve].map(|me| Group::new(Config::default(), &everybody, [me]));
+//! let now = Time::ZERO;
+//!
+//! /// Does what the group says: what is to be sent, and what is to be read.
+//! fn drain(group: &mut Group) -> (Vec<Message>, Vec<String>) {
+//!     let (mut sent, mut read) = (Vec::new(), Vec::new());
+//!     while let Some(output) = group.poll_output() {
+//!         match output {
+//!             Output::Send(message) => sent.push(message),
+//!             Output::Deliver { message, .. } => {
+//!                 read.push(String::from_utf8_lossy(&message.payload()).into_owned());
+//!             }
+//!             _ => {}
+//!         }
+//!     }
+//!     (sent, read)
+//! }
+//!
+//! at_ann.broadcast(now, ann, b"lunch?")?;
+//! let question = drain(&mut at_ann).0.remove(0);
+//! at_bob.handle_message(now, Link::Peer(ann), question.clone())?;
+//! assert_eq!(drain(&mut at_bob).1, ["lunch?"]);
+//! at_bob.broadcast(now, bob, b"yes")?;
+//! let answer = drain(&mut at_bob).0.remove(0);
+//!
+//! // At Eve the answer arrives first.
+//! at_eve.handle_message(now, Link::Peer(bob), answer.clone())?;
+//! assert!(drain(&mut at_eve).1.is_empty());
+//! assert_eq!(at_eve.waits_for(answer.id()), Some(question.id()));
+//! at_eve.handle_message(now, Link::Peer(ann), question)?;
+//! assert_eq!(drain(&mut at_eve).1, ["lunch?", "yes"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! On the wire a message is [`Message::packet`]; [`Message::decode`] takes it back, and refuses whatever is not one.
+//! Between processes of a mesh a [`Packet`] is a message or a [`Control`].
 //!
 //! # The contract
-//! - Commands ([`Group::broadcast`], [`Group::admit`], …) and what the world did ([`Group::handle_message`],
-//!   [`Group::handle_clock`], [`Group::handle_timeout`]) go in; after each of them drain [`Group::poll_output`]
-//!   and do what it says, in order.
+//! - After every call that takes `&mut`, drain [`Group::poll_output`] and do what it says, in order.
 //! - Call [`Group::handle_timeout`] at [`Group::poll_timeout`]. Early, late or repeated calls are harmless.
 //! - Time is what you say it is ([`Time`]); it drives repair, never order.
-//! - A refusal is a named error and leaves no trace. Nothing that arrives can make a group panic or grow beyond
-//!   its [`Config`].
+//! - What arrives is told apart by the [`Link`] that it came over: who may speak for whom is your transport's
+//!   knowledge, and the group refuses the rest.
+//! - A refusal is a named error and changes nothing that orders. Nothing that arrives can make a group panic or grow
+//!   beyond its [`Config`].
+//! - Same calls, same [`Config::seed`]: same outputs. A run can be repeated exactly.
+//!
+//! # Two ways to connect
+//! *A relay* (a server): every member sends to one process, which delivers, and passes on what it has delivered, in
+//! that order, over links that keep it. The relay admits and parts with members ([`Group::admit`], [`Group::part`])
+//! and needs neither heartbeats nor retention: its log answers whoever lacks something. Clients that cannot stamp
+//! may live in the relay's group as further local members.
+//!
+//! *A mesh*: everybody sends to everybody, over anything. Set [`Config::heartbeat`] (lost tails are noticed, and it
+//! is how deliveries are acknowledged) and [`Config::retain`] (messages are kept until every member has delivered
+//! them). Members are fixed ([`Snapshot::fixed`]), or one host admits them and parts with them by
+//! [`Group::part_by_flush`]. `examples/udp_mesh.rs` is one, of processes that lose a fifth of their packets.
+//!
+//! # What it does beside ordering
+//! | | |
+//! |---|---|
+//! | repair | what is missing is known exactly ([`Group::missing`]) and asked for after [`Config::repair_delay`], its sender first, then anybody who has it, with seeded jittered pauses; the original bytes are sent again |
+//! | joining | a [`Snapshot`] is all that a newcomer needs; nobody sees a word of it before its *Joined* |
+//! | leaving | *Left* follows all that the departed has said; its entries are dropped at once, so clocks follow today's members |
+//! | stability | [`Output::Stable`]: every member has delivered so much. CRDTs may compact, buffers are emptied, [`Group::stability_holder`] names who holds it up |
+//! | flow control | beyond [`Config::unstable_max`] a broadcast is refused ([`BroadcastError::WouldBlock`]) and says whom it waits for |
+//! | why | [`Group::waits_for`] and [`Group::root_cause`] say why a message is held; [`Group::relation`] whether one is before, after or concurrent to another |
+//! | gaps | what nobody has is waited for, or skipped visibly ([`GapPolicy`]) |
+//! | persistence | [`Group::export`] and [`Group::import`]: everything, what is held back included |
+//!
+//! # What it costs
+//! *d* is the number of direct dependencies of a message (one or two in a chat, at any number of members), *n* the
+//! number of members.
+//!
+//! | call | cost |
+//! |---|---|
+//! | [`Message::decode`] | O(d); no allocation |
+//! | [`Group::handle_message`] | O(d), and no allocation if it is deliverable at once; a held one takes a place in its sender's ring (40 bytes beside the packet) and is looked at again once for each dependency that was missing |
+//! | [`Group::poll_output`] | O(d) for each message that it releases; no recursion, however long the chain |
+//! | [`Group::broadcast`] | O(frontier log frontier), one allocation |
+//! | [`Group::handle_clock`], [`Group::clock`], [`Group::snapshot`] | O(n log n) |
+//! | [`Group::missing`], [`Group::held`] | O(n log n + places in the hold-back queue) |
+//! | [`Group::root_cause`] | O(messages held) |
+//! | memory | what is held and retained, and O(n) beside; O(n²) counters where `retain` is on |
+//!
+//! `docs/benchmarks.md` of the repository has figures, and textbook BSS beside them.
+//!
+//! # Limits and what happens at them
+//! | limit | outcome |
+//! |---|---|
+//! | [`Config::holdback_max`], [`Config::holdback_bytes_max`] | [`ReceiveError::HoldbackFull`]: the same bytes again, later; repair asks for what can be delivered first |
+//! | [`Config::ahead_max`] | [`ReceiveError::TooFarAhead`], likewise |
+//! | [`Config::packet_bytes_max`] | [`ReceiveError::TooLong`], [`BroadcastError::TooLong`] |
+//! | [`Config::members_max`] | [`MembershipError::Full`]; [`ReceiveError::TooManyDependencies`]; an announcement beyond it is void and counted |
+//! | [`Config::unstable_max`], [`Config::unstable_bytes_max`] | [`BroadcastError::WouldBlock`] |
+//! | [`Config::repair_ranges_max`] | a request names so many ranges; the others have their turn in the next |
+//!
+//! # What it is not
+//! Not agreement: concurrent messages may be delivered in another order by another member. Not secure against peers
+//! that lie about their own past: a member that leaves dependencies out has its own message seen too early, and
+//! harms nobody else's. Packets are not signed; encrypt and authenticate links in the transport.
 //!
 //! References are spelled out in `docs/REFERENCES.md` of the repository.
 #![no_std]

@@ -131,7 +131,7 @@ impl Group {
         Ok(out)
     }
 
-    /// The group that was exported. Acknowledgements are told again by the others' next clocks.
+    /// The group that was exported. Acknowledgements are told again by the others' next clocks. O(bytes).
     ///
     /// # Errors
     /// [`ImportError`]. Memory is bounded by the bytes there are.

@@ -28,6 +28,7 @@ pub(crate) const COUNT_MAX: u64 = 1 << 62;
 
 impl Snapshot {
     /// A group in which nothing has been said, with these members, for good: nobody joins, nobody leaves.
+    /// O(members log members).
     #[must_use]
     pub fn fixed(members: impl IntoIterator<Item = MemberId>) -> Self {
         let clock: VectorClock = members.into_iter().map(|m| (m, 0)).collect();
@@ -42,13 +43,14 @@ impl Snapshot {
         Self { clock, next_ordinals, frontier: Vec::new() }
     }
 
-    /// A new group with one host for each of these origins, and nobody else yet.
+    /// A new group with one host for each of these origins, and nobody else yet. O(origins log origins).
     #[must_use]
     pub fn hosts(origins: impl IntoIterator<Item = u32>) -> Self {
         Self::fixed(origins.into_iter().map(MemberId::host))
     }
 
     /// Writes it down: `version(1 byte) clock origins{ origin next_ordinal } frontier{ origin ordinal seq }`.
+    /// O(members).
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
         self.clock.encode(out);
@@ -65,7 +67,7 @@ impl Snapshot {
         }
     }
 
-    /// Reads a snapshot off `reader`. Memory is bounded by the bytes there are.
+    /// Reads a snapshot off `reader`. O(members log members); memory is bounded by the bytes there are.
     ///
     /// # Errors
     /// [`WireError`] where the bytes end early, a number is out of range, or the version is unknown.

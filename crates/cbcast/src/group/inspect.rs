@@ -39,13 +39,13 @@ pub enum Relation {
 }
 
 impl Group {
-    /// Whether `member` is live here: its *Joined* has been delivered, its *Left* has not.
+    /// Whether `member` is live here: its *Joined* has been delivered, its *Left* has not. O(1).
     #[must_use]
     pub fn is_member(&self, member: MemberId) -> bool {
         self.members.live_slot(member).is_some()
     }
 
-    /// Whether `member` is live and lives here.
+    /// Whether `member` is live and lives here. O(1).
     #[must_use]
     pub fn is_local(&self, member: MemberId) -> bool {
         self.members.live_slot(member).is_some_and(|slot| self.members.get(slot).local)
@@ -77,7 +77,7 @@ impl Group {
         self.members.iter().filter(|(_, m)| m.live).map(|(slot, m)| (slot, m.id))
     }
 
-    /// The delivered messages that no other delivered message follows, sorted.
+    /// The delivered messages that no other delivered message follows, sorted. O(frontier log frontier).
     #[must_use]
     pub fn frontier(&self) -> Vec<MessageId> {
         let mut frontier: Vec<_> = self.frontier.iter().map(|&slot| self.last_of(slot)).collect();
@@ -271,19 +271,19 @@ impl Group {
         false
     }
 
-    /// How many messages are held back.
+    /// How many messages are held back. O(1).
     #[must_use]
     pub const fn held_count(&self) -> usize {
         self.held
     }
 
-    /// Bytes of the packets held back.
+    /// Bytes of the packets held back. O(1).
     #[must_use]
     pub const fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    /// Counts since the group was made.
+    /// Counts since the group was made. O(1).
     #[must_use]
     pub const fn stats(&self) -> Stats {
         self.stats

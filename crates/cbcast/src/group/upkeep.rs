@@ -38,7 +38,7 @@ impl Group {
         }
     }
 
-    /// A packet from a process of a mesh.
+    /// A packet from a process of a mesh. Costs what the calls below it do.
     ///
     /// # Errors
     /// Those of [`handle_message`](Self::handle_message); controls are never refused.
@@ -53,7 +53,8 @@ impl Group {
     }
 
     /// Something other than a message has arrived. What makes no sense over this link is ignored: the other end
-    /// tells it again.
+    /// tells it again. O(entries) for clocks and requests, and what is sent again; O(1) for flushes, and what they
+    /// release.
     pub fn handle_control(&mut self, now: Time, link: Link, control: &Control) {
         match control {
             Control::Clock(clock) => self.handle_clock(now, link, clock),
@@ -139,6 +140,7 @@ impl Group {
     }
 
     /// The deadline of [`poll_timeout`](Self::poll_timeout) has come. Early or repeated calls do nothing.
+    /// O(members log members + places in the hold-back queue) where something is missing.
     pub fn handle_timeout(&mut self, now: Time) {
         if self.heartbeat_at.is_some_and(|at| at <= now) {
             self.heartbeat_at = self.config.heartbeat.map(|pause| now + pause);

@@ -2,90 +2,195 @@
 //!
 //! `cargo xtask check` is everything that CI does: who has seen it pass has seen CI pass. Each step's command
 //! is printed before it runs, so that a failure can be repeated by hand; the first failure ends the run with
-//! that step's exit code.
+//! that step's exit code. What had to be skipped is said at the end.
 
+mod fuzz;
 mod mutants;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Instant;
 use std::{env, fmt};
 
 const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
 Commands:
-  check    all of the below, as CI runs it
+  check    all of the below but for mutants, as CI runs it
   lint     formatting, clippy and the documentation; warnings are errors
   no-std   builds cbcast where there is no standard library
   test     all tests and doctests
-  mutants  weakens one guard after the other; tests must notice (some minutes)
+  sim [--seeds N] [--release]
+           simulated groups, N seeds of them (10000)
+  fuzz [TARGET [INPUT...]] [--seconds N]
+           runs the fuzz targets, or one, for N seconds each (20), or runs these inputs again
+  mutants [PART]
+           weakens one guard after the other; tests must notice (some minutes)
   help     prints this
 ";
 
-/// One command line of cargo, with what it needs in its environment.
-struct Step {
-    args: &'static [&'static str],
-    env: Option<(&'static str, &'static str)>,
+/// How many seeds `check` simulates; a thousand take some seconds.
+const SIM_SEEDS: u64 = 10_000;
+
+/// How long `check` runs each fuzz target, in seconds.
+const FUZZ_SECONDS: u64 = 15;
+
+/// How a step ended.
+enum Outcome {
+    Passed,
+    /// Not done, and why.
+    Skipped(String),
+    /// With the code to exit with; why was said.
+    Failed(ExitCode),
 }
 
-const FORMAT: Step = Step { args: &["fmt", "--all", "--check"], env: None };
+/// One thing that is checked.
+enum Step {
+    Cargo(Cargo),
+    Fuzz(fuzz::Options),
+}
 
-const CLIPPY: Step = Step {
-    args: &["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"],
-    env: None,
-};
-
-/// A crate outside the workspace that builds cbcast without std; it keeps a lock file and a target directory
-/// of its own.
-const NO_STD: Step = Step {
-    args: &[
-        "build",
-        "--manifest-path",
-        "xtask/no-std-check/Cargo.toml",
-        "--target-dir",
-        "target/no-std-check",
-        "--locked",
-    ],
-    env: None,
-};
-
-const DOCS: Step = Step {
-    args: &["doc", "--workspace", "--no-deps", "--all-features", "--locked"],
-    env: Some(("RUSTDOCFLAGS", "-D warnings")),
-};
-
-const TESTS: Step = Step { args: &["test", "--workspace", "--all-features", "--locked"], env: None };
+/// One command line of cargo, with what it needs in its environment.
+struct Cargo {
+    args: Vec<&'static str>,
+    env: Option<(&'static str, String)>,
+}
 
 impl Step {
-    /// Runs it to its end. An error is the code to exit with; why was said.
-    fn run(&self, root: &Path) -> Result<(), ExitCode> {
+    fn cargo(args: &[&'static str]) -> Self {
+        Self::Cargo(Cargo { args: args.to_vec(), env: None })
+    }
+
+    fn format() -> Self {
+        Self::cargo(&["fmt", "--all", "--check"])
+    }
+
+    fn clippy() -> Self {
+        let what = ["clippy", "--workspace", "--all-targets", "--all-features", "--locked"];
+        Self::cargo(&[&what[..], &["--", "-D", "warnings"]].concat())
+    }
+
+    /// A crate outside the workspace that builds cbcast without std; it keeps a lock file and a target directory
+    /// of its own.
+    fn no_std() -> Self {
+        let what = ["build", "--manifest-path", "xtask/no-std-check/Cargo.toml"];
+        Self::cargo(&[&what[..], &["--target-dir", "target/no-std-check", "--locked"]].concat())
+    }
+
+    fn docs() -> Self {
+        let args = vec!["doc", "--workspace", "--no-deps", "--all-features", "--locked"];
+        Self::Cargo(Cargo { args, env: Some(("RUSTDOCFLAGS", "-D warnings".into())) })
+    }
+
+    fn tests() -> Self {
+        Self::cargo(&["test", "--workspace", "--all-features", "--locked"])
+    }
+
+    /// More seeds of the simulator than the tests run. The same packages and features as for the tests, so that
+    /// nothing is built again.
+    fn sim(seeds: u64, release: bool) -> Self {
+        let mut args = vec!["test", "--workspace", "--all-features", "--locked", "--test", "swarm"];
+        args.extend(release.then_some("--release"));
+        args.extend(["--", "swarms_keep_causal_order", "--nocapture"]);
+        Self::Cargo(Cargo { args, env: Some(("SEEDS", seeds.to_string())) })
+    }
+
+    fn fuzz() -> Self {
+        Self::Fuzz(fuzz::Options { seconds: Some(FUZZ_SECONDS), ..fuzz::Options::default() })
+    }
+
+    /// Runs it to its end.
+    fn run(&self, root: &Path) -> Outcome {
+        match self {
+            Self::Cargo(command) => command.run(root),
+            Self::Fuzz(options) => fuzz::run(root, options),
+        }
+    }
+}
+
+impl Cargo {
+    fn run(&self, root: &Path) -> Outcome {
         eprintln!("$ {self}");
         // Cargo names itself to what it runs, so that we use the same one.
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        command.args(self.args).envs(self.env).current_dir(root);
-        let status = command.status().map_err(|error| {
-            eprintln!("xtask: cargo does not start: {error}");
-            ExitCode::FAILURE
-        })?;
+        command.args(&self.args).envs(self.env.clone()).current_dir(root);
+        let status = match command.status() {
+            Ok(status) => status,
+            Err(error) => {
+                eprintln!("xtask: cargo does not start: {error}");
+                return Outcome::Failed(ExitCode::FAILURE);
+            }
+        };
         if status.success() {
-            return Ok(());
+            return Outcome::Passed;
         }
         eprintln!("xtask: failed ({status}): {self}");
         // A step that a signal ended has no code; codes beyond a byte exist on Windows only.
         let code = status.code().and_then(|code| u8::try_from(code).ok());
-        Err(code.map_or(ExitCode::FAILURE, ExitCode::from))
+        Outcome::Failed(code.map_or(ExitCode::FAILURE, ExitCode::from))
     }
 }
 
 /// As one would type it.
-impl fmt::Display for Step {
+impl fmt::Display for Cargo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((name, value)) = self.env {
+        if let Some((name, value)) = &self.env {
             write!(f, "{name}=\"{value}\" ")?;
         }
         write!(f, "cargo {}", self.args.join(" "))
     }
+}
+
+/// What it is called in the summary.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cargo(command) => command.fmt(f),
+            Self::Fuzz(options) => match &options.target {
+                Some(target) => write!(f, "cargo xtask fuzz {target}"),
+                None => f.write_str("cargo xtask fuzz"),
+            },
+        }
+    }
+}
+
+/// One after the other, until one fails; then, how long each took and what was not done.
+fn run_all(steps: &[Step], root: &Path) -> ExitCode {
+    let mut summary = Vec::new();
+    let mut skipped = 0;
+    for step in steps {
+        let start = Instant::now();
+        let told = match step.run(root) {
+            Outcome::Passed => "passed".to_owned(),
+            Outcome::Skipped(why) => {
+                eprintln!("xtask: *** SKIPPED *** {step}: {why}");
+                skipped += 1;
+                format!("*** SKIPPED ***: {why}")
+            }
+            Outcome::Failed(code) => return code,
+        };
+        summary.push(format!("  {:>4} s  {step}: {told}", start.elapsed().as_secs()));
+    }
+    if steps.len() > 1 || skipped > 0 {
+        eprintln!("{}\nxtask: {} steps passed, {skipped} skipped", summary.join("\n"), steps.len() - skipped);
+    }
+    // Who has asked for nothing else has not got it.
+    if skipped < steps.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// `[--seeds N] [--release]`
+fn sim_step(args: &[&str]) -> Option<Step> {
+    let (mut seeds, mut release) = (SIM_SEEDS, false);
+    let mut args = args.iter();
+    while let Some(&arg) = args.next() {
+        match arg {
+            "--seeds" => seeds = args.next()?.parse().ok().filter(|&n| n > 0)?,
+            "--release" => release = true,
+            _ => return None,
+        }
+    }
+    Some(Step::sim(seeds, release))
 }
 
 /// The workspace's root, whatever the current directory is.
@@ -95,28 +200,42 @@ fn root() -> PathBuf {
     Path::new(&here).parent().expect("xtask lies in the workspace").to_path_buf()
 }
 
+fn steps(args: &[&str]) -> Option<Vec<Step>> {
+    Some(match args {
+        ["check"] => vec![
+            Step::format(),
+            Step::clippy(),
+            Step::no_std(),
+            Step::docs(),
+            Step::tests(),
+            Step::sim(SIM_SEEDS, false),
+            Step::fuzz(),
+        ],
+        ["lint"] => vec![Step::format(), Step::clippy(), Step::docs()],
+        ["no-std"] => vec![Step::no_std()],
+        ["test"] => vec![Step::tests()],
+        ["sim", args @ ..] => vec![sim_step(args)?],
+        ["fuzz", args @ ..] => vec![Step::Fuzz(fuzz::Options::parse(args)?)],
+        _ => return None,
+    })
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let steps: &[Step] = match args[..] {
-        ["check"] => &[FORMAT, CLIPPY, NO_STD, DOCS, TESTS],
-        ["lint"] => &[FORMAT, CLIPPY, DOCS],
-        ["no-std"] => &[NO_STD],
-        ["test"] => &[TESTS],
-        ["mutants"] => return mutants::run(&root(), ""),
-        ["mutants", part] => return mutants::run(&root(), part),
+    match args[..] {
+        ["mutants"] => mutants::run(&root(), ""),
+        ["mutants", part] => mutants::run(&root(), part),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
-            return ExitCode::SUCCESS;
+            ExitCode::SUCCESS
         }
-        _ => {
-            eprint!("{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    let root = root();
-    match steps.iter().try_for_each(|step| step.run(&root)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(code) => code,
+        _ => match steps(&args) {
+            Some(steps) => run_all(&steps, &root()),
+            None => {
+                eprint!("{USAGE}");
+                ExitCode::from(2)
+            }
+        },
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! `SEED=n cargo test -p cbcast-sim --test swarm` runs one seed; `SEEDS=n` that many.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
 use cbcast_sim::Violation;
 use cbcast_sim::sim::{self, Export, Plan, Report, Topology, What};
 
@@ -13,19 +16,60 @@ fn seeds(default: u64) -> Vec<u64> {
     }
 }
 
-#[test]
-fn swarms_keep_causal_order_and_converge() {
-    let mut all = Report::default();
-    let mut kinds = [0; 3];
-    for seed in seeds(300) {
+/// What came of some seeds: the sum, how many there were of each topology, and the least seed that failed.
+#[derive(Default)]
+struct Swarm {
+    all: Report,
+    kinds: [u64; 3],
+    failed: Option<(u64, sim::Failure)>,
+}
+
+/// Runs seeds, with others who take from the same list, until one of the seeds before `stop` has failed.
+fn run_some(seeds: &[u64], next: &AtomicU64, stop: &AtomicU64) -> Swarm {
+    let mut swarm = Swarm::default();
+    loop {
+        let place = next.fetch_add(1, Ordering::Relaxed);
+        let Some(&seed) = seeds.get(place as usize) else { return swarm };
+        // Seeds are taken in order, so the least that fails is never left out.
+        if place > stop.load(Ordering::Relaxed) {
+            return swarm;
+        }
         let plan = Plan::swarm(seed);
-        let report = sim::run(&plan).unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
-        kinds[match plan.topology {
+        match sim::run(&plan) {
+            Ok(report) => swarm.all.add(&report),
+            Err(failure) => {
+                stop.fetch_min(place, Ordering::Relaxed);
+                swarm.failed = Some((seed, failure));
+                return swarm;
+            }
+        }
+        swarm.kinds[match plan.topology {
             Topology::Relay => 0,
             Topology::Mesh => 1,
             Topology::Relays(_) => 2,
         }] += 1;
-        all.add(&report);
+    }
+}
+
+#[test]
+fn swarms_keep_causal_order_and_converge() {
+    let seeds = seeds(300);
+    let (next, stop) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+    let swarms: Vec<Swarm> = thread::scope(|scope| {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(|| run_some(&seeds, &next, &stop))).collect();
+        running.into_iter().map(|thread| thread.join().expect("runs catch panics")).collect()
+    });
+    let mut all = Report::default();
+    let mut kinds = [0; 3];
+    let mut failures = Vec::new();
+    for swarm in swarms {
+        all.add(&swarm.all);
+        (0..3).for_each(|kind| kinds[kind] += swarm.kinds[kind]);
+        failures.extend(swarm.failed);
+    }
+    if let Some((seed, failure)) = failures.into_iter().min_by_key(|(seed, _)| *seed) {
+        panic!("{failure}\n  or with: SEED={seed} cargo test -p cbcast-sim --test swarm");
     }
     println!("{} runs\n{all}", all.runs);
     if all.runs >= 100 {

@@ -33,6 +33,7 @@ const PROCESSES: &[&str] = &["-p", "causerie", "--test", "causal_order"];
 const SESSIONS: &[&str] = &["-p", "causerie-core", "--test", "bad_weather"];
 
 const HOLDBACK: &str = "crates/cbcast/src/group/holdback.rs";
+const MEMBERS: &str = "crates/cbcast/src/members.rs";
 const FLUSH: &str = "crates/cbcast/src/group/flush.rs";
 const INSPECT: &str = "crates/cbcast/src/group/inspect.rs";
 const SESSION: &str = "crates/causerie-core/src/session.rs";
@@ -61,23 +62,23 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "only sender order, dependencies ignored",
-        file: HOLDBACK,
-        from: "_ => return Err((dep.member, dep.seq, cursor)),",
+        file: MEMBERS,
+        from: "_ => return Err(dep),",
         to: "_ => {}",
         tests: PROCESSES,
     },
     Mutant {
         name: "only sender order, library",
-        file: HOLDBACK,
-        from: "_ => return Err((dep.member, dep.seq, cursor)),",
+        file: MEMBERS,
+        from: "_ => return Err(dep),",
         to: "_ => {}",
         tests: CBCAST,
     },
     Mutant {
         name: "dependencies stay in the frontier",
         file: HOLDBACK,
-        from: "            {\n                self.leave_frontier(dep_slot);\n            }",
-        to: "            {}",
+        from: "progress.in_frontier &= progress.delivered != dep_seq;",
+        to: "let _ = (progress, dep_seq);",
         tests: CBCAST,
     },
     Mutant {
@@ -103,15 +104,15 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a forgotten dependency is not met",
-        file: HOLDBACK,
-        from: "                Standing::Forgotten => {}\n                _ => return Err",
-        to: "                _ => return Err",
+        file: MEMBERS,
+        from: "            Standing::Forgotten => {}\n            _ => return Err",
+        to: "            _ => return Err",
         tests: CBCAST,
     },
     Mutant {
         name: "who waits for the departed is not woken",
         file: HOLDBACK,
-        from: "        for Reverse((_, waiter)) in member.waiters {\n            self.wake(waiter);\n        }",
+        from: "        self.wake_waiters(slot, u64::MAX);\n",
         to: "",
         tests: CBCAST,
     },

@@ -23,6 +23,7 @@ Options:
   --messages N  so many messages instead of 100000
   --linear      10000, 100000 and 1000000 messages, without the textbook
   --only TEXT   only what has TEXT in its name, such as 'gossip 1024 reversed'; repeats it for a profiler
+  --seconds S   for so long instead of 10, at least six times
 ";
 
 const ORDERS: [(&str, Order); 4] = [
@@ -49,6 +50,7 @@ fn main() {
     let mut messages = vec![100_000];
     let mut textbook = true;
     let mut only = None;
+    let mut seconds = 10;
     // Cargo says `--bench` when it is to be measured; without it (`cargo test --benches`) it is to be tried.
     let mut measured = false;
     let mut args = std::env::args().skip(1);
@@ -61,6 +63,10 @@ fn main() {
                 None => return eprint!("{USAGE}"),
             },
             ("--only", args) => only = args.next(),
+            ("--seconds", args) => match args.next().and_then(|s| s.parse().ok()) {
+                Some(s) => seconds = s,
+                None => return eprint!("{USAGE}"),
+            },
             _ => return eprint!("{USAGE}"),
         }
     }
@@ -68,7 +74,7 @@ fn main() {
         messages = vec![1_000];
     }
     if let Some(only) = only {
-        return repeat(&only, &messages);
+        return repeat(&only, &messages, Duration::from_secs(seconds));
     }
     println!(
         "Nanoseconds a message by order of arrival: median (fastest); what of that is `Message::decode` alone, in \
@@ -182,8 +188,8 @@ fn with_listener((mut vector, sender): (Vec<u64>, usize)) -> Stamped<()> {
     Stamped { sender, vector, payload: () }
 }
 
-/// For a profiler: what is called `only`, for ten seconds.
-fn repeat(only: &str, messages: &[usize]) {
+/// For a profiler: what is called `only`, for so long.
+fn repeat(only: &str, messages: &[usize], length: Duration) {
     for (pace, _) in TARGETS {
         for members in MEMBERS {
             for (order_name, order) in ORDERS {
@@ -194,7 +200,7 @@ fn repeat(only: &str, messages: &[usize]) {
                     let history = History::new(pace, members, messages, SEED);
                     let sent: Vec<_> = (0..messages).map(|k| history.message(k, &PAYLOAD)).collect();
                     let packets = packets(&sent, order);
-                    let time = measure_for(Duration::from_secs(10), usize::MAX, || {
+                    let time = measure_for(length, usize::MAX, || {
                         let (mut group, packets) = (listener(&history), packets.clone());
                         let start = Instant::now();
                         receive(&mut group, packets);
@@ -230,6 +236,8 @@ fn packets(sent: &[Message], order: Order) -> Vec<Bytes> {
     packets
 }
 
+/// A function of its own, so that a profiler can be told to count here only.
+#[inline(never)]
 fn receive(group: &mut Group, packets: Vec<Bytes>) {
     for (i, packet) in packets.into_iter().enumerate() {
         receive_one(group, i, packet);

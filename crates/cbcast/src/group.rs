@@ -12,9 +12,9 @@
 mod flush;
 mod holdback;
 mod inspect;
+mod outputs;
 mod upkeep;
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::clock::VectorClock;
@@ -31,6 +31,7 @@ use crate::time::Time;
 
 pub(crate) use flush::Flush;
 pub use inspect::{HeldMessage, Relation};
+use outputs::Outputs;
 
 /// Who is at the other end of the link that a message came over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -139,7 +140,7 @@ pub struct Stats {
 pub struct Group {
     pub(crate) config: Config,
     pub(crate) members: Members,
-    /// Slots of the members whose last delivered message is in the frontier.
+    /// Slots of the members whose last delivered message may be in the frontier: see `Progress::in_frontier`.
     frontier: Vec<Slot>,
     holdback_places: usize,
     pub(crate) held: usize,
@@ -152,10 +153,12 @@ pub struct Group {
     /// Whom the local host is about to part with.
     pub(crate) flushes: Vec<Flush>,
     heartbeat_at: Option<Time>,
-    pub(crate) outputs: VecDeque<Output>,
+    pub(crate) outputs: Outputs,
     pub(crate) stats: Stats,
     /// Members whose next message may have become deliverable. Empty between calls.
     awake: Vec<Slot>,
+    /// The dependencies on live members of the message that was read last.
+    deps: Vec<(Slot, u64)>,
     /// Kept for its capacity.
     scratch: Vec<MessageId>,
 }
@@ -179,7 +182,8 @@ impl Group {
         for id in &snapshot.frontier {
             let slot = members.live_slot(id.member);
             if let Some(slot) = slot.filter(|&slot| members.delivered(slot) == id.seq) {
-                members.frontier_at[slot as usize] = frontier.len() as u32;
+                let progress = members.progress_mut(slot);
+                (progress.in_frontier, progress.listed) = (true, true);
                 frontier.push(slot);
             }
         }
@@ -208,9 +212,10 @@ impl Group {
             lagging: 0,
             stability,
             flushes: Vec::new(),
-            outputs: VecDeque::new(),
+            outputs: Outputs::default(),
             stats: Stats::default(),
             awake: Vec::new(),
+            deps: Vec::new(),
             scratch: Vec::new(),
         }
     }
@@ -219,7 +224,7 @@ impl Group {
 
     /// A local member says something: delivered here at once, and to be sent to everybody else.
     ///
-    /// Cost: O(frontier log frontier), one allocation for the packet.
+    /// Cost: O(frontier log frontier + members heard from since the last one), one allocation for the packet.
     ///
     /// # Errors
     /// [`BroadcastError`]; nothing changed.
@@ -305,7 +310,8 @@ impl Group {
         let id = MessageId::new(from, self.members.delivered(slot) + 1);
         let mut deps = core::mem::take(&mut self.scratch);
         deps.clear();
-        deps.extend(self.frontier.iter().filter(|&&s| s != slot).map(|&s| self.last_of(s)));
+        self.prune_frontier();
+        deps.extend(self.frontier_slots().filter(|&s| s != slot).map(|s| self.last_of(s)));
         deps.sort_unstable();
         let message = Message::new(id, kind, &deps, payload);
         self.scratch = deps;
@@ -315,6 +321,8 @@ impl Group {
             return Err(BroadcastError::TooLong { length, limit });
         }
         self.outputs.push_back(Output::Send(message.clone()));
+        let met = self.read_deps(&message);
+        debug_assert!(met.is_ok(), "what is in the frontier has been delivered");
         self.deliver(now, slot, message, None);
         self.release(now);
         Ok(id)
@@ -344,7 +352,7 @@ impl Group {
         let slot = self.members.live_slot(id.member).filter(|&slot| self.members.get(slot).local);
         let next = slot.filter(|&slot| self.members.delivered(slot) + 1 == id.seq);
         match next {
-            Some(slot) if self.first_unmet(&message, message.dep_cursor()).is_ok() => {
+            Some(slot) if self.read_deps(&message).is_ok() => {
                 self.deliver(now, slot, message, None);
                 self.release(now);
                 true

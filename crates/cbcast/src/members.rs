@@ -2,7 +2,7 @@
 //!
 //! A member is *live* (admitted and not parted with), *early* (a message names it, its *Joined* has not been
 //! delivered) or *forgotten* (its *Left* has been delivered). Live and early ones have a slot. What the delivery
-//! rule looks at for each dependency, the count of delivered messages, lies in an array of its own.
+//! rule and a delivery look at for each dependency, [`Progress`], lies in an array of its own.
 //!
 //! Looking a live member up takes two array reads: origins are few, and each keeps its ordinals in pages that
 //! exist while somebody in them is live, so memory follows today's members. Early ones, and the few whose ordinal
@@ -14,8 +14,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::cmp::Reverse;
 
-use crate::id::MemberId;
-use crate::message::DepCursor;
+use crate::id::{MemberId, MessageId};
+use crate::message::{DepCursor, Stamp, StampRef};
 use crate::time::Time;
 
 pub(crate) type Slot = u32;
@@ -28,6 +28,9 @@ const PAGE: usize = 128;
 /// Ordinals below this are found by page: the page table of an origin takes 64 KiB at most.
 const PAGED: u32 = 1 << 20;
 
+/// A dependency that is not met, and of many where to go on behind it.
+pub(crate) type Unmet = (MessageId, Option<DepCursor>);
+
 /// What is known of a member id.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Standing {
@@ -37,12 +40,15 @@ pub(crate) enum Standing {
     Forgotten,
 }
 
-/// A message that waits for its turn.
+/// A message that waits for its turn: 64 bytes. Its id follows from its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) packet: Bytes,
+    pub(crate) stamp: Stamp,
     pub(crate) since: Time,
 }
+
+const _: () = assert!(size_of::<Option<Held>>() == 64);
 
 /// Why the next message of a member is held: it waits for message `seq` of the member in slot `on`.
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +56,44 @@ pub(crate) struct Wait {
     /// `NONE` once that is met, until the waiter is looked at.
     pub(crate) on: Slot,
     pub(crate) seq: u64,
-    /// Its further dependencies, to be looked at from there.
-    pub(crate) rest: DepCursor,
+    /// Its further dependencies, if it has many, to be looked at from there.
+    pub(crate) rest: Option<DepCursor>,
+}
+
+/// What the delivery rule and a delivery need to know of one member: half a cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
+pub(crate) struct Progress {
+    /// How many messages have been delivered.
+    pub(crate) delivered: u64,
+    /// The greatest number of a message that anybody has mentioned, if it is more than `delivered`.
+    heard: u64,
+    /// The least number of a message that somebody waits for; `u64::MAX` if nobody does.
+    awaited: u64,
+    /// Who waits for that one. Others stand in [`Member::waiters`].
+    waiter: Slot,
+    /// The last message delivered is in the frontier.
+    pub(crate) in_frontier: bool,
+    /// It stands in the group's list of those whose last message may be in the frontier.
+    pub(crate) listed: bool,
+    /// Nothing is to be known of it but what stands here: it is live, not local, not frozen, nothing of it is held
+    /// or known to be missing, nobody waits for it. May be false although that is so, as after
+    /// [`Members::get_mut`].
+    pub(crate) plain: bool,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            delivered: 0,
+            heard: 0,
+            awaited: u64::MAX,
+            waiter: NONE,
+            in_frontier: false,
+            listed: false,
+            plain: false,
+        }
+    }
 }
 
 /// One member.
@@ -68,8 +110,9 @@ pub(crate) struct Member {
     pub(crate) ring: VecDeque<Option<Held>>,
     /// What `ring[0]` waits for, once it has been looked at.
     pub(crate) wait: Option<Wait>,
-    /// Whose next message waits for which message of this member. At most one entry for each member.
-    pub(crate) waiters: BinaryHeap<Reverse<(u64, Slot)>>,
+    /// Whose next message waits for which message of this member, beside [`Progress::waiter`]. At most one entry
+    /// for each member, there and here.
+    waiters: BinaryHeap<Reverse<(u64, Slot)>>,
 }
 
 #[derive(Clone, Debug)]
@@ -89,36 +132,30 @@ struct Page {
 pub(crate) struct Members {
     origins: Vec<Origin>,
     unpaged: BTreeMap<MemberId, Slot>,
-    /// By slot: how many messages have been delivered.
-    pub(crate) delivered: Vec<u64>,
-    /// By slot: the greatest number of a message that anybody has mentioned.
-    pub(crate) heard: Vec<u64>,
-    /// By slot: the place of the last delivered message in the frontier's list, or `NONE`.
-    pub(crate) frontier_at: Vec<u32>,
+    /// By slot.
+    progress: Vec<Progress>,
     all: Vec<Member>,
     free: Vec<Slot>,
     live: usize,
 }
 
 impl Members {
-    #[inline]
+    #[inline(always)]
     fn origin(&self, origin: u32) -> Option<&Origin> {
         self.origins.iter().find(|o| o.id == origin)
     }
 
-    #[inline]
-    fn page_slot(origin: &Origin, ordinal: u32) -> Slot {
-        let ordinal = ordinal as usize;
-        match origin.pages.get(ordinal / PAGE) {
-            Some(Some(page)) => page.slots[ordinal % PAGE],
-            _ => NONE,
-        }
+    /// The slot of a live member, or `NONE`: then look closer.
+    #[inline(always)]
+    fn paged_slot(&self, origin: Option<&Origin>, ordinal: u32) -> Slot {
+        let page = origin.and_then(|origin| origin.pages.get(ordinal as usize / PAGE)?.as_ref());
+        page.map_or(NONE, |page| page.slots[ordinal as usize % PAGE])
     }
 
     /// What is known of `member`. For a live one: O(origins), two reads.
     #[inline]
     pub(crate) fn standing(&self, member: MemberId) -> Standing {
-        let slot = self.origin(member.origin).map_or(NONE, |o| Self::page_slot(o, member.ordinal));
+        let slot = self.paged_slot(self.origin(member.origin), member.ordinal);
         if slot != NONE { Standing::Live(slot) } else { self.standing_of_unpaged(member) }
     }
 
@@ -147,17 +184,149 @@ impl Members {
 
     #[inline]
     pub(crate) fn get_mut(&mut self, slot: Slot) -> &mut Member {
+        self.progress[slot as usize].plain = false;
         &mut self.all[slot as usize]
+    }
+
+    /// Looks whether the member is plain again.
+    pub(crate) fn settle(&mut self, slot: Slot) {
+        let member = &self.all[slot as usize];
+        let progress = &mut self.progress[slot as usize];
+        let here = member.live && !member.local && member.frozen.is_none();
+        let idle = member.ring.is_empty() && progress.waiter == NONE;
+        progress.plain = here && idle && progress.heard <= progress.delivered;
+    }
+
+    #[inline]
+    pub(crate) fn progress(&self, slot: Slot) -> &Progress {
+        &self.progress[slot as usize]
+    }
+
+    #[inline]
+    pub(crate) fn progress_mut(&mut self, slot: Slot) -> &mut Progress {
+        &mut self.progress[slot as usize]
     }
 
     #[inline]
     pub(crate) fn delivered(&self, slot: Slot) -> u64 {
-        self.delivered[slot as usize]
+        self.progress[slot as usize].delivered
     }
 
+    /// The greatest number of a message that anybody has mentioned, or that has been delivered.
     #[inline]
     pub(crate) fn heard(&self, slot: Slot) -> u64 {
-        self.heard[slot as usize]
+        let progress = self.progress(slot);
+        progress.heard.max(progress.delivered)
+    }
+
+    /// Takes note that there is a message `seq`, which has not been delivered.
+    pub(crate) fn set_heard(&mut self, slot: Slot, seq: u64) {
+        let progress = self.progress_mut(slot);
+        progress.heard = seq;
+        progress.plain = false;
+    }
+
+    /// Whether a delivery that has just been counted was the last that was missing.
+    pub(crate) fn closes_gap(&self, slot: Slot) -> bool {
+        let progress = self.progress(slot);
+        progress.heard == progress.delivered
+    }
+
+    /// The next message of `waiter` waits for message `seq` of the member in `slot`.
+    pub(crate) fn add_waiter(&mut self, slot: Slot, seq: u64, waiter: Slot) {
+        let progress = &mut self.progress[slot as usize];
+        progress.plain = false;
+        let mut later = (seq, waiter);
+        if later < (progress.awaited, progress.waiter) {
+            (progress.awaited, progress.waiter, later) = (seq, waiter, (progress.awaited, progress.waiter));
+        }
+        if later.1 != NONE {
+            self.all[slot as usize].waiters.push(Reverse(later));
+        }
+    }
+
+    /// Somebody who waits for a message of the member in `slot` up to `seq`, the first one first; who waits no more.
+    #[inline]
+    pub(crate) fn next_waiter(&mut self, slot: Slot, seq: u64) -> Option<Slot> {
+        let progress = &mut self.progress[slot as usize];
+        if progress.waiter == NONE || progress.awaited > seq {
+            return None;
+        }
+        let waiter = progress.waiter;
+        let next = self.all[slot as usize].waiters.pop().map_or((u64::MAX, NONE), |Reverse(next)| next);
+        (progress.awaited, progress.waiter) = next;
+        Some(waiter)
+    }
+
+    /// The greatest number of a message of the member in `slot` that somebody waits for; 0 if nobody does.
+    pub(crate) fn last_awaited(&self, slot: Slot) -> u64 {
+        let progress = self.progress(slot);
+        let first = if progress.waiter == NONE { 0 } else { progress.awaited };
+        self.get(slot).waiters.iter().fold(first, |last, Reverse((seq, _))| last.max(*seq))
+    }
+
+    /// `waiter` waits no more for whatever it waited for of the member in `slot`.
+    fn strike_waiter(&mut self, slot: Slot, waiter: Slot) {
+        if self.progress(slot).waiter == waiter {
+            self.next_waiter(slot, u64::MAX);
+        } else {
+            self.all[slot as usize].waiters.retain(|Reverse((_, other))| *other != waiter);
+        }
+    }
+
+    /// Whether something is held of the member in `slot`, or awaited.
+    fn has_traffic(&self, slot: Slot) -> bool {
+        !self.get(slot).ring.is_empty() || self.progress(slot).waiter != NONE
+    }
+
+    /// The delivery rule for the dependencies of a message. If it holds, those on live members stand in `deps` then.
+    #[inline(always)]
+    pub(crate) fn first_unmet(&self, stamp: StampRef<'_>, deps: &mut Vec<(Slot, u64)>) -> Result<(), Unmet> {
+        deps.clear();
+        let Some(few) = stamp.few() else { return self.first_unmet_from(stamp, stamp.cursor(), deps) };
+        let origin = self.origin(stamp.origin());
+        for dep in few {
+            self.meet(dep, origin, deps).map_err(|dep| (dep, None))?;
+        }
+        Ok(())
+    }
+
+    /// As [`first_unmet`](Self::first_unmet), of many dependencies those from `cursor` on; adds to `deps`.
+    #[inline(never)]
+    pub(crate) fn first_unmet_from(
+        &self,
+        stamp: StampRef<'_>,
+        mut cursor: DepCursor,
+        deps: &mut Vec<(Slot, u64)>,
+    ) -> Result<(), Unmet> {
+        loop {
+            let origin = self.origin(cursor.origin);
+            while cursor.left > 0 {
+                let dep = stamp.next_in_list(&mut cursor);
+                self.meet(dep, origin, deps).map_err(|dep| (dep, Some(cursor)))?;
+            }
+            match stamp.next_list(cursor) {
+                Some(next) => cursor = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn meet(
+        &self,
+        dep: MessageId,
+        origin: Option<&Origin>,
+        deps: &mut Vec<(Slot, u64)>,
+    ) -> Result<(), MessageId> {
+        let slot = self.paged_slot(origin, dep.member.ordinal);
+        let standing = if slot == NONE { self.standing_of_unpaged(dep.member) } else { Standing::Live(slot) };
+        match standing {
+            Standing::Live(slot) if self.delivered(slot) >= dep.seq => deps.push((slot, dep.seq)),
+            Standing::Forgotten => {}
+            _ => return Err(dep),
+        }
+        Ok(())
     }
 
     /// How many are live.
@@ -168,7 +337,7 @@ impl Members {
     /// Everybody with a slot, in no order that means anything.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot, &Member)> {
         let taken = self.all.iter().enumerate().map(|(slot, m)| (slot as Slot, m));
-        taken.filter(|(_, m)| m.live || !m.ring.is_empty() || !m.waiters.is_empty())
+        taken.filter(|(slot, m)| m.live || self.has_traffic(*slot))
     }
 
     /// The first ordinal that `origin` has not given out.
@@ -199,9 +368,7 @@ impl Members {
             }
             None => {
                 self.all.push(member);
-                self.delivered.push(0);
-                self.heard.push(0);
-                self.frontier_at.push(NONE);
+                self.progress.push(Progress::default());
                 (self.all.len() - 1) as Slot
             }
         }
@@ -235,10 +402,10 @@ impl Members {
             self.unpaged.insert(id, slot);
         }
         self.live += 1;
-        self.delivered[slot as usize] = delivered;
-        let heard = &mut self.heard[slot as usize];
-        *heard = delivered.max(*heard);
+        let progress = self.progress_mut(slot);
+        progress.delivered = delivered;
         self.get_mut(slot).live = true;
+        self.settle(slot);
         slot
     }
 
@@ -260,10 +427,9 @@ impl Members {
         self.live -= 1;
         let member = self.vacate(slot);
         if let Some(wait) = member.wait.filter(|wait| wait.on != NONE) {
-            let cause = self.get_mut(wait.on);
-            cause.waiters.retain(|Reverse((_, waiter))| *waiter != slot);
-            if !cause.live && cause.waiters.is_empty() && cause.ring.is_empty() {
-                let id = cause.id;
+            self.strike_waiter(wait.on, slot);
+            if !self.get(wait.on).live && !self.has_traffic(wait.on) {
+                let id = self.get(wait.on).id;
                 self.unpaged.remove(&id);
                 self.vacate(wait.on);
             }
@@ -272,9 +438,9 @@ impl Members {
     }
 
     fn vacate(&mut self, slot: Slot) -> Member {
-        self.delivered[slot as usize] = 0;
-        self.heard[slot as usize] = 0;
-        self.frontier_at[slot as usize] = NONE;
+        // Where it is listed it stays so, and whoever has the slot next with it.
+        let listed = self.progress(slot).listed;
+        *self.progress_mut(slot) = Progress { listed, ..Progress::default() };
         self.free.push(slot);
         let member = self.get_mut(slot);
         core::mem::replace(member, Member::absent(member.id))

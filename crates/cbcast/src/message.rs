@@ -21,7 +21,10 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::id::{MemberId, MessageId};
-use crate::wire::{Reader, WireError, put_varint, skip_varint, try_varint, unzigzag, varint, zigzag};
+use crate::snapshot::COUNT_MAX;
+use crate::wire::{
+    Reader, WireError, put_varint, two_varints_at, unzigzag, varint_at, varint_at_short, zigzag,
+};
 
 /// What a message is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -88,9 +91,55 @@ pub const PACKET_BYTES_MAX: usize = 1 << 30;
 pub struct Message {
     packet: Bytes,
     id: MessageId,
-    deps_at: u32,
-    extra_at: u32,
+    stamp: Stamp,
 }
+
+/// What decoding has found in a packet, so that it need not be read again: 24 bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Stamp {
+    /// Where the dependencies end.
+    extra_at: u32,
+    /// Where their head is.
+    deps_at: u8,
+    /// How many dependencies `few` holds, which are all there are; or `MANY`: they stand in the packet only.
+    count: u8,
+    few: [Few; FEW],
+}
+
+/// A dependency on a member of the sender's origin.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Few {
+    ordinal: u32,
+    /// Its `seq`, less that of the message.
+    difference: i32,
+}
+
+/// The list of dependencies on members of the sender's origin, while it is checked.
+struct List {
+    at: usize,
+    next_ordinal: u64,
+}
+
+impl List {
+    /// `None` if anything about the next one is wrong or unusual. `seq` is at most [`COUNT_MAX`].
+    #[inline(always)]
+    fn try_next(&mut self, packet: &[u8], sender: u64, seq: u64) -> Option<Few> {
+        let (further, difference, end) = two_varints_at(packet, self.at)?;
+        self.at = end;
+        let ordinal = further.saturating_add(self.next_ordinal);
+        let difference = i32::try_from(unzigzag(difference)).ok()?;
+        if ordinal > u32::MAX.into() || ordinal == sender || seq as i64 + i64::from(difference) <= 0 {
+            return None;
+        }
+        self.next_ordinal = ordinal + 1;
+        Some(Few { ordinal: ordinal as u32, difference })
+    }
+}
+
+/// In a conversation hardly any message has more.
+const FEW: usize = 2;
+
+const MANY: u8 = u8::MAX;
 
 impl Message {
     /// Writes a message down. `deps` must be sorted by [`MemberId`], without repetition and without the sender.
@@ -149,48 +198,53 @@ impl Message {
     ///
     /// # Errors
     /// [`DecodeError`] says what is wrong with it.
-    #[inline]
+    #[inline(always)]
     pub fn decode(packet: Bytes) -> Result<Self, DecodeError> {
         match Self::decode_usual(&packet) {
-            Some((id, deps_at, extra_at)) => Ok(Self { packet, id, deps_at, extra_at }),
-            None => Self::decode_any(packet),
+            Some((id, stamp)) => Ok(Self { packet, id, stamp }),
+            None => {
+                let (id, stamp) = Self::decode_any(&packet)?;
+                Ok(Self { packet, id, stamp })
+            }
         }
     }
 
     /// Most packets: data, dependencies of the sender's own origin only, nothing wrong. `None`: look closer.
-    #[inline]
-    fn decode_usual(packet: &[u8]) -> Option<(MessageId, u32, u32)> {
+    #[inline(always)]
+    fn decode_usual(packet: &[u8]) -> Option<(MessageId, Stamp)> {
         if packet.len() > PACKET_BYTES_MAX || *packet.first()? != DATA {
             return None;
         }
-        let at = &mut 1;
-        let origin = u32::try_from(try_varint(packet, at)?).ok()?;
-        let sender = u32::try_from(try_varint(packet, at)?).ok()?;
-        let seq = try_varint(packet, at)?;
-        let deps_at = *at as u32;
-        let head = try_varint(packet, at)?;
-        if seq == 0 || head & 1 == 1 || head > packet.len() as u64 {
+        let (origin, at) = varint_at(packet, 1)?;
+        let (sender, at) = varint_at_short(packet, at)?;
+        let (seq, deps_at) = varint_at_short(packet, at)?;
+        let (head, at) = varint_at(packet, deps_at)?;
+        let id = MessageId::new(MemberId::new(u32::try_from(origin).ok()?, u32::try_from(sender).ok()?), seq);
+        if seq == 0 || seq > COUNT_MAX || head & 1 == 1 || head > packet.len() as u64 {
             return None;
         }
-        let mut next_ordinal = 0u64;
-        for _ in 0..head >> 1 {
-            let ordinal = next_ordinal.checked_add(try_varint(packet, at)?)?;
-            let dep_seq = seq.checked_add_signed(unzigzag(try_varint(packet, at)?))?;
-            if ordinal > u64::from(u32::MAX) || ordinal == u64::from(sender) || dep_seq == 0 {
-                return None;
-            }
-            next_ordinal = ordinal + 1;
+        let dependencies = head >> 1;
+        let mut few = [Few::default(); FEW];
+        let mut list = List { at, next_ordinal: 0 };
+        if dependencies > 0 {
+            few[0] = list.try_next(packet, sender, seq)?;
         }
-        let id = MessageId::new(MemberId::new(origin, sender), seq);
-        Some((id, deps_at, *at as u32))
+        if dependencies > 1 {
+            few[1] = list.try_next(packet, sender, seq)?;
+        }
+        for _ in FEW as u64..dependencies {
+            list.try_next(packet, sender, seq)?;
+        }
+        let count = if dependencies > FEW as u64 { MANY } else { dependencies as u8 };
+        Some((id, Stamp { extra_at: list.at as u32, deps_at: deps_at as u8, count, few }))
     }
 
     #[cold]
-    fn decode_any(packet: Bytes) -> Result<Self, DecodeError> {
+    fn decode_any(packet: &[u8]) -> Result<(MessageId, Stamp), DecodeError> {
         if packet.len() > PACKET_BYTES_MAX {
             return Err(DecodeError::TooLong { length: packet.len(), limit: PACKET_BYTES_MAX });
         }
-        let mut reader = Reader::new(&packet);
+        let mut reader = Reader::new(packet);
         let kind = reader.byte()?;
         if kind > LEFT {
             return Err(DecodeError::UnknownKind(kind));
@@ -200,12 +254,14 @@ impl Message {
         if id.seq == 0 {
             return Err(DecodeError::SeqZero);
         }
-        let deps_at = reader.position() as u32;
-        let mut cursor = DepCursor::start(id, deps_at);
-        while cursor.try_next(&packet, id)?.is_some() {}
+        // Behind four fields that have no more than 21 bytes.
+        let deps_at = reader.position() as u8;
+        let head = reader.varint_u32()?;
+        let mut cursor = DepCursor::start(id, head.into(), reader.position());
+        while cursor.try_next(packet, id)?.is_some() {}
         let extra_at = cursor.at;
         if kind != DATA {
-            let mut reader = Reader::starting(&packet, extra_at as usize);
+            let mut reader = Reader::starting(packet, extra_at as usize);
             if reader.varint_u32()? == 0 || !sender.is_host() {
                 return Err(DecodeError::NotHost);
             }
@@ -213,7 +269,8 @@ impl Message {
                 reader.varint()?;
             }
         }
-        Ok(Self { packet, id, deps_at, extra_at })
+        let few = [Few::default(); FEW];
+        Ok((id, Stamp { extra_at, deps_at, count: MANY, few }))
     }
 
     /// Who sent it, and which of the sender's messages it is.
@@ -235,7 +292,7 @@ impl Message {
     }
 
     fn kind_and_payload(&self) -> (Kind, usize) {
-        let mut reader = Reader::starting(&self.packet, self.extra_at as usize);
+        let mut reader = Reader::starting(&self.packet, self.stamp.extra_at as usize);
         let kind = match self.packet[0] {
             DATA => Kind::Data,
             tag => {
@@ -259,7 +316,8 @@ impl Message {
     /// Those on members of the sender's origin come first, each list sorted.
     #[must_use]
     pub fn deps(&self) -> Deps<'_> {
-        Deps { message: self, cursor: self.dep_cursor() }
+        let stamp = self.stamp();
+        Deps { stamp, cursor: stamp.cursor() }
     }
 
     /// The bytes, to store, forward or send again.
@@ -281,42 +339,24 @@ impl Message {
         for _ in 0..2 {
             reader.varint().expect("checked by decode");
         }
-        self.extra_at as usize - 1 - reader.position()
+        self.stamp.extra_at as usize - 1 - reader.position()
     }
 
-    pub(crate) fn dep_cursor(&self) -> DepCursor {
-        DepCursor::start(self.id, self.deps_at)
+    #[inline]
+    pub(crate) fn stamp(&self) -> StampRef<'_> {
+        StampRef { packet: &self.packet, id: &self.id, stamp: &self.stamp }
     }
 
-    #[inline(always)]
-    pub(crate) fn next_dep(&self, cursor: &mut DepCursor) -> Option<MessageId> {
-        cursor.next(&self.packet, self.id)
+    /// Without what can be told from where it is kept.
+    #[inline]
+    pub(crate) fn into_parts(self) -> (Bytes, Stamp) {
+        (self.packet, self.stamp)
     }
 
-    /// A packet that was a message before, of this id. O(dependencies), and less than [`decode`](Self::decode).
-    pub(crate) fn again(packet: Bytes, id: MessageId) -> Self {
-        let (deps_at, extra_at) = {
-            let bytes = &packet[..];
-            let at = &mut 1;
-            for _ in 0..3 {
-                varint(bytes, at);
-            }
-            let deps_at = *at;
-            let head = varint(bytes, at);
-            for _ in 0..(head >> 1) * 2 {
-                skip_varint(bytes, at);
-            }
-            if head & 1 == 1 {
-                for _ in 0..varint(bytes, at) {
-                    varint(bytes, at);
-                    for _ in 0..varint(bytes, at) * 2 {
-                        skip_varint(bytes, at);
-                    }
-                }
-            }
-            (deps_at as u32, *at as u32)
-        };
-        Self { packet, id, deps_at, extra_at }
+    /// Of the parts of the message `id`.
+    #[inline]
+    pub(crate) fn from_parts(packet: Bytes, id: MessageId, stamp: Stamp) -> Self {
+        Self { packet, id, stamp }
     }
 }
 
@@ -350,7 +390,7 @@ fn put_deps<'a>(
 /// The direct dependencies of a message. See [`Message::deps`].
 #[derive(Clone, Debug)]
 pub struct Deps<'a> {
-    message: &'a Message,
+    stamp: StampRef<'a>,
     cursor: DepCursor,
 }
 
@@ -358,7 +398,73 @@ impl Iterator for Deps<'_> {
     type Item = MessageId;
 
     fn next(&mut self) -> Option<MessageId> {
-        self.message.next_dep(&mut self.cursor)
+        self.stamp.next_dep(&mut self.cursor)
+    }
+}
+
+/// The stamp of a message, to be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StampRef<'a> {
+    packet: &'a Bytes,
+    id: &'a MessageId,
+    stamp: &'a Stamp,
+}
+
+impl<'a> StampRef<'a> {
+    #[inline]
+    pub(crate) fn new(packet: &'a Bytes, id: &'a MessageId, stamp: &'a Stamp) -> Self {
+        Self { packet, id, stamp }
+    }
+
+    #[inline(always)]
+    pub(crate) fn origin(self) -> u32 {
+        self.id.member.origin
+    }
+
+    /// Its dependencies, if there are few.
+    #[inline(always)]
+    pub(crate) fn few(self) -> Option<impl Iterator<Item = MessageId> + 'a> {
+        let few = self.stamp.few.get(..self.stamp.count.into())?;
+        Some(few.iter().map(move |few| self.dep(self.origin(), few.ordinal, few.difference.into())))
+    }
+
+    /// Before the first dependency.
+    #[inline]
+    pub(crate) fn cursor(self) -> DepCursor {
+        let (head, at) = varint_at(self.packet, self.stamp.deps_at.into()).expect("checked by decode");
+        DepCursor::start(*self.id, head, at)
+    }
+
+    #[inline]
+    pub(crate) fn next_dep(self, cursor: &mut DepCursor) -> Option<MessageId> {
+        while cursor.left == 0 {
+            *cursor = self.next_list(*cursor)?;
+        }
+        Some(self.next_in_list(cursor))
+    }
+
+    /// The next dependency on a member of the same origin. There must be one.
+    #[inline(always)]
+    pub(crate) fn next_in_list(self, cursor: &mut DepCursor) -> MessageId {
+        let next = two_varints_at(self.packet, cursor.at as usize);
+        let (further, difference, at) = next.expect("checked by decode");
+        let ordinal = cursor.next_ordinal + further;
+        cursor.next_ordinal = ordinal + 1;
+        cursor.left -= 1;
+        cursor.at = at as u32;
+        self.dep(cursor.origin, ordinal as u32, unzigzag(difference))
+    }
+
+    /// Behind a list: the next one, which is not empty.
+    #[inline]
+    pub(crate) fn next_list(self, cursor: DepCursor) -> Option<DepCursor> {
+        let another = cursor.groups > 0;
+        another.then(|| cursor.open_group(self.packet, *self.id).expect("checked by decode"))
+    }
+
+    #[inline(always)]
+    fn dep(self, origin: u32, ordinal: u32, difference: i64) -> MessageId {
+        MessageId::new(MemberId::new(origin, ordinal), self.id.seq.wrapping_add_signed(difference))
     }
 }
 
@@ -366,11 +472,11 @@ impl Iterator for Deps<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DepCursor {
     at: u32,
-    /// Dependencies left in this list; `u32::MAX` before the first list was opened.
-    left: u32,
-    /// Lists of other origins left; `u32::MAX` while their number has not been read.
+    /// Dependencies left in this list.
+    pub(crate) left: u32,
+    /// Lists of other origins left; `UNREAD` while their number has not been read.
     groups: u32,
-    origin: u32,
+    pub(crate) origin: u32,
     /// One more than the last ordinal of this list.
     next_ordinal: u64,
 }
@@ -378,51 +484,22 @@ pub(crate) struct DepCursor {
 const UNREAD: u32 = u32::MAX;
 
 impl DepCursor {
-    const fn start(id: MessageId, deps_at: u32) -> Self {
-        Self { at: deps_at, left: UNREAD, groups: 0, origin: id.member.origin, next_ordinal: 0 }
-    }
-
-    /// The next dependency of a packet that has been checked.
+    /// Behind the head of a stamp, which ends at `at`.
     #[inline(always)]
-    fn next(&mut self, packet: &[u8], id: MessageId) -> Option<MessageId> {
-        let at = &mut (self.at as usize);
-        if self.left == UNREAD {
-            let head = varint(packet, at);
-            self.left = (head >> 1) as u32;
-            self.groups = if head & 1 == 1 { UNREAD } else { 0 };
-        }
-        while self.left == 0 {
-            if self.groups == 0 {
-                self.at = *at as u32;
-                return None;
-            }
-            let mut reader = Reader::starting(packet, *at);
-            self.open_group(&mut reader, id).expect("checked by decode");
-            *at = reader.position();
-        }
-        let ordinal = self.next_ordinal + varint(packet, at);
-        self.next_ordinal = ordinal + 1;
-        let seq = id.seq.wrapping_add_signed(unzigzag(varint(packet, at)));
-        self.left -= 1;
-        self.at = *at as u32;
-        Some(MessageId::new(MemberId::new(self.origin, ordinal as u32), seq))
+    const fn start(id: MessageId, head: u64, at: usize) -> Self {
+        let groups = if head & 1 == 1 { UNREAD } else { 0 };
+        Self { at: at as u32, left: (head >> 1) as u32, groups, origin: id.member.origin, next_ordinal: 0 }
     }
 
     /// The next dependency of a packet that may be anything.
     fn try_next(&mut self, packet: &[u8], id: MessageId) -> Result<Option<MessageId>, DecodeError> {
-        let mut reader = Reader::starting(packet, self.at as usize);
-        if self.left == UNREAD {
-            let head = reader.varint_u32()?;
-            self.left = head >> 1;
-            self.groups = if head & 1 == 1 { UNREAD } else { 0 };
-        }
-        while self.left == 0 {
+        if self.left == 0 {
             if self.groups == 0 {
-                self.at = reader.position() as u32;
                 return Ok(None);
             }
-            self.open_group(&mut reader, id)?;
+            *self = self.open_group(packet, id)?;
         }
+        let mut reader = Reader::starting(packet, self.at as usize);
         let ordinal = self.next_ordinal + reader.varint()?.min(u64::from(u32::MAX) + 1);
         self.next_ordinal = ordinal + 1;
         let ordinal = u32::try_from(ordinal).map_err(|_| WireError::Integer)?;
@@ -437,8 +514,10 @@ impl DepCursor {
         Ok(Some(MessageId::new(member, seq)))
     }
 
+    /// Goes on to the list of another origin; none is empty.
     #[cold]
-    fn open_group(&mut self, reader: &mut Reader<'_>, id: MessageId) -> Result<(), DecodeError> {
+    fn open_group(mut self, packet: &[u8], id: MessageId) -> Result<Self, DecodeError> {
+        let mut reader = Reader::starting(packet, self.at as usize);
         let first = self.groups == UNREAD;
         if first {
             self.groups = reader.varint_u32()?;
@@ -454,10 +533,11 @@ impl DepCursor {
         self.groups -= 1;
         self.next_ordinal = 0;
         self.left = reader.varint_u32()?;
-        if self.left == 0 || self.left == UNREAD {
+        if self.left == 0 {
             return Err(WireError::Integer.into());
         }
-        Ok(())
+        self.at = reader.position() as u32;
+        Ok(self)
     }
 }
 

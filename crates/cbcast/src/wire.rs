@@ -41,39 +41,47 @@ pub(crate) const fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
-/// The integer at `at`, which moves behind it; `None` if anything about it is not as usual. One and two bytes are
-/// what there mostly is.
-#[inline]
-pub(crate) fn try_varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
-    let first = *bytes.get(*at)?;
-    if first < 0x80 {
-        *at += 1;
-        return Some(first.into());
+/// The integer at `at`, and where it ends; `None` if anything is wrong with it. Most have one byte.
+#[inline(always)]
+pub(crate) fn varint_at(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+    match *bytes.get(at)? {
+        byte if byte < 0x80 => Some((byte.into(), at + 1)),
+        _ => varint_at_long(bytes, at),
     }
-    let second = *bytes.get(*at + 1)?;
-    if second < 0x80 && second > 0 {
-        *at += 2;
-        return Some(u64::from(first & 0x7f) | u64::from(second) << 7);
-    }
-    let mut reader = Reader::starting(bytes, *at);
-    let value = reader.varint_long().ok()?;
-    *at = reader.position();
-    Some(value)
 }
 
-/// The integer at `at` of bytes that have been checked, which moves behind it.
-#[inline]
-pub(crate) fn varint(bytes: &[u8], at: &mut usize) -> u64 {
-    try_varint(bytes, at).expect("checked before")
+/// As [`varint_at`], for integers that often have more than one byte.
+#[inline(always)]
+pub(crate) fn varint_at_short(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+    match *bytes.get(at..at + 2)? {
+        [first, _] if first < 0x80 => Some((first.into(), at + 1)),
+        [first, second] if second < 0x80 && second > 0 => {
+            Some((u64::from(first & 0x7f) | u64::from(second) << 7, at + 2))
+        }
+        _ => varint_at_long(bytes, at),
+    }
 }
 
-/// Moves behind the integer at `at` of bytes that have been checked.
-#[inline]
-pub(crate) fn skip_varint(bytes: &[u8], at: &mut usize) {
-    while bytes[*at] >= 0x80 {
-        *at += 1;
+/// Two integers, each mostly of one byte, and where they end.
+#[inline(always)]
+pub(crate) fn two_varints_at(bytes: &[u8], at: usize) -> Option<(u64, u64, usize)> {
+    match *bytes.get(at..at + 2)? {
+        [first, second] if (first | second) < 0x80 => Some((first.into(), second.into(), at + 2)),
+        _ => two_varints_at_long(bytes, at),
     }
-    *at += 1;
+}
+
+#[inline(never)]
+fn varint_at_long(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+    let mut reader = Reader::starting(bytes, at);
+    Some((reader.varint_long().ok()?, reader.position()))
+}
+
+#[inline(never)]
+fn two_varints_at_long(bytes: &[u8], at: usize) -> Option<(u64, u64, usize)> {
+    let (first, at) = varint_at_short(bytes, at)?;
+    let (second, at) = varint_at(bytes, at)?;
+    Some((first, second, at))
 }
 
 /// Reads fields off the front of a byte slice. Never panics, never reads past the end.
@@ -187,12 +195,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn varints_round_trip_in_one_way(value: u64) {
+        fn varints_round_trip_in_one_way(value: u64, bits in 0u32..64) {
+            let value = value >> bits;
             let mut out = Vec::new();
             put_varint(&mut out, value);
             let mut reader = Reader::new(&out);
             prop_assert_eq!(reader.varint(), Ok(value));
             prop_assert!(reader.rest().is_empty());
+            let end = out.len();
+            prop_assert_eq!(varint_at(&out, 0), Some((value, end)));
+            let more = [&out[..], &[0xff]].concat();
+            prop_assert_eq!(varint_at_short(&more, 0), Some((value, end)));
+            let twice = [&out[..], &out].concat();
+            prop_assert_eq!(two_varints_at(&twice, 0), Some((value, value, 2 * end)));
             for cut in 0..out.len() {
                 prop_assert_eq!(Reader::new(&out[..cut]).varint(), Err(WireError::Truncated));
             }
@@ -201,6 +216,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
             let mut reader = Reader::new(&bytes);
+            prop_assert_eq!(varint_at(&bytes, 0).map(|(value, _)| value), { reader }.varint().ok());
             if let Ok(value) = reader.varint() {
                 let mut out = Vec::new();
                 put_varint(&mut out, value);

@@ -1,12 +1,10 @@
 //! Receiving: the delivery rule, the hold-back queue, and what a delivery sets off.
 
-use core::cmp::Reverse;
-
 use crate::error::ReceiveError;
 use crate::group::{Group, Link, Output};
 use crate::id::{MemberId, MessageId};
-use crate::members::{Held, NONE, Slot, Standing, Wait};
-use crate::message::{DepCursor, Kind, Message};
+use crate::members::{Held, NONE, Slot, Standing, Unmet, Wait};
+use crate::message::{Kind, Message, StampRef};
 use crate::snapshot::COUNT_MAX;
 use crate::time::Time;
 
@@ -20,7 +18,44 @@ impl Group {
     /// # Errors
     /// [`ReceiveError`]; nothing changed but the count of refusals and, where the hold-back queue is full, that the
     /// message and its causes are known to be missing.
+    #[inline(always)]
     pub fn handle_message(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
+        match self.usual(link, &message) {
+            Some(slot) => {
+                self.count_delivered(slot, message.id().seq);
+                self.outputs.push_delivery(message, None);
+                Ok(())
+            }
+            None => self.handle_unusual(now, link, message),
+        }
+    }
+
+    /// The usual case: the next message of somebody of whom nothing is held or missing, all its causes delivered, and
+    /// nobody to be told. What has been delivered here can be, so there is nothing more to check, and nothing is set
+    /// off. Who sent it, with its dependencies in `deps`; `None`: look closer.
+    #[inline(always)]
+    fn usual(&mut self, link: Link, message: &Message) -> Option<Slot> {
+        let id = message.id();
+        let theirs = match link {
+            Link::Member(speaker) => speaker == id.member,
+            Link::Relay | Link::Peer(_) => true,
+        };
+        let fits = message.packet().len() <= self.config.packet_bytes_max;
+        let quiet = self.flushes.is_empty() && self.stability.is_none();
+        if !theirs || !fits || !message.is_data() || !quiet {
+            return None;
+        }
+        let slot = self.members.live_slot(id.member)?;
+        let progress = self.members.progress(slot);
+        if !progress.plain || id.seq != progress.delivered + 1 {
+            return None;
+        }
+        self.read_deps(message).ok()?;
+        (self.deps.len() <= self.config.members_max).then_some(slot)
+    }
+
+    #[inline(never)]
+    fn handle_unusual(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
         let taken = self.take(now, link, message);
         if taken.is_err() {
             self.stats.refused += 1;
@@ -28,8 +63,7 @@ impl Group {
         taken
     }
 
-    #[inline]
-    pub(super) fn take(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
+    fn take(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
         let id = message.id();
         let (length, limit) = (message.packet().len(), self.config.packet_bytes_max);
         if length > limit {
@@ -65,60 +99,43 @@ impl Group {
             self.stats.duplicates += 1;
             return Ok(());
         }
-        if ahead == 0 && self.members.get(slot).frozen.is_none() && message.is_data() {
-            match self.first_unmet(&message, message.dep_cursor()) {
-                // The usual case. What has been delivered here can be; there is nothing more to check.
-                Ok(count) if count <= self.config.members_max => {
-                    self.deliver(now, slot, message, None);
-                    self.release(now);
-                    return Ok(());
-                }
-                _ => {}
-            }
-        }
-        self.take_unusual(now, link, slot, message)
-    }
-
-    /// A message of a live member that is not delivered at once, or is more than data.
-    #[inline(never)]
-    fn take_unusual(
-        &mut self,
-        now: Time,
-        link: Link,
-        slot: Slot,
-        message: Message,
-    ) -> Result<(), ReceiveError> {
-        self.check_deps(link, &message)?;
+        let unmet = self.check_deps(link, &message)?;
         if let Kind::Left { member, last_seq } = message.kind() {
             // Whether or not there is room for it: what has been frozen may be what fills the queue.
             self.exists_and_may_go(now, member, last_seq);
         }
-        let taken = self.deliver_or_hold(now, slot, message);
+        let taken = self.deliver_or_hold(now, slot, message, unmet);
         self.release(now);
         taken
     }
 
-    fn deliver_or_hold(&mut self, now: Time, slot: Slot, message: Message) -> Result<(), ReceiveError> {
+    /// A message whose dependencies stand in `deps`; `unmet` is the first that is not met.
+    fn deliver_or_hold(
+        &mut self,
+        now: Time,
+        slot: Slot,
+        message: Message,
+        unmet: Option<Unmet>,
+    ) -> Result<(), ReceiveError> {
         let id = message.id();
         let ahead = id.seq - self.members.delivered(slot) - 1;
-        if ahead > 0 {
-            self.room_for(now, ahead + 1, ahead, slot, &message)?;
-            self.hold(now, slot, ahead, message, MessageId::new(id.member, id.seq - 1));
-            return Ok(());
-        }
-        match self.first_unmet(&message, message.dep_cursor()) {
-            Ok(_) if self.members.get(slot).frozen.is_some_and(|count| id.seq > count) => {
-                self.room_for(now, 1, ahead, slot, &message)?;
-                let waits_for = self.next_of_host(id.member);
-                self.hold(now, slot, 0, message, waits_for);
+        let frozen = self.members.get(slot).frozen.is_some_and(|count| id.seq > count);
+        let waits_for = match unmet {
+            _ if ahead > 0 => MessageId::new(id.member, id.seq - 1),
+            Some((dependency, _)) => dependency,
+            None if frozen => self.next_of_host(id.member),
+            None => {
+                // The place of the one that was missing, if later ones are held.
+                let place = self.members.get_mut(slot).ring.pop_front();
+                self.holdback_places -= usize::from(place.is_some());
+                self.deliver(now, slot, message, None);
+                return Ok(());
             }
-            Ok(_) => self.deliver(now, slot, message, None),
-            Err(wait) => {
-                self.room_for(now, 1, ahead, slot, &message)?;
-                let waits_for = MessageId::new(wait.0, wait.1);
-                self.hold(now, slot, 0, message, waits_for);
-                self.wait(now, slot, wait);
-            }
+        };
+        self.room_for(now, ahead + 1, ahead, slot, &message)?;
+        self.hold(now, slot, ahead, message, waits_for);
+        if let Some(unmet) = unmet.filter(|_| ahead == 0) {
+            self.wait(now, slot, unmet);
         }
         Ok(())
     }
@@ -140,7 +157,7 @@ impl Group {
         if !self.can_be_admitted(id.member) {
             return Err(ReceiveError::UnknownOrigin { member: id.member });
         }
-        self.check_deps(link, &message)?;
+        let _ = self.check_deps(link, &message)?;
         let ahead = id.seq - 1;
         if let Standing::Early(Some(slot)) = self.members.standing(id.member) {
             if self.members.get(slot).ring.get(ahead as usize).is_some_and(Option::is_some) {
@@ -158,30 +175,61 @@ impl Group {
         Ok(())
     }
 
-    /// Refuses dependencies that cannot be, before anything is changed.
-    fn check_deps(&self, link: Link, message: &Message) -> Result<(), ReceiveError> {
-        let id = message.id();
-        let mut cursor = message.dep_cursor();
-        let mut count = 0;
-        while let Some(dependency) = message.next_dep(&mut cursor) {
-            count += 1;
-            if count > self.config.members_max {
-                return Err(ReceiveError::TooManyDependencies { id, limit: self.config.members_max });
+    /// Refuses dependencies that cannot be, before anything is changed. Those on live members stand in `deps` then.
+    /// The first that has not been delivered.
+    fn check_deps(&mut self, link: Link, message: &Message) -> Result<Option<Unmet>, ReceiveError> {
+        let (id, stamp) = (message.id(), message.stamp());
+        let mut first_unmet = None;
+        self.deps.clear();
+        if let Some(few) = stamp.few() {
+            for (before, dep) in few.enumerate() {
+                if !self.check_dep(link, id, dep, before)? {
+                    first_unmet = first_unmet.or(Some((dep, None)));
+                }
             }
-            let unmet = match self.members.standing(dependency.member) {
-                Standing::Live(slot) if dependency.seq <= self.members.delivered(slot) => continue,
-                Standing::Forgotten => continue,
-                Standing::Live(slot) => self.members.get(slot).local,
-                Standing::Early(_) => !self.can_be_admitted(dependency.member),
-            };
-            // Members of an origin that is hosted here are heard of through here only, so what has not been
-            // delivered here cannot have been seen by the other end.
-            let through_here = matches!(link, Link::Member(_)) && self.hosts(dependency.member.origin);
-            if unmet || through_here {
-                return Err(ReceiveError::FromTheFuture { id, dependency });
+        } else {
+            let mut cursor = stamp.cursor();
+            let mut before = 0;
+            while let Some(dep) = stamp.next_dep(&mut cursor) {
+                if !self.check_dep(link, id, dep, before)? {
+                    first_unmet = first_unmet.or(Some((dep, Some(cursor))));
+                }
+                before += 1;
             }
         }
-        Ok(())
+        Ok(first_unmet)
+    }
+
+    /// Whether a dependency of `id` is met; refuses it if it cannot be.
+    #[inline(always)]
+    fn check_dep(
+        &mut self,
+        link: Link,
+        id: MessageId,
+        dependency: MessageId,
+        before: usize,
+    ) -> Result<bool, ReceiveError> {
+        if before >= self.config.members_max {
+            return Err(ReceiveError::TooManyDependencies { id, limit: self.config.members_max });
+        }
+        let impossible = match self.members.standing(dependency.member) {
+            Standing::Live(slot) => {
+                self.deps.push((slot, dependency.seq));
+                if dependency.seq <= self.members.delivered(slot) {
+                    return Ok(true);
+                }
+                self.members.get(slot).local
+            }
+            Standing::Forgotten => return Ok(true),
+            Standing::Early(_) => !self.can_be_admitted(dependency.member),
+        };
+        // Members of an origin that is hosted here are heard of through here only, so what has not been
+        // delivered here cannot have been seen by the other end.
+        let through_here = matches!(link, Link::Member(_)) && self.hosts(dependency.member.origin);
+        if impossible || through_here {
+            return Err(ReceiveError::FromTheFuture { id, dependency });
+        }
+        Ok(false)
     }
 
     /// Whether somebody who is not known may be announced yet: its host is a member.
@@ -205,7 +253,7 @@ impl Group {
     ) -> Result<(), ReceiveError> {
         let room = self.has_room_for(places, ahead, slot, message);
         if matches!(room, Err(ReceiveError::HoldbackFull { .. })) {
-            self.hear_of(now, slot, message);
+            self.hear_of(now, slot, message.id().seq);
         }
         room
     }
@@ -234,9 +282,10 @@ impl Group {
         Ok(())
     }
 
+    /// Keeps a message whose dependencies stand in `deps`.
     fn hold(&mut self, now: Time, slot: Slot, ahead: u64, message: Message, waits_for: MessageId) {
         let id = message.id();
-        self.hear_of(now, slot, &message);
+        self.hear_of(now, slot, id.seq);
         self.held += 1;
         self.held_bytes += message.packet().len();
         self.stats.held += 1;
@@ -246,21 +295,21 @@ impl Group {
             self.holdback_places += ahead + 1 - ring.len();
             ring.resize_with(ahead + 1, || None);
         }
-        ring[ahead] = Some(Held { packet: message.into_packet(), since: now });
+        let (packet, stamp) = message.into_parts();
+        ring[ahead] = Some(Held { packet, stamp, since: now });
         self.outputs.push_back(Output::Held { id, waits_for });
     }
 
-    /// Takes note that a message and its dependencies exist. `slot` may be `NONE`.
-    fn hear_of(&mut self, now: Time, slot: Slot, message: &Message) {
+    /// Takes note that message `seq` of `slot`, which may be `NONE`, and its dependencies, which stand in `deps`, exist.
+    fn hear_of(&mut self, now: Time, slot: Slot, seq: u64) {
         if slot != NONE {
-            self.hear(now, slot, message.id().seq);
+            self.hear(now, slot, seq);
         }
-        let mut cursor = message.dep_cursor();
-        while let Some(dep) = message.next_dep(&mut cursor) {
-            if let Some(slot) = self.members.live_slot(dep.member) {
-                self.hear(now, slot, dep.seq);
-            }
+        let deps = core::mem::take(&mut self.deps);
+        for &(slot, seq) in &deps {
+            self.hear(now, slot, seq);
         }
+        self.deps = deps;
     }
 
     /// Takes note that message `seq` of a member exists.
@@ -283,103 +332,105 @@ impl Group {
             self.repair.gap_opened(now);
             self.members.get_mut(slot).lagging_since = now;
         }
-        self.members.heard[slot as usize] = seq;
+        self.members.set_heard(slot, seq);
     }
 
     /// The BSS delivery rule [BSS91, section 5.1, step 2], its second half: every message that the author had
     /// delivered has been delivered here. (The first half, that it is the next of its sender, is the caller's.)
-    /// Of a forgotten member everything has been; an early one's is still to come. How many there were.
+    /// Of a forgotten member everything has been; an early one's is still to come. Those on live members stand in
+    /// `deps` then.
     #[inline(always)]
-    pub(super) fn first_unmet(
-        &self,
-        message: &Message,
-        mut cursor: DepCursor,
-    ) -> Result<usize, (MemberId, u64, DepCursor)> {
-        let mut count = 0;
-        while let Some(dep) = message.next_dep(&mut cursor) {
-            count += 1;
-            match self.members.standing(dep.member) {
-                Standing::Live(slot) if self.members.delivered(slot) >= dep.seq => {}
-                Standing::Forgotten => {}
-                _ => return Err((dep.member, dep.seq, cursor)),
-            }
-        }
-        Ok(count)
+    pub(super) fn read_deps(&mut self, message: &Message) -> Result<(), Unmet> {
+        self.members.first_unmet(message.stamp(), &mut self.deps)
     }
 
     /// The next message of `slot`, held, waits for that dependency.
-    pub(super) fn wait(&mut self, now: Time, slot: Slot, (member, seq, rest): (MemberId, u64, DepCursor)) {
-        let on = match self.members.standing(member) {
+    pub(super) fn wait(&mut self, now: Time, slot: Slot, (dep, rest): Unmet) {
+        let on = match self.members.standing(dep.member) {
             Standing::Live(on) => {
-                self.hear(now, on, seq);
+                self.hear(now, on, dep.seq);
                 on
             }
-            _ => self.members.early_slot(member),
+            _ => self.members.early_slot(dep.member),
         };
-        self.members.get_mut(slot).wait = Some(Wait { on, seq, rest });
-        self.members.get_mut(on).waiters.push(Reverse((seq, slot)));
+        self.members.get_mut(slot).wait = Some(Wait { on, seq: dep.seq, rest });
+        self.members.add_waiter(on, dep.seq, slot);
     }
 
     pub(super) fn last_of(&self, slot: Slot) -> MessageId {
         MessageId::new(self.members.get(slot).id, self.members.delivered(slot))
     }
 
+    /// The members whose last delivered message is in the frontier, in no order.
+    pub(super) fn frontier_slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.frontier.iter().copied().filter(|&slot| self.members.progress(slot).in_frontier)
+    }
+
+    /// Strikes those off the list that are not in the frontier any more.
+    pub(super) fn prune_frontier(&mut self) {
+        let members = &mut self.members;
+        self.frontier.retain(|&slot| {
+            let progress = members.progress_mut(slot);
+            progress.listed = progress.in_frontier;
+            progress.listed
+        });
+    }
+
     /// Counts a deliverable message, moves the frontier, applies what it announces, hands it out, and notes whose
-    /// turn may have come. The caller calls [`release`](Self::release) next.
-    #[inline]
+    /// turn may have come: the caller sees to it that they get it. Its dependencies stand in `deps`.
+    #[inline(never)]
     pub(super) fn deliver(&mut self, now: Time, slot: Slot, message: Message, held_since: Option<Time>) {
-        let seq = message.id().seq;
-        let mut cursor = message.dep_cursor();
-        while let Some(dep) = message.next_dep(&mut cursor) {
-            if let Some(dep_slot) = self.members.live_slot(dep.member)
-                && self.members.delivered(dep_slot) == dep.seq
-            {
-                self.leave_frontier(dep_slot);
-            }
-        }
-        self.members.delivered[slot as usize] = seq;
+        let id = message.id();
         if let Some(stability) = &mut self.stability {
             stability.delivered(slot, Some(message.clone()));
         }
-        let heard = self.members.heard(slot);
-        if heard > seq {
-            self.members.get_mut(slot).lagging_since = now;
-        } else {
-            if heard == seq {
-                self.lagging -= 1;
-            }
-            self.members.heard[slot as usize] = seq;
+        self.count_delivered(slot, id.seq);
+        if !self.members.progress(slot).plain {
+            self.delivered_unusual(now, slot, id.seq);
         }
-        if self.members.frontier_at[slot as usize] == NONE {
-            // Otherwise its place in the list now stands for this message: the one before is followed by it.
-            self.members.frontier_at[slot as usize] = self.frontier.len() as u32;
+        if !message.is_data() {
+            self.announce(now, id, message.kind());
+        }
+        self.outputs.push_delivery(message, held_since);
+    }
+
+    /// What every delivery does: counts it and moves the frontier. Its dependencies stand in `deps`.
+    #[inline(always)]
+    fn count_delivered(&mut self, slot: Slot, seq: u64) {
+        for &(dep_slot, dep_seq) in &self.deps {
+            let progress = self.members.progress_mut(dep_slot);
+            progress.in_frontier &= progress.delivered != dep_seq;
+        }
+        let progress = self.members.progress_mut(slot);
+        progress.delivered = seq;
+        progress.in_frontier = true;
+        if !progress.listed {
+            progress.listed = true;
             self.frontier.push(slot);
         }
-        let member = self.members.get_mut(slot);
-        if !member.ring.is_empty() {
-            member.ring.pop_front();
-            self.holdback_places -= 1;
-            if matches!(member.ring.front(), Some(Some(_))) {
-                self.awake.push(slot);
-            }
-        }
-        if !member.waiters.is_empty() {
-            self.wake_waiters(slot, seq);
-        }
         self.stats.delivered += 1;
-        if !message.is_data() {
-            self.announce(now, message.id(), message.kind());
+    }
+
+    /// What a delivery sets off where something was missing, held or awaited.
+    fn delivered_unusual(&mut self, now: Time, slot: Slot, seq: u64) {
+        let heard = self.members.heard(slot);
+        let member = self.members.get_mut(slot);
+        if heard > seq {
+            member.lagging_since = now;
         }
-        self.outputs.push_back(Output::Deliver { message, held_since });
+        if matches!(member.ring.front(), Some(Some(_))) {
+            self.awake.push(slot);
+        }
+        self.wake_waiters(slot, seq);
+        if self.members.closes_gap(slot) {
+            self.lagging -= 1;
+        }
+        self.members.settle(slot);
     }
 
     /// Wakes those who wait for messages of `slot` up to `seq`.
     pub(super) fn wake_waiters(&mut self, slot: Slot, seq: u64) {
-        while let Some(&Reverse((awaited, waiter))) = self.members.get(slot).waiters.peek() {
-            if awaited > seq {
-                break;
-            }
-            self.members.get_mut(slot).waiters.pop();
+        while let Some(waiter) = self.members.next_waiter(slot, seq) {
             self.wake(waiter);
         }
     }
@@ -390,17 +441,6 @@ impl Group {
             wait.on = NONE;
         }
         self.awake.push(waiter);
-    }
-
-    #[inline]
-    fn leave_frontier(&mut self, slot: Slot) {
-        let at = core::mem::replace(&mut self.members.frontier_at[slot as usize], NONE);
-        if at != NONE {
-            self.frontier.swap_remove(at as usize);
-            if let Some(&moved) = self.frontier.get(at as usize) {
-                self.members.frontier_at[moved as usize] = at;
-            }
-        }
     }
 
     /// Applies a *Joined* or *Left* that has been delivered.
@@ -422,12 +462,10 @@ impl Group {
                     stability.add(slot, 0, true);
                 }
                 // It may have been early: its first message held, others waiting for its messages.
-                let newcomer = self.members.get(slot);
-                let awaited = newcomer.waiters.iter().map(|Reverse((seq, _))| *seq).max();
-                if matches!(newcomer.ring.front(), Some(Some(_))) {
+                if matches!(self.members.get(slot).ring.front(), Some(Some(_))) {
                     self.awake.push(slot);
                 }
-                self.hear(now, slot, awaited.unwrap_or(0));
+                self.hear(now, slot, self.members.last_awaited(slot));
             }
             Kind::Left { member, .. } => match self.members.live_slot(member) {
                 Some(slot) if !member.is_host() => self.forget(slot, id),
@@ -439,10 +477,10 @@ impl Group {
     /// Drops the entry of a departed member. All it has said is in the past of its *Left*, which has been
     /// delivered: as a dependency it counts as met from now on.
     fn forget(&mut self, slot: Slot, left: MessageId) {
-        self.leave_frontier(slot);
         if self.members.heard(slot) > self.members.delivered(slot) {
             self.lagging -= 1;
         }
+        self.wake_waiters(slot, u64::MAX);
         let member = self.members.remove(slot);
         if let Some(stability) = &mut self.stability {
             stability.remove(slot, member.id, left);
@@ -454,18 +492,17 @@ impl Group {
             self.held_bytes -= held.packet.len();
             self.stats.discarded += 1;
         }
-        for Reverse((_, waiter)) in member.waiters {
-            self.wake(waiter);
-        }
     }
 
     /// Delivers what has become deliverable, in the order in which it was woken, until nothing has. No recursion,
     /// and nobody is looked at who was not woken.
-    #[inline]
     pub(super) fn release(&mut self, now: Time) {
-        if !self.awake.is_empty() {
-            self.release_awake(now);
+        let mut turn = 0;
+        while let Some(&slot) = self.awake.get(turn) {
+            turn += 1;
+            self.release_next_of(now, slot);
         }
+        self.awake.clear();
         if self.lagging == 0 {
             self.repair.all_gaps_closed();
         } else {
@@ -480,40 +517,38 @@ impl Group {
         }
     }
 
-    fn release_awake(&mut self, now: Time) {
-        let mut turn = 0;
-        while let Some(&slot) = self.awake.get(turn) {
-            turn += 1;
-            let next = self.members.delivered(slot) + 1;
-            let member = self.members.get_mut(slot);
-            let Some(Some(held)) = member.ring.front() else { continue };
-            if !member.live || member.wait.is_some_and(|wait| wait.on != NONE) {
-                continue;
-            }
-            let wait = member.wait.take();
-            let since = held.since;
-            if member.frozen.is_some_and(|count| next > count) {
-                // Looked at again when the flush ends.
-                continue;
-            }
-            let id = MessageId::new(member.id, next);
-            let packet = member.ring.front_mut().and_then(Option::take).expect("seen above").packet;
-            let message = Message::again(packet, id);
-            let cursor = wait.map_or(message.dep_cursor(), |wait| wait.rest);
-            match self.first_unmet(&message, cursor) {
-                Ok(_) => {
-                    self.held -= 1;
-                    self.held_bytes -= message.packet().len();
-                    self.repair.progress();
-                    self.deliver(now, slot, message, Some(since));
-                }
-                Err(wait) => {
-                    let held = Held { packet: message.into_packet(), since };
-                    *self.members.get_mut(slot).ring.front_mut().expect("taken from there") = Some(held);
-                    self.wait(now, slot, wait);
-                }
-            }
+    /// Delivers the next message of a member, if it is here and its turn has come.
+    fn release_next_of(&mut self, now: Time, slot: Slot) {
+        let seq = self.members.delivered(slot) + 1;
+        let member = self.members.get(slot);
+        let Some(Some(held)) = member.ring.front() else { return };
+        if !member.live || member.wait.is_some_and(|wait| wait.on != NONE) {
+            return;
         }
-        self.awake.clear();
+        if member.frozen.is_some_and(|count| seq > count) {
+            // Looked at again when the flush ends.
+            self.members.get_mut(slot).wait = None;
+            return;
+        }
+        let id = MessageId::new(member.id, seq);
+        let stamp = StampRef::new(&held.packet, &id, &held.stamp);
+        // Those before the one that it waited for are met, but are needed in `deps` all the same.
+        let rest_met = match member.wait.and_then(|wait| wait.rest) {
+            Some(rest) => self.members.first_unmet_from(stamp, rest, &mut self.deps),
+            None => Ok(()),
+        };
+        match rest_met.and_then(|()| self.members.first_unmet(stamp, &mut self.deps)) {
+            Ok(()) => {
+                let member = self.members.get_mut(slot);
+                member.wait = None;
+                let held = member.ring.pop_front().flatten().expect("seen above");
+                self.holdback_places -= 1;
+                self.held -= 1;
+                self.held_bytes -= held.packet.len();
+                self.repair.progress();
+                self.deliver(now, slot, Message::from_parts(held.packet, id, held.stamp), Some(held.since));
+            }
+            Err(unmet) => self.wait(now, slot, unmet),
+        }
     }
 }

@@ -80,7 +80,7 @@ impl Group {
     /// The delivered messages that no other delivered message follows, sorted. O(frontier log frontier).
     #[must_use]
     pub fn frontier(&self) -> Vec<MessageId> {
-        let mut frontier: Vec<_> = self.frontier.iter().map(|&slot| self.last_of(slot)).collect();
+        let mut frontier: Vec<_> = self.frontier_slots().map(|slot| self.last_of(slot)).collect();
         frontier.sort_unstable();
         frontier
     }
@@ -304,6 +304,6 @@ impl Group {
         };
         let place = id.seq.checked_sub(self.members.delivered(slot) + 1)?;
         let held = self.members.get(slot).ring.get(usize::try_from(place).ok()?)?.as_ref()?;
-        Some(Message::decode(held.packet.clone()).expect("checked on arrival").payload())
+        Some(Message::from_parts(held.packet.clone(), id, held.stamp).payload())
     }
 }

@@ -231,7 +231,7 @@ impl Group {
     fn skip(&mut self, now: Time, slot: Slot, count: u64) {
         let from = self.members.delivered(slot) + 1;
         let to = from + count - 1;
-        self.members.delivered[slot as usize] = to;
+        self.members.progress_mut(slot).delivered = to;
         for _ in 0..count {
             if let Some(stability) = &mut self.stability {
                 stability.delivered(slot, None);

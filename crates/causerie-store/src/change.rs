@@ -1,0 +1,131 @@
+//! What can be committed.
+
+use core::fmt;
+
+use bytes::Bytes;
+use cbcast::MemberId;
+
+/// Which room, for the store: given out by the caller, from [`Store::next_room`](crate::Store::next_room) on,
+/// never used again, not even after the room was closed.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct RoomId(pub u64);
+
+impl RoomId {
+    /// The greatest. With [`POSITION_MAX`] it fits one 63-bit key of the search index.
+    pub const MAX: Self = Self((1 << 27) - 1);
+}
+
+/// The greatest position of a room's log.
+pub(crate) const POSITION_MAX: u64 = (1 << 36) - 1;
+
+impl fmt::Display for RoomId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "room {}", self.0)
+    }
+}
+
+/// What is kept of a room beside its log. The store reads none of it, and does not keep names unique.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RoomRow {
+    /// Its name.
+    pub name: String,
+    /// Its own port, if it has one.
+    pub port: Option<u16>,
+    /// Who may close it.
+    pub creator: String,
+    /// Which log this is: positions mean something within one epoch only.
+    pub epoch: u64,
+    /// When it was made, by the wall clock: for people.
+    pub created_millis: u64,
+}
+
+/// What is kept of a member, present or departed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MemberRow {
+    /// Who.
+    pub member: MemberId,
+    /// What it is called.
+    pub name: String,
+    /// The position of its *Joined*.
+    pub joined_at: u64,
+    /// The position of its *Left*; `None`: it is in.
+    pub left_at: Option<u64>,
+    /// How many of its messages have been taken. For the departed, as told to who comes back; for those present
+    /// the log knows better.
+    pub taken: u64,
+    /// By what it is known again, if it stamps its own messages.
+    pub secrets: Option<Secrets>,
+}
+
+/// SHA-256 hashes, made by the caller: whoever reads the store cannot resume as anybody.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct Secrets {
+    /// Of the resume token.
+    pub token: [u8; 32],
+    /// Of the join's nonce.
+    pub nonce: [u8; 32],
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets(..)")
+    }
+}
+
+/// One change. Those of one [`commit`](crate::Store::commit) happen in their order, all or none.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A new, empty room. The caller keeps names unique.
+    Create {
+        /// Not below [`Store::next_room`](crate::Store::next_room).
+        room: RoomId,
+        /// What is known of it.
+        row: RoomRow,
+    },
+    /// A room goes, and everything of it: unreadable at once, removed from the disk behind the scenes.
+    Close {
+        /// Which.
+        room: RoomId,
+    },
+    /// The log of a room grows.
+    Append {
+        /// Which.
+        room: RoomId,
+        /// The room's last position plus one.
+        first: u64,
+        /// The position of the run's last record.
+        last: u64,
+        /// Whole `Delivered` frames of the positions `first..=last`. Kept and given back as they are.
+        run: Bytes,
+    },
+    /// A member comes, changes or leaves: inserted, or replaced whole.
+    Member {
+        /// In which room.
+        room: RoomId,
+        /// All that is kept of it.
+        row: MemberRow,
+    },
+    /// Replaces the room's checkpoint: what the caller needs beside the records behind `position` to go on.
+    Checkpoint {
+        /// Which room.
+        room: RoomId,
+        /// The position at which the state was taken, at most the room's last.
+        position: u64,
+        /// Opaque to the store.
+        state: Bytes,
+    },
+}
+
+impl Change {
+    /// The room that it changes.
+    #[must_use]
+    pub const fn room(&self) -> RoomId {
+        match self {
+            Self::Create { room, .. }
+            | Self::Close { room }
+            | Self::Append { room, .. }
+            | Self::Member { room, .. }
+            | Self::Checkpoint { room, .. } => *room,
+        }
+    }
+}

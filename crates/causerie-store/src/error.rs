@@ -1,0 +1,222 @@
+//! What can go wrong, one enum per operation.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::change::RoomId;
+
+/// What the database said.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("{message} (code {code})")]
+pub struct DatabaseError {
+    /// SQLite's extended result code; 0 if it was not SQLite that complained.
+    pub code: i32,
+    /// Its words.
+    pub message: String,
+}
+
+impl From<rusqlite::Error> for DatabaseError {
+    fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error().map_or(0, |e| e.extended_code);
+        Self { code, message: error.to_string() }
+    }
+}
+
+/// Why a store could not be opened. Nothing was changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process, or another part of this one, has it open.
+    #[error("the data folder {} is in use by another process", dir.display())]
+    Locked {
+        /// Which folder.
+        dir: PathBuf,
+    },
+    /// A later version of the program has written it.
+    #[error(
+        "the data folder has format {found}, and this version knows up to {known}: use the newer program"
+    )]
+    Newer {
+        /// The folder's format.
+        found: i64,
+        /// The newest that this version knows.
+        known: i64,
+    },
+    /// There is a database, and it is not ours.
+    #[error("{} is not a causerie store", path.display())]
+    NotAStore {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The engine is older than 3.51.3, which can lose committed data.
+    #[error("SQLite {found} is too old: 3.51.3 or later is needed")]
+    Engine {
+        /// The version that was linked.
+        found: String,
+    },
+    /// The file system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// The database refused, or is damaged where nothing works without it.
+    #[error("the store cannot be opened: {0}")]
+    Database(#[from] DatabaseError),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// Why a batch was not committed.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// The disk is full, or the store has its greatest size. Rolled back, nothing changed: keep the batch and try
+    /// the same again later. Reading goes on.
+    #[error("no room left to store messages: {0}")]
+    Full(DatabaseError),
+    /// Another program holds the database. Rolled back, nothing changed: try the same again.
+    #[error("the database is held by another program: {0}")]
+    Busy(DatabaseError),
+    /// The database is damaged where this batch had to write. Rolled back, nothing changed. The same will fail
+    /// again until the store is repaired or restored.
+    #[error("the store is damaged where it had to be written: {0}")]
+    Damaged(DatabaseError),
+    /// The disk did not say that it has the data: whether the batch will be there is unknown. End the process;
+    /// every later commit fails too.
+    #[error("the disk failed to sync: {0}")]
+    Sync(DatabaseError),
+    /// Writing failed for another reason. End the process; every later commit fails too.
+    #[error("the store failed: {0}")]
+    Failed(DatabaseError),
+    /// The batch is not one: the caller's bug. Nothing changed, and the same will never be taken.
+    #[error(transparent)]
+    Invalid(#[from] InvalidChange),
+}
+
+impl CommitError {
+    /// Whether the process must end: what the disk holds is not known any more.
+    #[must_use]
+    pub const fn is_fatal(&self) -> bool {
+        matches!(self, Self::Sync(_) | Self::Failed(_))
+    }
+
+    /// Whether the same batch may succeed later.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Full(_) | Self::Busy(_))
+    }
+}
+
+/// What is wrong with a batch.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum InvalidChange {
+    /// There is no such room (any more).
+    #[error("{0} does not exist")]
+    NoSuchRoom(RoomId),
+    /// A new room has a number that was given out before.
+    #[error("{room} cannot be created: the next free one is {next}")]
+    RoomIdUsed {
+        /// The number.
+        room: RoomId,
+        /// The first free one.
+        next: RoomId,
+    },
+    /// A room number or position beyond what there can be.
+    #[error("a number of {0} is out of range")]
+    OutOfRange(RoomId),
+    /// An append that does not continue where the log ends.
+    #[error("{room} goes on at {expected}, not at {first}")]
+    NotNext {
+        /// Which room.
+        room: RoomId,
+        /// The room's last position plus one.
+        expected: u64,
+        /// What was given.
+        first: u64,
+    },
+    /// The bytes of an append are not the records that they should be.
+    #[error("{room}, at {position}: {error}")]
+    Run {
+        /// Which room.
+        room: RoomId,
+        /// At which record.
+        position: u64,
+        /// What is wrong.
+        error: RunError,
+    },
+    /// A checkpoint of a position that the log does not have.
+    #[error("{room} ends at {last}, so it has no checkpoint at {position}")]
+    CheckpointAhead {
+        /// Which room.
+        room: RoomId,
+        /// The room's last position.
+        last: u64,
+        /// What was given.
+        position: u64,
+    },
+    /// More bytes than one commit may have.
+    #[error("a commit of {bytes} bytes, the limit is {limit}")]
+    TooLarge {
+        /// How many.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// Why bytes are not a run of records.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A frame that is not a whole `Delivered` frame.
+    #[error("not a whole record")]
+    Frame,
+    /// A record whose packet is not a message.
+    #[error("the record's packet is not a message")]
+    Packet,
+    /// A record with another position than its place in the run says.
+    #[error("the record says that it stands at {0}")]
+    Position(u64),
+    /// The run holds more or fewer records than was said.
+    #[error("not as many records as was said")]
+    Count,
+}
+
+/// Why something could not be read, or removed.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// There is no such room (any more).
+    #[error("{0} does not exist")]
+    NoSuchRoom(RoomId),
+    /// The database is damaged in a place that cannot be passed over. Other rooms may still be readable.
+    #[error("the store is damaged: {0}")]
+    Damaged(DatabaseError),
+    /// What had to be written found no room. Nothing is lost; try again once there is space.
+    #[error("no room left on the disk: {0}")]
+    Full(DatabaseError),
+    /// The database refused for another reason; if it had to be written, end the process.
+    #[error("the store failed: {0}")]
+    Failed(DatabaseError),
+    /// The search index is switched off, or was found damaged.
+    #[error("there is no search index")]
+    NoSearch,
+    /// The target of a backup exists already, or cannot be written.
+    #[error("the backup cannot be written to {path}: {message}")]
+    Backup {
+        /// Where to.
+        path: String,
+        /// Why.
+        message: String,
+    },
+}

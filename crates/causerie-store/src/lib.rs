@@ -1,0 +1,60 @@
+//! The durable room log of causerie, behind one trait: [`Store`].
+//!
+//! [`SqliteStore`] keeps a data folder; [`MemoryStore`] is its twin for tests and for servers that are to forget.
+//! One conformance suite runs against both.
+//!
+//! # The contract
+//!
+//! - **Stored, then visible.** [`Store::commit`] takes all changes of all rooms that wait, and returns once they
+//!   are synced: all of them or none. Show nothing before it has returned. One sync serves the whole batch, so
+//!   let the next batch gather while one is being committed.
+//! - **Positions count from 1, without holes.** An [`Append`](Change::Append) continues exactly behind the room's
+//!   last position, with whole `Delivered` frames ([`causerie_core::frame`]); they come back as the same bytes.
+//! - **What cannot be read is a gap, never an error and never somebody else's message.** A [`Page`] ends before a
+//!   removed or damaged stretch and names it; [`Page::next`] is where reading goes on behind it.
+//! - **Full is not broken.** [`CommitError::Full`] changed nothing; keep the batch, tell the senders, try again.
+//!   Reading goes on meanwhile.
+//! - **A failed sync is broken.** After [`CommitError::Sync`] or [`CommitError::Failed`] nobody knows what the
+//!   disk holds: end the process. Opening again finds out.
+//! - **A number is never given twice**: room ids are not reused ([`Store::next_room`]), positions neither.
+//!
+//! Everything here blocks. A server commits from one thread and reads from threads that may block.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use causerie_core::frame::Delivered;
+//! use causerie_store::{Change, MemoryStore, RoomRow, Store};
+//! use cbcast::{Kind, MemberId, Message, MessageId};
+//!
+//! let store = MemoryStore::new(); // or SqliteStore::open(folder, Options::default())?
+//! let room = store.next_room()?;
+//! let row = RoomRow { name: "lobby".into(), port: None, creator: String::new(), epoch: 7, created_millis: 0 };
+//!
+//! let id = MessageId::new(MemberId::new(0, 1), 1);
+//! let message = Message::new(id, Kind::Data, &[], b"\x01hello")?;
+//! let mut run = Vec::new();
+//! Delivered { position: 1, time_millis: 0, packet: message.into_packet() }.encode(&mut run);
+//!
+//! store.commit(vec![
+//!     Change::Create { room, row },
+//!     Change::Append { room, first: 1, last: 1, run: Bytes::from(run) },
+//! ])?; // now it may be shown
+//! let page = store.read(room, 0, 1 << 20)?;
+//! assert_eq!((page.first, page.last, page.gap), (1, 1, None));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod change;
+mod error;
+mod memory;
+mod page;
+mod run;
+mod sqlite;
+mod store;
+
+pub use change::{Change, MemberRow, RoomId, RoomRow, Secrets};
+pub use error::{CommitError, DatabaseError, InvalidChange, OpenError, RunError, StoreError};
+pub use memory::MemoryStore;
+pub use page::{Checkpoint, Damage, Hit, Members, Page, Removed, Report, Retention, Stats, StoredRoom};
+pub use sqlite::{Options, Recovery, SqliteStore};
+pub use store::Store;

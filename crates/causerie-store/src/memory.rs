@@ -1,0 +1,381 @@
+//! The twin in memory: the same contract, nothing durable, as simple as can be.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use causerie_core::body::Body;
+use cbcast::{MemberId, MessageId};
+
+use crate::change::{Change, MemberRow, POSITION_MAX, RoomId, RoomRow};
+use crate::error::{CommitError, InvalidChange, StoreError};
+use crate::page::{Checkpoint, Hit, Members, Page, Removed, Report, Retention, Stats, StoredRoom};
+use crate::run::{Directory, Run, message, message_id};
+use crate::store::Store;
+
+/// A store that forgets everything when it is dropped. For tests, and for servers that keep nothing.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Inner {
+    rooms: BTreeMap<RoomId, Room>,
+    next_room: u64,
+    commits: u64,
+    appended: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Room {
+    row: RoomRow,
+    first: u64,
+    records: VecDeque<Record>,
+    members: BTreeMap<MemberId, MemberRow>,
+    checkpoint: Option<Checkpoint>,
+}
+
+#[derive(Clone, Debug)]
+struct Record {
+    time_millis: u64,
+    id: MessageId,
+    frame: Bytes,
+}
+
+impl Room {
+    fn last(&self) -> u64 {
+        self.first + self.records.len() as u64 - 1
+    }
+
+    fn numbered(&self) -> impl Iterator<Item = (u64, &Record)> {
+        (self.first..).zip(&self.records)
+    }
+
+    /// The gap in front of what is kept.
+    fn removed(&self) -> Option<core::ops::RangeInclusive<u64>> {
+        (self.first > 1).then(|| 1..=self.first - 1)
+    }
+}
+
+impl MemoryStore {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn in_place(rooms: &mut BTreeMap<RoomId, Room>, room: RoomId) -> &mut Room {
+    rooms.get_mut(&room).expect("steps are undone in reverse order")
+}
+
+/// What puts back one change of a batch that is refused further on.
+enum Undo {
+    Create(RoomId),
+    Close(RoomId, Box<Room>),
+    Append(RoomId, usize),
+    Member(RoomId, MemberId, Option<MemberRow>),
+    Checkpoint(RoomId, Option<Checkpoint>),
+}
+
+impl Inner {
+    fn undo(&mut self, step: Undo) {
+        let rooms = &mut self.rooms;
+        match step {
+            Undo::Create(room) => {
+                rooms.remove(&room);
+            }
+            Undo::Close(room, closed) => {
+                rooms.insert(room, *closed);
+            }
+            Undo::Append(room, length) => in_place(rooms, room).records.truncate(length),
+            Undo::Member(room, _, Some(row)) => {
+                in_place(rooms, room).members.insert(row.member, row);
+            }
+            Undo::Member(room, member, None) => {
+                in_place(rooms, room).members.remove(&member);
+            }
+            Undo::Checkpoint(room, old) => in_place(rooms, room).checkpoint = old,
+        }
+    }
+
+    fn room(&self, room: RoomId) -> Result<&Room, StoreError> {
+        self.rooms.get(&room).ok_or(StoreError::NoSuchRoom(room))
+    }
+
+    fn apply(&mut self, change: &Change, undo: &mut Vec<Undo>) -> Result<(), InvalidChange> {
+        let room = change.room();
+        if let Change::Create { row, .. } = change {
+            let next = RoomId(self.next_room);
+            if room < next {
+                return Err(InvalidChange::RoomIdUsed { room, next });
+            }
+            if room > RoomId::MAX {
+                return Err(InvalidChange::OutOfRange(room));
+            }
+            self.next_room = room.0 + 1;
+            let row = row.clone();
+            let room_of =
+                Room { row, first: 1, records: VecDeque::new(), members: BTreeMap::new(), checkpoint: None };
+            self.rooms.insert(room, room_of);
+            undo.push(Undo::Create(room));
+            return Ok(());
+        }
+        let found = self.rooms.get_mut(&room).ok_or(InvalidChange::NoSuchRoom(room))?;
+        match change {
+            Change::Create { .. } => unreachable!("returned above"),
+            Change::Close { .. } => {
+                let closed = self.rooms.remove(&room).expect("found above");
+                undo.push(Undo::Close(room, Box::new(closed)));
+            }
+            Change::Append { first, last, run, .. } => {
+                let expected = found.last() + 1;
+                if *first != expected {
+                    return Err(InvalidChange::NotNext { room, expected, first: *first });
+                }
+                if *last > POSITION_MAX {
+                    return Err(InvalidChange::OutOfRange(room));
+                }
+                let directory = Directory::of_run(room, *first, *last, run)?;
+                undo.push(Undo::Append(room, found.records.len()));
+                let run = Run { directory: directory.into(), frames: run.clone() };
+                for slot in run.slots() {
+                    let frame = run.frame(&slot);
+                    let id = message_id(&frame).expect("checked with the run");
+                    found.records.push_back(Record { time_millis: slot.entry.time, id, frame });
+                }
+                self.appended += last - first + 1;
+            }
+            Change::Member { row, .. } => {
+                let old = found.members.insert(row.member, row.clone());
+                undo.push(Undo::Member(room, row.member, old));
+            }
+            Change::Checkpoint { position, state, .. } => {
+                let (position, last) = (*position, found.last());
+                if position > last {
+                    return Err(InvalidChange::CheckpointAhead { room, last, position });
+                }
+                let new = Checkpoint { position, state: state.clone() };
+                undo.push(Undo::Checkpoint(room, found.checkpoint.replace(new)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Store for MemoryStore {
+    fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut inner = self.lock();
+        let counts = (inner.next_room, inner.appended);
+        let mut undo = Vec::new();
+        for change in &changes {
+            if let Err(error) = inner.apply(change, &mut undo) {
+                undo.into_iter().rev().for_each(|step| inner.undo(step));
+                (inner.next_room, inner.appended) = counts;
+                return Err(error.into());
+            }
+        }
+        inner.commits += 1;
+        Ok(())
+    }
+
+    fn rooms(&self) -> Result<Vec<StoredRoom>, StoreError> {
+        let stored = |(&room, r): (&RoomId, &Room)| StoredRoom {
+            room,
+            row: r.row.clone(),
+            first: r.first,
+            last: r.last(),
+            checkpoint: r.checkpoint.clone(),
+        };
+        Ok(self.lock().rooms.iter().map(stored).collect())
+    }
+
+    fn next_room(&self) -> Result<RoomId, StoreError> {
+        Ok(RoomId(self.lock().next_room))
+    }
+
+    fn members(&self, room: RoomId, which: Members<'_>) -> Result<Vec<MemberRow>, StoreError> {
+        let inner = self.lock();
+        let wanted = |row: &&MemberRow| match which {
+            Members::Present => row.left_at.is_none(),
+            Members::WithSecrets => row.secrets.is_some(),
+            Members::Ids(ids) => ids.contains(&row.member),
+        };
+        Ok(inner.room(room)?.members.values().filter(wanted).cloned().collect())
+    }
+
+    fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<Page, StoreError> {
+        let inner = self.lock();
+        let room = inner.room(room)?;
+        let mut page = Page { first: after.saturating_add(1), last: after, ..Page::default() };
+        if page.first < room.first {
+            page.gap = Some(page.first..=room.first - 1);
+            return Ok(page);
+        }
+        let mut bytes = 0;
+        let skip = usize::try_from(page.first - room.first).unwrap_or(usize::MAX);
+        for record in room.records.iter().skip(skip) {
+            bytes += record.frame.len();
+            if bytes > bytes_max && !page.runs.is_empty() {
+                break;
+            }
+            page.runs.push(record.frame.clone());
+            page.last += 1;
+        }
+        Ok(page)
+    }
+
+    fn read_before(
+        &self,
+        room: RoomId,
+        before: u64,
+        records_max: usize,
+        bytes_max: usize,
+    ) -> Result<Page, StoreError> {
+        let inner = self.lock();
+        let room = inner.room(room)?;
+        let before = before.clamp(1, room.last() + 1);
+        let mut page = Page { first: before, last: before - 1, ..Page::default() };
+        if records_max == 0 {
+            return Ok(page);
+        }
+        if before <= room.first {
+            page.gap = (before > 1).then(|| 1..=before - 1);
+            return Ok(page);
+        }
+        let mut bytes = 0;
+        let kept = usize::try_from(before - room.first).expect("a count of records in memory");
+        for record in room.records.iter().take(kept).rev() {
+            bytes += record.frame.len();
+            if page.runs.len() >= records_max || (bytes > bytes_max && !page.runs.is_empty()) {
+                break;
+            }
+            page.runs.push(record.frame.clone());
+            page.first -= 1;
+        }
+        page.runs.reverse();
+        if page.first == room.first {
+            page.gap = room.removed();
+        }
+        Ok(page)
+    }
+
+    fn positions(
+        &self,
+        room: RoomId,
+        member: MemberId,
+        from_seq: u64,
+        to_seq: u64,
+        max: usize,
+    ) -> Result<Vec<u64>, StoreError> {
+        let inner = self.lock();
+        let wanted = |r: &Record| r.id.member == member && (from_seq..=to_seq).contains(&r.id.seq);
+        let found = inner.room(room)?.numbered().filter(|(_, r)| wanted(r)).map(|(position, _)| position);
+        Ok(found.take(max).collect())
+    }
+
+    fn search(
+        &self,
+        room: Option<RoomId>,
+        query: &str,
+        before: Option<u64>,
+        max: usize,
+    ) -> Result<Vec<Hit>, StoreError> {
+        let inner = self.lock();
+        if let Some(room) = room {
+            inner.room(room)?;
+        }
+        let phrases: Vec<_> = query.split_whitespace().map(words).filter(|w| !w.is_empty()).collect();
+        let before = before.unwrap_or(u64::MAX);
+        let mut hits = Vec::new();
+        for (&id, kept) in inner.rooms.iter().filter(|(id, _)| room.is_none_or(|room| room == **id)) {
+            for (position, record) in kept.numbered() {
+                let key = if room.is_some() { position } else { record.time_millis };
+                let Some(said) = message(&record.frame).filter(|m| m.kind() == cbcast::Kind::Data) else {
+                    continue;
+                };
+                let text = Body::decode(&said.payload());
+                let said = text.text().map(words).unwrap_or_default();
+                let has = |phrase: &Vec<String>| said.windows(phrase.len()).any(|w| w == phrase);
+                if key < before && !phrases.is_empty() && phrases.iter().all(has) {
+                    let (time_millis, frame) = (record.time_millis, record.frame.clone());
+                    hits.push(Hit { room: id, position, time_millis, frame });
+                }
+            }
+        }
+        match room {
+            Some(_) => hits.sort_by_key(|hit| core::cmp::Reverse(hit.position)),
+            None => hits.sort_by_key(|hit| core::cmp::Reverse((hit.time_millis, hit.room, hit.position))),
+        }
+        hits.truncate(max);
+        Ok(hits)
+    }
+
+    fn retain(&self, room: RoomId, keep: Retention, now_millis: u64) -> Result<Removed, StoreError> {
+        let mut inner = self.lock();
+        let room = inner.rooms.get_mut(&room).ok_or(StoreError::NoSuchRoom(room))?;
+        let mut removed = Removed { records: 0, first: room.first };
+        let oldest = keep.age_millis.map(|age| now_millis.saturating_sub(age));
+        let mut bytes: u64 = room.records.iter().map(|r| r.frame.len() as u64).sum();
+        while let Some(record) = room.records.front() {
+            let beyond = oldest.is_some_and(|oldest| record.time_millis < oldest)
+                || keep.count.is_some_and(|count| room.records.len() as u64 > count)
+                || keep.bytes.is_some_and(|max| bytes > max);
+            if !beyond {
+                break;
+            }
+            bytes -= record.frame.len() as u64;
+            room.records.pop_front();
+            room.first += 1;
+            removed = Removed { records: removed.records + 1, first: room.first };
+        }
+        Ok(removed)
+    }
+
+    fn tidy(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn check(&self) -> Report {
+        let inner = self.lock();
+        let mut report = Report { rooms: inner.rooms.len() as u64, ..Report::default() };
+        for record in inner.rooms.values().flat_map(|room| &room.records) {
+            report.records += 1;
+            report.bytes += record.frame.len() as u64;
+        }
+        report
+    }
+
+    fn stats(&self) -> Stats {
+        let inner = self.lock();
+        Stats {
+            rooms: inner.rooms.len() as u64,
+            records: inner.rooms.values().map(|room| room.records.len() as u64).sum(),
+            commits: inner.commits,
+            appended: inner.appended,
+            search: true,
+            ..Stats::default()
+        }
+    }
+
+    /// There is nothing that a copy could be opened with: always [`StoreError::Backup`].
+    fn backup(&self, to: &Path) -> Result<(), StoreError> {
+        let message = "this store is in memory only".into();
+        Err(StoreError::Backup { path: to.display().to_string(), message })
+    }
+}
+
+/// The words of a text, nearly as the search index splits them.
+fn words(text: &str) -> Vec<String> {
+    let split = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    split.map(str::to_lowercase).collect()
+}

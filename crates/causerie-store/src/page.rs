@@ -1,0 +1,182 @@
+//! What is read back.
+
+use core::ops::RangeInclusive;
+
+use bytes::Bytes;
+use cbcast::MemberId;
+
+use crate::change::{RoomId, RoomRow};
+
+/// A room, as found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoredRoom {
+    /// Which.
+    pub room: RoomId,
+    /// What is known of it.
+    pub row: RoomRow,
+    /// The first position that is kept; one more than `last` if none is.
+    pub first: u64,
+    /// The last position; 0 if nothing was ever appended.
+    pub last: u64,
+    /// The last checkpoint. `None`: there never was one, or it is damaged (then that was reported): go from the
+    /// records alone.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// A caller's state, to go on from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Checkpoint {
+    /// At which position it was taken.
+    pub position: u64,
+    /// As it was given.
+    pub state: Bytes,
+}
+
+/// Which members to read.
+#[derive(Clone, Copy, Debug)]
+pub enum Members<'a> {
+    /// Those who are in.
+    Present,
+    /// Those by whose secrets somebody may come back, departed ones too.
+    WithSecrets,
+    /// These.
+    Ids(&'a [MemberId]),
+}
+
+/// Some records of a room in ascending order, without holes.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Page {
+    /// Whole `Delivered` frames, as they were appended. Empty: there are no readable records here.
+    pub runs: Vec<Bytes>,
+    /// The position of the first record. With no records: one more than `last`.
+    pub first: u64,
+    /// The position of the last record. With no records: where reading began, less one.
+    pub last: u64,
+    /// What lies where the page ends (before it, when reading backwards), if it cannot be read: removed by
+    /// retention, or damaged. A long damaged stretch may be told in several pieces.
+    pub gap: Option<RangeInclusive<u64>>,
+}
+
+impl Page {
+    /// The cursor to read on from, forwards: behind the records and the gap.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.gap.as_ref().map_or(self.last, |gap| (*gap.end()).max(self.last))
+    }
+
+    /// The `before` to read on from, backwards: the records before this page and its gap.
+    #[must_use]
+    pub fn previous(&self) -> u64 {
+        self.gap.as_ref().map_or(self.first, |gap| (*gap.start()).min(self.first))
+    }
+
+    /// How many records it has.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.last + 1 - self.first
+    }
+
+    /// Whether it has no records (it may still name a gap).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// How many bytes of frames it has.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.runs.iter().map(Bytes::len).sum()
+    }
+}
+
+/// A message that a search found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hit {
+    /// In which room.
+    pub room: RoomId,
+    /// Where.
+    pub position: u64,
+    /// When, by the wall clock of its server.
+    pub time_millis: u64,
+    /// The whole `Delivered` frame.
+    pub frame: Bytes,
+}
+
+/// What of a room's log to keep: whatever is beyond any of these limits goes, the oldest first.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Retention {
+    /// Records are kept for so many milliseconds. Records go in log order: an old one behind a younger stays.
+    pub age_millis: Option<u64>,
+    /// So many records are kept.
+    pub count: Option<u64>,
+    /// So many bytes of frames are kept.
+    pub bytes: Option<u64>,
+}
+
+/// What retention did.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Removed {
+    /// How many positions are not readable any more that were.
+    pub records: u64,
+    /// The first position that is kept.
+    pub first: u64,
+}
+
+/// A stretch of a room's log that cannot be read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Damage {
+    /// In which room.
+    pub room: RoomId,
+    /// Which positions.
+    pub positions: RangeInclusive<u64>,
+}
+
+/// What a check found. It has read everything.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Report {
+    /// Rooms.
+    pub rooms: u64,
+    /// Records that are readable and right.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What cannot be read of what should be there. Long lists are cut at 10,000.
+    pub damaged: Vec<Damage>,
+    /// What else is wrong, in words, for people.
+    pub problems: Vec<String>,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.damaged.is_empty() && self.problems.is_empty()
+    }
+}
+
+/// Numbers for people and metrics. Counters start at 0 when the store is opened.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Rooms.
+    pub rooms: u64,
+    /// Positions kept, over all rooms.
+    pub records: u64,
+    /// Batches committed.
+    pub commits: u64,
+    /// Records appended.
+    pub appended: u64,
+    /// Bytes of records in the staging area, not yet moved into their rooms' blocks.
+    pub staged_bytes: u64,
+    /// Bytes of the database file.
+    pub file_bytes: u64,
+    /// Bytes of it that are free for what comes next.
+    pub free_bytes: u64,
+    /// Bytes of the write-ahead log's file.
+    pub wal_bytes: u64,
+    /// Records found damaged or missing while reading.
+    pub damaged: u64,
+    /// Whether there is a search index.
+    pub search: bool,
+    /// Whether a failure has ended writing.
+    pub failed: bool,
+}

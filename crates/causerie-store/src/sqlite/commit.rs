@@ -1,0 +1,261 @@
+//! Commits.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::Bytes;
+use rusqlite::ErrorCode;
+use rusqlite::ffi;
+
+use super::{Inner, Writer, rows};
+use crate::change::{Change, POSITION_MAX, RoomId};
+use crate::error::{CommitError, DatabaseError, InvalidChange};
+use crate::run::{Directory, Run};
+use crate::sqlite::state::{Room, State};
+
+/// Bytes of runs in one commit: a blob of SQLite has at most a billion.
+const COMMIT_BYTES_MAX: usize = 256 << 20;
+
+/// What kind of error the database reports.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Trouble {
+    Full,
+    Busy,
+    Damaged,
+    Sync,
+    Other,
+}
+
+pub(super) fn trouble(error: &rusqlite::Error) -> Trouble {
+    let Some(error) = error.sqlite_error() else {
+        // A column of another type than was written.
+        return Trouble::Damaged;
+    };
+    match (error.code, error.extended_code) {
+        (ErrorCode::DiskFull, _) => Trouble::Full,
+        // The shared index of the write-ahead log could not grow: the file system is full, or out of quota.
+        (_, ffi::SQLITE_IOERR_SHMSIZE) => Trouble::Full,
+        (_, ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) => Trouble::Sync,
+        (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => Trouble::Busy,
+        (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) => Trouble::Damaged,
+        _ => Trouble::Other,
+    }
+}
+
+/// A batch that has been checked.
+#[derive(Default)]
+struct Batch {
+    directories: Vec<Directory>,
+    runs: Vec<Bytes>,
+    bytes: usize,
+    records: u64,
+}
+
+impl Batch {
+    /// Checks all changes against the rooms as they are, and as earlier changes of the batch leave them.
+    fn check(state: &State, changes: &[Change]) -> Result<Self, InvalidChange> {
+        let mut batch = Self::default();
+        let mut next_room = state.next_room;
+        // The last positions of rooms that the batch has changed; `None`: closed.
+        let mut lasts: HashMap<RoomId, Option<u64>> = HashMap::new();
+        for change in changes {
+            let room = change.room();
+            if let Change::Create { .. } = change {
+                let next = RoomId(next_room);
+                if room < next {
+                    return Err(InvalidChange::RoomIdUsed { room, next });
+                }
+                if room > RoomId::MAX {
+                    return Err(InvalidChange::OutOfRange(room));
+                }
+                next_room = room.0 + 1;
+                lasts.insert(room, Some(0));
+                continue;
+            }
+            let known = || state.rooms.get(&room).map(|r| r.last);
+            let last = lasts.get(&room).copied().unwrap_or_else(known);
+            let last = last.ok_or(InvalidChange::NoSuchRoom(room))?;
+            match change {
+                Change::Create { .. } | Change::Member { .. } => {}
+                Change::Close { .. } => {
+                    lasts.insert(room, None);
+                }
+                Change::Append { first, last: new_last, run, .. } => {
+                    if *first != last + 1 {
+                        return Err(InvalidChange::NotNext { room, expected: last + 1, first: *first });
+                    }
+                    if *new_last > POSITION_MAX {
+                        return Err(InvalidChange::OutOfRange(room));
+                    }
+                    batch.bytes += run.len();
+                    if batch.bytes > COMMIT_BYTES_MAX {
+                        let (bytes, limit) = (batch.bytes, COMMIT_BYTES_MAX);
+                        return Err(InvalidChange::TooLarge { bytes, limit });
+                    }
+                    batch.directories.push(Directory::of_run(room, *first, *new_last, run)?);
+                    batch.runs.push(run.clone());
+                    batch.records += new_last - first + 1;
+                    lasts.insert(room, Some(*new_last));
+                }
+                Change::Checkpoint { position, .. } => {
+                    if *position > last {
+                        return Err(InvalidChange::CheckpointAhead { room, last, position: *position });
+                    }
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    /// All frames in one piece: what is stored, and what is kept in memory until it is moved.
+    fn frames(&self) -> Bytes {
+        // A run may be part of something larger that the caller would like to let go.
+        let mut all = Vec::with_capacity(self.bytes);
+        self.runs.iter().for_each(|run| all.extend_from_slice(run));
+        all.into()
+    }
+}
+
+impl Writer {
+    /// Whether the next transaction is synced when it ends.
+    pub(super) fn sync(&mut self, full: bool) -> rusqlite::Result<()> {
+        if self.full_sync != full {
+            self.db.pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })?;
+            self.full_sync = full;
+        }
+        Ok(())
+    }
+
+    /// Runs `write` in a transaction: all of it or nothing. Errors of the database leave nothing behind.
+    pub(super) fn transaction<T>(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let result = write(self).and_then(|value| {
+            self.db.prepare_cached("COMMIT")?.execute([])?;
+            Ok(value)
+        });
+        if result.is_err() && !self.db.is_autocommit() {
+            // Some errors have rolled back already. If this fails too, the next BEGIN says so.
+            let _ = self.db.execute_batch("ROLLBACK");
+        }
+        result
+    }
+
+    fn write(&mut self, changes: &[Change], batch: &Batch, frames: &Bytes) -> rusqlite::Result<Option<u64>> {
+        self.sync(true)?;
+        self.transaction(|writer| {
+            let db = &writer.db;
+            let mut next_room = None;
+            for change in changes {
+                match change {
+                    Change::Create { room, row } => {
+                        rows::insert_room(db, *room, row)?;
+                        next_room = Some(room.0 + 1);
+                    }
+                    Change::Close { room } => {
+                        let room = rows::int(room.0);
+                        db.prepare_cached("DELETE FROM room WHERE id = ?1")?.execute([room])?;
+                        db.prepare_cached("DELETE FROM checkpoint WHERE room = ?1")?.execute([room])?;
+                        db.prepare_cached("INSERT OR REPLACE INTO closing VALUES (?1)")?.execute([room])?;
+                    }
+                    Change::Append { .. } => {}
+                    Change::Member { room, row } => rows::put_member(db, *room, row)?,
+                    Change::Checkpoint { room, position, state } => {
+                        rows::put_checkpoint(db, *room, *position, state)?;
+                    }
+                }
+            }
+            if let Some(next) = next_room {
+                db.prepare_cached("INSERT OR REPLACE INTO meta VALUES ('next_room', ?1)")?
+                    .execute([rows::int(next)])?;
+            }
+            if batch.directories.is_empty() {
+                return Ok(None);
+            }
+            rows::put_staging(db, writer.next_row, &batch.directories, frames).map(Some)
+        })
+    }
+}
+
+impl Inner {
+    pub(super) fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut writer = self.writer_first();
+        let failed = super::unpoisoned(&self.failed).clone();
+        if let Some(error) = failed {
+            return Err(CommitError::Failed(error));
+        }
+        self.help(&mut writer)?;
+        // Only this thread, which has the writer, changes what is checked here.
+        let batch = Batch::check(&self.state(), &changes)?;
+        let frames = batch.frames();
+        let row_bytes = writer.write(&changes, &batch, &frames).map_err(|error| self.commit_error(error))?;
+
+        let row = writer.next_row;
+        let mut state = self.state_mut();
+        if let Some(bytes) = row_bytes {
+            writer.next_row += 1;
+            writer.waiting_since.get_or_insert_with(Instant::now);
+            state.rows.insert(row, bytes);
+        }
+        let mut at = 0;
+        let mut directories = batch.directories.into_iter();
+        for change in changes {
+            let room = change.room();
+            match change {
+                Change::Create { .. } => {
+                    state.next_room = room.0 + 1;
+                    state.rooms.insert(room, Room::EMPTY);
+                }
+                Change::Close { .. } => state.close(room),
+                Change::Append { run, .. } => {
+                    let directory = directories.next().expect("one for each append").into();
+                    let run = Run { directory, frames: frames.slice(at..at + run.len()) };
+                    at += run.frames.len();
+                    state.stage(room, row, run);
+                }
+                Change::Member { .. } | Change::Checkpoint { .. } => {}
+            }
+        }
+        let gathered = state.staged_bytes >= self.options.staging_bytes || !state.closing.is_empty();
+        drop(state);
+        drop(writer);
+        self.counts.commits.fetch_add(1, Ordering::Relaxed);
+        self.counts.appended.fetch_add(batch.records, Ordering::Relaxed);
+        if gathered {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// More is staged than may be: this commit moves some of it first, and waits no longer than it must.
+    fn help(&self, writer: &mut Writer) -> Result<(), CommitError> {
+        while self.state().staged_bytes > self.options.staging_bytes_max {
+            self.move_some(writer).map_err(|error| self.commit_error(error))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn commit_error(&self, error: rusqlite::Error) -> CommitError {
+        let trouble = trouble(&error);
+        let error = DatabaseError::from(error);
+        match trouble {
+            Trouble::Full => CommitError::Full(error),
+            Trouble::Busy => CommitError::Busy(error),
+            Trouble::Damaged => CommitError::Damaged(error),
+            Trouble::Sync => {
+                self.fail(&error);
+                CommitError::Sync(error)
+            }
+            Trouble::Other => {
+                self.fail(&error);
+                CommitError::Failed(error)
+            }
+        }
+    }
+}

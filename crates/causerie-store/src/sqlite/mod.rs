@@ -1,0 +1,382 @@
+//! The store on SQLite: one data folder, one writer, a few readers.
+//!
+//! A commit writes one row into a staging table, whatever the number of rooms: all runs of the batch in one blob,
+//! with their directories. What is staged is also in memory, where it is read from. Behind the commits the mover
+//! (`mover.rs`) takes what has gathered, room by room, into the rooms' own blocks, in transactions of some
+//! milliseconds, and then removes the rows.
+//!
+//! Invariants:
+//! - A position is in a block exactly up to the room's `moved`, and staged from there to `last`; a run that was
+//!   moved and whose row is still there is ignored at open.
+//! - The state in memory changes after a transaction has succeeded, never before.
+//! - Only commits are synced. What the mover wrote goes to the disk with the next commit or checkpoint, in order:
+//!   a row is never gone before its blocks are there.
+
+mod commit;
+mod mover;
+mod read;
+mod rows;
+mod schema;
+mod search;
+mod state;
+mod upkeep;
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use cbcast::MemberId;
+use rusqlite::Connection;
+
+use crate::change::{Change, MemberRow, RoomId};
+use crate::error::{CommitError, DatabaseError, OpenError, StoreError};
+use crate::page::{Hit, Members, Page, Removed, Report, Retention, Stats, StoredRoom};
+use crate::store::Store;
+use state::State;
+
+/// Settings of a [`SqliteStore`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Options {
+    /// Keep a search index. Default true. Messages stored while it is off are not found later.
+    pub search: bool,
+    /// Move and clean up on a thread of the store's own. Default true. Without it call
+    /// [`Store::tidy`] now and then; a commit helps itself when too much is staged.
+    pub background: bool,
+    /// Bytes of the writer's page cache. Default 16 MiB.
+    pub cache_bytes: usize,
+    /// Bytes of each reader's page cache. Default 2 MiB.
+    pub reader_cache_bytes: usize,
+    /// Connections for reading at once; further readers wait. Default 4.
+    pub readers: usize,
+    /// Staged bytes at which moving begins: larger batches make better blocks. Default 16 MiB.
+    pub staging_bytes: u64,
+    /// Staged bytes, kept in memory, at which commits wait for the mover. Default 128 MiB.
+    pub staging_bytes_max: u64,
+    /// How long what was stored may wait to be moved. Default 2 s.
+    pub staging_age: Duration,
+    /// Free bytes kept in the file for what comes next, before it is made shorter. Default 64 MiB.
+    pub free_bytes: u64,
+    /// The database file's greatest size: beyond it commits are [`CommitError::Full`]. Default: none.
+    pub bytes_max: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            search: true,
+            background: true,
+            cache_bytes: 16 << 20,
+            reader_cache_bytes: 2 << 20,
+            readers: 4,
+            staging_bytes: 16 << 20,
+            staging_bytes_max: 128 << 20,
+            staging_age: Duration::from_secs(2),
+            free_bytes: 64 << 20,
+            bytes_max: None,
+        }
+    }
+}
+
+/// What opening found that was not as it should be. Everything in it was reported by [`tracing`], too.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Recovery {
+    /// Staged batches that were read back.
+    pub batches: u64,
+    /// Staged batches whose head is damaged: which records they had is known in part only.
+    pub batches_damaged: u64,
+    /// Records of staged batches that are damaged: gaps now.
+    pub records_damaged: u64,
+    /// Bytes of damaged batches at the very end: cut. Their positions are given out again.
+    pub bytes_cut: u64,
+    /// Rooms whose row is damaged: left out of [`Store::rooms`].
+    pub rooms_damaged: Vec<RoomId>,
+}
+
+/// A store on SQLite. Dropping it ends its thread and closes it; nothing committed is lost without that.
+#[derive(Debug)]
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+    mover: Option<JoinHandle<()>>,
+    recovery: Recovery,
+}
+
+pub(crate) struct Inner {
+    dir: PathBuf,
+    options: Options,
+    writer: Mutex<Writer>,
+    /// Commits that wait for the writer: the mover lets them go first.
+    queue: AtomicUsize,
+    state: RwLock<State>,
+    readers: Mutex<Vec<Connection>>,
+    readers_out: Mutex<usize>,
+    reader_back: Condvar,
+    checkpointer: Mutex<Connection>,
+    /// Why writing has ended.
+    failed: Mutex<Option<DatabaseError>>,
+    search: AtomicBool,
+    wake: Condvar,
+    signal: Mutex<Signal>,
+    counts: Counts,
+    reported: Mutex<HashSet<(RoomId, u64)>>,
+    /// Held for as long as the store is open: dropped last.
+    _lock: File,
+}
+
+#[derive(Debug, Default)]
+struct Signal {
+    stop: bool,
+    work: bool,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    commits: AtomicU64,
+    appended: AtomicU64,
+    damaged: AtomicU64,
+}
+
+impl core::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Inner")
+            .field("dir", &self.dir)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The one connection that writes, and what belongs to it.
+struct Writer {
+    db: Connection,
+    /// Whether a commit syncs at present.
+    full_sync: bool,
+    next_row: i64,
+    plan: Option<mover::Plan>,
+    /// When the oldest staged batch came.
+    waiting_since: Option<Instant>,
+}
+
+fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many damaged places are remembered as reported.
+const REPORTED_MAX: usize = 4_096;
+
+impl SqliteStore {
+    /// Opens the data folder `dir`, and makes it if need be. Waits for nothing: a folder in use is an error.
+    ///
+    /// Cost: O(rooms) and what is staged, at most [`Options::staging_bytes_max`]; not the length of the logs.
+    ///
+    /// # Errors
+    /// [`OpenError`]. Damaged records, batches and rows are no error: see [`recovery`](Self::recovery).
+    pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        let dir = dir.as_ref().to_owned();
+        let lock = schema::lock(&dir)?;
+        let db = schema::writer(&dir, &options)?;
+        let (state, recovery) = upkeep::load(&db)?;
+        let next_row = state.rows.last_key_value().map_or(1, |(&row, _)| row + 1);
+        let waiting_since = (!state.rows.is_empty()).then(Instant::now);
+        let background = options.background;
+        let inner = Arc::new(Inner {
+            checkpointer: Mutex::new(schema::checkpointer(&dir)?),
+            writer: Mutex::new(Writer { db, full_sync: true, next_row, plan: None, waiting_since }),
+            queue: AtomicUsize::new(0),
+            state: RwLock::new(state),
+            readers: Mutex::default(),
+            readers_out: Mutex::new(0),
+            reader_back: Condvar::new(),
+            failed: Mutex::new(None),
+            search: AtomicBool::new(options.search),
+            wake: Condvar::new(),
+            signal: Mutex::default(),
+            counts: Counts::default(),
+            reported: Mutex::default(),
+            dir,
+            options,
+            _lock: lock,
+        });
+        let mover = if background {
+            let inner = inner.clone();
+            let named = std::thread::Builder::new().name("store-mover".into());
+            let spawned = named.spawn(move || inner.run_mover());
+            let failed = |e: std::io::Error| DatabaseError { code: 0, message: e.to_string() };
+            Some(spawned.map_err(failed)?)
+        } else {
+            None
+        };
+        Ok(Self { inner, mover, recovery })
+    }
+
+    /// What opening found that was not as it should be.
+    #[must_use]
+    pub const fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        unpoisoned(&self.inner.signal).stop = true;
+        self.inner.wake.notify_all();
+        if let Some(mover) = self.mover.take() {
+            // It has reported its own failures.
+            let _ = mover.join();
+        }
+    }
+}
+
+impl Inner {
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The writer, before the mover if that wants it too.
+    fn writer_first(&self) -> MutexGuard<'_, Writer> {
+        self.queue.fetch_add(1, Ordering::SeqCst);
+        let writer = unpoisoned(&self.writer);
+        self.queue.fetch_sub(1, Ordering::SeqCst);
+        writer
+    }
+
+    /// The writer, after every commit that waits.
+    fn writer_last(&self) -> MutexGuard<'_, Writer> {
+        while self.queue.load(Ordering::SeqCst) > 0 {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        unpoisoned(&self.writer)
+    }
+
+    /// Runs `read` on a connection of the pool.
+    fn reading<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        struct Out<'a>(&'a Inner);
+        impl Drop for Out<'_> {
+            fn drop(&mut self) {
+                *unpoisoned(&self.0.readers_out) -= 1;
+                self.0.reader_back.notify_one();
+            }
+        }
+        let mut out = unpoisoned(&self.readers_out);
+        while *out >= self.options.readers.max(1) {
+            out = self.reader_back.wait(out).unwrap_or_else(PoisonError::into_inner);
+        }
+        *out += 1;
+        drop(out);
+        let _out = Out(self);
+        let kept = unpoisoned(&self.readers).pop();
+        let db = match kept {
+            Some(db) => db,
+            None => schema::reader(&self.dir, &self.options).map_err(|e| self.store_error(e))?,
+        };
+        let result = read(&db);
+        unpoisoned(&self.readers).push(db);
+        result.map_err(|error| self.store_error(error))
+    }
+
+    fn store_error(&self, error: rusqlite::Error) -> StoreError {
+        match commit::trouble(&error) {
+            commit::Trouble::Damaged => StoreError::Damaged(error.into()),
+            commit::Trouble::Full => StoreError::Full(error.into()),
+            _ => StoreError::Failed(error.into()),
+        }
+    }
+
+    /// Says once that positions of a room cannot be read.
+    fn report(&self, room: RoomId, gap: &RangeInclusive<u64>) {
+        let mut reported = unpoisoned(&self.reported);
+        if reported.len() < REPORTED_MAX && reported.insert((room, *gap.start())) {
+            self.counts.damaged.fetch_add(gap.end() - gap.start() + 1, Ordering::Relaxed);
+            tracing::error!(room = room.0, first = gap.start(), last = gap.end(), "records are damaged");
+        }
+    }
+
+    /// Writing has ended.
+    fn fail(&self, error: &DatabaseError) {
+        let mut failed = unpoisoned(&self.failed);
+        if failed.is_none() {
+            tracing::error!(%error, "the store has failed: nothing can be stored any more");
+            *failed = Some(error.clone());
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {
+        self.inner.commit(changes)
+    }
+
+    fn rooms(&self) -> Result<Vec<StoredRoom>, StoreError> {
+        self.inner.rooms()
+    }
+
+    fn next_room(&self) -> Result<RoomId, StoreError> {
+        Ok(RoomId(self.inner.state().next_room))
+    }
+
+    fn members(&self, room: RoomId, which: Members<'_>) -> Result<Vec<MemberRow>, StoreError> {
+        self.inner.members(room, which)
+    }
+
+    fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<Page, StoreError> {
+        self.inner.read(room, after, bytes_max)
+    }
+
+    fn read_before(
+        &self,
+        room: RoomId,
+        before: u64,
+        records_max: usize,
+        bytes_max: usize,
+    ) -> Result<Page, StoreError> {
+        self.inner.read_before(room, before, records_max, bytes_max)
+    }
+
+    fn positions(
+        &self,
+        room: RoomId,
+        member: MemberId,
+        from_seq: u64,
+        to_seq: u64,
+        max: usize,
+    ) -> Result<Vec<u64>, StoreError> {
+        self.inner.positions(room, member, from_seq, to_seq, max)
+    }
+
+    fn search(
+        &self,
+        room: Option<RoomId>,
+        query: &str,
+        before: Option<u64>,
+        max: usize,
+    ) -> Result<Vec<Hit>, StoreError> {
+        self.inner.search(room, query, before, max)
+    }
+
+    fn retain(&self, room: RoomId, keep: Retention, now_millis: u64) -> Result<Removed, StoreError> {
+        self.inner.retain(room, keep, now_millis)
+    }
+
+    fn tidy(&self) -> Result<(), StoreError> {
+        self.inner.tidy()
+    }
+
+    fn check(&self) -> Report {
+        self.inner.check()
+    }
+
+    fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+
+    fn backup(&self, to: &Path) -> Result<(), StoreError> {
+        self.inner.backup(to)
+    }
+}

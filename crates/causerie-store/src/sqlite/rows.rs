@@ -1,0 +1,332 @@
+//! Rows as they are written down, each with its checksum.
+//!
+//! SQLite's integers are signed: what may use all 64 bits is stored with the same bits.
+
+use bytes::Bytes;
+use cbcast::MemberId;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::change::{MemberRow, RoomId, RoomRow, Secrets};
+use crate::run::{Directory, Run};
+
+pub(super) const fn int(n: u64) -> i64 {
+    n as i64
+}
+
+pub(super) fn member_key(member: MemberId) -> i64 {
+    int(u64::from(member.origin) << 32 | u64::from(member.ordinal))
+}
+
+fn member_of(key: i64) -> MemberId {
+    MemberId::new((key as u64 >> 32) as u32, key as u32)
+}
+
+/// A checksum over fields; each is closed by its length, so that nothing moves from one to the next.
+#[derive(Default)]
+struct Sum(u32);
+
+impl Sum {
+    fn bytes(self, bytes: &[u8]) -> Self {
+        let sum = crc32c::crc32c_append(self.0, bytes);
+        Self(crc32c::crc32c_append(sum, &(bytes.len() as u64).to_le_bytes()))
+    }
+
+    fn int(self, n: i64) -> Self {
+        self.bytes(&n.to_le_bytes())
+    }
+
+    fn option(self, n: Option<i64>) -> Self {
+        n.map_or_else(|| Self(self.0).bytes(&[]), |n| Self(self.0).int(n))
+    }
+}
+
+// Rooms.
+
+fn room_crc(room: RoomId, row: &RoomRow) -> u32 {
+    let sum = Sum::default().int(int(room.0)).bytes(row.name.as_bytes()).bytes(row.creator.as_bytes());
+    sum.option(row.port.map(i64::from)).int(int(row.epoch)).int(int(row.created_millis)).0
+}
+
+pub(super) fn insert_room(db: &Connection, room: RoomId, row: &RoomRow) -> rusqlite::Result<()> {
+    let mut insert = db.prepare_cached("INSERT INTO room VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    insert.execute(params![
+        int(room.0),
+        row.name,
+        row.port,
+        row.creator,
+        int(row.epoch),
+        int(row.created_millis),
+        room_crc(room, row)
+    ])?;
+    Ok(())
+}
+
+/// All rooms' ids, and their rows unless they are damaged.
+pub(super) fn rooms(db: &Connection) -> rusqlite::Result<Vec<(RoomId, Option<RoomRow>)>> {
+    let mut select =
+        db.prepare("SELECT id, name, port, creator, epoch, created, crc FROM room ORDER BY id")?;
+    let read = |row: &Row<'_>| {
+        let id = RoomId(row.get::<_, i64>(0)? as u64);
+        // A damaged row may have other types than ours.
+        let fields = || -> rusqlite::Result<(RoomRow, u32)> {
+            let kept = RoomRow {
+                name: row.get(1)?,
+                port: row.get(2)?,
+                creator: row.get(3)?,
+                epoch: row.get::<_, i64>(4)? as u64,
+                created_millis: row.get::<_, i64>(5)? as u64,
+            };
+            Ok((kept, row.get(6)?))
+        };
+        let kept = fields().ok().filter(|(kept, crc)| room_crc(id, kept) == *crc);
+        Ok((id, kept.map(|(kept, _)| kept)))
+    };
+    select.query_map([], read)?.collect()
+}
+
+// The first position kept.
+
+fn kept_crc(room: RoomId, first: u64) -> u32 {
+    Sum::default().int(int(room.0)).int(int(first)).0
+}
+
+pub(super) fn keep_from(db: &Connection, room: RoomId, first: u64) -> rusqlite::Result<()> {
+    let mut replace = db.prepare_cached("INSERT OR REPLACE INTO kept VALUES (?1, ?2, ?3)")?;
+    replace.execute(params![int(room.0), int(first), kept_crc(room, first)])?;
+    Ok(())
+}
+
+/// 1 if nothing was ever removed; `None`: damaged.
+pub(super) fn kept_from(db: &Connection, room: RoomId) -> rusqlite::Result<Option<u64>> {
+    let mut select = db.prepare_cached("SELECT first, crc FROM kept WHERE room = ?1")?;
+    let read = |row: &Row<'_>| {
+        let first = row.get::<_, i64>(0).unwrap_or(0) as u64;
+        Ok((kept_crc(room, first) == row.get(1).unwrap_or(0)).then_some(first))
+    };
+    Ok(select.query_row([int(room.0)], read).optional()?.unwrap_or(Some(1)))
+}
+
+// Members.
+
+fn member_crc(room: RoomId, row: &MemberRow) -> u32 {
+    let sum = Sum::default().int(int(room.0)).int(member_key(row.member)).bytes(row.name.as_bytes());
+    let sum = sum.int(int(row.joined_at)).option(row.left_at.map(int)).int(int(row.taken));
+    let (token, nonce) = row.secrets.map_or((&[][..], &[][..]), |_| {
+        let secrets = row.secrets.as_ref().expect("just seen");
+        (&secrets.token[..], &secrets.nonce[..])
+    });
+    sum.bytes(token).bytes(nonce).0
+}
+
+pub(super) fn put_member(db: &Connection, room: RoomId, row: &MemberRow) -> rusqlite::Result<()> {
+    let mut replace =
+        db.prepare_cached("INSERT OR REPLACE INTO member VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
+    replace.execute(params![
+        int(room.0),
+        member_key(row.member),
+        row.name,
+        int(row.joined_at),
+        row.left_at.map(int),
+        int(row.taken),
+        row.secrets.as_ref().map(|s| &s.token[..]),
+        row.secrets.as_ref().map(|s| &s.nonce[..]),
+        member_crc(room, row)
+    ])?;
+    Ok(())
+}
+
+/// Reads a row of all columns of `member` behind the room. `Err`: whose it was, and it is damaged.
+pub(super) fn member(room: RoomId, row: &Row<'_>) -> rusqlite::Result<Result<MemberRow, MemberId>> {
+    let id = member_of(row.get(0)?);
+    let fields = || -> rusqlite::Result<(MemberRow, u32)> {
+        let secrets = match (row.get(5)?, row.get(6)?) {
+            (Some(token), Some(nonce)) => Some(Secrets { token, nonce }),
+            _ => None,
+        };
+        let kept = MemberRow {
+            member: id,
+            name: row.get(1)?,
+            joined_at: row.get::<_, i64>(2)? as u64,
+            left_at: row.get::<_, Option<i64>>(3)?.map(|n| n as u64),
+            taken: row.get::<_, i64>(4)? as u64,
+            secrets,
+        };
+        Ok((kept, row.get(7)?))
+    };
+    let kept = fields().ok().filter(|(kept, crc)| member_crc(room, kept) == *crc);
+    Ok(kept.map(|(kept, _)| kept).ok_or(id))
+}
+
+// Checkpoints.
+
+fn checkpoint_crc(room: RoomId, position: u64, state: &[u8]) -> u32 {
+    Sum::default().int(int(room.0)).int(int(position)).bytes(state).0
+}
+
+pub(super) fn put_checkpoint(
+    db: &Connection,
+    room: RoomId,
+    position: u64,
+    state: &[u8],
+) -> rusqlite::Result<()> {
+    let mut replace = db.prepare_cached("INSERT OR REPLACE INTO checkpoint VALUES (?1, ?2, ?3, ?4)")?;
+    replace.execute(params![int(room.0), int(position), checkpoint_crc(room, position, state), state])?;
+    Ok(())
+}
+
+/// `None`: there is none. `Some(None)`: it is damaged.
+pub(super) fn checkpoint(db: &Connection, room: RoomId) -> rusqlite::Result<Option<Option<(u64, Bytes)>>> {
+    let mut select = db.prepare_cached("SELECT position, crc, state FROM checkpoint WHERE room = ?1")?;
+    let read = |row: &Row<'_>| {
+        let fields = || -> rusqlite::Result<(u64, u32, Vec<u8>)> {
+            Ok((row.get::<_, i64>(0)? as u64, row.get(1)?, row.get(2)?))
+        };
+        let kept =
+            fields().ok().filter(|(position, crc, state)| checkpoint_crc(room, *position, state) == *crc);
+        Ok(kept.map(|(position, _, state)| (position, Bytes::from(state))))
+    };
+    select.query_row([int(room.0)], read).optional()
+}
+
+// Staging rows.
+
+/// What one staging row holds: the directories of its runs, and then their frames in the same order.
+///
+/// `head` = { length directory }*, each directory with its own checksum; the row's checksum is of the head.
+pub(super) fn put_staging(
+    db: &Connection,
+    id: i64,
+    runs: &[Directory],
+    frames: &[u8],
+) -> rusqlite::Result<u64> {
+    let mut head = Vec::new();
+    let mut one = Vec::new();
+    for directory in runs {
+        one.clear();
+        directory.encode(&mut one);
+        cbcast::wire::put_varint(&mut head, one.len() as u64);
+        head.extend_from_slice(&one);
+    }
+    let crc = Sum::default().int(id).bytes(&head).int(frames.len() as i64).0;
+    db.prepare_cached("INSERT INTO staging VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![id, crc, head, frames])?;
+    Ok((head.len() + frames.len()) as u64)
+}
+
+/// A staging row read back: its runs, or how much of it is lost.
+pub(super) struct StagingRow {
+    pub(super) id: i64,
+    pub(super) bytes: u64,
+    /// The runs whose directories are good; their frames may not be.
+    pub(super) runs: Vec<Run>,
+    /// Whether the row's head is as it was written: if not, there may have been more runs.
+    pub(super) whole: bool,
+}
+
+pub(super) fn staging(row: &Row<'_>) -> rusqlite::Result<StagingRow> {
+    let id = row.get(0)?;
+    let crc: Option<u32> = row.get(1).ok();
+    let head: Vec<u8> = row.get(2).unwrap_or_default();
+    let frames: Bytes = row.get::<_, Vec<u8>>(3).unwrap_or_default().into();
+    let bytes = (head.len() + frames.len()) as u64;
+    let whole = crc == Some(Sum::default().int(id).bytes(&head).int(frames.len() as i64).0);
+    let mut runs = Vec::new();
+    let mut reader = cbcast::wire::Reader::new(&head);
+    let mut at = 0usize;
+    // Behind a directory that cannot be read, nobody knows where the next one's frames begin.
+    while let Some(directory) = reader.prefixed().ok().and_then(Directory::decode) {
+        let end = at.saturating_add(directory.bytes()).min(frames.len());
+        runs.push(Run { directory: directory.into(), frames: frames.slice(at.min(end)..end) });
+        at = end;
+    }
+    Ok(StagingRow { id, bytes, runs, whole })
+}
+
+// Blocks.
+
+/// Where a block is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) bytes: u64,
+    pub(super) block: i64,
+    /// Whether this row is as it was written.
+    pub(super) good: bool,
+}
+
+fn place_crc(room: RoomId, first: i64, last: i64, bytes: i64, block: i64) -> u32 {
+    Sum::default().int(int(room.0)).int(first).int(last).int(bytes).int(block).0
+}
+
+pub(super) fn place(room: RoomId, row: &Row<'_>) -> rusqlite::Result<Place> {
+    let get = |n| row.get::<_, i64>(n).unwrap_or(0);
+    let (first, last, bytes, block) = (get(0), get(1), get(2), get(3));
+    let good = row.get(4).unwrap_or(0) == place_crc(room, first, last, bytes, block);
+    let (first, last, bytes) = (first as u64, last as u64, bytes as u64);
+    Ok(Place { first, last, bytes, block, good })
+}
+
+/// The block that has `position`, or the last one before it.
+pub(super) fn place_at(db: &Connection, room: RoomId, position: u64) -> rusqlite::Result<Option<Place>> {
+    let mut select = db.prepare_cached(
+        "SELECT first, last, bytes, block, crc FROM place WHERE room = ?1 AND first <= ?2
+         ORDER BY first DESC LIMIT 1",
+    )?;
+    let position = position.min(i64::MAX as u64);
+    select.query_row([int(room.0), int(position)], |row| place(room, row)).optional()
+}
+
+/// The first block behind `position`.
+pub(super) fn place_behind(db: &Connection, room: RoomId, position: u64) -> rusqlite::Result<Option<Place>> {
+    let mut select = db.prepare_cached(
+        "SELECT first, last, bytes, block, crc FROM place WHERE room = ?1 AND first > ?2
+         ORDER BY first LIMIT 1",
+    )?;
+    let position = position.min(i64::MAX as u64);
+    select.query_row([int(room.0), int(position)], |row| place(room, row)).optional()
+}
+
+/// Writes a block and where it is. Returns the bytes written.
+pub(super) fn insert_block(db: &Connection, run: &Run) -> rusqlite::Result<u64> {
+    let mut directory = Vec::new();
+    run.directory.encode(&mut directory);
+    let frames: &[u8] = &run.frames;
+    db.prepare_cached("INSERT INTO block (directory, frames) VALUES (?1, ?2)")?
+        .execute(params![directory, frames])?;
+    let block = db.last_insert_rowid();
+    let room = run.directory.room;
+    let (first, last, bytes) = (int(run.first()), int(run.last()), frames.len() as i64);
+    let crc = place_crc(room, first, last, bytes, block);
+    db.prepare_cached("INSERT INTO place VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+        int(room.0),
+        first,
+        last,
+        bytes,
+        block,
+        crc
+    ])?;
+    Ok((directory.len() + frames.len()) as u64)
+}
+
+/// A block's bytes. `None`: its directory is gone, damaged, or another's.
+pub(super) fn block(db: &Connection, room: RoomId, place: &Place) -> rusqlite::Result<Option<Run>> {
+    let mut select = db.prepare_cached("SELECT directory, frames FROM block WHERE id = ?1")?;
+    let read = |row: &Row<'_>| {
+        let directory: Vec<u8> = row.get(0).unwrap_or_default();
+        let Some(directory) = Directory::decode(&directory).filter(|d| d.room == room) else {
+            return Ok(None);
+        };
+        let frames: Vec<u8> = row.get(1).unwrap_or_default();
+        Ok(Some(Run { directory: directory.into(), frames: frames.into() }))
+    };
+    Ok(select.query_row([place.block], read).optional()?.flatten())
+}
+
+/// A block's directory alone: less to read where only times and lengths matter.
+pub(super) fn directory(db: &Connection, room: RoomId, place: &Place) -> rusqlite::Result<Option<Directory>> {
+    let mut select = db.prepare_cached("SELECT directory FROM block WHERE id = ?1")?;
+    let read = |row: &Row<'_>| Ok(Directory::decode(&row.get::<_, Vec<u8>>(0).unwrap_or_default()));
+    let found = select.query_row([place.block], read).optional()?.flatten();
+    Ok(found.filter(|d| d.room == room))
+}

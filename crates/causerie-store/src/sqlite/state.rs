@@ -1,0 +1,74 @@
+//! What is kept in memory: where each room's log begins and ends, and the staged runs. Bounded by the number of
+//! rooms and by [`Options::staging_bytes_max`](super::Options::staging_bytes_max), never by history.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use crate::change::RoomId;
+use crate::run::Run;
+
+/// A run that waits in the staging area.
+#[derive(Clone, Debug)]
+pub(super) struct Staged {
+    /// In which row.
+    pub(super) row: i64,
+    pub(super) run: Run,
+}
+
+#[derive(Debug)]
+pub(super) struct Room {
+    /// The first position kept.
+    pub(super) first: u64,
+    /// Positions up to here are in blocks, or gone.
+    pub(super) moved: u64,
+    pub(super) last: u64,
+    pub(super) staged: VecDeque<Staged>,
+}
+
+impl Room {
+    pub(super) const EMPTY: Self = Self { first: 1, moved: 0, last: 0, staged: VecDeque::new() };
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) rooms: HashMap<RoomId, Room>,
+    pub(super) next_room: u64,
+    /// The rooms that have staged runs.
+    pub(super) waiting: BTreeSet<RoomId>,
+    /// Bytes of frames in staged runs.
+    pub(super) staged_bytes: u64,
+    /// The staging rows in the database, and their sizes.
+    pub(super) rows: BTreeMap<i64, u64>,
+    /// Closed rooms of which something is left in the database.
+    pub(super) closing: BTreeSet<RoomId>,
+}
+
+impl State {
+    pub(super) fn stage(&mut self, id: RoomId, row: i64, run: Run) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        room.last = run.last();
+        self.staged_bytes += run.frames.len() as u64;
+        room.staged.push_back(Staged { row, run });
+        self.waiting.insert(id);
+    }
+
+    /// The blocks of a room reach up to `moved` now: what was staged up to there goes.
+    pub(super) fn moved(&mut self, id: RoomId, moved: u64) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        room.moved = room.moved.max(moved);
+        while room.staged.front().is_some_and(|s| s.run.last() <= moved) {
+            let staged = room.staged.pop_front().expect("there is a front");
+            self.staged_bytes -= staged.run.frames.len() as u64;
+        }
+        if room.staged.is_empty() {
+            self.waiting.remove(&id);
+        }
+    }
+
+    pub(super) fn close(&mut self, id: RoomId) {
+        if let Some(room) = self.rooms.remove(&id) {
+            self.staged_bytes -= room.staged.iter().map(|s| s.run.frames.len() as u64).sum::<u64>();
+        }
+        self.waiting.remove(&id);
+        self.closing.insert(id);
+    }
+}

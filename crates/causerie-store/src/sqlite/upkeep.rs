@@ -1,0 +1,412 @@
+//! Opening what is there, retention, checking, numbers, copies.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::commit::{Trouble, trouble};
+use super::rows::{self, Place};
+use super::state::{Room, State};
+use super::{Inner, Recovery, schema, unpoisoned};
+use crate::change::RoomId;
+use crate::error::StoreError;
+use crate::page::{Damage, Removed, Report, Retention, Stats};
+
+/// Entries of a report's lists.
+const REPORT_MAX: usize = 10_000;
+
+/// What opening keeps in memory, from the tables.
+pub(super) fn load(db: &Connection) -> rusqlite::Result<(State, Recovery)> {
+    let mut state = State::default();
+    let mut recovery = Recovery::default();
+    let next = db.query_row("SELECT max(value) FROM meta WHERE key = 'next_room'", [], |row| {
+        row.get::<_, Option<i64>>(0)
+    })?;
+    state.next_room = next.unwrap_or(0) as u64;
+    for (room, row) in rows::rooms(db)? {
+        if row.is_none() {
+            tracing::error!(room = room.0, "the room's row is damaged: the room is left out");
+            recovery.rooms_damaged.push(room);
+        }
+        let kept = match rows::kept_from(db, room)? {
+            Some(first) => first.max(1),
+            None => rows::place_behind(db, room, 0)?.map_or(1, |place| place.first.max(1)),
+        };
+        let end = match rows::place_at(db, room, u64::MAX)? {
+            Some(place) if place.good => place.last,
+            Some(place) => true_last(db, room, &place)?,
+            None => 0,
+        };
+        let moved = end.max(kept - 1);
+        state.next_room = state.next_room.max(room.0 + 1);
+        state.rooms.insert(room, Room { first: kept, moved, last: moved, ..Room::EMPTY });
+    }
+    let mut closing = db.prepare("SELECT room FROM closing")?;
+    for room in closing.query_map([], |row| row.get::<_, i64>(0))? {
+        let room = RoomId(room? as u64);
+        state.next_room = state.next_room.max(room.0 + 1);
+        state.closing.insert(room);
+    }
+    load_staging(db, &mut state, &mut recovery)?;
+    for (&room, ends) in &mut state.rooms {
+        // What a checkpoint says was there, was there.
+        if let Some(Some((position, _))) = rows::checkpoint(db, room)?
+            && position > ends.last
+        {
+            tracing::error!(room = room.0, first = ends.last + 1, last = position, "records are lost");
+            recovery.records_damaged += position - ends.last;
+            ends.last = position;
+        }
+    }
+    Ok((state, recovery))
+}
+
+fn load_staging(db: &Connection, state: &mut State, recovery: &mut Recovery) -> rusqlite::Result<()> {
+    let mut select = db.prepare("SELECT id, crc, head, frames FROM staging ORDER BY id")?;
+    let mut rows = select.query([])?;
+    let mut bad_tail = 0;
+    while let Some(row) = rows.next()? {
+        let row = rows::staging(row)?;
+        recovery.batches += 1;
+        state.rows.insert(row.id, row.bytes);
+        let lost = |slot: &crate::run::Slot| !slot.good;
+        if row.whole {
+            bad_tail = 0;
+        } else {
+            bad_tail += row.bytes;
+            recovery.batches_damaged += 1;
+            tracing::error!(
+                batch = row.id,
+                bytes = row.bytes,
+                runs = row.runs.len(),
+                "a staged batch is damaged"
+            );
+        }
+        for run in row.runs {
+            let room = run.directory.room;
+            let Some(ends) = state.rooms.get(&room) else { continue };
+            if run.last() <= ends.moved || run.last() <= ends.last || run.directory.entries.is_empty() {
+                continue;
+            }
+            let damaged = run.slots().filter(lost).count() as u64;
+            if damaged > 0 {
+                tracing::error!(
+                    room = room.0,
+                    first = run.first(),
+                    records = damaged,
+                    "staged records are damaged"
+                );
+                recovery.records_damaged += damaged;
+            }
+            state.stage(room, row.id, run);
+        }
+    }
+    if bad_tail > 0 {
+        recovery.bytes_cut = bad_tail;
+        tracing::error!(bytes = bad_tail, "the end of the staging area is damaged, and was cut");
+    }
+    Ok(())
+}
+
+/// The last position of a block whose place is damaged.
+fn true_last(db: &Connection, room: RoomId, place: &Place) -> rusqlite::Result<u64> {
+    tracing::error!(room = room.0, first = place.first, "the place of the room's last block is damaged");
+    let known = rows::directory(db, room, place)?.map(|d| d.last());
+    // Too great costs a gap; too small would give positions twice.
+    Ok(known.unwrap_or(place.last.min(crate::change::POSITION_MAX / 2).max(place.first)))
+}
+
+impl Inner {
+    pub(super) fn retain(
+        &self,
+        room: RoomId,
+        keep: Retention,
+        now_millis: u64,
+    ) -> Result<Removed, StoreError> {
+        let oldest = keep.age_millis.map(|age| now_millis.saturating_sub(age));
+        let (before, first) = self.step(|inner, writer| {
+            let ends = {
+                let state = inner.state();
+                let found = state.rooms.get(&room);
+                found.map(|r| {
+                    (r.first, r.moved, r.last, r.staged.iter().map(|s| s.run.clone()).collect::<Vec<_>>())
+                })
+            };
+            let Some((before, moved, last, staged)) = ends else { return Ok((0, 0)) };
+            let mut first = before;
+            if let Some(count) = keep.count {
+                first = first.max((last + 1).saturating_sub(count));
+            }
+            if let Some(bytes) = keep.bytes {
+                first = first.max(by_bytes(&writer.db, room, before, moved, last, &staged, bytes)?);
+            }
+            if let Some(oldest) = oldest {
+                first = by_age(&writer.db, room, first, moved, &staged, oldest)?;
+            }
+            first = first.clamp(before, last + 1);
+            if first > before {
+                writer.sync(false)?;
+                writer.transaction(|writer| rows::keep_from(&writer.db, room, first))?;
+                if let Some(room) = inner.state_mut().rooms.get_mut(&room) {
+                    room.first = first;
+                    room.moved = room.moved.max(first - 1);
+                }
+            }
+            Ok((before, first))
+        })?;
+        if first == 0 {
+            return Err(StoreError::NoSuchRoom(room));
+        }
+        // Also what an earlier call was kept from.
+        while self.step(|inner, writer| {
+            writer.sync(false)?;
+            writer.transaction(|writer| inner.delete_blocks(&writer.db, room, first))
+        })? {}
+        self.wake();
+        Ok(Removed { records: first - before, first })
+    }
+
+    pub(super) fn check(&self) -> Report {
+        let mut report = Report::default();
+        let mut problem = |text: String| {
+            tracing::error!("{text}");
+            text
+        };
+        let rooms = match self.rooms() {
+            Ok(rooms) => rooms,
+            Err(error) => {
+                report.problems.push(problem(format!("the rooms cannot be read: {error}")));
+                return report;
+            }
+        };
+        let quick = self.reading(|db| {
+            let mut check = db.prepare("PRAGMA quick_check(100)")?;
+            check.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()
+        });
+        match quick {
+            Ok(lines) => {
+                report.problems.extend(lines.into_iter().filter(|line| line != "ok").map(&mut problem));
+            }
+            Err(error) => report.problems.push(problem(format!("the database cannot be checked: {error}"))),
+        }
+        let small = self.reading(|db| {
+            let mut bad = Vec::new();
+            for (room, row) in rows::rooms(db)? {
+                if row.is_none() {
+                    bad.push(format!("{room}: its row is damaged"));
+                }
+                if rows::kept_from(db, room)?.is_none() {
+                    bad.push(format!("{room}: where it begins is damaged"));
+                }
+                if rows::checkpoint(db, room)? == Some(None) {
+                    bad.push(format!("{room}: its checkpoint is damaged"));
+                }
+                let mut members = db.prepare_cached(
+                    "SELECT member, name, joined_at, left_at, taken, token, nonce, crc FROM member WHERE room = ?1",
+                )?;
+                for row in members.query_map([rows::int(room.0)], |row| rows::member(room, row))? {
+                    if let Err(member) = row? {
+                        bad.push(format!("{room}: the row of member {member} is damaged"));
+                    }
+                }
+            }
+            let mut staging = db.prepare("SELECT id, crc, head, frames FROM staging ORDER BY id")?;
+            let mut all = staging.query([])?;
+            while let Some(row) = all.next()? {
+                let row = rows::staging(row)?;
+                let lost = row.runs.iter().flat_map(|run| run.slots()).filter(|slot| !slot.good).count();
+                if !row.whole || lost > 0 {
+                    bad.push(format!("staged batch {}: damaged, with {lost} records known to be lost", row.id));
+                }
+            }
+            Ok(bad)
+        });
+        match small {
+            Ok(bad) => report.problems.extend(bad.into_iter().map(&mut problem)),
+            Err(error) => report.problems.push(problem(format!("tables cannot be read: {error}"))),
+        }
+        for room in rooms {
+            report.rooms += 1;
+            let mut after = room.first - 1;
+            loop {
+                let page = match self.read(room.room, after, 1 << 20) {
+                    Ok(page) => page,
+                    // Closed while we were reading.
+                    Err(StoreError::NoSuchRoom(_)) => break,
+                    Err(error) => {
+                        report.problems.push(problem(format!("{}, behind {after}: {error}", room.room)));
+                        break;
+                    }
+                };
+                report.records += page.len();
+                report.bytes += page.bytes() as u64;
+                if let Some(positions) = page.gap.clone() {
+                    let kept = self.state().rooms.get(&room.room).map_or(u64::MAX, |r| r.first);
+                    if *positions.start() >= kept && report.damaged.len() < REPORT_MAX {
+                        report.damaged.push(Damage { room: room.room, positions });
+                    }
+                }
+                if page.next() <= after {
+                    break;
+                }
+                after = page.next();
+            }
+        }
+        report.problems.truncate(REPORT_MAX);
+        report
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let (file_bytes, wal_bytes) = schema::sizes(&self.dir);
+        let free = self.reading(|db| {
+            let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+            Ok((pragma("freelist_count")? * pragma("page_size")?) as u64)
+        });
+        let state = self.state();
+        Stats {
+            rooms: state.rooms.len() as u64,
+            records: state.rooms.values().map(|r| r.last + 1 - r.first).sum(),
+            commits: self.counts.commits.load(Ordering::Relaxed),
+            appended: self.counts.appended.load(Ordering::Relaxed),
+            staged_bytes: state.staged_bytes,
+            file_bytes,
+            free_bytes: free.unwrap_or(0),
+            wal_bytes,
+            damaged: self.counts.damaged.load(Ordering::Relaxed),
+            search: self.search.load(Ordering::Relaxed),
+            failed: unpoisoned(&self.failed).is_some(),
+        }
+    }
+
+    pub(super) fn backup(&self, to: &Path) -> Result<(), StoreError> {
+        let refuse = |message: String| StoreError::Backup { path: to.display().to_string(), message };
+        let io = |error: std::io::Error| refuse(error.to_string());
+        match std::fs::read_dir(to) {
+            Ok(mut entries) => {
+                if entries.next().is_some() {
+                    return Err(refuse("there is something already".into()));
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(to).map_err(io)?;
+            }
+            Err(error) => return Err(io(error)),
+        }
+        let (part, whole) = (to.join("causerie.part"), to.join(schema::FILE));
+        let name = part.to_str().ok_or_else(|| refuse("the path is not Unicode".into()))?;
+        let copy = || {
+            let db = Connection::open_with_flags(
+                self.dir.join(schema::FILE),
+                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+            )?;
+            db.busy_timeout(Duration::from_secs(10))?;
+            db.execute("VACUUM INTO ?1", [name]).map(|_| ())
+        };
+        if let Err(error) = copy() {
+            let _ = std::fs::remove_file(&part);
+            return Err(match trouble(&error) {
+                Trouble::Damaged => StoreError::Damaged(error.into()),
+                _ => refuse(error.to_string()),
+            });
+        }
+        // Not before it is whole and on the disk does it have the name.
+        let file = std::fs::File::options().write(true).open(&part).map_err(io)?;
+        file.sync_all().map_err(io)?;
+        std::fs::rename(&part, &whole).map_err(io)?;
+        schema::sync_folder(to).map_err(io)
+    }
+}
+
+/// The first position of the longest end of the log that has at most so many bytes.
+fn by_bytes(
+    db: &Connection,
+    room: RoomId,
+    first: u64,
+    moved: u64,
+    last: u64,
+    staged: &[crate::run::Run],
+    bytes_max: u64,
+) -> rusqlite::Result<u64> {
+    let mut left = bytes_max;
+    let mut within = |directory: &crate::run::Directory, from: u64| {
+        let positions = (directory.first..=directory.last()).rev();
+        for (entry, position) in directory.entries.iter().rev().zip(positions) {
+            if position < from {
+                break;
+            }
+            match left.checked_sub(entry.length.into()) {
+                Some(rest) => left = rest,
+                None => return Some(position + 1),
+            }
+        }
+        None
+    };
+    for run in staged.iter().rev() {
+        if let Some(first) = within(&run.directory, first.max(moved + 1)) {
+            return Ok(first);
+        }
+    }
+    let mut end = moved.min(last);
+    while end >= first && end > 0 {
+        let Some(place) = rows::place_at(db, room, end)? else { break };
+        let directory = rows::directory(db, room, &place);
+        match directory {
+            Ok(Some(directory)) => {
+                if let Some(first) = within(&directory, first) {
+                    return Ok(first);
+                }
+            }
+            Err(error) if trouble(&error) != Trouble::Damaged => return Err(error),
+            // Unreadable: it counts for nothing.
+            _ => {}
+        }
+        end = place.first.min(end) - 1;
+    }
+    Ok(first)
+}
+
+/// The first position from `first` on that is not older than `oldest`.
+fn by_age(
+    db: &Connection,
+    room: RoomId,
+    first: u64,
+    moved: u64,
+    staged: &[crate::run::Run],
+    oldest: u64,
+) -> rusqlite::Result<u64> {
+    let mut first = first;
+    let young = |directory: &crate::run::Directory, first: u64| {
+        let mut all = directory.entries.iter().zip(directory.first..);
+        all.find(|(entry, position)| *position >= first && entry.time >= oldest).map(|(_, position)| position)
+    };
+    while first <= moved {
+        let place = match rows::place_at(db, room, first)? {
+            Some(place) if place.last >= first => place,
+            _ => match rows::place_behind(db, room, first)? {
+                Some(place) => place,
+                None => break,
+            },
+        };
+        match rows::directory(db, room, &place) {
+            Ok(Some(directory)) => {
+                if let Some(position) = young(&directory, first) {
+                    return Ok(position);
+                }
+            }
+            Err(error) if trouble(&error) != Trouble::Damaged => return Err(error),
+            // Unreadable: as old as what is around it.
+            _ => {}
+        }
+        first = place.last.max(first) + 1;
+    }
+    for run in staged {
+        first = first.max(moved + 1);
+        if let Some(position) = young(&run.directory, first) {
+            return Ok(position);
+        }
+        first = first.max(run.last() + 1);
+    }
+    Ok(first)
+}

@@ -1,1 +1,3 @@
+//! Measures the store.
+
 fn main() {}

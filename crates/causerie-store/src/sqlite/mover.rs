@@ -324,7 +324,9 @@ impl Inner {
                 break;
             }
             let run = super::read::read_block(db, room, &place)?;
-            self.unindex(db, room, place.first, last)?;
+            if let Some(run) = &run {
+                self.unindex(db, run)?;
+            }
             delete_block(db, room, &place, run.as_ref())?;
             any = true;
         }

@@ -23,7 +23,8 @@ const PAGE_BYTES: u32 = 4096;
 
 /// `staging` holds one row for each commit, all rooms' runs in it. `place` says which block has which positions
 /// (and its own checksum), `block` has the bytes: apart, so that the first stays small, and the second grows at
-/// its end. `author` finds a member's messages: one row for each block and member.
+/// its end. `author` finds a member's messages: one row for each block and
+/// member. `words` is the search index; texts are taken out by telling it what they were, since there are the records.
 const SCHEMA: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE room (id INTEGER PRIMARY KEY, name TEXT NOT NULL, port INTEGER, creator TEXT NOT NULL,
@@ -45,7 +46,7 @@ CREATE TABLE place (room INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER 
 CREATE TABLE author (room INTEGER NOT NULL, member INTEGER NOT NULL, first_seq INTEGER NOT NULL,
     block_first INTEGER NOT NULL, last_seq INTEGER NOT NULL,
     PRIMARY KEY (room, member, first_seq, block_first)) WITHOUT ROWID;
-CREATE VIRTUAL TABLE words USING fts5 (text, content='', contentless_delete=1);
+CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0);
 ";
 
 fn io(path: &Path) -> impl Fn(std::io::Error) -> OpenError {

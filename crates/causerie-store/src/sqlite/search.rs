@@ -28,38 +28,42 @@ fn quoted(query: &str) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" "))
 }
 
+/// The texts of a run's good records, with their keys.
+fn for_texts(
+    run: &Run,
+    from: u64,
+    mut each: impl FnMut(i64, &str) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    for slot in run.slots().filter(|s| s.good && s.position >= from) {
+        let Some(m) = message(&run.frame(&slot)).filter(|m| m.kind() == Kind::Data) else { continue };
+        if let Some(text) = Body::decode(&m.payload()).text() {
+            each(key(run.directory.room, slot.position), text)?;
+        }
+    }
+    Ok(())
+}
+
 impl Inner {
     /// Makes the texts of a run, from a position on, findable.
     pub(super) fn index(&self, db: &Connection, run: &Run, from: u64) -> rusqlite::Result<()> {
-        let mut insert = db.prepare_cached("INSERT OR REPLACE INTO words (rowid, text) VALUES (?1, ?2)")?;
-        for slot in run.slots().filter(|s| s.good && s.position >= from) {
-            let Some(m) = message(&run.frame(&slot)).filter(|m| m.kind() == Kind::Data) else { continue };
-            if let Some(text) = Body::decode(&m.payload()).text() {
-                insert.execute(params![key(run.directory.room, slot.position), text])?;
-            }
-        }
-        Ok(())
+        let mut insert = db.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?;
+        for_texts(run, from, |key, text| insert.execute(params![key, text]).map(|_| ()))
     }
 
-    /// Takes positions out of the index.
-    pub(super) fn unindex(
-        &self,
-        db: &Connection,
-        room: RoomId,
-        first: u64,
-        last: u64,
-    ) -> rusqlite::Result<()> {
+    /// Takes the texts of a run out of the index. What is damaged stays in it, and is never shown.
+    pub(super) fn unindex(&self, db: &Connection, run: &Run) -> rusqlite::Result<()> {
         if !self.search.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let mut delete = db.prepare_cached("DELETE FROM words WHERE rowid BETWEEN ?1 AND ?2")?;
-        match delete.execute([key(room, first), key(room, last)]) {
+        let mut delete =
+            db.prepare_cached("INSERT INTO words (words, rowid, text) VALUES ('delete', ?1, ?2)")?;
+        match for_texts(run, 0, |key, text| delete.execute(params![key, text]).map(|_| ())) {
             Err(error) if commit::trouble(&error) == commit::Trouble::Damaged => {
                 tracing::error!(%error, "the search index is damaged: searching is switched off");
                 self.search.store(false, Ordering::Relaxed);
                 Ok(())
             }
-            other => other.map(|_| ()),
+            other => other,
         }
     }
 
@@ -142,8 +146,7 @@ mod tests {
     #[test]
     fn any_text_is_a_query() {
         let db = Connection::open_in_memory().unwrap();
-        db.execute_batch("CREATE VIRTUAL TABLE words USING fts5 (text, content='', contentless_delete=1)")
-            .unwrap();
+        db.execute_batch("CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0)").unwrap();
         db.execute("INSERT INTO words (rowid, text) VALUES (1, 'say \"hi\" AND go')", []).unwrap();
         let finds = |query: &str| {
             let Some(query) = quoted(query) else { return 0 };

@@ -181,9 +181,12 @@ impl Inner {
                 return report;
             }
         };
-        let quick = self.reading(|db| {
+        // A connection of its own: the search index of an older one does not look whether it has changed since.
+        let quick = self.reading(|_| {
+            let db = schema::reader(&self.dir, &self.options)?;
             let mut check = db.prepare("PRAGMA quick_check(100)")?;
-            check.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()
+            let lines = check.query_map([], |row| row.get::<_, String>(0))?;
+            lines.collect::<rusqlite::Result<Vec<_>>>()
         });
         match quick {
             Ok(lines) => {

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed (why is said in one line on standard error), 2 wrong usage.
 
+mod bench;
 mod chat;
 mod console;
 mod rooms;
@@ -30,6 +31,8 @@ enum Command {
     Rooms(rooms::RoomsArgs),
     /// Simulate groups over a bad network, and judge every delivery.
     Sim(sim::SimArgs),
+    /// Put load on a server, and check all that comes of it.
+    Bench(bench::BenchArgs),
 }
 
 #[tokio::main]
@@ -39,6 +42,7 @@ async fn main() -> ExitCode {
         Command::Chat(args) => chat::run(args).await,
         Command::Rooms(args) => rooms::run(args).await,
         Command::Sim(args) => sim::run(&args),
+        Command::Bench(args) => bench::run(args).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

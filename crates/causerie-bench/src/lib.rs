@@ -1,0 +1,34 @@
+//! Load on a chat server or a broker, and a judge of what its receivers got.
+//!
+//! A [`Plan`] says how many members there are, who talks and how much; a [`Protocol`] says what a connection speaks;
+//! [`run`] does it and gives a [`Report`]. Every text carries its sender, its number, when it was sent and what it
+//! answers ([`payload`]), and every receiver checks what it gets from that alone ([`check`]): so what is counted has
+//! been looked at, and it is judged alike whatever protocol it came over.
+//!
+//! The same generator serves for every protocol: plain sockets, one thread for many, frames read where they lie.
+//! A receiver runs no protocol engine of ours, so it costs the same as one of anybody else's.
+//!
+//! ```no_run
+//! use causerie_bench::{Pace, Plan, native::Native, run};
+//!
+//! # fn main() -> Result<(), causerie_bench::LoadError> {
+//! let plan = Plan { receivers: 100, senders: 10, pace: Pace::Window(100), ..Plan::default() };
+//! let server = "127.0.0.1:12343".parse().expect("an address");
+//! println!("{}", run(&plan, &Native::new(server), server, None, &mut |_| {})?);
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod check;
+pub mod classic;
+mod load;
+pub mod native;
+pub mod payload;
+pub mod process;
+mod report;
+mod room;
+mod speaker;
+
+pub use load::{LoadError, Pace, Plan, PlanError, Progress, run};
+pub use report::{Latency, Report, ServerUse};
+pub use speaker::{Protocol, Seat, SpeakError, Speaker};

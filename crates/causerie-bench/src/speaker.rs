@@ -1,0 +1,97 @@
+//! What a protocol has to bring so that the load can be put on it.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// One place in a room: who a connection is.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    /// The room's name: letters, digits and `-`.
+    pub room: String,
+    /// The member's name: letters, digits and `-`.
+    pub name: String,
+    /// Whether it will be asked to talk.
+    pub talks: bool,
+    /// How long each text is.
+    pub text_bytes: usize,
+}
+
+/// A protocol as the load sees it. To add one, write this and a [`Speaker`].
+pub trait Protocol: fmt::Debug + Sync {
+    /// What it is called.
+    fn name(&self) -> &'static str;
+
+    /// Whether a member gets its own messages too.
+    fn echoes(&self) -> bool;
+
+    /// One connection's side of the conversation.
+    fn speaker(&self, seat: Seat) -> Box<dyn Speaker>;
+
+    /// Before anybody connects: makes the rooms, where joining does not.
+    ///
+    /// # Errors
+    /// If they cannot be made.
+    fn open(&self, rooms: &[String]) -> Result<(), SpeakError> {
+        let _ = rooms;
+        Ok(())
+    }
+
+    /// After everybody has gone: puts things back. Nothing depends on whether that succeeds.
+    fn close(&self, rooms: &[String]) {
+        let _ = rooms;
+    }
+}
+
+/// One connection's side of the conversation, without the socket.
+pub trait Speaker {
+    /// Appends the first words to `out`.
+    fn greet(&mut self, out: &mut Vec<u8>);
+
+    /// Whether it is in the room, so that it gets whatever is said from now on.
+    fn is_ready(&self) -> bool;
+
+    /// Reads the whole frames at the front of `input`, gives each text to `deliver`, and appends what has to be
+    /// answered to `out`. Returns how many bytes were read; the others come again with what follows them.
+    ///
+    /// # Errors
+    /// The conversation is over: nobody can go on counting.
+    fn read(
+        &mut self,
+        input: &[u8],
+        out: &mut Vec<u8>,
+        deliver: &mut dyn FnMut(&[u8]),
+    ) -> Result<usize, SpeakError>;
+
+    /// Appends what says `text` in the room. Only on those who [talk](Seat::talks) and are ready.
+    fn say(&mut self, text: &[u8], out: &mut Vec<u8>);
+}
+
+/// Why a conversation is over.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SpeakError {
+    /// The server does not want to.
+    #[error("the server says: {message}")]
+    Refused {
+        /// In its own words.
+        message: String,
+    },
+    /// The server broke a rule of the protocol.
+    #[error("the server broke the protocol: {what}")]
+    Broken {
+        /// How.
+        what: String,
+    },
+    /// The connection failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl SpeakError {
+    /// The server broke a rule of the protocol.
+    #[must_use]
+    pub fn broken(what: impl Into<String>) -> Self {
+        Self::Broken { what: what.into() }
+    }
+}

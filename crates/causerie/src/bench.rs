@@ -1,0 +1,165 @@
+//! `causerie bench`: load on a running server, and a check of all that comes of it.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use causerie_bench::classic::Classic;
+use causerie_bench::native::Native;
+use causerie_bench::process::{Started, raise_file_limit};
+use causerie_bench::{Pace, Plan, Progress, Protocol};
+use clap::{Args, ValueEnum};
+
+/// Put load on a server, and check all that comes of it.
+///
+/// Every message carries who sent it, its number, when it was sent and what it answers. Every receiver checks that
+/// nothing is lost or comes twice, that each sender's messages come in order, and that no answer comes before what
+/// it answers. If anything of that is wrong, the exit code is 1.
+#[derive(Args, Debug)]
+pub(crate) struct BenchArgs {
+    /// The server.
+    #[arg(long, short, value_name = "HOST[:PORT]", default_value = "127.0.0.1:12343")]
+    server: String,
+    /// Start a server of our own on a free port for this, and end it afterwards.
+    #[arg(long, conflicts_with_all = ["server", "server_pid"])]
+    spawn: bool,
+    /// The server's process on this machine: tells what it uses.
+    #[arg(long, value_name = "PID")]
+    server_pid: Option<u32>,
+    /// What the members speak.
+    #[arg(long, value_enum, default_value_t = Spoken::Native)]
+    protocol: Spoken,
+    /// Rooms.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    rooms: u32,
+    /// Members in each room: all of them receive.
+    #[arg(long, value_name = "N", default_value_t = Plan::default().receivers)]
+    receivers: u32,
+    /// How many of each room's members talk.
+    #[arg(long, value_name = "N", default_value_t = Plan::default().senders)]
+    senders: u32,
+    /// Bytes of each text.
+    #[arg(long, value_name = "BYTES", default_value_t = Plan::default().text_bytes)]
+    payload: usize,
+    /// Messages outstanding in each room: sent, and not yet received by everybody.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    window: usize,
+    /// Messages a second over all rooms, instead of as many as go through.
+    #[arg(long, value_name = "M/S", conflicts_with = "window")]
+    rate: Option<f64>,
+    /// How many of a hundred messages answer what their sender has just received.
+    #[arg(long, value_name = "PERCENT", default_value_t = Plan::default().answers_percent)]
+    answers: u32,
+    /// How long is measured.
+    #[arg(long, value_name = "T", default_value = "10", value_parser = seconds)]
+    seconds: Duration,
+    /// How long they talk before that, in seconds.
+    #[arg(long, value_name = "T", default_value = "1", value_parser = seconds)]
+    warm_up: Duration,
+    /// Threads of the load; a room belongs to one of them.
+    #[arg(long, value_name = "N", default_value_t = Plan::default().threads)]
+    threads: u32,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// Tell on standard error how far it is, even if that is no terminal.
+    #[arg(long)]
+    progress: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Spoken {
+    /// Causerie's own protocol.
+    Native,
+    /// Lines, as the original program's clients speak them.
+    Classic,
+}
+
+impl Spoken {
+    fn protocol(self, server: SocketAddr) -> Box<dyn Protocol + Send> {
+        match self {
+            Self::Native => Box::new(Native::new(server)),
+            Self::Classic => Box::new(Classic::new(server)),
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    match seconds {
+        Some(seconds) if seconds <= Duration::from_secs(86_400) => Ok(seconds),
+        _ => Err("a number of seconds is needed, a day at most".into()),
+    }
+}
+
+impl BenchArgs {
+    fn plan(&self) -> Plan {
+        Plan {
+            rooms: self.rooms,
+            receivers: self.receivers,
+            senders: self.senders,
+            text_bytes: self.payload,
+            pace: self.rate.map_or(Pace::Window(self.window), Pace::Rate),
+            answers_percent: self.answers,
+            warm_up: self.warm_up,
+            seconds: self.seconds,
+            threads: self.threads,
+        }
+    }
+}
+
+pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
+    let plan = args.plan();
+    // Before a server is started for it.
+    plan.check()?;
+    let named = crate::chat::with_port(&args.server);
+    let address = match args.spawn {
+        true => None,
+        false => {
+            let mut found =
+                tokio::net::lookup_host(&named).await.with_context(|| format!("cannot find {named}"))?;
+            Some(found.next().with_context(|| format!("{named} has no address"))?)
+        }
+    };
+    // Threads of its own, which do not wait for anything but sockets.
+    tokio::task::spawn_blocking(move || load(&args, &plan, address)).await?
+}
+
+fn load(args: &BenchArgs, plan: &Plan, address: Option<SocketAddr>) -> anyhow::Result<()> {
+    let spawned = match address {
+        Some(_) => None,
+        None => {
+            // A process that is started inherits it.
+            let _ = raise_file_limit();
+            let program = std::env::current_exe().context("cannot tell which program this is")?;
+            Some(Started::causerie(std::process::Command::new(program))?)
+        }
+    };
+    let (server, pid) = match (&spawned, address) {
+        // Only Linux tells what a process uses.
+        (Some(spawned), _) => (spawned.address, cfg!(target_os = "linux").then(|| spawned.pid())),
+        (None, Some(address)) => (address, args.server_pid),
+        (None, None) => bail!("there is no server"),
+    };
+    let told = args.progress || io::stderr().is_terminal();
+    let mut last = 0;
+    let mut progress = |progress: Progress| {
+        if told {
+            let (elapsed, whole) = (progress.elapsed.as_secs_f64(), progress.whole.as_secs_f64());
+            let since = progress.deliveries - last;
+            last = progress.deliveries;
+            eprintln!("{elapsed:.0} of {whole:.0} s: {since} deliveries in the last second");
+        }
+    };
+    let report = causerie_bench::run(plan, &*args.protocol.protocol(server), server, pid, &mut progress)?;
+    let mut out = io::stdout();
+    match args.json {
+        true => writeln!(out, "{}", report.to_json())?,
+        false => write!(out, "{report}")?,
+    }
+    if !report.tally.is_clean() {
+        bail!("not everybody got everything once and in order");
+    }
+    Ok(())
+}

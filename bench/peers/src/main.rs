@@ -22,7 +22,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Compare causerie with nats-server, redis and bare loops under the same loads.
 #[derive(Debug, Parser)]
-#[command(max_term_width = 100)]
+#[command(max_term_width = 100, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Internal>,
@@ -62,8 +62,8 @@ struct Compare {
     /// The redis-server to measure.
     #[arg(long, value_name = "PROGRAM", default_value = "redis-server")]
     redis: PathBuf,
-    /// Where servers may write; each gets a directory of its own.
-    #[arg(long, value_name = "DIR")]
+    /// Where servers may write; each gets a directory of its own in it.
+    #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
     scratch: PathBuf,
 }
 
@@ -238,7 +238,7 @@ fn compare(args: &Compare) -> anyhow::Result<()> {
 }
 
 fn measure(load: Load, peer: Peer, seconds: Duration, args: &Compare) -> anyhow::Result<Report> {
-    let scratch = args.scratch.join(peer.name());
+    let scratch = args.scratch.join(format!("peers-{}-{}", std::process::id(), peer.name()));
     std::fs::create_dir_all(&scratch)?;
     let server = peer.start(args, &scratch)?;
     let plan = Plan {
@@ -250,7 +250,10 @@ fn measure(load: Load, peer: Peer, seconds: Duration, args: &Compare) -> anyhow:
         ..Plan::default()
     };
     let protocol = peer.protocol(server.address);
-    Ok(causerie_bench::run(&plan, &*protocol, server.address, Some(server.pid()), &mut |_| {})?)
+    let report = causerie_bench::run(&plan, &*protocol, server.address, Some(server.pid()), &mut |_| {})?;
+    drop(server);
+    std::fs::remove_dir_all(&scratch)?;
+    Ok(report)
 }
 
 /// The loads and servers that are named; all of a kind if none of it is.

@@ -11,8 +11,8 @@ use crate::{Load, Peer, Target};
 pub(crate) fn table(loads: &[Load], peers: &[Peer], results: &[Vec<Vec<Report>>]) -> String {
     let mut out = String::from(
         "| load | server | deliveries/s (least to greatest) | causerie to it | p50 ms | p99 ms | causerie's p99 to its \
-         | server's processors | peak MiB | load's processors | wrong |\n\
-         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+         | server's processors | deliveries per processor second | causerie's to it | peak MiB | load's processors | wrong |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for (load, results) in loads.iter().zip(results) {
         let ours = peers.iter().position(|peer| *peer == Peer::Causerie).map(|at| &results[at][..]);
@@ -39,13 +39,15 @@ pub(crate) fn table(loads: &[Load], peers: &[Peer], results: &[Vec<Vec<Report>>]
             }
             writeln!(
                 out,
-                "| {label} | {} | {:.0} ({least:.0} to {greatest:.0}) | {rate} | {:.2} | {:.2} | {tail} | {:.2} | {:.0} \
-                 | {:.2} | {} |",
+                "| {label} | {} | {:.0} ({least:.0} to {greatest:.0}) | {rate} | {:.2} | {:.2} | {tail} | {:.2} | {:.0} | {} \
+                 | {:.0} | {:.2} | {} |",
                 peer.name(),
                 median(reports, Report::deliveries_per_second),
                 median(reports, |report| ms(report.latency.p50)),
                 median(reports, p99),
                 median(reports, |report| report.server.map_or(f64::NAN, |server| server.cpu)),
+                median(reports, per_processor),
+                ratio(per_processor),
                 median(reports, |report| report.server.map_or(f64::NAN, |s| s.memory_peak as f64 / f64::from(1 << 20))),
                 median(reports, |report| report.own_cpu.unwrap_or(f64::NAN)),
                 wrong(reports),
@@ -58,6 +60,11 @@ pub(crate) fn table(loads: &[Load], peers: &[Peer], results: &[Vec<Vec<Report>>]
 
 fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
+}
+
+/// What a server does with the time it gets: on a busy machine this says more than what gets through.
+fn per_processor(report: &Report) -> f64 {
+    report.server.map_or(f64::NAN, |server| report.deliveries_per_second() / server.cpu)
 }
 
 fn p99(report: &Report) -> f64 {

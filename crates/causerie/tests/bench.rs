@@ -1,0 +1,88 @@
+//! `causerie bench`: short runs against real servers. That its judge notices what is wrong is tested where it is,
+//! in `causerie-bench`.
+
+mod common;
+
+use common::{Server, causerie, soon};
+
+/// Exit code, standard output, standard error.
+async fn bench(args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = causerie();
+    let output = command.arg("bench").args(args).output();
+    let output = soon("the load ends", output).await.expect("the binary was built");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// A number of the JSON object, by name.
+fn number(json: &str, name: &str) -> f64 {
+    let rest = json.split_once(&format!("\"{name}\":")).unwrap_or_else(|| panic!("no {name} in {json}")).1;
+    let end = rest.find([',', '}']).expect("an object ends");
+    rest[..end].parse().unwrap_or_else(|_| panic!("{name} is no number in {json}"))
+}
+
+const BRIEF: [&str; 4] = ["--warm-up", "0.2", "--seconds", "1"];
+
+#[tokio::test]
+async fn nothing_is_lost_on_a_server_of_its_own_and_counts_add_up() {
+    let args = ["--spawn", "--rooms", "3", "--receivers", "5", "--senders", "2", "--window", "20", "--json"];
+    let (code, out, err) = bench(&[&args[..], &BRIEF].concat()).await;
+    assert_eq!((code, &err[..]), (Some(0), ""), "{out}");
+    for wrong in ["lost", "duplicated", "out_of_order", "before_cause", "damaged", "held_up"] {
+        assert_eq!(number(&out, wrong), 0.0, "{wrong}: {out}");
+    }
+    let (received, answers) = (number(&out, "received"), number(&out, "answers"));
+    assert!(answers > 0.0 && answers < received, "{out}");
+    assert_eq!(received % 5.0, 0.0, "each message went to all five of its room: {out}");
+    let (messages, deliveries) = (number(&out, "messages_per_second"), number(&out, "deliveries_per_second"));
+    // What is sent within the second and what is received within it differ by what is outstanding at its ends.
+    assert!(messages > 0.0 && (deliveries - 5.0 * messages).abs() <= 5.0 * 3.0 * 20.0, "{out}");
+    assert!(deliveries <= received, "{out}");
+    if cfg!(target_os = "linux") {
+        assert!(number(&out, "server_memory_peak") > f64::from(1 << 20), "{out}");
+    }
+}
+
+#[tokio::test]
+async fn classic_members_and_a_given_rate_on_a_running_server() {
+    let server = Server::start(&[]).await;
+    let (address, pid) = (server.address(), server.process.pid.to_string());
+    for protocol in ["native", "classic"] {
+        let args = ["--server", &address, "--protocol", protocol, "--receivers", "6", "--senders", "3"];
+        let (code, out, err) = bench(&[&args[..], &BRIEF, &["--rate", "100", "--progress"]].concat()).await;
+        assert_eq!(code, Some(0), "{out}{err}");
+        assert!(out.starts_with(&format!("{protocol}: 1 room of 6 members, 3 of whom talk")), "{out}");
+        assert!(out.contains("  lost        0\n") && out.contains("  out of causal order  0\n"), "{out}");
+        assert!(err.contains("deliveries in the last second"), "{err}");
+    }
+    if cfg!(target_os = "linux") {
+        let args = ["--server", &address, "--server-pid", &pid];
+        let (code, out, err) = bench(&[&args[..], &BRIEF].concat()).await;
+        assert_eq!((code, &err[..]), (Some(0), ""));
+        assert!(out.contains("  server      "), "{out}");
+    }
+    let rooms =
+        causerie().args(["rooms", "--server", &address]).output().await.expect("the binary was built");
+    assert_eq!(String::from_utf8_lossy(&rooms.stdout), "", "the load's rooms are closed behind it");
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_said_clearly() {
+    let failing = [
+        (&["--senders", "11"][..], 1, "11 senders among 10 receivers"),
+        (&["--payload", "10"], 1, "a payload of 10 bytes is too small"),
+        (&["--rate", "0"], 1, "a rate must be above 0"),
+        (&["--rooms", "0"], 1, "at least one room is needed"),
+        (&["--rate", "5", "--window", "5"], 2, "cannot be used with"),
+        (&["--seconds", "soon"], 2, "a number of seconds is needed"),
+        (&["--protocol", "smoke"], 2, "possible values: native, classic"),
+        (&["--spawn", "--server", "localhost"], 2, "cannot be used with"),
+        (&["--server", "127.0.0.1:1"], 1, "cannot connect to 127.0.0.1:1"),
+        (&["--server-pid", "4294967295"], 1, "cannot read what the server"),
+    ];
+    for (args, code, why) in failing {
+        let (exit, out, err) = bench(args).await;
+        assert_eq!((exit, &out[..]), (Some(code), ""), "{args:?}");
+        assert!(err.contains(why), "{args:?}: {err}");
+    }
+}

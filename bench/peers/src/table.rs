@@ -89,7 +89,8 @@ fn wrong(reports: &[Report]) -> String {
     let found = [
         (sum(|t| t.lost), "lost"),
         (sum(|t| t.duplicated), "twice"),
-        (sum(|t| t.out_of_order + t.before_cause), "out of causal order"),
+        (sum(|t| t.out_of_order), "behind a later one of the same sender"),
+        (sum(|t| t.before_cause), "answers before their question"),
         (sum(|t| t.damaged), "damaged"),
     ];
     let found: Vec<_> = found.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();

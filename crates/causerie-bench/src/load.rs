@@ -214,7 +214,7 @@ pub enum LoadError {
     Poll(#[source] io::Error),
 }
 
-/// Where a load is, about once a second.
+/// Where a load is: told once a second, and when measuring begins and ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     /// Since the load began, the warm-up included.
@@ -349,12 +349,16 @@ fn conduct(
             match news.recv_timeout(deadline.min(second).saturating_duration_since(now)) {
                 Ok(News::Done(done)) => outcomes.push(done?),
                 Ok(News::Ready) => {}
-                Err(_) if Instant::now() >= deadline => return Ok(()),
-                Err(_) => progress(Progress {
-                    elapsed: start.elapsed(),
-                    whole: schedule.to - start,
-                    deliveries: shared.deliveries.load(Ordering::Relaxed),
-                }),
+                Err(_) => {
+                    progress(Progress {
+                        elapsed: start.elapsed(),
+                        whole: schedule.to - start,
+                        deliveries: shared.deliveries.load(Ordering::Relaxed),
+                    });
+                    if Instant::now() >= deadline {
+                        return Ok(());
+                    }
+                }
             }
         }
     };

@@ -383,7 +383,7 @@ mod tests {
                     _ => None,
                 });
                 let ours = ids(&mut member);
-                assert_eq!(Some(ours.clone()), theirs.map(Into::into));
+                assert_eq!(Some(ours.clone()), theirs);
                 position += 1;
                 read(&mut member, &record(position, ours.id(), &ours.deps().collect::<Vec<_>>(), "hi"))
                     .unwrap();

@@ -143,13 +143,10 @@ fn load(args: &BenchArgs, plan: &Plan, address: Option<SocketAddr>) -> anyhow::R
         (None, None) => bail!("there is no server"),
     };
     let told = args.progress || io::stderr().is_terminal();
-    let mut last = 0;
     let mut progress = |progress: Progress| {
         if told {
             let (elapsed, whole) = (progress.elapsed.as_secs_f64(), progress.whole.as_secs_f64());
-            let since = progress.deliveries - last;
-            last = progress.deliveries;
-            eprintln!("{elapsed:.0} of {whole:.0} s: {since} deliveries in the last second");
+            eprintln!("{elapsed:.1} of {whole:.1} s: {} deliveries so far", progress.deliveries);
         }
     };
     let report = causerie_bench::run(plan, &*args.protocol.protocol(server), server, pid, &mut progress)?;

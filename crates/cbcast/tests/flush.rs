@@ -1,6 +1,8 @@
 //! Leaving by flush, step by step: who is asked, whose report counts, what is said when.
 
-use cbcast::{Config, Control, Group, Kind, Link, MemberId, Message, Output, ReceiveError, Snapshot, Time};
+use cbcast::{
+    Config, Control, Group, Kind, Link, MemberId, Message, MessageId, Output, ReceiveError, Snapshot, Time,
+};
 
 const HOST: MemberId = MemberId::new(0, 0);
 const ANN: MemberId = MemberId::new(0, 1);
@@ -120,6 +122,22 @@ fn the_reports_of_one_who_leaves_too_do_not_count() {
     control(&mut host, EVE, &flushed(BOB, 0));
     assert_eq!(farewells(&sent(&mut host)), [(ANN, 0), (BOB, 0)]);
     assert_eq!(host.stats().delivered, 2, "the two farewells, and not the answer without its cause");
+}
+
+/// Ann's second word followed one of Bob's that is nowhere. With Bob gone that counts as met; but nobody who stays has
+/// her second word.
+#[test]
+fn what_only_those_who_leave_have_is_not_let_through_by_their_leaving() {
+    let mut host = group(HOST);
+    let word = |seq, deps: &[_]| Message::new(MessageId::new(ANN, seq), Kind::Data, deps, b"x").unwrap();
+    hear(&mut host, ANN, &word(1, &[])).unwrap();
+    hear(&mut host, ANN, &word(2, &[MessageId::new(BOB, 1)])).unwrap();
+    host.part_by_flush(Time::ZERO, HOST, BOB).unwrap();
+    host.part_by_flush(Time::ZERO, HOST, ANN).unwrap();
+    control(&mut host, BOB, &flushed(ANN, 2));
+    control(&mut host, EVE, &flushed(ANN, 1));
+    control(&mut host, EVE, &flushed(BOB, 0));
+    assert_eq!(farewells(&sent(&mut host)), [(BOB, 0), (ANN, 1)]);
 }
 
 /// Eve had reported on Ann when Bob was still to stay. Were Ann's farewell said before Eve is asked about Bob, she

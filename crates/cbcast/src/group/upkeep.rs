@@ -150,10 +150,13 @@ impl Group {
                 self.ask_to_flush(flush);
             }
         }
+        if self.repair.due(now)
+            && let GapPolicy::Skip { after } = self.config.gap_policy
+        {
+            self.skip_overdue(now, after);
+        }
+        // Unless nothing is missing any more, now that it was skipped.
         if self.repair.due(now) {
-            if let GapPolicy::Skip { after } = self.config.gap_policy {
-                self.skip_overdue(now, after);
-            }
             let round = self.repair.asked(now, &self.config);
             let start = match round {
                 Round::First => 0,

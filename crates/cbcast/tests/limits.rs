@@ -1,0 +1,635 @@
+//! Limits to the message and to the byte, and what is refused beside.
+
+use std::time::Duration;
+
+use cbcast::wire::Reader;
+use cbcast::{
+    BroadcastError, Config, Control, DecodeError, GapPolicy, Group, ImportError, Kind, Link, MemberId,
+    MembershipError, Message, MessageId, MissingRange, Output, Packet, ReceiveError, Snapshot, Time,
+    VectorClock,
+};
+
+const HOST: MemberId = MemberId::new(0, 0);
+const ANN: MemberId = MemberId::new(0, 1);
+const BOB: MemberId = MemberId::new(0, 2);
+const EVE: MemberId = MemberId::new(0, 3);
+const NOW: Time = Time::ZERO;
+
+fn id(member: MemberId, seq: u64) -> MessageId {
+    MessageId::new(member, seq)
+}
+
+fn message(member: MemberId, seq: u64, deps: &[MessageId]) -> Message {
+    Message::new(id(member, seq), Kind::Data, deps, b"x").unwrap()
+}
+
+/// The group of these four, at one of them.
+fn group(me: MemberId, change: impl Fn(&mut Config)) -> Group {
+    let mut config = Config::default();
+    change(&mut config);
+    Group::new(config, &Snapshot::fixed([HOST, ANN, BOB, EVE]), [me])
+}
+
+fn outputs(group: &mut Group) -> Vec<Output> {
+    std::iter::from_fn(|| group.poll_output()).collect()
+}
+
+fn delivered(group: &mut Group) -> Vec<MessageId> {
+    let id = |o| if let Output::Deliver { message, .. } = o { Some(message.id()) } else { None };
+    outputs(group).into_iter().filter_map(id).collect()
+}
+
+fn hear(group: &mut Group, message: Message) -> Result<(), ReceiveError> {
+    group.handle_message(NOW, Link::Relay, message)
+}
+
+fn clock_from(group: &mut Group, peer: MemberId, counts: &[(MemberId, u64)]) {
+    let clock: VectorClock = counts.iter().copied().collect();
+    group.handle_clock(NOW, Link::Peer(peer), &clock);
+}
+
+// Sending.
+
+#[test]
+fn a_packet_is_as_long_as_allowed_and_no_longer() {
+    let mut ann = group(ANN, |config| config.packet_bytes_max = 20);
+    let overhead = message(ANN, 1, &[]).packet().len() - 1;
+    ann.broadcast(NOW, ANN, &vec![0; 20 - overhead]).unwrap();
+    let refused = ann.broadcast(NOW, ANN, &vec![0; 21 - overhead]);
+    assert_eq!(refused, Err(BroadcastError::TooLong { length: 21, limit: 20 }));
+    assert_eq!(ann.delivered(ANN), Some(1));
+}
+
+#[test]
+fn unstable_bytes_block_before_they_exceed_the_limit_and_announcements_pass() {
+    let limits = |config: &mut Config| (config.retain, config.unstable_bytes_max) = (true, 100);
+    let mut host = group(HOST, limits);
+    host.broadcast(NOW, HOST, &[0; 60]).unwrap();
+    let blocked = host.broadcast(NOW, HOST, &[0; 60]).unwrap_err();
+    assert!(
+        matches!(blocked, BroadcastError::WouldBlock { unit: "bytes", limit: 100, holder: Some(_), .. }),
+        "{blocked}"
+    );
+    host.part(NOW, HOST, EVE, &[0; 60]).unwrap();
+    host.admit(NOW, HOST, false, &[0; 60]).unwrap();
+}
+
+#[test]
+fn what_is_taken_back_is_local_and_next_and_has_its_causes() {
+    let mut ann = group(ANN, |_| {});
+    assert!(!ann.readopt(NOW, message(BOB, 1, &[])), "another's");
+    assert!(!ann.readopt(NOW, message(ANN, 2, &[])), "not the next");
+    assert!(!ann.readopt(NOW, message(ANN, 1, &[id(BOB, 1)])), "a cause is missing");
+    assert_eq!(ann.clock(), group(ANN, |_| {}).clock());
+    hear(&mut ann, message(BOB, 1, &[])).unwrap();
+    assert!(ann.readopt(NOW, message(ANN, 1, &[id(BOB, 1)])));
+}
+
+// Receiving.
+
+#[test]
+fn a_message_is_as_far_ahead_as_allowed_and_no_further() {
+    let mut eve = group(EVE, |config| config.ahead_max = 3);
+    hear(&mut eve, message(ANN, 4, &[])).unwrap();
+    let refused = hear(&mut eve, message(ANN, 5, &[])).unwrap_err();
+    assert_eq!(refused, ReceiveError::TooFarAhead { id: id(ANN, 5), limit: 3 });
+}
+
+#[test]
+fn places_are_counted_with_their_gaps_and_given_back() {
+    let mut eve = group(EVE, |config| config.holdback_max = 4);
+    hear(&mut eve, message(ANN, 3, &[])).unwrap();
+    let full = ReceiveError::HoldbackFull { limit: 4, unit: "messages" };
+    assert_eq!(hear(&mut eve, message(BOB, 2, &[])), Err(full.clone()), "two more are too many");
+    hear(&mut eve, message(BOB, 1, &[id(ANN, 1)])).unwrap();
+    assert_eq!(hear(&mut eve, message(HOST, 1, &[id(ANN, 1)])), Err(full));
+    for seq in [1, 2] {
+        hear(&mut eve, message(ANN, seq, &[])).unwrap();
+    }
+    assert_eq!(delivered(&mut eve).len(), 4);
+    hear(&mut eve, message(ANN, 7, &[])).unwrap();
+}
+
+#[test]
+fn held_bytes_stay_within_their_limit() {
+    let length = message(ANN, 2, &[]).packet().len();
+    let mut eve = group(EVE, |config| config.holdback_bytes_max = 2 * length - 1);
+    hear(&mut eve, message(ANN, 2, &[])).unwrap();
+    let full = ReceiveError::HoldbackFull { limit: 2 * length - 1, unit: "bytes" };
+    assert_eq!(hear(&mut eve, message(BOB, 2, &[])), Err(full));
+    assert_eq!(eve.held_bytes(), length);
+}
+
+#[test]
+fn what_a_full_queue_refuses_is_asked_for() {
+    let mut eve = group(EVE, |config| config.holdback_max = 0);
+    hear(&mut eve, message(ANN, 2, &[id(BOB, 1)])).unwrap_err();
+    let range = |member, to| MissingRange { member, from: 1, to };
+    assert_eq!(eve.missing(9), [range(ANN, 2), range(BOB, 1)]);
+}
+
+#[test]
+fn a_copy_of_what_is_held_is_a_copy() {
+    let mut eve = group(EVE, |_| {});
+    let raj = MemberId::new(0, 4);
+    for m in [message(ANN, 2, &[]), message(raj, 1, &[])] {
+        hear(&mut eve, m.clone()).unwrap();
+        let held = (eve.held_count(), eve.held_bytes());
+        hear(&mut eve, m).unwrap();
+        assert_eq!((eve.held_count(), eve.held_bytes()), held);
+    }
+    assert_eq!(eve.stats().duplicates, 2);
+}
+
+#[test]
+fn who_has_left_is_not_heard_again() {
+    let mut host = group(HOST, |_| {});
+    host.part(NOW, HOST, ANN, b"").unwrap();
+    outputs(&mut host);
+    let mut eve = group(EVE, |_| {});
+    hear(&mut eve, Message::new(id(HOST, 1), Kind::Left { member: ANN, last_seq: 0 }, &[], b"").unwrap())
+        .unwrap();
+    for at in [&mut host, &mut eve] {
+        assert_eq!(hear(at, message(ANN, 1, &[])), Ok(()));
+        assert_eq!((at.held_count(), at.stats().duplicates), (0, 1));
+    }
+}
+
+#[test]
+fn a_host_knows_whom_it_has_not_admitted() {
+    let mut host = group(HOST, |_| {});
+    let raj = MemberId::new(0, 4);
+    assert_eq!(hear(&mut host, message(raj, 1, &[])), Err(ReceiveError::NotTheirs { member: raj }));
+}
+
+#[test]
+fn a_member_of_a_host_knows_of_its_fellows_through_the_host_only() {
+    let mut host = group(HOST, |_| {});
+    let lie = message(ANN, 1, &[id(BOB, 1)]);
+    let refused = host.handle_message(NOW, Link::Member(ANN), lie.clone()).unwrap_err();
+    assert_eq!(refused, ReceiveError::FromTheFuture { id: id(ANN, 1), dependency: id(BOB, 1) });
+    assert_eq!(host.handle_message(NOW, Link::Peer(ANN), lie), Ok(()), "in a mesh it is heard of elsewhere");
+    assert_eq!(host.held_count(), 1);
+}
+
+#[test]
+fn a_message_has_no_more_dependencies_than_there_may_be_members() {
+    let mut eve = group(EVE, |config| config.members_max = 2);
+    for sender in [HOST, ANN, BOB] {
+        hear(&mut eve, message(sender, 1, &[])).unwrap();
+    }
+    hear(&mut eve, message(ANN, 2, &[id(HOST, 1), id(BOB, 1)])).unwrap();
+    eve.broadcast(NOW, EVE, b"x").unwrap();
+    for last in [id(EVE, 1), id(MemberId::new(0, 4), 1)] {
+        // All met, and one not.
+        let refused = hear(&mut eve, message(BOB, 2, &[id(HOST, 1), id(ANN, 1), last])).unwrap_err();
+        assert_eq!(refused, ReceiveError::TooManyDependencies { id: id(BOB, 2), limit: 2 });
+    }
+}
+
+#[test]
+fn a_clock_cannot_claim_what_was_said_here() {
+    let mut ann = group(ANN, |_| {});
+    clock_from(&mut ann, BOB, &[(ANN, 9)]);
+    assert_eq!((ann.poll_timeout(), ann.missing(9)), (None, vec![]));
+}
+
+// Members.
+
+#[test]
+fn the_group_is_as_large_as_allowed_and_no_larger() {
+    let mut host = group(HOST, |config| config.members_max = 5);
+    host.admit(NOW, HOST, false, b"").unwrap();
+    assert_eq!(host.admit(NOW, HOST, false, b""), Err(MembershipError::Full { limit: 5 }));
+
+    let mut eve = group(EVE, |config| config.members_max = 4);
+    let raj = MemberId::new(0, 4);
+    hear(&mut eve, Message::new(id(HOST, 1), Kind::Joined(raj), &[], b"").unwrap()).unwrap();
+    assert_eq!((eve.is_member(raj), eve.stats().void_announcements), (false, 1));
+}
+
+#[test]
+fn ordinals_are_given_out_in_order() {
+    let mut eve = group(EVE, |_| {});
+    let joined = |seq, ordinal| {
+        Message::new(id(HOST, seq), Kind::Joined(MemberId::new(0, ordinal)), &[], b"").unwrap()
+    };
+    for (seq, ordinal) in [(1, 5), (2, 3)] {
+        hear(&mut eve, joined(seq, ordinal)).unwrap();
+    }
+    assert_eq!(eve.stats().void_announcements, 2);
+    assert_eq!(eve.clock().len(), 4);
+    hear(&mut eve, joined(3, 4)).unwrap();
+    assert!(eve.is_member(MemberId::new(0, 4)));
+}
+
+#[test]
+fn a_guest_is_no_host() {
+    let mut ann = group(ANN, |_| {});
+    assert_eq!(ann.admit(NOW, ANN, false, b""), Err(MembershipError::NotHost));
+    assert_eq!(ann.part(NOW, ANN, BOB, b""), Err(MembershipError::NotHost));
+}
+
+#[test]
+fn what_is_missing_of_the_departed_is_missed_no_more() {
+    let mut host = group(HOST, |_| {});
+    clock_from(&mut host, BOB, &[(ANN, 3)]);
+    assert!(host.poll_timeout().is_some());
+    host.part(NOW, HOST, ANN, b"").unwrap();
+    assert_eq!((host.poll_timeout(), host.missing(9)), (None, vec![]));
+}
+
+// Snapshots.
+
+#[test]
+fn a_frontier_beyond_the_cut_is_left_out() {
+    let mut snapshot = Snapshot::fixed([HOST, ANN]);
+    snapshot.clock.set(ANN, 2);
+    snapshot.clock.set(HOST, 1);
+    snapshot.frontier = vec![id(HOST, 1), id(ANN, 9)];
+    assert_eq!(Group::new(Config::default(), &snapshot, [HOST]).frontier(), [id(HOST, 1)]);
+}
+
+#[test]
+fn what_is_no_snapshot_is_refused() {
+    let decode = |snapshot: &Snapshot| {
+        let mut bytes = Vec::new();
+        snapshot.encode(&mut bytes);
+        Snapshot::decode(&mut Reader::new(&bytes))
+    };
+    let good = Snapshot {
+        clock: [(HOST, 1 << 62), (ANN, 2)].into_iter().collect(),
+        next_ordinals: vec![(0, 2), (1, 0)],
+        frontier: vec![id(HOST, 1), id(ANN, 2)],
+    };
+    assert_eq!(decode(&good).as_ref(), Ok(&good));
+    let mut beyond = good.clone();
+    beyond.clock.set(ANN, (1 << 62) + 1);
+    assert!(decode(&beyond).is_err());
+    for next_ordinals in [vec![(1, 0), (0, 2)], vec![(0, 2), (0, 3)]] {
+        assert!(decode(&Snapshot { next_ordinals, ..good.clone() }).is_err());
+    }
+    for frontier in [vec![id(ANN, 2), id(HOST, 1)], vec![id(ANN, 1), id(ANN, 2)]] {
+        assert!(decode(&Snapshot { frontier, ..good.clone() }).is_err());
+    }
+    let mut bytes = Vec::new();
+    good.encode(&mut bytes);
+    for version in [0, 2] {
+        bytes[0] = version;
+        assert!(Snapshot::decode(&mut Reader::new(&bytes)).is_err(), "version {version}");
+    }
+}
+
+// Repair.
+
+/// The pauses between requests of one who misses something, and whom they go to.
+fn requests(group: &mut Group, count: usize) -> Vec<(Duration, Vec<Option<MemberId>>)> {
+    let mut last = NOW;
+    let mut all = Vec::new();
+    for _ in 0..count {
+        let due = group.poll_timeout().unwrap();
+        group.handle_timeout(due);
+        let to = |o| if let Output::Control { to, control: Control::Want(_) } = o { Some(to) } else { None };
+        all.push((due.since(last), outputs(group).into_iter().filter_map(to).collect()));
+        last = due;
+    }
+    all
+}
+
+#[test]
+fn pauses_double_up_to_a_limit_and_are_shortened_by_a_quarter_at_most() {
+    let delays = |config: &mut Config, seed| {
+        (config.repair_delay, config.repair_delay_max) = (Duration::from_millis(100), Duration::from_secs(1));
+        config.seed = seed;
+    };
+    let mut first = Vec::new();
+    for seed in 0..50 {
+        let mut eve = group(EVE, |config| delays(config, seed));
+        hear(&mut eve, message(ANN, 2, &[])).unwrap();
+        let pauses: Vec<_> = requests(&mut eve, 8).into_iter().map(|(pause, _)| pause).collect();
+        assert_eq!(pauses[0], Duration::from_millis(100));
+        for (pause, millis) in pauses[1..].iter().zip([200, 400, 800, 1_000, 1_000, 1_000, 1_000]) {
+            let whole = Duration::from_millis(millis);
+            assert!(*pause <= whole && *pause >= whole * 3 / 4, "seed {seed}: {pause:?} for {whole:?}");
+        }
+        first.push(pauses[1]);
+    }
+    first.sort_unstable();
+    first.dedup();
+    assert!(first.len() > 40, "they do not all ask at once");
+}
+
+#[test]
+fn the_sender_is_asked_first_and_then_who_has_it() {
+    let mut eve = group(EVE, |config| config.retain = true);
+    clock_from(&mut eve, BOB, &[(ANN, 1)]);
+    hear(&mut eve, message(ANN, 3, &[])).unwrap();
+    let asked = requests(&mut eve, 12);
+    assert_eq!(asked[0].1, [Some(ANN)]);
+    for (_, to) in &asked[1..] {
+        assert_eq!(to, &[Some(BOB)], "Bob's clock says that he has it, and nobody else's does");
+    }
+}
+
+#[test]
+fn progress_starts_the_pauses_anew() {
+    let mut eve = group(EVE, |config| config.retain = true);
+    clock_from(&mut eve, BOB, &[(ANN, 1)]);
+    for sender in [ANN, HOST] {
+        hear(&mut eve, message(sender, 2, &[])).unwrap();
+    }
+    requests(&mut eve, 8);
+    // Something held is released, and something is missing still.
+    hear(&mut eve, message(ANN, 1, &[])).unwrap();
+    outputs(&mut eve);
+    assert_eq!(requests(&mut eve, 1)[0].1, [Some(HOST)], "as in a first request");
+}
+
+#[test]
+fn the_next_gap_starts_the_pauses_anew() {
+    let mut eve = group(EVE, |config| config.retain = true);
+    clock_from(&mut eve, BOB, &[(ANN, 1)]);
+    requests(&mut eve, 8);
+    // Nothing is missing, and nothing was held.
+    hear(&mut eve, message(ANN, 1, &[])).unwrap();
+    assert_eq!(eve.poll_timeout(), None);
+    outputs(&mut eve);
+    clock_from(&mut eve, BOB, &[(ANN, 2)]);
+    assert_eq!(requests(&mut eve, 1)[0].1, [Some(ANN)], "as in a first request");
+}
+
+#[test]
+fn arrivals_do_not_put_a_request_off() {
+    let mut eve = group(EVE, |_| {});
+    hear(&mut eve, message(ANN, 2, &[])).unwrap();
+    let due = eve.poll_timeout();
+    eve.handle_message(Time::from_millis(20), Link::Relay, message(BOB, 2, &[])).unwrap();
+    assert_eq!(eve.poll_timeout(), due);
+}
+
+#[test]
+fn a_request_names_so_many_ranges_and_another_member_each_time() {
+    let mut eve = group(EVE, |config| config.repair_ranges_max = 1);
+    for member in [HOST, ANN, BOB] {
+        clock_from(&mut eve, member, &[(member, 1)]);
+    }
+    assert_eq!((eve.missing(1).len(), eve.missing(2).len(), eve.missing(9).len()), (1, 2, 3));
+    let mut named: Vec<MemberId> = Vec::new();
+    for _ in 0..30 {
+        let due = eve.poll_timeout().unwrap();
+        eve.handle_timeout(due);
+        for output in outputs(&mut eve) {
+            if let Output::Control { control: Control::Want(ranges), .. } = output {
+                assert_eq!(ranges.len(), 1);
+                named.push(ranges[0].member);
+            }
+        }
+    }
+    assert_eq!(named[0], HOST);
+    assert!([HOST, ANN, BOB].iter().all(|member| named.contains(member)), "{named:?}");
+}
+
+#[test]
+fn an_answer_is_bounded_and_what_does_not_exist_costs_nothing() {
+    let mut ann = group(ANN, |config| config.retain = true);
+    let mut bob = group(BOB, |_| {});
+    bob.broadcast(NOW, BOB, b"x").unwrap();
+    hear(&mut ann, message(BOB, 1, &[])).unwrap();
+    for _ in 0..300 {
+        ann.broadcast(NOW, ANN, b"x").unwrap();
+    }
+    outputs(&mut ann);
+    let resent = |ann: &mut Group, ranges: Vec<MissingRange>| {
+        ann.handle_control(NOW, Link::Peer(EVE), &Control::Want(ranges));
+        let count = |member| move |o: &&Output| matches!(o, Output::Resend { message, .. } if message.id().member == member);
+        let all = outputs(ann);
+        (all.iter().filter(count(ANN)).count(), all.iter().filter(count(BOB)).count())
+    };
+    let range = |member, from| MissingRange { member, from, to: u64::MAX };
+    assert_eq!(resent(&mut ann, vec![range(ANN, 1)]), (256, 0));
+    assert_eq!(resent(&mut ann, vec![range(ANN, 300), range(BOB, 1)]), (1, 1));
+}
+
+#[test]
+fn who_is_about_to_leave_is_not_asked() {
+    let mut eve = group(EVE, |_| {});
+    eve.handle_control(NOW, Link::Peer(HOST), &Control::Flush { member: BOB, count: 0 });
+    outputs(&mut eve);
+    hear(&mut eve, message(ANN, 2, &[])).unwrap();
+    let asked = requests(&mut eve, 40);
+    assert!(asked[1..].iter().any(|(_, to)| *to == [Some(HOST)]));
+    assert!(asked.iter().all(|(_, to)| !to.contains(&Some(BOB))), "{asked:?}");
+}
+
+#[test]
+fn a_request_beyond_all_numbers_is_refused() {
+    let mut bytes = Control::Want(vec![MissingRange { member: ANN, from: 0, to: u64::MAX }]).encode();
+    assert!(Packet::decode(bytes.clone().into()).is_ok());
+    let from = bytes.iter().position(|&byte| byte == 0xff).unwrap() - 1;
+    bytes[from] = 1;
+    assert!(Packet::decode(bytes.into()).is_err());
+}
+
+// Stability.
+
+#[test]
+fn stable_is_what_the_last_has_and_never_less() {
+    let mut ann = group(ANN, |config| config.retain = true);
+    for _ in 0..3 {
+        ann.broadcast(NOW, ANN, b"x").unwrap();
+    }
+    clock_from(&mut ann, HOST, &[(ANN, 3)]);
+    clock_from(&mut ann, BOB, &[(ANN, 2)]);
+    assert_eq!(ann.stable(ANN), Some(0));
+    clock_from(&mut ann, BOB, &[(ANN, 1)]);
+    clock_from(&mut ann, EVE, &[(ANN, 3)]);
+    assert_eq!(ann.stable(ANN), Some(2), "a clock that comes late takes nothing back");
+    assert_eq!(ann.stability_holder(ANN), Some(BOB));
+    // What has not been delivered here is not stable here, whoever has it.
+    for peer in [HOST, BOB, EVE] {
+        clock_from(&mut ann, peer, &[(HOST, 0), (BOB, 4), (ANN, 3)]);
+    }
+    assert_eq!((ann.stable(ANN), ann.stable(BOB)), (Some(3), Some(0)));
+}
+
+#[test]
+fn one_alone_and_its_guests_need_nobody() {
+    let mut config = Config::default();
+    config.retain = true;
+    let mut host = Group::new(config.clone(), &Snapshot::hosts([0]), [HOST]);
+    let guest = host.admit(NOW, HOST, true, b"").unwrap();
+    host.broadcast(NOW, guest, b"x").unwrap();
+    assert_eq!((host.stable(guest), host.retained_count()), (Some(1), 0));
+    let again = Group::new(config, &host.snapshot(), [guest]);
+    assert_eq!((again.stable(HOST), again.stable(guest)), (Some(1), Some(1)), "all in a snapshot is");
+}
+
+/// The host counts Raj, whom Ann does not know yet: Raj may lack what the host acknowledges.
+#[test]
+fn who_is_ahead_of_us_in_a_hosts_messages_acknowledges_later() {
+    let mut ann = group(ANN, |config| config.retain = true);
+    ann.broadcast(NOW, ANN, b"x").unwrap();
+    for peer in [HOST, BOB, EVE] {
+        clock_from(&mut ann, peer, &[(HOST, 1), (ANN, 1)]);
+    }
+    assert_eq!(ann.stable(ANN), Some(0));
+    let raj = MemberId::new(0, 4);
+    hear(&mut ann, Message::new(id(HOST, 1), Kind::Joined(raj), &[], b"").unwrap()).unwrap();
+    for peer in [HOST, BOB, EVE] {
+        clock_from(&mut ann, peer, &[(HOST, 1), (ANN, 1)]);
+    }
+    assert_eq!(ann.stable(ANN), Some(0), "Raj has said nothing");
+    clock_from(&mut ann, raj, &[(ANN, 1)]);
+    assert_eq!(ann.stable(ANN), Some(1));
+}
+
+#[test]
+fn what_the_departed_said_is_kept_until_all_know_that_they_left() {
+    let mut host = group(HOST, |config| config.retain = true);
+    hear(&mut host, message(ANN, 1, &[])).unwrap();
+    host.part(NOW, HOST, ANN, b"").unwrap();
+    let retains = |host: &Group| host.retained_count();
+    assert_eq!(retains(&host), 2);
+    clock_from(&mut host, BOB, &[(HOST, 1)]);
+    assert_eq!(retains(&host), 2, "Eve may not know");
+    clock_from(&mut host, EVE, &[(HOST, 1)]);
+    assert_eq!(retains(&host), 0);
+    host.broadcast(NOW, HOST, b"x").unwrap();
+    for peer in [BOB, EVE] {
+        clock_from(&mut host, peer, &[(HOST, 2)]);
+    }
+    assert_eq!(host.stable(HOST), Some(2), "without Ann");
+}
+
+// Skipping.
+
+fn skipping(config: &mut Config) {
+    config.gap_policy = GapPolicy::Skip { after: Duration::from_secs(10) };
+    config.retain = true;
+}
+
+/// Lets time go on until then; what was skipped and delivered.
+fn until(group: &mut Group, end: Time) -> (Vec<MissingRange>, Vec<MessageId>) {
+    let (mut gaps, mut ids) = (Vec::new(), Vec::new());
+    while let Some(due) = group.poll_timeout().filter(|&due| due <= end) {
+        group.handle_timeout(due);
+        for output in outputs(group) {
+            match output {
+                Output::Gap(range) => gaps.push(range),
+                Output::Deliver { message, .. } => ids.push(message.id()),
+                _ => {}
+            }
+        }
+    }
+    (gaps, ids)
+}
+
+#[test]
+fn each_gap_is_skipped_after_its_own_time_and_releases_who_waited_for_it() {
+    let mut eve = group(EVE, skipping);
+    for m in [message(ANN, 2, &[]), message(ANN, 4, &[]), message(BOB, 1, &[id(ANN, 1)])] {
+        hear(&mut eve, m).unwrap();
+    }
+    outputs(&mut eve);
+    let gap = |seq| MissingRange { member: ANN, from: seq, to: seq };
+    assert_eq!(until(&mut eve, Time::from_millis(9_999)), (vec![], vec![]));
+    let (gaps, ids) = until(&mut eve, Time::from_millis(15_000));
+    assert_eq!((gaps, ids), (vec![gap(1)], vec![id(ANN, 2), id(BOB, 1)]));
+    let (gaps, ids) = until(&mut eve, Time::from_millis(40_000));
+    assert_eq!((gaps, ids), (vec![gap(3)], vec![id(ANN, 4)]));
+    assert_eq!((eve.stats().skipped, eve.poll_timeout()), (2, None));
+    for peer in [HOST, ANN, BOB] {
+        clock_from(&mut eve, peer, &[(ANN, 4)]);
+    }
+    assert_eq!(eve.stable(ANN), Some(4), "skipped ones count");
+}
+
+#[test]
+fn who_waits_for_the_last_that_is_skipped_goes_on() {
+    let mut eve = group(EVE, skipping);
+    hear(&mut eve, message(BOB, 1, &[id(ANN, 2)])).unwrap();
+    outputs(&mut eve);
+    let (gaps, ids) = until(&mut eve, Time::from_millis(15_000));
+    assert_eq!(gaps, [MissingRange { member: ANN, from: 1, to: 2 }]);
+    assert_eq!((ids, eve.poll_timeout()), (vec![id(BOB, 1)], None));
+}
+
+#[test]
+fn hosts_are_not_skipped() {
+    let mut eve = group(EVE, skipping);
+    hear(&mut eve, message(HOST, 2, &[])).unwrap();
+    outputs(&mut eve);
+    assert_eq!(until(&mut eve, Time::from_millis(100_000)), (vec![], vec![]));
+    assert_eq!(eve.delivered(HOST), Some(0));
+}
+
+// Export and import.
+
+#[test]
+fn an_export_keeps_who_is_to_leave_since_when_messages_are_held_and_what_the_departed_said() {
+    let retain = |config: &mut Config| config.retain = true;
+    let mut host = group(HOST, retain);
+    hear(&mut host, message(ANN, 1, &[])).unwrap();
+    host.part(NOW, HOST, ANN, b"").unwrap();
+    host.handle_message(Time::from_millis(7), Link::Peer(EVE), message(EVE, 2, &[])).unwrap();
+    host.part_by_flush(NOW, HOST, BOB).unwrap();
+    outputs(&mut host);
+    let mut again = Group::import(host.config().clone(), &host.export().unwrap()).unwrap();
+    assert_eq!(again.held().map(|held| held.since).collect::<Vec<_>>(), [Time::from_millis(7)]);
+    assert_eq!(again.retained_count(), 2);
+    hear(&mut again, message(BOB, 1, &[])).unwrap();
+    assert_eq!(again.delivered(BOB), Some(0), "he is frozen");
+    again.handle_control(NOW, Link::Peer(EVE), &Control::Flushed { member: BOB, count: 0 });
+    assert!(!again.is_member(BOB), "Eve was the only one to ask");
+}
+
+#[test]
+fn parts_of_an_export_that_do_not_fit_each_other_are_refused() {
+    fn with(export: &[u8], part: &[u8], other: &[u8]) -> Result<Group, ImportError> {
+        assert_eq!(part.len(), other.len());
+        let at = export.windows(part.len()).rposition(|bytes| bytes == part).unwrap();
+        let mut export = export.to_vec();
+        export[at..at + other.len()].copy_from_slice(other);
+        let mut config = Config::default();
+        config.retain = true;
+        Group::import(config, &export)
+    }
+    let retain = |config: &mut Config| config.retain = true;
+    let packet = |member, seq| message(member, seq, &[]).into_packet();
+    let refused =
+        |group: Result<Group, ImportError>| assert_eq!(group.err(), Some(ImportError::Inconsistent));
+
+    let mut eve = group(EVE, retain);
+    hear(&mut eve, message(ANN, 2, &[])).unwrap();
+    outputs(&mut eve);
+    let export = eve.export().unwrap();
+    assert!(with(&export, &packet(ANN, 2), &packet(ANN, 3)).is_ok(), "held as well");
+    refused(with(&export, &packet(ANN, 2), &packet(ANN, 1)));
+
+    let mut eve = group(EVE, retain);
+    let clock = |ann| {
+        let counts = [(HOST, 0), (ANN, ann), (BOB, 0), (EVE, 0)];
+        let mut bytes = Vec::new();
+        counts.into_iter().collect::<VectorClock>().encode(&mut bytes);
+        bytes
+    };
+    refused(with(&eve.export().unwrap(), &clock(0), &clock(1)));
+
+    hear(&mut eve, message(ANN, 1, &[])).unwrap();
+    outputs(&mut eve);
+    let export = eve.export().unwrap();
+    assert!(with(&export, &packet(ANN, 1), &packet(ANN, 1)).is_ok());
+    refused(with(&export, &packet(ANN, 1), &packet(BOB, 1)));
+}
+
+// Decoding.
+
+#[test]
+fn what_is_no_message_is_refused_by_name() {
+    let decode = |bytes: &[u8]| Message::decode(bytes.to_vec().into());
+    assert_eq!(decode(&[3, 0, 0, 1, 0, 1]), Err(DecodeError::UnknownKind(3)));
+    assert_eq!(decode(&[0, 0, 1, 1, 1, 2, 3, 1, 1, 0, 2, 1, 1, 0]), Err(DecodeError::DependenciesUnsorted));
+    assert_eq!(decode(&[0, 0, 1, 1, 1, 1, 0, 1, 1, 0]), Err(DecodeError::DependenciesUnsorted));
+    assert_eq!(decode(&[1, 0, 1, 1, 0, 2]), Err(DecodeError::NotHost));
+    assert_eq!(decode(&[1, 0, 0, 1, 0, 0]), Err(DecodeError::NotHost));
+}

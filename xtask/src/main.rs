@@ -24,8 +24,9 @@ Commands:
            simulated groups, N seeds of them (10000)
   fuzz [TARGET [INPUT...]] [--seconds N]
            runs the fuzz targets, or one, for N seconds each (20), or runs these inputs again
-  mutants [PART]
-           weakens one guard after the other; tests must notice (some minutes)
+  mutants [PART | --table]
+           weakens one guard after the other, or those named like PART; a test must notice (some minutes).
+           --table writes docs/mutants.md
   help     prints this
 ";
 
@@ -224,8 +225,9 @@ fn main() -> ExitCode {
     let args: Vec<String> = env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
-        ["mutants"] => mutants::run(&root(), ""),
-        ["mutants", part] => mutants::run(&root(), part),
+        ["mutants"] => mutants::run(&root(), "", false),
+        ["mutants", "--table"] => mutants::run(&root(), "", true),
+        ["mutants", part] if !part.starts_with('-') => mutants::run(&root(), part, false),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             ExitCode::SUCCESS

@@ -1,164 +1,110 @@
-//! Does a test notice when a guard is taken away? Each mutant weakens one guard in a copy of the sources; the tests
-//! named beside it must then fail.
+//! Does a test notice when a guard is taken away? Each mutant weakens one guard in a copy of the sources; a test must
+//! then fail.
+//!
+//! All share one build directory. The quick tests come first, since most mutants fall to them. A test that does not
+//! end has noticed too: guards keep loops finite.
 
-use std::path::Path;
+mod table;
+
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::{env, fs};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
 /// One guard, weakened.
 struct Mutant {
     name: &'static str,
     file: &'static str,
+    /// What stands there once, and what in its place.
     from: &'static str,
     to: &'static str,
-    /// Arguments of `cargo test` that must fail.
-    tests: &'static [&'static str],
+    suite: Suite,
 }
 
-/// Without the examples, which take longer than they tell here.
-const CBCAST: &[&str] = &[
-    "-p",
-    "cbcast",
-    "--lib",
-    "--test",
-    "scenarios",
-    "--test",
-    "random",
-    "--test",
-    "mesh",
-    "--test",
-    "exhaustive",
-];
-const PROCESSES: &[&str] = &["-p", "causerie", "--test", "causal_order"];
-const SESSIONS: &[&str] = &["-p", "causerie-core", "--test", "bad_weather"];
+/// Which tests must notice.
+#[derive(Clone, Copy)]
+enum Suite {
+    /// Those of cbcast and of its simulator.
+    Library,
+    /// Client sessions in bad weather.
+    Sessions,
+    /// Real processes.
+    Processes,
+}
 
-const HOLDBACK: &str = "crates/cbcast/src/group/holdback.rs";
-const MEMBERS: &str = "crates/cbcast/src/members.rs";
-const FLUSH: &str = "crates/cbcast/src/group/flush.rs";
-const INSPECT: &str = "crates/cbcast/src/group/inspect.rs";
-const SESSION: &str = "crates/causerie-core/src/session.rs";
-
-/// The delivery rule is off: what arrives is delivered.
-const ON_ARRIVAL: (&str, &str) = (
-    "        let ahead = id.seq - delivered - 1;\n",
-    "        let ahead = id.seq - delivered - 1;\n        if ahead < u64::MAX {\n            \
-     self.deliver(now, slot, message, None);\n            self.release(now);\n            return Ok(());\n        }\n",
-);
-
-const MUTANTS: &[Mutant] = &[
-    Mutant {
-        name: "deliver on arrival",
-        file: HOLDBACK,
-        from: ON_ARRIVAL.0,
-        to: ON_ARRIVAL.1,
-        tests: PROCESSES,
-    },
-    Mutant {
-        name: "deliver on arrival, library",
-        file: HOLDBACK,
-        from: ON_ARRIVAL.0,
-        to: ON_ARRIVAL.1,
-        tests: CBCAST,
-    },
-    Mutant {
-        name: "only sender order, dependencies ignored",
-        file: MEMBERS,
-        from: "_ => return Err(dep),",
-        to: "_ => {}",
-        tests: PROCESSES,
-    },
-    Mutant {
-        name: "only sender order, library",
-        file: MEMBERS,
-        from: "_ => return Err(dep),",
-        to: "_ => {}",
-        tests: CBCAST,
-    },
-    Mutant {
-        name: "dependencies stay in the frontier",
-        file: HOLDBACK,
-        from: "progress.in_frontier &= progress.delivered != dep_seq;",
-        to: "let _ = (progress, dep_seq);",
-        tests: CBCAST,
-    },
-    Mutant {
-        name: "copies are delivered again",
-        file: HOLDBACK,
-        from: "if id.seq <= delivered {",
-        to: "if id.seq < delivered {",
-        tests: CBCAST,
-    },
-    Mutant {
-        name: "a snapshot without its frontier",
-        file: INSPECT,
-        from: "frontier: self.frontier(),",
-        to: "frontier: Vec::new(),",
-        tests: CBCAST,
-    },
-    Mutant {
-        name: "the departed are not forgotten",
-        file: HOLDBACK,
-        from: "Some(slot) if !member.is_host() => self.forget(slot, id),",
-        to: "Some(_) if !member.is_host() => {}",
-        tests: CBCAST,
-    },
-    Mutant {
-        name: "a forgotten dependency is not met",
-        file: MEMBERS,
-        from: "            Standing::Forgotten => {}\n            _ => return Err",
-        to: "            _ => return Err",
-        tests: CBCAST,
-    },
-    Mutant {
-        name: "who waits for the departed is not woken",
-        file: HOLDBACK,
-        from: "        self.wake_waiters(slot, u64::MAX);\n",
-        to: "",
-        tests: CBCAST,
-    },
-    Mutant {
-        name: "stable is what anybody has delivered",
-        file: "crates/cbcast/src/stability.rs",
-        from: "acknowledged.clone().fold(own, u64::min)",
-        to: "acknowledged.clone().fold(0, u64::max).min(own)",
-        tests: CBCAST,
-    },
-    Mutant {
-        name: "who is to be flushed is not frozen",
-        file: FLUSH,
-        from: "let count = *frozen.get_or_insert(delivered);",
-        to: "let _ = frozen;\n        let count = delivered;",
-        tests: CBCAST,
-    },
-    Mutant {
-        name: "own messages are not sent again on resuming",
-        file: SESSION,
-        from: "p.message.id().seq > taken) {\n            pending.sent_at = Some(now);\n            resent += 1;",
-        to: "p.message.id().seq > taken + 1) {\n            pending.sent_at = Some(now);\n            resent += 1;",
-        tests: SESSIONS,
-    },
-    Mutant {
-        name: "placed in order of delivery, not of position",
-        file: SESSION,
-        from: "self.ready.remove(&self.placed.saturating_add(1))",
-        to: "self.ready.pop_first().map(|(_, ready)| ready)",
-        tests: SESSIONS,
-    },
-];
-
-/// Runs all mutants whose name contains `part`.
-pub(crate) fn run(root: &Path, part: &str) -> ExitCode {
-    let copy = root.join("target/mutants/source");
-    let mut survived = 0;
-    let chosen: Vec<_> = MUTANTS.iter().filter(|m| m.name.contains(part)).collect();
-    for mutant in &chosen {
-        let outcome = copy_sources(root, &copy).and_then(|()| try_one(mutant, &copy));
-        let outcome = outcome.unwrap_or_else(|error| format!("NOT TRIED: {error}"));
-        survived += usize::from(!outcome.starts_with("killed"));
-        println!("{:<50} {outcome}", mutant.name);
+impl Suite {
+    /// A package and its test targets, in the order in which they are run.
+    const fn stages(self) -> &'static [&'static [&'static str]] {
+        match self {
+            Self::Library => &[
+                &["-p", "cbcast", "--lib", "--test", "scenarios", "--test", "limits", "--test", "flush"],
+                &["-p", "cbcast", "--test", "mesh", "--test", "random"],
+                &["-p", "cbcast", "--test", "exhaustive"],
+                &["-p", "cbcast-sim", "--test", "swarm"],
+            ],
+            Self::Sessions => &[&["-p", "causerie-core", "--test", "bad_weather"]],
+            Self::Processes => &[&["-p", "causerie", "--test", "causal_order"]],
+        }
     }
-    println!("{} mutants, {survived} not killed", chosen.len());
-    if survived == 0 && !chosen.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// All that a test binary does takes seconds.
+const TIME_MAX: Duration = Duration::from_secs(120);
+
+/// Messages are cut to this many characters in the table.
+const MESSAGE_MAX: usize = 110;
+
+enum Fate {
+    /// By which test, and what it said.
+    Killed(String),
+    Survived,
+    NotTried(String),
+}
+
+/// Runs all mutants whose name contains `part`. Writes the table to `docs/mutants.md` if asked to.
+pub(crate) fn run(root: &Path, part: &str, write_table: bool) -> ExitCode {
+    let copy = root.join("target/mutants/source");
+    let (mut tried, mut alive) = (0, 0);
+    let mut text = String::new();
+    for (heading, mutants) in table::MUTANTS {
+        text += &format!("\n## {heading}\n\n| weakened | in | noticed by |\n|---|---|---|\n");
+        for mutant in mutants.iter().filter(|m| m.name.contains(part)) {
+            let start = Instant::now();
+            let fate = copy_sources(root, &copy).and_then(|()| try_one(mutant, &copy));
+            let told = match fate.unwrap_or_else(Fate::NotTried) {
+                Fate::Killed(by) => by,
+                Fate::Survived => {
+                    alive += 1;
+                    "**SURVIVED**".to_owned()
+                }
+                Fate::NotTried(why) => {
+                    alive += 1;
+                    format!("**NOT TRIED**: {why}")
+                }
+            };
+            tried += 1;
+            println!("{:>3} s  {:<60} {told}", start.elapsed().as_secs(), mutant.name);
+            let file = mutant.file.trim_start_matches("crates/").replace("/src/", "/");
+            text += &format!("| {} | `{file}` | {} |\n", mutant.name, told.replace('|', "\\|"));
+        }
+    }
+    println!("{tried} mutants, {alive} not killed");
+    if write_table {
+        let text = format!("{}{text}\n{}", heading(tried, alive), table::EQUIVALENT);
+        if let Err(error) = fs::write(root.join("docs/mutants.md"), text) {
+            eprintln!("xtask: docs/mutants.md cannot be written: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    if alive == 0 && tried > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn heading(tried: usize, alive: usize) -> String {
+    format!(
+        "# Mutants\n\nWritten by `cargo xtask mutants --table`. Each guard of the protocol is weakened in a copy of \
+         the sources, and a\ntest must notice. {tried} mutants, {alive} not killed. Named is the test that noticed \
+         first, with what it said.\n"
+    )
 }
 
 /// The files that git knows or would take, as they are now.
@@ -180,38 +126,79 @@ fn copy_sources(root: &Path, copy: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn try_one(mutant: &Mutant, copy: &Path) -> Result<String, String> {
+fn try_one(mutant: &Mutant, copy: &Path) -> Result<Fate, String> {
     let path = copy.join(mutant.file);
     let source = fs::read_to_string(&path).map_err(|e| e.to_string())?;
-    if source.matches(mutant.from).count() != 1 {
-        return Err(format!("its text stands {} times in the source", source.matches(mutant.from).count()));
+    let places = source.matches(mutant.from).count();
+    if places != 1 {
+        return Err(format!("its text stands {places} times in the source"));
     }
     fs::write(&path, source.replace(mutant.from, mutant.to)).map_err(|e| e.to_string())?;
-    let cargo = |more: &[&str]| {
-        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.arg("test").args(mutant.tests).args(more).current_dir(copy);
-        command.env("CARGO_TARGET_DIR", copy.with_file_name("target")).env("RUST_BACKTRACE", "0");
-        command.stdin(Stdio::null()).output().map_err(|e| e.to_string())
-    };
-    let built = cargo(&["--no-run"])?;
-    let outcome = if !built.status.success() {
-        Err("the mutant does not build".to_owned())
-    } else {
-        let tested = cargo(&[])?;
-        let text =
-            String::from_utf8_lossy(&tested.stdout).into_owned() + &String::from_utf8_lossy(&tested.stderr);
-        match tested.status.success() {
-            true => Ok("SURVIVED".to_owned()),
-            false => Ok(format!("killed: {}", reason(&text))),
-        }
-    };
+    let fate = run_stages(mutant.suite, copy);
     fs::write(&path, source).map_err(|e| e.to_string())?;
-    outcome
+    fate
 }
 
-/// What the first failing test said.
-fn reason(output: &str) -> &str {
+fn run_stages(suite: Suite, copy: &Path) -> Result<Fate, String> {
+    for stage in suite.stages() {
+        for test in build(stage, copy)? {
+            if let Some(noticed) = run_test(&test, copy)? {
+                return Ok(Fate::Killed(noticed));
+            }
+        }
+    }
+    Ok(Fate::Survived)
+}
+
+/// Builds the tests of a stage: where they are.
+fn build(stage: &[&str], copy: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["test", "--no-run", "--locked"]).args(stage).current_dir(copy);
+    command.env("CARGO_TARGET_DIR", copy.with_file_name("target")).env("CARGO_PROFILE_DEV_DEBUG", "0");
+    let output = command.stdin(Stdio::null()).output().map_err(|e| e.to_string())?;
+    if !output.status.success() {
+        return Err("it does not build".into());
+    }
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let tests = text.lines().filter(|line| line.trim_start().starts_with("Executable"));
+    let path = |line: &str| Some(copy.join(line.rsplit_once('(')?.1.strip_suffix(')')?));
+    Ok(tests.filter_map(path).collect())
+}
+
+/// Runs one test binary. What noticed, if anything did.
+fn run_test(test: &Path, copy: &Path) -> Result<Option<String>, String> {
+    let log = copy.with_file_name("log");
+    let output = fs::File::create(&log).map_err(|e| e.to_string())?;
+    let mut command = Command::new(test);
+    command.current_dir(copy).env("RUST_BACKTRACE", "0").stdin(Stdio::null());
+    command.stdout(output.try_clone().map_err(|e| e.to_string())?).stderr(output);
+    let mut running = command.spawn().map_err(|e| e.to_string())?;
+    let start = Instant::now();
+    let status = loop {
+        match running.try_wait().map_err(|e| e.to_string())? {
+            Some(status) => break status,
+            None if start.elapsed() > TIME_MAX => {
+                running.kill().and_then(|()| running.wait()).map_err(|e| e.to_string())?;
+                return Ok(Some("a test that does not end".into()));
+            }
+            None => thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    if status.success() {
+        return Ok(None);
+    }
+    let text = fs::read(&log).map_err(|e| e.to_string())?;
+    Ok(Some(
+        reason(&String::from_utf8_lossy(&text)).unwrap_or_else(|| format!("a test that ends with {status}")),
+    ))
+}
+
+/// The first test that panicked, and what it said.
+fn reason(output: &str) -> Option<String> {
     let mut lines = output.lines().skip_while(|line| !line.contains("panicked at"));
-    lines.next();
-    lines.next().unwrap_or("").trim()
+    let test = lines.next()?.split('\'').nth(1)?.to_owned();
+    let message = lines.next()?.trim();
+    let shown: String = message.chars().take(MESSAGE_MAX).collect();
+    let more = if shown.len() < message.len() { "…" } else { "" };
+    Some(format!("`{test}`: {shown}{more}"))
 }

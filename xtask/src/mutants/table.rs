@@ -1,0 +1,959 @@
+//! The guards, and how each is weakened. Not listed is what can be weakened without any difference: see
+//! [`EQUIVALENT`].
+
+use super::{Mutant, Suite};
+
+const GROUP: &str = "crates/cbcast/src/group.rs";
+const HOLDBACK: &str = "crates/cbcast/src/group/holdback.rs";
+const UPKEEP: &str = "crates/cbcast/src/group/upkeep.rs";
+const FLUSH: &str = "crates/cbcast/src/group/flush.rs";
+const INSPECT: &str = "crates/cbcast/src/group/inspect.rs";
+const MEMBERS: &str = "crates/cbcast/src/members.rs";
+const STABILITY: &str = "crates/cbcast/src/stability.rs";
+const REPAIR: &str = "crates/cbcast/src/repair.rs";
+const PERSIST: &str = "crates/cbcast/src/persist.rs";
+const SNAPSHOT: &str = "crates/cbcast/src/snapshot.rs";
+const CONTROL: &str = "crates/cbcast/src/control.rs";
+const MESSAGE: &str = "crates/cbcast/src/message.rs";
+const WIRE: &str = "crates/cbcast/src/wire.rs";
+const SESSION: &str = "crates/causerie-core/src/session.rs";
+
+const fn library(name: &'static str, file: &'static str, from: &'static str, to: &'static str) -> Mutant {
+    Mutant { name, file, from, to, suite: Suite::Library }
+}
+
+/// What the table says about weakenings that no test can notice.
+pub(super) const EQUIVALENT: &str = include_str!("equivalent.md");
+
+/// By the part of the protocol that they belong to.
+pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
+    (
+        "The delivery rule",
+        &[
+            Mutant {
+                name: "deliver on arrival (processes)",
+                file: HOLDBACK,
+                from: "        let ahead = id.seq - delivered - 1;\n",
+                to: "        let ahead = id.seq - delivered - 1;\n        if ahead < u64::MAX {\n            self.deliver(now, slot, message, None);\n            self.release(now);\n            return Ok(());\n        }\n",
+                suite: Suite::Processes,
+            },
+            library(
+                "deliver on arrival",
+                HOLDBACK,
+                "        let ahead = id.seq - delivered - 1;\n",
+                "        let ahead = id.seq - delivered - 1;\n        if ahead < u64::MAX {\n            self.deliver(now, slot, message, None);\n            self.release(now);\n            return Ok(());\n        }\n",
+            ),
+            Mutant {
+                name: "only sender order, dependencies ignored (processes)",
+                file: MEMBERS,
+                from: "_ => return Err(dep),",
+                to: "_ => {}",
+                suite: Suite::Processes,
+            },
+            library(
+                "only sender order, dependencies ignored, at once",
+                MEMBERS,
+                "_ => return Err(dep),",
+                "_ => {}",
+            ),
+            library(
+                "only sender order, of few dependencies",
+                HOLDBACK,
+                "first_unmet = first_unmet.or(Some((dep, None)));",
+                "let _ = dep;",
+            ),
+            library(
+                "only sender order, of many dependencies",
+                HOLDBACK,
+                "first_unmet = first_unmet.or(Some((dep, Some(cursor))));",
+                "let _ = dep;",
+            ),
+            library(
+                "one message of a dependency may be missing, at once",
+                MEMBERS,
+                "if self.delivered(slot) >= dep.seq =>",
+                "if self.delivered(slot) + 1 >= dep.seq =>",
+            ),
+            library(
+                "one message of a dependency may be missing",
+                HOLDBACK,
+                "if dependency.seq <= self.members.delivered(slot) {",
+                "if dependency.seq <= self.members.delivered(slot) + 1 {",
+            ),
+            library(
+                "the sender's message before may be missing, at once",
+                HOLDBACK,
+                "id.seq != progress.delivered + 1 {",
+                "id.seq > progress.delivered + 2 || id.seq <= progress.delivered {",
+            ),
+            library(
+                "the sender's message before may be missing",
+                HOLDBACK,
+                "_ if ahead > 0 =>",
+                "_ if ahead > 1 =>",
+            ),
+            library(
+                "who has not joined is no cause, at once",
+                MEMBERS,
+                "            Standing::Forgotten => {}\n            _ => return Err",
+                "            Standing::Forgotten | Standing::Early(_) => {}\n            _ => return Err",
+            ),
+            library(
+                "who has not joined is no cause",
+                HOLDBACK,
+                "Standing::Early(_) => !self.can_be_admitted(dependency.member),",
+                "Standing::Early(_) => return Ok(true),",
+            ),
+            library(
+                "a forgotten dependency is not met, at once",
+                MEMBERS,
+                "            Standing::Forgotten => {}\n            _ => return Err",
+                "            _ => return Err",
+            ),
+            library(
+                "a forgotten dependency is not met",
+                HOLDBACK,
+                "Standing::Forgotten => return Ok(true),",
+                "Standing::Forgotten => false,",
+            ),
+            library(
+                "more dependencies than members, at once",
+                HOLDBACK,
+                "(self.deps.len() <= self.config.members_max).then_some(slot)",
+                "Some(slot)",
+            ),
+            library(
+                "more dependencies than members",
+                HOLDBACK,
+                "if before >= self.config.members_max {",
+                "if before > self.config.members_max {",
+            ),
+            library(
+                "a dependency on what was not said here yet",
+                HOLDBACK,
+                "                self.members.get(slot).local\n            }",
+                "                false\n            }",
+            ),
+            library(
+                "what is frozen is delivered on arrival",
+                HOLDBACK,
+                "let frozen = self.members.get(slot).frozen.is_some_and(|count| id.seq > count);",
+                "let frozen = false;",
+            ),
+            library(
+                "what is frozen is released",
+                HOLDBACK,
+                "if member.frozen.is_some_and(|count| seq > count) {",
+                "if false {",
+            ),
+            library(
+                "a link speaks for others, at once",
+                HOLDBACK,
+                "Link::Member(speaker) => speaker == id.member,",
+                "Link::Member(_) => true,",
+            ),
+            library(
+                "packets of any length are taken, at once",
+                HOLDBACK,
+                "let fits = message.packet().len() <= self.config.packet_bytes_max;",
+                "let fits = true;",
+            ),
+            library(
+                "announcements are delivered like data, at once",
+                HOLDBACK,
+                "!fits || !message.is_data() || !quiet",
+                "!fits || !quiet",
+            ),
+            library(
+                "what is delivered is not retained, at once",
+                HOLDBACK,
+                "let quiet = self.flushes.is_empty() && self.stability.is_none();",
+                "let quiet = self.flushes.is_empty();",
+            ),
+            library(
+                "who is waited for is delivered like anybody, at once",
+                HOLDBACK,
+                "if !progress.plain || id.seq",
+                "if id.seq",
+            ),
+        ],
+    ),
+    (
+        "The frontier",
+        &[
+            library(
+                "dependencies stay in the frontier",
+                HOLDBACK,
+                "progress.in_frontier &= progress.delivered != dep_seq;",
+                "let _ = (progress, dep_seq);",
+            ),
+            library(
+                "what follows a dependency leaves the frontier with it",
+                HOLDBACK,
+                "progress.in_frontier &= progress.delivered != dep_seq;",
+                "progress.in_frontier &= dep_seq == u64::MAX;",
+            ),
+            library(
+                "the newest is not in the frontier",
+                HOLDBACK,
+                "        progress.in_frontier = true;",
+                "        progress.in_frontier &= true;",
+            ),
+        ],
+    ),
+    (
+        "Waking",
+        &[
+            library(
+                "who waits is not woken",
+                MEMBERS,
+                "progress.awaited > seq {",
+                "progress.awaited >= seq {",
+            ),
+            library(
+                "a sender's next is not looked at",
+                HOLDBACK,
+                "        if matches!(member.ring.front(), Some(Some(_))) {",
+                "        if false {",
+            ),
+            library(
+                "who is woken still waits",
+                HOLDBACK,
+                "            wait.on = NONE;",
+                "            let _ = wait;",
+            ),
+            library(
+                "who waits for the departed is not woken",
+                HOLDBACK,
+                "        self.wake_waiters(slot, u64::MAX);\n",
+                "",
+            ),
+            library(
+                "a newcomer's first message is not looked at",
+                HOLDBACK,
+                "if matches!(self.members.get(slot).ring.front(), Some(Some(_))) {",
+                "if false {",
+            ),
+            library(
+                "what others wait for of a newcomer is not asked for",
+                HOLDBACK,
+                "self.hear(now, slot, self.members.last_awaited(slot));",
+                "",
+            ),
+        ],
+    ),
+    (
+        "Sending",
+        &[
+            library(
+                "anybody may broadcast for a member",
+                GROUP,
+                "let slot = self.members.live_slot(from).filter(|&slot| self.members.get(slot).local);",
+                "let slot = self.members.live_slot(from);",
+            ),
+            library("stamps without dependencies", GROUP, "deps.sort_unstable();", "deps.clear();"),
+            library(
+                "packets of any length are sent",
+                GROUP,
+                "if length > limit {",
+                "if length > limit && kind != Kind::Data {",
+            ),
+            library(
+                "one unstable message more than allowed",
+                GROUP,
+                "if messages >= self.config.unstable_max {",
+                "if messages > self.config.unstable_max {",
+            ),
+            library(
+                "the new message does not count among unstable bytes",
+                GROUP,
+                "bytes + length > self.config.unstable_bytes_max",
+                "bytes > self.config.unstable_bytes_max",
+            ),
+            library(
+                "announcements of hosts are blocked too",
+                GROUP,
+                "if kind == Kind::Data {\n            self.flow_control",
+                "if kind != Kind::Joined(from) {\n            self.flow_control",
+            ),
+            library(
+                "a readopted message may skip numbers",
+                GROUP,
+                "self.members.delivered(slot) + 1 == id.seq",
+                "self.members.delivered(slot) < id.seq",
+            ),
+            library(
+                "others' messages are readopted",
+                GROUP,
+                "let slot = self.members.live_slot(id.member).filter(|&slot| self.members.get(slot).local);",
+                "let slot = self.members.live_slot(id.member);",
+            ),
+        ],
+    ),
+    (
+        "Receiving",
+        &[
+            library(
+                "a link speaks for others",
+                HOLDBACK,
+                "if id.member != speaker {",
+                "if id.member != speaker && false {",
+            ),
+            library(
+                "a member's link announces members",
+                HOLDBACK,
+                "if !message.is_data() {\n                return Err",
+                "if !message.is_data() && false {\n                return Err",
+            ),
+            library(
+                "copies are delivered again",
+                HOLDBACK,
+                "if id.seq <= delivered {",
+                "if id.seq < delivered {",
+            ),
+            library(
+                "copies of held messages are held again",
+                HOLDBACK,
+                "if (ahead as usize) < member.ring.len() && member.ring[ahead as usize].is_some() {",
+                "if false {",
+            ),
+            library(
+                "copies of messages held early are held again",
+                HOLDBACK,
+                "if self.members.get(slot).ring.get(ahead as usize).is_some_and(Option::is_some) {",
+                "if false {",
+            ),
+            library(
+                "the departed are heard again",
+                HOLDBACK,
+                "            Standing::Forgotten => {\n                self.stats.duplicates += 1;\n                return Ok(());\n            }",
+                "            Standing::Forgotten => return self.hold_early(now, link, message),",
+            ),
+            library("own messages are taken from others", HOLDBACK, "if member.local {", "if false {"),
+            library(
+                "ordinals that were not given out here are held",
+                HOLDBACK,
+                "if self.hosts(id.member.origin) {",
+                "if false {",
+            ),
+            library(
+                "senders whom nobody can admit are held",
+                HOLDBACK,
+                "if !self.can_be_admitted(id.member) {",
+                "if false {",
+            ),
+            library(
+                "a host that is not a member may yet be admitted",
+                HOLDBACK,
+                "!member.is_host() && self.is_member(MemberId::host(member.origin))",
+                "member.is_host() || self.is_member(MemberId::host(member.origin))",
+            ),
+            library(
+                "dependencies on whom nobody can admit are believed",
+                HOLDBACK,
+                "Standing::Early(_) => !self.can_be_admitted(dependency.member),",
+                "Standing::Early(_) => false,",
+            ),
+            library(
+                "what is heard of through here only may be known before",
+                HOLDBACK,
+                "let through_here = matches!(link, Link::Member(_)) && self.hosts(dependency.member.origin);",
+                "let through_here = false;",
+            ),
+            library(
+                "one message further ahead than allowed",
+                HOLDBACK,
+                "if ahead > limit {",
+                "if ahead > limit + 1 {",
+            ),
+            library(
+                "gaps in the hold-back queue cost nothing",
+                HOLDBACK,
+                "if self.holdback_places + more > limit {",
+                "if self.held + more.min(1) > limit {",
+            ),
+            library(
+                "one place more than the hold-back queue has",
+                HOLDBACK,
+                "if self.holdback_places + more > limit {",
+                "if self.holdback_places + more > limit + 1 {",
+            ),
+            library(
+                "the new message does not count among held bytes",
+                HOLDBACK,
+                "if self.held_bytes + message.packet().len() > limit {",
+                "if self.held_bytes > limit {",
+            ),
+            library(
+                "a full queue does not hear of what it refuses",
+                HOLDBACK,
+                "if matches!(room, Err(ReceiveError::HoldbackFull { .. })) {",
+                "if false {",
+            ),
+            library(
+                "claims of what exists are believed without bound",
+                HOLDBACK,
+                "let seq = seq.min(delivered + self.config.ahead_max.clamp(1, COUNT_MAX));",
+                "let seq = seq.min(COUNT_MAX);",
+            ),
+        ],
+    ),
+    (
+        "Members",
+        &[
+            library(
+                "the host admits one too many",
+                GROUP,
+                "if self.members.live() >= self.config.members_max {",
+                "if self.members.live() > self.config.members_max {",
+            ),
+            library(
+                "a guest admits",
+                GROUP,
+                "let local = host.is_host() && self.is_local(host);",
+                "let local = self.is_local(host);",
+            ),
+            library(
+                "who does not host here admits",
+                GROUP,
+                "let local = host.is_host() && self.is_local(host);",
+                "let local = host.is_host();",
+            ),
+            library(
+                "a host parts with another's members",
+                GROUP,
+                "slot.filter(|_| member.origin == host.origin && member != host)",
+                "slot.filter(|_| member != host)",
+            ),
+            library(
+                "a host parts with itself",
+                GROUP,
+                "slot.filter(|_| member.origin == host.origin && member != host)",
+                "slot.filter(|_| member.origin == host.origin)",
+            ),
+            library(
+                "a Joined is believed though the group is full",
+                HOLDBACK,
+                "let full = self.members.live() >= self.config.members_max;",
+                "let full = false;",
+            ),
+            library(
+                "a Joined may leave ordinals out",
+                HOLDBACK,
+                "self.members.next_ordinal(member.origin) != member.ordinal",
+                "self.members.next_ordinal(member.origin) > member.ordinal",
+            ),
+            library(
+                "an ordinal is given out twice",
+                HOLDBACK,
+                "self.members.next_ordinal(member.origin) != member.ordinal",
+                "self.members.next_ordinal(member.origin) < member.ordinal",
+            ),
+            library(
+                "the departed are not forgotten",
+                HOLDBACK,
+                "Some(slot) if !member.is_host() => self.forget(slot, id),",
+                "Some(_) if !member.is_host() => {}",
+            ),
+            library(
+                "what is missing of the departed stays missing",
+                HOLDBACK,
+                "        if self.members.heard(slot) > self.members.delivered(slot) {\n            self.lagging -= 1;\n        }",
+                "",
+            ),
+        ],
+    ),
+    (
+        "Snapshots",
+        &[
+            library(
+                "a snapshot counts one message less",
+                INSPECT,
+                "clock: self.clock(),",
+                "clock: self.clock().iter().map(|(m, n)| (m, n.saturating_sub(1))).collect(),",
+            ),
+            library(
+                "a snapshot does not say who has left",
+                INSPECT,
+                "next_ordinals: self.members.next_ordinals(),",
+                "next_ordinals: Vec::new(),",
+            ),
+            library(
+                "a snapshot without its frontier",
+                INSPECT,
+                "frontier: self.frontier(),",
+                "frontier: Vec::new(),",
+            ),
+            library(
+                "a frontier beyond the cut is believed",
+                GROUP,
+                "slot.filter(|&slot| members.delivered(slot) == id.seq)",
+                "slot",
+            ),
+            library(
+                "counts beyond all bounds are read",
+                SNAPSHOT,
+                "if clock.iter().any(|(_, count)| count > COUNT_MAX) {",
+                "if false {",
+            ),
+            library(
+                "origins in any order are read",
+                SNAPSHOT,
+                "if !next_ordinals.is_sorted_by(|a, b| a.0 < b.0) {",
+                "if false {",
+            ),
+            library(
+                "a frontier in any order is read",
+                SNAPSHOT,
+                "if !frontier.is_sorted_by(|a, b| a.member < b.member) {",
+                "if false {",
+            ),
+            library(
+                "snapshots of other versions are read",
+                SNAPSHOT,
+                "if reader.byte()? != VERSION {",
+                "if reader.byte()? < VERSION {",
+            ),
+        ],
+    ),
+    (
+        "Repair",
+        &[
+            library(
+                "a clock over a link counts for others",
+                UPKEEP,
+                "Link::Member(speaker) => speaker == member,",
+                "Link::Member(_) => true,",
+            ),
+            library(
+                "others know better what was said here",
+                UPKEEP,
+                "                && theirs\n                && !self.members.get(slot).local",
+                "                && theirs",
+            ),
+            library(
+                "ranges are sorted, not by use",
+                INSPECT,
+                "_ if range.from == first => &mut next,",
+                "_ if range.from < first => &mut next,",
+            ),
+            library(
+                "hosts' messages have no places of their own",
+                INSPECT,
+                "ranges_max.saturating_sub(of_hosts.len().min(ranges_max / 2))",
+                "ranges_max",
+            ),
+            library(
+                "more ranges than a request may name",
+                INSPECT,
+                "        next.truncate(ranges_max);\n        next\n",
+                "        next\n",
+            ),
+            library(
+                "each request begins with the same member",
+                INSPECT,
+                "behind.rotate_left(start as usize);",
+                "let _ = start;",
+            ),
+            library("pauses do not grow", REPAIR, "(self.pause * 2)", "self.pause"),
+            library("pauses grow without bound", REPAIR, ".min(config.repair_delay_max)", ""),
+            library(
+                "jitter of the whole pause",
+                REPAIR,
+                "self.draw() % quarter",
+                "self.draw() % (4 * quarter)",
+            ),
+            library(
+                "no jitter",
+                REPAIR,
+                "Duration::from_nanos(self.draw() % quarter)",
+                "Duration::from_nanos(quarter / 2)",
+            ),
+            library(
+                "at first anybody is asked",
+                REPAIR,
+                "if self.pause == self.first_delay { Round::First }",
+                "if self.pause < self.first_delay { Round::First }",
+            ),
+            library(
+                "pauses stay long after progress",
+                REPAIR,
+                "fn progress(&mut self) {\n        self.pause = self.first_delay;",
+                "fn progress(&mut self) {",
+            ),
+            library(
+                "pauses stay long after all has come",
+                REPAIR,
+                "self.deadline = None;\n        self.pause = self.first_delay;",
+                "self.deadline = None;",
+            ),
+            library("every arrival puts the request off", REPAIR, "if self.deadline.is_none() {", "{"),
+            library(
+                "it is asked before it is due",
+                REPAIR,
+                "deadline <= now",
+                "deadline >= Time::ZERO && now >= Time::ZERO",
+            ),
+            library("who has not got it is asked too", UPKEEP, "if others.iter().any(has) {", "if false {"),
+            library(
+                "who is about to leave is asked",
+                UPKEEP,
+                "m.live && !m.local && m.frozen.is_none()",
+                "m.live && !m.local",
+            ),
+            library("an answer is as long as the request", UPKEEP, "                budget -= 1;\n", ""),
+            library(
+                "what does not exist uses up the answer",
+                UPKEEP,
+                "Some(slot) if seq > self.members.delivered(slot) => break,",
+                "Some(slot) if seq > self.members.delivered(slot) => None,",
+            ),
+            library(
+                "requests overflow",
+                CONTROL,
+                "from.checked_add(more).ok_or(WireError::Integer)?",
+                "from.wrapping_add(more)",
+            ),
+        ],
+    ),
+    (
+        "Stability",
+        &[
+            library(
+                "stable is what anybody has delivered",
+                STABILITY,
+                "acknowledged.clone().fold(own, u64::min)",
+                "acknowledged.clone().fold(0, u64::max).min(own)",
+            ),
+            library(
+                "stable without what was delivered here",
+                STABILITY,
+                "let own = column.stable + column.retained.len() as u64;",
+                "let own = column.stable + column.retained.len() as u64 + 1;",
+            ),
+            library(
+                "a clock that comes late takes acknowledgements back",
+                STABILITY,
+                "if count > old {",
+                "if count != old {",
+            ),
+            library(
+                "a newcomer acknowledges nothing of what is stable",
+                STABILITY,
+                "Some(self.columns.iter().map(|c| c.stable).collect())",
+                "Some(Vec::new())",
+            ),
+            library(
+                "a slot's next member inherits acknowledgements",
+                STABILITY,
+                "            set(row, slot, delivered);\n        }\n        if acknowledges",
+                "            let _ = row;\n        }\n        if acknowledges",
+            ),
+            library(
+                "the departed hold stability up",
+                STABILITY,
+                "self.rows.get_mut(slot as usize).and_then(Option::take)",
+                "self.rows.get_mut(slot as usize).and_then(|row| row.clone())",
+            ),
+            library(
+                "what the departed said is let go with them",
+                STABILITY,
+                "if !column.retained.is_empty() {",
+                "if false {",
+            ),
+            library(
+                "what the departed said is let go too early",
+                STABILITY,
+                "self.departed.retain(|departed| !is_stable(departed.left));",
+                "self.departed.retain(|departed| is_stable(departed.left));",
+            ),
+            library(
+                "what the departed said is kept for ever",
+                STABILITY,
+                "self.departed.retain(|departed| !is_stable(departed.left));",
+                "let _ = is_stable;",
+            ),
+            library(
+                "who is ahead of us acknowledges for whom we do not know",
+                UPKEEP,
+                "if clock.iter().any(ahead) {",
+                "if false && clock.iter().any(ahead) {",
+            ),
+            library(
+                "members hosted here must acknowledge",
+                GROUP,
+                "stability.add(slot, 0, !local);",
+                "stability.add(slot, 0, true);",
+            ),
+            library(
+                "what a snapshot holds is unstable",
+                GROUP,
+                "stability.add(slot, members.delivered(slot), !member.local);",
+                "stability.add(slot, 0, !member.local);",
+            ),
+        ],
+    ),
+    (
+        "Skipping",
+        &[
+            library(
+                "hosts' messages are skipped",
+                UPKEEP,
+                "m.live && !m.local && !m.id.is_host() &&",
+                "m.live && !m.local &&",
+            ),
+            library(
+                "skipped too early",
+                UPKEEP,
+                "now.since(m.lagging_since) >= after",
+                "now.since(m.lagging_since) >= after / 4",
+            ),
+            library(
+                "what is held is skipped with what is missing",
+                UPKEEP,
+                "let count = if missing == member.ring.len() as u64 { beyond_ring } else { missing };",
+                "let count = beyond_ring;\n            let _ = missing;",
+            ),
+            library(
+                "what follows a gap is not looked at",
+                UPKEEP,
+                "        if next_is_here {",
+                "        if next_is_here && false {",
+            ),
+            library(
+                "who waits for what was skipped is not woken",
+                UPKEEP,
+                "self.wake_waiters(slot, to);",
+                "",
+            ),
+            library(
+                "skipped messages do not count as delivered for stability",
+                UPKEEP,
+                "stability.delivered(slot, None);",
+                "let _ = stability;",
+            ),
+        ],
+    ),
+    (
+        "Leaving by flush",
+        &[
+            library(
+                "anybody freezes anybody",
+                FLUSH,
+                "if !host.is_host() || host.origin != member.origin {",
+                "if false {",
+            ),
+            library(
+                "less is reported than was delivered",
+                FLUSH,
+                "self.frozen_up_to(slot, count.max(self.members.delivered(slot)));",
+                "self.frozen_up_to(slot, count);",
+            ),
+            library(
+                "a Left does not let through what it counts",
+                HOLDBACK,
+                "self.exists_and_may_go(now, member, last_seq);",
+                "let _ = (member, last_seq);",
+            ),
+            library(
+                "what is frozen is let through by less",
+                FLUSH,
+                "*frozen = count.max(*frozen);",
+                "*frozen = count;",
+            ),
+            library(
+                "one report is enough",
+                FLUSH,
+                "stay.iter().all(|member|",
+                "stay.is_empty() || stay.iter().any(|member|",
+            ),
+            library(
+                "a Left before the host has what others have",
+                FLUSH,
+                "is_some_and(|&(_, count)| count <= delivered)",
+                "is_some_and(|&(_, count)| count <= delivered || delivered < u64::MAX)",
+            ),
+            library(
+                "a Left before all have reported on all who leave",
+                FLUSH,
+                "if !self.flushes.iter().all(done) {",
+                "if !self.flushes.iter().any(done) {",
+            ),
+            library(
+                "reports of who leaves count",
+                FLUSH,
+                "m.live && !m.local && m.frozen.is_none()",
+                "m.live && !m.local",
+            ),
+            library(
+                "what only who leaves had is let through with the Left",
+                FLUSH,
+                "self.members.get_mut(slot).frozen = Some(self.members.delivered(slot));",
+                "let _ = slot;",
+            ),
+            library(
+                "who leaves is not asked for again",
+                UPKEEP,
+                "                self.ask_to_flush(flush);",
+                "                let _ = flush;",
+            ),
+        ],
+    ),
+    (
+        "Export and import",
+        &[
+            library(
+                "an export forgets what waits to be sent",
+                PERSIST,
+                "if !self.outputs.is_empty() {",
+                "if false {",
+            ),
+            library(
+                "an import has not heard of what is missing",
+                PERSIST,
+                "                group.hear(Time::ZERO, slot, count);",
+                "                let _ = (slot, count);",
+            ),
+            library(
+                "an import has frozen nobody",
+                PERSIST,
+                "group.members.get_mut(slot).frozen = Some(count);",
+                "let _ = (slot, count);",
+            ),
+            library(
+                "an import does not know since when messages are held",
+                PERSIST,
+                "let since = Time::from_nanos(reader.varint()?);",
+                "let since = Time::from_nanos(reader.varint()? & 0);",
+            ),
+            library(
+                "an import takes as held what can be delivered",
+                PERSIST,
+                "if taken.is_err() || group.held as u64 != n + 1 {",
+                "let _ = n;\n            if taken.is_err() {",
+            ),
+            library(
+                "an import retains nothing",
+                PERSIST,
+                "stability.delivered(slot, message);",
+                "let _ = message;\n                stability.delivered(slot, None);",
+            ),
+            library(
+                "an import has forgotten what the departed said",
+                PERSIST,
+                "stability.set_departed(departed);",
+                "",
+            ),
+            library(
+                "an import has forgotten who is to leave",
+                PERSIST,
+                "group.flushes.push(Flush { host, member, reported: Vec::new() });",
+                "let _ = (host, member);",
+            ),
+            library(
+                "more is stable than was delivered",
+                PERSIST,
+                "if count > delivered {\n                return Err(ImportError::Inconsistent);",
+                "if count > delivered && false {\n                return Err(ImportError::Inconsistent);",
+            ),
+            library(
+                "messages that nobody asked for are imported",
+                PERSIST,
+                "if retained.next().is_some() {",
+                "if false {",
+            ),
+        ],
+    ),
+    (
+        "Decoding",
+        &[
+            library(
+                "integers in any form",
+                WIRE,
+                "return if byte == 0 { Err(WireError::Integer) } else { Ok(value) };",
+                "return Ok(value);",
+            ),
+            library(
+                "integers beyond 64 bits",
+                WIRE,
+                "if shift == 63 && byte > 1 {",
+                "if shift == 63 && byte > 127 {",
+            ),
+            library(
+                "messages number 0",
+                MESSAGE,
+                "        let id = MessageId::new(sender, reader.varint()?);\n        if id.seq == 0 {",
+                "        let id = MessageId::new(sender, reader.varint()?);\n        if false {",
+            ),
+            library("kinds that nobody knows", MESSAGE, "if kind > LEFT {", "if kind > LEFT + 10 {"),
+            library("a dependency on the sender", MESSAGE, "if member == id.member {", "if false {"),
+            library(
+                "dependencies on message 0",
+                MESSAGE,
+                "let seq = seq.filter(|&s| s > 0).ok_or",
+                "let seq = seq.ok_or",
+            ),
+            library(
+                "origins in any order",
+                MESSAGE,
+                "if origin == id.member.origin || (!first && origin <= self.origin) {",
+                "if origin == id.member.origin {",
+            ),
+            library(
+                "the sender's origin among the others",
+                MESSAGE,
+                "if origin == id.member.origin || (!first && origin <= self.origin) {",
+                "if !first && origin <= self.origin {",
+            ),
+            library(
+                "a guest announces",
+                MESSAGE,
+                "if reader.varint_u32()? == 0 || !sender.is_host() {",
+                "if reader.varint_u32()? == 0 {",
+            ),
+            library(
+                "a host is announced",
+                MESSAGE,
+                "if reader.varint_u32()? == 0 || !sender.is_host() {",
+                "if reader.varint_u32()? == u32::MAX || !sender.is_host() {",
+            ),
+            library(
+                "messages number 0, at once",
+                MESSAGE,
+                "if seq == 0 || seq > COUNT_MAX",
+                "if seq > COUNT_MAX",
+            ),
+            library(
+                "a dependency on the sender, at once",
+                MESSAGE,
+                "|| ordinal == sender || seq as i64",
+                "|| seq as i64",
+            ),
+            library(
+                "dependencies on message 0, at once",
+                MESSAGE,
+                "i64::from(difference) <= 0 {",
+                "i64::from(difference) < 0 {",
+            ),
+        ],
+    ),
+    (
+        "The chat",
+        &[
+            Mutant {
+                name: "own messages are not sent again on resuming",
+                file: SESSION,
+                from: "p.message.id().seq > taken) {\n            pending.sent_at = Some(now);\n            resent += 1;",
+                to: "p.message.id().seq > taken + 1) {\n            pending.sent_at = Some(now);\n            resent += 1;",
+                suite: Suite::Sessions,
+            },
+            Mutant {
+                name: "placed in order of delivery, not of position",
+                file: SESSION,
+                from: "self.ready.remove(&self.placed.saturating_add(1))",
+                to: "self.ready.pop_first().map(|(_, ready)| ready)",
+                suite: Suite::Sessions,
+            },
+        ],
+    ),
+];

@@ -1,0 +1,409 @@
+//! Failing disks: power cuts at any operation with torn writes, full disks, failed writes and syncs, flipped bits.
+//! Afterwards nothing acknowledged is lost, unless a bit was flipped: then it is a gap, or a named error, and
+//! never another message. Nothing panics.
+//!
+//! `SEED=n cargo test -p causerie-store --test faults` replays one run of each, `SEEDS=n` runs that many.
+
+mod common;
+
+#[path = "common/disk.rs"]
+mod disk;
+
+use std::path::Path;
+
+use causerie_store::{
+    Change, CommitError, MemberRow, Members, MemoryStore, OpenError, Options, RoomId, SqliteStore, Store,
+    StoreError,
+};
+use common::{Random, append, create, member_row, positions_of, run, seeds, small};
+use disk::{Disk, Faults};
+
+/// The next batch, from what the twin has: appends, members, checkpoints, rooms that come and go.
+fn batch(r: &mut Random, twin: &MemoryStore) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for room in twin.rooms().unwrap() {
+        if r.chance(60) {
+            let most = if r.chance(10) { 150 } else { 6 };
+            let last = room.last + 1 + r.below(most);
+            changes.push(append(room.room, room.last + 1, last));
+            if r.chance(30) {
+                let state = vec![last as u8; r.below(6_000) as usize].into();
+                changes.push(Change::Checkpoint { room: room.room, position: last, state });
+            }
+            let row = MemberRow { taken: last, ..member_row(r.below(3) as u32, None, None) };
+            changes.push(Change::Member { room: room.room, row });
+        }
+        if r.chance(2) {
+            changes.push(Change::Close { room: room.room });
+        }
+    }
+    if r.chance(20) {
+        changes.push(create(twin.next_room().unwrap()));
+    }
+    changes
+}
+
+/// Everything that a reader can see.
+fn contents(store: &dyn Store) -> Result<impl PartialEq + std::fmt::Debug + use<>, StoreError> {
+    let mut seen = Vec::new();
+    for room in store.rooms()? {
+        let (mut bytes, mut after, mut gaps) = (Vec::new(), 0, Vec::new());
+        loop {
+            let page = store.read(room.room, after, 9_000)?;
+            page.runs.iter().for_each(|run| bytes.extend_from_slice(run));
+            gaps.extend(page.gap.clone());
+            if page.next() == after {
+                break;
+            }
+            after = page.next();
+        }
+        let right = bytes == run(room.first, room.last);
+        let members = store.members(room.room, Members::Present)?;
+        seen.push((room.room, room.last, right, gaps, members, room.checkpoint));
+    }
+    Ok(seen)
+}
+
+fn open(folder: &Path, options: &Options) -> Result<SqliteStore, OpenError> {
+    SqliteStore::open(folder, options.clone())
+}
+
+/// Commits at random until the disk fails, or `steps` times. The batch that was not acknowledged, and why.
+fn talk(
+    r: &mut Random,
+    store: &SqliteStore,
+    twin: &MemoryStore,
+    steps: u64,
+) -> Result<(), (Vec<Change>, Option<CommitError>)> {
+    for _ in 0..steps {
+        if r.chance(20) {
+            if store.tidy().is_err() {
+                return Err((Vec::new(), None));
+            }
+            continue;
+        }
+        let changes = batch(r, twin);
+        match store.commit(changes.clone()) {
+            Ok(()) => twin.commit(changes).unwrap(),
+            Err(error) => return Err((changes, Some(error))),
+        }
+    }
+    Ok(())
+}
+
+/// What was found is what was acknowledged, and of the last batch all or nothing. The twin follows.
+fn judge(store: &SqliteStore, twin: &mut MemoryStore, last: Vec<Change>, replay: &str) -> bool {
+    let recovery = store.recovery();
+    assert_eq!((recovery.batches_damaged, recovery.records_damaged), (0, 0), "{replay}");
+    let report = store.check();
+    assert!(report.is_clean(), "{report:?}; {replay}");
+    let found = contents(store).unwrap();
+    if found == contents(twin).unwrap() {
+        return false;
+    }
+    twin.commit(last).unwrap();
+    assert_eq!(found, contents(twin).unwrap(), "{replay}");
+    true
+}
+
+#[test]
+fn a_power_cut_loses_nothing_acknowledged() {
+    let (mut cuts, mut kept) = (0, 0);
+    for seed in seeds(60) {
+        let replay = format!("SEED={seed} cargo test -p causerie-store --test faults power_cut");
+        let r = &mut Random(seed);
+        let disk = Disk::new(seed);
+        let folder = tempfile::tempdir().unwrap();
+        let mut twin = MemoryStore::new();
+        for _ in 0..6 {
+            let store = match open(folder.path(), &small()) {
+                Ok(store) => store,
+                // The power went while it was being made or opened.
+                Err(_) if disk.is_dead() => {
+                    disk.power_cut();
+                    open(folder.path(), &small()).unwrap()
+                }
+                Err(error) => panic!("{error}; {replay}"),
+            };
+            disk.faults(Faults { dies_at: Some(disk.operations() + r.below(400)), ..Faults::default() });
+            let Err((last, _)) = talk(r, &store, &twin, 1_000) else { panic!("it never failed; {replay}") };
+            assert!(disk.is_dead(), "{replay}");
+            // Reading may go on from memory; writing does not.
+            let again = store.commit(last.clone());
+            assert!(last.is_empty() || again.is_err(), "{replay}");
+            drop(store);
+            disk.power_cut();
+            cuts += 1;
+            // Sometimes the power goes again while it recovers.
+            if r.chance(30) {
+                disk.faults(Faults { dies_at: Some(disk.operations() + r.below(30)), ..Faults::default() });
+                let _ = open(folder.path(), &small()).map(|store| store.tidy());
+                disk.power_cut();
+            }
+            let store = open(folder.path(), &small()).unwrap_or_else(|error| panic!("{error}; {replay}"));
+            kept += u64::from(judge(&store, &mut twin, last, &replay));
+        }
+    }
+    println!("{cuts} power cuts; {kept} times the batch that was not acknowledged was there");
+}
+
+/// The test above can see what it is about.
+#[test]
+fn a_disk_that_lies_loses_messages() {
+    let mut lost = 0;
+    for seed in 0..20 {
+        let r = &mut Random(seed);
+        let disk = Disk::new(seed);
+        let folder = tempfile::tempdir().unwrap();
+        let twin = MemoryStore::new();
+        let store = open(folder.path(), &small()).unwrap();
+        store.commit(vec![create(RoomId(0))]).unwrap();
+        twin.commit(vec![create(RoomId(0))]).unwrap();
+        disk.faults(Faults { lies: true, ..Faults::default() });
+        talk(r, &store, &twin, 15).unwrap();
+        disk.faults(Faults { lies: true, dies_at: Some(0), ..Faults::default() });
+        drop(store);
+        disk.power_cut();
+        let same = open(folder.path(), &small()).ok().and_then(|s| contents(&s).ok()) == contents(&twin).ok();
+        lost += u64::from(!same);
+    }
+    assert!(lost > 5, "{lost} of 20");
+}
+
+#[test]
+fn a_full_disk_changes_nothing_and_goes_on_later() {
+    let mut full = 0;
+    for seed in seeds(40) {
+        let replay = format!("SEED={seed} cargo test -p causerie-store --test faults full_disk");
+        let r = &mut Random(seed);
+        let disk = Disk::new(seed);
+        let folder = tempfile::tempdir().unwrap();
+        let mut twin = MemoryStore::new();
+        let store = open(folder.path(), &small()).unwrap();
+        for _ in 0..6 {
+            disk.faults(Faults {
+                bytes_max: Some(disk.bytes() + r.below(100_000) as usize),
+                ..Faults::default()
+            });
+            let Err((last, error)) = talk(r, &store, &twin, 400) else { continue };
+            assert!(matches!(error, None | Some(CommitError::Full(_))), "{error:?}; {replay}");
+            full += 1;
+            assert_eq!(contents(&store), contents(&twin), "reading goes on; {replay}");
+            assert!(!store.stats().failed, "{replay}");
+            disk.faults(Faults::default());
+            store.commit(last.clone()).unwrap_or_else(|error| panic!("{error}; {replay}"));
+            twin.commit(last).unwrap();
+        }
+        drop(store);
+        let store = open(folder.path(), &small()).unwrap();
+        judge(&store, &mut twin, Vec::new(), &replay);
+    }
+    assert!(full > 20, "{full}");
+}
+
+#[test]
+fn failed_and_short_writes_are_named() {
+    let (mut failed, mut short) = (0, 0);
+    for seed in seeds(60) {
+        let replay = format!("SEED={seed} cargo test -p causerie-store --test faults short_writes");
+        let r = &mut Random(seed);
+        let disk = Disk::new(seed);
+        let folder = tempfile::tempdir().unwrap();
+        let mut twin = MemoryStore::new();
+        let store = open(folder.path(), &small()).unwrap();
+        let at = Some(disk.operations() + 20 + r.below(600));
+        let is_short = r.chance(50);
+        let faults = Faults::default();
+        disk.faults(match is_short {
+            true => Faults { short_write_at: at, ..faults },
+            false => Faults { write_error_at: at, ..faults },
+        });
+        let ended = talk(r, &store, &twin, 200);
+        let last = match ended {
+            Ok(()) => Vec::new(),
+            Err((last, None)) => last,
+            Err((last, Some(CommitError::Full(_)))) if is_short => {
+                short += 1;
+                store.commit(last.clone()).unwrap();
+                twin.commit(last).unwrap();
+                Vec::new()
+            }
+            Err((last, Some(CommitError::Failed(_)))) if !is_short => {
+                failed += 1;
+                let again = store.commit(vec![create(RoomId(9_999))]);
+                assert!(matches!(again, Err(CommitError::Failed(_))), "{again:?}; {replay}");
+                last
+            }
+            Err((_, error)) => panic!("{error:?}; {replay}"),
+        };
+        drop(store);
+        let store = open(folder.path(), &small()).unwrap();
+        judge(&store, &mut twin, last, &replay);
+    }
+    assert!(failed > 5 && short > 5, "{failed} {short}");
+}
+
+#[test]
+fn a_failed_sync_ends_writing() {
+    let mut seen = 0;
+    for seed in seeds(60) {
+        let replay = format!("SEED={seed} cargo test -p causerie-store --test faults failed_sync");
+        let r = &mut Random(seed);
+        let disk = Disk::new(seed);
+        let folder = tempfile::tempdir().unwrap();
+        let mut twin = MemoryStore::new();
+        let store = open(folder.path(), &small()).unwrap();
+        disk.faults(Faults { sync_error_from: Some(disk.operations() + r.below(200)), ..Faults::default() });
+        let last = match talk(r, &store, &twin, 120) {
+            Ok(()) => Vec::new(),
+            Err((last, error)) => {
+                seen += 1;
+                assert!(error.as_ref().is_none_or(CommitError::is_fatal), "{error:?}; {replay}");
+                let again = store.commit(vec![create(RoomId(9_999))]);
+                assert!(matches!(again, Err(CommitError::Failed(_))), "{again:?}; {replay}");
+                assert!(store.stats().failed, "{replay}");
+                last
+            }
+        };
+        disk.faults(Faults { dies_at: Some(0), ..Faults::default() });
+        drop(store);
+        disk.power_cut();
+        let store = open(folder.path(), &small()).unwrap();
+        judge(&store, &mut twin, last, &replay);
+    }
+    assert!(seen > 10, "{seen}");
+}
+
+/// Reads all that there is of `last` positions in each room. Each is what it was, or in a gap, or an error says so.
+fn every_position_is_right_or_told(store: &SqliteStore, lasts: &[u64], replay: &str) -> (u64, u64) {
+    let (mut good, mut told) = (0, 0);
+    for (room, &last) in lasts.iter().enumerate() {
+        let room = RoomId(room as u64);
+        let mut after = 0;
+        while after < last {
+            match store.read(room, after, 9_000) {
+                Err(_) => {
+                    told += last - after;
+                    break;
+                }
+                Ok(page) => {
+                    let bytes = page.runs.concat();
+                    let wanted =
+                        if page.is_empty() { Vec::new() } else { run(page.first, page.last).to_vec() };
+                    assert!(bytes == wanted, "{room} behind {after}: {:?}; {replay}", positions_of(&bytes));
+                    assert_eq!(page.first, after + 1, "{replay}");
+                    good += page.len();
+                    told += page.gap.as_ref().map_or(0, |gap| gap.end() - gap.start() + 1);
+                    if page.next() == after {
+                        // The end, earlier than it should be: then opening must have told.
+                        let recovery = store.recovery();
+                        let cut = recovery.bytes_cut > 0 || recovery.batches_damaged > 0;
+                        assert!(cut, "{room} ends at {after}, not {last}, and nothing was said; {replay}");
+                        told += last - after;
+                        break;
+                    }
+                    after = page.next();
+                }
+            }
+            let back = store.read_before(room, last + 1, 20, 9_000);
+            if let Ok(page) = back
+                && !page.is_empty()
+            {
+                assert!(page.runs.concat() == run(page.first, page.last).to_vec(), "{replay}");
+            }
+        }
+        if let Ok(found) = store.positions(room, common::member(1), 1, last, 10_000) {
+            assert!(found.is_sorted() && found.len() as u64 <= last, "{replay}");
+        }
+        let _ = store.search(Some(room), "text 3", None, 9);
+        let _ = store.members(room, Members::Present);
+    }
+    let _ = store.rooms();
+    let _ = store.check();
+    (good, told)
+}
+
+/// A store with blocks of several rooms, staged batches, members and checkpoints.
+fn filled(folder: &Path, staged: bool) -> Vec<u64> {
+    let store = open(folder, &small()).unwrap();
+    let mut lasts = vec![0u64; 4];
+    store.commit((0..4).map(|n| create(RoomId(n))).collect()).unwrap();
+    for round in 0..60u64 {
+        let mut changes = Vec::new();
+        for (room, last) in lasts.iter_mut().enumerate() {
+            let count = 1 + (round * 7 + room as u64 * 5) % 40;
+            let room = RoomId(room as u64);
+            changes.push(append(room, *last + 1, *last + count));
+            *last += count;
+            changes.push(Change::Member { room, row: member_row((round % 9) as u32, None, Some(1)) });
+            let state = vec![3; 700].into();
+            changes.push(Change::Checkpoint { room, position: *last, state });
+        }
+        store.commit(changes).unwrap();
+        if round % 20 == 10 || (round == 59 && !staged) {
+            store.tidy().unwrap();
+        }
+    }
+    lasts
+}
+
+#[test]
+fn flipped_bits_are_told_and_never_served() {
+    let (mut harmless, mut told, mut refused) = (0, 0, 0);
+    for staged in [false, true] {
+        let disk = Disk::new(1);
+        let folder = tempfile::tempdir().unwrap();
+        let lasts = filled(folder.path(), staged);
+        let image = disk.edit("causerie.db", |bytes| bytes.clone());
+        for seed in seeds(150) {
+            let replay = format!("SEED={seed} cargo test -p causerie-store --test faults flipped_bits");
+            let r = &mut Random(seed << 1 | u64::from(staged));
+            disk.edit("causerie.db", |bytes| {
+                bytes.clone_from(&image);
+                for _ in 0..1 + r.below(2) {
+                    let bit = r.below(bytes.len() as u64 * 8) as usize;
+                    bytes[bit / 8] ^= 1 << (bit % 8);
+                }
+            });
+            match open(folder.path(), &small()) {
+                Err(_) => refused += 1,
+                Ok(store) => {
+                    let (_, lost) = every_position_is_right_or_told(&store, &lasts, &replay);
+                    *(if lost > 0 { &mut told } else { &mut harmless }) += 1;
+                    // Life goes on, or says why not.
+                    let next = store.rooms().map_or(1, |rooms| rooms.first().map_or(1, |room| room.last + 1));
+                    let _ = store.commit(vec![append(RoomId(0), next, next + 5)]);
+                    let _ = store.tidy();
+                    let _ = store.retain(
+                        RoomId(1),
+                        causerie_store::Retention { count: Some(9), ..Default::default() },
+                        0,
+                    );
+                }
+            }
+            // What a clean close has left beside the file belongs to the damaged one.
+            disk.edit("causerie.db", |bytes| bytes.clone_from(&image));
+        }
+    }
+    println!("{harmless} harmless, {told} told, {refused} did not open");
+}
+
+#[test]
+fn bits_flipped_while_reading_are_told() {
+    for seed in seeds(30) {
+        let replay = format!("SEED={seed} cargo test -p causerie-store --test faults while_reading");
+        let disk = Disk::new(seed);
+        let folder = tempfile::tempdir().unwrap();
+        let lasts = filled(folder.path(), seed % 2 == 0);
+        let flips = Faults { flips: Some(20), ..Faults::default() };
+        if let Ok(store) = open(folder.path(), &small()) {
+            disk.faults(flips);
+            every_position_is_right_or_told(&store, &lasts, &replay);
+            assert!(disk.flipped() > 0, "{replay}");
+        }
+        disk.faults(Faults::default());
+        let store = open(folder.path(), &small()).unwrap();
+        let (good, told) = every_position_is_right_or_told(&store, &lasts, &replay);
+        assert_eq!((good, told), (lasts.iter().sum(), 0), "the disk itself was right; {replay}");
+    }
+}

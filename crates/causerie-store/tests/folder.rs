@@ -1,0 +1,260 @@
+//! The data folder: who may open it, what it says when not, copies, size; damage by hand.
+
+mod common;
+
+use std::path::Path;
+
+use bytes::Bytes;
+use causerie_store::{
+    Change, CommitError, OpenError, Options, Retention, RoomId, SqliteStore, Store, StoreError,
+};
+use common::{all, append, create, member_row, run, small};
+
+const A: RoomId = RoomId(0);
+
+fn open(dir: &Path) -> SqliteStore {
+    SqliteStore::open(dir, small()).unwrap()
+}
+
+fn edit<T>(dir: &Path, edit: impl FnOnce(&rusqlite::Connection) -> T) -> T {
+    edit(&rusqlite::Connection::open(dir.join("causerie.db")).unwrap())
+}
+
+#[test]
+fn one_store_at_a_time_has_the_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("new/folder"));
+    let second = SqliteStore::open(dir.path().join("new/folder"), small());
+    assert!(matches!(second, Err(OpenError::Locked { .. })), "{second:?}");
+    drop(store);
+    open(&dir.path().join("new/folder"));
+}
+
+#[test]
+fn what_is_newer_or_not_ours_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).commit(vec![create(A), append(A, 1, 5)]).unwrap();
+    edit(dir.path(), |db| db.pragma_update(None, "user_version", 2).unwrap());
+    let newer = SqliteStore::open(dir.path(), small());
+    assert!(matches!(newer, Err(OpenError::Newer { found: 2, known: 1 })), "{newer:?}");
+    edit(dir.path(), |db| db.pragma_update(None, "user_version", 1).unwrap());
+    assert_eq!(open(dir.path()).rooms().unwrap()[0].last, 5, "the refusal changed nothing");
+    edit(dir.path(), |db| db.pragma_update(None, "application_id", 7).unwrap());
+    assert!(matches!(SqliteStore::open(dir.path(), small()), Err(OpenError::NotAStore { .. })));
+    for other in [&b"not a database, but long enough to look at"[..], &[7; 5_000]] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("causerie.db"), other).unwrap();
+        assert!(matches!(SqliteStore::open(dir.path(), small()), Err(OpenError::NotAStore { .. })));
+    }
+}
+
+#[test]
+fn a_backup_is_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("data"));
+    store.commit(vec![create(A), append(A, 1, 900)]).unwrap();
+    store.tidy().unwrap();
+    store
+        .commit(vec![append(A, 901, 950), Change::Member { room: A, row: member_row(1, None, None) }])
+        .unwrap();
+    let to = dir.path().join("copy");
+    store.backup(&to).unwrap();
+    store.commit(vec![append(A, 951, 999)]).unwrap();
+    assert!(matches!(store.backup(&to), Err(StoreError::Backup { .. })), "there is something already");
+    let copy = open(&to);
+    assert_eq!(all(&copy, A, 9_000), (run(1, 950).to_vec(), vec![]));
+    assert!(copy.check().is_clean());
+    copy.commit(vec![append(A, 951, 951)]).unwrap();
+    assert_eq!(copy.search(Some(A), "text 77", None, 9).unwrap().len(), 1);
+}
+
+#[test]
+fn removed_records_give_their_space_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.commit(vec![create(A)]).unwrap();
+    for first in (1..=40_000).step_by(2_000) {
+        store.commit(vec![append(A, first, first + 1_999)]).unwrap();
+    }
+    store.tidy().unwrap();
+    drop(store);
+    let store = open(dir.path());
+    let before = store.stats();
+    store.retain(A, Retention { count: Some(1_000), ..Retention::default() }, 0).unwrap();
+    store.tidy().unwrap();
+    drop(store);
+    let store = open(dir.path());
+    let after = store.stats();
+    // What the search index keeps goes when its parts are merged, some time.
+    assert!(after.file_bytes < before.file_bytes * 2 / 3, "{before:?} {after:?}");
+    assert_eq!((after.records, after.free_bytes), (1_000, 0));
+    assert!(store.search(Some(A), "text 500", None, 9).unwrap().is_empty());
+    assert!(store.check().is_clean());
+}
+
+#[test]
+fn a_store_has_a_greatest_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { bytes_max: Some(1 << 20), ..small() };
+    let store = SqliteStore::open(dir.path(), options).unwrap();
+    store.commit(vec![create(A)]).unwrap();
+    let mut last = 0;
+    let error = loop {
+        match store.commit(vec![append(A, last + 1, last + 500)]) {
+            Ok(()) => last += 500,
+            Err(error) => break error,
+        }
+        assert!(last < 100_000, "it has no limit");
+    };
+    assert!(matches!(error, CommitError::Full(_)) && error.is_retryable(), "{error:?}");
+    assert_eq!(all(&store, A, 99_000), (run(1, last).to_vec(), vec![]));
+    store.retain(A, Retention { count: Some(100), ..Retention::default() }, 0).unwrap();
+    store.tidy().unwrap();
+    store.commit(vec![append(A, last + 1, last + 500)]).unwrap();
+}
+
+#[test]
+fn damage_in_a_block_is_a_gap_of_its_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.commit(vec![create(A), append(A, 1, 200)]).unwrap();
+    store.tidy().unwrap();
+    drop(store);
+    // In the text of the 7th and the 8th record.
+    let at = |position| run(1, position).len() - 3;
+    edit(dir.path(), |db| {
+        let mut frames: Vec<u8> = db.query_row("SELECT frames FROM block", [], |row| row.get(0)).unwrap();
+        frames[at(7)] ^= 1;
+        frames[at(8)] ^= 1;
+        frames[at(150)] ^= 1;
+        db.execute("UPDATE block SET frames = ?1", [frames]).unwrap();
+    });
+    let store = open(dir.path());
+    let gaps = vec![(7, 8), (150, 150)];
+    let wanted = [run(1, 6), run(9, 149), run(151, 200)].concat();
+    assert_eq!(all(&store, A, 90_000), (wanted.clone(), gaps.clone()));
+    let page = store.read_before(A, 20, 99, 9_999).unwrap();
+    assert_eq!((page.first, page.last, page.gap.clone(), page.previous()), (9, 19, Some(7..=8), 7));
+    assert_eq!(store.read_before(A, 9, 99, 9_999).unwrap().gap, Some(7..=8));
+    let report = store.check();
+    assert_eq!((report.records, report.damaged.len()), (197, 2), "{report:?}");
+    assert_eq!(store.stats().damaged, 3);
+    // More comes behind it, and stays apart from it.
+    store.commit(vec![append(A, 201, 210)]).unwrap();
+    store.tidy().unwrap();
+    assert_eq!(all(&store, A, 90_000), ([wanted, run(201, 210).to_vec()].concat(), gaps));
+}
+
+#[test]
+fn damage_in_the_staging_area_is_a_gap_or_a_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let stage = || {
+        let _ = std::fs::remove_dir_all(dir.path());
+        let store = open(dir.path());
+        store.commit(vec![create(A), create(RoomId(1)), append(RoomId(1), 1, 3)]).unwrap();
+        for first in [1, 11, 21] {
+            store.commit(vec![append(A, first, first + 9)]).unwrap();
+        }
+    };
+    let flip = |column: &str, id: i64| {
+        edit(dir.path(), |db| {
+            let select = format!("SELECT {column} FROM staging WHERE id = ?1");
+            let mut bytes: Vec<u8> = db.query_row(&select, [id], |row| row.get(0)).unwrap();
+            *bytes.last_mut().unwrap() ^= 4;
+            db.execute(&format!("UPDATE staging SET {column} = ?2 WHERE id = ?1"), (id, bytes)).unwrap();
+        });
+    };
+    // The last record of the second batch.
+    stage();
+    flip("frames", 3);
+    let store = open(dir.path());
+    assert_eq!((store.recovery().records_damaged, store.recovery().bytes_cut), (1, 0));
+    for _ in 0..2 {
+        assert_eq!(all(&store, A, 999), ([run(1, 19), run(21, 30)].concat(), vec![(20, 20)]));
+        store.tidy().unwrap();
+    }
+    drop(store);
+    // The whole second batch: what comes behind it shows what is missing.
+    stage();
+    flip("head", 3);
+    let store = open(dir.path());
+    assert_eq!((store.recovery().batches_damaged, store.recovery().bytes_cut), (1, 0));
+    for _ in 0..2 {
+        assert_eq!(all(&store, A, 999), ([run(1, 10), run(21, 30)].concat(), vec![(11, 20)]));
+        let page = store.read_before(A, 25, 99, 9_999).unwrap();
+        assert_eq!((page.first, page.gap), (21, Some(11..=20)));
+        store.tidy().unwrap();
+    }
+    drop(store);
+    // The last batch: nothing shows how far the log had come.
+    stage();
+    flip("head", 4);
+    let store = open(dir.path());
+    assert!(store.recovery().bytes_cut > 0);
+    assert_eq!(store.rooms().unwrap()[0].last, 20);
+    store.commit(vec![append(A, 21, 22)]).unwrap();
+    store.tidy().unwrap();
+    assert_eq!(all(&store, A, 999), (run(1, 22).to_vec(), vec![]));
+    drop(store);
+    // Unless a checkpoint does.
+    stage();
+    let state = Bytes::from_static(b"state");
+    open(dir.path()).commit(vec![Change::Checkpoint { room: A, position: 30, state }]).unwrap();
+    flip("head", 4);
+    let store = open(dir.path());
+    assert_eq!(all(&store, A, 999), (run(1, 20).to_vec(), vec![(21, 30)]));
+    let page = store.read_before(A, 31, 99, 9_999).unwrap();
+    assert_eq!((page.is_empty(), page.gap.clone(), page.previous()), (true, Some(21..=30), 21));
+    store.commit(vec![append(A, 31, 33)]).unwrap();
+    for _ in 0..2 {
+        let wanted = ([run(1, 20), run(31, 33)].concat(), vec![(21, 30)]);
+        assert_eq!(all(&store, A, 999), wanted);
+        store.tidy().unwrap();
+    }
+    drop(store);
+    assert_eq!(open(dir.path()).rooms().unwrap()[0].last, 33);
+}
+
+#[test]
+fn damaged_rows_are_left_out_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let state = Bytes::from_static(b"state");
+    store.commit(vec![create(A), create(RoomId(1)), append(A, 1, 9)]).unwrap();
+    store.commit(vec![Change::Checkpoint { room: A, position: 9, state }]).unwrap();
+    store
+        .commit((1..4).map(|n| Change::Member { room: A, row: member_row(n, None, None) }).collect())
+        .unwrap();
+    drop(store);
+    edit(dir.path(), |db| {
+        db.execute("UPDATE room SET name = 'another' WHERE id = 1", []).unwrap();
+        db.execute("UPDATE member SET taken = taken + 1 WHERE member = 2", []).unwrap();
+        db.execute("UPDATE checkpoint SET state = 'State'", []).unwrap();
+    });
+    let store = open(dir.path());
+    assert_eq!(store.recovery().rooms_damaged, [RoomId(1)]);
+    let rooms = store.rooms().unwrap();
+    assert_eq!((rooms.len(), rooms[0].checkpoint.clone(), rooms[0].last), (1, None, 9));
+    let members = store.members(A, causerie_store::Members::Present).unwrap();
+    assert_eq!(members.iter().map(|m| m.member.ordinal).collect::<Vec<_>>(), [1, 3]);
+    let report = store.check();
+    assert_eq!(report.problems.len(), 3, "{report:?}");
+    assert_eq!(store.next_room().unwrap(), RoomId(2));
+}
+
+#[test]
+fn without_an_index_there_is_no_search() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(dir.path(), Options { search: false, ..small() }).unwrap();
+    store.commit(vec![create(A), append(A, 1, 9)]).unwrap();
+    store.tidy().unwrap();
+    assert_eq!(store.search(None, "text", None, 9), Err(StoreError::NoSearch));
+    drop(store);
+    let store = open(dir.path());
+    store.commit(vec![append(A, 10, 12)]).unwrap();
+    store.tidy().unwrap();
+    assert_eq!(store.search(None, "text", None, 9).unwrap().len(), 3, "only what came with an index");
+    store.retain(A, Retention { count: Some(1), ..Retention::default() }, 0).unwrap();
+    store.tidy().unwrap();
+    assert!(store.check().is_clean());
+}

@@ -11,7 +11,7 @@ use cbcast::MemberId;
 pub struct RoomId(pub u64);
 
 impl RoomId {
-    /// The greatest. With [`POSITION_MAX`] it fits one 63-bit key of the search index.
+    /// The greatest: with a position it fits one key of 63 bits of the search index.
     pub const MAX: Self = Self((1 << 27) - 1);
 }
 

@@ -19,6 +19,12 @@ pub struct DatabaseError {
 
 impl From<rusqlite::Error> for DatabaseError {
     fn from(error: rusqlite::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&rusqlite::Error> for DatabaseError {
+    fn from(error: &rusqlite::Error) -> Self {
         let code = error.sqlite_error().map_or(0, |e| e.extended_code);
         Self { code, message: error.to_string() }
     }

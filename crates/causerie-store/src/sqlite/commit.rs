@@ -190,9 +190,9 @@ impl Inner {
         if let Some(error) = failed {
             return Err(CommitError::Failed(error));
         }
-        self.help(&mut writer)?;
         // Only this thread, which has the writer, changes what is checked here.
         let batch = Batch::check(&self.state(), &changes)?;
+        self.help(&mut writer, batch.bytes as u64)?;
         let frames = batch.frames();
         let row_bytes = writer.write(&changes, &batch, &frames).map_err(|error| self.commit_error(error))?;
 
@@ -233,10 +233,15 @@ impl Inner {
         Ok(())
     }
 
-    /// More is staged than may be: this commit moves some of it first, and waits no longer than it must.
-    fn help(&self, writer: &mut Writer) -> Result<(), CommitError> {
-        while self.state().staged_bytes > self.options.staging_bytes_max {
-            self.move_some(writer).map_err(|error| self.commit_error(error))?;
+    /// If more is staged than may be, this commit first moves twice what it brings: so what is staged grows no
+    /// further, and no commit pays for all that others have left.
+    fn help(&self, writer: &mut Writer, bytes: u64) -> Result<(), CommitError> {
+        let before = self.state().staged_bytes;
+        let enough = before.saturating_sub(2 * bytes).max(self.options.staging_bytes_max);
+        while self.state().staged_bytes > enough {
+            if !self.move_some(writer).map_err(|error| self.commit_error(error))? {
+                break;
+            }
         }
         Ok(())
     }

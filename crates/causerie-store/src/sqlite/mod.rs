@@ -55,7 +55,8 @@ pub struct Options {
     pub readers: usize,
     /// Staged bytes at which moving begins: larger batches make better blocks. Default 16 MiB.
     pub staging_bytes: u64,
-    /// Staged bytes, kept in memory, at which commits wait for the mover. Default 128 MiB.
+    /// Staged bytes, kept in memory, at which each commit first moves as much as it brings, and more. Default
+    /// 64 MiB: a burst of 400,000 short messages.
     pub staging_bytes_max: u64,
     /// How long what was stored may wait to be moved. Default 2 s.
     pub staging_age: Duration,
@@ -74,7 +75,7 @@ impl Default for Options {
             reader_cache_bytes: 2 << 20,
             readers: 4,
             staging_bytes: 16 << 20,
-            staging_bytes_max: 128 << 20,
+            staging_bytes_max: 64 << 20,
             staging_age: Duration::from_secs(2),
             free_bytes: 64 << 20,
             bytes_max: None,

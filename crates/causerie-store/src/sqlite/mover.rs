@@ -19,16 +19,22 @@ use crate::error::{DatabaseError, StoreError};
 use crate::run::{Directory, Entry, Run, message_id};
 
 /// Bytes of a block: what is read for the smallest page, and what damage to a directory loses. One record may be
-/// more. A guess between page cost and overhead, not measured further.
+/// more. A guess between the cost of a page and overhead.
 const BLOCK_BYTES: usize = 64 << 10;
-/// How long a step works before it commits.
+/// Bytes of a room that are moved at once: a step does one of these at least.
+const PART_BYTES: usize = 4 * BLOCK_BYTES;
+/// A round of moving takes so many times the bytes at which it begins, at most.
+const PLAN_TIMES: u64 = 2;
+/// How long a step works before it commits: a commit waits so long at most, and what it takes to write that. A
+/// guess; much shorter ones make many small parts of the search index.
 const STEP: Duration = Duration::from_millis(5);
-/// Bytes of staging rows that a step deletes, and pages that it gives back.
+/// Bytes of staging rows that a step deletes, and pages that it gives back. Guesses: some milliseconds each.
 const DELETE_BYTES: u64 = 4 << 20;
 const VACUUM_PAGES: i64 = 512;
 /// Blocks of removed records that a step deletes.
 const DELETE_BLOCKS: usize = 8;
-/// Frames of the write-ahead log at which it is moved into the file, and at which commits wait for that.
+/// Frames (pages) of the write-ahead log at which it is moved into the file, and at which commits wait for that:
+/// 16 and 128 MiB. Guesses.
 const WAL_FRAMES: i64 = 4_096;
 const WAL_FRAMES_MAX: i64 = 32_768;
 /// The mover looks around this often when nobody wakes it.
@@ -118,15 +124,10 @@ impl Inner {
         }
         work(self, &mut writer).map_err(|error| {
             if matches!(trouble(&error), Trouble::Sync | Trouble::Other) {
-                self.fail(&DatabaseError::from(self.copy(&error)));
+                self.fail(&DatabaseError::from(&error));
             }
             self.store_error(error)
         })
-    }
-
-    fn copy(&self, error: &rusqlite::Error) -> rusqlite::Error {
-        let code = error.sqlite_error().map_or(0, |e| e.extended_code);
-        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(error.to_string()))
     }
 
     // Moving.
@@ -135,7 +136,13 @@ impl Inner {
     pub(super) fn move_some(&self, writer: &mut Writer) -> rusqlite::Result<bool> {
         if writer.plan.is_none() {
             let state = self.state();
-            let Some((&up_to, _)) = state.rows.last_key_value() else { return Ok(false) };
+            // Not all at once: the memory of a batch is free when the last of its rooms has been moved.
+            let mut bytes = 0;
+            let some = state.rows.iter().find(|(_, row_bytes)| {
+                bytes += **row_bytes;
+                bytes >= PLAN_TIMES * self.options.staging_bytes
+            });
+            let Some((&up_to, _)) = some.or(state.rows.last_key_value()) else { return Ok(false) };
             writer.plan = Some(Plan { up_to, rooms: state.waiting.iter().copied().collect() });
             writer.waiting_since = None;
         }
@@ -144,28 +151,36 @@ impl Inner {
         if rooms.is_empty() {
             return self.delete_rows(writer, up_to);
         }
-        let begun = Instant::now();
         writer.sync(false)?;
         let moved = writer.transaction(|writer| {
+            let begun = Instant::now();
             let mut moved = Vec::new();
             for &room in &rooms {
                 let (kept, mut after, runs) = self.staged(room, up_to);
                 let mut done = true;
-                for piece in runs.chunk_by(adjoining) {
+                for run in &runs {
                     // A room with very much is moved in several steps.
-                    for piece in piece.chunks(64) {
-                        if begun.elapsed() > STEP {
+                    while run.last() > after {
+                        // Something is moved in each step, however slow the machine is.
+                        if begun.elapsed() > STEP && !moved.is_empty() {
                             done = false;
                             break;
                         }
-                        self.write_blocks(&writer.db, room, kept.max(after + 1), piece)?;
-                        after = piece[piece.len() - 1].last();
+                        after = match part(run, kept.max(after + 1)) {
+                            Some(piece) => self.write_blocks(&writer.db, piece)?,
+                            None => run.last(),
+                        };
                         moved.push((room, after));
+                    }
+                    if !done {
+                        break;
                     }
                 }
                 if !done {
                     break;
                 }
+                // Runs of which retention has left nothing are done, too.
+                moved.extend(runs.last().map(|run| (room, run.last())));
                 moved.push((room, u64::MAX));
                 if begun.elapsed() > STEP {
                     break;
@@ -203,20 +218,14 @@ impl Inner {
         (found.first, found.moved, runs)
     }
 
-    /// Writes runs that adjoin each other as blocks, together with small blocks before them.
-    fn write_blocks(&self, db: &Connection, room: RoomId, from: u64, runs: &[Run]) -> rusqlite::Result<()> {
-        let mut pieces = VecDeque::new();
-        for run in runs {
-            if self.search.load(Ordering::Relaxed) {
-                self.index(db, run, from)?;
-            }
-            if let Some(run) = behind(run, from) {
-                pieces.push_back(run);
-            }
+    /// Writes a run as blocks, together with small blocks before it. Returns its last position.
+    fn write_blocks(&self, db: &Connection, run: Run) -> rusqlite::Result<u64> {
+        if self.search.load(Ordering::Relaxed) {
+            self.index(db, &run)?;
         }
-        let Some(first) = pieces.front().map(Run::first) else { return Ok(()) };
-        let mut bytes: usize = pieces.iter().map(|run| run.frames.len()).sum();
-        let mut first = first;
+        let (room, last, mut first) = (run.directory.room, run.last(), run.first());
+        let mut bytes = run.frames.len();
+        let mut pieces = VecDeque::from([run]);
         // A block before this that is not much larger joins: so each byte is written a few times at most, and
         // blocks become large however little comes at once.
         while bytes < BLOCK_BYTES {
@@ -248,7 +257,8 @@ impl Inner {
                 block.push(slot.entry, &run.frames[slot.at.min(end)..end]);
             }
         }
-        block.write(db)
+        block.write(db)?;
+        Ok(last)
     }
 
     fn delete_rows(&self, writer: &mut Writer, up_to: i64) -> rusqlite::Result<bool> {
@@ -362,7 +372,7 @@ impl Inner {
             result.or_else(|error| match trouble(&error) {
                 Trouble::Busy => Ok((0, 0)),
                 Trouble::Sync | Trouble::Other => {
-                    self.fail(&DatabaseError::from(self.copy(&error)));
+                    self.fail(&DatabaseError::from(&error));
                     Err(self.store_error(error))
                 }
                 _ => Err(self.store_error(error)),
@@ -380,20 +390,21 @@ impl Inner {
     }
 }
 
-fn adjoining(a: &Run, b: &Run) -> bool {
-    a.last() + 1 == b.first()
-}
-
-/// The part of a run from a position on, if there is any.
-fn behind(run: &Run, from: u64) -> Option<Run> {
-    if run.first() >= from {
-        return Some(run.clone());
-    }
-    let skip = usize::try_from(from - run.first()).ok().filter(|&n| n < run.directory.entries.len())?;
-    let (gone, kept) = run.directory.entries.split_at(skip);
-    let at = gone.iter().map(|e| e.length as usize).sum::<usize>().min(run.frames.len());
-    let directory = Directory { room: run.directory.room, first: from, entries: kept.to_vec() };
-    Some(Run { directory: directory.into(), frames: run.frames.slice(at..) })
+/// The records of a run from a position on, as many as are moved at once. `None`: there are none.
+fn part(run: &Run, from: u64) -> Option<Run> {
+    let skip = usize::try_from(from.saturating_sub(run.first())).ok()?;
+    let entries = run.directory.entries.get(skip..).filter(|rest| !rest.is_empty())?;
+    let at: usize = run.directory.entries[..skip].iter().map(|e| e.length as usize).sum();
+    let mut bytes = 0;
+    let large = entries.iter().position(|entry| {
+        bytes += entry.length as usize;
+        bytes > PART_BYTES
+    });
+    let entries = entries[..large.map_or(entries.len(), |n| n.max(1))].to_vec();
+    let directory = Directory { room: run.directory.room, first: run.first() + skip as u64, entries };
+    // What a damaged run lacks at its end, its last parts lack.
+    let end = (at + directory.bytes()).min(run.frames.len());
+    Some(Run { directory: directory.into(), frames: run.frames.slice(at.min(end)..end) })
 }
 
 /// A block in the making.

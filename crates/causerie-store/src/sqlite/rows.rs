@@ -111,10 +111,8 @@ pub(super) fn kept_from(db: &Connection, room: RoomId) -> rusqlite::Result<Optio
 fn member_crc(room: RoomId, row: &MemberRow) -> u32 {
     let sum = Sum::default().int(int(room.0)).int(member_key(row.member)).bytes(row.name.as_bytes());
     let sum = sum.int(int(row.joined_at)).option(row.left_at.map(int)).int(int(row.taken));
-    let (token, nonce) = row.secrets.map_or((&[][..], &[][..]), |_| {
-        let secrets = row.secrets.as_ref().expect("just seen");
-        (&secrets.token[..], &secrets.nonce[..])
-    });
+    let secrets = row.secrets.as_ref();
+    let (token, nonce) = secrets.map_or((&[][..], &[][..]), |s| (&s.token[..], &s.nonce[..]));
     sum.bytes(token).bytes(nonce).0
 }
 

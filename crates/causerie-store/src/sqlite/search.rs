@@ -29,12 +29,8 @@ fn quoted(query: &str) -> Option<String> {
 }
 
 /// The texts of a run's good records, with their keys.
-fn for_texts(
-    run: &Run,
-    from: u64,
-    mut each: impl FnMut(i64, &str) -> rusqlite::Result<()>,
-) -> rusqlite::Result<()> {
-    for slot in run.slots().filter(|s| s.good && s.position >= from) {
+fn for_texts(run: &Run, mut each: impl FnMut(i64, &str) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    for slot in run.slots().filter(|s| s.good) {
         let Some(m) = message(&run.frame(&slot)).filter(|m| m.kind() == Kind::Data) else { continue };
         if let Some(text) = Body::decode(&m.payload()).text() {
             each(key(run.directory.room, slot.position), text)?;
@@ -44,10 +40,10 @@ fn for_texts(
 }
 
 impl Inner {
-    /// Makes the texts of a run, from a position on, findable.
-    pub(super) fn index(&self, db: &Connection, run: &Run, from: u64) -> rusqlite::Result<()> {
+    /// Makes the texts of a run findable.
+    pub(super) fn index(&self, db: &Connection, run: &Run) -> rusqlite::Result<()> {
         let mut insert = db.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?;
-        for_texts(run, from, |key, text| insert.execute(params![key, text]).map(|_| ()))
+        for_texts(run, |key, text| insert.execute(params![key, text]).map(|_| ()))
     }
 
     /// Takes the texts of a run out of the index. What is damaged stays in it, and is never shown.
@@ -57,7 +53,7 @@ impl Inner {
         }
         let mut delete =
             db.prepare_cached("INSERT INTO words (words, rowid, text) VALUES ('delete', ?1, ?2)")?;
-        match for_texts(run, 0, |key, text| delete.execute(params![key, text]).map(|_| ())) {
+        match for_texts(run, |key, text| delete.execute(params![key, text]).map(|_| ())) {
             Err(error) if commit::trouble(&error) == commit::Trouble::Damaged => {
                 tracing::error!(%error, "the search index is damaged: searching is switched off");
                 self.search.store(false, Ordering::Relaxed);

@@ -330,6 +330,8 @@ error_codes! {
     MembershipEnded = 26,
     /// The connection was read so slowly that what comes next is not kept any more. Resuming tells the gap.
     TooFarBehind = 27,
+    /// Nothing can be stored at the moment: what is said waits, and nobody sees it yet.
+    StorageFull = 28,
 }
 
 /// Why bytes are not a frame.

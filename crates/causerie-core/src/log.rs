@@ -1,13 +1,13 @@
-//! A room's log in memory: the records in delivery order, as the bytes that every reader gets.
+//! The tail of a room's log in memory: the last records in delivery order, as the bytes that every reader gets.
 //!
 //! Readers are cursors: they ask for what lies behind a position and get shared slices, so a slow one costs
-//! nothing. Each [`commit`](Log::commit) seals what was appended since the last one into one run of bytes. The
-//! oldest runs go once the log is over its limit; who asks for them is told where the log begins.
+//! nothing. What is older than the tail is in the store. A record comes into the tail once it is stored, as part of
+//! the run that was stored together, and not before: what can be read here is never taken back.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use cbcast::{MemberId, Message, MessageId};
+use cbcast::Message;
 
 use crate::frame::{Delivered, ServerFrame, split_frame};
 
@@ -21,11 +21,19 @@ pub enum Read {
         /// The new cursor.
         last: u64,
     },
-    /// The record behind the cursor is not kept any more.
-    Gone {
-        /// The first position that is.
-        first: u64,
-    },
+    /// The record behind the cursor is not in the tail any more: ask the store.
+    Older,
+}
+
+/// Neighbouring records, as whole `Delivered` frames.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Run {
+    /// The position of the first.
+    pub first: u64,
+    /// The position of the last.
+    pub last: u64,
+    /// The frames.
+    pub bytes: Bytes,
 }
 
 /// One record, read back.
@@ -39,75 +47,41 @@ pub struct Record {
     pub message: Message,
 }
 
-/// The records of one room. Positions count from 1, without holes.
+/// The last records of one room. Positions count from 1, without holes.
 #[derive(Debug)]
 pub struct Log {
     runs: VecDeque<Run>,
-    open: Vec<u8>,
-    open_first: u64,
     last: u64,
     bytes: usize,
     bytes_max: usize,
-    /// Where each kept message stands.
-    index: BTreeMap<MessageId, u64>,
-}
-
-#[derive(Debug)]
-struct Run {
-    first: u64,
-    last: u64,
-    bytes: Bytes,
 }
 
 impl Log {
-    /// An empty log that keeps about `bytes_max` bytes (at least the last run).
+    /// The tail behind `last`, with nothing in it yet. It keeps about `bytes_max` bytes (at least the last run).
     #[must_use]
-    pub fn new(bytes_max: usize) -> Self {
-        Self {
-            runs: VecDeque::new(),
-            open: Vec::new(),
-            open_first: 1,
-            last: 0,
-            bytes: 0,
-            bytes_max,
-            index: BTreeMap::new(),
+    pub fn new(last: u64, bytes_max: usize) -> Self {
+        Self { runs: VecDeque::new(), last, bytes: 0, bytes_max }
+    }
+
+    /// Adds what comes next. The oldest runs go once there is too much.
+    pub fn push(&mut self, run: Run) {
+        debug_assert_eq!(run.first, self.last + 1);
+        self.last = run.last;
+        self.bytes += run.bytes.len();
+        self.runs.push_back(run);
+        while self.bytes > self.bytes_max && self.runs.len() > 1 {
+            let run = self.runs.pop_front().expect("more than one");
+            self.bytes -= run.bytes.len();
         }
     }
 
-    /// Appends a record; readers see it from the next [`commit`](Self::commit) on. Returns its position.
-    pub fn append(&mut self, time_millis: u64, message: &Message) -> u64 {
-        self.last += 1;
-        let record = Delivered { position: self.last, time_millis, packet: message.packet().clone() };
-        record.encode(&mut self.open);
-        self.index.insert(message.id(), self.last);
-        self.last
-    }
-
-    /// Lets readers see what was appended. Returns the last position.
-    pub fn commit(&mut self) -> u64 {
-        if !self.open.is_empty() {
-            let bytes = Bytes::from(core::mem::take(&mut self.open));
-            self.bytes += bytes.len();
-            self.runs.push_back(Run { first: self.open_first, last: self.last, bytes });
-            self.open_first = self.last + 1;
-            while self.bytes > self.bytes_max && self.runs.len() > 1 {
-                let run = self.runs.pop_front().expect("more than one");
-                self.bytes -= run.bytes.len();
-                for record in records(run.bytes) {
-                    self.index.remove(&record.message.id());
-                }
-            }
-        }
-        self.last
-    }
-
-    /// The first position that is kept; one more than the last if none is.
+    /// The first position that is here; one more than the last if none is.
     #[must_use]
     pub fn first(&self) -> u64 {
         self.runs.front().map_or(self.last + 1, |run| run.first)
     }
 
-    /// The last position; 0 if nothing was ever appended.
+    /// The last position; 0 if nothing was ever said.
     #[must_use]
     pub fn last(&self) -> u64 {
         self.last
@@ -116,9 +90,8 @@ impl Log {
     /// What lies behind `cursor`: up to `slices_max` slices. O(log runs + slices + records of one run).
     #[must_use]
     pub fn read(&self, cursor: u64, slices_max: usize) -> Read {
-        let first = self.first();
-        if cursor + 1 < first {
-            return Read::Gone { first };
+        if cursor + 1 < self.first() {
+            return Read::Older;
         }
         let start = self.runs.partition_point(|run| run.last <= cursor);
         let mut slices = Vec::new();
@@ -128,19 +101,6 @@ impl Log {
             last = run.last;
         }
         Read::Records { slices, last }
-    }
-
-    /// The record at `position`, if it is kept. O(log runs + records of one run).
-    #[must_use]
-    pub fn record(&self, position: u64) -> Option<Record> {
-        let run = self.runs.get(self.runs.partition_point(|run| run.last < position))?;
-        records(run.bytes.clone()).find(|record| record.position == position)
-    }
-
-    /// Where the kept messages of a member with numbers in `from..=to` stand. O(log records) and what is taken.
-    pub fn positions(&self, member: MemberId, from: u64, to: u64) -> impl Iterator<Item = u64> {
-        let ids = MessageId::new(member, from)..=MessageId::new(member, to.max(from));
-        self.index.range(ids).map(|(_, &position)| position)
     }
 }
 
@@ -182,16 +142,18 @@ fn records_head(run: &Bytes) -> (u64, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cbcast::Kind;
+    use cbcast::{Kind, MemberId, MessageId};
 
     fn log(records: u64, each_run: u64, bytes_max: usize) -> Log {
-        let mut log = Log::new(bytes_max);
-        for seq in 1..=records {
-            let id = MessageId::new(MemberId::new(0, 1), seq);
-            let m = Message::new(id, Kind::Data, &[], format!("m{seq}").as_bytes()).unwrap();
-            assert_eq!(log.append(0, &m), seq);
-            if seq % each_run == 0 {
-                log.commit();
+        let mut log = Log::new(0, bytes_max);
+        let mut bytes = Vec::new();
+        for position in 1..=records {
+            let id = MessageId::new(MemberId::new(0, 1), position);
+            let m = Message::new(id, Kind::Data, &[], format!("m{position}").as_bytes()).unwrap();
+            Delivered { position, time_millis: 0, packet: m.into_packet() }.encode(&mut bytes);
+            if position % each_run == 0 {
+                let bytes = std::mem::take(&mut bytes).into();
+                log.push(Run { first: position + 1 - each_run, last: position, bytes });
             }
         }
         log
@@ -204,7 +166,7 @@ mod tests {
                 assert_eq!(read.last().copied().unwrap_or(cursor), last);
                 read
             }
-            Read::Gone { first } => panic!("begins at {first}"),
+            Read::Older => panic!("begins at {}", log.first()),
         }
     }
 
@@ -212,23 +174,15 @@ mod tests {
     fn every_cursor_reads_all_behind_it() {
         let log = log(30, 7, usize::MAX);
         for cursor in 0..28 {
-            assert_eq!(read(&log, cursor), (cursor + 1..=28).collect::<Vec<_>>(), "28 are committed");
+            assert_eq!(read(&log, cursor), (cursor + 1..=28).collect::<Vec<_>>(), "28 were pushed");
         }
-        assert_eq!(log.record(9).unwrap().message.payload(), "m9");
-        assert_eq!(
-            log.positions(MemberId::new(0, 1), 9, u64::MAX).collect::<Vec<_>>(),
-            (9..=30).collect::<Vec<_>>()
-        );
-        assert!(log.record(29).is_none() && log.record(0).is_none());
     }
 
     #[test]
     fn the_oldest_go_first_and_that_is_said() {
         let log = log(1_000, 10, 2_000);
         assert!(log.first() > 800 && log.last() == 1_000);
-        assert!(matches!(log.read(3, 9), Read::Gone { first } if first == log.first()));
+        assert!(matches!(log.read(3, 9), Read::Older));
         assert_eq!(read(&log, log.first() - 1).len() as u64, 1_001 - log.first());
-        assert_eq!(log.index.len() as u64, 1_001 - log.first());
-        assert!(log.record(3).is_none());
     }
 }

@@ -2,22 +2,27 @@
 //!
 //! The room is itself a process of the group ([`cbcast::Group`], whose host it is): the log is the order in which
 //! it delivers. Native members stamp their own messages and send packets; hosted members (of clients that cannot)
-//! speak through [`Room::say`]. After every call the log's tail may have moved: readers are cursors on
-//! [`Room::log`].
+//! speak through [`Room::say`].
+//!
+//! Nothing that happens here may be seen by anybody before it is stored: after every call there may be a
+//! [`Batch`] to be taken ([`Room::take_batch`]). What a call answers may be told once the batch that holds its
+//! changes ([`Room::changes`]) is stored. [`Room::restore`] makes the same room of what was stored.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cbcast::{
     BroadcastError, Config, Group, Kind, Link, MemberId, MembershipError, Message, MessageId, MissingRange,
-    Output, Snapshot, Time, VectorClock,
+    Output, Snapshot, Time, VectorClock, WireError, wire::Reader,
 };
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::body::Body;
-use crate::frame::{Limits, MemberInfo, RoomInfo, Secret, Welcome};
-use crate::log::{Log, Record};
+use crate::frame::{Delivered, Limits, MemberInfo, RoomInfo, Secret, Welcome};
+use crate::log::{Record, Run};
 use crate::text::{Name, NameError, RoomName};
 
 /// When something happens: the caller's monotonic time, and what the wall clock shows, which is for people and
@@ -43,7 +48,7 @@ pub struct RoomSettings {
     pub grace: Duration,
     /// How many records of history a newcomer gets. Default 50.
     pub history: u64,
-    /// Bytes of log that are kept in memory. Default 16 MiB.
+    /// Bytes of log that are kept in memory; what is older is read from the store. Default 16 MiB.
     pub log_bytes_max: usize,
 }
 
@@ -84,8 +89,7 @@ struct Person {
 /// What is kept of a member that stamps its own messages.
 #[derive(Debug)]
 struct Native {
-    token: Secret,
-    nonce: Secret,
+    secrets: Secrets,
     /// Counts its connections: only the newest speaks for it.
     connection: u64,
     gone_since: Option<Time>,
@@ -98,8 +102,84 @@ struct Departed {
     joined_at: u64,
     left_at: u64,
     taken: u64,
-    token: Option<Secret>,
+    secrets: Option<Secrets>,
 }
+
+/// What is kept of a member's secrets: their SHA-256, so that who reads the store cannot speak for anybody.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Secrets {
+    /// Of its resume token.
+    pub token: [u8; 32],
+    /// Of the nonce of its join.
+    pub nonce: [u8; 32],
+}
+
+fn hash(secret: &Secret) -> [u8; 32] {
+    Sha256::digest(secret).into()
+}
+
+/// What is stored of a member, present or departed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MemberRecord {
+    /// Who.
+    pub member: MemberId,
+    /// What it is called.
+    pub name: String,
+    /// The position of its *Joined*.
+    pub joined_at: u64,
+    /// The position of its *Left*, if it has left.
+    pub left_at: Option<u64>,
+    /// Once it has left: how many of its messages were taken.
+    pub taken: u64,
+    /// Of a native member.
+    pub secrets: Option<Secrets>,
+}
+
+/// What has changed since the last batch, to be stored as a whole.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Batch {
+    /// The records behind those of the batch before.
+    pub records: Option<Run>,
+    /// Members that are new, or of whom something has changed.
+    pub members: Vec<MemberRecord>,
+    /// The state of the group after the last of the records, now and then: [`Room::restore`] begins there.
+    pub checkpoint: Option<(u64, Bytes)>,
+    /// [`Room::changes`] when it was taken.
+    pub changes: u64,
+}
+
+/// What was stored of a room.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Its name.
+    pub name: RoomName,
+    /// What tells its log from any other.
+    pub epoch: u64,
+    /// The last checkpoint.
+    pub checkpoint: Option<(u64, Bytes)>,
+    /// Everybody who is in, and as many of the departed as are to be remembered, in order of leaving.
+    pub members: Vec<MemberRecord>,
+    /// The first record that is kept.
+    pub first: u64,
+}
+
+/// Why a room cannot be made of what was stored.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The checkpoint cannot be read.
+    #[error("the state of the room cannot be read: {0}")]
+    Checkpoint(#[from] WireError),
+    /// A record does not follow from those before it.
+    #[error("the record at position {position} does not fit to those before it")]
+    Record {
+        /// Where it stands.
+        position: u64,
+    },
+}
+
+/// So many records are read again at most when a room is restored.
+const CHECKPOINT_EVERY: u64 = 4_096;
 
 /// A native connection's right to speak for its member, until it resumes elsewhere.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -190,9 +270,6 @@ pub enum Resumed {
     Gap(Box<Welcome>),
 }
 
-/// Ranges of one repair request that are looked at.
-const RANGES_MAX: usize = 64;
-
 /// How many departed members' tokens are remembered in a room, to tell those who come back what was taken.
 const DEPARTED_MAX: usize = 4_096;
 
@@ -211,19 +288,50 @@ pub struct Room {
     departed_order: VecDeque<MemberId>,
     /// Who wants to be declared left once so much of it has been delivered.
     leaving: BTreeMap<MemberId, u64>,
-    log: Log,
+    /// Of the last record.
+    position: u64,
+    /// The first record that can be read, and stretches behind it that cannot.
+    first: u64,
+    gaps: Vec<RangeInclusive<u64>>,
+    /// What is to be stored.
+    pending: Pending,
+    changes: u64,
+    checkpoint_at: u64,
     /// Vectors of messages delivered per present member, one for each message, if they are wanted.
     vectors: Option<Vec<String>>,
     closed: bool,
-    connections: u64,
+    /// Counts what makes seats void, new connections among it.
+    seatings: u64,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    records: u64,
+    members: BTreeMap<MemberId, MemberRecord>,
+    checkpoint: bool,
 }
 
 impl Room {
-    /// An empty room, admitting as `origin`. `epoch` is fresh randomness that tells its log from any other. With `vectors`, each message leaves its vector for the log
-    /// ([`take_vectors`](Self::take_vectors)).
+    /// An empty room, admitting as `origin`. `epoch` is fresh randomness that tells its log from any other. With
+    /// `vectors`, each message leaves its vector for the log ([`take_vectors`](Self::take_vectors)).
     #[must_use]
     pub fn new(name: RoomName, origin: u32, epoch: u64, settings: RoomSettings, vectors: bool) -> Self {
-        let host = MemberId::host(origin);
+        let snapshot = Snapshot::hosts([origin]);
+        let mut room = Self::at(name, &snapshot, MemberId::host(origin), epoch, settings, vectors);
+        // That there is such a room.
+        room.changes = 1;
+        room
+    }
+
+    fn at(
+        name: RoomName,
+        snapshot: &Snapshot,
+        host: MemberId,
+        epoch: u64,
+        settings: RoomSettings,
+        vectors: bool,
+    ) -> Self {
         let mut config = Config::default();
         config.members_max = settings.members_max + 1;
         config.packet_bytes_max = settings.frame_bytes_max();
@@ -233,25 +341,85 @@ impl Room {
         Self {
             name,
             epoch,
-            group: Group::new(config, &Snapshot::hosts([origin]), [host]),
+            group: Group::new(config, snapshot, [host]),
             host,
             people: BTreeMap::new(),
             names: BTreeMap::new(),
             departed: BTreeMap::new(),
             departed_order: VecDeque::new(),
             leaving: BTreeMap::new(),
-            log: Log::new(settings.log_bytes_max),
+            position: 0,
+            first: 1,
+            gaps: Vec::new(),
+            pending: Pending::default(),
+            changes: 0,
+            checkpoint_at: 0,
             settings,
             vectors: vectors.then(Vec::new),
             closed: false,
-            connections: 0,
+            seatings: 0,
         }
+    }
+
+    /// The room that was stored, with nobody connected: the grace of native members begins now, and the others, whose
+    /// connections were all that they were, are declared left. `records` are those behind the checkpoint, in order.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub fn restore(
+        now: Now,
+        origin: u32,
+        stored: Stored,
+        records: impl IntoIterator<Item = Record>,
+        settings: RoomSettings,
+        vectors: bool,
+    ) -> Result<Self, RestoreError> {
+        let host = MemberId::host(origin);
+        let (position, snapshot) = match &stored.checkpoint {
+            Some((position, state)) => (*position, Snapshot::decode(&mut Reader::new(state))?),
+            None => (0, Snapshot::hosts([origin])),
+        };
+        let mut room = Self::at(stored.name, &snapshot, host, stored.epoch, settings, vectors);
+        (room.position, room.checkpoint_at, room.first) = (position, position, stored.first);
+        for Record { position, message, .. } in records {
+            let id = message.id();
+            let fits = position == room.position + 1
+                && match id.member == host {
+                    true => room.group.readopt(now.time, message),
+                    false => room.group.handle_message(now.time, Link::Relay, message).is_ok(),
+                };
+            while room.group.poll_output().is_some() {}
+            if !fits || !room.group.has_delivered(id) {
+                return Err(RestoreError::Record { position });
+            }
+            room.position = position;
+        }
+        let mut hosted = Vec::new();
+        for record in stored.members {
+            let MemberRecord { member, name, joined_at, left_at, taken, secrets } = record;
+            let name = Name::known(&name);
+            if let Some(left_at) = left_at {
+                room.remember(member, Departed { name, joined_at, left_at, taken, secrets });
+                continue;
+            }
+            let native = secrets.map(|secrets| Native { secrets, connection: 0, gone_since: Some(now.time) });
+            if native.is_none() {
+                hosted.push(member);
+            }
+            let delivered = room.group.delivered(member).unwrap_or(0);
+            room.names.insert(name.folded(), member);
+            room.people.insert(member, Person { name, joined_at, delivered, native });
+        }
+        for member in hosted {
+            room.part(now, member, "the server was restarted");
+        }
+        Ok(room)
     }
 
     // Joining and leaving.
 
-    /// A native client becomes a member, or, by its nonce, gets the answer to its join again. `token` is fresh
-    /// randomness for the case that a token is needed.
+    /// A native client becomes a member, or, by its nonce, gets the answer to its join again, with another token: who
+    /// repeats a join has not got the first one. `token` is fresh randomness.
     ///
     /// # Errors
     /// [`JoinError`]; nothing changed.
@@ -264,23 +432,26 @@ impl Room {
         after: Option<u64>,
         epoch: u64,
     ) -> Result<(Seat, Welcome), JoinError> {
-        let same = |p: &Person| p.native.as_ref().is_some_and(|n| same_secret(&n.nonce, &nonce));
-        let again = self.people.iter().find(|(_, p)| same(p));
-        let member = match again.map(|(&member, _)| member) {
-            Some(member) => member,
-            None => {
-                let native = Native { token, nonce, connection: 0, gone_since: None };
-                self.admit(now, name, Some(native))?
+        let secrets = Secrets { token: hash(&token), nonce: hash(&nonce) };
+        let same = |p: &Person| p.native.as_ref().is_some_and(|n| n.secrets.nonce == secrets.nonce);
+        let again = self.people.iter().find(|(_, p)| same(p)).map(|(&member, _)| member);
+        let member = match again {
+            Some(member) => {
+                let native = self.people.get_mut(&member).and_then(|p| p.native.as_mut());
+                native.expect("found by its nonce").secrets = secrets;
+                self.note_member(member);
+                member
             }
+            None => self.admit(now, name, Some(Native { secrets, connection: 0, gone_since: None }))?,
         };
         let seat = self.seat(member);
-        let last = self.log.last();
+        let last = self.position;
         let tail = (last + 1).saturating_sub(self.settings.history).max(1);
         let after = after.filter(|&after| after <= last && epoch == self.epoch);
         let wanted = after.map_or(tail, |after| after + 1);
-        let first = wanted.max(self.log.first());
+        let first = self.readable_from(wanted);
         let gap_from = after.filter(|_| wanted < first).map(|_| wanted);
-        Ok((seat, self.welcome(member, first, gap_from)))
+        Ok((seat, self.welcome(member, token, first, gap_from)))
     }
 
     /// A member that lives here joins: it speaks through [`say`](Self::say).
@@ -305,23 +476,30 @@ impl Room {
             other => panic!("the room's host admits: {other}"),
         })?;
         self.names.insert(name.folded(), member);
-        let joined_at = self.log.last() + 1;
+        let joined_at = self.position + 1;
         self.people.insert(member, Person { name, joined_at, delivered: 0, native });
+        self.note_member(member);
         self.drain(now);
         Ok(member)
     }
 
     fn seat(&mut self, member: MemberId) -> Seat {
-        self.connections += 1;
+        self.seatings += 1;
         let native = self.people.get_mut(&member).and_then(|p| p.native.as_mut());
         let native = native.expect("only native members have seats");
-        native.connection = self.connections;
+        native.connection = self.seatings;
         native.gone_since = None;
-        Seat { member, connection: self.connections }
+        Seat { member, connection: self.seatings }
     }
 
-    fn welcome(&self, member: MemberId, first: u64, gap_from: Option<u64>) -> Welcome {
-        let native = self.people[&member].native.as_ref().expect("a native member is welcomed");
+    /// The first position from `wanted` on that can be read.
+    fn readable_from(&self, wanted: u64) -> u64 {
+        let from = wanted.max(self.first);
+        let gap = self.gaps.iter().find(|gap| gap.contains(&from));
+        gap.map_or(from, |gap| gap.end() + 1)
+    }
+
+    fn welcome(&self, member: MemberId, token: Secret, first: u64, gap_from: Option<u64>) -> Welcome {
         let mut members = self.members();
         // Whoever joined within the history is named by it; who was there before and has left since is not.
         let departed = self.departed.iter().filter(|(_, d)| d.joined_at < first && d.left_at >= first);
@@ -334,9 +512,9 @@ impl Room {
             room: self.name.to_string(),
             created: false,
             member,
-            token: native.token,
+            token,
             epoch: self.epoch,
-            position: self.log.last(),
+            position: self.position,
             first,
             gap_from,
             snapshot: self.group.snapshot(),
@@ -359,27 +537,28 @@ impl Room {
     ) -> Result<(Seat, Resumed), ResumeError> {
         let Some(person) = self.people.get(&member) else {
             return match self.departed.get(&member) {
-                Some(departed) if departed.token.is_some_and(|t| same_secret(&t, token)) => {
+                Some(departed) if departed.secrets.is_some_and(|s| s.token == hash(token)) => {
                     Err(ResumeError::Expired { taken: departed.taken })
                 }
                 _ => Err(ResumeError::WrongToken),
             };
         };
-        if !person.native.as_ref().is_some_and(|native| same_secret(&native.token, token)) {
+        if !person.native.as_ref().is_some_and(|native| native.secrets.token == hash(token)) {
             return Err(ResumeError::WrongToken);
         }
         // What it has delivered came from here, its own messages on their way excepted.
         let knows_more =
             |(m, n): (MemberId, u64)| m != member && n > 0 && !self.group.has_delivered(MessageId::new(m, n));
-        if epoch != self.epoch || position > self.log.last() || clock.iter().any(knows_more) {
+        if epoch != self.epoch || position > self.position || clock.iter().any(knows_more) {
             return Err(ResumeError::Diverged);
         }
         let seat = self.seat(member);
         let taken = self.group.delivered(member).unwrap_or(0);
-        if position + 1 >= self.log.first() {
+        let first = self.readable_from(position + 1);
+        if first == position + 1 {
             return Ok((seat, Resumed::Here { taken }));
         }
-        let welcome = self.welcome(member, self.log.first(), Some(position + 1));
+        let welcome = self.welcome(member, *token, first, Some(position + 1));
         Ok((seat, Resumed::Gap(Box::new(welcome))))
     }
 
@@ -413,10 +592,10 @@ impl Room {
         }
     }
 
-    /// What the room has taken of a member that has left, if it is remembered.
+    /// Where a member has left, and how much had been taken of it, if that is remembered.
     #[must_use]
-    pub fn taken_of_departed(&self, member: MemberId) -> Option<u64> {
-        self.departed.get(&member).map(|d| d.taken)
+    pub fn farewell(&self, member: MemberId) -> Option<(u64, u64)> {
+        self.departed.get(&member).map(|d| (d.left_at, d.taken))
     }
 
     /// A member is out at once: a hosted one leaves, or a membership ends.
@@ -428,6 +607,7 @@ impl Room {
     fn say_left(&mut self, now: Now, member: MemberId, reason: &str) {
         self.leaving.remove(&member);
         let Some(person) = self.people.remove(&member) else { return };
+        self.seatings += 1;
         self.names.remove(&person.name.folded());
         let taken = self.group.delivered(member).unwrap_or(0);
         self.group
@@ -436,16 +616,46 @@ impl Room {
         let departed = Departed {
             name: person.name,
             joined_at: person.joined_at,
-            left_at: self.log.last() + 1,
+            left_at: self.position + 1,
             taken,
-            token: person.native.map(|n| n.token),
+            secrets: person.native.map(|n| n.secrets),
         };
+        self.remember(member, departed);
+        self.note_member(member);
+    }
+
+    fn remember(&mut self, member: MemberId, departed: Departed) {
         self.departed.insert(member, departed);
         self.departed_order.push_back(member);
         if self.departed_order.len() > DEPARTED_MAX {
             let oldest = self.departed_order.pop_front().expect("not empty");
             self.departed.remove(&oldest);
         }
+    }
+
+    /// What is known of a member is to be stored.
+    fn note_member(&mut self, member: MemberId) {
+        let record = match (self.people.get(&member), self.departed.get(&member)) {
+            (Some(p), _) => MemberRecord {
+                member,
+                name: p.name.to_string(),
+                joined_at: p.joined_at,
+                left_at: None,
+                taken: 0,
+                secrets: p.native.as_ref().map(|native| native.secrets),
+            },
+            (None, Some(d)) => MemberRecord {
+                member,
+                name: d.name.to_string(),
+                joined_at: d.joined_at,
+                left_at: Some(d.left_at),
+                taken: d.taken,
+                secrets: d.secrets,
+            },
+            (None, None) => return,
+        };
+        self.pending.members.insert(member, record);
+        self.changes += 1;
     }
 
     // Speaking.
@@ -506,12 +716,12 @@ impl Room {
         Ok(id)
     }
 
-    /// Writes what the group has delivered to the log, and says *Left* for those whose time has come.
+    /// Appends what the group has delivered to the log, and says *Left* for those whose time has come.
     fn drain(&mut self, now: Now) {
         loop {
             while let Some(output) = self.group.poll_output() {
                 let Output::Deliver { message, .. } = output else { continue };
-                self.log.append(now.wall_millis, &message);
+                self.append(now.wall_millis, &message);
                 if message.kind() == Kind::Data {
                     if let Some(person) = self.people.get_mut(&message.id().member) {
                         person.delivered = message.id().seq;
@@ -530,20 +740,67 @@ impl Room {
                 None => break,
             }
         }
-        let kept_from = self.log.first();
-        self.log.commit();
-        if self.log.first() > kept_from {
-            let first = self.log.first();
-            // Tokens of the departed are remembered for as long as there is room; names need be no longer.
-            while let Some(&oldest) = self.departed_order.front() {
-                match self.departed.get(&oldest) {
-                    Some(d) if d.left_at >= first || d.token.is_some() => break,
-                    _ => {
-                        self.departed.remove(&oldest);
-                        self.departed_order.pop_front();
-                    }
-                }
-            }
+    }
+
+    fn append(&mut self, time_millis: u64, message: &Message) {
+        self.position += 1;
+        self.changes += 1;
+        self.pending.records += 1;
+        let record = Delivered { position: self.position, time_millis, packet: message.packet().clone() };
+        record.encode(&mut self.pending.bytes);
+    }
+
+    // Storing.
+
+    /// How often something has changed that is to be stored.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Bytes of records that wait to be taken.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.bytes.len()
+    }
+
+    /// The next batch has a checkpoint, whenever the last one was.
+    pub fn ask_for_checkpoint(&mut self) {
+        if self.checkpoint_at < self.position {
+            self.pending.checkpoint = true;
+            self.changes += 1;
+        }
+    }
+
+    /// What has changed since the last batch, if anything has.
+    pub fn take_batch(&mut self) -> Option<Batch> {
+        let due = self.position - self.checkpoint_at >= CHECKPOINT_EVERY;
+        let Pending { bytes, records, members, checkpoint } = core::mem::take(&mut self.pending);
+        if records == 0 && members.is_empty() && !checkpoint {
+            return None;
+        }
+        let first = self.position + 1 - records;
+        let run = (records > 0).then(|| Run { first, last: self.position, bytes: bytes.into() });
+        let checkpoint = (due || checkpoint).then(|| {
+            self.checkpoint_at = self.position;
+            let mut state = Vec::new();
+            self.group.snapshot().encode(&mut state);
+            (self.position, state.into())
+        });
+        let members = members.into_values().collect();
+        Some(Batch { records: run, members, checkpoint, changes: self.changes })
+    }
+
+    /// Records before this position are not kept any more.
+    pub fn kept_from(&mut self, first: u64) {
+        self.first = self.first.max(first);
+        self.gaps.retain(|gap| *gap.end() >= first);
+    }
+
+    /// These records cannot be read: who needs them is told of a gap.
+    pub fn unreadable(&mut self, gap: RangeInclusive<u64>) {
+        if !self.gaps.contains(&gap) {
+            self.gaps.push(gap);
         }
     }
 
@@ -556,16 +813,6 @@ impl Room {
         missing.retain(|range| range.member == member);
         missing.truncate(self.group.config().repair_ranges_max);
         missing
-    }
-
-    /// The records of these messages that are kept, oldest first, `max` at most. Of the ranges the first 64 count.
-    #[must_use]
-    pub fn find(&self, ranges: &[MissingRange], max: usize) -> Vec<Record> {
-        let kept = |r: &MissingRange| self.log.positions(r.member, r.from, r.to).take(max);
-        let mut positions: Vec<_> = ranges.iter().take(RANGES_MAX).flat_map(kept).take(max).collect();
-        positions.sort_unstable();
-        positions.dedup();
-        positions.into_iter().filter_map(|position| self.log.record(position)).collect()
     }
 
     // Time.
@@ -592,16 +839,18 @@ impl Room {
 
     /// Nobody speaks or joins any more; the connections see it and end.
     pub fn close(&mut self) {
+        self.seatings += 1;
+        self.changes += 1;
         self.closed = true;
     }
 
     // What there is to know.
 
-    /// Differs from an earlier value whenever a connection may have something to do: the log has grown, a seat
-    /// has changed, the room was closed.
+    /// Differs from an earlier value whenever a connection may have to end: a seat has changed hands, somebody has
+    /// left, the room was closed.
     #[must_use]
-    pub fn pulse(&self) -> (u64, u64, bool) {
-        (self.log.last(), self.connections, self.closed)
+    pub fn seating(&self) -> u64 {
+        self.seatings
     }
 
     /// Whether the room was closed.
@@ -616,10 +865,16 @@ impl Room {
         &self.name
     }
 
-    /// Its log.
+    /// The position of the last record, stored or not.
     #[must_use]
-    pub fn log(&self) -> &Log {
-        &self.log
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// What tells its log from any other.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// What it has delivered of each member.
@@ -676,15 +931,10 @@ impl Room {
     }
 }
 
-/// Compares without telling by the time it takes how much of a guess is right.
-fn same_secret(a: &Secret, b: &Secret) -> bool {
-    a.iter().zip(b).fold(0, |differ, (x, y)| differ | (x ^ y)) == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::{Read, records};
+    use crate::log::records;
 
     fn room(settings: RoomSettings) -> Room {
         Room::new(RoomName::parse("lobby").unwrap(), 0, 7, settings, true)
@@ -694,11 +944,9 @@ mod tests {
         Now { time: Time::from_millis(seconds * 1_000), wall_millis: 0 }
     }
 
+    /// What stands in the log, as a store would have it.
     fn texts(room: &Room) -> Vec<String> {
-        let Read::Records { slices, .. } = room.log().read(room.log().first() - 1, usize::MAX) else {
-            panic!()
-        };
-        let all = slices.into_iter().flat_map(records);
+        let all = records(Bytes::copy_from_slice(&room.pending.bytes));
         all.map(|r| match r.message.kind() {
             Kind::Joined(_) => format!("+{}", String::from_utf8_lossy(&r.message.payload())),
             Kind::Left { .. } => "-".into(),
@@ -747,9 +995,15 @@ mod tests {
         let mut room = room(RoomSettings::default());
         let (first, w1) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
         let (again, w2) = room.join(at(0), "Raj", [1; 16], [3; 16], None, 0).unwrap();
-        assert_eq!((w1.member, w1.token), (w2.member, w2.token));
+        assert_eq!((w1.member, w1.token, w2.token), (w2.member, [2; 16], [3; 16]));
         assert_eq!(room.members().len(), 1);
         assert!(!room.is_seated(first) && room.is_seated(again));
+        let clock = VectorClock::new();
+        assert!(
+            room.resume(w1.member, &[2; 16], 7, 1, &clock).is_err(),
+            "the first token was never received"
+        );
+        assert!(room.resume(w1.member, &[3; 16], 7, 1, &clock).is_ok());
     }
 
     #[test]
@@ -837,18 +1091,115 @@ mod tests {
     }
 
     #[test]
-    fn a_client_older_than_the_log_gets_a_snapshot_and_the_gap() {
-        let mut room = room(RoomSettings { log_bytes_max: 1_000, ..RoomSettings::default() });
+    fn a_client_older_than_what_is_kept_gets_a_snapshot_and_the_gap() {
+        let mut room = room(RoomSettings::default());
         let (seat, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
         let ann = room.join_hosted(at(0), "Ann").unwrap();
         for n in 0..200 {
             room.say(at(0), ann, &n.to_string()).unwrap();
         }
-        let (_, resumed) = room.resume(seat.member, &[2; 16], 7, 1, &client(&welcome).clock()).unwrap();
-        let Resumed::Gap(again) = resumed else { panic!() };
-        assert_eq!((again.gap_from, again.member), (Some(2), seat.member));
-        assert_eq!(again.first, room.log().first());
-        assert_eq!(again.position, 202);
+        let resume = |room: &mut Room, position| {
+            let clock = client(&welcome).clock();
+            match room.resume(seat.member, &[2; 16], 7, position, &clock).unwrap().1 {
+                Resumed::Gap(again) => {
+                    assert_eq!((again.member, again.position), (seat.member, 202));
+                    Some((again.gap_from, again.first))
+                }
+                Resumed::Here { .. } => None,
+            }
+        };
+        assert_eq!(resume(&mut room, 1), None);
+        room.kept_from(100);
+        assert_eq!(resume(&mut room, 1), Some((Some(2), 100)));
+        assert_eq!(resume(&mut room, 99), None);
+        room.unreadable(150..=150);
+        assert_eq!(resume(&mut room, 120), None, "it will come to the gap, and resume there");
+        assert_eq!(resume(&mut room, 149), Some((Some(150), 151)));
+    }
+
+    /// What outlives a room.
+    #[derive(Default)]
+    struct Disk {
+        records: Vec<Record>,
+        members: BTreeMap<MemberId, MemberRecord>,
+        checkpoint: Option<(u64, Bytes)>,
+    }
+
+    impl Disk {
+        fn store(&mut self, room: &mut Room) {
+            let Some(batch) = room.take_batch() else { return };
+            self.records.extend(batch.records.into_iter().flat_map(|run| records(run.bytes)));
+            self.members.extend(batch.members.into_iter().map(|m| (m.member, m)));
+            self.checkpoint = batch.checkpoint.or(self.checkpoint.take());
+        }
+
+        fn restore(&self, now: Now) -> Result<Room, RestoreError> {
+            let stored = Stored {
+                name: RoomName::parse("lobby").unwrap(),
+                epoch: 7,
+                checkpoint: self.checkpoint.clone(),
+                members: self.members.values().cloned().collect(),
+                first: 1,
+            };
+            let from = self.checkpoint.as_ref().map_or(0, |(position, _)| *position as usize);
+            let records = self.records[from..].iter().cloned();
+            Room::restore(now, 0, stored, records, RoomSettings::default(), false)
+        }
+    }
+
+    #[test]
+    fn what_was_stored_is_the_same_room_again() {
+        for checkpointed in [false, true] {
+            let mut disk = Disk::default();
+            let mut room = room(RoomSettings::default());
+            let (seat, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
+            let (gone, _) = room.join(at(0), "Eve", [4; 16], [5; 16], None, 0).unwrap();
+            let ann = room.join_hosted(at(0), "Ann").unwrap();
+            let mut raj = client(&welcome);
+            room.receive(at(0), seat, packet(&mut raj, seat.member, "hi")).unwrap();
+            disk.store(&mut room);
+            if checkpointed {
+                room.ask_for_checkpoint();
+            }
+            disk.store(&mut room);
+            assert_eq!(disk.checkpoint.is_some(), checkpointed);
+            room.say(at(0), ann, "hello").unwrap();
+            room.part(at(0), gone.member, "");
+            disk.store(&mut room);
+            assert_eq!(room.take_batch(), None);
+            // Never stored, so it never was.
+            room.receive(at(0), seat, packet(&mut raj, seat.member, "again")).unwrap();
+
+            let mut room = disk.restore(at(100)).unwrap();
+            let names: Vec<_> = room.members().into_iter().map(|m| m.name).collect();
+            assert_eq!(names, ["Raj"], "who was a connection only has left");
+            let Err(gone) = room.resume(gone.member, &[5; 16], 7, 1, &VectorClock::new()) else { panic!() };
+            assert_eq!(gone, ResumeError::Expired { taken: 0 });
+            assert_eq!(room.poll_timeout(), Some(at(700).time), "grace begins anew");
+            let clock = client(&welcome).clock();
+            let (seat, resumed) = room.resume(seat.member, &[2; 16], 7, 1, &clock).unwrap();
+            assert!(matches!(resumed, Resumed::Here { taken: 1 }));
+            assert_eq!(room.position(), disk.records.len() as u64 + 1, "and Ann's farewell");
+            let next = room.join_hosted(at(100), "Ann").unwrap();
+            assert_eq!(next.ordinal, ann.ordinal + 1, "no ordinal is given out twice");
+            let m = Message::new(MessageId::new(seat.member, 2), Kind::Data, &[], b"\x01again").unwrap();
+            room.receive(at(100), seat, m.into_packet()).unwrap();
+            assert_eq!(texts(&room), ["-", "+Ann", "again"]);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_no_room() {
+        let mut disk = Disk::default();
+        let mut room = room(RoomSettings::default());
+        let ann = room.join_hosted(at(0), "Ann").unwrap();
+        room.say(at(0), ann, "one").unwrap();
+        room.say(at(0), ann, "two").unwrap();
+        disk.store(&mut room);
+        disk.records.remove(1);
+        assert_eq!(disk.restore(at(0)).unwrap_err(), RestoreError::Record { position: 3 });
+        disk.checkpoint = Some((0, Bytes::from_static(b"no")));
+        assert!(matches!(disk.restore(at(0)), Err(RestoreError::Checkpoint(_))));
     }
 
     #[test]
@@ -861,18 +1212,5 @@ mod tests {
         assert_eq!((welcome.first, welcome.position), (3, 4));
         let names: Vec<_> = welcome.members.iter().map(|m| (&m.name[..], m.present)).collect();
         assert_eq!(names, [("Raj", true), ("Ann", false)]);
-    }
-
-    #[test]
-    fn lost_messages_are_found_by_id() {
-        let mut room = room(RoomSettings::default());
-        let ann = room.join_hosted(at(0), "Ann").unwrap();
-        for n in 0..9 {
-            room.say(at(0), ann, &n.to_string()).unwrap();
-        }
-        let range = |from, to| MissingRange { member: ann, from, to };
-        let found = room.find(&[range(8, u64::MAX), range(2, 3)], 100);
-        assert_eq!(found.iter().map(|r| r.message.id().seq).collect::<Vec<_>>(), [2, 3, 8, 9]);
-        assert_eq!(room.find(&[range(1, 9)], 4).len(), 4);
     }
 }

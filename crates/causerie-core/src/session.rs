@@ -126,6 +126,11 @@ pub enum Event {
         /// When it is tried again.
         retry_in: Duration,
     },
+    /// The server is in trouble that will pass: what is said waits, and nobody sees it yet.
+    Trouble {
+        /// What kind.
+        message: String,
+    },
     /// The connection is back, and nothing was lost.
     Resumed {
         /// Own messages that were sent again.
@@ -763,6 +768,7 @@ impl Session {
             ErrorCode::WrongToken | ErrorCode::Diverged | ErrorCode::NoSuchRoom if resuming => {
                 self.lose_membership(0, error.message);
             }
+            ErrorCode::StorageFull => self.event(Event::Trouble { message: error.message }),
             code => {
                 let suggestion = Some(error.suggestion).filter(|s| !s.is_empty());
                 self.end(End::Refused { code, message: error.message, suggestion });

@@ -184,6 +184,11 @@ impl Name {
         self.0.to_lowercase()
     }
 
+    /// A name that was one when it was stored, whatever the limits are now.
+    pub(crate) fn known(name: &str) -> Self {
+        Self(name.into())
+    }
+
     /// Whether a room would confuse the two: their lowercase forms are equal. `RAJ` is the same as `Raj`.
     pub fn same_as(&self, other: &Self) -> bool {
         self.folded() == other.folded()

@@ -1,5 +1,6 @@
-//! A room and client sessions over simulated bad links, connections that break, members that expire, a server
-//! that forgets: every broadcast and delivery is judged by an oracle, and in the end everybody has everything.
+//! A room and client sessions over simulated bad links, connections that break, members that expire, a server that
+//! crashes and goes on from what it had stored: every broadcast and delivery is judged by an oracle, and in the end
+//! everybody has everything.
 //!
 //! `SEED=n cargo test -p causerie-core --test bad_weather` runs one seed; `SEEDS=n` that many.
 
@@ -11,11 +12,11 @@ use bytes::{Bytes, BytesMut};
 use causerie_core::body::Body;
 use causerie_core::frame::{ClientFrame, Delivered, ErrorCode, ErrorFrame, Secret, ServerFrame, split_frame};
 use causerie_core::link::{Disturbance, DisturbedLink};
-use causerie_core::log::Read;
-use causerie_core::room::{Now, ResumeError, Resumed, Room, RoomSettings, Seat};
+use causerie_core::log::{Log, Read, Record, Run, records};
+use causerie_core::room::{Batch, MemberRecord, Now, ResumeError, Resumed, Room, RoomSettings, Seat, Stored};
 use causerie_core::session::{End, Event, Output, Post, Session, SessionConfig};
 use causerie_core::text::RoomName;
-use cbcast::Time;
+use cbcast::{MemberId, Time};
 use cbcast_sim::Oracle;
 
 thread_local!(static SECRETS: Cell<u64> = const { Cell::new(0) });
@@ -31,8 +32,27 @@ fn fresh_secret() -> Secret {
 struct Connection {
     seat: Option<Seat>,
     cursor: u64,
-    /// To the client, in order: TCP.
-    down: VecDeque<ServerFrame>,
+    /// To the client, in order: TCP. Each once so many changes of the room are stored.
+    down: VecDeque<(u64, ServerFrame)>,
+}
+
+/// What outlives the server.
+#[derive(Default)]
+struct Disk {
+    records: Vec<Record>,
+    members: BTreeMap<MemberId, MemberRecord>,
+    checkpoint: Option<(u64, Bytes)>,
+}
+
+impl Disk {
+    fn store(&mut self, batch: &Batch) {
+        if let Some(run) = &batch.records {
+            self.records.extend(records(run.bytes.clone()));
+            assert_eq!(self.records.len() as u64, run.last);
+        }
+        self.members.extend(batch.members.iter().map(|m| (m.member, m.clone())));
+        self.checkpoint = batch.checkpoint.clone().or(self.checkpoint.take());
+    }
 }
 
 struct Client {
@@ -55,12 +75,22 @@ struct Trouble {
     rejoined: u64,
     gaps: u64,
     resent: u64,
+    crashes: u64,
+    unstored: u64,
 }
 
 struct World {
     random: u64,
     now: u64,
     room: Room,
+    settings: RoomSettings,
+    disk: Disk,
+    /// What is on its way to the disk, and when it will be there.
+    storing: Option<(u64, Batch)>,
+    /// Changes of the room that are on the disk, since it was started.
+    stored: u64,
+    /// What is on the disk, as readers get it.
+    log: Log,
     clients: Vec<Client>,
     oracle: Oracle<String, String>,
     trouble: Trouble,
@@ -73,6 +103,11 @@ impl World {
             random: seed,
             now: 0,
             room: Room::new(RoomName::parse("lobby").unwrap(), 0, 7, RoomSettings::default(), false),
+            settings: RoomSettings::default(),
+            disk: Disk::default(),
+            storing: None,
+            stored: 0,
+            log: Log::new(0, usize::MAX),
             clients: Vec::new(),
             oracle: Oracle::new(),
             trouble: Trouble::default(),
@@ -82,6 +117,7 @@ impl World {
         // A short grace lets members expire; a large one lets them resume.
         let grace = Duration::from_secs([5, 600][world.below(2)]);
         let settings = RoomSettings { grace, history: 1_000_000, ..RoomSettings::default() };
+        world.settings = settings.clone();
         world.room = Room::new(RoomName::parse("lobby").unwrap(), 0, 7, settings, false);
         for n in 0..2 + world.below(4) {
             let name = format!("member{n}");
@@ -219,35 +255,36 @@ impl World {
         let now = Now { time: self.time(), wall_millis: 0 };
         let Some(connection) = self.clients[n].connection.as_mut() else { return };
         let error = |code, taken| ServerFrame::Error(ErrorFrame { taken, ..ErrorFrame::fatal(code, "no") });
+        let answers = &mut Vec::new();
         match frame {
             ClientFrame::Hello { .. } => {
-                connection.down.push_back(ServerFrame::Hello { version: 1, agent: String::new() });
+                answers.push(ServerFrame::Hello { version: 1, agent: String::new() });
             }
             ClientFrame::Join { name, nonce, after, epoch, .. } => {
                 let (seat, welcome) =
                     self.room.join(now, &name, nonce, fresh_secret(), after, epoch).unwrap();
                 connection.seat = Some(seat);
                 connection.cursor = welcome.first - 1;
-                connection.down.push_back(ServerFrame::Welcome(Box::new(welcome)));
+                answers.push(ServerFrame::Welcome(Box::new(welcome)));
             }
             ClientFrame::Resume { member, token, epoch, position, clock, .. } => {
                 match self.room.resume(member, &token, epoch, position, &clock) {
                     Ok((seat, Resumed::Here { taken })) => {
                         connection.seat = Some(seat);
                         connection.cursor = position;
-                        let position = self.room.log().last();
-                        connection.down.push_back(ServerFrame::Resumed { taken, position });
+                        let position = self.room.position();
+                        answers.push(ServerFrame::Resumed { taken, position });
                     }
                     Ok((seat, Resumed::Gap(welcome))) => {
                         connection.seat = Some(seat);
                         connection.cursor = welcome.first - 1;
-                        connection.down.push_back(ServerFrame::Welcome(welcome));
+                        answers.push(ServerFrame::Welcome(welcome));
                     }
                     Err(ResumeError::Expired { taken }) => {
-                        connection.down.push_back(error(ErrorCode::Expired, taken));
+                        answers.push(error(ErrorCode::Expired, taken));
                     }
-                    Err(ResumeError::Diverged) => connection.down.push_back(error(ErrorCode::Diverged, 0)),
-                    Err(_) => connection.down.push_back(error(ErrorCode::WrongToken, 0)),
+                    Err(ResumeError::Diverged) => answers.push(error(ErrorCode::Diverged, 0)),
+                    Err(_) => answers.push(error(ErrorCode::WrongToken, 0)),
                 }
             }
             ClientFrame::Broadcast(packet) => {
@@ -260,11 +297,15 @@ impl World {
             ClientFrame::Leave { last_seq } => {
                 let member = connection.seat.unwrap().member;
                 self.room.leave(now, member, last_seq);
-                connection.down.push_back(ServerFrame::Parted { taken: last_seq });
+                answers.push(ServerFrame::Parted { taken: last_seq });
             }
             ClientFrame::Want(ranges) => {
-                for record in self.room.find(&ranges, 256) {
-                    connection.down.push_back(ServerFrame::Delivered(Delivered {
+                let wanted = |r: &Record| {
+                    let id = r.message.id();
+                    ranges.iter().any(|w| w.member == id.member && (w.from..=w.to).contains(&id.seq))
+                };
+                for record in self.disk.records.iter().filter(|r| wanted(r)).take(256).cloned() {
+                    answers.push(ServerFrame::Delivered(Delivered {
                         position: record.position,
                         time_millis: 0,
                         packet: record.message.into_packet(),
@@ -275,12 +316,75 @@ impl World {
                 if let Some(seat) = connection.seat {
                     let missing = self.room.handle_clock(now, seat.member, &clock);
                     if !missing.is_empty() {
-                        connection.down.push_back(ServerFrame::Want(missing));
+                        answers.push(ServerFrame::Want(missing));
                     }
                 }
-                connection.down.push_back(ServerFrame::Clock(self.room.clock()));
+                answers.push(ServerFrame::Clock(self.room.clock()));
             }
             other => panic!("{other:?}"),
+        }
+        // What an answer tells may be told once it is stored.
+        let changes = self.room.changes();
+        connection.down.extend(answers.drain(..).map(|frame| (changes, frame)));
+    }
+
+    /// The disk is done with a batch, or is given the next.
+    fn store(&mut self) {
+        if self.storing.as_ref().is_some_and(|(at, _)| *at <= self.now) {
+            let (_, batch) = self.storing.take().unwrap();
+            self.disk.store(&batch);
+            if let Some(run) = batch.records {
+                self.log.push(run);
+            }
+            self.stored = batch.changes;
+        }
+        if self.storing.is_none() {
+            let at = self.now + 10 * self.below(8) as u64;
+            if self.below(50) == 0 {
+                self.room.ask_for_checkpoint();
+            }
+            self.storing = self.room.take_batch().map(|batch| (at, batch));
+            if self.storing.is_none() {
+                // That there is such a room, and who was seated: nothing is kept of it here.
+                self.stored = self.room.changes();
+            }
+        }
+    }
+
+    /// The server is killed, and started again. What was on its way to the disk may have got there.
+    fn crash(&mut self) {
+        self.trouble.crashes += 1;
+        if let Some((_, batch)) = self.storing.take() {
+            match self.below(2) {
+                0 => self.disk.store(&batch),
+                _ => self.trouble.unstored += 1,
+            }
+        }
+        for n in 0..self.clients.len() {
+            self.cut(n);
+        }
+        let checkpoint = self.disk.checkpoint.clone();
+        let from = checkpoint.as_ref().map_or(0, |(position, _)| *position);
+        let stored = Stored {
+            name: RoomName::parse("lobby").unwrap(),
+            epoch: 7,
+            checkpoint,
+            members: self.disk.members.values().cloned().collect(),
+            first: 1,
+        };
+        let records = self.disk.records[from as usize..].iter().cloned();
+        let now = Now { time: self.time(), wall_millis: 0 };
+        self.room = Room::restore(now, 0, stored, records, self.settings.clone(), false).unwrap();
+        self.stored = 0;
+        let mut bytes = Vec::new();
+        for r in &self.disk.records {
+            let (position, time_millis) = (r.position, r.time_millis);
+            Delivered { position, time_millis, packet: r.message.packet().clone() }.encode(&mut bytes);
+        }
+        let last = self.disk.records.len() as u64;
+        self.log = Log::new(0, usize::MAX);
+        if last > 0 {
+            self.log.push(Run { first: 1, last, bytes: bytes.into() });
         }
     }
 
@@ -289,6 +393,7 @@ impl World {
         self.now += 10;
         let time = self.time();
         self.room.handle_timeout(Now { time, wall_millis: 0 });
+        self.store();
         for n in 0..self.clients.len() {
             while let Some(frame) = self.clients[n].up.pop(time) {
                 self.serve(n, frame);
@@ -296,7 +401,9 @@ impl World {
             self.stream(n);
             let mut arrived = Vec::new();
             if let Some(connection) = &mut self.clients[n].connection {
-                arrived.extend(connection.down.drain(..));
+                while connection.down.front().is_some_and(|(changes, _)| *changes <= self.stored) {
+                    arrived.extend(connection.down.pop_front().map(|(_, frame)| frame));
+                }
             }
             for frame in arrived {
                 let client = &mut self.clients[n];
@@ -324,19 +431,23 @@ impl World {
         let Some(connection) = &mut self.clients[n].connection else { return };
         if connection.seat.is_none_or(|seat| !self.room.is_seated(seat)) {
             if let Some(seat) = connection.seat.take() {
-                let taken = self.room.taken_of_departed(seat.member).unwrap_or(0);
+                let taken = self.room.farewell(seat.member).map_or(0, |(_, taken)| taken);
                 let error = ErrorFrame { taken, ..ErrorFrame::fatal(ErrorCode::Expired, "away too long") };
-                connection.down.push_back(ServerFrame::Error(error));
+                connection.down.push_back((self.room.changes(), ServerFrame::Error(error)));
             }
             return;
         }
-        let Read::Records { slices, last } = self.room.log().read(connection.cursor, 64) else { panic!() };
+        // Behind what the answers have told.
+        if !connection.down.is_empty() {
+            return;
+        }
+        let Read::Records { slices, last } = self.log.read(connection.cursor, 64) else { panic!() };
         connection.cursor = last;
         for slice in slices {
             let mut buffer = BytesMut::from(slice);
             while let Some((kind, body)) = split_frame(&mut buffer, 1 << 20).unwrap() {
                 let body: Bytes = body;
-                connection.down.push_back(ServerFrame::decode(kind, &body).unwrap().unwrap());
+                connection.down.push_back((0, ServerFrame::decode(kind, &body).unwrap().unwrap()));
             }
         }
     }
@@ -349,6 +460,9 @@ impl World {
         let back = [1, 6][self.below(2)];
         for _ in 0..300 + self.below(3_000) {
             let n = self.below(self.clients.len());
+            if self.below(500) == 0 {
+                self.crash();
+            }
             let roll = self.below(100);
             match roll {
                 0..6 => self.say(n),
@@ -385,7 +499,7 @@ impl World {
         for n in 0..self.clients.len() {
             self.clients[n].session.leave();
             self.drain(n);
-            self.tick();
+            (0..20).for_each(|_| self.tick());
             assert_eq!(self.clients[n].ended, Some(End::Left));
         }
         assert_eq!(self.room.members(), []);
@@ -413,10 +527,12 @@ fn sessions_keep_causal_order_and_lose_nothing_in_bad_weather() {
         all.resumed += trouble.resumed;
         all.rejoined += trouble.rejoined;
         all.resent += trouble.resent;
+        all.crashes += trouble.crashes;
+        all.unstored += trouble.unstored;
     }
     println!("{all:?}");
     if seeds().len() > 1 {
-        let each = [all.held, all.resumed, all.rejoined, all.resent];
+        let each = [all.held, all.resumed, all.rejoined, all.resent, all.crashes, all.unstored];
         assert!(each.iter().all(|&n| n > 0), "a run without trouble proves nothing: {all:?}");
     }
 }

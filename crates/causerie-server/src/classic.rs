@@ -15,7 +15,7 @@ use causerie_core::classic::{
     self, ControllerCommand, Item, Lines, RoomCommand, encode, parse_controller, parse_room,
 };
 use causerie_core::frame::MemberInfo;
-use causerie_core::log::{Read, Record, records};
+use causerie_core::log::{Record, records};
 use causerie_core::room::{JoinError, Room};
 use cbcast::{Kind, MemberId};
 use tokio::io::AsyncWriteExt;
@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::Server;
-use crate::hosted_room::HostedRoom;
+use crate::hosted_room::{HostedRoom, Unreadable};
 use crate::outbox::{self, Outbox};
 
 /// Runs of the log rendered at once.
@@ -163,12 +163,12 @@ impl Session<'_> {
                     }
                 }
                 Talk::Name(room) => {
-                    if let Some(member) = self.join(room, &text) {
+                    if let Some(member) = self.join(room, &text).await {
                         *talk = Talk::Room(Arc::clone(room), member);
                     }
                 }
                 Talk::Room(room, member) => {
-                    if !self.talk(room, *member, &text) {
+                    if !self.talk(room, *member, &text).await {
                         return false;
                     }
                 }
@@ -210,9 +210,9 @@ impl Session<'_> {
         None
     }
 
-    fn join(&self, hosted: &Arc<HostedRoom>, name: &str) -> Option<MemberId> {
-        let joined = hosted.act(|room, now| {
-            let joined = room.join_hosted(now, name).map(|m| (m, room.log().last(), room.members()));
+    async fn join(&self, hosted: &Arc<HostedRoom>, name: &str) -> Option<MemberId> {
+        let (joined, changes) = hosted.act_and_count(|room, now| {
+            let joined = room.join_hosted(now, name).map(|m| (m, room.position(), room.members()));
             joined.map_err(|error| match error {
                 JoinError::NameTaken { name, suggestion } => {
                     classic::name_taken(name.as_str(), suggestion.as_str())
@@ -220,6 +220,7 @@ impl Session<'_> {
                 error => classic::error(&error.to_string()),
             })
         });
+        hosted.stored(changes).await;
         match joined {
             Ok((member, cursor, present)) => {
                 let room = Arc::clone(hosted);
@@ -235,10 +236,11 @@ impl Session<'_> {
     }
 
     /// In a room. Whether the conversation goes on.
-    fn talk(&self, hosted: &HostedRoom, member: MemberId, text: &str) -> bool {
+    async fn talk(&self, hosted: &Arc<HostedRoom>, member: MemberId, text: &str) -> bool {
         match parse_room(text) {
             RoomCommand::Members => {
-                let members = hosted.look(Room::members);
+                let (members, changes) = hosted.act_and_count(|room, _| room.members());
+                hosted.stored(changes).await;
                 self.reply(&classic::members(members.iter().map(|m| &m.name[..])));
             }
             RoomCommand::Leave => return false,
@@ -247,6 +249,7 @@ impl Session<'_> {
                 if let Err(error) = hosted.act(|room, now| room.say(now, member, &text)) {
                     self.reply(&classic::error(&error.to_string()));
                 }
+                self.server.writer.has_room().await;
             }
         }
         true
@@ -257,6 +260,8 @@ impl Session<'_> {
     /// Writes until the connection is to end.
     async fn write(&self, output: &mut OwnedWriteHalf) -> io::Result<()> {
         let mut changes = None;
+        let mut trouble = self.server.writer.trouble();
+        trouble.mark_changed();
         let mut names = BTreeMap::new();
         loop {
             let (bytes, last) = self.outbox.take();
@@ -274,18 +279,17 @@ impl Session<'_> {
                     hosted.subscribe()
                 });
                 changes.mark_unchanged();
-                let (read, is_closed) =
-                    hosted.look(|room| (room.log().read(*cursor, SLICES_MAX), room.is_closed()));
-                closed = is_closed;
-                let (slices, cursor) = match read {
-                    Read::Records { slices, last } => (slices, last),
-                    Read::Gone { first } => {
+                closed = hosted.closed.is_cancelled();
+                let (slices, cursor) = match hosted.read(*cursor, SLICES_MAX).await {
+                    Ok(read) => read,
+                    Err(Unreadable::Gap { end }) => {
                         // Among what is gone may be who joined.
                         names.extend(hosted.look(Room::members).into_iter().map(|m| (m.member, m.name)));
-                        let lost = first - 1 - cursor;
-                        self.reply(&classic::error(&format!("{lost} messages are not kept any more")));
-                        (Vec::new(), first - 1)
+                        let lost = end - cursor;
+                        self.reply(&classic::error(&format!("{lost} messages cannot be read any more")));
+                        (Vec::new(), end)
                     }
+                    Err(Unreadable::Failed(why)) => return Err(io::Error::other(why)),
                 };
                 more = !slices.is_empty();
                 let text = self.render(slices, *member, &mut names);
@@ -314,6 +318,11 @@ impl Session<'_> {
                 tokio::select! {
                     () = self.outbox.filled() => {}
                     () = changed => {}
+                    _ = trouble.changed() => {
+                        if let Some(why) = &*trouble.borrow_and_update() {
+                            self.reply(&classic::error(why));
+                        }
+                    }
                     () = self.server.stop.cancelled() => {}
                 }
             }

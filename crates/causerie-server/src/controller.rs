@@ -1,23 +1,28 @@
 //! The rooms there are: making, finding, listing and closing them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use causerie_core::frame::{ErrorCode, RoomInfo};
-use causerie_core::room::{Room, RoomSettings};
+use causerie_core::log::records;
+use causerie_core::room::{MemberRecord, Room, RoomSettings, Secrets, Stored};
 use causerie_core::text::{RoomName, RoomNameError};
-use thiserror::Error;
+use causerie_store::{MemberRow, Members, Retention, RoomId, RoomRow, StoredRoom};
+use thiserror::Error as ThisError;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
 
-use crate::hosted_room::{Clock, HostedRoom};
-use crate::{Server, Settings};
+use crate::hosted_room::{Clock, HostedRoom, Hosting};
+use crate::writer::Writer;
+use crate::{Server, Settings, StartError};
 
 /// Why a room could not be made, found or closed. Nothing changed.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, ThisError)]
 pub(crate) enum RoomError {
     #[error("there is no room '{0}'")]
     NoSuchRoom(String),
@@ -35,12 +40,14 @@ pub(crate) enum RoomError {
     Bind(u16, String),
     #[error("only the room's creator and the operator may close it")]
     NotPermitted,
+    #[error("what is stored of the room '{0}' is damaged; the operator knows more")]
+    Damaged(RoomName),
 }
 
 impl RoomError {
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
-            Self::NoSuchRoom(_) => ErrorCode::NoSuchRoom,
+            Self::NoSuchRoom(_) | Self::Damaged(_) => ErrorCode::NoSuchRoom,
             Self::Name(_) | Self::Reserved => ErrorCode::RoomNameInvalid,
             Self::Exists(_) => ErrorCode::RoomExists,
             Self::TooMany(_) | Self::NoPort | Self::Bind(..) => ErrorCode::TooManyRooms,
@@ -50,12 +57,22 @@ impl RoomError {
 }
 
 pub(crate) struct Controller {
-    rooms: Mutex<BTreeMap<RoomName, Arc<HostedRoom>>>,
+    rooms: Mutex<Rooms>,
+    writer: Arc<Writer>,
+    retention: Retention,
     address: SocketAddr,
     settings: RoomSettings,
     rooms_max: usize,
     operator_token: Option<String>,
     clock: Clock,
+}
+
+#[derive(Default)]
+struct Rooms {
+    by_name: BTreeMap<RoomName, Arc<HostedRoom>>,
+    /// They stand in the store, and cannot be made of what stands there.
+    damaged: BTreeSet<RoomName>,
+    next: u64,
 }
 
 /// Every server here admits as this origin: one server, one origin.
@@ -65,9 +82,11 @@ const ORIGIN: u32 = 0;
 const TICK: Duration = Duration::from_millis(500);
 
 impl Controller {
-    pub(crate) fn new(address: SocketAddr, settings: &Settings) -> Self {
+    pub(crate) fn new(address: SocketAddr, settings: &Settings, writer: Arc<Writer>) -> Self {
         Self {
-            rooms: Mutex::new(BTreeMap::new()),
+            rooms: Mutex::default(),
+            writer,
+            retention: settings.retention,
             address,
             settings: settings.room.clone(),
             rooms_max: settings.rooms_max,
@@ -76,14 +95,89 @@ impl Controller {
         }
     }
 
-    fn rooms(&self) -> MutexGuard<'_, BTreeMap<RoomName, Arc<HostedRoom>>> {
+    /// The rooms that are stored. Blocks.
+    pub(crate) fn restore(&self) -> Result<(), StartError> {
+        let store = &self.writer.store;
+        let mut rooms = self.rooms();
+        rooms.next = store.next_room()?.0;
+        let found = store.rooms()?;
+        let count = found.len();
+        for stored in found {
+            let name =
+                RoomName::parse(&stored.row.name).map_err(|_| StartError::Room(stored.row.name.clone()))?;
+            match self.restore_one(stored, name.clone()) {
+                Ok(room) => {
+                    rooms.by_name.insert(name, room);
+                }
+                Err(why) => {
+                    error!("the room '{name}' cannot be opened: {why}");
+                    rooms.damaged.insert(name);
+                }
+            }
+        }
+        if count > 0 {
+            info!("{} of {count} stored rooms are open", rooms.by_name.len());
+        }
+        Ok(())
+    }
+
+    fn restore_one(&self, found: StoredRoom, name: RoomName) -> Result<Arc<HostedRoom>, Box<dyn Error>> {
+        let StoredRoom { room: id, row, mut first, last, checkpoint } = found;
+        let store = &*self.writer.store;
+        if self.retention != Retention::default() {
+            first = store.retain(id, self.retention, self.clock.now().wall_millis)?.first;
+        }
+        let mut members = store.members(id, Members::Present)?;
+        members.extend(store.members(id, Members::WithSecrets)?.into_iter().filter(|m| m.left_at.is_some()));
+        members.sort_by_key(|m| (m.left_at, m.member));
+        let checkpoint = checkpoint.map(|checkpoint| (checkpoint.position, checkpoint.state));
+        let behind = checkpoint.as_ref().map_or(0, |(position, _)| *position);
+        let stored = Stored {
+            name,
+            epoch: row.epoch,
+            checkpoint,
+            members: members.into_iter().map(member_record).collect(),
+            first,
+        };
+        let vectors = row.port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
+        let mut replayed = Vec::new();
+        let mut cursor = behind;
+        while cursor < last {
+            let page = store.read(id, cursor, REPLAY_BYTES)?;
+            replayed.extend(page.runs.into_iter().flat_map(records));
+            if let Some(gap) = page.gap {
+                return Err(format!("the records {} to {} cannot be read", gap.start(), gap.end()).into());
+            }
+            cursor = page.last;
+        }
+        let now = self.clock.now();
+        let room = Room::restore(now, ORIGIN, stored, replayed, self.settings.clone(), vectors)?;
+        let creator = row.creator.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        let hosting = Hosting {
+            id,
+            room,
+            row: None,
+            port: row.port,
+            creator,
+            tail_bytes: self.settings.log_bytes_max,
+            stored: last,
+        };
+        Ok(HostedRoom::new(hosting, self.clock, Arc::clone(&self.writer)))
+    }
+
+    fn rooms(&self) -> MutexGuard<'_, Rooms> {
         self.rooms.lock().expect("nothing panics while holding it")
     }
 
     /// The room of that name.
     pub(crate) fn find(&self, name: &str) -> Result<Arc<HostedRoom>, RoomError> {
         let name = RoomName::parse(name)?;
-        self.rooms().get(&name).cloned().ok_or_else(|| RoomError::NoSuchRoom(name.to_string()))
+        let rooms = self.rooms();
+        match rooms.by_name.get(&name) {
+            Some(room) => Ok(Arc::clone(room)),
+            None if rooms.damaged.contains(&name) => Err(RoomError::Damaged(name)),
+            None => Err(RoomError::NoSuchRoom(name.to_string())),
+        }
     }
 
     /// The room of that name, made if need be; whether it was.
@@ -116,10 +210,13 @@ impl Controller {
         creator: IpAddr,
     ) -> Result<Arc<HostedRoom>, RoomError> {
         let mut rooms = self.rooms();
-        if rooms.contains_key(&name) {
+        if rooms.by_name.contains_key(&name) {
             return Err(RoomError::Exists(name));
         }
-        if rooms.len() >= self.rooms_max {
+        if rooms.damaged.contains(&name) {
+            return Err(RoomError::Damaged(name));
+        }
+        if rooms.by_name.len() >= self.rooms_max {
             return Err(RoomError::TooMany(self.rooms_max));
         }
         let vectors = port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
@@ -128,8 +225,15 @@ impl Controller {
         // 0 is no epoch.
         let epoch = u64::from_le_bytes(epoch).max(1);
         let room = Room::new(name.clone(), ORIGIN, epoch, self.settings.clone(), vectors);
-        let room = Arc::new(HostedRoom::new(room, self.clock, port, creator));
-        rooms.insert(name, Arc::clone(&room));
+        let id = RoomId(rooms.next);
+        rooms.next += 1;
+        let created_millis = self.clock.now().wall_millis;
+        let row =
+            RoomRow { name: name.to_string(), port, creator: creator.to_string(), epoch, created_millis };
+        let tail_bytes = self.settings.log_bytes_max;
+        let hosting = Hosting { id, room, row: Some(row), port, creator, tail_bytes, stored: 0 };
+        let room = HostedRoom::new(hosting, self.clock, Arc::clone(&self.writer));
+        rooms.by_name.insert(name, Arc::clone(&room));
         Ok(room)
     }
 
@@ -143,10 +247,10 @@ impl Controller {
             let name = RoomName::parse(&port.to_string()).expect("a number is a room's name");
             let full = {
                 let rooms = self.rooms();
-                if rooms.contains_key(&name) {
+                if rooms.by_name.contains_key(&name) || rooms.damaged.contains(&name) {
                     continue;
                 }
-                rooms.len() >= self.rooms_max
+                rooms.by_name.len() >= self.rooms_max
             };
             if full {
                 return Err(RoomError::TooMany(self.rooms_max));
@@ -162,14 +266,14 @@ impl Controller {
     }
 
     /// Closes a room: its members are told, its port closes.
-    pub(crate) fn close(&self, name: &str, from: IpAddr, operator: &str) -> Result<(), RoomError> {
+    pub(crate) async fn close(&self, name: &str, from: IpAddr, operator: &str) -> Result<(), RoomError> {
         let room = self.find(name)?;
         if room.creator != from && !self.is_operator(operator) {
             return Err(RoomError::NotPermitted);
         }
-        self.rooms().retain(|_, other| !Arc::ptr_eq(other, &room));
-        room.closed.cancel();
-        room.act(|room, _| room.close());
+        self.rooms().by_name.retain(|_, other| !Arc::ptr_eq(other, &room));
+        let changes = room.close();
+        room.stored(changes).await;
         Ok(())
     }
 
@@ -184,7 +288,7 @@ impl Controller {
     }
 
     fn all(&self) -> Vec<Arc<HostedRoom>> {
-        self.rooms().values().filter(|room| !room.is_broken()).cloned().collect()
+        self.rooms().by_name.values().filter(|room| !room.is_broken()).cloned().collect()
     }
 
     /// What there is, sorted by name.
@@ -204,6 +308,58 @@ impl Controller {
             }
         }
     }
+
+    /// Lets the oldest records go, until the server stops.
+    pub(crate) async fn keep_retention(&self, stop: &CancellationToken) {
+        if self.retention == Retention::default() {
+            return;
+        }
+        while stop.run_until_cancelled(tokio::time::sleep(RETENTION_EVERY)).await.is_some() {
+            for hosted in self.all() {
+                let (store, keep, now) = (Arc::clone(&self.writer.store), self.retention, self.clock.now());
+                let id = hosted.id;
+                let kept = tokio::task::spawn_blocking(move || store.retain(id, keep, now.wall_millis)).await;
+                match kept {
+                    Ok(Ok(removed)) => hosted.kept_from(removed.first),
+                    Ok(Err(error)) => warn!("old messages cannot be removed: {error}"),
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Each room leaves its state, so that the next start has little to read.
+    pub(crate) fn leave_checkpoints(&self) {
+        for hosted in self.all() {
+            hosted.act(|room, _| room.ask_for_checkpoint());
+        }
+    }
+
+    /// The rooms that have ports of their own.
+    pub(crate) fn with_ports(&self) -> Vec<(Arc<HostedRoom>, u16)> {
+        self.all().into_iter().filter_map(|room| Some((Arc::clone(&room), room.port?))).collect()
+    }
+
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.address.ip()
+    }
+}
+
+/// Bytes read at once when a room is opened.
+const REPLAY_BYTES: usize = 1 << 20;
+
+/// How often old records are let go.
+const RETENTION_EVERY: Duration = Duration::from_secs(60);
+
+fn member_record(row: MemberRow) -> MemberRecord {
+    MemberRecord {
+        member: row.member,
+        name: row.name,
+        joined_at: row.joined_at,
+        left_at: row.left_at,
+        taken: row.taken,
+        secrets: row.secrets.map(|s| Secrets { token: s.token, nonce: s.nonce }),
+    }
 }
 
 impl Server {
@@ -213,9 +369,23 @@ impl Server {
         creator: IpAddr,
     ) -> Result<Arc<HostedRoom>, RoomError> {
         let (room, listener) = self.controller.create_with_port(creator).await?;
-        crate::announce(room.port.unwrap_or_default());
-        let door = crate::front_door::Door::Room(Arc::clone(&room));
-        crate::front_door::open(self, listener, door, room.closed.clone());
+        self.serve_port(&room, listener);
         Ok(room)
+    }
+
+    fn serve_port(self: &Arc<Self>, room: &Arc<HostedRoom>, listener: TcpListener) {
+        crate::announce(room.port.unwrap_or_default());
+        let door = crate::front_door::Door::Room(Arc::clone(room));
+        crate::front_door::open(self, listener, door, room.closed.clone());
+    }
+
+    /// Rooms with ports of their own have the same ones again.
+    pub(crate) async fn reopen_ports(self: &Arc<Self>) {
+        for (room, port) in self.controller.with_ports() {
+            match TcpListener::bind((self.controller.ip(), port)).await {
+                Ok(listener) => self.serve_port(&room, listener),
+                Err(error) => warn!("the room of port {port} is reached by ./join only: {error}"),
+            }
+        }
     }
 }

@@ -1,15 +1,23 @@
-//! A room behind a lock, with the means to wake its readers.
+//! A room behind a lock, the tail of its log that readers see, and the means to wake them.
+//!
+//! What happens in the room goes to the store first ([`crate::writer`]); then it comes into the tail.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use causerie_core::room::{Now, Room};
-use cbcast::Time;
+use bytes::Bytes;
+use causerie_core::log::{Log, Read};
+use causerie_core::room::{Batch, Now, Room};
+use causerie_store::{Change, MemberRow, RoomId, RoomRow, Secrets, StoreError};
+use cbcast::{MissingRange, Time};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
+
+use crate::writer::Writer;
 
 /// Monotonic time for timers, wall time for people.
 #[derive(Clone, Copy, Debug)]
@@ -30,10 +38,25 @@ impl Clock {
     }
 }
 
+/// What readers see.
+pub(crate) struct Tail {
+    pub(crate) log: Log,
+    /// [`Room::changes`] that are stored.
+    pub(crate) stored: u64,
+    /// [`Room::seating`]: whoever sees another one has to look at the room.
+    pub(crate) seating: u64,
+}
+
 pub(crate) struct HostedRoom {
+    pub(crate) id: RoomId,
     room: Mutex<Room>,
-    clock: Clock,
+    tail: RwLock<Tail>,
     changed: watch::Sender<()>,
+    clock: Clock,
+    writer: Arc<Writer>,
+    /// It is in the writer's queue.
+    pub(crate) is_queued: AtomicBool,
+    standing: Mutex<Standing>,
     /// Its own port, for classic clients.
     pub(crate) port: Option<u16>,
     /// Who made it, and may close it.
@@ -42,11 +65,52 @@ pub(crate) struct HostedRoom {
     pub(crate) closed: CancellationToken,
 }
 
+/// What the store knows of a room.
+enum Standing {
+    /// Nothing yet.
+    New(RoomRow),
+    Stored,
+    /// That it was closed.
+    Gone,
+}
+
+/// How a room comes to be hosted.
+pub(crate) struct Hosting {
+    pub(crate) id: RoomId,
+    pub(crate) room: Room,
+    /// `None` if it is in the store already.
+    pub(crate) row: Option<RoomRow>,
+    pub(crate) port: Option<u16>,
+    pub(crate) creator: IpAddr,
+    pub(crate) tail_bytes: usize,
+    /// The last position that is in the store.
+    pub(crate) stored: u64,
+}
+
 impl HostedRoom {
-    pub(crate) fn new(room: Room, clock: Clock, port: Option<u16>, creator: IpAddr) -> Self {
-        let room = Mutex::new(room);
-        let closed = CancellationToken::new();
-        Self { room, clock, changed: watch::Sender::new(()), port, creator, closed }
+    pub(crate) fn new(hosting: Hosting, clock: Clock, writer: Arc<Writer>) -> Arc<Self> {
+        let Hosting { id, room, row, port, creator, tail_bytes, stored } = hosting;
+        let log = Log::new(stored, tail_bytes);
+        let tail = Tail { log, stored: 0, seating: room.seating() };
+        let unstored = room.changes() > 0;
+        writer.add(room.pending_bytes());
+        let hosted = Arc::new(Self {
+            id,
+            room: Mutex::new(room),
+            tail: RwLock::new(tail),
+            changed: watch::Sender::new(()),
+            clock,
+            writer,
+            is_queued: AtomicBool::new(false),
+            standing: Mutex::new(row.map_or(Standing::Stored, Standing::New)),
+            port,
+            creator,
+            closed: CancellationToken::new(),
+        });
+        if unstored {
+            hosted.writer.queue(&hosted);
+        }
+        hosted
     }
 
     fn lock(&self) -> MutexGuard<'_, Room> {
@@ -58,15 +122,29 @@ impl HostedRoom {
         self.room.is_poisoned()
     }
 
+    /// What readers see.
+    pub(crate) fn tail(&self) -> RwLockReadGuard<'_, Tail> {
+        self.tail.read().expect("nothing panics while holding it")
+    }
+
+    fn tail_mut(&self) -> RwLockWriteGuard<'_, Tail> {
+        self.tail.write().expect("nothing panics while holding it")
+    }
+
     /// Asks the room something.
     pub(crate) fn look<T>(&self, ask: impl FnOnce(&Room) -> T) -> T {
         ask(&self.lock())
     }
 
-    /// Does something in the room, and wakes its readers if they have something to do.
-    pub(crate) fn act<T>(&self, act: impl FnOnce(&mut Room, Now) -> T) -> T {
+    /// Does something in the room. What it has changed goes to the store.
+    pub(crate) fn act<T>(self: &Arc<Self>, act: impl FnOnce(&mut Room, Now) -> T) -> T {
+        self.act_and_count(act).0
+    }
+
+    /// As [`act`](Self::act); what the result tells may be told once so many changes are [stored](Self::stored).
+    pub(crate) fn act_and_count<T>(self: &Arc<Self>, act: impl FnOnce(&mut Room, Now) -> T) -> (T, u64) {
         let mut room = self.lock();
-        let before = room.pulse();
+        let (changes, seating, pending) = (room.changes(), room.seating(), room.pending_bytes());
         let result = act(&mut room, self.clock.now());
         for vector in room.take_vectors() {
             // In the lock, so that the lines stand in the log's order.
@@ -75,16 +153,168 @@ impl HostedRoom {
                 None => debug!("{vector}"),
             }
         }
-        let changed = room.pulse() != before;
-        drop(room);
-        if changed {
+        let changed = room.changes();
+        if room.seating() != seating {
+            self.tail_mut().seating = room.seating();
             self.changed.send_replace(());
         }
-        result
+        self.writer.add(room.pending_bytes() - pending);
+        drop(room);
+        if changed != changes {
+            self.writer.queue(self);
+        }
+        (result, changed)
+    }
+
+    /// Until so many changes of the room are stored.
+    pub(crate) async fn stored(&self, changes: u64) {
+        let mut changed = self.changed.subscribe();
+        while self.tail().stored < changes {
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Wakes at each change from now on.
     pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
+
+    // For the writer.
+
+    /// The room goes, with all that was stored of it: once so many changes are stored.
+    pub(crate) fn close(self: &Arc<Self>) -> u64 {
+        self.closed.cancel();
+        self.act_and_count(|room, _| room.close()).1
+    }
+
+    /// What is to be stored, and what is to be told to [`has_stored`](Self::has_stored) then.
+    pub(crate) fn take_changes(&self, changes: &mut Vec<Change>) -> Option<Batch> {
+        if self.is_broken() {
+            return None;
+        }
+        let (mut batch, so_far) = {
+            let mut room = self.lock();
+            (room.take_batch().unwrap_or_default(), room.changes())
+        };
+        batch.changes = so_far;
+        let room = self.id;
+        let mut standing = self.standing.lock().expect("nothing panics while holding it");
+        match std::mem::replace(&mut *standing, Standing::Stored) {
+            Standing::Stored => {}
+            Standing::New(row) => changes.push(Change::Create { room, row }),
+            Standing::Gone => {
+                // Its last words are nobody's.
+                *standing = Standing::Gone;
+                return Some(batch);
+            }
+        }
+        if let Some(run) = &batch.records {
+            changes.push(Change::Append { room, first: run.first, last: run.last, run: run.bytes.clone() });
+        }
+        for record in &batch.members {
+            let secrets = record.secrets.map(|s| Secrets { token: s.token, nonce: s.nonce });
+            let row = MemberRow {
+                member: record.member,
+                name: record.name.clone(),
+                joined_at: record.joined_at,
+                left_at: record.left_at,
+                taken: record.taken,
+                secrets,
+            };
+            changes.push(Change::Member { room, row });
+        }
+        if let Some((position, state)) = batch.checkpoint.clone() {
+            changes.push(Change::Checkpoint { room, position, state });
+        }
+        if self.closed.is_cancelled() {
+            changes.push(Change::Close { room });
+            *standing = Standing::Gone;
+        }
+        Some(batch)
+    }
+
+    /// Readers may see it.
+    pub(crate) fn has_stored(&self, batch: Batch) {
+        let mut tail = self.tail_mut();
+        if let Some(run) = batch.records {
+            tail.log.push(run);
+        }
+        tail.stored = tail.stored.max(batch.changes);
+        drop(tail);
+        self.changed.send_replace(());
+    }
+
+    // For readers.
+
+    /// Records before this position are not kept any more.
+    pub(crate) fn kept_from(&self, first: u64) {
+        self.lock().kept_from(first);
+    }
+
+    /// What lies behind a cursor, from memory or from the store: whole frames, and the new cursor. Nothing: there
+    /// is nothing more yet.
+    pub(crate) async fn read(&self, cursor: u64, slices_max: usize) -> Result<(Vec<Bytes>, u64), Unreadable> {
+        match self.tail().log.read(cursor, slices_max) {
+            Read::Records { slices, last } => return Ok((slices, last)),
+            Read::Older => {}
+        }
+        let (store, id) = (Arc::clone(&self.writer.store), self.id);
+        let read = tokio::task::spawn_blocking(move || store.read(id, cursor, OLDER_BYTES));
+        let page = read.await.map_err(|error| Unreadable::Failed(error.to_string()))?;
+        let page = page.map_err(|error| Unreadable::Failed(error.to_string()))?;
+        if !page.runs.is_empty() {
+            return Ok((page.runs, page.last));
+        }
+        let Some(gap) = page.gap else {
+            return Err(Unreadable::Failed("the store lacks what it should have".into()));
+        };
+        let end = *gap.end();
+        self.lock().unreadable(gap);
+        Err(Unreadable::Gap { end })
+    }
+}
+
+impl HostedRoom {
+    /// The stored records of these messages as whole frames, oldest first, `max` at most. Of the ranges the first 64
+    /// count.
+    pub(crate) async fn find(&self, ranges: Vec<MissingRange>, max: usize) -> Result<Vec<Bytes>, String> {
+        let (store, id) = (Arc::clone(&self.writer.store), self.id);
+        let find = move || {
+            let mut positions = Vec::new();
+            for range in ranges.iter().take(RANGES_MAX) {
+                let left = max - positions.len();
+                positions.extend(store.positions(id, range.member, range.from, range.to, left)?);
+            }
+            positions.sort_unstable();
+            positions.dedup();
+            let mut frames = Vec::with_capacity(positions.len());
+            for position in positions {
+                // One record at least, and no more.
+                frames.extend(store.read(id, position - 1, 1)?.runs);
+            }
+            Ok::<_, StoreError>(frames)
+        };
+        let found = tokio::task::spawn_blocking(find).await.map_err(|error| error.to_string())?;
+        found.map_err(|error| error.to_string())
+    }
+}
+
+/// Ranges of one repair request that are looked at.
+const RANGES_MAX: usize = 64;
+
+/// Bytes read from the store at once.
+const OLDER_BYTES: usize = 256 << 10;
+
+/// Why the log cannot be read on.
+#[derive(Debug)]
+pub(crate) enum Unreadable {
+    /// What comes next is not kept any more, or damaged, up to here.
+    Gap {
+        /// The last position that cannot be read.
+        end: u64,
+    },
+    /// The store has failed.
+    Failed(String),
 }

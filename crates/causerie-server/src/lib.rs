@@ -1,7 +1,7 @@
 //! The room server: one front door, the sessions behind it, and the rooms.
 //!
 //! A message's journey: bytes → front door → session (decode, check limits) → room (`Group`: deliver or hold) →
-//! log → cursors wake → bytes out. The decisions are in `causerie-core`; here bytes are moved.
+//! store → tail → cursors wake → bytes out. The decisions are in `causerie-core`; here bytes are moved.
 
 mod classic;
 mod controller;
@@ -9,6 +9,7 @@ mod front_door;
 mod hosted_room;
 mod native;
 mod outbox;
+mod writer;
 
 use std::future::Future;
 use std::io;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use causerie_core::room::RoomSettings;
+use causerie_store::{Retention, Store, StoreError};
+use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +26,7 @@ use tracing::info;
 
 use crate::controller::Controller;
 use crate::front_door::{Door, SilentOnes};
+use crate::writer::Writer;
 
 /// What the server allows, and how long it waits.
 #[derive(Clone, Debug)]
@@ -42,6 +46,26 @@ pub struct Settings {
     pub drain: Duration,
     /// Who knows it may close any room.
     pub operator_token: Option<String>,
+    /// What is kept of each room's log. Default: all.
+    pub retention: Retention,
+}
+
+/// Why a server could not start, or had to end.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The listener, or a thread, could not be had.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A room is stored under what is no name.
+    #[error("a room is stored as '{0}', which cannot be a room's name")]
+    Room(String),
+    /// Nothing can be stored any more: what was said last nobody has seen.
+    #[error("{0}")]
+    Writing(String),
 }
 
 impl Default for Settings {
@@ -54,6 +78,7 @@ impl Default for Settings {
             first_words: Duration::from_secs(10),
             drain: Duration::from_secs(5),
             operator_token: None,
+            retention: Retention::default(),
         }
     }
 }
@@ -65,6 +90,7 @@ const AGENT: &str = concat!("causerie ", env!("CARGO_PKG_VERSION"));
 struct Server {
     settings: Settings,
     controller: Controller,
+    writer: Arc<Writer>,
     silent: SilentOnes,
     connections: Arc<tokio::sync::Semaphore>,
     /// Cancelled at shutdown: sessions say goodbye and end.
@@ -83,20 +109,25 @@ impl Server {
 }
 
 /// Serves rooms on `listener` until `shutdown` is done; returns once all connections have ended, or after
-/// [`Settings::drain`].
+/// [`Settings::drain`], and all that was said is in the store.
 ///
-/// Rooms made by `./createRoom` listen on the same address, on ports above the listener's.
+/// Rooms that are in the store are there again. Rooms made by `./createRoom` listen on the same address, on ports
+/// above the listener's.
 ///
 /// # Errors
-/// If the listener's address cannot be told. Connections that fail are logged, and concern nobody else.
+/// [`StartError`]: if the listener's address cannot be told, or the store has failed. Connections that fail are
+/// logged, and concern nobody else.
 pub async fn serve(
     listener: TcpListener,
+    store: Arc<dyn Store>,
     settings: Settings,
     shutdown: impl Future<Output = ()>,
-) -> io::Result<()> {
+) -> Result<(), StartError> {
     let address = listener.local_addr()?;
+    let writer = Writer::new(store);
     let server = Arc::new(Server {
-        controller: Controller::new(address, &settings),
+        controller: Controller::new(address, &settings, Arc::clone(&writer)),
+        writer: Arc::clone(&writer),
         silent: SilentOnes::new(settings.silent_max),
         connections: Arc::new(tokio::sync::Semaphore::new(settings.connections_max)),
         stop: CancellationToken::new(),
@@ -104,14 +135,32 @@ pub async fn serve(
         tasks: TaskTracker::new(),
         settings,
     });
+    let opening = Arc::clone(&server);
+    let opened = tokio::task::spawn_blocking(move || opening.controller.restore()).await;
+    opened.map_err(io::Error::other)??;
+    let (done, mut written) = tokio::sync::oneshot::channel();
+    let writing = Arc::clone(&writer);
+    // A thread of its own: it waits for the disk most of the time, and must never wait for its turn.
+    std::thread::Builder::new().name("writer".into()).spawn(move || {
+        writing.run();
+        // Nobody waits for it if the server was dropped.
+        let _ = done.send(());
+    })?;
+    let stop_writing = StopWriting(Arc::clone(&writer));
     // Whether it returns or is dropped.
     let _killing = server.kill.clone().drop_guard();
     announce(address.port());
     front_door::open(&server, listener, Door::Front, server.stop.clone());
+    server.reopen_ports().await;
     let keeper = Arc::clone(&server);
     server.spawn(async move { keeper.controller.keep_time(&keeper.stop).await });
+    let keeper = Arc::clone(&server);
+    server.spawn(async move { keeper.controller.keep_retention(&keeper.stop).await });
 
-    shutdown.await;
+    let failed = tokio::select! {
+        () = shutdown => None,
+        why = writer.failed() => Some(why),
+    };
     info!("shutting down");
     server.stop.cancel();
     server.tasks.close();
@@ -120,7 +169,24 @@ pub async fn serve(
         server.kill.cancel();
         server.tasks.wait().await;
     }
-    Ok(())
+    server.controller.leave_checkpoints();
+    drop(stop_writing);
+    if failed.is_none() {
+        // It has told if it could not.
+        let _ = (&mut written).await;
+    }
+    match failed.or_else(|| writer.failure()) {
+        None => Ok(()),
+        Some(why) => Err(StartError::Writing(why)),
+    }
+}
+
+struct StopWriting(Arc<Writer>);
+
+impl Drop for StopWriting {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 /// The log's words for a bound port, as the original program's.

@@ -10,18 +10,17 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use causerie_core::frame::{
-    ClientFrame, Delivered, ErrorCode, ErrorFrame, FrameError, Secret, ServerFrame, VERSION, split_frame,
+    ClientFrame, ErrorCode, ErrorFrame, FrameError, Secret, ServerFrame, VERSION, split_frame,
 };
-use causerie_core::log::Read;
 use causerie_core::room::{JoinError, ResumeError, Resumed, Seat};
 use causerie_core::text::{Name, visible};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
-use crate::hosted_room::HostedRoom;
+use crate::hosted_room::{HostedRoom, Unreadable};
 use crate::outbox::{self, Outbox};
 use crate::{AGENT, Server};
 
@@ -30,6 +29,8 @@ const READ_MIN: usize = 512;
 const READ_MAX: usize = 8 << 10;
 /// Runs of the log written at once.
 const SLICES_MAX: usize = 64;
+/// Messages handed to a room at once.
+const PACKETS_MAX: usize = 1_024;
 /// How often a write that does not come to an end is looked after.
 const STUCK: Duration = Duration::from_secs(2);
 /// Records sent in answer to one repair request.
@@ -42,6 +43,10 @@ struct Membership {
     seat: Seat,
     cursor: u64,
     leaving: bool,
+    /// What the tail's seating was when this was last compared with the room.
+    seating: u64,
+    /// The member has left: the position of its *Left*, and how much was taken of it.
+    farewell: Option<(u64, u64)>,
 }
 
 struct Session<'a> {
@@ -80,6 +85,10 @@ pub(crate) async fn serve(
 impl Session<'_> {
     fn membership(&self) -> MutexGuard<'_, Option<Membership>> {
         self.membership.lock().expect("nothing panics while holding it")
+    }
+
+    fn current(&self) -> Option<Membership> {
+        self.membership().clone()
     }
 
     fn send(&self, frame: &ServerFrame) {
@@ -171,6 +180,11 @@ impl Session<'_> {
                 self.outbox.has_room().await;
                 *begun = Instant::now();
             }
+            if packets.len() >= PACKETS_MAX {
+                self.broadcast(&mut packets);
+                self.server.writer.has_room().await;
+                *begun = Instant::now();
+            }
             let frame = match split_frame(buffer, limit) {
                 Ok(None) => break Ok(()),
                 Ok(Some((kind, body))) => ClientFrame::decode(kind, &body),
@@ -189,6 +203,7 @@ impl Session<'_> {
             }
         };
         self.broadcast(&mut packets);
+        self.server.writer.has_room().await;
         handled
     }
 
@@ -242,7 +257,7 @@ impl Session<'_> {
             ClientFrame::Hello { oldest, newest, agent } if !greeted => self.hello(oldest, newest, &agent),
             _ if !greeted => self.no_hello(),
             ClientFrame::Join { room, name, nonce, create, after, epoch } => {
-                self.join(&room, &name, nonce, create, after, epoch);
+                self.join(&room, &name, nonce, create, after, epoch).await;
             }
             ClientFrame::Resume { room, member, token, epoch, position, clock } => {
                 if self.membership().is_some() {
@@ -252,9 +267,13 @@ impl Session<'_> {
                     Ok(found) => found,
                     Err(error) => return self.error(ErrorFrame::new(error.code(), error.to_string())),
                 };
-                match found.act(|room, _| room.resume(member, &token, epoch, position, &clock)) {
+                let (resumed, changes) = found.act_and_count(|room, _| {
+                    (room.resume(member, &token, epoch, position, &clock), room.position())
+                });
+                found.stored(changes).await;
+                let (resumed, last) = resumed;
+                match resumed {
                     Ok((seat, Resumed::Here { taken })) => {
-                        let last = found.look(|room| room.log().last());
                         self.send(&ServerFrame::Resumed { taken, position: last });
                         self.sit(found, seat, position);
                     }
@@ -298,40 +317,50 @@ impl Session<'_> {
                 };
                 match created {
                     Ok(hosted) => {
-                        self.send(&ServerFrame::RoomCreated(hosted.look(|room| room.info(hosted.port))));
+                        let (info, changes) = hosted.act_and_count(|room, _| room.info(hosted.port));
+                        hosted.stored(changes).await;
+                        self.send(&ServerFrame::RoomCreated(info));
                     }
                     Err(error) => self.error(ErrorFrame::new(error.code(), error.to_string())),
                 }
             }
             ClientFrame::CloseRoom { name, operator } => {
-                match self.server.controller.close(&name, self.peer.ip(), &operator) {
+                match self.server.controller.close(&name, self.peer.ip(), &operator).await {
                     Ok(()) => self.send(&ServerFrame::RoomClosed { name }),
                     Err(error) => self.error(ErrorFrame::new(error.code(), error.to_string())),
                 }
             }
-            ClientFrame::ListMembers => match self.membership().clone() {
-                Some(m) => self.send(&ServerFrame::Members(m.room.look(|room| room.members()))),
+            ClientFrame::ListMembers => match self.current() {
+                Some(m) => {
+                    let (members, changes) = m.room.act_and_count(|room, _| room.members());
+                    m.room.stored(changes).await;
+                    self.send(&ServerFrame::Members(members));
+                }
                 None => self.unexpected("asking for members before joining"),
             },
-            ClientFrame::Want(ranges) => match self.membership().clone() {
-                Some(m) => self.outbox.push(|out| {
-                    for record in m.room.look(|room| room.find(&ranges, REPAIR_MAX)) {
-                        let (position, time_millis) = (record.position, record.time_millis);
-                        Delivered { position, time_millis, packet: record.message.into_packet() }.encode(out);
+            ClientFrame::Want(ranges) => match self.current() {
+                Some(m) => match m.room.find(ranges, REPAIR_MAX).await {
+                    Ok(frames) => {
+                        self.outbox.push(|out| frames.iter().for_each(|f| out.extend_from_slice(f)))
                     }
-                }),
+                    Err(error) => warn!("what a client wants cannot be read: {error}"),
+                },
                 None => self.unexpected("asking for messages before joining"),
             },
-            ClientFrame::Clock(clock) => match self.membership().clone() {
+            ClientFrame::Clock(clock) => match self.current() {
                 Some(m) => {
-                    let missing = m.room.act(|room, now| match room.is_seated(m.seat) {
-                        true => room.handle_clock(now, m.seat.member, &clock),
-                        false => Vec::new(),
+                    let ((missing, clock), changes) = m.room.act_and_count(|room, now| {
+                        let missing = match room.is_seated(m.seat) {
+                            true => room.handle_clock(now, m.seat.member, &clock),
+                            false => Vec::new(),
+                        };
+                        (missing, room.clock())
                     });
+                    m.room.stored(changes).await;
                     if !missing.is_empty() {
                         self.send(&ServerFrame::Want(missing));
                     }
-                    self.send(&ServerFrame::Clock(m.room.look(|room| room.clock())));
+                    self.send(&ServerFrame::Clock(clock));
                 }
                 None => self.unexpected("a clock before joining"),
             },
@@ -349,7 +378,15 @@ impl Session<'_> {
         self.send(&ServerFrame::Hello { version: VERSION, agent: AGENT.to_owned() });
     }
 
-    fn join(&self, room: &str, name: &str, nonce: Secret, create: bool, after: Option<u64>, epoch: u64) {
+    async fn join(
+        &self,
+        room: &str,
+        name: &str,
+        nonce: Secret,
+        create: bool,
+        after: Option<u64>,
+        epoch: u64,
+    ) {
         if self.membership().is_some() {
             return self.unexpected("a second membership on one connection");
         }
@@ -368,7 +405,10 @@ impl Session<'_> {
         };
         let mut token = Secret::default();
         getrandom::fill(&mut token).expect("the operating system gives random bytes");
-        match hosted.act(|room, now| room.join(now, name, nonce, token, after, epoch)) {
+        let (joined, changes) =
+            hosted.act_and_count(|room, now| room.join(now, name, nonce, token, after, epoch));
+        hosted.stored(changes).await;
+        match joined {
             Ok((seat, mut welcome)) => {
                 welcome.created = created;
                 let cursor = welcome.first - 1;
@@ -388,7 +428,10 @@ impl Session<'_> {
 
     /// From now on the writer follows the room's log.
     fn sit(&self, room: Arc<HostedRoom>, seat: Seat, cursor: u64) {
-        *self.membership() = Some(Membership { room, seat, cursor, leaving: false });
+        // Compared with the room before anything is read.
+        let seating = u64::MAX;
+        let membership = Membership { room, seat, cursor, leaving: false, seating, farewell: None };
+        *self.membership() = Some(membership);
         self.outbox.wake();
     }
 
@@ -397,6 +440,8 @@ impl Session<'_> {
     /// Writes until the connection is to end.
     async fn write(&self, output: &mut OwnedWriteHalf) -> io::Result<()> {
         let mut changes = None;
+        let mut trouble = self.server.writer.trouble();
+        trouble.mark_changed();
         loop {
             // In this order: a membership is made after its welcome was put into the outbox, and goes after it.
             let membership = self.membership().clone();
@@ -420,6 +465,11 @@ impl Session<'_> {
                 tokio::select! {
                     () = self.outbox.filled() => {}
                     _ = changes.changed() => {}
+                    _ = trouble.changed() => {
+                        if let Some(why) = &*trouble.borrow_and_update() {
+                            self.error(ErrorFrame::new(ErrorCode::StorageFull, why.to_string()));
+                        }
+                    }
                     () = self.server.stop.cancelled() => {}
                 }
             } else if self.server.stop.is_cancelled() {
@@ -454,46 +504,47 @@ impl Session<'_> {
 
     /// Writes what lies behind the cursor. Whether there is more to do at once.
     async fn write_log(&self, membership: &Membership, output: &mut OwnedWriteHalf) -> io::Result<bool> {
-        let Membership { room, seat, cursor, leaving } = membership;
-        enum Next {
-            Fatal(ErrorCode, &'static str, u64),
-            Read(Read),
-            Parted(u64),
+        let Membership { room, seat, cursor, leaving, .. } = membership;
+        let mut farewell = membership.farewell;
+        let seating = room.tail().seating;
+        if seating != membership.seating {
+            let void = room.look(|room| {
+                if room.is_closed() {
+                    return Some((ErrorCode::RoomClosed, "the room was closed"));
+                }
+                if !room.is_present(seat.member) {
+                    farewell = Some(room.farewell(seat.member).unwrap_or((room.position(), 0)));
+                } else if !room.is_seated(*seat) {
+                    return Some((ErrorCode::Superseded, "the member has resumed on another connection"));
+                }
+                None
+            });
+            if let Some((code, message)) = void {
+                self.error(ErrorFrame::fatal(code, message));
+                return Ok(true);
+            }
+            if let Some(membership) = self.membership().as_mut() {
+                (membership.seating, membership.farewell) = (seating, farewell);
+            }
         }
-        let next = room.look(|room| {
-            let present = room.is_present(seat.member);
-            if room.is_closed() {
-                return Next::Fatal(ErrorCode::RoomClosed, "the room was closed", 0);
+        match farewell {
+            Some((left_at, taken)) if *cursor >= left_at => {
+                match leaving {
+                    true => {
+                        self.send(&ServerFrame::Parted { taken });
+                        self.outbox.finish();
+                    }
+                    false => {
+                        let error = ErrorFrame::fatal(ErrorCode::Expired, "the member has left");
+                        self.error(ErrorFrame { taken, ..error });
+                    }
+                }
+                return Ok(true);
             }
-            if present && !room.is_seated(*seat) {
-                return Next::Fatal(ErrorCode::Superseded, "the member has resumed on another connection", 0);
-            }
-            let taken = room.taken_of_departed(seat.member).unwrap_or(0);
-            match room.log().read(*cursor, SLICES_MAX) {
-                Read::Records { slices, .. } if slices.is_empty() && !present => match leaving {
-                    true => Next::Parted(taken),
-                    false => Next::Fatal(ErrorCode::Expired, "the member has left", taken),
-                },
-                read => Next::Read(read),
-            }
-        });
-        match next {
-            Next::Fatal(code, message, taken) => {
-                self.error(ErrorFrame { taken, ..ErrorFrame::fatal(code, message) });
-                Ok(true)
-            }
-            Next::Parted(taken) => {
-                self.send(&ServerFrame::Parted { taken });
-                self.outbox.finish();
-                Ok(true)
-            }
-            Next::Read(Read::Gone { .. }) => {
-                let message =
-                    "too far behind: what comes next is not kept any more; resume to go on from there";
-                self.error(ErrorFrame::fatal(ErrorCode::TooFarBehind, message));
-                Ok(true)
-            }
-            Next::Read(Read::Records { slices, last }) => {
+            _ => {}
+        }
+        match room.read(*cursor, SLICES_MAX).await {
+            Ok((slices, last)) => {
                 let more = !slices.is_empty();
                 self.patiently(write_all(output, slices)).await?;
                 if let Some(membership) = self.membership().as_mut() {
@@ -501,6 +552,12 @@ impl Session<'_> {
                 }
                 Ok(more)
             }
+            Err(Unreadable::Gap { .. }) => {
+                let message = "what comes next cannot be read any more; resume to go on behind it";
+                self.error(ErrorFrame::fatal(ErrorCode::TooFarBehind, message));
+                Ok(true)
+            }
+            Err(Unreadable::Failed(why)) => Err(io::Error::other(why)),
         }
     }
 }

@@ -369,6 +369,7 @@ impl Chat {
                 let resent = renamed.len();
                 console.notice(&format!("joined again ({}); {resent} messages sent again", visible(&reason)));
             }
+            Event::Trouble { message } => console.notice(&format!("the server: {}", visible(&message))),
             Event::Gap { from, to } => {
                 let count = to + 1 - from;
                 console.notice(&format!("gap: {count} messages are not kept by the server any more"));

@@ -2,11 +2,14 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use causerie_core::room::RoomSettings;
 use causerie_server::Settings;
+use causerie_store::{MemoryStore, Options, Retention, SqliteStore, Store};
 use clap::Args;
 use tokio::net::TcpListener;
 
@@ -16,6 +19,14 @@ pub(crate) struct ServeArgs {
     /// Where to listen. Rooms made by `./createRoom` get ports above this one.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:12343", env = "CAUSERIE_LISTEN")]
     listen: SocketAddr,
+
+    /// Where rooms are kept. By default in the platform's folder for data of programs.
+    #[arg(long, value_name = "DIR", env = "CAUSERIE_DATA", conflicts_with = "forget")]
+    data: Option<PathBuf>,
+
+    /// Keep nothing: rooms and what was said in them are gone when the server stops.
+    #[arg(long)]
+    forget: bool,
 
     /// Longest name of a member, in characters.
     #[arg(long, value_name = "N", default_value_t = RoomSettings::default().name_chars_max)]
@@ -45,7 +56,19 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = RoomSettings::default().grace.as_secs())]
     grace: u64,
 
-    /// How much of each room's log is kept in memory, in MiB.
+    /// Remove messages older than so many days. By default none is removed.
+    #[arg(long, value_name = "DAYS")]
+    keep_days: Option<u64>,
+
+    /// Keep at most so many messages a room.
+    #[arg(long, value_name = "N")]
+    keep_messages: Option<u64>,
+
+    /// Keep at most so many MiB of messages a room.
+    #[arg(long, value_name = "MIB")]
+    keep_mib: Option<u64>,
+
+    /// How much of each room's log is kept in memory, in MiB; what is older is read from the disk.
     #[arg(long, value_name = "MIB", default_value_t = RoomSettings::default().log_bytes_max >> 20)]
     log_memory: usize,
 
@@ -89,11 +112,33 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         rooms_max: args.rooms_max,
         connections_max: args.connections_max,
         operator_token: args.operator_token,
+        retention: Retention {
+            age_millis: args.keep_days.map(|days| days.saturating_mul(86_400_000)),
+            count: args.keep_messages,
+            bytes: args.keep_mib.map(|mib| mib.saturating_mul(1 << 20)),
+        },
         ..Settings::default()
     };
+    let store = open_store(args.data, args.forget)?;
     welcome(listener.local_addr()?)?;
-    causerie_server::serve(listener, settings, stopped()).await?;
+    causerie_server::serve(listener, store, settings, stopped()).await?;
     Ok(())
+}
+
+fn open_store(data: Option<PathBuf>, forget: bool) -> anyhow::Result<Arc<dyn Store>> {
+    if forget {
+        return Ok(Arc::new(MemoryStore::new()));
+    }
+    let data = data.or_else(default_data);
+    let data = data.ok_or_else(|| anyhow!("there is no folder for data here; --data DIR chooses one"))?;
+    tracing::info!("rooms are kept in {}", data.display());
+    Ok(Arc::new(SqliteStore::open(&data, Options::default())?))
+}
+
+/// The platform's folder for data of programs.
+pub(crate) fn default_data() -> Option<PathBuf> {
+    let folders = directories::ProjectDirs::from("", "", "causerie")?;
+    Some(folders.data_dir().join("server"))
 }
 
 /// What to do next, for whoever has just started a server.

@@ -192,7 +192,7 @@ async fn failures_are_one_line_and_exit_1_wrong_usage_is_2() {
         (&["chat", &address, "--room", "lobby", "--name", "ann"], "the name 'ann' is taken; 'ann2' is free"),
         (&["chat", &address, "--room", "no room", "--name", "Raj"], "room"),
         (&["chat", "127.0.0.1:1", "--room", "lobby", "--name", "Raj"], "cannot reach 127.0.0.1:1"),
-        (&["serve", "--listen", &address], "--listen ADDRESS:PORT chooses another"),
+        (&["serve", "--forget", "--listen", &address], "--listen ADDRESS:PORT chooses another"),
     ];
     for (args, words) in failing {
         let output = soon("it fails", causerie().args(args).output()).await.unwrap();
@@ -243,7 +243,7 @@ async fn ctrl_c_ends_a_server_politely_and_its_members_come_back_to_the_next() {
     let mut again = Chat::start(&[]);
     let (send, log) = mpsc::unbounded_channel();
     let mut command = causerie();
-    command.args(["serve", "--listen", &address]);
+    command.args(["serve", "--forget", "--listen", &address]);
     again.process = Process::start(command, (), send);
     again.said = log;
     ann.notice("joined again").await;

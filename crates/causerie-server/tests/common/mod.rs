@@ -19,7 +19,8 @@ use causerie_core::frame::{
     ClientFrame, Delivered, ErrorCode, ErrorFrame, MAGIC, RoomInfo, Secret, ServerFrame, VERSION, Welcome,
     split_frame,
 };
-use causerie_server::Settings;
+use causerie_server::{Settings, StartError};
+use causerie_store::{MemoryStore, Store};
 use cbcast::{Config, Group, Kind, Link, MemberId, Message, Output, Time};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -50,18 +51,24 @@ fn loopback() -> IpAddr {
 
 pub(crate) struct Harness {
     pub(crate) address: SocketAddr,
+    pub(crate) store: Arc<dyn Store>,
     stop: CancellationToken,
-    serving: JoinHandle<io::Result<()>>,
+    serving: JoinHandle<Result<(), StartError>>,
 }
 
 impl Harness {
     pub(crate) async fn start(settings: Settings) -> Self {
+        Self::with_store(settings, Arc::new(MemoryStore::new())).await
+    }
+
+    /// A server that goes on from what is in the store.
+    pub(crate) async fn with_store(settings: Settings, store: Arc<dyn Store>) -> Self {
         let listener = TcpListener::bind((loopback(), 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let serving =
-            tokio::spawn(causerie_server::serve(listener, settings, stop.clone().cancelled_owned()));
-        Self { address, stop, serving }
+        let stopped = stop.clone().cancelled_owned();
+        let serving = tokio::spawn(causerie_server::serve(listener, Arc::clone(&store), settings, stopped));
+        Self { address, store, stop, serving }
     }
 
     /// The server is told to stop.

@@ -96,9 +96,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(args: &[&str]) -> Self {
+        Self::listening("127.0.0.1:0", &[&["--forget"], args].concat()).await
+    }
+
+    /// On this address.
+    pub(crate) async fn listening(address: &str, args: &[&str]) -> Self {
         let (said, mut log) = mpsc::unbounded_channel();
         let mut command = causerie();
-        command.args(["serve", "--listen", "127.0.0.1:0"]).args(args);
+        command.args(["serve", "--listen", address]).args(args);
         let process = Process::start(command, (), said);
         let port = soon("the server listens", async {
             loop {

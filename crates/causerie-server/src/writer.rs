@@ -1,0 +1,163 @@
+//! The one thread that stores: whatever waits, of all rooms together, with one sync. While it runs, the next batch
+//! gathers. What is stored is shown; nothing is shown before.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use causerie_store::Store;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::hosted_room::HostedRoom;
+
+/// Bytes of records that may wait to be stored, of all rooms together. Beyond it connections are not read.
+const PENDING_MAX: usize = 64 << 20;
+
+/// How long to wait after the store was full.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
+
+pub(crate) struct Writer {
+    pub(crate) store: Arc<dyn Store>,
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    pending: AtomicUsize,
+    drained: watch::Sender<()>,
+    /// Why nothing can be stored at the moment.
+    trouble: watch::Sender<Option<Arc<str>>>,
+    /// Why it has ended.
+    failed: watch::Sender<Option<String>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    rooms: Vec<Arc<HostedRoom>>,
+    stopping: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            pending: AtomicUsize::new(0),
+            drained: watch::Sender::new(()),
+            trouble: watch::Sender::new(None),
+            failed: watch::Sender::new(None),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("nothing panics while holding it")
+    }
+
+    /// The room has something to be stored.
+    pub(crate) fn queue(&self, room: &Arc<HostedRoom>) {
+        if !room.is_queued.swap(true, Ordering::AcqRel) {
+            self.lock().rooms.push(Arc::clone(room));
+            self.filled.notify_one();
+        }
+    }
+
+    /// So many bytes more wait.
+    pub(crate) fn add(&self, bytes: usize) {
+        self.pending.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Until little enough waits that more may be read.
+    pub(crate) async fn has_room(&self) {
+        if self.pending.load(Ordering::Relaxed) <= PENDING_MAX {
+            return;
+        }
+        let mut drained = self.drained.subscribe();
+        while self.pending.load(Ordering::Relaxed) > PENDING_MAX {
+            if drained.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Why nothing can be stored at the moment, if so.
+    pub(crate) fn trouble(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.trouble.subscribe()
+    }
+
+    /// Until the store has failed for good: why.
+    pub(crate) async fn failed(&self) -> String {
+        let mut failed = self.failed.subscribe();
+        let why = failed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        why.unwrap_or_default()
+    }
+
+    /// Why the store has failed for good, if it has.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failed.borrow().clone()
+    }
+
+    /// Whatever waits is stored; then [`run`](Self::run) returns.
+    pub(crate) fn stop(&self) {
+        self.lock().stopping = true;
+        self.filled.notify_one();
+    }
+
+    /// Stores until it is stopped, or the store has failed. Blocks.
+    pub(crate) fn run(&self) {
+        loop {
+            let (rooms, stopping) = {
+                let mut queue = self.lock();
+                while queue.rooms.is_empty() && !queue.stopping {
+                    queue = self.filled.wait(queue).expect("nothing panics while holding it");
+                }
+                (std::mem::take(&mut queue.rooms), queue.stopping)
+            };
+            if rooms.is_empty() {
+                return;
+            }
+            if let Err(why) = self.store_all(rooms, stopping) {
+                error!("{why}");
+                self.failed.send_replace(Some(why));
+                return;
+            }
+        }
+    }
+
+    fn store_all(&self, rooms: Vec<Arc<HostedRoom>>, stopping: bool) -> Result<(), String> {
+        let mut changes = Vec::new();
+        let mut batches = Vec::with_capacity(rooms.len());
+        for room in rooms {
+            // Before it is looked at: what changes after that queues it again.
+            room.is_queued.store(false, Ordering::Release);
+            if let Some(batch) = room.take_changes(&mut changes) {
+                batches.push((room, batch));
+            }
+        }
+        let mut told = false;
+        while let Err(error) = self.store.commit(changes.clone()) {
+            if !error.is_retryable() {
+                return Err(error.to_string());
+            }
+            if !told {
+                warn!("{error}; what is said waits until there is room");
+            }
+            told = true;
+            self.trouble.send_replace(Some(error.to_string().into()));
+            if stopping || self.lock().stopping {
+                return Err(format!("{error}; what was said last is not stored, and nobody has seen it"));
+            }
+            std::thread::sleep(FULL_PAUSE);
+        }
+        if told {
+            self.trouble.send_replace(None);
+            info!("messages are stored again");
+        }
+        let mut bytes = 0;
+        for (room, batch) in batches {
+            bytes += batch.records.as_ref().map_or(0, |run| run.bytes.len());
+            room.has_stored(batch);
+        }
+        self.pending.fetch_sub(bytes, Ordering::Relaxed);
+        self.drained.send_replace(());
+        Ok(())
+    }
+}

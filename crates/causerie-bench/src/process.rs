@@ -2,8 +2,9 @@
 
 use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 
@@ -16,6 +17,8 @@ pub struct Started {
     child: Child,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Removed with it.
+    data: Option<PathBuf>,
 }
 
 /// Why there is no server.
@@ -39,12 +42,15 @@ pub enum StartError {
 }
 
 impl Started {
-    /// Starts a server of causerie's on a free port of the loopback. It says there where it listens.
+    /// Starts a server of causerie's on a free port of the loopback, with a data folder of its own among the
+    /// temporary files, which goes with it.
     ///
     /// # Errors
     /// [`StartError`].
     pub fn causerie(mut command: Command) -> Result<Self, StartError> {
-        command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"]);
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let data = std::env::temp_dir().join(format!("causerie-bench-{}-{since}", std::process::id()));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--data"]).arg(&data);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let program = program(&command);
         let mut child = command.spawn().map_err(|error| StartError::Program { program, error })?;
@@ -56,8 +62,8 @@ impl Started {
         // What else it says is for people: it must not fill the pipe, nor find it closed.
         std::thread::spawn(move || io::copy(&mut out, &mut io::sink()));
         // Made before anything can fail: dropping it ends the process.
-        let started =
-            Self { child, address: address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))) };
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let started = Self { child, address: address.unwrap_or(nowhere), data: Some(data) };
         match address {
             Some(_) => Ok(started),
             None => Err(StartError::Silent { program: self::program(&command) }),
@@ -72,7 +78,7 @@ impl Started {
         command.stdin(Stdio::null());
         let child =
             command.spawn().map_err(|error| StartError::Program { program: program(command), error })?;
-        let mut started = Self { child, address };
+        let mut started = Self { child, address, data: None };
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline && matches!(started.child.try_wait(), Ok(None)) {
             if TcpStream::connect(address).is_ok() {
@@ -99,6 +105,10 @@ impl Drop for Started {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(data) = &self.data {
+            // What cannot be removed is among the temporary files.
+            let _ = std::fs::remove_dir_all(data);
+        }
     }
 }
 

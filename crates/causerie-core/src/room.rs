@@ -543,7 +543,7 @@ impl Room {
                 _ => Err(ResumeError::WrongToken),
             };
         };
-        if !person.native.as_ref().is_some_and(|native| native.secrets.token == hash(token)) {
+        if person.native.as_ref().is_none_or(|native| native.secrets.token != hash(token)) {
             return Err(ResumeError::WrongToken);
         }
         // What it has delivered came from here, its own messages on their way excepted.

@@ -271,7 +271,7 @@ impl Subject {
                     assert!(from <= to && !member.is_host());
                     let last = self.last.insert(member, to).unwrap_or(from - 1);
                     assert_eq!(last + 1, from, "a gap that does not follow");
-                    self.skipped += to - from + 1;
+                    self.skipped = self.skipped.saturating_add(to - from + 1);
                 }
                 _ => {}
             }

@@ -10,7 +10,8 @@ pub enum GapPolicy {
     #[default]
     Wait,
     /// After this long without progress, deliver a visible [`Output::Gap`](crate::Output::Gap) in its place and
-    /// go on. Messages of hosts are never skipped: who is in must be known.
+    /// go on. Messages of hosts are never skipped: who is in must be known. What a skipped message had followed is not
+    /// known, so who follows it may be delivered before that; all other causes are awaited as ever.
     Skip {
         /// How long a member's next message may be missing.
         after: Duration,

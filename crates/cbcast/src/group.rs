@@ -84,7 +84,8 @@ pub enum Output {
     /// More is stable: of each member listed, every member has delivered all messages up to this number. (Messages
     /// concurrent with them may still be on their way here; see `examples/shared_list.rs` for what a CRDT does.)
     Stable(VectorClock),
-    /// Delivered in place of messages that nobody has ([`GapPolicy::Skip`](crate::GapPolicy::Skip)): they count as delivered.
+    /// Delivered in place of messages that nobody has ([`GapPolicy::Skip`](crate::GapPolicy::Skip)): they count as
+    /// delivered. Also, whatever the policy here, in place of those of a departed member that its host has given up.
     Gap(MissingRange),
 }
 

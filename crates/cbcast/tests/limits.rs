@@ -563,6 +563,20 @@ fn hosts_are_not_skipped() {
     assert_eq!(eve.delivered(HOST), Some(0));
 }
 
+/// The host has given up Ann's second word, so its *Left* does not follow it.
+#[test]
+fn what_the_host_has_given_up_of_the_departed_does_not_go_missing_in_silence() {
+    let mut eve = group(EVE, |_| {});
+    hear(&mut eve, message(ANN, 1, &[])).unwrap();
+    outputs(&mut eve);
+    let left = Kind::Left { member: ANN, last_seq: 3 };
+    hear(&mut eve, Message::new(id(HOST, 1), left, &[id(ANN, 1)], b"").unwrap()).unwrap();
+    let outputs = outputs(&mut eve);
+    assert_eq!(outputs[0], Output::Gap(MissingRange { member: ANN, from: 2, to: 3 }));
+    assert!(matches!(outputs[1], Output::Deliver { .. }));
+    assert_eq!((outputs.len(), eve.stats().skipped), (2, 2));
+}
+
 // Export and import.
 
 #[test]

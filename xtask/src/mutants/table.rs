@@ -452,8 +452,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "the departed are not forgotten",
                 HOLDBACK,
-                "Some(slot) if !member.is_host() => self.forget(slot, id),",
-                "Some(_) if !member.is_host() => {}",
+                "                    self.forget(slot, id);\n",
+                "",
             ),
             library(
                 "what is missing of the departed stays missing",
@@ -725,6 +725,12 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 UPKEEP,
                 "self.wake_waiters(slot, to);",
                 "",
+            ),
+            library(
+                "what the host has given up goes missing in silence",
+                HOLDBACK,
+                "self.give_up_with(slot, last_seq);",
+                "let _ = last_seq;",
             ),
             library(
                 "skipped messages do not count as delivered for stability",

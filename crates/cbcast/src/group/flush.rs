@@ -38,7 +38,9 @@ impl Group {
     ///
     /// Needs [`Config::heartbeat`](crate::Config::heartbeat), with which it is asked again, and
     /// [`Config::retain`](crate::Config::retain). One host does all parting of a mesh: flushes of two hosts at the
-    /// same time do not know of each other. O(members).
+    /// same time do not know of each other. Where messages are given up ([`GapPolicy::Skip`](crate::GapPolicy::Skip)) part
+    /// with one at a time: of two who go at once, a message of one may else be delivered although a cause of it, said by
+    /// the other, is nowhere. O(members).
     ///
     /// # Errors
     /// [`MembershipError`]; nothing changed.

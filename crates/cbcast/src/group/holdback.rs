@@ -5,6 +5,7 @@ use crate::group::{Group, Link, Output};
 use crate::id::{MemberId, MessageId};
 use crate::members::{Held, NONE, Slot, Standing, Unmet, Wait};
 use crate::message::{Kind, Message, StampRef};
+use crate::repair::MissingRange;
 use crate::snapshot::COUNT_MAX;
 use crate::time::Time;
 
@@ -467,10 +468,24 @@ impl Group {
                 }
                 self.hear(now, slot, self.members.last_awaited(slot));
             }
-            Kind::Left { member, .. } => match self.members.live_slot(member) {
-                Some(slot) if !member.is_host() => self.forget(slot, id),
+            Kind::Left { member, last_seq } => match self.members.live_slot(member) {
+                Some(slot) if !member.is_host() => {
+                    self.give_up_with(slot, last_seq);
+                    self.forget(slot, id);
+                }
                 _ => self.stats.void_announcements += 1,
             },
+        }
+    }
+
+    /// What a *Left* counts is in its past, unless its host has given it up. Then it is given up here too, if it has not
+    /// been delivered: it must not go missing in silence.
+    fn give_up_with(&mut self, slot: Slot, last_seq: u64) {
+        let delivered = self.members.delivered(slot);
+        if last_seq > delivered {
+            self.stats.skipped = self.stats.skipped.saturating_add(last_seq - delivered);
+            let member = self.members.get(slot).id;
+            self.outputs.push_back(Output::Gap(MissingRange { member, from: delivered + 1, to: last_seq }));
         }
     }
 

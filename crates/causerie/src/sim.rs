@@ -27,7 +27,7 @@ pub(crate) struct SimArgs {
     #[arg(long)]
     topology: Option<Topology>,
     /// What goes wrong: none, or any of delay=0..60ms, loss=5%, dup=2%, and, each with how often: partitions,
-    /// one-way, crash, crash-anew (with all it had), joins, leaves, slow; small-buffers=PLACES.
+    /// one-way, crash, crash-anew (with all it had), joins, leaves, slow, deaths; small-buffers=PLACES; skip=500ms.
     #[arg(long, value_name = "FAULTS")]
     faults: Option<Faults>,
     /// How many seeds to run, from --seed on.

@@ -60,7 +60,11 @@ pub struct Oracle<P, M> {
     names: Vec<M>,
     /// By message: what its author had seen when sending it.
     past: Vec<Set>,
+    /// The same with what its author had given up, which may be in its stamp.
+    past_and_skipped: Vec<Set>,
     seen: BTreeMap<P, Set>,
+    /// What processes have given up: not in the past of what they say, and never to be delivered there.
+    skipped: BTreeMap<P, Set>,
     deliveries: u64,
 }
 
@@ -82,10 +86,21 @@ impl Set {
         self.0.get(n / 64).is_some_and(|word| word & (1 << (n % 64)) != 0)
     }
 
-    /// A member of `self` that is not in `other`.
-    fn beyond(&self, other: &Self) -> Option<usize> {
+    fn and(mut self, other: &Self) -> Self {
+        self.0.resize(self.0.len().max(other.0.len()), 0);
+        self.0.iter_mut().zip(&other.0).for_each(|(mine, theirs)| *mine |= theirs);
+        self
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.0.len() * 64).filter(|&n| self.contains(n))
+    }
+
+    /// A member of `self` that is in none of the others.
+    fn beyond(&self, others: [&Self; 2]) -> Option<usize> {
         self.0.iter().enumerate().find_map(|(i, &word)| {
-            let missing = word & !other.0.get(i).copied().unwrap_or(0);
+            let there = others.iter().fold(0, |all, other| all | other.0.get(i).copied().unwrap_or(0));
+            let missing = word & !there;
             (missing != 0).then(|| i * 64 + missing.trailing_zeros() as usize)
         })
     }
@@ -99,15 +114,19 @@ impl<P: Clone + Debug + Ord, M: Clone + Debug + Ord> Oracle<P, M> {
             numbers: BTreeMap::new(),
             names: Vec::new(),
             past: Vec::new(),
+            past_and_skipped: Vec::new(),
             seen: BTreeMap::new(),
+            skipped: BTreeMap::new(),
             deliveries: 0,
         }
     }
 
     /// `process` starts with all that `other` has seen (a snapshot was taken from it at this moment).
     pub fn starts_from(&mut self, process: P, other: &P) {
-        let seen = self.seen.get(other).cloned().unwrap_or_default();
-        self.seen.insert(process, seen);
+        for sets in [&mut self.seen, &mut self.skipped] {
+            let set = sets.get(other).cloned().unwrap_or_default();
+            sets.insert(process.clone(), set);
+        }
     }
 
     /// `process` broadcasts `message`, and so has seen it.
@@ -121,8 +140,10 @@ impl<P: Clone + Debug + Ord, M: Clone + Debug + Ord> Oracle<P, M> {
         }
         self.numbers.insert(message.clone(), number);
         self.names.push(message);
+        let skipped = self.skipped.get(&process).cloned().unwrap_or_default();
         let seen = self.seen.entry(process).or_default();
         self.past.push(seen.clone());
+        self.past_and_skipped.push(skipped.and(seen));
         seen.insert(number);
         Ok(())
     }
@@ -136,29 +157,63 @@ impl<P: Clone + Debug + Ord, M: Clone + Debug + Ord> Oracle<P, M> {
         let Some(&number) = self.numbers.get(&message) else {
             return Err(Violation::FromNowhere { process, message });
         };
-        let seen = self.seen.entry(process.clone()).or_default();
-        if let Some(missing) = self.past[number].beyond(seen) {
+        if let Some(missing) = self.missing_cause(&process, number) {
             return Err(Violation::BeforeCause { process, message, cause: self.names[missing].clone() });
         }
-        if !seen.insert(number) {
+        let seen = self.seen.entry(process.clone()).or_default();
+        let skipped = self.skipped.entry(process.clone()).or_default();
+        if skipped.contains(number) || !seen.insert(number) {
             return Err(Violation::Twice { process, message });
         }
         self.deliveries += 1;
         Ok(())
     }
 
-    /// Whether `process` has seen all that was ever broadcast.
+    /// A cause that a process has neither seen nor given up. Once it has given something up, only direct causes must be
+    /// there: what a message that is nowhere had followed, nobody knows. (Of what was seen the same was asked before,
+    /// so what is missing lies behind something given up.)
+    fn missing_cause(&self, process: &P, number: usize) -> Option<usize> {
+        let nothing = Set::default();
+        let past = &self.past[number];
+        let seen = self.seen.get(process).unwrap_or(&nothing);
+        let skipped = self.skipped.get(process).unwrap_or(&nothing);
+        let first = past.beyond([seen, skipped])?;
+        let is_direct = |cause| past.iter().all(|n| !self.past_and_skipped[n].contains(cause));
+        let missing = |&n: &usize| !seen.contains(n) && !skipped.contains(n);
+        match past.iter().any(|n| skipped.contains(n)) {
+            true => past.iter().filter(missing).find(|&cause| is_direct(cause)),
+            false => Some(first),
+        }
+    }
+
+    /// `process` gives up `message`, and says so: as a cause it counts as delivered there, and must not be any more.
+    ///
+    /// # Errors
+    /// The [`Violation`]: it was delivered or given up before, or nobody has broadcast it.
+    pub fn skip(&mut self, process: P, message: &M) -> Result<(), Violation<P, M>> {
+        let message = message.clone();
+        let Some(&number) = self.numbers.get(&message) else {
+            return Err(Violation::FromNowhere { process, message });
+        };
+        let seen = self.seen.get(&process).is_some_and(|seen| seen.contains(number));
+        if seen || !self.skipped.entry(process.clone()).or_default().insert(number) {
+            return Err(Violation::Twice { process, message });
+        }
+        Ok(())
+    }
+
+    /// Whether `process` has seen all that was ever broadcast, or said that it gives it up.
     ///
     /// # Errors
     /// [`Violation::Lost`] names one message that it has not.
     pub fn has_all(&self, process: &P) -> Result<(), Violation<P, M>> {
         let nothing = Set::default();
-        let seen = self.seen.get(process).unwrap_or(&nothing);
+        let (seen, skipped) = (self.seen.get(process), self.skipped.get(process));
         let mut all = Set::default();
         (0..self.names.len()).for_each(|n| {
             all.insert(n);
         });
-        match all.beyond(seen) {
+        match all.beyond([seen.unwrap_or(&nothing), skipped.unwrap_or(&nothing)]) {
             Some(n) => Err(Violation::Lost { process: process.clone(), message: self.names[n].clone() }),
             None => Ok(()),
         }
@@ -216,6 +271,34 @@ mod tests {
         assert!(matches!(oracle.deliver("ann", &2), Err(Violation::Twice { .. })));
         assert!(matches!(oracle.deliver("bob", &3), Err(Violation::FromNowhere { .. })));
         assert!(matches!(oracle.broadcast("bob", 1), Err(Violation::BroadcastTwice { .. })));
+    }
+
+    #[test]
+    fn what_is_skipped_counts_as_a_cause_and_is_never_delivered() {
+        let mut oracle = Oracle::new();
+        for message in [1, 2, 3] {
+            oracle.broadcast("ann", message).unwrap();
+        }
+        oracle.deliver("bob", &1).unwrap();
+        assert!(matches!(oracle.skip("bob", &1), Err(Violation::Twice { .. })), "it was delivered");
+        oracle.skip("bob", &2).unwrap();
+        assert!(matches!(oracle.skip("bob", &2), Err(Violation::Twice { .. })), "said twice");
+        assert!(matches!(oracle.skip("bob", &9), Err(Violation::FromNowhere { .. })));
+        assert!(matches!(oracle.deliver("bob", &2), Err(Violation::Twice { .. })), "after all");
+        oracle.deliver("bob", &3).unwrap();
+        assert_eq!(oracle.has_all(&"bob"), Ok(()));
+        // Behind what Bob has given up he cannot know of anything; beside it he can.
+        oracle.broadcast("raj", 5).unwrap();
+        oracle.deliver("ann", &5).unwrap();
+        oracle.broadcast("ann", 6).unwrap();
+        oracle.broadcast("ann", 7).unwrap();
+        assert!(matches!(oracle.deliver("bob", &6), Err(Violation::BeforeCause { cause: 5, .. })));
+        assert!(matches!(oracle.deliver("bob", &7), Err(Violation::BeforeCause { cause: 6, .. })));
+        oracle.skip("bob", &6).unwrap();
+        oracle.deliver("bob", &7).unwrap();
+        oracle.deliver("bob", &5).unwrap();
+        oracle.broadcast("bob", 4).unwrap();
+        assert!(matches!(oracle.deliver("eve", &4), Err(Violation::BeforeCause { cause: 1, .. })));
     }
 
     #[test]

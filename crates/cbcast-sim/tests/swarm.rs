@@ -25,7 +25,7 @@ struct Swarm {
 }
 
 /// Runs seeds, with others who take from the same list, until one of the seeds before `stop` has failed.
-fn run_some(seeds: &[u64], next: &AtomicU64, stop: &AtomicU64) -> Swarm {
+fn run_some(plan: impl Fn(u64) -> Plan, seeds: &[u64], next: &AtomicU64, stop: &AtomicU64) -> Swarm {
     let mut swarm = Swarm::default();
     loop {
         let place = next.fetch_add(1, Ordering::Relaxed);
@@ -34,7 +34,7 @@ fn run_some(seeds: &[u64], next: &AtomicU64, stop: &AtomicU64) -> Swarm {
         if place > stop.load(Ordering::Relaxed) {
             return swarm;
         }
-        let plan = Plan::swarm(seed);
+        let plan = plan(seed);
         match sim::run(&plan) {
             Ok(report) => swarm.all.add(&report),
             Err(failure) => {
@@ -51,13 +51,13 @@ fn run_some(seeds: &[u64], next: &AtomicU64, stop: &AtomicU64) -> Swarm {
     }
 }
 
-#[test]
-fn swarms_keep_causal_order_and_converge() {
-    let seeds = seeds(300);
+/// Runs all of them on all processors. Panics with the least seed that fails, and how to repeat it.
+fn run_all(plan: impl Fn(u64) -> Plan + Sync, seeds: &[u64]) -> (Report, [u64; 3]) {
     let (next, stop) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
     let swarms: Vec<Swarm> = thread::scope(|scope| {
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(|| run_some(&seeds, &next, &stop))).collect();
+        let running: Vec<_> =
+            (0..threads).map(|_| scope.spawn(|| run_some(&plan, seeds, &next, &stop))).collect();
         running.into_iter().map(|thread| thread.join().expect("runs catch panics")).collect()
     });
     let mut all = Report::default();
@@ -71,6 +71,12 @@ fn swarms_keep_causal_order_and_converge() {
     if let Some((seed, failure)) = failures.into_iter().min_by_key(|(seed, _)| *seed) {
         panic!("{failure}\n  or with: SEED={seed} cargo test -p cbcast-sim --test swarm");
     }
+    (all, kinds)
+}
+
+#[test]
+fn swarms_keep_causal_order_and_converge() {
+    let (all, kinds) = run_all(Plan::swarm, &seeds(300));
     println!("{} runs\n{all}", all.runs);
     if all.runs >= 100 {
         let Report { held, wants, resent, duplicates, lost, cut_off, partitions, .. } = all;
@@ -79,6 +85,17 @@ fn swarms_keep_causal_order_and_converge() {
         let more = [joins, leaves, crashes, refused, blocked, textbook_agreed];
         let all_kinds = met.iter().chain(&more).chain(&kinds).all(|&n| n > 0);
         assert!(all_kinds, "a run without trouble proves nothing: {kinds:?} {all:?}");
+    }
+}
+
+/// Members die, and what nobody has is given up, visibly: each message at most once at each process, none of it
+/// delivered there any more, and as a cause it counts.
+#[test]
+fn swarms_keep_causal_order_where_messages_are_given_up() {
+    let (all, kinds) = run_all(Plan::skipping, &seeds(300));
+    println!("{} runs\n{all}", all.runs);
+    if all.runs >= 100 {
+        assert!(all.skipped > 0 && kinds.iter().all(|&n| n > 0), "nothing was given up: {kinds:?} {all:?}");
     }
 }
 

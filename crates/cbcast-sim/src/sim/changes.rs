@@ -13,6 +13,9 @@ use crate::sim::{Event, What, Wrong};
 /// When to try again what was not possible now.
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// When it is noticed that somebody is gone for good.
+const NOTICED_AFTER: Duration = Duration::from_secs(5);
+
 impl<F: FnMut(Event)> World<'_, F> {
     pub(super) fn change(&mut self, action: Action) -> Result<(), Wrong> {
         match action {
@@ -54,6 +57,19 @@ impl<F: FnMut(Event)> World<'_, F> {
                     }
                 }
             }
+            Action::Die => {
+                if let Some(who) = self.pick_leaver(action) {
+                    self.report.crashes += 1;
+                    self.remove(who);
+                    // When all that can be had of it is delivered, and the rest is given up.
+                    let noticed = self.now + self.plan.faults.skip * 4 + NOTICED_AFTER;
+                    self.schedule.add(noticed, Action::PartWith(who));
+                }
+            }
+            Action::PartWith(who) => match self.processes[&MemberId::host(who.origin)].stopped {
+                true => self.again(action),
+                false => self.part(who)?,
+            },
             Action::Slow => {
                 let all: Vec<_> = self.processes.keys().copied().collect();
                 self.network.slow.extend(self.random.pick(&all));
@@ -136,8 +152,11 @@ impl<F: FnMut(Event)> World<'_, F> {
         };
         let done: Vec<_> = self.processes.values().filter(theirs).map(|p| p.me).collect();
         for who in done {
-            self.remove(who);
-            self.part(who)?;
+            // Parting with one may have let go of the next.
+            if self.processes.contains_key(&who) {
+                self.remove(who);
+                self.part(who)?;
+            }
         }
         Ok(())
     }
@@ -156,6 +175,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         let group = Group::new(config(self.plan, member), &snapshot, [member]);
         let mut process = Process::new(group, member, false);
         process.seen = self.processes[&host].seen.clone();
+        process.skipped = self.processes[&host].skipped.clone();
         self.oracle.starts_from(member, &host);
         self.processes.insert(member, process);
         self.report.joins += 1;

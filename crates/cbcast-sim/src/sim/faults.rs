@@ -37,6 +37,10 @@ pub struct Faults {
     /// So many places in each hold-back queue, a quarter of that in a request, and four unstable messages a
     /// sender, so that buffers fill up; 0: the defaults.
     pub small_buffers: u32,
+    /// How many members are gone for good without a word; their host parts with them long after.
+    pub deaths: u32,
+    /// What has been missing for so long is given up ([`GapPolicy::Skip`](cbcast::GapPolicy::Skip)); zero: never.
+    pub skip: Duration,
 }
 
 /// Beyond this nothing comes through in reasonable time.
@@ -68,11 +72,21 @@ impl Faults {
             leaves: some(3),
             slow: some(2),
             small_buffers: some(1) * SMALL,
+            // Not with the others: seeds keep what they mean.
+            deaths: 0,
+            skip: Duration::ZERO,
         }
     }
 
+    /// The same with members that die and messages that are given up.
+    pub(crate) fn skipping(mut self, random: &mut SplitMix64) -> Self {
+        self.deaths = random.below(4) as u32;
+        self.skip = Duration::from_millis(random.pick(&[100, 500, 2_000]).unwrap_or(0));
+        self
+    }
+
     /// The counts, by name.
-    fn counts(&mut self) -> [(&'static str, &mut u32); 7] {
+    fn counts(&mut self) -> [(&'static str, &mut u32); 8] {
         [
             ("partitions", &mut self.partitions),
             ("one-way", &mut self.one_way),
@@ -81,6 +95,7 @@ impl Faults {
             ("joins", &mut self.joins),
             ("leaves", &mut self.leaves),
             ("slow", &mut self.slow),
+            ("deaths", &mut self.deaths),
         ]
     }
 
@@ -124,6 +139,9 @@ impl fmt::Display for Faults {
         if self.small_buffers > 0 {
             parts.push(format!("small-buffers={}", self.small_buffers));
         }
+        if self.skip > Duration::ZERO {
+            parts.push(format!("skip={}ms", self.skip.as_millis()));
+        }
         f.write_str(&if parts.is_empty() { "none".into() } else { parts.join(",") })
     }
 }
@@ -165,6 +183,10 @@ impl FromStr for Faults {
                         _ => faults.loss = share,
                     }
                 }
+                ("skip", Some(value)) => {
+                    let after = delays(value).filter(|(min, max)| min == max && *max <= DELAY_MAX);
+                    faults.skip = after.ok_or_else(|| error("skip is like 500ms, and at most 60s"))?.1;
+                }
                 ("small-buffers", None) => faults.small_buffers = SMALL,
                 ("small-buffers", Some(places)) => {
                     let places = places.parse().ok().filter(|n| (1..=65_536).contains(n));
@@ -178,7 +200,7 @@ impl FromStr for Faults {
                     let known = known.ok_or_else(|| {
                         error(
                             "the parts are delay, loss, dup, partitions, one-way, crash, crash-anew, joins, \
-                             leaves, slow and small-buffers",
+                             leaves, slow, deaths, small-buffers and skip",
                         )
                     })?;
                     *known.1 = count.ok_or_else(|| error("a count is a number up to 1000"))?;
@@ -213,7 +235,22 @@ mod tests {
         assert_eq!(faults.to_string(), "delay=1..60ms,loss=2.5%,partitions=1,joins=3,small-buffers=9");
         assert_eq!("none".parse(), Ok(Faults::default()));
         assert_eq!("delay=50ms".parse::<Faults>().unwrap().delay_min, Duration::from_millis(50));
-        for wrong in ["loss", "loss=5", "loss=95%", "delay=3", "delay=9..1ms", "frogs", "joins=-1", "delay"] {
+        let skipping: Faults = "deaths=2,skip=2s".parse().unwrap();
+        assert_eq!((skipping.deaths, skipping.skip), (2, Duration::from_secs(2)));
+        assert_eq!(skipping.to_string(), "deaths=2,skip=2000ms");
+        for wrong in [
+            "skip",
+            "skip=1..2s",
+            "skip=99s",
+            "loss",
+            "loss=5",
+            "loss=95%",
+            "delay=3",
+            "delay=9..1ms",
+            "frogs",
+            "joins=-1",
+            "delay",
+        ] {
             assert!(wrong.parse::<Faults>().is_err(), "{wrong}");
         }
     }

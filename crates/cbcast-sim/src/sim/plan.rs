@@ -60,6 +60,23 @@ impl Plan {
         }
     }
 
+    /// The same, with members that die and messages that are given up where nobody has them. In a mesh one goes at most:
+    /// where departures overlap, what the host has given up can let through what followed it elsewhere.
+    #[must_use]
+    pub fn skipping(seed: u64) -> Self {
+        let mut plan = Self::swarm(seed);
+        plan.faults = plan.faults.skipping(&mut SplitMix64(seed ^ 0x736b_6970_0000_0000));
+        if plan.topology == Topology::Mesh {
+            let Faults { deaths, leaves, crashes_anew, .. } = &mut plan.faults;
+            let mut left = 1;
+            for count in [deaths, leaves, crashes_anew] {
+                *count = left.min(*count);
+                left -= *count;
+            }
+        }
+        plan
+    }
+
     /// Within limits: at least two members, a message, a relay; not more than [`MEMBERS_MAX`] and [`RELAYS_MAX`].
     #[must_use]
     pub fn clamped(mut self) -> Self {
@@ -71,11 +88,11 @@ impl Plan {
         self
     }
 
-    /// Whether nobody joins or leaves, so that the textbook's fixed group can run beside it.
+    /// Whether nobody joins or leaves and nothing is given up, so that the textbook's fixed group can run beside it.
     #[must_use]
     pub fn is_fixed(&self) -> bool {
-        let Faults { joins, leaves, crashes_anew, .. } = self.faults;
-        (joins, leaves, crashes_anew) == (0, 0, 0)
+        let Faults { joins, leaves, crashes_anew, deaths, skip, .. } = self.faults;
+        (joins, leaves, crashes_anew, deaths) == (0, 0, 0, 0) && skip == Duration::ZERO
     }
 }
 
@@ -139,6 +156,8 @@ mod tests {
             let plan = Plan::swarm(seed);
             assert_eq!(plan.clone().clamped(), plan);
             assert_eq!(plan.topology.to_string().parse(), Ok(plan.topology));
+            assert_eq!(plan.faults.to_string().parse(), Ok(plan.faults.clone()), "{plan}");
+            let plan = Plan::skipping(seed);
             assert_eq!(plan.faults.to_string().parse(), Ok(plan.faults.clone()), "{plan}");
         }
         assert!("ring".parse::<Topology>().is_err());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cbcast::{Config, Group, MemberId, MessageId};
+use cbcast::{Config, GapPolicy, Group, MemberId, MessageId};
 
 use crate::sim::{Plan, Topology, Wrong};
 use crate::textbook::Bss;
@@ -22,6 +22,8 @@ pub(super) struct Process {
     pub(super) log: BTreeMap<MessageId, Bytes>,
     /// What it has delivered, or has in its snapshot.
     pub(super) seen: BTreeSet<MessageId>,
+    /// What it has given up.
+    pub(super) skipped: BTreeSet<MessageId>,
     pub(super) textbook: Option<Bss<MessageId>>,
 }
 
@@ -35,6 +37,7 @@ impl Process {
             leaving: false,
             log: BTreeMap::new(),
             seen: BTreeSet::new(),
+            skipped: BTreeSet::new(),
             textbook: None,
         }
     }
@@ -84,6 +87,9 @@ pub(super) fn config(plan: &Plan, me: MemberId) -> Config {
     config.seed = plan.seed ^ u64::from(me.origin) << 32 ^ u64::from(me.ordinal);
     config.heartbeat = Some(Duration::from_millis(200));
     config.retain = plan.topology == Topology::Mesh;
+    if plan.faults.skip > Duration::ZERO {
+        config.gap_policy = GapPolicy::Skip { after: plan.faults.skip };
+    }
     if plan.faults.small_buffers > 0 {
         let places = plan.faults.small_buffers;
         config.holdback_max = places as usize;

@@ -48,6 +48,8 @@ pub struct Report {
     pub refused: u64,
     /// Times that a sender was told to wait.
     pub blocked: u64,
+    /// Messages given up, by each process that did.
+    pub skipped: u64,
     /// Packets put on the wire.
     pub packets: u64,
     /// Their bytes.
@@ -79,6 +81,7 @@ impl Report {
             (&mut self.crashes, other.crashes),
             (&mut self.refused, other.refused),
             (&mut self.blocked, other.blocked),
+            (&mut self.skipped, other.skipped),
             (&mut self.packets, other.packets),
             (&mut self.bytes, other.bytes),
         ] {
@@ -93,7 +96,7 @@ impl fmt::Display for Report {
         let Self { messages, deliveries, order_violations, textbook_agreed, held, wants, resent, .. } = self;
         let Self { lost, cut_off, partitions, duplicates, joins, leaves, crashes, refused, blocked, .. } =
             self;
-        let Self { packets, bytes, .. } = self;
+        let Self { packets, bytes, skipped, .. } = self;
         writeln!(f, "  said       {messages} messages, {deliveries} deliveries to others")?;
         writeln!(f, "  order      {order_violations} violations")?;
         if *textbook_agreed > 0 {
@@ -106,6 +109,9 @@ impl fmt::Display for Report {
         writeln!(f, "             {duplicates} duplicates dropped")?;
         writeln!(f, "  members    {joins} joined, {leaves} left, {crashes} crashes")?;
         writeln!(f, "  buffers    {refused} arrivals refused, {blocked} senders told to wait")?;
+        if *skipped > 0 {
+            writeln!(f, "  given up   {skipped}")?;
+        }
         write!(f, "  duration   {:.3} s, virtual", self.duration.as_secs_f64())
     }
 }
@@ -165,7 +171,7 @@ pub enum Wrong {
         /// How much there may be.
         limit: usize,
     },
-    /// Messages were given up though nobody asked for that.
+    /// Messages were given up though nobody asked for that, or a host's were.
     #[error("{process} gave up {range:?}")]
     Gap {
         /// Where.

@@ -22,6 +22,10 @@ pub(super) enum Action {
     Join,
     Leave,
     Slow,
+    /// A member is gone for good, without a word.
+    Die,
+    /// Its host notices at last.
+    PartWith(MemberId),
 }
 
 /// What is to happen, by time.
@@ -51,6 +55,7 @@ impl Schedule {
             (faults.crashes_anew, Action::CrashAnew),
             (faults.joins, Action::Join),
             (faults.leaves, Action::Leave),
+            (faults.deaths, Action::Die),
         ] {
             for _ in 0..count {
                 schedule.add(Time::from_nanos(random.below(span + 1)), action);

@@ -74,6 +74,11 @@ pub fn judge(trace: &[Event]) -> Result<(), Violation<MemberId, MessageId>> {
             What::Start { from: Some(from) } => oracle.starts_from(*process, from),
             What::Send { message, .. } => oracle.broadcast(*process, *message)?,
             What::Deliver { message, .. } => oracle.deliver(*process, message)?,
+            What::Gap { range } => {
+                for seq in range.from..=range.to {
+                    oracle.skip(*process, &MessageId::new(range.member, seq))?;
+                }
+            }
             _ => {}
         }
     }

@@ -101,7 +101,8 @@ pub(crate) struct Stamp {
     extra_at: u32,
     /// Where their head is.
     deps_at: u8,
-    /// How many dependencies `few` holds, which are all there are; or `MANY`: they stand in the packet only.
+    /// How many dependencies `few` holds, which are all there are. `MANY`: they stand in the packet only. `ANNOUNCES`:
+    /// so they do, and the message is not data. (Reading the packet for that would wait for memory.)
     count: u8,
     few: [Few; FEW],
 }
@@ -140,6 +141,7 @@ impl List {
 const FEW: usize = 2;
 
 const MANY: u8 = u8::MAX;
+const ANNOUNCES: u8 = MANY - 1;
 
 impl Message {
     /// Writes a message down. `deps` must be sorted by [`MemberId`], without repetition and without the sender.
@@ -269,8 +271,8 @@ impl Message {
                 reader.varint()?;
             }
         }
-        let few = [Few::default(); FEW];
-        Ok((id, Stamp { extra_at, deps_at, count: MANY, few }))
+        let count = if kind == DATA { MANY } else { ANNOUNCES };
+        Ok((id, Stamp { extra_at, deps_at, count, few: [Few::default(); FEW] }))
     }
 
     /// Who sent it, and which of the sender's messages it is.
@@ -308,8 +310,9 @@ impl Message {
         (kind, reader.position())
     }
 
+    #[inline(always)]
     pub(crate) fn is_data(&self) -> bool {
-        self.packet[0] == DATA
+        self.stamp.count != ANNOUNCES
     }
 
     /// The direct dependencies: the messages its author had delivered last of each branch, its own excepted.

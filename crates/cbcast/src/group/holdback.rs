@@ -101,7 +101,9 @@ impl Group {
             return Ok(());
         }
         let unmet = self.check_deps(link, &message)?;
-        if let Kind::Left { member, last_seq } = message.kind() {
+        if !message.is_data()
+            && let Kind::Left { member, last_seq } = message.kind()
+        {
             // Whether or not there is room for it: what has been frozen may be what fills the queue.
             self.exists_and_may_go(now, member, last_seq);
         }

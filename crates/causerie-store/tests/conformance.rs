@@ -41,6 +41,7 @@ macro_rules! conformance {
 conformance! {
     what_was_appended_comes_back,
     pages_have_limits,
+    a_page_that_is_just_full_has_no_gap,
     batches_are_all_or_nothing,
     what_is_no_batch_is_refused_by_name,
     members_come_and_go,
@@ -98,6 +99,23 @@ fn pages_have_limits(store: &dyn Store) {
     }
     assert_eq!(store.read(B, 0, 9), Err(StoreError::NoSuchRoom(B)));
     assert_eq!(store.read_before(B, 9, 9, 9), Err(StoreError::NoSuchRoom(B)));
+}
+
+/// Each record is a batch of its own, so that some end where a page is full.
+fn a_page_that_is_just_full_has_no_gap(store: &dyn Store) {
+    store.commit(vec![create(A)]).unwrap();
+    for position in 1..=20 {
+        store.commit(vec![append(A, position, position)]).unwrap();
+    }
+    for before in 2..=21 {
+        for records in 1..=20 {
+            for bytes in [0, run(7, 9).len(), usize::MAX] {
+                let page = store.read_before(A, before, records, bytes).unwrap();
+                assert_eq!((page.last, page.gap), (before - 1, None), "{records} before {before}");
+            }
+        }
+    }
+    assert_eq!(store.stats().damaged, 0);
 }
 
 fn batches_are_all_or_nothing(store: &dyn Store) {

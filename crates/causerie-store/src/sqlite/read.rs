@@ -180,9 +180,11 @@ impl Inner {
         let before = before.clamp(1, ends.last + 1);
         let (mut bytes, mut records) = (0usize, 0usize);
         let mut staged = Vec::new();
+        let mut all_staged = true;
         let behind = ends.staged.partition_point(|s| s.run.first() < before);
         for s in ends.staged.range(..behind).rev() {
             if !staged.is_empty() && (bytes > bytes_max || records >= records_max) {
+                all_staged = false;
                 break;
             }
             if s.run.last() < before {
@@ -210,7 +212,8 @@ impl Inner {
                 take_backward(&mut page, run, view.first, &mut budget)
             };
         }
-        // Where not all staged runs were taken along, the page is full before this.
+        // Those that were not taken along are more than there is room for, though the last one may have just fit.
+        open &= all_staged;
         let lower = view.moved.max(view.first - 1) + 1;
         if open && page.first > lower {
             page.gap = Some(lower..=page.first - 1);

@@ -4,6 +4,7 @@
 use bytes::{Bytes, BytesMut};
 use causerie_core::body::Body;
 use causerie_core::frame::{ClientFrame, FrameError, ServerFrame, split_frame};
+use causerie_core::history::{Entry, HistoryPage};
 use libfuzzer_sys::fuzz_target;
 
 const LIMIT: usize = 1 << 16;
@@ -51,6 +52,15 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(again, Ok(Some(frame)));
         }
         if let Ok(Some(frame)) = ServerFrame::decode(kind, &body) {
+            if let ServerFrame::Page(page) = &frame
+                && let Ok(read) = HistoryPage::read(page)
+            {
+                let covers = |entry: &Entry| match entry {
+                    Entry::Record(_) => 1,
+                    Entry::Gap { from, to, .. } => to - from + 1,
+                };
+                assert_eq!(read.entries.iter().map(covers).sum::<u64>(), page.to + 1 - page.from);
+            }
             let mut out = Vec::new();
             frame.encode(&mut out);
             let (kind, body) = alone(&out);

@@ -6,7 +6,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use cbcast::wire::{Reader, put_varint};
-use cbcast::{MemberId, MissingRange, Snapshot, VectorClock, WireError};
+use cbcast::{MemberId, MessageId, MissingRange, Snapshot, VectorClock, WireError};
 use thiserror::Error;
 
 /// The first bytes of a native connection. The first is no ASCII, and the second does not continue it as UTF-8.
@@ -92,6 +92,49 @@ pub enum ClientFrame {
     Clock(VectorClock),
     /// Who is in the room?
     ListMembers,
+    /// What was said in a room? Answered with a page.
+    History(HistoryQuestion),
+}
+
+/// Which records of a room's log are asked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HistoryQuestion {
+    /// The room's name.
+    pub room: String,
+    /// Of which log a position is: the [`Page::epoch`] it came from. 0: of whichever there is.
+    pub epoch: u64,
+    /// On which side of the place.
+    pub direction: Direction,
+    /// From where.
+    pub place: Place,
+    /// How many records at most; the server has a limit of its own.
+    pub limit: u64,
+    /// How long the answer may wait, in milliseconds, where it would have nothing behind the place.
+    pub wait_millis: u64,
+}
+
+/// On which side of a [`Place`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Direction {
+    /// The records before it, up to it.
+    Before,
+    /// The records behind it, from it on.
+    After,
+    /// It, and as many on either side.
+    Around,
+}
+
+/// A place in a room's log: a record, or between two.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// Behind the last record.
+    End,
+    /// The record at this position; 0 is before the first, and what lies beyond the end is the end.
+    Position(u64),
+    /// The record of this message.
+    Message(MessageId),
+    /// Before the first record that the server delivered at this time or later, in milliseconds since 1970.
+    Time(u64),
 }
 
 /// Frames from the server.
@@ -149,6 +192,32 @@ pub enum ServerFrame {
     },
     /// Something went wrong.
     Error(ErrorFrame),
+    /// A part of a room's log, as asked for.
+    Page(Page),
+}
+
+/// A part of a room's log: each of its positions is that of a record, or within a gap.
+/// [`HistoryPage`](crate::history::HistoryPage) reads it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Page {
+    /// The room's name.
+    pub room: String,
+    /// Which log this is.
+    pub epoch: u64,
+    /// Its first position. There is more before it if this is greater than 1.
+    pub from: u64,
+    /// Its last position; `from - 1` if it has none. There is more behind it if this is less than `end`.
+    pub to: u64,
+    /// The first position that the server keeps: gaps before it were removed, others are damaged.
+    pub kept: u64,
+    /// The log's last position.
+    pub end: u64,
+    /// Positions that cannot be read: first and last of each stretch, ascending.
+    pub gaps: Vec<(u64, u64)>,
+    /// Who has said the texts in it, and who leaves in it, present or departed; by member id.
+    pub names: Vec<MemberInfo>,
+    /// The records, as whole [`Delivered`] frames.
+    pub records: Bytes,
 }
 
 /// What a new member starts from.
@@ -314,6 +383,8 @@ error_codes! {
     TooManyRooms = 16,
     /// Neither the room's creator nor the operator.
     NotPermitted = 17,
+    /// The room's log has no readable message of that id.
+    NoSuchMessage = 18,
     /// The resume token is not that member's.
     WrongToken = 20,
     /// The member was away for longer than `grace`, or has left.
@@ -332,6 +403,8 @@ error_codes! {
     TooFarBehind = 27,
     /// Nothing can be stored at the moment: what is said waits, and nobody sees it yet.
     StorageFull = 28,
+    /// What was asked for cannot be read at the moment; the server's operator knows more.
+    Unreadable = 29,
 }
 
 /// Why bytes are not a frame.
@@ -437,6 +510,11 @@ fn put_members(out: &mut Vec<u8>, members: &[MemberInfo]) {
     }
 }
 
+fn put_message_id(out: &mut Vec<u8>, id: MessageId) {
+    put_member(out, id.member);
+    put_varint(out, id.seq);
+}
+
 fn put_room(out: &mut Vec<u8>, room: &RoomInfo) {
     put_text(out, &room.name);
     put_varint(out, room.port.unwrap_or(0).into());
@@ -492,6 +570,45 @@ impl<'a> Fields<'a> {
 
     fn member(&mut self) -> Result<MemberId, FrameError> {
         Ok(MemberId::new(self.number_u32()?, self.number_u32()?))
+    }
+
+    fn out_of_range(&self) -> FrameError {
+        FrameError::Field { kind: self.kind, error: WireError::Integer }
+    }
+
+    fn direction(&mut self) -> Result<Direction, FrameError> {
+        match self.number()? {
+            0 => Ok(Direction::Before),
+            1 => Ok(Direction::After),
+            2 => Ok(Direction::Around),
+            _ => Err(self.out_of_range()),
+        }
+    }
+
+    fn place(&mut self) -> Result<Place, FrameError> {
+        match self.number()? {
+            0 => Ok(Place::End),
+            1 => Ok(Place::Position(self.number()?)),
+            2 => Ok(Place::Message(MessageId::new(self.member()?, self.number()?))),
+            3 => Ok(Place::Time(self.number()?)),
+            _ => Err(self.out_of_range()),
+        }
+    }
+
+    /// Stretches of positions, as the first and how many follow it.
+    fn stretches(&mut self) -> Result<Vec<(u64, u64)>, FrameError> {
+        self.list(|f| {
+            let (from, more) = (f.number()?, f.number()?);
+            Ok((from, f.field(from.checked_add(more).ok_or(WireError::Integer))?))
+        })
+    }
+
+    /// Bytes behind their length.
+    fn bytes(&mut self) -> Result<Bytes, FrameError> {
+        let bytes = self.reader.prefixed();
+        let length = self.field(bytes)?.len();
+        let end = self.reader.position();
+        Ok(self.body.slice(end - length..end))
     }
 
     fn clock(&mut self) -> Result<VectorClock, FrameError> {
@@ -573,6 +690,32 @@ impl ClientFrame {
             }
             Self::Want(ranges) => put_ranges(out, ranges),
             Self::Clock(clock) => clock.encode(out),
+            Self::History(question) => {
+                put_text(out, &question.room);
+                put_varint(out, question.epoch);
+                out.push(match question.direction {
+                    Direction::Before => 0,
+                    Direction::After => 1,
+                    Direction::Around => 2,
+                });
+                match question.place {
+                    Place::End => out.push(0),
+                    Place::Position(position) => {
+                        out.push(1);
+                        put_varint(out, position);
+                    }
+                    Place::Message(id) => {
+                        out.push(2);
+                        put_message_id(out, id);
+                    }
+                    Place::Time(millis) => {
+                        out.push(3);
+                        put_varint(out, millis);
+                    }
+                }
+                put_varint(out, question.limit);
+                put_varint(out, question.wait_millis);
+            }
         });
     }
 
@@ -590,6 +733,7 @@ impl ClientFrame {
             Self::Want(_) => 0x0a,
             Self::Clock(_) => 0x0b,
             Self::ListMembers => 0x0c,
+            Self::History(_) => 0x0d,
         }
     }
 
@@ -626,6 +770,14 @@ impl ClientFrame {
             0x0a => Self::Want(f.ranges()?),
             0x0b => Self::Clock(f.clock()?),
             0x0c => Self::ListMembers,
+            0x0d => Self::History(HistoryQuestion {
+                room: f.text()?,
+                epoch: f.number()?,
+                direction: f.direction()?,
+                place: f.place()?,
+                limit: f.number()?,
+                wait_millis: f.number()?,
+            }),
             _ => return Ok(None),
         }))
     }
@@ -699,6 +851,20 @@ impl ServerFrame {
                 put_text(out, &e.suggestion);
                 put_varint(out, e.taken);
             }
+            Self::Page(page) => {
+                put_text(out, &page.room);
+                for number in [page.epoch, page.from, page.to, page.kept, page.end] {
+                    put_varint(out, number);
+                }
+                put_varint(out, page.gaps.len() as u64);
+                for (from, to) in &page.gaps {
+                    put_varint(out, *from);
+                    put_varint(out, to - from);
+                }
+                put_members(out, &page.names);
+                put_varint(out, page.records.len() as u64);
+                out.extend_from_slice(&page.records);
+            }
         });
     }
 
@@ -718,6 +884,7 @@ impl ServerFrame {
             Self::Members(_) => 0x8c,
             Self::Refused { .. } => 0x8d,
             Self::Error(_) => 0x8e,
+            Self::Page(_) => 0x8f,
         }
     }
 
@@ -772,6 +939,17 @@ impl ServerFrame {
                 suggestion: f.text()?,
                 taken: f.number()?,
             }),
+            0x8f => Self::Page(Page {
+                room: f.text()?,
+                epoch: f.number()?,
+                from: f.number()?,
+                to: f.number()?,
+                kept: f.number()?,
+                end: f.number()?,
+                gaps: f.stretches()?,
+                names: f.members()?,
+                records: f.bytes()?,
+            }),
             _ => return Ok(None),
         }))
     }
@@ -787,6 +965,18 @@ mod tests {
 
     fn members() -> Vec<MemberInfo> {
         vec![MemberInfo { member: RAJ, name: "Raj é".into(), present: true }]
+    }
+
+    fn question(direction: Direction, place: Place) -> ClientFrame {
+        let (room, epoch) = ("lobby".into(), 1 << 60);
+        ClientFrame::History(HistoryQuestion {
+            room,
+            epoch,
+            direction,
+            place,
+            limit: 300,
+            wait_millis: 30_000,
+        })
     }
 
     fn client_frames() -> Vec<ClientFrame> {
@@ -818,6 +1008,10 @@ mod tests {
             ClientFrame::Want(vec![MissingRange { member: RAJ, from: 3, to: 9 }]),
             ClientFrame::Clock(clock),
             ClientFrame::ListMembers,
+            question(Direction::Before, Place::End),
+            question(Direction::After, Place::Position(u64::MAX)),
+            question(Direction::Around, Place::Message(MessageId::new(RAJ, 90))),
+            question(Direction::After, Place::Time(1_700_000_000_000)),
         ]
     }
 
@@ -868,6 +1062,18 @@ mod tests {
                 taken: 4,
                 ..ErrorFrame::fatal(ErrorCode::NameTaken, "taken")
             }),
+            ServerFrame::Page(Page {
+                room: "lobby".into(),
+                epoch: 1 << 60,
+                from: 1,
+                to: 300,
+                kept: 41,
+                end: 301,
+                gaps: vec![(1, 40), (90, 90)],
+                names: members(),
+                records: Bytes::from_static(b"records"),
+            }),
+            ServerFrame::Page(Page { from: 1, ..Page::default() }),
         ]
     }
 
@@ -945,6 +1151,40 @@ mod tests {
             let _ = ServerFrame::decode(kind, &body);
             let _ = ClientFrame::decode(kind & 0x0f, &body);
             let _ = ServerFrame::decode(0x80 | (kind & 0x0f), &body);
+        }
+
+        #[test]
+        fn questions_and_pages_round_trip(
+            (room, epoch, limit, wait_millis) in any::<(String, u64, u64, u64)>(),
+            direction in 0usize..3,
+            (kind, a, b, c) in (0u8..4, any::<u32>(), any::<u32>(), any::<u64>()),
+            bounds: [u64; 4],
+            gaps in proptest::collection::vec((any::<u32>(), any::<u32>()), 0..9),
+            records: Vec<u8>,
+        ) {
+            let direction = [Direction::Before, Direction::After, Direction::Around][direction];
+            let place = match kind {
+                0 => Place::End,
+                1 => Place::Position(c),
+                2 => Place::Message(MessageId::new(MemberId::new(a, b), c)),
+                _ => Place::Time(c),
+            };
+            let asked = HistoryQuestion { room: room.clone(), epoch, direction, place, limit, wait_millis };
+            let asked = ClientFrame::History(asked);
+            let mut bytes = Vec::new();
+            asked.encode(&mut bytes);
+            let (kind, body) = split_frame(&mut BytesMut::from(&bytes[..]), 1 << 20).unwrap().unwrap();
+            prop_assert_eq!(ClientFrame::decode(kind, &body), Ok(Some(asked)));
+
+            let [from, to, kept, end] = bounds;
+            let gaps = gaps.into_iter().map(|(a, b)| (u64::from(a.min(b)), u64::from(a.max(b)))).collect();
+            let names = members();
+            let page = Page { room, epoch, from, to, kept, end, gaps, names, records: records.into() };
+            let page = ServerFrame::Page(page);
+            let mut bytes = Vec::new();
+            page.encode(&mut bytes);
+            let (kind, body) = split_frame(&mut BytesMut::from(&bytes[..]), 1 << 20).unwrap().unwrap();
+            prop_assert_eq!(ServerFrame::decode(kind, &body), Ok(Some(page)));
         }
 
         #[test]

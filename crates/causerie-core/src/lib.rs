@@ -4,6 +4,7 @@
 pub mod body;
 pub mod classic;
 pub mod frame;
+pub mod history;
 pub mod link;
 pub mod log;
 pub mod room;

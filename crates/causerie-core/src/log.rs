@@ -122,7 +122,7 @@ pub fn records(run: Bytes) -> impl Iterator<Item = Record> {
 fn behind(run: &Bytes, cursor: u64) -> Bytes {
     let mut rest = run.clone();
     loop {
-        let next = records_head(&rest);
+        let next = head(&rest);
         if next.0 > cursor {
             return rest;
         }
@@ -130,8 +130,10 @@ fn behind(run: &Bytes, cursor: u64) -> Bytes {
     }
 }
 
-/// The position of the first record of a run, and the length of its frame.
-fn records_head(run: &Bytes) -> (u64, usize) {
+/// The position of the first record of a run, and the length of its frame. The run is one of the log's own, and
+/// not empty.
+#[must_use]
+pub fn head(run: &Bytes) -> (u64, usize) {
     let mut reader = cbcast::wire::Reader::new(run);
     let length = reader.varint().expect("the log's own frames") as usize;
     let head = reader.position();

@@ -871,6 +871,12 @@ impl Room {
         self.position
     }
 
+    /// The first position that is kept.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
     /// What tells its log from any other.
     #[must_use]
     pub fn epoch(&self) -> u64 {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuar
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use causerie_core::frame::{HistoryQuestion, Page};
 use causerie_core::log::{Log, Read};
 use causerie_core::room::{Batch, Now, Room};
 use causerie_store::{Change, MemberRow, RoomId, RoomRow, Secrets, StoreError};
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use crate::history::{self, Ends, HistoryError};
 use crate::writer::Writer;
 
 /// Monotonic time for timers, wall time for people.
@@ -298,6 +300,22 @@ impl HostedRoom {
         };
         let found = tokio::task::spawn_blocking(find).await.map_err(|error| error.to_string())?;
         found.map_err(|error| error.to_string())
+    }
+}
+
+impl HostedRoom {
+    /// A page of what is stored, as it is asked for.
+    pub(crate) async fn page(&self, question: HistoryQuestion) -> Result<Page, HistoryError> {
+        let (epoch, first) = self.look(|room| (room.epoch(), room.first()));
+        let ends = Ends { epoch, first, last: self.tail().log.last() };
+        let nothing = Page { room: question.room.clone(), epoch, from: 1, kept: first, ..Page::default() };
+        let (store, id) = (Arc::clone(&self.writer.store), self.id);
+        let read = tokio::task::spawn_blocking(move || history::page(&*store, id, &ends, &question));
+        match read.await.expect("reading does not panic") {
+            // It was made just now, and nothing of it is stored yet.
+            Err(HistoryError::Store(StoreError::NoSuchRoom(_))) if !self.closed.is_cancelled() => Ok(nothing),
+            read => read,
+        }
     }
 }
 

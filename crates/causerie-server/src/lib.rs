@@ -6,6 +6,7 @@
 mod classic;
 mod controller;
 mod front_door;
+mod history;
 mod hosted_room;
 mod native;
 mod outbox;
@@ -83,6 +84,9 @@ impl Default for Settings {
     }
 }
 
+/// Fewer than the store has readers.
+const PAGES_AT_ONCE: usize = 2;
+
 /// Name and version, as told to native clients.
 const AGENT: &str = concat!("causerie ", env!("CARGO_PKG_VERSION"));
 
@@ -93,6 +97,8 @@ struct Server {
     writer: Arc<Writer>,
     silent: SilentOnes,
     connections: Arc<tokio::sync::Semaphore>,
+    /// Pages of history that may be read at once: whoever asks for many waits, and nobody else does.
+    pages: tokio::sync::Semaphore,
     /// Cancelled at shutdown: sessions say goodbye and end.
     stop: CancellationToken,
     /// Cancelled at the very end: nothing outlives [`serve`].
@@ -130,6 +136,7 @@ pub async fn serve(
         writer: Arc::clone(&writer),
         silent: SilentOnes::new(settings.silent_max),
         connections: Arc::new(tokio::sync::Semaphore::new(settings.connections_max)),
+        pages: tokio::sync::Semaphore::new(PAGES_AT_ONCE),
         stop: CancellationToken::new(),
         kill: CancellationToken::new(),
         tasks: TaskTracker::new(),

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use causerie_core::frame::{
-    ClientFrame, ErrorCode, ErrorFrame, FrameError, Secret, ServerFrame, VERSION, split_frame,
+    ClientFrame, Direction, ErrorCode, ErrorFrame, FrameError, HistoryQuestion, Place, Secret, ServerFrame,
+    VERSION, split_frame,
 };
 use causerie_core::room::{JoinError, ResumeError, Resumed, Seat};
 use causerie_core::text::{Name, visible};
@@ -20,6 +21,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use crate::controller::RoomError;
+use crate::history::HistoryError;
 use crate::hosted_room::{HostedRoom, Unreadable};
 use crate::outbox::{self, Outbox};
 use crate::{AGENT, Server};
@@ -33,6 +36,8 @@ const SLICES_MAX: usize = 64;
 const PACKETS_MAX: usize = 1_024;
 /// How often a write that does not come to an end is looked after.
 const STUCK: Duration = Duration::from_secs(2);
+/// How long the answer to a question about history may wait for something to tell.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Records sent in answer to one repair request.
 const REPAIR_MAX: usize = 256;
 
@@ -196,6 +201,8 @@ impl Session<'_> {
                 Ok(Some(frame)) => {
                     self.broadcast(&mut packets);
                     self.handle(frame).await;
+                    // An answer may take its time, and what follows the frame is not late by that.
+                    *begun = Instant::now();
                 }
                 Ok(None) if !self.is_greeted() => self.no_hello(),
                 Ok(None) => {}
@@ -364,7 +371,57 @@ impl Session<'_> {
                 }
                 None => self.unexpected("a clock before joining"),
             },
+            ClientFrame::History(question) => self.history(question).await,
             _ => self.unexpected("this"),
+        }
+    }
+
+    /// Answers with a page; where it has nothing yet and the client says so, once there is something, or it has
+    /// waited long enough. Rooms are open to all who may join, so no membership is needed.
+    async fn history(&self, mut question: HistoryQuestion) {
+        let found = self.server.controller.find(&question.room);
+        let refuse = |error: RoomError| self.error(ErrorFrame::new(error.code(), error.to_string()));
+        let hosted = match found {
+            Ok(hosted) => hosted,
+            Err(error) => return refuse(error),
+        };
+        if question.epoch != 0 && question.epoch != hosted.look(|room| room.epoch()) {
+            let message = "the room of that name is another one now";
+            return self.error(ErrorFrame::new(ErrorCode::Diverged, message));
+        }
+        let may_wait = question.direction == Direction::After && question.limit > 0;
+        let wait = Duration::from_millis(if may_wait { question.wait_millis } else { 0 }).min(WAIT_MAX);
+        let until = Instant::now() + wait;
+        let mut changes = hosted.subscribe();
+        loop {
+            let permit = self.server.pages.acquire().await.expect("it is never closed");
+            let page = hosted.page(question.clone()).await;
+            drop(permit);
+            let page = match page {
+                Ok(page) => page,
+                Err(HistoryError::Store(_)) if hosted.closed.is_cancelled() => {
+                    return refuse(RoomError::NoSuchRoom(question.room));
+                }
+                Err(error @ HistoryError::NoSuchMessage(_)) => {
+                    return self.error(ErrorFrame::new(ErrorCode::NoSuchMessage, error.to_string()));
+                }
+                Err(error) => {
+                    warn!("what a client asks for cannot be read: {error}");
+                    return self.error(ErrorFrame::new(ErrorCode::Unreadable, error.to_string()));
+                }
+            };
+            if page.from <= page.to || until <= Instant::now() {
+                return self.send(&ServerFrame::Page(page));
+            }
+            // From here on it is this place, wherever the log ends then.
+            question.place = Place::Position(page.to);
+            while hosted.tail().log.last() < page.from && Instant::now() < until {
+                tokio::select! {
+                    _ = changes.changed() => {}
+                    () = hosted.closed.cancelled() => break,
+                    () = tokio::time::sleep_until(until) => {}
+                }
+            }
         }
     }
 

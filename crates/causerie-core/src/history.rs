@@ -1,0 +1,305 @@
+//! Pages of a room's history: what a server makes of its log's runs, and what a client reads.
+//!
+//! A page covers neighbouring positions. Each is that of a record, or lies in a gap: nothing is left out in silence,
+//! and [`HistoryPage::read`] refuses a page of which that is not true.
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+use cbcast::{Kind, MemberId, Message, MessageId};
+use thiserror::Error;
+
+use crate::body::Body;
+use crate::frame::{Delivered, Page, ServerFrame, split_frame};
+use crate::log;
+
+/// A part of a room's log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryPage {
+    /// The room's name.
+    pub room: String,
+    /// Which log this is: positions mean something within it only.
+    pub epoch: u64,
+    /// The first position that it covers.
+    pub from: u64,
+    /// The last position that it covers; `from - 1` if it covers none.
+    pub to: u64,
+    /// The log's last position when the server answered.
+    pub end: u64,
+    /// What it covers, by position.
+    pub entries: Vec<Entry>,
+}
+
+/// A record, or positions without one.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// A record of the log.
+    Record(HistoryRecord),
+    /// Records that nobody can read any more.
+    Gap {
+        /// The first position.
+        from: u64,
+        /// The last.
+        to: u64,
+        /// The server keeps them no longer, as it was told to. Otherwise they are damaged.
+        removed: bool,
+    },
+}
+
+/// A record of a room's log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryRecord {
+    /// Its place.
+    pub position: u64,
+    /// The server's wall clock at delivery, in milliseconds since 1970: for people, never for order.
+    pub time_millis: u64,
+    /// The message's id. Joining and leaving are messages of the room's host.
+    pub id: MessageId,
+    /// The messages that its author had seen last, its own before it not among them.
+    pub deps: Vec<MessageId>,
+    /// Who has said it, or joined, or left.
+    pub member: MemberId,
+    /// What that one is called; its id if the server does not know.
+    pub name: String,
+    /// What happened.
+    pub what: What,
+}
+
+/// What a record tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// Somebody has said something.
+    Said(Body),
+    /// Somebody has joined.
+    Joined,
+    /// Somebody has left.
+    Left {
+        /// Why, if not by its own wish.
+        reason: String,
+    },
+}
+
+/// Why a page is none: the server has broken the protocol.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum PageError {
+    /// A record cannot be read.
+    #[error("the record at position {position} of a page cannot be read")]
+    Record {
+        /// Where it should be.
+        position: u64,
+    },
+    /// A position has neither a record nor a gap, or both.
+    #[error("a page of {from} to {to} does not tell what is at {position}")]
+    Hole {
+        /// The page's first position.
+        from: u64,
+        /// Its last.
+        to: u64,
+        /// Which one.
+        position: u64,
+    },
+}
+
+impl HistoryPage {
+    /// Reads a page that a server has sent, and checks it.
+    ///
+    /// # Errors
+    /// [`PageError`].
+    pub fn read(page: &Page) -> Result<Self, PageError> {
+        let names: BTreeMap<MemberId, &str> = page.names.iter().map(|m| (m.member, &m.name[..])).collect();
+        let &Page { from, to, kept, end, .. } = page;
+        let hole = |position| PageError::Hole { from, to, position };
+        let mut rest = BytesMut::from(&page.records[..]);
+        let mut gaps = page.gaps.iter().peekable();
+        let mut entries = Vec::new();
+        let mut next = from;
+        if from == 0 || to < from - 1 {
+            return Err(hole(from));
+        }
+        while next <= to {
+            if let Some(&(first, last)) = gaps.next_if(|gap| gap.0 == next) {
+                if last > to || last == u64::MAX {
+                    return Err(hole(last));
+                }
+                // Where removed ones and damaged ones meet, each is told by itself.
+                if first < kept && last >= kept {
+                    entries.push(Entry::Gap { from: first, to: kept - 1, removed: true });
+                    entries.push(Entry::Gap { from: kept, to: last, removed: false });
+                } else {
+                    entries.push(Entry::Gap { from: first, to: last, removed: last < kept });
+                }
+                next = last + 1;
+                continue;
+            }
+            let error = PageError::Record { position: next };
+            let frame = split_frame(&mut rest, usize::MAX).ok().flatten().ok_or(hole(next))?;
+            let record = match ServerFrame::decode(frame.0, &frame.1) {
+                Ok(Some(ServerFrame::Delivered(record))) => record,
+                _ => return Err(error),
+            };
+            if record.position != next {
+                return Err(hole(next));
+            }
+            entries.push(Entry::Record(HistoryRecord::read(record, &names).ok_or(error)?));
+            next = next.checked_add(1).ok_or(hole(next))?;
+        }
+        if gaps.next().is_some() || !rest.is_empty() {
+            return Err(hole(next));
+        }
+        Ok(Self { room: page.room.clone(), epoch: page.epoch, from, to, end, entries })
+    }
+
+    /// The records in it, by position.
+    pub fn records(&self) -> impl DoubleEndedIterator<Item = &HistoryRecord> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Record(record) => Some(record),
+            Entry::Gap { .. } => None,
+        })
+    }
+
+    /// Whether there is more before it, be it a gap.
+    #[must_use]
+    pub fn has_older(&self) -> bool {
+        self.from > 1
+    }
+
+    /// Whether there was more behind it when the server answered.
+    #[must_use]
+    pub fn has_newer(&self) -> bool {
+        self.to < self.end
+    }
+}
+
+impl HistoryRecord {
+    fn read(record: Delivered, names: &BTreeMap<MemberId, &str>) -> Option<Self> {
+        let Delivered { position, time_millis, packet } = record;
+        let message = Message::decode(packet).ok()?;
+        let (id, payload) = (message.id(), message.payload());
+        let name = |member: MemberId| match names.get(&member) {
+            Some(&name) => name.to_owned(),
+            None => member.to_string(),
+        };
+        let text = || String::from_utf8_lossy(&payload).into_owned();
+        let (member, name, what) = match message.kind() {
+            Kind::Data => (id.member, name(id.member), What::Said(Body::decode(&payload))),
+            Kind::Joined(member) => (member, text(), What::Joined),
+            Kind::Left { member, .. } => (member, name(member), What::Left { reason: text() }),
+        };
+        let deps = message.deps().collect();
+        Some(Self { position, time_millis, id, deps, member, name, what })
+    }
+}
+
+/// Whose names a reader of these records needs: who has said a text, and who leaves. Joining says its name itself.
+pub fn authors(run: Bytes) -> impl Iterator<Item = MemberId> {
+    log::records(run).filter_map(|record| match record.message.kind() {
+        Kind::Data => Some(record.message.id().member),
+        Kind::Left { member, .. } => Some(member),
+        Kind::Joined(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::MemberInfo;
+    use proptest::prelude::*;
+
+    const RAJ: MemberId = MemberId::new(0, 7);
+
+    fn record(position: u64, kind: Kind, payload: &[u8], out: &mut Vec<u8>) {
+        let author = if matches!(kind, Kind::Data) { RAJ } else { MemberId::host(0) };
+        let deps = [MessageId::new(MemberId::new(0, 3), 5)];
+        let message = Message::new(MessageId::new(author, position), kind, &deps, payload).unwrap();
+        Delivered { position, time_millis: 90, packet: message.into_packet() }.encode(out);
+    }
+
+    /// Positions 1 to 9; 1 to 3 are removed, 6 is damaged.
+    fn page() -> Page {
+        let mut records = Vec::new();
+        for position in [4, 5, 7, 8, 9] {
+            match position {
+                7 => record(7, Kind::Joined(MemberId::new(0, 8)), b"Ann", &mut records),
+                8 => record(8, Kind::Left { member: RAJ, last_seq: 5 }, b"tired", &mut records),
+                _ => record(position, Kind::Data, b"\x01hi", &mut records),
+            }
+        }
+        let names = vec![MemberInfo { member: RAJ, name: "Raj".into(), present: false }];
+        let (room, gaps, records) = ("lobby".into(), vec![(1, 3), (6, 6)], records.into());
+        Page { room, epoch: 7, from: 1, to: 9, kept: 4, end: 12, gaps, names, records }
+    }
+
+    #[test]
+    fn a_page_is_read_in_the_order_of_positions_with_names_and_gaps() {
+        let read = HistoryPage::read(&page()).unwrap();
+        assert_eq!((read.from, read.to, read.has_older(), read.has_newer()), (1, 9, false, true));
+        let told: Vec<_> = read
+            .entries
+            .iter()
+            .map(|entry| match entry {
+                Entry::Gap { from, to, removed } => format!("{from}-{to} {removed}"),
+                Entry::Record(r) => match &r.what {
+                    What::Said(body) => format!("{} {}: {}", r.position, r.name, body.text().unwrap()),
+                    What::Joined => format!("{} +{}", r.position, r.name),
+                    What::Left { reason } => format!("{} -{} {reason}", r.position, r.name),
+                },
+            })
+            .collect();
+        assert_eq!(
+            told,
+            ["1-3 true", "4 Raj: hi", "5 Raj: hi", "6-6 false", "7 +Ann", "8 -Raj tired", "9 Raj: hi"]
+        );
+        let Entry::Record(first) = &read.entries[1] else { panic!() };
+        assert_eq!(first.deps, [MessageId::new(MemberId::new(0, 3), 5)]);
+        let unknown = HistoryPage::read(&Page { names: vec![], ..page() }).unwrap();
+        let Entry::Record(first) = &unknown.entries[1] else { panic!() };
+        assert_eq!(first.name, "0.7");
+        let mixed = HistoryPage::read(&Page { kept: 3, ..page() }).unwrap();
+        assert_eq!(mixed.entries[..2].len(), 2);
+        assert_eq!(mixed.entries[1], Entry::Gap { from: 3, to: 3, removed: false });
+    }
+
+    #[test]
+    fn a_page_that_hides_something_is_refused() {
+        let refused = |page: Page| HistoryPage::read(&page).unwrap_err();
+        let hole = |from, to, position| PageError::Hole { from, to, position };
+        assert_eq!(refused(Page { to: 10, ..page() }), hole(1, 10, 10));
+        assert_eq!(refused(Page { to: 8, ..page() }), hole(1, 8, 9));
+        assert_eq!(refused(Page { from: 2, ..page() }), hole(2, 9, 2));
+        assert_eq!(refused(Page { from: 0, ..page() }), hole(0, 9, 0));
+        assert_eq!(refused(Page { from: 12, ..page() }), hole(12, 9, 12));
+        assert_eq!(refused(Page { gaps: vec![(1, 3)], ..page() }), hole(1, 9, 6));
+        assert_eq!(refused(Page { gaps: vec![(1, 3), (6, 6), (8, 9)], ..page() }), hole(1, 9, 10));
+        assert_eq!(refused(Page { gaps: vec![(1, u64::MAX)], ..page() }), hole(1, 9, u64::MAX));
+        let cut = page().records;
+        assert_eq!(refused(Page { records: cut.slice(..cut.len() - 1), ..page() }), hole(1, 9, 9));
+        let error = Bytes::from_static(&[2, 0x86, 1]);
+        let other = Page { from: 1, to: 1, gaps: vec![], records: error, ..page() };
+        assert_eq!(refused(other), PageError::Record { position: 1 });
+        let empty = Page { from: 13, to: 12, gaps: vec![], records: Bytes::new(), ..page() };
+        assert_eq!(HistoryPage::read(&empty).unwrap().entries, []);
+    }
+
+    proptest! {
+        #[test]
+        fn any_page_is_read_or_refused(
+            from in 0u64..12,
+            to: u64,
+            kept in 0u64..12,
+            gaps in proptest::collection::vec((0u64..12, any::<u64>()), 0..4),
+            cut in 0usize..200,
+        ) {
+            let mut page = page();
+            let records = page.records.slice(..cut.min(page.records.len()));
+            page = Page { from, to: to % 14, kept, gaps, records, ..page };
+            if let Ok(read) = HistoryPage::read(&page) {
+                let covered: u64 = read.entries.iter().map(|entry| match entry {
+                    Entry::Record(_) => 1,
+                    Entry::Gap { from, to, .. } => to + 1 - from,
+                }).sum();
+                prop_assert_eq!(covered, page.to + 1 - page.from);
+            }
+        }
+    }
+}

@@ -5,10 +5,12 @@
 use std::iter::from_fn;
 
 use arbitrary::Arbitrary;
+use causerie_core::body::Body;
 use causerie_core::classic::{
     self, ControllerCommand, Item, Lines, RoomCommand, encode, parse_controller, parse_room,
 };
 use causerie_core::text;
+use cbcast::{MemberId, MessageId};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -72,8 +74,10 @@ fuzz_target!(|input: Input<'_>| {
             RoomCommand::Unknown(text) => check(&classic::unknown_room_command(&text)),
             _ => {}
         }
+        let target = MessageId::new(MemberId::new(0, 1), 1);
         for reply in [
-            classic::said(&said, &said),
+            classic::said(&said, &Body::Reply { to: target, text: said.clone() }, Some((&said, &said))).expect("a text"),
+            classic::said(&said, &Body::Text(said.clone()), None).expect("a text"),
             classic::joined(&said),
             classic::left(&said),
             classic::error(&said),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use bytes::Bytes;
+use causerie_core::body::Body;
 use causerie_core::frame::{ClientFrame, Delivered, ErrorCode, ErrorFrame, MemberInfo, ServerFrame, Welcome};
 use causerie_core::session::{End, Event, Output, SayError, Session, SessionConfig};
 use cbcast::{Kind, MemberId, Message, MessageId, MissingRange, Snapshot, Time, VectorClock};
@@ -303,7 +304,7 @@ fuzz_target!(|input: Input<'_>| {
             Op::Say { text } => {
                 let over = run.session.is_over();
                 let before = run.session.on_their_way();
-                let said = run.session.say(run.now, text);
+                let said = run.session.say(run.now, &Body::Text(text.into()));
                 match said {
                     Ok(_) => assert!(!over && before < run.pending_max),
                     Err(SayError::Full { limit }) => assert!(before >= limit),

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use causerie_core::body::Body;
 use causerie_core::frame::{ErrorCode, MemberInfo, Secret};
 use causerie_core::link::Disturbance;
 use causerie_core::session::{End, Event, HeldPost, SayError, Session, SessionConfig};
@@ -184,6 +185,14 @@ impl Room {
         self.speaker.say(text)
     }
 
+    /// As [`say`](Self::say), for all that can be said: replies, edits, deletions, reactions, topics.
+    ///
+    /// # Errors
+    /// [`SayError`]; nothing changed.
+    pub fn send(&self, body: &Body) -> Result<Option<MessageId>, SayError> {
+        self.speaker.send(body)
+    }
+
     /// A handle to speak and ask with from elsewhere.
     #[must_use]
     pub fn speaker(&self) -> Speaker {
@@ -229,7 +238,15 @@ impl Speaker {
     /// # Errors
     /// [`SayError`]; nothing changed.
     pub fn say(&self, text: &str) -> Result<Option<MessageId>, SayError> {
-        let said = self.shared.session().say(self.shared.now(), text);
+        self.send(&Body::Text(text.into()))
+    }
+
+    /// See [`Room::send`].
+    ///
+    /// # Errors
+    /// [`SayError`]; nothing changed.
+    pub fn send(&self, body: &Body) -> Result<Option<MessageId>, SayError> {
+        let said = self.shared.session().say(self.shared.now(), body);
         self.shared.changed.notify_one();
         said
     }

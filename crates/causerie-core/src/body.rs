@@ -1,15 +1,42 @@
 //! What people say: the payload of a `cbcast` message in a chat room.
 //!
 //! ```text
-//! payload of Data    = kind text       kind 1: a text, UTF-8. Other kinds are passed on unharmed.
+//! payload of Data    = kind fields     as in the table below. Other kinds are passed on unharmed.
 //! payload of Joined  = name            the newcomer's name, UTF-8
 //! payload of Left    = reason          UTF-8, may be empty
+//!
+//! 1 text       text{rest}
+//! 2 action     text{rest}              what the author does: "/me waves"
+//! 3 reply      target text{rest}       answers that message
+//! 4 edit       target text{rest}       that message, the author's own, now reads so
+//! 5 delete     target                  that message, the author's own, is taken back
+//! 6 reaction   target set symbol{rest} set 1: the symbol is put beside that message, 0: taken away again
+//! 7 topic      text{rest}              what the room is about from now on; may be empty
+//! target       = origin ordinal seq    a message that the author had delivered, or its own
 //! ```
+//! All numbers are shortest-form LEB128. A target is in its message's causal past, so nobody sees what refers to it
+//! before it.
+
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use cbcast::wire::{Reader, put_varint};
+use cbcast::wire::{Reader, WireError, put_varint};
+use cbcast::{MemberId, MessageId};
+use thiserror::Error;
 
 const TEXT: u64 = 1;
+const ACTION: u64 = 2;
+const REPLY: u64 = 3;
+const EDIT: u64 = 4;
+const DELETE: u64 = 5;
+const REACTION: u64 = 6;
+const TOPIC: u64 = 7;
+
+/// Bytes of a reaction's symbol.
+pub const SYMBOL_BYTES_MAX: usize = 64;
+
+/// Bytes of a topic.
+pub const TOPIC_BYTES_MAX: usize = 1_024;
 
 /// What a member said.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -17,60 +44,361 @@ const TEXT: u64 = 1;
 pub enum Body {
     /// A text.
     Text(String),
-    /// Something that this version does not know, or that is malformed: nothing to show, and passed on as it is.
+    /// What the author does: `/me waves`.
+    Action(String),
+    /// An answer.
+    Reply {
+        /// To which message.
+        to: MessageId,
+        /// The answer.
+        text: String,
+    },
+    /// An own message reads otherwise from now on.
+    Edit {
+        /// Which.
+        of: MessageId,
+        /// How.
+        text: String,
+    },
+    /// An own message is taken back.
+    Delete {
+        /// Which.
+        of: MessageId,
+    },
+    /// A symbol beside a message.
+    Reaction {
+        /// Which message.
+        to: MessageId,
+        /// What is put there: an emoji, as a rule.
+        symbol: String,
+        /// It is put there; otherwise the author takes its own away again.
+        set: bool,
+    },
+    /// What the room is about from now on.
+    Topic(String),
+    /// Something that this version does not know: nothing to show, and passed on as it is.
     Unknown(Bytes),
+}
+
+/// Why something cannot be said. Nothing changed.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The bytes are not what their kind says.
+    #[error("the payload is malformed: {0}")]
+    Wire(#[from] WireError),
+    /// A text that is not UTF-8.
+    #[error("the text is not UTF-8")]
+    NotUtf8,
+    /// Longer than the room allows.
+    #[error("a {what} has at most {limit} bytes here, and this one has {length}")]
+    TooLong {
+        /// A text, a symbol, a topic.
+        what: &'static str,
+        /// Its length.
+        length: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A reaction without a symbol, or with white space or control characters in it.
+    #[error("a reaction is a symbol without spaces")]
+    NotASymbol,
+    /// Edits and deletions are of one's own messages.
+    #[error("{target} is somebody else's message")]
+    NotYours {
+        /// What was to be changed.
+        target: MessageId,
+    },
+    /// It refers to a message that has not been delivered here.
+    #[error("there is no message {target}")]
+    NoSuchMessage {
+        /// Which.
+        target: MessageId,
+    },
 }
 
 impl Body {
     /// Its payload.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        match self {
-            Self::Text(text) => {
-                let mut out = Vec::with_capacity(1 + text.len());
-                put_varint(&mut out, TEXT);
-                out.extend_from_slice(text.as_bytes());
-                out
+        let mut out = Vec::with_capacity(16 + self.text().map_or(0, str::len));
+        let mut start = |kind, target: Option<&MessageId>| {
+            put_varint(&mut out, kind);
+            if let Some(&MessageId { member, seq }) = target {
+                put_varint(&mut out, member.origin.into());
+                put_varint(&mut out, member.ordinal.into());
+                put_varint(&mut out, seq);
             }
-            Self::Unknown(bytes) => bytes.to_vec(),
+        };
+        match self {
+            Self::Text(_) => start(TEXT, None),
+            Self::Action(_) => start(ACTION, None),
+            Self::Reply { to, .. } => start(REPLY, Some(to)),
+            Self::Edit { of, .. } => start(EDIT, Some(of)),
+            Self::Delete { of } => start(DELETE, Some(of)),
+            Self::Reaction { to, set, symbol } => {
+                start(REACTION, Some(to));
+                out.push((*set).into());
+                out.extend_from_slice(symbol.as_bytes());
+            }
+            Self::Topic(topic) => {
+                start(TOPIC, None);
+                out.extend_from_slice(topic.as_bytes());
+            }
+            Self::Unknown(bytes) => return bytes.to_vec(),
         }
+        out.extend_from_slice(self.text().unwrap_or_default().as_bytes());
+        out
     }
 
-    /// Reads a payload. What is not a text of this version is [`Unknown`](Self::Unknown), never an error.
+    /// Reads a payload. What this version does not know, or what is malformed, is [`Unknown`](Self::Unknown).
     #[must_use]
     pub fn decode(payload: &Bytes) -> Self {
-        let mut reader = Reader::new(payload);
-        match reader.varint() {
-            Ok(TEXT) => match core::str::from_utf8(reader.rest()) {
-                Ok(text) => Self::Text(text.to_owned()),
-                Err(_) => Self::Unknown(payload.clone()),
-            },
-            _ => Self::Unknown(payload.clone()),
-        }
+        Self::try_decode(payload).unwrap_or_else(|_| Self::Unknown(payload.clone()))
     }
 
-    /// The text, if it is one.
+    /// As [`decode`](Self::decode), but what claims to be of a known kind must be so.
+    ///
+    /// # Errors
+    /// [`BodyError::Wire`] and [`BodyError::NotUtf8`].
+    pub fn try_decode(payload: &Bytes) -> Result<Self, BodyError> {
+        let mut reader = Reader::new(payload);
+        let Ok(kind) = reader.varint() else { return Ok(Self::Unknown(payload.clone())) };
+        let rest = |reader: Reader<'_>| match core::str::from_utf8(reader.rest()) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(_) => Err(BodyError::NotUtf8),
+        };
+        Ok(match kind {
+            TEXT => Self::Text(rest(reader)?),
+            ACTION => Self::Action(rest(reader)?),
+            REPLY => Self::Reply { to: target(&mut reader)?, text: rest(reader)? },
+            EDIT => Self::Edit { of: target(&mut reader)?, text: rest(reader)? },
+            DELETE => Self::Delete { of: target(&mut reader)? },
+            REACTION => {
+                Self::Reaction { to: target(&mut reader)?, set: reader.byte()? != 0, symbol: rest(reader)? }
+            }
+            TOPIC => Self::Topic(rest(reader)?),
+            _ => Self::Unknown(payload.clone()),
+        })
+    }
+
+    /// What is there to read and to search: of a text, an action, a reply or an edit.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match self {
-            Self::Text(text) => Some(text),
-            Self::Unknown(_) => None,
+            Self::Text(text) | Self::Action(text) | Self::Reply { text, .. } | Self::Edit { text, .. } => {
+                Some(text)
+            }
+            Self::Delete { .. } | Self::Reaction { .. } | Self::Topic(_) | Self::Unknown(_) => None,
+        }
+    }
+
+    /// The message that it refers to.
+    #[must_use]
+    pub const fn target(&self) -> Option<MessageId> {
+        match self {
+            Self::Reply { to: target, .. }
+            | Self::Reaction { to: target, .. }
+            | Self::Edit { of: target, .. }
+            | Self::Delete { of: target } => Some(*target),
+            Self::Text(_) | Self::Action(_) | Self::Topic(_) | Self::Unknown(_) => None,
+        }
+    }
+
+    /// The same about another message, if it is about any. Of a reply to nothing the text is left.
+    ///
+    /// # Errors
+    /// [`BodyError::NoSuchMessage`]: what else refers to nothing cannot be said.
+    pub(crate) fn retargeted(self, instead: Option<MessageId>) -> Result<Self, BodyError> {
+        let Some(target) = self.target() else { return Ok(self) };
+        Ok(match (self, instead) {
+            (Self::Reply { text, .. }, None) => Self::Text(text),
+            (_, None) => return Err(BodyError::NoSuchMessage { target }),
+            (Self::Reply { text, .. }, Some(to)) => Self::Reply { to, text },
+            (Self::Edit { text, .. }, Some(of)) => Self::Edit { of, text },
+            (Self::Delete { .. }, Some(of)) => Self::Delete { of },
+            (Self::Reaction { symbol, set, .. }, Some(to)) => Self::Reaction { to, symbol, set },
+            (other, _) => other,
+        })
+    }
+
+    /// Whether `author` may say it in a room whose texts have `text_bytes_max` bytes at most. Whether the target is
+    /// there is another question.
+    ///
+    /// # Errors
+    /// [`BodyError`].
+    pub fn check(&self, author: MemberId, text_bytes_max: usize) -> Result<(), BodyError> {
+        let fits = |what, length, limit| {
+            if length > limit { Err(BodyError::TooLong { what, length, limit }) } else { Ok(()) }
+        };
+        match self {
+            Self::Edit { of: target, .. } | Self::Delete { of: target } if target.member != author => {
+                Err(BodyError::NotYours { target: *target })
+            }
+            Self::Reaction { symbol, .. } => {
+                fits("symbol", symbol.len(), SYMBOL_BYTES_MAX)?;
+                let strange = |c: char| c.is_whitespace() || c.is_control();
+                if symbol.is_empty() || symbol.contains(strange) {
+                    Err(BodyError::NotASymbol)
+                } else {
+                    Ok(())
+                }
+            }
+            Self::Topic(topic) => fits("topic", topic.len(), TOPIC_BYTES_MAX),
+            Self::Unknown(bytes) => fits("message", bytes.len(), text_bytes_max),
+            _ => fits("text", self.text().map_or(0, str::len), text_bytes_max),
         }
     }
 }
 
+/// The texts that were said last, to name what later messages refer to where there is no better way: at most as many
+/// as it was made for, and of each its start.
+#[derive(Clone, Debug)]
+pub struct Recent {
+    texts: BTreeMap<MessageId, (String, String)>,
+    order: VecDeque<MessageId>,
+    most: usize,
+}
+
+impl Recent {
+    /// Nothing yet, and never more than `most` texts.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { texts: BTreeMap::new(), order: VecDeque::new(), most }
+    }
+
+    /// `author` has said it. O(log n).
+    pub fn note(&mut self, id: MessageId, author: &str, body: &Body) {
+        let Some(text) = body.text() else { return };
+        let text: String = text.chars().take(80).collect();
+        if let Body::Edit { of, .. } = body
+            && let Some(edited) = self.texts.get_mut(of)
+        {
+            edited.1.clone_from(&text);
+        }
+        if self.texts.insert(id, (author.to_owned(), text)).is_none() {
+            self.order.push_back(id);
+        }
+        if self.order.len() > self.most {
+            let oldest = self.order.pop_front().expect("not empty");
+            self.texts.remove(&oldest);
+        }
+    }
+
+    /// Who said what `body` refers to, and how it reads now.
+    #[must_use]
+    pub fn about(&self, body: &Body) -> Option<(&str, &str)> {
+        self.texts.get(&body.target()?).map(|(author, text)| (&author[..], &text[..]))
+    }
+}
+
+fn target(reader: &mut Reader<'_>) -> Result<MessageId, WireError> {
+    let member = MemberId::new(reader.varint_u32()?, reader.varint_u32()?);
+    Ok(MessageId::new(member, reader.varint()?))
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
+    fn any_body() -> impl Strategy<Value = Body> {
+        let target = (any::<u32>(), any::<u32>(), any::<u64>())
+            .prop_map(|(origin, ordinal, seq)| MessageId::new(MemberId::new(origin, ordinal), seq));
+        prop_oneof![
+            any::<String>().prop_map(Body::Text),
+            any::<String>().prop_map(Body::Action),
+            (target.clone(), any::<String>()).prop_map(|(to, text)| Body::Reply { to, text }),
+            (target.clone(), any::<String>()).prop_map(|(of, text)| Body::Edit { of, text }),
+            target.clone().prop_map(|of| Body::Delete { of }),
+            (target, any::<String>(), any::<bool>()).prop_map(|(to, symbol, set)| Body::Reaction {
+                to,
+                symbol,
+                set
+            }),
+            any::<String>().prop_map(Body::Topic),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_said_round_trips(body in any_body()) {
+            prop_assert_eq!(Body::try_decode(&body.encode().into()), Ok(body));
+        }
+
+        #[test]
+        fn any_bytes_pass_unharmed(bytes in any::<Vec<u8>>()) {
+            let payload = Bytes::from(bytes);
+            let body = Body::decode(&payload);
+            match Body::try_decode(&payload) {
+                Ok(same) => prop_assert_eq!(&body, &same),
+                Err(_) => prop_assert_eq!(&body, &Body::Unknown(payload.clone())),
+            }
+            if let Body::Unknown(same) = body {
+                prop_assert_eq!(same, payload);
+            }
+        }
+    }
+
     #[test]
-    fn texts_round_trip_and_the_unknown_passes_unharmed() {
-        let text = Body::Text("hé\0llo".into());
-        assert_eq!(Body::decode(&text.encode().into()), text);
-        for bytes in [&[][..], &[9, 1, 2], &[1, 0xff]] {
+    fn the_bytes_are_those_of_the_specification() {
+        let target = MessageId::new(MemberId::new(0, 3), 300);
+        let cases: [(Body, &[u8]); 7] = [
+            (Body::Text("hi".into()), b"\x01hi"),
+            (Body::Action("waves".into()), b"\x02waves"),
+            (Body::Reply { to: target, text: "yes".into() }, b"\x03\x00\x03\xac\x02yes"),
+            (Body::Edit { of: target, text: "no".into() }, b"\x04\x00\x03\xac\x02no"),
+            (Body::Delete { of: target }, b"\x05\x00\x03\xac\x02"),
+            (Body::Reaction { to: target, symbol: "+1".into(), set: true }, b"\x06\x00\x03\xac\x02\x01+1"),
+            (Body::Topic(String::new()), b"\x07"),
+        ];
+        for (body, bytes) in cases {
+            assert_eq!(body.encode(), bytes, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn what_claims_to_be_known_and_is_not_is_told() {
+        for bytes in [&[1, 0xff][..], &[3, 0, 3], &[5], &[6, 0, 3, 1], &[6, 0, 3, 1, 1, 0xff]] {
             let payload = Bytes::copy_from_slice(bytes);
-            assert_eq!(Body::decode(&payload), Body::Unknown(payload.clone()));
+            assert!(Body::try_decode(&payload).is_err(), "{bytes:?}");
             assert_eq!(Body::decode(&payload).encode(), bytes);
         }
+    }
+
+    #[test]
+    fn recent_texts_read_as_they_were_corrected_and_are_few() {
+        let id = |seq| MessageId::new(MemberId::new(0, 1), seq);
+        let mut recent = Recent::new(2);
+        recent.note(id(1), "Ann", &Body::Text("teh".into()));
+        recent.note(id(2), "Ann", &Body::Edit { of: id(1), text: "the".into() });
+        recent.note(id(3), "Ann", &Body::Delete { of: id(1) });
+        assert_eq!(recent.about(&Body::Delete { of: id(1) }), Some(("Ann", "the")));
+        recent.note(id(4), "Ann", &Body::Text("x".repeat(1_000)));
+        assert_eq!(recent.about(&Body::Delete { of: id(1) }), None);
+        assert_eq!(recent.about(&Body::Delete { of: id(4) }).unwrap().1.len(), 80);
+        assert_eq!(recent.texts.len(), 2);
+    }
+
+    #[test]
+    fn limits_and_rights() {
+        let [ann, raj] = [1, 2].map(|ordinal| MemberId::new(0, ordinal));
+        let anns = MessageId::new(ann, 1);
+        let check = |body: Body| body.check(raj, 5);
+        assert_eq!(check(Body::Text("12345".into())), Ok(()));
+        assert!(matches!(check(Body::Action("123456".into())), Err(BodyError::TooLong { length: 6, .. })));
+        assert_eq!(check(Body::Reply { to: anns, text: "yes".into() }), Ok(()));
+        assert_eq!(check(Body::Delete { of: anns }), Err(BodyError::NotYours { target: anns }));
+        assert_eq!(Body::Delete { of: anns }.check(ann, 5), Ok(()));
+        let reaction = |symbol: &str| check(Body::Reaction { to: anns, symbol: symbol.into(), set: true });
+        assert_eq!(reaction("👍🏽"), Ok(()));
+        for strange in ["", "a b", "\u{1b}[2J", "\n"] {
+            assert_eq!(reaction(strange), Err(BodyError::NotASymbol), "{strange:?}");
+        }
+        assert!(matches!(reaction(&"x".repeat(65)), Err(BodyError::TooLong { .. })));
+        assert_eq!(check(Body::Topic("longer than five".into())), Ok(()));
+        assert!(check(Body::Topic("x".repeat(1_025))).is_err());
+        assert!(check(Body::Unknown(Bytes::from_static(&[9; 6]))).is_err());
     }
 }

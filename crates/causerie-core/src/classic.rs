@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use crate::body::Body;
 use crate::text::{ascii, python_list, visible};
 
 /// Splits the bytes of one connection into texts.
@@ -252,9 +253,25 @@ pub fn members<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     python_list(names)
 }
 
-/// From a room: what a member said.
-pub fn said(name: &str, text: &str) -> String {
-    format!("{name} : {text}")
+/// From a room: what a member said, as text: `about` is what it refers to, its author's name and its text, if that is
+/// known. `None` if there is nothing that can be read.
+pub fn said(name: &str, body: &Body, about: Option<(&str, &str)>) -> Option<String> {
+    let about = || match about {
+        Some((author, text)) => format!("{author}: \"{}\"", start(text)),
+        None => "an earlier message".into(),
+    };
+    Some(match body {
+        Body::Text(text) => format!("{name} : {text}"),
+        Body::Action(text) => format!("{name} : * {text}"),
+        Body::Reply { text, .. } => format!("{name} : (to {}) {text}", about()),
+        Body::Edit { text, .. } => format!("{name} : (corrects {}) {text}", about()),
+        Body::Delete { .. } => format!("{name} : (takes back {})", about()),
+        Body::Reaction { symbol, set: true, .. } => format!("{name} : ({symbol} to {})", about()),
+        Body::Reaction { symbol, set: false, .. } => format!("{name} : (no more {symbol} to {})", about()),
+        Body::Topic(topic) if topic.is_empty() => format!("{name} : (clears the topic)"),
+        Body::Topic(topic) => format!("{name} : (sets the topic) {topic}"),
+        Body::Unknown(_) => return None,
+    })
 }
 
 /// From a room: a member has come.
@@ -283,12 +300,18 @@ pub fn unknown_room_command(text: &str) -> String {
 }
 
 fn unknown(text: &str, commands: &str) -> String {
-    // Enough to recognise a typo by; the whole would send a long text back.
+    format!("unknown command {} (the commands are {commands})", start(text))
+}
+
+/// Enough to recognise a text by, in one line; the whole would send a long one back.
+fn start(text: &str) -> String {
     const SHOWN_CHARS_MAX: usize = 40;
-    let mut chars = text.chars();
-    let start: String = chars.by_ref().take(SHOWN_CHARS_MAX).collect();
-    let dots = if chars.next().is_some() { "..." } else { "" };
-    format!("unknown command {start}{dots} (the commands are {commands})")
+    let mut chars = text.chars().map(|c| if c == '\n' || c == '\r' { ' ' } else { c });
+    let mut start: String = chars.by_ref().take(SHOWN_CHARS_MAX).collect();
+    if chars.next().is_some() {
+        start.push_str("...");
+    }
+    start
 }
 
 /// A JSON string in ASCII. DEL is escaped too, which JSON does not ask for, but [`encode`] would otherwise,
@@ -317,6 +340,7 @@ fn json_string(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use cbcast::{MemberId, MessageId};
     use proptest::prelude::*;
 
     use super::*;
@@ -479,7 +503,31 @@ mod tests {
             )
         );
         assert_eq!(members(["Akshat", "Raj"]), "['Akshat', 'Raj']");
-        assert_eq!(said("Raj", "hi"), "Raj : hi");
+        let raj = |body| {
+            said("Raj", &body, Some(("Ann", "shall we meet at the station,\nor where was it?"))).unwrap()
+        };
+        let target = MessageId::new(MemberId::new(0, 1), 7);
+        let text = || "hi".to_owned();
+        assert_eq!(raj(Body::Text(text())), "Raj : hi");
+        assert_eq!(raj(Body::Action("waves".into())), "Raj : * waves");
+        assert_eq!(
+            raj(Body::Reply { to: target, text: text() }),
+            r#"Raj : (to Ann: "shall we meet at the station, or where w...") hi"#
+        );
+        let edit = Body::Edit { of: target, text: text() };
+        assert_eq!(said("Raj", &edit, Some(("Raj", "ho"))).unwrap(), r#"Raj : (corrects Raj: "ho") hi"#);
+        assert_eq!(said("Raj", &edit, None).unwrap(), "Raj : (corrects an earlier message) hi");
+        let delete = Body::Delete { of: target };
+        assert_eq!(said("Raj", &delete, Some(("Raj", "ho"))).unwrap(), r#"Raj : (takes back Raj: "ho")"#);
+        let thumb = |set| Body::Reaction { to: target, symbol: "+1".into(), set };
+        assert_eq!(said("Raj", &thumb(true), Some(("Ann", "ho"))).unwrap(), r#"Raj : (+1 to Ann: "ho")"#);
+        assert_eq!(
+            said("Raj", &thumb(false), Some(("Ann", "ho"))).unwrap(),
+            r#"Raj : (no more +1 to Ann: "ho")"#
+        );
+        assert_eq!(raj(Body::Topic("cats".into())), "Raj : (sets the topic) cats");
+        assert_eq!(raj(Body::Topic(String::new())), "Raj : (clears the topic)");
+        assert_eq!(said("Raj", &Body::Unknown(bytes::Bytes::from_static(&[99])), None), None);
         assert_eq!(joined("Raj"), "Raj joined the chatroom");
         assert_eq!(left("Raj"), "Raj left the chatroom");
         assert_eq!(name_taken("Raj", "Raj2"), "Error: the name Raj is taken, Raj2 is free");
@@ -493,7 +541,7 @@ mod tests {
     #[test]
     fn a_reply_is_one_harmless_line() {
         assert_eq!(
-            encode(&said("Raj", "a\nEve left\x1b[2J é"), false),
+            encode(&said("Raj", &Body::Text("a\nEve left\x1b[2J é".into()), None).unwrap(), false),
             "Raj : a\\nEve left\\x1b[2J é\n".as_bytes()
         );
         assert_eq!(encode("é\u{1f600}", true), b"\\xe9\\U0001f600\n");
@@ -531,7 +579,9 @@ mod tests {
 
         #[test]
         fn every_reply_is_one_line(a in any::<String>(), b in any::<String>(), ascii_only: bool) {
-            for line in [said(&a, &b), members([&*a, &*b]), name_taken(&a, &b), unknown_room_command(&a)] {
+            let reply = Body::Reply { to: MessageId::new(MemberId::new(0, 1), 7), text: b.clone() };
+            let said = said(&a, &reply, Some((&b, &a))).unwrap();
+            for line in [said, members([&*a, &*b]), name_taken(&a, &b), unknown_room_command(&a)] {
                 let bytes = encode(&line, ascii_only);
                 prop_assert_eq!(bytes.iter().position(|b| *b == b'\n'), Some(bytes.len() - 1));
                 prop_assert!(!bytes.contains(&b'\r') && !bytes.contains(&0x1b));

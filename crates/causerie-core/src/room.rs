@@ -20,7 +20,7 @@ use cbcast::{
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::body::Body;
+use crate::body::{Body, BodyError};
 use crate::frame::{Delivered, Limits, MemberInfo, RoomInfo, Secret, Welcome};
 use crate::log::{Record, Run};
 use crate::text::{Name, NameError, RoomName};
@@ -248,14 +248,9 @@ pub enum SayError {
     /// It is not in the room (any more).
     #[error("you are not in this room")]
     NotHere,
-    /// The text is longer than allowed.
-    #[error("a text has at most {limit} bytes, and this one has {length}")]
-    TooLong {
-        /// Its length.
-        length: usize,
-        /// [`RoomSettings::text_bytes_max`].
-        limit: usize,
-    },
+    /// It is too long, or may not be said by this member.
+    #[error(transparent)]
+    Body(#[from] BodyError),
 }
 
 /// How a resumed connection goes on.
@@ -684,33 +679,39 @@ impl Room {
         // A copy, since a held packet would keep the whole read buffer that it came in.
         let message = Message::decode(Bytes::copy_from_slice(&packet)).map_err(|e| last(0, e.to_string()))?;
         let seq = message.id().seq;
-        let payload = message.payload();
-        if let Err(error) = self.check_text_length(payload.len().saturating_sub(1)) {
+        let body = Body::try_decode(&message.payload());
+        if let Err(error) = body.and_then(|body| self.check_body(message.id(), &body)) {
             return Err(last(seq, error.to_string()));
-        }
-        if payload.first() == Some(&1) && Body::decode(&payload).text().is_none() {
-            return Err(last(seq, "the text is not UTF-8".into()));
         }
         let handled = self.group.handle_message(now.time, Link::Member(member), message);
         handled.map_err(|e| Refusal { seq, is_final: e.is_final(), reason: e.to_string() })
     }
 
-    fn check_text_length(&self, length: usize) -> Result<(), SayError> {
-        let limit = self.settings.text_bytes_max;
-        if length > limit { Err(SayError::TooLong { length, limit }) } else { Ok(()) }
+    /// What is to become the message `id` fits, and refers to nothing that comes behind it in the log: a member has
+    /// seen through here only what was delivered here, and its own messages come in their order.
+    fn check_body(&self, id: MessageId, body: &Body) -> Result<(), BodyError> {
+        body.check(id.member, self.settings.text_bytes_max)?;
+        let before = |target: MessageId| match target.member == id.member {
+            true => (1..id.seq).contains(&target.seq),
+            false => self.group.has_delivered(target),
+        };
+        match body.target() {
+            Some(target) if !before(target) => Err(BodyError::NoSuchMessage { target }),
+            _ => Ok(()),
+        }
     }
 
     /// A hosted member says something.
     ///
     /// # Errors
     /// [`SayError`]; nothing changed.
-    pub fn say(&mut self, now: Now, member: MemberId, text: &str) -> Result<MessageId, SayError> {
-        self.check_text_length(text.len())?;
-        let payload = Body::Text(text.to_owned()).encode();
-        let said = self.group.broadcast(now.time, member, &payload);
+    pub fn say(&mut self, now: Now, member: MemberId, body: &Body) -> Result<MessageId, SayError> {
+        let said = self.group.delivered(member).ok_or(SayError::NotHere)?;
+        self.check_body(MessageId::new(member, said + 1), body)?;
+        let said = self.group.broadcast(now.time, member, &body.encode());
         let id = said.map_err(|error| match error {
             BroadcastError::NotLocal { .. } => SayError::NotHere,
-            other => panic!("a text within the limit can be broadcast: {other}"),
+            other => panic!("what is within the limits can be broadcast: {other}"),
         })?;
         self.drain(now);
         Ok(id)
@@ -978,11 +979,47 @@ mod tests {
         let mut room = room(RoomSettings::default());
         let ann = room.join_hosted(at(0), "Akshat").unwrap();
         let raj = room.join_hosted(at(0), "Raj").unwrap();
-        room.say(at(0), ann, "hello").unwrap();
-        room.say(at(0), raj, "hi").unwrap();
-        room.say(at(0), ann, "bye").unwrap();
+        room.say(at(0), ann, &Body::Text("hello".into())).unwrap();
+        room.say(at(0), raj, &Body::Text("hi".into())).unwrap();
+        room.say(at(0), ann, &Body::Text("bye".into())).unwrap();
         assert_eq!(room.take_vectors(), ["[1, 0]", "[1, 1]", "[2, 1]"]);
         assert_eq!(texts(&room), ["+Akshat", "+Raj", "hello", "hi", "bye"]);
+    }
+
+    #[test]
+    fn what_refers_to_a_message_comes_behind_it() {
+        let mut room = room(RoomSettings::default());
+        let ann = room.join_hosted(at(0), "Ann").unwrap();
+        let (seat, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
+        let hello = room.say(at(0), ann, &Body::Text("hello".into())).unwrap();
+        let reply = |to| Body::Reply { to, text: "yes".into() };
+        // Hosted: what is not there, or not one's own.
+        let next = MessageId::new(ann, hello.seq + 1);
+        for target in [next, MessageId::new(welcome.member, 1), MessageId::new(MemberId::new(9, 9), 1)] {
+            let refused = room.say(at(0), ann, &reply(target));
+            assert_eq!(refused, Err(SayError::Body(BodyError::NoSuchMessage { target })));
+        }
+        assert!(room.say(at(0), ann, &reply(hello)).is_ok());
+        assert!(room.say(at(0), ann, &Body::Edit { of: hello, text: "hallo".into() }).is_ok());
+
+        // Native: its own messages may still be on their way, in any order.
+        let mut raj = client(&welcome);
+        let mut said = |body: &Body| {
+            raj.broadcast(Time::ZERO, welcome.member, &body.encode()).unwrap();
+            let outputs = std::iter::from_fn(|| raj.poll_output());
+            let sent = outputs.filter_map(|o| if let Output::Send(m) = o { Some(m) } else { None });
+            sent.last().unwrap().into_packet()
+        };
+        let first = MessageId::new(welcome.member, 1);
+        let packets = [Body::Text("teh".into()), Body::Edit { of: first, text: "the".into() }, reply(hello)]
+            .map(|b| said(&b));
+        for packet in packets.into_iter().rev() {
+            room.receive(at(0), seat, packet).unwrap();
+        }
+        assert_eq!(texts(&room)[5..], ["teh", "the", "yes"]);
+        let refusal = room.receive(at(0), seat, said(&Body::Delete { of: hello })).unwrap_err();
+        assert!(refusal.is_final && refusal.reason.contains("somebody else's"), "{refusal:?}");
+        assert!(!room.is_present(welcome.member), "a hole in its numbers would block it for ever");
     }
 
     #[test]
@@ -1091,7 +1128,7 @@ mod tests {
         let raj = room.join_hosted(at(0), "Raj").unwrap();
         for (wall_millis, member, text) in [(900, ann, "question"), (5, raj, "answer"), (400, ann, "thanks")]
         {
-            room.say(Now { time: Time::ZERO, wall_millis }, member, text).unwrap();
+            room.say(Now { time: Time::ZERO, wall_millis }, member, &Body::Text(text.into())).unwrap();
         }
         assert_eq!(texts(&room), ["+Ann", "+Raj", "question", "answer", "thanks"]);
     }
@@ -1102,7 +1139,7 @@ mod tests {
         let (seat, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
         let ann = room.join_hosted(at(0), "Ann").unwrap();
         for n in 0..200 {
-            room.say(at(0), ann, &n.to_string()).unwrap();
+            room.say(at(0), ann, &Body::Text(n.to_string())).unwrap();
         }
         let resume = |room: &mut Room, position| {
             let clock = client(&welcome).clock();
@@ -1169,7 +1206,7 @@ mod tests {
             }
             disk.store(&mut room);
             assert_eq!(disk.checkpoint.is_some(), checkpointed);
-            room.say(at(0), ann, "hello").unwrap();
+            room.say(at(0), ann, &Body::Text("hello".into())).unwrap();
             room.part(at(0), gone.member, "");
             disk.store(&mut room);
             assert_eq!(room.take_batch(), None);
@@ -1199,8 +1236,8 @@ mod tests {
         let mut disk = Disk::default();
         let mut room = room(RoomSettings::default());
         let ann = room.join_hosted(at(0), "Ann").unwrap();
-        room.say(at(0), ann, "one").unwrap();
-        room.say(at(0), ann, "two").unwrap();
+        room.say(at(0), ann, &Body::Text("one".into())).unwrap();
+        room.say(at(0), ann, &Body::Text("two".into())).unwrap();
         disk.store(&mut room);
         disk.records.remove(1);
         assert_eq!(disk.restore(at(0)).unwrap_err(), RestoreError::Record { position: 3 });
@@ -1212,7 +1249,7 @@ mod tests {
     fn history_names_those_who_have_left() {
         let mut room = room(RoomSettings { history: 2, ..RoomSettings::default() });
         let ann = room.join_hosted(at(0), "Ann").unwrap();
-        room.say(at(0), ann, "hello").unwrap();
+        room.say(at(0), ann, &Body::Text("hello".into())).unwrap();
         room.part(at(0), ann, "");
         let (_, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
         assert_eq!((welcome.first, welcome.position), (3, 4));

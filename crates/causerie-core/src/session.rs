@@ -16,7 +16,7 @@ use cbcast::{
 };
 use thiserror::Error;
 
-use crate::body::Body;
+use crate::body::{Body, BodyError};
 use crate::frame::{
     ClientFrame, Delivered, ErrorCode, ErrorFrame, Limits, MemberInfo, Secret, ServerFrame, VERSION, Welcome,
 };
@@ -145,6 +145,16 @@ pub enum Event {
         /// Own messages that had not been taken, and their new ids.
         renamed: Vec<(MessageId, MessageId)>,
     },
+    /// An own message that was on its way cannot be said any more: an edit or a deletion of a message of the
+    /// membership before, or what a room that was made anew does not allow.
+    Unsaid {
+        /// Which it was.
+        id: MessageId,
+        /// What it was.
+        body: Body,
+        /// Why.
+        reason: String,
+    },
     /// Records of the log that the server does not keep any more.
     Gap {
         /// The first.
@@ -212,14 +222,9 @@ pub enum End {
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum SayError {
-    /// Longer than the room allows.
-    #[error("a text has at most {limit} bytes here, and this one has {length}")]
-    TooLong {
-        /// Its length.
-        length: usize,
-        /// The limit.
-        limit: usize,
-    },
+    /// It is too long, may not be said by this member, or refers to what has not been delivered here.
+    #[error(transparent)]
+    Body(#[from] BodyError),
     /// Too many own messages are on their way: say it again once some are placed.
     #[error("{limit} messages are on their way already")]
     Full {
@@ -353,24 +358,27 @@ impl Session {
 
     // Commands from the application.
 
-    /// Says a text: delivered here at once, on its way to the others as soon as there is a connection. Its id,
-    /// unless the room has to be joined again first.
+    /// Says something: delivered here at once, on its way to the others as soon as there is a connection. Its id,
+    /// unless the room has to be joined (again) first. Until then nothing can be said that refers to a message.
     ///
     /// # Errors
     /// [`SayError`]; nothing changed.
-    pub fn say(&mut self, now: Time, text: &str) -> Result<Option<MessageId>, SayError> {
+    pub fn say(&mut self, now: Time, body: &Body) -> Result<Option<MessageId>, SayError> {
         if self.phase == Phase::Over || self.leaving {
             return Err(SayError::Over);
         }
-        let limit = self.membership.as_ref().map_or(usize::MAX, |m| m.limits.text_bytes as usize);
-        if text.len() > limit {
-            return Err(SayError::TooLong { length: text.len(), limit });
+        let delivered = |target| self.membership.as_ref().is_some_and(|m| m.group.has_delivered(target));
+        if let Some(target) = body.target().filter(|&target| !delivered(target)) {
+            return Err(BodyError::NoSuchMessage { target }.into());
+        }
+        if let Some(m) = &self.membership {
+            body.check(m.member, m.limits.text_bytes as usize)?;
         }
         let limit = self.config.pending_max;
         if self.on_their_way() >= limit {
             return Err(SayError::Full { limit });
         }
-        let payload = Body::Text(text.to_owned()).encode();
+        let payload = body.encode();
         match self.broadcast(now, &payload) {
             Some(id) => Ok(Some(id)),
             None => {
@@ -601,16 +609,38 @@ impl Session {
     /// Says again under this membership what was not taken under the last one.
     fn say_unsent(&mut self, now: Time) -> Vec<(MessageId, MessageId)> {
         let mut renamed = Vec::new();
+        // What messages that had not been taken are to those that refer to them.
+        let mut instead = BTreeMap::new();
         for (old, payload) in core::mem::take(&mut self.unsent) {
-            if let Some(old) = old {
-                // It has been shown already, under its old id.
-                let membership = self.membership.as_mut().expect("just made");
-                if let Ok(new) = membership.group.broadcast(now, membership.member, &payload) {
+            let Some(old) = old else {
+                self.broadcast(now, &payload);
+                continue;
+            };
+            let membership = self.membership.as_mut().expect("just made");
+            let body = Body::decode(&payload.into());
+            let target =
+                body.target().and_then(|target| instead.get(&target).copied().unwrap_or(Some(target)));
+            let target = target.filter(|&target| membership.group.has_delivered(target));
+            let limit = membership.limits.text_bytes as usize;
+            let allowed = body.clone().retargeted(target).and_then(|body| {
+                body.check(membership.member, limit)?;
+                Ok(body)
+            });
+            // It has been shown already, under its old id.
+            let said = allowed.and_then(|body| {
+                let said = membership.group.broadcast(now, membership.member, &body.encode());
+                said.map_err(|_| BodyError::TooLong { what: "message", length: body.encode().len(), limit })
+            });
+            match said {
+                Ok(new) => {
+                    instead.insert(old, Some(new));
                     renamed.push((old, new));
                     self.drain_quietly(now, new);
                 }
-            } else {
-                self.broadcast(now, &payload);
+                Err(error) => {
+                    instead.insert(old, target);
+                    self.event(Event::Unsaid { id: old, body, reason: error.to_string() });
+                }
             }
         }
         renamed

@@ -16,7 +16,7 @@ use causerie_core::log::{Log, Read, Record, Run, records};
 use causerie_core::room::{Batch, MemberRecord, Now, ResumeError, Resumed, Room, RoomSettings, Seat, Stored};
 use causerie_core::session::{End, Event, Output, Post, Session, SessionConfig};
 use causerie_core::text::RoomName;
-use cbcast::{MemberId, Time};
+use cbcast::{MemberId, MessageId, Time};
 use cbcast_sim::Oracle;
 
 thread_local!(static SECRETS: Cell<u64> = const { Cell::new(0) });
@@ -64,7 +64,7 @@ struct Client {
     said: u64,
     /// Texts in the order of this client's screen.
     placed: BTreeMap<u64, String>,
-    texts: BTreeMap<cbcast::MessageId, String>,
+    texts: BTreeMap<MessageId, String>,
     ended: Option<End>,
 }
 
@@ -73,6 +73,8 @@ struct Trouble {
     held: u64,
     resumed: u64,
     rejoined: u64,
+    unsaid: u64,
+    amended: u64,
     gaps: u64,
     resent: u64,
     crashes: u64,
@@ -94,7 +96,19 @@ struct World {
     clients: Vec<Client>,
     oracle: Oracle<String, String>,
     trouble: Trouble,
+    /// What its author had said and could not say again.
+    unsaid: Vec<String>,
     lossless: bool,
+}
+
+/// What the oracle calls it. What it refers to must have been seen.
+fn key(body: &Body, texts: &BTreeMap<MessageId, String>) -> String {
+    let target = body.target().map(|target| &texts[&target]);
+    match body {
+        Body::Topic(text) | Body::Reaction { symbol: text, .. } => text.clone(),
+        Body::Delete { .. } => format!("no {}", target.unwrap()),
+        _ => body.text().unwrap().to_owned(),
+    }
 }
 
 impl World {
@@ -111,6 +125,7 @@ impl World {
             clients: Vec::new(),
             oracle: Oracle::new(),
             trouble: Trouble::default(),
+            unsaid: Vec::new(),
             lossless: false,
         };
         world.lossless = world.below(3) == 0;
@@ -174,14 +189,31 @@ impl World {
         }
     }
 
+    /// Says something, of any kind, about something that this client has seen.
     fn say(&mut self, n: usize) {
+        let (roll, which) = (self.below(12), self.below(8));
         let client = &mut self.clients[n];
-        let text = format!("{} {}", client.name, client.said);
+        let text = format!("{}/{}", client.name, client.said);
         client.said += 1;
+        let own = |id: &MessageId| client.session.member() == Some(id.member);
+        let about = client.texts.keys().rev().nth(which).copied();
+        let about_own = client.texts.keys().rev().copied().find(own);
+        let body = match (roll, about, about_own) {
+            (0, ..) => Body::Action(text.clone()),
+            (1, ..) => Body::Topic(text.clone()),
+            (2, Some(to), _) => Body::Reply { to, text: text.clone() },
+            (3, Some(to), _) => Body::Reaction { to, symbol: text.clone(), set: which < 4 },
+            (4, _, Some(of)) => Body::Edit { of, text: text.clone() },
+            (5, _, Some(of)) if !client.texts.values().any(|t| *t == format!("no {}", client.texts[&of])) => {
+                Body::Delete { of }
+            }
+            _ => Body::Text(text.clone()),
+        };
+        let key = key(&body, &client.texts);
         let now = Time::from_millis(self.now);
-        if client.session.say(now, &text).is_ok() {
+        if client.session.say(now, &body).is_ok() {
             // Said means broadcast, be it under a membership that is still to come.
-            self.oracle.broadcast(client.name.clone(), text).unwrap();
+            self.oracle.broadcast(client.name.clone(), key).unwrap();
         }
         self.drain(n);
     }
@@ -211,7 +243,9 @@ impl World {
     fn event(&mut self, n: usize, event: Event) {
         let client = &mut self.clients[n];
         match event {
-            Event::Delivered(Post { id, body: Body::Text(text), own, position, history, .. }) => {
+            Event::Delivered(Post { id, body, own, position, history, .. }) => {
+                self.trouble.amended += u64::from(body.target().is_some());
+                let text = key(&body, &client.texts);
                 if !own {
                     self.oracle.deliver(client.name.clone(), &text).unwrap();
                 }
@@ -238,6 +272,16 @@ impl World {
                 for (old, new) in renamed {
                     let text = client.texts[&old].clone();
                     client.texts.insert(new, text);
+                }
+            }
+            Event::Unsaid { id, body, .. } => {
+                // Of what is on its way only what changes an own message can become void.
+                assert!(matches!(body, Body::Edit { .. } | Body::Delete { .. }), "{body:?}");
+                self.trouble.unsaid += 1;
+                let text = client.texts[&id].clone();
+                self.unsaid.push(text.clone());
+                for other in self.clients.iter().enumerate().filter(|(m, _)| *m != n) {
+                    self.oracle.skip(other.1.name.clone(), &text).unwrap();
                 }
             }
             Event::Gap { .. } => self.trouble.gaps += 1,
@@ -492,7 +536,8 @@ impl World {
             self.oracle.has_all(&client.name).unwrap();
             assert_eq!(client.session.held(Time::ZERO), []);
             assert_eq!(client.ended, None);
-            assert_eq!(client.placed.len(), self.oracle.broadcasts(), "{} placed all", client.name);
+            let all = self.oracle.broadcasts() - self.unsaid.len();
+            assert_eq!(client.placed.len(), all, "{} placed all", client.name);
         }
         let orders: Vec<Vec<_>> = self.clients.iter().map(|c| c.placed.values().collect()).collect();
         assert!(orders.windows(2).all(|w| w[0] == w[1]), "one order on every screen");
@@ -526,13 +571,16 @@ fn sessions_keep_causal_order_and_lose_nothing_in_bad_weather() {
         all.held += trouble.held;
         all.resumed += trouble.resumed;
         all.rejoined += trouble.rejoined;
+        all.unsaid += trouble.unsaid;
+        all.amended += trouble.amended;
         all.resent += trouble.resent;
         all.crashes += trouble.crashes;
         all.unstored += trouble.unstored;
     }
     println!("{all:?}");
     if seeds().len() > 1 {
-        let each = [all.held, all.resumed, all.rejoined, all.resent, all.crashes, all.unstored];
+        let Trouble { held, resumed, rejoined, unsaid, amended, resent, crashes, unstored, .. } = all;
+        let each = [held, resumed, rejoined, unsaid, amended, resent, crashes, unstored];
         assert!(each.iter().all(|&n| n > 0), "a run without trouble proves nothing: {all:?}");
     }
 }
@@ -569,7 +617,7 @@ fn what_a_server_sends_may_be_anything_and_never_panics() {
             if let Ok(Some(frame)) = ServerFrame::decode(kind, &Bytes::from(bytes)) {
                 session.handle_frame(Time::ZERO, frame);
             }
-            let _ = session.say(Time::ZERO, "x");
+            let _ = session.say(Time::ZERO, &Body::Text("x".into()));
         }
         while session.poll_output().is_some() {}
     }

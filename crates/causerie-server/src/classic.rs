@@ -246,7 +246,7 @@ impl Session<'_> {
             RoomCommand::Leave => return false,
             RoomCommand::Unknown(command) => self.reply(&classic::unknown_room_command(&command)),
             RoomCommand::Text(text) => {
-                if let Err(error) = hosted.act(|room, now| room.say(now, member, &text)) {
+                if let Err(error) = hosted.act(|room, now| room.say(now, member, &Body::Text(text))) {
                     self.reply(&classic::error(&error.to_string()));
                 }
                 self.server.writer.has_room().await;
@@ -351,10 +351,7 @@ impl Session<'_> {
                 Kind::Data if message.id().member == member => None,
                 Kind::Data => {
                     let name = names.get(&message.id().member);
-                    match (name, Body::decode(&payload)) {
-                        (Some(name), Body::Text(text)) => Some(classic::said(name, &text)),
-                        _ => None,
-                    }
+                    name.and_then(|name| classic::said(name, &Body::decode(&payload), None))
                 }
             };
             if let Some(line) = line {

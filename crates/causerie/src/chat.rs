@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use causerie_client::{
-    Body, Directory, Disturbance, End, ErrorCode, Event, JoinError, MessageId, Post, Room, RoomOptions,
-    SayError,
+    Directory, Disturbance, End, ErrorCode, Event, JoinError, MessageId, Post, Room, RoomOptions, SayError,
 };
+use causerie_core::body::Recent;
+use causerie_core::classic;
 use causerie_core::text::visible;
 use clap::Args;
 use tokio::sync::Notify;
@@ -266,6 +267,7 @@ impl Chat {
     async fn stay(&self, console: &mut Console, mut room: Room) -> anyhow::Result<Stay> {
         // A line that the session has no room for yet.
         let mut waiting: Option<String> = None;
+        let mut recent = Recent::new(500);
         let mut leaving = false;
         let mut ended_by_input = false;
         loop {
@@ -310,7 +312,7 @@ impl Chat {
                 Some(Event::Ended(end)) => return Err(end.into()),
                 None => return Err(anyhow!("the session is over")),
                 Some(event) => {
-                    if let Err(error) = self.show(console, &room, event) {
+                    if let Err(error) = self.show(console, &room, &mut recent, event) {
                         if error.kind() != io::ErrorKind::BrokenPipe {
                             return Err(error.into());
                         }
@@ -324,7 +326,7 @@ impl Chat {
         }
     }
 
-    fn show(&self, console: &Console, room: &Room, event: Event) -> io::Result<()> {
+    fn show(&self, console: &Console, room: &Room, recent: &mut Recent, event: Event) -> io::Result<()> {
         match event {
             Event::Welcomed { room, created, members, .. } => {
                 let room = visible(&room);
@@ -334,13 +336,18 @@ impl Chat {
                 let names: Vec<_> = members.iter().map(|m| visible(&m.name).into_owned()).collect();
                 console.notice(&format!("in '{room}': {} (./help lists commands)", names.join(", ")));
             }
-            Event::Delivered(post) if post.own || (post.history && !self.history) => {}
-            Event::Delivered(Post { id, author, body: Body::Text(text), held_for, .. }) => {
+            Event::Delivered(Post { id, author, body, own, held_for, history, .. }) => {
+                let line = classic::said(&author, &body, recent.about(&body));
+                recent.note(id, &author, &body);
+                let Some(line) = line.filter(|_| !own && (!history || self.history)) else { return Ok(()) };
                 if let Some(held_for) = held_for {
                     let name = visible(&author);
                     console.notice(&format!("released {} after {}", label(Some(&name), id), show(held_for)));
                 }
-                console.message(&format!("{} : {}", visible(&author), visible(&text)))?;
+                console.message(&visible(&line))?;
+            }
+            Event::Unsaid { reason, .. } => {
+                console.notice(&format!("not said: {}", visible(&reason)));
             }
             Event::Held { id, author, waits_for, waits_for_author } => {
                 let held = label(author.as_deref(), id);

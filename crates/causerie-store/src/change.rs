@@ -24,6 +24,9 @@ impl fmt::Display for RoomId {
     }
 }
 
+/// Bytes of a mark's name.
+pub const MARK_BYTES_MAX: usize = 128;
+
 /// What is kept of a room beside its log. The store reads none of it, and does not keep names unique.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RoomRow {
@@ -105,6 +108,16 @@ pub enum Change {
         /// All that is kept of it.
         row: MemberRow,
     },
+    /// A name under which a record is found again ([`Store::marked`](crate::Store::marked)): one record can have many, and
+    /// many records one. It goes with its record.
+    Mark {
+        /// In which room.
+        room: RoomId,
+        /// The name: any bytes, [`MARK_BYTES_MAX`] at most.
+        name: Bytes,
+        /// Of the record, at most the room's last.
+        position: u64,
+    },
     /// Replaces the room's checkpoint: what the caller needs beside the records behind `position` to go on.
     Checkpoint {
         /// Which room.
@@ -125,6 +138,7 @@ impl Change {
             | Self::Close { room }
             | Self::Append { room, .. }
             | Self::Member { room, .. }
+            | Self::Mark { room, .. }
             | Self::Checkpoint { room, .. } => *room,
         }
     }

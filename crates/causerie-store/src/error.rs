@@ -170,6 +170,22 @@ pub enum InvalidChange {
         /// What was given.
         position: u64,
     },
+    /// A mark on a record that the log does not have.
+    #[error("{room} ends at {last}, so there is nothing to be marked at {position}")]
+    MarkAhead {
+        /// Which room.
+        room: RoomId,
+        /// The room's last position.
+        last: u64,
+        /// What was given.
+        position: u64,
+    },
+    /// A mark's name with more bytes than it may have.
+    #[error("a mark's name has at most {limit} bytes, and this one has {bytes}", limit = crate::change::MARK_BYTES_MAX)]
+    MarkTooLong {
+        /// How many.
+        bytes: usize,
+    },
     /// More bytes than one commit may have.
     #[error("a commit of {bytes} bytes, the limit is {limit}")]
     TooLarge {

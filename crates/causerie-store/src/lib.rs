@@ -52,7 +52,7 @@ mod run;
 mod sqlite;
 mod store;
 
-pub use change::{Change, MemberRow, RoomId, RoomRow, Secrets};
+pub use change::{Change, MARK_BYTES_MAX, MemberRow, RoomId, RoomRow, Secrets};
 pub use error::{CommitError, DatabaseError, InvalidChange, OpenError, RunError, StoreError};
 pub use memory::MemoryStore;
 pub use page::{Checkpoint, Damage, Hit, Members, Page, Removed, Report, Retention, Stats, StoredRoom};

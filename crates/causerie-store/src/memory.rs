@@ -1,6 +1,6 @@
 //! The twin in memory: the same contract, nothing durable, as simple as can be.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use causerie_core::body::Body;
 use cbcast::{MemberId, MessageId};
 
-use crate::change::{Change, MemberRow, POSITION_MAX, RoomId, RoomRow};
+use crate::change::{Change, MARK_BYTES_MAX, MemberRow, POSITION_MAX, RoomId, RoomRow};
 use crate::error::{CommitError, InvalidChange, StoreError};
 use crate::page::{Checkpoint, Hit, Members, Page, Removed, Report, Retention, Stats, StoredRoom};
 use crate::run::{Directory, Run, message, message_id};
@@ -35,6 +35,7 @@ struct Room {
     records: VecDeque<Record>,
     members: BTreeMap<MemberId, MemberRow>,
     checkpoint: Option<Checkpoint>,
+    marks: BTreeSet<(Bytes, u64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -82,6 +83,7 @@ enum Undo {
     Append(RoomId, usize),
     Member(RoomId, MemberId, Option<MemberRow>),
     Checkpoint(RoomId, Option<Checkpoint>),
+    Mark(RoomId, (Bytes, u64)),
 }
 
 impl Inner {
@@ -102,6 +104,9 @@ impl Inner {
                 in_place(rooms, room).members.remove(&member);
             }
             Undo::Checkpoint(room, old) => in_place(rooms, room).checkpoint = old,
+            Undo::Mark(room, mark) => {
+                in_place(rooms, room).marks.remove(&mark);
+            }
         }
     }
 
@@ -121,8 +126,14 @@ impl Inner {
             }
             self.next_room = room.0 + 1;
             let row = row.clone();
-            let room_of =
-                Room { row, first: 1, records: VecDeque::new(), members: BTreeMap::new(), checkpoint: None };
+            let room_of = Room {
+                row,
+                first: 1,
+                records: VecDeque::new(),
+                members: BTreeMap::new(),
+                checkpoint: None,
+                marks: BTreeSet::new(),
+            };
             self.rooms.insert(room, room_of);
             undo.push(Undo::Create(room));
             return Ok(());
@@ -155,6 +166,19 @@ impl Inner {
             Change::Member { row, .. } => {
                 let old = found.members.insert(row.member, row.clone());
                 undo.push(Undo::Member(room, row.member, old));
+            }
+            Change::Mark { name, position, .. } => {
+                let (position, last) = (*position, found.last());
+                if name.len() > MARK_BYTES_MAX {
+                    return Err(InvalidChange::MarkTooLong { bytes: name.len() });
+                }
+                if position > last {
+                    return Err(InvalidChange::MarkAhead { room, last, position });
+                }
+                let mark = (name.clone(), position);
+                if found.marks.insert(mark.clone()) {
+                    undo.push(Undo::Mark(room, mark));
+                }
             }
             Change::Checkpoint { position, state, .. } => {
                 let (position, last) = (*position, found.last());
@@ -283,6 +307,15 @@ impl Store for MemoryStore {
         Ok(found.take(max).collect())
     }
 
+    fn marked(&self, room: RoomId, name: &[u8], after: u64, max: usize) -> Result<Vec<u64>, StoreError> {
+        let inner = self.lock();
+        let room = inner.room(room)?;
+        let name = Bytes::copy_from_slice(name);
+        let from = (name.clone(), after.saturating_add(1).max(room.first));
+        let found = room.marks.range(from..).take_while(|(other, _)| *other == name);
+        Ok(found.map(|&(_, position)| position).take(max).collect())
+    }
+
     fn search(
         &self,
         room: Option<RoomId>,
@@ -336,6 +369,7 @@ impl Store for MemoryStore {
             bytes -= record.frame.len() as u64;
             room.records.pop_front();
             room.first += 1;
+            room.marks.retain(|&(_, position)| position >= room.first);
             removed = Removed { records: removed.records + 1, first: room.first };
         }
         Ok(removed)

@@ -79,6 +79,13 @@ pub trait Store: Send + Sync + core::fmt::Debug {
         max: usize,
     ) -> Result<Vec<u64>, StoreError>;
 
+    /// Positions of readable and kept records that are marked `name`, ascending, the first `max` of them behind `after`.
+    /// Cost: O(log marks + what is returned).
+    ///
+    /// # Errors
+    /// [`StoreError`]. One damaged row is reported and left out, no error.
+    fn marked(&self, room: RoomId, name: &[u8], after: u64, max: usize) -> Result<Vec<u64>, StoreError>;
+
     /// Texts in which every word of `query` occurs, newest first, `max` at most. Any text is a query; one without
     /// words finds nothing.
     ///

@@ -47,6 +47,7 @@ conformance! {
     members_come_and_go,
     checkpoints_replace_each_other,
     messages_are_found_by_number,
+    marks_find_their_records,
     texts_are_found_by_words,
     the_oldest_go_first,
     a_closed_room_is_gone,
@@ -308,8 +309,44 @@ fn the_oldest_go_first(store: &dyn Store) {
     assert_eq!(store.retain(B, none, 0), Err(StoreError::NoSuchRoom(B)));
 }
 
+fn mark(room: RoomId, name: &[u8], position: u64) -> Change {
+    Change::Mark { room, name: Bytes::copy_from_slice(name), position }
+}
+
+fn marks_find_their_records(store: &dyn Store) {
+    store.commit(vec![create(A), create(B), append(A, 1, 9), mark(A, b"x", 9), mark(A, b"x", 2)]).unwrap();
+    store.commit(vec![append(A, 10, 900), mark(A, b"x", 10), mark(A, b"x", 10), mark(A, b"xy", 11)]).unwrap();
+    for _ in 0..2 {
+        let marked = |name: &[u8], after, max| store.marked(A, name, after, max).unwrap();
+        assert_eq!(marked(b"x", 0, 99), [2, 9, 10]);
+        assert_eq!(marked(b"x", 2, 1), [9]);
+        assert_eq!(marked(b"x", u64::MAX, 9), [0; 0]);
+        assert_eq!((marked(b"xy", 0, 9), marked(b"", 0, 9), marked(b"x", 0, 0)), (vec![11], vec![], vec![]));
+        assert_eq!(store.marked(B, b"x", 0, 9), Ok(vec![]));
+        store.tidy().unwrap();
+    }
+    assert_eq!(store.marked(RoomId(1), b"x", 0, 9), Err(StoreError::NoSuchRoom(RoomId(1))));
+    // All or none, as ever.
+    let ahead = InvalidChange::MarkAhead { room: A, last: 901, position: 902 };
+    let refused = store.commit(vec![append(A, 901, 901), mark(A, b"x", 901), mark(A, b"x", 902)]);
+    assert_eq!(refused, Err(ahead.into()));
+    assert_eq!(
+        store.commit(vec![mark(A, &[0; 129], 1)]),
+        Err(InvalidChange::MarkTooLong { bytes: 129 }.into())
+    );
+    assert_eq!(store.marked(A, b"x", 9, 9), Ok(vec![10]));
+    // Marks go with their records.
+    store.retain(A, Retention { count: Some(900 - 9), ..Retention::default() }, 0).unwrap();
+    assert_eq!(store.marked(A, b"x", 0, 9), Ok(vec![10]));
+    store.retain(A, Retention { count: Some(1), ..Retention::default() }, 0).unwrap();
+    store.tidy().unwrap();
+    assert_eq!(store.marked(A, b"x", 0, 9), Ok(vec![]));
+    let report = store.check();
+    assert!(report.is_clean(), "{report:?}");
+}
+
 fn a_closed_room_is_gone(store: &dyn Store) {
-    store.commit(vec![create(A), create(B), append(A, 1, 900), append(B, 1, 5)]).unwrap();
+    store.commit(vec![create(A), create(B), append(A, 1, 900), append(B, 1, 5), mark(A, b"x", 7)]).unwrap();
     store.commit(vec![Change::Member { room: A, row: member_row(1, None, None) }]).unwrap();
     store.tidy().unwrap();
     store.commit(vec![append(A, 901, 905), append(B, 6, 9)]).unwrap();
@@ -350,6 +387,7 @@ fn seen(store: &dyn Store, room: RoomId, r: &mut Random) -> impl PartialEq + std
         before.map(|p| (p.first, p.last, sum(&p.runs.concat()), p.gap)),
         (of(Members::Present), of(Members::WithSecrets), of(Members::Ids(&ids))),
         store.positions(room, member(r.below(4) as u32), r.below(50), r.below(120), r.below(30) as usize),
+        store.marked(room, &[r.below(3) as u8], r.below(300), r.below(9) as usize),
         store.search(Some(room), ["one", "two three", "word7"][r.below(3) as usize], None, 20),
     )
 }
@@ -385,6 +423,9 @@ fn random_batch(r: &mut Random, memory: &MemoryStore, seqs: &mut Seqs, time: &mu
         if r.chance(10) {
             let state = vec![last as u8; r.below(9_000) as usize].into();
             changes.push(Change::Checkpoint { room: id, position: last - r.below(last.min(9) + 1), state });
+        }
+        for _ in 0..if last > 0 { r.below(3) } else { 0 } {
+            changes.push(mark(id, &[r.below(3) as u8], last - r.below(last.min(20))));
         }
         if r.chance(2) {
             changes.push(Change::Close { room: id });

@@ -21,6 +21,25 @@ fn edit<T>(dir: &Path, edit: impl FnOnce(&rusqlite::Connection) -> T) -> T {
 }
 
 #[test]
+fn an_older_format_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(dir.path(), small()).unwrap();
+    store.commit(vec![create(RoomId(0)), append(RoomId(0), 1, 9)]).unwrap();
+    drop(store);
+    edit(dir.path(), |db| {
+        db.execute_batch("DROP TABLE mark").unwrap();
+        db.pragma_update(None, "user_version", 1).unwrap();
+    });
+    for _ in 0..2 {
+        let store = SqliteStore::open(dir.path(), small()).unwrap();
+        let name = bytes::Bytes::from_static(b"x");
+        store.commit(vec![Change::Mark { room: RoomId(0), name, position: 9 }]).unwrap();
+        assert_eq!(store.marked(RoomId(0), b"x", 0, 9), Ok(vec![9]));
+        assert!(store.check().is_clean());
+    }
+}
+
+#[test]
 fn one_store_at_a_time_has_the_folder() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir.path().join("new/folder"));
@@ -34,10 +53,10 @@ fn one_store_at_a_time_has_the_folder() {
 fn what_is_newer_or_not_ours_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).commit(vec![create(A), append(A, 1, 5)]).unwrap();
-    edit(dir.path(), |db| db.pragma_update(None, "user_version", 2).unwrap());
+    edit(dir.path(), |db| db.pragma_update(None, "user_version", 3).unwrap());
     let newer = SqliteStore::open(dir.path(), small());
-    assert!(matches!(newer, Err(OpenError::Newer { found: 2, known: 1 })), "{newer:?}");
-    edit(dir.path(), |db| db.pragma_update(None, "user_version", 1).unwrap());
+    assert!(matches!(newer, Err(OpenError::Newer { found: 3, known: 2 })), "{newer:?}");
+    edit(dir.path(), |db| db.pragma_update(None, "user_version", 2).unwrap());
     assert_eq!(open(dir.path()).rooms().unwrap()[0].last, 5, "the refusal changed nothing");
     edit(dir.path(), |db| db.pragma_update(None, "application_id", 7).unwrap());
     assert!(matches!(SqliteStore::open(dir.path(), small()), Err(OpenError::NotAStore { .. })));

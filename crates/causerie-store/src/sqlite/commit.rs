@@ -9,7 +9,7 @@ use rusqlite::ErrorCode;
 use rusqlite::ffi;
 
 use super::{Inner, Writer, rows};
-use crate::change::{Change, POSITION_MAX, RoomId};
+use crate::change::{Change, MARK_BYTES_MAX, POSITION_MAX, RoomId};
 use crate::error::{CommitError, DatabaseError, InvalidChange};
 use crate::run::{Directory, Run};
 use crate::sqlite::state::{Room, State};
@@ -98,6 +98,14 @@ impl Batch {
                     batch.records += new_last - first + 1;
                     lasts.insert(room, Some(*new_last));
                 }
+                Change::Mark { name, position, .. } => {
+                    if name.len() > MARK_BYTES_MAX {
+                        return Err(InvalidChange::MarkTooLong { bytes: name.len() });
+                    }
+                    if *position > last {
+                        return Err(InvalidChange::MarkAhead { room, last, position: *position });
+                    }
+                }
                 Change::Checkpoint { position, .. } => {
                     if *position > last {
                         return Err(InvalidChange::CheckpointAhead { room, last, position: *position });
@@ -163,6 +171,7 @@ impl Writer {
                     }
                     Change::Append { .. } => {}
                     Change::Member { room, row } => rows::put_member(db, *room, row)?,
+                    Change::Mark { room, name, position } => rows::put_mark(db, *room, name, *position)?,
                     Change::Checkpoint { room, position, state } => {
                         rows::put_checkpoint(db, *room, *position, state)?;
                     }
@@ -219,7 +228,7 @@ impl Inner {
                     at += run.frames.len();
                     state.stage(room, row, run);
                 }
-                Change::Member { .. } | Change::Checkpoint { .. } => {}
+                Change::Member { .. } | Change::Mark { .. } | Change::Checkpoint { .. } => {}
             }
         }
         let gathered = state.staged_bytes >= self.options.staging_bytes || !state.closing.is_empty();

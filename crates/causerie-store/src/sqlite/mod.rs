@@ -351,6 +351,10 @@ impl Store for SqliteStore {
         self.inner.positions(room, member, from_seq, to_seq, max)
     }
 
+    fn marked(&self, room: RoomId, name: &[u8], after: u64, max: usize) -> Result<Vec<u64>, StoreError> {
+        self.inner.marked(room, name, after, max)
+    }
+
     fn search(
         &self,
         room: Option<RoomId>,

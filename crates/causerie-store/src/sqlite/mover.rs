@@ -299,10 +299,10 @@ impl Inner {
             if self.delete_blocks(db, room, u64::MAX)? {
                 return Ok(true);
             }
-            for table in ["author", "member"] {
+            for (table, column) in [("author", "member"), ("member", "member"), ("mark", "position")] {
                 let delete = format!(
-                    "DELETE FROM {table} WHERE room = ?1 AND member IN
-                     (SELECT member FROM {table} WHERE room = ?1 LIMIT 500)"
+                    "DELETE FROM {table} WHERE room = ?1 AND {column} IN
+                     (SELECT {column} FROM {table} WHERE room = ?1 LIMIT 500)"
                 );
                 if db.prepare_cached(&delete)?.execute([int(room.0)])? > 0 {
                     return Ok(true);
@@ -338,6 +338,7 @@ impl Inner {
                 self.unindex(db, run)?;
             }
             delete_block(db, room, &place, run.as_ref())?;
+            rows::delete_marks(db, room, last)?;
             any = true;
         }
         Ok(any)

@@ -246,6 +246,34 @@ impl Inner {
         Ok(page)
     }
 
+    pub(super) fn marked(
+        &self,
+        room: RoomId,
+        name: &[u8],
+        after: u64,
+        max: usize,
+    ) -> Result<Vec<u64>, StoreError> {
+        let view = self.view(room, |_| false)?;
+        let found: Vec<_> = self.reading(|db| {
+            let mut select = db.prepare_cached(
+                "SELECT position, crc FROM mark WHERE room = ?1 AND name = ?2 AND position BETWEEN ?3 AND ?4
+                 ORDER BY position LIMIT ?5",
+            )?;
+            let limit = |n: u64| rows::int(n.min(i64::MAX as u64));
+            let from = after.saturating_add(1).max(view.first);
+            let key = params![rows::int(room.0), name, limit(from), limit(view.last), limit(max as u64)];
+            select.query_map(key, |row| rows::mark(room, name, row))?.collect()
+        })?;
+        let mut positions = Vec::with_capacity(found.len());
+        for row in found {
+            match row {
+                Ok(position) => positions.push(position),
+                Err(position) => tracing::error!(room = room.0, position, "a mark's row is damaged"),
+            }
+        }
+        Ok(positions)
+    }
+
     pub(super) fn positions(
         &self,
         room: RoomId,

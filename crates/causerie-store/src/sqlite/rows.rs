@@ -186,6 +186,33 @@ pub(super) fn checkpoint(db: &Connection, room: RoomId) -> rusqlite::Result<Opti
     select.query_row([int(room.0)], read).optional()
 }
 
+// Marks.
+
+fn mark_crc(room: RoomId, name: &[u8], position: i64) -> u32 {
+    Sum::default().int(int(room.0)).bytes(name).int(position).0
+}
+
+pub(super) fn put_mark(db: &Connection, room: RoomId, name: &[u8], position: u64) -> rusqlite::Result<()> {
+    let mut insert = db.prepare_cached("INSERT OR REPLACE INTO mark VALUES (?1, ?2, ?3, ?4)")?;
+    let position = int(position);
+    insert.execute(params![int(room.0), name, position, mark_crc(room, name, position)])?;
+    Ok(())
+}
+
+/// Reads a row of `position, crc` of `mark`. `Err`: it is damaged.
+pub(super) fn mark(room: RoomId, name: &[u8], row: &Row<'_>) -> rusqlite::Result<Result<u64, u64>> {
+    let position: i64 = row.get(0)?;
+    let good = row.get(1).unwrap_or(0) == mark_crc(room, name, position);
+    Ok(if good { Ok(position as u64) } else { Err(position as u64) })
+}
+
+/// Removes the marks of positions up to `last`.
+pub(super) fn delete_marks(db: &Connection, room: RoomId, last: u64) -> rusqlite::Result<()> {
+    let mut delete = db.prepare_cached("DELETE FROM mark WHERE room = ?1 AND position <= ?2")?;
+    delete.execute(params![int(room.0), int(last.min(i64::MAX as u64))])?;
+    Ok(())
+}
+
 // Staging rows.
 
 /// What one staging row holds: the directories of its runs, and then their frames in the same order.

@@ -11,8 +11,8 @@ use crate::error::OpenError;
 
 /// "CSRL", in the header of the file.
 const APPLICATION_ID: i64 = 0x4353_524c;
-/// The newest format that this version knows. Format 1 is the first.
-const FORMAT: i64 = 1;
+/// The newest format that this version knows. Format 1 was the first, without marks.
+const FORMAT: i64 = 2;
 /// The first version without the bug by which two connections could lose a commit.
 const ENGINE_MIN: i32 = 3_051_003;
 
@@ -47,6 +47,13 @@ CREATE TABLE author (room INTEGER NOT NULL, member INTEGER NOT NULL, first_seq I
     block_first INTEGER NOT NULL, last_seq INTEGER NOT NULL,
     PRIMARY KEY (room, member, first_seq, block_first)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0);
+";
+
+/// Names under which records are found again.
+const MARKS: &str = "
+CREATE TABLE mark (room INTEGER NOT NULL, name BLOB NOT NULL, position INTEGER NOT NULL, crc INTEGER NOT NULL,
+    PRIMARY KEY (room, name, position)) WITHOUT ROWID;
+CREATE INDEX marks_of ON mark (room, position);
 ";
 
 fn io(path: &Path) -> impl Fn(std::io::Error) -> OpenError {
@@ -90,6 +97,12 @@ pub(super) fn writer(dir: &Path, options: &Options) -> Result<Connection, OpenEr
     match found {
         (0, 0) if tables == 0 => create(&mut db, dir, &path)?,
         (APPLICATION_ID, FORMAT) => {}
+        (APPLICATION_ID, 1) => {
+            let tx = db.transaction()?;
+            tx.execute_batch(MARKS)?;
+            tx.pragma_update(None, "user_version", FORMAT)?;
+            tx.commit()?;
+        }
         (APPLICATION_ID, found) if found > FORMAT => {
             return Err(OpenError::Newer { found, known: FORMAT });
         }
@@ -120,6 +133,7 @@ fn create(db: &mut Connection, dir: &Path, path: &Path) -> Result<(), OpenError>
     db.pragma_update(None, "synchronous", "EXTRA")?;
     let tx = db.transaction()?;
     tx.execute_batch(SCHEMA)?;
+    tx.execute_batch(MARKS)?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", FORMAT)?;
     tx.commit()?;

@@ -59,6 +59,11 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<(State, Recovery)> {
             recovery.records_damaged += position - ends.last;
             ends.last = position;
         }
+        if recovery.bytes_cut > 0 {
+            // The positions of what was cut are given out again.
+            db.prepare_cached("DELETE FROM mark WHERE room = ?1 AND position > ?2")?
+                .execute([rows::int(room.0), rows::int(ends.last)])?;
+        }
     }
     Ok((state, recovery))
 }
@@ -213,6 +218,15 @@ impl Inner {
                     if let Err(member) = row? {
                         bad.push(format!("{room}: the row of member {member} is damaged"));
                     }
+                }
+            }
+            let mut marks = db.prepare("SELECT position, crc, room, name FROM mark")?;
+            let mut all = marks.query([])?;
+            while let Some(row) = all.next()? {
+                let room = RoomId(row.get::<_, i64>(2)? as u64);
+                let name: Vec<u8> = row.get(3).unwrap_or_default();
+                if let Err(position) = rows::mark(room, &name, row)? {
+                    bad.push(format!("{room}: a mark of position {position} is damaged"));
                 }
             }
             let mut staging = db.prepare("SELECT id, crc, head, frames FROM staging ORDER BY id")?;

@@ -7,6 +7,7 @@ pub mod frame;
 pub mod history;
 pub mod link;
 pub mod log;
+pub mod mark;
 pub mod room;
 pub mod session;
 

@@ -20,9 +20,10 @@ use cbcast::{
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, target_of};
 use crate::frame::{Delivered, Limits, MemberInfo, RoomInfo, Secret, Welcome};
 use crate::log::{Record, Run};
+use crate::mark::{self, CLIENT_ID_BYTES_MAX};
 use crate::text::{Name, NameError, RoomName};
 
 /// When something happens: the caller's monotonic time, and what the wall clock shows, which is for people and
@@ -142,6 +143,8 @@ pub struct Batch {
     pub records: Option<Run>,
     /// Members that are new, or of whom something has changed.
     pub members: Vec<MemberRecord>,
+    /// Names of records, of this batch or of one before ([`crate::mark`]).
+    pub marks: Vec<(Vec<u8>, u64)>,
     /// The state of the group after the last of the records, now and then: [`Room::restore`] begins there.
     pub checkpoint: Option<(u64, Bytes)>,
     /// [`Room::changes`] when it was taken.
@@ -251,6 +254,18 @@ pub enum SayError {
     /// It is too long, or may not be said by this member.
     #[error(transparent)]
     Body(#[from] BodyError),
+    /// That cannot be a client's id.
+    #[error("an id has 1 to {CLIENT_ID_BYTES_MAX} characters, all of them visible ASCII")]
+    ClientId,
+}
+
+/// What was said with an id of the client's own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SaidOnce {
+    /// Which message it is.
+    pub id: MessageId,
+    /// Where it stands.
+    pub position: u64,
 }
 
 /// How a resumed connection goes on.
@@ -267,6 +282,9 @@ pub enum Resumed {
 
 /// How many departed members' tokens are remembered in a room, to tell those who come back what was taken.
 const DEPARTED_MAX: usize = 4_096;
+
+/// So many ids of clients are remembered in a room; the store knows them all.
+const ONCE_MAX: usize = 4_096;
 
 /// One room.
 #[derive(Debug)]
@@ -297,6 +315,10 @@ pub struct Room {
     closed: bool,
     /// Counts what makes seats void, new connections among it.
     seatings: u64,
+    /// The last that were said with ids of their clients, by their marks, in that order, and how many were forgotten.
+    once: BTreeMap<Vec<u8>, SaidOnce>,
+    once_order: VecDeque<Vec<u8>>,
+    once_forgotten: u64,
 }
 
 #[derive(Debug, Default)]
@@ -304,6 +326,7 @@ struct Pending {
     bytes: Vec<u8>,
     records: u64,
     members: BTreeMap<MemberId, MemberRecord>,
+    marks: Vec<(Vec<u8>, u64)>,
     checkpoint: bool,
 }
 
@@ -353,6 +376,9 @@ impl Room {
             vectors: vectors.then(Vec::new),
             closed: false,
             seatings: 0,
+            once: BTreeMap::new(),
+            once_order: VecDeque::new(),
+            once_forgotten: 0,
         }
     }
 
@@ -717,6 +743,54 @@ impl Room {
         Ok(id)
     }
 
+    /// What `member` has said with this id of its client's, if that is remembered here; the store knows older ones. And
+    /// how many have been forgotten here.
+    #[must_use]
+    pub fn said_once(&self, member: MemberId, client_id: &str) -> (Option<SaidOnce>, u64) {
+        (self.once.get(&mark::once(member, client_id)).copied(), self.once_forgotten)
+    }
+
+    /// A hosted member says something with an id of its client's own making: said again, however late, it is the same
+    /// message. The store is to be asked first ([`mark::once`]), and `forgotten` is what [`said_once`](Self::said_once) told
+    /// before that; `None` if others have been forgotten since, so that it has to be asked again.
+    ///
+    /// # Errors
+    /// [`SayError`]; nothing changed.
+    pub fn say_once(
+        &mut self,
+        now: Now,
+        member: MemberId,
+        client_id: &str,
+        body: &Body,
+        forgotten: u64,
+    ) -> Result<Option<SaidOnce>, SayError> {
+        if !(1..=CLIENT_ID_BYTES_MAX).contains(&client_id.len())
+            || !client_id.bytes().all(|b| b.is_ascii_graphic())
+        {
+            return Err(SayError::ClientId);
+        }
+        let (said, so_far) = self.said_once(member, client_id);
+        if said.is_some() {
+            return Ok(said);
+        }
+        if so_far != forgotten {
+            return Ok(None);
+        }
+        // A message of a hosted member waits for nothing: it is the next.
+        let position = self.position + 1;
+        let id = self.say(now, member, body)?;
+        let name = mark::once(member, client_id);
+        self.pending.marks.push((name.clone(), position));
+        self.once.insert(name.clone(), SaidOnce { id, position });
+        self.once_order.push_back(name);
+        if self.once_order.len() > ONCE_MAX {
+            let oldest = self.once_order.pop_front().expect("not empty");
+            self.once.remove(&oldest);
+            self.once_forgotten += 1;
+        }
+        Ok(Some(SaidOnce { id, position }))
+    }
+
     /// Appends what the group has delivered to the log, and says *Left* for those whose time has come.
     fn drain(&mut self, now: Now) {
         loop {
@@ -749,6 +823,11 @@ impl Room {
         self.pending.records += 1;
         let record = Delivered { position: self.position, time_millis, packet: message.packet().clone() };
         record.encode(&mut self.pending.bytes);
+        if message.kind() == Kind::Data
+            && let Some(target) = target_of(&message.payload())
+        {
+            self.pending.marks.push((mark::about(target), self.position));
+        }
     }
 
     // Storing.
@@ -776,7 +855,7 @@ impl Room {
     /// What has changed since the last batch, if anything has.
     pub fn take_batch(&mut self) -> Option<Batch> {
         let due = self.position - self.checkpoint_at >= CHECKPOINT_EVERY;
-        let Pending { bytes, records, members, checkpoint } = core::mem::take(&mut self.pending);
+        let Pending { bytes, records, members, marks, checkpoint } = core::mem::take(&mut self.pending);
         if records == 0 && members.is_empty() && !checkpoint {
             return None;
         }
@@ -789,7 +868,7 @@ impl Room {
             (self.position, state.into())
         });
         let members = members.into_values().collect();
-        Some(Batch { records: run, members, checkpoint, changes: self.changes })
+        Some(Batch { records: run, members, marks, checkpoint, changes: self.changes })
     }
 
     /// Records before this position are not kept any more.
@@ -1017,9 +1096,38 @@ mod tests {
             room.receive(at(0), seat, packet).unwrap();
         }
         assert_eq!(texts(&room)[5..], ["teh", "the", "yes"]);
+        let about = [(hello, 4), (hello, 5), (first, 7), (hello, 8)];
+        assert_eq!(room.pending.marks, about.map(|(target, position)| (mark::about(target), position)));
         let refusal = room.receive(at(0), seat, said(&Body::Delete { of: hello })).unwrap_err();
         assert!(refusal.is_final && refusal.reason.contains("somebody else's"), "{refusal:?}");
         assert!(!room.is_present(welcome.member), "a hole in its numbers would block it for ever");
+    }
+
+    #[test]
+    fn what_is_said_once_is_one_message() {
+        let mut room = room(RoomSettings::default());
+        let ann = room.join_hosted(at(0), "Ann").unwrap();
+        let raj = room.join_hosted(at(0), "Raj").unwrap();
+        let text = Body::Text("hello".into());
+        let mut once = |who, id: &str, forgotten| room.say_once(at(0), who, id, &text, forgotten);
+        let first = once(ann, "a", 0).unwrap().unwrap();
+        assert_eq!((first.id, first.position), (MessageId::new(ann, 1), 3));
+        assert_eq!(once(ann, "a", 0), Ok(Some(first)));
+        assert_eq!(once(raj, "a", 0).unwrap().unwrap().position, 4, "another's id is another id");
+        for bad in ["", "a b", "é", "\n", &"x".repeat(65)] {
+            assert_eq!(once(ann, bad, 0), Err(SayError::ClientId), "{bad:?}");
+        }
+        for n in 0..ONCE_MAX as u64 - 2 {
+            once(ann, &n.to_string(), 0).unwrap().unwrap();
+        }
+        // The next makes room: now only the store knows the first.
+        once(raj, "b", 0).unwrap().unwrap();
+        assert_eq!(once(ann, "c", 0), Ok(None), "others were forgotten since the store was asked");
+        assert_eq!(room.said_once(ann, "a"), (None, 1));
+        assert!(room.say_once(at(0), ann, "c", &text, 1).unwrap().is_some());
+        let batch = room.take_batch().unwrap();
+        assert_eq!(batch.marks[0], (mark::once(ann, "a"), 3));
+        assert_eq!(batch.marks.len(), ONCE_MAX + 2);
     }
 
     #[test]

@@ -227,6 +227,9 @@ impl HostedRoom {
             };
             changes.push(Change::Member { room, row });
         }
+        for (name, position) in std::mem::take(&mut batch.marks) {
+            changes.push(Change::Mark { room, name: name.into(), position });
+        }
         if let Some((position, state)) = batch.checkpoint.clone() {
             changes.push(Change::Checkpoint { room, position, state });
         }

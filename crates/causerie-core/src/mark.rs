@@ -1,0 +1,35 @@
+//! Names under which a store finds records again.
+//!
+//! ```text
+//! name of what refers to a message = 'a' origin ordinal seq       the message
+//! name of what a member said once  = 'o' origin ordinal id        whose, and the id that its client made
+//! ```
+//! Numbers are big-endian, of their full width.
+
+use cbcast::{MemberId, MessageId};
+
+/// Bytes of an id that a client makes.
+pub const CLIENT_ID_BYTES_MAX: usize = 64;
+
+/// Of the records that refer to `target`.
+#[must_use]
+pub fn about(target: MessageId) -> Vec<u8> {
+    let mut name = of(b'a', target.member);
+    name.extend_from_slice(&target.seq.to_be_bytes());
+    name
+}
+
+/// Of the record of what `member` said with the id `client_id`.
+#[must_use]
+pub fn once(member: MemberId, client_id: &str) -> Vec<u8> {
+    let mut name = of(b'o', member);
+    name.extend_from_slice(client_id.as_bytes());
+    name
+}
+
+fn of(kind: u8, member: MemberId) -> Vec<u8> {
+    let mut name = vec![kind];
+    name.extend_from_slice(&member.origin.to_be_bytes());
+    name.extend_from_slice(&member.ordinal.to_be_bytes());
+    name
+}

@@ -30,7 +30,7 @@ impl std::fmt::Debug for Directory {
 }
 
 /// How long an answer may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Directory {
     /// Connects to the server at `HOST:PORT`.
@@ -95,7 +95,22 @@ impl Directory {
     }
 
     async fn ask(&mut self, question: &ClientFrame) -> Result<ServerFrame, ConnectError> {
-        self.connection.push(question);
+        self.push(question);
+        match self.next(ANSWER_TIMEOUT).await? {
+            ServerFrame::Error(error) => {
+                Err(ConnectError::Refused { code: error.code, message: error.message })
+            }
+            frame => Ok(frame),
+        }
+    }
+
+    /// Queues a frame; [`next`](Self::next) writes it.
+    pub(crate) fn push(&mut self, frame: &ClientFrame) {
+        self.connection.push(frame);
+    }
+
+    /// The next frame from the server. Cancelling it loses nothing.
+    pub(crate) async fn next(&mut self, patience: Duration) -> Result<ServerFrame, ConnectError> {
         let answer = async {
             loop {
                 if let Some(frame) = self.connection.pop()? {
@@ -105,16 +120,11 @@ impl Directory {
             }
         };
         let timed_out = || std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer");
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
-        match answer.unwrap_or_else(|_| Err(timed_out())).map_err(ConnectError::Io)? {
-            ServerFrame::Error(error) => {
-                Err(ConnectError::Refused { code: error.code, message: error.message })
-            }
-            frame => Ok(frame),
-        }
+        let answer = tokio::time::timeout(patience, answer).await;
+        answer.unwrap_or_else(|_| Err(timed_out())).map_err(ConnectError::Io)
     }
 }
 
-fn unexpected(frame: &ServerFrame) -> ConnectError {
+pub(crate) fn unexpected(frame: &ServerFrame) -> ConnectError {
     ConnectError::Refused { code: ErrorCode::Unexpected, message: format!("the server answered {frame:?}") }
 }

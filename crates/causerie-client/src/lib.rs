@@ -24,12 +24,15 @@
 mod connection;
 mod directory;
 mod driver;
+mod history;
 mod room;
 
 pub use causerie_core::body::Body;
-pub use causerie_core::frame::{ErrorCode, Limits, MemberInfo, RoomInfo};
+pub use causerie_core::frame::{Direction, ErrorCode, Limits, MemberInfo, Place, RoomInfo};
+pub use causerie_core::history::{Entry, HistoryPage, HistoryRecord, What};
 pub use causerie_core::link::{Disturbance, DisturbanceError};
 pub use causerie_core::session::{End, Event, HeldPost, Post, SayError};
 pub use cbcast::{MemberId, MessageId};
 pub use directory::Directory;
+pub use history::History;
 pub use room::{ConnectError, JoinError, Room, RoomOptions, Speaker};

@@ -72,6 +72,12 @@ pub enum Event {
         room: String,
         /// Whether the room was created for it.
         created: bool,
+        /// Which log this is, for [`Place`](crate::frame::Place)s in it.
+        epoch: u64,
+        /// The first position of the history that follows.
+        first: u64,
+        /// The last one, or `first - 1`.
+        position: u64,
         /// Who is in, in order of joining, the member itself included.
         members: Vec<MemberInfo>,
         /// What the room allows.
@@ -593,8 +599,10 @@ impl Session {
             match self.rejoining.take() {
                 None => {
                     let members = self.members();
-                    let (room, created) = (welcome.room, welcome.created);
-                    self.event(Event::Welcomed { member, room, created, members, limits });
+                    let Welcome { room, created, epoch, first, position, .. } = welcome;
+                    let welcomed =
+                        Event::Welcomed { member, room, created, epoch, first, position, members, limits };
+                    self.event(welcomed);
                     self.say_unsent(now);
                 }
                 Some(reason) => {

@@ -27,6 +27,24 @@ pub fn ascii(text: &str) -> Cow<'_, str> {
     escape(text, |c| !c.is_ascii())
 }
 
+/// `text` as a JSON string, quotes included. What [`visible`] escapes is escaped here too, as `\u001b`, and so are
+/// line ends and tabs: it is one line, and a terminal may show it.
+pub fn json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            // None of these is beyond the basic plane.
+            c if c == '\t' || is_unsafe(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
 /// The names as Python prints a list of strings: `['Akshat', 'Raj']`.
 pub fn python_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<String> = names.into_iter().map(python_repr).collect();

@@ -9,15 +9,18 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use causerie_client::{
-    Directory, Disturbance, End, ErrorCode, Event, JoinError, MessageId, Post, Room, RoomOptions, SayError,
+    ConnectError, Directory, Disturbance, End, ErrorCode, Event, History, HistoryPage, JoinError, MessageId,
+    Place, Post, Room, RoomOptions, SayError,
 };
 use causerie_core::body::Recent;
 use causerie_core::classic;
 use causerie_core::text::visible;
 use clap::Args;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::console::{Console, Input};
+use crate::history;
 
 /// Join a room and talk.
 #[derive(Args, Debug)]
@@ -59,6 +62,7 @@ const HELP: &str = "\
 ./members  who is in the room, in order of joining
 ./clock    how many messages of each have been delivered here (the vector clock)
 ./held     what has arrived before its causes, and what it waits for
+./history  what was said earlier, 50 messages at a time; ./history N: N at a time
 ./leave    leave the room
 ./help     this
 Anything else is said to the room.";
@@ -267,9 +271,11 @@ impl Chat {
     async fn stay(&self, console: &mut Console, mut room: Room) -> anyhow::Result<Stay> {
         // A line that the session has no room for yet.
         let mut waiting: Option<String> = None;
-        let mut recent = Recent::new(500);
+        let mut recent = Recent::new(history::RECENT);
         let mut leaving = false;
         let mut ended_by_input = false;
+        let mut earlier: Option<Earlier> = None;
+        let mut asking: Option<JoinHandle<Answer>> = None;
         loop {
             if let Some(line) = waiting.take() {
                 waiting = say(console, &room, line);
@@ -282,6 +288,16 @@ impl Chat {
                             "./leave" => {
                                 leaving = true;
                                 room.leave();
+                            }
+                            line if let Some(limit) = history_command(line, console.is_terminal()) => {
+                                match (limit, earlier.take()) {
+                                    (None, kept) => {
+                                        earlier = kept;
+                                        console.notice("./history N: N is a number, 1 or more");
+                                    }
+                                    (Some(limit), Some(earlier)) => asking = Some(tokio::spawn(earlier.ask(limit))),
+                                    (Some(_), None) => console.notice("one page after the other, please"),
+                                }
                             }
                             command if command.starts_with("./") => answer_command(console, &room, command),
                             "" => {}
@@ -296,6 +312,16 @@ impl Chat {
                     }
                     continue;
                 }
+                answer = async { asking.as_mut().expect("looked at").await }, if asking.is_some() => {
+                    asking = None;
+                    let (place, page) = answer?;
+                    match show_page(console, &place, page) {
+                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                        shown => shown?,
+                    }
+                    earlier = Some(place);
+                    continue;
+                }
                 () = self.interrupted.notified() => {
                     if leaving {
                         return Err(anyhow!("interrupted with {} messages not taken yet", room.on_their_way()));
@@ -306,12 +332,23 @@ impl Chat {
                     continue;
                 }
             };
+            if matches!(event, Some(Event::Ended(_)))
+                && let Some(asked) = asking.take()
+            {
+                // What was asked for is still shown, if anybody reads it.
+                let (place, page) = asked.await?;
+                let _ = show_page(console, &place, page);
+            }
             match event {
                 Some(Event::Ended(End::Left)) if ended_by_input => return Ok(Stay::Over),
                 Some(Event::Ended(End::Left)) => return Ok(Stay::Left),
                 Some(Event::Ended(end)) => return Err(end.into()),
                 None => return Err(anyhow!("the session is over")),
                 Some(event) => {
+                    if let Event::Welcomed { room, epoch, first, position, .. } = &event {
+                        let shown_from = if self.history { *first } else { position + 1 };
+                        earlier = Some(Earlier::new(&self.server, room, *epoch, shown_from));
+                    }
                     if let Err(error) = self.show(console, &room, &mut recent, event) {
                         if error.kind() != io::ErrorKind::BrokenPipe {
                             return Err(error.into());
@@ -388,6 +425,87 @@ impl Chat {
         }
         Ok(())
     }
+}
+
+/// What was said before that which is shown.
+struct Earlier {
+    server: String,
+    room: String,
+    epoch: u64,
+    place: Place,
+    history: Option<History>,
+}
+
+type Answer = (Earlier, Result<Option<HistoryPage>, ConnectError>);
+
+impl Earlier {
+    fn new(server: &str, room: &str, epoch: u64, shown_from: u64) -> Self {
+        let place = Place::Position(shown_from);
+        Self { server: server.into(), room: room.into(), epoch, place, history: None }
+    }
+
+    async fn ask(mut self, limit: u64) -> Answer {
+        let page = self.page(limit).await;
+        match &page {
+            Ok(Some(page)) => self.place = Place::Position(page.from),
+            Ok(None) => {}
+            Err(ConnectError::Refused { code: ErrorCode::Diverged, .. }) => {
+                // Another room of that name: from its end.
+                (self.epoch, self.place, self.history) = (0, Place::End, None);
+            }
+            Err(_) => self.history = None,
+        }
+        (self, page)
+    }
+
+    async fn page(&mut self, limit: u64) -> Result<Option<HistoryPage>, ConnectError> {
+        if self.history.is_none() {
+            let mut history = History::connect(&self.server, &self.room).await?;
+            history.expect_epoch(self.epoch);
+            history.seek(self.place);
+            self.history = Some(history);
+        }
+        self.history.as_mut().expect("just made").older(limit).await
+    }
+}
+
+/// Whether a line asks for history, and for how much; `Some(None)` if it does not say so rightly. With one stroke less
+/// only where somebody types: in a pipe that is a text.
+fn history_command(line: &str, is_terminal: bool) -> Option<Option<u64>> {
+    let mut words = line.split_whitespace();
+    match words.next()? {
+        "./history" => {}
+        "/history" if is_terminal => {}
+        _ => return None,
+    }
+    let limit = words.next().map_or(Some(history::LIMIT), |limit| limit.parse().ok());
+    Some(limit.filter(|&limit| limit > 0 && words.next().is_none()))
+}
+
+fn show_page(
+    console: &Console,
+    earlier: &Earlier,
+    page: Result<Option<HistoryPage>, ConnectError>,
+) -> io::Result<()> {
+    match page {
+        Ok(None) => console.notice("there is nothing earlier"),
+        Ok(Some(page)) => {
+            let mut recent = Recent::new(history::RECENT);
+            for entry in &page.entries {
+                console.message(&history::line(entry, &mut recent))?;
+            }
+            match page.has_older() {
+                true => {
+                    console.notice(&format!("that was {} to {}; ./history tells more", page.from, page.to))
+                }
+                false => {
+                    console.notice(&format!("that was {} to {}: from the beginning", page.from, page.to))
+                }
+            }
+        }
+        Err(error) => console.notice(&format!("no history from {}: {error}", visible(&earlier.server))),
+    }
+    Ok(())
 }
 
 /// Says a line; gives it back if there is no room for it yet.

@@ -5,9 +5,11 @@
 mod bench;
 mod chat;
 mod console;
+mod history;
 mod rooms;
 mod serve;
 mod sim;
+mod when;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,8 @@ enum Command {
     Chat(chat::ChatArgs),
     /// List, create and close rooms.
     Rooms(rooms::RoomsArgs),
+    /// Print what was said in a room, without joining it.
+    History(history::HistoryArgs),
     /// Simulate groups over a bad network, and judge every delivery.
     Sim(sim::SimArgs),
     /// Put load on a server, and check all that comes of it.
@@ -41,6 +45,7 @@ async fn main() -> ExitCode {
         Command::Serve(args) => serve::run(*args).await,
         Command::Chat(args) => chat::run(args).await,
         Command::Rooms(args) => rooms::run(args).await,
+        Command::History(args) => history::run(args).await,
         Command::Sim(args) => sim::run(&args),
         Command::Bench(args) => bench::run(args).await,
     };

@@ -283,6 +283,27 @@ pub enum Resumed {
 /// How many departed members' tokens are remembered in a room, to tell those who come back what was taken.
 const DEPARTED_MAX: usize = 4_096;
 
+/// What has happened in a room since the process has it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// Messages that took their place in the log, *Joined* and *Left* among them.
+    pub delivered: u64,
+    /// Messages that had to be held back.
+    pub held: u64,
+    /// Copies of messages that were there already.
+    pub duplicates: u64,
+    /// Messages that could not be taken.
+    pub refused: u64,
+    /// Members that joined.
+    pub joined: u64,
+    /// Members that left.
+    pub left: u64,
+    /// Members that came back.
+    pub resumed: u64,
+    /// Resumes that were refused.
+    pub resumes_refused: u64,
+}
+
 /// So many ids of clients are remembered in a room; the store knows them all.
 const ONCE_MAX: usize = 4_096;
 
@@ -319,6 +340,9 @@ pub struct Room {
     once: BTreeMap<Vec<u8>, SaidOnce>,
     once_order: VecDeque<Vec<u8>>,
     once_forgotten: u64,
+    counts: Counts,
+    /// For how long messages were held that have been delivered since somebody asked.
+    held_for: Vec<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -379,6 +403,8 @@ impl Room {
             once: BTreeMap::new(),
             once_order: VecDeque::new(),
             once_forgotten: 0,
+            counts: Counts::default(),
+            held_for: Vec::new(),
         }
     }
 
@@ -500,6 +526,7 @@ impl Room {
         let joined_at = self.position + 1;
         self.people.insert(member, Person { name, joined_at, delivered: 0, native });
         self.note_member(member);
+        self.counts.joined += 1;
         self.drain(now);
         Ok(member)
     }
@@ -549,6 +576,22 @@ impl Room {
     /// # Errors
     /// [`ResumeError`]; nothing changed.
     pub fn resume(
+        &mut self,
+        member: MemberId,
+        token: &Secret,
+        epoch: u64,
+        position: u64,
+        clock: &VectorClock,
+    ) -> Result<(Seat, Resumed), ResumeError> {
+        let resumed = self.resume_checked(member, token, epoch, position, clock);
+        match &resumed {
+            Ok(_) => self.counts.resumed += 1,
+            Err(_) => self.counts.resumes_refused += 1,
+        }
+        resumed
+    }
+
+    fn resume_checked(
         &mut self,
         member: MemberId,
         token: &Secret,
@@ -628,6 +671,7 @@ impl Room {
     fn say_left(&mut self, now: Now, member: MemberId, reason: &str) {
         self.leaving.remove(&member);
         let Some(person) = self.people.remove(&member) else { return };
+        self.counts.left += 1;
         self.seatings += 1;
         self.names.remove(&person.name.folded());
         let taken = self.group.delivered(member).unwrap_or(0);
@@ -707,6 +751,7 @@ impl Room {
         let seq = message.id().seq;
         let body = Body::try_decode(&message.payload());
         if let Err(error) = body.and_then(|body| self.check_body(message.id(), &body)) {
+            self.counts.refused += 1;
             return Err(last(seq, error.to_string()));
         }
         let handled = self.group.handle_message(now.time, Link::Member(member), message);
@@ -795,7 +840,8 @@ impl Room {
     fn drain(&mut self, now: Now) {
         loop {
             while let Some(output) = self.group.poll_output() {
-                let Output::Deliver { message, .. } = output else { continue };
+                let Output::Deliver { message, held_since } = output else { continue };
+                self.held_for.extend(held_since.map(|since| now.time.since(since)));
                 self.append(now.wall_millis, &message);
                 if message.kind() == Kind::Data {
                     if let Some(person) = self.people.get_mut(&message.id().member) {
@@ -828,6 +874,27 @@ impl Room {
         {
             self.pending.marks.push((mark::about(target), self.position));
         }
+    }
+
+    // Counting.
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let stats = self.group.stats();
+        Counts {
+            delivered: stats.delivered,
+            held: stats.held,
+            duplicates: stats.duplicates,
+            // Those that the group has not seen are counted here.
+            refused: stats.refused + self.counts.refused,
+            ..self.counts
+        }
+    }
+
+    /// For how long messages were held that have been delivered since this was called last.
+    pub fn take_held_times(&mut self) -> Vec<Duration> {
+        core::mem::take(&mut self.held_for)
     }
 
     // Storing.

@@ -95,6 +95,7 @@ async fn accept(server: Arc<Server>, listener: TcpListener, door: Door, stop: Ca
         let (server, door) = (Arc::clone(&server), Arc::clone(&door));
         Arc::clone(&server).spawn(async move {
             let Ok(_permit) = Arc::clone(&server.connections).try_acquire_owned() else {
+                server.writer.metrics.connection_refused();
                 return refuse(stream).await;
             };
             if let Err(error) = converse(&server, stream, peer, &door).await {
@@ -130,6 +131,7 @@ async fn converse(
     }
     match door {
         Door::Room(room) => {
+            let _open = server.writer.metrics.connection("classic");
             classic::serve(server, stream, peer, BytesMut::new(), Some(Arc::clone(room))).await
         }
         Door::Front => {
@@ -138,9 +140,15 @@ async fn converse(
             let deadline = tokio::time::Instant::now() + server.settings.first_words;
             let is_native = tokio::time::timeout_at(deadline, sniff(&mut stream, &mut first)).await;
             match is_native {
-                Ok(Ok(true)) => native::serve(server, stream, peer, BytesMut::from(&first[..])).await,
+                Ok(Ok(true)) => {
+                    let _open = server.writer.metrics.connection("native");
+                    native::serve(server, stream, peer, BytesMut::from(&first[..])).await
+                }
                 // What began like the magic and did not go on is text like any other.
-                Ok(Ok(false)) | Err(_) => classic::serve(server, stream, peer, first, None).await,
+                Ok(Ok(false)) | Err(_) => {
+                    let _open = server.writer.metrics.connection("classic");
+                    classic::serve(server, stream, peer, first, None).await
+                }
                 Ok(Err(error)) => Err(error),
             }
         }

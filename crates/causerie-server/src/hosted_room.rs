@@ -147,7 +147,12 @@ impl HostedRoom {
     pub(crate) fn act_and_count<T>(self: &Arc<Self>, act: impl FnOnce(&mut Room, Now) -> T) -> (T, u64) {
         let mut room = self.lock();
         let (changes, seating, pending) = (room.changes(), room.seating(), room.pending_bytes());
+        let counts = room.counts();
         let result = act(&mut room, self.clock.now());
+        self.writer.metrics.room(&counts, &room.counts());
+        for time in room.take_held_times() {
+            self.writer.metrics.held_for(time);
+        }
         for vector in room.take_vectors() {
             // In the lock, so that the lines stand in the log's order.
             match self.port {
@@ -261,9 +266,16 @@ impl HostedRoom {
     /// What lies behind a cursor, from memory or from the store: whole frames, and the new cursor. Nothing: there
     /// is nothing more yet.
     pub(crate) async fn read(&self, cursor: u64, slices_max: usize) -> Result<(Vec<Bytes>, u64), Unreadable> {
-        match self.tail().log.read(cursor, slices_max) {
-            Read::Records { slices, last } => return Ok((slices, last)),
-            Read::Older => {}
+        let (read, end) = {
+            let log = &self.tail().log;
+            (log.read(cursor, slices_max), log.last())
+        };
+        let metrics = &self.writer.metrics;
+        if end > cursor {
+            metrics.read(end - cursor, matches!(read, Read::Records { .. }));
+        }
+        if let Read::Records { slices, last } = read {
+            return Ok((slices, last));
         }
         let (store, id) = (Arc::clone(&self.writer.store), self.id);
         let read = tokio::task::spawn_blocking(move || store.read(id, cursor, OLDER_BYTES));

@@ -8,6 +8,7 @@ mod controller;
 mod front_door;
 mod history;
 mod hosted_room;
+mod metrics;
 mod native;
 mod outbox;
 mod writer;
@@ -23,7 +24,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::controller::Controller;
 use crate::front_door::{Door, SilentOnes};
@@ -107,6 +108,20 @@ struct Server {
 }
 
 impl Server {
+    /// What was counted, in Prometheus' text format. Blocks as a read of the store does.
+    fn metrics(&self) -> String {
+        let rooms = self.controller.list();
+        let members = rooms.iter().map(|room| room.members as usize).sum();
+        let writer = &self.writer;
+        writer.metrics.text(rooms.len(), members, writer.pending_bytes(), &*writer.store)
+    }
+
+    fn log_metrics(&self) {
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            debug!("counted in this run:\n{}", self.metrics());
+        }
+    }
+
     /// Runs a task until it ends, or the server does.
     fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
         let kill = self.kill.clone();
@@ -176,6 +191,7 @@ pub async fn serve(
         server.kill.cancel();
         server.tasks.wait().await;
     }
+    server.log_metrics();
     server.controller.leave_checkpoints();
     drop(stop_writing);
     if failed.is_none() {

@@ -3,13 +3,14 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use causerie_store::Store;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::hosted_room::HostedRoom;
+use crate::metrics::Metrics;
 
 /// Bytes of records that may wait to be stored, of all rooms together. Beyond it connections are not read.
 const PENDING_MAX: usize = 64 << 20;
@@ -19,6 +20,7 @@ const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Writer {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) metrics: Metrics,
     queue: Mutex<Queue>,
     filled: Condvar,
     pending: AtomicUsize,
@@ -39,6 +41,7 @@ impl Writer {
     pub(crate) fn new(store: Arc<dyn Store>) -> Arc<Self> {
         Arc::new(Self {
             store,
+            metrics: Metrics::new(),
             queue: Mutex::default(),
             filled: Condvar::new(),
             pending: AtomicUsize::new(0),
@@ -63,6 +66,11 @@ impl Writer {
     /// So many bytes more wait.
     pub(crate) fn add(&self, bytes: usize) {
         self.pending.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many bytes wait.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
     }
 
     /// Until little enough waits that more may be read.
@@ -133,6 +141,7 @@ impl Writer {
             }
         }
         let mut told = false;
+        let mut begun = Instant::now();
         while let Err(error) = self.store.commit(changes.clone()) {
             if !error.is_retryable() {
                 return Err(error.to_string());
@@ -141,21 +150,28 @@ impl Writer {
                 warn!("{error}; what is said waits until there is room");
             }
             told = true;
+            self.metrics.commit_put_off();
             self.trouble.send_replace(Some(error.to_string().into()));
             if stopping || self.lock().stopping {
                 return Err(format!("{error}; what was said last is not stored, and nobody has seen it"));
             }
             std::thread::sleep(FULL_PAUSE);
+            begun = Instant::now();
         }
         if told {
             self.trouble.send_replace(None);
             info!("messages are stored again");
         }
-        let mut bytes = 0;
+        let time = begun.elapsed();
+        let (mut bytes, mut records) = (0, 0);
         for (room, batch) in batches {
-            bytes += batch.records.as_ref().map_or(0, |run| run.bytes.len());
+            if let Some(run) = &batch.records {
+                bytes += run.bytes.len();
+                records += run.last + 1 - run.first;
+            }
             room.has_stored(batch);
         }
+        self.metrics.committed(time, records, bytes);
         self.pending.fetch_sub(bytes, Ordering::Relaxed);
         self.drained.send_replace(());
         Ok(())

@@ -1,0 +1,260 @@
+//! What the server counts and measures, for Prometheus.
+//!
+//! No room and no member is a label: the number of series does not grow with the number of either.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use causerie_core::room::Counts;
+use causerie_store::Store;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Speaks {
+    protocol: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Source {
+    from: &'static str,
+}
+
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    open: Family<Speaks, Gauge>,
+    opened: Family<Speaks, Counter>,
+    refused_connections: Counter,
+    delivered: Counter,
+    held: Counter,
+    held_for: Histogram,
+    duplicates: Counter,
+    refused: Counter,
+    joined: Counter,
+    left: Counter,
+    resumed: Counter,
+    resumes_refused: Counter,
+    stored_records: Counter,
+    stored_bytes: Counter,
+    commit_time: Histogram,
+    commit_records: Histogram,
+    commits_put_off: Counter,
+    pending_bytes: Gauge<i64>,
+    lag: Histogram,
+    reads: Family<Source, Counter>,
+    rooms: Gauge,
+    members: Gauge,
+    store_bytes: Family<Source, Gauge<u64, AtomicU64>>,
+    staged_bytes: Gauge<u64, AtomicU64>,
+    store_damaged: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("causerie");
+        let r = &mut registry;
+        // 250 µs to some 8 s.
+        let commit_time = Histogram::new(exponential_buckets(0.000_25, 2.0, 16));
+        // 1 ms to some 9 min.
+        let held_for = Histogram::new(exponential_buckets(0.001, 3.0, 13));
+        let commit_records = Histogram::new(exponential_buckets(1.0, 4.0, 10));
+        let lag = Histogram::new(exponential_buckets(1.0, 4.0, 12));
+        r.register_with_unit(
+            "commit",
+            "Time that a commit to the store took",
+            Unit::Seconds,
+            commit_time.clone(),
+        );
+        r.register_with_unit(
+            "held",
+            "Time for which messages were held back",
+            Unit::Seconds,
+            held_for.clone(),
+        );
+        r.register("commit_records", "Records stored with one commit", commit_records.clone());
+        r.register(
+            "cursor_lag_records",
+            "Records that lay behind a session's cursor when it read",
+            lag.clone(),
+        );
+        Self {
+            open: add(r, "connections_open", "Connections, by what they speak"),
+            opened: add(r, "connections", "Connections that were accepted, by what they speak"),
+            refused_connections: add(r, "connections_refused", "Connections beyond the limit"),
+            delivered: add(
+                r,
+                "messages_delivered",
+                "Messages that took their place in a room's log, joins and leaves among them",
+            ),
+            held: add(r, "messages_held", "Messages that came before a cause of theirs and were held back"),
+            duplicates: add(r, "messages_duplicate", "Copies of messages that were there already"),
+            refused: add(r, "messages_refused", "Messages that could not be taken"),
+            joined: add(r, "members_joined", "Members that joined a room"),
+            left: add(r, "members_left", "Members that left a room, or were away too long"),
+            resumed: add(r, "resumes", "Members that came back"),
+            resumes_refused: add(
+                r,
+                "resumes_refused",
+                "Resumes that were refused: expired, diverged or without the right token",
+            ),
+            stored_records: add(r, "stored_records", "Records that were stored"),
+            stored_bytes: add(r, "stored_bytes", "Bytes of records that were stored"),
+            commits_put_off: add(r, "commits_put_off", "Commits that the store could not take at the moment"),
+            pending_bytes: add(r, "pending_bytes", "Bytes of records that wait to be stored"),
+            reads: add(r, "log_reads", "Reads of sessions, from memory and from the store"),
+            rooms: add(r, "rooms", "Rooms"),
+            members: add(r, "members", "Members, those within grace among them, over all rooms"),
+            store_bytes: add(r, "store_bytes", "Bytes of the store's files"),
+            staged_bytes: add(r, "store_staged_bytes", "Bytes of records that wait for their rooms' blocks"),
+            store_damaged: add(
+                r,
+                "store_damaged_records",
+                "Records that were found damaged or missing while reading",
+            ),
+            registry,
+            held_for,
+            commit_time,
+            commit_records,
+            lag,
+        }
+    }
+
+    /// A connection has shown what it speaks. Counted until the guard is dropped.
+    pub(crate) fn connection(&self, protocol: &'static str) -> Open {
+        let speaks = Speaks { protocol };
+        self.opened.get_or_create(&speaks).inc();
+        let gauge = self.open.get_or_create(&speaks).clone();
+        gauge.inc();
+        Open(gauge)
+    }
+
+    pub(crate) fn connection_refused(&self) {
+        self.refused_connections.inc();
+    }
+
+    /// What has happened in a room between the two.
+    pub(crate) fn room(&self, before: &Counts, after: &Counts) {
+        let add = |counter: &Counter, before: u64, after: u64| {
+            if after > before {
+                counter.inc_by(after - before);
+            }
+        };
+        add(&self.delivered, before.delivered, after.delivered);
+        add(&self.held, before.held, after.held);
+        add(&self.duplicates, before.duplicates, after.duplicates);
+        add(&self.refused, before.refused, after.refused);
+        add(&self.joined, before.joined, after.joined);
+        add(&self.left, before.left, after.left);
+        add(&self.resumed, before.resumed, after.resumed);
+        add(&self.resumes_refused, before.resumes_refused, after.resumes_refused);
+    }
+
+    pub(crate) fn held_for(&self, time: Duration) {
+        self.held_for.observe(time.as_secs_f64());
+    }
+
+    pub(crate) fn committed(&self, time: Duration, records: u64, bytes: usize) {
+        self.commit_time.observe(time.as_secs_f64());
+        self.commit_records.observe(records as f64);
+        self.stored_records.inc_by(records);
+        self.stored_bytes.inc_by(bytes as u64);
+    }
+
+    pub(crate) fn commit_put_off(&self) {
+        self.commits_put_off.inc();
+    }
+
+    /// A session has read on, so many records behind the end.
+    pub(crate) fn read(&self, lag: u64, from_memory: bool) {
+        self.lag.observe(lag as f64);
+        self.reads.get_or_create(&Source { from: if from_memory { "memory" } else { "store" } }).inc();
+    }
+
+    /// All of it in Prometheus' text format. O(rooms) for what `store` tells; blocks for about as long as a read.
+    pub(crate) fn text(
+        &self,
+        rooms: usize,
+        members: usize,
+        pending_bytes: usize,
+        store: &dyn Store,
+    ) -> String {
+        let stats = store.stats();
+        let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.rooms.set(gauge(rooms));
+        self.members.set(gauge(members));
+        self.pending_bytes.set(gauge(pending_bytes));
+        self.store_bytes.get_or_create(&Source { from: "database" }).set(stats.file_bytes);
+        self.store_bytes.get_or_create(&Source { from: "wal" }).set(stats.wal_bytes);
+        self.staged_bytes.set(stats.staged_bytes);
+        self.store_damaged.inner().store(stats.damaged, std::sync::atomic::Ordering::Relaxed);
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry).expect("a string takes everything");
+        text
+    }
+}
+
+/// Registers a metric.
+fn add<M>(registry: &mut Registry, name: &str, help: &str) -> M
+where
+    M: Clone + Default + prometheus_client::registry::Metric,
+{
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// A connection that is open.
+pub(crate) struct Open(Gauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use causerie_store::MemoryStore;
+
+    use super::*;
+
+    #[test]
+    fn metrics_are_named_by_the_conventions_and_count() {
+        let metrics = Metrics::new();
+        let open = metrics.connection("native");
+        drop(metrics.connection("native"));
+        let after = Counts { delivered: 7, held: 2, ..Counts::default() };
+        metrics.room(&Counts { delivered: 4, ..Counts::default() }, &after);
+        metrics.held_for(Duration::from_millis(5));
+        metrics.committed(Duration::from_millis(2), 3, 100);
+        metrics.read(9, true);
+        let text = metrics.text(1, 2, 3, &MemoryStore::new());
+        for line in [
+            "causerie_connections_open{protocol=\"native\"} 1",
+            "causerie_connections_total{protocol=\"native\"} 2",
+            "causerie_messages_delivered_total 3",
+            "causerie_messages_held_total 2",
+            "causerie_held_seconds_count 1",
+            "causerie_commit_seconds_sum 0.002",
+            "causerie_commit_records_count 1",
+            "causerie_stored_bytes_total 100",
+            "causerie_cursor_lag_records_bucket{le=\"16.0\"} 1",
+            "causerie_log_reads_total{from=\"memory\"} 1",
+            "causerie_rooms 1",
+            "causerie_members 2",
+            "causerie_pending_bytes 3",
+        ] {
+            assert!(text.lines().any(|l| l == line), "no line {line:?} in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+        drop(open);
+        let text = metrics.text(1, 2, 3, &MemoryStore::new());
+        assert!(text.contains("causerie_connections_open{protocol=\"native\"} 0\n"));
+    }
+}

@@ -9,6 +9,7 @@ mod history;
 mod rooms;
 mod serve;
 mod sim;
+mod trace;
 mod when;
 
 use std::process::ExitCode;
@@ -33,6 +34,8 @@ enum Command {
     Rooms(rooms::RoomsArgs),
     /// Print what was said in a room, without joining it.
     History(history::HistoryArgs),
+    /// Draw what was said in a room, and after what.
+    Trace(trace::TraceArgs),
     /// Simulate groups over a bad network, and judge every delivery.
     Sim(sim::SimArgs),
     /// Put load on a server, and check all that comes of it.
@@ -46,6 +49,7 @@ async fn main() -> ExitCode {
         Command::Chat(args) => chat::run(args).await,
         Command::Rooms(args) => rooms::run(args).await,
         Command::History(args) => history::run(args).await,
+        Command::Trace(args) => trace::run(args).await,
         Command::Sim(args) => sim::run(&args),
         Command::Bench(args) => bench::run(args).await,
     };

@@ -33,8 +33,8 @@ pub(crate) struct SimArgs {
     /// How many seeds to run, from --seed on.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     runs: u64,
-    /// Write down what happened: for ShiViz, for Graphviz (dot), or as JSON lines (jsonl).
-    #[arg(long, value_name = "shiviz|dot|jsonl")]
+    /// Write down what happened: for ShiViz, for Graphviz (dot), as JSON lines (jsonl), or as a picture (svg).
+    #[arg(long, value_name = "shiviz|dot|jsonl|svg")]
     export: Option<Export>,
     /// Where to; standard output unless given.
     #[arg(long, value_name = "FILE", requires = "export")]

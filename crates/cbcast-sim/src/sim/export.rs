@@ -3,11 +3,13 @@
 mod dot;
 mod jsonl;
 mod shiviz;
+mod svg;
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use cbcast::MessageId;
+use cbcast::{MemberId, MessageId};
 use thiserror::Error;
 
 use crate::sim::{Event, What};
@@ -19,13 +21,15 @@ pub enum Export {
     Shiviz,
     /// Graphviz: messages, and the direct dependencies between them.
     Dot,
-    /// One JSON object a line and event.
+    /// One JSON object a line and event. By ids only.
     Jsonl,
+    /// A space-time diagram as a picture: who has said what, and after what.
+    Svg,
 }
 
 /// Why a text is not an [`Export`].
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("'{0}' is none of shiviz, dot, jsonl")]
+#[error("'{0}' is none of shiviz, dot, jsonl, svg")]
 pub struct ExportError(String);
 
 impl FromStr for Export {
@@ -36,43 +40,105 @@ impl FromStr for Export {
             "shiviz" => Ok(Self::Shiviz),
             "dot" => Ok(Self::Dot),
             "jsonl" => Ok(Self::Jsonl),
+            "svg" => Ok(Self::Svg),
             _ => Err(ExportError(text.into())),
         }
     }
 }
 
-/// The whole trace as a text.
-#[must_use]
-pub fn export(trace: &[Event], format: Export) -> String {
-    match format {
-        Export::Shiviz => shiviz::export(trace),
-        Export::Dot => dot::export(trace),
-        Export::Jsonl => jsonl::export(trace),
+/// What members and messages are called, by whomever: it is escaped as each format wants. What is not named here goes by
+/// its id.
+#[derive(Clone, Debug, Default)]
+pub struct Labels {
+    /// Names.
+    pub members: BTreeMap<MemberId, String>,
+    /// What a message says.
+    pub messages: BTreeMap<MessageId, String>,
+}
+
+impl Labels {
+    fn member(&self, member: MemberId) -> String {
+        self.members.get(&member).cloned().unwrap_or_else(|| member.to_string())
+    }
+
+    fn id(&self, id: MessageId) -> String {
+        self.members.get(&id.member).map_or_else(|| id.to_string(), |name| format!("{name}#{}", id.seq))
+    }
+
+    /// Who, which, and what it says.
+    fn message(&self, id: MessageId) -> String {
+        let said = self.messages.get(&id).map(|said| format!(": {said}")).unwrap_or_default();
+        self.id(id) + &said
     }
 }
 
+/// The whole trace as a text, everything by its id.
+#[must_use]
+pub fn export(trace: &[Event], format: Export) -> String {
+    export_labelled(trace, format, &Labels::default())
+}
+
+/// The whole trace as a text.
+///
+/// It need not be of a simulation: where only [`What::Send`] is known, the direct dependencies tell all there is of
+/// the order. Dependencies that the trace does not have are left out.
+#[must_use]
+pub fn export_labelled(trace: &[Event], format: Export, labels: &Labels) -> String {
+    match format {
+        Export::Shiviz => shiviz::export(trace, labels),
+        Export::Dot => dot::export(trace, labels),
+        Export::Jsonl => jsonl::export(trace),
+        Export::Svg => svg::export(trace, labels),
+    }
+}
+
+/// The messages in it with their direct causes in it, the author's message before among them.
+fn messages(trace: &[Event]) -> Vec<(MessageId, Vec<MessageId>)> {
+    let sent = |event: &Event| match &event.what {
+        What::Send { message, deps } => Some((*message, deps.clone())),
+        _ => None,
+    };
+    let mut messages: Vec<_> = trace.iter().filter_map(sent).collect();
+    let known: std::collections::BTreeSet<_> = messages.iter().map(|(id, _)| *id).collect();
+    for (id, causes) in &mut messages {
+        if id.seq > 1 {
+            causes.insert(0, MessageId::new(id.member, id.seq - 1));
+        }
+        causes.retain(|cause| known.contains(cause));
+    }
+    messages
+}
+
 /// The message that an event is about, in words.
-fn words(what: &What) -> String {
+fn words(what: &What, labels: &Labels) -> String {
+    let id = |id: &MessageId| labels.id(*id);
     let after = |deps: &[MessageId]| match deps {
         [] => String::new(),
-        deps => format!(" after {}", list(deps, ", ")),
+        deps => format!(" after {}", list(deps.iter().map(id), ", ")),
     };
     match what {
         What::Start { from: None } => "start".into(),
-        What::Start { from: Some(from) } => format!("start from the snapshot of {from}"),
-        What::Send { message, deps } => format!("send {message}{}", after(deps)),
-        What::Hold { message, waits_for, .. } => format!("hold {message}, which waits for {waits_for}"),
-        What::Deliver { message, held_for: None, .. } => format!("deliver {message}"),
-        What::Deliver { message, held_for: Some(held), .. } => {
-            format!("deliver {message}, held for {} ms", held.as_millis())
+        What::Start { from: Some(from) } => format!("start from the snapshot of {}", labels.member(*from)),
+        What::Send { message, deps } => match labels.messages.get(message) {
+            Some(said) => format!("send {}{}: {said}", id(message), after(deps)),
+            None => format!("send {}{}", id(message), after(deps)),
+        },
+        What::Hold { message, waits_for, .. } => {
+            format!("hold {}, which waits for {}", id(message), id(waits_for))
         }
-        What::Gap { range } => format!("skip {}#{} to {}", range.member, range.from, range.to),
+        What::Deliver { message, held_for: None, .. } => format!("deliver {}", id(message)),
+        What::Deliver { message, held_for: Some(held), .. } => {
+            format!("deliver {}, held for {} ms", id(message), held.as_millis())
+        }
+        What::Gap { range } => {
+            format!("skip {} to {}", labels.id(MessageId::new(range.member, range.from)), range.to)
+        }
         What::Stop => "stop".into(),
         What::Resume => "resume".into(),
         What::Gone => "gone".into(),
     }
 }
 
-fn list<T: Display>(items: &[T], between: &str) -> String {
-    items.iter().map(T::to_string).collect::<Vec<_>>().join(between)
+fn list<T: Display>(items: impl IntoIterator<Item = T>, between: &str) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(between)
 }

@@ -1,0 +1,126 @@
+//! `causerie trace`: a room's real history as a diagram: who has said what, and after what.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use causerie_client::{Body, Entry, HistoryRecord, What};
+use causerie_core::text::visible;
+use cbcast::{MemberId, Time};
+use cbcast_sim::sim::{self, Event, Export, Labels};
+use clap::{Args, ValueEnum};
+
+use crate::history::{Log, gap, is_broken_pipe};
+use crate::when::Since;
+
+/// Draw what was said in a room, and after what: the causal order that it had.
+#[derive(Args, Debug)]
+pub(crate) struct TraceArgs {
+    /// The room.
+    #[arg(value_name = "ROOM")]
+    room: String,
+
+    /// The server.
+    #[arg(long, short, value_name = "HOST[:PORT]", default_value = "127.0.0.1:12343")]
+    server: String,
+
+    /// From where on: a position (90), a message (0.7#90), a time (2026-01-31T09:30:00Z), or a while ago (2h, 3d).
+    #[arg(long, value_name = "PLACE")]
+    since: Option<Since>,
+
+    /// How many: with --since the first so many from there, otherwise the last so many. A diagram is held in memory.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 200)]
+    limit: u64,
+
+    /// For what: ShiViz, Graphviz, or a picture.
+    #[arg(long, short)]
+    format: Format,
+
+    /// Where to; standard output unless given.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Shiviz,
+    Dot,
+    Svg,
+}
+
+pub(crate) async fn run(args: TraceArgs) -> anyhow::Result<()> {
+    let mut log = Log::open(&args.server, &args.room, args.since, Some(args.limit)).await?;
+    let mut diagram = Diagram::default();
+    while let Some(page) = log.next().await? {
+        for entry in page.entries {
+            match entry {
+                Entry::Record(record) => diagram.add(record),
+                Entry::Gap { from, to, removed } => {
+                    eprintln!(
+                        "causerie: not in the diagram: {}",
+                        gap(from, to, removed).trim_start_matches("* gap: ")
+                    );
+                }
+            }
+        }
+    }
+    let format = match args.format {
+        Format::Shiviz => Export::Shiviz,
+        Format::Dot => Export::Dot,
+        Format::Svg => Export::Svg,
+    };
+    let text = sim::export_labelled(&diagram.trace, format, &diagram.labels);
+    match &args.output {
+        Some(path) => fs::write(path, text).with_context(|| format!("cannot write {}", path.display())),
+        None => match io::stdout().write_all(text.as_bytes()).map_err(anyhow::Error::from) {
+            Err(error) if is_broken_pipe(&error) => Ok(()),
+            written => written,
+        },
+    }
+}
+
+/// What is known of real history: that members have said something, and what they had seen last. When others saw it
+/// nobody tells. The room's host is a member like the others: it announces who joins and who leaves.
+#[derive(Default)]
+struct Diagram {
+    trace: Vec<Event>,
+    labels: Labels,
+    /// The time of the first record.
+    begun: Option<u64>,
+}
+
+impl Diagram {
+    fn add(&mut self, record: HistoryRecord) {
+        let HistoryRecord { time_millis, id, deps, name, what, .. } = record;
+        let begun = *self.begun.get_or_insert(time_millis);
+        let author = if id.member.is_host() { "room" } else { &name };
+        let author = visible(author).into_owned();
+        self.labels.members.entry(id.member).or_insert(author);
+        let said = match &what {
+            What::Said(body) => said(body),
+            What::Joined => format!("{name} joined"),
+            What::Left { reason } if reason.is_empty() => format!("{name} left"),
+            What::Left { reason } => format!("{name} left ({reason})"),
+        };
+        self.labels.messages.insert(id, visible(&said).into_owned());
+        let at = Time::from_millis(time_millis.saturating_sub(begun));
+        let process: MemberId = id.member;
+        self.trace.push(Event { at, process, what: sim::What::Send { message: id, deps } });
+    }
+}
+
+fn said(body: &Body) -> String {
+    let about = || body.target().map(|target| target.to_string()).unwrap_or_default();
+    match body {
+        Body::Text(text) => text.clone(),
+        Body::Action(text) => format!("* {text}"),
+        Body::Reply { text, .. } => format!("(to {}) {text}", about()),
+        Body::Edit { text, .. } => format!("(corrects {}) {text}", about()),
+        Body::Delete { .. } => format!("(takes back {})", about()),
+        Body::Reaction { symbol, set: true, .. } => format!("({symbol} to {})", about()),
+        Body::Reaction { symbol, .. } => format!("(no more {symbol} to {})", about()),
+        Body::Topic(topic) => format!("(sets the topic) {topic}"),
+        _ => "(something that this version does not know)".into(),
+    }
+}

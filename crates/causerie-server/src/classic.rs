@@ -18,13 +18,11 @@ use causerie_core::frame::MemberInfo;
 use causerie_core::log::{Record, records};
 use causerie_core::room::{JoinError, Room};
 use cbcast::{Kind, MemberId};
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::Server;
 use crate::hosted_room::{HostedRoom, Unreadable};
-use crate::outbox::{self, Outbox};
+use crate::outbox::{self, Outbox, write_all};
 
 /// Runs of the log rendered at once.
 const SLICES_MAX: usize = 16;
@@ -50,19 +48,6 @@ struct Session<'a> {
     membership: Mutex<Option<Membership>>,
 }
 
-/// One read: empty at the end of the stream.
-async fn read_some(input: &mut OwnedReadHalf) -> io::Result<BytesMut> {
-    loop {
-        input.readable().await?;
-        let mut buffer = BytesMut::with_capacity(READ_MAX);
-        match input.try_read_buf(&mut buffer) {
-            Ok(_) => return Ok(buffer),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 /// What a text is taken for.
 enum Talk {
     Controller,
@@ -78,7 +63,6 @@ pub(crate) async fn serve(
     first: BytesMut,
     room: Option<Arc<HostedRoom>>,
 ) -> io::Result<()> {
-    let (mut input, mut output) = stream.into_split();
     let session = Session {
         server,
         peer,
@@ -87,13 +71,13 @@ pub(crate) async fn serve(
         membership: Mutex::new(None),
     };
     let ended = tokio::select! {
-        read = session.read(&mut input, first, room) => read,
-        written = session.write(&mut output) => written,
+        read = session.read(&stream, first, room) => read,
+        written = session.write(&stream) => written,
     };
     if let Some(Membership { room, member, .. }) = session.membership().take() {
         room.act(|room, now| room.part(now, member, ""));
     }
-    outbox::close(output, &mut input).await;
+    outbox::close(&stream).await;
     ended
 }
 
@@ -112,17 +96,15 @@ impl Session<'_> {
     /// Reads until the client has left; the end of the stream is leaving too.
     async fn read(
         &self,
-        input: &mut OwnedReadHalf,
+        stream: &TcpStream,
         mut buffer: BytesMut,
         room: Option<Arc<HostedRoom>>,
     ) -> io::Result<()> {
         let mut lines = Lines::new(self.server.settings.room.text_bytes_max);
         let mut talk = room.map_or(Talk::Controller, Talk::Name);
         loop {
-            let ended = buffer.is_empty() && {
-                buffer = read_some(input).await?;
-                buffer.is_empty()
-            };
+            let ended =
+                buffer.is_empty() && { outbox::read(stream, &mut buffer, READ_MAX, READ_MAX).await? == 0 };
             lines.push(&buffer);
             // Nothing is kept for a connection that is silent.
             buffer = BytesMut::new();
@@ -258,18 +240,19 @@ impl Session<'_> {
     // Writing.
 
     /// Writes until the connection is to end.
-    async fn write(&self, output: &mut OwnedWriteHalf) -> io::Result<()> {
+    async fn write(&self, stream: &TcpStream) -> io::Result<()> {
         let mut changes = None;
         let mut trouble = self.server.writer.trouble();
         trouble.mark_changed();
         let mut names = BTreeMap::new();
         loop {
             let (bytes, last) = self.outbox.take();
+            let said = write_all(stream, vec![bytes.into()]);
             if last {
                 let drain = self.server.settings.drain;
-                return tokio::time::timeout(drain, output.write_all(&bytes)).await.unwrap_or(Ok(()));
+                return tokio::time::timeout(drain, said).await.unwrap_or(Ok(()));
             }
-            output.write_all(&bytes).await?;
+            said.await?;
             let membership = self.membership().clone();
             let mut more = false;
             let mut closed = false;
@@ -293,7 +276,7 @@ impl Session<'_> {
                 };
                 more = !slices.is_empty();
                 let text = self.render(slices, *member, &mut names);
-                output.write_all(&text).await?;
+                write_all(stream, vec![text.into()]).await?;
                 if let Some(membership) = self.membership().as_mut() {
                     membership.present.clear();
                     membership.cursor = cursor;

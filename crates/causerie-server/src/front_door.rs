@@ -142,7 +142,9 @@ async fn converse(
             match is_native {
                 Ok(Ok(true)) => {
                     let _open = server.writer.metrics.connection("native");
-                    native::serve(server, stream, peer, BytesMut::from(&first[..])).await
+                    // A native session reads into smaller pieces; this one would stay as long as the connection.
+                    let rest = BytesMut::from(&std::mem::take(&mut first)[..]);
+                    native::serve(server, stream, peer, rest).await
                 }
                 // What began like the magic and did not go on is text like any other.
                 Ok(Ok(false)) | Err(_) => {

@@ -18,6 +18,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use crate::Server;
+use crate::fanout::{Fanout, Reader};
 use crate::history::{self, Ends, HistoryError};
 use crate::writer::Writer;
 
@@ -53,7 +55,9 @@ pub(crate) struct HostedRoom {
     pub(crate) id: RoomId,
     room: Mutex<Room>,
     tail: RwLock<Tail>,
+    /// Wakes whoever waits for something particular; readers are served by the pumps.
     changed: watch::Sender<()>,
+    fanout: Fanout,
     clock: Clock,
     writer: Arc<Writer>,
     /// It is in the writer's queue.
@@ -101,6 +105,7 @@ impl HostedRoom {
             room: Mutex::new(room),
             tail: RwLock::new(tail),
             changed: watch::Sender::new(()),
+            fanout: Fanout::default(),
             clock,
             writer,
             is_queued: AtomicBool::new(false),
@@ -163,7 +168,7 @@ impl HostedRoom {
         let changed = room.changes();
         if room.seating() != seating {
             self.tail_mut().seating = room.seating();
-            self.changed.send_replace(());
+            self.tell();
         }
         self.writer.add(room.pending_bytes() - pending);
         drop(room);
@@ -186,6 +191,11 @@ impl HostedRoom {
     /// Wakes at each change from now on.
     pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
+    }
+
+    fn tell(&self) {
+        self.fanout.kick();
+        self.changed.send_replace(());
     }
 
     // For the writer.
@@ -253,28 +263,44 @@ impl HostedRoom {
         }
         tail.stored = tail.stored.max(batch.changes);
         drop(tail);
-        self.changed.send_replace(());
+        self.tell();
     }
 
     // For readers.
+
+    /// The pumps serve this reader, too, until [`unfollow`](Self::unfollow).
+    pub(crate) fn follow(self: &Arc<Self>, server: &Arc<Server>, reader: &Arc<Reader>) {
+        if let Some(pump) = self.fanout.add(Arc::clone(reader)) {
+            let room = Arc::clone(self);
+            server.spawn(async move { pump.run(&room).await });
+        }
+    }
+
+    pub(crate) fn unfollow(&self, reader: &Arc<Reader>) {
+        self.fanout.remove(reader);
+    }
 
     /// Records before this position are not kept any more.
     pub(crate) fn kept_from(&self, first: u64) {
         self.lock().kept_from(first);
     }
 
-    /// What lies behind a cursor, from memory or from the store: whole frames, and the new cursor. Nothing: there
-    /// is nothing more yet.
-    pub(crate) async fn read(&self, cursor: u64, slices_max: usize) -> Result<(Vec<Bytes>, u64), Unreadable> {
+    /// What lies behind a cursor in memory.
+    pub(crate) fn read_tail(&self, cursor: u64, slices_max: usize) -> Read {
         let (read, end) = {
             let log = &self.tail().log;
             (log.read(cursor, slices_max), log.last())
         };
-        let metrics = &self.writer.metrics;
         if end > cursor {
-            metrics.read(end - cursor, matches!(read, Read::Records { .. }));
+            self.writer.metrics.read(end - cursor, matches!(read, Read::Records { .. }));
         }
-        if let Read::Records { slices, last } = read {
+        read
+    }
+
+    /// What lies behind a cursor, from memory or from the store: whole frames, and the new cursor. Nothing: there
+    /// is nothing more yet.
+    pub(crate) async fn read(&self, cursor: u64, slices_max: usize) -> Result<(Vec<Bytes>, u64), Unreadable> {
+        if let Read::Records { slices, last } = self.read_tail(cursor, slices_max) {
             return Ok((slices, last));
         }
         let (store, id) = (Arc::clone(&self.writer.store), self.id);

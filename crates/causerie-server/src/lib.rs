@@ -1,10 +1,11 @@
 //! The room server: one front door, the sessions behind it, and the rooms.
 //!
 //! A message's journey: bytes → front door → session (decode, check limits) → room (`Group`: deliver or hold) →
-//! store → tail → cursors wake → bytes out. The decisions are in `causerie-core`; here bytes are moved.
+//! store → tail → pumps write to all readers. The decisions are in `causerie-core`; here bytes are moved.
 
 mod classic;
 mod controller;
+mod fanout;
 mod front_door;
 mod history;
 mod hosted_room;

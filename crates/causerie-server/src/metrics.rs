@@ -107,7 +107,11 @@ impl Metrics {
             stored_bytes: add(r, "stored_bytes", "Bytes of records that were stored"),
             commits_put_off: add(r, "commits_put_off", "Commits that the store could not take at the moment"),
             pending_bytes: add(r, "pending_bytes", "Bytes of records that wait to be stored"),
-            reads: add(r, "log_reads", "Reads of sessions, from memory and from the store"),
+            reads: add(
+                r,
+                "log_reads",
+                "Reads of logs, by sessions and for many readers at once, from memory and from the store",
+            ),
             rooms: add(r, "rooms", "Rooms"),
             members: add(r, "members", "Members, those within grace among them, over all rooms"),
             store_bytes: add(r, "store_bytes", "Bytes of the store's files"),
@@ -170,7 +174,7 @@ impl Metrics {
         self.commits_put_off.inc();
     }
 
-    /// A session has read on, so many records behind the end.
+    /// A session has read on, or a pump for all readers at one place, so many records behind the end.
     pub(crate) fn read(&self, lag: u64, from_memory: bool) {
         self.lag.observe(lag as f64);
         self.reads.get_or_create(&Source { from: if from_memory { "memory" } else { "store" } }).inc();

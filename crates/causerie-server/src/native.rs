@@ -1,30 +1,29 @@
 //! Sessions of native clients: frames in, the room's log out. See `docs/protocol.md`.
 //!
-//! Reading and writing are independent. The writer is a cursor on the room's log: it sends all there is behind the
-//! cursor and sleeps until the room changes. What else is to be said goes through the outbox, and goes first.
+//! Reading and writing are independent. What is to be said beside the room's log goes through the outbox, and goes
+//! first. Who has caught up with the log is left to the room's pumps ([`crate::fanout`]).
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use causerie_core::frame::{
     ClientFrame, Direction, ErrorCode, ErrorFrame, FrameError, HistoryQuestion, Place, Secret, ServerFrame,
     VERSION, split_frame,
 };
 use causerie_core::room::{JoinError, ResumeError, Resumed, Seat};
 use causerie_core::text::{Name, visible};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::controller::RoomError;
+use crate::fanout::Reader;
 use crate::history::HistoryError;
 use crate::hosted_room::{HostedRoom, Unreadable};
-use crate::outbox::{self, Outbox};
+use crate::outbox::{self, Outbox, write_all};
 use crate::{AGENT, Server};
 
 /// With less room than this, the read buffer grows by [`READ_MAX`].
@@ -46,7 +45,7 @@ const REPAIR_MAX: usize = 256;
 struct Membership {
     room: Arc<HostedRoom>,
     seat: Seat,
-    cursor: u64,
+    reader: Arc<Reader>,
     leaving: bool,
     /// What the tail's seating was when this was last compared with the room.
     seating: u64,
@@ -57,7 +56,8 @@ struct Membership {
 struct Session<'a> {
     server: &'a Arc<Server>,
     peer: SocketAddr,
-    outbox: Outbox,
+    stream: Arc<TcpStream>,
+    outbox: Arc<Outbox>,
     greeted: Mutex<bool>,
     membership: Mutex<Option<Membership>>,
 }
@@ -68,23 +68,29 @@ pub(crate) async fn serve(
     peer: SocketAddr,
     first: BytesMut,
 ) -> io::Result<()> {
-    let (mut input, mut output) = stream.into_split();
     let session = Session {
         server,
         peer,
-        outbox: Outbox::default(),
+        stream: Arc::new(stream),
+        outbox: Arc::default(),
         greeted: Mutex::new(false),
         membership: Mutex::new(None),
     };
     let ended = tokio::select! {
-        read = session.read(&mut input, first) => read,
-        written = session.write(&mut output) => written,
+        read = session.read(first) => read,
+        written = session.write() => written,
     };
-    if let Some(membership) = session.membership().take() {
+    if let Some(membership) = session.stop_following() {
         membership.room.act(|room, now| room.disconnected(now, membership.seat));
     }
-    outbox::close(output, &mut input).await;
+    outbox::close(&session.stream).await;
     ended
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.stop_following();
+    }
 }
 
 impl Session<'_> {
@@ -94,6 +100,12 @@ impl Session<'_> {
 
     fn current(&self) -> Option<Membership> {
         self.membership().clone()
+    }
+
+    /// The membership has no connection any more.
+    fn stop_following(&self) -> Option<Membership> {
+        let membership = self.membership().take();
+        membership.inspect(|m| m.room.unfollow(&m.reader))
     }
 
     fn send(&self, frame: &ServerFrame) {
@@ -114,7 +126,7 @@ impl Session<'_> {
     // Reading.
 
     /// Reads until the client has closed. After a fatal error the writer ends the connection.
-    async fn read(&self, input: &mut OwnedReadHalf, mut buffer: BytesMut) -> io::Result<()> {
+    async fn read(&self, mut buffer: BytesMut) -> io::Result<()> {
         let limit = self.server.settings.room.frame_bytes_max();
         let mut begun = Instant::now();
         loop {
@@ -136,11 +148,12 @@ impl Session<'_> {
             }
             let deadline = begun + self.server.settings.first_words;
             let patient = buffer.is_empty() && self.is_greeted();
-            if buffer.capacity() - buffer.len() < READ_MIN {
-                buffer.reserve(READ_MAX);
+            if buffer.is_empty() {
+                // Nothing is kept for a connection that is silent.
+                buffer = BytesMut::new();
             }
             tokio::select! {
-                read = input.read_buf(&mut buffer) => {
+                read = outbox::read(&self.stream, &mut buffer, READ_MIN, READ_MAX) => {
                     if read? == 0 {
                         if !buffer.is_empty() {
                             let message = "the connection ended in the middle of a frame";
@@ -487,7 +500,9 @@ impl Session<'_> {
     fn sit(&self, room: Arc<HostedRoom>, seat: Seat, cursor: u64) {
         // Compared with the room before anything is read.
         let seating = u64::MAX;
-        let membership = Membership { room, seat, cursor, leaving: false, seating, farewell: None };
+        let reader = Reader::new(Arc::clone(&self.stream), Arc::clone(&self.outbox), cursor);
+        room.follow(self.server, &reader);
+        let membership = Membership { room, seat, reader, leaving: false, seating, farewell: None };
         *self.membership() = Some(membership);
         self.outbox.wake();
     }
@@ -495,47 +510,50 @@ impl Session<'_> {
     // Writing.
 
     /// Writes until the connection is to end.
-    async fn write(&self, output: &mut OwnedWriteHalf) -> io::Result<()> {
-        let mut changes = None;
+    async fn write(&self) -> io::Result<()> {
         let mut trouble = self.server.writer.trouble();
         trouble.mark_changed();
         loop {
             // In this order: a membership is made after its welcome was put into the outbox, and goes after it.
-            let membership = self.membership().clone();
+            let membership = self.current();
+            if let Some(membership) = &membership {
+                let rest = membership.reader.take_over();
+                self.patiently(write_all(&self.stream, vec![rest])).await?;
+            }
             let (bytes, last) = self.outbox.take();
+            let said = write_all(&self.stream, vec![bytes.into()]);
             if last {
                 let drain = self.server.settings.drain;
-                return tokio::time::timeout(drain, output.write_all(&bytes)).await.unwrap_or(Ok(()));
+                return tokio::time::timeout(drain, said).await.unwrap_or(Ok(()));
             }
-            self.patiently(output.write_all(&bytes)).await?;
-            if let Some(membership) = membership {
-                // Subscribed before the log is read: what is appended after that wakes this loop.
-                let changes = changes.get_or_insert_with(|| membership.room.subscribe());
-                changes.mark_unchanged();
-                if self.write_log(&membership, output).await? {
+            self.patiently(said).await?;
+            let mut changes = None;
+            if let Some(membership) = &membership {
+                // Before the log is read: what comes after that ends the wait.
+                changes = membership.farewell.map(|_| membership.room.subscribe());
+                if self.write_log(membership).await? {
                     continue;
                 }
-                if self.server.stop.is_cancelled() {
-                    self.error(ErrorFrame::fatal(ErrorCode::ShuttingDown, "the server is shutting down"));
-                    continue;
-                }
-                tokio::select! {
-                    () = self.outbox.filled() => {}
-                    _ = changes.changed() => {}
-                    _ = trouble.changed() => {
-                        if let Some(why) = &*trouble.borrow_and_update() {
-                            self.error(ErrorFrame::new(ErrorCode::StorageFull, why.to_string()));
-                        }
-                    }
-                    () = self.server.stop.cancelled() => {}
-                }
-            } else if self.server.stop.is_cancelled() {
+            }
+            if self.server.stop.is_cancelled() {
                 self.error(ErrorFrame::fatal(ErrorCode::ShuttingDown, "the server is shutting down"));
-            } else {
-                tokio::select! {
-                    () = self.outbox.filled() => {}
-                    () = self.server.stop.cancelled() => {}
+                continue;
+            }
+            let changed = async {
+                match &mut changes {
+                    Some(changes) => drop(changes.changed().await),
+                    None => std::future::pending().await,
                 }
+            };
+            tokio::select! {
+                () = self.outbox.filled() => {}
+                () = changed => {}
+                _ = trouble.changed(), if membership.is_some() => {
+                    if let Some(why) = &*trouble.borrow_and_update() {
+                        self.error(ErrorFrame::new(ErrorCode::StorageFull, why.to_string()));
+                    }
+                }
+                () = self.server.stop.cancelled() => {}
             }
         }
     }
@@ -559,9 +577,10 @@ impl Session<'_> {
         }
     }
 
-    /// Writes what lies behind the cursor. Whether there is more to do at once.
-    async fn write_log(&self, membership: &Membership, output: &mut OwnedWriteHalf) -> io::Result<bool> {
-        let Membership { room, seat, cursor, leaving, .. } = membership;
+    /// Writes what lies behind the cursor. Whether there is more to do at once; if not, the pump goes on.
+    async fn write_log(&self, membership: &Membership) -> io::Result<bool> {
+        let Membership { room, seat, reader, leaving, .. } = membership;
+        let cursor = reader.cursor();
         let mut farewell = membership.farewell;
         let seating = room.tail().seating;
         if seating != membership.seating {
@@ -585,7 +604,7 @@ impl Session<'_> {
             }
         }
         match farewell {
-            Some((left_at, taken)) if *cursor >= left_at => {
+            Some((left_at, taken)) if cursor >= left_at => {
                 match leaving {
                     true => {
                         self.send(&ServerFrame::Parted { taken });
@@ -600,14 +619,18 @@ impl Session<'_> {
             }
             _ => {}
         }
-        match room.read(*cursor, SLICES_MAX).await {
+        match room.read(cursor, SLICES_MAX).await {
             Ok((slices, last)) => {
-                let more = !slices.is_empty();
-                self.patiently(write_all(output, slices)).await?;
-                if let Some(membership) = self.membership().as_mut() {
-                    membership.cursor = last;
+                if slices.is_empty() {
+                    return Ok(match (farewell, membership.farewell) {
+                        (None, _) => !reader.hand_over(room, seating),
+                        // The session waits itself for the member's *Left*, and from now on is told of changes.
+                        (Some(_), told) => told.is_none(),
+                    });
                 }
-                Ok(more)
+                self.patiently(write_all(&self.stream, slices)).await?;
+                reader.advance(last);
+                Ok(true)
             }
             Err(Unreadable::Gap { .. }) => {
                 let message = "what comes next cannot be read any more; resume to go on behind it";
@@ -617,24 +640,4 @@ impl Session<'_> {
             Err(Unreadable::Failed(why)) => Err(io::Error::other(why)),
         }
     }
-}
-
-/// Writes shared slices without copying them.
-async fn write_all(output: &mut OwnedWriteHalf, mut slices: Vec<Bytes>) -> io::Result<()> {
-    let mut first = 0;
-    while first < slices.len() {
-        let vectors: Vec<_> = slices[first..].iter().map(|slice| IoSlice::new(slice)).collect();
-        let mut written = output.write_vectored(&vectors).await?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        while first < slices.len() && written >= slices[first].len() {
-            written -= slices[first].len();
-            first += 1;
-        }
-        if written > 0 {
-            slices[first].advance(written);
-        }
-    }
-    Ok(())
 }

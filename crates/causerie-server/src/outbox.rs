@@ -1,12 +1,14 @@
 //! What a connection has to say beside the room's log: answers, refusals, goodbyes. Bounded: while it is full the
 //! connection is not read.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::tcp::OwnedReadHalf;
+use bytes::{Buf, Bytes, BytesMut};
+use socket2::SockRef;
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 /// While more waits than this, nothing is read.
@@ -84,17 +86,66 @@ impl Outbox {
     }
 }
 
+/// Reads some, once there is something: until then nothing is allocated for it. 0 at the end of the stream.
+pub(crate) async fn read(
+    stream: &TcpStream,
+    buffer: &mut BytesMut,
+    at_least: usize,
+    at_once: usize,
+) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        if buffer.capacity() - buffer.len() < at_least {
+            buffer.reserve(at_once);
+        }
+        match stream.try_read_buf(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+    }
+}
+
+/// Writes shared slices without copying them.
+pub(crate) async fn write_all(stream: &TcpStream, mut slices: Vec<Bytes>) -> io::Result<()> {
+    slices.retain(|slice| !slice.is_empty());
+    let mut first = 0;
+    while first < slices.len() {
+        let vectors: Vec<_> = slices[first..].iter().map(|slice| IoSlice::new(slice)).collect();
+        let mut written = match stream.try_write_vectored(&vectors) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                stream.writable().await?;
+                continue;
+            }
+            written => written?,
+        };
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        while first < slices.len() && written >= slices[first].len() {
+            written -= slices[first].len();
+            first += 1;
+        }
+        if written > 0 {
+            slices[first].advance(written);
+        }
+        // Whoever takes all that comes holds nobody else up.
+        tokio::task::coop::consume_budget().await;
+    }
+    Ok(())
+}
+
 /// Ends a connection so that the other side can still read the last words: closing with unread bytes would
 /// discard them.
-pub(crate) async fn close(mut output: impl AsyncWrite + Unpin, input: &mut OwnedReadHalf) {
+pub(crate) async fn close(stream: &TcpStream) {
     const LINGER: Duration = Duration::from_secs(1);
     const UNREAD_MAX: usize = 1 << 20;
     let drain = async {
-        output.shutdown().await?;
-        let mut sink = vec![0; 16 << 10];
+        SockRef::from(stream).shutdown(Shutdown::Write)?;
+        let mut sink = BytesMut::new();
         let mut unread = 0;
         while unread < UNREAD_MAX {
-            match input.read(&mut sink).await? {
+            sink.clear();
+            match read(stream, &mut sink, 1, 16 << 10).await? {
                 0 => break,
                 n => unread += n,
             }

@@ -2,13 +2,14 @@
 //!
 //! What happens in the room goes to the store first ([`crate::writer`]); then it comes into the tail.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use causerie_core::frame::{HistoryQuestion, Page};
+use causerie_core::frame::{Direction, HistoryQuestion, MemberInfo, Page, Place, Welcome};
 use causerie_core::log::{Log, Read};
 use causerie_core::room::{Batch, Now, Room};
 use causerie_store::{Change, MemberRow, RoomId, RoomRow, Secrets, StoreError};
@@ -16,7 +17,7 @@ use cbcast::{MissingRange, Time};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::Server;
 use crate::fanout::{Fanout, Reader};
@@ -345,6 +346,31 @@ impl HostedRoom {
 }
 
 impl HostedRoom {
+    /// Names the departed of a welcome's history whom the room has forgotten, those of the first page's worth.
+    pub(crate) async fn name_history(&self, welcome: &mut Welcome) {
+        let history = (welcome.position + 1).saturating_sub(welcome.first);
+        if history == 0 {
+            return;
+        }
+        let question = HistoryQuestion {
+            room: welcome.room.clone(),
+            epoch: welcome.epoch,
+            direction: Direction::After,
+            place: Place::Position(welcome.first - 1),
+            limit: history,
+            wait_millis: 0,
+        };
+        match self.page(question).await {
+            Ok(page) => {
+                let known: BTreeSet<_> = welcome.members.iter().map(|m| m.member).collect();
+                let departed = |m: &MemberInfo| !m.present && !known.contains(&m.member);
+                welcome.members.extend(page.names.into_iter().filter(departed));
+            }
+            // Then they go by their ids.
+            Err(error) => warn!("the names in a history cannot be read: {error}"),
+        }
+    }
+
     /// A page of what is stored, as it is asked for.
     pub(crate) async fn page(&self, question: HistoryQuestion) -> Result<Page, HistoryError> {
         let (epoch, first) = self.look(|room| (room.epoch(), room.first()));

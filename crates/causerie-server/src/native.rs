@@ -297,7 +297,8 @@ impl Session<'_> {
                         self.send(&ServerFrame::Resumed { taken, position: last });
                         self.sit(found, seat, position);
                     }
-                    Ok((seat, Resumed::Gap(welcome))) => {
+                    Ok((seat, Resumed::Gap(mut welcome))) => {
+                        found.name_history(&mut welcome).await;
                         let cursor = welcome.first - 1;
                         self.send(&ServerFrame::Welcome(welcome));
                         self.sit(found, seat, cursor);
@@ -481,6 +482,7 @@ impl Session<'_> {
         match joined {
             Ok((seat, mut welcome)) => {
                 welcome.created = created;
+                hosted.name_history(&mut welcome).await;
                 let cursor = welcome.first - 1;
                 self.send(&ServerFrame::Welcome(Box::new(welcome)));
                 self.sit(hosted, seat, cursor);

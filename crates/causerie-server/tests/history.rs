@@ -263,6 +263,12 @@ async fn who_has_left_is_called_by_its_name() {
     let ServerFrame::Page(page) = wire.frame().await else { panic!() };
     let names: Vec<_> = page.names.iter().map(|m| (m.member, &m.name[..], m.present)).collect();
     assert_eq!(names, [(tom, "Old Tom", false)]);
+
+    // Who joins is shown the last three records, two of them about him.
+    let eve = Native::join(server.address, "lobby", "Eve").await;
+    assert_eq!((eve.welcome.first, eve.welcome.position), (3, 5));
+    let names: Vec<_> = eve.welcome.members.iter().map(|m| (&m.name[..], m.present)).collect();
+    assert_eq!(names, [("Ann", true), ("Eve", true), ("Old Tom", false)]);
     server.stop().await;
 }
 

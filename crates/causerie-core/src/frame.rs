@@ -231,7 +231,8 @@ pub struct Welcome {
     pub member: MemberId,
     /// What it resumes with.
     pub token: Secret,
-    /// Which log this is, drawn at random when the room was made: positions mean something within it only.
+    /// Which log this is, drawn at random when the room was made, and again when it had to begin anew: positions mean
+    /// something within it only.
     pub epoch: u64,
     /// The position of the snapshot's cut: records up to it are history, those behind it are live.
     pub position: u64,
@@ -246,6 +247,9 @@ pub struct Welcome {
     pub members: Vec<MemberInfo>,
     /// What the room allows.
     pub limits: Limits,
+    /// If the client named a place in a log: up to where this one is the same, that place at most. `None`: it shares
+    /// nothing with what the client knows.
+    pub shared: Option<u64>,
 }
 
 /// What a room allows.
@@ -823,6 +827,7 @@ impl ServerFrame {
                 put_varint(out, w.limits.text_bytes);
                 put_varint(out, w.limits.frame_bytes);
                 put_varint(out, w.limits.grace_millis);
+                put_option(out, w.shared);
             }
             Self::Resumed { taken, position } => {
                 put_varint(out, *taken);
@@ -916,6 +921,7 @@ impl ServerFrame {
                     frame_bytes: f.number()?,
                     grace_millis: f.number()?,
                 },
+                shared: f.option()?,
             })),
             0x83 => Self::Resumed { taken: f.number()?, position: f.number()? },
             DELIVERED => Self::Delivered(Delivered {
@@ -1041,6 +1047,7 @@ mod tests {
                     frame_bytes: 65_536,
                     grace_millis: 600_000,
                 },
+                shared: Some(6),
             })),
             ServerFrame::Resumed { taken: 7, position: 90 },
             ServerFrame::Delivered(Delivered {

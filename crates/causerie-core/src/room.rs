@@ -8,14 +8,14 @@
 //! [`Batch`] to be taken ([`Room::take_batch`]). What a call answers may be told once the batch that holds its
 //! changes ([`Room::changes`]) is stored. [`Room::restore`] makes the same room of what was stored.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cbcast::{
     BroadcastError, Config, Group, Kind, Link, MemberId, MembershipError, Message, MessageId, MissingRange,
-    Output, Snapshot, Time, VectorClock, WireError, wire::Reader,
+    Output, Snapshot, Time, VectorClock, WireError, wire::Reader, wire::put_varint,
 };
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -164,6 +164,73 @@ pub struct Stored {
     pub members: Vec<MemberRecord>,
     /// The first record that is kept.
     pub first: u64,
+    /// The last record.
+    pub last: u64,
+}
+
+/// A log that a room had before it [began anew](Room::renew): up to `last` it is the same as the present one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Former {
+    epoch: u64,
+    last: u64,
+}
+
+/// So many are remembered; whoever knows only an older one starts with the tail of history.
+const FORMER_MAX: usize = 64;
+
+/// So many origins a room has had at most that are still known: a message refers to older ones no more.
+const ORIGINS_MAX: usize = 200;
+
+/// What a checkpoint says: `snapshot [ epoch former{ epoch last } ]`, the latter where the room has begun anew.
+struct State {
+    snapshot: Snapshot,
+    epoch: u64,
+    former: Vec<Former>,
+}
+
+impl State {
+    fn decode(state: &[u8], epoch: u64) -> Result<Self, WireError> {
+        let reader = &mut Reader::new(state);
+        let snapshot = Snapshot::decode(reader)?;
+        if reader.position() == state.len() {
+            return Ok(Self { snapshot, epoch, former: Vec::new() });
+        }
+        let epoch = reader.varint()?;
+        let mut former = Vec::new();
+        for _ in 0..reader.varint()? {
+            former.push(Former { epoch: reader.varint()?, last: reader.varint()? });
+        }
+        Ok(Self { snapshot, epoch, former })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.snapshot.encode(&mut out);
+        if !self.former.is_empty() {
+            put_varint(&mut out, self.epoch);
+            put_varint(&mut out, self.former.len() as u64);
+            for former in &self.former {
+                put_varint(&mut out, former.epoch);
+                put_varint(&mut out, former.last);
+            }
+        }
+        out
+    }
+
+    /// Who admits.
+    fn host(&self) -> Option<MemberId> {
+        let mut hosts = self.snapshot.clock.iter().map(|(member, _)| member).filter(|m| m.is_host());
+        hosts.next().filter(|_| hosts.next().is_none())
+    }
+}
+
+/// What a room that begins anew must never have had: both are fresh randomness.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Anew {
+    /// As whom it admits from now on, so that no id is given out twice.
+    pub origin: u32,
+    /// What tells its log from what others may have seen of it.
+    pub epoch: u64,
 }
 
 /// Why a room cannot be made of what was stored.
@@ -173,6 +240,15 @@ pub enum RestoreError {
     /// The checkpoint cannot be read.
     #[error("the state of the room cannot be read: {0}")]
     Checkpoint(#[from] WireError),
+    /// The checkpoint does not say who admits.
+    #[error("the state of the room has no host")]
+    NoHost,
+    /// Somebody is in of whom the log says nothing.
+    #[error("the log does not say how {member} came in")]
+    Member {
+        /// Who.
+        member: MemberId,
+    },
     /// A record does not follow from those before it.
     #[error("the record at position {position} does not fit to those before it")]
     Record {
@@ -228,9 +304,12 @@ pub enum ResumeError {
         /// The greatest number taken of its messages.
         taken: u64,
     },
-    /// It knows more than the room does.
-    #[error("the client knows messages that this room never had")]
-    Diverged,
+    /// It knows more than the room does. Its membership is over.
+    #[error("this server lacks messages that you have seen: it was restored from an older copy")]
+    Diverged {
+        /// The greatest number taken of its messages.
+        taken: u64,
+    },
 }
 
 /// Why a message of a native member was refused.
@@ -312,6 +391,7 @@ const ONCE_MAX: usize = 4_096;
 pub struct Room {
     name: RoomName,
     epoch: u64,
+    former: Vec<Former>,
     settings: RoomSettings,
     group: Group,
     host: MemberId,
@@ -383,6 +463,7 @@ impl Room {
         Self {
             name,
             epoch,
+            former: Vec::new(),
             group: Group::new(config, snapshot, [host]),
             host,
             people: BTreeMap::new(),
@@ -421,13 +502,17 @@ impl Room {
         settings: RoomSettings,
         vectors: bool,
     ) -> Result<Self, RestoreError> {
-        let host = MemberId::host(origin);
-        let (position, snapshot) = match &stored.checkpoint {
-            Some((position, state)) => (*position, Snapshot::decode(&mut Reader::new(state))?),
-            None => (0, Snapshot::hosts([origin])),
+        let (position, state) = match &stored.checkpoint {
+            Some((position, state)) => (*position, State::decode(state, stored.epoch)?),
+            None => {
+                let snapshot = Snapshot::hosts([origin]);
+                (0, State { snapshot, epoch: stored.epoch, former: Vec::new() })
+            }
         };
-        let mut room = Self::at(stored.name, &snapshot, host, stored.epoch, settings, vectors);
+        let host = state.host().ok_or(RestoreError::NoHost)?;
+        let mut room = Self::at(stored.name, &state.snapshot, host, state.epoch, settings, vectors);
         (room.position, room.checkpoint_at, room.first) = (position, position, stored.first);
+        room.former = state.former;
         for Record { position, message, .. } in records {
             let id = message.id();
             let fits = position == room.position + 1
@@ -453,14 +538,80 @@ impl Room {
             if native.is_none() {
                 hosted.push(member);
             }
-            let delivered = room.group.delivered(member).unwrap_or(0);
+            let delivered = room.group.delivered(member).filter(|_| !member.is_host());
+            let delivered = delivered.ok_or(RestoreError::Member { member })?;
             room.names.insert(name.folded(), member);
             room.people.insert(member, Person { name, joined_at, delivered, native });
         }
         for member in hosted {
             room.part(now, member, "the server was restarted");
         }
+        let nobody = |m: &MemberId| !m.is_host() && !room.people.contains_key(m);
+        let lost: Vec<_> = room.group.clock().iter().map(|(m, _)| m).filter(nobody).collect();
+        for member in lost {
+            let parted = room.group.part(now.time, host, member, b"what was kept of this member is damaged");
+            parted.expect("it is in");
+        }
+        room.drain(now);
         Ok(room)
+    }
+
+    /// The room that was stored, behind its last record, where the state at that record cannot be known or others may
+    /// have seen another continuation: a copy was put in place, or a part of the log cannot be read. Nobody is in: all
+    /// memberships are over, of everybody so much is `taken`, and whoever comes back joins as a new member, of another
+    /// origin, so that no id is ever given out twice. Where they knew the log up to now, they go on from there.
+    #[must_use]
+    pub fn renew(
+        anew: Anew,
+        stored: Stored,
+        taken: &BTreeMap<MemberId, u64>,
+        settings: RoomSettings,
+        vectors: bool,
+    ) -> Self {
+        let Anew { origin, epoch } = anew;
+        let checkpoint = stored.checkpoint.as_ref();
+        let state = checkpoint.and_then(|(_, state)| State::decode(state, stored.epoch).ok());
+        let known = state.is_some();
+        let State { mut snapshot, epoch: before, mut former } =
+            state.unwrap_or(State { snapshot: Snapshot::default(), epoch: stored.epoch, former: Vec::new() });
+        let of_members = stored.members.iter().map(|m| m.member).chain(taken.keys().copied());
+        let of_state = snapshot.next_ordinals.iter().map(|&(origin, _)| origin);
+        let mut origins: BTreeSet<u32> = of_members.map(|member| member.origin).chain(of_state).collect();
+        // Without its state it is not known whether it has begun anew before, and with which epoch.
+        if known || origins.len() <= 1 {
+            former.push(Former { epoch: before, last: stored.last });
+        }
+        former.drain(..former.len().saturating_sub(FORMER_MAX));
+        while origins.len() >= ORIGINS_MAX {
+            origins.pop_first();
+        }
+        let counted = snapshot.clock;
+        // How many they have admitted is not known, and none is admitted again.
+        snapshot = Snapshot::hosts([origin]);
+        snapshot.next_ordinals.extend(origins.into_iter().map(|origin| (origin, u32::MAX)));
+        snapshot.next_ordinals.sort_unstable();
+        let mut room = Self::at(stored.name, &snapshot, MemberId::host(origin), epoch, settings, vectors);
+        (room.position, room.checkpoint_at, room.first) = (stored.last, stored.last, stored.first);
+        room.former = former;
+        room.pending.checkpoint = true;
+        room.changes = 1;
+        for MemberRecord { member, name, joined_at, left_at, taken: before, secrets } in stored.members {
+            let name = Name::known(&name);
+            let taken = before.max(counted.get(member)).max(taken.get(&member).copied().unwrap_or(0));
+            let here = left_at.is_none();
+            let left_at = left_at.unwrap_or(stored.last);
+            room.remember(member, Departed { name, joined_at, left_at, taken, secrets });
+            if here {
+                room.note_member(member);
+            }
+        }
+        room
+    }
+
+    /// Up to where the log that had this epoch is the present one.
+    fn shared(&self, epoch: u64) -> Option<u64> {
+        let former = || self.former.iter().find(|former| former.epoch == epoch).map(|former| former.last);
+        if epoch == self.epoch { Some(self.position) } else { former() }
     }
 
     // Joining and leaving.
@@ -494,11 +645,11 @@ impl Room {
         let seat = self.seat(member);
         let last = self.position;
         let tail = (last + 1).saturating_sub(self.settings.history).max(1);
-        let after = after.filter(|&after| after <= last && epoch == self.epoch);
+        let after = after.and_then(|after| Some(after.min(self.shared(epoch)?)));
         let wanted = after.map_or(tail, |after| after + 1);
         let first = self.readable_from(wanted);
         let gap_from = after.filter(|_| wanted < first).map(|_| wanted);
-        Ok((seat, self.welcome(member, token, first, gap_from)))
+        Ok((seat, Welcome { shared: after, ..self.welcome(member, token, first, gap_from) }))
     }
 
     /// A member that lives here joins: it speaks through [`say`](Self::say).
@@ -568,22 +719,24 @@ impl Room {
             snapshot: self.group.snapshot(),
             members,
             limits: self.limits(),
+            shared: gap_from.map(|from| from - 1),
         }
     }
 
     /// A native client comes back with its token. The older connection's seat is void from now on.
     ///
     /// # Errors
-    /// [`ResumeError`]; nothing changed.
+    /// [`ResumeError`]. Nothing changed, except that a membership that has diverged is over.
     pub fn resume(
         &mut self,
+        now: Now,
         member: MemberId,
         token: &Secret,
         epoch: u64,
         position: u64,
         clock: &VectorClock,
     ) -> Result<(Seat, Resumed), ResumeError> {
-        let resumed = self.resume_checked(member, token, epoch, position, clock);
+        let resumed = self.resume_checked(now, member, token, epoch, position, clock);
         match &resumed {
             Ok(_) => self.counts.resumed += 1,
             Err(_) => self.counts.resumes_refused += 1,
@@ -593,6 +746,7 @@ impl Room {
 
     fn resume_checked(
         &mut self,
+        now: Now,
         member: MemberId,
         token: &Secret,
         epoch: u64,
@@ -602,7 +756,11 @@ impl Room {
         let Some(person) = self.people.get(&member) else {
             return match self.departed.get(&member) {
                 Some(departed) if departed.secrets.is_some_and(|s| s.token == hash(token)) => {
-                    Err(ResumeError::Expired { taken: departed.taken })
+                    let taken = departed.taken;
+                    match self.shared(epoch).is_some_and(|last| position <= last) {
+                        true => Err(ResumeError::Expired { taken }),
+                        false => Err(ResumeError::Diverged { taken }),
+                    }
                 }
                 _ => Err(ResumeError::WrongToken),
             };
@@ -614,7 +772,9 @@ impl Room {
         let knows_more =
             |(m, n): (MemberId, u64)| m != member && n > 0 && !self.group.has_delivered(MessageId::new(m, n));
         if epoch != self.epoch || position > self.position || clock.iter().any(knows_more) {
-            return Err(ResumeError::Diverged);
+            let taken = self.group.delivered(member).unwrap_or(0);
+            self.part(now, member, "has seen what this server does not have");
+            return Err(ResumeError::Diverged { taken });
         }
         let seat = self.seat(member);
         let taken = self.group.delivered(member).unwrap_or(0);
@@ -911,6 +1071,12 @@ impl Room {
         self.pending.bytes.len()
     }
 
+    /// Where the last checkpoint that was taken stands.
+    #[must_use]
+    pub fn checkpoint_at(&self) -> u64 {
+        self.checkpoint_at
+    }
+
     /// The next batch has a checkpoint, whenever the last one was.
     pub fn ask_for_checkpoint(&mut self) {
         if self.checkpoint_at < self.position {
@@ -930,9 +1096,8 @@ impl Room {
         let run = (records > 0).then(|| Run { first, last: self.position, bytes: bytes.into() });
         let checkpoint = (due || checkpoint).then(|| {
             self.checkpoint_at = self.position;
-            let mut state = Vec::new();
-            self.group.snapshot().encode(&mut state);
-            (self.position, state.into())
+            let (snapshot, former) = (self.group.snapshot(), self.former.clone());
+            (self.position, State { snapshot, epoch: self.epoch, former }.encode().into())
         });
         let members = members.into_values().collect();
         Some(Batch { records: run, members, marks, checkpoint, changes: self.changes })
@@ -1218,10 +1383,10 @@ mod tests {
         assert!(!room.is_seated(first) && room.is_seated(again));
         let clock = VectorClock::new();
         assert!(
-            room.resume(w1.member, &[2; 16], 7, 1, &clock).is_err(),
+            room.resume(at(0), w1.member, &[2; 16], 7, 1, &clock).is_err(),
             "the first token was never received"
         );
-        assert!(room.resume(w1.member, &[3; 16], 7, 1, &clock).is_ok());
+        assert!(room.resume(at(0), w1.member, &[3; 16], 7, 1, &clock).is_ok());
     }
 
     #[test]
@@ -1237,14 +1402,8 @@ mod tests {
             [MissingRange { member: seat.member, from: 1, to: 1 }]
         );
         room.disconnected(at(0), seat);
-        assert!(room.resume(seat.member, &[9; 16], 7, 1, &raj.clock()).is_err(), "wrong token");
-        assert_eq!(
-            room.resume(seat.member, &[2; 16], 7, 99, &raj.clock()).unwrap_err(),
-            ResumeError::Diverged
-        );
-        let more: VectorClock = [(MemberId::host(0), 9)].into_iter().collect();
-        assert_eq!(room.resume(seat.member, &[2; 16], 7, 1, &more).unwrap_err(), ResumeError::Diverged);
-        let (seat2, resumed) = room.resume(seat.member, &[2; 16], 7, 1, &raj.clock()).unwrap();
+        assert!(room.resume(at(0), seat.member, &[9; 16], 7, 1, &raj.clock()).is_err(), "wrong token");
+        let (seat2, resumed) = room.resume(at(0), seat.member, &[2; 16], 7, 1, &raj.clock()).unwrap();
         assert!(matches!(resumed, Resumed::Here { taken: 0 }));
         assert!(!room.is_seated(seat));
         room.receive(at(0), seat, one.clone()).unwrap();
@@ -1254,8 +1413,92 @@ mod tests {
         room.receive(at(0), seat2, one).unwrap();
         room.receive(at(0), seat2, two).unwrap();
         assert_eq!(texts(&room), ["+Raj", "one", "two", "-"]);
-        let late = room.resume(seat.member, &[2; 16], 7, 1, &raj.clock()).unwrap_err();
+        let late = room.resume(at(0), seat.member, &[2; 16], 7, 1, &raj.clock()).unwrap_err();
         assert_eq!(late, ResumeError::Expired { taken: 2 });
+    }
+
+    #[test]
+    fn who_knows_more_than_the_room_is_told_so_and_is_out() {
+        let more: VectorClock = [(MemberId::host(0), 9)].into_iter().collect();
+        for (epoch, position, clock) in [(7, 99, None), (8, 1, None), (7, 1, Some(more))] {
+            let mut room = room(RoomSettings::default());
+            let (eve, _) = room.join(at(0), "Eve", [8; 16], [9; 16], None, 0).unwrap();
+            let (seat, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
+            let mut raj = client(&welcome);
+            room.receive(at(0), seat, packet(&mut raj, seat.member, "one")).unwrap();
+            let clock = clock.unwrap_or(raj.clock());
+            let wrong = room.resume(at(0), seat.member, &[3; 16], epoch, position, &clock).unwrap_err();
+            assert_eq!(wrong, ResumeError::WrongToken);
+            assert!(room.is_present(seat.member), "nobody is put out by whoever does not have the token");
+            let diverged = room.resume(at(0), seat.member, &[2; 16], epoch, position, &clock).unwrap_err();
+            assert_eq!(diverged, ResumeError::Diverged { taken: 1 });
+            assert!(room.is_seated(eve) && !room.is_present(seat.member));
+            room.join(at(0), "Raj", [4; 16], [5; 16], Some(position), epoch).expect("the name is free");
+        }
+    }
+
+    #[test]
+    fn a_room_that_begins_anew_gives_out_no_id_twice_and_goes_on_with_its_log() {
+        let mut disk = Disk::default();
+        let mut room = room(RoomSettings::default());
+        let (seat, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
+        let mut raj = client(&welcome);
+        for text in ["one", "two"] {
+            room.receive(at(0), seat, packet(&mut raj, seat.member, text)).unwrap();
+        }
+        disk.store(&mut room);
+        let renew = |disk: &Disk, origin, epoch| {
+            let stored = disk.stored();
+            Room::renew(
+                Anew { origin, epoch },
+                stored,
+                &BTreeMap::from([(seat.member, 2)]),
+                RoomSettings::default(),
+                false,
+            )
+        };
+        let mut room = renew(&disk, 5, 8);
+        assert_eq!((room.epoch(), room.position(), room.members().len()), (8, 3, 0));
+        disk.store(&mut room);
+        // Stored and read again it is the same.
+        let mut room = disk.restore(at(0)).unwrap();
+        assert_eq!((room.epoch(), room.position()), (8, 3));
+        let clock = raj.clock();
+        let knew = room.resume(at(0), seat.member, &[2; 16], 7, 3, &clock).unwrap_err();
+        assert_eq!(knew, ResumeError::Expired { taken: 2 });
+        let more = room.resume(at(0), seat.member, &[2; 16], 7, 4, &clock).unwrap_err();
+        assert_eq!(more, ResumeError::Diverged { taken: 2 }, "it has seen another continuation");
+        let (again, welcome) = room.join(at(0), "Raj", [3; 16], [4; 16], Some(4), 7).unwrap();
+        assert_eq!(again.member, MemberId::new(5, 1));
+        assert_eq!((welcome.epoch, welcome.shared, welcome.first, welcome.gap_from), (8, Some(3), 4, None));
+        let mut raj = client(&welcome);
+        assert!(raj.has_delivered(MessageId::new(seat.member, 2)), "what is in the log can be referred to");
+        room.receive(at(0), again, packet(&mut raj, again.member, "three")).unwrap();
+        disk.store(&mut room);
+
+        // And again: who knew the first continuation shares less than who knew the second.
+        let mut room = renew(&disk, 6, 9);
+        disk.store(&mut room);
+        let (_, early) = room.join(at(0), "Ann", [5; 16], [6; 16], Some(5), 7).unwrap();
+        let (late, welcome) = room.join(at(0), "Eve", [7; 16], [8; 16], Some(5), 8).unwrap();
+        assert_eq!((early.shared, welcome.shared), (Some(3), Some(5)));
+        assert_eq!(late.member, MemberId::new(6, 2));
+        let (_, other) = room.join(at(0), "Bob", [9; 16], [8; 16], Some(5), 77).unwrap();
+        assert_eq!((other.shared, other.first), (None, 1));
+    }
+
+    #[test]
+    fn a_member_without_a_row_leaves_and_a_row_without_a_member_is_no_room() {
+        let mut disk = Disk::default();
+        let mut room = room(RoomSettings::default());
+        let (seat, _) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
+        disk.store(&mut room);
+        let row = disk.members.remove(&seat.member).unwrap();
+        let room = disk.restore(at(0)).unwrap();
+        assert_eq!(texts(&room), ["-"]);
+        disk.records.clear();
+        disk.members.insert(seat.member, row);
+        assert_eq!(disk.restore(at(0)).unwrap_err(), RestoreError::Member { member: seat.member });
     }
 
     #[test]
@@ -1318,7 +1561,7 @@ mod tests {
         }
         let resume = |room: &mut Room, position| {
             let clock = client(&welcome).clock();
-            match room.resume(seat.member, &[2; 16], 7, position, &clock).unwrap().1 {
+            match room.resume(at(0), seat.member, &[2; 16], 7, position, &clock).unwrap().1 {
                 Resumed::Gap(again) => {
                     assert_eq!((again.member, again.position), (seat.member, 202));
                     Some((again.gap_from, again.first))
@@ -1351,14 +1594,19 @@ mod tests {
             self.checkpoint = batch.checkpoint.or(self.checkpoint.take());
         }
 
-        fn restore(&self, now: Now) -> Result<Room, RestoreError> {
-            let stored = Stored {
+        fn stored(&self) -> Stored {
+            Stored {
                 name: RoomName::parse("lobby").unwrap(),
                 epoch: 7,
                 checkpoint: self.checkpoint.clone(),
                 members: self.members.values().cloned().collect(),
                 first: 1,
-            };
+                last: self.records.len() as u64,
+            }
+        }
+
+        fn restore(&self, now: Now) -> Result<Room, RestoreError> {
+            let stored = self.stored();
             let from = self.checkpoint.as_ref().map_or(0, |(position, _)| *position as usize);
             let records = self.records[from..].iter().cloned();
             Room::restore(now, 0, stored, records, RoomSettings::default(), false)
@@ -1391,11 +1639,13 @@ mod tests {
             let mut room = disk.restore(at(100)).unwrap();
             let names: Vec<_> = room.members().into_iter().map(|m| m.name).collect();
             assert_eq!(names, ["Raj"], "who was a connection only has left");
-            let Err(gone) = room.resume(gone.member, &[5; 16], 7, 1, &VectorClock::new()) else { panic!() };
+            let Err(gone) = room.resume(at(0), gone.member, &[5; 16], 7, 1, &VectorClock::new()) else {
+                panic!()
+            };
             assert_eq!(gone, ResumeError::Expired { taken: 0 });
             assert_eq!(room.poll_timeout(), Some(at(700).time), "grace begins anew");
             let clock = client(&welcome).clock();
-            let (seat, resumed) = room.resume(seat.member, &[2; 16], 7, 1, &clock).unwrap();
+            let (seat, resumed) = room.resume(at(0), seat.member, &[2; 16], 7, 1, &clock).unwrap();
             assert!(matches!(resumed, Resumed::Here { taken: 1 }));
             assert_eq!(room.position(), disk.records.len() as u64 + 1, "and Ann's farewell");
             let next = room.join_hosted(at(100), "Ann").unwrap();

@@ -547,6 +547,9 @@ impl Session {
         if welcome.epoch == self.epoch {
             // What was delivered and not placed comes again.
             self.seen.extend(self.ready.values().map(|(id, _)| *id));
+        } else if let Some(shared) = welcome.shared {
+            // Another continuation of the same log: what was delivered of the common part comes again.
+            self.seen.extend(self.ready.range(..=shared).map(|(_, (id, _))| *id));
         } else {
             // Another log: nothing in it has been seen.
             self.seen.clear();
@@ -804,7 +807,8 @@ impl Session {
             }
             ErrorCode::Expired => self.lose_membership(error.taken, error.message),
             ErrorCode::WrongToken | ErrorCode::Diverged | ErrorCode::NoSuchRoom if resuming => {
-                self.lose_membership(0, error.message);
+                // 0 where the server knows nothing of this member.
+                self.lose_membership(error.taken, error.message);
             }
             ErrorCode::StorageFull => self.event(Event::Trouble { message: error.message }),
             code => {

@@ -312,7 +312,7 @@ impl World {
                 answers.push(ServerFrame::Welcome(Box::new(welcome)));
             }
             ClientFrame::Resume { member, token, epoch, position, clock, .. } => {
-                match self.room.resume(member, &token, epoch, position, &clock) {
+                match self.room.resume(now, member, &token, epoch, position, &clock) {
                     Ok((seat, Resumed::Here { taken })) => {
                         connection.seat = Some(seat);
                         connection.cursor = position;
@@ -327,7 +327,9 @@ impl World {
                     Err(ResumeError::Expired { taken }) => {
                         answers.push(error(ErrorCode::Expired, taken));
                     }
-                    Err(ResumeError::Diverged) => answers.push(error(ErrorCode::Diverged, 0)),
+                    Err(ResumeError::Diverged { taken }) => {
+                        answers.push(error(ErrorCode::Diverged, taken));
+                    }
                     Err(_) => answers.push(error(ErrorCode::WrongToken, 0)),
                 }
             }
@@ -415,6 +417,7 @@ impl World {
             checkpoint,
             members: self.disk.members.values().cloned().collect(),
             first: 1,
+            last: self.disk.records.len() as u64,
         };
         let records = self.disk.records[from as usize..].iter().cloned();
         let now = Now { time: self.time(), wall_millis: 0 };

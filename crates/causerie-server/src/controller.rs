@@ -1,17 +1,15 @@
 //! The rooms there are: making, finding, listing and closing them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use causerie_core::frame::{ErrorCode, RoomInfo};
-use causerie_core::log::records;
-use causerie_core::room::{MemberRecord, Room, RoomSettings, Secrets, Stored};
+use causerie_core::room::{Room, RoomSettings};
 use causerie_core::text::{RoomName, RoomNameError};
-use causerie_store::{MemberRow, Members, Retention, RoomId, RoomRow, StoredRoom};
+use causerie_store::{Retention, RoomId, RoomRow, StoreError, StoredRoom};
 use thiserror::Error as ThisError;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +17,7 @@ use tracing::{error, info, warn};
 
 use crate::hosted_room::{Clock, HostedRoom, Hosting};
 use crate::writer::Writer;
-use crate::{Server, Settings, StartError};
+use crate::{Server, Settings, StartError, reopen};
 
 /// Why a room could not be made, found or closed. Nothing changed.
 #[derive(Clone, Debug, Eq, PartialEq, ThisError)]
@@ -75,8 +73,8 @@ struct Rooms {
     next: u64,
 }
 
-/// Every server here admits as this origin: one server, one origin.
-const ORIGIN: u32 = 0;
+/// As whom rooms admit until they begin anew.
+pub(crate) const ORIGIN: u32 = 0;
 
 /// How often it is checked whose grace is over.
 const TICK: Duration = Duration::from_millis(500);
@@ -121,47 +119,21 @@ impl Controller {
         Ok(())
     }
 
-    fn restore_one(&self, found: StoredRoom, name: RoomName) -> Result<Arc<HostedRoom>, Box<dyn Error>> {
-        let StoredRoom { room: id, row, mut first, last, checkpoint } = found;
+    fn restore_one(&self, mut found: StoredRoom, name: RoomName) -> Result<Arc<HostedRoom>, StoreError> {
         let store = &*self.writer.store;
+        let id = found.room;
         if self.retention != Retention::default() {
-            first = store.retain(id, self.retention, self.clock.now().wall_millis)?.first;
+            // What the next start needs is kept.
+            let before = found.checkpoint.as_ref().map_or(1, |checkpoint| checkpoint.position + 1);
+            let keep = Retention { before: Some(before), ..self.retention };
+            found.first = store.retain(id, keep, self.clock.now().wall_millis)?.first;
         }
-        let mut members = store.members(id, Members::Present)?;
-        members.extend(store.members(id, Members::WithSecrets)?.into_iter().filter(|m| m.left_at.is_some()));
-        members.sort_by_key(|m| (m.left_at, m.member));
-        let checkpoint = checkpoint.map(|checkpoint| (checkpoint.position, checkpoint.state));
-        let behind = checkpoint.as_ref().map_or(0, |(position, _)| *position);
-        let stored = Stored {
-            name,
-            epoch: row.epoch,
-            checkpoint,
-            members: members.into_iter().map(member_record).collect(),
-            first,
-        };
-        let vectors = row.port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
-        let mut replayed = Vec::new();
-        let mut cursor = behind;
-        while cursor < last {
-            let page = store.read(id, cursor, REPLAY_BYTES)?;
-            replayed.extend(page.runs.into_iter().flat_map(records));
-            if let Some(gap) = page.gap {
-                return Err(format!("the records {} to {} cannot be read", gap.start(), gap.end()).into());
-            }
-            cursor = page.last;
-        }
-        let now = self.clock.now();
-        let room = Room::restore(now, ORIGIN, stored, replayed, self.settings.clone(), vectors)?;
-        let creator = row.creator.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]));
-        let hosting = Hosting {
-            id,
-            room,
-            row: None,
-            port: row.port,
-            creator,
-            tail_bytes: self.settings.log_bytes_max,
-            stored: last,
-        };
+        let vectors = found.row.port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
+        let creator = found.row.creator.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        let (port, stored) = (found.row.port, found.last);
+        let room = reopen::room(store, found, name, self.clock.now(), &self.settings, vectors)?;
+        let tail_bytes = self.settings.log_bytes_max;
+        let hosting = Hosting { id, room, row: None, port, creator, tail_bytes, stored };
         Ok(HostedRoom::new(hosting, self.clock, Arc::clone(&self.writer)))
     }
 
@@ -316,7 +288,14 @@ impl Controller {
         }
         while stop.run_until_cancelled(tokio::time::sleep(RETENTION_EVERY)).await.is_some() {
             for hosted in self.all() {
-                let (store, keep, now) = (Arc::clone(&self.writer.store), self.retention, self.clock.now());
+                // The next start begins at a checkpoint, and reads what is behind it.
+                let (at, changes) = hosted.act_and_count(|room, _| {
+                    room.ask_for_checkpoint();
+                    room.position()
+                });
+                hosted.stored(changes).await;
+                let (store, now) = (Arc::clone(&self.writer.store), self.clock.now());
+                let keep = Retention { before: Some(at + 1), ..self.retention };
                 let id = hosted.id;
                 let kept = tokio::task::spawn_blocking(move || store.retain(id, keep, now.wall_millis)).await;
                 match kept {
@@ -345,22 +324,8 @@ impl Controller {
     }
 }
 
-/// Bytes read at once when a room is opened.
-const REPLAY_BYTES: usize = 1 << 20;
-
 /// How often old records are let go.
 const RETENTION_EVERY: Duration = Duration::from_secs(60);
-
-fn member_record(row: MemberRow) -> MemberRecord {
-    MemberRecord {
-        member: row.member,
-        name: row.name,
-        joined_at: row.joined_at,
-        left_at: row.left_at,
-        taken: row.taken,
-        secrets: row.secrets.map(|s| Secrets { token: s.token, nonce: s.nonce }),
-    }
-}
 
 impl Server {
     /// Makes a room with a port of its own and serves it.

@@ -228,27 +228,7 @@ impl HostedRoom {
                 return Some(batch);
             }
         }
-        if let Some(run) = &batch.records {
-            changes.push(Change::Append { room, first: run.first, last: run.last, run: run.bytes.clone() });
-        }
-        for record in &batch.members {
-            let secrets = record.secrets.map(|s| Secrets { token: s.token, nonce: s.nonce });
-            let row = MemberRow {
-                member: record.member,
-                name: record.name.clone(),
-                joined_at: record.joined_at,
-                left_at: record.left_at,
-                taken: record.taken,
-                secrets,
-            };
-            changes.push(Change::Member { room, row });
-        }
-        for (name, position) in std::mem::take(&mut batch.marks) {
-            changes.push(Change::Mark { room, name: name.into(), position });
-        }
-        if let Some((position, state)) = batch.checkpoint.clone() {
-            changes.push(Change::Checkpoint { room, position, state });
-        }
+        changes_of(room, &mut batch, changes);
         if self.closed.is_cancelled() {
             changes.push(Change::Close { room });
             *standing = Standing::Gone;
@@ -383,6 +363,31 @@ impl HostedRoom {
             Err(HistoryError::Store(StoreError::NoSuchRoom(_))) if !self.closed.is_cancelled() => Ok(nothing),
             read => read,
         }
+    }
+}
+
+/// What a batch of a room is to the store.
+pub(crate) fn changes_of(room: RoomId, batch: &mut Batch, changes: &mut Vec<Change>) {
+    if let Some(run) = &batch.records {
+        changes.push(Change::Append { room, first: run.first, last: run.last, run: run.bytes.clone() });
+    }
+    for record in &batch.members {
+        let secrets = record.secrets.map(|s| Secrets { token: s.token, nonce: s.nonce });
+        let row = MemberRow {
+            member: record.member,
+            name: record.name.clone(),
+            joined_at: record.joined_at,
+            left_at: record.left_at,
+            taken: record.taken,
+            secrets,
+        };
+        changes.push(Change::Member { room, row });
+    }
+    for (name, position) in std::mem::take(&mut batch.marks) {
+        changes.push(Change::Mark { room, name: name.into(), position });
+    }
+    if let Some((position, state)) = batch.checkpoint.clone() {
+        changes.push(Change::Checkpoint { room, position, state });
     }
 }
 

@@ -12,6 +12,7 @@ mod hosted_room;
 mod metrics;
 mod native;
 mod outbox;
+mod reopen;
 mod writer;
 
 use std::future::Future;
@@ -26,6 +27,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
+
+pub use crate::reopen::renew_all;
 
 use crate::controller::Controller;
 use crate::front_door::{Door, SilentOnes};

@@ -287,8 +287,8 @@ impl Session<'_> {
                     Ok(found) => found,
                     Err(error) => return self.error(ErrorFrame::new(error.code(), error.to_string())),
                 };
-                let (resumed, changes) = found.act_and_count(|room, _| {
-                    (room.resume(member, &token, epoch, position, &clock), room.position())
+                let (resumed, changes) = found.act_and_count(|room, now| {
+                    (room.resume(now, member, &token, epoch, position, &clock), room.position())
                 });
                 found.stored(changes).await;
                 let (resumed, last) = resumed;
@@ -306,7 +306,7 @@ impl Session<'_> {
                     Err(error) => {
                         let (code, taken) = match &error {
                             ResumeError::Expired { taken } => (ErrorCode::Expired, *taken),
-                            ResumeError::Diverged => (ErrorCode::Diverged, 0),
+                            ResumeError::Diverged { taken } => (ErrorCode::Diverged, *taken),
                             _ => (ErrorCode::WrongToken, 0),
                         };
                         self.error(ErrorFrame { taken, ..ErrorFrame::new(code, error.to_string()) });

@@ -363,7 +363,7 @@ impl Store for MemoryStore {
             let beyond = oldest.is_some_and(|oldest| record.time_millis < oldest)
                 || keep.count.is_some_and(|count| room.records.len() as u64 > count)
                 || keep.bytes.is_some_and(|max| bytes > max);
-            if !beyond {
+            if !beyond || keep.before.is_some_and(|before| room.first >= before) {
                 break;
             }
             bytes -= record.frame.len() as u64;

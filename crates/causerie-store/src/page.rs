@@ -111,6 +111,8 @@ pub struct Retention {
     pub count: Option<u64>,
     /// So many bytes of frames are kept.
     pub bytes: Option<u64>,
+    /// Whatever the limits, from this position on nothing goes.
+    pub before: Option<u64>,
 }
 
 /// What retention did.

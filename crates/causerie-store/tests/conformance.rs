@@ -477,6 +477,7 @@ fn random_stores_are_as_their_twins() {
                                 count: Some(r.below(900)),
                                 bytes: Some(r.below(90_000)),
                                 age_millis: Some(r.below(9_000)),
+                                before: (r.below(2) == 0).then(|| r.below(room.last + 2)),
                             },
                         };
                         let done = sqlite.retain(room.room, keep, time);

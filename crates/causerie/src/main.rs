@@ -9,6 +9,7 @@ mod history;
 mod rooms;
 mod serve;
 mod sim;
+mod store;
 mod trace;
 mod when;
 
@@ -36,6 +37,8 @@ enum Command {
     History(history::HistoryArgs),
     /// Draw what was said in a room, and after what.
     Trace(trace::TraceArgs),
+    /// Check, measure, copy and restore a server's data folder.
+    Store(store::StoreArgs),
     /// Simulate groups over a bad network, and judge every delivery.
     Sim(sim::SimArgs),
     /// Put load on a server, and check all that comes of it.
@@ -50,6 +53,7 @@ async fn main() -> ExitCode {
         Command::Rooms(args) => rooms::run(args).await,
         Command::History(args) => history::run(args).await,
         Command::Trace(args) => trace::run(args).await,
+        Command::Store(args) => store::run(args),
         Command::Sim(args) => sim::run(&args),
         Command::Bench(args) => bench::run(args).await,
     };

@@ -116,6 +116,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
             age_millis: args.keep_days.map(|days| days.saturating_mul(86_400_000)),
             count: args.keep_messages,
             bytes: args.keep_mib.map(|mib| mib.saturating_mul(1 << 20)),
+            before: None,
         },
         ..Settings::default()
     };

@@ -213,6 +213,17 @@ impl SqliteStore {
         Ok(Self { inner, mover, recovery })
     }
 
+    /// The name of the database in a data folder.
+    pub const FILE: &str = schema::FILE;
+
+    /// As [`Store::backup`], of a folder that another process may have open.
+    ///
+    /// # Errors
+    /// [`StoreError::Backup`], and the others.
+    pub fn backup_of(dir: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), StoreError> {
+        upkeep::backup(dir.as_ref(), to.as_ref())
+    }
+
     /// What opening found that was not as it should be.
     #[must_use]
     pub const fn recovery(&self) -> &Recovery {
@@ -382,6 +393,6 @@ impl Store for SqliteStore {
     }
 
     fn backup(&self, to: &Path) -> Result<(), StoreError> {
-        self.inner.backup(to)
+        upkeep::backup(&self.inner.dir, to)
     }
 }

@@ -127,6 +127,12 @@ pub(super) fn writer(dir: &Path, options: &Options) -> Result<Connection, OpenEr
     Ok(db)
 }
 
+/// Whether it is a store, in a format that this version knows.
+pub(super) fn is_ours(db: &Connection) -> rusqlite::Result<bool> {
+    let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    Ok(pragma("application_id")? == APPLICATION_ID && (1..=FORMAT).contains(&pragma("user_version")?))
+}
+
 fn create(db: &mut Connection, dir: &Path, path: &Path) -> Result<(), OpenError> {
     db.pragma_update(None, "page_size", PAGE_BYTES)?;
     db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;

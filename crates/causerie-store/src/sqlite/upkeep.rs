@@ -150,7 +150,7 @@ impl Inner {
             if let Some(oldest) = oldest {
                 first = by_age(&writer.db, room, first, moved, &staged, oldest)?;
             }
-            first = first.clamp(before, last + 1);
+            first = first.min(keep.before.unwrap_or(u64::MAX)).clamp(before, last + 1);
             if first > before {
                 writer.sync(false)?;
                 writer.transaction(|writer| rows::keep_from(&writer.db, room, first))?;
@@ -296,44 +296,54 @@ impl Inner {
             failed: unpoisoned(&self.failed).is_some(),
         }
     }
+}
 
-    pub(super) fn backup(&self, to: &Path) -> Result<(), StoreError> {
-        let refuse = |message: String| StoreError::Backup { path: to.display().to_string(), message };
-        let io = |error: std::io::Error| refuse(error.to_string());
-        match std::fs::read_dir(to) {
-            Ok(mut entries) => {
-                if entries.next().is_some() {
-                    return Err(refuse("there is something already".into()));
-                }
+/// A consistent copy of the store in the folder `from`, whoever has it open, into the new folder `to`.
+pub(super) fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let refuse = |message: String| StoreError::Backup { path: to.display().to_string(), message };
+    let io = |error: std::io::Error| refuse(error.to_string());
+    match std::fs::read_dir(to) {
+        Ok(mut entries) => {
+            if entries.next().is_some() {
+                return Err(refuse("there is something already".into()));
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                std::fs::create_dir_all(to).map_err(io)?;
-            }
-            Err(error) => return Err(io(error)),
         }
-        let (part, whole) = (to.join("causerie.part"), to.join(schema::FILE));
-        let name = part.to_str().ok_or_else(|| refuse("the path is not Unicode".into()))?;
-        let copy = || {
-            let db = Connection::open_with_flags(
-                self.dir.join(schema::FILE),
-                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-            )?;
-            db.busy_timeout(Duration::from_secs(10))?;
-            db.execute("VACUUM INTO ?1", [name]).map(|_| ())
-        };
-        if let Err(error) = copy() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(to).map_err(io)?;
+        }
+        Err(error) => return Err(io(error)),
+    }
+    let (part, whole) = (to.join("causerie.part"), to.join(schema::FILE));
+    let name = part.to_str().ok_or_else(|| refuse("the path is not Unicode".into()))?;
+    let copy = || {
+        let db = Connection::open_with_flags(
+            from.join(schema::FILE),
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        db.busy_timeout(Duration::from_secs(10))?;
+        schema::is_ours(&db)?.then(|| db.execute("VACUUM INTO ?1", [name]).map(|_| ())).transpose()
+    };
+    match copy() {
+        Ok(Some(())) => {}
+        Ok(None) => {
+            return Err(refuse(format!(
+                "{} is not a causerie store that this version knows",
+                from.display()
+            )));
+        }
+        Err(error) => {
             let _ = std::fs::remove_file(&part);
             return Err(match trouble(&error) {
                 Trouble::Damaged => StoreError::Damaged(error.into()),
                 _ => refuse(error.to_string()),
             });
         }
-        // Not before it is whole and on the disk does it have the name.
-        let file = std::fs::File::options().write(true).open(&part).map_err(io)?;
-        file.sync_all().map_err(io)?;
-        std::fs::rename(&part, &whole).map_err(io)?;
-        schema::sync_folder(to).map_err(io)
     }
+    // Not before it is whole and on the disk does it have the name.
+    let file = std::fs::File::options().write(true).open(&part).map_err(io)?;
+    file.sync_all().map_err(io)?;
+    std::fs::rename(&part, &whole).map_err(io)?;
+    schema::sync_folder(to).map_err(io)
 }
 
 /// The first position of the longest end of the log that has at most so many bytes.

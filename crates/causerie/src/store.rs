@@ -1,0 +1,219 @@
+//! `causerie store`: a server's data folder, checked, measured, copied and put back.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use causerie_core::text::visible;
+use causerie_store::{Members, Options, Recovery, RoomId, SqliteStore, Store};
+use clap::{Args, Subcommand};
+
+/// Check, measure, copy and restore a server's data folder.
+#[derive(Args, Debug)]
+pub(crate) struct StoreArgs {
+    #[command(subcommand)]
+    command: StoreCommand,
+
+    /// Where rooms are kept. By default in the platform's folder for data of programs, as for `serve`.
+    #[arg(long, global = true, value_name = "DIR", env = "CAUSERIE_DATA")]
+    data: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Read everything, compare every checksum, and name what is damaged. No server may be running on it.
+    Check,
+    /// Rooms, messages, members, bytes. No server may be running on it.
+    Stats,
+    /// A consistent copy into a new folder. A server may be running on it meanwhile.
+    Backup {
+        /// The folder to make.
+        #[arg(value_name = "FOLDER")]
+        to: PathBuf,
+    },
+    /// Put a copy in place as the data folder. Clients that have seen what the copy lacks join anew.
+    Restore {
+        /// The folder that `backup` has made.
+        #[arg(value_name = "FOLDER")]
+        from: PathBuf,
+
+        /// Set aside what is in the data folder.
+        #[arg(long)]
+        replace: bool,
+    },
+}
+
+pub(crate) fn run(args: StoreArgs) -> anyhow::Result<()> {
+    let data = args.data.or_else(crate::serve::default_data);
+    let data = data.ok_or_else(|| anyhow!("there is no folder for data here; --data DIR chooses one"))?;
+    match args.command {
+        StoreCommand::Check => check(&data),
+        StoreCommand::Stats => stats(&data),
+        StoreCommand::Backup { to } => backup(&data, &to),
+        StoreCommand::Restore { from, replace } => restore(&from, &data, replace),
+    }
+}
+
+/// Opens what is there; makes nothing.
+fn open(data: &Path) -> anyhow::Result<SqliteStore> {
+    must_exist(data)?;
+    Ok(SqliteStore::open(data, Options { background: false, ..Options::default() })?)
+}
+
+fn must_exist(data: &Path) -> anyhow::Result<()> {
+    match data.join(SqliteStore::FILE).try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => bail!("there is no store in {}", data.display()),
+        Err(error) => Err(error).with_context(|| data.display().to_string()),
+    }
+}
+
+fn names(store: &SqliteStore) -> anyhow::Result<BTreeMap<RoomId, String>> {
+    let rooms = store.rooms()?;
+    Ok(rooms.into_iter().map(|r| (r.room, visible(&r.row.name).into_owned())).collect())
+}
+
+fn check(data: &Path) -> anyhow::Result<()> {
+    let store = open(data)?;
+    let report = store.check();
+    let names = names(&store).unwrap_or_default();
+    let mut out = io::stdout().lock();
+    for damage in &report.damaged {
+        let room = names.get(&damage.room).map_or(damage.room.to_string(), |name| format!("room '{name}'"));
+        let (from, to) = (damage.positions.start(), damage.positions.end());
+        match from == to {
+            true => writeln!(out, "{room}: the record at position {from} is damaged")?,
+            false => writeln!(out, "{room}: the records at positions {from} to {to} are damaged")?,
+        }
+    }
+    for problem in &report.problems {
+        writeln!(out, "{}", visible(problem))?;
+    }
+    let Recovery { bytes_cut, .. } = store.recovery();
+    if *bytes_cut > 0 {
+        writeln!(
+            out,
+            "{bytes_cut} bytes that were stored last are damaged, and nothing of them can be read"
+        )?;
+    }
+    writeln!(out, "{} rooms, {} records, {} bytes read", report.rooms, report.records, report.bytes)?;
+    if !report.is_clean() || *bytes_cut > 0 {
+        bail!("the store in {} is damaged", data.display());
+    }
+    writeln!(out, "nothing is damaged")?;
+    Ok(())
+}
+
+fn stats(data: &Path) -> anyhow::Result<()> {
+    let store = open(data)?;
+    let mut out = io::stdout().lock();
+    for room in store.rooms()? {
+        let (mut bytes, mut records, mut cursor) = (0, 0, room.first.saturating_sub(1));
+        while cursor < room.last {
+            let page = store.read(room.room, cursor, 1 << 20)?;
+            bytes += page.bytes() as u64;
+            records += page.len();
+            cursor = page.next().max(cursor + 1);
+        }
+        let members = store.members(room.room, Members::Present)?.len();
+        let kept = match room.first > room.last {
+            true => "none kept".to_owned(),
+            false => format!("positions {} to {}", room.first, room.last),
+        };
+        let name = visible(&room.row.name);
+        writeln!(out, "room '{name}': {members} members, {records} records, {bytes} bytes, {kept}")?;
+    }
+    let stats = store.stats();
+    let (rooms, records) = (stats.rooms, stats.records);
+    writeln!(out, "{rooms} rooms, {records} records")?;
+    let (file, free, log) = (stats.file_bytes, stats.free_bytes, stats.wal_bytes);
+    writeln!(out, "database {file} bytes, {free} of them free; write-ahead log {log} bytes")?;
+    Ok(())
+}
+
+fn backup(data: &Path, to: &Path) -> anyhow::Result<()> {
+    must_exist(data)?;
+    SqliteStore::backup_of(data, to)?;
+    println!("copied to {}", to.display());
+    Ok(())
+}
+
+fn restore(from: &Path, data: &Path, replace: bool) -> anyhow::Result<()> {
+    must_exist(from)?;
+    if fs::canonicalize(from).ok() == fs::canonicalize(data).ok() {
+        bail!("{} is the data folder itself", from.display());
+    }
+    // Held until the folder is set aside, so that no server starts on it.
+    let before = match data.join(SqliteStore::FILE).try_exists()? {
+        true => Some(open(data)?),
+        false => None,
+    };
+    if before.is_some() && !replace {
+        bail!("there is a store in {} already; --replace sets it aside", data.display());
+    }
+    let part = beside(data, "restoring")?;
+    clear(&part).with_context(|| part.display().to_string())?;
+    let rooms = prepare(from, &part).with_context(|| format!("{} cannot be restored", from.display()))?;
+    if before.is_some() {
+        let aside = (1..).map(|n| beside(data, &format!("replaced-{n}"))).find(|aside| match aside {
+            Ok(aside) => !aside.exists(),
+            Err(_) => true,
+        });
+        let aside = aside.expect("there are many numbers")?;
+        fs::rename(data, &aside).with_context(|| format!("{} cannot be set aside", data.display()))?;
+        println!("what was there is in {} now", aside.display());
+    }
+    fs::rename(&part, data)
+        .with_context(|| format!("{} is whole, but cannot become {}", part.display(), data.display()))?;
+    drop(before);
+    if let Some(parent) = data.parent().filter(|_| cfg!(unix)) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        fs::File::open(parent)?.sync_all()?;
+    }
+    println!("{rooms} rooms are restored in {}; their members join again", data.display());
+    Ok(())
+}
+
+/// The copy in a folder of its own, made ready for a server.
+fn prepare(from: &Path, part: &Path) -> anyhow::Result<usize> {
+    fs::create_dir_all(part)?;
+    for name in FILES {
+        match fs::copy(from.join(name), part.join(name)) {
+            Ok(_) => fs::File::open(part.join(name))?.sync_all()?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let store = open(part)?;
+    let report = store.check();
+    if !report.is_clean() {
+        eprintln!("the copy is damaged: `causerie store check` tells where; what can be read is restored");
+    }
+    Ok(causerie_server::renew_all(&store)?)
+}
+
+/// What makes a store: the database and its write-ahead log. A copy by `backup` has the first only.
+const FILES: [&str; 2] = [SqliteStore::FILE, "causerie.db-wal"];
+
+fn beside(data: &Path, what: &str) -> anyhow::Result<PathBuf> {
+    let name = data.file_name().ok_or_else(|| anyhow!("{} has no name", data.display()))?;
+    let mut name = name.to_owned();
+    name.push(format!(".{what}"));
+    Ok(data.with_file_name(name))
+}
+
+/// Removes what an earlier try has left.
+fn clear(part: &Path) -> io::Result<()> {
+    for name in FILES.iter().chain(&["causerie.db-shm", "lock"]) {
+        match fs::remove_file(part.join(name)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    match fs::remove_dir(part) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

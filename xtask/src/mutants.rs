@@ -26,8 +26,12 @@ struct Mutant {
 enum Suite {
     /// Those of cbcast and of its simulator.
     Library,
-    /// Client sessions in bad weather.
+    /// Those of the room, the session and what is said; client sessions in bad weather.
     Sessions,
+    /// Those of the store.
+    Store,
+    /// Those of the server, with real sockets.
+    Server,
     /// Real processes.
     Processes,
 }
@@ -42,7 +46,15 @@ impl Suite {
                 &["-p", "cbcast", "--test", "exhaustive"],
                 &["-p", "cbcast-sim", "--test", "swarm"],
             ],
-            Self::Sessions => &[&["-p", "causerie-core", "--test", "bad_weather"]],
+            Self::Sessions => &[&["-p", "causerie-core", "--lib", "--test", "bad_weather"]],
+            Self::Store => &[
+                &["-p", "causerie-store", "--lib", "--test", "conformance", "--test", "folder"],
+                &["-p", "causerie-store", "--test", "faults", "--test", "crash"],
+            ],
+            Self::Server => &[
+                &["-p", "causerie-server", "--lib", "--test", "native", "--test", "history"],
+                &["-p", "causerie", "--test", "crash"],
+            ],
             Self::Processes => &[&["-p", "causerie", "--test", "causal_order"]],
         }
     }

@@ -21,6 +21,30 @@ fn edit<T>(dir: &Path, edit: impl FnOnce(&rusqlite::Connection) -> T) -> T {
 }
 
 #[test]
+fn marks_go_with_their_records_and_rooms() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.commit(vec![create(A), create(RoomId(1))]).unwrap();
+    for room in [A, RoomId(1)] {
+        let mark = |position| Change::Mark { room, name: Bytes::from_static(b"x"), position };
+        store
+            .commit([append(room, 1, 9_000)].into_iter().chain((1..=900).map(|n| mark(10 * n))).collect())
+            .unwrap();
+    }
+    let count =
+        || edit(dir.path(), |db| db.query_row("SELECT count(*) FROM mark", [], |row| row.get::<_, i64>(0)));
+    assert_eq!(count().unwrap(), 1_800);
+    store.tidy().unwrap();
+    store.retain(A, Retention { count: Some(1), ..Retention::default() }, 0).unwrap();
+    store.tidy().unwrap();
+    let left = count().unwrap();
+    assert!((901..=1_200).contains(&left), "but for those of the last block: {left}");
+    store.commit(vec![Change::Close { room: RoomId(1) }]).unwrap();
+    store.tidy().unwrap();
+    assert_eq!(count().unwrap(), left - 900);
+}
+
+#[test]
 fn an_older_format_is_brought_up_to_date() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(dir.path(), small()).unwrap();
@@ -172,7 +196,9 @@ fn damage_in_the_staging_area_is_a_gap_or_a_cut() {
         let store = open(dir.path());
         store.commit(vec![create(A), create(RoomId(1)), append(RoomId(1), 1, 3)]).unwrap();
         for first in [1, 11, 21] {
-            store.commit(vec![append(A, first, first + 9)]).unwrap();
+            let name = Bytes::from_static(b"x");
+            let mark = Change::Mark { room: A, name, position: first + 5 };
+            store.commit(vec![append(A, first, first + 9), mark]).unwrap();
         }
     };
     let flip = |column: &str, id: i64| {
@@ -211,9 +237,10 @@ fn damage_in_the_staging_area_is_a_gap_or_a_cut() {
     let store = open(dir.path());
     assert!(store.recovery().bytes_cut > 0);
     assert_eq!(store.rooms().unwrap()[0].last, 20);
-    store.commit(vec![append(A, 21, 22)]).unwrap();
+    store.commit(vec![append(A, 21, 29)]).unwrap();
     store.tidy().unwrap();
-    assert_eq!(all(&store, A, 999), (run(1, 22).to_vec(), vec![]));
+    assert_eq!(all(&store, A, 999), (run(1, 29).to_vec(), vec![]));
+    assert_eq!(store.marked(A, b"x", 0, 9), Ok(vec![6, 16]), "what has the position now has not the name");
     drop(store);
     // Unless a checkpoint does.
     stage();
@@ -248,7 +275,7 @@ fn damaged_rows_are_left_out_and_told() {
     edit(dir.path(), |db| {
         db.execute("UPDATE room SET name = 'another' WHERE id = 1", []).unwrap();
         db.execute("UPDATE member SET taken = taken + 1 WHERE member = 2", []).unwrap();
-        db.execute("UPDATE checkpoint SET state = 'State'", []).unwrap();
+        db.execute("UPDATE checkpoint SET state = x'5374617465'", []).unwrap();
     });
     let store = open(dir.path());
     assert_eq!(store.recovery().rooms_damaged, [RoomId(1)]);

@@ -17,9 +17,29 @@ const CONTROL: &str = "crates/cbcast/src/control.rs";
 const MESSAGE: &str = "crates/cbcast/src/message.rs";
 const WIRE: &str = "crates/cbcast/src/wire.rs";
 const SESSION: &str = "crates/causerie-core/src/session.rs";
+const ROOM: &str = "crates/causerie-core/src/room.rs";
+const BODY: &str = "crates/causerie-core/src/body.rs";
+const STORE_RUN: &str = "crates/causerie-store/src/run.rs";
+const STORE_COMMIT: &str = "crates/causerie-store/src/sqlite/commit.rs";
+const STORE_MOVER: &str = "crates/causerie-store/src/sqlite/mover.rs";
+const STORE_ROWS: &str = "crates/causerie-store/src/sqlite/rows.rs";
+const STORE_UPKEEP: &str = "crates/causerie-store/src/sqlite/upkeep.rs";
+const WRITER: &str = "crates/causerie-server/src/writer.rs";
 
 const fn library(name: &'static str, file: &'static str, from: &'static str, to: &'static str) -> Mutant {
     Mutant { name, file, from, to, suite: Suite::Library }
+}
+
+const fn session(name: &'static str, file: &'static str, from: &'static str, to: &'static str) -> Mutant {
+    Mutant { name, file, from, to, suite: Suite::Sessions }
+}
+
+const fn store(name: &'static str, file: &'static str, from: &'static str, to: &'static str) -> Mutant {
+    Mutant { name, file, from, to, suite: Suite::Store }
+}
+
+const fn server(name: &'static str, file: &'static str, from: &'static str, to: &'static str) -> Mutant {
+    Mutant { name, file, from, to, suite: Suite::Server }
 }
 
 /// What the table says about weakenings that no test can notice.
@@ -946,20 +966,143 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
     (
         "The chat",
         &[
-            Mutant {
-                name: "own messages are not sent again on resuming",
-                file: SESSION,
-                from: "p.message.id().seq > taken) {\n            pending.sent_at = Some(now);\n            resent += 1;",
-                to: "p.message.id().seq > taken + 1) {\n            pending.sent_at = Some(now);\n            resent += 1;",
-                suite: Suite::Sessions,
-            },
-            Mutant {
-                name: "placed in order of delivery, not of position",
-                file: SESSION,
-                from: "self.ready.remove(&self.placed.saturating_add(1))",
-                to: "self.ready.pop_first().map(|(_, ready)| ready)",
-                suite: Suite::Sessions,
-            },
+            session(
+                "own messages are not sent again on resuming",
+                SESSION,
+                "p.message.id().seq > taken) {\n            pending.sent_at = Some(now);\n            resent += 1;",
+                "p.message.id().seq > taken + 1) {\n            pending.sent_at = Some(now);\n            resent += 1;",
+            ),
+            session(
+                "placed in order of delivery, not of position",
+                SESSION,
+                "self.ready.remove(&self.placed.saturating_add(1))",
+                "self.ready.pop_first().map(|(_, ready)| ready)",
+            ),
+            session(
+                "what was taken is said again under the new membership",
+                SESSION,
+                "if id.seq <= taken {\n                    self.seen.insert(id);\n                } else {\n                    self.unsent",
+                "if id.seq < taken {\n                    self.seen.insert(id);\n                } else {\n                    self.unsent",
+            ),
+            session(
+                "what refers to a renamed message is not renamed",
+                SESSION,
+                "instead.insert(old, Some(new));",
+                "let _ = new;",
+            ),
+            session(
+                "any token resumes",
+                ROOM,
+                "if person.native.as_ref().is_none_or(|native| native.secrets.token != hash(token)) {",
+                "if person.native.is_none() {",
+            ),
+            session(
+                "any token learns what was taken of who has left",
+                ROOM,
+                "Some(departed) if departed.secrets.is_some_and(|s| s.token == hash(token)) => {",
+                "Some(departed) if departed.secrets.is_some() => {",
+            ),
+            session(
+                "who knows more than the room resumes",
+                ROOM,
+                "position > self.position || clock.iter().any(knows_more)",
+                "position > self.position || (false && clock.iter().any(knows_more))",
+            ),
+            session(
+                "an older connection still speaks",
+                ROOM,
+                "native.is_some_and(|n| n.connection == seat.connection)",
+                "native.is_some()",
+            ),
+            session(
+                "targets are not looked at",
+                ROOM,
+                "Some(target) if !before(target) =>",
+                "Some(target) if false && !before(target) =>",
+            ),
+            session(
+                "anybody edits anything",
+                BODY,
+                "if target.member != author => {",
+                "if false && target.member != author => {",
+            ),
+            session(
+                "said once is said again",
+                ROOM,
+                "        if said.is_some() {\n            return Ok(said);",
+                "        if said.is_some() && body.text().is_none() {\n            return Ok(said);",
+            ),
+            session(
+                "the store is not asked again after others were forgotten",
+                ROOM,
+                "if so_far != forgotten {",
+                "if so_far < forgotten {",
+            ),
+        ],
+    ),
+    (
+        "Stored, then shown",
+        &[
+            server(
+                "nothing is stored",
+                WRITER,
+                "self.store.commit(changes.clone())",
+                "self.store.commit(Vec::new())",
+            ),
+            store(
+                "what is damaged is served",
+                STORE_RUN,
+                "is_some_and(|f| crc32c::crc32c(f) == entry.crc)",
+                "is_some_and(|f| crc32c::crc32c(f) == entry.crc || !f.is_empty())",
+            ),
+            store(
+                "commits are not synced",
+                STORE_COMMIT,
+                "        self.sync(true)?;",
+                "        self.sync(false)?;",
+            ),
+            store(
+                "positions may be skipped",
+                STORE_COMMIT,
+                "if *first != last + 1 {",
+                "if *first < last + 1 {",
+            ),
+            store(
+                "writing goes on after a failed sync",
+                STORE_COMMIT,
+                "            Trouble::Sync => {\n                self.fail(&error);",
+                "            Trouble::Sync => {",
+            ),
+            store(
+                "staged rows go before their blocks are there",
+                STORE_MOVER,
+                "if rooms.is_empty() {\n            return self.delete_rows",
+                "if rooms.len() < 2 {\n            return self.delete_rows",
+            ),
+            store(
+                "members' rows are not checked",
+                STORE_ROWS,
+                "fields().ok().filter(|(kept, crc)| member_crc(room, kept) == *crc)",
+                "fields().ok()",
+            ),
+            store(
+                "checkpoints are not checked",
+                STORE_ROWS,
+                "fields().ok().filter(|(position, crc, state)| checkpoint_crc(room, *position, state) == *crc)",
+                "fields().ok()",
+            ),
+            store(
+                "marks outlive their records",
+                STORE_MOVER,
+                "            rows::delete_marks(db, room, last)?;\n",
+                "",
+            ),
+            store(
+                "marks outlive what was cut",
+                STORE_UPKEEP,
+                "if recovery.bytes_cut > 0 {",
+                "if recovery.bytes_cut > u64::MAX / 2 {",
+            ),
         ],
     ),
 ];

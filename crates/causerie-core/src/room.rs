@@ -1415,7 +1415,7 @@ mod tests {
         assert_eq!(texts(&room), ["+Raj", "one", "two", "-"]);
         let late = room.resume(at(0), seat.member, &[2; 16], 7, 1, &raj.clock()).unwrap_err();
         assert_eq!(late, ResumeError::Expired { taken: 2 });
-        let other = room.resume(seat.member, &[9; 16], 7, 1, &raj.clock()).unwrap_err();
+        let other = room.resume(at(0), seat.member, &[9; 16], 7, 1, &raj.clock()).unwrap_err();
         assert_eq!(other, ResumeError::WrongToken, "only who has the token is told");
     }
 

@@ -214,3 +214,18 @@ fn reason(output: &str) -> Option<String> {
     let more = if shown.len() < message.len() { "…" } else { "" };
     Some(format!("`{test}`: {shown}{more}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a mutant weakens stands once in its file: a change of a guard changes its text in the table.
+    #[test]
+    fn every_mutant_has_its_place() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for mutant in table::MUTANTS.iter().flat_map(|(_, mutants)| *mutants) {
+            let source = fs::read_to_string(root.join(mutant.file)).expect(mutant.file);
+            assert_eq!(source.matches(mutant.from).count(), 1, "'{}' in {}", mutant.name, mutant.file);
+        }
+    }
+}

@@ -226,6 +226,14 @@ fn main() {
         let (room, at) = pick(r);
         store.read_before(room, at + 2, 50, 1 << 20).expect("a page").len()
     });
+    for (name, tenth) in [("oldest", 0), ("middle", 5), ("newest", 9)] {
+        page(name, &mut |r| {
+            let (room, _) = pick(r);
+            let last = lasts[room.0 as usize];
+            let at = last * tenth / 10 + r.below(last / 10);
+            store.read_before(room, at + 2, 50, 1 << 20).expect("a page").len()
+        });
+    }
     page("64 KiB", &mut |r| {
         let (room, at) = pick(r);
         store.read(room, at, 64 << 10).expect("a page").len()

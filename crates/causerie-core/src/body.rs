@@ -292,8 +292,9 @@ impl Recent {
     }
 }
 
-/// What a payload refers to, as [`Body::target`], without reading the rest of it.
-pub(crate) fn target_of(payload: &[u8]) -> Option<MessageId> {
+/// What a payload refers to, as [`Body::target`], without reading the rest of it. O(1).
+#[must_use]
+pub fn target_of(payload: &[u8]) -> Option<MessageId> {
     let mut reader = Reader::new(payload);
     match reader.varint() {
         Ok(REPLY | EDIT | DELETE | REACTION) => target(&mut reader).ok(),

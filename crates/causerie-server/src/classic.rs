@@ -21,7 +21,7 @@ use cbcast::{Kind, MemberId};
 use tokio::net::TcpStream;
 
 use crate::Server;
-use crate::hosted_room::{HostedRoom, Unreadable};
+use crate::hosted_room::{HostedRoom, Quotes, Unreadable};
 use crate::outbox::{self, Outbox, write_all};
 
 /// Runs of the log rendered at once.
@@ -275,7 +275,8 @@ impl Session<'_> {
                     Err(Unreadable::Failed(why)) => return Err(io::Error::other(why)),
                 };
                 more = !slices.is_empty();
-                let text = self.render(slices, *member, &mut names);
+                let quotes = hosted.quotes(&slices).await;
+                let text = self.render(slices, *member, &mut names, &quotes);
                 write_all(stream, vec![text.into()]).await?;
                 if let Some(membership) = self.membership().as_mut() {
                     membership.present.clear();
@@ -318,6 +319,7 @@ impl Session<'_> {
         slices: Vec<Bytes>,
         member: MemberId,
         names: &mut BTreeMap<MemberId, String>,
+        quotes: &Quotes,
     ) -> Vec<u8> {
         let ascii_only = !self.beyond_ascii.load(Ordering::Relaxed);
         let mut out = Vec::new();
@@ -333,8 +335,12 @@ impl Session<'_> {
                 Kind::Left { member: gone, .. } => names.remove(&gone).map(|name| classic::left(&name)),
                 Kind::Data if message.id().member == member => None,
                 Kind::Data => {
+                    let body = Body::decode(&payload);
+                    let about = body.target().and_then(|target| {
+                        Some((&names.get(&target.member)?[..], &quotes.get(&target)?[..]))
+                    });
                     let name = names.get(&message.id().member);
-                    name.and_then(|name| classic::said(name, &Body::decode(&payload), None))
+                    name.and_then(|name| classic::said(name, &body, about))
                 }
             };
             if let Some(line) = line {

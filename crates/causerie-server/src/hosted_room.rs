@@ -2,18 +2,19 @@
 //!
 //! What happens in the room goes to the store first ([`crate::writer`]); then it comes into the tail.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use causerie_core::body::{Body, target_of};
 use causerie_core::frame::{Direction, HistoryQuestion, MemberInfo, Page, Place, Welcome};
-use causerie_core::log::{Log, Read};
+use causerie_core::log::{Log, Read, Record, records};
 use causerie_core::room::{Batch, Now, Room};
 use causerie_store::{Change, MemberRow, RoomId, RoomRow, Secrets, StoreError};
-use cbcast::{MissingRange, Time};
+use cbcast::{Kind, MessageId, MissingRange, Time};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -300,7 +301,39 @@ impl HostedRoom {
     }
 }
 
+/// What messages refer to: the text of each.
+pub(crate) type Quotes = BTreeMap<MessageId, String>;
+
 impl HostedRoom {
+    /// What the texts among these records refer to, for clients that cannot look it up. Asks the store if they refer to
+    /// anything; what cannot be read is left out.
+    pub(crate) async fn quotes(&self, slices: &[Bytes]) -> Quotes {
+        let said = |r: Record| (r.message.kind() == Kind::Data).then(|| r.message.payload());
+        let targets = slices.iter().cloned().flat_map(records).filter_map(|r| target_of(&said(r)?));
+        let range =
+            |target: MessageId| MissingRange { member: target.member, from: target.seq, to: target.seq };
+        let ranges: Vec<_> = targets.map(range).collect();
+        let mut quotes = Quotes::new();
+        for some in ranges.chunks(RANGES_MAX) {
+            let frames = match self.find(some.to_vec(), RANGES_MAX).await {
+                Ok(frames) => frames,
+                Err(error) => {
+                    warn!("what messages refer to cannot be read: {error}");
+                    continue;
+                }
+            };
+            for record in frames.into_iter().flat_map(records) {
+                let id = record.message.id();
+                if let Some(text) =
+                    said(record).and_then(|said| Body::decode(&said).text().map(str::to_owned))
+                {
+                    quotes.insert(id, text);
+                }
+            }
+        }
+        quotes
+    }
+
     /// The stored records of these messages as whole frames, oldest first, `max` at most. Of the ranges the first 64
     /// count.
     pub(crate) async fn find(&self, ranges: Vec<MissingRange>, max: usize) -> Result<Vec<Bytes>, String> {

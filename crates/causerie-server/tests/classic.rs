@@ -5,8 +5,11 @@ mod common;
 use std::net::TcpListener;
 use std::time::Duration;
 
+use bytes::Bytes;
+use causerie_core::body::Body;
 use causerie_core::frame::{ClientFrame, ServerFrame};
 use causerie_server::Settings;
+use cbcast::MessageId;
 use common::{Classic, Event, Harness, Native, Wire, capture_log};
 
 /// A server and the address of a room of its own port in it.
@@ -318,4 +321,36 @@ async fn a_shutdown_is_said() {
     }
     silent.ended().await;
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_more_than_text_reads_as_text() {
+    let (server, room) = with_room().await;
+    let mut akshat = Classic::enter(room, "Akshat").await;
+    let name = room.port().to_string();
+    let mut raj = Native::join(server.address, &name, "Raj").await;
+    akshat.expect("Raj joined the chatroom").await;
+    akshat.send("where do we meet?\n").await;
+    let question = loop {
+        if let Event::Text(author, _) = raj.event().await {
+            break MessageId::new(author, 1);
+        }
+    };
+    raj.send(&Body::Reply { to: question, text: "here".into() }).await;
+    akshat.expect("Raj : (to Akshat: \"where do we meet?\") here").await;
+    let here = MessageId::new(raj.member, 1);
+    raj.send(&Body::Edit { of: here, text: "there".into() }).await;
+    akshat.expect("Raj : (corrects Raj: \"here\") there").await;
+    raj.send(&Body::Reaction { to: question, symbol: "+1".into(), set: true }).await;
+    akshat.expect("Raj : (+1 to Akshat: \"where do we meet?\")").await;
+    raj.send(&Body::Delete { of: here }).await;
+    akshat.expect("Raj : (takes back Raj: \"here\")").await;
+    raj.send(&Body::Action("waves".into())).await;
+    akshat.expect("Raj : * waves").await;
+    raj.send(&Body::Topic("meeting".into())).await;
+    akshat.expect("Raj : (sets the topic) meeting").await;
+    // Kinds that are yet to come are nothing to read, and do no harm.
+    raj.send(&Body::Unknown(Bytes::from_static(&[99, 1, 2]))).await;
+    raj.say("bye").await;
+    akshat.expect("Raj : bye").await;
 }

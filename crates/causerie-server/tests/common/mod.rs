@@ -348,6 +348,11 @@ impl Native {
         self.stamp(&Body::Text(text.into()).encode())
     }
 
+    pub(crate) async fn send(&mut self, body: &Body) {
+        let packet = self.stamp(&body.encode());
+        self.wire.send(&ClientFrame::Broadcast(packet)).await;
+    }
+
     pub(crate) async fn say(&mut self, text: &str) {
         let packet = self.stamp_text(text);
         self.wire.send(&ClientFrame::Broadcast(packet)).await;

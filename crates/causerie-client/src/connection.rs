@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use causerie_core::frame::{ClientFrame, MAGIC, ServerFrame, split_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,6 +21,8 @@ pub(crate) struct Connection {
     write: Vec<u8>,
     /// How much of `write` has been written.
     written: usize,
+    /// When something was read last.
+    pub(crate) heard: Instant,
 }
 
 impl Connection {
@@ -29,7 +32,8 @@ impl Connection {
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
         let stream = stream.map_err(|_| timed_out())??;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, read: BytesMut::with_capacity(16 << 10), write: MAGIC.to_vec(), written: 0 })
+        let (read, heard) = (BytesMut::with_capacity(16 << 10), Instant::now());
+        Ok(Self { stream, read, write: MAGIC.to_vec(), written: 0, heard })
     }
 
     /// Queues a frame. [`step`](Self::step) writes it.
@@ -69,6 +73,7 @@ impl Connection {
                 if read? == 0 {
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"));
                 }
+                self.heard = Instant::now();
             }
             written = output.write(&self.write[self.written..]), if writing => {
                 self.written += written?;

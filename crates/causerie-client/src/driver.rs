@@ -24,6 +24,8 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 const STEADY: Duration = Duration::from_secs(5);
 /// How long joining or resuming may take.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(15);
+/// After so much silence the server is asked whether it is there, and has as long again to answer.
+const SILENCE: Duration = Duration::from_secs(30);
 /// While so much waits to be written, nothing more is taken from the disturbed link.
 const UNWRITTEN_MAX: usize = 1 << 20;
 
@@ -136,6 +138,7 @@ impl Driver {
     /// Until the connection breaks or is to be closed: why.
     async fn converse(&mut self) -> String {
         let greeted_by = Instant::now() + GREETING_TIMEOUT;
+        let mut asked = None;
         loop {
             self.let_through();
             if let Some(reason) = self.drain() {
@@ -151,9 +154,25 @@ impl Driver {
                 self.connection = None;
                 return "the server does not answer".into();
             }
-            let wake = self.wake_at(unwritten).into_iter().chain(greeting_ends).min();
-            let connection = self.connection.as_mut().expect("conversing");
             let reading = self.waiting.is_empty();
+            let connection = self.connection.as_mut().expect("conversing");
+            if !reading {
+                // What the server says meanwhile is not looked at.
+                connection.heard = Instant::now();
+            }
+            let silent_since = connection.heard;
+            if asked == Some(silent_since) && silent_since + 2 * SILENCE <= Instant::now() {
+                self.connection = None;
+                return "nothing is heard from the server any more".into();
+            }
+            if asked != Some(silent_since) && silent_since + SILENCE <= Instant::now() {
+                connection.push(&ClientFrame::Ping(0));
+                asked = Some(silent_since);
+            }
+            let patience = if asked == Some(silent_since) { 2 * SILENCE } else { SILENCE };
+            let silence_ends = Some(silent_since + patience);
+            let wake = self.wake_at(unwritten).into_iter().chain(greeting_ends).chain(silence_ends).min();
+            let connection = self.connection.as_mut().expect("conversing");
             let stepped = tokio::select! {
                 stepped = connection.step(reading) => stepped,
                 () = self.shared.changed.notified() => Ok(()),
@@ -256,5 +275,90 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use causerie_core::frame::{MAGIC, Secret, VERSION, split_frame};
+    use causerie_core::room::{Now, Room, RoomSettings};
+    use causerie_core::text::RoomName;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::RoomOptions;
+
+    /// A server's side of a connection.
+    struct Peer {
+        stream: TcpStream,
+        input: BytesMut,
+    }
+
+    impl Peer {
+        async fn greeted(listener: &TcpListener) -> Self {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_exact(&mut [0; MAGIC.len()]).await.unwrap();
+            let mut peer = Self { stream, input: BytesMut::new() };
+            assert!(matches!(peer.hear().await, Some(ClientFrame::Hello { .. })));
+            peer.say(&ServerFrame::Hello { version: VERSION, agent: "test".into() }).await;
+            peer
+        }
+
+        /// What the client says next; `None` once it has hung up.
+        async fn hear(&mut self) -> Option<ClientFrame> {
+            loop {
+                if let Some((kind, body)) = split_frame(&mut self.input, 1 << 20).unwrap() {
+                    return ClientFrame::decode(kind, &body).unwrap();
+                }
+                if self.stream.read_buf(&mut self.input).await.unwrap_or(0) == 0 {
+                    return None;
+                }
+            }
+        }
+
+        async fn say(&mut self, frame: &ServerFrame) {
+            let mut out = Vec::new();
+            frame.encode(&mut out);
+            self.stream.write_all(&out).await.unwrap();
+        }
+    }
+
+    /// Time passes at once where nobody has anything to do.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_falls_silent_is_asked_and_then_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let client = tokio::spawn(RoomOptions::new(&address, "lobby", "Raj").join());
+        let mut peer = Peer::greeted(&listener).await;
+        let Some(ClientFrame::Join { name, nonce, .. }) = peer.hear().await else { panic!("no join") };
+        let lobby = RoomName::parse("lobby").unwrap();
+        let mut room = Room::new(lobby, 0, 7, RoomSettings::default(), false);
+        let now = Now { time: Time::ZERO, wall_millis: 0 };
+        let (_, welcome) = room.join(now, &name, nonce, Secret::default(), None, 0).unwrap();
+        peer.say(&ServerFrame::Welcome(Box::new(welcome))).await;
+        let mut client = client.await.unwrap().unwrap();
+
+        // As long as it answers, the connection stands.
+        for _ in 0..5 {
+            let Some(ClientFrame::Ping(number)) = peer.hear().await else { panic!("no ping") };
+            peer.say(&ServerFrame::Pong(number)).await;
+        }
+        let silent_since = Instant::now();
+        assert!(matches!(peer.hear().await, Some(ClientFrame::Ping(_))), "the server is asked");
+        let hung_up = tokio::spawn(async move { peer.hear().await });
+        let reason = loop {
+            match client.next_event().await {
+                Some(Event::Reconnecting { reason, .. }) => break reason,
+                Some(_) => {}
+                None => panic!("it has ended"),
+            }
+        };
+        assert_eq!(reason, "nothing is heard from the server any more");
+        assert_eq!(silent_since.elapsed().as_secs(), 2 * SILENCE.as_secs());
+        assert_eq!(hung_up.await.unwrap(), None);
+        let mut peer = Peer::greeted(&listener).await;
+        assert!(matches!(peer.hear().await, Some(ClientFrame::Resume { .. })), "and it comes back");
     }
 }

@@ -29,9 +29,26 @@ pub(crate) enum Door {
 /// After an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a connection is idle before it is asked whether anybody is there, and how often then.
+/// How long a connection is idle before the other host is asked whether it is there, and how often then.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+#[cfg(not(windows))]
+const KEEPALIVE_RETRIES: u32 = 4;
+/// How long it may leave that, or anything else that was sent, unanswered; and how long take nothing of it.
+const UNANSWERED_MAX: Duration = Duration::from_secs(120);
+
+/// Has the system end a connection whose other host has vanished without a word: then its member's grace begins.
+fn watch_over(stream: &TcpStream) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    #[cfg(not(windows))]
+    let keepalive = keepalive.with_retries(KEEPALIVE_RETRIES);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    // Probes are for idle connections. Where something was sent, the system's own patience is a quarter of an hour.
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    socket.set_tcp_user_timeout(Some(UNANSWERED_MAX))?;
+    Ok(())
+}
 
 /// Connections that have said nothing yet. The original client connects before it asks its user anything, so they
 /// may be silent for as long as they like, but there is an end to their number.
@@ -118,9 +135,7 @@ async fn converse(
     door: &Door,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    // Whoever vanishes without a word is noticed within a few minutes, and its grace begins.
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    watch_over(&stream)?;
     let spoke = tokio::select! {
         spoke = server.silent.first_byte(&stream) => spoke?,
         () = server.stop.cancelled() => false,
@@ -170,5 +185,26 @@ async fn sniff(stream: &mut TcpStream, first: &mut BytesMut) -> io::Result<bool>
         if !MAGIC.starts_with(first) {
             return Ok(false);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn the_system_watches_over_connections() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (accepted, _client) = tokio::join!(listener.accept(), client);
+        let stream = accepted.unwrap().0;
+        watch_over(&stream).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
+        let probed = socket.tcp_keepalive_interval().unwrap() * socket.tcp_keepalive_retries().unwrap();
+        assert_eq!(KEEPALIVE_IDLE + probed, UNANSWERED_MAX);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNANSWERED_MAX));
     }
 }

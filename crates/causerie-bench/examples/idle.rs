@@ -1,0 +1,88 @@
+//! What a server's memory grows by with each member that is there and says nothing.
+//!
+//! ```sh
+//! cargo build --release && cargo run --release --package causerie-bench --example idle -- target/release/causerie 5000
+//! ```
+//!
+//! Rooms of a hundred, so that what is measured are connections and not the *Joined* of others. Linux only: it reads
+//! `/proc`.
+
+use std::error::Error;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use causerie_bench::classic::Classic;
+use causerie_bench::native::Native;
+use causerie_bench::process::{Started, raise_file_limit};
+use causerie_bench::{Protocol, Seat, Speaker};
+
+const ROOM: usize = 100;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [program, members] = &arguments[..] else { return Err("usage: idle PROGRAM MEMBERS".into()) };
+    let members: usize = members.parse()?;
+    let limit = raise_file_limit();
+    if (members as u64) + 100 > limit {
+        return Err(format!("only {limit} files may be open (see ulimit -n)").into());
+    }
+    for which in ["native", "classic"] {
+        let server = Started::causerie(Command::new(program))?;
+        let protocol: Box<dyn Protocol> = match which {
+            "native" => Box::new(Native::new(server.address)),
+            _ => Box::new(Classic::new(server.address)),
+        };
+        let rooms: Vec<String> = (0..members.div_ceil(ROOM)).map(|n| format!("idle-{n}")).collect();
+        protocol.open(&rooms)?;
+        let before = resident(server.pid())?;
+        let seats = (0..members).map(|n| Seat {
+            room: rooms[n / ROOM].clone(),
+            name: format!("member-{n}"),
+            talks: false,
+            text_bytes: 0,
+        });
+        let joined =
+            seats.map(|seat| join(server.address, &*protocol, seat)).collect::<Result<Vec<_>, _>>()?;
+        // Until all is stored and every buffer was read.
+        std::thread::sleep(Duration::from_secs(2));
+        let after = resident(server.pid())?;
+        let each = (after.saturating_sub(before)) as f64 / 1024.0 / joined.len() as f64;
+        println!(
+            "{which}: {} idle members: {before} bytes before, {after} with them: {each:.1} KiB each",
+            joined.len()
+        );
+    }
+    Ok(())
+}
+
+fn join(server: SocketAddr, protocol: &dyn Protocol, seat: Seat) -> Result<TcpStream, Box<dyn Error>> {
+    let mut stream = TcpStream::connect(server)?;
+    stream.set_nodelay(true)?;
+    let mut speaker: Box<dyn Speaker> = protocol.speaker(seat);
+    let mut words = Vec::new();
+    speaker.greet(&mut words);
+    let mut input = Vec::new();
+    let mut piece = vec![0; 64 << 10];
+    while !speaker.is_ready() {
+        stream.write_all(&words)?;
+        words.clear();
+        let read = stream.read(&mut piece)?;
+        if read == 0 {
+            return Err("the server has closed".into());
+        }
+        input.extend_from_slice(&piece[..read]);
+        let taken = speaker.read(&input, &mut words, &mut |_| {})?;
+        input.drain(..taken);
+    }
+    stream.write_all(&words)?;
+    Ok(stream)
+}
+
+/// Bytes of memory that the process has now.
+fn resident(pid: u32) -> Result<u64, Box<dyn Error>> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
+}

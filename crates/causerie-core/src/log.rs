@@ -141,6 +141,30 @@ pub fn head(run: &Bytes) -> (u64, usize) {
     (reader.varint().expect("the log's own frames"), head + length)
 }
 
+/// Where a reader is that has taken the first `taken` bytes of these runs, and what it still needs of the record in which
+/// that is: the position of the last record that it has begun to read, if any, and a copy, so that nothing else is kept
+/// for who reads slowly.
+#[must_use]
+pub fn after(runs: &[Bytes], mut taken: usize) -> (Option<u64>, Bytes) {
+    let mut last = None;
+    for run in runs {
+        let mut rest = run.clone();
+        while !rest.is_empty() {
+            if taken == 0 {
+                return (last, Bytes::new());
+            }
+            let (position, length) = head(&rest);
+            last = Some(position);
+            if taken < length {
+                return (last, Bytes::copy_from_slice(&rest[taken..length]));
+            }
+            taken -= length;
+            rest = rest.slice(length..);
+        }
+    }
+    (last, Bytes::new())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,5 +210,33 @@ mod tests {
         assert!(log.first() > 800 && log.last() == 1_000);
         assert!(matches!(log.read(3, 9), Read::Older));
         assert_eq!(read(&log, log.first() - 1).len() as u64, 1_001 - log.first());
+    }
+
+    #[test]
+    fn wherever_a_reader_stops_it_goes_on_with_the_next_byte_and_keeps_one_record_at_most() {
+        let log = log(30, 7, usize::MAX);
+        let Read::Records { slices, .. } = log.read(0, usize::MAX) else { panic!() };
+        let all = slices.concat();
+        for taken in 0..=all.len() {
+            let (cursor, rest) = after(&slices, taken);
+            let Read::Records { slices: behind, .. } = log.read(cursor.unwrap_or(0), usize::MAX) else {
+                panic!()
+            };
+            let read = [&all[..taken], &rest, &behind.concat()].concat();
+            assert!(read == all, "{taken} bytes were taken");
+            assert!(rest.len() < 20, "no record is longer");
+        }
+    }
+
+    #[test]
+    fn the_tail_is_no_larger_than_it_may_be() {
+        let mut small = Log::new(0, 2_000);
+        for run in log(1_000, 10, usize::MAX).runs {
+            let longest = run.bytes.len();
+            small.push(run);
+            let kept: usize = small.runs.iter().map(|run| run.bytes.len()).sum();
+            assert_eq!(kept, small.bytes);
+            assert!(kept <= 2_000.max(longest));
+        }
     }
 }

@@ -4,11 +4,11 @@
 //! its session sleeps. When something else is to be done, be it that the socket is full, the session is woken and
 //! writes itself until the reader has caught up.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
-use causerie_core::log::Read;
+use causerie_core::log::{self, Read};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -34,8 +34,21 @@ struct State {
     cursor: u64,
     /// The tail's seating that the session knows.
     seating: u64,
-    /// What the socket did not take of a run: the cursor is behind it.
+    /// What the socket did not take of the record at the cursor.
     rest: Bytes,
+}
+
+impl State {
+    /// The socket took so many bytes of what lies behind the cursor, up to `last`. Whether it took all of it.
+    fn took(&mut self, runs: &[Bytes], written: usize, last: u64) -> bool {
+        if written == runs.iter().map(Bytes::len).sum() {
+            self.cursor = last;
+            return true;
+        }
+        let (cursor, rest) = log::after(runs, written);
+        (self.cursor, self.rest) = (cursor.unwrap_or(self.cursor), rest);
+        false
+    }
 }
 
 impl Reader {
@@ -59,9 +72,15 @@ impl Reader {
         std::mem::take(&mut state.rest)
     }
 
-    /// The session has written so far.
-    pub(crate) fn advance(&self, cursor: u64) {
-        self.state().cursor = cursor;
+    /// For the session: writes as much of what lies behind the cursor, up to `last`, as the socket takes at once.
+    pub(crate) fn write(&self, runs: &[Bytes], last: u64) -> io::Result<()> {
+        let vectors: Vec<_> = runs.iter().map(|run| IoSlice::new(run)).collect();
+        let written = match self.stream.try_write_vectored(&vectors) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            written => written?,
+        };
+        self.state().took(runs, written, last);
+        Ok(())
     }
 
     /// The pump writes from now on. Whether that holds: if the room has gone on meanwhile, it does not.
@@ -88,15 +107,9 @@ impl Reader {
         if run.is_empty() {
             return;
         }
-        let written = match self.stream.try_write(&run) {
-            Ok(written) => written,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            // The session meets the error again, and ends by it.
-            Err(_) => 0,
-        };
-        state.cursor = last;
-        if written < run.len() {
-            state.rest = run.slice(written..);
+        // If nothing can be written any more, the session meets the error too, and ends by it.
+        let written = self.stream.try_write(&run).unwrap_or(0);
+        if !state.took(&[run], written, last) {
             state.is_pumped = false;
             drop(state);
             self.outbox.wake();

@@ -521,6 +521,8 @@ impl Session<'_> {
             if let Some(membership) = &membership {
                 let rest = membership.reader.take_over();
                 self.patiently(write_all(&self.stream, vec![rest])).await?;
+                // Before anything is read for it: nothing is kept for who takes nothing.
+                self.patiently(self.stream.writable()).await?;
             }
             let (bytes, last) = self.outbox.take();
             let said = write_all(&self.stream, vec![bytes.into()]);
@@ -630,8 +632,7 @@ impl Session<'_> {
                         (Some(_), told) => told.is_none(),
                     });
                 }
-                self.patiently(write_all(&self.stream, slices)).await?;
-                reader.advance(last);
+                reader.write(&slices, last)?;
                 Ok(true)
             }
             Err(Unreadable::Gap { .. }) => {

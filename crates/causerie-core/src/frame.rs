@@ -247,8 +247,8 @@ pub struct Welcome {
     pub members: Vec<MemberInfo>,
     /// What the room allows.
     pub limits: Limits,
-    /// If the client named a place in a log: up to where this one is the same, that place at most. `None`: it shares
-    /// nothing with what the client knows.
+    /// If the client named a place in a log: up to where this one is the same. `None`: it shares nothing with what the
+    /// client knows.
     pub shared: Option<u64>,
 }
 

@@ -645,11 +645,12 @@ impl Room {
         let seat = self.seat(member);
         let last = self.position;
         let tail = (last + 1).saturating_sub(self.settings.history).max(1);
-        let after = after.and_then(|after| Some(after.min(self.shared(epoch)?)));
+        let shared = after.and_then(|_| self.shared(epoch));
+        let after = after.and_then(|after| Some(after.min(shared?)));
         let wanted = after.map_or(tail, |after| after + 1);
         let first = self.readable_from(wanted);
         let gap_from = after.filter(|_| wanted < first).map(|_| wanted);
-        Ok((seat, Welcome { shared: after, ..self.welcome(member, token, first, gap_from) }))
+        Ok((seat, Welcome { shared, ..self.welcome(member, token, first, gap_from) }))
     }
 
     /// A member that lives here joins: it speaks through [`say`](Self::say).
@@ -1484,6 +1485,8 @@ mod tests {
         let (_, early) = room.join(at(0), "Ann", [5; 16], [6; 16], Some(5), 7).unwrap();
         let (late, welcome) = room.join(at(0), "Eve", [7; 16], [8; 16], Some(5), 8).unwrap();
         assert_eq!((early.shared, welcome.shared), (Some(3), Some(5)));
+        let (_, behind) = room.join(at(0), "Kim", [10; 16], [8; 16], Some(1), 7).unwrap();
+        assert_eq!((behind.shared, behind.first), (Some(3), 2), "it may have delivered more than is placed");
         assert_eq!(late.member, MemberId::new(6, 2));
         let (_, other) = room.join(at(0), "Bob", [9; 16], [8; 16], Some(5), 77).unwrap();
         assert_eq!((other.shared, other.first), (None, 1));

@@ -516,7 +516,7 @@ impl Session {
                     name: self.config.name.clone(),
                     nonce: self.nonce,
                     create: self.config.create,
-                    after: (self.placed > 0).then_some(self.placed),
+                    after: (self.epoch != 0).then_some(self.placed),
                     epoch: self.epoch,
                 }
             }

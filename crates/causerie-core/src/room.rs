@@ -1143,6 +1143,13 @@ impl Room {
         }
     }
 
+    /// Goes by these settings from now on. What it was made with stays: the limits of a text, of members, and of the log
+    /// in memory. Whose grace is running is judged by the new one.
+    pub fn reconfigure(&mut self, settings: &RoomSettings) {
+        let RoomSettings { name_chars_max, grace, history, .. } = *settings;
+        self.settings = RoomSettings { name_chars_max, grace, history, ..self.settings.clone() };
+    }
+
     /// When somebody's grace ends next. O(members).
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {

@@ -100,7 +100,7 @@ impl Session<'_> {
         mut buffer: BytesMut,
         room: Option<Arc<HostedRoom>>,
     ) -> io::Result<()> {
-        let mut lines = Lines::new(self.server.settings.room.text_bytes_max);
+        let mut lines = Lines::new(self.server.settings().room.text_bytes_max);
         let mut talk = room.map_or(Talk::Controller, Talk::Name);
         loop {
             let ended =
@@ -249,8 +249,7 @@ impl Session<'_> {
             let (bytes, last) = self.outbox.take();
             let said = write_all(stream, vec![bytes.into()]);
             if last {
-                let drain = self.server.settings.drain;
-                return tokio::time::timeout(drain, said).await.unwrap_or(Ok(()));
+                return tokio::time::timeout(outbox::LAST_WORDS, said).await.unwrap_or(Ok(()));
             }
             said.await?;
             let membership = self.membership().clone();

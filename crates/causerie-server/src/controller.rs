@@ -12,6 +12,7 @@ use causerie_core::text::{RoomName, RoomNameError};
 use causerie_store::{Retention, RoomId, RoomRow, StoreError, StoredRoom};
 use thiserror::Error as ThisError;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -57,11 +58,8 @@ impl RoomError {
 pub(crate) struct Controller {
     rooms: Mutex<Rooms>,
     writer: Arc<Writer>,
-    retention: Retention,
     address: SocketAddr,
-    settings: RoomSettings,
-    rooms_max: usize,
-    operator_token: Option<String>,
+    settings: watch::Receiver<Settings>,
     clock: Clock,
 }
 
@@ -80,16 +78,33 @@ pub(crate) const ORIGIN: u32 = 0;
 const TICK: Duration = Duration::from_millis(500);
 
 impl Controller {
-    pub(crate) fn new(address: SocketAddr, settings: &Settings, writer: Arc<Writer>) -> Self {
+    pub(crate) fn new(address: SocketAddr, settings: watch::Receiver<Settings>, writer: Arc<Writer>) -> Self {
         Self {
             rooms: Mutex::default(),
             writer,
-            retention: settings.retention,
             address,
-            settings: settings.room.clone(),
-            rooms_max: settings.rooms_max,
-            operator_token: settings.operator_token.clone().filter(|token| !token.is_empty()),
+            settings,
             clock: Clock::start(),
+        }
+    }
+
+    fn retention(&self) -> Retention {
+        self.settings.borrow().retention
+    }
+
+    fn room_settings(&self) -> RoomSettings {
+        self.settings.borrow().room.clone()
+    }
+
+    /// There cannot be more rooms than this.
+    fn rooms_max(&self) -> usize {
+        self.settings.borrow().rooms_max
+    }
+
+    /// The rooms go by these settings from now on, as far as they can change.
+    pub(crate) fn reconfigure(&self, settings: &RoomSettings) {
+        for hosted in self.all() {
+            hosted.act(|room, _| room.reconfigure(settings));
         }
     }
 
@@ -122,17 +137,19 @@ impl Controller {
     fn restore_one(&self, mut found: StoredRoom, name: RoomName) -> Result<Arc<HostedRoom>, StoreError> {
         let store = &*self.writer.store;
         let id = found.room;
-        if self.retention != Retention::default() {
+        let retention = self.retention();
+        if retention != Retention::default() {
             // What the next start needs is kept.
             let before = found.checkpoint.as_ref().map_or(1, |checkpoint| checkpoint.position + 1);
-            let keep = Retention { before: Some(before), ..self.retention };
+            let keep = Retention { before: Some(before), ..retention };
             found.first = store.retain(id, keep, self.clock.now().wall_millis)?.first;
         }
         let vectors = found.row.port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
         let creator = found.row.creator.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]));
         let (port, stored) = (found.row.port, found.last);
-        let room = reopen::room(store, found, name, self.clock.now(), &self.settings, vectors)?;
-        let tail_bytes = self.settings.log_bytes_max;
+        let settings = self.room_settings();
+        let room = reopen::room(store, found, name, self.clock.now(), &settings, vectors)?;
+        let tail_bytes = settings.log_bytes_max;
         let hosting = Hosting { id, room, row: None, port, creator, tail_bytes, stored };
         Ok(HostedRoom::new(hosting, self.clock, Arc::clone(&self.writer)))
     }
@@ -188,21 +205,23 @@ impl Controller {
         if rooms.damaged.contains(&name) {
             return Err(RoomError::Damaged(name));
         }
-        if rooms.by_name.len() >= self.rooms_max {
-            return Err(RoomError::TooMany(self.rooms_max));
+        let rooms_max = self.rooms_max();
+        if rooms.by_name.len() >= rooms_max {
+            return Err(RoomError::TooMany(rooms_max));
         }
+        let settings = self.room_settings();
+        let tail_bytes = settings.log_bytes_max;
         let vectors = port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
         let mut epoch = [0; 8];
         getrandom::fill(&mut epoch).expect("the operating system gives random bytes");
         // 0 is no epoch.
         let epoch = u64::from_le_bytes(epoch).max(1);
-        let room = Room::new(name.clone(), ORIGIN, epoch, self.settings.clone(), vectors);
+        let room = Room::new(name.clone(), ORIGIN, epoch, settings, vectors);
         let id = RoomId(rooms.next);
         rooms.next += 1;
         let created_millis = self.clock.now().wall_millis;
         let row =
             RoomRow { name: name.to_string(), port, creator: creator.to_string(), epoch, created_millis };
-        let tail_bytes = self.settings.log_bytes_max;
         let hosting = Hosting { id, room, row: Some(row), port, creator, tail_bytes, stored: 0 };
         let room = HostedRoom::new(hosting, self.clock, Arc::clone(&self.writer));
         rooms.by_name.insert(name, Arc::clone(&room));
@@ -222,10 +241,10 @@ impl Controller {
                 if rooms.by_name.contains_key(&name) || rooms.damaged.contains(&name) {
                     continue;
                 }
-                rooms.by_name.len() >= self.rooms_max
+                rooms.by_name.len() >= self.rooms_max()
             };
             if full {
-                return Err(RoomError::TooMany(self.rooms_max));
+                return Err(RoomError::TooMany(self.rooms_max()));
             }
             match TcpListener::bind((self.address.ip(), port)).await {
                 Ok(listener) => return Ok((self.insert(name, Some(port), creator)?, listener)),
@@ -256,7 +275,9 @@ impl Controller {
                 .zip(given.bytes())
                 .fold(token.len() ^ given.len(), |d, (a, b)| d | usize::from(a ^ b))
         };
-        self.operator_token.as_deref().is_some_and(|token| differ(token) == 0)
+        let settings = self.settings.borrow();
+        let token = settings.operator_token.as_deref().filter(|token| !token.is_empty());
+        token.is_some_and(|token| differ(token) == 0)
     }
 
     fn all(&self) -> Vec<Arc<HostedRoom>> {
@@ -283,10 +304,11 @@ impl Controller {
 
     /// Lets the oldest records go, until the server stops.
     pub(crate) async fn keep_retention(&self, stop: &CancellationToken) {
-        if self.retention == Retention::default() {
-            return;
-        }
         while stop.run_until_cancelled(tokio::time::sleep(RETENTION_EVERY)).await.is_some() {
+            let retention = self.retention();
+            if retention == Retention::default() {
+                continue;
+            }
             for hosted in self.all() {
                 // The next start begins at a checkpoint, and reads what is behind it.
                 let (at, changes) = hosted.act_and_count(|room, _| {
@@ -295,7 +317,7 @@ impl Controller {
                 });
                 hosted.stored(changes).await;
                 let (store, now) = (Arc::clone(&self.writer.store), self.clock.now());
-                let keep = Retention { before: Some(at + 1), ..self.retention };
+                let keep = Retention { before: Some(at + 1), ..retention };
                 let id = hosted.id;
                 let kept = tokio::task::spawn_blocking(move || store.retain(id, keep, now.wall_millis)).await;
                 match kept {

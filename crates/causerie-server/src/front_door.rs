@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -52,24 +53,19 @@ fn watch_over(stream: &TcpStream) -> io::Result<()> {
 
 /// Connections that have said nothing yet. The original client connects before it asks its user anything, so they
 /// may be silent for as long as they like, but there is an end to their number.
+#[derive(Default)]
 pub(crate) struct SilentOnes {
-    max: usize,
     waiting: Mutex<(u64, BTreeMap<u64, CancellationToken>)>,
 }
 
 impl SilentOnes {
-    pub(crate) fn new(max: usize) -> Self {
-        Self { max, waiting: Mutex::new((0, BTreeMap::new())) }
-    }
-
-    /// Waits for the first byte, unless the connection becomes the oldest of too many.
-    async fn first_byte(&self, stream: &TcpStream) -> io::Result<bool> {
+    /// Waits for the first byte, unless the connection becomes the oldest of more than `max`.
+    async fn first_byte(&self, stream: &TcpStream, max: usize) -> io::Result<bool> {
         let evicted = CancellationToken::new();
         let ticket = {
             let mut waiting = self.waiting.lock().expect("nothing panics while holding it");
-            if waiting.1.len() >= self.max
-                && let Some((_, oldest)) = waiting.1.pop_first()
-            {
+            while waiting.1.len() >= max.max(1) {
+                let (_, oldest) = waiting.1.pop_first().expect("there is one");
                 oldest.cancel();
             }
             waiting.0 += 1;
@@ -81,6 +77,31 @@ impl SilentOnes {
         let peeked = evicted.run_until_cancelled(stream.peek(&mut [0])).await;
         self.waiting.lock().expect("nothing panics while holding it").1.remove(&ticket);
         peeked.transpose().map(|peeked| peeked.is_some())
+    }
+}
+
+/// How many connections there are.
+#[derive(Default)]
+pub(crate) struct Connections(AtomicUsize);
+
+impl Connections {
+    /// One more, unless that is more than `max`. Counted until the guard is dropped.
+    fn enter(&self, max: usize) -> Option<Entered<'_>> {
+        let more = |open| (open < max).then_some(open + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Entered(self))
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+struct Entered<'a>(&'a Connections);
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -111,7 +132,8 @@ async fn accept(server: Arc<Server>, listener: TcpListener, door: Door, stop: Ca
         info!("Connected to : {} : {}", peer.ip(), peer.port());
         let (server, door) = (Arc::clone(&server), Arc::clone(&door));
         Arc::clone(&server).spawn(async move {
-            let Ok(_permit) = Arc::clone(&server.connections).try_acquire_owned() else {
+            let max = server.settings().connections_max;
+            let Some(_entered) = server.connections.enter(max) else {
                 server.writer.metrics.connection_refused();
                 return refuse(stream).await;
             };
@@ -136,8 +158,9 @@ async fn converse(
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     watch_over(&stream)?;
+    let silent_max = server.settings().silent_max;
     let spoke = tokio::select! {
-        spoke = server.silent.first_byte(&stream) => spoke?,
+        spoke = server.silent.first_byte(&stream, silent_max) => spoke?,
         () = server.stop.cancelled() => false,
     };
     if !spoke {
@@ -152,7 +175,7 @@ async fn converse(
         Door::Front => {
             // As much as one read takes elsewhere: the first read decides how a classic client is understood.
             let mut first = BytesMut::with_capacity(classic::READ_MAX);
-            let deadline = tokio::time::Instant::now() + server.settings.first_words;
+            let deadline = tokio::time::Instant::now() + server.settings().first_words;
             let is_native = tokio::time::timeout_at(deadline, sniff(&mut stream, &mut first)).await;
             match is_native {
                 Ok(Ok(true)) => {

@@ -24,6 +24,8 @@ use causerie_core::room::RoomSettings;
 use causerie_store::{Retention, Store, StoreError};
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
@@ -31,10 +33,11 @@ use tracing::{debug, info};
 pub use crate::reopen::renew_all;
 
 use crate::controller::Controller;
-use crate::front_door::{Door, SilentOnes};
+use crate::front_door::{Connections, Door, SilentOnes};
 use crate::writer::Writer;
 
-/// What the server allows, and how long it waits.
+/// What the server allows, and how long it waits. All of it may change while it serves, except what a room is made
+/// with: [`RoomSettings::text_bytes_max`], [`RoomSettings::members_max`] and [`RoomSettings::log_bytes_max`].
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// For each room.
@@ -48,7 +51,7 @@ pub struct Settings {
     /// How long, from its first byte, a begun frame may take, and a connection to show what it speaks. Default
     /// 10 s.
     pub first_words: Duration,
-    /// How long connections may take to end at shutdown. Default 5 s.
+    /// How long connections may take at shutdown to read what was said so far. Default 10 s.
     pub drain: Duration,
     /// Who knows it may close any room.
     pub operator_token: Option<String>,
@@ -82,7 +85,7 @@ impl Default for Settings {
             connections_max: 20_000,
             silent_max: 1_000,
             first_words: Duration::from_secs(10),
-            drain: Duration::from_secs(5),
+            drain: Duration::from_secs(10),
             operator_token: None,
             retention: Retention::default(),
         }
@@ -97,11 +100,11 @@ const AGENT: &str = concat!("causerie ", env!("CARGO_PKG_VERSION"));
 
 /// What all connections share.
 struct Server {
-    settings: Settings,
+    settings: watch::Receiver<Settings>,
     controller: Controller,
     writer: Arc<Writer>,
     silent: SilentOnes,
-    connections: Arc<tokio::sync::Semaphore>,
+    connections: Connections,
     /// Pages of history that may be read at once: whoever asks for many waits, and nobody else does.
     pages: tokio::sync::Semaphore,
     /// Cancelled at shutdown: sessions say goodbye and end.
@@ -112,6 +115,35 @@ struct Server {
 }
 
 impl Server {
+    /// As they are now. Not to be held for longer than a look.
+    fn settings(&self) -> watch::Ref<'_, Settings> {
+        self.settings.borrow()
+    }
+
+    /// Tells the rooms when settings change, until the server stops.
+    async fn follow_settings(&self) {
+        let mut settings = self.settings.clone();
+        while let Some(Ok(())) = self.stop.run_until_cancelled(settings.changed()).await {
+            let room = settings.borrow_and_update().room.clone();
+            self.controller.reconfigure(&room);
+        }
+    }
+
+    /// Until all connections have ended, or the time for that is over, which may be made shorter meanwhile. Whether
+    /// they have.
+    async fn drained(&self) -> bool {
+        let begun = Instant::now();
+        let mut settings = self.settings.clone();
+        loop {
+            let end = begun + settings.borrow_and_update().drain;
+            tokio::select! {
+                () = self.tasks.wait() => return true,
+                () = tokio::time::sleep_until(end) => return false,
+                Ok(()) = settings.changed() => {}
+            }
+        }
+    }
+
     /// What was counted, in Prometheus' text format. Blocks as a read of the store does.
     fn metrics(&self) -> String {
         let rooms = self.controller.list();
@@ -133,8 +165,11 @@ impl Server {
     }
 }
 
-/// Serves rooms on `listener` until `shutdown` is done; returns once all connections have ended, or after
-/// [`Settings::drain`], and all that was said is in the store.
+/// Serves rooms on `listener` until `shutdown` is done. Then nobody is accepted any more, each connection is told and
+/// ends behind what it had still to read; after [`Settings::drain`] the rest is cut. Returns when all that was said is in
+/// the store.
+///
+/// `settings` may change while it serves.
 ///
 /// Rooms that are in the store are there again. Rooms made by `./createRoom` listen on the same address, on ports
 /// above the listener's.
@@ -145,16 +180,16 @@ impl Server {
 pub async fn serve(
     listener: TcpListener,
     store: Arc<dyn Store>,
-    settings: Settings,
+    settings: watch::Receiver<Settings>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let address = listener.local_addr()?;
     let writer = Writer::new(store);
     let server = Arc::new(Server {
-        controller: Controller::new(address, &settings, Arc::clone(&writer)),
+        controller: Controller::new(address, settings.clone(), Arc::clone(&writer)),
         writer: Arc::clone(&writer),
-        silent: SilentOnes::new(settings.silent_max),
-        connections: Arc::new(tokio::sync::Semaphore::new(settings.connections_max)),
+        silent: SilentOnes::default(),
+        connections: Connections::default(),
         pages: tokio::sync::Semaphore::new(PAGES_AT_ONCE),
         stop: CancellationToken::new(),
         kill: CancellationToken::new(),
@@ -182,16 +217,19 @@ pub async fn serve(
     server.spawn(async move { keeper.controller.keep_time(&keeper.stop).await });
     let keeper = Arc::clone(&server);
     server.spawn(async move { keeper.controller.keep_retention(&keeper.stop).await });
+    let keeper = Arc::clone(&server);
+    server.spawn(async move { keeper.follow_settings().await });
 
     let failed = tokio::select! {
         () = shutdown => None,
         why = writer.failed() => Some(why),
     };
-    info!("shutting down");
+    let (open, drain) = (server.connections.count(), server.settings().drain);
+    info!("shutting down; {open} connections have {} s to read what is left", drain.as_secs_f32());
     server.stop.cancel();
     server.tasks.close();
-    if tokio::time::timeout(server.settings.drain, server.tasks.wait()).await.is_err() {
-        info!("some connections did not end in time");
+    if !server.drained().await {
+        info!("{} connections did not end in time, and are cut", server.connections.count());
         server.kill.cancel();
         server.tasks.wait().await;
     }

@@ -127,7 +127,7 @@ impl Session<'_> {
 
     /// Reads until the client has closed. After a fatal error the writer ends the connection.
     async fn read(&self, mut buffer: BytesMut) -> io::Result<()> {
-        let limit = self.server.settings.room.frame_bytes_max();
+        let limit = self.server.settings().room.frame_bytes_max();
         let mut begun = Instant::now();
         loop {
             let greeted = self.is_greeted();
@@ -146,7 +146,7 @@ impl Session<'_> {
             if greeted != self.is_greeted() {
                 begun = Instant::now();
             }
-            let deadline = begun + self.server.settings.first_words;
+            let deadline = begun + self.server.settings().first_words;
             let patient = buffer.is_empty() && self.is_greeted();
             if buffer.is_empty() {
                 // Nothing is kept for a connection that is silent.
@@ -168,7 +168,7 @@ impl Session<'_> {
                     }
                 }
                 () = tokio::time::sleep_until(deadline), if !patient => {
-                    let seconds = self.server.settings.first_words.as_secs_f32();
+                    let seconds = self.server.settings().first_words.as_secs_f32();
                     let message = match self.is_greeted() {
                         true => format!("a frame was begun and not ended within {seconds} s"),
                         false => format!("there was no hello within {seconds} s"),
@@ -462,7 +462,8 @@ impl Session<'_> {
             return self.unexpected("a second membership on one connection");
         }
         // Before a room is made for it.
-        if let Err(error) = Name::parse(name, self.server.settings.room.name_chars_max) {
+        let name_chars_max = self.server.settings().room.name_chars_max;
+        if let Err(error) = Name::parse(name, name_chars_max) {
             return self.error(ErrorFrame::new(ErrorCode::NameInvalid, error.to_string()));
         }
         let controller = &self.server.controller;
@@ -527,8 +528,7 @@ impl Session<'_> {
             let (bytes, last) = self.outbox.take();
             let said = write_all(&self.stream, vec![bytes.into()]);
             if last {
-                let drain = self.server.settings.drain;
-                return tokio::time::timeout(drain, said).await.unwrap_or(Ok(()));
+                return tokio::time::timeout(outbox::LAST_WORDS, said).await.unwrap_or(Ok(()));
             }
             self.patiently(said).await?;
             let mut changes = None;

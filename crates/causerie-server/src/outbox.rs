@@ -14,6 +14,9 @@ use tokio::sync::Notify;
 /// While more waits than this, nothing is read.
 const FULL: usize = 256 << 10;
 
+/// How long the last words before the end of a connection may take.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(5);
+
 #[derive(Default)]
 pub(crate) struct Outbox {
     state: Mutex<State>,

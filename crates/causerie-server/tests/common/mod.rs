@@ -24,6 +24,7 @@ use causerie_store::{MemoryStore, Store};
 use cbcast::{Config, Group, Kind, Link, MemberId, Message, Output, Time};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::field::{Field, Visit};
@@ -52,6 +53,8 @@ fn loopback() -> IpAddr {
 pub(crate) struct Harness {
     pub(crate) address: SocketAddr,
     pub(crate) store: Arc<dyn Store>,
+    /// They may change while it serves.
+    pub(crate) settings: watch::Sender<Settings>,
     stop: CancellationToken,
     serving: JoinHandle<Result<(), StartError>>,
 }
@@ -67,8 +70,11 @@ impl Harness {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
-        let serving = tokio::spawn(causerie_server::serve(listener, Arc::clone(&store), settings, stopped));
-        Self { address, store, stop, serving }
+        let settings = watch::Sender::new(settings);
+        let serving =
+            causerie_server::serve(listener, Arc::clone(&store), settings.subscribe(), stopped);
+        let serving = tokio::spawn(serving);
+        Self { address, store, settings, stop, serving }
     }
 
     /// The server is told to stop.

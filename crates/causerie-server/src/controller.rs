@@ -79,13 +79,7 @@ const TICK: Duration = Duration::from_millis(500);
 
 impl Controller {
     pub(crate) fn new(address: SocketAddr, settings: watch::Receiver<Settings>, writer: Arc<Writer>) -> Self {
-        Self {
-            rooms: Mutex::default(),
-            writer,
-            address,
-            settings,
-            clock: Clock::start(),
-        }
+        Self { rooms: Mutex::default(), writer, address, settings, clock: Clock::start() }
     }
 
     fn retention(&self) -> Retention {

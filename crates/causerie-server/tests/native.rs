@@ -501,6 +501,91 @@ async fn a_shutdown_is_said_and_serve_returns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn settings_change_while_it_serves() {
+    let server = started().await;
+    let mut ann = Native::join(server.address, "lobby", "Ann").await;
+    for n in 0..3 {
+        ann.say(&n.to_string()).await;
+        ann.expect_text(ann.member, &n.to_string()).await;
+    }
+    server.settings.send_modify(|settings| {
+        settings.rooms_max = 1;
+        settings.operator_token = Some("sesame".into());
+        settings.room.name_chars_max = 3;
+        settings.room.history = 2;
+        settings.room.grace = Duration::from_secs(5);
+        // A room keeps what it was made with.
+        settings.room.text_bytes_max = 1;
+    });
+    let mut wire = Wire::greeted(server.address).await;
+    wire.send(&create("second", false)).await;
+    wire.refused(ErrorCode::TooManyRooms).await;
+    wire.send(&join_frame("lobby", "Raja", nonce())).await;
+    wire.refused(ErrorCode::NameInvalid).await;
+    // The rooms are told by a task of its own.
+    let newcomer = within("the room to know", async {
+        for n in 0.. {
+            let newcomer = Native::join(server.address, "lobby", &format!("{n}")).await;
+            if newcomer.welcome.limits.grace_millis == 5_000 {
+                return newcomer;
+            }
+        }
+        unreachable!()
+    });
+    let raj = newcomer.await;
+    assert_eq!(raj.welcome.first + 1, raj.position, "of what was said the last two");
+    assert_eq!(raj.welcome.limits.text_bytes, 16_384);
+    let mut stranger = Wire::greeted_from(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), server.address).await;
+    stranger.send(&close("lobby", "sesame")).await;
+    assert_eq!(stranger.frame().await, ServerFrame::RoomClosed { name: "lobby".into() });
+
+    server.settings.send_modify(|settings| settings.connections_max = 1);
+    let mut refused = common::Classic::connect(server.address).await;
+    refused.expect("Error: too many connections; try again later").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_at_the_end_is_cut_when_the_time_is_over() {
+    // Longer than the test may take: only what shortens it ends the wait.
+    let settings = Settings { drain: Duration::from_secs(86_400), ..Settings::default() };
+    let server = Harness::start(settings).await;
+    let (mut ann, raj) = two(&server).await;
+    let text = "x".repeat(16_000);
+    // More than both sides' sockets hold, and Raj reads none of it.
+    for _ in 0..2_000 {
+        ann.say(&text).await;
+        ann.expect_text(ann.member, &text).await;
+    }
+    server.shut_down();
+    // Ann reads, and is told; whether anybody is accepted is not asked.
+    ann.wire.fatal(ErrorCode::ShuttingDown).await;
+    assert!(!server.has_returned(), "Raj has not read yet");
+    server.settings.send_modify(|settings| settings.drain = Duration::ZERO);
+    server.stop().await;
+    drop(raj);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_at_the_end_gets_all_that_was_said() {
+    let settings = Settings { drain: Duration::from_secs(86_400), ..Settings::default() };
+    let server = Harness::start(settings).await;
+    let (mut ann, mut raj) = two(&server).await;
+    let text = "x".repeat(16_000);
+    for _ in 0..2_000 {
+        ann.say(&text).await;
+        ann.expect_text(ann.member, &text).await;
+    }
+    server.shut_down();
+    ann.wire.fatal(ErrorCode::ShuttingDown).await;
+    for _ in 0..2_000 {
+        raj.expect_text(ann.member, &text).await;
+    }
+    raj.wire.fatal(ErrorCode::ShuttingDown).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_lost_on_the_way_is_asked_for() {
     let server = started().await;
     let (mut ann, mut raj) = two(&server).await;

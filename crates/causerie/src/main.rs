@@ -8,6 +8,7 @@ mod console;
 mod history;
 mod rooms;
 mod serve;
+mod settings;
 mod sim;
 mod store;
 mod trace;
@@ -15,6 +16,7 @@ mod when;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 /// Group chat in which nobody ever sees an answer before the question.
@@ -28,7 +30,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Open rooms for others to talk in (the default).
-    Serve(Box<serve::ServeArgs>),
+    Serve(Box<settings::ServeArgs>),
     /// Join a room and talk.
     Chat(chat::ChatArgs),
     /// List, create and close rooms.
@@ -45,23 +47,37 @@ enum Command {
     Bench(bench::BenchArgs),
 }
 
+fn parsed() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| {
+        // A value may be the environment's, and clap does not say so.
+        if matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue)
+            && let Err(usage) = settings::check_environment()
+        {
+            eprintln!("causerie: {usage}");
+            std::process::exit(2);
+        }
+        error.exit()
+    })
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let done = match Cli::parse().command.unwrap_or_else(|| Command::Serve(Box::default())) {
-        Command::Serve(args) => serve::run(*args).await,
-        Command::Chat(args) => chat::run(args).await,
-        Command::Rooms(args) => rooms::run(args).await,
-        Command::History(args) => history::run(args).await,
-        Command::Trace(args) => trace::run(args).await,
-        Command::Store(args) => store::run(args),
-        Command::Sim(args) => sim::run(&args),
-        Command::Bench(args) => bench::run(args).await,
+    let done = match parsed().command {
+        // It reads its flags once more, with the configuration file beneath them.
+        None | Some(Command::Serve(_)) => serve::run().await,
+        Some(Command::Chat(args)) => chat::run(args).await,
+        Some(Command::Rooms(args)) => rooms::run(args).await,
+        Some(Command::History(args)) => history::run(args).await,
+        Some(Command::Trace(args)) => trace::run(args).await,
+        Some(Command::Store(args)) => store::run(args),
+        Some(Command::Sim(args)) => sim::run(&args),
+        Some(Command::Bench(args)) => bench::run(args).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("causerie: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<settings::UsageError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -1,129 +1,110 @@
-//! `causerie serve`: the server.
+//! `causerie serve`: the server, and what a service manager does with it.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use causerie_core::room::RoomSettings;
-use causerie_server::Settings;
-use causerie_store::{MemoryStore, Options, Retention, SqliteStore, Store};
-use clap::Args;
+use causerie_store::{MemoryStore, Options, SqliteStore, Store};
 use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tracing::{error, info, warn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
-/// Open rooms for others to talk in.
-#[derive(Args, Debug)]
-pub(crate) struct ServeArgs {
-    /// Where to listen. Rooms made by `./createRoom` get ports above this one.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:12343", env = "CAUSERIE_LISTEN")]
-    listen: SocketAddr,
+use crate::settings::{Configuration, LogFormat, default_data};
 
-    /// Where rooms are kept. By default in the platform's folder for data of programs.
-    #[arg(long, value_name = "DIR", env = "CAUSERIE_DATA", conflicts_with = "forget")]
-    data: Option<PathBuf>,
+pub(crate) async fn run() -> anyhow::Result<()> {
+    let mut configuration = Configuration::load()?;
+    if configuration.args.print_config {
+        io::stdout().lock().write_all(configuration.to_file().as_bytes())?;
+        return Ok(());
+    }
+    // From here on a signal is heard, and none ends the process by itself.
+    let mut signals = Signals::new()?;
+    let on_terminal = io::stderr().is_terminal();
+    let fixed = configuration.args.fixed.clone();
+    let log_filter = start_log(&configuration.args.live.log, fixed.log_format)?;
+    let listener = TcpListener::bind(fixed.listen).await.map_err(|error| {
+        anyhow!("cannot listen on {}: {error}; --listen ADDRESS:PORT chooses another", fixed.listen)
+    })?;
+    let store = open_store(fixed.data, fixed.forget)?;
+    welcome(listener.local_addr()?)?;
+    notify(Phase::Ready);
 
-    /// Keep nothing: rooms and what was said in them are gone when the server stops.
-    #[arg(long)]
-    forget: bool,
-
-    /// Longest name of a member, in characters.
-    #[arg(long, value_name = "N", default_value_t = RoomSettings::default().name_chars_max)]
-    name_max: usize,
-
-    /// Longest text, in bytes.
-    #[arg(long, value_name = "N", default_value_t = RoomSettings::default().text_bytes_max)]
-    text_max: usize,
-
-    /// Members of one room at once.
-    #[arg(long, value_name = "N", default_value_t = RoomSettings::default().members_max)]
-    members_max: usize,
-
-    /// Rooms at once.
-    #[arg(long, value_name = "N", default_value_t = Settings::default().rooms_max)]
-    rooms_max: usize,
-
-    /// Connections at once.
-    #[arg(long, value_name = "N", default_value_t = Settings::default().connections_max)]
-    connections_max: usize,
-
-    /// How many messages newcomers are shown of what was said before.
-    #[arg(long, value_name = "N", default_value_t = RoomSettings::default().history)]
-    history: u64,
-
-    /// How long a member whose connection broke keeps its place, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = RoomSettings::default().grace.as_secs())]
-    grace: u64,
-
-    /// Remove messages older than so many days. By default none is removed.
-    #[arg(long, value_name = "DAYS")]
-    keep_days: Option<u64>,
-
-    /// Keep at most so many messages a room.
-    #[arg(long, value_name = "N")]
-    keep_messages: Option<u64>,
-
-    /// Keep at most so many MiB of messages a room.
-    #[arg(long, value_name = "MIB")]
-    keep_mib: Option<u64>,
-
-    /// How much of each room's log is kept in memory, in MiB; what is older is read from the disk.
-    #[arg(long, value_name = "MIB", default_value_t = RoomSettings::default().log_bytes_max >> 20)]
-    log_memory: usize,
-
-    /// Who gives this token may close any room.
-    #[arg(long, value_name = "TOKEN", env = "CAUSERIE_OPERATOR_TOKEN", hide_env_values = true)]
-    operator_token: Option<String>,
-
-    /// What is logged on standard error: error, warn, info, debug or trace, or a filter such as
-    /// causerie_server=debug.
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "CAUSERIE_LOG")]
-    log: String,
-}
-
-impl Default for ServeArgs {
-    fn default() -> Self {
-        use clap::FromArgMatches;
-        let matches = ServeArgs::augment_args(clap::Command::new("serve")).get_matches_from(["serve"]);
-        Self::from_arg_matches(&matches).expect("every argument has a default")
+    let settings = watch::Sender::new(configuration.args.settings());
+    let (stop, stopped) = oneshot::channel();
+    let mut stop = Some(stop);
+    let serving = causerie_server::serve(listener, store, settings.subscribe(), async {
+        let _ = stopped.await;
+    });
+    let mut serving = std::pin::pin!(serving);
+    loop {
+        let signal = tokio::select! {
+            served = &mut serving => return Ok(served?),
+            signal = signals.next() => signal,
+        };
+        // A terminal that goes away says so by the same signal.
+        let left_alone = on_terminal && !io::stderr().is_terminal();
+        if signal == Signal::Reload && !left_alone {
+            // Once it stops, the time to drain may have been made shorter.
+            if stop.is_some() {
+                notify(Phase::Reloading);
+                reload(&mut configuration, &settings, &log_filter);
+                notify(Phase::Ready);
+            }
+        } else if let Some(stop) = stop.take() {
+            notify(Phase::Stopping);
+            // It listens until it has stopped.
+            let _ = stop.send(());
+        } else {
+            info!("told to stop once more: connections are cut");
+            settings.send_modify(|settings| settings.drain = Duration::ZERO);
+        }
     }
 }
 
-pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_new(&args.log)?)
-        .with_target(false)
-        .with_writer(io::stderr)
-        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none())
-        .init();
-    let listener = TcpListener::bind(args.listen).await.map_err(|error| {
-        anyhow!("cannot listen on {}: {error}; --listen ADDRESS:PORT chooses another", args.listen)
-    })?;
-    let settings = Settings {
-        room: RoomSettings {
-            name_chars_max: args.name_max,
-            text_bytes_max: args.text_max,
-            members_max: args.members_max,
-            grace: Duration::from_secs(args.grace),
-            history: args.history,
-            log_bytes_max: args.log_memory << 20,
-        },
-        rooms_max: args.rooms_max,
-        connections_max: args.connections_max,
-        operator_token: args.operator_token,
-        retention: Retention {
-            age_millis: args.keep_days.map(|days| days.saturating_mul(86_400_000)),
-            count: args.keep_messages,
-            bytes: args.keep_mib.map(|mib| mib.saturating_mul(1 << 20)),
-            before: None,
-        },
-        ..Settings::default()
+/// Reads the configuration once more; if it is wrong, the old one stays.
+fn reload(
+    configuration: &mut Configuration,
+    settings: &watch::Sender<causerie_server::Settings>,
+    log_filter: &reload::Handle<EnvFilter, Registry>,
+) {
+    let new = match Configuration::load() {
+        Ok(new) => new,
+        Err(why) => return error!("the configuration stays as it was: {why}"),
     };
-    let store = open_store(args.data, args.forget)?;
-    welcome(listener.local_addr()?)?;
-    causerie_server::serve(listener, store, settings, stopped()).await?;
-    Ok(())
+    let (changed, left) = configuration.reload(new);
+    // It was checked when it was read, and the log is there until the end.
+    let filter = EnvFilter::try_new(&configuration.args.live.log);
+    let filtered = filter.map(|filter| log_filter.reload(filter));
+    settings.send_replace(configuration.args.settings());
+    if !matches!(filtered, Ok(Ok(()))) {
+        error!("what is logged stays as it was");
+    }
+    info!("the configuration was read again: {} settings have changed", changed.len());
+    for change in changed {
+        info!("{change}");
+    }
+    for name in left {
+        warn!("{name} has changed, which counts from the next start on");
+    }
+}
+
+fn start_log(filter: &str, format: LogFormat) -> anyhow::Result<reload::Handle<EnvFilter, Registry>> {
+    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(filter)?);
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    // Whoever read the log may have gone. To say so on standard error would end the program.
+    let lines = fmt::layer().with_writer(io::stderr).log_internal_errors(false);
+    let lines = match format {
+        LogFormat::Text => lines.with_target(false).with_ansi(colours).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(filter).with(lines).init();
+    Ok(handle)
 }
 
 fn open_store(data: Option<PathBuf>, forget: bool) -> anyhow::Result<Arc<dyn Store>> {
@@ -132,14 +113,8 @@ fn open_store(data: Option<PathBuf>, forget: bool) -> anyhow::Result<Arc<dyn Sto
     }
     let data = data.or_else(default_data);
     let data = data.ok_or_else(|| anyhow!("there is no folder for data here; --data DIR chooses one"))?;
-    tracing::info!("rooms are kept in {}", data.display());
+    info!("rooms are kept in {}", data.display());
     Ok(Arc::new(SqliteStore::open(&data, Options::default())?))
-}
-
-/// The platform's folder for data of programs.
-pub(crate) fn default_data() -> Option<PathBuf> {
-    let folders = directories::ProjectDirs::from("", "", "causerie")?;
-    Some(folders.data_dir().join("server"))
 }
 
 /// What to do next, for whoever has just started a server.
@@ -158,19 +133,78 @@ fn welcome(address: SocketAddr) -> io::Result<()> {
     out.flush()
 }
 
-/// Ctrl-C, or the polite signal of a service manager.
-async fn stopped() {
-    #[cfg(unix)]
-    {
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Signal {
+    Stop,
+    Reload,
+}
+
+/// Ctrl-C, and what service managers send.
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => return,
-                _ = tokio::signal::ctrl_c() => return,
-            }
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.hang_up.recv() => Signal::Reload,
         }
     }
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> Signal {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        Signal::Stop
     }
 }
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Ready,
+    Reloading,
+    Stopping,
+}
+
+/// Tells systemd, if it has started this.
+#[cfg(target_os = "linux")]
+fn notify(phase: Phase) {
+    use sd_notify::NotifyState;
+    let told = match phase {
+        Phase::Ready => sd_notify::notify(&[NotifyState::Ready]),
+        Phase::Reloading => NotifyState::monotonic_usec_now()
+            .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
+        Phase::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+    };
+    if let Err(error) = told {
+        warn!("the service manager cannot be told: {error}");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn notify(_: Phase) {}

@@ -71,8 +71,7 @@ impl Harness {
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let settings = watch::Sender::new(settings);
-        let serving =
-            causerie_server::serve(listener, Arc::clone(&store), settings.subscribe(), stopped);
+        let serving = causerie_server::serve(listener, Arc::clone(&store), settings.subscribe(), stopped);
         let serving = tokio::spawn(serving);
         Self { address, store, settings, stop, serving }
     }
@@ -80,6 +79,11 @@ impl Harness {
     /// The server is told to stop.
     pub(crate) fn shut_down(&self) {
         self.stop.cancel();
+    }
+
+    /// Whether `serve` has returned.
+    pub(crate) fn has_returned(&self) -> bool {
+        self.serving.is_finished()
     }
 
     /// Stops the server; `serve` must return.

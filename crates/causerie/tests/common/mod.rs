@@ -16,7 +16,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn causerie() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_causerie"));
-    command.kill_on_drop(true).env_remove("CAUSERIE_LOG").env_remove("CAUSERIE_LISTEN");
+    command.kill_on_drop(true);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CAUSERIE_") {
+            command.env_remove(name);
+        }
+    }
+    // Nor counts what whoever runs the tests has configured.
+    command.env("XDG_CONFIG_HOME", "/nonexistent").env("CAUSERIE_CONFIG", "/dev/null");
     command
 }
 

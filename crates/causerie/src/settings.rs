@@ -1,0 +1,604 @@
+//! The settings of `causerie serve`. Each has one name: `--name`, `CAUSERIE_NAME`, and `name = ` in the file.
+//!
+//! The flags are the only list. A file's values are checked by the flags' own parsers and become their defaults, so
+//! flags come before the environment, the environment before the file, and the file before what is built in.
+
+use std::any::TypeId;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::env;
+use std::error::Error;
+use std::ffi::{OsStr, OsString};
+use std::fmt::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use causerie_core::room::RoomSettings;
+use causerie_server::Settings;
+use causerie_store::Retention;
+use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
+use clap::parser::ValueSource;
+use clap::{Arg, Args, Command, FromArgMatches, ValueEnum};
+use serde::Deserialize;
+use toml::Spanned;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Open rooms for others to talk in.
+///
+/// Every setting can be given as a flag, in the environment, or in the configuration file, under the same name; the first
+/// of these that has it counts.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ServeArgs {
+    /// The configuration file. By default config.toml in the platform's folder for configurations, if it is there.
+    #[arg(long, value_name = "FILE", env = "CAUSERIE_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// Print the configuration as a configuration file, and end.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+
+    #[command(flatten)]
+    pub(crate) fixed: Fixed,
+
+    #[command(flatten, next_help_heading = RELOADED)]
+    pub(crate) live: Live,
+}
+
+/// The heading of the settings that SIGHUP reads again; by it they are told from the others.
+const RELOADED: &str = "Options that SIGHUP reads again";
+
+/// What counts from the start to the end.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Fixed {
+    /// Where to listen. Rooms made by `./createRoom` get ports above this one.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:12343", env = "CAUSERIE_LISTEN")]
+    pub(crate) listen: SocketAddr,
+
+    /// Where rooms are kept. By default in the platform's folder for data of programs.
+    #[arg(long, value_name = "DIR", env = "CAUSERIE_DATA")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Keep nothing: rooms and what was said in them are gone when the server stops.
+    #[arg(
+        long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set, env = "CAUSERIE_FORGET"
+    )]
+    pub(crate) forget: bool,
+
+    /// Longest text, in bytes.
+    #[arg(long, value_name = "N", default_value_t = RoomSettings::default().text_bytes_max,
+        value_parser = range::<usize>(1, 1 << 24), env = "CAUSERIE_TEXT_MAX")]
+    text_max: usize,
+
+    /// Members of one room at once.
+    #[arg(long, value_name = "N", default_value_t = RoomSettings::default().members_max,
+        value_parser = range::<usize>(1, 1_000_000), env = "CAUSERIE_MEMBERS_MAX")]
+    members_max: usize,
+
+    /// How much of each room's log is kept in memory, in MiB; what is older is read from the disk.
+    #[arg(long, value_name = "MIB", default_value_t = RoomSettings::default().log_bytes_max >> 20,
+        value_parser = range::<usize>(0, 1 << 20), env = "CAUSERIE_LOG_MEMORY")]
+    log_memory: usize,
+
+    /// How the log is written on standard error: as lines for people, or as JSON, one object a line.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text, env = "CAUSERIE_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// What SIGHUP reads again.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Live {
+    /// Longest name of a member, in characters.
+    #[arg(long, value_name = "N", default_value_t = RoomSettings::default().name_chars_max,
+        value_parser = range::<usize>(1, 1_000), env = "CAUSERIE_NAME_MAX")]
+    name_max: usize,
+
+    /// Rooms at once.
+    #[arg(long, value_name = "N", default_value_t = Settings::default().rooms_max,
+        value_parser = range::<usize>(1, u64::MAX), env = "CAUSERIE_ROOMS_MAX")]
+    rooms_max: usize,
+
+    /// Connections at once.
+    #[arg(long, value_name = "N", default_value_t = Settings::default().connections_max,
+        value_parser = range::<usize>(1, u64::MAX), env = "CAUSERIE_CONNECTIONS_MAX")]
+    connections_max: usize,
+
+    /// Connections at once that have said nothing yet; of more the oldest closes.
+    #[arg(long, value_name = "N", default_value_t = Settings::default().silent_max,
+        value_parser = range::<usize>(1, u64::MAX), env = "CAUSERIE_SILENT_MAX")]
+    silent_max: usize,
+
+    /// How long a client may take to say a frame that it has begun, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = Settings::default().first_words.as_secs(),
+        value_parser = range::<u64>(1, 86_400), env = "CAUSERIE_FRAME_TIME")]
+    frame_time: u64,
+
+    /// How many messages newcomers are shown of what was said before.
+    #[arg(long, value_name = "N", default_value_t = RoomSettings::default().history,
+        value_parser = range::<u64>(0, 1_000_000_000), env = "CAUSERIE_HISTORY")]
+    history: u64,
+
+    /// How long a member whose connection broke keeps its place, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = RoomSettings::default().grace.as_secs(),
+        value_parser = range::<u64>(0, 315_360_000), env = "CAUSERIE_GRACE")]
+    grace: u64,
+
+    /// Remove messages older than so many days. By default none is removed.
+    #[arg(long, value_name = "DAYS", value_parser = range::<u64>(0, 1_000_000), env = "CAUSERIE_KEEP_DAYS")]
+    keep_days: Option<u64>,
+
+    /// Keep at most so many messages a room.
+    #[arg(long, value_name = "N", value_parser = range::<u64>(0, u64::MAX), env = "CAUSERIE_KEEP_MESSAGES")]
+    keep_messages: Option<u64>,
+
+    /// Keep at most so many MiB of messages a room.
+    #[arg(long, value_name = "MIB", value_parser = range::<u64>(0, 1 << 40), env = "CAUSERIE_KEEP_MIB")]
+    keep_mib: Option<u64>,
+
+    /// Who gives this token may close any room. Better kept in a file of its own.
+    #[arg(long, value_name = "TOKEN", value_parser = NonEmptyStringValueParser::new(),
+        env = "CAUSERIE_OPERATOR_TOKEN", hide_env_values = true)]
+    operator_token: Option<String>,
+
+    /// The file that the operator's token is read from.
+    #[arg(long, value_name = "FILE", env = "CAUSERIE_OPERATOR_TOKEN_FILE")]
+    operator_token_file: Option<PathBuf>,
+
+    /// How long connections may take at the end to read what was said so far, in seconds; then they are cut.
+    #[arg(long, value_name = "SECONDS", default_value_t = Settings::default().drain.as_secs(),
+        value_parser = range::<u64>(0, 86_400), env = "CAUSERIE_DRAIN")]
+    drain: u64,
+
+    /// What is logged: off, error, warn, info, debug or trace, or a filter such as info,causerie_server=debug.
+    #[arg(long, value_name = "FILTER", default_value = "info", value_parser = log_filter, env = "CAUSERIE_LOG")]
+    pub(crate) log: String,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl ServeArgs {
+    /// As the server knows them.
+    pub(crate) fn settings(&self) -> Settings {
+        let Self { fixed, live, .. } = self;
+        Settings {
+            room: RoomSettings {
+                name_chars_max: live.name_max,
+                text_bytes_max: fixed.text_max,
+                members_max: fixed.members_max,
+                grace: Duration::from_secs(live.grace),
+                history: live.history,
+                log_bytes_max: fixed.log_memory << 20,
+            },
+            rooms_max: live.rooms_max,
+            connections_max: live.connections_max,
+            silent_max: live.silent_max,
+            first_words: Duration::from_secs(live.frame_time),
+            drain: Duration::from_secs(live.drain),
+            operator_token: live.operator_token.clone(),
+            retention: Retention {
+                age_millis: live.keep_days.map(|days| days.saturating_mul(86_400_000)),
+                count: live.keep_messages,
+                bytes: live.keep_mib.map(|mib| mib.saturating_mul(1 << 20)),
+                before: None,
+            },
+        }
+    }
+}
+
+fn range<T>(min: u64, max: u64) -> RangedU64ValueParser<T>
+where
+    T: TryFrom<u64> + Clone + Send + Sync,
+{
+    RangedU64ValueParser::new().range(min..=max)
+}
+
+/// A filter would take any word for the name of a module, so a level that is misspelt would log nothing.
+fn log_filter(filter: &str) -> Result<String, String> {
+    for part in filter.split(',') {
+        let is_level = !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+        if !part.contains(['=', '[']) && !is_level {
+            return Err(format!("'{part}' is neither off, error, warn, info, debug, trace nor module=level"));
+        }
+    }
+    EnvFilter::try_new(filter).map(|_| filter.to_owned()).map_err(|error| error.to_string())
+}
+
+/// What is wrong with how the program was called or configured, in one line.
+#[derive(Debug)]
+pub(crate) struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for UsageError {}
+
+/// Where a value comes from. The later ones count before the earlier.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Origin {
+    BuiltIn,
+    /// The file and the line in it.
+    File(String),
+    Environment,
+    Flag,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Given {
+    value: Option<OsString>,
+    origin: Origin,
+}
+
+/// The settings, and where each comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Configuration {
+    pub(crate) args: ServeArgs,
+    given: BTreeMap<String, Given>,
+}
+
+impl Configuration {
+    /// From this program's flags, its environment and the configuration file.
+    pub(crate) fn load() -> Result<Self, UsageError> {
+        check_environment()?;
+        // Without a subcommand it serves, and nothing stands before the subcommand.
+        let mut words: Vec<_> = env::args_os().collect();
+        if words.get(1).is_some_and(|word| word == "serve") {
+            words.remove(1);
+        }
+        let parse = |command: Command| {
+            let matches = command.try_get_matches_from(&words);
+            matches.map_err(|error| UsageError(error.to_string().trim_end().to_owned()))
+        };
+        let mut command = command();
+        let chosen = parse(command.clone())?.get_one::<PathBuf>("config").cloned();
+        let file = chosen.or_else(|| default_file().filter(|file| file.exists()));
+        let mut lines = BTreeMap::new();
+        if let Some(file) = &file {
+            for (id, value, line) in read_file(file, &command)? {
+                lines.insert(id.clone(), format!("{}:{line}", file.display()));
+                command = command.mut_arg(id, |arg| arg.default_value(value));
+            }
+        }
+        let matches = parse(command.clone())?;
+        let mut given = BTreeMap::new();
+        for arg in options(&command) {
+            let id = arg.get_id().as_str();
+            let origin = match matches.value_source(id) {
+                Some(ValueSource::CommandLine) => Origin::Flag,
+                Some(ValueSource::EnvVariable) => Origin::Environment,
+                _ => lines.remove(id).map_or(Origin::BuiltIn, Origin::File),
+            };
+            let value = matches.get_raw(id).and_then(|mut values| values.next()).map(OsStr::to_owned);
+            given.insert(name(arg).to_owned(), Given { value, origin });
+        }
+        let args = ServeArgs::from_arg_matches(&matches).map_err(|error| UsageError(error.to_string()))?;
+        let mut this = Self { args, given };
+        this.settle()?;
+        Ok(this)
+    }
+
+    /// Of two settings that exclude each other the one counts that was given closer by.
+    fn settle(&mut self) -> Result<(), UsageError> {
+        let Fixed { data, forget, .. } = &mut self.args.fixed;
+        if *forget && data.is_some() {
+            match compare(&mut self.given, "forget", "data", Some("false".into()))? {
+                Ordering::Less => *forget = false,
+                _ => *data = None,
+            }
+        }
+        let Live { operator_token, operator_token_file, .. } = &mut self.args.live;
+        if operator_token.is_some() && operator_token_file.is_some() {
+            match compare(&mut self.given, "operator-token", "operator-token-file", None)? {
+                Ordering::Less => *operator_token = None,
+                _ => *operator_token_file = None,
+            }
+        }
+        if let Some(file) = operator_token_file {
+            let token = read_secret(file);
+            let token = token.map_err(|error| format!("operator-token-file: {}: {error}", file.display()));
+            *operator_token = Some(token.map_err(UsageError)?);
+        }
+        Ok(())
+    }
+
+    /// Takes over from `new` what may change while the server runs. What is to be said of it: what has changed, and
+    /// what else would have to.
+    pub(crate) fn reload(&mut self, new: Self) -> (Vec<String>, Vec<String>) {
+        let (mut changed, mut left) = (Vec::new(), Vec::new());
+        for arg in options(&command()) {
+            let name = name(arg);
+            if self.given[name].value != new.given[name].value {
+                if is_reloaded(arg) {
+                    let value = match &new.given[name].value {
+                        None => "not set any more".to_owned(),
+                        Some(_) if arg.is_hide_env_values_set() => "another".to_owned(),
+                        Some(value) => format!("now {}", value.to_string_lossy()),
+                    };
+                    changed.push(format!("{name} is {value}"));
+                    self.given.insert(name.to_owned(), new.given[name].clone());
+                } else {
+                    left.push(name.to_owned());
+                }
+            }
+        }
+        if changed.is_empty() && self.args.live.operator_token != new.args.live.operator_token {
+            changed.push("the operator's token is another".to_owned());
+        }
+        self.args.live = new.args.live;
+        (changed, left)
+    }
+
+    /// As a configuration file that says the same.
+    pub(crate) fn to_file(&self) -> String {
+        let mut out = String::new();
+        let mut say = |text: &str| out.push_str(text);
+        say(
+            "# The configuration of `causerie serve`. A flag counts before the environment (CAUSERIE_ and the name in\n",
+        );
+        say(
+            "# capitals, with _ for -), that before this file, and that before the defaults, which are commented out.\n",
+        );
+        for arg in options(&command()) {
+            let (name, kind) = (name(arg), Kind::of(arg));
+            let Given { value, origin } = &self.given[name];
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let default = arg.get_default_values().first().map(|value| kind.write(&value.to_string_lossy()));
+            let default =
+                default.map_or("Not set by default.".to_owned(), |value| format!("Default: {value}."));
+            let reload = match is_reloaded(arg) {
+                true => "SIGHUP reads it again.",
+                false => "Read at the start only.",
+            };
+            let by = match origin {
+                Origin::BuiltIn => String::new(),
+                Origin::File(line) => format!(" Given in {line}."),
+                Origin::Environment => " Given by the environment.".to_owned(),
+                Origin::Flag => " Given by a flag.".to_owned(),
+            };
+            say("\n");
+            say(&wrapped(&format!("{}.", help.trim_end_matches('.'))));
+            say(&wrapped(&format!("{default} {reload}{by}")));
+            let written = value.as_ref().map(|value| (value.to_str().map(|value| kind.write(value)), value));
+            let line = match written {
+                None => format!("#{name} =\n"),
+                Some(_) if arg.is_hide_env_values_set() => format!("#{name} = \"(not shown)\"\n"),
+                Some((Some(written), _)) if *origin == Origin::BuiltIn => format!("#{name} = {written}\n"),
+                Some((Some(written), _)) => format!("{name} = {written}\n"),
+                Some((None, value)) => format!("#{name} = {value:?} (not Unicode: it cannot stand here)\n"),
+            };
+            say(&line);
+        }
+        out
+    }
+}
+
+/// Whether `first` was given closer by than `second`; the other one is not given any more.
+fn compare(
+    given: &mut BTreeMap<String, Given>,
+    first: &str,
+    second: &str,
+    without_first: Option<OsString>,
+) -> Result<Ordering, UsageError> {
+    let rank = |name: &str| match given[name].origin {
+        Origin::BuiltIn => 0,
+        Origin::File(_) => 1,
+        Origin::Environment => 2,
+        Origin::Flag => 3,
+    };
+    let order = rank(first).cmp(&rank(second));
+    let (loser, value) = match order {
+        Ordering::Equal => return Err(UsageError(format!("{first} and {second} exclude each other"))),
+        Ordering::Less => (first, without_first),
+        Ordering::Greater => (second, None),
+    };
+    given.insert(loser.to_owned(), Given { value, origin: Origin::BuiltIn });
+    Ok(order)
+}
+
+fn command() -> Command {
+    ServeArgs::augment_args(Command::new("causerie serve"))
+}
+
+/// The settings: all flags but those that are about the configuration itself.
+fn options(command: &Command) -> impl Iterator<Item = &Arg> {
+    command.get_arguments().filter(|arg| !["config", "print_config"].contains(&arg.get_id().as_str()))
+}
+
+fn name(arg: &Arg) -> &str {
+    arg.get_long().expect("every setting has a long name")
+}
+
+fn is_reloaded(arg: &Arg) -> bool {
+    arg.get_help_heading() == Some(RELOADED)
+}
+
+/// The platform's folder for data of programs.
+pub(crate) fn default_data() -> Option<PathBuf> {
+    Some(directories::ProjectDirs::from("", "", "causerie")?.data_dir().join("server"))
+}
+
+fn default_file() -> Option<PathBuf> {
+    Some(directories::ProjectDirs::from("", "", "causerie")?.config_dir().join("config.toml"))
+}
+
+/// Whether the environment's values are possible: the parser of flags would not say where they come from.
+pub(crate) fn check_environment() -> Result<(), UsageError> {
+    for arg in command().get_arguments() {
+        let Some(variable) = arg.get_env() else { continue };
+        if let Some(value) = env::var_os(variable) {
+            let checked = check(arg, &value);
+            checked.map_err(|why| UsageError(format!("{}: {why}", variable.to_string_lossy())))?;
+        }
+    }
+    Ok(())
+}
+
+/// Asks the flag's own parser.
+fn check(arg: &Arg, value: &OsStr) -> Result<(), String> {
+    let mut word = OsString::from(format!("--{}=", name(arg)));
+    word.push(value);
+    let alone = Command::new("check").no_binary_name(true).arg(arg.clone().env(None));
+    let Err(error) = alone.try_get_matches_from([word]) else { return Ok(()) };
+    let possible: Vec<_> = arg.get_possible_values().iter().map(|v| v.get_name().to_owned()).collect();
+    let why = match error.source() {
+        Some(source) => source.to_string(),
+        None if possible.is_empty() => "a value is missing".to_owned(),
+        None => format!("it can be {}", possible.join(" or ")),
+    };
+    match arg.is_hide_env_values_set() {
+        true => Err(why),
+        false => Err(format!("'{}' is not possible: {why}", value.to_string_lossy())),
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Switch,
+    Number,
+    Text,
+}
+
+impl Kind {
+    fn of(arg: &Arg) -> Self {
+        let id = arg.get_value_parser().type_id();
+        if id == TypeId::of::<bool>() {
+            Self::Switch
+        } else if id == TypeId::of::<u64>() || id == TypeId::of::<usize>() {
+            Self::Number
+        } else {
+            Self::Text
+        }
+    }
+
+    /// A flag's value as it stands in a file.
+    fn write(self, value: &str) -> String {
+        match self {
+            Self::Switch => value.to_owned(),
+            // 007 and +7 are flags' numbers, and none in the file.
+            Self::Number => value.parse::<u64>().map_or_else(|_| value.to_owned(), |n| n.to_string()),
+            Self::Text => toml::Value::from(value).to_string(),
+        }
+    }
+
+    /// A file's value as a flag has it.
+    fn read(self, value: &toml::Value) -> Result<String, String> {
+        match (self, value) {
+            (Self::Switch, toml::Value::Boolean(value)) => Ok(value.to_string()),
+            (Self::Number, toml::Value::Integer(value)) => Ok(value.to_string()),
+            (Self::Text, toml::Value::String(value)) => Ok(value.clone()),
+            (Self::Switch, _) => Err(format!("it must be true or false, not {}", article(value))),
+            (Self::Number, _) => Err(format!("it must be a whole number, not {}", article(value))),
+            (Self::Text, _) => Err(format!("it must be a string, not {}", article(value))),
+        }
+    }
+}
+
+fn article(value: &toml::Value) -> String {
+    match value.type_str() {
+        kind @ ("array" | "integer") => format!("an {kind}"),
+        kind => format!("a {kind}"),
+    }
+}
+
+/// Ids, values and lines.
+fn read_file(file: &Path, command: &Command) -> Result<Vec<(String, String, usize)>, UsageError> {
+    let at = file.display();
+    let text = fs::read_to_string(file).map_err(|error| UsageError(format!("{at}: {error}")))?;
+    let line = |offset: usize| text[..offset].matches('\n').count() + 1;
+    let read = BTreeMap::<Spanned<String>, Spanned<toml::Value>>::deserialize;
+    let table = toml::Deserializer::parse(&text).and_then(read).map_err(|error| {
+        let line = error.span().map_or(1, |span| line(span.start));
+        UsageError(format!("{at}:{line}: {}", error.message().replace('\n', "; ")))
+    })?;
+    let mut found = Vec::new();
+    for (key, value) in table {
+        let line = line(key.span().start);
+        let wrong = |why: String| UsageError(format!("{at}:{line}: {why}"));
+        let key = key.into_inner();
+        let Some(arg) = options(command).find(|arg| name(arg) == key) else {
+            let other = key.replace('_', "-");
+            return Err(wrong(match options(command).any(|arg| name(arg) == other) {
+                true => format!("there is no setting '{key}', but there is '{other}'"),
+                false => format!("there is no setting '{key}'; causerie serve --print-config shows all"),
+            }));
+        };
+        let value = Kind::of(arg).read(value.get_ref()).map_err(|why| wrong(format!("{key}: {why}")))?;
+        check(arg, OsStr::new(&value)).map_err(|why| wrong(format!("{key}: {why}")))?;
+        found.push((arg.get_id().to_string(), value, line));
+    }
+    Ok(found)
+}
+
+/// Bytes of the longest secret.
+const SECRET_MAX: u64 = 4096;
+
+fn read_secret(file: &Path) -> io::Result<String> {
+    let mut secret = String::new();
+    File::open(file)?.take(SECRET_MAX + 1).read_to_string(&mut secret)?;
+    if secret.len() as u64 > SECRET_MAX {
+        return Err(io::Error::other(format!("it has more than {SECRET_MAX} bytes")));
+    }
+    let secret = secret.trim_end_matches(['\r', '\n']);
+    match secret.is_empty() {
+        true => Err(io::Error::other("it is empty")),
+        false => Ok(secret.to_owned()),
+    }
+}
+
+/// As comments of at most 110 columns.
+fn wrapped(text: &str) -> String {
+    let mut out = String::from("#");
+    let mut column = 1;
+    for word in text.split_whitespace() {
+        let width = word.chars().count();
+        if column + 1 + width > 110 {
+            out.push_str("\n#");
+            column = 1;
+        }
+        column += 1 + width;
+        write!(out, " {word}").expect("a string takes everything");
+    }
+    out + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_documented_and_has_one_name_in_all_places() {
+        let command = command();
+        command.clone().debug_assert();
+        assert!(options(&command).count() > 15);
+        for arg in options(&command) {
+            let name = name(arg);
+            assert!(
+                arg.get_help().is_some_and(|help| help.to_string().len() > 10),
+                "{name} is not documented"
+            );
+            assert_eq!(arg.get_id().as_str().replace('_', "-"), name);
+            let variable = format!("CAUSERIE_{}", name.replace('-', "_").to_uppercase());
+            assert_eq!(arg.get_env().and_then(OsStr::to_str), Some(&variable[..]));
+        }
+    }
+
+    #[test]
+    fn a_misspelt_level_is_not_taken_for_a_module() {
+        for filter in ["info", "off", "WARN", "causerie_server=debug", "info,causerie_server=trace"] {
+            assert_eq!(log_filter(filter).as_deref(), Ok(filter));
+        }
+        for filter in ["inof", "", "info,,", "info,causerie_server=loud"] {
+            assert!(log_filter(filter).is_err(), "{filter}");
+        }
+    }
+}

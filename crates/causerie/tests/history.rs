@@ -227,11 +227,8 @@ async fn a_reader_goes_both_ways_and_a_question_given_up_confuses_nothing() {
         _ = history.wait_for_newer(3) => panic!("nothing is there"),
         () = tokio::task::yield_now() => {}
     }
-    tokio::select! {
-        _ = history.wait_for_newer(3) => panic!("nothing is there"),
-        () = say(&mut ann, "at last") => {}
-    }
-    assert_eq!(positions(&history.wait_for_newer(3).await.unwrap()), [10]);
+    let (page, ()) = tokio::join!(history.wait_for_newer(3), say(&mut ann, "at last"));
+    assert_eq!(positions(&page.unwrap()), [10]);
     history.expect_epoch(7);
     let error = history.newer(3).await.unwrap_err();
     assert!(matches!(error, causerie_client::ConnectError::Refused { code: ErrorCode::Diverged, .. }));

@@ -97,8 +97,7 @@ fn reload(
 fn start_log(filter: &str, format: LogFormat) -> anyhow::Result<reload::Handle<EnvFilter, Registry>> {
     let (filter, handle) = reload::Layer::new(EnvFilter::try_new(filter)?);
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    // Whoever read the log may have gone. To say so on standard error would end the program.
-    let lines = fmt::layer().with_writer(io::stderr).log_internal_errors(false);
+    let lines = fmt::layer().with_writer(io::stderr);
     let lines = match format {
         LogFormat::Text => lines.with_target(false).with_ansi(colours).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

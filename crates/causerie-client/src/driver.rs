@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use causerie_core::frame::{ClientFrame, ServerFrame};
 use causerie_core::link::{Disturbance, DisturbedLink};
-use causerie_core::session::{Event, Output};
+use causerie_core::session::{Event, Output, Session};
 use cbcast::Time;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::debug;
 
 use crate::connection::Connection;
+use crate::kept::{Kept, PLACE_PAUSE};
 use crate::room::Shared;
 
 /// The first pause before connecting again; each next one is twice as long.
@@ -49,6 +50,7 @@ pub(crate) struct Driver {
     connection: Option<Connection>,
     bad_link: Option<BadLink>,
     pause: Duration,
+    kept: Option<Kept>,
 }
 
 impl Driver {
@@ -57,6 +59,7 @@ impl Driver {
         disturbance: Option<Disturbance>,
         shared: Arc<Shared>,
         events: mpsc::Sender<Event>,
+        kept: Option<Kept>,
     ) -> Self {
         let bad_link = disturbance
             .map(|d| BadLink { up: DisturbedLink::new(d.clone(), 0), down: DisturbedLink::new(d, 1) });
@@ -68,6 +71,7 @@ impl Driver {
             connection: None,
             bad_link,
             pause: RETRY_MIN,
+            kept,
         }
     }
 
@@ -111,6 +115,7 @@ impl Driver {
             }
         }
         self.drain();
+        self.close_kept();
         // What has been said is flushed, and what happened is told, before the end.
         if let Some(mut connection) = self.connection.take() {
             let _ = tokio::time::timeout(Duration::from_secs(1), connection.flush()).await;
@@ -226,7 +231,46 @@ impl Driver {
         let down = link.and_then(|link| link.down.poll_timeout());
         let up = link.filter(|_| unwritten < UNWRITTEN_MAX).and_then(|link| link.up.poll_timeout());
         let session = self.shared.session().poll_timeout();
-        session.into_iter().chain(down).chain(up).min().map(|time| self.shared.instant(time))
+        let timers = session.into_iter().chain(down).chain(up).min().map(|time| self.shared.instant(time));
+        timers.into_iter().chain(self.place_is_due()).min()
+    }
+
+    /// When the place in the log is written down, if it has moved.
+    fn place_is_due(&self) -> Option<Instant> {
+        let kept = self.kept.as_ref()?;
+        let moved = kept.placed != self.shared.session().placed();
+        moved.then(|| kept.written_at.map_or_else(Instant::now, |at| at + PLACE_PAUSE))
+    }
+
+    /// What must outlive this process is on the disk, before anything of it is sent: nobody says anything meanwhile.
+    fn keep(kept: &mut Kept, session: &mut Session, waiting: &mut VecDeque<Event>) {
+        let due = kept.written_at.is_none_or(|at| at + PLACE_PAUSE <= Instant::now());
+        if session.is_over() || !(session.is_unkept() || due && kept.placed != session.placed()) {
+            return;
+        }
+        let (bytes, placed) = (session.keep(), session.placed());
+        let written = kept.write(&bytes);
+        (kept.placed, kept.written_at) = (placed, Some(Instant::now()));
+        match written {
+            Ok(()) => kept.failed = false,
+            Err(error) => {
+                // Tried again soon.
+                kept.placed = u64::MAX;
+                if !std::mem::replace(&mut kept.failed, true) {
+                    let message = format!("this client cannot keep what is on its way: {error}");
+                    waiting.push_back(Event::Trouble { message });
+                }
+            }
+        }
+    }
+
+    /// What has left, or has nothing to say any more, is forgotten; else all is as it was when it was last kept.
+    fn close_kept(&mut self) {
+        let Some(kept) = self.kept.take() else { return };
+        let session = self.shared.session();
+        if session.is_over() && session.on_their_way() == 0 {
+            let _ = kept.remove();
+        }
     }
 
     /// Does what the session says. Why to hang up, if that is what it says.
@@ -234,6 +278,9 @@ impl Driver {
         let now = self.shared.now();
         let mut hang_up = None;
         let mut session = self.shared.session();
+        if let Some(kept) = &mut self.kept {
+            Self::keep(kept, &mut session, &mut self.waiting);
+        }
         while let Some(output) = session.poll_output() {
             match output {
                 Output::Send(frame) => match (&mut self.bad_link, &mut self.connection) {

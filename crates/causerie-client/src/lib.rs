@@ -25,6 +25,7 @@ mod connection;
 mod directory;
 mod driver;
 mod history;
+mod kept;
 mod room;
 
 pub use causerie_core::body::Body;
@@ -35,4 +36,5 @@ pub use causerie_core::session::{End, Event, HeldPost, Post, SayError};
 pub use cbcast::{MemberId, MessageId};
 pub use directory::Directory;
 pub use history::History;
+pub use kept::Kept;
 pub use room::{ConnectError, JoinError, Room, RoomOptions, Speaker};

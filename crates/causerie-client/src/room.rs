@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use crate::driver::{self, Driver};
+use crate::kept::Kept;
 
 /// Why a server could not be asked.
 #[derive(Debug, Error)]
@@ -98,16 +99,45 @@ impl RoomOptions {
     /// name is taken (the error tells one that is free) or the room does not exist. Later breaks of the
     /// connection are mended in the background and are not errors.
     pub async fn join(self) -> Result<Room, JoinError> {
-        let shared = Arc::new(Shared {
-            session: Mutex::new(Session::new(self.session)),
-            changed: Notify::new(),
-            epoch: Instant::now(),
-        });
+        let session = Session::new(self.session.clone());
+        self.run(session, None, None).await
+    }
+
+    /// As [`join`](Self::join), as the member that the file tells of, if there is one, and with everything in it from
+    /// now on that must outlive this process. What cannot be read is set aside, see [`Room::not_restored`].
+    ///
+    /// # Errors
+    /// As [`join`](Self::join). The file stays as it is, unless nothing is in it that is still to be said.
+    pub async fn join_and_keep(self, mut kept: Kept) -> Result<Room, JoinError> {
+        let mut not_restored = None;
+        let session = match kept.take_found() {
+            None => Session::new(self.session.clone()),
+            Some(found) => match Session::restore(self.session.clone(), &found) {
+                Ok(session) => session,
+                Err(why) => {
+                    let aside = kept.set_aside().map_err(JoinError::Io)?;
+                    let aside = aside.display();
+                    not_restored = Some(format!("what was kept cannot be used: {why}; it is in {aside} now"));
+                    Session::new(self.session.clone())
+                }
+            },
+        };
+        self.run(session, Some(kept), not_restored).await
+    }
+
+    async fn run(
+        self,
+        session: Session,
+        kept: Option<Kept>,
+        not_restored: Option<String>,
+    ) -> Result<Room, JoinError> {
+        let shared =
+            Arc::new(Shared { session: Mutex::new(session), changed: Notify::new(), epoch: Instant::now() });
         let (events_in, events) = mpsc::channel(self.events_max);
-        let mut driver = Driver::new(self.server, self.disturbance, Arc::clone(&shared), events_in);
+        let mut driver = Driver::new(self.server, self.disturbance, Arc::clone(&shared), events_in, kept);
         driver.connect_first().await.map_err(JoinError::Io)?;
         tokio::spawn(driver.run());
-        let mut room = Room { speaker: Speaker { shared }, events, first: None };
+        let mut room = Room { speaker: Speaker { shared }, events, first: None, not_restored };
         match room.events.recv().await {
             Some(Event::Ended(end)) => Err(end.into()),
             Some(Event::Reconnecting { reason, .. }) => {
@@ -158,6 +188,7 @@ pub struct Room {
     speaker: Speaker,
     events: mpsc::Receiver<Event>,
     first: Option<Event>,
+    not_restored: Option<String>,
 }
 
 impl std::fmt::Debug for Room {
@@ -174,6 +205,12 @@ impl Room {
             Some(event) => Some(event),
             None => self.events.recv().await,
         }
+    }
+
+    /// Why the membership that was kept could not be taken up again, if so, for people.
+    #[must_use]
+    pub fn not_restored(&self) -> Option<&str> {
+        self.not_restored.as_deref()
     }
 
     /// Says a text: delivered here at once, on its way to the others as soon as there is a connection. Its id,

@@ -7,15 +7,19 @@
 //! it is *placed* once everything before it in the server's log has been delivered ([`Event::Placed`]). What is
 //! placed never moves.
 
+mod keep;
+
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use cbcast::{
     Config, Control, Group, Kind, Link, MemberId, Message, MessageId, MissingRange, Output as GroupOutput,
-    Time,
+    Snapshot, Time,
 };
 use thiserror::Error;
 
+pub use self::keep::{KeptError, kept_name};
 use crate::body::{Body, BodyError};
 use crate::frame::{
     ClientFrame, Delivered, ErrorCode, ErrorFrame, Limits, MemberInfo, Secret, ServerFrame, VERSION, Welcome,
@@ -148,7 +152,8 @@ pub enum Event {
         member: MemberId,
         /// Why it could not resume.
         reason: String,
-        /// Own messages that had not been taken, and their new ids.
+        /// Own messages that had not been taken, and their new ids. What is said here about the old ones from now on is
+        /// about the new ones.
         renamed: Vec<(MessageId, MessageId)>,
     },
     /// An own message that was on its way cannot be said any more: an edit or a deletion of a message of the
@@ -330,10 +335,30 @@ pub struct Session {
     ready: BTreeMap<u64, (MessageId, u64)>,
     /// Delivered under an earlier membership, or own, and not placed then.
     seen: BTreeSet<MessageId>,
+    /// It has been made of what was [kept](Self::keep), and has not been in a room since.
+    restored: bool,
+    /// Nothing is said before everything up to there is delivered: the application may have seen it in another life.
+    catching_up: Option<u64>,
+    /// What must be kept before anything is sent has changed.
+    unkept: bool,
+    /// What own messages that were not taken under a membership before are called now; `None`: they were not said again.
+    instead: BTreeMap<MessageId, Option<MessageId>>,
+}
+
+fn group_of(config: &SessionConfig, snapshot: &Snapshot, member: MemberId, limits: &Limits) -> Group {
+    let mut group = Config::default();
+    group.repair_delay = config.repair_delay;
+    group.seed = config.seed;
+    // What the room takes its members take.
+    group.packet_bytes_max = usize::try_from(limits.frame_bytes).unwrap_or(usize::MAX);
+    Group::new(group, snapshot, [member])
 }
 
 /// Servers that one room can be spread over.
 const ORIGINS_MAX: usize = 256;
+
+/// Old ids of own messages that are remembered.
+const INSTEAD_MAX: usize = 10_000;
 
 /// Own messages sent again at one heartbeat.
 const RESEND_MAX: usize = 64;
@@ -359,6 +384,10 @@ impl Session {
             arrived: BTreeMap::new(),
             ready: BTreeMap::new(),
             seen: BTreeSet::new(),
+            restored: false,
+            catching_up: None,
+            unkept: true,
+            instead: BTreeMap::new(),
         }
     }
 
@@ -373,7 +402,16 @@ impl Session {
         if self.phase == Phase::Over || self.leaving {
             return Err(SayError::Over);
         }
-        let delivered = |target| self.membership.as_ref().is_some_and(|m| m.group.has_delivered(target));
+        let body = match body.target().and_then(|target| self.instead.get(&target)) {
+            None => Cow::Borrowed(body),
+            Some(Some(new)) => Cow::Owned(body.clone().retargeted(Some(*new))?),
+            Some(None) => {
+                let target = body.target().expect("it was looked for");
+                return Err(BodyError::NoSuchMessage { target }.into());
+            }
+        };
+        let m = self.membership.as_ref().filter(|_| self.catching_up.is_none());
+        let delivered = |target| m.is_some_and(|m| m.group.has_delivered(target));
         if let Some(target) = body.target().filter(|&target| !delivered(target)) {
             return Err(BodyError::NoSuchMessage { target }.into());
         }
@@ -385,6 +423,7 @@ impl Session {
             return Err(SayError::Full { limit });
         }
         let payload = body.encode();
+        self.unkept = true;
         match self.broadcast(now, &payload) {
             Some(id) => Ok(Some(id)),
             None => {
@@ -395,7 +434,7 @@ impl Session {
     }
 
     fn broadcast(&mut self, now: Time, payload: &[u8]) -> Option<MessageId> {
-        let membership = self.membership.as_mut()?;
+        let membership = self.membership.as_mut().filter(|_| self.catching_up.is_none())?;
         let id = membership.group.broadcast(now, membership.member, payload).ok()?;
         self.drain(now);
         Some(id)
@@ -404,7 +443,7 @@ impl Session {
     /// Leaves once all own messages are placed: then [`End::Left`].
     pub fn leave(&mut self) {
         self.leaving = true;
-        if self.membership.is_none() && self.rejoining.is_none() {
+        if self.membership.is_none() && self.unsent.is_empty() {
             self.end(End::Left);
         }
         self.leave_if_done();
@@ -442,7 +481,10 @@ impl Session {
             self.leave_sent = false;
             self.heartbeat_at = None;
             self.outputs.retain(|output| !matches!(output, Output::Send(_) | Output::HangUp(_)));
-            self.event(Event::Reconnecting { reason, retry_in });
+            // What was kept begins with a welcome, also if its membership is over and it has to join anew.
+            if !(self.restored && self.rejoining.is_some()) {
+                self.event(Event::Reconnecting { reason, retry_in });
+            }
         }
     }
 
@@ -476,7 +518,9 @@ impl Session {
         match frame {
             ServerFrame::Hello { version, .. } if self.phase == Phase::Greeting => self.greeted(version),
             ServerFrame::Welcome(welcome) => self.welcomed(now, *welcome),
-            ServerFrame::Resumed { taken, .. } if self.phase == Phase::Resuming => self.resumed(now, taken),
+            ServerFrame::Resumed { taken, position } if self.phase == Phase::Resuming => {
+                self.resumed(now, taken, position);
+            }
             ServerFrame::Delivered(record) => self.record(now, record),
             ServerFrame::Parted { .. } => self.end(End::Left),
             ServerFrame::Want(ranges) => self.resend(now, &ranges),
@@ -528,12 +572,7 @@ impl Session {
         if !matches!(self.phase, Phase::Joining | Phase::Resuming) {
             return;
         }
-        let mut config = Config::default();
-        config.repair_delay = self.config.repair_delay;
-        config.seed = self.config.seed;
-        // What the room takes its members take.
-        config.packet_bytes_max = usize::try_from(welcome.limits.frame_bytes).unwrap_or(usize::MAX);
-        let group = Group::new(config, &welcome.snapshot, [welcome.member]);
+        let group = group_of(&self.config, &welcome.snapshot, welcome.member, &welcome.limits);
         if !group.is_local(welcome.member) {
             return self.end(End::Protocol("the snapshot does not know its member".into()));
         }
@@ -544,6 +583,7 @@ impl Session {
             return self.end(End::Protocol("the snapshot has more origins than there are servers".into()));
         }
         let before = self.membership.take();
+        (self.unkept, self.catching_up) = (true, None);
         if welcome.epoch == self.epoch {
             // What was delivered and not placed comes again.
             self.seen.extend(self.ready.values().map(|(id, _)| *id));
@@ -595,10 +635,16 @@ impl Session {
             while membership.group.poll_output().is_some() {}
             let resent = membership.pending.len();
             self.membership = Some(membership);
+            self.tell_restored();
             self.event(Event::Resumed { resent });
+            self.say_unsent(now);
         } else {
             let (member, limits) = (membership.member, membership.limits);
             self.membership = Some(membership);
+            if self.rejoining.is_some() {
+                self.tell_restored();
+            }
+            self.restored = false;
             match self.rejoining.take() {
                 None => {
                     let members = self.members();
@@ -620,7 +666,8 @@ impl Session {
     /// Says again under this membership what was not taken under the last one.
     fn say_unsent(&mut self, now: Time) -> Vec<(MessageId, MessageId)> {
         let mut renamed = Vec::new();
-        // What messages that had not been taken are to those that refer to them.
+        // What messages that had not been taken are to those that refer to them: for a deletion or an edit that cannot be
+        // said any more, what it was about.
         let mut instead = BTreeMap::new();
         for (old, payload) in core::mem::take(&mut self.unsent) {
             let Some(old) = old else {
@@ -642,6 +689,7 @@ impl Session {
                 let said = membership.group.broadcast(now, membership.member, &body.encode());
                 said.map_err(|_| BodyError::TooLong { what: "message", length: body.encode().len(), limit })
             });
+            self.instead.insert(old, said.as_ref().ok().copied());
             match said {
                 Ok(new) => {
                     instead.insert(old, Some(new));
@@ -654,10 +702,16 @@ impl Session {
                 }
             }
         }
+        for later in self.instead.values_mut() {
+            *later = later.and_then(|id| instead.get(&id).copied().unwrap_or(Some(id)));
+        }
+        while self.instead.len() > INSTEAD_MAX {
+            self.instead.pop_first();
+        }
         renamed
     }
 
-    fn resumed(&mut self, now: Time, taken: u64) {
+    fn resumed(&mut self, now: Time, taken: u64, last: u64) {
         let Some(membership) = &mut self.membership else { return };
         if taken > membership.group.delivered(membership.member).unwrap_or(0) {
             let reason = "the server has messages of this member that it did not send here";
@@ -672,7 +726,10 @@ impl Session {
             let packet = pending.message.packet().clone();
             self.outputs.push_back(Output::Send(ClientFrame::Broadcast(packet)));
         }
+        self.tell_restored();
         self.event(Event::Resumed { resent });
+        self.catching_up = self.catching_up.map(|_| last);
+        self.catch_up(now);
         self.leave_if_done();
     }
 
@@ -837,6 +894,7 @@ impl Session {
             return self.end(End::Left);
         }
         self.nonce = (self.config.fresh_secret)();
+        self.unkept = true;
         self.rejoining = Some(reason);
         self.outputs.push_back(Output::HangUp("joining again".into()));
     }
@@ -857,6 +915,7 @@ impl Session {
     /// Does what the group says.
     fn drain(&mut self, now: Time) {
         self.drain_but(now, None);
+        self.catch_up(now);
     }
 
     /// The same, without telling of `quiet`.

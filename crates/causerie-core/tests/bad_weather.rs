@@ -13,7 +13,9 @@ use causerie_core::body::Body;
 use causerie_core::frame::{ClientFrame, Delivered, ErrorCode, ErrorFrame, Secret, ServerFrame, split_frame};
 use causerie_core::link::{Disturbance, DisturbedLink};
 use causerie_core::log::{Log, Read, Record, Run, records};
-use causerie_core::room::{Batch, MemberRecord, Now, ResumeError, Resumed, Room, RoomSettings, Seat, Stored};
+use causerie_core::room::{
+    Anew, Batch, MemberRecord, Now, ResumeError, Resumed, Room, RoomSettings, Seat, Stored,
+};
 use causerie_core::session::{End, Event, Output, Post, Session, SessionConfig};
 use causerie_core::text::RoomName;
 use cbcast::{MemberId, MessageId, Time};
@@ -57,6 +59,7 @@ impl Disk {
 
 struct Client {
     name: String,
+    config: SessionConfig,
     session: Session,
     up: DisturbedLink<ClientFrame>,
     down: DisturbedLink<ServerFrame>,
@@ -79,6 +82,9 @@ struct Trouble {
     resent: u64,
     crashes: u64,
     unstored: u64,
+    /// Clients that were killed, and rooms that began anew.
+    killed: u64,
+    anew: u64,
 }
 
 struct World {
@@ -146,7 +152,8 @@ impl World {
             }
             world.clients.push(Client {
                 name,
-                session: Session::new(config),
+                session: Session::new(config.clone()),
+                config,
                 up: DisturbedLink::new(disturbance.clone(), 0),
                 down: DisturbedLink::new(disturbance, 1),
                 connection: None,
@@ -187,6 +194,22 @@ impl World {
             self.clients[n].session.disconnected("cut".into(), Duration::ZERO);
             self.drain(n);
         }
+    }
+
+    /// The client is killed, and started again from what it kept.
+    fn kill(&mut self, n: usize) {
+        self.trouble.killed += 1;
+        self.cut(n);
+        let client = &mut self.clients[n];
+        let kept = client.session.keep();
+        client.down.clear();
+        client.session = Session::restore(client.config.clone(), &kept).unwrap();
+        let mut damaged = kept.clone();
+        let place = self.below(kept.len());
+        damaged[place] ^= 1;
+        let config = self.clients[n].config.clone();
+        assert!(Session::restore(config.clone(), &damaged).is_err());
+        assert!(Session::restore(config, &kept[..place]).is_err());
     }
 
     /// Says something, of any kind, about something that this client has seen.
@@ -419,9 +442,22 @@ impl World {
             first: 1,
             last: self.disk.records.len() as u64,
         };
+        let begins_anew = self.below(4) == 0;
         let records = self.disk.records[from as usize..].iter().cloned();
         let now = Now { time: self.time(), wall_millis: 0 };
-        self.room = Room::restore(now, 0, stored, records, self.settings.clone(), false).unwrap();
+        let settings = self.settings.clone();
+        self.room = if begins_anew {
+            self.trouble.anew += 1;
+            let anew = Anew { origin: self.now as u32 + 1, epoch: self.now + 100 };
+            let mut taken = BTreeMap::new();
+            for record in records {
+                let MessageId { member, seq } = record.message.id();
+                taken.insert(member, seq);
+            }
+            Room::renew(anew, stored, &taken, settings, false)
+        } else {
+            Room::restore(now, 0, stored, records, settings, false).unwrap()
+        };
         self.stored = 0;
         let mut bytes = Vec::new();
         for r in &self.disk.records {
@@ -513,6 +549,7 @@ impl World {
             let roll = self.below(100);
             match roll {
                 0..6 => self.say(n),
+                6..8 if self.below(4) == 0 => self.kill(n),
                 6..8 => self.cut(n),
                 8.. if roll < 8 + back && self.clients[n].connection.is_none() => self.connect(n),
                 _ => {}
@@ -579,11 +616,15 @@ fn sessions_keep_causal_order_and_lose_nothing_in_bad_weather() {
         all.resent += trouble.resent;
         all.crashes += trouble.crashes;
         all.unstored += trouble.unstored;
+        all.killed += trouble.killed;
+        all.anew += trouble.anew;
     }
     println!("{all:?}");
     if seeds().len() > 1 {
-        let Trouble { held, resumed, rejoined, unsaid, amended, resent, crashes, unstored, .. } = all;
-        let each = [held, resumed, rejoined, unsaid, amended, resent, crashes, unstored];
+        let Trouble {
+            held, resumed, rejoined, unsaid, amended, resent, crashes, unstored, killed, anew, ..
+        } = all;
+        let each = [held, resumed, rejoined, unsaid, amended, resent, crashes, unstored, killed, anew];
         assert!(each.iter().all(|&n| n > 0), "a run without trouble proves nothing: {all:?}");
     }
 }

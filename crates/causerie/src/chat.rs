@@ -4,16 +4,18 @@
 //! per line out, notices on standard error. Otherwise it asks as the original program did.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use causerie_client::{
-    ConnectError, Directory, Disturbance, End, ErrorCode, Event, History, HistoryPage, JoinError, MessageId,
-    Place, Post, Room, RoomOptions, SayError,
+    ConnectError, Directory, Disturbance, End, ErrorCode, Event, History, HistoryPage, JoinError, Kept,
+    MessageId, Place, Post, Room, RoomOptions, SayError,
 };
 use causerie_core::body::Recent;
 use causerie_core::classic;
+use causerie_core::session::kept_name;
 use causerie_core::text::visible;
 use clap::Args;
 use tokio::sync::Notify;
@@ -44,6 +46,11 @@ pub(crate) struct ChatArgs {
     /// Show what was said before you joined (always on a terminal).
     #[arg(long)]
     history: bool,
+
+    /// Where it is kept who you are in a room, and what you have said, until the server has it: a chat that is killed
+    /// goes on where it was. By default in the platform's folder for the state of programs.
+    #[arg(long, value_name = "DIR", env = "CAUSERIE_STATE")]
+    state: Option<PathBuf>,
 
     /// Disturb the connection on purpose, to see causal order at work: delay=0..800ms,loss=5%,dup=2%,seed=7.
     #[arg(long, value_name = "FAULTS")]
@@ -85,7 +92,12 @@ pub(crate) async fn run(args: ChatArgs) -> anyhow::Result<()> {
     let server = with_port(&args.server);
     let mut console = Console::open()?;
     let history = args.history || console.is_terminal();
-    let chat = Chat { server, history, link: args.link, interrupted: interrupts()? };
+    let state = args.state.or_else(default_state);
+    if state.is_none() {
+        console
+            .notice("there is no folder to keep state in: what is on its way is lost if this chat is killed");
+    }
+    let chat = Chat { server, history, link: args.link, interrupted: interrupts()?, state };
     if let Some(link) = &chat.link {
         console.notice(&format!("this connection is disturbed on purpose: {link}"));
     }
@@ -139,6 +151,14 @@ struct Chat {
     history: bool,
     link: Option<Disturbance>,
     interrupted: Arc<Notify>,
+    /// `None`: nothing is kept.
+    state: Option<PathBuf>,
+}
+
+/// The platform's folder for the state of programs.
+fn default_state() -> Option<PathBuf> {
+    let folders = directories::ProjectDirs::from("", "", "causerie")?;
+    Some(folders.state_dir().unwrap_or(folders.data_local_dir()).join("chat"))
 }
 
 impl Chat {
@@ -147,11 +167,31 @@ impl Chat {
         if let Some(link) = &self.link {
             options = options.disturbance(link.clone());
         }
-        options.join().await.map_err(|error| match error {
+        let joined = match self.kept(room, name)? {
+            Some(kept) => options.join_and_keep(kept).await,
+            None => options.join().await,
+        };
+        joined.map_err(|error| match error {
             JoinError::Io(error) => anyhow!("cannot reach {}: {error}", self.server),
             JoinError::Ended(end) => anyhow::Error::new(end),
             other => other.into(),
         })
+    }
+
+    /// Where the membership is kept.
+    fn kept(&self, room: &str, name: &str) -> anyhow::Result<Option<Kept>> {
+        let Some(state) = &self.state else { return Ok(None) };
+        let path = state.join(kept_name(&self.server, room, name));
+        match Kept::open(&path) {
+            Ok(kept) => Ok(Some(kept)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(anyhow!("'{}' is in '{}' already, from here", visible(name), visible(room)))
+            }
+            Err(error) => Err(anyhow!(
+                "who you are cannot be kept in {}: {error}; --state DIR chooses another folder",
+                state.display()
+            )),
+        }
     }
 
     async fn directory(&self) -> anyhow::Result<Directory> {
@@ -269,6 +309,9 @@ impl Chat {
 
     /// Talks until the member leaves, input ends, or the session is over.
     async fn stay(&self, console: &mut Console, mut room: Room) -> anyhow::Result<Stay> {
+        if let Some(why) = room.not_restored() {
+            console.notice(&visible(why));
+        }
         // A line that the session has no room for yet.
         let mut waiting: Option<String> = None;
         let mut recent = Recent::new(history::RECENT);

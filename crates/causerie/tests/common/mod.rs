@@ -1,6 +1,7 @@
 //! Real processes for tests: a server, chat clients in pipes, and a proxy that cuts connections.
 #![allow(dead_code, reason = "each test uses its part")]
 
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,6 +15,11 @@ use tokio::task::AbortHandle;
 /// Nothing here takes longer, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where the clients of this test keep their state.
+pub(crate) fn state() -> PathBuf {
+    [env!("CARGO_TARGET_TMPDIR"), &format!("state-{}", std::process::id())].iter().collect()
+}
+
 pub(crate) fn causerie() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_causerie"));
     command.kill_on_drop(true);
@@ -24,6 +30,7 @@ pub(crate) fn causerie() -> Command {
     }
     // Nor counts what whoever runs the tests has configured.
     command.env("XDG_CONFIG_HOME", "/nonexistent").env("CAUSERIE_CONFIG", "/dev/null");
+    command.env("CAUSERIE_STATE", state());
     command
 }
 

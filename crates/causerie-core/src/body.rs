@@ -302,6 +302,13 @@ pub fn target_of(payload: &[u8]) -> Option<MessageId> {
     }
 }
 
+/// The topic that a payload sets.
+pub(crate) fn topic_of(payload: &[u8]) -> Option<&str> {
+    let mut reader = Reader::new(payload);
+    let is_topic = reader.varint() == Ok(TOPIC);
+    is_topic.then(|| core::str::from_utf8(reader.rest()).ok()).flatten()
+}
+
 fn target(reader: &mut Reader<'_>) -> Result<MessageId, WireError> {
     let member = MemberId::new(reader.varint_u32()?, reader.varint_u32()?);
     Ok(MessageId::new(member, reader.varint()?))

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::body::Body;
 use crate::frame::{Delivered, Page, ServerFrame, split_frame};
-use crate::log;
+use crate::log::{self, Record};
 
 /// A part of a room's log.
 #[derive(Clone, Debug, PartialEq)]
@@ -175,11 +175,17 @@ impl HistoryRecord {
     fn read(record: Delivered, names: &BTreeMap<MemberId, &str>) -> Option<Self> {
         let Delivered { position, time_millis, packet } = record;
         let message = Message::decode(packet).ok()?;
-        let (id, payload) = (message.id(), message.payload());
-        let name = |member: MemberId| match names.get(&member) {
+        Some(Self::of(Record { position, time_millis, message }, |member| match names.get(&member) {
             Some(&name) => name.to_owned(),
             None => member.to_string(),
-        };
+        }))
+    }
+
+    /// The record, with the names of whoever has said something or left: see [`authors`].
+    #[must_use]
+    pub fn of(record: Record, name: impl Fn(MemberId) -> String) -> Self {
+        let Record { position, time_millis, message } = record;
+        let (id, payload) = (message.id(), message.payload());
         let text = || String::from_utf8_lossy(&payload).into_owned();
         let (member, name, what) = match message.kind() {
             Kind::Data => (id.member, name(id.member), What::Said(Body::decode(&payload))),
@@ -187,7 +193,7 @@ impl HistoryRecord {
             Kind::Left { member, .. } => (member, name(member), What::Left { reason: text() }),
         };
         let deps = message.deps().collect();
-        Some(Self { position, time_millis, id, deps, member, name, what })
+        Self { position, time_millis, id, deps, member, name, what }
     }
 }
 

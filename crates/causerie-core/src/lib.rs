@@ -1,6 +1,7 @@
 //! The chat of causerie, without I/O: what a room decides, what a client session decides, and how both are
 //! written down. Bytes, clocks, randomness and sockets belong to the server and the client crates.
 
+pub mod api;
 pub mod body;
 pub mod classic;
 pub mod frame;

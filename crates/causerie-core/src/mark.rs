@@ -3,6 +3,7 @@
 //! ```text
 //! name of what refers to a message = 'a' origin ordinal seq       the message
 //! name of what a member said once  = 'o' origin ordinal id        whose, and the id that its client made
+//! name of what sets a topic         = 't'
 //! ```
 //! Numbers are big-endian, of their full width.
 
@@ -10,6 +11,9 @@ use cbcast::{MemberId, MessageId};
 
 /// Bytes of an id that a client makes.
 pub const CLIENT_ID_BYTES_MAX: usize = 64;
+
+/// Of the records that set the room's topic.
+pub const TOPIC: &[u8] = b"t";
 
 /// Of the records that refer to `target`.
 #[must_use]

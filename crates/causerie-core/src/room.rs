@@ -2,7 +2,7 @@
 //!
 //! The room is itself a process of the group ([`cbcast::Group`], whose host it is): the log is the order in which
 //! it delivers. Native members stamp their own messages and send packets; hosted members (of clients that cannot)
-//! speak through [`Room::say`].
+//! speak through [`Room::say`]. Those who have a token can come back by it within grace, hosted or not.
 //!
 //! Nothing that happens here may be seen by anybody before it is stored: after every call there may be a
 //! [`Batch`] to be taken ([`Room::take_batch`]). What a call answers may be told once the batch that holds its
@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cbcast::{
-    BroadcastError, Config, Group, Kind, Link, MemberId, MembershipError, Message, MessageId, MissingRange,
-    Output, Snapshot, Time, VectorClock, WireError, wire::Reader, wire::put_varint,
+    BroadcastError, Config, Group, HeldMessage, Kind, Link, MemberId, MembershipError, Message, MessageId,
+    MissingRange, Output, Snapshot, Time, VectorClock, WireError, wire::Reader, wire::put_varint,
 };
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::body::{Body, BodyError, target_of};
+use crate::body::{Body, BodyError, target_of, topic_of};
 use crate::frame::{Delivered, Limits, MemberInfo, RoomInfo, Secret, Welcome};
 use crate::log::{Record, Run};
 use crate::mark::{self, CLIENT_ID_BYTES_MAX};
@@ -84,12 +84,12 @@ struct Person {
     joined_at: u64,
     /// Messages delivered, as counted while the log is written.
     delivered: u64,
-    native: Option<Native>,
+    pass: Option<Pass>,
 }
 
-/// What is kept of a member that stamps its own messages.
+/// What is kept of a member that can come back.
 #[derive(Debug)]
-struct Native {
+struct Pass {
     secrets: Secrets,
     /// Counts its connections: only the newest speaks for it.
     connection: u64,
@@ -113,6 +113,8 @@ pub struct Secrets {
     pub token: [u8; 32],
     /// Of the nonce of its join.
     pub nonce: [u8; 32],
+    /// The member lives here; otherwise it stamps its own messages.
+    pub hosted: bool,
 }
 
 fn hash(secret: &Secret) -> [u8; 32] {
@@ -132,7 +134,7 @@ pub struct MemberRecord {
     pub left_at: Option<u64>,
     /// Once it has left: how many of its messages were taken.
     pub taken: u64,
-    /// Of a native member.
+    /// Of a member that can come back.
     pub secrets: Option<Secrets>,
 }
 
@@ -166,6 +168,8 @@ pub struct Stored {
     pub first: u64,
     /// The last record.
     pub last: u64,
+    /// The room's topic, if it was ever set ([`mark::TOPIC`]).
+    pub topic: Option<String>,
 }
 
 /// A log that a room had before it [began anew](Room::renew): up to `last` it is the same as the present one.
@@ -260,7 +264,7 @@ pub enum RestoreError {
 /// So many records are read again at most when a room is restored.
 const CHECKPOINT_EVERY: u64 = 4_096;
 
-/// A native connection's right to speak for its member, until it resumes elsewhere.
+/// A connection's right to speak for its member, until it resumes elsewhere.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Seat {
     /// For whom.
@@ -420,6 +424,7 @@ pub struct Room {
     once: BTreeMap<Vec<u8>, SaidOnce>,
     once_order: VecDeque<Vec<u8>>,
     once_forgotten: u64,
+    topic: Option<String>,
     counts: Counts,
     /// For how long messages were held that have been delivered since somebody asked.
     held_for: Vec<Duration>,
@@ -484,13 +489,14 @@ impl Room {
             once: BTreeMap::new(),
             once_order: VecDeque::new(),
             once_forgotten: 0,
+            topic: None,
             counts: Counts::default(),
             held_for: Vec::new(),
         }
     }
 
-    /// The room that was stored, with nobody connected: the grace of native members begins now, and the others, whose
-    /// connections were all that they were, are declared left. `records` are those behind the checkpoint, in order.
+    /// The room that was stored, with nobody connected: the grace of those who can come back begins now, and the
+    /// others, whose connections were all that they were, are declared left. `records` are those behind the checkpoint, in order.
     ///
     /// # Errors
     /// [`RestoreError`].
@@ -513,6 +519,7 @@ impl Room {
         let mut room = Self::at(stored.name, &state.snapshot, host, state.epoch, settings, vectors);
         (room.position, room.checkpoint_at, room.first) = (position, position, stored.first);
         room.former = state.former;
+        room.topic = stored.topic;
         for Record { position, message, .. } in records {
             let id = message.id();
             let fits = position == room.position + 1
@@ -526,7 +533,7 @@ impl Room {
             }
             room.position = position;
         }
-        let mut hosted = Vec::new();
+        let (mut hosted, mut gone) = (Vec::new(), Vec::new());
         for record in stored.members {
             let MemberRecord { member, name, joined_at, left_at, taken, secrets } = record;
             let name = Name::known(&name);
@@ -534,16 +541,23 @@ impl Room {
                 room.remember(member, Departed { name, joined_at, left_at, taken, secrets });
                 continue;
             }
-            let native = secrets.map(|secrets| Native { secrets, connection: 0, gone_since: Some(now.time) });
-            if native.is_none() {
-                hosted.push(member);
+            let pass = secrets.map(|secrets| Pass { secrets, connection: 0, gone_since: Some(now.time) });
+            match secrets {
+                None => gone.push(member),
+                Some(secrets) if secrets.hosted => hosted.push(member),
+                Some(_) => {}
             }
             let delivered = room.group.delivered(member).filter(|_| !member.is_host());
             let delivered = delivered.ok_or(RestoreError::Member { member })?;
             room.names.insert(name.folded(), member);
-            room.people.insert(member, Person { name, joined_at, delivered, native });
+            room.people.insert(member, Person { name, joined_at, delivered, pass });
         }
-        for member in hosted {
+        // Of those who speak through here.
+        if !hosted.is_empty() {
+            let config = room.group.config().clone();
+            room.group = Group::new(config, &room.group.snapshot(), hosted.into_iter().chain([host]));
+        }
+        for member in gone {
             room.part(now, member, "the server was restarted");
         }
         let nobody = |m: &MemberId| !m.is_host() && !room.people.contains_key(m);
@@ -593,6 +607,7 @@ impl Room {
         let mut room = Self::at(stored.name, &snapshot, MemberId::host(origin), epoch, settings, vectors);
         (room.position, room.checkpoint_at, room.first) = (stored.last, stored.last, stored.first);
         room.former = former;
+        room.topic = stored.topic;
         room.pending.checkpoint = true;
         room.changes = 1;
         for MemberRecord { member, name, joined_at, left_at, taken: before, secrets } in stored.members {
@@ -630,18 +645,7 @@ impl Room {
         after: Option<u64>,
         epoch: u64,
     ) -> Result<(Seat, Welcome), JoinError> {
-        let secrets = Secrets { token: hash(&token), nonce: hash(&nonce) };
-        let same = |p: &Person| p.native.as_ref().is_some_and(|n| n.secrets.nonce == secrets.nonce);
-        let again = self.people.iter().find(|(_, p)| same(p)).map(|(&member, _)| member);
-        let member = match again {
-            Some(member) => {
-                let native = self.people.get_mut(&member).and_then(|p| p.native.as_mut());
-                native.expect("found by its nonce").secrets = secrets;
-                self.note_member(member);
-                member
-            }
-            None => self.admit(now, name, Some(Native { secrets, connection: 0, gone_since: None }))?,
-        };
+        let member = self.admit_with_token(now, name, nonce, token, false)?;
         let seat = self.seat(member);
         let last = self.position;
         let tail = (last + 1).saturating_sub(self.settings.history).max(1);
@@ -653,7 +657,80 @@ impl Room {
         Ok((seat, Welcome { shared, ..self.welcome(member, token, first, gap_from) }))
     }
 
-    /// A member that lives here joins: it speaks through [`say`](Self::say).
+    fn admit_with_token(
+        &mut self,
+        now: Now,
+        name: &str,
+        nonce: Secret,
+        token: Secret,
+        hosted: bool,
+    ) -> Result<MemberId, JoinError> {
+        let secrets = Secrets { token: hash(&token), nonce: hash(&nonce), hosted };
+        let same = |s: Secrets| s.nonce == secrets.nonce && s.hosted == hosted;
+        let same = |p: &Person| p.pass.as_ref().is_some_and(|pass| same(pass.secrets));
+        let again = self.people.iter().find(|(_, p)| same(p)).map(|(&member, _)| member);
+        let Some(member) = again else {
+            return self.admit(now, name, Some(Pass { secrets, connection: 0, gone_since: Some(now.time) }));
+        };
+        let pass = self.people.get_mut(&member).and_then(|p| p.pass.as_mut());
+        pass.expect("found by its nonce").secrets = secrets;
+        self.note_member(member);
+        Ok(member)
+    }
+
+    /// A member that lives here joins, and can come back with its token: it speaks through [`say`](Self::say), and
+    /// its grace begins now. A nonce is repeated as in [`join`](Self::join).
+    ///
+    /// # Errors
+    /// [`JoinError`]; nothing changed.
+    pub fn join_returning(
+        &mut self,
+        now: Now,
+        name: &str,
+        nonce: Secret,
+        token: Secret,
+    ) -> Result<MemberId, JoinError> {
+        self.admit_with_token(now, name, nonce, token, true)
+    }
+
+    /// Whether this is the token of that member, who lives here: a sign of life, so that its grace begins anew.
+    ///
+    /// # Errors
+    /// [`ResumeError`]; nothing changed.
+    pub fn authorize(&mut self, now: Now, member: MemberId, token: &Secret) -> Result<(), ResumeError> {
+        self.check_token(member, token, true)?;
+        let pass = self.people.get_mut(&member).and_then(|p| p.pass.as_mut());
+        if let Some(since) = &mut pass.expect("it has a token").gone_since {
+            *since = now.time;
+        }
+        Ok(())
+    }
+
+    /// A connection speaks for that member, who lives here, from now on; an older connection's seat is void.
+    ///
+    /// # Errors
+    /// [`ResumeError`]; nothing changed.
+    pub fn take_seat(&mut self, member: MemberId, token: &Secret) -> Result<Seat, ResumeError> {
+        let checked = self.check_token(member, token, true);
+        match &checked {
+            Ok(()) => self.counts.resumed += 1,
+            Err(_) => self.counts.resumes_refused += 1,
+        }
+        checked.map(|()| self.seat(member))
+    }
+
+    fn check_token(&self, member: MemberId, token: &Secret, hosted: bool) -> Result<(), ResumeError> {
+        let has = |secrets: Secrets| secrets.token == hash(token) && secrets.hosted == hosted;
+        match (self.people.get(&member), self.departed.get(&member)) {
+            (Some(person), _) if person.pass.as_ref().is_some_and(|pass| has(pass.secrets)) => Ok(()),
+            (None, Some(departed)) if departed.secrets.is_some_and(has) => {
+                Err(ResumeError::Expired { taken: departed.taken })
+            }
+            _ => Err(ResumeError::WrongToken),
+        }
+    }
+
+    /// A member that lives here joins, for as long as its connection: it speaks through [`say`](Self::say).
     ///
     /// # Errors
     /// [`JoinError`]; nothing changed.
@@ -661,14 +738,14 @@ impl Room {
         self.admit(now, name, None)
     }
 
-    fn admit(&mut self, now: Now, name: &str, native: Option<Native>) -> Result<MemberId, JoinError> {
+    fn admit(&mut self, now: Now, name: &str, pass: Option<Pass>) -> Result<MemberId, JoinError> {
         let max = self.settings.name_chars_max;
         let name = Name::parse(name, max)?;
         if self.names.contains_key(&name.folded()) {
             let suggestion = name.suggestion(max, |n| self.names.contains_key(&n.folded()));
             return Err(JoinError::NameTaken { name, suggestion });
         }
-        let hosted = native.is_none();
+        let hosted = pass.as_ref().is_none_or(|pass| pass.secrets.hosted);
         let admitted = self.group.admit(now.time, self.host, hosted, name.as_str().as_bytes());
         let member = admitted.map_err(|error| match error {
             MembershipError::Full { limit } => JoinError::Full { limit: limit.saturating_sub(1) },
@@ -676,7 +753,7 @@ impl Room {
         })?;
         self.names.insert(name.folded(), member);
         let joined_at = self.position + 1;
-        self.people.insert(member, Person { name, joined_at, delivered: 0, native });
+        self.people.insert(member, Person { name, joined_at, delivered: 0, pass });
         self.note_member(member);
         self.counts.joined += 1;
         self.drain(now);
@@ -685,10 +762,10 @@ impl Room {
 
     fn seat(&mut self, member: MemberId) -> Seat {
         self.seatings += 1;
-        let native = self.people.get_mut(&member).and_then(|p| p.native.as_mut());
-        let native = native.expect("only native members have seats");
-        native.connection = self.seatings;
-        native.gone_since = None;
+        let pass = self.people.get_mut(&member).and_then(|p| p.pass.as_mut());
+        let pass = pass.expect("it has a token");
+        pass.connection = self.seatings;
+        pass.gone_since = None;
         Seat { member, connection: self.seatings }
     }
 
@@ -754,21 +831,12 @@ impl Room {
         position: u64,
         clock: &VectorClock,
     ) -> Result<(Seat, Resumed), ResumeError> {
-        let Some(person) = self.people.get(&member) else {
-            return match self.departed.get(&member) {
-                Some(departed) if departed.secrets.is_some_and(|s| s.token == hash(token)) => {
-                    let taken = departed.taken;
-                    match self.shared(epoch).is_some_and(|last| position <= last) {
-                        true => Err(ResumeError::Expired { taken }),
-                        false => Err(ResumeError::Diverged { taken }),
-                    }
-                }
-                _ => Err(ResumeError::WrongToken),
-            };
-        };
-        if person.native.as_ref().is_none_or(|native| native.secrets.token != hash(token)) {
-            return Err(ResumeError::WrongToken);
-        }
+        self.check_token(member, token, false).map_err(|error| match error {
+            ResumeError::Expired { taken } if self.shared(epoch).is_none_or(|last| position > last) => {
+                ResumeError::Diverged { taken }
+            }
+            error => error,
+        })?;
         // What it has delivered came from here, its own messages on their way excepted.
         let knows_more =
             |(m, n): (MemberId, u64)| m != member && n > 0 && !self.group.has_delivered(MessageId::new(m, n));
@@ -790,8 +858,8 @@ impl Room {
     /// Whether this seat's connection still speaks for its member.
     #[must_use]
     pub fn is_seated(&self, seat: Seat) -> bool {
-        let native = self.people.get(&seat.member).and_then(|p| p.native.as_ref());
-        native.is_some_and(|n| n.connection == seat.connection)
+        let pass = self.people.get(&seat.member).and_then(|p| p.pass.as_ref());
+        pass.is_some_and(|pass| pass.connection == seat.connection)
     }
 
     /// Whether the member is in the room, or within grace.
@@ -800,11 +868,11 @@ impl Room {
         self.people.contains_key(&member)
     }
 
-    /// The connection of a native member is gone: its grace begins.
+    /// The connection of a member that can come back is gone: its grace begins.
     pub fn disconnected(&mut self, now: Now, seat: Seat) {
         if self.is_seated(seat) {
-            let native = self.people.get_mut(&seat.member).and_then(|p| p.native.as_mut());
-            native.expect("seated").gone_since = Some(now.time);
+            let pass = self.people.get_mut(&seat.member).and_then(|p| p.pass.as_mut());
+            pass.expect("seated").gone_since = Some(now.time);
         }
     }
 
@@ -844,7 +912,7 @@ impl Room {
             joined_at: person.joined_at,
             left_at: self.position + 1,
             taken,
-            secrets: person.native.map(|n| n.secrets),
+            secrets: person.pass.map(|pass| pass.secrets),
         };
         self.remember(member, departed);
         self.note_member(member);
@@ -868,7 +936,7 @@ impl Room {
                 joined_at: p.joined_at,
                 left_at: None,
                 taken: 0,
-                secrets: p.native.as_ref().map(|native| native.secrets),
+                secrets: p.pass.as_ref().map(|pass| pass.secrets),
             },
             (None, Some(d)) => MemberRecord {
                 member,
@@ -1030,10 +1098,16 @@ impl Room {
         self.pending.records += 1;
         let record = Delivered { position: self.position, time_millis, packet: message.packet().clone() };
         record.encode(&mut self.pending.bytes);
-        if message.kind() == Kind::Data
-            && let Some(target) = target_of(&message.payload())
-        {
+        if message.kind() != Kind::Data {
+            return;
+        }
+        let payload = message.payload();
+        if let Some(target) = target_of(&payload) {
             self.pending.marks.push((mark::about(target), self.position));
+        }
+        if let Some(topic) = topic_of(&payload) {
+            self.pending.marks.push((mark::TOPIC.to_vec(), self.position));
+            self.topic = Some(topic.to_owned());
         }
     }
 
@@ -1134,7 +1208,7 @@ impl Room {
     pub fn handle_timeout(&mut self, now: Now) {
         let grace = self.settings.grace;
         let over = |p: &Person| {
-            let gone = p.native.as_ref().and_then(|n| n.gone_since);
+            let gone = p.pass.as_ref().and_then(|pass| pass.gone_since);
             gone.is_some_and(|since| since + grace <= now.time)
         };
         let gone: Vec<_> = self.people.iter().filter(|(_, p)| over(p)).map(|(&m, _)| m).collect();
@@ -1153,7 +1227,7 @@ impl Room {
     /// When somebody's grace ends next. O(members).
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        let gone = self.people.values().filter_map(|p| p.native.as_ref()?.gone_since);
+        let gone = self.people.values().filter_map(|p| p.pass.as_ref()?.gone_since);
         gone.min().map(|since| since + self.settings.grace)
     }
 
@@ -1225,6 +1299,33 @@ impl Room {
     pub fn name_of(&self, member: MemberId) -> Option<&Name> {
         let departed = || self.departed.get(&member).map(|d| &d.name);
         self.people.get(&member).map(|p| &p.name).or_else(departed)
+    }
+
+    /// What it is about, if anybody has said so.
+    #[must_use]
+    pub fn topic(&self) -> Option<&str> {
+        self.topic.as_deref()
+    }
+
+    /// The messages that no other delivered message follows.
+    #[must_use]
+    pub fn frontier(&self) -> Vec<MessageId> {
+        self.group.frontier()
+    }
+
+    /// The messages that are held back, `max` at most. O(members + places in the queue).
+    #[must_use]
+    pub fn held(&self, max: usize) -> Vec<HeldMessage> {
+        match self.group.held_count() {
+            0 => Vec::new(),
+            _ => self.group.held().take(max).collect(),
+        }
+    }
+
+    /// Differs from an earlier value whenever other messages are held back.
+    #[must_use]
+    pub fn holding(&self) -> (u64, usize) {
+        (self.group.stats().held, self.group.held_count())
     }
 
     /// What is told of it in a list.
@@ -1527,6 +1628,46 @@ mod tests {
     }
 
     #[test]
+    fn a_hosted_member_with_a_token_comes_back_within_grace_also_after_a_restart() {
+        let mut store = Disk::default();
+        let mut room = room(RoomSettings::default());
+        let member = room.join_returning(at(0), "Bot", [1; 16], [2; 16]).unwrap();
+        assert_eq!(room.join_returning(at(1), "Bot", [1; 16], [3; 16]), Ok(member), "it is the same join");
+        assert_eq!(room.authorize(at(1), member, &[2; 16]), Err(ResumeError::WrongToken));
+        let raj = room.join(at(1), "Raj", [4; 16], [5; 16], None, 0).unwrap().0.member;
+        assert_eq!(room.authorize(at(1), raj, &[5; 16]), Err(ResumeError::WrongToken), "he stamps his own");
+        let none = VectorClock::new();
+        assert_eq!(room.resume(at(1), member, &[3; 16], 7, 1, &none).unwrap_err(), ResumeError::WrongToken);
+        room.say(at(1), member, &Body::Text("one".into())).unwrap();
+        store.store(&mut room);
+        // What it says after a restart goes on where it was, from a checkpoint or not.
+        for (n, checkpoint) in [(2, false), (3, true), (4, false)] {
+            if checkpoint {
+                room.ask_for_checkpoint();
+                store.store(&mut room);
+            }
+            room = store.restore(at(10)).unwrap();
+            room.authorize(at(10), member, &[3; 16]).unwrap();
+            let said = room.say(at(10), member, &Body::Text(n.to_string())).unwrap();
+            assert_eq!(said, MessageId::new(member, n));
+            store.store(&mut room);
+        }
+        room.authorize(at(100), member, &[3; 16]).unwrap();
+        room.handle_timeout(at(699));
+        assert!(room.is_present(member), "its last sign of life was at 100 s");
+        let seat = room.take_seat(member, &[3; 16]).unwrap();
+        room.handle_timeout(at(9_999));
+        assert!(room.is_present(member), "it is connected");
+        room.disconnected(at(10_000), seat);
+        room.handle_timeout(at(10_600));
+        let expired = Err(ResumeError::Expired { taken: 4 });
+        assert_eq!(room.authorize(at(10_601), member, &[3; 16]), expired);
+        store.store(&mut room);
+        assert_eq!(store.restore(at(0)).unwrap().authorize(at(0), member, &[3; 16]), expired);
+        assert!(room.authorize(at(0), member, &[9; 16]) == Err(ResumeError::WrongToken));
+    }
+
+    #[test]
     fn what_can_never_be_taken_ends_that_membership_alone() {
         let mut room = room(RoomSettings::default());
         let eve = room.join_hosted(at(0), "Eve").unwrap();
@@ -1614,6 +1755,7 @@ mod tests {
                 members: self.members.values().cloned().collect(),
                 first: 1,
                 last: self.records.len() as u64,
+                topic: None,
             }
         }
 

@@ -441,6 +441,7 @@ impl World {
             members: self.disk.members.values().cloned().collect(),
             first: 1,
             last: self.disk.records.len() as u64,
+            topic: None,
         };
         let begins_anew = self.below(4) == 0;
         let records = self.disk.records[from as usize..].iter().cloned();

@@ -41,7 +41,7 @@ struct State {
 impl State {
     /// The socket took so many bytes of what lies behind the cursor, up to `last`. Whether it took all of it.
     fn took(&mut self, runs: &[Bytes], written: usize, last: u64) -> bool {
-        if written == runs.iter().map(Bytes::len).sum() {
+        if written == runs.iter().map(Bytes::len).sum::<usize>() {
             self.cursor = last;
             return true;
         }

@@ -17,12 +17,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::hosted_room::HostedRoom;
-use crate::{Server, classic, native};
+use crate::{Protocol, Server, classic, http, native};
 
 /// Which port a connection came to.
 pub(crate) enum Door {
-    /// The main one: native clients, and classic ones that speak to the controller.
+    /// The main one: all protocols; classic clients speak to the controller.
     Front,
+    /// For one of them.
+    Own(Protocol),
     /// A room's own: classic clients, without sniffing.
     Room(Arc<HostedRoom>),
 }
@@ -86,10 +88,11 @@ pub(crate) struct Connections(AtomicUsize);
 
 impl Connections {
     /// One more, unless that is more than `max`. Counted until the guard is dropped.
-    fn enter(&self, max: usize) -> Option<Entered<'_>> {
+    fn enter(server: &Arc<Server>, max: usize) -> Option<Entered> {
         let more = |open| (open < max).then_some(open + 1);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Entered(self))
+        let open = &server.connections.0;
+        open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Entered(Arc::clone(server)))
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -97,11 +100,11 @@ impl Connections {
     }
 }
 
-struct Entered<'a>(&'a Connections);
+pub(crate) struct Entered(Arc<Server>);
 
-impl Drop for Entered<'_> {
+impl Drop for Entered {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.connections.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -133,11 +136,11 @@ async fn accept(server: Arc<Server>, listener: TcpListener, door: Door, stop: Ca
         let (server, door) = (Arc::clone(&server), Arc::clone(&door));
         Arc::clone(&server).spawn(async move {
             let max = server.settings().connections_max;
-            let Some(_entered) = server.connections.enter(max) else {
+            let Some(entered) = Connections::enter(&server, max) else {
                 server.writer.metrics.connection_refused();
                 return refuse(stream).await;
             };
-            if let Err(error) = converse(&server, stream, peer, &door).await {
+            if let Err(error) = converse(&server, stream, peer, &door, entered).await {
                 debug!("connection of {peer}: {error}");
             }
         });
@@ -155,6 +158,7 @@ async fn converse(
     mut stream: TcpStream,
     peer: SocketAddr,
     door: &Door,
+    entered: Entered,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     watch_over(&stream)?;
@@ -167,46 +171,58 @@ async fn converse(
         debug!("closing the connection of {peer}, which has said nothing");
         return Ok(());
     }
-    match door {
-        Door::Room(room) => {
-            let _open = server.writer.metrics.connection("classic");
-            classic::serve(server, stream, peer, BytesMut::new(), Some(Arc::clone(room))).await
-        }
-        Door::Front => {
-            // As much as one read takes elsewhere: the first read decides how a classic client is understood.
-            let mut first = BytesMut::with_capacity(classic::READ_MAX);
+    // As much as one read takes elsewhere: the first read decides how a classic client is understood.
+    let mut first = BytesMut::new();
+    let (protocol, room) = match door {
+        Door::Room(room) => (Protocol::Classic, Some(Arc::clone(room))),
+        Door::Own(protocol @ (Protocol::Classic | Protocol::Http)) => (*protocol, None),
+        Door::Front | Door::Own(Protocol::Native) => {
+            first.reserve(classic::READ_MAX);
             let deadline = tokio::time::Instant::now() + server.settings().first_words;
-            let is_native = tokio::time::timeout_at(deadline, sniff(&mut stream, &mut first)).await;
-            match is_native {
-                Ok(Ok(true)) => {
-                    let _open = server.writer.metrics.connection("native");
-                    // A native session reads into smaller pieces; this one would stay as long as the connection.
-                    let rest = BytesMut::from(&std::mem::take(&mut first)[..]);
-                    native::serve(server, stream, peer, rest).await
-                }
-                // What began like the magic and did not go on is text like any other.
-                Ok(Ok(false)) | Err(_) => {
-                    let _open = server.writer.metrics.connection("classic");
-                    classic::serve(server, stream, peer, first, None).await
-                }
-                Ok(Err(error)) => Err(error),
+            let spoken = tokio::time::timeout_at(deadline, sniff(&mut stream, &mut first)).await;
+            // What began like the others and did not go on is text like any other.
+            let protocol = spoken.unwrap_or(Ok(Protocol::Classic))?;
+            if matches!(door, Door::Own(_)) && protocol != Protocol::Native {
+                debug!("closing the connection of {peer}, which does not speak the native protocol");
+                return Ok(());
             }
+            (protocol, None)
         }
+    };
+    let metrics = &server.writer.metrics;
+    match protocol {
+        Protocol::Native => {
+            let _open = metrics.connection("native");
+            // A native session reads into smaller pieces; this one would stay as long as the connection.
+            let rest = BytesMut::from(&std::mem::take(&mut first)[MAGIC.len()..]);
+            native::serve(server, stream, peer, rest).await
+        }
+        Protocol::Classic => {
+            let _open = metrics.connection("classic");
+            classic::serve(server, stream, peer, first, room).await
+        }
+        Protocol::Http => http::serve(server, stream, peer, first, entered).await,
     }
 }
 
-/// Reads until it is clear whether the connection starts with the magic bytes, and takes them off.
-async fn sniff(stream: &mut TcpStream, first: &mut BytesMut) -> io::Result<bool> {
+/// HTTP's methods.
+const METHODS: [&str; 9] =
+    ["GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "OPTIONS ", "PATCH ", "TRACE ", "CONNECT "];
+
+/// Reads until it is clear what the connection speaks: the magic bytes, an HTTP method and a space, or anything else.
+async fn sniff(stream: &mut TcpStream, first: &mut BytesMut) -> io::Result<Protocol> {
     loop {
         if stream.read_buf(first).await? == 0 {
-            return Ok(false);
+            return Ok(Protocol::Classic);
         }
         if first.starts_with(&MAGIC) {
-            let _ = first.split_to(MAGIC.len());
-            return Ok(true);
+            return Ok(Protocol::Native);
         }
-        if !MAGIC.starts_with(first) {
-            return Ok(false);
+        if METHODS.iter().any(|method| first.starts_with(method.as_bytes())) {
+            return Ok(Protocol::Http);
+        }
+        if !MAGIC.starts_with(first) && !METHODS.iter().any(|method| method.as_bytes().starts_with(first)) {
+            return Ok(Protocol::Classic);
         }
     }
 }

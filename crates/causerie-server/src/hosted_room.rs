@@ -13,7 +13,7 @@ use causerie_core::body::{Body, target_of};
 use causerie_core::frame::{Direction, HistoryQuestion, MemberInfo, Page, Place, Welcome};
 use causerie_core::log::{Log, Read, Record, records};
 use causerie_core::room::{Batch, Now, Room};
-use causerie_store::{Change, MemberRow, RoomId, RoomRow, Secrets, StoreError};
+use causerie_store::{Change, MemberRow, RoomId, RoomRow, Secrets, Store, StoreError};
 use cbcast::{Kind, MessageId, MissingRange, Time};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -23,6 +23,7 @@ use tracing::{debug, info, warn};
 use crate::Server;
 use crate::fanout::{Fanout, Reader};
 use crate::history::{self, Ends, HistoryError};
+use crate::http::JsonTail;
 use crate::writer::Writer;
 
 /// Monotonic time for timers, wall time for people.
@@ -60,6 +61,9 @@ pub(crate) struct HostedRoom {
     /// Wakes whoever waits for something particular; readers are served by the pumps.
     changed: watch::Sender<()>,
     fanout: Fanout,
+    /// Other messages are held back.
+    holding: watch::Sender<()>,
+    json: Mutex<JsonTail>,
     clock: Clock,
     writer: Arc<Writer>,
     /// It is in the writer's queue.
@@ -108,6 +112,8 @@ impl HostedRoom {
             tail: RwLock::new(tail),
             changed: watch::Sender::new(()),
             fanout: Fanout::default(),
+            holding: watch::Sender::new(()),
+            json: Mutex::default(),
             clock,
             writer,
             is_queued: AtomicBool::new(false),
@@ -154,7 +160,7 @@ impl HostedRoom {
     pub(crate) fn act_and_count<T>(self: &Arc<Self>, act: impl FnOnce(&mut Room, Now) -> T) -> (T, u64) {
         let mut room = self.lock();
         let (changes, seating, pending) = (room.changes(), room.seating(), room.pending_bytes());
-        let counts = room.counts();
+        let (counts, holding) = (room.counts(), room.holding());
         let result = act(&mut room, self.clock.now());
         self.writer.metrics.room(&counts, &room.counts());
         for time in room.take_held_times() {
@@ -171,6 +177,9 @@ impl HostedRoom {
         if room.seating() != seating {
             self.tail_mut().seating = room.seating();
             self.tell();
+        }
+        if room.holding() != holding {
+            self.holding.send_replace(());
         }
         self.writer.add(room.pending_bytes() - pending);
         drop(room);
@@ -198,6 +207,20 @@ impl HostedRoom {
     fn tell(&self) {
         self.fanout.kick();
         self.changed.send_replace(());
+    }
+
+    /// Wakes whenever other messages are held back.
+    pub(crate) fn holding(&self) -> watch::Receiver<()> {
+        self.holding.subscribe()
+    }
+
+    /// The end of its log as JSON. Taken before the tail and the room.
+    pub(crate) fn json(&self) -> MutexGuard<'_, JsonTail> {
+        self.json.lock().expect("nothing panics while holding it")
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.writer.store)
     }
 
     // For the writer.
@@ -405,7 +428,7 @@ pub(crate) fn changes_of(room: RoomId, batch: &mut Batch, changes: &mut Vec<Chan
         changes.push(Change::Append { room, first: run.first, last: run.last, run: run.bytes.clone() });
     }
     for record in &batch.members {
-        let secrets = record.secrets.map(|s| Secrets { token: s.token, nonce: s.nonce });
+        let secrets = record.secrets.map(|s| Secrets { token: s.token, nonce: s.nonce, hosted: s.hosted });
         let row = MemberRow {
             member: record.member,
             name: record.name.clone(),

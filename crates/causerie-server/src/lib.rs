@@ -9,6 +9,7 @@ mod fanout;
 mod front_door;
 mod history;
 mod hosted_room;
+mod http;
 mod metrics;
 mod native;
 mod outbox;
@@ -17,6 +18,7 @@ mod writer;
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +59,21 @@ pub struct Settings {
     pub operator_token: Option<String>,
     /// What is kept of each room's log. Default: all.
     pub retention: Retention,
+    /// Web pages of these origins (`https://chat.example.org`) may use the API, beside the server's own. Default: none.
+    pub origins: Vec<String>,
+    /// Ports on which only one protocol is spoken, beside the one for all. Default: none.
+    pub own_ports: Vec<(Protocol, SocketAddr)>,
+}
+
+/// What clients speak.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    /// `docs/protocol.md`.
+    Native,
+    /// Lines.
+    Classic,
+    /// `docs/api.md`.
+    Http,
 }
 
 /// Why a server could not start, or had to end.
@@ -88,6 +105,8 @@ impl Default for Settings {
             drain: Duration::from_secs(10),
             operator_token: None,
             retention: Retention::default(),
+            origins: Vec::new(),
+            own_ports: Vec::new(),
         }
     }
 }
@@ -184,6 +203,14 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let address = listener.local_addr()?;
+    let mut doors = vec![(listener, Door::Front)];
+    let own_ports = settings.borrow().own_ports.clone();
+    for (protocol, address) in own_ports {
+        let listener = TcpListener::bind(address).await;
+        let why =
+            |error| io::Error::new(io::Error::kind(&error), format!("cannot listen on {address}: {error}"));
+        doors.push((listener.map_err(why)?, Door::Own(protocol)));
+    }
     let writer = Writer::new(store);
     let server = Arc::new(Server {
         controller: Controller::new(address, settings.clone(), Arc::clone(&writer)),
@@ -211,7 +238,9 @@ pub async fn serve(
     // Whether it returns or is dropped.
     let _killing = server.kill.clone().drop_guard();
     announce(address.port());
-    front_door::open(&server, listener, Door::Front, server.stop.clone());
+    for (listener, door) in doors {
+        front_door::open(&server, listener, door, server.stop.clone());
+    }
     server.reopen_ports().await;
     let keeper = Arc::clone(&server);
     server.spawn(async move { keeper.controller.keep_time(&keeper.stop).await });

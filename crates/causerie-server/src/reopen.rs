@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use causerie_core::body::Body;
 use causerie_core::log::{Record, records};
+use causerie_core::mark::TOPIC;
 use causerie_core::room::{Anew, MemberRecord, Now, Room, RoomSettings, Secrets, Stored};
 use causerie_core::text::RoomName;
-use causerie_store::{Change, MemberRow, Members, Store, StoreError, StoredRoom};
+use causerie_store::{Change, MemberRow, Members, RoomId, Store, StoreError, StoredRoom};
 use cbcast::{MemberId, MessageId};
 use tracing::{error, warn};
 
 use crate::StartError;
 use crate::controller::ORIGIN;
 use crate::hosted_room::changes_of;
+
+/// Marks read at once.
+const MARKS_AT_ONCE: usize = 4_096;
 
 /// Bytes read at once.
 const REPLAY_BYTES: usize = 1 << 20;
@@ -75,7 +80,22 @@ fn stored(store: &dyn Store, found: &StoredRoom, name: RoomName) -> Result<Store
         members: members.into_iter().map(member_record).collect(),
         first: found.first,
         last: found.last,
+        topic: topic(store, found.room)?,
     })
+}
+
+/// What was said last of what a room is about.
+fn topic(store: &dyn Store, room: RoomId) -> Result<Option<String>, StoreError> {
+    let mut last = 0;
+    while let Some(&later) = store.marked(room, TOPIC, last, MARKS_AT_ONCE)?.last() {
+        last = later;
+    }
+    let page = store.read(room, last.saturating_sub(1), 1)?;
+    let record = page.runs.into_iter().flat_map(records).find(|record| record.position == last);
+    Ok(record.and_then(|record| match Body::decode(&record.message.payload()) {
+        Body::Topic(topic) => Some(topic),
+        _ => None,
+    }))
 }
 
 fn begin_anew(
@@ -163,6 +183,6 @@ fn member_record(row: MemberRow) -> MemberRecord {
         joined_at: row.joined_at,
         left_at: row.left_at,
         taken: row.taken,
-        secrets: row.secrets.map(|s| Secrets { token: s.token, nonce: s.nonce }),
+        secrets: row.secrets.map(|s| Secrets { token: s.token, nonce: s.nonce, hosted: s.hosted }),
     }
 }

@@ -56,7 +56,7 @@ pub struct MemberRow {
     /// How many of its messages have been taken. For the departed, as told to who comes back; for those present
     /// the log knows better.
     pub taken: u64,
-    /// By what it is known again, if it stamps its own messages.
+    /// By what it is known again, if it can come back.
     pub secrets: Option<Secrets>,
 }
 
@@ -67,6 +67,8 @@ pub struct Secrets {
     pub token: [u8; 32],
     /// Of the join's nonce.
     pub nonce: [u8; 32],
+    /// The server speaks for it; otherwise it stamps its own messages.
+    pub hosted: bool,
 }
 
 impl fmt::Debug for Secrets {

@@ -1,18 +1,16 @@
 //! `causerie history`: what was said in a room, to read or for programs.
 
-use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 
 use anyhow::{Context, ensure};
-use causerie_client::{
-    Body, ConnectError, Direction, Entry, History, HistoryPage, HistoryRecord, Place, What,
-};
+use causerie_client::{ConnectError, Direction, Entry, History, HistoryPage, Place, What};
+use causerie_core::api;
 use causerie_core::body::Recent;
 use causerie_core::classic;
-use causerie_core::text::{json, visible};
+use causerie_core::text::visible;
 use clap::Args;
 
-use crate::when::{Since, rfc3339, to_the_second};
+use crate::when::{Since, to_the_second};
 
 /// Print what was said in a room, without joining it.
 #[derive(Args, Debug)]
@@ -71,7 +69,7 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 async fn print<W: Write>(args: &HistoryArgs, out: &mut W) -> anyhow::Result<()> {
     let mut log = Log::open(&args.server, &args.room, args.since, args.limit).await?;
     let mut recent = Recent::new(RECENT);
-    let mut show = |entry: &Entry| if args.json { json_line(entry) } else { line(entry, &mut recent) };
+    let mut show = |entry: &Entry| if args.json { api::entry(entry) } else { line(entry, &mut recent) };
     let mut write =
         |out: &mut W, page: HistoryPage| page.entries.iter().try_for_each(|e| writeln!(out, "{}", show(e)));
     while let Some(page) = log.next().await? {
@@ -180,46 +178,9 @@ pub(crate) fn gap(from: u64, to: u64, removed: bool) -> String {
     }
 }
 
-/// An entry for programs. The fields are described in the README.
-fn json_line(entry: &Entry) -> String {
-    let HistoryRecord { position, time_millis, id, deps, member, name, what } = match entry {
-        Entry::Record(record) => record,
-        Entry::Gap { from, to, removed } => {
-            let why = if *removed { "removed" } else { "damaged" };
-            return format!(r#"{{"kind":"gap","from":{from},"to":{to},"why":"{why}"}}"#);
-        }
-    };
-    let deps: Vec<_> = deps.iter().map(|dep| format!("\"{dep}\"")).collect();
-    let mut line = format!(
-        r#"{{"position":{position},"id":"{id}","deps":[{}],"time":"{}","member":"{member}","author":{}"#,
-        deps.join(","),
-        rfc3339(*time_millis),
-        json(name),
-    );
-    // Writing to a string does not fail.
-    let _ = match what {
-        What::Said(body) => match body {
-            Body::Text(text) => write!(line, r#","kind":"text","text":{}"#, json(text)),
-            Body::Action(text) => write!(line, r#","kind":"action","text":{}"#, json(text)),
-            Body::Reply { to, text } => write!(line, r#","kind":"reply","to":"{to}","text":{}"#, json(text)),
-            Body::Edit { of, text } => write!(line, r#","kind":"edit","of":"{of}","text":{}"#, json(text)),
-            Body::Delete { of } => write!(line, r#","kind":"delete","of":"{of}""#),
-            Body::Reaction { to, symbol, set } => {
-                write!(line, r#","kind":"reaction","to":"{to}","symbol":{},"set":{set}"#, json(symbol))
-            }
-            Body::Topic(text) => write!(line, r#","kind":"topic","text":{}"#, json(text)),
-            _ => write!(line, r#","kind":"unknown""#),
-        },
-        What::Joined => write!(line, r#","kind":"joined""#),
-        What::Left { reason } => write!(line, r#","kind":"left","reason":{}"#, json(reason)),
-    };
-    line.push('}');
-    line
-}
-
 #[cfg(test)]
 mod tests {
-    use causerie_client::{MemberId, MessageId};
+    use causerie_client::{Body, HistoryRecord, MemberId, MessageId};
 
     use super::*;
 
@@ -243,7 +204,7 @@ mod tests {
             let record =
                 HistoryRecord { position: 3, time_millis: 1_700_000_000_000, id, deps, member, name, what };
             let entry = Entry::Record(record);
-            let value: serde_json::Value = serde_json::from_str(&json_line(&entry)).expect("an object");
+            let value: serde_json::Value = serde_json::from_str(&api::entry(&entry)).expect("an object");
             assert_eq!((&value["kind"], &value["id"]), (&kind.into(), &"0.7#90".into()));
             assert_eq!(value["deps"], serde_json::json!(["0.3#88", "0.7#90"]));
             assert_eq!(
@@ -257,12 +218,12 @@ mod tests {
             for field in ["text", "symbol"] {
                 assert!(value.get(field).is_none_or(|said| *said == text()));
             }
-            for line in [json_line(&entry), line(&entry, &mut Recent::new(9))] {
+            for line in [api::entry(&entry), line(&entry, &mut Recent::new(9))] {
                 assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
             }
         }
         assert_eq!(
-            json_line(&Entry::Gap { from: 1, to: 9, removed: true }),
+            api::entry(&Entry::Gap { from: 1, to: 9, removed: true }),
             r#"{"kind":"gap","from":1,"to":9,"why":"removed"}"#
         );
         assert_eq!(gap(1, 9, true), "* gap: 9 messages (1 to 9) are not kept any more");

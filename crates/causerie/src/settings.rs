@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use causerie_core::room::RoomSettings;
-use causerie_server::Settings;
+use causerie_server::{Protocol, Settings};
 use causerie_store::Retention;
 use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
 use clap::parser::ValueSource;
@@ -57,6 +57,18 @@ pub(crate) struct Fixed {
     /// Where to listen. Rooms made by `./createRoom` get ports above this one.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:12343", env = "CAUSERIE_LISTEN")]
     pub(crate) listen: SocketAddr,
+
+    /// A port on which only the native protocol is spoken, beside the one for all.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "CAUSERIE_LISTEN_NATIVE")]
+    listen_native: Option<SocketAddr>,
+
+    /// A port on which only classic clients are served, beside the one for all.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "CAUSERIE_LISTEN_CLASSIC")]
+    listen_classic: Option<SocketAddr>,
+
+    /// A port on which only HTTP is spoken, beside the one for all.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "CAUSERIE_LISTEN_HTTP")]
+    listen_http: Option<SocketAddr>,
 
     /// Where rooms are kept. By default in the platform's folder for data of programs.
     #[arg(long, value_name = "DIR", env = "CAUSERIE_DATA")]
@@ -117,6 +129,12 @@ pub(crate) struct Live {
         value_parser = range::<u64>(1, 86_400), env = "CAUSERIE_FRAME_TIME")]
     frame_time: u64,
 
+    /// Origins of web pages that may use the API beside the server's own, such as https://chat.example.org, with commas
+    /// between them.
+    #[arg(long, value_name = "ORIGINS", value_parser = NonEmptyStringValueParser::new(),
+        env = "CAUSERIE_ALLOW_ORIGIN")]
+    allow_origin: Option<String>,
+
     /// How many messages newcomers are shown of what was said before.
     #[arg(long, value_name = "N", default_value_t = RoomSettings::default().history,
         value_parser = range::<u64>(0, 1_000_000_000), env = "CAUSERIE_HISTORY")]
@@ -168,6 +186,13 @@ impl ServeArgs {
     /// As the server knows them.
     pub(crate) fn settings(&self) -> Settings {
         let Self { fixed, live, .. } = self;
+        let own_ports = [
+            (Protocol::Native, fixed.listen_native),
+            (Protocol::Classic, fixed.listen_classic),
+            (Protocol::Http, fixed.listen_http),
+        ];
+        let own_ports = own_ports.into_iter().filter_map(|(protocol, address)| Some((protocol, address?)));
+        let origins = live.allow_origin.iter().flat_map(|origins| origins.split(','));
         Settings {
             room: RoomSettings {
                 name_chars_max: live.name_max,
@@ -183,6 +208,8 @@ impl ServeArgs {
             first_words: Duration::from_secs(live.frame_time),
             drain: Duration::from_secs(live.drain),
             operator_token: live.operator_token.clone(),
+            origins: origins.map(|origin| origin.trim().to_owned()).collect(),
+            own_ports: own_ports.collect(),
             retention: Retention {
                 age_millis: live.keep_days.map(|days| days.saturating_mul(86_400_000)),
                 count: live.keep_messages,

@@ -47,13 +47,8 @@ fn message_id(text: &str) -> Option<MessageId> {
     Some(MessageId::new(MemberId::new(origin.parse().ok()?, ordinal.parse().ok()?), seq.parse().ok()?))
 }
 
-/// A time in milliseconds since 1970, as RFC 3339 has it: `2026-01-31T09:30:00.125Z`. What no calendar reaches is
-/// shown as its end.
-pub(crate) fn rfc3339(millis: u64) -> String {
-    format!("{:.3}", timestamp(millis))
-}
-
-/// The same to the second.
+/// A time in milliseconds since 1970, as RFC 3339 has it, to the second: `2026-01-31T09:30:00Z`. What no calendar
+/// reaches is shown as its end.
 pub(crate) fn to_the_second(millis: u64) -> String {
     format!("{:.0}", timestamp(millis - millis % 1_000))
 }
@@ -67,6 +62,8 @@ fn timestamp(millis: u64) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use causerie_core::api::rfc3339;
+
     use super::*;
 
     #[test]

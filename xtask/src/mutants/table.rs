@@ -993,14 +993,20 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             session(
                 "any token resumes",
                 ROOM,
-                "if person.native.as_ref().is_none_or(|native| native.secrets.token != hash(token)) {",
-                "if person.native.is_none() {",
+                "(Some(person), _) if person.pass.as_ref().is_some_and(|pass| has(pass.secrets)) => Ok(()),",
+                "(Some(person), _) if person.pass.is_some() => Ok(()),",
             ),
             session(
                 "any token learns what was taken of who has left",
                 ROOM,
-                "Some(departed) if departed.secrets.is_some_and(|s| s.token == hash(token)) => {",
-                "Some(departed) if departed.secrets.is_some() => {",
+                "(None, Some(departed)) if departed.secrets.is_some_and(has) => {",
+                "(None, Some(departed)) if departed.secrets.is_some() => {",
+            ),
+            session(
+                "who stamps its own messages may let the room speak for it, and the other way round",
+                ROOM,
+                "secrets.token == hash(token) && secrets.hosted == hosted",
+                "secrets.token == hash(token) && (secrets.hosted == hosted || true)",
             ),
             session(
                 "who knows more than the room resumes",
@@ -1011,8 +1017,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             session(
                 "an older connection still speaks",
                 ROOM,
-                "native.is_some_and(|n| n.connection == seat.connection)",
-                "native.is_some()",
+                "pass.is_some_and(|pass| pass.connection == seat.connection)",
+                "pass.is_some()",
             ),
             session(
                 "targets are not looked at",

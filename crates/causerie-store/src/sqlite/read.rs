@@ -60,7 +60,8 @@ impl Inner {
 
     pub(super) fn members(&self, room: RoomId, which: Members<'_>) -> Result<Vec<MemberRow>, StoreError> {
         self.view(room, |_| false)?;
-        const COLUMNS: &str = "SELECT member, name, joined_at, left_at, taken, token, nonce, crc FROM member";
+        const COLUMNS: &str =
+            "SELECT member, name, joined_at, left_at, taken, token, nonce, crc, hosted FROM member";
         let found: Vec<_> = self.reading(|db| match which {
             Members::Present | Members::WithSecrets => {
                 let only =

@@ -113,12 +113,14 @@ fn member_crc(room: RoomId, row: &MemberRow) -> u32 {
     let sum = sum.int(int(row.joined_at)).option(row.left_at.map(int)).int(int(row.taken));
     let secrets = row.secrets.as_ref();
     let (token, nonce) = secrets.map_or((&[][..], &[][..]), |s| (&s.token[..], &s.nonce[..]));
-    sum.bytes(token).bytes(nonce).0
+    let sum = sum.bytes(token).bytes(nonce);
+    // Rows of older formats have the sum that they had.
+    if secrets.is_some_and(|s| s.hosted) { sum.int(1).0 } else { sum.0 }
 }
 
 pub(super) fn put_member(db: &Connection, room: RoomId, row: &MemberRow) -> rusqlite::Result<()> {
     let mut replace =
-        db.prepare_cached("INSERT OR REPLACE INTO member VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
+        db.prepare_cached("INSERT OR REPLACE INTO member VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
     replace.execute(params![
         int(room.0),
         member_key(row.member),
@@ -128,7 +130,8 @@ pub(super) fn put_member(db: &Connection, room: RoomId, row: &MemberRow) -> rusq
         int(row.taken),
         row.secrets.as_ref().map(|s| &s.token[..]),
         row.secrets.as_ref().map(|s| &s.nonce[..]),
-        member_crc(room, row)
+        member_crc(room, row),
+        row.secrets.is_some_and(|s| s.hosted)
     ])?;
     Ok(())
 }
@@ -138,7 +141,7 @@ pub(super) fn member(room: RoomId, row: &Row<'_>) -> rusqlite::Result<Result<Mem
     let id = member_of(row.get(0)?);
     let fields = || -> rusqlite::Result<(MemberRow, u32)> {
         let secrets = match (row.get(5)?, row.get(6)?) {
-            (Some(token), Some(nonce)) => Some(Secrets { token, nonce }),
+            (Some(token), Some(nonce)) => Some(Secrets { token, nonce, hosted: row.get(8)? }),
             _ => None,
         };
         let kept = MemberRow {

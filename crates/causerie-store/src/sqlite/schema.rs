@@ -11,8 +11,10 @@ use crate::error::OpenError;
 
 /// "CSRL", in the header of the file.
 const APPLICATION_ID: i64 = 0x4353_524c;
-/// The newest format that this version knows. Format 1 was the first, without marks.
-const FORMAT: i64 = 2;
+/// The newest format that this version knows.
+const FORMAT: i64 = STEPS.len() as i64;
+/// What each format has more than the one before.
+const STEPS: [&str; 3] = [SCHEMA, MARKS, HOSTED];
 /// The first version without the bug by which two connections could lose a commit.
 const ENGINE_MIN: i32 = 3_051_003;
 
@@ -56,6 +58,9 @@ CREATE TABLE mark (room INTEGER NOT NULL, name BLOB NOT NULL, position INTEGER N
 CREATE INDEX marks_of ON mark (room, position);
 ";
 
+/// Whether the server speaks for a member that can come back.
+const HOSTED: &str = "ALTER TABLE member ADD COLUMN hosted INTEGER NOT NULL DEFAULT 0;";
+
 fn io(path: &Path) -> impl Fn(std::io::Error) -> OpenError {
     move |source| OpenError::Io { path: path.to_owned(), source }
 }
@@ -97,9 +102,11 @@ pub(super) fn writer(dir: &Path, options: &Options) -> Result<Connection, OpenEr
     match found {
         (0, 0) if tables == 0 => create(&mut db, dir, &path)?,
         (APPLICATION_ID, FORMAT) => {}
-        (APPLICATION_ID, 1) => {
+        (APPLICATION_ID, older @ 1..FORMAT) => {
             let tx = db.transaction()?;
-            tx.execute_batch(MARKS)?;
+            for step in &STEPS[older as usize..] {
+                tx.execute_batch(step)?;
+            }
             tx.pragma_update(None, "user_version", FORMAT)?;
             tx.commit()?;
         }
@@ -138,8 +145,9 @@ fn create(db: &mut Connection, dir: &Path, path: &Path) -> Result<(), OpenError>
     db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     db.pragma_update(None, "synchronous", "EXTRA")?;
     let tx = db.transaction()?;
-    tx.execute_batch(SCHEMA)?;
-    tx.execute_batch(MARKS)?;
+    for step in STEPS {
+        tx.execute_batch(step)?;
+    }
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", FORMAT)?;
     tx.commit()?;

@@ -212,7 +212,7 @@ impl Inner {
                     bad.push(format!("{room}: its checkpoint is damaged"));
                 }
                 let mut members = db.prepare_cached(
-                    "SELECT member, name, joined_at, left_at, taken, token, nonce, crc FROM member WHERE room = ?1",
+                    "SELECT member, name, joined_at, left_at, taken, token, nonce, crc, hosted FROM member WHERE room = ?1",
                 )?;
                 for row in members.query_map([rows::int(room.0)], |row| rows::member(room, row))? {
                     if let Err(member) = row? {

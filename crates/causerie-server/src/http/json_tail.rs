@@ -1,0 +1,91 @@
+//! The end of a room's log as JSON: each record is written once, and all who read along share it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use axum::extract::ws::Utf8Bytes;
+use causerie_core::api::record_event;
+use causerie_core::history::{HistoryRecord, authors};
+use causerie_core::log::{Read, records};
+use cbcast::MemberId;
+
+use crate::hosted_room::HostedRoom;
+
+/// Bytes kept, beside what was read last.
+const BYTES_MAX: usize = 512 << 10;
+/// Runs of the log rendered at once.
+const SLICES_MAX: usize = 16;
+/// Records read at once.
+const RECORDS_MAX: usize = 512;
+
+/// Neighbouring records as events, up to where somebody has read.
+#[derive(Debug, Default)]
+pub(crate) struct JsonTail {
+    /// The position of the first.
+    first: u64,
+    events: VecDeque<Utf8Bytes>,
+    bytes: usize,
+    readers: usize,
+}
+
+impl JsonTail {
+    fn last(&self) -> u64 {
+        self.first + self.events.len() as u64 - 1
+    }
+
+    /// Somebody reads along.
+    pub(super) fn enter(&mut self) {
+        self.readers += 1;
+    }
+
+    /// Somebody reads along no longer.
+    pub(super) fn leave(&mut self) {
+        self.readers -= 1;
+        if self.readers == 0 {
+            *self = Self::default();
+        }
+    }
+
+    /// What lies behind a cursor, and the new cursor; `None` if it is not in memory: ask for a page.
+    pub(super) fn read(&mut self, room: &HostedRoom, cursor: u64) -> Option<(Vec<Utf8Bytes>, u64)> {
+        if self.first == 0 || cursor > self.last() {
+            (self.first, self.bytes) = (cursor + 1, 0);
+            self.events.clear();
+        }
+        if cursor + 1 < self.first {
+            return None;
+        }
+        if cursor == self.last() {
+            self.render(room)?;
+        }
+        let skip = (cursor + 1 - self.first) as usize;
+        let events: Vec<_> = self.events.iter().skip(skip).take(RECORDS_MAX).cloned().collect();
+        while self.bytes > BYTES_MAX && self.events.len() > events.len() {
+            self.bytes -= self.events.pop_front().map_or(0, |event| event.len());
+            self.first += 1;
+        }
+        let last = cursor + events.len() as u64;
+        Some((events, last))
+    }
+
+    /// Adds what the log has next.
+    fn render(&mut self, room: &HostedRoom) -> Option<()> {
+        let Read::Records { slices, .. } = room.tail().log.read(self.last(), SLICES_MAX) else { return None };
+        if slices.is_empty() {
+            return Some(());
+        }
+        let named: Vec<MemberId> = slices.iter().flat_map(|run| authors(run.clone())).collect();
+        let names: Option<BTreeMap<MemberId, String>> = room.look(|room| {
+            let name = |member| Some((member, room.name_of(member)?.to_string()));
+            named.into_iter().map(name).collect()
+        });
+        // Whose name the room has forgotten the store knows.
+        let names = names?;
+        for record in slices.into_iter().flat_map(records) {
+            let record = HistoryRecord::of(record, |member| names.get(&member).cloned().unwrap_or_default());
+            let event = Utf8Bytes::from(record_event(&record));
+            self.bytes += event.len();
+            self.events.push_back(event);
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,135 @@
+//! The JSON API over HTTP and WebSockets, for browsers and bots. `docs/api.md` describes it.
+//!
+//! A gateway: what is sent becomes calls of the room, and records of its log become JSON. Members who come this way
+//! are hosted ones with a token.
+
+mod failure;
+mod json_tail;
+mod origin;
+mod rooms;
+mod say;
+mod socket;
+
+use std::convert::Infallible;
+use std::io::{self, Cursor};
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, delete, get, post};
+use bytes::BytesMut;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use crate::Server;
+use crate::front_door::Entered;
+use crate::metrics::Open;
+use failure::Failure;
+
+pub(crate) use json_tail::JsonTail;
+
+/// Of a request's head: bytes, and how many headers.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+const HEADERS_MAX: usize = 64;
+
+/// What requests of one connection share. Lives as long as the connection, or the WebSocket that it has become.
+#[derive(Clone)]
+struct Connection {
+    server: Arc<Server>,
+    peer: SocketAddr,
+    _counted: Arc<(Entered, Open)>,
+}
+
+static ROUTES: LazyLock<Router> = LazyLock::new(|| {
+    Router::new()
+        .route("/api/rooms", get(rooms::list).post(rooms::create))
+        .route("/api/rooms/{room}", get(rooms::room))
+        .route("/api/rooms/{room}/members", post(rooms::join))
+        .route("/api/rooms/{room}/members/{member}", delete(rooms::leave))
+        .route("/api/rooms/{room}/messages", get(rooms::messages).post(rooms::say))
+        .route("/api/rooms/{room}/search", get(rooms::search))
+        .route("/api/rooms/{room}/clock", get(rooms::clock))
+        .route("/api/rooms/{room}/trace", get(rooms::trace))
+        .route("/api/rooms/{room}/ws", any(socket::open))
+        .route("/api/openapi.json", get(openapi))
+        .route("/healthz", get(async || StatusCode::NO_CONTENT))
+        .route("/readyz", get(rooms::ready))
+        .method_not_allowed_fallback(async || {
+            Failure::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "that cannot be done with this",
+            )
+        })
+        .fallback(async || Failure::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here"))
+});
+
+async fn openapi() -> Response {
+    let json = HeaderValue::from_static("application/json");
+    ([(CONTENT_TYPE, json)], include_str!("openapi.json")).into_response()
+}
+
+/// Answers requests until the connection ends or becomes a WebSocket. `first` has been read already.
+pub(crate) async fn serve(
+    server: &Arc<Server>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    first: BytesMut,
+    entered: Entered,
+) -> io::Result<()> {
+    let is_local = stream.local_addr()?.ip().is_loopback();
+    let counted = Arc::new((entered, server.writer.metrics.connection("http")));
+    let connection = Connection { server: Arc::clone(server), peer, _counted: counted };
+    let (input, output) = stream.into_split();
+    let stream = TokioIo::new(tokio::io::join(Cursor::new(first).chain(input), output));
+    let service = service_fn(move |request| answer(connection.clone(), is_local, request));
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(server.settings().first_words)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX);
+    let mut serving = std::pin::pin!(builder.serve_connection(stream, service).with_upgrades());
+    let ended = tokio::select! {
+        ended = &mut serving => ended,
+        () = server.stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    ended.map_err(io::Error::other)
+}
+
+async fn answer(
+    connection: Connection,
+    is_local: bool,
+    mut request: hyper::Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let allowed = origin::judge(&request, is_local, &connection.server.settings().origins);
+    let is_preflight = request.method() == Method::OPTIONS;
+    let mut response = match &allowed {
+        Err(refused) => refused.clone().into_response(),
+        Ok(Some(_)) if is_preflight => StatusCode::NO_CONTENT.into_response(),
+        Ok(_) => {
+            request.extensions_mut().insert(connection);
+            let Ok(response) = ROUTES.clone().call(request.map(Body::new)).await;
+            response
+        }
+    };
+    if let Ok(Some(origin)) = allowed {
+        origin::allow(origin, is_preflight, response.headers_mut());
+    }
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(response)
+}

@@ -1,0 +1,440 @@
+//! The requests that are answered at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use causerie_core::api::{self, CreateRoom, Join, Member, Say, Welcome, message_id, to_json};
+use causerie_core::frame::{Direction, HistoryQuestion, Place, Secret};
+use causerie_core::history::{Entry, HistoryPage, HistoryRecord, authors};
+use causerie_core::log::records;
+use causerie_core::room::Room;
+use causerie_core::text::{Name, json};
+use causerie_store::Members;
+use cbcast::MemberId;
+use serde::{Deserialize, Serialize};
+
+use super::failure::Failure;
+use super::{Connection, say};
+use crate::Server;
+use crate::history::RECORDS_MAX;
+use crate::hosted_room::HostedRoom;
+
+/// Records of a page where no number is asked for.
+const PAGE: u64 = 50;
+/// Messages that one search finds at most.
+const HITS_MAX: usize = 100;
+
+type Answer = Result<Response, Failure>;
+
+/// The answer is this JSON.
+pub(super) fn answer(status: StatusCode, body: String) -> Response {
+    let json = HeaderValue::from_static("application/json");
+    (status, [(CONTENT_TYPE, json)], body).into_response()
+}
+
+impl Server {
+    /// Bytes of one message of JSON: each byte of a text may be written as six.
+    pub(super) fn json_bytes_max(&self) -> usize {
+        6 * self.settings().room.text_bytes_max + (4 << 10)
+    }
+}
+
+/// What the path names.
+pub(super) struct InRoom(pub(super) Connection, pub(super) Arc<HostedRoom>);
+
+impl<S: Send + Sync> FromRequestParts<S> for InRoom {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let path: Result<Path<BTreeMap<String, String>>, PathRejection> =
+            Path::from_request_parts(parts, state).await;
+        let Path(path) = path.map_err(|error| Failure::malformed(error.body_text()))?;
+        let connection =
+            parts.extensions.get::<Connection>().expect("each request has its connection").clone();
+        let room = path.get("room").map(String::as_str).unwrap_or_default();
+        let hosted = connection.server.controller.find(room)?;
+        Ok(Self(connection, hosted))
+    }
+}
+
+/// The body: JSON, within the limits of size and time.
+pub(super) struct Json<T>(T);
+
+impl<S: Send + Sync, T: for<'a> Deserialize<'a>> FromRequest<S> for Json<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        let kind =
+            request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/json") {
+            let message = "the body is JSON, and Content-Type says application/json";
+            return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
+        }
+        let connection = request.extensions().get::<Connection>().expect("each request has its connection");
+        let (limit, patience) =
+            (connection.server.json_bytes_max(), connection.server.settings().first_words);
+        let read = axum::body::to_bytes(request.into_body(), limit);
+        let bytes = match tokio::time::timeout(patience, read).await {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(error)) => return Err(unread(&error, limit)),
+            Err(_) => {
+                let message = "the body did not arrive in time";
+                return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "timed_out", message));
+            }
+        };
+        api::read(&bytes).map(Self).map_err(Failure::malformed)
+    }
+}
+
+fn unread(error: &axum::Error, limit: usize) -> Failure {
+    let too_long =
+        std::error::Error::source(error).is_some_and(|why| why.is::<http_body_util::LengthLimitError>());
+    match too_long {
+        true => {
+            let message = format!("a body has at most {limit} bytes here");
+            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_long", message)
+        }
+        false => Failure::malformed(error),
+    }
+}
+
+/// What stands behind the question mark.
+pub(super) struct Asked<T>(T);
+
+impl<S: Send + Sync, T: for<'a> Deserialize<'a> + Send> FromRequestParts<S> for Asked<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let query: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
+        query.map(|Query(query)| Self(query)).map_err(|error| Failure::malformed(error.body_text()))
+    }
+}
+
+/// Whose token the request shows.
+pub(super) struct Token(MemberId, Secret);
+
+impl<S: Send + Sync> FromRequestParts<S> for Token {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let shown = parts.headers.get(AUTHORIZATION).and_then(|shown| shown.to_str().ok());
+        let token = shown.and_then(|shown| shown.split_once(' '));
+        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let token = token.and_then(|(_, token)| api::read_token(token.trim()));
+        token.map(|(member, secret)| Self(member, secret)).ok_or_else(Failure::wrong_token)
+    }
+}
+
+impl Token {
+    async fn authorize(&self, hosted: &Arc<HostedRoom>) -> Result<MemberId, Failure> {
+        let (known, changes) = hosted.act_and_count(|room, now| room.authorize(now, self.0, &self.1));
+        if known.is_err() {
+            // That somebody has left is told once it is stored.
+            hosted.stored(changes).await;
+        }
+        known?;
+        Ok(self.0)
+    }
+}
+
+/// Fresh randomness.
+pub(super) fn secret() -> Secret {
+    let mut secret = Secret::default();
+    getrandom::fill(&mut secret).expect("the operating system gives random bytes");
+    secret
+}
+
+/// The nonce of a join: the client's, or one that nobody repeats.
+pub(super) fn nonce(given: Option<&str>) -> Result<Secret, Failure> {
+    let wrong =
+        || Failure::new(StatusCode::BAD_REQUEST, "nonce_invalid", "a nonce is 32 random hexadecimal digits");
+    given.map_or_else(|| Ok(secret()), |nonce| api::read_secret(nonce).ok_or_else(wrong))
+}
+
+// Rooms.
+
+#[derive(Serialize)]
+struct RoomInfo {
+    name: String,
+    port: Option<u16>,
+    members: u64,
+}
+
+pub(super) async fn list(Extension(connection): Extension<Connection>) -> Response {
+    let rooms = connection.server.controller.list().into_iter();
+    let rooms: Vec<_> =
+        rooms.map(|room| RoomInfo { name: room.name, port: room.port, members: room.members }).collect();
+    answer(StatusCode::OK, format!(r#"{{"rooms":{}}}"#, to_json(&rooms)))
+}
+
+pub(super) async fn create(
+    Extension(connection): Extension<Connection>,
+    Json(asked): Json<CreateRoom>,
+) -> Answer {
+    let hosted = connection.server.controller.create(&asked.name, connection.peer.ip())?;
+    let (room, changes) = hosted.act_and_count(|room, _| describe(room, &hosted));
+    hosted.stored(changes).await;
+    Ok(answer(StatusCode::CREATED, to_json(&room)))
+}
+
+#[derive(Serialize)]
+struct Described {
+    name: String,
+    port: Option<u16>,
+    epoch: String,
+    topic: Option<String>,
+    first: u64,
+    position: u64,
+    members: Vec<Member>,
+}
+
+fn describe(room: &Room, hosted: &HostedRoom) -> Described {
+    Described {
+        name: room.name().to_string(),
+        port: hosted.port,
+        epoch: room.epoch().to_string(),
+        topic: room.topic().map(str::to_owned),
+        first: room.first(),
+        position: room.position(),
+        members: members(room),
+    }
+}
+
+pub(super) fn members(room: &Room) -> Vec<Member> {
+    room.members().into_iter().map(Member::from).collect()
+}
+
+pub(super) async fn room(InRoom(_, hosted): InRoom) -> Response {
+    let (room, changes) = hosted.act_and_count(|room, _| describe(room, &hosted));
+    hosted.stored(changes).await;
+    answer(StatusCode::OK, to_json(&room))
+}
+
+// Members.
+
+pub(super) async fn join(InRoom(connection, hosted): InRoom, Json(asked): Json<Join>) -> Answer {
+    let nonce = nonce(asked.nonce.as_deref())?;
+    Name::parse(&asked.name, connection.server.settings().room.name_chars_max)
+        .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, "name_invalid", error.to_string()))?;
+    let token = secret();
+    let (joined, changes) = hosted.act_and_count(|room, now| {
+        let before = room.position();
+        let member = room.join_returning(now, &asked.name, nonce, token)?;
+        let is_new = room.position() > before;
+        Ok::<_, causerie_core::room::JoinError>((welcome(room, member, &token), is_new))
+    });
+    hosted.stored(changes).await;
+    let (welcome, is_new) = joined?;
+    Ok(answer(if is_new { StatusCode::CREATED } else { StatusCode::OK }, to_json(&welcome)))
+}
+
+pub(super) fn welcome(room: &Room, member: MemberId, token: &Secret) -> Welcome {
+    Welcome {
+        room: room.name().to_string(),
+        epoch: room.epoch().to_string(),
+        member: member.to_string(),
+        token: api::token(member, token),
+        position: room.position(),
+        members: members(room),
+    }
+}
+
+pub(super) async fn leave(
+    InRoom(_, hosted): InRoom,
+    Path((_, member)): Path<(String, String)>,
+    token: Token,
+) -> Answer {
+    let member = api::member_id(&member);
+    let member = member.ok_or_else(|| Failure::malformed("the id of a member is like 0.7"))?;
+    if member != token.authorize(&hosted).await? {
+        return Err(Failure::new(StatusCode::FORBIDDEN, "not_permitted", "that is somebody else"));
+    }
+    let (taken, changes) = hosted.act_and_count(|room, now| {
+        room.part(now, member, "");
+        room.farewell(member).map_or(0, |(_, taken)| taken)
+    });
+    hosted.stored(changes).await;
+    Ok(answer(StatusCode::OK, format!(r#"{{"taken":{taken}}}"#)))
+}
+
+// Messages.
+
+pub(super) async fn say(InRoom(connection, hosted): InRoom, token: Token, Json(asked): Json<Say>) -> Answer {
+    let (id, body) = asked.body().map_err(Failure::malformed)?;
+    let placed = match token.authorize(&hosted).await {
+        // What it has said it has said.
+        Err(expired) if expired.status == StatusCode::GONE => {
+            say::find(&hosted, token.0, &id).await?.map_err(|_| expired)?
+        }
+        Err(failure) => return Err(failure),
+        Ok(member) => {
+            let mut trouble = connection.server.writer.trouble();
+            if let Some(why) = &*trouble.borrow_and_update() {
+                return Err(Failure::storage_full(why));
+            }
+            connection.server.writer.has_room().await;
+            say::say(&hosted, member, &id, &body).await?
+        }
+    };
+    hosted.stored(placed.changes).await;
+    let said = api::Said { id, message: placed.said.id.to_string(), position: placed.said.position };
+    let status = if placed.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(answer(status, to_json(&said)))
+}
+
+/// Which part of the log.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Part {
+    before: Option<String>,
+    after: Option<String>,
+    around: Option<String>,
+    limit: Option<u64>,
+}
+
+async fn page(connection: &Connection, hosted: &Arc<HostedRoom>, part: Part) -> Result<HistoryPage, Failure> {
+    let limit = part.limit.unwrap_or(PAGE);
+    if !(1..=RECORDS_MAX).contains(&limit) {
+        return Err(Failure::malformed(format!("limit is 1 to {RECORDS_MAX}")));
+    }
+    let (direction, place) = match (part.before, part.after, part.around) {
+        (None, None, None) => (Direction::Before, Place::End),
+        (Some(place), None, None) => (Direction::Before, read_place(&place)?),
+        (None, Some(place), None) => (Direction::After, read_place(&place)?),
+        (None, None, Some(place)) => (Direction::Around, read_place(&place)?),
+        _ => return Err(Failure::malformed("at most one of before, after and around")),
+    };
+    read_page(connection, hosted, direction, place, limit).await
+}
+
+fn read_place(text: &str) -> Result<Place, Failure> {
+    let position = || text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
+    let place = position().map(Place::Position).or_else(|| message_id(text).map(Place::Message));
+    place.ok_or_else(|| {
+        Failure::malformed("a place is a position (90) or a message (0.7#90, where # is written %23)")
+    })
+}
+
+/// A part of the log, with names and gaps.
+pub(super) async fn read_page(
+    connection: &Connection,
+    hosted: &Arc<HostedRoom>,
+    direction: Direction,
+    place: Place,
+    limit: u64,
+) -> Result<HistoryPage, Failure> {
+    let room = hosted.look(|room| room.name().to_string());
+    let question = HistoryQuestion { room, epoch: 0, direction, place, limit, wait_millis: 0 };
+    let permit = connection.server.pages.acquire().await.expect("it is never closed");
+    let page = hosted.page(question).await?;
+    drop(permit);
+    HistoryPage::read(&page)
+        .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", error.to_string()))
+}
+
+pub(super) async fn messages(InRoom(connection, hosted): InRoom, Asked(part): Asked<Part>) -> Answer {
+    let page = page(&connection, &hosted, part).await?;
+    let entries: Vec<_> = page.entries.iter().map(api::entry).collect();
+    let HistoryPage { room, epoch, from, to, end, .. } = &page;
+    Ok(answer(
+        StatusCode::OK,
+        format!(
+            r#"{{"room":{},"epoch":"{epoch}","from":{from},"to":{to},"end":{end},"messages":[{}]}}"#,
+            json(room),
+            entries.join(",")
+        ),
+    ))
+}
+
+/// Which part of the log, forwards.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct From {
+    after: Option<String>,
+    limit: Option<u64>,
+}
+
+/// The same as lines, for programs that read logs.
+pub(super) async fn trace(InRoom(connection, hosted): InRoom, Asked(from): Asked<From>) -> Answer {
+    let after = from.after.or(Some("0".into()));
+    let limit = from.limit.or(Some(RECORDS_MAX));
+    let page = page(&connection, &hosted, Part { before: None, after, around: None, limit }).await?;
+    let lines: String = page.entries.iter().map(|entry| api::entry(entry) + "\n").collect();
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    Ok(([(CONTENT_TYPE, kind)], Body::from(lines)).into_response())
+}
+
+/// What is looked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sought {
+    q: String,
+    before: Option<u64>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn search(InRoom(connection, hosted): InRoom, Asked(sought): Asked<Sought>) -> Answer {
+    let limit = sought.limit.unwrap_or(20);
+    if !(1..=HITS_MAX).contains(&limit) {
+        return Err(Failure::malformed(format!("limit is 1 to {HITS_MAX}")));
+    }
+    let (store, room) = (hosted.store(), hosted.id);
+    let permit = connection.server.pages.acquire().await.expect("it is never closed");
+    let searching = tokio::task::spawn_blocking(move || {
+        let hits = store.search(Some(room), &sought.q, sought.before, limit)?;
+        let ids: std::collections::BTreeSet<_> =
+            hits.iter().flat_map(|hit| authors(hit.frame.clone())).collect();
+        let ids: Vec<_> = ids.into_iter().collect();
+        let members = store.members(room, Members::Ids(&ids))?;
+        let names: BTreeMap<_, _> = members.into_iter().map(|row| (row.member, row.name)).collect();
+        let name = |member: MemberId| names.get(&member).cloned().unwrap_or_else(|| member.to_string());
+        let found = hits.into_iter().flat_map(|hit| records(hit.frame));
+        let found = found.map(|record| api::entry(&Entry::Record(HistoryRecord::of(record, name))));
+        Ok::<_, causerie_store::StoreError>(found.collect::<Vec<_>>())
+    });
+    let found = match searching.await.expect("searching does not panic") {
+        // It was made just now.
+        Err(causerie_store::StoreError::NoSuchRoom(_)) if !hosted.closed.is_cancelled() => Vec::new(),
+        found => found?,
+    };
+    drop(permit);
+    Ok(answer(StatusCode::OK, format!(r#"{{"messages":[{}]}}"#, found.join(","))))
+}
+
+// What is known.
+
+#[derive(Serialize)]
+struct Known {
+    position: u64,
+    clock: BTreeMap<String, u64>,
+    frontier: Vec<String>,
+}
+
+pub(super) async fn clock(InRoom(_, hosted): InRoom) -> Response {
+    let (known, changes) = hosted.act_and_count(|room, _| Known {
+        position: room.position(),
+        clock: room.clock().iter().map(|(member, count)| (member.to_string(), count)).collect(),
+        frontier: room.frontier().iter().map(ToString::to_string).collect(),
+    });
+    hosted.stored(changes).await;
+    answer(StatusCode::OK, to_json(&known))
+}
+
+pub(super) async fn ready(Extension(connection): Extension<Connection>) -> Answer {
+    let server = &connection.server;
+    let trouble = server.writer.trouble().borrow().as_ref().map(ToString::to_string);
+    let stopping = server.stop.is_cancelled().then(|| "the server is shutting down".to_owned());
+    match server.writer.failure().or(trouble).or(stopping) {
+        Some(why) => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why)),
+        None => Ok(StatusCode::NO_CONTENT.into_response()),
+    }
+}

@@ -1,0 +1,482 @@
+//! WebSockets: a member of a room that hears everything, and speaks. A cursor on the room's log, as every session.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use axum::response::Response;
+use causerie_core::api::{self, ClientEvent, Problem, Said, Say, ServerEvent, gap_event, record_event};
+use causerie_core::frame::{Direction, Place};
+use causerie_core::history::Entry;
+use causerie_core::room::Seat;
+use causerie_core::text::Name;
+use cbcast::{MemberId, MessageId};
+use futures_util::SinkExt;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::failure::Failure;
+use super::rooms::{self, InRoom};
+use super::{Connection, say};
+use crate::hosted_room::HostedRoom;
+
+/// What tungstenite reads at once; its own default is 128 KiB for each connection.
+const READ_BYTES: usize = 4 << 10;
+/// What is gathered before it is written.
+const WRITE_BYTES: usize = 16 << 10;
+/// Said and not stored yet; beyond it nothing more is read.
+const ACKS_MAX: usize = 256;
+/// How often a silent client is asked whether it is there; after two that it has not answered it is not.
+const PING_EVERY: Duration = Duration::from_secs(30);
+/// How long a client that reads nothing is waited for before it is looked whether anybody still waits for it.
+const STUCK: Duration = Duration::from_secs(2);
+/// Held messages are told after this time, and so many at once: most are released within it.
+const HELD_PAUSE: Duration = Duration::from_millis(100);
+const HELD_MAX: usize = 64;
+/// Records of a page read from the store.
+const PAGE: u64 = 500;
+/// Of a close frame: all went well, the server goes away, the client has broken the rules.
+const NORMAL: u16 = 1000;
+const AWAY: u16 = 1001;
+const POLICY: u16 = 1008;
+
+pub(super) async fn open(
+    InRoom(connection, hosted): InRoom,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Failure> {
+    let upgrade =
+        upgrade.map_err(|error| Failure::new(error.status(), "not_a_websocket", error.body_text()))?;
+    let limit = connection.server.json_bytes_max();
+    let (tracked, kill) = (connection.server.tasks.token(), connection.server.kill.clone());
+    let upgrade = upgrade
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(WRITE_BYTES)
+        .max_write_buffer_size(8 * limit + WRITE_BYTES)
+        .max_message_size(limit)
+        .max_frame_size(limit);
+    Ok(upgrade.on_upgrade(async move |socket| {
+        let session = Session {
+            trouble: connection.server.writer.trouble(),
+            changed: hosted.subscribe(),
+            holding: hosted.holding(),
+            connection,
+            hosted,
+            socket,
+            membership: None,
+            acks: VecDeque::new(),
+        };
+        // It ends in many ways, and nobody is left to be told how.
+        let _ = kill.run_until_cancelled(session.run()).await;
+        drop(tracked);
+    }))
+}
+
+struct Session {
+    connection: Connection,
+    hosted: Arc<HostedRoom>,
+    socket: WebSocket,
+    changed: watch::Receiver<()>,
+    holding: watch::Receiver<()>,
+    trouble: watch::Receiver<Option<Arc<str>>>,
+    membership: Option<Membership>,
+    /// What was said, and how many changes have to be stored before that may be told.
+    acks: VecDeque<(u64, Said)>,
+}
+
+struct Membership {
+    member: MemberId,
+    seat: Seat,
+    cursor: u64,
+    /// The seating that was looked at last.
+    seating: u64,
+    /// Where it has left, and how much was taken.
+    farewell: Option<(u64, u64)>,
+    leaving: bool,
+    /// What it was told to be held, if it wants to know.
+    held: Option<BTreeSet<MessageId>>,
+}
+
+/// How a session ends.
+enum End {
+    /// The client has gone, or the connection has.
+    Gone,
+    /// The client is told.
+    Told(u16, Box<ServerEvent>),
+}
+
+impl From<axum::Error> for End {
+    fn from(_: axum::Error) -> Self {
+        Self::Gone
+    }
+}
+
+type Step<T = ()> = Result<T, End>;
+
+fn refused(failure: Failure, id: Option<String>) -> ServerEvent {
+    ServerEvent::Error(Problem { id, ..*failure.problem })
+}
+
+fn fatal(code: &'static str, message: impl Into<String>) -> End {
+    End::Told(POLICY, Box::new(ServerEvent::Error(Problem::new(code, message))))
+}
+
+impl Session {
+    async fn run(mut self) {
+        let end = match self.converse().await {
+            Err(end) => end,
+            Ok(never) => match never {},
+        };
+        if let Some(membership) = self.membership.take() {
+            self.hosted.json().leave();
+            self.hosted.act(|room, now| room.disconnected(now, membership.seat));
+        }
+        let End::Told(code, event) = end else { return };
+        let last_words = async {
+            self.socket.send(Message::Text(event.to_json().into())).await?;
+            let frame = CloseFrame { code, reason: Utf8Bytes::default() };
+            self.socket.send(Message::Close(Some(frame))).await?;
+            // Until the client has closed too: else it might not read the last words.
+            while self.socket.recv().await.is_some_and(|message| message.is_ok()) {}
+            Ok::<_, axum::Error>(())
+        };
+        // Whatever happens here, the connection is over.
+        let _ = tokio::time::timeout(Duration::from_secs(1), last_words).await;
+    }
+
+    async fn converse(&mut self) -> Step<std::convert::Infallible> {
+        let server = Arc::clone(&self.connection.server);
+        let begun = Instant::now();
+        let (mut heard, mut asked) = (begun, begun);
+        let mut tell_held: Option<Instant> = None;
+        loop {
+            self.changed.mark_unchanged();
+            self.tell_acks().await?;
+            let more = self.tell_log().await?;
+            if tell_held.is_some_and(|at| at <= Instant::now()) {
+                tell_held = None;
+                self.tell_held().await?;
+            }
+            self.flush().await?;
+            if server.stop.is_cancelled() && self.acks.is_empty() {
+                return Err(End::Told(AWAY, Box::new(ServerEvent::ShuttingDown {})));
+            }
+            if more {
+                continue;
+            }
+            let now = Instant::now();
+            if self.membership.is_none() && now >= begun + server.settings().first_words {
+                return Err(fatal("timed_out", "the first event is join or resume, and it did not come"));
+            }
+            if now >= heard + 3 * PING_EVERY {
+                return Err(fatal("timed_out", "nothing was heard from the client"));
+            }
+            if now >= heard + PING_EVERY && now >= asked + PING_EVERY {
+                asked = now;
+                self.feed(Message::Ping(Default::default())).await?;
+                continue;
+            }
+            let mut wake = (heard + PING_EVERY).max(asked + PING_EVERY);
+            if self.membership.is_none() {
+                wake = wake.min(begun + server.settings().first_words);
+            }
+            wake = tell_held.map_or(wake, |at| wake.min(at));
+            let wants_held = self.membership.as_ref().is_some_and(|m| m.held.is_some());
+            tokio::select! {
+                message = self.socket.recv(), if self.acks.len() < ACKS_MAX => {
+                    heard = Instant::now();
+                    self.hear(message).await?;
+                    // Held messages are told from the beginning on.
+                    if !wants_held && self.membership.as_ref().is_some_and(|m| m.held.is_some()) {
+                        tell_held = Some(Instant::now());
+                    }
+                }
+                _ = self.changed.changed() => {}
+                _ = self.holding.changed(), if wants_held => {
+                    tell_held.get_or_insert_with(|| Instant::now() + HELD_PAUSE);
+                }
+                _ = self.trouble.changed() => {
+                    let why = self.trouble.borrow_and_update().clone();
+                    if let Some(why) = why {
+                        self.tell(&refused(Failure::storage_full(&why), None)).await?;
+                    }
+                }
+                () = server.stop.cancelled(), if self.acks.is_empty() => {}
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+    }
+
+    // Hearing.
+
+    async fn hear(&mut self, message: Option<Result<Message, axum::Error>>) -> Step {
+        let text = match message {
+            None | Some(Ok(Message::Close(_))) => return Err(End::Gone),
+            Some(Err(error)) => return Err(unreadable(&error)),
+            // Pings are answered by the library.
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
+            Some(Ok(Message::Binary(_))) => return Err(fatal("malformed", "events are text messages")),
+            Some(Ok(Message::Text(text))) => text,
+        };
+        let event = match api::read(text.as_bytes()) {
+            Ok(event) => event,
+            Err(error) => return self.tell(&refused(Failure::malformed(error), None)).await,
+        };
+        match (event, &mut self.membership) {
+            (ClientEvent::Ping {}, _) => self.tell(&ServerEvent::Pong {}).await,
+            (ClientEvent::Join { name, nonce, held }, None) => self.join(&name, nonce.as_deref(), held).await,
+            (ClientEvent::Resume { token, after, held }, None) => self.resume(&token, after, held).await,
+            (ClientEvent::Say(say), Some(_)) => self.say(say).await,
+            (ClientEvent::Members {}, Some(_)) => {
+                let (members, changes) = self.hosted.act_and_count(|room, _| rooms::members(room));
+                self.hosted.stored(changes).await;
+                self.tell(&ServerEvent::Members { members }).await
+            }
+            (ClientEvent::Leave {}, Some(membership)) => {
+                membership.leaving = true;
+                let member = membership.member;
+                self.hosted.act(|room, now| room.part(now, member, ""));
+                Ok(())
+            }
+            (_, Some(_)) => self.unexpected("one WebSocket is in one room, as one member").await,
+            (_, None) => self.unexpected("the first event is join or resume").await,
+        }
+    }
+
+    async fn unexpected(&mut self, message: &str) -> Step {
+        self.tell(&ServerEvent::Error(Problem::new("unexpected", message))).await
+    }
+
+    async fn join(&mut self, name: &str, nonce: Option<&str>, held: bool) -> Step {
+        let chars = self.connection.server.settings().room.name_chars_max;
+        let named = Name::parse(name, chars).map_err(causerie_core::room::JoinError::from);
+        let nonce = match named.map_err(Failure::from).and_then(|_| rooms::nonce(nonce)) {
+            Ok(nonce) => nonce,
+            Err(failure) => return self.tell(&refused(failure, None)).await,
+        };
+        let token = rooms::secret();
+        let (joined, changes) = self.hosted.act_and_count(|room, now| {
+            let before = room.position();
+            let member = room.join_returning(now, name, nonce, token)?;
+            let seat = room.take_seat(member, &token).expect("it has just been given that token");
+            Ok::<_, causerie_core::room::JoinError>((
+                rooms::welcome(room, member, &token),
+                member,
+                seat,
+                before,
+            ))
+        });
+        self.hosted.stored(changes).await;
+        match joined {
+            Ok((welcome, member, seat, cursor)) => {
+                self.sit(member, seat, cursor, held);
+                self.tell(&ServerEvent::Welcome(welcome)).await
+            }
+            Err(error) => self.tell(&refused(error.into(), None)).await,
+        }
+    }
+
+    async fn resume(&mut self, token: &str, after: Option<u64>, held: bool) -> Step {
+        let Some((member, secret)) = api::read_token(token) else {
+            return self.tell(&refused(Failure::wrong_token(), None)).await;
+        };
+        let (resumed, changes) = self.hosted.act_and_count(|room, _| {
+            let seat = room.take_seat(member, &secret)?;
+            let cursor = after.unwrap_or(room.position()).min(room.position());
+            Ok::<_, causerie_core::room::ResumeError>((rooms::welcome(room, member, &secret), seat, cursor))
+        });
+        self.hosted.stored(changes).await;
+        match resumed {
+            Ok((welcome, seat, cursor)) => {
+                self.sit(member, seat, cursor, held);
+                self.tell(&ServerEvent::Welcome(welcome)).await
+            }
+            Err(error) => self.tell(&refused(error.into(), None)).await,
+        }
+    }
+
+    fn sit(&mut self, member: MemberId, seat: Seat, cursor: u64, held: bool) {
+        // Compared with the room before anything is read.
+        let seating = u64::MAX;
+        let held = held.then(BTreeSet::new);
+        self.hosted.json().enter();
+        self.membership =
+            Some(Membership { member, seat, cursor, seating, farewell: None, leaving: false, held });
+    }
+
+    async fn say(&mut self, said: Say) -> Step {
+        let id = said.id.clone();
+        let placed = self.say_checked(said).await;
+        match placed {
+            Ok((changes, said)) => {
+                self.acks.push_back((changes, said));
+                Ok(())
+            }
+            Err(failure) => self.tell(&refused(failure, Some(id))).await,
+        }
+    }
+
+    async fn say_checked(&mut self, said: Say) -> Result<(u64, Said), Failure> {
+        let (id, body) = said.body().map_err(Failure::malformed)?;
+        let Some(membership) = &self.membership else { return Err(Failure::wrong_token()) };
+        // Whoever has resumed elsewhere speaks there.
+        if !self.hosted.look(|room| room.is_seated(membership.seat)) {
+            return Err(causerie_core::room::SayError::NotHere.into());
+        }
+        let trouble = self.trouble.borrow().clone();
+        if let Some(why) = trouble {
+            return Err(Failure::storage_full(&why));
+        }
+        self.connection.server.writer.has_room().await;
+        let placed = say::say(&self.hosted, membership.member, &id, &body).await?;
+        let said = Said { id, message: placed.said.id.to_string(), position: placed.said.position };
+        Ok((placed.changes, said))
+    }
+
+    // Telling.
+
+    async fn tell(&mut self, event: &ServerEvent) -> Step {
+        self.feed(Message::Text(event.to_json().into())).await
+    }
+
+    async fn feed(&mut self, message: Message) -> Step {
+        let (hosted, seat) = (&self.hosted, self.membership.as_ref().map(|m| m.seat));
+        patiently(self.socket.feed(message), hosted, seat).await
+    }
+
+    async fn flush(&mut self) -> Step {
+        let (hosted, seat) = (&self.hosted, self.membership.as_ref().map(|m| m.seat));
+        patiently(self.socket.flush(), hosted, seat).await
+    }
+
+    async fn tell_acks(&mut self) -> Step {
+        let stored = self.hosted.tail().stored;
+        while self.acks.front().is_some_and(|(changes, _)| *changes <= stored) {
+            if let Some((_, said)) = self.acks.pop_front() {
+                self.tell(&ServerEvent::Ack(said)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells what lies behind the cursor. Whether there may be more at once.
+    async fn tell_log(&mut self) -> Step<bool> {
+        let Some(membership) = &mut self.membership else { return Ok(false) };
+        let seating = self.hosted.tail().seating;
+        if seating != membership.seating {
+            let Membership { member, seat, .. } = *membership;
+            membership.farewell = self.hosted.look(|room| {
+                if room.is_closed() {
+                    return Err(fatal("room_closed", "the room was closed"));
+                }
+                if !room.is_present(member) {
+                    return Ok(Some(room.farewell(member).unwrap_or((room.position(), 0))));
+                }
+                if !room.is_seated(seat) {
+                    return Err(fatal("superseded", "the member has resumed on another connection"));
+                }
+                Ok(None)
+            })?;
+            membership.seating = seating;
+        }
+        if let Some((left_at, taken)) = membership.farewell
+            && membership.cursor >= left_at
+            && self.acks.is_empty()
+        {
+            return Err(match membership.leaving {
+                true => End::Told(NORMAL, Box::new(ServerEvent::Parted { taken })),
+                false => {
+                    let mut problem = Problem::new("expired", "the member has left");
+                    problem.taken = Some(taken);
+                    End::Told(POLICY, Box::new(ServerEvent::Error(problem)))
+                }
+            });
+        }
+        let cursor = membership.cursor;
+        let shared = self.hosted.json().read(&self.hosted, cursor);
+        let (events, last) = match shared {
+            Some(shared) => shared,
+            None => self.read_page(cursor).await?,
+        };
+        let more = !events.is_empty();
+        for event in events {
+            self.feed(Message::Text(event)).await?;
+        }
+        if let Some(membership) = &mut self.membership {
+            membership.cursor = last;
+        }
+        Ok(more)
+    }
+
+    /// What is not in memory any more.
+    async fn read_page(&mut self, cursor: u64) -> Step<(Vec<Utf8Bytes>, u64)> {
+        let place = Place::Position(cursor);
+        let page = rooms::read_page(&self.connection, &self.hosted, Direction::After, place, PAGE).await;
+        let page = page.map_err(|failure| End::Told(POLICY, Box::new(refused(failure, None))))?;
+        let events = page.entries.iter().map(|entry| match entry {
+            Entry::Record(record) => record_event(record).into(),
+            Entry::Gap { from, to, removed } => gap_event(*from, *to, *removed).to_json().into(),
+        });
+        Ok((events.collect(), page.to))
+    }
+
+    /// Tells what is held back, or is not any more.
+    async fn tell_held(&mut self) -> Step {
+        let Some(told) = self.membership.as_mut().and_then(|m| m.held.as_mut()) else { return Ok(()) };
+        let held = self.hosted.look(|room| room.held(usize::MAX));
+        let mut events: Vec<_> = told
+            .iter()
+            .filter(|id| held.iter().all(|held| held.id != **id))
+            .map(|id| (*id, ServerEvent::Released { message: id.to_string() }))
+            .collect();
+        for (id, _) in &events {
+            told.remove(id);
+        }
+        for held in &held {
+            if told.len() < HELD_MAX && told.insert(held.id) {
+                events.push((held.id, ServerEvent::held(held)));
+            }
+        }
+        for (_, event) in events {
+            self.tell(&event).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What tungstenite refuses: too long, or not a WebSocket's bytes.
+fn unreadable(error: &axum::Error) -> End {
+    use std::error::Error;
+    let mut cause = error.source();
+    while let Some(why) = cause {
+        if why.is::<io::Error>() {
+            return End::Gone;
+        }
+        cause = why.source();
+    }
+    fatal("malformed", error.to_string())
+}
+
+/// Writes for as long as it takes, while the connection still has a seat to write for.
+async fn patiently(
+    write: impl Future<Output = Result<(), axum::Error>>,
+    hosted: &Arc<HostedRoom>,
+    seat: Option<Seat>,
+) -> Step {
+    let mut write = std::pin::pin!(write);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut write => return Ok(done?),
+            () = tokio::time::sleep(STUCK) => {
+                let waits = |seat| hosted.look(|room| !room.is_closed() && room.is_seated(seat));
+                if !seat.is_some_and(waits) {
+                    return Err(End::Gone);
+                }
+            }
+        }
+    }
+}

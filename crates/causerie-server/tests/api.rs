@@ -1,0 +1,737 @@
+//! The JSON API over real sockets: requests byte by byte, WebSockets by another library.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use causerie_server::{Protocol, Settings};
+use causerie_store::MemoryStore;
+use common::{Classic, Event, Harness, Native, Wire, within};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+/// An answer.
+#[derive(Debug)]
+struct Reply {
+    status: u16,
+    head: String,
+    body: Value,
+}
+
+impl Reply {
+    fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+    }
+
+    fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        self.body
+    }
+
+    fn refused(self, status: u16, code: &str) -> Value {
+        assert_eq!((self.status, self.body["code"].as_str()), (status, Some(code)), "{self:?}");
+        assert!(self.body["message"].as_str().is_some_and(|words| !words.is_empty()));
+        self.body
+    }
+}
+
+/// Sends these bytes, and reads what comes until the server closes.
+async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // A server that refuses may close before it has read everything.
+    let _ = within("sending", stream.write_all(bytes)).await;
+    let mut answer = Vec::new();
+    let _ = within("the answer", stream.read_to_end(&mut answer)).await;
+    String::from_utf8(answer).unwrap()
+}
+
+async fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<&str>,
+) -> Reply {
+    let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        bytes += &format!("{name}: {value}\r\n");
+    }
+    if let Some(body) = body {
+        bytes += &format!("Content-Length: {}\r\n", body.len());
+    }
+    bytes += "\r\n";
+    bytes += body.unwrap_or_default();
+    let answer = raw(address, bytes.as_bytes()).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = if body.is_empty() { Value::Null } else { serde_json::from_str(body).unwrap_or(json!(body)) };
+    Reply { status, head: head.to_owned(), body }
+}
+
+async fn get(address: SocketAddr, path: &str) -> Reply {
+    request(address, "GET", path, &[], None).await
+}
+
+async fn post(address: SocketAddr, path: &str, token: &str, body: Value) -> Reply {
+    let authorization = format!("Bearer {token}");
+    let headers = [("Authorization", &authorization[..]), ("Content-Type", "application/json")];
+    request(address, "POST", path, &headers, Some(&body.to_string())).await
+}
+
+/// A room and a bot in it: its id and its token.
+async fn bot(address: SocketAddr, room: &str, name: &str) -> (String, String) {
+    post(address, "/api/rooms", "", json!({"name": room})).await;
+    let joined = post(address, &format!("/api/rooms/{room}/members"), "", json!({"name": name})).await;
+    let joined = joined.expect(201);
+    (joined["member"].as_str().unwrap().to_owned(), joined["token"].as_str().unwrap().to_owned())
+}
+
+/// What a WebSocket or a page tells, as one line.
+fn line(record: &Value) -> String {
+    let author = record["author"].as_str().unwrap();
+    match record["kind"].as_str().unwrap() {
+        "joined" => format!("+{author}"),
+        "left" => format!("-{author}"),
+        _ => format!("{author}: {}", record["text"].as_str().unwrap()),
+    }
+}
+
+struct Socket {
+    stream: WebSocketStream<TcpStream>,
+    /// Of the last record.
+    position: u64,
+    token: String,
+    /// What came beside records, and was not asked for.
+    aside: Vec<Value>,
+}
+
+impl Socket {
+    async fn open(address: SocketAddr, room: &str) -> Self {
+        let request = format!("ws://{address}/api/rooms/{room}/ws").into_client_request().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (stream, _) =
+            within("the upgrade", tokio_tungstenite::client_async(request, stream)).await.unwrap();
+        Self { stream, position: 0, token: String::new(), aside: Vec::new() }
+    }
+
+    async fn join(address: SocketAddr, room: &str, name: &str) -> Self {
+        let mut socket = Self::open(address, room).await;
+        socket.send(json!({"type": "join", "name": name})).await;
+        socket.welcomed().await;
+        socket.position -= 1;
+        let joined = socket.record().await;
+        assert_eq!(line(&joined), format!("+{name}"));
+        socket
+    }
+
+    async fn resume(address: SocketAddr, room: &str, token: &str, after: u64) -> Self {
+        let mut socket = Self::open(address, room).await;
+        socket.send(json!({"type": "resume", "token": token, "after": after})).await;
+        socket.welcomed().await;
+        socket.position = after;
+        socket
+    }
+
+    async fn welcomed(&mut self) -> Value {
+        let welcome = self.event().await;
+        assert_eq!(welcome["type"], "welcome", "{welcome}");
+        self.token = welcome["token"].as_str().unwrap().to_owned();
+        self.position = welcome["position"].as_u64().unwrap();
+        welcome
+    }
+
+    async fn send(&mut self, event: Value) {
+        within("sending", self.stream.send(Message::text(event.to_string()))).await.unwrap();
+    }
+
+    async fn say(&mut self, id: &str, text: &str) {
+        self.send(json!({"type": "say", "id": id, "text": text})).await;
+    }
+
+    /// The next event; `None` at the end.
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            match within("an event", self.stream.next()).await? {
+                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    async fn event(&mut self) -> Value {
+        self.next().await.expect("the connection goes on")
+    }
+
+    /// The next event of this type; others that are no records are kept aside.
+    async fn expect(&mut self, kind: &str) -> Value {
+        if let Some(at) = self.aside.iter().position(|event| event["type"] == kind) {
+            return self.aside.remove(at);
+        }
+        loop {
+            let event = self.event().await;
+            if event["type"] == kind {
+                return event;
+            }
+            self.aside.push(event);
+        }
+    }
+
+    /// The next record of the log: the one behind the last.
+    async fn record(&mut self) -> Value {
+        let of_log = |event: &Value| ["message", "joined", "left"].iter().any(|kind| event["type"] == *kind);
+        let record = match self.aside.iter().position(of_log) {
+            Some(at) => self.aside.remove(at),
+            None => loop {
+                let event = self.event().await;
+                if of_log(&event) {
+                    break event;
+                }
+                self.aside.push(event);
+            },
+        };
+        self.position += 1;
+        assert_eq!(record["position"], self.position, "positions have no holes: {record}");
+        record
+    }
+
+    async fn fatal(&mut self, code: &str) -> Value {
+        let error = self.expect("error").await;
+        assert_eq!(error["code"], code, "{error}");
+        assert_eq!(self.next().await, None);
+        error
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_kinds_of_clients_see_one_order_live_and_later() {
+    let server = Harness::start(Settings::default()).await;
+    let (_, token) = bot(server.address, "lobby", "Bot").await;
+    let mut eve = Socket::join(server.address, "lobby", "Eve").await;
+    let mut raj = Native::join(server.address, "lobby", "Raj").await;
+    let mut ann = Classic::connect(server.address).await;
+    ann.send("./join lobby\n").await;
+    ann.send("Ann\n").await;
+    server.members("lobby", 4).await;
+    // Each answers what it has seen.
+    eve.say("1", "lunch?").await;
+    ann.expect("Eve : lunch?").await;
+    ann.send("yes\n").await;
+    while raj.event().await != Event::Text(raj.group.clock().iter().last().unwrap().0, "yes".into()) {}
+    raj.say("where?").await;
+    ann.expect("Raj : where?").await;
+    let said = post(server.address, "/api/rooms/lobby/messages", &token, json!({"id": "x", "text": "here"}));
+    let said = said.await.expect(201);
+    ann.expect("Bot : here").await;
+    let mut lines = Vec::new();
+    while eve.position < said["position"].as_u64().unwrap() {
+        let record = eve.record().await;
+        lines.push((line(&record), record["id"].as_str().unwrap().to_owned()));
+    }
+    let told: Vec<_> = lines.iter().map(|(line, _)| &line[..]).collect();
+    assert_eq!(told, ["+Raj", "+Ann", "Eve: lunch?", "Ann: yes", "Raj: where?", "Bot: here"]);
+    assert_eq!(lines.last().unwrap().1, said["message"].as_str().unwrap());
+    assert_eq!(eve.expect("ack").await["id"], "1");
+    // Whoever comes back, and whoever asks, is told the same.
+    drop(eve.stream);
+    let page = get(server.address, "/api/rooms/lobby/messages").await.expect(200);
+    let later: Vec<_> = page["messages"].as_array().unwrap().iter().map(line).collect();
+    assert_eq!(later[2..], told[..]);
+    let mut again = Socket::resume(server.address, "lobby", &eve.token, 2).await;
+    for expected in &told {
+        assert_eq!(line(&again.record().await), *expected);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_sent_again_is_the_same_message_whatever_happens_between() {
+    let store = Arc::new(MemoryStore::new());
+    let settings = Settings {
+        room: causerie_core::room::RoomSettings { grace: Duration::from_millis(1), ..Default::default() },
+        ..Settings::default()
+    };
+    let server = Harness::with_store(Settings::default(), store.clone()).await;
+    let (member, token) = bot(server.address, "lobby", "Bot").await;
+    let say = async |server: &Harness, id: &str, text: &str| {
+        post(server.address, "/api/rooms/lobby/messages", &token, json!({"id": id, "text": text})).await
+    };
+    let first = say(&server, "a", "one").await.expect(201);
+    assert_eq!(first, json!({"id": "a", "message": format!("{member}#1"), "position": 2}));
+    assert_eq!(say(&server, "a", "one").await.expect(200), first);
+    let (x, y) = tokio::join!(say(&server, "b", "two"), say(&server, "b", "two"));
+    assert_eq!(x.status + y.status, 401, "one of them is new");
+    assert_eq!(x.body, y.body);
+    server.stop().await;
+    let server = Harness::with_store(Settings::default(), store.clone()).await;
+    assert_eq!(say(&server, "a", "one").await.expect(200), first);
+    assert_eq!(say(&server, "c", "three").await.expect(201)["message"], format!("{member}#3"));
+    // The same membership, the same ids, on a WebSocket.
+    let mut socket = Socket::resume(server.address, "lobby", &token, 0).await;
+    socket.say("a", "one").await;
+    assert_eq!(socket.expect("ack").await["message"], first["message"]);
+    drop(socket);
+    server.stop().await;
+    // Even of one that has left by then.
+    let server = Harness::with_store(settings, store).await;
+    server.members("lobby", 0).await;
+    assert_eq!(say(&server, "a", "one").await.expect(200), first);
+    assert_eq!(say(&server, "d", "four").await.refused(410, "expired")["taken"], 3);
+    let mut socket = Socket::open(server.address, "lobby").await;
+    socket.send(json!({"type": "resume", "token": token})).await;
+    assert_eq!(socket.expect("error").await["taken"], 3);
+    let page = get(server.address, "/api/rooms/lobby/messages").await.expect(200);
+    let told: Vec<_> = page["messages"].as_array().unwrap().iter().map(line).collect();
+    assert_eq!(told, ["+Bot", "Bot: one", "Bot: two", "Bot: three", "-Bot"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_with_the_right_status() {
+    let room =
+        causerie_core::room::RoomSettings { members_max: 2, text_bytes_max: 100, ..Default::default() };
+    let server = Harness::start(Settings { room, rooms_max: 2, ..Settings::default() }).await;
+    let at = server.address;
+    let (_, token) = bot(at, "lobby", "Bot").await;
+    let (other, others) = bot(at, "lobby", "Other").await;
+    get(at, "/api/nothing").await.refused(404, "not_found");
+    get(at, "/api/rooms/none").await.refused(404, "no_such_room");
+    get(at, "/api/rooms/a%20b").await.refused(400, "room_name_invalid");
+    get(at, "/api/rooms/%ff").await.refused(400, "malformed");
+    let wrong = request(at, "PUT", "/api/rooms", &[], Some("")).await;
+    assert_eq!(wrong.header("allow"), Some("GET,HEAD,POST"));
+    wrong.refused(405, "method_not_allowed");
+    let text = [("Content-Type", "text/plain")];
+    request(at, "POST", "/api/rooms", &text, Some("{}")).await.refused(415, "not_json");
+    let json = [("Content-Type", "application/json; charset=utf-8")];
+    request(at, "POST", "/api/rooms", &json, Some("{")).await.refused(400, "malformed");
+    request(at, "POST", "/api/rooms", &json, Some("{\"name\":\"x\",\"y\":1}"))
+        .await
+        .refused(400, "malformed");
+    request(at, "POST", "/api/rooms", &json, Some(&" ".repeat(9_999))).await.refused(413, "too_long");
+    post(at, "/api/rooms", "", json!({"name": "lobby"})).await.refused(409, "room_exists");
+    post(at, "/api/rooms", "", json!({"name": "12345"})).await.refused(400, "room_name_invalid");
+    post(at, "/api/rooms", "", json!({"name": "more"})).await.expect(201);
+    post(at, "/api/rooms", "", json!({"name": "evenmore"})).await.refused(503, "too_many_rooms");
+    let join = async |body| post(at, "/api/rooms/lobby/members", "", body).await;
+    join(json!({"name": "x", "nonce": "short"})).await.refused(400, "nonce_invalid");
+    join(json!({"name": "./x"})).await.refused(400, "name_invalid");
+    join(json!({"name": "Third"})).await.refused(503, "room_full");
+    assert_eq!(join(json!({"name": "bot"})).await.refused(409, "name_taken")["suggestion"], "bot2");
+    let say = async |token: &str, body| post(at, "/api/rooms/lobby/messages", token, body).await;
+    let refused = say("nonsense", json!({"id": "1", "text": "x"})).await;
+    assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
+    refused.refused(401, "wrong_token");
+    let forged = token.replace(|c: char| c.is_ascii_digit(), "0");
+    say(&forged, json!({"id": "1", "text": "x"})).await.refused(401, "wrong_token");
+    say(&token, json!({"id": "1"})).await.refused(400, "malformed");
+    say(&token, json!({"id": "1", "text": "x".repeat(101)})).await.refused(413, "too_long");
+    say(&token, json!({"id": "1", "kind": "reply", "to": "0.1#9", "text": "x"}))
+        .await
+        .refused(422, "no_such_message");
+    let theirs = say(&others, json!({"id": "1", "text": "x"})).await.expect(201);
+    say(&token, json!({"id": "1", "kind": "delete", "of": theirs["message"]}))
+        .await
+        .refused(403, "not_yours");
+    say(&token, json!({"id": "1", "kind": "reaction", "to": theirs["message"], "symbol": "👍"}))
+        .await
+        .expect(201);
+    let page = async |query: &str| get(at, &format!("/api/rooms/lobby/messages?{query}")).await;
+    for wrong in
+        ["limit=0", "limit=1001", "limit=x", "before=1&after=2", "before=-1", "after=0.1", "colour=red"]
+    {
+        page(wrong).await.refused(400, "malformed");
+    }
+    page("around=0.1%2399").await.refused(404, "no_such_message");
+    get(at, "/api/rooms/lobby/ws").await.refused(400, "not_a_websocket");
+    let authorization = format!("Bearer {token}");
+    let headers = [("Authorization", &authorization[..])];
+    let leave = async |member: &str| {
+        request(at, "DELETE", &format!("/api/rooms/lobby/members/{member}"), &headers, None).await
+    };
+    leave(&other).await.refused(403, "not_permitted");
+    leave("x").await.refused(400, "malformed");
+    let (member, _) = token.rsplit_once('.').unwrap();
+    assert_eq!(leave(member).await.expect(200), json!({"taken": 1}));
+    assert_eq!(leave(member).await.refused(410, "expired")["taken"], 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_room_is_told_by_pages_lines_and_clocks_with_its_topic() {
+    let store = Arc::new(MemoryStore::new());
+    let mut server = Harness::with_store(Settings::default(), store.clone()).await;
+    let (member, token) = bot(server.address, "lobby", "Bot").await;
+    for n in 1..=9 {
+        let said = json!({"id": n.to_string(), "text": format!("number {n}")});
+        post(server.address, "/api/rooms/lobby/messages", &token, said).await.expect(201);
+    }
+    let topic = json!({"id": "t", "kind": "topic", "text": "numbers"});
+    post(server.address, "/api/rooms/lobby/messages", &token, topic).await.expect(201);
+    for restarted in [false, true] {
+        if restarted {
+            server.stop().await;
+            server = Harness::with_store(Settings::default(), store.clone()).await;
+        }
+        let at = server.address;
+        let positions = async |query: &str| {
+            let page = get(at, &format!("/api/rooms/lobby/messages?{query}")).await.expect(200);
+            let messages = page["messages"].as_array().unwrap();
+            let positions: Vec<_> =
+                messages.iter().map(|record| record["position"].as_u64().unwrap()).collect();
+            assert_eq!((page["from"].as_u64(), page["end"].as_u64()), (positions.first().copied(), Some(11)));
+            positions
+        };
+        assert_eq!(positions("limit=3").await, [9, 10, 11]);
+        assert_eq!(positions("before=4&limit=2").await, [2, 3]);
+        assert_eq!(positions("after=4&limit=2").await, [5, 6]);
+        assert_eq!(positions(&format!("around={member}%235&limit=3")).await, [5, 6, 7]);
+        let room = get(at, "/api/rooms/lobby").await.expect(200);
+        assert_eq!((&room["topic"], &room["position"]), (&json!("numbers"), &json!(11)));
+        assert_eq!(room["members"], json!([{"member": member, "name": "Bot"}]));
+        let rooms = get(at, "/api/rooms").await.expect(200);
+        assert_eq!(rooms, json!({"rooms": [{"name": "lobby", "port": null, "members": 1}]}));
+        let clock = get(at, "/api/rooms/lobby/clock").await.expect(200);
+        assert_eq!(clock["clock"][&member], 10);
+        assert_eq!(clock["frontier"], json!([format!("{member}#10")]));
+        let trace = get(at, "/api/rooms/lobby/trace?after=9").await;
+        assert_eq!(trace.header("content-type"), Some("application/x-ndjson"));
+        let trace = raw(
+            at,
+            format!("GET /api/rooms/lobby/trace HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n")
+                .as_bytes(),
+        )
+        .await;
+        let (_, lines) = trace.split_once("\r\n\r\n").unwrap();
+        let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 11);
+        assert_eq!(lines[4]["id"], format!("{member}#4"));
+        let time = lines[4]["time"].as_str().unwrap();
+        assert!(time.len() == 24 && time.ends_with('Z'), "{time}");
+    }
+    let found = get(server.address, "/api/rooms/lobby/search?q=number%204").await.expect(200);
+    assert_eq!(found["messages"][0]["text"], "number 4");
+    assert_eq!(found["messages"][0]["author"], "Bot");
+    assert_eq!(found["messages"].as_array().unwrap().len(), 1);
+    get(server.address, "/api/rooms/lobby/search").await.refused(400, "malformed");
+    assert_eq!(get(server.address, "/healthz").await.status, 204);
+    assert_eq!(get(server.address, "/readyz").await.status, 204);
+    // What is described is there, and by these methods only.
+    let described = get(server.address, "/api/openapi.json").await.expect(200);
+    for (path, operations) in described["paths"].as_object().unwrap() {
+        let at = path.replace("{room}", "lobby").replace("{member}", &member);
+        let wrong = request(server.address, "PATCH", &at, &[], None).await;
+        let allowed = wrong.header("allow").unwrap_or_default().to_owned();
+        for method in ["GET", "POST", "DELETE"] {
+            let is_described = operations.get(method.to_lowercase()).is_some();
+            assert_eq!(allowed.split(',').any(|allowed| allowed == method), is_described, "{method} {path}");
+        }
+        wrong.refused(405, "method_not_allowed");
+    }
+    // An answer has the fields that are described.
+    let page = get(server.address, "/api/rooms/lobby/messages").await.expect(200);
+    let fields = &described["components"]["schemas"]["Entry"]["anyOf"][0]["properties"];
+    for record in page["messages"].as_array().unwrap() {
+        assert!(record.as_object().unwrap().keys().all(|field| fields.get(field).is_some()), "{record}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_web_socket_says_everything_a_member_can() {
+    let server = Harness::start(Settings::default()).await;
+    bot(server.address, "lobby", "Bot").await;
+    let mut eve = Socket::open(server.address, "lobby").await;
+    eve.send(json!({"type": "ping"})).await;
+    eve.expect("pong").await;
+    eve.say("1", "too early").await;
+    assert_eq!(eve.expect("error").await["code"], "unexpected");
+    eve.send(json!({"type": "join", "name": "BOT"})).await;
+    assert_eq!(eve.expect("error").await["suggestion"], "BOT2");
+    let nonce = "00112233445566778899aabbccddeeff";
+    eve.send(json!({"type": "join", "name": "Eve", "nonce": nonce})).await;
+    let welcome = eve.welcomed().await;
+    assert_eq!(welcome["members"].as_array().unwrap().len(), 2);
+    eve.position -= 1;
+    eve.record().await;
+    eve.send(json!({"type": "fly"})).await;
+    assert_eq!(eve.expect("error").await["code"], "malformed");
+    eve.send(json!({"type": "say", "id": "1", "kind": "edit", "of": "0.1#1", "text": "x"})).await;
+    let error = eve.expect("error").await;
+    assert_eq!((&error["code"], &error["id"]), (&json!("not_yours"), &json!("1")));
+    // Many at once, acknowledged in their order.
+    for n in 0..600 {
+        eve.say(&format!("n{n}"), &n.to_string()).await;
+    }
+    for n in 0..600 {
+        let ack = eve.expect("ack").await;
+        assert_eq!((&ack["id"], &ack["position"]), (&json!(format!("n{n}")), &json!(3 + n)));
+    }
+    for n in 0..600 {
+        assert_eq!(line(&eve.record().await), format!("Eve: {n}"));
+    }
+    eve.send(json!({"type": "members"})).await;
+    assert_eq!(eve.expect("members").await["members"][1]["name"], "Eve");
+    // A join that is repeated, its answer lost, is the same membership; the older connection ends.
+    let mut again = Socket::open(server.address, "lobby").await;
+    again.send(json!({"type": "join", "name": "Eve", "nonce": nonce})).await;
+    assert_eq!(again.welcomed().await["member"], welcome["member"]);
+    eve.fatal("superseded").await;
+    again.send(json!({"type": "leave"})).await;
+    assert_eq!(again.expect("parted").await["taken"], 600);
+    assert_eq!(again.next().await, None);
+    assert_eq!(line(&again.record_aside()), "-Eve");
+    server.shut_down();
+    server.stop().await;
+}
+
+impl Socket {
+    /// A record that came before what was waited for.
+    fn record_aside(&mut self) -> Value {
+        self.aside.pop().expect("it came before")
+    }
+}
+
+#[tokio::test]
+async fn who_comes_back_reads_on_from_anywhere_and_is_told_of_gaps() {
+    let store = Arc::new(MemoryStore::new());
+    let room = causerie_core::room::RoomSettings { log_bytes_max: 4 << 10, ..Default::default() };
+    let retention = causerie_store::Retention { count: Some(500), ..Default::default() };
+    let server =
+        Harness::with_store(Settings { room: room.clone(), ..Settings::default() }, store.clone()).await;
+    bot(server.address, "lobby", "Bot").await;
+    let mut eve = Socket::join(server.address, "lobby", "Eve").await;
+    for n in 0..1_500 {
+        eve.say(&n.to_string(), &n.to_string()).await;
+        // It says that it reads nothing meanwhile; what it is told waits for it.
+        if n % 200 == 199 {
+            for _ in 0..200 {
+                eve.expect("ack").await;
+            }
+        }
+    }
+    for _ in 0..100 {
+        eve.expect("ack").await;
+    }
+    for n in 0..1_500 {
+        assert_eq!(line(&eve.record().await), format!("Eve: {n}"));
+    }
+    // Much further back than what is in memory; at the same time, two at different places.
+    let mut one = Socket::resume(server.address, "lobby", &eve.token, 2).await;
+    let (_, token) = bot(server.address, "lobby", "Other").await;
+    let mut two = Socket::resume(server.address, "lobby", &token, 1_400).await;
+    for n in 0..1_500 {
+        assert_eq!(line(&one.record().await), format!("Eve: {n}"));
+        if n >= 1_398 {
+            assert_eq!(line(&two.record().await), format!("Eve: {n}"));
+        }
+    }
+    server.stop().await;
+    let server = Harness::with_store(Settings { room, retention, ..Settings::default() }, store).await;
+    let mut one = Socket::resume(server.address, "lobby", &eve.token, 2).await;
+    let gap = one.expect("gap").await;
+    assert_eq!((&gap["from"], &gap["why"]), (&json!(3), &json!("removed")));
+    one.position = gap["to"].as_u64().unwrap();
+    assert_eq!(one.record().await["kind"], "text");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn held_messages_are_told_to_those_who_ask() {
+    let server = Harness::start(Settings::default()).await;
+    let mut raj = Native::join(server.address, "lobby", "Raj").await;
+    let mut eve = Socket::open(server.address, "lobby").await;
+    eve.send(json!({"type": "join", "name": "Eve", "held": true})).await;
+    eve.welcomed().await;
+    let first = raj.stamp_text("one");
+    raj.say("two").await;
+    let held = eve.expect("held").await;
+    assert_eq!(
+        held,
+        json!({"type": "held", "message": format!("{}#2", raj.member), "waits_for": format!("{}#1", raj.member)})
+    );
+    raj.wire.send(&causerie_core::frame::ClientFrame::Broadcast(first)).await;
+    assert_eq!(eve.expect("released").await["message"], held["message"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_read_nothing_and_do_nothing() {
+    let allowed = "https://chat.example.org";
+    let server = Harness::start(Settings { origins: vec![allowed.into()], ..Settings::default() }).await;
+    let at = server.address;
+    let ask = async |method: &str, origin: &str| {
+        let headers = [
+            ("Origin", origin),
+            ("Content-Type", "application/json"),
+            ("Access-Control-Request-Method", "POST"),
+        ];
+        request(at, method, "/api/rooms", &headers, Some("{\"name\":\"x\"}")).await
+    };
+    ask("POST", "http://evil.example").await.refused(403, "foreign_origin");
+    ask("OPTIONS", "http://evil.example").await.refused(403, "foreign_origin");
+    let read = ask("GET", "http://evil.example").await;
+    assert_eq!((read.status, read.header("access-control-allow-origin")), (200, None));
+    let preflight = ask("OPTIONS", allowed).await;
+    assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (204, Some(allowed)));
+    assert_eq!(preflight.header("access-control-allow-headers"), Some("authorization, content-type"));
+    let made = ask("POST", allowed).await;
+    assert_eq!(made.header("vary"), Some("Origin"));
+    assert_eq!(made.header("set-cookie"), None);
+    made.expect(201);
+    ask("POST", &format!("http://{at}")).await.refused(409, "room_exists");
+    for (origin, opens) in [("http://evil.example", false), ("null", false), (allowed, true)] {
+        let mut request = format!("ws://{at}/api/rooms/x/ws").into_client_request().unwrap();
+        request.headers_mut().insert("origin", origin.parse().unwrap());
+        let stream = TcpStream::connect(at).await.unwrap();
+        let opened = within("an answer", tokio_tungstenite::client_async(request, stream)).await;
+        assert_eq!(opened.is_ok(), opens, "{origin}");
+    }
+    // A page whose own name has been given this address.
+    let fooled = raw(at, b"GET /api/rooms HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n").await;
+    assert!(fooled.starts_with("HTTP/1.1 421 "), "{fooled}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn requests_that_two_readers_could_read_differently_are_refused_and_end_the_connection() {
+    let server = Harness::start(Settings::default()).await;
+    let smuggled = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    for (what, head) in [
+        ("both lengths", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n"),
+        ("both lengths", "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n"),
+        ("two lengths", "Content-Length: 4\r\nContent-Length: 5\r\n"),
+        ("a list of lengths", "Content-Length: 4, 5\r\n"),
+        ("a signed length", "Content-Length: +4\r\n"),
+        ("an unknown coding", "Transfer-Encoding: gzip\r\n"),
+        ("chunked not last", "Transfer-Encoding: chunked, gzip\r\n"),
+        ("white space before the colon", "Content-Length : 4\r\n"),
+        ("a folded header", "X-A: a\r\n b\r\n"),
+        ("a NUL", "X-A: \0\r\n"),
+        ("a bare CR", "X-A: a\rb\r\n"),
+    ] {
+        let request = format!(
+            "POST /api/rooms HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{head}\r\n0\r\n\r\n{smuggled}",
+            server.address
+        );
+        let answer = raw(server.address, request.as_bytes()).await;
+        let statuses: Vec<_> = answer.lines().filter(|line| line.starts_with("HTTP/1.1 ")).collect();
+        assert_eq!(statuses, ["HTTP/1.1 400 Bad Request"], "{what}: {answer}");
+    }
+    for (what, request) in [
+        ("bare LF in a name", "GET /healthz HTTP/1.1\r\nHo\nst: x\r\n\r\n".to_owned()),
+        ("another version", "GET /healthz HTTP/3.0\r\nHost: x\r\n\r\n".to_owned()),
+        ("a control character in the path", "GET /\x01 HTTP/1.1\r\nHost: x\r\n\r\n".to_owned()),
+        ("a long head", format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(64 << 10))),
+        ("many headers", format!("GET / HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(100))),
+    ] {
+        let answer = raw(server.address, request.as_bytes()).await;
+        let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
+        assert!(["400", "431", "505"].contains(&&status[..]), "{what}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{what}: {answer}");
+    }
+    assert_eq!(get(server.address, "/healthz").await.status, 204);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_sends_too_slowly_or_too_much_is_refused_and_others_are_served() {
+    let settings = Settings { first_words: Duration::from_millis(200), ..Settings::default() };
+    let server = Harness::start(settings).await;
+    let (_, token) = bot(server.address, "lobby", "Bot").await;
+    // A head that never ends, and a body.
+    let slow = raw(server.address, b"GET /healthz HTTP/1.1\r\nX: ").await;
+    assert!(slow.is_empty() || slow.starts_with("HTTP/1.1 408 "), "{slow}");
+    let head = format!(
+        "POST /api/rooms HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{{",
+        server.address
+    );
+    let slow = raw(server.address, head.as_bytes()).await;
+    assert!(slow.starts_with("HTTP/1.1 408 "), "{slow}");
+    // A connection that is idle between two requests, and a WebSocket that says nothing.
+    let idle =
+        raw(server.address, format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes())
+            .await;
+    assert!(idle.starts_with("HTTP/1.1 204 "), "{idle}");
+    Socket::open(server.address, "lobby").await.fatal("timed_out").await;
+    // Messages and fragments beyond the limit, and other strange things.
+    let limit = 6 * (16 << 10) + (4 << 10);
+    let mut eve = Socket::resume(server.address, "lobby", &token, 0).await;
+    let _ = eve.stream.send(Message::text("x".repeat(limit + 1))).await;
+    eve.fatal("malformed").await;
+    let mut eve = Socket::resume(server.address, "lobby", &token, 0).await;
+    eve.send(json!({"type": "say", "id": "fits", "text": "\u{1}".repeat(16 << 10)})).await;
+    eve.expect("ack").await;
+    let fragments = eve.stream.get_mut();
+    // Text, not final, masked with zeros; then continuations.
+    let mut frame = vec![0x01, 0xfe, 0xff, 0xff, 0, 0, 0, 0];
+    frame.resize(frame.len() + 0xffff, b'x');
+    let _ = fragments.write_all(&frame).await;
+    frame[0] = 0x00;
+    let _ = fragments.write_all(&frame).await;
+    eve.fatal("malformed").await;
+    let mut eve = Socket::resume(server.address, "lobby", &token, 0).await;
+    eve.stream.send(Message::binary(vec![1])).await.unwrap();
+    eve.fatal("malformed").await;
+    let mut eve = Socket::resume(server.address, "lobby", &token, 0).await;
+    eve.stream.get_mut().write_all(&[0xff; 64]).await.unwrap();
+    eve.fatal("malformed").await;
+    // The member is still there.
+    post(server.address, "/api/rooms/lobby/messages", &token, json!({"id": "1", "text": "x"}))
+        .await
+        .expect(201);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_protocol_can_have_a_port_of_its_own() {
+    let probe = Harness::start(Settings::default()).await;
+    let ip = probe.address.ip();
+    let mut ports = Vec::new();
+    for protocol in [Protocol::Native, Protocol::Classic, Protocol::Http] {
+        ports.push((protocol, TcpListener::bind((ip, 0)).await.unwrap().local_addr().unwrap()));
+    }
+    let settings = Settings { own_ports: ports.clone(), ..Settings::default() };
+    let server = Harness::start(settings).await;
+    let [native, classic, http] = [0, 1, 2].map(|n: usize| ports[n].1);
+    // All ports listen before any is served.
+    assert_eq!(get(server.address, "/healthz").await.status, 204);
+    Native::join(native, "lobby", "Raj").await;
+    assert_eq!(raw(native, b"GET /healthz HTTP/1.1\r\n\r\n").await, "");
+    let mut ann = Classic::connect(classic).await;
+    ann.send("GET /healthz\n").await;
+    assert!(ann.line().await.contains("GET /healthz"));
+    assert_eq!(get(http, "/healthz").await.status, 204);
+    assert!(raw(http, b"./rooms\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
+    // All of them on the main port.
+    assert_eq!(get(server.address, "/api/rooms").await.expect(200)["rooms"][0]["name"], "lobby");
+    Wire::greeted(server.address).await.ping().await;
+    server.stop().await;
+    probe.stop().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_is_told_on_web_sockets_and_what_was_said_is_stored() {
+    let store = Arc::new(MemoryStore::new());
+    let server = Harness::with_store(Settings::default(), store.clone()).await;
+    bot(server.address, "lobby", "Bot").await;
+    let mut eve = Socket::join(server.address, "lobby", "Eve").await;
+    eve.say("1", "last words").await;
+    eve.expect("ack").await;
+    server.shut_down();
+    eve.expect("shutting_down").await;
+    assert_eq!(eve.next().await, None);
+    server.stop().await;
+    let server = Harness::with_store(Settings::default(), store).await;
+    let mut eve = Socket::resume(server.address, "lobby", &eve.token, 2).await;
+    assert_eq!(line(&eve.record().await), "Eve: last words");
+    server.stop().await;
+}

@@ -37,19 +37,15 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 #[cfg(not(windows))]
 const KEEPALIVE_RETRIES: u32 = 4;
-/// How long it may leave that, or anything else that was sent, unanswered; and how long take nothing of it.
-const UNANSWERED_MAX: Duration = Duration::from_secs(120);
-
-/// Has the system end a connection whose other host has vanished without a word: then its member's grace begins.
+/// Has the system end a connection whose other host has vanished without a word: then its member's grace begins. After
+/// two minutes; where something was on its way to it, after as long as the system tries to send it again (on Linux a
+/// quarter of an hour). A shorter limit on that would also end connections of those who read slowly.
 fn watch_over(stream: &TcpStream) -> io::Result<()> {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
     #[cfg(not(windows))]
     let keepalive = keepalive.with_retries(KEEPALIVE_RETRIES);
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(&keepalive)?;
-    // Probes are for idle connections. Where something was sent, the system's own patience is a quarter of an hour.
-    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-    socket.set_tcp_user_timeout(Some(UNANSWERED_MAX))?;
     Ok(())
 }
 
@@ -190,18 +186,19 @@ async fn converse(
         }
     };
     let metrics = &server.writer.metrics;
+    // Each apart: a connection takes what its own protocol needs.
     match protocol {
         Protocol::Native => {
             let _open = metrics.connection("native");
             // A native session reads into smaller pieces; this one would stay as long as the connection.
             let rest = BytesMut::from(&std::mem::take(&mut first)[MAGIC.len()..]);
-            native::serve(server, stream, peer, rest).await
+            Box::pin(native::serve(server, stream, peer, rest)).await
         }
         Protocol::Classic => {
             let _open = metrics.connection("classic");
-            classic::serve(server, stream, peer, first, room).await
+            Box::pin(classic::serve(server, stream, peer, first, room)).await
         }
-        Protocol::Http => http::serve(server, stream, peer, first, entered).await,
+        Protocol::Http => Box::pin(http::serve(server, stream, peer, first, entered)).await,
     }
 }
 
@@ -243,7 +240,7 @@ mod tests {
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
         let probed = socket.tcp_keepalive_interval().unwrap() * socket.tcp_keepalive_retries().unwrap();
-        assert_eq!(KEEPALIVE_IDLE + probed, UNANSWERED_MAX);
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNANSWERED_MAX));
+        assert_eq!(KEEPALIVE_IDLE + probed, Duration::from_secs(120));
+        assert_eq!(socket.tcp_user_timeout().unwrap(), None, "who reads slowly is not sent away");
     }
 }

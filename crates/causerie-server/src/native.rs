@@ -16,6 +16,7 @@ use causerie_core::frame::{
 use causerie_core::room::{JoinError, ResumeError, Resumed, Seat};
 use causerie_core::text::{Name, visible};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -53,6 +54,16 @@ struct Membership {
     farewell: Option<(u64, u64)>,
 }
 
+/// How far a session has written.
+enum Written {
+    /// There is more to do at once.
+    More,
+    /// All there is. Of what changes in the room it has to be told, if it waits for its member's *Left*.
+    All(Option<watch::Receiver<()>>),
+    /// The last words.
+    Last,
+}
+
 struct Session<'a> {
     server: &'a Arc<Server>,
     peer: SocketAddr,
@@ -83,7 +94,7 @@ pub(crate) async fn serve(
     if let Some(membership) = session.stop_following() {
         membership.room.act(|room, now| room.disconnected(now, membership.seat));
     }
-    outbox::close(&session.stream).await;
+    Box::pin(outbox::close(&session.stream)).await;
     ended
 }
 
@@ -213,7 +224,8 @@ impl Session<'_> {
                 Ok(Some(ClientFrame::Broadcast(packet))) => packets.push(packet),
                 Ok(Some(frame)) => {
                     self.broadcast(&mut packets);
-                    self.handle(frame).await;
+                    // Apart: it is large, and rare.
+                    Box::pin(self.handle(frame)).await;
                     // An answer may take its time, and what follows the frame is not late by that.
                     *begun = Instant::now();
                 }
@@ -517,32 +529,12 @@ impl Session<'_> {
         let mut trouble = self.server.writer.trouble();
         trouble.mark_changed();
         loop {
-            // In this order: a membership is made after its welcome was put into the outbox, and goes after it.
-            let membership = self.current();
-            if let Some(membership) = &membership {
-                let rest = membership.reader.take_over();
-                self.patiently(write_all(&self.stream, vec![rest])).await?;
-                // Before anything is read for it: nothing is kept for who takes nothing.
-                self.patiently(self.stream.writable()).await?;
-            }
-            let (bytes, last) = self.outbox.take();
-            let said = write_all(&self.stream, vec![bytes.into()]);
-            if last {
-                return tokio::time::timeout(outbox::LAST_WORDS, said).await.unwrap_or(Ok(()));
-            }
-            self.patiently(said).await?;
-            let mut changes = None;
-            if let Some(membership) = &membership {
-                // Before the log is read: what comes after that ends the wait.
-                changes = membership.farewell.map(|_| membership.room.subscribe());
-                if self.write_log(membership).await? {
-                    continue;
-                }
-            }
-            if self.server.stop.is_cancelled() {
-                self.error(ErrorFrame::fatal(ErrorCode::ShuttingDown, "the server is shutting down"));
-                continue;
-            }
+            // Apart: it is large, and while the pumps write for it a session only waits.
+            let mut changes = match Box::pin(self.write_what_there_is()).await? {
+                Written::More => continue,
+                Written::Last => return Ok(()),
+                Written::All(changes) => changes,
+            };
             let changed = async {
                 match &mut changes {
                     Some(changes) => drop(changes.changed().await),
@@ -552,7 +544,7 @@ impl Session<'_> {
             tokio::select! {
                 () = self.outbox.filled() => {}
                 () = changed => {}
-                _ = trouble.changed(), if membership.is_some() => {
+                _ = trouble.changed(), if self.membership().is_some() => {
                     if let Some(why) = &*trouble.borrow_and_update() {
                         self.error(ErrorFrame::new(ErrorCode::StorageFull, why.to_string()));
                     }
@@ -560,6 +552,37 @@ impl Session<'_> {
                 () = self.server.stop.cancelled() => {}
             }
         }
+    }
+
+    async fn write_what_there_is(&self) -> io::Result<Written> {
+        // In this order: a membership is made after its welcome was put into the outbox, and goes after it.
+        let membership = self.current();
+        if let Some(membership) = &membership {
+            let rest = membership.reader.take_over();
+            self.patiently(write_all(&self.stream, vec![rest])).await?;
+            // Before anything is read for it: nothing is kept for who takes nothing.
+            self.patiently(self.stream.writable()).await?;
+        }
+        let (bytes, last) = self.outbox.take();
+        let said = write_all(&self.stream, vec![bytes.into()]);
+        if last {
+            tokio::time::timeout(outbox::LAST_WORDS, said).await.unwrap_or(Ok(()))?;
+            return Ok(Written::Last);
+        }
+        self.patiently(said).await?;
+        let mut changes = None;
+        if let Some(membership) = &membership {
+            // Before the log is read: what comes after that ends the wait.
+            changes = membership.farewell.map(|_| membership.room.subscribe());
+            if self.write_log(membership).await? {
+                return Ok(Written::More);
+            }
+        }
+        if self.server.stop.is_cancelled() {
+            self.error(ErrorFrame::fatal(ErrorCode::ShuttingDown, "the server is shutting down"));
+            return Ok(Written::More);
+        }
+        Ok(Written::All(changes))
     }
 
     /// Writes for as long as it takes, while the connection still has a seat to write for: a client that reads

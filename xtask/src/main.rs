@@ -6,6 +6,7 @@
 
 mod fuzz;
 mod mutants;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -27,6 +28,7 @@ Commands:
   mutants [PART | --table]
            weakens one guard after the other, or those named like PART; a test must notice (some minutes).
            --table writes docs/mutants.md
+  web      the server's page: types, lints, tests, and all of it in a browser (needs node and chromium)
   help     prints this
 ";
 
@@ -49,6 +51,7 @@ enum Outcome {
 enum Step {
     Cargo(Cargo),
     Fuzz(fuzz::Options),
+    Web,
 }
 
 /// One command line of cargo, with what it needs in its environment.
@@ -105,6 +108,7 @@ impl Step {
         match self {
             Self::Cargo(command) => command.run(root),
             Self::Fuzz(options) => fuzz::run(root, options),
+            Self::Web => web::run(root),
         }
     }
 }
@@ -152,6 +156,7 @@ impl fmt::Display for Step {
                 Some(target) => write!(f, "cargo xtask fuzz {target}"),
                 None => f.write_str("cargo xtask fuzz"),
             },
+            Self::Web => f.write_str("cargo xtask web"),
         }
     }
 }
@@ -209,12 +214,14 @@ fn steps(args: &[&str]) -> Option<Vec<Step>> {
             Step::no_std(),
             Step::docs(),
             Step::tests(),
+            Step::Web,
             Step::sim(SIM_SEEDS, false),
             Step::fuzz(),
         ],
         ["lint"] => vec![Step::format(), Step::clippy(), Step::docs()],
         ["no-std"] => vec![Step::no_std()],
         ["test"] => vec![Step::tests()],
+        ["web"] => vec![Step::Web],
         ["sim", args @ ..] => vec![sim_step(args)?],
         ["fuzz", args @ ..] => vec![Step::Fuzz(fuzz::Options::parse(args)?)],
         _ => return None,

@@ -124,9 +124,10 @@ fn welcome(address: SocketAddr) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "causerie {} is listening on {address}.", env!("CARGO_PKG_VERSION"))?;
     writeln!(out)?;
+    writeln!(out, "  To chat, in a browser:         http://{address}/")?;
     writeln!(out, "  To chat, in another terminal:  {program} chat{at} --room lobby --name YOUR-NAME")?;
     writeln!(out, "  To see causal order at work:   add  --link delay=0..800ms,loss=5%,seed=7")?;
-    writeln!(out, "  For browsers and bots:         http://{address}/api/rooms, as docs/api.md describes")?;
+    writeln!(out, "  For bots:                      http://{address}/api/rooms, as docs/api.md describes")?;
     writeln!(out, "  The original client:           connects to port {port} and says ./createRoom")?;
     writeln!(out, "  To stop:                       Ctrl-C")?;
     writeln!(out)?;

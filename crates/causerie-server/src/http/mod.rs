@@ -1,4 +1,5 @@
-//! The JSON API over HTTP and WebSockets, for browsers and bots. `docs/api.md` describes it.
+//! The JSON API over HTTP and WebSockets, for browsers and bots, which `docs/api.md` describes; and the page that
+//! speaks it.
 //!
 //! A gateway: what is sent becomes calls of the room, and records of its log become JSON. Members who come this way
 //! are hosted ones with a token.
@@ -6,6 +7,7 @@
 mod failure;
 mod json_tail;
 mod origin;
+mod page;
 mod rooms;
 mod say;
 mod socket;
@@ -61,6 +63,7 @@ static ROUTES: LazyLock<Router> = LazyLock::new(|| {
         .route("/api/rooms/{room}/trace", get(rooms::trace))
         .route("/api/rooms/{room}/ws", any(socket::open))
         .route("/api/openapi.json", get(openapi))
+        .merge(page::routes())
         .route("/healthz", get(async || StatusCode::NO_CONTENT))
         .route("/readyz", get(rooms::ready))
         .method_not_allowed_fallback(async || {
@@ -129,7 +132,8 @@ async fn answer(
         origin::allow(origin, is_preflight, response.headers_mut());
     }
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // The page's files say for themselves how long they last.
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
 }

@@ -1,0 +1,123 @@
+//! The page for people: the files of `web/`, as they are in the binary.
+
+use axum::Router;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, REFERRER_POLICY,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+/// Scripts and styles come from here only, none stand in the page, and no script can make markup of a text.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+     trusted-types 'none'";
+
+struct File {
+    path: &'static str,
+    kind: &'static str,
+    content: &'static [u8],
+}
+
+macro_rules! files {
+    ($($path:literal $kind:literal $file:literal)*) => {
+        &[$(File { path: $path, kind: $kind, content: include_bytes!(concat!("../../web/", $file)) }),*]
+    };
+}
+
+/// All of it. What a module imports must be here.
+const FILES: &[File] = files! {
+    "/" "text/html; charset=utf-8" "index.html"
+    "/style.css" "text/css; charset=utf-8" "style.css"
+    "/icon.svg" "image/svg+xml" "icon.svg"
+    "/app.js" "text/javascript; charset=utf-8" "app.js"
+    "/causality.js" "text/javascript; charset=utf-8" "causality.js"
+    "/chat.js" "text/javascript; charset=utf-8" "chat.js"
+    "/connection.js" "text/javascript; charset=utf-8" "connection.js"
+    "/diagram.js" "text/javascript; charset=utf-8" "diagram.js"
+    "/element.js" "text/javascript; charset=utf-8" "element.js"
+    "/inspector.js" "text/javascript; charset=utf-8" "inspector.js"
+    "/memory.js" "text/javascript; charset=utf-8" "memory.js"
+    "/room.js" "text/javascript; charset=utf-8" "room.js"
+    "/timeline.js" "text/javascript; charset=utf-8" "timeline.js"
+};
+
+pub(super) fn routes() -> Router {
+    FILES.iter().fold(Router::new(), |router, file| {
+        let tag = tag(file.content);
+        router.route(file.path, get(async move |headers: HeaderMap| answer(file, &tag, &headers)))
+    })
+}
+
+fn answer(file: &File, tag: &HeaderValue, asked: &HeaderMap) -> Response {
+    let fixed = |name: HeaderName, value| (name, HeaderValue::from_static(value));
+    let headers = [
+        (ETAG, tag.clone()),
+        // Kept, and asked about each time: the modules of two versions must not meet.
+        fixed(CACHE_CONTROL, "no-cache"),
+        fixed(CONTENT_SECURITY_POLICY, POLICY),
+        fixed(REFERRER_POLICY, "no-referrer"),
+        fixed(CONTENT_TYPE, file.kind),
+    ];
+    let known = asked.get_all(IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+    let is_known = known.flat_map(|tags| tags.split(',')).any(|known| {
+        let known = known.trim();
+        known == "*" || known.strip_prefix("W/").unwrap_or(known).as_bytes() == tag.as_bytes()
+    });
+    match is_known {
+        true => (StatusCode::NOT_MODIFIED, headers).into_response(),
+        false => (headers, file.content).into_response(),
+    }
+}
+
+/// A name for this content: its FNV-1a hash. Nobody gains anything by finding another content of the same name.
+fn tag(content: &[u8]) -> HeaderValue {
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    let hash = content.iter().fold(0xcbf2_9ce4_8422_2325, mix);
+    HeaderValue::from_str(&format!("\"{hash:016x}\"")).expect("digits and quotes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_the_page_needs_is_in_the_binary() {
+        let text = |file: &File| String::from_utf8(file.content.to_vec()).expect("UTF-8");
+        let here = |path: &str| FILES.iter().any(|file| file.path == path);
+        let mut imports = 0;
+        for file in FILES.iter().filter(|file| file.path.ends_with(".js")) {
+            for line in text(file).lines().filter(|line| line.contains(" from \"") && !line.contains(" * ")) {
+                let name = line.split(" from \"./").nth(1).unwrap_or_else(|| panic!("{}: {line}", file.path));
+                let name = name.trim_end_matches("\";");
+                assert!(here(&format!("/{name}")), "{} imports {name}", file.path);
+                imports += 1;
+            }
+        }
+        assert!(imports > 10);
+        let page = text(&FILES[0]);
+        for (start, end) in [("href=\"/", '"'), ("src=\"/", '"')] {
+            for rest in page.split(start).skip(1) {
+                let name = rest.split(end).next().unwrap_or_default();
+                assert!(here(&format!("/{name}")), "the page names {name}");
+            }
+        }
+        let on_disk = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/web")).expect("the folder");
+        let modules = on_disk.filter(|entry| {
+            let name = entry.as_ref().expect("an entry").file_name().into_string().expect("a name");
+            name.ends_with(".js") && !name.contains(".config.")
+        });
+        assert_eq!(modules.count(), FILES.iter().filter(|file| file.path.ends_with(".js")).count());
+    }
+
+    #[test]
+    fn the_page_is_light_and_all_ours() {
+        let bytes: usize = FILES.iter().map(|file| file.content.len()).sum();
+        assert!(bytes <= 150_000, "{bytes} bytes");
+        let page = std::str::from_utf8(FILES[0].content).expect("UTF-8");
+        for banned in ["<style", "style=", "onclick", "src=\"http", "href=\"http", "//cdn"] {
+            assert!(!page.contains(banned), "{banned}");
+        }
+        assert_eq!(page.matches("<script").count(), 1);
+    }
+}

@@ -1,0 +1,954 @@
+// The page: rooms at the left, the chat, and the picture of what happened before what.
+
+import { shiviz } from "./causality.js";
+import { SYMBOLS, heldLine, line, outgoing, quoted, short } from "./chat.js";
+import { Problem, createRoom, listRooms, search } from "./connection.js";
+import { Diagram, badge, shapePath, svg } from "./diagram.js";
+import { byId, h, timeElement } from "./element.js";
+import { compare, inspect, table } from "./inspector.js";
+import { memory, recall, save } from "./memory.js";
+import { Room, wordsOf } from "./room.js";
+import { VirtualList, isSaid, keyOf } from "./timeline.js";
+
+/** How often the list of rooms is read again, in milliseconds. */
+const ROOMS_EVERY = 10_000;
+/** How many of those that are held are told below the chat. */
+const HELD_SHOWN = 5;
+/** Where everybody begins who has chosen nothing. */
+const FIRST_ROOM = "lobby";
+
+const page = {
+	state: byId("state", HTMLElement),
+	roomList: byId("room-list", HTMLUListElement),
+	create: byId("create", HTMLFormElement),
+	createName: byId("create-name", HTMLInputElement),
+	createProblem: byId("create-problem", HTMLElement),
+	me: byId("me", HTMLFormElement),
+	myName: byId("my-name", HTMLInputElement),
+	roomName: byId("room-name", HTMLElement),
+	topic: byId("topic", HTMLElement),
+	membersButton: byId("members-button", HTMLButtonElement),
+	members: byId("members", HTMLElement),
+	memberList: byId("member-list", HTMLUListElement),
+	searchButton: byId("search-button", HTMLButtonElement),
+	search: byId("search", HTMLElement),
+	searchForm: byId("search-form", HTMLFormElement),
+	searchWords: byId("search-words", HTMLInputElement),
+	hits: byId("hits", HTMLUListElement),
+	leave: byId("leave-button", HTMLButtonElement),
+	banner: byId("banner", HTMLElement),
+	scroller: byId("scroller", HTMLElement),
+	beginning: byId("beginning", HTMLElement),
+	lines: byId("lines", HTMLElement),
+	outbox: byId("outbox", HTMLElement),
+	toEnd: byId("to-end", HTMLButtonElement),
+	join: byId("join", HTMLFormElement),
+	joinName: byId("join-name", HTMLInputElement),
+	joinProblem: byId("join-problem", HTMLElement),
+	composer: byId("composer", HTMLFormElement),
+	context: byId("context", HTMLElement),
+	contextWords: byId("context-words", HTMLElement),
+	contextCancel: byId("context-cancel", HTMLButtonElement),
+	text: byId("composer-text", HTMLTextAreaElement),
+	composerProblem: byId("composer-problem", HTMLElement),
+	follow: byId("follow", HTMLButtonElement),
+	window: byId("window", HTMLSelectElement),
+	allArrows: byId("all-arrows", HTMLInputElement),
+	tableButton: byId("table-button", HTMLButtonElement),
+	folded: byId("folded", HTMLButtonElement),
+	foldedAfter: byId("unfolded-after", HTMLElement),
+	diagramHead: byId("diagram-head", HTMLElement),
+	diagram: byId("diagram", HTMLElement),
+	diagramTable: byId("diagram-table", HTMLElement),
+	legend: byId("legend", HTMLElement),
+	details: byId("details", HTMLElement),
+	announcer: byId("announcer", HTMLElement),
+	picker: byId("picker", HTMLElement),
+};
+
+/** @type {Map<string, Room>} */
+const rooms = new Map();
+/** @type {import("./connection.js").RoomInfo[]} */
+let listed = [];
+/** @type {Room | null} the one that is shown */
+let current = null;
+/** @type {{reply?: string, edit?: string}} what is being written */
+let context = {};
+/** @type {string[]} up to two messages */
+let selected = [];
+/** @type {string | null} */
+let hovered = null;
+/** @type {string | null} the message behind which the news begins */
+let lastRead = null;
+let searching = 0;
+
+// --- the list of lines, and the picture -------------------------------------------------------------------------
+
+const list = new VirtualList({
+	scroller: page.scroller,
+	content: page.lines,
+	render: (index) => {
+		const element = line(/** @type {Room} */ (current), index, act, lastRead);
+		cone(element);
+		return element;
+	},
+	onTop: () => void readOlder(),
+});
+
+const diagram = new Diagram({
+	head: page.diagramHead,
+	scroller: page.diagram,
+	name: (member) => current?.nameOf(member) ?? member,
+	onHover: (id) => hover(id),
+	onSelect: (id, both) => select(id, both),
+});
+
+/** What is to be shown again when the browser shows the next picture. */
+const stale = { lines: false, rooms: false, details: false, table: false };
+let scheduled = false;
+
+/** @param {(keyof typeof stale)[]} parts */
+function show(...parts) {
+	for (const part of parts) stale[part] = true;
+	if (scheduled) return;
+	scheduled = true;
+	// A page that is not seen gets no frames, and counts what is unread all the same.
+	if (document.hidden) setTimeout(showNow, 200);
+	else requestAnimationFrame(showNow);
+}
+
+function showNow() {
+	scheduled = false;
+	const { lines, rooms: roomsToo, details, table: tableToo } = stale;
+	Object.assign(stale, { lines: false, rooms: false, details: false, table: false });
+	if (lines) showLines();
+	if (roomsToo || lines) showRooms();
+	if (details) showDetails();
+	if (tableToo || lines) showPictureState();
+}
+
+function showLines() {
+	if (!current) return;
+	const { timeline } = current;
+	const room = current;
+	const held = [...room.held].slice(0, HELD_SHOWN).map(([id, { waitsFor }]) => heldLine(room, id, waitsFor));
+	page.outbox.replaceChildren(...held, ...room.outbox.map((said) => outgoing(room, said)));
+	list.setKeys(timeline.lines.map(keyOf));
+	page.beginning.textContent = !current.opened ? "" : timeline.from > 1 ? "Reading what was said before…" : "The beginning of this room.";
+	page.topic.textContent = current.topic;
+	if (list.atEnd && !document.hidden && document.hasFocus()) current.markRead();
+	const { unread } = current;
+	page.toEnd.hidden = list.atEnd;
+	page.toEnd.textContent = unread > 0 ? `${unread} new ↓` : "Newest ↓";
+}
+
+async function readOlder() {
+	const room = current;
+	if (!room || room.timeline.from <= 1 || room.loadingOlder) return;
+	page.lines.setAttribute("aria-busy", "true");
+	try {
+		await room.readOlder();
+	} catch (error) {
+		page.beginning.textContent = `What was said before cannot be read: ${words(error)}`;
+	} finally {
+		page.lines.setAttribute("aria-busy", "false");
+	}
+}
+
+/** @param {unknown} error */
+const words = (error) => (error instanceof Error ? error.message : String(error));
+
+// --- rooms ------------------------------------------------------------------------------------------------------
+
+/** @param {string} name */
+function roomOf(name) {
+	const known = rooms.get(name);
+	if (known) return known;
+	const room = new Room(name, recall(name), save, (change, detail) => changed(room, change, detail));
+	rooms.set(name, room);
+	return room;
+}
+
+/**
+ * @param {Room} room
+ * @param {import("./room.js").Change} change
+ * @param {any} detail
+ */
+function changed(room, change, detail) {
+	if (room !== current) {
+		if (change === "lines" || change === "state") show("rooms");
+		return;
+	}
+	switch (change) {
+		case "lines":
+			announce(detail.added);
+			if (detail.added.some((/** @type {import("./timeline.js").Entry} */ { kind }) => kind === "joined" || kind === "left")) showMembers();
+			refresh(detail.added);
+			diagram.append(detail.events);
+			if (lit) relight();
+			show("lines", "details");
+			break;
+		case "older": {
+			const { pausedAt } = diagram;
+			const { atEnd } = diagram;
+			diagram.setEvents(room.events);
+			diagram.pausedAt = pausedAt === null ? null : pausedAt + detail.length;
+			diagram.atEnd = atEnd;
+			refresh(room.timeline.lines.slice(0, 400));
+			show("lines", "details");
+			break;
+		}
+		case "held":
+			diagram.append(detail);
+			show("lines", "details", "table");
+			break;
+		case "outbox":
+			show("lines");
+			break;
+		case "reset":
+			select(null, false);
+			diagram.setEvents([]);
+			list.heights.reset();
+			show("lines", "details");
+			break;
+		case "members":
+			showMembers();
+			diagram.redraw();
+			break;
+		case "state":
+			if (detail?.problem) page.composerProblem.textContent = `Not said: ${detail.problem.message}`;
+			list.refresh(list.elements.keys());
+			showState();
+			show("lines");
+			break;
+	}
+}
+
+/** What was changed by others that have come. @param {import("./timeline.js").Entry[]} added */
+function refresh(added) {
+	if (!current) return;
+	const keys = new Set();
+	for (const entry of added) {
+		if (entry.kind === "gap") continue;
+		keys.add(current.timeline.shownAs(entry.id));
+		// Whoever quotes it says what it says now.
+		if (entry.kind === "edit" || entry.kind === "delete") for (const key of list.elements.keys()) keys.add(key);
+	}
+	list.refresh(keys);
+}
+
+/** Says what is new to those who listen. @param {import("./timeline.js").Entry[]} added */
+function announce(added) {
+	if (!current || current.session.state !== "live" || added.length > 20) return;
+	for (const entry of added) {
+		if (entry.kind === "gap" || entry.member === current.me || entry.kind === "reaction") continue;
+		page.announcer.append(h("p", {}, isSaid(entry) && entry.kind !== "action" ? `${entry.author}: ${entry.text}` : wordsOf(entry)));
+	}
+	while (page.announcer.childElementCount > 20) page.announcer.firstElementChild?.remove();
+}
+
+async function readRooms() {
+	try {
+		listed = await listRooms();
+		show("rooms");
+	} catch {
+		// The state of the connection is told elsewhere.
+	}
+}
+
+function showRooms() {
+	const names = [...new Set([...listed.map(({ name }) => name), ...rooms.keys()])].sort((a, b) => a.localeCompare(b));
+	const items = names.map((name) => {
+		const room = rooms.get(name);
+		const members = room?.opened ? room.members.length : listed.find((other) => other.name === name)?.members;
+		const unread = room && room.memory.joined ? room.unread : 0;
+		const count = (/** @type {string} */ kind, /** @type {number} */ n, /** @type {string} */ what) =>
+			h("span", { class: kind }, String(n), h("span", { class: "unseen" }, ` ${what}`));
+		return h("li", {}, h("a", { href: `#${encodeURIComponent(name)}`, "aria-current": name === current?.name ? "page" : false },
+			h("span", { class: "name" }, name),
+			unread > 0 ? count("unread", unread, "unread") : members !== undefined && count("count", members, "in")));
+	});
+	const focus = document.activeElement instanceof HTMLAnchorElement ? document.activeElement.hash : null;
+	page.roomList.replaceChildren(...items);
+	if (focus) page.roomList.querySelectorAll("a").forEach((link) => link.hash === focus && link.focus());
+	let unread = 0;
+	for (const room of rooms.values()) if (room.memory.joined) unread += room.unread;
+	document.title = `${unread > 0 ? `(${unread}) ` : ""}${current ? `${current.name} · ` : ""}Causerie`;
+}
+
+function showMembers() {
+	if (!current) return;
+	page.membersButton.textContent = `Members ${current.members.length}`;
+	page.memberList.replaceChildren(...current.members.map(({ member, name }) =>
+		h("li", {}, badge(member), h("span", {}, name), member === current?.me && h("span", { class: "count" }, "you"), h("code", {}, member))));
+}
+
+/** @param {string} name */
+async function openRoom(name) {
+	if (current) {
+		current.memory.draft = page.text.value;
+		if (context.edit) current.memory.draft = "";
+		save();
+	}
+	const room = roomOf(name);
+	current = room;
+	memory.last = name;
+	save();
+	context = {};
+	selected = [];
+	hovered = null;
+	list.elements.forEach((element) => element.remove());
+	list.elements.clear();
+	list.heights.reset();
+	list.atEnd = true;
+	page.hits.replaceChildren();
+	page.roomName.textContent = name;
+	page.text.value = room.memory.draft ?? "";
+	fitText();
+	page.composerProblem.textContent = "";
+	page.joinProblem.textContent = "";
+	diagram.setEvents(room.events);
+	setCauses();
+	diagram.follow();
+	showContext();
+	showState();
+	show("lines", "rooms", "details");
+	markNews(room);
+	try {
+		const fresh = !room.opened;
+		await room.open();
+		if (fresh) markNews(room);
+		showState();
+	} catch (error) {
+		if (room !== current) return;
+		const missing = error instanceof Problem && error.code === "no_such_room";
+		banner(missing ? `There is no room “${name}”.` : `${words(error)} `, missing ? "Create it" : "Try again", async () => {
+			if (missing) await createRoom(name);
+			void openRoom(name);
+			void readRooms();
+		});
+		if (!missing) setTimeout(() => room === current && !room.opened && void openRoom(name), 3_000);
+	}
+}
+
+/** @param {Room} room */
+function markNews(room) {
+	const read = room.memory.read ?? 0;
+	const { lines } = room.timeline;
+	const last = lines.findLastIndex((entry) => entry.kind !== "gap" && entry.position <= read);
+	const at = lines[last];
+	lastRead = last >= 0 && last < lines.length - 1 && at.kind !== "gap" ? at.id : null;
+}
+
+/**
+ * @param {string} text
+ * @param {string} [button]
+ * @param {() => unknown} [then]
+ */
+function banner(text, button, then) {
+	page.banner.hidden = text === "";
+	page.banner.replaceChildren(text, " ");
+	if (button && then) {
+		page.banner.append(h("button", { type: "button", click: async () => {
+			try {
+				await then();
+			} catch (error) {
+				page.banner.prepend(`${words(error)}. `);
+			}
+		} }, button));
+	}
+}
+
+/** @type {ReturnType<typeof setInterval> | undefined} */
+let countdown;
+
+function showState() {
+	const room = current;
+	if (!room) return;
+	const { state } = room.session;
+	clearInterval(countdown);
+	const told = {
+		idle: "", connecting: "connecting…", live: "connected", waiting: "no connection", elsewhere: "in use elsewhere",
+		closed: "the room is closed", refused: "not in the room",
+	}[state];
+	page.state.textContent = told;
+	page.state.dataset.state = state;
+	const joined = !["idle", "refused"].includes(state);
+	page.composer.hidden = !joined;
+	page.join.hidden = joined || !room.opened;
+	page.leave.hidden = state !== "live";
+	if (!page.join.hidden) page.joinName.value ||= room.problem?.suggestion ?? room.memory.name ?? memory.name;
+	if (state === "refused" && room.problem) {
+		page.joinProblem.textContent = room.problem.suggestion
+			? `${room.problem.message}. “${room.problem.suggestion}” is free.` : room.problem.message;
+		if (room.problem.suggestion) page.joinName.value = room.problem.suggestion;
+	}
+	const retry = () => {
+		const seconds = Math.max(0, Math.ceil((room.session.retryAt - Date.now()) / 1000));
+		banner(`No connection. What you say is kept, and sent when it is back. Trying again ${seconds > 0 ? `in ${seconds} s` : "now"}.`, "Now", () => room.session.hurry());
+	};
+	if (state === "waiting") {
+		retry();
+		countdown = setInterval(retry, 1_000);
+	} else if (state === "elsewhere") {
+		banner("This room is open in another window of yours.", "Use it here", () => room.join());
+	} else if (state === "closed") {
+		banner("The room was closed. What you see is what is left of it here.", "Create it again", async () => {
+			await createRoom(room.name);
+			room.close();
+			rooms.delete(room.name);
+			Object.assign(memory.rooms[room.name], { token: undefined, member: undefined, epoch: undefined, read: undefined });
+			await openRoom(room.name);
+		});
+	} else if (room.opened || state === "connecting") banner("");
+}
+
+page.create.addEventListener("submit", async (event) => {
+	event.preventDefault();
+	const name = page.createName.value.trim();
+	page.createProblem.textContent = "";
+	try {
+		await createRoom(name);
+	} catch (error) {
+		if (!(error instanceof Problem) || error.code !== "room_exists") {
+			page.createProblem.textContent = words(error);
+			return;
+		}
+	}
+	page.createName.value = "";
+	void readRooms();
+	location.hash = encodeURIComponent(name);
+	pane("chat");
+});
+
+page.me.addEventListener("submit", (event) => {
+	event.preventDefault();
+	memory.name = page.myName.value.trim();
+	save();
+});
+
+page.join.addEventListener("submit", (event) => {
+	event.preventDefault();
+	const name = page.joinName.value.trim();
+	if (!current || !name) return;
+	memory.name ||= name;
+	page.myName.value = memory.name;
+	save();
+	page.joinProblem.textContent = "";
+	const room = current;
+	room.join(name);
+	page.composer.hidden = false;
+	page.text.focus();
+});
+
+page.leave.addEventListener("click", () => {
+	if (!current) return;
+	current.session.leave();
+	current.memory.joined = false;
+	save();
+});
+
+// --- writing ----------------------------------------------------------------------------------------------------
+
+function fitText() {
+	page.text.style.height = "auto";
+	page.text.style.height = `${Math.min(page.text.scrollHeight + 2, 200)}px`;
+}
+
+function showContext() {
+	const id = context.reply ?? context.edit;
+	page.context.hidden = id === undefined;
+	if (id === undefined || !current) return;
+	const { author, text } = quoted(current, id);
+	page.contextWords.textContent = context.edit ? `Changing: ${text}` : `To ${author}: ${text}`;
+}
+
+/** @param {typeof context} next @param {string} [text] */
+function write(next, text) {
+	context = next;
+	if (text !== undefined) page.text.value = text;
+	showContext();
+	fitText();
+	page.text.focus();
+}
+
+page.contextCancel.addEventListener("click", () => write({}, context.edit ? "" : undefined));
+
+page.composer.addEventListener("submit", (event) => {
+	event.preventDefault();
+	const room = current;
+	const text = page.text.value.trim();
+	if (!room || !text) return;
+	const { reply, edit } = context;
+	const action = /^\/me\s+/u.exec(text);
+	const topic = /^\/topic(\s+|$)/u.exec(text);
+	const command = /^\/(?!\/)(\S*)/u.exec(text);
+	if (!edit && command && !action && !topic) {
+		page.composerProblem.textContent = `There is no /${command[1]}: there are /me and /topic. Two slashes begin a text with one.`;
+		return;
+	}
+	page.composerProblem.textContent = "";
+	const plain = text.startsWith("//") ? text.slice(1) : text;
+	if (edit) room.session.say({ kind: "edit", of: edit, text: plain });
+	else if (action) room.session.say({ kind: "action", text: text.slice(action[0].length) });
+	else if (topic) room.session.say({ kind: "topic", text: text.slice(topic[0].length) });
+	else if (reply) room.session.say({ kind: "reply", to: reply, text: plain });
+	else room.session.say({ kind: "text", text: plain });
+	room.memory.draft = "";
+	save();
+	list.atEnd = true;
+	write({}, "");
+});
+
+page.text.addEventListener("keydown", (event) => {
+	if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+		event.preventDefault();
+		page.composer.requestSubmit();
+	} else if (event.key === "Escape" && (context.reply || context.edit)) {
+		write({}, context.edit ? "" : undefined);
+	} else if (event.key === "ArrowUp" && page.text.value === "" && current) {
+		const { timeline, me } = current;
+		const own = timeline.lines.findLast((entry) => entry.kind !== "gap" && isSaid(entry) && entry.member === me && !timeline.view(entry.id).deleted);
+		if (own && own.kind !== "gap") {
+			event.preventDefault();
+			act("edit", own.id);
+		}
+	}
+});
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let drafting;
+page.text.addEventListener("input", () => {
+	fitText();
+	clearTimeout(drafting);
+	drafting = setTimeout(() => {
+		if (!current || context.edit) return;
+		current.memory.draft = page.text.value;
+		save();
+	}, 300);
+});
+
+// --- what can be done with a message ----------------------------------------------------------------------------
+
+/** @type {import("./chat.js").Act} */
+function act(action, id, detail) {
+	const room = current;
+	if (!room) return;
+	switch (action) {
+		case "reply": write({ reply: id }); break;
+		case "edit": write({ edit: id }, room.timeline.view(id).text ?? ""); break;
+		case "delete":
+			if (confirm("Delete this message for everybody?")) room.session.say({ kind: "delete", of: id });
+			break;
+		case "react": {
+			if (detail === undefined) {
+				pick(id);
+				break;
+			}
+			const own = room.timeline.view(id).reactions.some(({ symbol, by }) => symbol === detail && by.some(({ member }) => member === room.me));
+			room.session.say({ kind: "reaction", to: id, symbol: detail, set: !own });
+			break;
+		}
+		case "inspect":
+			select(id, false);
+			pane("picture");
+			break;
+		case "go": void goTo(id); break;
+	}
+}
+
+/** @param {string} id */
+function pick(id) {
+	const element = list.elements.get(id);
+	if (!element) return;
+	const done = () => {
+		page.picker.hidden = true;
+		list.elements.get(id)?.focus({ preventScroll: true });
+	};
+	page.picker.replaceChildren(...SYMBOLS.map((symbol) =>
+		h("button", { type: "button", "aria-label": `React with ${symbol}`, click: () => {
+			act("react", id, symbol);
+			done();
+		} }, symbol)));
+	page.picker.hidden = false;
+	const { top, left } = element.getBoundingClientRect();
+	page.picker.style.top = `${Math.max(8, top - page.picker.offsetHeight)}px`;
+	page.picker.style.left = `${left + 16}px`;
+	const buttons = [...page.picker.querySelectorAll("button")];
+	buttons[0].focus();
+	page.picker.onkeydown = ({ key }) => {
+		const at = buttons.findIndex((button) => button === document.activeElement);
+		if (key === "Escape") done();
+		if (key === "ArrowRight") buttons[(at + 1) % buttons.length].focus();
+		if (key === "ArrowLeft") buttons[(at + buttons.length - 1) % buttons.length].focus();
+	};
+}
+
+document.addEventListener("pointerdown", (event) => {
+	if (event.target instanceof Node && !page.picker.contains(event.target)) page.picker.hidden = true;
+});
+
+/** Shows a message, also one that is not loaded yet. @param {string} id @param {number} [position] */
+async function goTo(id, position) {
+	const room = current;
+	if (!room) return;
+	const turn = (searching += 1);
+	const { timeline } = room;
+	while (!timeline.byId.has(id) && timeline.from > 1 && (position === undefined || position < timeline.from)) {
+		page.beginning.textContent = "Going back to it…";
+		if (!(await room.readOlder(1000)) || room !== current || turn !== searching) return;
+	}
+	const shown = timeline.shownAs(id);
+	const index = timeline.lines.findIndex((entry) => keyOf(entry) === shown);
+	if (index < 0) return;
+	list.setKeys(timeline.lines.map(keyOf));
+	const element = list.reveal(index);
+	element?.focus({ preventScroll: true });
+	element?.classList.add("found");
+	pane("chat");
+}
+
+page.lines.addEventListener("keydown", (event) => {
+	const element = event.target instanceof Element ? event.target.closest("[data-index]") : null;
+	if (!(element instanceof HTMLElement) || !current) return;
+	const index = Number(element.dataset.index);
+	const { id } = element.dataset;
+	const last = current.timeline.lines.length - 1;
+	const to = { ArrowUp: index - 1, ArrowDown: index + 1, Home: 0, End: last }[event.key];
+	if (to !== undefined && event.target === element) {
+		event.preventDefault();
+		const next = list.reveal(Math.max(0, Math.min(last, to)));
+		next?.focus({ preventScroll: true });
+		next?.scrollIntoView({ block: "nearest" });
+		return;
+	}
+	const buttons = [...element.querySelectorAll("button")];
+	const at = buttons.findIndex((button) => button === document.activeElement);
+	if (event.key === "ArrowRight" || event.key === "ArrowLeft") {
+		event.preventDefault();
+		const next = at + (event.key === "ArrowRight" ? 1 : -1);
+		(buttons[next] ?? element).focus();
+	} else if (event.key === "Escape") {
+		page.text.focus();
+	} else if (event.target === element && id) {
+		const key = { r: "reply", e: "edit", "+": "react", Delete: "delete", i: "inspect", Enter: "inspect" }[event.key];
+		if (key && (key === "inspect" || element.querySelector(`[data-action="${key}"]`))) {
+			event.preventDefault();
+			act(/** @type {import("./chat.js").Action} */ (key), id);
+		}
+	}
+});
+
+page.scroller.addEventListener("keydown", (event) => {
+	if (event.target !== page.scroller || !current || !["ArrowUp", "ArrowDown", "End", "Home"].includes(event.key)) return;
+	event.preventDefault();
+	const { lines } = current.timeline;
+	if (lines.length === 0) return;
+	list.reveal(event.key === "Home" ? 0 : lines.length - 1)?.focus({ preventScroll: true });
+});
+
+page.lines.addEventListener("pointerover", (event) => hover(idAt(event)));
+page.lines.addEventListener("pointerleave", () => hover(null));
+page.lines.addEventListener("focusin", (event) => hover(idAt(event)));
+page.lines.addEventListener("focusout", () => hover(null));
+page.lines.addEventListener("click", (event) => {
+	const id = idAt(event);
+	if (!id || (event.target instanceof Element && event.target.closest("button, a"))) return;
+	const both = event.shiftKey || event.ctrlKey || event.metaKey;
+	// Whoever marks words wants to copy them.
+	if (both || !getSelection()?.toString()) select(id, both);
+});
+// With Shift a second message is chosen, and not the words in between.
+page.lines.addEventListener("mousedown", (event) => {
+	if (event.shiftKey) event.preventDefault();
+});
+
+/** @param {Event} event */
+function idAt(event) {
+	const element = event.target instanceof Element ? event.target.closest("[data-index]") : null;
+	return element instanceof HTMLElement ? element.dataset.id ?? null : null;
+}
+
+page.toEnd.addEventListener("click", () => {
+	list.toEnd();
+	current?.markRead();
+	show("lines");
+});
+page.scroller.addEventListener("scroll", () => {
+	if (page.toEnd.hidden !== list.atEnd) show("lines");
+}, { passive: true });
+
+// --- cones ------------------------------------------------------------------------------------------------------
+
+let lighting = false;
+
+/** @param {string | null} id */
+function hover(id) {
+	if (hovered === id) return;
+	hovered = id;
+	relight();
+}
+
+function relight() {
+	if (lighting) return;
+	lighting = true;
+	requestAnimationFrame(() => {
+		lighting = false;
+		light();
+	});
+}
+
+/** @returns {import("./diagram.js").Cones | null} */
+function cones() {
+	const focus = hovered ?? (selected.length === 1 ? selected[0] : null);
+	if (!focus || !current?.history.get(focus)) return null;
+	return { focus: new Set([focus]), past: current.history.past(focus), future: current.history.future(focus) };
+}
+
+/** @type {import("./diagram.js").Cones | null} */
+let lit = null;
+
+function light() {
+	lit = cones();
+	diagram.setCones(lit);
+	page.lines.classList.toggle("hovered", lit !== null && hovered !== null);
+	for (const element of list.elements.values()) cone(element);
+}
+
+/** @param {HTMLElement} element */
+function cone(element) {
+	const { id } = element.dataset;
+	const focus = lit && current ? [...lit.focus].map((at) => current?.timeline.shownAs(at)) : [];
+	const state = !lit || !id ? "" : focus.includes(id) ? "focus" : lit.past.has(id) ? "past" : lit.future.has(id) ? "future" : "concurrent";
+	if (element.dataset.cone !== state) element.dataset.cone = state;
+	element.classList.toggle("selected", id !== undefined && selected.includes(id));
+}
+
+// --- choosing ---------------------------------------------------------------------------------------------------
+
+/**
+ * @param {string | null} id
+ * @param {boolean} both
+ */
+function select(id, both) {
+	if (id === null) selected = [];
+	else if (both && selected.length > 0 && !selected.includes(id)) selected = [selected[0], id];
+	else if (selected.length === 1 && selected[0] === id) selected = [];
+	else selected = [id];
+	diagram.setSelected(selected);
+	// Once what is said about it has taken its room.
+	if (id) setTimeout(() => diagram.reveal(id), 50);
+	light();
+	show("details");
+}
+
+function showDetails() {
+	const room = current;
+	if (!room) return;
+	const choose = (/** @type {string} */ id) => {
+		selected = [];
+		select(id, false);
+		void goTo(id);
+	};
+	const [a, b] = selected;
+	if (a === undefined) {
+		page.details.replaceChildren(h("p", { class: "hint" },
+			"Point at a message to see its past and its future; what fades is concurrent with it. Click one for its stamp; click another with Shift to compare them."));
+		return;
+	}
+	const close = h("button", { type: "button", class: "close", "aria-label": "Close", click: () => select(null, false) }, "✕");
+	try {
+		if (b === undefined) page.details.replaceChildren(close, ...inspect(room, a, choose));
+		else page.details.replaceChildren(close, ...compare(room, a, b, choose));
+	} catch (error) {
+		// What was chosen is gone, as after another room has taken this one's name.
+		page.details.replaceChildren(close, h("p", {}, words(error)));
+	}
+}
+
+// --- the picture's tools ----------------------------------------------------------------------------------------
+
+function setCauses() {
+	const room = current;
+	if (!room) return;
+	diagram.setCauses((id) => {
+		const record = room.timeline.byId.get(id);
+		if (!record) return [];
+		if (!page.allArrows.checked) return record.deps;
+		const [author] = id.split("#");
+		return [...room.history.vector(id)].filter(([member]) => member !== author).map(([member, { count }]) => `${member}#${count}`);
+	});
+}
+
+function showPictureState() {
+	const { before, after } = diagram.folded;
+	const paused = diagram.pausedAt !== null;
+	page.follow.setAttribute("aria-pressed", String(!paused));
+	page.follow.textContent = paused ? "Paused" : "Following";
+	const more = before + Math.max(0, (current?.timeline.from ?? 1) - 1);
+	page.folded.hidden = more === 0;
+	page.folded.textContent = `▴ ${more} earlier ${more === 1 ? "event" : "events"} folded`;
+	page.foldedAfter.textContent = paused && after > 0 ? `▾ ${after} newer ${after === 1 ? "event" : "events"}: ▸ steps on` : "";
+	if (!page.diagramTable.hidden && current) {
+		page.diagramTable.replaceChildren(table(current, diagram.visible(), (id) => select(id, false)));
+	}
+}
+
+page.follow.addEventListener("click", () => {
+	if (diagram.pausedAt === null) diagram.pause();
+	else diagram.follow();
+	show("table");
+});
+byId("back", HTMLButtonElement).addEventListener("click", () => {
+	diagram.step(-1);
+	show("table");
+});
+byId("forward", HTMLButtonElement).addEventListener("click", () => {
+	diagram.step(1);
+	show("table");
+});
+page.window.addEventListener("change", () => {
+	diagram.setWindow(Number(page.window.value));
+	diagram.atEnd = true;
+	show("table");
+});
+page.allArrows.addEventListener("change", setCauses);
+page.folded.addEventListener("click", async () => {
+	diagram.atEnd = false;
+	diagram.setWindow(diagram.window + 60);
+	if (diagram.folded.before === 0) await current?.readOlder().catch(() => false);
+	show("table");
+});
+page.tableButton.addEventListener("click", () => {
+	const on = page.diagramTable.hidden;
+	page.diagramTable.hidden = !on;
+	page.diagram.hidden = on;
+	page.diagramHead.hidden = on;
+	page.tableButton.setAttribute("aria-pressed", String(on));
+	show("table");
+});
+
+/**
+ * @param {string} name
+ * @param {string} type
+ * @param {string} content
+ */
+function download(name, type, content) {
+	const url = URL.createObjectURL(new Blob([content], { type }));
+	h("a", { href: url, download: name }).click();
+	setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
+byId("export-svg", HTMLButtonElement).addEventListener("click", () => {
+	if (current) download(`${current.name}.svg`, "image/svg+xml", diagram.toSvg());
+});
+byId("export-shiviz", HTMLButtonElement).addEventListener("click", () => {
+	const room = current;
+	if (!room) return;
+	const shown = diagram.visible().flatMap(({ kind, id }) => (kind === "send" ? room.history.get(id) ?? [] : []));
+	const text = shiviz(shown, (member) => room.nameOf(member), ({ id }) => wordsOf(/** @type {import("./timeline.js").LogRecord} */ (room.timeline.byId.get(id))));
+	download(`${room.name}.log`, "text/plain", text);
+});
+
+function legend() {
+	const sign = (/** @type {SVGElement[]} */ ...parts) => svg("svg", { width: 22, height: 16, viewBox: "-11 -8 22 16" }, ...parts);
+	const dot = (/** @type {string} */ kind) => svg("g", { class: `event ${kind} hue-0` }, svg("path", { class: "dot", d: shapePath(0, 5) }));
+	const arrow = svg("path", { class: "arrow", d: "M-9 -5L3 2" });
+	const head = svg("path", { class: "arrowhead", d: "M9 5.5L1.5 4.500L4.500 -0.500Z" });
+	const held = svg("line", { class: "held hue-0", x1: 0, x2: 0, y1: -7, y2: 8 });
+	page.legend.append(sign(dot("send")), "said", sign(arrow, head), "had been delivered to its author", sign(held, dot("hold")), "received, and held");
+}
+
+// --- search, members --------------------------------------------------------------------------------------------
+
+/** @param {HTMLButtonElement} button @param {HTMLElement} panel */
+function toggle(button, panel) {
+	button.addEventListener("click", () => {
+		panel.hidden = !panel.hidden;
+		button.setAttribute("aria-expanded", String(!panel.hidden));
+		if (!panel.hidden) panel.querySelector("input")?.focus();
+	});
+	panel.addEventListener("keydown", ({ key }) => {
+		if (key !== "Escape") return;
+		panel.hidden = true;
+		button.setAttribute("aria-expanded", "false");
+		button.focus();
+	});
+}
+toggle(page.membersButton, page.members);
+toggle(page.searchButton, page.search);
+
+page.searchForm.addEventListener("submit", async (event) => {
+	event.preventDefault();
+	const room = current;
+	if (!room) return;
+	try {
+		const found = await search(room.name, page.searchWords.value);
+		if (room !== current) return;
+		const items = found.map((record) => h("li", {}, h("button", { type: "button", click: () => void goTo(record.id, record.position) },
+			h("span", { class: "author" }, record.author), " ", short(record.text ?? "", 120), " ", timeElement(record.time))));
+		page.hits.replaceChildren(...(items.length > 0 ? items : [h("li", {}, "Nothing found.")]));
+	} catch (error) {
+		page.hits.replaceChildren(h("li", { class: "problem" }, words(error)));
+	}
+});
+
+// --- parts of the page ------------------------------------------------------------------------------------------
+
+/** On a small screen one part is seen at a time. @param {string} name */
+function pane(name) {
+	document.body.dataset.pane = name;
+	for (const button of document.querySelectorAll(".panes button")) {
+		if (!(button instanceof HTMLElement)) continue;
+		if (button.dataset.pane === name) button.setAttribute("aria-current", "true");
+		else button.removeAttribute("aria-current");
+	}
+}
+for (const button of document.querySelectorAll(".panes button")) {
+	button.addEventListener("click", () => {
+		if (button instanceof HTMLElement && button.dataset.pane) pane(button.dataset.pane);
+	});
+}
+
+function route() {
+	let name = FIRST_ROOM;
+	try {
+		name = decodeURIComponent(location.hash.slice(1)) || memory.last || FIRST_ROOM;
+	} catch {
+		// Not an encoding of anything.
+	}
+	// The link past the navigation is no room.
+	if (name === "composer-text") {
+		page.text.focus();
+		return;
+	}
+	pane("chat");
+	if (name !== current?.name) void openRoom(name);
+}
+
+/** @param {string} name */
+const isShown = (name) => current?.name === name;
+
+addEventListener("hashchange", route);
+addEventListener("online", () => rooms.forEach((room) => room.session.hurry()));
+addEventListener("focus", () => show("lines"));
+document.addEventListener("visibilitychange", () => {
+	if (!document.hidden) rooms.forEach((room) => room.session.hurry());
+	show("lines");
+});
+addEventListener("pagehide", () => {
+	if (current && !context.edit) current.memory.draft = page.text.value;
+	save();
+});
+
+page.myName.value = memory.name;
+legend();
+route();
+void readRooms();
+setInterval(() => {
+	if (!document.hidden) void readRooms();
+}, ROOMS_EVERY);
+// Whoever has joined other rooms hears of what is said there.
+for (const [name, { joined }] of Object.entries(memory.rooms)) {
+	if (joined && !isShown(name)) roomOf(name).open().catch(() => {});
+}

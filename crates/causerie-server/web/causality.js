@@ -1,0 +1,350 @@
+// What happened before what, worked out of the messages' own dependencies. No clock on any wall is read here.
+//
+// A history is a stretch of a room's log: a linear extension of the causal order, without holes between its first
+// and its last message. So whatever lies on a causal path between two of its messages is in it too, and what is
+// before what among them is exact, even where the log's beginning is not at hand. Where an answer does depend on
+// what is not at hand it says so (`exact`).
+
+/**
+ * @typedef {object} Message
+ * @property {string} id "0.7#90": author and number
+ * @property {string} author "0.7"
+ * @property {number} seq 90
+ * @property {string[]} deps what its author had delivered last, beside its own message before
+ */
+
+/** @typedef {{count: number, exact: boolean}} Count how many messages of a member; at least, if not exact */
+/** @typedef {"same" | "before" | "after" | "concurrent"} Relation */
+
+/**
+ * @typedef {object} Condition one line of the delivery rule of Birman, Schiper and Stephenson
+ * @property {string} member whose messages are counted
+ * @property {1 | 2} rule 1: the next of its author; 2: all that its author had delivered
+ * @property {Count} stamp what the message says
+ * @property {Count} clock what had been delivered where it arrived
+ * @property {boolean} holds
+ */
+
+/** Vectors that are remembered; each has an entry for each member. */
+const VECTORS_MAX = 2_000;
+
+/**
+ * Reads "0.7#90".
+ * @param {string} id
+ * @returns {{author: string, seq: number}}
+ */
+export function parseId(id) {
+	const hash = id.lastIndexOf("#");
+	return { author: id.slice(0, hash), seq: Number(id.slice(hash + 1)) };
+}
+
+/**
+ * By origin, then by ordinal.
+ * @param {string} a
+ * @param {string} b
+ */
+export function compareMembers(a, b) {
+	const [a0, a1] = a.split(".").map(Number);
+	const [b0, b1] = b.split(".").map(Number);
+	return a0 - b0 || a1 - b1 || (a < b ? -1 : Number(a > b));
+}
+
+export class History {
+	constructor() {
+		/** @type {Map<string, Message & {order: number}>} by id; `order` only compares */
+		this.messages = new Map();
+		/** @type {Map<string, string[]>} what names a message as its direct cause, at hand */
+		this.followers = new Map();
+		/** @type {Map<string, Message[]>} by author, in order */
+		this.byAuthor = new Map();
+		/** The whole past is at hand: nothing comes before the first message. */
+		this.fromStart = false;
+		this.first = 0;
+		this.next = 0;
+		/** @type {Map<string, Map<string, Count>>} vectors that were asked for, as long as the past stays the same */
+		this.vectors = new Map();
+	}
+
+	get size() {
+		return this.messages.size;
+	}
+
+	/**
+	 * Adds what follows everything at hand.
+	 * @param {Message} message
+	 */
+	append(message) {
+		this.#add(message, this.next, false);
+		this.next += 1;
+	}
+
+	/**
+	 * Adds what comes right before everything at hand.
+	 * @param {Message[]} messages in order
+	 */
+	prepend(messages) {
+		this.vectors.clear();
+		for (const message of [...messages].reverse()) {
+			this.first -= 1;
+			this.#add(message, this.first, true);
+		}
+	}
+
+	/**
+	 * @param {Message} message
+	 * @param {number} order
+	 * @param {boolean} front
+	 */
+	#add(message, order, front) {
+		if (this.messages.has(message.id)) throw new Error(`${message.id} is there already`);
+		this.messages.set(message.id, { ...message, order });
+		for (const cause of directCauses(message)) {
+			const followers = this.followers.get(cause);
+			if (!followers) this.followers.set(cause, [message.id]);
+			else if (front) followers.unshift(message.id);
+			else followers.push(message.id);
+		}
+		const own = this.byAuthor.get(message.author);
+		if (!own) this.byAuthor.set(message.author, [message]);
+		else if (front) own.unshift(message);
+		else own.push(message);
+	}
+
+	/**
+	 * @param {string} id
+	 * @returns {Message & {order: number} | undefined}
+	 */
+	get(id) {
+		return this.messages.get(id);
+	}
+
+	/**
+	 * All that happened before it, itself not included, as far as it is at hand.
+	 * @param {string} id
+	 * @returns {Set<string>}
+	 */
+	past(id) {
+		return this.#reach(id, (at) => directCauses(at));
+	}
+
+	/**
+	 * All that happened after it, itself not included.
+	 * @param {string} id
+	 * @returns {Set<string>}
+	 */
+	future(id) {
+		return this.#reach(id, (at) => this.followers.get(at.id) ?? []);
+	}
+
+	/**
+	 * @param {string} id
+	 * @param {(message: Message) => string[]} next
+	 * @returns {Set<string>}
+	 */
+	#reach(id, next) {
+		/** @type {Set<string>} */
+		const seen = new Set();
+		const start = this.messages.get(id);
+		const open = start ? [start] : [];
+		for (let at = open.pop(); at; at = open.pop()) {
+			for (const other of next(at)) {
+				const message = this.messages.get(other);
+				if (!message || seen.has(other)) continue;
+				seen.add(other);
+				open.push(message);
+			}
+		}
+		return seen;
+	}
+
+	/**
+	 * A shortest chain of direct dependencies from the earlier to the later message, both included; empty if there is none.
+	 * @param {string} earlier
+	 * @param {string} later
+	 * @returns {string[]}
+	 */
+	path(earlier, later) {
+		const [from, to] = [this.messages.get(earlier), this.messages.get(later)];
+		if (!from || !to || from === to) return [];
+		/** @type {Map<string, string>} what led there */
+		const via = new Map();
+		let edge = [to.id];
+		while (edge.length > 0) {
+			/** @type {string[]} */
+			const beyond = [];
+			for (const at of edge) {
+				for (const cause of directCauses(/** @type {Message} */ (this.messages.get(at)))) {
+					const message = this.messages.get(cause);
+					// Nothing that stands before the earlier one in the log can come after it.
+					if (!message || message.order < from.order || via.has(cause)) continue;
+					via.set(cause, at);
+					if (cause === earlier) {
+						const path = [earlier];
+						for (let step = via.get(earlier); step; step = via.get(step)) path.push(step);
+						return path;
+					}
+					beyond.push(cause);
+				}
+			}
+			edge = beyond;
+		}
+		return [];
+	}
+
+	/**
+	 * How the first stands to the second.
+	 * @param {string} a
+	 * @param {string} b
+	 * @returns {Relation}
+	 */
+	relation(a, b) {
+		if (a === b) return "same";
+		const [first, second] = [this.messages.get(a), this.messages.get(b)];
+		if (!first || !second) throw new Error(`${first ? b : a} is not at hand`);
+		if (first.order < second.order) return this.path(a, b).length > 0 ? "before" : "concurrent";
+		return this.path(b, a).length > 0 ? "after" : "concurrent";
+	}
+
+	/**
+	 * The message's whole vector, as BSS would send it: of each member, the number of its last message that the author
+	 * had delivered; of the author, the message's own number.
+	 * @param {string} id
+	 * @returns {Map<string, Count>}
+	 */
+	vector(id) {
+		const message = this.messages.get(id);
+		if (!message) throw new Error(`${id} is not at hand`);
+		const known = this.vectors.get(id);
+		if (known) return known;
+		/** @type {Map<string, Count>} */
+		const vector = new Map([[message.author, { count: message.seq, exact: true }]]);
+		const note = (/** @type {string} */ author, /** @type {Count} */ { count, exact }) => {
+			if (author === message.author) return;
+			const noted = vector.get(author);
+			if (!noted || count > noted.count) vector.set(author, { count, exact });
+		};
+		// What is at hand of a member is its last: nothing later of it can be in the past without being at hand.
+		const noteId = (/** @type {string} */ cause) => {
+			const { author, seq } = parseId(cause);
+			note(author, { count: seq, exact: this.fromStart || this.messages.has(cause) });
+		};
+		const direct = directCauses(message);
+		for (const cause of direct) noteId(cause);
+		if (direct.every((cause) => this.vectors.has(cause))) {
+			for (const cause of direct) this.vectors.get(cause)?.forEach((count, author) => note(author, count));
+		} else {
+			for (const earlier of this.past(id)) {
+				noteId(earlier);
+				for (const cause of directCauses(/** @type {Message} */ (this.messages.get(earlier)))) noteId(cause);
+			}
+		}
+		if (this.vectors.size >= VECTORS_MAX) this.vectors.clear();
+		this.vectors.set(id, vector);
+		return vector;
+	}
+
+	/**
+	 * What had been delivered in the order of the log before this message: the clock of whoever keeps the log.
+	 * @param {string} id
+	 * @returns {Map<string, Count>}
+	 */
+	clockBefore(id) {
+		const message = this.messages.get(id);
+		if (!message) throw new Error(`${id} is not at hand`);
+		/** @type {Map<string, Count>} */
+		const clock = new Map();
+		for (const [author, own] of this.byAuthor) {
+			let [low, high] = [0, own.length];
+			while (low < high) {
+				const middle = (low + high) >> 1;
+				const other = /** @type {Message & {order: number}} */ (this.messages.get(own[middle].id));
+				if (other.order < message.order) low = middle + 1;
+				else high = middle;
+			}
+			clock.set(author, { count: low > 0 ? own[low - 1].seq : own[0].seq - 1, exact: true });
+		}
+		// Of those who have said nothing that is at hand we know what others say that they have delivered.
+		for (const [author, { count }] of this.vector(id)) {
+			if (!clock.has(author)) clock.set(author, { count, exact: this.fromStart });
+		}
+		return clock;
+	}
+
+	/** What has been delivered by now. @returns {Map<string, Count>} */
+	clock() {
+		return new Map([...this.byAuthor].map(([author, own]) => [author, { count: own[own.length - 1].seq, exact: true }]));
+	}
+
+	/**
+	 * The delivery rule [BSS91, section 5.1] number by number: the author first, then by member. `clock` is what had
+	 * been delivered when the message arrived; without it, what had been when it was delivered, so that all conditions hold.
+	 * @param {string} id
+	 * @param {Map<string, Count>} [clock]
+	 * @returns {Condition[]}
+	 */
+	conditions(id, clock = this.clockBefore(id)) {
+		const { author, seq } = /** @type {Message} */ (this.messages.get(id));
+		const of = (/** @type {string} */ member) => clock.get(member) ?? { count: 0, exact: this.fromStart };
+		/** @type {Condition[]} */
+		const others = [];
+		const vector = this.vector(id);
+		for (const [member, stamp] of vector) {
+			if (member === author) continue;
+			const had = of(member);
+			// What is not known is not said to fail.
+			others.push({ member, rule: 2, stamp, clock: had, holds: !had.exact || had.count >= stamp.count });
+		}
+		others.sort((a, b) => compareMembers(a.member, b.member));
+		const own = { count: seq, exact: true };
+		return [{ member: author, rule: 1, stamp: own, clock: of(author), holds: !of(author).exact || of(author).count === seq - 1 }, ...others];
+	}
+}
+
+/**
+ * What a message names as its direct causes: its stamp, and its author's message before.
+ * @param {Message} message
+ * @returns {string[]}
+ */
+export function directCauses({ author, seq, deps }) {
+	return seq > 1 ? [`${author}#${seq - 1}`, ...deps] : deps;
+}
+
+/**
+ * A log for ShiViz: each message an event of its author's, with a clock that counts events.
+ * @param {Message[]} messages in order
+ * @param {(member: string) => string} name
+ * @param {(message: Message) => string} words what to write beside it
+ * @returns {string}
+ */
+export function shiviz(messages, name, words) {
+	/** @type {Map<string, string>} one word for each member, and each another */
+	const hosts = new Map();
+	const taken = new Set();
+	for (const { author } of messages) {
+		if (hosts.has(author)) continue;
+		const plain = name(author).replace(/[\s\p{C}"\\{}]/gu, "_") || "_";
+		let host = plain;
+		for (let n = 2; taken.has(host); n += 1) host = `${plain}-${n}`;
+		taken.add(host);
+		hosts.set(author, host);
+	}
+	/** @type {Map<string, Map<string, number>>} */
+	const clocks = new Map();
+	/** @type {Map<string, number>} */
+	const counts = new Map();
+	const lines = ["(?<event>.*)\\n(?<host>\\S*) (?<clock>{.*})", ""];
+	for (const message of messages) {
+		const host = /** @type {string} */ (hosts.get(message.author));
+		/** @type {Map<string, number>} */
+		const clock = new Map();
+		for (const cause of directCauses(message)) {
+			for (const [member, count] of clocks.get(cause) ?? []) clock.set(member, Math.max(count, clock.get(member) ?? 0));
+		}
+		const count = (counts.get(host) ?? 0) + 1;
+		counts.set(host, count);
+		clock.set(host, count);
+		clocks.set(message.id, clock);
+		lines.push(words(message).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, " "), `${host} ${JSON.stringify(Object.fromEntries(clock))}`);
+	}
+	return `${lines.join("\n")}\n`;
+}

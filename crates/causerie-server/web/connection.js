@@ -1,0 +1,408 @@
+// Everything that knows the wire (docs/api.md): questions over HTTP, and a session for each room over a WebSocket that
+// comes back by itself. What was said is kept until the server has placed it, and said again with the same id.
+
+/** @typedef {import("./timeline.js").Entry} Entry */
+/** @typedef {import("./timeline.js").LogRecord} LogRecord */
+/** @typedef {{name: string, port: number | null, members: number}} RoomInfo */
+/** @typedef {{member: string, name: string}} Member */
+/** @typedef {{epoch: string, topic: string | null, first: number, position: number, members: Member[]}} RoomDetails */
+/** @typedef {{epoch: string, from: number, to: number, end: number, messages: Entry[]}} Page */
+
+/**
+ * What a client says: fields as in the API, without the id.
+ * @typedef {{kind: string, text?: string, to?: string, of?: string, symbol?: string, set?: boolean}} Body
+ */
+/** @typedef {Body & {id: string}} Outgoing */
+
+/**
+ * What is remembered of a room, also when the page is closed.
+ * @typedef {object} Membership
+ * @property {string} [token]
+ * @property {string} [member]
+ * @property {string} [nonce] of a join that was not answered yet
+ * @property {string} [epoch]
+ * @property {Outgoing[]} outbox said and not placed yet, in order
+ */
+
+/**
+ * @typedef {"idle" | "connecting" | "live" | "waiting" | "elsewhere" | "closed" | "refused"} State idle: nobody has
+ *   joined; elsewhere: another page has taken the membership; refused: the server does not want us as we are
+ */
+
+/**
+ * @typedef {object} Handlers
+ * @property {(state: State, problem?: Problem) => void} onState
+ * @property {(welcome: {room: string, epoch: string, member: string, members: Member[]}) => void} onWelcome
+ * @property {(entries: Entry[]) => void} onEntries some of the log, in order
+ * @property {() => number} lastPosition the last position that is at hand
+ * @property {() => void} onReset the log is another one now
+ * @property {(id: string, waitsFor: string) => void} onHeld
+ * @property {(id: string) => void} onReleased
+ * @property {(members: Member[]) => void} onMembers
+ * @property {() => void} onOutbox something was said, placed or refused
+ * @property {(said: Outgoing, problem: Problem) => void} onRefused
+ * @property {() => void} save the membership has changed
+ */
+
+/** What the server has against it. */
+export class Problem extends Error {
+	/** @param {{code?: string, message?: string, suggestion?: string}} told */
+	constructor({ code = "unreachable", message = "the server does not answer", suggestion }) {
+		super(message);
+		this.code = code;
+		this.suggestion = suggestion;
+	}
+}
+
+/** Pauses before connecting again, in milliseconds: doubled each time. */
+const PAUSE_MIN = 250;
+const PAUSE_MAX = 10_000;
+/** A server that says nothing for so long is asked, and one that does not answer for half of it is gone. */
+const SILENCE = 20_000;
+/** Of a page of the log. */
+export const PAGE = 200;
+
+/**
+ * @param {string} path
+ * @param {{method?: string, body?: unknown, token?: string}} [options]
+ * @returns {Promise<any>}
+ */
+async function ask(path, { method = "GET", body, token } = {}) {
+	/** @type {{[name: string]: string}} */
+	const headers = {};
+	if (body !== undefined) headers["Content-Type"] = "application/json";
+	if (token !== undefined) headers.Authorization = `Bearer ${token}`;
+	let response;
+	try {
+		response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+	} catch {
+		throw new Problem({});
+	}
+	const answer = await response.json().catch(() => ({ message: `the server answers ${response.status}`, code: "unknown" }));
+	if (!response.ok) throw new Problem(answer);
+	return answer;
+}
+
+/** @param {string} room */
+const roomPath = (room) => `/api/rooms/${encodeURIComponent(room)}`;
+
+/** @returns {Promise<RoomInfo[]>} */
+export const listRooms = async () => (await ask("/api/rooms")).rooms;
+/** @param {string} name */
+export const createRoom = (name) => ask("/api/rooms", { method: "POST", body: { name } });
+/** @param {string} room @returns {Promise<RoomDetails>} */
+export const describeRoom = (room) => ask(roomPath(room));
+
+/**
+ * @param {string} room
+ * @param {{before?: number, after?: number, limit?: number}} [part] the last ones, if neither
+ * @returns {Promise<Page>}
+ */
+export function readPage(room, { before, after, limit = PAGE } = {}) {
+	const query = new URLSearchParams({ limit: String(limit) });
+	if (before !== undefined) query.set("before", String(before));
+	if (after !== undefined) query.set("after", String(after));
+	return ask(`${roomPath(room)}/messages?${query}`);
+}
+
+/** @param {string} room @param {string} words @returns {Promise<LogRecord[]>} the newest first */
+export async function search(room, words) {
+	const query = new URLSearchParams({ q: words, limit: "50" });
+	return (await ask(`${roomPath(room)}/search?${query}`)).messages;
+}
+
+const randomHex = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/** Something as the server's events have it. @param {any} event @returns {Entry} */
+function entryOf({ type, ...entry }) {
+	return type === "gap" ? { kind: "gap", ...entry } : entry;
+}
+
+/** A membership of one room. */
+export class Session {
+	/**
+	 * @param {string} room
+	 * @param {Membership} membership changed in place
+	 * @param {Handlers} handlers
+	 */
+	constructor(room, membership, handlers) {
+		this.room = room;
+		this.membership = membership;
+		this.handlers = handlers;
+		/** @type {State} */
+		this.state = "idle";
+		this.name = "";
+		/** @type {WebSocket | null} */
+		this.socket = null;
+		this.pause = PAUSE_MIN;
+		/** @type {ReturnType<typeof setTimeout> | undefined} */
+		this.timer = undefined;
+		/** @type {ReturnType<typeof setTimeout> | undefined} */
+		this.heartbeat = undefined;
+		this.retryAt = 0;
+		/** What arrives is taken one after the other, also where something has to be fetched in between. */
+		this.queue = Promise.resolve();
+		/** @type {Entry[]} not handed over yet */
+		this.entries = [];
+		this.stopped = false;
+	}
+
+	/** Comes in, or comes back. @param {string} name */
+	start(name) {
+		this.name = name;
+		this.stopped = false;
+		this.pause = PAUSE_MIN;
+		this.#connect();
+	}
+
+	/** For good: nothing comes any more. */
+	stop() {
+		this.stopped = true;
+		clearTimeout(this.timer);
+		clearTimeout(this.heartbeat);
+		const { socket } = this;
+		this.socket = null;
+		socket?.close();
+	}
+
+	/** Does not wait for the pause to end. */
+	hurry() {
+		if (this.state !== "waiting") return;
+		this.pause = PAUSE_MIN;
+		this.#connect();
+	}
+
+	/** Leaves the room; the server tells the others. */
+	leave() {
+		this.#send({ type: "leave" });
+		this.membership.token = undefined;
+		this.membership.nonce = undefined;
+		this.handlers.save();
+	}
+
+	/** @param {Body} body @returns {string} the id that stands for it until it is placed */
+	say(body) {
+		const said = { ...body, id: randomHex() };
+		this.membership.outbox.push(said);
+		this.handlers.save();
+		if (this.state === "live") this.#send({ type: "say", ...said });
+		this.handlers.onOutbox();
+		return said.id;
+	}
+
+	/** @param {State} state @param {Problem} [problem] */
+	#become(state, problem) {
+		this.state = state;
+		this.handlers.onState(state, problem);
+	}
+
+	/** @param {object} event */
+	#send(event) {
+		if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(event));
+	}
+
+	#connect() {
+		clearTimeout(this.timer);
+		if (this.stopped) return;
+		this.socket?.close();
+		this.#become("connecting");
+		const url = new URL(`${roomPath(this.room)}/ws`, location.href);
+		url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+		const socket = new WebSocket(url);
+		this.socket = socket;
+		const mine = (/** @type {(event: any) => void} */ then) => (/** @type {any} */ event) => {
+			if (this.socket === socket) then(event);
+		};
+		socket.addEventListener("open", mine(() => this.#enter()));
+		socket.addEventListener("close", mine(() => this.#lost()));
+		socket.addEventListener("message", mine(({ data }) => {
+			this.#listen();
+			const event = JSON.parse(data);
+			this.queue = this.queue.then(() => (this.socket === socket ? this.#hear(event) : undefined)).catch((error) => {
+				// What cannot be understood now, is told again.
+				console.error(error);
+				if (this.socket === socket) socket.close();
+			});
+		}));
+		this.#listen();
+	}
+
+	/** Notices a server that is gone without a word. */
+	#listen() {
+		clearTimeout(this.heartbeat);
+		this.heartbeat = setTimeout(() => {
+			this.#send({ type: "ping" });
+			this.heartbeat = setTimeout(() => this.#lost(), SILENCE / 2);
+		}, SILENCE);
+	}
+
+	#enter() {
+		const { membership } = this;
+		if (membership.token) {
+			this.#send({ type: "resume", token: membership.token, after: this.handlers.lastPosition(), held: true });
+			return;
+		}
+		// The same nonce again is the same join, whatever became of the answer.
+		membership.nonce ??= randomHex();
+		this.handlers.save();
+		this.#send({ type: "join", name: this.name, nonce: membership.nonce, held: true });
+	}
+
+	#lost() {
+		clearTimeout(this.heartbeat);
+		const { socket } = this;
+		this.socket = null;
+		socket?.close();
+		if (this.stopped || ["elsewhere", "closed", "refused", "idle"].includes(this.state)) return;
+		// Not all at once, after a server that comes back.
+		const pause = this.pause * (0.75 + Math.random() / 2);
+		this.pause = Math.min(2 * this.pause, PAUSE_MAX);
+		this.retryAt = Date.now() + pause;
+		this.#become("waiting");
+		this.timer = setTimeout(() => this.#check(), pause);
+	}
+
+	/** A WebSocket does not tell why it was refused; a question does. */
+	async #check() {
+		try {
+			await describeRoom(this.room);
+		} catch (error) {
+			if (this.stopped || this.state !== "waiting") return;
+			if (error instanceof Problem && error.code === "no_such_room") this.#become("closed", error);
+			else this.#lost();
+			return;
+		}
+		if (this.state === "waiting") this.#connect();
+	}
+
+	/** @param {any} event */
+	async #hear(event) {
+		const { handlers, membership } = this;
+		switch (event.type) {
+			case "welcome": {
+				const isNew = membership.epoch !== undefined && membership.epoch !== event.epoch;
+				Object.assign(membership, { token: event.token, member: event.member, epoch: event.epoch, nonce: undefined });
+				handlers.save();
+				if (isNew || handlers.lastPosition() > event.position) {
+					handlers.onReset();
+				}
+				this.pause = PAUSE_MIN;
+				handlers.onWelcome(event);
+				this.#become("live");
+				for (const said of membership.outbox) this.#send({ type: "say", ...said });
+				break;
+			}
+			case "message":
+			case "joined":
+			case "left":
+			case "gap":
+				await this.#take(entryOf(event));
+				break;
+			case "ack":
+				this.placed(event.id);
+				break;
+			case "members":
+				handlers.onMembers(event.members);
+				break;
+			case "held":
+				handlers.onHeld(event.message, event.waits_for);
+				break;
+			case "released":
+				handlers.onReleased(event.message);
+				break;
+			case "parted":
+				this.#become("idle");
+				break;
+			case "error":
+				await this.#troubled(new Problem(event), event.id);
+				break;
+			default:
+			// "pong", "held_more", "shutting_down", and what later servers say: nothing to do.
+		}
+	}
+
+	/** @param {Entry} entry */
+	async #take(entry) {
+		const first = entry.kind === "gap" ? entry.from : entry.position;
+		let last = this.handlers.lastPosition();
+		// A join is told from itself on; what was said between the page that we have read and it is fetched.
+		while (first > last + 1) {
+			const page = await readPage(this.room, { after: last, limit: 1000 });
+			if (page.to <= last) throw new RangeError(`nothing behind ${last}`);
+			this.handlers.onEntries(page.messages);
+			last = this.handlers.lastPosition();
+		}
+		this.handlers.onEntries([entry]);
+	}
+
+	/** @param {string} id of the outbox */
+	placed(id) {
+		const { outbox } = this.membership;
+		const index = outbox.findIndex((said) => said.id === id);
+		if (index < 0) return;
+		outbox.splice(index, 1);
+		this.handlers.save();
+		this.handlers.onOutbox();
+	}
+
+	/**
+	 * @param {Problem} problem
+	 * @param {string} [id] of what was not said
+	 */
+	async #troubled(problem, id) {
+		const { membership, handlers } = this;
+		switch (problem.code) {
+			case "wrong_token":
+			case "expired":
+				if (id === undefined) await this.#joinAnew();
+				break;
+			case "superseded":
+				this.#become("elsewhere", problem);
+				break;
+			case "room_closed":
+			case "no_such_room":
+				this.#become("closed", problem);
+				break;
+			case "storage_full":
+				// It waits in the outbox; whoever comes back says it again.
+				if (id !== undefined) setTimeout(() => this.#again(id), 2_000);
+				break;
+			default: {
+				const said = membership.outbox.find((other) => other.id === id);
+				if (said) {
+					this.placed(said.id);
+					handlers.onRefused(said, problem);
+				} else if (this.state === "connecting") {
+					membership.nonce = undefined;
+					handlers.save();
+					this.#become("refused", problem);
+					this.socket?.close();
+				}
+			}
+		}
+	}
+
+	/** @param {string} id */
+	#again(id) {
+		const said = this.membership.outbox.find((other) => other.id === id);
+		if (said && this.state === "live") this.#send({ type: "say", ...said });
+	}
+
+	/** The membership is over. What was taken under it was said; the rest is said by the new member. */
+	async #joinAnew() {
+		const { membership } = this;
+		const { token } = membership;
+		// Who was never told its token has said nothing.
+		for (const said of token === undefined ? [] : [...membership.outbox]) {
+			try {
+				await ask(`${roomPath(this.room)}/messages`, { method: "POST", body: said, token });
+				this.placed(said.id);
+			} catch (error) {
+				if (!(error instanceof Problem) || error.code === "unreachable") throw error;
+			}
+		}
+		Object.assign(membership, { token: undefined, member: undefined, nonce: undefined });
+		this.handlers.save();
+		this.#connect();
+	}
+}

@@ -1,0 +1,599 @@
+// The space-time diagram: a column for each member, the newest at the bottom. It is given events and draws them; it
+// knows nothing of rooms or servers. A row is an event, in the order in which the events came, and nothing else moves it.
+
+import { compareMembers, parseId } from "./causality.js";
+
+/**
+ * @typedef {object} DiagramEvent
+ * @property {"send" | "hold" | "deliver" | "drop"} kind a message is sent by the member `at`; or received there and
+ *   held; or delivered there; or given up there, held until then
+ * @property {string} at
+ * @property {string} id the message
+ * @property {string[]} [causes] of "send": from where arrows come
+ * @property {string} [waitsFor] of "hold"
+ * @property {string} [label] of "send": what it says, in short
+ * @property {string} [mark] of "send": what stands at the row's left, such as its position
+ * @property {boolean} [quiet] of "send": drawn small, since it says only who came or went
+ */
+/** @typedef {DiagramEvent & {row: number}} PlacedEvent */
+
+/**
+ * @typedef {object} DiagramOptions
+ * @property {HTMLElement} head where the members' names go
+ * @property {HTMLElement} scroller where the picture goes; it scrolls
+ * @property {(member: string) => string} name
+ * @property {(id: string | null) => void} onHover
+ * @property {(id: string, both: boolean) => void} onSelect `both`: beside what is selected already
+ */
+
+/** @typedef {{focus: Set<string>, past: Set<string>, future: Set<string>}} Cones */
+
+const SVG = "http://www.w3.org/2000/svg";
+const ROW = 28;
+const RADIUS = 6.5;
+const GUTTER = 46;
+const HUES = 8;
+const SHAPES = 5;
+
+/** What of a dot the keyboard reaches. @param {SVGElement} group */
+const buttonOf = (group) => /** @type {SVGElement | null} */ (group.querySelector("[role=button]"));
+
+/** Of a member: of ten neighbours none look alike. @param {string} member */
+export function lookOf(member) {
+	const [origin, ordinal] = member.split(".").map(Number);
+	if (ordinal === 0) return { hue: "host", shape: 1 };
+	const n = ordinal + 3 * origin;
+	return { hue: String(n % HUES), shape: n % SHAPES };
+}
+
+/**
+ * @param {number} shape
+ * @param {number} r
+ */
+export function shapePath(shape, r) {
+	const polygon = (/** @type {number} */ n, /** @type {number} */ turn, /** @type {number} */ size) =>
+		`M${Array.from({ length: n }, (_, i) => {
+			const angle = ((turn + i / n) * 2 - 0.5) * Math.PI;
+			return `${(Math.cos(angle) * size).toFixed(2)} ${(Math.sin(angle) * size).toFixed(2)}`;
+		}).join("L")}Z`;
+	switch (shape) {
+		case 0: return `M${-r} 0A${r} ${r} 0 1 1 ${r} 0A${r} ${r} 0 1 1 ${-r} 0Z`;
+		case 1: return polygon(4, 1 / 8, r * 1.25);
+		case 2: return polygon(4, 0, r * 1.3);
+		case 3: return polygon(3, 0, r * 1.35);
+		default: return polygon(6, 0, r * 1.15);
+	}
+}
+
+/**
+ * @param {string} name
+ * @param {{[name: string]: string | number}} attributes
+ * @param {(Node | string)[]} children
+ */
+export function svg(name, attributes = {}, ...children) {
+	const element = document.createElementNS(SVG, name);
+	for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
+	element.append(...children);
+	return element;
+}
+
+/** A member's shape by itself. @param {string} member @param {number} [size] */
+export function badge(member, size = 14) {
+	const { hue, shape } = lookOf(member);
+	const view = `${-size / 2} ${-size / 2} ${size} ${size}`;
+	return svg("svg", { class: `badge hue-${hue}`, width: size, height: size, viewBox: view, "aria-hidden": "true" },
+		svg("path", { d: shapePath(shape, size * 0.36) }));
+}
+
+export class Diagram {
+	/** @param {DiagramOptions} options */
+	constructor(options) {
+		this.options = options;
+		/** @type {PlacedEvent[]} */
+		this.events = [];
+		this.nextRow = 0;
+		/** @type {Map<string, PlacedEvent>} */
+		this.sends = new Map();
+		/** @type {Map<string, PlacedEvent>} "member id" → where it stopped being held there, or was sent */
+		this.ends = new Map();
+		/** @type {Set<string>} "member id" of what is held there now */
+		this.held = new Set();
+		/** How many of the last events are drawn. */
+		this.window = 60;
+		/** @type {number | null} the row before which time stands still */
+		this.pausedAt = null;
+		/** @type {string[]} */
+		this.selected = [];
+		/** @type {Cones | null} */
+		this.cones = null;
+		/** @type {(id: string) => string[]} from where arrows to a message come */
+		this.causes = (id) => this.sends.get(id)?.causes ?? [];
+		/** @type {string[]} */
+		this.columns = [];
+		this.columnWidth = 0;
+		this.room = 0;
+		/** @type {Map<number, SVGElement>} */
+		this.dots = new Map();
+		/** @type {Map<number, SVGElement>} */
+		this.edges = new Map();
+		/** @type {Map<number, SVGElement>} what lies behind the lines, so that a whole row is easy to hit */
+		this.rows = new Map();
+		/** @type {string | null} where the keyboard is */
+		this.cursor = null;
+		this.scheduled = false;
+		this.atEnd = true;
+		/** Where it was scrolled to last. */
+		this.top = 0;
+
+		const marker = (/** @type {string} */ id) =>
+			svg("marker", { id, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto-start-reverse" },
+				svg("path", { d: "M0 0.8L8 4L0 7.2Z", class: id }));
+		this.life = svg("g", { class: "life" });
+		this.edgeLayer = svg("g", { class: "edges" });
+		this.dotLayer = svg("g", { class: "dots" });
+		this.rowLayer = svg("g", { class: "rows" });
+		this.shift = svg("g", {}, this.edgeLayer, this.dotLayer);
+		this.root = svg("svg", { class: "picture", role: "group", "aria-label": "Space-time diagram: arrow keys move between messages" },
+			svg("defs", {}, marker("arrow"), marker("arrow-lit")), this.rowLayer, this.life, this.shift);
+		options.scroller.append(this.root);
+		options.scroller.addEventListener("scroll", () => {
+			const { scrollTop, clientHeight, scrollHeight, scrollLeft } = options.scroller;
+			if (scrollHeight - scrollTop - clientHeight < ROW) this.atEnd = true;
+			else if (scrollTop < this.top) this.atEnd = false;
+			this.top = scrollTop;
+			options.head.scrollLeft = scrollLeft;
+		}, { passive: true });
+		new ResizeObserver(() => this.schedule()).observe(options.scroller);
+		this.#listen();
+	}
+
+	#listen() {
+		const idOf = (/** @type {Event} */ event) => {
+			const group = event.target instanceof Element ? event.target.closest("[data-id]") : null;
+			return group instanceof SVGElement ? group.dataset.id ?? null : null;
+		};
+		const { root } = this;
+		root.addEventListener("pointerover", (event) => this.options.onHover(idOf(event)));
+		root.addEventListener("pointerleave", () => this.options.onHover(null));
+		root.addEventListener("focusin", (event) => this.options.onHover(idOf(event)));
+		root.addEventListener("focusout", () => this.options.onHover(null));
+		root.addEventListener("click", (event) => {
+			const id = idOf(event);
+			if (id) this.options.onSelect(id, event.shiftKey || event.ctrlKey || event.metaKey);
+		});
+		root.addEventListener("keydown", (event) => {
+			const id = idOf(event);
+			if (!id) return;
+			if (event.key === "Enter" || event.key === " ") this.options.onSelect(id, event.shiftKey);
+			else {
+				const to = this.#neighbour(id, event.key);
+				if (to === null) return;
+				if (to !== id) this.focus(to);
+			}
+			event.preventDefault();
+		});
+	}
+
+	/**
+	 * Up and down in time; left to the first cause, right to the first effect.
+	 * @param {string} id
+	 * @param {string} key
+	 * @returns {string | null} null: not a key of ours
+	 */
+	#neighbour(id, key) {
+		const shown = this.visible().filter(({ kind }) => kind === "send");
+		const index = shown.findIndex((event) => event.id === id);
+		switch (key) {
+			case "ArrowUp": return shown[Math.max(0, index - 1)].id;
+			case "ArrowDown": return shown[Math.min(shown.length - 1, index + 1)].id;
+			case "Home": return shown[0].id;
+			case "End": return shown[shown.length - 1].id;
+			case "ArrowLeft": return this.causes(id).find((cause) => shown.some((event) => event.id === cause)) ?? id;
+			case "ArrowRight": return shown.find((event) => this.causes(event.id).includes(id))?.id ?? id;
+			default: return null;
+		}
+	}
+
+	/** @param {string} id */
+	focus(id) {
+		this.cursor = id;
+		this.#tabStop();
+		const group = this.#dot(id);
+		if (!group) return;
+		buttonOf(group)?.focus({ preventScroll: true });
+		this.reveal(id);
+	}
+
+	/** @param {string} id */
+	#dot(id) {
+		const row = this.sends.get(id)?.row;
+		return row === undefined ? undefined : this.dots.get(row);
+	}
+
+	/** One dot can be reached by Tab: where the keyboard was, or the last. */
+	#tabStop() {
+		const shown = this.visible().filter(({ kind }) => kind === "send");
+		if (!shown.some(({ id }) => id === this.cursor)) this.cursor = shown.at(-1)?.id ?? null;
+		for (const group of this.dots.values()) {
+			buttonOf(group)?.setAttribute("tabindex", group.dataset.id === this.cursor ? "0" : "-1");
+		}
+	}
+
+	/** Everything again. @param {DiagramEvent[]} events */
+	setEvents(events) {
+		this.events = [];
+		this.sends.clear();
+		this.ends.clear();
+		this.held.clear();
+		this.nextRow = 0;
+		this.pausedAt = null;
+		this.#clear();
+		this.append(events);
+	}
+
+	/** What happened next. @param {DiagramEvent[]} events */
+	append(events) {
+		for (const event of events) {
+			const placed = { ...event, row: this.nextRow };
+			this.nextRow += 1;
+			this.events.push(placed);
+			const here = `${event.at} ${event.id}`;
+			if (event.kind === "send") this.sends.set(event.id, placed);
+			if (event.kind === "hold") this.held.add(here);
+			else {
+				this.ends.set(here, placed);
+				this.held.delete(here);
+			}
+		}
+		this.schedule();
+	}
+
+	/** How far what is drawn goes, and from where. */
+	#range() {
+		const end = this.pausedAt ?? this.events.length;
+		return { start: Math.max(0, end - this.window), end };
+	}
+
+	/** @returns {PlacedEvent[]} */
+	visible() {
+		const { start, end } = this.#range();
+		return this.events.slice(start, end);
+	}
+
+	/** How many events are not drawn: before, and after. */
+	get folded() {
+		const { start, end } = this.#range();
+		return { before: start, after: this.events.length - end };
+	}
+
+	pause() {
+		this.pausedAt = this.events.length;
+		this.schedule();
+	}
+
+	/** @param {number} by how many events, back if negative */
+	step(by) {
+		const at = this.pausedAt ?? this.events.length;
+		this.pausedAt = Math.max(Math.min(1, this.events.length), Math.min(this.events.length, at + by));
+		this.atEnd = true;
+		this.schedule();
+	}
+
+	follow() {
+		this.pausedAt = null;
+		this.atEnd = true;
+		this.schedule();
+	}
+
+	/** @param {number} window */
+	setWindow(window) {
+		this.window = window;
+		this.schedule();
+	}
+
+	/** @param {(id: string) => string[]} causes */
+	setCauses(causes) {
+		this.causes = causes;
+		this.redraw();
+	}
+
+	redraw() {
+		this.#clear();
+		this.schedule();
+	}
+
+	#clear() {
+		this.dots.clear();
+		this.edges.clear();
+		this.rows.clear();
+		this.rowLayer.replaceChildren();
+		this.dotLayer.replaceChildren();
+		this.edgeLayer.replaceChildren();
+		this.columns = [];
+	}
+
+	schedule() {
+		if (this.scheduled) return;
+		this.scheduled = true;
+		requestAnimationFrame(() => {
+			this.scheduled = false;
+			this.draw();
+		});
+	}
+
+	/** @param {string} member */
+	#x(member) {
+		return GUTTER + (this.columns.indexOf(member) + 0.5) * this.columnWidth;
+	}
+
+	draw() {
+		const { scroller } = this.options;
+		if (scroller.clientWidth === 0) return;
+		const { start, end } = this.#range();
+		const shown = this.visible();
+		this.#layColumns(shown);
+		const wanted = new Set(shown.map(({ row }) => row));
+		for (const layer of [this.dots, this.edges, this.rows]) {
+			for (const [row, group] of layer) {
+				if (wanted.has(row)) continue;
+				group.remove();
+				layer.delete(row);
+			}
+		}
+		for (const event of shown) {
+			// A hold's line grows, and what it ends at may have been folded away or shown again.
+			if (event.kind === "hold") this.edges.get(event.row)?.remove();
+			if (event.kind === "hold" || !this.edges.has(event.row)) {
+				const group = svg("g", {}, ...this.#edgesOf(event, end));
+				this.edges.set(event.row, group);
+				this.edgeLayer.append(group);
+			}
+			if (!this.dots.has(event.row)) {
+				const group = this.#dotOf(event);
+				this.dots.set(event.row, group);
+				// In order, for those who read it in order.
+				this.dotLayer.append(group);
+				const row = svg("rect", { class: "row", x: 0, y: event.row * ROW + ROW / 4, width: "100%", height: ROW, "data-id": event.id });
+				this.rows.set(event.row, row);
+				this.rowLayer.append(row);
+			}
+		}
+		const height = Math.max(1, end - start) * ROW + ROW / 2;
+		const width = Math.max(scroller.clientWidth, GUTTER + this.columns.length * this.columnWidth);
+		this.root.setAttribute("viewBox", `0 0 ${width} ${height}`);
+		this.root.setAttribute("width", String(width));
+		this.root.setAttribute("height", String(height));
+		for (const layer of [this.shift, this.rowLayer]) layer.setAttribute("transform", `translate(0 ${-start * ROW})`);
+		this.life.replaceChildren(...this.columns.map((member) => {
+			const { hue } = lookOf(member);
+			const x = this.#x(member);
+			return svg("line", { class: `hue-${hue}`, x1: x, x2: x, y1: 0, y2: height });
+		}));
+		this.#tabStop();
+		this.#light();
+		if (!this.atEnd) return;
+		scroller.scrollTop = scroller.scrollHeight;
+		this.top = scroller.scrollTop;
+	}
+
+	/** @param {PlacedEvent[]} shown */
+	#layColumns(shown) {
+		/** @type {Set<string>} */
+		const members = new Set();
+		for (const event of shown) {
+			members.add(event.at);
+			if (event.kind !== "send") members.add(parseId(event.id).author);
+			else for (const cause of this.causes(event.id)) members.add(parseId(cause).author);
+		}
+		const columns = [...members].sort(compareMembers);
+		const room = this.options.scroller.clientWidth - GUTTER;
+		// Some room for the words at the right, if there is any.
+		const width = Math.max(30, Math.min(84, Math.floor((room > 420 ? room * 0.62 : room) / Math.max(1, columns.length))));
+		if (width === this.columnWidth && columns.join() === this.columns.join() && room === this.room) return;
+		this.#clear();
+		[this.columns, this.columnWidth, this.room] = [columns, width, room];
+		const slanted = width < 62;
+		const height = slanted ? 66 : 34;
+		const head = svg("svg", { width: GUTTER + columns.length * width + 50, height, "aria-hidden": "true" });
+		for (const member of columns) {
+			const { hue, shape } = lookOf(member);
+			const x = this.#x(member);
+			const name = this.options.name(member);
+			const fits = slanted ? 9 : Math.floor(width / 7.5);
+			const text = [...name].length > fits ? `${[...name].slice(0, fits - 1).join("")}…` : name;
+			head.append(svg("g", { class: `hue-${hue}`, transform: `translate(${x} ${height - 10})` },
+				svg("title", {}, `${name} (${member})`),
+				svg("path", { d: shapePath(shape, 5) }),
+				svg("text", slanted ? { transform: "rotate(-45) translate(10 0)", y: 3 } : { y: -11, "text-anchor": "middle" }, text)));
+		}
+		this.options.head.replaceChildren(head);
+		this.options.head.scrollLeft = this.options.scroller.scrollLeft;
+	}
+
+	/** @param {number} row */
+	#y(row) {
+		return (row + 0.75) * ROW;
+	}
+
+	/**
+	 * @param {PlacedEvent} event
+	 * @param {number} end
+	 * @returns {SVGElement[]}
+	 */
+	#edgesOf(event, end) {
+		const x = this.#x(event.at);
+		const y = this.#y(event.row);
+		if (event.kind === "send") return this.causes(event.id).map((cause) => this.#arrow(cause, event.id, x, y, "cause"));
+		const edges = [];
+		const send = this.sends.get(event.id);
+		if (send && send.at !== event.at && send.row < event.row) {
+			edges.push(this.#arrow(event.id, event.id, x, y, event.kind === "hold" ? "arrival" : "delivery"));
+		}
+		if (event.kind === "hold") {
+			const until = this.ends.get(`${event.at} ${event.id}`);
+			const ended = until !== undefined && until.row < end;
+			const y2 = ended ? this.#y(until.row) : this.#y(end - 1) + ROW * 0.6;
+			// Beside the column, each at another distance: what is held together is told apart.
+			const away = x - 9 - 4 * (event.row % 4);
+			const back = ended ? x - RADIUS - 1 : away;
+			edges.push(svg("path", {
+				class: `held hue-${lookOf(event.at).hue}`, "data-from": event.id, "data-to": event.id,
+				d: `M${x - RADIUS} ${y}Q${away} ${y} ${away} ${y + 10}L${away} ${y2 - 10}${ended ? `Q${away} ${y2} ${back} ${y2}` : ""}`,
+			}));
+		}
+		return edges;
+	}
+
+	/**
+	 * @param {string} from a message: where it was sent
+	 * @param {string} to
+	 * @param {number} x
+	 * @param {number} y
+	 * @param {string} kind
+	 */
+	#arrow(from, to, x, y, kind) {
+		const send = this.sends.get(from);
+		const { author } = parseId(from);
+		const x1 = this.#x(send?.at ?? author);
+		// What is not at hand was before: a stub says so.
+		const y1 = send ? this.#y(send.row) : y - ROW;
+		const [dx, dy] = [x - x1, y - y1];
+		const length = Math.hypot(dx, dy) || 1;
+		const [ux, uy] = [dx / length, dy / length];
+		const near = RADIUS + 1.5;
+		const points = send ? [x1 + ux * near, y1 + uy * near] : [x - ux * Math.min(length, ROW), y - uy * Math.min(length, ROW)];
+		return svg("path", {
+			class: `arrow ${kind} hue-${lookOf(author).hue}${send ? "" : " stub"}`,
+			d: `M${points[0].toFixed(1)} ${points[1].toFixed(1)}L${(x - ux * near).toFixed(1)} ${(y - uy * near).toFixed(1)}`,
+			"marker-end": "url(#arrow)", "data-from": from, "data-to": to,
+		});
+	}
+
+	/**
+	 * @param {PlacedEvent} event
+	 * @returns {SVGElement}
+	 */
+	#dotOf(event) {
+		const { hue } = lookOf(event.kind === "send" ? event.at : parseId(event.id).author);
+		const { shape } = lookOf(parseId(event.id).author);
+		const [x, y] = [this.#x(event.at), this.#y(event.row)];
+		const name = this.options.name(event.at);
+		const words = {
+			send: `${name}: ${event.label ?? ""} (${event.id})`,
+			hold: `${this.#called(event.id)} is held: it waits for ${this.#called(event.waitsFor ?? "")}`,
+			deliver: `${this.#called(event.id)} is delivered at ${name}`,
+			drop: `${this.#called(event.id)} is given up`,
+		}[event.kind];
+		const group = svg("g", { class: `event ${event.kind}${event.quiet ? " quiet" : ""} hue-${hue}`, "data-id": event.id });
+		const figure = svg("g", {}, svg("title", {}, words));
+		group.append(figure);
+		if (event.kind === "send" || event.kind === "hold") {
+			const size = event.quiet ? RADIUS * 0.62 : RADIUS;
+			figure.append(svg("path", { class: "dot", d: shapePath(shape, size), transform: `translate(${x} ${y})` }));
+		} else if (event.kind === "drop") {
+			figure.append(svg("path", { class: "cross", d: "M-4 -4L4 4M-4 4L4 -4", transform: `translate(${x} ${y})` }));
+		}
+		if (event.mark) group.append(svg("text", { class: "mark", x: GUTTER - 14, y: y + 4, "text-anchor": "end" }, event.mark));
+		const right = GUTTER + this.columns.length * this.columnWidth + 6;
+		const fits = Math.floor((this.options.scroller.clientWidth - right) / 6.7);
+		const label = event.kind === "hold" ? `held: waits for ${this.#called(event.waitsFor ?? "")}` : event.label;
+		if (label && fits >= 8) {
+			const text = [...label].length > fits ? `${[...label].slice(0, fits - 1).join("")}…` : label;
+			group.append(svg("text", { class: "label", x: right, y: y + 4 }, text));
+		}
+		if (event.kind === "send") {
+			figure.setAttribute("role", "button");
+			figure.setAttribute("aria-label", words);
+			figure.setAttribute("tabindex", "-1");
+		}
+		return group;
+	}
+
+	/** A message by its author's name. @param {string} id */
+	#called(id) {
+		const { author, seq } = parseId(id);
+		return `${this.options.name(author)}#${seq}`;
+	}
+
+	/** @param {Cones | null} cones */
+	setCones(cones) {
+		this.cones = cones;
+		this.#light();
+	}
+
+	/** @param {string[]} ids */
+	setSelected(ids) {
+		this.selected = ids;
+		this.#light();
+	}
+
+	#light() {
+		const { cones, selected } = this;
+		const inPast = (/** @type {string} */ id) => cones !== null && (cones.focus.has(id) || cones.past.has(id));
+		const inFuture = (/** @type {string} */ id) => cones !== null && (cones.focus.has(id) || cones.future.has(id));
+		this.root.classList.toggle("coned", cones !== null);
+		for (const group of this.dots.values()) {
+			const id = group.dataset.id ?? "";
+			const state = !cones ? "" : cones.focus.has(id) ? "focus" : cones.past.has(id) ? "past" : cones.future.has(id) ? "future" : "concurrent";
+			if (group.dataset.cone !== state) group.dataset.cone = state;
+			group.classList.toggle("selected", selected.includes(id));
+		}
+		for (const row of this.rows.values()) {
+			const { id = "" } = row.dataset;
+			row.classList.toggle("selected", selected.includes(id) || (cones?.focus.has(id) ?? false));
+		}
+		for (const group of this.edges.values()) {
+			for (const edge of group.children) {
+				if (!(edge instanceof SVGElement)) continue;
+				const { from = "", to = "" } = edge.dataset;
+				const lit = (inPast(from) && inPast(to)) || (inFuture(from) && inFuture(to));
+				edge.classList.toggle("lit", lit);
+				if (edge.hasAttribute("marker-end")) edge.setAttribute("marker-end", lit ? "url(#arrow-lit)" : "url(#arrow)");
+			}
+		}
+	}
+
+	/** Brings a message's row into sight. @param {string} id */
+	reveal(id) {
+		const row = this.sends.get(id)?.row;
+		if (row === undefined) return;
+		const { scroller } = this.options;
+		const y = this.#y(row - this.#range().start);
+		if (y < scroller.scrollTop + ROW || y > scroller.scrollTop + scroller.clientHeight - ROW) {
+			scroller.scrollTop = y - scroller.clientHeight / 2;
+		}
+	}
+
+	/** What is drawn as a file of its own: colours and fonts are written into it. */
+	toSvg() {
+		const copy = /** @type {SVGElement} */ (this.root.cloneNode(true));
+		const styles = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "fill-opacity", "stroke-opacity", "font-size", "font-family", "display"];
+		const [originals, copies] = [[...this.root.querySelectorAll("*")], [...copy.querySelectorAll("*")]];
+		for (const [i, original] of originals.entries()) {
+			const style = getComputedStyle(original);
+			for (const name of styles) {
+				const value = style.getPropertyValue(name);
+				if (value) copies[i].setAttribute(name, value);
+			}
+			for (const name of ["tabindex", "role", "class"]) copies[i].removeAttribute(name);
+		}
+		const head = this.options.head.querySelector("svg");
+		const [width, height] = [Number(this.root.getAttribute("width")), Number(this.root.getAttribute("height"))];
+		const headHeight = Number(head?.getAttribute("height") ?? 0);
+		const { color, backgroundColor } = getComputedStyle(this.options.scroller);
+		const page = svg("svg", { xmlns: SVG, width, height: height + headHeight, viewBox: `0 0 ${width} ${height + headHeight}` },
+			svg("rect", { width, height: height + headHeight, fill: backgroundColor }));
+		if (head) {
+			const names = /** @type {SVGElement} */ (head.cloneNode(true));
+			const [from, to] = [[...head.querySelectorAll("*")], [...names.querySelectorAll("*")]];
+			for (const [i, original] of from.entries()) to[i].setAttribute("fill", getComputedStyle(original).fill);
+			names.setAttribute("font-family", "sans-serif");
+			names.setAttribute("font-size", "12");
+			names.setAttribute("color", color);
+			page.append(names);
+		}
+		copy.setAttribute("y", String(headHeight));
+		page.append(copy);
+		return new XMLSerializer().serializeToString(page);
+	}
+}

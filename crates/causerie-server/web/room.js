@@ -1,0 +1,292 @@
+// One room as this page knows it: its log, what that means for causality and for the picture, who is in, what is on its
+// way, and what was read.
+
+import { History, parseId } from "./causality.js";
+import { PAGE, Session, describeRoom, readPage } from "./connection.js";
+import { Timeline, isSaid } from "./timeline.js";
+
+/** @typedef {import("./timeline.js").Entry} Entry */
+/** @typedef {import("./timeline.js").LogRecord} LogRecord */
+/** @typedef {import("./diagram.js").DiagramEvent} DiagramEvent */
+/** @typedef {import("./connection.js").Member} Member */
+/** @typedef {import("./connection.js").Outgoing} Outgoing */
+/** @typedef {import("./connection.js").Problem} Problem */
+
+/**
+ * What is remembered of a room when the page is closed.
+ * @typedef {import("./connection.js").Membership & {read?: number, draft?: string, joined?: boolean, name?: string}} Memory
+ */
+/** @typedef {{waitsFor: string, clock: Map<string, import("./causality.js").Count>}} Held with what had been delivered then */
+/** @typedef {"lines" | "state" | "members" | "outbox" | "held" | "reset" | "older"} Change */
+
+/** How often a room is looked at by somebody who has not joined, in milliseconds. */
+const LOOK_EVERY = 2_000;
+
+/** @param {LogRecord} record */
+export function wordsOf(record) {
+	switch (record.kind) {
+		case "text":
+		case "reply": return record.text ?? "";
+		case "action": return `${record.author} ${record.text}`;
+		case "edit": return `edits ${record.of}: ${record.text}`;
+		case "delete": return `deletes ${record.of}`;
+		case "reaction": return `${record.set ? "reacts" : "takes back"} ${record.symbol} (${record.to})`;
+		case "topic": return `topic: ${record.text}`;
+		case "joined": return `${record.author} joined`;
+		case "left": return `${record.author} left`;
+		default: return "something that this page does not know";
+	}
+}
+
+export class Room {
+	/**
+	 * @param {string} name
+	 * @param {Memory} memory changed in place
+	 * @param {() => void} save
+	 * @param {(change: Change, detail?: any) => void} onChange
+	 */
+	constructor(name, memory, save, onChange) {
+		this.name = name;
+		this.memory = memory;
+		this.save = save;
+		this.onChange = onChange;
+		/** @type {Map<string, string>} */
+		this.names = new Map();
+		/** @type {Member[]} */
+		this.members = [];
+		/** @type {string | null} as described, before the record that set it is at hand */
+		this.topicBefore = null;
+		/** @type {Problem | undefined} */
+		this.problem = undefined;
+		this.opened = false;
+		this.loadingOlder = false;
+		this.timeline = new Timeline();
+		this.history = new History();
+		/** @type {DiagramEvent[]} */
+		this.events = [];
+		/** @type {Map<string, Held & {since: number}>} what is held at the server now */
+		this.held = new Map();
+		/** @type {Map<string, Held>} what was, and why */
+		this.wasHeld = new Map();
+		/** Positions that cannot be read lie between those that can. */
+		this.gapped = false;
+		this.session = new Session(name, memory, {
+			onState: (state, problem) => {
+				this.problem = problem;
+				if (state === "live") this.#joined();
+				onChange("state", state);
+			},
+			onWelcome: ({ members }) => this.#meet(members),
+			onEntries: (entries) => this.#take(entries),
+			lastPosition: () => this.timeline.to,
+			onReset: () => {
+				this.#forget();
+				onChange("reset");
+			},
+			onHeld: (id, waitsFor) => this.#hold(id, waitsFor),
+			onReleased: (id) => this.#release(id),
+			onMembers: (members) => this.#meet(members),
+			onOutbox: () => onChange("outbox"),
+			onRefused: (said, problem) => onChange("state", { said, problem }),
+			save,
+		});
+	}
+
+	/** The log is another one now. */
+	#forget() {
+		this.timeline = new Timeline();
+		this.history = new History();
+		this.events = [];
+		this.held.clear();
+		this.wasHeld.clear();
+		this.gapped = false;
+	}
+
+	#joined() {
+		if (this.memory.joined) return;
+		this.memory.joined = true;
+		this.save();
+	}
+
+	/** @param {Member[]} members */
+	#meet(members) {
+		this.members = members;
+		for (const { member, name } of members) this.names.set(member, name);
+		this.onChange("members");
+	}
+
+	/** Reads what was said last, and comes in again if we were in. */
+	async open() {
+		if (!this.opened) {
+			const [{ topic, members, epoch }, page] = await Promise.all([describeRoom(this.name), readPage(this.name)]);
+			this.opened = true;
+			this.topicBefore = topic;
+			if (this.memory.epoch !== undefined && this.memory.epoch !== epoch) this.memory.read = undefined;
+			this.timeline.startAfter(page.from - 1);
+			this.#take(page.messages);
+			this.memory.read ??= page.to;
+			this.#meet(members);
+		}
+		if (this.session.state !== "idle") return;
+		if (this.memory.name && this.memory.joined) this.session.start(this.memory.name);
+		else this.#look();
+	}
+
+	/** @param {string | undefined} name */
+	join(name = this.memory.name) {
+		if (!name) return;
+		this.memory.name = name;
+		this.session.start(name);
+	}
+
+	/** Who has not joined can read all the same. */
+	#look() {
+		setTimeout(async () => {
+			if (this.session.state !== "idle" || this.session.stopped) return;
+			try {
+				while (!document.hidden && this.session.state === "idle") {
+					const page = await readPage(this.name, { after: this.timeline.to, limit: 1000 });
+					if (this.session.state === "idle") this.#take(page.messages);
+					if (page.to >= page.end) break;
+				}
+			} catch {
+				// The next look may succeed.
+			}
+			this.#look();
+		}, LOOK_EVERY);
+	}
+
+	close() {
+		this.session.stop();
+	}
+
+	get me() {
+		return this.memory.member;
+	}
+
+	/** @param {string} member */
+	nameOf(member) {
+		if (member.endsWith(".0")) return "room";
+		return this.names.get(member) ?? member;
+	}
+
+	get topic() {
+		return this.timeline.topic ? this.timeline.topic.text ?? "" : this.topicBefore ?? "";
+	}
+
+	/** @param {Entry[]} entries */
+	#take(entries) {
+		const added = this.timeline.append(entries);
+		if (added.length === 0) return;
+		for (const entry of added) {
+			if (entry.kind === "gap") {
+				this.gapped = true;
+				continue;
+			}
+			this.names.set(entry.member, entry.author);
+			this.history.append({ id: entry.id, ...parseId(entry.id), deps: entry.deps });
+			const held = this.held.get(entry.id);
+			if (held) {
+				this.wasHeld.set(entry.id, held);
+				this.held.delete(entry.id);
+			}
+			if (entry.kind === "joined" && !this.members.some(({ member }) => member === entry.member)) {
+				this.members = [...this.members, { member: entry.member, name: entry.author }];
+			}
+			if (entry.kind === "left") this.members = this.members.filter(({ member }) => member !== entry.member);
+		}
+		this.#knowsStart();
+		const events = added.flatMap(eventOf);
+		this.events.push(...events);
+		this.onChange("lines", { added, events });
+	}
+
+	#knowsStart() {
+		const [first] = this.timeline.records;
+		this.history.fromStart = !this.gapped && this.timeline.from === 1 && first !== undefined;
+	}
+
+	/** The page before the first line at hand. @returns {Promise<boolean>} whether there was one */
+	async readOlder(limit = PAGE) {
+		if (this.loadingOlder || !this.opened || this.timeline.from <= 1) return false;
+		this.loadingOlder = true;
+		try {
+			const { timeline } = this;
+			const page = await readPage(this.name, { before: timeline.from, limit });
+			if (timeline !== this.timeline) return false;
+			const added = timeline.prepend(page.messages);
+			const records = added.flatMap((entry) => (entry.kind === "gap" ? [] : [entry]));
+			if (records.length < added.length) this.gapped = true;
+			for (const { member, author } of records) if (!this.names.has(member)) this.names.set(member, author);
+			this.history.prepend(records.map(({ id, deps }) => ({ id, ...parseId(id), deps })));
+			this.#knowsStart();
+			const events = added.flatMap(eventOf);
+			this.events = events.concat(this.events);
+			this.onChange("older", events);
+			return added.length > 0;
+		} finally {
+			this.loadingOlder = false;
+		}
+	}
+
+	/**
+	 * @param {string} id
+	 * @param {string} waitsFor
+	 */
+	#hold(id, waitsFor) {
+		// It may have been placed while this was on its way.
+		if (this.timeline.byId.has(id) || this.held.has(id)) return;
+		this.held.set(id, { waitsFor, clock: this.history.clock(), since: Date.now() });
+		/** @type {DiagramEvent} */
+		const event = { kind: "hold", at: parseId(id).author, id, waitsFor };
+		this.events.push(event);
+		this.onChange("held", [event]);
+	}
+
+	/** @param {string} id */
+	#release(id) {
+		if (!this.held.delete(id)) return;
+		// Released without a place: its author has left, and it was given up. Or its record is the next that comes.
+		setTimeout(() => {
+			if (this.timeline.byId.has(id)) return;
+			/** @type {DiagramEvent} */
+			const event = { kind: "drop", at: parseId(id).author, id };
+			this.events.push(event);
+			this.onChange("held", [event]);
+		}, 1_000);
+		this.onChange("held", []);
+	}
+
+	/** How many messages others have said since this was read. */
+	get unread() {
+		const read = this.memory.read ?? this.timeline.to;
+		let count = 0;
+		for (let i = this.timeline.lines.length - 1; i >= 0; i -= 1) {
+			const line = this.timeline.lines[i];
+			if (line.kind === "gap" || line.position <= read) break;
+			if (isSaid(line) && line.member !== this.me) count += 1;
+		}
+		return count;
+	}
+
+	markRead() {
+		if (this.memory.read === this.timeline.to) return;
+		this.memory.read = this.timeline.to;
+		this.save();
+	}
+
+	/** What was said here and has no place yet. @returns {Outgoing[]} */
+	get outbox() {
+		return this.memory.outbox;
+	}
+}
+
+/** @param {Entry} entry @returns {DiagramEvent[]} */
+function eventOf(entry) {
+	if (entry.kind === "gap") return [];
+	const quiet = entry.kind === "joined" || entry.kind === "left";
+	return [{
+		kind: "send", at: parseId(entry.id).author, id: entry.id, causes: entry.deps, label: wordsOf(entry),
+		mark: String(entry.position), quiet,
+	}];
+}

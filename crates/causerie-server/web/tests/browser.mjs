@@ -1,0 +1,456 @@
+// The page in a real browser, with a real server and native clients:
+//
+//   node tests/browser.mjs PATH-TO-CAUSERIE [FOLDER-FOR-SCREENSHOTS]
+//
+// Waits for what must come, and never for a time. Environment: CHROMIUM, another browser than /usr/bin/chromium.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtemp, mkdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+import { chromium } from "playwright-core";
+
+const [binary, pictures] = process.argv.slice(2);
+assert.ok(binary, "usage: node tests/browser.mjs PATH-TO-CAUSERIE [FOLDER-FOR-SCREENSHOTS]");
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const PATIENCE = 30_000;
+/** What somebody says whose link is bad. */
+const TRAIN = ["and you?", "I am on the train", "a tunnel again", "lunch at one?", "did you get that?", "hello?", "there it is"];
+
+/** What is left to be ended, the last first. @type {(() => unknown)[]} */
+const endings = [];
+
+/** @param {string} data @param {string} [port] */
+async function startServer(data, port = "0") {
+	const child = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--data", data], { stdio: ["ignore", "pipe", "pipe"] });
+	endings.push(() => child.kill("SIGKILL"));
+	let told = "";
+	const address = await new Promise((resolve, reject) => {
+		child.stderr.on("data", (bytes) => (told += bytes));
+		child.stdout.on("data", (bytes) => {
+			told += bytes;
+			const found = /listening on (127\.0\.0\.1:\d+)/u.exec(told);
+			if (found) resolve(found[1]);
+		});
+		child.on("exit", () => reject(new Error(`the server ended: ${told}`)));
+	});
+	const ended = new Promise((resolve) => child.on("exit", resolve));
+	return { address, kill: () => (child.kill("SIGKILL"), ended) };
+}
+
+/** A native client that speaks and listens in a pipe. @param {string} name @param {string} [link] */
+function startNative(name, link) {
+	const child = spawn(binary, ["chat", address, "--room", "lobby", "--name", name, "--plain", ...(link ? ["--link", link] : [])]);
+	endings.push(() => child.kill());
+	const client = { heard: /** @type {string[]} */ ([]), notices: "", say: (/** @type {string} */ text) => child.stdin.write(`${text}\n`) };
+	let rest = "";
+	child.stdout.on("data", (bytes) => {
+		const lines = (rest + bytes).split("\n");
+		rest = lines.pop() ?? "";
+		client.heard.push(...lines);
+	});
+	child.stderr.on("data", (bytes) => (client.notices += bytes));
+	return client;
+}
+
+/** @param {string} what @param {() => unknown} condition */
+async function until(what, condition) {
+	const end = Date.now() + PATIENCE;
+	while (!(await condition())) {
+		if (Date.now() > end) throw new Error(`waited ${PATIENCE} ms for ${what}`);
+		await new Promise((resolve) => setTimeout(resolve, 50));
+	}
+}
+
+/** @param {string} path */
+const api = async (path) => (await fetch(`http://${address}${path}`)).json();
+/** The whole log of a room. @param {string} room */
+const log = async (room) => (await api(`/api/rooms/${room}/messages?after=0&limit=1000`)).messages;
+
+/** @param {import("playwright-core").BrowserContextOptions} [options] */
+async function openPage(options = {}) {
+	assert.ok(browser);
+	const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+	const page = await context.newPage();
+	page.setDefaultTimeout(PATIENCE);
+	/** @type {string[]} */
+	const troubles = [];
+	page.on("pageerror", (error) => troubles.push(error.message));
+	page.on("console", (message) => {
+		// A connection that was cut is told there, too.
+		if (message.type() === "error" && !/WebSocket|ERR_CONNECTION|Failed to load resource/u.test(message.text())) troubles.push(message.text());
+	});
+	page.on("request", (request) => {
+		const { protocol, host } = new URL(request.url());
+		if (host !== address && protocol !== "blob:" && protocol !== "data:") troubles.push(`third party: ${request.url()}`);
+	});
+	return { page, context, troubles };
+}
+
+/** @typedef {import("playwright-core").Page} Page */
+
+/** @param {Page} page @param {string} name @param {string} [room] */
+async function join_(page, name, room = "lobby") {
+	await page.goto(`http://${address}/#${room}`);
+	await page.fill("#join-name", name);
+	await page.click("#join button");
+	await live(page);
+}
+
+/** @param {Page} page */
+const live = (page) => page.waitForFunction(() => document.querySelector("#state")?.textContent === "connected");
+
+/** @param {Page} page @param {string} text */
+async function say(page, text) {
+	await page.fill("#composer-text", text);
+	await page.press("#composer-text", "Enter");
+}
+
+/** What stands in the chat, in order. @param {Page} page */
+const shown = (page) => page.evaluate(() =>
+	[...document.querySelectorAll("#lines .message > .text")].map((text) => text.textContent ?? ""));
+
+/** @param {Page} page @param {string} text */
+const sees = (page, text) => until(`“${text}” to be shown`, async () => (await shown(page)).includes(text));
+
+/** @param {Page} page @param {string} name */
+async function picture(page, name) {
+	if (!pictures) return;
+	await mkdir(pictures, { recursive: true });
+	await page.screenshot({ path: join(pictures, `${name}.png`) });
+}
+
+/** @param {Page} page @param {string} where */
+async function accessible(page, where) {
+	// What is concurrent with the message that is pointed at fades on purpose.
+	await page.mouse.move(1, 1);
+	await page.evaluate(() => document.activeElement instanceof HTMLElement && document.activeElement.blur());
+	await page.waitForSelector("#lines:not(.hovered)", { state: "attached" });
+	await page.waitForFunction(() => document.getAnimations().every(({ playState, effect }) => playState !== "running" || effect?.getTiming().iterations === Infinity));
+	await page.evaluate(axe);
+	const { violations } = await page.evaluate(() => /** @type {any} */ (globalThis).axe.run());
+	const serious = violations.filter((/** @type {any} */ { impact }) => impact === "serious" || impact === "critical");
+	const told = serious.map((/** @type {any} */ { id, nodes }) => `${id}: ${nodes.map((/** @type {any} */ node) => `${node.html} ${node.failureSummary}`).join("\n")}`);
+	assert.deepEqual(told, [], where);
+}
+
+const folder = await mkdtemp(join(tmpdir(), "causerie-page-"));
+/** @type {import("playwright-core").Browser | undefined} */
+let browser;
+/** @type {string} */
+let address;
+
+async function test() {
+	const server = await startServer(folder);
+	address = server.address;
+	const version = await fetch(`http://${address}/`);
+	assert.equal(version.status, 200);
+	await fetch(`http://${address}/api/rooms`, { method: "POST", headers: { "Content-Type": "application/json" }, body: '{"name":"lobby"}' });
+	const started = await chromium.launch({
+		executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+		args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+	});
+	browser = started;
+	endings.push(() => started.close());
+
+	console.log("two pages and a native client talk");
+	const ann = await openPage();
+	const raj = await openPage({ colorScheme: "dark" });
+	await join_(ann.page, "Ann");
+	await join_(raj.page, "Raj");
+	const bob = startNative("Bob");
+	await until("Bob to be in", async () => (await log("lobby")).some((/** @type {any} */ { kind, author }) => kind === "joined" && author === "Bob"));
+	const said = [];
+	for (let round = 0; round < 5; round += 1) {
+		for (const [name, speak] of /** @type {const} */ ([["Ann", (/** @type {string} */ text) => say(ann.page, text)], ["Raj", (/** @type {string} */ text) => say(raj.page, text)], ["Bob", bob.say]])) {
+			said.push(`${name} ${round}`);
+			await speak(`${name} ${round}`);
+		}
+	}
+	for (const text of said) await Promise.all([sees(ann.page, text), sees(raj.page, text)]);
+	const texts = (await log("lobby")).flatMap((/** @type {any} */ { kind, text }) => (kind === "text" ? [text] : []));
+	assert.deepEqual([...texts].sort(), [...said].sort());
+	assert.deepEqual(await shown(ann.page), texts, "Ann sees the log's order");
+	assert.deepEqual(await shown(raj.page), texts, "Raj sees the log's order");
+	const notBob = texts.filter((/** @type {string} */ text) => !text.startsWith("Bob"));
+	await until("Bob to hear all", () => bob.heard.length === notBob.length);
+	assert.deepEqual(bob.heard.map((heard) => heard.split(" : ")[1]).sort(), [...notBob].sort());
+
+	console.log("replies, reactions, edits, deletions, topic");
+	const question = ann.page.locator("#lines .message", { hasText: "Ann 0" });
+	await raj.page.locator("#lines .message", { hasText: "Ann 0" }).hover();
+	await raj.page.locator("#lines .message", { hasText: "Ann 0" }).locator('[data-action="reply"]').click();
+	await say(raj.page, "an answer");
+	await sees(ann.page, "an answer");
+	assert.match(await ann.page.locator("#lines .message", { hasText: "an answer" }).locator(".quote").innerText(), /Ann Ann 0/u);
+	await raj.page.locator("#lines .message", { hasText: "Bob 1" }).hover();
+	await raj.page.locator("#lines .message", { hasText: "Bob 1" }).locator('[data-action="react"]').click();
+	await raj.page.locator("#picker button").first().click();
+	await ann.page.locator("#lines .message", { hasText: "Bob 1" }).locator(".reaction").waitFor();
+	await question.first().hover();
+	await question.first().locator('[data-action="edit"]').click();
+	await say(ann.page, "Ann zero");
+	await sees(raj.page, "Ann zero (edited)");
+	ann.page.on("dialog", (dialog) => void dialog.accept());
+	await ann.page.locator("#lines .message", { hasText: "Ann 1" }).hover();
+	await ann.page.locator("#lines .message", { hasText: "Ann 1" }).locator('[data-action="delete"]').click();
+	await sees(raj.page, "deleted");
+	await say(ann.page, "/topic what happened before what");
+	await until("the topic", async () => (await raj.page.innerText("#topic")) === "what happened before what");
+	await say(ann.page, "/me waves");
+	await sees(raj.page, "Ann waves");
+
+	console.log("dots and arrows are the recorded dependencies");
+	const bad = startNative("Eve", "delay=0..400ms,loss=30%,seed=7");
+	let count = 0;
+	// Until the weather has been bad once.
+	await until("a message to be held", async () => {
+		if (count < 400) bad.say(TRAIN[(count += 1) % TRAIN.length]);
+		return (await ann.page.locator("#diagram .event.hold").count()) > 0;
+	});
+	await picture(ann.page, "held");
+	bob.say("what is this?");
+	await until("all of Eve's to be there", async () => (await log("lobby")).filter((/** @type {any} */ { author, kind }) => author === "Eve" && kind === "text").length === count);
+	await say(ann.page, "that was it");
+	await sees(ann.page, "that was it");
+	await ann.page.selectOption("#window", "300");
+	const records = await log("lobby");
+	await until("all dots", async () => (await ann.page.locator("#diagram .event.send").count()) === records.length);
+	const drawn = await ann.page.evaluate(() => ({
+		dots: [...document.querySelectorAll("#diagram .event.send")].map((dot) => /** @type {SVGElement} */ (dot).dataset.id ?? ""),
+		arrows: [...document.querySelectorAll("#diagram .arrow.cause")].map((arrow) => {
+			const { from, to } = /** @type {SVGElement} */ (arrow).dataset;
+			return `${from} ${to}`;
+		}),
+		holds: [...document.querySelectorAll("#diagram .event.hold")].map((dot) => /** @type {SVGElement} */ (dot).dataset.id ?? ""),
+	}));
+	assert.deepEqual(drawn.dots, records.map((/** @type {any} */ { id }) => id), "a dot for each record, in order");
+	assert.deepEqual(drawn.arrows.sort(), records.flatMap((/** @type {any} */ { id, deps }) => deps.map((/** @type {string} */ dep) => `${dep} ${id}`)).sort());
+	assert.ok(drawn.holds.length > 0 && drawn.holds.every((id) => drawn.dots.includes(id)), "what was held was delivered");
+	await ann.page.selectOption("#window", "60");
+
+	console.log("choosing: the stamp, the conditions, the relation");
+	await ann.page.locator("#lines .message", { hasText: "that was it" }).locator(".text").click();
+	await ann.page.locator("#details table.rule").waitFor();
+	assert.equal(await ann.page.locator("#details tr.fails").count(), 0);
+	await ann.page.locator(`#diagram .event.hold[data-id="${drawn.holds[0]}"] path`).click({ force: true });
+	await ann.page.locator("#details tr.fails").first().waitFor();
+	assert.match(await ann.page.innerText("#details p.fails"), /It was received early and held: [1-9].* It waited for /u);
+	await picture(ann.page, "chosen");
+	await ann.page.locator("#lines .message", { hasText: "that was it" }).locator(".text").click();
+	await ann.page.locator("#lines .message", { hasText: "what is this?" }).locator(".text").click({ modifiers: ["Shift"] });
+	assert.match(await ann.page.innerText("#details .relation"), /is after/u);
+	await picture(ann.page, "compared");
+
+	console.log("what others write is text");
+	const nasty = '<img src=x onerror="globalThis.owned=1"><script>globalThis.owned=1</script>javascript:alert(1)';
+	bob.say(nasty);
+	await sees(ann.page, nasty);
+	const evil = await openPage();
+	await join_(evil.page, "<b onclick=x>M</b>");
+	await say(evil.page, "/topic <i>t</i>");
+	await until("the topic as text", async () => (await ann.page.innerText("#topic")) === "<i>t</i>");
+	await say(evil.page, "http://example.invalid/<b> and http://example.invalid/x\"onclick=y");
+	await sees(ann.page, "http://example.invalid/<b> and http://example.invalid/x\"onclick=y");
+	for (const { page } of [ann, raj]) {
+		const found = await page.evaluate(() => ({
+			owned: /** @type {any} */ (globalThis).owned,
+			markup: document.querySelectorAll("#chat img, #chat script, #chat b, #chat i, #picture img, #picture b, [onclick], [onerror]").length,
+			links: [...document.querySelectorAll("#lines a")].map((a) => a.getAttribute("href")),
+		}));
+		assert.equal(found.owned, undefined);
+		assert.equal(found.markup, 0);
+		assert.ok(found.links.every((href) => href?.startsWith("http://example.invalid/")));
+	}
+	await evil.context.close();
+
+	console.log("the server is killed and comes back");
+	// Whoever reads further up stays there.
+	if (await raj.page.isVisible("#to-end")) await raj.page.click("#to-end");
+	await server.kill();
+	await ann.page.waitForFunction(() => document.querySelector("#state")?.textContent === "no connection");
+	await say(ann.page, "said without a server");
+	await ann.page.locator("#outbox .outgoing", { hasText: "said without a server" }).waitFor();
+	await ann.page.fill("#composer-text", "not sent yet");
+	await startServer(folder, address.split(":")[1]);
+	for (const { page } of [ann, raj]) {
+		await page.click("#banner button", { timeout: 2_000 }).catch(() => {});
+		await live(page);
+		await sees(page, "said without a server");
+	}
+	assert.equal(await ann.page.locator("#outbox .outgoing").count(), 0);
+	await say(raj.page, "welcome back");
+	await sees(ann.page, "welcome back");
+	const after = (await log("lobby")).filter((/** @type {any} */ { text }) => text === "said without a server");
+	assert.equal(after.length, 1, "said once");
+	assert.equal(await ann.page.inputValue("#composer-text"), "not sent yet");
+
+	console.log("a reload keeps the order, the membership and the unsent text");
+	const before = await shown(ann.page);
+	await ann.page.reload();
+	await live(ann.page);
+	await sees(ann.page, "welcome back");
+	const again = await shown(ann.page);
+	const overlap = Math.min(before.length, again.length);
+	assert.deepEqual(again.slice(-overlap), before.slice(-overlap));
+	assert.equal(await ann.page.inputValue("#composer-text"), "not sent yet");
+	assert.ok(!(await log("lobby")).some((/** @type {any} */ { kind, author }) => kind === "left" && author === "Ann"));
+	const twin = await ann.context.newPage();
+	await twin.goto(`http://${address}/#lobby`);
+	await live(twin);
+	await ann.page.waitForFunction(() => document.querySelector("#state")?.textContent === "in use elsewhere");
+	await ann.page.click("#banner button");
+	await live(ann.page);
+	await twin.close();
+
+	console.log("thousands of messages: few in the document, all within reach");
+	await fetch(`http://${address}/api/rooms`, { method: "POST", headers: { "Content-Type": "application/json" }, body: '{"name":"long"}' });
+	const many = 2_000;
+	const { token } = await (await fetch(`http://${address}/api/rooms/long/members`, { method: "POST", headers: { "Content-Type": "application/json" }, body: '{"name":"Max"}' })).json();
+	const tell = (/** @type {number} */ n) => fetch(`http://${address}/api/rooms/long/messages`, {
+		method: "POST", headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` }, body: JSON.stringify({ id: `m${n}`, text: `number ${n}` }),
+	});
+	for (let n = 0; n < many; n += 50) await Promise.all(Array.from({ length: 50 }, (_, i) => tell(n + i)));
+	await join_(ann.page, "Ann", "long");
+	const inDocument = () => ann.page.locator("#lines > *").count();
+	assert.ok((await inDocument()) < 150, "only what is in sight is in the document");
+	// Page after page, as somebody who scrolls up.
+	await until("the beginning", async () => {
+		await ann.page.evaluate(() => { /** @type {HTMLElement} */ (document.querySelector("#scroller")).scrollTop = 0; });
+		return (await ann.page.innerText("#beginning")) === "The beginning of this room.";
+	});
+	await ann.page.evaluate(() => { /** @type {HTMLElement} */ (document.querySelector("#scroller")).scrollTop = 0; });
+	await until("the first line", async () => (await ann.page.locator('#lines > [aria-posinset="1"]').count()) === 1);
+	assert.ok((await inDocument()) < 150);
+	await ann.page.click("#search-button");
+	await ann.page.fill("#search-words", '"number 1234"');
+	await ann.page.press("#search-words", "Enter");
+	await ann.page.locator("#hits button").first().click();
+	await ann.page.locator("#lines .found", { hasText: "number 1234" }).waitFor();
+	await ann.page.click("#to-end");
+	await say(ann.page, "at the end");
+	await sees(ann.page, "at the end");
+
+	console.log("by keyboard alone");
+	const keys = await openPage({ reducedMotion: "reduce" });
+	const { page } = keys;
+	await page.goto(`http://${address}/`);
+	await page.waitForSelector("#room-list a");
+	/** Presses Tab until it is there. @param {string} selector */
+	const tabTo = async (selector) => {
+		for (let i = 0; i < 80; i += 1) {
+			if (await page.evaluate((at) => document.activeElement?.matches(at) ?? false, selector)) return;
+			await page.keyboard.press("Tab");
+		}
+		throw new Error(`Tab does not lead to ${selector}`);
+	};
+	await tabTo("#create-name");
+	await page.keyboard.type("keys");
+	await page.keyboard.press("Enter");
+	await page.waitForFunction(() => document.querySelector("#room-name")?.textContent === "keys");
+	await page.waitForSelector("#join:not([hidden])");
+	await tabTo("#join-name");
+	await page.keyboard.type("Kay");
+	await page.keyboard.press("Enter");
+	await live(page);
+	await tabTo("#composer-text");
+	await page.keyboard.type("one");
+	await page.keyboard.press("Enter");
+	await sees(page, "one");
+	await page.keyboard.type("two");
+	await page.keyboard.press("Enter");
+	await sees(page, "two");
+	await page.keyboard.press("ArrowUp");
+	await page.keyboard.type(" and a half");
+	await page.keyboard.press("Enter");
+	await sees(page, "two and a half (edited)");
+	await tabTo("#scroller");
+	await page.keyboard.press("ArrowUp");
+	await page.keyboard.press("ArrowUp");
+	assert.match(await page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? ""), /Kay: one/u);
+	await page.keyboard.press("+");
+	await page.keyboard.press("ArrowRight");
+	await page.keyboard.press("Enter");
+	await page.locator("#lines .reaction").waitFor();
+	assert.match(await page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? ""), /Kay: one/u);
+	await page.keyboard.press("r");
+	await page.keyboard.type("a reply");
+	await page.keyboard.press("Enter");
+	await sees(page, "a reply");
+	await tabTo("#diagram .event.send [role=button]");
+	await page.keyboard.press("ArrowUp");
+	await page.keyboard.press("ArrowUp");
+	await page.keyboard.press("Enter");
+	await page.locator("#details table.rule").waitFor();
+	await page.keyboard.press("ArrowDown");
+	await page.keyboard.press("Shift+Enter");
+	await page.locator("#details .relation").waitFor();
+
+	console.log("axe finds nothing serious");
+	await raj.page.bringToFront();
+	await accessible(raj.page, "dark");
+	await picture(raj.page, "dark");
+	await ann.page.bringToFront();
+	await ann.page.goto(`http://${address}/#lobby`);
+	await live(ann.page);
+	await sees(ann.page, "welcome back");
+	await ann.page.locator("#lines .message", { hasText: "welcome back" }).locator(".text").click();
+	await ann.page.click("#members-button");
+	await accessible(ann.page, "light, a message chosen, the members open");
+	await ann.page.click("#members-button");
+	await ann.page.click("#table-button");
+	assert.ok((await ann.page.locator("#diagram-table tbody tr").count()) > 10);
+	await accessible(ann.page, "the table");
+	await ann.page.click("#table-button");
+
+	console.log("pause, step, fold, export");
+	await ann.page.click("#follow");
+	await say(raj.page, "while paused");
+	await sees(ann.page, "while paused");
+	const last = async () => (await ann.page.locator("#diagram .event.send [role=button]").last().getAttribute("aria-label")) ?? "";
+	assert.doesNotMatch(await last(), /while paused/u);
+	await ann.page.click("#forward");
+	await until("the next event", async () => /while paused/u.test(await last()));
+	await ann.page.click("#follow");
+	await ann.page.selectOption("#window", "30");
+	await until("30 events", async () => (await ann.page.locator("#diagram .event").count()) === 30);
+	const everything = await log("lobby");
+	const folded = /▴ (\d+) earlier/u.exec(await ann.page.innerText("#folded"));
+	assert.ok(Number(folded?.[1]) >= everything.length - 30, "what is folded is counted");
+	for (const [button, ending, has] of /** @type {const} */ ([["#export-svg", ".svg", "<svg"], ["#export-shiviz", ".log", "(?<event>.*)"]])) {
+		const [download] = await Promise.all([ann.page.waitForEvent("download"), ann.page.click(button)]);
+		assert.ok(download.suggestedFilename().endsWith(ending));
+		const content = await readFile(await download.path(), "utf8");
+		assert.ok(content.startsWith(has), content.slice(0, 80));
+	}
+	await ann.page.selectOption("#window", "60");
+
+	console.log("on a phone");
+	await ann.page.setViewportSize({ width: 390, height: 780 });
+	await ann.page.click('.panes [data-pane="chat"]');
+	await picture(ann.page, "phone");
+	const wide = await ann.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+	assert.ok(wide <= 0, `${wide} pixels too wide`);
+	await ann.page.click('.panes [data-pane="picture"]');
+	await ann.page.locator("#diagram .event.send").last().waitFor();
+	await accessible(ann.page, "the picture on a phone");
+	await picture(ann.page, "phone-picture");
+
+	for (const { troubles } of [ann, raj, keys, evil]) assert.deepEqual(troubles, []);
+}
+
+try {
+	await test();
+	console.log("the page works");
+} catch (error) {
+	for (const [n, page] of (browser?.contexts() ?? []).flatMap((context) => context.pages()).entries()) await picture(page, `failed-${n}`);
+	throw error;
+} finally {
+	for (const end of endings.reverse()) await end();
+	await rm(folder, { recursive: true, force: true });
+}
+// What still listens must not keep us.
+process.exit();

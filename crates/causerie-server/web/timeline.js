@@ -1,0 +1,448 @@
+// A room's log as people read it: records come in, in pages and live, and what is shown comes out. Edits, deletions and
+// reactions change what they refer to and have no line of their own; the order is that of the positions, always.
+
+/**
+ * @typedef {object} LogRecord an entry of the log, as the server writes it
+ * @property {"text" | "action" | "reply" | "edit" | "delete" | "reaction" | "topic" | "joined" | "left" | "unknown"} kind
+ * @property {number} position
+ * @property {string} id
+ * @property {string[]} deps
+ * @property {string} time for people; nothing is ordered by it
+ * @property {string} member
+ * @property {string} author
+ * @property {string} [text]
+ * @property {string} [to]
+ * @property {string} [of]
+ * @property {string} [symbol]
+ * @property {boolean} [set]
+ * @property {string} [reason]
+ */
+/** @typedef {{kind: "gap", from: number, to: number, why: string}} Gap positions that cannot be read */
+/** @typedef {LogRecord | Gap} Entry */
+
+/**
+ * @typedef {object} View a message as it is now
+ * @property {string | null} text null if it was deleted
+ * @property {boolean} edited
+ * @property {boolean} deleted
+ * @property {{symbol: string, by: {member: string, author: string}[]}[]} reactions in the order in which they first came
+ */
+
+/** Kinds that only change another message. */
+const REFERRING = new Set(["edit", "delete", "reaction"]);
+
+/** @param {Entry} entry */
+export const firstOf = (entry) => (entry.kind === "gap" ? entry.from : entry.position);
+/** @param {Entry} entry */
+export const lastOf = (entry) => (entry.kind === "gap" ? entry.to : entry.position);
+/** A name for a line that stays the same. @param {Entry} entry */
+export const keyOf = (entry) => (entry.kind === "gap" ? `gap ${entry.from}` : entry.id);
+
+/** What was said, of all that happens in a room. @param {Entry} entry */
+export const isSaid = (entry) => ["text", "action", "reply"].includes(entry.kind);
+
+/** One stretch of a room's log, without holes, that grows at both ends. */
+export class Timeline {
+	constructor() {
+		/** @type {Entry[]} what has a line of its own, in order */
+		this.lines = [];
+		/** @type {LogRecord[]} everything, in order */
+		this.records = [];
+		/** @type {Map<string, LogRecord>} */
+		this.byId = new Map();
+		/** The first and the last position at hand: `to < from` as long as there is nothing. */
+		this.from = 1;
+		this.to = 0;
+		/** @type {Map<string, LogRecord[]>} what refers to a message by edit, deletion or reaction, in order */
+		this.about = new Map();
+		/** @type {Map<string, View>} */
+		this.views = new Map();
+		/** @type {LogRecord | undefined} what set the topic last */
+		this.topic = undefined;
+	}
+
+	/** Begins after this position: what comes next is the one behind it. @param {number} position */
+	startAfter(position) {
+		if (this.to >= this.from) throw new Error("there is something already");
+		[this.from, this.to] = [position + 1, position];
+	}
+
+	/**
+	 * What follows the last position at hand. What is there already is left out; a hole is an error.
+	 * @param {Entry[]} entries
+	 * @returns {Entry[]} those that were new
+	 */
+	append(entries) {
+		const added = [];
+		for (const entry of entries) {
+			if (lastOf(entry) <= this.to) continue;
+			if (firstOf(entry) > this.to + 1) throw new RangeError(`${this.to + 1} is missing before ${firstOf(entry)}`);
+			this.to = lastOf(entry);
+			if (!REFERRING.has(entry.kind)) this.lines.push(entry);
+			if (entry.kind !== "gap") {
+				this.records.push(entry);
+				this.#know(entry, false);
+			}
+			added.push(entry);
+		}
+		return added;
+	}
+
+	/**
+	 * What comes right before the first position at hand.
+	 * @param {Entry[]} entries
+	 * @returns {Entry[]} those that were new
+	 */
+	prepend(entries) {
+		const added = entries.filter((entry) => firstOf(entry) < this.from);
+		let next = this.from;
+		for (const entry of [...added].reverse()) {
+			if (lastOf(entry) < next - 1) throw new RangeError(`${next - 1} is missing behind ${lastOf(entry)}`);
+			next = firstOf(entry);
+		}
+		const lines = [];
+		const records = [];
+		for (const entry of added) {
+			if (!REFERRING.has(entry.kind)) lines.push(entry);
+			if (entry.kind !== "gap") records.push(entry);
+		}
+		// From the back, so that of what refers to a message the first stays the first.
+		for (const record of [...records].reverse()) this.#know(record, true);
+		// One copy; arguments would not hold a long page.
+		this.lines = lines.concat(this.lines);
+		this.records = records.concat(this.records);
+		this.from = next;
+		return added;
+	}
+
+	/**
+	 * @param {LogRecord} record
+	 * @param {boolean} front
+	 */
+	#know(record, front) {
+		this.byId.set(record.id, record);
+		if (record.kind === "topic" && (!this.topic || record.position > this.topic.position)) this.topic = record;
+		if (!REFERRING.has(record.kind)) return;
+		const target = /** @type {string} */ (record.of ?? record.to);
+		const about = this.about.get(target);
+		if (!about) this.about.set(target, [record]);
+		else if (front) about.unshift(record);
+		else about.push(record);
+		this.views.delete(this.shownAs(target));
+		// Those who were known as referring to this one, refer to another through it.
+		this.views.delete(this.shownAs(record.id));
+	}
+
+	/**
+	 * The message whose line shows this one: an edit or a reaction shows at what it refers to.
+	 * @param {string} id
+	 * @returns {string}
+	 */
+	shownAs(id) {
+		let at = id;
+		// What refers to another stands behind it, so this ends.
+		for (let record = this.byId.get(at); record && REFERRING.has(record.kind); record = this.byId.get(at)) {
+			at = /** @type {string} */ (record.of ?? record.to);
+		}
+		return at;
+	}
+
+	/**
+	 * A message as it is now.
+	 * @param {string} id of one that has a line
+	 * @returns {View}
+	 */
+	view(id) {
+		const known = this.views.get(id);
+		if (known) return known;
+		const view = this.#fold(id);
+		this.views.set(id, view);
+		return view;
+	}
+
+	/**
+	 * @param {string} id
+	 * @returns {View}
+	 */
+	#fold(id) {
+		const record = this.byId.get(id);
+		const about = [...(this.about.get(id) ?? [])];
+		// A list that grows while it is walked: what refers to an edit refers to what that one edits.
+		for (const referring of about) about.push(...(this.about.get(referring.id) ?? []));
+		about.sort((a, b) => a.position - b.position);
+		let text = record?.text ?? "";
+		let [edited, deleted] = [false, false];
+		/** @type {Map<string, Map<string, string>>} symbol → member → name */
+		const reactions = new Map();
+		for (const { kind, member, author, symbol = "", set, text: instead = "" } of about) {
+			if (kind === "reaction") {
+				const by = reactions.get(symbol) ?? new Map();
+				reactions.set(symbol, by);
+				if (set) by.set(member, author);
+				else by.delete(member);
+				// Only one's own words are changed; the server sees to it, and we do not depend on it.
+			} else if (record && member === record.member) {
+				if (kind === "edit") [text, edited] = [instead, true];
+				else deleted = true;
+			}
+		}
+		const symbols = [...reactions].filter(([, by]) => by.size > 0);
+		return {
+			text: deleted ? null : text,
+			edited,
+			deleted,
+			reactions: symbols.map(([symbol, by]) => ({ symbol, by: [...by].map(([member, author]) => ({ member, author })) })),
+		};
+	}
+}
+
+/**
+ * Which lines are in sight, when each is as high as it was measured, or as is guessed until then.
+ */
+export class Heights {
+	/** @param {number} guess */
+	constructor(guess) {
+		this.guess = guess;
+		/** @type {Map<string, number>} */
+		this.measured = new Map();
+		/** @type {string[]} */
+		this.keys = [];
+		/** @type {Float64Array} where each line begins, and where the last ends */
+		this.tops = new Float64Array(1);
+		this.valid = 0;
+	}
+
+	/** @param {string[]} keys of all lines, in order */
+	setKeys(keys) {
+		let same = 0;
+		while (same < keys.length && same < this.keys.length && keys[same] === this.keys[same]) same += 1;
+		this.keys = keys;
+		if (this.tops.length < keys.length + 1) {
+			const tops = new Float64Array(2 * keys.length + 64);
+			tops.set(this.tops);
+			this.tops = tops;
+		}
+		this.valid = Math.min(this.valid, same);
+	}
+
+	/**
+	 * @param {number} index
+	 * @param {number} height
+	 * @returns {boolean} whether that is news
+	 */
+	measure(index, height) {
+		const key = this.keys[index];
+		if (this.measured.get(key) === height) return false;
+		this.measured.set(key, height);
+		this.valid = Math.min(this.valid, index);
+		return true;
+	}
+
+	/** Forgets all measures, as after a change of the width. */
+	reset() {
+		this.measured.clear();
+		this.valid = 0;
+	}
+
+	/** Where a line begins; behind the last, the height of all. @param {number} index */
+	top(index) {
+		for (let i = this.valid; i < index; i += 1) {
+			this.tops[i + 1] = this.tops[i] + (this.measured.get(this.keys[i]) ?? this.guess);
+		}
+		this.valid = Math.max(this.valid, index);
+		return this.tops[index];
+	}
+
+	get total() {
+		return this.top(this.keys.length);
+	}
+
+	/** The line at this height, or the last. @param {number} y */
+	at(y) {
+		this.top(this.keys.length);
+		let [low, high] = [0, Math.max(0, this.keys.length - 1)];
+		while (low < high) {
+			const middle = (low + high + 1) >> 1;
+			if (this.tops[middle] <= y) low = middle;
+			else high = middle - 1;
+		}
+		return low;
+	}
+}
+
+/**
+ * @typedef {object} ListOptions
+ * @property {HTMLElement} scroller what scrolls
+ * @property {HTMLElement} content an element in it, behind which others may stand
+ * @property {(index: number) => HTMLElement} render makes a line's element
+ * @property {() => void} [onTop] near the beginning
+ */
+
+/** Lines of which only those in sight, and some around them, are in the document. */
+export class VirtualList {
+	/** @param {ListOptions} options */
+	constructor({ scroller, content, render, onTop }) {
+		this.scroller = scroller;
+		this.content = content;
+		this.render = render;
+		this.onTop = onTop;
+		this.heights = new Heights(44);
+		/** @type {Map<string, HTMLElement>} */
+		this.elements = new Map();
+		/** Whether the newest stays in sight. */
+		this.atEnd = true;
+		/** Where it was scrolled to last. */
+		this.top = 0;
+		this.scheduled = false;
+		this.width = 0;
+		scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+		new ResizeObserver(() => {
+			if (scroller.clientWidth !== this.width) this.heights.reset();
+			this.width = scroller.clientWidth;
+			this.schedule();
+		}).observe(scroller);
+		// A line that becomes higher by itself, and what stands behind the lines.
+		this.observer = new ResizeObserver(() => this.schedule());
+		this.observer.observe(content);
+	}
+
+	#scrolled() {
+		const { scrollTop, clientHeight, scrollHeight } = this.scroller;
+		// More may have come since we scrolled to the end: only who scrolls up leaves it.
+		if (scrollHeight - scrollTop - clientHeight < 8) this.atEnd = true;
+		else if (scrollTop < this.top) this.atEnd = false;
+		this.top = scrollTop;
+		this.schedule();
+	}
+
+	/** Other lines, or other contents. @param {string[]} keys */
+	setKeys(keys) {
+		const anchor = this.#anchor();
+		this.heights.setKeys(keys);
+		const index = anchor ? keys.indexOf(anchor.key) : -1;
+		this.layout(anchor && index >= 0 ? { index, offset: anchor.offset } : null);
+	}
+
+	/** These lines look different now. @param {Iterable<string>} keys */
+	refresh(keys) {
+		for (const key of keys) {
+			const element = this.elements.get(key);
+			if (!element) continue;
+			const index = Number(element.dataset.index);
+			const fresh = this.#element(index);
+			// Whoever stands on it goes on standing on it.
+			const held = element.contains(document.activeElement) ? document.activeElement : null;
+			const action = held instanceof HTMLElement ? held.dataset.action : undefined;
+			element.replaceWith(fresh);
+			this.elements.set(key, fresh);
+			if (held) {
+				const same = action && fresh.querySelector(`[data-action="${action}"]`);
+				(same instanceof HTMLElement ? same : fresh).focus({ preventScroll: true });
+			}
+		}
+		this.schedule();
+	}
+
+	#anchor() {
+		if (this.atEnd || this.heights.keys.length === 0) return null;
+		const index = this.heights.at(this.scroller.scrollTop);
+		return { key: this.heights.keys[index], index, offset: this.scroller.scrollTop - this.heights.top(index) };
+	}
+
+	schedule() {
+		if (this.scheduled) return;
+		this.scheduled = true;
+		requestAnimationFrame(() => {
+			this.scheduled = false;
+			this.layout(this.#anchor());
+		});
+	}
+
+	/** @param {number} index */
+	#element(index) {
+		const element = this.render(index);
+		element.dataset.index = String(index);
+		return element;
+	}
+
+	/**
+	 * Puts into the document what is in sight. The anchor is the line that must not move.
+	 * @param {{index: number, offset: number} | null} anchor
+	 */
+	layout(anchor) {
+		const { scroller, content, heights } = this;
+		// Measuring can bring others into sight; this settles at once but for strange heights.
+		for (let round = 0; round < 4; round += 1) {
+			const height = scroller.clientHeight;
+			const behind = scroller.scrollHeight - content.offsetHeight;
+			const top = anchor
+				? heights.top(anchor.index) + anchor.offset
+				: this.atEnd ? Math.max(0, heights.total + behind - height) : scroller.scrollTop;
+			const first = heights.keys.length ? heights.at(Math.max(0, top - height / 2)) : 0;
+			const last = heights.keys.length ? heights.at(top + 1.5 * height) : -1;
+			this.#place(first, last);
+			let news = false;
+			for (let index = first; index <= last; index += 1) {
+				const element = this.elements.get(heights.keys[index]);
+				if (element && heights.measure(index, element.getBoundingClientRect().height)) news = true;
+			}
+			content.style.paddingTop = `${heights.top(first)}px`;
+			content.style.paddingBottom = `${heights.total - heights.top(last + 1)}px`;
+			if (this.atEnd) scroller.scrollTop = scroller.scrollHeight;
+			else if (anchor) scroller.scrollTop = heights.top(anchor.index) + anchor.offset;
+			this.top = scroller.scrollTop;
+			if (!news) break;
+		}
+		if (scroller.scrollTop < scroller.clientHeight) this.onTop?.();
+	}
+
+	/**
+	 * @param {number} first
+	 * @param {number} last
+	 */
+	#place(first, last) {
+		const { content, heights } = this;
+		const wanted = new Set(heights.keys.slice(first, last + 1));
+		for (const [key, element] of this.elements) {
+			if (wanted.has(key)) continue;
+			element.remove();
+			this.elements.delete(key);
+		}
+		/** @type {Element | null} */
+		let at = content.firstElementChild;
+		for (let index = first; index <= last; index += 1) {
+			const key = heights.keys[index];
+			let element = this.elements.get(key);
+			if (!element) {
+				element = this.#element(index);
+				this.elements.set(key, element);
+			}
+			element.dataset.index = String(index);
+			element.setAttribute("aria-posinset", String(index + 1));
+			element.setAttribute("aria-setsize", String(heights.keys.length));
+			if (element === at) at = at.nextElementSibling;
+			else content.insertBefore(element, at);
+		}
+	}
+
+	/**
+	 * Brings a line into sight, in the middle if it is not there already.
+	 * @param {number} index
+	 * @returns {HTMLElement | undefined}
+	 */
+	reveal(index) {
+		const { scroller, heights } = this;
+		const [top, bottom] = [heights.top(index), heights.top(index + 1)];
+		if (top < scroller.scrollTop || bottom > scroller.scrollTop + scroller.clientHeight) {
+			const offset = (heights.top(index + 1) - top - scroller.clientHeight) / 2;
+			this.atEnd = false;
+			this.layout({ index, offset });
+		}
+		return this.elements.get(heights.keys[index]);
+	}
+
+	toEnd() {
+		this.atEnd = true;
+		this.layout(null);
+	}
+}

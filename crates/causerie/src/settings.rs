@@ -129,7 +129,7 @@ pub(crate) struct Live {
         value_parser = range::<u64>(1, 86_400), env = "CAUSERIE_FRAME_TIME")]
     frame_time: u64,
 
-    /// Origins of web pages that may use the API beside the server's own, such as https://chat.example.org, with commas
+    /// Origins of web pages that may use the API beside the server's own, such as `https://chat.example.org`, with commas
     /// between them.
     #[arg(long, value_name = "ORIGINS", value_parser = NonEmptyStringValueParser::new(),
         env = "CAUSERIE_ALLOW_ORIGIN")]

@@ -390,6 +390,17 @@ impl Native {
         }
     }
 
+    /// The next record; errors of this kind are passed over.
+    pub(crate) async fn event_but(&mut self, code: ErrorCode) -> Event {
+        loop {
+            match self.wire.frame().await {
+                ServerFrame::Delivered(record) => return self.take(record),
+                ServerFrame::Error(error) if error.code == code => {}
+                other => panic!("no record but {other:?}"),
+            }
+        }
+    }
+
     /// The next frame, which must be a record.
     pub(crate) async fn event(&mut self) -> Event {
         match self.wire.frame().await {

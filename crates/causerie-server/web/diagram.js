@@ -32,6 +32,8 @@ const SVG = "http://www.w3.org/2000/svg";
 const ROW = 28;
 const RADIUS = 6.5;
 const GUTTER = 46;
+/** Pixels that a browser may move what it scrolls by itself. */
+const SLACK = 4;
 const HUES = 8;
 const SHAPES = 5;
 
@@ -139,8 +141,9 @@ export class Diagram {
 		options.scroller.addEventListener("scroll", () => {
 			const { scrollTop, clientHeight, scrollHeight, scrollLeft } = options.scroller;
 			if (scrollHeight - scrollTop - clientHeight < ROW) this.atEnd = true;
-			else if (scrollTop < this.top) this.atEnd = false;
-			this.top = scrollTop;
+			else if (scrollTop < this.top - SLACK) this.atEnd = false;
+			if (this.atEnd) this.top = Math.max(this.top, scrollTop);
+			else this.top = scrollTop;
 			options.head.scrollLeft = scrollLeft;
 		}, { passive: true });
 		new ResizeObserver(() => this.schedule()).observe(options.scroller);

@@ -28,6 +28,8 @@
  * @property {{symbol: string, by: {member: string, author: string}[]}[]} reactions in the order in which they first came
  */
 
+/** Pixels that a browser may move what it scrolls by itself. */
+const SLACK = 4;
 /** Kinds that only change another message. */
 const REFERRING = new Set(["edit", "delete", "reaction"]);
 
@@ -310,8 +312,9 @@ export class VirtualList {
 		const { scrollTop, clientHeight, scrollHeight } = this.scroller;
 		// More may have come since we scrolled to the end: only who scrolls up leaves it.
 		if (scrollHeight - scrollTop - clientHeight < 8) this.atEnd = true;
-		else if (scrollTop < this.top) this.atEnd = false;
-		this.top = scrollTop;
+		else if (scrollTop < this.top - SLACK) this.atEnd = false;
+		if (this.atEnd) this.top = Math.max(this.top, scrollTop);
+		else this.top = scrollTop;
 		this.schedule();
 	}
 

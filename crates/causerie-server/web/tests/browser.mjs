@@ -44,7 +44,7 @@ async function startServer(data, port = "0") {
 /** A native client that speaks and listens in a pipe. @param {string} name @param {string} [link] */
 function startNative(name, link) {
 	const child = spawn(binary, ["chat", address, "--room", "lobby", "--name", name, "--plain", ...(link ? ["--link", link] : [])]);
-	endings.push(() => child.kill());
+	endings.push(() => child.kill("SIGKILL"));
 	const client = { heard: /** @type {string[]} */ ([]), notices: "", say: (/** @type {string} */ text) => child.stdin.write(`${text}\n`) };
 	let rest = "";
 	child.stdout.on("data", (bytes) => {

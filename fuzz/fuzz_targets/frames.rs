@@ -68,6 +68,10 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(again, Ok(Some(frame)));
         }
         let said = Body::decode(&body);
-        assert_eq!(said.encode(), body, "passed on unharmed");
+        // What is not known, or malformed, is passed on unharmed; of the known what stands behind it is ignored.
+        match &said {
+            Body::Unknown(bytes) => assert_eq!(bytes, &body),
+            said => assert_eq!(&Body::decode(&said.encode().into()), said),
+        }
     }
 });

@@ -281,7 +281,7 @@ async function test() {
 		await live(page);
 		await sees(page, "said without a server");
 	}
-	assert.equal(await ann.page.locator("#outbox .outgoing").count(), 0);
+	await until("the outbox to be empty", async () => (await ann.page.locator("#outbox .outgoing").count()) === 0);
 	await say(raj.page, "welcome back");
 	await sees(ann.page, "welcome back");
 	const after = (await log("lobby")).filter((/** @type {any} */ { text }) => text === "said without a server");
@@ -367,15 +367,16 @@ async function test() {
 	await page.keyboard.type(" and a half");
 	await page.keyboard.press("Enter");
 	await sees(page, "two and a half (edited)");
+	const onFirst = async () => /Kay: one/u.test(await page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? ""));
 	await tabTo("#scroller");
 	await page.keyboard.press("ArrowUp");
 	await page.keyboard.press("ArrowUp");
-	assert.match(await page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? ""), /Kay: one/u);
+	await until("the first message to have the focus", onFirst);
 	await page.keyboard.press("+");
 	await page.keyboard.press("ArrowRight");
 	await page.keyboard.press("Enter");
 	await page.locator("#lines .reaction").waitFor();
-	assert.match(await page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? ""), /Kay: one/u);
+	await until("the first message to have the focus", onFirst);
 	await page.keyboard.press("r");
 	await page.keyboard.type("a reply");
 	await page.keyboard.press("Enter");
@@ -402,7 +403,7 @@ async function test() {
 	await accessible(ann.page, "light, a message chosen, the members open");
 	await ann.page.click("#members-button");
 	await ann.page.click("#table-button");
-	assert.ok((await ann.page.locator("#diagram-table tbody tr").count()) > 10);
+	await until("the rows", async () => (await ann.page.locator("#diagram-table tbody tr").count()) > 10);
 	await accessible(ann.page, "the table");
 	await ann.page.click("#table-button");
 
@@ -418,8 +419,8 @@ async function test() {
 	await ann.page.selectOption("#window", "30");
 	await until("30 events", async () => (await ann.page.locator("#diagram .event").count()) === 30);
 	const everything = await log("lobby");
-	const folded = /▴ (\d+) earlier/u.exec(await ann.page.innerText("#folded"));
-	assert.ok(Number(folded?.[1]) >= everything.length - 30, "what is folded is counted");
+	await until("what is folded to be counted", async () =>
+		Number(/▴ (\d+) earlier/u.exec(await ann.page.innerText("#folded"))?.[1]) >= everything.length - 30);
 	for (const [button, ending, has] of /** @type {const} */ ([["#export-svg", ".svg", "<svg"], ["#export-shiviz", ".log", "(?<event>.*)"]])) {
 		const [download] = await Promise.all([ann.page.waitForEvent("download"), ann.page.click(button)]);
 		assert.ok(download.suggestedFilename().endsWith(ending));

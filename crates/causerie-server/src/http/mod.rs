@@ -89,7 +89,7 @@ pub(crate) async fn serve(
     first: BytesMut,
     entered: Entered,
 ) -> io::Result<()> {
-    let is_local = stream.local_addr()?.ip().is_loopback();
+    let is_local = origin::is_loopback(stream.local_addr()?.ip());
     let counted = Arc::new((entered, server.writer.metrics.connection("http")));
     let connection = Connection { server: Arc::clone(server), peer, _counted: counted };
     let (input, output) = stream.into_split();

@@ -1,5 +1,7 @@
 //! Which web pages may speak with the server. Programs that are no browsers send no `Origin`, and are not concerned.
 
+use std::net::IpAddr;
+
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_MAX_AGE, HOST, ORIGIN, UPGRADE, VARY,
@@ -38,6 +40,11 @@ pub(super) fn judge<B>(
     Err(Failure::new(StatusCode::FORBIDDEN, "foreign_origin", message))
 }
 
+/// Also where a listener for both kinds of addresses tells one as the other.
+pub(super) fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
 /// The page may read the answer.
 pub(super) fn allow(origin: HeaderValue, is_preflight: bool, headers: &mut HeaderMap) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -62,7 +69,7 @@ fn is_local_name(host: &str) -> bool {
     };
     let bare = without_port.trim_start_matches('[').trim_end_matches(']');
     let name = without_port.to_ascii_lowercase();
-    bare.parse::<std::net::IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+    bare.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
 }
 
 #[cfg(test)]
@@ -80,6 +87,21 @@ mod tests {
         let allowed = ["https://chat.example.org".to_owned()];
         let judged = judge(&request.body(()).unwrap(), true, &allowed);
         judged.map(|origin| origin.is_some()).map_err(|failure| failure.problem.code)
+    }
+
+    #[test]
+    fn loopback_is_told_by_any_kind_of_address() {
+        for (address, expected) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("::ffff:192.0.2.1", false),
+            ("192.0.2.1", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_loopback(address.parse().unwrap()), expected, "{address}");
+        }
     }
 
     #[test]

@@ -262,7 +262,12 @@ impl Controller {
         Ok(())
     }
 
-    fn is_operator(&self, given: &str) -> bool {
+    /// Whether anybody can show that they are the operator.
+    pub(crate) fn has_operator(&self) -> bool {
+        self.settings.borrow().operator_token.as_deref().is_some_and(|token| !token.is_empty())
+    }
+
+    pub(crate) fn is_operator(&self, given: &str) -> bool {
         let differ = |token: &str| {
             token
                 .bytes()

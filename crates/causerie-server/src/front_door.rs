@@ -76,6 +76,10 @@ impl SilentOnes {
         self.waiting.lock().expect("nothing panics while holding it").1.remove(&ticket);
         peeked.transpose().map(|peeked| peeked.is_some())
     }
+
+    pub(crate) fn count(&self) -> usize {
+        self.waiting.lock().expect("nothing panics while holding it").1.len()
+    }
 }
 
 /// How many connections there are.

@@ -36,6 +36,7 @@ pub use crate::reopen::renew_all;
 
 use crate::controller::Controller;
 use crate::front_door::{Connections, Door, SilentOnes};
+use crate::metrics::Gauges;
 use crate::writer::Writer;
 
 /// What the server allows, and how long it waits. All of it may change while it serves, except what a room is made
@@ -55,7 +56,7 @@ pub struct Settings {
     pub first_words: Duration,
     /// How long connections may take at shutdown to read what was said so far. Default 10 s.
     pub drain: Duration,
-    /// Who knows it may close any room.
+    /// Who knows it may close any room, and read the metrics, which else only programs on the same machine may.
     pub operator_token: Option<String>,
     /// What is kept of each room's log. Default: all.
     pub retention: Retention,
@@ -163,12 +164,17 @@ impl Server {
         }
     }
 
-    /// What was counted, in Prometheus' text format. Blocks as a read of the store does.
+    /// What was counted, as text. Blocks as a read of the store does.
     fn metrics(&self) -> String {
         let rooms = self.controller.list();
-        let members = rooms.iter().map(|room| room.members as usize).sum();
         let writer = &self.writer;
-        writer.metrics.text(rooms.len(), members, writer.pending_bytes(), &*writer.store)
+        let gauges = Gauges {
+            rooms: rooms.len(),
+            members: rooms.iter().map(|room| room.members as usize).sum(),
+            silent: self.silent.count(),
+            pending_bytes: writer.pending_bytes(),
+        };
+        writer.metrics.text(gauges, &*writer.store)
     }
 
     fn log_metrics(&self) {

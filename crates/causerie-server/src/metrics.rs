@@ -25,12 +25,28 @@ struct Source {
     from: &'static str,
 }
 
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Status {
+    status: u16,
+}
+
+/// What is not counted, but looked at when it is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Gauges {
+    pub(crate) rooms: usize,
+    pub(crate) members: usize,
+    pub(crate) silent: usize,
+    pub(crate) pending_bytes: usize,
+}
+
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
     open: Family<Speaks, Gauge>,
     opened: Family<Speaks, Counter>,
+    silent: Gauge,
     refused_connections: Counter,
+    requests: Family<Status, Counter>,
     delivered: Counter,
     held: Counter,
     held_for: Histogram,
@@ -83,10 +99,12 @@ impl Metrics {
             "Records that lay behind a session's cursor when it read",
             lag.clone(),
         );
-        Self {
+        let metrics = Self {
             open: add(r, "connections_open", "Connections, by what they speak"),
+            silent: add(r, "connections_silent", "Connections that have said nothing yet"),
             opened: add(r, "connections", "Connections that were accepted, by what they speak"),
             refused_connections: add(r, "connections_refused", "Connections beyond the limit"),
+            requests: add(r, "http_requests", "Requests by HTTP, by the status of the answer"),
             delivered: add(
                 r,
                 "messages_delivered",
@@ -126,7 +144,16 @@ impl Metrics {
             commit_time,
             commit_records,
             lag,
+        };
+        // They are there before anything is counted, so that a rate has a beginning.
+        for protocol in ["native", "classic", "http"] {
+            drop(metrics.open.get_or_create(&Speaks { protocol }));
+            drop(metrics.opened.get_or_create(&Speaks { protocol }));
         }
+        for from in ["memory", "store"] {
+            drop(metrics.reads.get_or_create(&Source { from }));
+        }
+        metrics
     }
 
     /// A connection has shown what it speaks. Counted until the guard is dropped.
@@ -140,6 +167,10 @@ impl Metrics {
 
     pub(crate) fn connection_refused(&self) {
         self.refused_connections.inc();
+    }
+
+    pub(crate) fn answered(&self, status: u16) {
+        self.requests.get_or_create(&Status { status }).inc();
     }
 
     /// What has happened in a room between the two.
@@ -180,19 +211,15 @@ impl Metrics {
         self.reads.get_or_create(&Source { from: if from_memory { "memory" } else { "store" } }).inc();
     }
 
-    /// All of it in Prometheus' text format. O(rooms) for what `store` tells; blocks for about as long as a read.
-    pub(crate) fn text(
-        &self,
-        rooms: usize,
-        members: usize,
-        pending_bytes: usize,
-        store: &dyn Store,
-    ) -> String {
+    /// All of it in the text format of OpenMetrics, which Prometheus reads. O(rooms) for what `store` tells; blocks for
+    /// about as long as a read.
+    pub(crate) fn text(&self, gauges: Gauges, store: &dyn Store) -> String {
         let stats = store.stats();
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        self.rooms.set(gauge(rooms));
-        self.members.set(gauge(members));
-        self.pending_bytes.set(gauge(pending_bytes));
+        self.rooms.set(gauge(gauges.rooms));
+        self.members.set(gauge(gauges.members));
+        self.silent.set(gauge(gauges.silent));
+        self.pending_bytes.set(gauge(gauges.pending_bytes));
         self.store_bytes.get_or_create(&Source { from: "database" }).set(stats.file_bytes);
         self.store_bytes.get_or_create(&Source { from: "wal" }).set(stats.wal_bytes);
         self.staged_bytes.set(stats.staged_bytes);
@@ -238,7 +265,9 @@ mod tests {
         metrics.held_for(Duration::from_millis(5));
         metrics.committed(Duration::from_millis(2), 3, 100);
         metrics.read(9, true);
-        let text = metrics.text(1, 2, 3, &MemoryStore::new());
+        metrics.answered(204);
+        let gauges = Gauges { rooms: 1, members: 2, silent: 4, pending_bytes: 3 };
+        let text = metrics.text(gauges, &MemoryStore::new());
         for line in [
             "causerie_connections_open{protocol=\"native\"} 1",
             "causerie_connections_total{protocol=\"native\"} 2",
@@ -250,6 +279,10 @@ mod tests {
             "causerie_stored_bytes_total 100",
             "causerie_cursor_lag_records_bucket{le=\"16.0\"} 1",
             "causerie_log_reads_total{from=\"memory\"} 1",
+            "causerie_log_reads_total{from=\"store\"} 0",
+            "causerie_connections_total{protocol=\"classic\"} 0",
+            "causerie_connections_silent 4",
+            "causerie_http_requests_total{status=\"204\"} 1",
             "causerie_rooms 1",
             "causerie_members 2",
             "causerie_pending_bytes 3",
@@ -258,7 +291,7 @@ mod tests {
         }
         assert!(text.ends_with("# EOF\n"));
         drop(open);
-        let text = metrics.text(1, 2, 3, &MemoryStore::new());
+        let text = metrics.text(gauges, &MemoryStore::new());
         assert!(text.contains("causerie_connections_open{protocol=\"native\"} 0\n"));
     }
 }

@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use causerie_core::frame::{ClientFrame, ServerFrame};
 use causerie_server::{Protocol, Settings};
 use causerie_store::MemoryStore;
 use common::{Classic, Event, Harness, Native, Wire, within};
@@ -558,8 +560,142 @@ async fn held_messages_are_told_to_those_who_ask() {
         held,
         json!({"type": "held", "message": format!("{}#2", raj.member), "waits_for": format!("{}#1", raj.member)})
     );
-    raj.wire.send(&causerie_core::frame::ClientFrame::Broadcast(first)).await;
+    raj.wire.send(&ClientFrame::Broadcast(first)).await;
     assert_eq!(eve.expect("released").await["message"], held["message"]);
+    server.stop().await;
+}
+
+/// What is measured: the text, and the values by name and labels.
+async fn metrics(server: &Harness) -> (String, BTreeMap<String, f64>) {
+    let answer = get(server.address, "/metrics").await;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)));
+    let text = answer.body.as_str().unwrap().to_owned();
+    assert!(text.ends_with("\n# EOF\n"));
+    let samples = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        (name.to_owned(), value.parse().unwrap())
+    });
+    let samples = samples.collect();
+    (text, samples)
+}
+
+#[tokio::test]
+async fn what_happens_is_counted_and_all_that_is_counted_is_described() {
+    let server = Harness::start(Settings::default()).await;
+    let (_, before) = metrics(&server).await;
+    let (_, token) = bot(server.address, "lobby", "Bot").await;
+    let mut raj = Native::join(server.address, "lobby", "Raj").await;
+    let mut ann = Classic::connect(server.address).await;
+    ann.send("./join lobby\n").await;
+    ann.send("Ann\n").await;
+    server.members("lobby", 3).await;
+    // Two overtakes one, and one comes twice.
+    let one = ClientFrame::Broadcast(raj.stamp_text("one"));
+    raj.say("two").await;
+    raj.wire.send(&one).await;
+    raj.wire.send(&one).await;
+    ann.expect("Raj : one").await;
+    ann.expect("Raj : two").await;
+    // The copy has come to nothing.
+    raj.wire.send(&ClientFrame::Ping(1)).await;
+    while raj.wire.frame().await != ServerFrame::Pong(1) {}
+    post(server.address, "/api/rooms/lobby/messages", &token, json!({"id": "1", "text": "x"}))
+        .await
+        .expect(201);
+    get(server.address, "/api/nothing").await.refused(404, "not_found");
+    let _silent = TcpStream::connect(server.address).await.unwrap();
+    // Connections come and go in their own time.
+    let (text, after) = within("the silent one, and nobody else", async {
+        loop {
+            let told = metrics(&server).await;
+            let now = |name: &str| told.1[&format!("causerie_connections_{name}")];
+            if now("silent") == 1.0 && now("open{protocol=\"native\"}") == 1.0 {
+                break told;
+            }
+        }
+    })
+    .await;
+    for (name, more) in [
+        ("connections_open{protocol=\"classic\"}", 1.0),
+        ("connections_total{protocol=\"classic\"}", 1.0),
+        ("http_requests_total{status=\"404\"}", 1.0),
+        ("http_requests_total{status=\"201\"}", 3.0),
+        ("rooms", 1.0),
+        ("members", 3.0),
+        ("members_joined_total", 3.0),
+        ("messages_delivered_total", 6.0),
+        ("messages_held_total", 1.0),
+        ("held_seconds_count", 1.0),
+        ("messages_duplicate_total", 1.0),
+        ("stored_records_total", 6.0),
+    ] {
+        let name = format!("causerie_{name}");
+        let value = |told: &BTreeMap<String, f64>| told.get(&name).copied().unwrap_or_default();
+        assert_eq!(value(&after) - value(&before), more, "{name} in\n{text}");
+    }
+    for grown in ["commit_seconds_count", "stored_bytes_total", "log_reads_total{from=\"memory\"}"] {
+        assert!(after[&format!("causerie_{grown}")] > 0.0, "{grown} in\n{text}");
+    }
+    // The list for operators has all that is told, and nothing else.
+    let docs = include_str!("../../../docs/operating.md");
+    let listed: BTreeSet<_> = docs.split('`').filter(|word| word.starts_with("causerie_")).collect();
+    let listed: BTreeSet<_> =
+        listed.into_iter().map(|name| name.split('{').next().unwrap().trim_end_matches("_total")).collect();
+    let told = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let told: BTreeSet<_> = told.map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(told, listed);
+    for name in &told {
+        assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_counted() {
+    let server = Harness::start(Settings { connections_max: 1, ..Settings::default() }).await;
+    let mut only = Classic::connect(server.address).await;
+    only.send("./rooms\n").await;
+    only.line().await;
+    for _ in 0..3 {
+        let refused = Classic::connect(server.address).await.line().await;
+        assert_eq!(refused, "Error: too many connections; try again later");
+    }
+    drop(only);
+    let ask = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address);
+    let mut refused = 3;
+    // Its place becomes free soon, not at once.
+    let told = within("a place", async {
+        loop {
+            let told = raw(server.address, ask.as_bytes()).await;
+            if told.starts_with("HTTP/1.1 200 ") {
+                break told;
+            }
+            refused += 1;
+        }
+    })
+    .await;
+    let line = format!("\ncauserie_connections_refused_total {refused}\n");
+    assert!(told.contains(&line), "no {line:?} in {told}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn metrics_are_for_who_has_the_operators_token_where_there_is_one() {
+    let settings = Settings { operator_token: Some("sesame".into()), ..Settings::default() };
+    let server = Harness::start(settings).await;
+    let ask =
+        async |headers: &[(&str, &str)]| request(server.address, "GET", "/metrics", headers, None).await;
+    let refused = ask(&[]).await;
+    assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
+    refused.refused(401, "wrong_token");
+    for wrong in ["Bearer sesam", "Bearer", "Bearer ", "Basic sesame", "sesame", "Bearer sesamesesame"] {
+        ask(&[("Authorization", wrong)]).await.refused(401, "wrong_token");
+    }
+    assert_eq!(ask(&[("Authorization", "bearer sesame")]).await.status, 200);
+    // A token that is taken away is none.
+    server.settings.send_modify(|settings| settings.operator_token = None);
+    assert_eq!(ask(&[]).await.status, 200);
     server.stop().await;
 }
 

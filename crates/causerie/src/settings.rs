@@ -157,7 +157,7 @@ pub(crate) struct Live {
     #[arg(long, value_name = "MIB", value_parser = range::<u64>(0, 1 << 40), env = "CAUSERIE_KEEP_MIB")]
     keep_mib: Option<u64>,
 
-    /// Who gives this token may close any room. Better kept in a file of its own.
+    /// Who gives this token may close any room and read /metrics. Better kept in a file of its own.
     #[arg(long, value_name = "TOKEN", value_parser = NonEmptyStringValueParser::new(),
         env = "CAUSERIE_OPERATOR_TOKEN", hide_env_values = true)]
     operator_token: Option<String>,

@@ -5,6 +5,7 @@
 //! are hosted ones with a token.
 
 mod failure;
+mod health;
 mod json_tail;
 mod origin;
 mod page;
@@ -65,7 +66,8 @@ static ROUTES: LazyLock<Router> = LazyLock::new(|| {
         .route("/api/openapi.json", get(openapi))
         .merge(page::routes())
         .route("/healthz", get(async || StatusCode::NO_CONTENT))
-        .route("/readyz", get(rooms::ready))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
         .method_not_allowed_fallback(async || {
             Failure::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -117,7 +119,8 @@ async fn answer(
     is_local: bool,
     mut request: hyper::Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    let allowed = origin::judge(&request, is_local, &connection.server.settings().origins);
+    let server = Arc::clone(&connection.server);
+    let allowed = origin::judge(&request, is_local, &server.settings().origins);
     let is_preflight = request.method() == Method::OPTIONS;
     let mut response = match &allowed {
         Err(refused) => refused.clone().into_response(),
@@ -135,5 +138,6 @@ async fn answer(
     // The page's files say for themselves how long they last.
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    server.writer.metrics.answered(response.status().as_u16());
     Ok(response)
 }

@@ -9,7 +9,7 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use causerie_core::api::{self, CreateRoom, Join, Member, Say, Welcome, message_id, to_json};
 use causerie_core::frame::{Direction, HistoryQuestion, Place, Secret};
@@ -32,7 +32,7 @@ const PAGE: u64 = 50;
 /// Messages that one search finds at most.
 const HITS_MAX: usize = 100;
 
-type Answer = Result<Response, Failure>;
+pub(super) type Answer = Result<Response, Failure>;
 
 /// The answer is this JSON.
 pub(super) fn answer(status: StatusCode, body: String) -> Response {
@@ -119,6 +119,12 @@ impl<S: Send + Sync, T: for<'a> Deserialize<'a> + Send> FromRequestParts<S> for 
     }
 }
 
+/// The token that a request shows.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
 /// Whose token the request shows.
 pub(super) struct Token(MemberId, Secret);
 
@@ -126,10 +132,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Token {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        let shown = parts.headers.get(AUTHORIZATION).and_then(|shown| shown.to_str().ok());
-        let token = shown.and_then(|shown| shown.split_once(' '));
-        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let token = token.and_then(|(_, token)| api::read_token(token.trim()));
+        let token = bearer(&parts.headers).and_then(api::read_token);
         token.map(|(member, secret)| Self(member, secret)).ok_or_else(Failure::wrong_token)
     }
 }
@@ -427,14 +430,4 @@ pub(super) async fn clock(InRoom(_, hosted): InRoom) -> Response {
     });
     hosted.stored(changes).await;
     answer(StatusCode::OK, to_json(&known))
-}
-
-pub(super) async fn ready(Extension(connection): Extension<Connection>) -> Answer {
-    let server = &connection.server;
-    let trouble = server.writer.trouble().borrow().as_ref().map(ToString::to_string);
-    let stopping = server.stop.is_cancelled().then(|| "the server is shutting down".to_owned());
-    match server.writer.failure().or(trouble).or(stopping) {
-        Some(why) => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why)),
-        None => Ok(StatusCode::NO_CONTENT.into_response()),
-    }
 }

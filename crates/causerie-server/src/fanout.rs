@@ -3,8 +3,12 @@
 //! A reader is a cursor on the room's log. While its socket takes everything, a pump of the room writes for it and
 //! its session sleeps. When something else is to be done, be it that the socket is full, the session is woken and
 //! writes itself until the reader has caught up.
+//!
+//! While a room's pumps write, what is said there gathers, and is stored when they have done ([`Fanout::is_busy`]): a
+//! turn costs a system call for each reader, however much it brings.
 
 use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
@@ -162,6 +166,8 @@ impl<'a> News<'a> {
 pub(crate) struct Pump {
     readers: Mutex<Vec<Arc<Reader>>>,
     kicked: Notify,
+    /// It is among the busy ones of its room, and has not begun.
+    is_kicked: AtomicBool,
 }
 
 impl Pump {
@@ -170,16 +176,22 @@ impl Pump {
     }
 
     /// Writes whenever there is something, until nobody is left.
-    pub(crate) async fn run(&self, room: &HostedRoom) {
+    pub(crate) async fn run(&self, room: &Arc<HostedRoom>) {
         loop {
             self.kicked.notified().await;
-            let readers = self.readers();
-            if readers.is_empty() {
-                return;
+            // Before the tail is looked at: what comes later kicks it again.
+            let was_kicked = self.is_kicked.swap(false, Ordering::SeqCst);
+            let nobody_is_left = {
+                let readers = self.readers();
+                let mut news = News::new(room);
+                readers.iter().for_each(|reader| reader.pump(&mut news));
+                readers.is_empty()
+            };
+            if was_kicked {
+                room.fanout.one_has_done(room);
             }
-            let mut news = News::new(room);
-            for reader in &*readers {
-                reader.pump(&mut news);
+            if nobody_is_left {
+                return;
             }
         }
     }
@@ -189,6 +201,10 @@ impl Pump {
 #[derive(Default)]
 pub(crate) struct Fanout {
     pumps: Mutex<Vec<Arc<Pump>>>,
+    /// How many pumps have been kicked and have not written yet.
+    busy: AtomicUsize,
+    /// The room is to be queued once none is.
+    is_awaited: AtomicBool,
 }
 
 impl Fanout {
@@ -198,7 +214,34 @@ impl Fanout {
 
     /// There is something new in the room.
     pub(crate) fn kick(&self) {
-        self.pumps().iter().for_each(|pump| pump.kicked.notify_one());
+        for pump in &*self.pumps() {
+            if !pump.is_kicked.swap(true, Ordering::SeqCst) {
+                self.busy.fetch_add(1, Ordering::SeqCst);
+                pump.kicked.notify_one();
+            }
+        }
+    }
+
+    /// For the writer: whether pumps still write. If so they queue the room when they have done.
+    pub(crate) fn is_busy(&self) -> bool {
+        let busy = || self.busy.load(Ordering::SeqCst) > 0;
+        if !busy() {
+            return false;
+        }
+        self.is_awaited.store(true, Ordering::SeqCst);
+        // They may have done meanwhile: with or without having seen that.
+        busy() || !self.is_awaited.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether the room is queued when its pumps have done.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_awaited.load(Ordering::SeqCst)
+    }
+
+    fn one_has_done(&self, room: &Arc<HostedRoom>) {
+        if self.busy.fetch_sub(1, Ordering::SeqCst) == 1 && self.is_awaited.swap(false, Ordering::SeqCst) {
+            room.queue();
+        }
     }
 
     /// A reader comes. The pump, if it is a new one, which somebody has to run.

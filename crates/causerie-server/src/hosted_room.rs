@@ -60,7 +60,7 @@ pub(crate) struct HostedRoom {
     tail: RwLock<Tail>,
     /// Wakes whoever waits for something particular; readers are served by the pumps.
     changed: watch::Sender<()>,
-    fanout: Fanout,
+    pub(crate) fanout: Fanout,
     /// Other messages are held back.
     holding: watch::Sender<()>,
     json: Mutex<JsonTail>,
@@ -197,6 +197,11 @@ impl HostedRoom {
                 return;
             }
         }
+    }
+
+    /// It has something to be stored.
+    pub(crate) fn queue(self: &Arc<Self>) {
+        self.writer.queue(self);
     }
 
     /// Wakes at each change from now on.

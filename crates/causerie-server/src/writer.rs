@@ -1,11 +1,12 @@
 //! The one thread that stores: whatever waits, of all rooms together, with one sync. While it runs, the next batch
 //! gathers. What is stored is shown; nothing is shown before.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use causerie_store::Store;
+use causerie_store::{RoomId, Store};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -111,18 +112,24 @@ impl Writer {
 
     /// Stores until it is stopped, or the store has failed. Blocks.
     pub(crate) fn run(&self) {
+        // These come back when their readers have been served; at the end, without that.
+        let mut put_off = BTreeMap::new();
         loop {
-            let (rooms, stopping) = {
+            let (mut rooms, stopping) = {
                 let mut queue = self.lock();
                 while queue.rooms.is_empty() && !queue.stopping {
                     queue = self.filled.wait(queue).expect("nothing panics while holding it");
                 }
                 (std::mem::take(&mut queue.rooms), queue.stopping)
             };
+            put_off.retain(|_, room: &mut Arc<HostedRoom>| room.fanout.is_awaited());
+            if stopping {
+                rooms.extend(std::mem::take(&mut put_off).into_values());
+            }
             if rooms.is_empty() {
                 return;
             }
-            if let Err(why) = self.store_all(rooms, stopping) {
+            if let Err(why) = self.store_all(rooms, &mut put_off, stopping) {
                 error!("{why}");
                 self.failed.send_replace(Some(why));
                 return;
@@ -130,12 +137,22 @@ impl Writer {
         }
     }
 
-    fn store_all(&self, rooms: Vec<Arc<HostedRoom>>, stopping: bool) -> Result<(), String> {
+    /// Stores what the rooms have, but for those whose last messages are still being written to their readers.
+    fn store_all(
+        &self,
+        rooms: Vec<Arc<HostedRoom>>,
+        put_off: &mut BTreeMap<RoomId, Arc<HostedRoom>>,
+        stopping: bool,
+    ) -> Result<(), String> {
         let mut changes = Vec::new();
         let mut batches = Vec::with_capacity(rooms.len());
         for room in rooms {
             // Before it is looked at: what changes after that queues it again.
             room.is_queued.store(false, Ordering::Release);
+            if !stopping && room.fanout.is_busy() {
+                put_off.insert(room.id, room);
+                continue;
+            }
             if let Some(batch) = room.take_changes(&mut changes) {
                 batches.push((room, batch));
             }

@@ -3,7 +3,7 @@
 //! On the front port a connection first speaks to the controller; `./join ROOM` leads into a room. On a room's own
 //! port the first thing said is the name.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,14 +14,13 @@ use causerie_core::body::Body;
 use causerie_core::classic::{
     self, ControllerCommand, Item, Lines, RoomCommand, encode, parse_controller, parse_room,
 };
-use causerie_core::frame::MemberInfo;
 use causerie_core::log::{Record, records};
-use causerie_core::room::{JoinError, Room};
+use causerie_core::room::JoinError;
 use cbcast::{Kind, MemberId};
 use tokio::net::TcpStream;
 
 use crate::Server;
-use crate::hosted_room::{HostedRoom, Quotes, Unreadable};
+use crate::hosted_room::{HostedRoom, Names, Quotes, Unreadable};
 use crate::outbox::{self, Outbox, write_all};
 
 /// Runs of the log rendered at once.
@@ -35,8 +34,6 @@ struct Membership {
     room: Arc<HostedRoom>,
     member: MemberId,
     cursor: u64,
-    /// Who was in when it joined.
-    present: Vec<MemberInfo>,
 }
 
 struct Session<'a> {
@@ -194,7 +191,7 @@ impl Session<'_> {
 
     async fn join(&self, hosted: &Arc<HostedRoom>, name: &str) -> Option<MemberId> {
         let (joined, changes) = hosted.act_and_count(|room, now| {
-            let joined = room.join_hosted(now, name).map(|m| (m, room.position(), room.members()));
+            let joined = room.join_hosted(now, name).map(|member| (member, room.position()));
             joined.map_err(|error| match error {
                 JoinError::NameTaken { name, suggestion } => {
                     classic::name_taken(name.as_str(), suggestion.as_str())
@@ -204,9 +201,9 @@ impl Session<'_> {
         });
         hosted.stored(changes).await;
         match joined {
-            Ok((member, cursor, present)) => {
+            Ok((member, cursor)) => {
                 let room = Arc::clone(hosted);
-                *self.membership() = Some(Membership { room, member, cursor, present });
+                *self.membership() = Some(Membership { room, member, cursor });
                 self.outbox.wake();
                 Some(member)
             }
@@ -244,7 +241,6 @@ impl Session<'_> {
         let mut changes = None;
         let mut trouble = self.server.writer.trouble();
         trouble.mark_changed();
-        let mut names = BTreeMap::new();
         loop {
             let (bytes, last) = self.outbox.take();
             let said = write_all(stream, vec![bytes.into()]);
@@ -255,18 +251,13 @@ impl Session<'_> {
             let membership = self.membership().clone();
             let mut more = false;
             let mut closed = false;
-            if let Some(Membership { room: hosted, member, cursor, present }) = &membership {
-                let changes = changes.get_or_insert_with(|| {
-                    names.extend(present.iter().map(|m| (m.member, m.name.clone())));
-                    hosted.subscribe()
-                });
+            if let Some(Membership { room: hosted, member, cursor }) = &membership {
+                let changes = changes.get_or_insert_with(|| hosted.subscribe());
                 changes.mark_unchanged();
                 closed = hosted.closed.is_cancelled();
                 let (slices, cursor) = match hosted.read(*cursor, SLICES_MAX).await {
                     Ok(read) => read,
                     Err(Unreadable::Gap { end }) => {
-                        // Among what is gone may be who joined.
-                        names.extend(hosted.look(Room::members).into_iter().map(|m| (m.member, m.name)));
                         let lost = end - cursor;
                         self.reply(&classic::error(&format!("{lost} messages cannot be read any more")));
                         (Vec::new(), end)
@@ -275,10 +266,10 @@ impl Session<'_> {
                 };
                 more = !slices.is_empty();
                 let quotes = hosted.quotes(&slices).await;
-                let text = self.render(slices, *member, &mut names, &quotes);
+                let names = hosted.names(&slices, &quotes).await;
+                let text = self.render(slices, *member, &names, &quotes);
                 write_all(stream, vec![text.into()]).await?;
                 if let Some(membership) = self.membership().as_mut() {
-                    membership.present.clear();
                     membership.cursor = cursor;
                 }
             }
@@ -313,33 +304,27 @@ impl Session<'_> {
     }
 
     /// The records as lines for `member`, its own left out.
-    fn render(
-        &self,
-        slices: Vec<Bytes>,
-        member: MemberId,
-        names: &mut BTreeMap<MemberId, String>,
-        quotes: &Quotes,
-    ) -> Vec<u8> {
+    fn render(&self, slices: Vec<Bytes>, member: MemberId, names: &Names, quotes: &Quotes) -> Vec<u8> {
         let ascii_only = !self.beyond_ascii.load(Ordering::Relaxed);
+        // What somebody says is told, whether or not the name can be read.
+        let name_of = |member: MemberId| match names.get(&member) {
+            Some(name) => Cow::from(name),
+            None => Cow::from(member.to_string()),
+        };
         let mut out = Vec::new();
         for Record { message, .. } in slices.into_iter().flat_map(records) {
             let payload = message.payload();
             let line = match message.kind() {
                 Kind::Joined(newcomer) => {
-                    let name = String::from_utf8_lossy(&payload).into_owned();
-                    let line = classic::joined(&name);
-                    names.insert(newcomer, name);
-                    (newcomer != member).then_some(line)
+                    (newcomer != member).then(|| classic::joined(&String::from_utf8_lossy(&payload)))
                 }
-                Kind::Left { member: gone, .. } => names.remove(&gone).map(|name| classic::left(&name)),
+                Kind::Left { member: gone, .. } => Some(classic::left(&name_of(gone))),
                 Kind::Data if message.id().member == member => None,
                 Kind::Data => {
                     let body = Body::decode(&payload);
-                    let about = body.target().and_then(|target| {
-                        Some((&names.get(&target.member)?[..], &quotes.get(&target)?[..]))
-                    });
-                    let name = names.get(&message.id().member);
-                    name.and_then(|name| classic::said(name, &body, about))
+                    let quote = body.target().and_then(|to| Some((name_of(to.member), quotes.get(&to)?)));
+                    let quote = quote.as_ref().map(|(name, text)| (&name[..], &text[..]));
+                    classic::said(&name_of(message.id().member), &body, quote)
                 }
             };
             if let Some(line) = line {

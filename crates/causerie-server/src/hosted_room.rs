@@ -11,10 +11,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use causerie_core::body::{Body, target_of};
 use causerie_core::frame::{Direction, HistoryQuestion, MemberInfo, Page, Place, Welcome};
+use causerie_core::history::authors;
 use causerie_core::log::{Log, Read, Record, records};
 use causerie_core::room::{Batch, Now, Room};
-use causerie_store::{Change, MemberRow, RoomId, RoomRow, Secrets, Store, StoreError};
-use cbcast::{Kind, MessageId, MissingRange, Time};
+use causerie_store::{Change, MemberRow, Members, RoomId, RoomRow, Secrets, Store, StoreError};
+use cbcast::{Kind, MemberId, MessageId, MissingRange, Time};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -332,7 +333,35 @@ impl HostedRoom {
 /// What messages refer to: the text of each.
 pub(crate) type Quotes = BTreeMap<MessageId, String>;
 
+/// What members are called, departed ones too.
+pub(crate) type Names = BTreeMap<MemberId, String>;
+
 impl HostedRoom {
+    /// Who says something in these records, or leaves, or has said what they refer to. Asks the store for those whom
+    /// the room has forgotten; who cannot be read is left out.
+    pub(crate) async fn names(&self, slices: &[Bytes], quotes: &Quotes) -> Names {
+        let named = slices.iter().flat_map(|run| authors(run.clone()));
+        let named: BTreeSet<_> = named.chain(quotes.keys().map(|id| id.member)).collect();
+        let (mut names, mut forgotten) = (Names::new(), Vec::new());
+        self.look(|room| {
+            for member in named {
+                match room.name_of(member) {
+                    Some(name) => drop(names.insert(member, name.to_string())),
+                    None => forgotten.push(member),
+                }
+            }
+        });
+        if !forgotten.is_empty() {
+            let (store, id) = (Arc::clone(&self.writer.store), self.id);
+            let read = tokio::task::spawn_blocking(move || store.members(id, Members::Ids(&forgotten)));
+            match read.await.map_err(|error| error.to_string()).map(|rows| rows.map_err(|e| e.to_string())) {
+                Ok(Ok(rows)) => names.extend(rows.into_iter().map(|row| (row.member, row.name))),
+                Ok(Err(why)) | Err(why) => warn!("the names of departed members cannot be read: {why}"),
+            }
+        }
+        names
+    }
+
     /// What the texts among these records refer to, for clients that cannot look it up. Asks the store if they refer to
     /// anything; what cannot be read is left out.
     pub(crate) async fn quotes(&self, slices: &[Bytes]) -> Quotes {

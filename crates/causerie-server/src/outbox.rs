@@ -102,6 +102,10 @@ pub(crate) async fn read(
             buffer.reserve(at_once);
         }
         match stream.try_read_buf(buffer) {
+            // Sockets are called readable sometimes when there is nothing to read.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && buffer.is_empty() => {
+                *buffer = BytesMut::new();
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             read => return read,
         }

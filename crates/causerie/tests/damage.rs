@@ -167,6 +167,71 @@ async fn a_damaged_record_is_a_gap_and_the_room_goes_on() {
     }
 }
 
+/// Makes the batch that was stored last unreadable, if it has this and was not moved yet. Whether it did.
+fn cut_last_batch(data: &Path, text: &str) -> bool {
+    let db = rusqlite::Connection::open(data.join("causerie.db")).unwrap();
+    let damage = "UPDATE staging SET head = x'00'
+                  WHERE id = (SELECT max(id) FROM staging) AND instr(frames, CAST(?1 AS BLOB)) > 0";
+    db.execute(damage, [text]).unwrap() == 1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_seen_what_was_cut_joins_again_and_no_position_has_two_messages() {
+    // A store that has moved the last words meanwhile shows nothing: then once more.
+    for attempt in 0..20 {
+        let data = folder(&format!("cut-{attempt}"));
+        let mut running = server("127.0.0.1:0", &data).await;
+        let address = running.address();
+        let mut ann = Client::join(&address, "Ann").await;
+        let mut bob = Client::join(&address, "Bob").await;
+        ann.room.say("the first").unwrap();
+        ann.placed("the first").await;
+        bob.placed("the first").await;
+        // A batch of its own.
+        ann.room.say("the last words").unwrap();
+        ann.placed("the last words").await;
+        bob.placed("the last words").await;
+        running.process.signal("KILL").await;
+        running.process.exit().await;
+        if !cut_last_batch(&data, "the last words") {
+            std::fs::remove_dir_all(&data).unwrap();
+            continue;
+        }
+        let found = store(&["check"], &data).await;
+        assert_eq!(found.status.code(), Some(1));
+        assert!(said(&found).contains("bytes that were stored last are damaged"), "{}", said(&found));
+        ann.room.say("on its way").unwrap();
+
+        let mut running = server(&address, &data).await;
+        ann.placed("on its way").await;
+        bob.placed("on its way").await;
+        bob.room.say("an answer").unwrap();
+        ann.placed("an answer").await;
+        bob.placed("an answer").await;
+        for client in [&ann, &bob] {
+            assert_eq!(client.placed, ["the first", "the last words", "on its way", "an answer"]);
+            assert_eq!(client.gaps, []);
+            client.saw_nothing_twice();
+            assert_eq!(client.rejoined.len(), 1, "{:?}", client.rejoined);
+        }
+        let mut eve = Client::join(&address, "Eve").await;
+        eve.placed("an answer").await;
+        assert_eq!(eve.placed, ["the first", "on its way", "an answer"]);
+        running.process.signal("INT").await;
+        assert!(running.process.exit().await.success());
+        // Once: the next start finds nothing to cut.
+        let mut running = server(&address, &data).await;
+        eve.room.say("the end").unwrap();
+        ann.placed("the end").await;
+        assert_eq!(ann.rejoined.len(), 1);
+        running.process.signal("INT").await;
+        assert!(running.process.exit().await.success());
+        std::fs::remove_dir_all(&data).unwrap();
+        return;
+    }
+    panic!("the store was always faster");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_seen_more_than_a_restored_server_goes_on_with_it() {
     let (data, copy) = (folder("data"), folder("copy"));

@@ -37,6 +37,8 @@ const DELETE_BLOCKS: usize = 8;
 /// 16 and 128 MiB. Guesses.
 const WAL_FRAMES: i64 = 4_096;
 const WAL_FRAMES_MAX: i64 = 32_768;
+/// How many times the length of a step commits have to themselves behind it, while less than half is staged. A guess.
+const GIVE_WAY_TIMES: u32 = 4;
 /// The mover looks around this often when nobody wakes it.
 const REST: Duration = Duration::from_millis(200);
 
@@ -95,14 +97,28 @@ impl Inner {
             if !due && self.state().closing.is_empty() {
                 break;
             }
+            let (begun, commits) = (Instant::now(), self.counts.commits.load(Ordering::Relaxed));
             let more = self.step(|inner, writer| inner.move_some(writer))? | self.step(Self::close_some)?;
             self.move_log()?;
+            if self.counts.commits.load(Ordering::Relaxed) > commits {
+                self.give_way(begun.elapsed());
+            }
             if unpoisoned(&self.signal).stop || !more {
                 break;
             }
         }
         while self.step(Self::vacuum_some)? && !unpoisoned(&self.signal).stop {}
         self.move_log()
+    }
+
+    /// While much may be staged yet, commits have the greater part of the time: a burst goes to the disk first, and is
+    /// moved behind it.
+    fn give_way(&self, worked: Duration) {
+        let half = self.options.staging_bytes.midpoint(self.options.staging_bytes_max);
+        if self.state().staged_bytes < half {
+            let signal = unpoisoned(&self.signal);
+            let _rest = self.wake.wait_timeout_while(signal, GIVE_WAY_TIMES * worked, |signal| !signal.stop);
+        }
     }
 
     /// Everything that is due or not, until nothing is left.

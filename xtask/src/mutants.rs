@@ -53,7 +53,7 @@ impl Suite {
             ],
             Self::Server => &[
                 &["-p", "causerie-server", "--lib", "--test", "native", "--test", "history"],
-                &["-p", "causerie", "--test", "crash"],
+                &["-p", "causerie", "--test", "crash", "--test", "damage"],
             ],
             Self::Processes => &[&["-p", "causerie", "--test", "causal_order"]],
         }

@@ -38,6 +38,7 @@ pub(crate) fn room(
     let room = Room::restore(now, ORIGIN, stored.clone(), &mut replay, settings.clone(), vectors);
     let why = match (room, replay.gaps.first(), replay.failed.take()) {
         (_, _, Some(error)) => return Err(error),
+        _ if found.cut => "what was stored last is lost, and may have been seen".to_owned(),
         (_, Some(gap), _) => format!("the records {} to {} cannot be read", gap.start(), gap.end()),
         (Err(error), ..) => error.to_string(),
         (Ok(room), ..) => return Ok(room),

@@ -219,6 +219,7 @@ impl Store for MemoryStore {
             first: r.first,
             last: r.last(),
             checkpoint: r.checkpoint.clone(),
+            cut: false,
         };
         Ok(self.lock().rooms.iter().map(stored).collect())
     }

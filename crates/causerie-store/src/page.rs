@@ -21,6 +21,9 @@ pub struct StoredRoom {
     /// The last checkpoint. `None`: there never was one, or it is damaged (then that was reported): go from the
     /// records alone.
     pub checkpoint: Option<Checkpoint>,
+    /// More may have been stored, and is lost without a trace: positions behind `last` are given out again, and somebody
+    /// may have seen what stood there. True until the next checkpoint is committed.
+    pub cut: bool,
 }
 
 /// A caller's state, to go on from.

@@ -46,15 +46,17 @@ fn marks_go_with_their_records_and_rooms() {
 
 #[test]
 fn an_older_format_is_brought_up_to_date() {
-    let of_2 = "ALTER TABLE member DROP COLUMN hosted";
-    for (format, undo) in [(1, "DROP TABLE mark; ALTER TABLE member DROP COLUMN hosted"), (2, of_2)] {
+    let steps_back = ["DROP TABLE mark", "ALTER TABLE member DROP COLUMN hosted", "DROP TABLE cut"];
+    for (format, undo) in
+        [(1, steps_back.join(";")), (2, steps_back[1..].join(";")), (3, steps_back[2].into())]
+    {
         let dir = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(dir.path(), small()).unwrap();
         let member = Change::Member { room: RoomId(0), row: member_row(1, None, Some(1)) };
         store.commit(vec![create(RoomId(0)), append(RoomId(0), 1, 9), member]).unwrap();
         drop(store);
         edit(dir.path(), |db| {
-            db.execute_batch(undo).unwrap();
+            db.execute_batch(&undo).unwrap();
             db.pragma_update(None, "user_version", format).unwrap();
         });
         for _ in 0..2 {
@@ -82,10 +84,10 @@ fn one_store_at_a_time_has_the_folder() {
 fn what_is_newer_or_not_ours_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).commit(vec![create(A), append(A, 1, 5)]).unwrap();
-    edit(dir.path(), |db| db.pragma_update(None, "user_version", 4).unwrap());
+    edit(dir.path(), |db| db.pragma_update(None, "user_version", 5).unwrap());
     let newer = SqliteStore::open(dir.path(), small());
-    assert!(matches!(newer, Err(OpenError::Newer { found: 4, known: 3 })), "{newer:?}");
-    edit(dir.path(), |db| db.pragma_update(None, "user_version", 3).unwrap());
+    assert!(matches!(newer, Err(OpenError::Newer { found: 5, known: 4 })), "{newer:?}");
+    edit(dir.path(), |db| db.pragma_update(None, "user_version", 4).unwrap());
     assert_eq!(open(dir.path()).rooms().unwrap()[0].last, 5, "the refusal changed nothing");
     edit(dir.path(), |db| db.pragma_update(None, "application_id", 7).unwrap());
     assert!(matches!(SqliteStore::open(dir.path(), small()), Err(OpenError::NotAStore { .. })));
@@ -218,7 +220,7 @@ fn damage_in_the_staging_area_is_a_gap_or_a_cut() {
     stage();
     flip("frames", 3);
     let store = open(dir.path());
-    assert_eq!((store.recovery().records_damaged, store.recovery().bytes_cut), (1, 0));
+    assert_eq!((store.recovery().records_damaged, &*store.recovery().rooms_cut), (1, &[][..]));
     for _ in 0..2 {
         assert_eq!(all(&store, A, 999), ([run(1, 19), run(21, 30)].concat(), vec![(20, 20)]));
         store.tidy().unwrap();
@@ -228,7 +230,7 @@ fn damage_in_the_staging_area_is_a_gap_or_a_cut() {
     stage();
     flip("head", 3);
     let store = open(dir.path());
-    assert_eq!((store.recovery().batches_damaged, store.recovery().bytes_cut), (1, 0));
+    assert_eq!((store.recovery().batches_damaged, &*store.recovery().rooms_cut), (1, &[RoomId(1)][..]));
     for _ in 0..2 {
         assert_eq!(all(&store, A, 999), ([run(1, 10), run(21, 30)].concat(), vec![(11, 20)]));
         let page = store.read_before(A, 25, 99, 9_999).unwrap();
@@ -240,7 +242,7 @@ fn damage_in_the_staging_area_is_a_gap_or_a_cut() {
     stage();
     flip("head", 4);
     let store = open(dir.path());
-    assert!(store.recovery().bytes_cut > 0);
+    assert_eq!(store.recovery().rooms_cut, [A, RoomId(1)]);
     assert_eq!(store.rooms().unwrap()[0].last, 20);
     store.commit(vec![append(A, 21, 29)]).unwrap();
     store.tidy().unwrap();
@@ -308,4 +310,55 @@ fn without_an_index_there_is_no_search() {
     store.retain(A, Retention { count: Some(1), ..Retention::default() }, 0).unwrap();
     store.tidy().unwrap();
     assert!(store.check().is_clean());
+}
+
+/// Damages the head of the staged batch that is `back` before the last.
+fn damage_head(dir: &Path, back: i64) {
+    let damage = "UPDATE staging SET head = x'00' WHERE id = (SELECT max(id) FROM staging) - ?1";
+    assert_eq!(edit(dir, |db| db.execute(damage, [back])).unwrap(), 1);
+}
+
+#[test]
+fn a_lost_end_is_not_hidden_by_what_other_rooms_stored_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (b, c) = (RoomId(1), RoomId(2));
+    let store = open(dir.path());
+    store.commit(vec![create(A), create(b), create(c)]).unwrap();
+    store.commit(vec![append(A, 1, 10), append(b, 1, 3), append(c, 1, 4)]).unwrap();
+    store.commit(vec![append(A, 11, 20), append(b, 4, 5)]).unwrap();
+    store.commit(vec![append(b, 6, 7)]).unwrap();
+    drop(store);
+    damage_head(dir.path(), 1);
+    let store = open(dir.path());
+    let found: Vec<_> = store.rooms().unwrap().iter().map(|r| (r.last, r.cut)).collect();
+    // Whether the third room was in the damaged batch nobody knows.
+    assert_eq!(found, [(10, true), (7, false), (4, true)]);
+    assert_eq!(store.recovery().rooms_cut, [A, c]);
+    assert_eq!(all(&store, b, 99), ([run(1, 3), run(6, 7)].concat(), vec![(4, 5)]));
+}
+
+#[test]
+fn a_lost_end_is_known_until_the_room_has_another_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.commit(vec![create(A), create(RoomId(1))]).unwrap();
+    store.commit(vec![append(A, 1, 10)]).unwrap();
+    store.commit(vec![append(A, 11, 20)]).unwrap();
+    drop(store);
+    damage_head(dir.path(), 0);
+    let cut = |store: &SqliteStore| store.rooms().unwrap().iter().map(|r| r.cut).collect::<Vec<_>>();
+    let store = open(dir.path());
+    // The damaged batch goes, and the server ends before the rooms have begun anew.
+    store.tidy().unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.recovery().batches_damaged, 0);
+    assert_eq!(cut(&store), [true, true]);
+    let state = Bytes::from_static(b"anew");
+    store.commit(vec![append(A, 11, 12), Change::Checkpoint { room: A, position: 12, state }]).unwrap();
+    assert_eq!(cut(&store), [false, true]);
+    store.commit(vec![Change::Close { room: RoomId(1) }]).unwrap();
+    drop(store);
+    assert_eq!(cut(&open(dir.path())), [false]);
+    assert_eq!(edit(dir.path(), |db| db.query_row("SELECT count(*) FROM cut", [], |r| r.get(0))), Ok(0));
 }

@@ -113,15 +113,7 @@ fn open_store(data: Option<PathBuf>, forget: bool) -> anyhow::Result<Arc<dyn Sto
     let data = data.or_else(default_data);
     let data = data.ok_or_else(|| anyhow!("there is no folder for data here; --data DIR chooses one"))?;
     info!("rooms are kept in {}", data.display());
-    let store = SqliteStore::open(&data, Options::default())?;
-    if store.recovery().bytes_cut > 0 {
-        // Which positions were cut is not known, and somebody may have seen what stood there.
-        let rooms = causerie_server::renew_all(&store)?;
-        error!(
-            "what was stored last is damaged: {rooms} rooms begin anew, and whoever has seen more joins again"
-        );
-    }
-    Ok(Arc::new(store))
+    Ok(Arc::new(SqliteStore::open(&data, Options::default())?))
 }
 
 /// What to do next, for whoever has just started a server.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use causerie_core::text::visible;
-use causerie_store::{Members, Options, Recovery, RoomId, SqliteStore, Store};
+use causerie_store::{Members, Options, RoomId, SqliteStore, Store};
 use clap::{Args, Subcommand};
 
 /// Check, measure, copy and restore a server's data folder.
@@ -91,15 +91,13 @@ fn check(data: &Path) -> anyhow::Result<()> {
     for problem in &report.problems {
         writeln!(out, "{}", visible(problem))?;
     }
-    let Recovery { bytes_cut, .. } = store.recovery();
-    if *bytes_cut > 0 {
-        writeln!(
-            out,
-            "{bytes_cut} bytes that were stored last are damaged, and nothing of them can be read"
-        )?;
+    let cut = &store.recovery().rooms_cut;
+    for room in cut {
+        let room = names.get(room).map_or(room.to_string(), |name| format!("room '{name}'"));
+        writeln!(out, "{room}: what was stored last may be lost: a damaged batch may have had more of it")?;
     }
     writeln!(out, "{} rooms, {} records, {} bytes read", report.rooms, report.records, report.bytes)?;
-    if !report.is_clean() || *bytes_cut > 0 {
+    if !report.is_clean() || !cut.is_empty() {
         bail!("the store in {} is damaged", data.display());
     }
     writeln!(out, "nothing is damaged")?;

@@ -24,6 +24,7 @@ const STORE_COMMIT: &str = "crates/causerie-store/src/sqlite/commit.rs";
 const STORE_MOVER: &str = "crates/causerie-store/src/sqlite/mover.rs";
 const STORE_ROWS: &str = "crates/causerie-store/src/sqlite/rows.rs";
 const STORE_UPKEEP: &str = "crates/causerie-store/src/sqlite/upkeep.rs";
+const REOPEN: &str = "crates/causerie-server/src/reopen.rs";
 const WRITER: &str = "crates/causerie-server/src/writer.rs";
 
 const fn library(name: &'static str, file: &'static str, from: &'static str, to: &'static str) -> Mutant {
@@ -1106,8 +1107,26 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             store(
                 "marks outlive what was cut",
                 STORE_UPKEEP,
-                "if recovery.bytes_cut > 0 {",
-                "if recovery.bytes_cut > u64::MAX / 2 {",
+                "if ends.cut {",
+                "if ends.cut && ends.last == u64::MAX {",
+            ),
+            store(
+                "what others stored behind it hides a lost end",
+                STORE_UPKEEP,
+                "            known.clear();\n",
+                "",
+            ),
+            store(
+                "a lost end is forgotten with its batch",
+                STORE_UPKEEP,
+                "insert.execute([rows::int(room.0)])?;",
+                "let _ = (&mut insert, room);",
+            ),
+            server(
+                "rooms whose end is lost do not begin anew",
+                REOPEN,
+                "        _ if found.cut => ",
+                "        _ if found.cut && found.last == u64::MAX => ",
             ),
         ],
     ),

@@ -50,6 +50,8 @@ struct Batch {
     runs: Vec<Bytes>,
     bytes: usize,
     records: u64,
+    /// Rooms whose loss is dealt with: by a checkpoint, or since they go.
+    uncut: Vec<RoomId>,
 }
 
 impl Batch {
@@ -76,6 +78,10 @@ impl Batch {
             let known = || state.rooms.get(&room).map(|r| r.last);
             let last = lasts.get(&room).copied().unwrap_or_else(known);
             let last = last.ok_or(InvalidChange::NoSuchRoom(room))?;
+            let settles = matches!(change, Change::Checkpoint { .. } | Change::Close { .. });
+            if settles && state.rooms.get(&room).is_some_and(|r| r.cut) {
+                batch.uncut.push(room);
+            }
             match change {
                 Change::Create { .. } | Change::Member { .. } => {}
                 Change::Close { .. } => {
@@ -177,6 +183,9 @@ impl Writer {
                     }
                 }
             }
+            for room in &batch.uncut {
+                db.prepare_cached("DELETE FROM cut WHERE room = ?1")?.execute([rows::int(room.0)])?;
+            }
             if let Some(next) = next_room {
                 db.prepare_cached("INSERT OR REPLACE INTO meta VALUES ('next_room', ?1)")?
                     .execute([rows::int(next)])?;
@@ -211,6 +220,11 @@ impl Inner {
             writer.next_row += 1;
             writer.waiting_since.get_or_insert_with(Instant::now);
             state.rows.insert(row, bytes);
+        }
+        for room in batch.uncut {
+            if let Some(room) = state.rooms.get_mut(&room) {
+                room.cut = false;
+            }
         }
         let mut at = 0;
         let mut directories = batch.directories.into_iter();

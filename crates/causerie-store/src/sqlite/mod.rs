@@ -92,8 +92,9 @@ pub struct Recovery {
     pub batches_damaged: u64,
     /// Records of staged batches that are damaged: gaps now.
     pub records_damaged: u64,
-    /// Bytes of damaged batches at the very end: cut. Their positions are given out again.
-    pub bytes_cut: u64,
+    /// Rooms that may have had records in a batch whose head is damaged, with nothing behind it that shows how many:
+    /// [`StoredRoom::cut`].
+    pub rooms_cut: Vec<RoomId>,
     /// Rooms whose row is damaged: left out of [`Store::rooms`].
     pub rooms_damaged: Vec<RoomId>,
 }

@@ -53,7 +53,7 @@ impl Inner {
                 tracing::error!(room = room.0, "the room's checkpoint is damaged");
             }
             let checkpoint = checkpoint.flatten().map(|(position, state)| Checkpoint { position, state });
-            Some(StoredRoom { room, row, first: ends.first, last: ends.last, checkpoint })
+            Some(StoredRoom { room, row, first: ends.first, last: ends.last, checkpoint, cut: ends.cut })
         });
         Ok(stored.collect())
     }
@@ -325,6 +325,9 @@ impl Inner {
             }
             look(run, &mut found, view.first.max(view.moved + 1)..=view.last);
         }
+        // A damaged row of the index may name a block twice, or too early.
+        found.sort_unstable();
+        found.dedup();
         Ok(found)
     }
 

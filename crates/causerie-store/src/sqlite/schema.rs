@@ -14,7 +14,7 @@ const APPLICATION_ID: i64 = 0x4353_524c;
 /// The newest format that this version knows.
 const FORMAT: i64 = STEPS.len() as i64;
 /// What each format has more than the one before.
-const STEPS: [&str; 3] = [SCHEMA, MARKS, HOSTED];
+const STEPS: [&str; 4] = [SCHEMA, MARKS, HOSTED, CUT];
 /// The first version without the bug by which two connections could lose a commit.
 const ENGINE_MIN: i32 = 3_051_003;
 
@@ -60,6 +60,9 @@ CREATE INDEX marks_of ON mark (room, position);
 
 /// Whether the server speaks for a member that can come back.
 const HOSTED: &str = "ALTER TABLE member ADD COLUMN hosted INTEGER NOT NULL DEFAULT 0;";
+
+/// Rooms whose end may be lost, until their next checkpoint.
+const CUT: &str = "CREATE TABLE cut (room INTEGER PRIMARY KEY);";
 
 fn io(path: &Path) -> impl Fn(std::io::Error) -> OpenError {
     move |source| OpenError::Io { path: path.to_owned(), source }

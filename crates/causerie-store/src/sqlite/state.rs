@@ -22,10 +22,12 @@ pub(super) struct Room {
     pub(super) moved: u64,
     pub(super) last: u64,
     pub(super) staged: VecDeque<Staged>,
+    /// What stood behind `last` may have been lost.
+    pub(super) cut: bool,
 }
 
 impl Room {
-    pub(super) const EMPTY: Self = Self { first: 1, moved: 0, last: 0, staged: VecDeque::new() };
+    pub(super) const EMPTY: Self = Self { first: 1, moved: 0, last: 0, staged: VecDeque::new(), cut: false };
 }
 
 #[derive(Debug, Default)]

@@ -1,5 +1,6 @@
 //! Opening what is there, retention, checking, numbers, copies.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -49,7 +50,14 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<(State, Recovery)> {
         state.next_room = state.next_room.max(room.0 + 1);
         state.closing.insert(room);
     }
+    db.execute_batch("BEGIN IMMEDIATE")?;
     load_staging(db, &mut state, &mut recovery)?;
+    let mut cut = db.prepare("SELECT room FROM cut")?;
+    for room in cut.query_map([], |row| row.get::<_, i64>(0))? {
+        if let Some(room) = state.rooms.get_mut(&RoomId(room? as u64)) {
+            room.cut = true;
+        }
+    }
     for (&room, ends) in &mut state.rooms {
         // What a checkpoint says was there, was there.
         if let Some(Some((position, _))) = rows::checkpoint(db, room)?
@@ -59,28 +67,32 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<(State, Recovery)> {
             recovery.records_damaged += position - ends.last;
             ends.last = position;
         }
-        if recovery.bytes_cut > 0 {
+        if ends.cut {
+            tracing::error!(room = room.0, last = ends.last, "what was stored last may be lost");
+            recovery.rooms_cut.push(room);
             // The positions of what was cut are given out again.
             db.prepare_cached("DELETE FROM mark WHERE room = ?1 AND position > ?2")?
                 .execute([rows::int(room.0), rows::int(ends.last)])?;
         }
     }
+    recovery.rooms_cut.sort_unstable();
+    db.execute_batch("COMMIT")?;
     Ok((state, recovery))
 }
 
+/// Also writes down which rooms may have lost their end, before anything else can take the damaged batches away.
 fn load_staging(db: &Connection, state: &mut State, recovery: &mut Recovery) -> rusqlite::Result<()> {
     let mut select = db.prepare("SELECT id, crc, head, frames FROM staging ORDER BY id")?;
     let mut rows = select.query([])?;
-    let mut bad_tail = 0;
+    // Rooms that have something behind the last damaged batch, which shows what is missing.
+    let mut known = HashSet::new();
     while let Some(row) = rows.next()? {
         let row = rows::staging(row)?;
         recovery.batches += 1;
         state.rows.insert(row.id, row.bytes);
         let lost = |slot: &crate::run::Slot| !slot.good;
-        if row.whole {
-            bad_tail = 0;
-        } else {
-            bad_tail += row.bytes;
+        if !row.whole {
+            known.clear();
             recovery.batches_damaged += 1;
             tracing::error!(
                 batch = row.id,
@@ -91,6 +103,9 @@ fn load_staging(db: &Connection, state: &mut State, recovery: &mut Recovery) -> 
         }
         for run in row.runs {
             let room = run.directory.room;
+            if row.whole {
+                known.insert(room);
+            }
             let Some(ends) = state.rooms.get(&room) else { continue };
             if run.last() <= ends.moved || run.last() <= ends.last || run.directory.entries.is_empty() {
                 continue;
@@ -108,9 +123,11 @@ fn load_staging(db: &Connection, state: &mut State, recovery: &mut Recovery) -> 
             state.stage(room, row.id, run);
         }
     }
-    if bad_tail > 0 {
-        recovery.bytes_cut = bad_tail;
-        tracing::error!(bytes = bad_tail, "the end of the staging area is damaged, and was cut");
+    if recovery.batches_damaged > 0 {
+        let mut insert = db.prepare("INSERT OR REPLACE INTO cut VALUES (?1)")?;
+        for room in state.rooms.keys().filter(|room| !known.contains(room)) {
+            insert.execute([rows::int(room.0)])?;
+        }
     }
     Ok(())
 }

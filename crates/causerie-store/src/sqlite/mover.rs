@@ -173,24 +173,18 @@ impl Inner {
             let mut moved = Vec::new();
             for &room in &rooms {
                 let (kept, mut after, runs) = self.staged(room, up_to);
-                let mut done = true;
-                for run in &runs {
-                    // A room with very much is moved in several steps.
-                    while run.last() > after {
-                        // Something is moved in each step, however slow the machine is.
-                        if begun.elapsed() > STEP && !moved.is_empty() {
-                            done = false;
-                            break;
-                        }
-                        after = match part(run, kept.max(after + 1)) {
-                            Some(piece) => self.write_blocks(&writer.db, piece)?,
-                            None => run.last(),
-                        };
-                        moved.push((room, after));
-                    }
-                    if !done {
+                let mut done = false;
+                // A room with very much is moved in several steps; something is moved in each, however slow the
+                // machine is.
+                while moved.is_empty() || begun.elapsed() <= STEP {
+                    let pieces = part(&runs, kept.max(after + 1));
+                    let Some(piece) = pieces.last() else {
+                        done = true;
                         break;
-                    }
+                    };
+                    after = piece.last();
+                    self.write_blocks(&writer.db, pieces)?;
+                    moved.push((room, after));
                 }
                 if !done {
                     break;
@@ -234,14 +228,17 @@ impl Inner {
         (found.first, found.moved, runs)
     }
 
-    /// Writes a run as blocks, together with small blocks before it. Returns its last position.
-    fn write_blocks(&self, db: &Connection, run: Run) -> rusqlite::Result<u64> {
+    /// Writes runs that follow each other as blocks, together with small blocks before them.
+    fn write_blocks(&self, db: &Connection, pieces: Vec<Run>) -> rusqlite::Result<()> {
+        let Some(run) = pieces.first() else { return Ok(()) };
+        let (room, mut first) = (run.directory.room, run.first());
         if self.search.load(Ordering::Relaxed) {
-            self.index(db, &run)?;
+            for run in &pieces {
+                self.index(db, run)?;
+            }
         }
-        let (room, last, mut first) = (run.directory.room, run.last(), run.first());
-        let mut bytes = run.frames.len();
-        let mut pieces = VecDeque::from([run]);
+        let mut bytes: usize = pieces.iter().map(|run| run.frames.len()).sum();
+        let mut pieces = VecDeque::from(pieces);
         // A block before this that is not much larger joins: so each byte is written a few times at most, and
         // blocks become large however little comes at once.
         while bytes < BLOCK_BYTES {
@@ -273,8 +270,7 @@ impl Inner {
                 block.push(slot.entry, &run.frames[slot.at.min(end)..end]);
             }
         }
-        block.write(db)?;
-        Ok(last)
+        block.write(db)
     }
 
     fn delete_rows(&self, writer: &mut Writer, up_to: i64) -> rusqlite::Result<bool> {
@@ -407,8 +403,25 @@ impl Inner {
     }
 }
 
+/// What follows each other without a gap in `runs` from the first position at or behind `from` that there is: as much
+/// as is moved at once.
+fn part(runs: &[Run], mut from: u64) -> Vec<Run> {
+    let mut pieces: Vec<Run> = Vec::new();
+    let mut bytes = 0;
+    for run in &runs[runs.partition_point(|run| run.last() < from)..] {
+        let Some(piece) = part_of(run, from.max(run.first())) else { continue };
+        bytes += piece.frames.len();
+        if !pieces.is_empty() && (piece.first() != from || bytes > PART_BYTES) {
+            break;
+        }
+        from = piece.last() + 1;
+        pieces.push(piece);
+    }
+    pieces
+}
+
 /// The records of a run from a position on, as many as are moved at once. `None`: there are none.
-fn part(run: &Run, from: u64) -> Option<Run> {
+fn part_of(run: &Run, from: u64) -> Option<Run> {
     let skip = usize::try_from(from.saturating_sub(run.first())).ok()?;
     let entries = run.directory.entries.get(skip..).filter(|rest| !rest.is_empty())?;
     let at: usize = run.directory.entries[..skip].iter().map(|e| e.length as usize).sum();

@@ -207,8 +207,8 @@ async fn converse(
 }
 
 /// HTTP's methods.
-const METHODS: [&str; 9] =
-    ["GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "OPTIONS ", "PATCH ", "TRACE ", "CONNECT "];
+const METHODS: [&str; 10] =
+    ["GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "OPTIONS ", "PATCH ", "QUERY ", "TRACE ", "CONNECT "];
 
 /// Reads until it is clear what the connection speaks: the magic bytes, an HTTP method and a space, or anything else.
 async fn sniff(stream: &mut TcpStream, first: &mut BytesMut) -> io::Result<Protocol> {

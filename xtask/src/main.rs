@@ -6,6 +6,8 @@
 
 mod fuzz;
 mod mutants;
+mod programs;
+mod tools;
 mod web;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +31,7 @@ Commands:
            weakens one guard after the other, or those named like PART; a test must notice (some minutes).
            --table writes docs/mutants.md
   web      the server's page: types, lints, tests, and all of it in a browser (needs node and chromium)
+  programs the server used by curl, a WebSocket client, schemathesis and Prometheus' parser (needs python3 and curl)
   help     prints this
 ";
 
@@ -52,6 +55,7 @@ enum Step {
     Cargo(Cargo),
     Fuzz(fuzz::Options),
     Web,
+    Programs,
 }
 
 /// One command line of cargo, with what it needs in its environment.
@@ -109,6 +113,7 @@ impl Step {
             Self::Cargo(command) => command.run(root),
             Self::Fuzz(options) => fuzz::run(root, options),
             Self::Web => web::run(root),
+            Self::Programs => programs::run(root),
         }
     }
 }
@@ -157,6 +162,7 @@ impl fmt::Display for Step {
                 None => f.write_str("cargo xtask fuzz"),
             },
             Self::Web => f.write_str("cargo xtask web"),
+            Self::Programs => f.write_str("cargo xtask programs"),
         }
     }
 }
@@ -215,6 +221,7 @@ fn steps(args: &[&str]) -> Option<Vec<Step>> {
             Step::docs(),
             Step::tests(),
             Step::Web,
+            Step::Programs,
             Step::sim(SIM_SEEDS, false),
             Step::fuzz(),
         ],
@@ -222,6 +229,7 @@ fn steps(args: &[&str]) -> Option<Vec<Step>> {
         ["no-std"] => vec![Step::no_std()],
         ["test"] => vec![Step::tests()],
         ["web"] => vec![Step::Web],
+        ["programs"] => vec![Step::Programs],
         ["sim", args @ ..] => vec![sim_step(args)?],
         ["fuzz", args @ ..] => vec![Step::Fuzz(fuzz::Options::parse(args)?)],
         _ => return None,

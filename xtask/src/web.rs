@@ -1,10 +1,11 @@
 //! Checks the page that the server serves: types, lints, its tests, and all of it in a real browser.
 
+use std::env;
 use std::path::Path;
-use std::process::{Command, ExitCode};
-use std::{env, fs};
+use std::process::Command;
 
 use crate::Outcome;
+use crate::tools::{call, causerie, once_for, target};
 
 /// Where the page is.
 const FOLDER: &str = "crates/causerie-server/web";
@@ -33,17 +34,13 @@ pub(crate) fn run(root: &Path) -> Outcome {
             "there is no browser at {chromium}: types, lints and tests without one passed"
         ));
     }
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // As for the tests, whose packages and features these are, so that nothing is built again.
-    let build = ["test", "--workspace", "--all-features", "--locked", "--test", "cli", "--no-run"];
-    if let Err(code) = call(Command::new(cargo).args(build).current_dir(root)) {
-        return Outcome::Failed(code);
-    }
-    let target =
-        env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| root.join(target));
-    let pictures = target.join("page");
+    let program = match causerie(root) {
+        Ok(program) => program,
+        Err(code) => return Outcome::Failed(code),
+    };
+    let pictures = target(root).join("page");
     let mut test = Command::new("node");
-    test.arg("tests/browser.mjs").arg(target.join("debug/causerie")).arg(&pictures).current_dir(&folder);
+    test.arg("tests/browser.mjs").arg(program).arg(&pictures).current_dir(&folder);
     match call(&mut test) {
         Ok(()) => Outcome::Passed,
         Err(code) => {
@@ -62,30 +59,9 @@ fn node() -> Option<u32> {
 
 /// The tools, as the lock file has them, unless they are there.
 fn install(folder: &Path) -> Result<(), String> {
-    let lock = fs::read(folder.join("package-lock.json")).map_err(|error| error.to_string())?;
-    let stamp = folder.join("node_modules/.of-lock-file");
-    if fs::read(&stamp).is_ok_and(|installed| installed == lock) {
-        return Ok(());
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder);
-    call(&mut npm).map_err(|_| "npm cannot install what checks the page; is there a network?".to_owned())?;
-    fs::write(&stamp, lock).map_err(|error| error.to_string())
-}
-
-/// Runs a command to its end, and says which.
-fn call(command: &mut Command) -> Result<(), ExitCode> {
-    eprintln!("$ {command:?}");
-    match command.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => {
-            eprintln!("xtask: failed ({status}): {command:?}");
-            let code = status.code().and_then(|code| u8::try_from(code).ok());
-            Err(code.map_or(ExitCode::FAILURE, ExitCode::from))
-        }
-        Err(error) => {
-            eprintln!("xtask: {command:?} does not start: {error}");
-            Err(ExitCode::FAILURE)
-        }
-    }
+    once_for(&folder.join("package-lock.json"), &folder.join("node_modules/.of-lock-file"), || {
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder);
+        call(&mut npm).map_err(|_| "npm cannot install what checks the page; is there a network?".to_owned())
+    })
 }

@@ -190,10 +190,10 @@ function changed(room, change, detail) {
 			break;
 		case "older": {
 			const { pausedAt } = diagram;
-			const { atEnd } = diagram;
+			const { atEnd } = diagram.following;
 			diagram.setEvents(room.events);
 			diagram.pausedAt = pausedAt === null ? null : pausedAt + detail.length;
-			diagram.atEnd = atEnd;
+			diagram.following.atEnd = atEnd;
 			refresh(room.timeline.lines.slice(0, 400));
 			show("lines", "details");
 			break;
@@ -809,12 +809,12 @@ byId("forward", HTMLButtonElement).addEventListener("click", () => {
 });
 page.window.addEventListener("change", () => {
 	diagram.setWindow(Number(page.window.value));
-	diagram.atEnd = true;
+	diagram.following.atEnd = true;
 	show("table");
 });
 page.allArrows.addEventListener("change", setCauses);
 page.folded.addEventListener("click", async () => {
-	diagram.atEnd = false;
+	diagram.following.atEnd = false;
 	diagram.setWindow(diagram.window + 60);
 	if (diagram.folded.before === 0) await current?.readOlder().catch(() => false);
 	show("table");

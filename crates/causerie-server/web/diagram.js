@@ -2,6 +2,7 @@
 // knows nothing of rooms or servers. A row is an event, in the order in which the events came, and nothing else moves it.
 
 import { compareMembers, parseId } from "./causality.js";
+import { Following } from "./following.js";
 
 /**
  * @typedef {object} DiagramEvent
@@ -32,8 +33,6 @@ const SVG = "http://www.w3.org/2000/svg";
 const ROW = 28;
 const RADIUS = 6.5;
 const GUTTER = 46;
-/** Pixels that a browser may move what it scrolls by itself. */
-const SLACK = 4;
 const HUES = 8;
 const SHAPES = 5;
 
@@ -123,9 +122,7 @@ export class Diagram {
 		/** @type {string | null} where the keyboard is */
 		this.cursor = null;
 		this.scheduled = false;
-		this.atEnd = true;
-		/** Where it was scrolled to last. */
-		this.top = 0;
+		this.following = new Following(options.scroller, ROW);
 
 		const marker = (/** @type {string} */ id) =>
 			svg("marker", { id, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto-start-reverse" },
@@ -139,12 +136,7 @@ export class Diagram {
 			svg("defs", {}, marker("arrow"), marker("arrow-lit")), this.rowLayer, this.life, this.shift);
 		options.scroller.append(this.root);
 		options.scroller.addEventListener("scroll", () => {
-			const { scrollTop, clientHeight, scrollHeight, scrollLeft } = options.scroller;
-			if (scrollHeight - scrollTop - clientHeight < ROW) this.atEnd = true;
-			else if (scrollTop < this.top - SLACK) this.atEnd = false;
-			if (this.atEnd) this.top = Math.max(this.top, scrollTop);
-			else this.top = scrollTop;
-			options.head.scrollLeft = scrollLeft;
+			options.head.scrollLeft = options.scroller.scrollLeft;
 		}, { passive: true });
 		new ResizeObserver(() => this.schedule()).observe(options.scroller);
 		this.#listen();
@@ -278,13 +270,13 @@ export class Diagram {
 	step(by) {
 		const at = this.pausedAt ?? this.events.length;
 		this.pausedAt = Math.max(Math.min(1, this.events.length), Math.min(this.events.length, at + by));
-		this.atEnd = true;
+		this.following.atEnd = true;
 		this.schedule();
 	}
 
 	follow() {
 		this.pausedAt = null;
-		this.atEnd = true;
+		this.following.atEnd = true;
 		this.schedule();
 	}
 
@@ -374,9 +366,8 @@ export class Diagram {
 		}));
 		this.#tabStop();
 		this.#light();
-		if (!this.atEnd) return;
-		scroller.scrollTop = scroller.scrollHeight;
-		this.top = scroller.scrollTop;
+		if (this.following.atEnd) scroller.scrollTop = scroller.scrollHeight;
+		this.following.laidOut();
 	}
 
 	/** @param {PlacedEvent[]} shown */

@@ -1,6 +1,8 @@
 // A room's log as people read it: records come in, in pages and live, and what is shown comes out. Edits, deletions and
 // reactions change what they refer to and have no line of their own; the order is that of the positions, always.
 
+import { Following } from "./following.js";
+
 /**
  * @typedef {object} LogRecord an entry of the log, as the server writes it
  * @property {"text" | "action" | "reply" | "edit" | "delete" | "reaction" | "topic" | "joined" | "left" | "unknown"} kind
@@ -28,8 +30,6 @@
  * @property {{symbol: string, by: {member: string, author: string}[]}[]} reactions in the order in which they first came
  */
 
-/** Pixels that a browser may move what it scrolls by itself. */
-const SLACK = 4;
 /** Kinds that only change another message. */
 const REFERRING = new Set(["edit", "delete", "reaction"]);
 
@@ -291,13 +291,10 @@ export class VirtualList {
 		this.heights = new Heights(44);
 		/** @type {Map<string, HTMLElement>} */
 		this.elements = new Map();
-		/** Whether the newest stays in sight. */
-		this.atEnd = true;
-		/** Where it was scrolled to last. */
-		this.top = 0;
+		this.following = new Following(scroller, 8);
 		this.scheduled = false;
 		this.width = 0;
-		scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+		scroller.addEventListener("scroll", () => this.schedule(), { passive: true });
 		new ResizeObserver(() => {
 			if (scroller.clientWidth !== this.width) this.heights.reset();
 			this.width = scroller.clientWidth;
@@ -308,14 +305,13 @@ export class VirtualList {
 		this.observer.observe(content);
 	}
 
-	#scrolled() {
-		const { scrollTop, clientHeight, scrollHeight } = this.scroller;
-		// More may have come since we scrolled to the end: only who scrolls up leaves it.
-		if (scrollHeight - scrollTop - clientHeight < 8) this.atEnd = true;
-		else if (scrollTop < this.top - SLACK) this.atEnd = false;
-		if (this.atEnd) this.top = Math.max(this.top, scrollTop);
-		else this.top = scrollTop;
-		this.schedule();
+	/** Whether the newest stays in sight. */
+	get atEnd() {
+		return this.following.atEnd;
+	}
+
+	set atEnd(atEnd) {
+		this.following.atEnd = atEnd;
 	}
 
 	/** Other lines, or other contents. @param {string[]} keys */
@@ -393,9 +389,9 @@ export class VirtualList {
 			content.style.paddingBottom = `${heights.total - heights.top(last + 1)}px`;
 			if (this.atEnd) scroller.scrollTop = scroller.scrollHeight;
 			else if (anchor) scroller.scrollTop = heights.top(anchor.index) + anchor.offset;
-			this.top = scroller.scrollTop;
 			if (!news) break;
 		}
+		this.following.laidOut();
 		if (scroller.scrollTop < scroller.clientHeight) this.onTop?.();
 	}
 

@@ -36,6 +36,7 @@ const FILES: &[File] = files! {
     "/connection.js" "text/javascript; charset=utf-8" "connection.js"
     "/diagram.js" "text/javascript; charset=utf-8" "diagram.js"
     "/element.js" "text/javascript; charset=utf-8" "element.js"
+    "/following.js" "text/javascript; charset=utf-8" "following.js"
     "/inspector.js" "text/javascript; charset=utf-8" "inspector.js"
     "/memory.js" "text/javascript; charset=utf-8" "memory.js"
     "/room.js" "text/javascript; charset=utf-8" "room.js"

@@ -334,6 +334,50 @@ async function test() {
 	await say(ann.page, "at the end");
 	await sees(ann.page, "at the end");
 
+	console.log("the end stays in sight, however fast it grows, until its reader scrolls up");
+	const scroller = ann.page.locator("#scroller");
+	const fromEnd = () => scroller.evaluate((at) => at.scrollHeight - at.scrollTop - at.clientHeight);
+	/** As fast as the server takes them. @param {number} from @param {number} to */
+	const burst = async (from, to) => {
+		for (let n = from; n < to; n += 20) await Promise.all(Array.from({ length: 20 }, (_, i) => tell(n + i)));
+	};
+	await burst(many, many + 1_000);
+	await sees(ann.page, `number ${many + 999}`);
+	await until("the end", async () => (await fromEnd()) < 8);
+	assert.ok(await ann.page.isHidden("#to-end"));
+	// What comes and goes behind the lines scrolls them, too; that is no reader.
+	await scroller.evaluate(async (at) => {
+		const grown = (/** @type {number} */ height) => {
+			const element = document.createElement("p");
+			element.style.height = `${height}px`;
+			at.append(element);
+			return element;
+		};
+		const scrolled = () => new Promise((resolve) => at.addEventListener("scroll", resolve, { once: true }));
+		const first = grown(300);
+		at.scrollTop = at.scrollHeight;
+		await scrolled();
+		first.remove();
+		at.scrollTop += 0;
+		const second = grown(100);
+		await scrolled();
+		second.remove();
+	});
+	await burst(many + 1_000, many + 1_100);
+	await sees(ann.page, `number ${many + 1_099}`);
+	await until("the end again", async () => (await fromEnd()) < 8);
+	assert.ok(await ann.page.isHidden("#to-end"));
+	await scroller.hover();
+	await ann.page.mouse.wheel(0, -600);
+	await ann.page.waitForSelector("#to-end:not([hidden])");
+	const read = await shown(ann.page);
+	await burst(many + 1_100, many + 1_200);
+	await until("the news to be counted", async () => /^100 new/u.test(await ann.page.innerText("#to-end")));
+	assert.ok((await shown(ann.page)).some((text) => read.includes(text)), "whoever reads further up stays there");
+	assert.ok(!(await shown(ann.page)).includes(`number ${many + 1_199}`));
+	await ann.page.click("#to-end");
+	await sees(ann.page, `number ${many + 1_199}`);
+
 	console.log("by keyboard alone");
 	const keys = await openPage({ reducedMotion: "reduce" });
 	const { page } = keys;

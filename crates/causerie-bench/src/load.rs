@@ -39,6 +39,8 @@ pub struct Plan {
     pub receivers: u32,
     /// How many of them talk.
     pub senders: u32,
+    /// How many of them read nothing until the others have finished. They do not talk.
+    pub stopped: u32,
     /// How long each text is.
     pub text_bytes: usize,
     /// How much they talk.
@@ -69,6 +71,7 @@ impl Default for Plan {
             rooms: 1,
             receivers: 10,
             senders: 1,
+            stopped: 0,
             text_bytes: 128,
             pace: Pace::Window(100),
             answers_percent: 25,
@@ -94,6 +97,16 @@ pub enum PlanError {
     Senders {
         /// How many talk.
         senders: u32,
+        /// How many there are.
+        receivers: u32,
+    },
+    /// Who has stopped neither talks nor is waited for.
+    #[error("{senders} senders and {stopped} stopped readers among {receivers} receivers: nobody is both")]
+    Stopped {
+        /// How many talk.
+        senders: u32,
+        /// How many read nothing.
+        stopped: u32,
         /// How many there are.
         receivers: u32,
     },
@@ -145,6 +158,10 @@ impl Plan {
         }
         if self.senders > self.receivers {
             return Err(PlanError::Senders { senders: self.senders, receivers: self.receivers });
+        }
+        if self.stopped > self.receivers - self.senders {
+            let Self { senders, stopped, receivers, .. } = *self;
+            return Err(PlanError::Stopped { senders, stopped, receivers });
         }
         if self.text_bytes < TEXT_BYTES_MIN {
             return Err(PlanError::Text { bytes: self.text_bytes });
@@ -318,6 +335,8 @@ struct Outcome {
     held_up: u64,
     tally: Tally,
     latency: Histogram<u64>,
+    /// How long those who had stopped took to read all that they had missed.
+    catching_up: Duration,
 }
 
 /// Starts the threads together, reads the server's meters when measuring begins and ends, and adds up.
@@ -372,6 +391,7 @@ fn conduct(
             outcomes.push(done?);
         }
     }
+    let end = server_use()?;
 
     let between = (after.2 - before.2).as_secs_f64();
     let processors = |before: crate::process::Usage, after: crate::process::Usage| {
@@ -387,9 +407,10 @@ fn conduct(
         latency: Latency::default(),
         tally: Tally::default(),
         held_up: 0,
-        server: before.0.zip(after.0).map(|(before, after)| ServerUse {
+        catching_up: Duration::ZERO,
+        server: before.0.zip(after.0).zip(end).map(|((before, after), end)| ServerUse {
             cpu: processors(before, after),
-            memory_peak: after.memory_peak,
+            memory_peak: end.memory_peak,
         }),
         own_cpu: before.1.zip(after.1).map(|(before, after)| processors(before, after)),
     };
@@ -398,6 +419,7 @@ fn conduct(
         report.deliveries += outcome.deliveries;
         report.held_up += outcome.held_up;
         report.tally.add(&outcome.tally);
+        report.catching_up = report.catching_up.max(outcome.catching_up);
         latency.add(&outcome.latency).expect("made alike");
     }
     report.latency = Latency::of(&latency);
@@ -436,6 +458,8 @@ struct Connection {
     out: Vec<u8>,
     /// How much of `out` has been written.
     written: usize,
+    /// It reads nothing for now.
+    stopped: bool,
     name: String,
     room_name: String,
 }
@@ -486,6 +510,7 @@ impl<'a> Worker<'a> {
                 held_up: 0,
                 tally: Tally::default(),
                 latency: histogram(),
+                catching_up: Duration::ZERO,
             },
             scratch: vec![0; READ_BYTES],
             text: Vec::new(),
@@ -511,7 +536,7 @@ impl<'a> Worker<'a> {
 
     /// Connects all members of a room, and says their first words.
     fn connect(&mut self, number: u32, room_name: &str) -> Result<(), LoadError> {
-        let Plan { receivers, senders, text_bytes, answers_percent, .. } = self.shared.plan;
+        let Plan { receivers, senders, stopped, text_bytes, answers_percent, .. } = self.shared.plan;
         let (protocol, server) = (self.shared.protocol, self.shared.server);
         let first = number * senders;
         let base = self.connections.len();
@@ -537,6 +562,7 @@ impl<'a> Worker<'a> {
                 rest: Vec::new(),
                 out: Vec::new(),
                 written: 0,
+                stopped: false,
                 name,
                 room_name,
             };
@@ -544,8 +570,10 @@ impl<'a> Worker<'a> {
             connection.flush()?;
             self.connections.push(connection);
         }
-        let audience = receivers - u32::from(!protocol.echoes());
-        self.rooms.push(Room::new(base..self.connections.len(), first, senders, audience, answers_percent));
+        let connections = base..self.connections.len();
+        let audience = receivers - stopped - u32::from(!protocol.echoes());
+        let waited_for = base..connections.end - stopped as usize;
+        self.rooms.push(Room::new(connections, waited_for, first, senders, audience, answers_percent));
         Ok(())
     }
 
@@ -571,6 +599,11 @@ impl<'a> Worker<'a> {
         let mut events = Events::with_capacity(1024);
         let mut due = 0u64;
         self.settled = (0..self.rooms.len()).collect();
+        for room in &self.rooms {
+            self.connections[room.waited_for.end..room.connections.end]
+                .iter_mut()
+                .for_each(|c| c.stopped = true);
+        }
         loop {
             let now = Instant::now();
             if now >= schedule.to || self.shared.stop.load(Ordering::Relaxed) {
@@ -613,8 +646,14 @@ impl<'a> Worker<'a> {
     /// Until everybody has everything, or nothing comes any more.
     fn drain(&mut self) -> Result<(), LoadError> {
         let mut events = Events::with_capacity(1024);
+        let begun = Instant::now();
+        for index in 0..self.connections.len() {
+            if std::mem::take(&mut self.connections[index].stopped) {
+                self.read(index)?;
+            }
+        }
         let mut last = Instant::now();
-        while self.rooms.iter().any(|room| room.outstanding > 0) && last.elapsed() < LOST_AFTER {
+        while !self.has_everybody_everything() && last.elapsed() < LOST_AFTER {
             let before = self.outcome.tally.received;
             self.wait(&mut events, Duration::from_millis(100))?;
             if self.outcome.tally.received > before {
@@ -624,7 +663,18 @@ impl<'a> Worker<'a> {
                 break;
             }
         }
+        if self.shared.plan.stopped > 0 {
+            self.outcome.catching_up = last - begun;
+        }
         Ok(())
+    }
+
+    fn has_everybody_everything(&self) -> bool {
+        self.rooms.iter().all(|room| {
+            let sent = room.sent();
+            let mut late = self.connections[room.waited_for.end..room.connections.end].iter();
+            room.outstanding == 0 && late.all(|c| c.checker.lost(&sent) == 0)
+        })
     }
 
     fn say(&mut self, room: usize) {
@@ -651,7 +701,8 @@ impl<'a> Worker<'a> {
         }
         let before = self.outcome.tally.received;
         for event in events.iter() {
-            if event.is_readable() || event.is_read_closed() {
+            let stopped = self.connections[event.token().0].stopped;
+            if (event.is_readable() || event.is_read_closed()) && !stopped {
                 self.read(event.token().0)?;
             }
             if event.is_writable() {
@@ -673,7 +724,7 @@ impl<'a> Worker<'a> {
             if self.scratch.len() < start + READ_BYTES {
                 self.scratch.resize(start + READ_BYTES, 0);
             }
-            let read = match stream.read(&mut self.scratch[start..]) {
+            let read = match stream.read(&mut self.scratch[start..start + READ_BYTES]) {
                 Ok(0) => {
                     let closed =
                         io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection");
@@ -743,6 +794,7 @@ mod tests {
             Plan { receivers: 0, ..good },
             Plan { senders: 0, ..good },
             Plan { senders: 11, ..good },
+            Plan { senders: 8, stopped: 3, ..good },
             Plan { text_bytes: TEXT_BYTES_MIN - 1, ..good },
             Plan { answers_percent: 101, ..good },
             Plan { pace: Pace::Window(0), ..good },

@@ -27,6 +27,8 @@ pub struct Report {
     pub tally: Tally,
     /// Messages that were not sent at their time, because too many were outstanding.
     pub held_up: u64,
+    /// How long those who had stopped reading took to read all that they had missed.
+    pub catching_up: Duration,
     /// What the server used, where its process is known.
     pub server: Option<ServerUse>,
     /// Processor seconds a second that the load itself took, where that can be told: close to one a thread, and it
@@ -79,7 +81,7 @@ impl Report {
     /// One JSON object on one line. Times are in microseconds; what is not known is null.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let Plan { rooms, receivers, senders, text_bytes, pace, .. } = self.plan;
+        let Plan { rooms, receivers, senders, stopped, text_bytes, pace, .. } = self.plan;
         let (window, rate) = match pace {
             Pace::Window(window) => (window.to_string(), "null".to_owned()),
             Pace::Rate(rate) => ("null".to_owned(), rate.to_string()),
@@ -94,13 +96,14 @@ impl Report {
         let own = known(self.own_cpu.map(|cpu| format!("{cpu:.3}")));
         format!(
             "{{\"protocol\":\"{}\",\"rooms\":{rooms},\"receivers\":{receivers},\"senders\":{senders},\
-             \"text_bytes\":{text_bytes},\"window\":{window},\"rate\":{rate},\"seconds\":{:.3},\
+             \"stopped\":{stopped},\"catching_up_us\":{},\"text_bytes\":{text_bytes},\"window\":{window},\"rate\":{rate},\"seconds\":{:.3},\
              \"messages_per_second\":{:.1},\"deliveries_per_second\":{:.1},\
              \"latency_us\":{{\"p50\":{p50},\"p99\":{p99},\"p99.9\":{p999},\"max\":{max}}},\
              \"received\":{received},\"answers\":{answers},\"lost\":{lost},\"duplicated\":{duplicated},\
              \"out_of_order\":{out_of_order},\"before_cause\":{before_cause},\"damaged\":{damaged},\
              \"held_up\":{},\"server_cpu\":{cpu},\"server_memory_peak\":{memory},\"own_cpu\":{own}}}",
             self.protocol,
+            micros(self.catching_up),
             self.measured.as_secs_f64(),
             self.messages_per_second(),
             self.deliveries_per_second(),
@@ -111,7 +114,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Plan { rooms, receivers, senders, text_bytes, pace, .. } = self.plan;
+        let Plan { rooms, receivers, senders, stopped, text_bytes, pace, .. } = self.plan;
         let plural = |n: u32| if n == 1 { "" } else { "s" };
         write!(
             f,
@@ -141,6 +144,13 @@ impl fmt::Display for Report {
             write!(f, "{before_cause} before what they answer")?;
         }
         writeln!(f)?;
+        if stopped > 0 {
+            let took = self.catching_up.as_secs_f64();
+            writeln!(
+                f,
+                "  stopped     {stopped} in each room read nothing meanwhile, and all of it in {took:.2} s"
+            )?;
+        }
         if damaged > 0 {
             writeln!(f, "  damaged     {damaged}")?;
         }

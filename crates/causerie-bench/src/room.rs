@@ -15,6 +15,8 @@ pub(crate) const OUTSTANDING_MAX: usize = 1 << 16;
 pub(crate) struct Room {
     /// The run's connections in this room; the first of them talk.
     pub(crate) connections: Range<usize>,
+    /// Those of them whose receipt counts; the others have stopped reading.
+    pub(crate) waited_for: Range<usize>,
     pub(crate) senders: Vec<Sender>,
     /// The number of the first sender.
     first: u32,
@@ -42,13 +44,14 @@ pub(crate) struct Sender {
 impl Room {
     pub(crate) fn new(
         connections: Range<usize>,
+        waited_for: Range<usize>,
         first: u32,
         senders: u32,
         audience: u32,
         answers_percent: u32,
     ) -> Self {
         let senders: Vec<_> = (0..senders).map(|_| Sender::default()).collect();
-        Self { connections, senders, first, turn: 0, audience, outstanding: 0, answers_percent }
+        Self { connections, waited_for, senders, first, turn: 0, audience, outstanding: 0, answers_percent }
     }
 
     /// The next message: which connection says it, and what.
@@ -99,7 +102,9 @@ impl Room {
             return None;
         }
         let oldest = sender.sent - sender.open.len() as u32 + 1;
-        if let Some(left) = said.id.seq.checked_sub(oldest).and_then(|n| sender.open.get_mut(n as usize)) {
+        if self.waited_for.contains(&connection)
+            && let Some(left) = said.id.seq.checked_sub(oldest).and_then(|n| sender.open.get_mut(n as usize))
+        {
             *left -= 1;
             if *left == 0 {
                 self.outstanding -= 1;
@@ -129,8 +134,8 @@ mod tests {
     #[test]
     fn a_message_is_outstanding_until_everybody_has_it() {
         let texts = Texts::new(1, 64);
-        let mut room = Room::new(10..13, 4, 2, 3, 100);
-        let mut checkers = vec![Checker::new(4, 2, None); 3];
+        let mut room = Room::new(10..14, 10..13, 4, 2, 3, 100);
+        let mut checkers = vec![Checker::new(4, 2, None); 4];
         let mut tally = Tally::default();
         let mut said = Vec::new();
         for _ in 0..3 {
@@ -146,6 +151,7 @@ mod tests {
             texts.write(&mut text, said);
             room.receive(&text, &texts, 10 + to, &mut checkers[to], &mut tally)
         };
+        assert_eq!(deliver(&mut room, &said[1], 3), Some(said[1]), "who has stopped settles nothing");
         for to in 0..3 {
             assert_eq!(room.outstanding, 3);
             assert_eq!(deliver(&mut room, &said[1], to), Some(said[1]));
@@ -156,6 +162,6 @@ mod tests {
         assert_eq!(room.next(8).1.answers, Some(said[1].id), "4 has heard 5");
         let forged = Said { id: Id { sender: 4, seq: 9 }, ..said[0] };
         assert_eq!(deliver(&mut room, &forged, 0), None, "nobody said that");
-        assert_eq!((tally.received, tally.duplicated, tally.damaged), (3, 3, 1));
+        assert_eq!((tally.received, tally.duplicated, tally.damaged), (4, 3, 1));
     }
 }

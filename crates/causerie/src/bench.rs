@@ -39,6 +39,9 @@ pub(crate) struct BenchArgs {
     /// How many of each room's members talk.
     #[arg(long, value_name = "N", default_value_t = Plan::default().senders)]
     senders: u32,
+    /// How many of each room's members read nothing until the others have finished, and everything then.
+    #[arg(long, value_name = "N", default_value_t = Plan::default().stopped)]
+    stopped: u32,
     /// Bytes of each text.
     #[arg(long, value_name = "BYTES", default_value_t = Plan::default().text_bytes)]
     payload: usize,
@@ -99,6 +102,7 @@ impl BenchArgs {
             rooms: self.rooms,
             receivers: self.receivers,
             senders: self.senders,
+            stopped: self.stopped,
             text_bytes: self.payload,
             pace: self.rate.map_or(Pace::Window(self.window), Pace::Rate),
             answers_percent: self.answers,

@@ -66,10 +66,40 @@ async fn classic_members_and_a_given_rate_on_a_running_server() {
     assert_eq!(String::from_utf8_lossy(&rooms.stdout), "", "the load's rooms are closed behind it");
 }
 
+/// What the server may ever have in memory: what is staged in the store (64 MiB), the room's tail (16 MiB), the store's
+/// caches (24 MiB), itself, and as much again of what is on its way.
+#[cfg(target_os = "linux")]
+const MEMORY_MAX: f64 = 192.0 * 1024.0 * 1024.0;
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_reads_nothing_meanwhile_costs_no_memory_and_gets_everything_afterwards() {
+    let load =
+        ["--spawn", "--receivers", "12", "--senders", "10", "--stopped", "1", "--payload", "8000", "--json"];
+    let mut said = 0.0;
+    // Until more was said than the server could hide.
+    for seconds in ["4", "8", "16", "32", "64"] {
+        let (code, out, err) = bench(&[&load[..], &["--seconds", seconds]].concat()).await;
+        assert_eq!((code, &err[..]), (Some(0), ""), "{out}");
+        assert!(number(&out, "server_memory_peak") < MEMORY_MAX, "{out}");
+        assert_eq!(
+            number(&out, "received") % 12.0,
+            0.0,
+            "the stopped one has got as many as the others: {out}"
+        );
+        said = number(&out, "received") / 12.0 * 8_000.0;
+        if said > 2.0 * MEMORY_MAX {
+            return;
+        }
+    }
+    panic!("only {said} bytes went through");
+}
+
 #[tokio::test]
 async fn what_cannot_be_is_said_clearly() {
     let failing = [
         (&["--senders", "11"][..], 1, "11 senders among 10 receivers"),
+        (&["--senders", "8", "--stopped", "3"], 1, "8 senders and 3 stopped readers among 10 receivers"),
         (&["--payload", "10"], 1, "a payload of 10 bytes is too small"),
         (&["--rate", "0"], 1, "a rate must be above 0"),
         (&["--rooms", "0"], 1, "at least one room is needed"),

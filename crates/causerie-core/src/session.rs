@@ -669,6 +669,8 @@ impl Session {
         // What messages that had not been taken are to those that refer to them: for a deletion or an edit that cannot be
         // said any more, what it was about.
         let mut instead = BTreeMap::new();
+        // What was kept has no numbers for these.
+        self.unkept |= !self.unsent.is_empty();
         for (old, payload) in core::mem::take(&mut self.unsent) {
             let Some(old) = old else {
                 self.broadcast(now, &payload);

@@ -968,6 +968,12 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
         "The chat",
         &[
             session(
+                "what was unsent is said and not kept",
+                SESSION,
+                "self.unkept |= !self.unsent.is_empty();",
+                "",
+            ),
+            session(
                 "own messages are not sent again on resuming",
                 SESSION,
                 "p.message.id().seq > taken) {\n            pending.sent_at = Some(now);\n            resent += 1;",

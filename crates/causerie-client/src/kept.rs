@@ -16,7 +16,8 @@ pub(crate) const PLACE_PAUSE: Duration = Duration::from_secs(1);
 /// Give it to [`RoomOptions::join_and_keep`](crate::RoomOptions::join_and_keep), at each start the same. It is written
 /// and synced before anything is sent that it lacks, so a process that is killed goes on as the same member, and says
 /// again, with the same ids, what had not come back: nothing is lost, and nothing is said twice. What others said in
-/// the last second may be delivered again. Once the member has left, it is removed.
+/// the last second may be delivered again; what it was given just before the kill and had not looked at yet is not.
+/// Once the member has left, it is removed.
 ///
 /// Only its owner can read it, since whoever does can speak for the member. It is locked while it is open.
 ///

@@ -100,20 +100,26 @@ impl RoomOptions {
     /// connection are mended in the background and are not errors.
     pub async fn join(self) -> Result<Room, JoinError> {
         let session = Session::new(self.session.clone());
-        self.run(session, None, None).await
+        self.run(session, None, false, None).await
     }
 
     /// As [`join`](Self::join), as the member that the file tells of, if there is one, and with everything in it from
     /// now on that must outlive this process. What cannot be read is set aside, see [`Room::not_restored`].
     ///
+    /// Who is a member already need not reach the server for that: the first event is then
+    /// [`Event::Reconnecting`], and what is said meanwhile is kept.
+    ///
     /// # Errors
     /// As [`join`](Self::join). The file stays as it is, unless nothing is in it that is still to be said.
     pub async fn join_and_keep(self, mut kept: Kept) -> Result<Room, JoinError> {
-        let mut not_restored = None;
+        let (mut is_member, mut not_restored) = (false, None);
         let session = match kept.take_found() {
             None => Session::new(self.session.clone()),
             Some(found) => match Session::restore(self.session.clone(), &found) {
-                Ok(session) => session,
+                Ok(session) => {
+                    is_member = true;
+                    session
+                }
                 Err(why) => {
                     let aside = kept.set_aside().map_err(JoinError::Io)?;
                     let aside = aside.display();
@@ -122,25 +128,28 @@ impl RoomOptions {
                 }
             },
         };
-        self.run(session, Some(kept), not_restored).await
+        self.run(session, Some(kept), is_member, not_restored).await
     }
 
     async fn run(
         self,
         session: Session,
         kept: Option<Kept>,
+        is_member: bool,
         not_restored: Option<String>,
     ) -> Result<Room, JoinError> {
         let shared =
             Arc::new(Shared { session: Mutex::new(session), changed: Notify::new(), epoch: Instant::now() });
         let (events_in, events) = mpsc::channel(self.events_max);
         let mut driver = Driver::new(self.server, self.disturbance, Arc::clone(&shared), events_in, kept);
-        driver.connect_first().await.map_err(JoinError::Io)?;
+        if !is_member {
+            driver.connect_first().await.map_err(JoinError::Io)?;
+        }
         tokio::spawn(driver.run());
         let mut room = Room { speaker: Speaker { shared }, events, first: None, not_restored };
         match room.events.recv().await {
             Some(Event::Ended(end)) => Err(end.into()),
-            Some(Event::Reconnecting { reason, .. }) => {
+            Some(Event::Reconnecting { reason, .. }) if !is_member => {
                 Err(JoinError::Io(io::Error::new(io::ErrorKind::ConnectionAborted, reason)))
             }
             first => {

@@ -28,6 +28,7 @@ pub mod process;
 mod report;
 mod room;
 mod speaker;
+pub mod websocket;
 
 pub use load::{LoadError, Pace, Plan, PlanError, Progress, run};
 pub use report::{Latency, Report, ServerUse};

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use causerie_bench::classic::Classic;
 use causerie_bench::native::Native;
 use causerie_bench::process::{Started, raise_file_limit};
+use causerie_bench::websocket::WebSocket;
 use causerie_bench::{Pace, Plan, Progress, Protocol};
 use clap::{Args, ValueEnum};
 
@@ -77,6 +78,9 @@ enum Spoken {
     Native,
     /// Lines, as the original program's clients speak them.
     Classic,
+    /// The JSON API over WebSockets.
+    #[value(name = "websocket")]
+    WebSocket,
 }
 
 impl Spoken {
@@ -84,6 +88,7 @@ impl Spoken {
         match self {
             Self::Native => Box::new(Native::new(server)),
             Self::Classic => Box::new(Classic::new(server)),
+            Self::WebSocket => Box::new(WebSocket::new(server)),
         }
     }
 }

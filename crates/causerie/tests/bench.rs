@@ -44,10 +44,10 @@ async fn nothing_is_lost_on_a_server_of_its_own_and_counts_add_up() {
 }
 
 #[tokio::test]
-async fn classic_members_and_a_given_rate_on_a_running_server() {
+async fn every_kind_of_member_and_a_given_rate_on_a_running_server() {
     let server = Server::start(&[]).await;
     let (address, pid) = (server.address(), server.process.pid.to_string());
-    for protocol in ["native", "classic"] {
+    for protocol in ["native", "classic", "websocket"] {
         let args = ["--server", &address, "--protocol", protocol, "--receivers", "6", "--senders", "3"];
         let (code, out, err) = bench(&[&args[..], &BRIEF, &["--rate", "100", "--progress"]].concat()).await;
         assert_eq!(code, Some(0), "{out}{err}");
@@ -105,7 +105,7 @@ async fn what_cannot_be_is_said_clearly() {
         (&["--rooms", "0"], 1, "at least one room is needed"),
         (&["--rate", "5", "--window", "5"], 2, "cannot be used with"),
         (&["--seconds", "soon"], 2, "a number of seconds is needed"),
-        (&["--protocol", "smoke"], 2, "possible values: native, classic"),
+        (&["--protocol", "smoke"], 2, "possible values: native, classic, websocket"),
         (&["--spawn", "--server", "localhost"], 2, "cannot be used with"),
         (&["--server", "127.0.0.1:1"], 1, "cannot connect to 127.0.0.1:1"),
         (&["--server-pid", "4294967295"], 1, "cannot read what the server"),

@@ -19,8 +19,8 @@ use crate::room::Shared;
 
 /// The first pause before connecting again; each next one is twice as long.
 const RETRY_MIN: Duration = Duration::from_millis(200);
-/// The longest pause.
-const RETRY_MAX: Duration = Duration::from_secs(10);
+/// The longest pause, where nobody says otherwise.
+pub(crate) const RETRY_MAX: Duration = Duration::from_secs(10);
 /// How long a connection must stand before the pauses start small again.
 const STEADY: Duration = Duration::from_secs(5);
 /// How long joining or resuming may take.
@@ -50,6 +50,7 @@ pub(crate) struct Driver {
     connection: Option<Connection>,
     bad_link: Option<BadLink>,
     pause: Duration,
+    pause_max: Duration,
     kept: Option<Kept>,
 }
 
@@ -59,6 +60,7 @@ impl Driver {
         disturbance: Option<Disturbance>,
         shared: Arc<Shared>,
         events: mpsc::Sender<Event>,
+        pause_max: Duration,
         kept: Option<Kept>,
     ) -> Self {
         let bad_link = disturbance
@@ -71,6 +73,7 @@ impl Driver {
             connection: None,
             bad_link,
             pause: RETRY_MIN,
+            pause_max: pause_max.max(RETRY_MIN),
             kept,
         }
     }
@@ -99,7 +102,7 @@ impl Driver {
             self.shared.session().disconnected(reason, self.pause);
             self.drain();
             let resume_at = Instant::now() + self.pause;
-            self.pause = (self.pause * 2).min(RETRY_MAX);
+            self.pause = (self.pause * 2).min(self.pause_max);
             while Instant::now() < resume_at && !self.events.is_closed() {
                 tokio::select! {
                     () = tokio::time::sleep_until(resume_at) => {}
@@ -372,20 +375,25 @@ mod tests {
         }
     }
 
-    /// Time passes at once where nobody has anything to do.
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_falls_silent_is_asked_and_then_left() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let client = tokio::spawn(RoomOptions::new(&address, "lobby", "Raj").join());
-        let mut peer = Peer::greeted(&listener).await;
+    /// A client that is in a room of its own.
+    async fn joined(options: RoomOptions, listener: &TcpListener) -> (crate::Room, Peer) {
+        let client = tokio::spawn(options.join());
+        let mut peer = Peer::greeted(listener).await;
         let Some(ClientFrame::Join { name, nonce, .. }) = peer.hear().await else { panic!("no join") };
         let lobby = RoomName::parse("lobby").unwrap();
         let mut room = Room::new(lobby, 0, 7, RoomSettings::default(), false);
         let now = Now { time: Time::ZERO, wall_millis: 0 };
         let (_, welcome) = room.join(now, &name, nonce, Secret::default(), None, 0).unwrap();
         peer.say(&ServerFrame::Welcome(Box::new(welcome))).await;
-        let mut client = client.await.unwrap().unwrap();
+        (client.await.unwrap().unwrap(), peer)
+    }
+
+    /// Time passes at once where nobody has anything to do.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_falls_silent_is_asked_and_then_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (mut client, mut peer) = joined(RoomOptions::new(&address, "lobby", "Raj"), &listener).await;
 
         // As long as it answers, the connection stands.
         for _ in 0..5 {
@@ -407,5 +415,27 @@ mod tests {
         assert_eq!(hung_up.await.unwrap(), None);
         let mut peer = Peer::greeted(&listener).await;
         assert!(matches!(peer.hear().await, Some(ClientFrame::Resume { .. })), "and it comes back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pauses_of_a_client_whose_server_is_away_grow_up_to_what_was_asked_for() {
+        let mut pauses = Vec::new();
+        for max in [Duration::from_millis(700), Duration::ZERO] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let options = RoomOptions::new(&address, "lobby", "Raj").retry_max(max);
+            let (mut client, peer) = joined(options, &listener).await;
+            drop((listener, peer));
+            for _ in 0..4 {
+                pauses.push(loop {
+                    if let Event::Reconnecting { retry_in, .. } =
+                        client.next_event().await.expect("it goes on")
+                    {
+                        break retry_in.as_millis();
+                    }
+                });
+            }
+        }
+        assert_eq!(pauses, [200, 400, 700, 700, 200, 200, 200, 200]);
     }
 }

@@ -51,6 +51,7 @@ pub struct RoomOptions {
     server: String,
     session: SessionConfig,
     disturbance: Option<Disturbance>,
+    retry_max: Duration,
     events_max: usize,
 }
 
@@ -62,6 +63,7 @@ impl RoomOptions {
             server: server.into(),
             session: SessionConfig::new(room, name, fresh_secret),
             disturbance: None,
+            retry_max: driver::RETRY_MAX,
             events_max: 1_024,
         }
     }
@@ -89,6 +91,14 @@ impl RoomOptions {
         // What is merely late should not be asked for.
         self.session.repair_delay = (disturbance.delay_max * 2).max(Duration::from_millis(50));
         self.disturbance = Some(disturbance);
+        self
+    }
+
+    /// The longest pause before coming back to a server that is away: the first is 200 ms, and each is twice the one
+    /// before. Default 10 s.
+    #[must_use]
+    pub fn retry_max(mut self, retry_max: Duration) -> Self {
+        self.retry_max = retry_max;
         self
     }
 
@@ -141,7 +151,8 @@ impl RoomOptions {
         let shared =
             Arc::new(Shared { session: Mutex::new(session), changed: Notify::new(), epoch: Instant::now() });
         let (events_in, events) = mpsc::channel(self.events_max);
-        let mut driver = Driver::new(self.server, self.disturbance, Arc::clone(&shared), events_in, kept);
+        let (server, shared_too) = (self.server, Arc::clone(&shared));
+        let mut driver = Driver::new(server, self.disturbance, shared_too, events_in, self.retry_max, kept);
         if !is_member {
             driver.connect_first().await.map_err(JoinError::Io)?;
         }

@@ -1,16 +1,17 @@
-//! Real processes for tests: a server, chat clients in pipes, and a proxy that cuts connections.
-#![allow(dead_code, reason = "each test uses its part")]
+//! Real processes for tests: a server, chat clients in pipes, and a proxy that disturbs connections.
+#![allow(dead_code, unused_imports, reason = "each test uses its part")]
+
+mod proxy;
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
+use tokio::sync::mpsc;
+
+pub(crate) use proxy::{Fault, Proxy};
 
 /// Nothing here takes longer, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -147,71 +148,5 @@ impl Server {
             }
         })
         .await
-    }
-}
-
-/// Bytes that a proxy passes on at once: so a cut comes in the middle of a frame as well.
-const PASSED_BYTES: usize = 100;
-
-/// Passes connections on to a server; holds them up and cuts them when told.
-pub(crate) struct Proxy {
-    pub(crate) port: u16,
-    connections: Arc<Mutex<Vec<AbortHandle>>>,
-    stalled: watch::Sender<bool>,
-}
-
-/// Passes on from one side to the other, but for the time that it is stalled.
-async fn pass(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    mut stalled: watch::Receiver<bool>,
-) {
-    let mut bytes = [0; PASSED_BYTES];
-    while let Ok(n @ 1..) = from.read(&mut bytes).await {
-        let passing = stalled.wait_for(|stalled| !stalled).await.is_ok();
-        if !passing || to.write_all(&bytes[..n]).await.is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown().await;
-}
-
-impl Proxy {
-    pub(crate) async fn start(to: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let connections = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&connections);
-        let stalled = watch::Sender::new(false);
-        let stalls = stalled.subscribe();
-        tokio::spawn(async move {
-            loop {
-                let (mut near, _) = listener.accept().await.unwrap();
-                let (to, stalls) = (to.clone(), stalls.clone());
-                let task = tokio::spawn(async move {
-                    if let Ok(mut far) = TcpStream::connect(to).await {
-                        let ((near_in, near_out), (far_in, far_out)) = (near.split(), far.split());
-                        tokio::join!(pass(near_in, far_out, stalls.clone()), pass(far_in, near_out, stalls));
-                    }
-                });
-                kept.lock().unwrap().push(task.abort_handle());
-            }
-        });
-        Self { port, connections, stalled }
-    }
-
-    pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    /// Whether nothing gets through for now; connections stay.
-    pub(crate) fn stall(&self, stalled: bool) {
-        self.stalled.send_replace(stalled);
-    }
-
-    /// Cuts all connections there are. How many.
-    pub(crate) fn cut(&self) -> usize {
-        let mut connections = self.connections.lock().unwrap();
-        connections.drain(..).filter(|c| !c.is_finished()).map(|c| c.abort()).count()
     }
 }

@@ -1,142 +1,164 @@
-//! What everybody has said and seen, and whether that may be.
+//! What everybody said and saw, in the order in which it was recorded, and the judgement on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cbcast_sim::Oracle;
 
-/// What happened at a client.
-#[derive(Debug)]
-pub(crate) enum Saw {
-    /// It is in, as a member that was not there before.
-    Begins,
-    /// It says this, now or never: nobody may ever be shown it.
-    Says { text: String },
-    /// It was shown what another has said, at this position if it is told positions.
-    Message { text: String, position: Option<u64> },
-    /// Its own message has its place.
-    Placed { text: String, position: u64 },
-    /// It is back as the same member, and has said so many messages again.
-    Resumed { resent: usize },
-    /// The process has ended, and all that it wrote was read.
-    Ended,
-    /// What must not happen.
-    Wrong(String),
-}
+/// The process that has seen the log, up to some position.
+const LOG: &str = "the log";
 
-/// One life of a client: from its start or joining to where it is killed or cut off for good.
-struct Life {
-    /// Its name for the oracle.
-    process: String,
-    /// What was said before it began: shown to it or not, as it happens to be.
-    before: BTreeSet<String>,
-    shown: BTreeSet<String>,
-    last: Option<String>,
+enum Step {
+    Said {
+        who: String,
+        text: String,
+    },
+    /// `again`: it was shown that before, by a process that was killed.
+    Heard {
+        who: String,
+        text: String,
+        again: bool,
+    },
+    /// The process of a client was killed, and goes on from its file.
+    Killed(String),
+    /// A session begins: what was before it in the log it has not missed.
+    Began(String),
 }
 
 #[derive(Default)]
 pub(crate) struct Record {
-    /// By text. Rebuilds happened-before from who said what after having been shown what.
-    oracle: Oracle<String, String>,
-    lives: BTreeMap<String, (usize, Life)>,
-    said: BTreeSet<String>,
-    /// Texts that somebody was shown.
-    shown: BTreeSet<String>,
+    steps: Vec<Step>,
     /// What stands at which position, whoever was told.
-    log: BTreeMap<u64, String>,
-    pub(crate) resumed: u64,
-    pub(crate) resent: usize,
+    pub(crate) log: BTreeMap<u64, String>,
+    /// The texts of it.
+    pub(crate) in_log: BTreeSet<String>,
+    /// Who joined at which position.
+    joined: BTreeMap<String, u64>,
+    said: BTreeMap<String, Vec<String>>,
+    heard: BTreeMap<String, Vec<String>>,
+    heard_by: BTreeSet<(String, String)>,
 }
 
 impl Record {
-    /// A client begins, or begins anew: of what was said before it is owed nothing.
-    pub(crate) fn begins(&mut self, who: &str) {
-        let number = self.lives.get(who).map_or(0, |(number, _)| number + 1);
-        let process = format!("{who}, life {number}");
-        for text in &self.said {
-            self.oracle.skip(process.clone(), text).expect("a new process has seen nothing");
+    /// Before it is on its way.
+    pub(crate) fn said(&mut self, who: &str, text: &str) {
+        self.said.entry(who.into()).or_default().push(text.into());
+        self.steps.push(Step::Said { who: who.into(), text: text.into() });
+    }
+
+    /// What another has said. Whether it is new to `who`.
+    pub(crate) fn heard(&mut self, who: &str, text: &str) -> bool {
+        let new = self.heard_by.insert((who.into(), text.into()));
+        if new {
+            self.heard.entry(who.into()).or_default().push(text.into());
         }
-        let life = Life { process, before: self.said.clone(), shown: BTreeSet::new(), last: None };
-        self.lives.insert(who.to_owned(), (number, life));
+        self.steps.push(Step::Heard { who: who.into(), text: text.into(), again: !new });
+        new
     }
 
-    pub(crate) fn is_in(&self, who: &str) -> bool {
-        self.lives.contains_key(who)
+    pub(crate) fn has_heard(&self, who: &str, text: &str) -> bool {
+        self.heard_by.contains(&(who.into(), text.into()))
     }
 
-    /// What `who` was shown last, in this life.
-    pub(crate) fn last_shown(&self, who: &str) -> Option<&str> {
-        self.lives.get(who)?.1.last.as_deref()
+    /// What `who` has heard last.
+    pub(crate) fn last_heard(&self, who: &str) -> Option<&str> {
+        self.heard.get(who)?.last().map(String::as_str)
     }
 
-    pub(crate) fn says(&mut self, who: &str, text: &str) {
-        assert!(self.said.insert(text.to_owned()), "texts are unique");
-        self.oracle.broadcast(self.lives[who].1.process.clone(), text.to_owned()).expect("said once");
+    pub(crate) fn began(&mut self, who: &str) {
+        self.steps.push(Step::Began(who.into()));
     }
 
-    pub(crate) fn take(&mut self, who: &str, saw: Saw) {
-        match saw {
-            Saw::Message { text, position } => {
-                let life = &mut self.lives.get_mut(who).expect("it has begun").1;
-                assert!(life.shown.insert(text.clone()), "{who} was shown {text:?} twice");
-                if !life.before.contains(&text) {
-                    let judged = self.oracle.deliver(life.process.clone(), &text);
-                    judged.unwrap_or_else(|violation| panic!("{who}: {violation}"));
+    pub(crate) fn killed(&mut self, who: &str) {
+        self.steps.push(Step::Killed(who.into()));
+    }
+
+    pub(crate) fn joined_at(&mut self, position: u64, who: String) {
+        self.joined.insert(who, position);
+    }
+
+    pub(crate) fn stands_at(&mut self, position: u64, text: &str) {
+        if let Some(known) = self.log.get(&position) {
+            assert_eq!(known, text, "one text at position {position}");
+            return;
+        }
+        self.log.insert(position, text.to_owned());
+        assert!(
+            self.in_log.insert(text.to_owned()),
+            "'{text}' stands twice in the log, the second time at {position}"
+        );
+    }
+
+    /// Whether all that `who` has said is in the log.
+    pub(crate) fn is_taken(&self, who: &str) -> bool {
+        self.said.get(who).is_none_or(|said| said.iter().all(|text| self.in_log.contains(text)))
+    }
+
+    /// Everything is in the log now: judges each delivery, the log's own order among them. `to_the_end` are those who
+    /// must have seen all of it, but for what a process took up and was killed before it showed it. How many deliveries
+    /// were judged, and how many of these there were.
+    pub(crate) fn judge(&self, to_the_end: &[String]) -> (u64, usize) {
+        let mut oracle = Oracle::new();
+        let mut log = self.log.iter().peekable();
+        let positions: BTreeMap<_, _> = self.log.iter().map(|(position, text)| (text, *position)).collect();
+        let deliver = |oracle: &mut Oracle<String, String>, who: &str, text: &String| {
+            oracle.deliver(who.into(), text).unwrap_or_else(|violation| panic!("{violation}"));
+        };
+        let (mut last, mut killed, mut unshown) = (BTreeMap::new(), BTreeSet::new(), 0);
+        for step in &self.steps {
+            match step {
+                // What was lost with its author before anybody had taken it was never broadcast.
+                Step::Said { who, text } if self.in_log.contains(text) => {
+                    oracle.broadcast(who.clone(), text.clone()).expect("texts are unique");
                 }
-                life.last = Some(text.clone());
-                self.shown.insert(text.clone());
-                if let Some(position) = position {
-                    self.stands_at(position, text);
+                Step::Said { .. } => {}
+                Step::Heard { who, text, again } => {
+                    let position = positions[text];
+                    let behind = last.insert(who, position).map_or(0, |last| last + 1);
+                    if killed.remove(who) && behind < position {
+                        // Between what it showed before and after the kill.
+                        let own = self.said.get(who);
+                        for (_, text) in self.log.range(behind..position) {
+                            if own.is_none_or(|own| !own.contains(text)) {
+                                oracle.skip(who.clone(), text).expect("it was not shown");
+                                unshown += 1;
+                            }
+                        }
+                    }
+                    if !again {
+                        deliver(&mut oracle, who, text);
+                    }
+                }
+                Step::Killed(who) => {
+                    killed.insert(who);
+                }
+                Step::Began(who) => {
+                    let joined = self.joined[who];
+                    while let Some((_, text)) = log.next_if(|(position, _)| **position < joined) {
+                        deliver(&mut oracle, LOG, text);
+                    }
+                    oracle.starts_from(who.clone(), &LOG.to_owned());
+                    self.is_a_piece_of_the_log(who, joined);
                 }
             }
-            Saw::Placed { text, position } => self.stands_at(position, text),
-            Saw::Resumed { resent } => {
-                self.resumed += 1;
-                self.resent += resent;
-            }
-            Saw::Begins => self.begins(who),
-            Saw::Says { text } => self.says(who, &text),
-            Saw::Ended => {}
-            Saw::Wrong(what) => panic!("{who}: {what}"),
         }
-    }
-
-    fn stands_at(&mut self, position: u64, text: String) {
-        let known = self.log.entry(position).or_insert_with(|| text.clone());
-        assert_eq!(*known, text, "one text at position {position}");
-    }
-
-    /// Whether anybody but its author was shown it.
-    pub(crate) fn was_shown(&self, text: &str) -> bool {
-        self.shown.contains(text)
-    }
-
-    /// The log in the end, as somebody else reads it: nothing that anybody was shown is missing or elsewhere, and each of
-    /// the texts in `owed` is there, once.
-    pub(crate) fn ends_with(&mut self, log: &BTreeMap<u64, String>, owed: &BTreeSet<String>) {
-        let texts: BTreeSet<_> = log.values().cloned().collect();
-        assert_eq!(texts.len(), log.len(), "each text has one place");
-        for (position, text) in &self.log {
-            assert_eq!(log.get(position), Some(text), "what stood at {position}");
+        log.for_each(|(_, text)| deliver(&mut oracle, LOG, text));
+        for who in to_the_end.iter().map(String::as_str).chain([LOG]) {
+            oracle.has_all(&who.to_owned()).unwrap_or_else(|violation| panic!("{violation}"));
         }
-        let lost = |texts: &BTreeSet<String>, of: &BTreeSet<String>| of.difference(texts).next().cloned();
-        assert_eq!(lost(&texts, owed), None, "lost");
-        assert_eq!(lost(&texts, &self.shown), None, "lost, though it was shown");
-        assert_eq!(lost(&self.said, &texts), None, "nobody said that");
-        // What nobody was promised and nobody has is given up.
-        for text in self.said.difference(&texts) {
-            for (_, life) in self.lives.values().filter(|(_, life)| !life.before.contains(text)) {
-                // Its author has it, as far as the oracle knows.
-                let _ = self.oracle.skip(life.process.clone(), text);
-            }
-        }
+        (oracle.deliveries(), unshown)
     }
 
-    /// Whether everybody has all that it is owed in this life.
-    pub(crate) fn has_everybody_everything(&self) -> bool {
-        self.lives.values().all(|(_, life)| self.oracle.has_all(&life.process).is_ok())
-    }
-
-    pub(crate) fn deliveries(&self) -> u64 {
-        self.oracle.deliveries()
+    /// A session without memory is told the log from where it joined, its own texts left out, as long as it lives.
+    fn is_a_piece_of_the_log(&self, who: &str, joined: u64) {
+        let nothing = Vec::new();
+        let own = self.said.get(who).unwrap_or(&nothing);
+        let told = self.log.range(joined..).map(|(_, text)| text).filter(|text| !own.contains(text));
+        let heard = self.heard.get(who).unwrap_or(&nothing);
+        let told: Vec<_> = told.take(heard.len()).collect();
+        assert_eq!(
+            heard.iter().collect::<Vec<_>>(),
+            told,
+            "what {who} was told, and the log from {joined} on"
+        );
     }
 }

@@ -19,7 +19,13 @@ const NOTICED_AFTER: Duration = Duration::from_secs(5);
 impl<F: FnMut(Event)> World<'_, F> {
     pub(super) fn change(&mut self, action: Action) -> Result<(), Wrong> {
         match action {
-            Action::Speak => {}
+            Action::Speak | Action::Say(_) => {}
+            Action::Cut(place) => {
+                if let Some(cut) = self.script.and_then(|script| script.cuts.get(place)) {
+                    let side = cut.members.iter().map(|&ordinal| MemberId::new(0, ordinal)).collect();
+                    self.network.cut(place as u64, side, true, true);
+                }
+            }
             Action::Partition | Action::OneWay => self.cut(action == Action::Partition),
             Action::Mend(name) => self.network.mend(name),
             Action::Crash => self.crash(),

@@ -15,6 +15,7 @@
 //! # Ok::<(), cbcast_sim::sim::Failure>(())
 //! ```
 
+mod arrivals;
 mod changes;
 mod export;
 mod faults;
@@ -23,6 +24,7 @@ mod plan;
 mod process;
 mod report;
 mod schedule;
+mod script;
 mod settle;
 mod shrink;
 mod trace;
@@ -32,10 +34,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use cbcast::Time;
 
+pub use arrivals::{anomalies, as_it_arrives};
 pub use export::{Export, ExportError, Labels, export, export_labelled};
 pub use faults::{Faults, FaultsError};
 pub use plan::{MEMBERS_MAX, Plan, RELAYS_MAX, Topology, TopologyError};
 pub use report::{Failure, Report, Wrong};
+pub use script::{Script, ScriptedCut, SlowLink};
 pub use shrink::{shrink, shrink_while};
 pub use trace::{Event, What, judge};
 
@@ -52,11 +56,23 @@ pub fn run(plan: &Plan) -> Result<Report, Failure> {
 /// # Errors
 /// The [`Failure`], with the plan that repeats it.
 pub fn run_observed(plan: &Plan, observe: impl FnMut(Event)) -> Result<Report, Failure> {
+    run_in(plan, None, observe)
+}
+
+/// The same in a mesh whose members are those of the script.
+///
+/// # Errors
+/// The [`Failure`]; its plan alone does not repeat it.
+pub fn run_scripted(plan: &Plan, script: &Script, observe: impl FnMut(Event)) -> Result<Report, Failure> {
+    run_in(&Plan { topology: Topology::Mesh, ..plan.clone() }, Some(script), observe)
+}
+
+fn run_in(plan: &Plan, script: Option<&Script>, observe: impl FnMut(Event)) -> Result<Report, Failure> {
     let plan = plan.clone().clamped();
     let failure = |wrong, at| Failure { wrong: Box::new(wrong), at, plan: Box::new(plan.clone()) };
     // A panic in the protocol is a find as good as any, and should name its plan.
     let ran = catch_unwind(AssertUnwindSafe(|| {
-        let mut world = world::World::new(&plan, observe);
+        let mut world = world::World::new(&plan, script, observe);
         world.run().map_err(|wrong| failure(wrong, world.now()))
     }));
     ran.unwrap_or_else(|panic| {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cbcast::{MemberId, Time};
 
 use crate::random::SplitMix64;
-use crate::sim::Faults;
+use crate::sim::{Faults, Script, SlowLink};
 
 /// A packet on its way.
 #[derive(Clone, Debug)]
@@ -22,6 +22,11 @@ pub(super) struct Flight {
 pub(super) struct Network {
     random: SplitMix64,
     faults: Faults,
+    slow_links: Vec<SlowLink>,
+    /// Packets that may overtake others of their link, in hundredths of a percent.
+    overtaking: u32,
+    /// Where not all may: when the last packet of each link arrives.
+    last: BTreeMap<(MemberId, MemberId), Time>,
     /// By arrival, then in the order in which they were sent.
     flights: BTreeMap<(Time, u64), Flight>,
     sent: u64,
@@ -56,10 +61,14 @@ pub(super) struct Counts {
 const SLOWNESS: u32 = 8;
 
 impl Network {
-    pub(super) fn new(seed: u64, faults: Faults) -> Self {
+    pub(super) fn new(seed: u64, faults: Faults, script: Option<&Script>) -> Self {
+        let Script { slow, overtaking, .. } = script.cloned().unwrap_or_default();
         Self {
             random: SplitMix64(seed ^ 0x6e65_7477_6f72_6b00),
             faults,
+            slow_links: slow,
+            overtaking,
+            last: BTreeMap::new(),
             flights: BTreeMap::new(),
             sent: 0,
             cuts: BTreeMap::new(),
@@ -83,10 +92,23 @@ impl Network {
         }
         let copies = 1 + u64::from(self.random.below(10_000) < self.faults.duplicates.into());
         for _ in 0..copies {
-            let at = now + self.delay(to);
+            let at = self.arrival(now, from, to);
             self.sent += 1;
             self.flights.insert((at, self.sent), Flight { from, to, packet: packet.clone() });
         }
+    }
+
+    fn arrival(&mut self, now: Time, from: MemberId, to: MemberId) -> Time {
+        let slow = self.slow_links.iter().find(|link| link.carries(now, from, to)).map(|link| link.delay);
+        let at = now + slow.unwrap_or_else(|| self.delay(to));
+        if self.overtaking >= 10_000 {
+            return at;
+        }
+        let overtakes = self.random.below(10_000) < self.overtaking.into();
+        let last = self.last.entry((from, to)).or_insert(at);
+        let at = if overtakes { at } else { at.max(*last) };
+        *last = at.max(*last);
+        at
     }
 
     fn delay(&mut self, to: MemberId) -> Duration {

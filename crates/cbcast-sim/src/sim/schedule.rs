@@ -6,12 +6,16 @@ use std::time::Duration;
 use cbcast::{MemberId, Time};
 
 use crate::random::SplitMix64;
-use crate::sim::Plan;
+use crate::sim::{Plan, Script};
 
 /// Something that is to happen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Action {
     Speak,
+    /// This one speaks.
+    Say(u32),
+    /// What the script has in this place falls apart.
+    Cut(usize),
     Partition,
     OneWay,
     /// The partition of this name ends.
@@ -35,16 +39,23 @@ pub(super) struct Schedule {
     added: u64,
 }
 
-/// Between two messages, on the average.
-const PACE: Duration = Duration::from_millis(25);
-
 impl Schedule {
-    pub(super) fn new(plan: &Plan, random: &mut SplitMix64) -> Self {
+    pub(super) fn new(plan: &Plan, script: Option<&Script>, random: &mut SplitMix64) -> Self {
         let mut schedule = Self::default();
         let mut now = Time::ZERO;
-        for _ in 0..plan.messages {
-            now = now + Duration::from_nanos(random.below(2 * PACE.as_nanos() as u64));
+        let by_seed = &Script::default();
+        let script = script.unwrap_or(by_seed);
+        let messages = if script.says.is_empty() { plan.messages } else { 0 };
+        for _ in 0..messages {
+            now = now + Duration::from_nanos(random.below(2 * script.pace.as_nanos() as u64));
             schedule.add(now, Action::Speak);
+        }
+        for &(at, who) in &script.says {
+            schedule.add(Time::ZERO + at, Action::Say(who));
+        }
+        for (place, cut) in script.cuts.iter().enumerate() {
+            schedule.add(Time::ZERO + cut.during.start, Action::Cut(place));
+            schedule.add(Time::ZERO + cut.during.end, Action::Mend(place as u64));
         }
         let span = now.as_nanos();
         let faults = &plan.faults;

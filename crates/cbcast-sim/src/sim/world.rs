@@ -14,11 +14,12 @@ use crate::random::SplitMix64;
 use crate::sim::network::{Flight, Network};
 use crate::sim::process::{Process, config};
 use crate::sim::schedule::{Action, Schedule};
-use crate::sim::{Event, Plan, Report, Topology, What, Wrong};
+use crate::sim::{Event, Plan, Report, Script, Topology, What, Wrong};
 use crate::textbook::{Bss, Stamped};
 
 pub(super) struct World<'a, F> {
     pub(super) plan: &'a Plan,
+    pub(super) script: Option<&'a Script>,
     pub(super) now: Time,
     pub(super) random: SplitMix64,
     pub(super) processes: BTreeMap<MemberId, Process>,
@@ -45,15 +46,16 @@ const RESEND_MAX: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 impl<'a, F: FnMut(Event)> World<'a, F> {
-    pub(super) fn new(plan: &'a Plan, observe: F) -> Self {
+    pub(super) fn new(plan: &'a Plan, script: Option<&'a Script>, observe: F) -> Self {
         let mut random = SplitMix64(plan.seed);
-        let schedule = Schedule::new(plan, &mut random);
+        let schedule = Schedule::new(plan, script, &mut random);
         let mut world = Self {
             plan,
+            script,
             now: Time::ZERO,
             random,
             processes: BTreeMap::new(),
-            network: Network::new(plan.seed, plan.faults.clone()),
+            network: Network::new(plan.seed, plan.faults.clone(), script),
             schedule,
             oracle: Oracle::new(),
             report: Report { runs: 1, ..Report::default() },
@@ -65,7 +67,11 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
             observe,
         };
         let members: Vec<MemberId> = match plan.topology.relays() {
-            0 => (0..plan.members).map(|ordinal| MemberId::new(0, ordinal)).collect(),
+            // Nobody joins a scripted one, so it needs no host.
+            0 => {
+                let first = u32::from(script.is_some());
+                (first..first + plan.members).map(|ordinal| MemberId::new(0, ordinal)).collect()
+            }
             relays => {
                 let talkers = (0..plan.members).map(|n| MemberId::new(n % relays, n / relays + 1));
                 (0..relays).map(MemberId::host).chain(talkers).collect()
@@ -138,6 +144,7 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
     fn act(&mut self, action: Action) -> Result<(), Wrong> {
         match action {
             Action::Speak => self.speak(),
+            Action::Say(ordinal) => self.say(MemberId::new(0, ordinal), action),
             other => self.change(other),
         }
     }
@@ -149,6 +156,11 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
             self.again(Action::Speak);
             return Ok(());
         };
+        self.say(who, Action::Speak)
+    }
+
+    /// Says something now, or does this later.
+    fn say(&mut self, who: MemberId, later: Action) -> Result<(), Wrong> {
         let text = format!("{who} at {} ms", self.now.as_nanos() / 1_000_000);
         let now = self.now;
         match self.process(who).group.broadcast(now, who, text.as_bytes()) {
@@ -156,7 +168,7 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
             Err(error @ BroadcastError::WouldBlock { .. }) => {
                 self.report.blocked += 1;
                 self.blocked = error.to_string();
-                self.again(Action::Speak);
+                self.again(later);
                 Ok(())
             }
             Err(error) => Err(Wrong::Command { process: who, what: "broadcast", error: error.to_string() }),

@@ -1,0 +1,58 @@
+//! What is laid down beforehand, where a run is not left to its seed alone: for teaching, and for what is to be seen.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::time::Duration;
+
+use cbcast::{MemberId, Time};
+
+/// Of a mesh with the members `0.1`, `0.2`, and so on, who are named by their ordinals here.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Script {
+    /// Who says something, and when. If there is nothing, the plan's messages are said, and the seed decides by whom and when.
+    pub says: Vec<(Duration, u32)>,
+    /// Between two messages that the seed decides about, on the average.
+    pub pace: Duration,
+    /// What falls apart, and when.
+    pub cuts: Vec<ScriptedCut>,
+    /// Links with a delay of their own. Of several the first counts.
+    pub slow: Vec<SlowLink>,
+    /// Packets that may overtake those sent before them over the same link, in hundredths of a percent.
+    pub overtaking: u32,
+}
+
+/// Between these members and all others nothing comes through for a time.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ScriptedCut {
+    /// When.
+    pub during: Range<Duration>,
+    /// Who.
+    pub members: BTreeSet<u32>,
+}
+
+/// What is sent over this link in this time arrives so long after.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SlowLink {
+    /// When.
+    pub during: Range<Duration>,
+    /// By whom.
+    pub from: u32,
+    /// To whom.
+    pub to: u32,
+    /// Neither sooner nor later.
+    pub delay: Duration,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        let pace = Duration::from_millis(25);
+        Self { says: Vec::new(), pace, cuts: Vec::new(), slow: Vec::new(), overtaking: 10_000 }
+    }
+}
+
+impl SlowLink {
+    pub(super) fn carries(&self, now: Time, from: MemberId, to: MemberId) -> bool {
+        let now = Duration::from_nanos(now.as_nanos());
+        (self.from, self.to) == (from.ordinal, to.ordinal) && self.during.contains(&now)
+    }
+}

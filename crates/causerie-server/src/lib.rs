@@ -127,6 +127,7 @@ struct Server {
     connections: Connections,
     /// Pages of history that may be read at once: whoever asks for many waits, and nobody else does.
     pages: tokio::sync::Semaphore,
+    lab: http::Lab,
     /// Cancelled at shutdown: sessions say goodbye and end.
     stop: CancellationToken,
     /// Cancelled at the very end: nothing outlives [`serve`].
@@ -224,6 +225,7 @@ pub async fn serve(
         silent: SilentOnes::default(),
         connections: Connections::default(),
         pages: tokio::sync::Semaphore::new(PAGES_AT_ONCE),
+        lab: http::Lab::new(),
         stop: CancellationToken::new(),
         kill: CancellationToken::new(),
         tasks: TaskTracker::new(),

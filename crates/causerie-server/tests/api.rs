@@ -516,6 +516,94 @@ async fn a_room_is_told_by_pages_lines_and_clocks_with_its_topic() {
 }
 
 #[tokio::test]
+async fn the_lab_repeats_a_run_and_refuses_what_is_too_much() {
+    let server = Harness::start(Settings::default()).await;
+    let at = server.address;
+    let events = |reply: Reply| -> Vec<Value> {
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (200, Some("application/x-ndjson")),
+            "{reply:?}"
+        );
+        let lines = reply.body.as_str().unwrap().lines();
+        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    // The three exercises: who holds what for what, and how often arrivals are against causal order.
+    for (query, holds, anomalies) in [
+        ("say=1@0,2@10,3@20", vec![], 0),
+        ("say=1@0,2@200&slow=0..5000:1-3:900", vec![("0.3", "0.2#1", "0.1#1")], 1),
+        ("say=1@0,1@100&slow=0..50:1-3:900", vec![("0.3", "0.1#2", "0.1#1")], 1),
+    ] {
+        let told = events(get(at, &format!("/api/lab?members=3&delay=100..100&{query}")).await);
+        let held: Vec<_> = told
+            .iter()
+            .filter(|event| event["event"] == "hold")
+            .map(|event| ["process", "message", "waits_for"].map(|field| event[field].as_str().unwrap()))
+            .map(|[process, message, cause]| (process, message, cause))
+            .collect();
+        assert_eq!(held, holds, "{query}");
+        let end = told.last().unwrap();
+        assert_eq!((&end["event"], &end["anomalies"]), (&json!("end"), &json!(anomalies)), "{query}");
+    }
+    let weather =
+        "/api/lab?members=6&messages=60&delay=0..900&loss=20&dup=10&reorder=50&cut=100..900:1%2B2&seed=";
+    let [once, again, other] = [
+        get(at, &format!("{weather}5")).await,
+        get(at, &format!("{weather}5")).await,
+        get(at, &format!("{weather}6")).await,
+    ];
+    assert_eq!(once.body, again.body);
+    assert_ne!(once.body, other.body);
+    let told = events(once);
+    let count = |kind: &str| told.iter().filter(|event| event["event"] == kind).count();
+    assert_eq!((count("send"), count("deliver")), (60, 300));
+    let end = told.last().unwrap();
+    assert!(
+        ["held", "anomalies", "lost", "cut_off", "duplicates"]
+            .iter()
+            .all(|field| end[field].as_u64() > Some(0)),
+        "{end}"
+    );
+    // No bound can be passed, and nothing is guessed.
+    let long = vec!["1@0"; 201].join(",");
+    let many = vec!["0..9:1-2:3"; 21].join(",");
+    for wrong in [
+        "members=1",
+        "members=11",
+        "messages=0",
+        "messages=201",
+        "pace=0",
+        "pace=301",
+        "loss=81",
+        "dup=101",
+        "reorder=101",
+        "seed=9007199254740992",
+        "seed=-1",
+        "delay=5",
+        "delay=9..1",
+        "delay=0..5001",
+        "say=5@0",
+        "say=0@0",
+        "say=1@60000",
+        "say=x",
+        "say=1@-1",
+        "slow=0..9:1-1:5",
+        "slow=9..9:1-2:5",
+        "slow=0..9:1-2:5001",
+        "slow=0..9:1-2:5:6",
+        "cut=5..60000:1",
+        "cut=5..9:",
+        "cut=5..9:5",
+        "frogs=1",
+        &format!("say={long}"),
+        &format!("slow={many}"),
+    ] {
+        get(at, &format!("/api/lab?{wrong}")).await.refused(400, "malformed");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_web_socket_says_everything_a_member_can() {
     let server = Harness::start(Settings::default()).await;
     bot(server.address, "lobby", "Bot").await;

@@ -23,6 +23,7 @@ import { Following } from "./following.js";
  * @property {HTMLElement} head where the members' names go
  * @property {HTMLElement} scroller where the picture goes; it scrolls
  * @property {(member: string) => string} name
+ * @property {() => string[]} [members] who has a column at all times
  * @property {(id: string | null) => void} onHover
  * @property {(id: string, both: boolean) => void} onSelect `both`: beside what is selected already
  */
@@ -373,7 +374,7 @@ export class Diagram {
 	/** @param {PlacedEvent[]} shown */
 	#layColumns(shown) {
 		/** @type {Set<string>} */
-		const members = new Set();
+		const members = new Set(this.options.members?.());
 		for (const event of shown) {
 			members.add(event.at);
 			if (event.kind !== "send") members.add(parseId(event.id).author);

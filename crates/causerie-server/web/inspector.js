@@ -6,17 +6,17 @@ import { h } from "./element.js";
 import { short } from "./chat.js";
 import { wordsOf } from "./room.js";
 
-/** @typedef {import("./room.js").Room} Room */
+/** @typedef {import("./run.js").Shown} Shown */
 /** @typedef {import("./causality.js").Count} Count */
 
 /** @param {Count} count */
 const number = ({ count, exact }) => (exact ? String(count) : `≥ ${count}`);
 
-/** A message by its author's name. @param {Room} room @param {string} id */
+/** A message by its author's name. @param {Shown} room @param {string} id */
 const called = (room, id) => `${room.nameOf(id.split("#")[0])}#${id.split("#")[1]}`;
 
 /**
- * @param {Room} room
+ * @param {Shown} room
  * @param {string} id
  * @param {(id: string) => void} choose
  */
@@ -27,7 +27,7 @@ function chip(room, id, choose) {
 }
 
 /**
- * @param {Room} room
+ * @param {Shown} room
  * @param {string} id
  * @param {(id: string) => void} choose
  * @returns {Node[]}
@@ -53,7 +53,7 @@ export function inspect(room, id, choose) {
 }
 
 /**
- * @param {Room} room
+ * @param {Shown} room
  * @param {string} id
  * @param {(id: string) => void} choose
  */
@@ -72,12 +72,13 @@ function heldNow(room, id, choose) {
 
 /**
  * The delivery rule, as it was when the message arrived.
- * @param {Room} room
+ * @param {Shown} room
  * @param {string} id
  */
 function rule(room, id) {
 	const held = room.wasHeld.get(id);
-	const conditions = room.history.conditions(id, held?.clock);
+	const arrival = held ?? room.arrived?.get(id);
+	const conditions = room.history.conditions(id, arrival?.clock);
 	// With the departed of a long day a table would be endless; what fails is always shown.
 	const rows = conditions.map(({ member, rule: which, stamp, clock, holds }) =>
 		h("tr", { class: holds ? "" : "fails" },
@@ -92,7 +93,7 @@ function rule(room, id) {
 		: "All conditions held when its turn came: delivered.";
 	return [
 		h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Delivery rule" }, h("table", { class: "rule" },
-			h("caption", {}, "The delivery rule (Birman, Schiper, Stephenson) at the server"),
+			h("caption", {}, "The delivery rule (Birman, Schiper, Stephenson) at ", arrival?.at ? room.nameOf(arrival.at) : "the server"),
 			h("thead", {}, h("tr", {}, ...["member", held ? "delivered on arrival" : "delivered before it", "its vector", "condition", ""].map((title) => h("th", { scope: "col" }, title)))),
 			h("tbody", {}, ...rows))),
 		h("p", { class: held ? "fails" : "holds" }, verdict),
@@ -100,7 +101,7 @@ function rule(room, id) {
 }
 
 /**
- * @param {Room} room
+ * @param {Shown} room
  * @param {string} a
  * @param {string} b
  * @param {(id: string) => void} choose
@@ -139,7 +140,7 @@ export function compare(room, a, b, choose) {
 
 /**
  * The picture as a table, for those who do not see it.
- * @param {Room} room
+ * @param {Shown} room
  * @param {import("./diagram.js").PlacedEvent[]} events
  * @param {(id: string) => void} choose
  */

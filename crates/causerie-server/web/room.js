@@ -16,7 +16,7 @@ import { Timeline, isSaid } from "./timeline.js";
  * What is remembered of a room when the page is closed.
  * @typedef {import("./connection.js").Membership & {read?: number, draft?: string, joined?: boolean, name?: string}} Memory
  */
-/** @typedef {{waitsFor: string, clock: Map<string, import("./causality.js").Count>}} Held with what had been delivered then */
+/** @typedef {{waitsFor: string, clock: Map<string, import("./causality.js").Count>, at?: string}} Held with what had been delivered then, at the server or at a member */
 /** @typedef {"lines" | "state" | "members" | "outbox" | "held" | "reset" | "older"} Change */
 
 /** How often a room is looked at by somebody who has not joined, in milliseconds. */

@@ -7,6 +7,7 @@
 mod failure;
 mod health;
 mod json_tail;
+mod lab;
 mod origin;
 mod page;
 mod rooms;
@@ -39,6 +40,7 @@ use crate::metrics::Open;
 use failure::Failure;
 
 pub(crate) use json_tail::JsonTail;
+pub(crate) use lab::Lab;
 
 /// Of a request's head: bytes, and how many headers.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -63,6 +65,7 @@ static ROUTES: LazyLock<Router> = LazyLock::new(|| {
         .route("/api/rooms/{room}/clock", get(rooms::clock))
         .route("/api/rooms/{room}/trace", get(rooms::trace))
         .route("/api/rooms/{room}/ws", any(socket::open))
+        .route("/api/lab", get(lab::lab))
         .route("/api/openapi.json", get(openapi))
         .merge(page::routes())
         .route("/healthz", get(async || StatusCode::NO_CONTENT))

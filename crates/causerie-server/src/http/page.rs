@@ -1,4 +1,4 @@
-//! The page for people: the files of `web/`, as they are in the binary.
+//! The pages for people, the chat and the lab: the files of `web/`, as they are in the binary.
 
 use axum::Router;
 use axum::http::header::{
@@ -25,7 +25,7 @@ macro_rules! files {
     };
 }
 
-/// All of it. What a module imports must be here.
+/// All of them. What a module imports must be here.
 const FILES: &[File] = files! {
     "/" "text/html; charset=utf-8" "index.html"
     "/style.css" "text/css; charset=utf-8" "style.css"
@@ -38,8 +38,12 @@ const FILES: &[File] = files! {
     "/element.js" "text/javascript; charset=utf-8" "element.js"
     "/following.js" "text/javascript; charset=utf-8" "following.js"
     "/inspector.js" "text/javascript; charset=utf-8" "inspector.js"
+    "/lab" "text/html; charset=utf-8" "lab.html"
+    "/lab.css" "text/css; charset=utf-8" "lab.css"
+    "/lab.js" "text/javascript; charset=utf-8" "lab.js"
     "/memory.js" "text/javascript; charset=utf-8" "memory.js"
     "/room.js" "text/javascript; charset=utf-8" "room.js"
+    "/run.js" "text/javascript; charset=utf-8" "run.js"
     "/timeline.js" "text/javascript; charset=utf-8" "timeline.js"
 };
 
@@ -96,11 +100,12 @@ mod tests {
             }
         }
         assert!(imports > 10);
-        let page = text(&FILES[0]);
-        for (start, end) in [("href=\"/", '"'), ("src=\"/", '"')] {
-            for rest in page.split(start).skip(1) {
-                let name = rest.split(end).next().unwrap_or_default();
-                assert!(here(&format!("/{name}")), "the page names {name}");
+        for page in FILES.iter().filter(|file| file.kind.starts_with("text/html")) {
+            for start in ["href=\"/", "src=\"/"] {
+                for rest in text(page).split(start).skip(1) {
+                    let name = rest.split('"').next().unwrap_or_default();
+                    assert!(here(&format!("/{name}")), "{} names {name}", page.path);
+                }
             }
         }
         let on_disk = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/web")).expect("the folder");
@@ -111,14 +116,40 @@ mod tests {
         assert_eq!(modules.count(), FILES.iter().filter(|file| file.path.ends_with(".js")).count());
     }
 
-    #[test]
-    fn the_page_is_light_and_all_ours() {
-        let bytes: usize = FILES.iter().map(|file| file.content.len()).sum();
-        assert!(bytes <= 150_000, "{bytes} bytes");
-        let page = std::str::from_utf8(FILES[0].content).expect("UTF-8");
-        for banned in ["<style", "style=", "onclick", "src=\"http", "href=\"http", "//cdn"] {
-            assert!(!page.contains(banned), "{banned}");
+    /// The file and all that it loads.
+    fn loaded(path: &str) -> Vec<&'static File> {
+        let mut paths = vec![path.to_owned()];
+        let mut files: Vec<&File> = Vec::new();
+        while let Some(path) = paths.pop() {
+            if files.iter().any(|file| file.path == path) {
+                continue;
+            }
+            let file = FILES.iter().find(|file| file.path == path).expect("it is here");
+            files.push(file);
+            let text = std::str::from_utf8(file.content).expect("UTF-8");
+            for line in text.lines().filter(|line| !line.contains(" * ")) {
+                let module = line.split(" from \"./").nth(1).map(|rest| rest.trim_end_matches("\";"));
+                let named = ["<link", "<script"].iter().any(|tag| line.contains(tag));
+                let named =
+                    line.split("=\"/").nth(1).filter(|_| named).and_then(|rest| rest.split('"').next());
+                paths.extend(module.or(named).map(|name| format!("/{name}")));
+            }
         }
-        assert_eq!(page.matches("<script").count(), 1);
+        files
+    }
+
+    #[test]
+    fn the_pages_are_light_and_all_ours() {
+        for (path, modules) in [("/", 11), ("/lab", 11)] {
+            let files = loaded(path);
+            let bytes: usize = files.iter().map(|file| file.content.len()).sum();
+            assert!(bytes <= 150_000, "{path}: {bytes} bytes");
+            assert!(files.iter().filter(|file| file.path.ends_with(".js")).count() >= modules, "{path}");
+            let page = std::str::from_utf8(files[0].content).expect("UTF-8");
+            for banned in ["<style", "style=", "onclick", "src=\"http", "href=\"http", "//cdn"] {
+                assert!(!page.contains(banned), "{banned}");
+            }
+            assert_eq!(page.matches("<script").count(), 1);
+        }
     }
 }

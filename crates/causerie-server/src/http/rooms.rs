@@ -108,7 +108,7 @@ fn unread(error: &axum::Error, limit: usize) -> Failure {
 }
 
 /// What stands behind the question mark.
-pub(super) struct Asked<T>(T);
+pub(super) struct Asked<T>(pub(super) T);
 
 impl<S: Send + Sync, T: for<'a> Deserialize<'a> + Send> FromRequestParts<S> for Asked<T> {
     type Rejection = Failure;

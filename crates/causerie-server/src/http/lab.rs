@@ -1,0 +1,326 @@
+//! The lab: simulated groups, for those who want to see what causal order does. Everything follows from what is asked for,
+//! so the same address gives the same bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::ops::Range;
+use std::str::FromStr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::IntoResponse;
+use causerie_core::text::json;
+use cbcast_sim::sim::{self, Export, Faults, Plan, Script, ScriptedCut, SlowLink, Topology};
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::Connection;
+use super::failure::Failure;
+use super::rooms::{Answer, Asked};
+
+/// A run of that size takes a fraction of a second and has less than a mebibyte of events.
+const MEMBERS_MAX: u32 = 10;
+const MESSAGES_MAX: u32 = 200;
+/// Of slow links and of partitions.
+const LISTED_MAX: usize = 20;
+/// What is scripted happens before, in simulated time.
+const END: Duration = Duration::from_secs(60);
+const PACE_MAX: u64 = 300;
+const DELAY_MAX: Duration = Duration::from_secs(5);
+const LOSS_MAX: u32 = 80;
+/// Numbers that JavaScript has exactly.
+const SEED_MAX: u64 = (1 << 53) - 1;
+
+/// Runs at once, in threads that may block, and those that wait for that.
+const AT_ONCE: usize = 2;
+const WAITING_MAX: usize = 64;
+/// Of one address: a run so often in the long term, and so many of a sudden.
+const EVERY: Duration = Duration::from_millis(250);
+const AT_A_TIME: u32 = 60;
+/// Addresses that are remembered. One is for a few seconds after its last run.
+const ADDRESSES_MAX: usize = 4_096;
+
+/// What is asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    seed: Option<u64>,
+    members: Option<u32>,
+    messages: Option<u32>,
+    pace: Option<u64>,
+    delay: Option<String>,
+    loss: Option<u32>,
+    dup: Option<u32>,
+    reorder: Option<u32>,
+    say: Option<String>,
+    slow: Option<String>,
+    cut: Option<String>,
+}
+
+impl Wanted {
+    /// Within the limits, or what is wrong.
+    fn read(&self) -> Result<(Plan, Script), Failure> {
+        let members = within("members", self.members.unwrap_or(4), 2..=MEMBERS_MAX)?;
+        let percent = |name, value: Option<u32>, default, max| {
+            within(name, value.unwrap_or(default), 0..=max).map(|percent| percent * 100)
+        };
+        let delay = self.delay.as_deref().unwrap_or("20..200");
+        let delay = span(delay, "..").filter(|delay| delay.start <= delay.end && delay.end <= DELAY_MAX);
+        let delay = delay
+            .ok_or_else(|| Failure::malformed("delay is like 20..200, in milliseconds, at most 5000"))?;
+        let who = |text: &str| number::<u32>(text).filter(|who| (1..=members).contains(who));
+        let when =
+            |text: &str| number(text).filter(|&at| at < END.as_millis() as u64).map(Duration::from_millis);
+        let window = |text: &str| {
+            let during = span(text, "..")?;
+            (during.start < during.end && during.end < END).then_some(during)
+        };
+        let says =
+            list("say", self.say.as_deref(), MESSAGES_MAX as usize, "2@300: member 2 at 300 ms", |item| {
+                let (speaker, at) = item.split_once('@')?;
+                Some((when(at)?, who(speaker)?))
+            })?;
+        let example = "0..500:1-3:900: what 1 sends to 3 in the first 500 ms takes 900 ms";
+        let slow = list("slow", self.slow.as_deref(), LISTED_MAX, example, |item| {
+            let mut parts = item.split(':');
+            let (during, link, delay) = (parts.next()?, parts.next()?, parts.next()?);
+            let (from, to) = link.split_once('-')?;
+            let (from, to) = (who(from)?, who(to)?);
+            let delay =
+                when(delay).filter(|&delay| delay <= DELAY_MAX && from != to && parts.next().is_none())?;
+            Some(SlowLink { during: window(during)?, from, to, delay })
+        })?;
+        let example =
+            "500..2000:1+2: from 500 to 2000 ms nothing comes through between 1 and 2 and the others";
+        let cuts = list("cut", self.cut.as_deref(), LISTED_MAX, example, |item| {
+            let (during, side) = item.split_once(':')?;
+            let members: BTreeSet<_> = side.split('+').map(who).collect::<Option<_>>()?;
+            Some(ScriptedCut { during: window(during)?, members })
+        })?;
+        let plan = Plan {
+            seed: within("seed", self.seed.unwrap_or(1), 0..=SEED_MAX)?,
+            members,
+            messages: within("messages", self.messages.unwrap_or(30), 1..=MESSAGES_MAX)?,
+            topology: Topology::Mesh,
+            faults: Faults {
+                delay_min: delay.start,
+                delay_max: delay.end,
+                loss: percent("loss", self.loss, 0, LOSS_MAX)?,
+                duplicates: percent("dup", self.dup, 0, 100)?,
+                ..Faults::default()
+            },
+        };
+        let pace = Duration::from_millis(within("pace", self.pace.unwrap_or(100), 1..=PACE_MAX)?);
+        Ok((plan, Script { says, pace, cuts, slow, overtaking: percent("reorder", self.reorder, 100, 100)? }))
+    }
+}
+
+fn within<T: Copy + PartialOrd + std::fmt::Display>(
+    name: &str,
+    value: T,
+    range: std::ops::RangeInclusive<T>,
+) -> Result<T, Failure> {
+    let (min, max) = (range.start(), range.end());
+    let wrong = || Failure::malformed(format!("{name} is a number from {min} to {max}"));
+    range.contains(&value).then_some(value).ok_or_else(wrong)
+}
+
+/// Digits, and not too many.
+fn number<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Two times in milliseconds.
+fn span(text: &str, between: &str) -> Option<Range<Duration>> {
+    let (start, end) = text.split_once(between)?;
+    Some(
+        Duration::from_millis(number::<u32>(start)?.into())
+            ..Duration::from_millis(number::<u32>(end)?.into()),
+    )
+}
+
+fn list<T>(
+    name: &str,
+    text: Option<&str>,
+    max: usize,
+    example: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, Failure> {
+    let items = text.unwrap_or_default().split(',').filter(|item| !item.is_empty());
+    let mut list = Vec::new();
+    for item in items {
+        let wrong = || {
+            let item: String = item.chars().take(40).collect();
+            Failure::malformed(format!(
+                "{name} has '{item}': it is a list like {example}; of members that there are, before {} ms, with at most {max} entries",
+                END.as_millis()
+            ))
+        };
+        list.push(read(item).filter(|_| list.len() < max).ok_or_else(wrong)?);
+    }
+    Ok(list)
+}
+
+/// The events of a run as JSON lines, and how it went.
+fn run(plan: &Plan, script: &Script) -> String {
+    let mut trace = Vec::new();
+    let done = sim::run_scripted(plan, script, |event| trace.push(event));
+    let mut lines = sim::export(&trace, Export::Jsonl);
+    lines += &match done {
+        Ok(report) => format!(
+            r#"{{"event":"end","messages":{},"deliveries":{},"held":{},"longest_hold_us":{},"anomalies":{},"lost":{},"cut_off":{},"duplicates":{},"resent":{},"duration_us":{}}}"#,
+            report.messages,
+            report.deliveries,
+            report.held,
+            report.longest_hold.as_micros(),
+            sim::anomalies(&trace).len(),
+            report.lost,
+            report.cut_off,
+            report.duplicates,
+            report.resent,
+            report.duration.as_micros(),
+        ),
+        Err(failure) => format!(r#"{{"event":"failed","message":{}}}"#, json(&failure.to_string())),
+    };
+    lines + "\n"
+}
+
+/// Who may run something, and when.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    running: Semaphore,
+    waiting: Semaphore,
+    asked: Mutex<Rates>,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        Self {
+            running: Semaphore::new(AT_ONCE),
+            waiting: Semaphore::new(WAITING_MAX),
+            asked: Mutex::default(),
+        }
+    }
+}
+
+/// When the next run of an address would be due, if they came evenly.
+#[derive(Debug, Default)]
+struct Rates(BTreeMap<IpAddr, Instant>);
+
+impl Rates {
+    /// Whether this address may run something now.
+    fn allow(&mut self, now: Instant, address: IpAddr) -> bool {
+        if self.0.len() >= ADDRESSES_MAX {
+            self.0.retain(|_, due| *due > now);
+        }
+        let address = network(address);
+        if self.0.len() >= ADDRESSES_MAX && !self.0.contains_key(&address) {
+            return false;
+        }
+        let due = self.0.entry(address).or_insert(now);
+        let next = (*due).max(now) + EVERY;
+        let is_allowed = next <= now + EVERY * AT_A_TIME;
+        if is_allowed {
+            *due = next;
+        }
+        is_allowed
+    }
+}
+
+/// One host may have all addresses of its network of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
+        address => address,
+    }
+}
+
+pub(super) async fn lab(
+    Extension(connection): Extension<Connection>,
+    Asked(wanted): Asked<Wanted>,
+) -> Answer {
+    let (plan, script) = wanted.read()?;
+    let server = connection.server;
+    let address = connection.peer.ip();
+    if !server.lab.asked.lock().expect("nobody panics with it").allow(Instant::now(), address) {
+        let message = "too many runs of the lab from your network; wait a second";
+        return Err(Failure::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message));
+    }
+    let busy = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many wait for the lab");
+    let _waiting = server.lab.waiting.try_acquire().map_err(busy)?;
+    let _running = server.lab.running.acquire().await.expect("it is never closed");
+    let running = tokio::task::spawn_blocking(move || run(&plan, &script));
+    let lines = running.await.expect("a run catches its panics");
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    Ok(([(CONTENT_TYPE, kind)], Body::from(lines)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_runs_so_many_and_then_so_often() {
+        let mut rates = Rates::default();
+        let mut now = Instant::now();
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (one, other) = (address("2001:db8::1"), address("2001:db8::ffff:1"));
+        for n in 0..AT_A_TIME {
+            assert!(rates.allow(now, if n % 2 == 0 { one } else { other }), "{n}");
+        }
+        assert!(!rates.allow(now, one) && !rates.allow(now, other));
+        assert!(rates.allow(now, address("2001:db8:0:1::1")) && rates.allow(now, address("192.0.2.1")));
+        now += EVERY;
+        assert!(rates.allow(now, one) && !rates.allow(now, other));
+        // Whoever asks in vain is not put off for longer.
+        now += EVERY * AT_A_TIME;
+        for _ in 0..AT_A_TIME {
+            assert!(rates.allow(now, one));
+        }
+        assert!(!rates.allow(now, one));
+    }
+
+    #[test]
+    fn few_addresses_are_remembered() {
+        let mut rates = Rates::default();
+        let mut now = Instant::now();
+        let address = |n: usize| IpAddr::from((n as u32).to_be_bytes());
+        for n in 0..ADDRESSES_MAX {
+            assert!(rates.allow(now, address(n)));
+        }
+        assert!(!rates.allow(now, address(ADDRESSES_MAX)));
+        assert!(rates.allow(now, address(0)));
+        now += EVERY * 3;
+        assert!(rates.allow(now, address(ADDRESSES_MAX)));
+        assert_eq!(rates.0.len(), 1);
+    }
+
+    #[test]
+    fn the_largest_run_is_bounded() {
+        let wanted = Wanted {
+            members: Some(MEMBERS_MAX),
+            messages: Some(MESSAGES_MAX),
+            pace: Some(PACE_MAX),
+            delay: Some("0..5000".into()),
+            loss: Some(LOSS_MAX),
+            dup: Some(100),
+            cut: Some("1..59999:1+2+3".into()),
+            ..Wanted::default()
+        };
+        let (plan, script) = wanted.read().unwrap();
+        let started = std::time::Instant::now();
+        let lines = run(&plan, &script);
+        println!("{} bytes in {:?}", lines.len(), started.elapsed());
+        assert!(lines.len() < 1 << 20, "{} bytes", lines.len());
+        assert!(
+            lines.ends_with("}\n") && lines.contains(r#""event":"end""#),
+            "{}",
+            &lines[lines.len() - 300..]
+        );
+    }
+}

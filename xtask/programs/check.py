@@ -24,7 +24,7 @@ HERE = pathlib.Path(__file__).parent
 # What each client says before the server is killed, and after.
 TURNS = 40
 # Which requests are made up, and how many for each operation.
-SEED, EXAMPLES = 20261123, 100
+SEED, EXAMPLES = 20261123, 60
 # What docs/api.md has for the server's address.
 PRINTED = "http://127.0.0.1:12343"
 

@@ -50,15 +50,15 @@ fn watch_over(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Connections that have said nothing yet. The original client connects before it asks its user anything, so they
-/// may be silent for as long as they like, but there is an end to their number.
+/// may be silent for a while, but there is an end to that and to their number.
 #[derive(Default)]
 pub(crate) struct SilentOnes {
     waiting: Mutex<(u64, BTreeMap<u64, CancellationToken>)>,
 }
 
 impl SilentOnes {
-    /// Waits for the first byte, unless the connection becomes the oldest of more than `max`.
-    async fn first_byte(&self, stream: &TcpStream, max: usize) -> io::Result<bool> {
+    /// Waits for the first byte, so long, and unless the connection becomes the oldest of more than `max`.
+    async fn first_byte(&self, stream: &TcpStream, max: usize, patience: Duration) -> io::Result<bool> {
         let evicted = CancellationToken::new();
         let ticket = {
             let mut waiting = self.waiting.lock().expect("nothing panics while holding it");
@@ -72,7 +72,9 @@ impl SilentOnes {
             ticket
         };
         // Looked at, not only awaited: sockets are called readable sometimes when there is nothing to read.
-        let peeked = evicted.run_until_cancelled(stream.peek(&mut [0])).await;
+        let mut byte = [0];
+        let peeked = evicted.run_until_cancelled(stream.peek(&mut byte));
+        let peeked = tokio::time::timeout(patience, peeked).await.unwrap_or(None);
         self.waiting.lock().expect("nothing panics while holding it").1.remove(&ticket);
         peeked.transpose().map(|peeked| peeked.is_some())
     }
@@ -162,22 +164,20 @@ async fn converse(
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     watch_over(&stream)?;
-    let silent_max = server.settings().silent_max;
+    let (silent_max, silent_time) = (server.settings().silent_max, server.settings().silent_time);
     let spoke = tokio::select! {
-        spoke = server.silent.first_byte(&stream, silent_max) => spoke?,
+        spoke = server.silent.first_byte(&stream, silent_max, silent_time) => spoke?,
         () = server.stop.cancelled() => false,
     };
     if !spoke {
         debug!("closing the connection of {peer}, which has said nothing");
         return Ok(());
     }
-    // As much as one read takes elsewhere: the first read decides how a classic client is understood.
     let mut first = BytesMut::new();
     let (protocol, room) = match door {
         Door::Room(room) => (Protocol::Classic, Some(Arc::clone(room))),
         Door::Own(protocol @ (Protocol::Classic | Protocol::Http)) => (*protocol, None),
         Door::Front | Door::Own(Protocol::Native) => {
-            first.reserve(classic::READ_MAX);
             let deadline = tokio::time::Instant::now() + server.settings().first_words;
             let spoken = tokio::time::timeout_at(deadline, sniff(&mut stream, &mut first)).await;
             // What began like the others and did not go on is text like any other.
@@ -190,11 +190,11 @@ async fn converse(
         }
     };
     let metrics = &server.writer.metrics;
-    // Each apart: a connection takes what its own protocol needs.
+    // Each apart: a connection takes what its own protocol needs. What was read may stay as long as the connection, so it
+    // goes into a piece of its own size where the session reads into smaller ones.
     match protocol {
         Protocol::Native => {
             let _open = metrics.connection("native");
-            // A native session reads into smaller pieces; this one would stay as long as the connection.
             let rest = BytesMut::from(&std::mem::take(&mut first)[MAGIC.len()..]);
             Box::pin(native::serve(server, stream, peer, rest)).await
         }
@@ -202,7 +202,10 @@ async fn converse(
             let _open = metrics.connection("classic");
             Box::pin(classic::serve(server, stream, peer, first, room)).await
         }
-        Protocol::Http => Box::pin(http::serve(server, stream, peer, first, entered)).await,
+        Protocol::Http => {
+            let first = BytesMut::from(&std::mem::take(&mut first)[..]);
+            Box::pin(http::serve(server, stream, peer, first, entered)).await
+        }
     }
 }
 
@@ -210,27 +213,79 @@ async fn converse(
 const METHODS: [&str; 10] =
     ["GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "OPTIONS ", "PATCH ", "QUERY ", "TRACE ", "CONNECT "];
 
-/// Reads until it is clear what the connection speaks: the magic bytes, an HTTP method and a space, or anything else.
+/// The longest of them, and of the magic bytes.
+const BEGINNING_MAX: usize = 8;
+
+/// What a connection speaks that begins so; `None` if that is not clear yet.
+fn recognize(beginning: &[u8]) -> Option<Protocol> {
+    if beginning.starts_with(&MAGIC) {
+        return Some(Protocol::Native);
+    }
+    if METHODS.iter().any(|method| beginning.starts_with(method.as_bytes())) {
+        return Some(Protocol::Http);
+    }
+    let may_become =
+        MAGIC.starts_with(beginning) || METHODS.iter().any(|method| method.as_bytes().starts_with(beginning));
+    (!may_become).then_some(Protocol::Classic)
+}
+
+/// Waits until it is clear what the connection speaks: the magic bytes, an HTTP method and a space, or anything else.
 async fn sniff(stream: &mut TcpStream, first: &mut BytesMut) -> io::Result<Protocol> {
-    loop {
-        if stream.read_buf(first).await? == 0 {
-            return Ok(Protocol::Classic);
-        }
-        if first.starts_with(&MAGIC) {
+    // Looked at without reading, where that tells: a large buffer for each connection, even if only for a moment, leaves
+    // memory in pieces that are too small for the next.
+    let mut beginning = [0; BEGINNING_MAX];
+    let length = stream.peek(&mut beginning).await?;
+    match recognize(&beginning[..length]) {
+        Some(Protocol::Native) => {
+            first.resize(MAGIC.len(), 0);
+            stream.read_exact(first).await?;
             return Ok(Protocol::Native);
         }
-        if METHODS.iter().any(|method| first.starts_with(method.as_bytes())) {
-            return Ok(Protocol::Http);
+        Some(Protocol::Http) => return Ok(Protocol::Http),
+        _ => {}
+    }
+    loop {
+        // As much as one read takes elsewhere: the first read decides how a classic client is understood.
+        first.reserve(classic::READ_MAX);
+        match stream.try_read_buf(first) {
+            Ok(0) => return Ok(Protocol::Classic),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
-        if !MAGIC.starts_with(first) && !METHODS.iter().any(|method| method.as_bytes().starts_with(first)) {
-            return Ok(Protocol::Classic);
+        if let Some(protocol) = recognize(first) {
+            return Ok(protocol);
         }
+        *first = BytesMut::from(&first[..]);
+        stream.readable().await?;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn protocols_are_told_by_how_they_begin() {
+        for (beginning, protocol) in [
+            (&b""[..], None),
+            (&MAGIC[..3], None),
+            (&MAGIC, Some(Protocol::Native)),
+            (b"\xcbXSR", Some(Protocol::Classic)),
+            (b"GE", None),
+            (b"GET", None),
+            (b"GET ", Some(Protocol::Http)),
+            (b"GET\n", Some(Protocol::Classic)),
+            (b"OPTIONS ", Some(Protocol::Http)),
+            (b"get ", Some(Protocol::Classic)),
+            (b"./rooms", Some(Protocol::Classic)),
+        ] {
+            assert_eq!(recognize(beginning), protocol, "{beginning:?}");
+        }
+        let longest = METHODS.iter().map(|method| method.len()).max();
+        assert_eq!(longest, Some(BEGINNING_MAX));
+        assert!(MAGIC.len() <= BEGINNING_MAX);
+    }
 
     #[tokio::test]
     #[cfg(target_os = "linux")]

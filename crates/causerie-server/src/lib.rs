@@ -51,6 +51,8 @@ pub struct Settings {
     pub connections_max: usize,
     /// Connections that have said nothing yet; beyond it the oldest of them closes. Default 1,000.
     pub silent_max: usize,
+    /// How long a connection may say nothing at all. Default 10 minutes.
+    pub silent_time: Duration,
     /// How long, from its first byte, a begun frame may take, and a connection to show what it speaks. Default
     /// 10 s.
     pub first_words: Duration,
@@ -102,6 +104,7 @@ impl Default for Settings {
             rooms_max: 1_000,
             connections_max: 20_000,
             silent_max: 1_000,
+            silent_time: Duration::from_secs(600),
             first_words: Duration::from_secs(10),
             drain: Duration::from_secs(10),
             operator_token: None,

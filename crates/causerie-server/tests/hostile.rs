@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -183,6 +183,148 @@ async fn of_too_many_silent_connections_the_oldest_closes() {
         client.send("./rooms\n").await;
         assert!(client.line().await.contains("lobby"));
     }
+    pair.finish().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_says_nothing_for_too_long_is_closed() {
+    let settings = Settings { silent_time: Duration::from_millis(200), ..Settings::default() };
+    let (server, pair) = talking(settings).await;
+    let mut speaking = Wire::greeted(server.address).await;
+    for _ in 0..3 {
+        Classic::connect(server.address).await.ended().await;
+    }
+    // Who has spoken may be silent.
+    speaking.ping().await;
+    pair.finish().await;
+    server.stop().await;
+}
+
+/// A WebSocket, byte by byte.
+struct Frames(TcpStream);
+
+impl Frames {
+    /// Opened, and where a name is given, joined.
+    async fn open(server: &Harness, name: Option<&str>) -> Self {
+        let mut frames = Self(TcpStream::connect(server.address).await.unwrap());
+        let request = format!(
+            "GET /api/rooms/lobby/ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+            server.address
+        );
+        frames.0.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(within("the upgrade", frames.0.read_u8()).await.unwrap());
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+        if let Some(name) = name {
+            frames.send(0x81, format!(r#"{{"type":"join","name":"{name}"}}"#).as_bytes()).await.unwrap();
+            frames.hear("welcome").await;
+        }
+        frames
+    }
+
+    /// A frame, masked with zeros. The server may have closed.
+    async fn send(&mut self, first: u8, payload: &[u8]) -> io::Result<()> {
+        within("sending", self.0.write_all(&frame(first, payload))).await
+    }
+
+    /// Reads frames up to a text with these words; `None` at the end.
+    async fn try_hear(&mut self, words: &str) -> Option<()> {
+        loop {
+            let first = within("a frame", self.0.read_u8()).await.ok()?;
+            let length = match self.0.read_u8().await.ok()? {
+                126 => self.0.read_u16().await.ok()?.into(),
+                127 => self.0.read_u64().await.ok()?,
+                short => short.into(),
+            };
+            let mut payload = vec![0; usize::try_from(length).unwrap()];
+            self.0.read_exact(&mut payload).await.ok()?;
+            if first == 0x81 && String::from_utf8(payload).unwrap().contains(words) {
+                return Some(());
+            }
+        }
+    }
+
+    async fn hear(&mut self, words: &str) {
+        self.try_hear(words).await.unwrap_or_else(|| panic!("the end, and not {words}"));
+    }
+}
+
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ ..126 => frame.push(0x80 | length as u8),
+        length => {
+            frame.push(0xfe);
+            frame.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn web_sockets_that_break_the_rules() {
+    let (server, pair) = talking(Settings::default()).await;
+    let unmasked = [&[0x81, 15][..], br#"{"type":"ping"}"#].concat();
+    for (n, (what, bytes)) in [
+        ("not masked", unmasked),
+        ("a ping of 126 bytes", frame(0x89, &[b'x'; 126])),
+        ("a ping in fragments", frame(0x09, b"x")),
+        ("a close of one byte", frame(0x88, b"x")),
+        ("an unknown kind", frame(0x83, b"x")),
+        ("an unknown control", frame(0x8b, b"x")),
+        ("a reserved bit", frame(0xc1, b"{}")),
+        ("not UTF-8", frame(0x81, b"\"\xff\"")),
+        ("half a character", frame(0x81, b"\"caf\xc3")),
+        ("half a surrogate pair", frame(0x81, b"\"\xed\xa0\x80\"")),
+        ("a continuation of nothing", frame(0x80, b"x")),
+        ("a text within a text", [frame(0x01, b"{"), frame(0x81, b"}")].concat()),
+        ("2^63 bytes", vec![0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        ("2^63 - 1 bytes", vec![0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]),
+        ("a gibibyte", vec![0x81, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for name in [None, Some(format!("Mallory{n}"))] {
+            let mut frames = Frames::open(&server, name.as_deref()).await;
+            frames.0.write_all(&bytes).await.unwrap();
+            // Without waiting for what was announced.
+            let told = frames.try_hear(r#""code":"malformed""#).await;
+            assert!(told.is_some() && frames.try_hear("anything").await.is_none(), "{what}: {told:?}");
+        }
+    }
+    pair.finish().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn web_socket_messages_of_endless_fragments() {
+    let (server, pair) = talking(Settings::default()).await;
+    let mut frames = Frames::open(&server, Some("Mallory")).await;
+    // One byte at a time, until it is more than a message may be.
+    frames.send(0x01, b"x").await.unwrap();
+    let limit = 6 * RoomSettings::default().text_bytes_max + (4 << 10);
+    let mut sent = 1;
+    while frames.send(0x00, b"x").await.is_ok() {
+        sent += 1;
+        // What is on its way may be more than what was read.
+        assert!(sent < 100 * limit, "it is still read");
+    }
+    // Of fragments with nothing in them nothing is kept, and others go on meanwhile; controls may stand between.
+    let mut frames = Frames::open(&server, Some("Patient")).await;
+    frames.send(0x01, br#"{"type":"#).await.unwrap();
+    let nothing = [frame(0x00, b""), frame(0x8a, b"")].concat().repeat(1_000);
+    for _ in 0..200 {
+        frames.0.write_all(&nothing).await.unwrap();
+    }
+    frames.send(0x80, br#""ping"}"#).await.unwrap();
+    frames.hear("pong").await;
     pair.finish().await;
     server.stop().await;
 }

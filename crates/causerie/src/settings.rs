@@ -124,6 +124,12 @@ pub(crate) struct Live {
         value_parser = range::<usize>(1, u64::MAX), env = "CAUSERIE_SILENT_MAX")]
     silent_max: usize,
 
+    /// How long a connection may say nothing at all before it closes, in seconds. The original client connects before it asks
+    /// its user anything.
+    #[arg(long, value_name = "SECONDS", default_value_t = Settings::default().silent_time.as_secs(),
+        value_parser = range::<u64>(1, 86_400), env = "CAUSERIE_SILENT_TIME")]
+    silent_time: u64,
+
     /// How long a client may take to say a frame that it has begun, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = Settings::default().first_words.as_secs(),
         value_parser = range::<u64>(1, 86_400), env = "CAUSERIE_FRAME_TIME")]
@@ -205,6 +211,7 @@ impl ServeArgs {
             rooms_max: live.rooms_max,
             connections_max: live.connections_max,
             silent_max: live.silent_max,
+            silent_time: Duration::from_secs(live.silent_time),
             first_words: Duration::from_secs(live.frame_time),
             drain: Duration::from_secs(live.drain),
             operator_token: live.operator_token.clone(),

@@ -375,6 +375,7 @@ function showState() {
 	page.state.dataset.state = state;
 	const joined = !["idle", "refused"].includes(state);
 	page.composer.hidden = !joined;
+	fitText();
 	page.join.hidden = joined || !room.opened;
 	page.leave.hidden = state !== "live";
 	if (!page.join.hidden) page.joinName.value ||= room.problem?.suggestion ?? room.memory.name ?? memory.name;

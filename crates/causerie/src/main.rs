@@ -5,6 +5,7 @@
 mod bench;
 mod chat;
 mod console;
+mod demo;
 mod history;
 mod rooms;
 mod serve;
@@ -41,6 +42,8 @@ enum Command {
     Trace(trace::TraceArgs),
     /// Check, measure, copy and restore a server's data folder.
     Store(store::StoreArgs),
+    /// See it at once: a server with members who talk over bad links.
+    Demo(demo::DemoArgs),
     /// Simulate groups over a bad network, and judge every delivery.
     Sim(sim::SimArgs),
     /// Put load on a server, and check all that comes of it.
@@ -70,6 +73,7 @@ async fn main() -> ExitCode {
         Some(Command::History(args)) => history::run(args).await,
         Some(Command::Trace(args)) => trace::run(args).await,
         Some(Command::Store(args)) => store::run(args),
+        Some(Command::Demo(args)) => demo::run(args).await,
         Some(Command::Sim(args)) => sim::run(&args),
         Some(Command::Bench(args)) => bench::run(args).await,
     };

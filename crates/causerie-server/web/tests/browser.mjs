@@ -161,6 +161,7 @@ async function test() {
 	const raj = await openPage({ colorScheme: "dark" });
 	await join_(ann.page, "Ann");
 	await join_(raj.page, "Raj");
+	assert.ok(await ann.page.locator("#composer-text").evaluate((text) => text.clientHeight >= 20), "a line fits into the message field");
 	const bob = startNative("Bob");
 	await until("Bob to be in", async () => (await log("lobby")).some((/** @type {any} */ { kind, author }) => kind === "joined" && author === "Bob"));
 	const said = [];

@@ -523,7 +523,8 @@ impl Session {
             }
             ServerFrame::Delivered(record) => self.record(now, record),
             ServerFrame::Parted { .. } => self.end(End::Left),
-            ServerFrame::Want(ranges) => self.resend(now, &ranges),
+            // A late one may come off a disturbed link while a new connection is not let in yet.
+            ServerFrame::Want(ranges) if self.phase == Phase::Live => self.resend(now, &ranges),
             ServerFrame::Clock(clock) => {
                 if let Some(membership) = &mut self.membership {
                     membership.group.handle_clock(now, Link::Relay, &clock);

@@ -33,6 +33,8 @@ fn fresh_secret() -> Secret {
 /// The server's end of one connection.
 struct Connection {
     seat: Option<Seat>,
+    /// It has asked to be let in: nothing else may come before that.
+    has_joined: bool,
     cursor: u64,
     /// To the client, in order: TCP. Each once so many changes of the room are stored.
     down: VecDeque<(u64, ServerFrame)>,
@@ -191,7 +193,8 @@ impl World {
     }
 
     fn connect(&mut self, n: usize) {
-        self.clients[n].connection = Some(Connection { seat: None, cursor: u64::MAX, down: VecDeque::new() });
+        self.clients[n].connection =
+            Some(Connection { seat: None, has_joined: false, cursor: u64::MAX, down: VecDeque::new() });
         self.clients[n].session.connected();
         self.drain(n);
     }
@@ -348,6 +351,11 @@ impl World {
         let Some(connection) = self.clients[n].connection.as_mut() else { return };
         let error = |code, taken| ServerFrame::Error(ErrorFrame { taken, ..ErrorFrame::fatal(code, "no") });
         let answers = &mut Vec::new();
+        match frame {
+            ClientFrame::Hello { .. } => {}
+            ClientFrame::Join { .. } | ClientFrame::Resume { .. } => connection.has_joined = true,
+            _ => assert!(connection.has_joined, "{frame:?} before joining"),
+        }
         match frame {
             ClientFrame::Hello { .. } => {
                 answers.push(ServerFrame::Hello { version: 1, agent: String::new() });

@@ -968,6 +968,12 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
         "The chat",
         &[
             session(
+                "what is wanted is sent before the connection is let in",
+                SESSION,
+                "ServerFrame::Want(ranges) if self.phase == Phase::Live =>",
+                "ServerFrame::Want(ranges) =>",
+            ),
+            session(
                 "what was unsent is said and not kept",
                 SESSION,
                 "self.unkept |= !self.unsent.is_empty();",

@@ -3,6 +3,8 @@
 
 mod proxy;
 
+pub(crate) mod socket;
+
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;

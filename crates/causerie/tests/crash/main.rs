@@ -9,7 +9,6 @@ mod classic;
 #[path = "../common/mod.rs"]
 mod common;
 mod record;
-mod socket;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,13 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use causerie_client::{Body, Event, MessageId, Room, RoomOptions, Speaker};
+use common::socket::{self, Socket};
 use common::{Fault, Proxy, Said, Server, soon};
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use chat::Chat;
 use classic::Classic;
 use record::Record;
-use socket::Socket;
 
 /// Clients in this process, of which every other one is behind the proxy.
 const NATIVE: usize = 4;
@@ -248,17 +248,25 @@ impl World {
     fn take_socket(&mut self, told: socket::Told) {
         match told {
             socket::Told::Joined => panic!("it joins once"),
-            socket::Told::Record { position, what: socket::Record::Text { author, text } } => {
-                self.record.stands_at(position, &text);
-                if author != SOCKET {
-                    assert!(self.record.heard(SOCKET, &text), "the socket was told '{text}' twice");
+            socket::Told::Record(record) => {
+                let field =
+                    |name: &str| record[name].as_str().unwrap_or_else(|| panic!("{record}")).to_owned();
+                let (position, author) = (record["position"].as_u64().expect("a position"), field("author"));
+                match &*field("type") {
+                    "joined" => self.record.joined_at(position, author),
+                    "left" => {}
+                    _ => {
+                        let text = field("text");
+                        self.record.stands_at(position, &text);
+                        if author != SOCKET {
+                            assert!(self.record.heard(SOCKET, &text), "the socket was told '{text}' twice");
+                        }
+                    }
                 }
             }
-            socket::Told::Record { position, what: socket::Record::Joined(name) } => {
-                self.record.joined_at(position, name);
+            socket::Told::Ack { position, said } => {
+                self.record.stands_at(position, said["text"].as_str().expect("a text"));
             }
-            socket::Told::Record { what: socket::Record::Left, .. } => {}
-            socket::Told::Ack { position, text } => self.record.stands_at(position, &text),
             socket::Told::Resumed { resent } => {
                 self.trouble.socket_resumed += 1;
                 self.trouble.socket_resent += resent;
@@ -305,7 +313,7 @@ impl World {
             }
             NATIVE => {
                 let text = self.next_text(SOCKET);
-                self.socket.say(text);
+                self.socket.say(json!({"text": text}));
             }
             CLASSIC => {
                 if let Some(session) = self.classic.session() {

@@ -18,29 +18,20 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 #[derive(Debug)]
 pub(crate) enum Told {
     Joined,
-    /// The record at the next position.
-    Record {
-        position: u64,
-        what: Record,
-    },
+    /// The record at the next position, as it came.
+    Record(Value),
+    /// What was said has its place.
     Ack {
         position: u64,
-        text: String,
+        said: Value,
     },
     Resumed {
         resent: usize,
     },
 }
 
-#[derive(Debug)]
-pub(crate) enum Record {
-    Text { author: String, text: String },
-    Joined(String),
-    Left,
-}
-
 pub(crate) struct Socket {
-    say: mpsc::UnboundedSender<String>,
+    say: mpsc::UnboundedSender<Value>,
     /// Said, and not acknowledged.
     on_its_way: Arc<AtomicUsize>,
     /// Ends only by a mistake.
@@ -66,9 +57,10 @@ impl Socket {
         Self { say, on_its_way, task }
     }
 
-    pub(crate) fn say(&self, text: String) {
+    /// The fields of what is said, but for its `type` and `id`.
+    pub(crate) fn say(&self, said: Value) {
         self.on_its_way.fetch_add(1, Ordering::Relaxed);
-        self.say.send(text).expect("it runs");
+        self.say.send(said).expect("it runs");
     }
 
     pub(crate) fn on_its_way(&self) -> usize {
@@ -83,7 +75,7 @@ struct Session {
     /// Of the last record.
     position: u64,
     said: u64,
-    unacknowledged: Vec<(String, String)>,
+    unacknowledged: Vec<(String, Value)>,
     on_its_way: Arc<AtomicUsize>,
     told: mpsc::UnboundedSender<Told>,
 }
@@ -91,7 +83,7 @@ struct Session {
 type Stream = WebSocketStream<TcpStream>;
 
 impl Session {
-    async fn run(mut self, mut wanted: mpsc::UnboundedReceiver<String>) {
+    async fn run(mut self, mut wanted: mpsc::UnboundedReceiver<Value>) {
         loop {
             if let Some(mut stream) = self.connect().await {
                 self.talk(&mut stream, &mut wanted).await;
@@ -115,7 +107,7 @@ impl Session {
     }
 
     /// Until the connection is gone.
-    async fn talk(&mut self, stream: &mut Stream, wanted: &mut mpsc::UnboundedReceiver<String>) {
+    async fn talk(&mut self, stream: &mut Stream, wanted: &mut mpsc::UnboundedReceiver<Value>) {
         let mut welcomed = false;
         loop {
             tokio::select! {
@@ -130,12 +122,12 @@ impl Session {
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                     Some(Ok(_)) => {}
                 },
-                text = wanted.recv() => {
-                    let Some(text) = text else { return };
+                said = wanted.recv() => {
+                    let Some(said) = said else { return };
                     self.said += 1;
-                    self.unacknowledged.push((self.said.to_string(), text));
-                    let Some((id, text)) = self.unacknowledged.last() else { unreachable!("just pushed") };
-                    if welcomed && say(stream, id, text).await.is_none() {
+                    self.unacknowledged.push((self.said.to_string(), said));
+                    let Some((id, said)) = self.unacknowledged.last() else { unreachable!("just pushed") };
+                    if welcomed && say(stream, id, said).await.is_none() {
                         return;
                     }
                 }
@@ -159,27 +151,22 @@ impl Session {
                         let _ = self.told.send(Told::Resumed { resent: self.unacknowledged.len() });
                     }
                 }
-                for (id, text) in &self.unacknowledged {
-                    say(stream, id, text).await?;
+                for (id, said) in &self.unacknowledged {
+                    say(stream, id, said).await?;
                 }
             }
-            kind @ ("message" | "joined" | "left") => {
+            "message" | "joined" | "left" => {
                 let position = position.expect("a position");
                 self.position += 1;
                 assert_eq!(position, self.position, "positions have no holes: {event}");
-                let what = match kind {
-                    "message" => Record::Text { author: text("author"), text: text("text") },
-                    "joined" => Record::Joined(text("author")),
-                    _ => Record::Left,
-                };
-                let _ = self.told.send(Told::Record { position, what });
+                let _ = self.told.send(Told::Record(event.clone()));
             }
             "ack" => {
                 // What was said again is acknowledged again.
                 if let Some(at) = self.unacknowledged.iter().position(|(id, _)| *id == text("id")) {
                     let (_, said) = self.unacknowledged.remove(at);
                     let position = position.expect("a position");
-                    let _ = self.told.send(Told::Ack { position, text: said });
+                    let _ = self.told.send(Told::Ack { position, said });
                     self.on_its_way.fetch_sub(1, Ordering::Relaxed);
                 }
             }
@@ -190,7 +177,9 @@ impl Session {
 }
 
 /// `None`: the connection is gone.
-async fn say(stream: &mut Stream, id: &str, text: &str) -> Option<()> {
-    let say = json!({"type": "say", "id": id, "text": text});
-    stream.send(Message::text(say.to_string())).await.ok()
+async fn say(stream: &mut Stream, id: &str, said: &Value) -> Option<()> {
+    let mut event = said.clone();
+    event["type"] = "say".into();
+    event["id"] = id.into();
+    stream.send(Message::text(event.to_string())).await.ok()
 }

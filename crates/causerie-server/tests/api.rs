@@ -604,6 +604,26 @@ async fn the_lab_repeats_a_run_and_refuses_what_is_too_much() {
 }
 
 #[tokio::test]
+async fn a_page_tells_messages_as_they_were_said_and_what_changes_them_behind_them() {
+    let server = Harness::start(Settings::default()).await;
+    let (member, token) = bot(server.address, "lobby", "Bot").await;
+    let one = format!("{member}#1");
+    for said in [
+        json!({"id": "1", "text": "teh"}),
+        json!({"id": "2", "kind": "edit", "of": one, "text": "the"}),
+        json!({"id": "3", "kind": "delete", "of": one}),
+    ] {
+        post(server.address, "/api/rooms/lobby/messages", &token, said).await.expect(201);
+    }
+    let page = get(server.address, "/api/rooms/lobby/messages?after=1").await.expect(200);
+    let fields = |n: usize| ["kind", "of", "text"].map(|field| page["messages"][n][field].clone());
+    assert_eq!(fields(0), [json!("text"), Value::Null, json!("teh")]);
+    assert_eq!(fields(1), [json!("edit"), json!(one), json!("the")]);
+    assert_eq!(fields(2), [json!("delete"), json!(one), Value::Null]);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_web_socket_says_everything_a_member_can() {
     let server = Harness::start(Settings::default()).await;
     bot(server.address, "lobby", "Bot").await;

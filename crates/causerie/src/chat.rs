@@ -1,7 +1,7 @@
-//! `causerie chat`: the line-oriented client.
+//! `causerie chat`: in a terminal the full-screen client (`tui`), otherwise and with `--plain` the line-oriented one.
 //!
-//! With a room and a name there are no questions, so that it works in a pipe: a message per line in, a message
-//! per line out, notices on standard error. Otherwise it asks as the original program did.
+//! With a room and a name there are no questions in a pipe: a message per line in, a message per line out, notices on
+//! standard error. Otherwise the line-oriented client asks as the original program did.
 
 use std::io;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::console::{Console, Input};
-use crate::history;
+use crate::{history, tui};
 
 /// Join a room and talk.
 #[derive(Args, Debug)]
@@ -39,11 +39,11 @@ pub(crate) struct ChatArgs {
     #[arg(long)]
     name: Option<String>,
 
-    /// Lines in, lines out: for pipes, and for terminals as they were. (So far the only way.)
+    /// Lines in, lines out, also in a terminal; in pipes always.
     #[arg(long)]
     plain: bool,
 
-    /// Show what was said before you joined (always on a terminal).
+    /// Show what was said before you joined (always in a terminal).
     #[arg(long)]
     history: bool,
 
@@ -74,6 +74,9 @@ const HELP: &str = "\
 ./help     this
 Anything else is said to the room.";
 
+pub(crate) const NO_STATE: &str =
+    "there is no folder to keep state in: what is on its way is lost if this chat is killed";
+
 const WRONG_COMMAND: &str = "Please enter correct command";
 
 /// Adds the default port where none is given.
@@ -89,16 +92,18 @@ pub(crate) fn with_port(server: &str) -> String {
 }
 
 pub(crate) async fn run(args: ChatArgs) -> anyhow::Result<()> {
-    let server = with_port(&args.server);
+    let state = args.state.or_else(default_state);
+    let entrance = Entrance { server: with_port(&args.server), link: args.link, state };
+    if !args.plain && tui::is_possible() {
+        return tui::run(entrance, args.room, args.name).await;
+    }
     let mut console = Console::open()?;
     let history = args.history || console.is_terminal();
-    let state = args.state.or_else(default_state);
-    if state.is_none() {
-        console
-            .notice("there is no folder to keep state in: what is on its way is lost if this chat is killed");
+    if entrance.state.is_none() {
+        console.notice(NO_STATE);
     }
-    let chat = Chat { server, history, link: args.link, interrupted: interrupts()?, state };
-    if let Some(link) = &chat.link {
+    let chat = Chat { entrance, history, interrupted: interrupts()? };
+    if let Some(link) = &chat.entrance.link {
         console.notice(&format!("this connection is disturbed on purpose: {link}"));
     }
     match args.room {
@@ -110,7 +115,7 @@ pub(crate) async fn run(args: ChatArgs) -> anyhow::Result<()> {
                     _ => return Ok(()),
                 },
             };
-            let room = chat.join(&room, &name, true).await?;
+            let room = chat.entrance.join(&room, &name, true).await?;
             chat.stay(&mut console, room).await?;
             Ok(())
         }
@@ -146,13 +151,19 @@ fn interrupts() -> anyhow::Result<Arc<Notify>> {
     Ok(interrupted)
 }
 
-struct Chat {
-    server: String,
-    history: bool,
-    link: Option<Disturbance>,
-    interrupted: Arc<Notify>,
+/// The way into a server's rooms.
+#[derive(Clone, Debug)]
+pub(crate) struct Entrance {
+    pub(crate) server: String,
+    pub(crate) link: Option<Disturbance>,
     /// `None`: nothing is kept.
-    state: Option<PathBuf>,
+    pub(crate) state: Option<PathBuf>,
+}
+
+struct Chat {
+    entrance: Entrance,
+    history: bool,
+    interrupted: Arc<Notify>,
 }
 
 /// The platform's folder for the state of programs.
@@ -161,8 +172,9 @@ fn default_state() -> Option<PathBuf> {
     Some(folders.state_dir().unwrap_or(folders.data_local_dir()).join("chat"))
 }
 
-impl Chat {
-    async fn join(&self, room: &str, name: &str, create: bool) -> anyhow::Result<Room> {
+impl Entrance {
+    /// Where the server does not answer, the error is one of input and output.
+    pub(crate) async fn join(&self, room: &str, name: &str, create: bool) -> anyhow::Result<Room> {
         let mut options = RoomOptions::new(&self.server, room, name).create(create);
         if let Some(link) = &self.link {
             options = options.disturbance(link.clone());
@@ -172,7 +184,9 @@ impl Chat {
             None => options.join().await,
         };
         joined.map_err(|error| match error {
-            JoinError::Io(error) => anyhow!("cannot reach {}: {error}", self.server),
+            JoinError::Io(error) => {
+                anyhow::Error::new(error).context(format!("cannot reach {}", self.server))
+            }
             JoinError::Ended(end) => anyhow::Error::new(end),
             other => other.into(),
         })
@@ -194,10 +208,12 @@ impl Chat {
         }
     }
 
-    async fn directory(&self) -> anyhow::Result<Directory> {
+    pub(crate) async fn directory(&self) -> anyhow::Result<Directory> {
         Directory::connect(&self.server).await.with_context(|| format!("cannot reach {}", self.server))
     }
+}
 
+impl Chat {
     // The dialogue of the original program.
 
     /// Asks until there is a usable line; `None` at the end of input.
@@ -215,16 +231,17 @@ impl Chat {
     }
 
     async fn dialogue(&self, console: &mut Console, name: Option<String>) -> anyhow::Result<()> {
-        drop(self.directory().await?);
+        drop(self.entrance.directory().await?);
         loop {
             let Some(command) = self.answer(console, "Enter command : ").await else { return Ok(()) };
             match command.trim() {
-                "./createRoom" => match self.directory().await?.create_port_room().await {
+                "./createRoom" => match self.entrance.directory().await?.create_port_room().await {
                     Ok(room) => console.message(&format!("CHATROOM CREATED : {}", visible(&room.name)))?,
                     Err(error) => console.notice(&error.to_string()),
                 },
                 "./rooms" => {
-                    crate::rooms::list(&mut self.directory().await?, |line| console.message(line)).await?
+                    crate::rooms::list(&mut self.entrance.directory().await?, |line| console.message(line))
+                        .await?
                 }
                 "./join" => {
                     let Some(room) = self.ask_room(console).await? else { continue };
@@ -248,7 +265,7 @@ impl Chat {
     async fn ask_room(&self, console: &mut Console) -> anyhow::Result<Option<String>> {
         let Some(room) = self.answer(console, "Enter port of 5 digits: ").await else { return Ok(None) };
         let room = room.trim().to_owned();
-        let rooms = self.directory().await?.rooms().await?;
+        let rooms = self.entrance.directory().await?.rooms().await?;
         if room.is_empty() || rooms.iter().any(|r| r.name == room) {
             return Ok((!room.is_empty()).then_some(room));
         }
@@ -288,7 +305,7 @@ impl Chat {
                     None => return Ok(None),
                 },
             };
-            match self.join(room, &name, false).await {
+            match self.entrance.join(room, &name, false).await {
                 Ok(room) => return Ok(Some(room)),
                 Err(error) => {
                     let another = |code| matches!(code, ErrorCode::NameTaken | ErrorCode::NameInvalid);
@@ -390,7 +407,7 @@ impl Chat {
                 Some(event) => {
                     if let Event::Welcomed { room, epoch, first, position, .. } = &event {
                         let shown_from = if self.history { *first } else { position + 1 };
-                        earlier = Some(Earlier::new(&self.server, room, *epoch, shown_from));
+                        earlier = Some(Earlier::new(&self.entrance.server, room, *epoch, shown_from));
                     }
                     if let Err(error) = self.show(console, &room, &mut recent, event) {
                         if error.kind() != io::ErrorKind::BrokenPipe {
@@ -597,7 +614,7 @@ fn answer_command(console: &Console, room: &Room, command: &str) {
 }
 
 /// A message by its author's name and number: `Raj#7`.
-fn label(author: Option<&str>, id: MessageId) -> String {
+pub(crate) fn label(author: Option<&str>, id: MessageId) -> String {
     match author {
         Some(author) => format!("{}#{}", visible(author), id.seq),
         None if id.member.is_host() => format!("a notice of the room (#{})", id.seq),
@@ -605,7 +622,7 @@ fn label(author: Option<&str>, id: MessageId) -> String {
     }
 }
 
-fn show(duration: Duration) -> String {
+pub(crate) fn show(duration: Duration) -> String {
     if duration < Duration::from_secs(10) {
         format!("{} ms", duration.as_millis())
     } else {

@@ -13,6 +13,7 @@ mod settings;
 mod sim;
 mod store;
 mod trace;
+mod tui;
 mod when;
 
 use std::process::ExitCode;

@@ -1,0 +1,22 @@
+//! The full-screen client.
+//!
+//! ```text
+//! keys, rooms, clock ─► Event ─► update(&mut Model) ─► Effects ─► rooms, terminal        run.rs, model.rs
+//!                                       Model ─► draw ─► cells ─► terminal               view.rs, terminal.rs
+//! ```
+//! `update` and `draw` are pure. The loop draws at most so often, and takes in between whatever has come, so a busy room
+//! does not slow the keys down.
+
+mod command;
+mod editor;
+mod model;
+mod room;
+mod run;
+#[cfg(test)]
+mod samples;
+mod terminal;
+mod text;
+mod view;
+
+pub(crate) use run::run;
+pub(crate) use terminal::is_possible;

@@ -1,0 +1,1085 @@
+//! All that the screen shows, and what changes it: [`update`] is pure, and what is to be done it hands back.
+
+use causerie_client::{Body, Event as RoomEvent, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId};
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use jiff::tz::TimeZone;
+
+use super::command::{self, Command};
+use super::editor::Move;
+use super::room::{Anchor, Link, Purpose, RoomView, Row};
+use super::text::one_line;
+use super::view;
+
+/// Lines that may be pasted without a question.
+const PASTE_LINES_MAX: usize = 5;
+
+/// Records of a page of history.
+pub(super) const PAGE: u64 = 200;
+
+/// Something that happened.
+#[derive(Debug)]
+pub(super) enum Event {
+    Key(KeyEvent),
+    Paste(String),
+    /// The wheel was turned so many lines up (or down, below zero).
+    Wheel(isize),
+    Resize(u16, u16),
+    Room {
+        room: String,
+        event: RoomEvent,
+    },
+    Facts {
+        room: String,
+        facts: Facts,
+    },
+    /// The server does not answer; it is asked again.
+    Unreachable {
+        room: String,
+        reason: String,
+    },
+    /// The room cannot be joined.
+    NotJoined {
+        room: String,
+        reason: String,
+    },
+    /// What was said could not be.
+    NotSaid {
+        room: String,
+        text: String,
+        purpose: Purpose,
+        reason: String,
+    },
+    Earlier {
+        room: String,
+        page: Result<Option<HistoryPage>, String>,
+    },
+    /// A text that was being written when the program ended.
+    Draft {
+        room: String,
+        text: String,
+    },
+    Rooms(Vec<(String, u64)>),
+    Created(String),
+    Notice(String),
+    /// Somebody wants the program to end.
+    Terminate,
+}
+
+/// What a session knows and tells in no event.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) member: Option<MemberId>,
+    pub(super) members: Option<Vec<MemberInfo>>,
+    pub(super) held: Vec<HeldPost>,
+    pub(super) on_their_way: usize,
+}
+
+/// Something to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Effect {
+    Join(String),
+    CreateRoom,
+    Say { room: String, body: Body, text: String, purpose: Purpose },
+    Leave(String),
+    Earlier { room: String, epoch: u64, before: u64 },
+    ListRooms,
+    Clock(String),
+    Bell,
+    Copy(String),
+    Mouse(bool),
+    Suspend,
+    Redraw,
+    Quit,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Focus {
+    Input,
+    Messages,
+}
+
+/// What stands over the messages.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Overlay {
+    Help(usize),
+    Paste(String),
+}
+
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) server: String,
+    pub(super) name: String,
+    pub(super) rooms: Vec<RoomView>,
+    pub(super) current: usize,
+    pub(super) focus: Focus,
+    pub(super) overlay: Option<Overlay>,
+    /// For a moment, in the status line.
+    pub(super) hint: Option<String>,
+    pub(super) size: (u16, u16),
+    /// As the reader wants the panes; `None`: as it fits.
+    pub(super) rooms_pane: Option<bool>,
+    pub(super) members_pane: bool,
+    pub(super) zone: TimeZone,
+    pub(super) color: bool,
+    /// What the server has, as far as it was asked.
+    known_rooms: Vec<String>,
+    search: Option<String>,
+    mouse: bool,
+    leaving: bool,
+    completing: Option<Completing>,
+}
+
+#[derive(Debug)]
+struct Completing {
+    start: usize,
+    choices: Vec<String>,
+    next: usize,
+}
+
+impl Model {
+    pub(super) fn new(server: &str, name: &str, room: &str, zone: TimeZone, color: bool) -> Self {
+        Self {
+            server: server.into(),
+            name: name.into(),
+            rooms: vec![RoomView::new(room)],
+            current: 0,
+            focus: Focus::Input,
+            overlay: None,
+            hint: None,
+            size: (80, 24),
+            rooms_pane: None,
+            members_pane: true,
+            zone,
+            color,
+            known_rooms: Vec::new(),
+            search: None,
+            mouse: false,
+            leaving: false,
+            completing: None,
+        }
+    }
+
+    pub(super) fn room(&self) -> &RoomView {
+        &self.rooms[self.current]
+    }
+
+    fn room_mut(&mut self) -> &mut RoomView {
+        &mut self.rooms[self.current]
+    }
+
+    fn named(&mut self, name: &str) -> Option<(usize, &mut RoomView)> {
+        self.rooms.iter_mut().enumerate().find(|(_, room)| room.name == name)
+    }
+}
+
+/// What there is to do after it.
+pub(super) fn update(model: &mut Model, event: Event) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => {
+            model.hint = None;
+            on_key(model, key, &mut effects);
+        }
+        Event::Key(_) => {}
+        Event::Paste(text) => paste(model, text),
+        Event::Wheel(up) => scroll(model, up),
+        Event::Resize(columns, lines) => model.size = (columns, lines),
+        Event::Room { room, event } => on_room(model, &room, event, &mut effects),
+        Event::Facts { room, facts } => {
+            if let Some((_, room)) = model.named(&room) {
+                room.member = facts.member.or(room.member);
+                (room.held, room.on_their_way) = (facts.held, facts.on_their_way);
+                room.members = facts.members.unwrap_or(std::mem::take(&mut room.members));
+            }
+        }
+        Event::Unreachable { room, reason } => {
+            if let Some((_, room)) = model.named(&room) {
+                room.link = Link::Lost(reason);
+            }
+        }
+        Event::NotJoined { room, reason } => {
+            if let Some((_, room)) = model.named(&room) {
+                room.notice(reason.clone());
+                room.link = Link::Over(reason);
+            }
+            ends_if_all_left(model, &mut effects);
+        }
+        Event::NotSaid { room, text, purpose, reason } => {
+            model.hint = Some(format!("not said: {reason}"));
+            if let Some((_, room)) = model.named(&room) {
+                // Something else may have been begun meanwhile, and stays.
+                let written = room.editor.text().to_owned();
+                let separator = if written.is_empty() { "" } else { "\n" };
+                room.editor.set(&format!("{text}{separator}{written}"));
+                room.purpose = purpose;
+            }
+        }
+        Event::Earlier { room, page } => earlier(model, &room, page, &mut effects),
+        Event::Draft { room, text } => {
+            if let Some((_, room)) = model.named(&room)
+                && room.editor.is_empty()
+            {
+                room.editor.set(&text);
+            }
+        }
+        Event::Rooms(rooms) => {
+            model.known_rooms = rooms.iter().map(|(name, _)| name.clone()).collect();
+            let lines: Vec<_> = rooms.iter().map(|(name, members)| format!("{name} ({members})")).collect();
+            let told = if lines.is_empty() { "there are no rooms".into() } else { lines.join("  ") };
+            model.room_mut().notice(told);
+        }
+        Event::Created(name) => join(model, &name, &mut effects),
+        Event::Notice(text) => model.room_mut().notice(text),
+        Event::Terminate => quit(model, &mut effects),
+    }
+    load_if_wanted(model, &mut effects);
+    effects
+}
+
+fn on_room(model: &mut Model, name: &str, event: RoomEvent, effects: &mut Vec<Effect>) {
+    let (me, current) = (model.name.clone(), model.current);
+    let Some((index, room)) = model.named(name) else { return };
+    let over = matches!(event, RoomEvent::Ended(_));
+    let news = room.handle(event, &me);
+    if news.message && (index != current || room.anchor.is_some()) {
+        room.unread += 1;
+        room.mentions += usize::from(news.mention);
+        let last = room.numbers().end - 1;
+        room.unread_from.get_or_insert(last);
+    }
+    if news.mention {
+        effects.push(Effect::Bell);
+    }
+    if over {
+        ends_if_all_left(model, effects);
+    }
+}
+
+fn ends_if_all_left(model: &Model, effects: &mut Vec<Effect>) {
+    if model.leaving && model.rooms.iter().all(|room| matches!(room.link, Link::Over(_))) {
+        effects.push(Effect::Quit);
+    }
+}
+
+/// Leaves all rooms; the second time it ends at once.
+fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
+    if model.leaving {
+        effects.push(Effect::Quit);
+        return;
+    }
+    model.leaving = true;
+    model.hint = Some("leaving; once more ends at once, and keeps what is on its way".into());
+    let there = model.rooms.iter().filter(|room| !matches!(room.link, Link::Over(_)));
+    effects.extend(there.map(|room| Effect::Leave(room.name.clone())));
+    ends_if_all_left(model, effects);
+}
+
+fn join(model: &mut Model, name: &str, effects: &mut Vec<Effect>) {
+    match model.named(name) {
+        Some((index, room)) => {
+            let again = matches!(room.link, Link::Over(_));
+            if again {
+                room.link = Link::Joining;
+                effects.push(Effect::Join(name.into()));
+            }
+            show_room(model, index);
+        }
+        None => {
+            model.rooms.push(RoomView::new(name));
+            effects.push(Effect::Join(name.into()));
+            show_room(model, model.rooms.len() - 1);
+        }
+    }
+}
+
+fn show_room(model: &mut Model, index: usize) {
+    if index != model.current {
+        model.room_mut().unread_from = None;
+        model.room_mut().selected = None;
+    }
+    model.current = index;
+    model.focus = Focus::Input;
+    let room = model.room_mut();
+    room.anchor = None;
+    (room.unread, room.mentions) = (0, 0);
+}
+
+fn paste(model: &mut Model, text: String) {
+    // Terminals paste line ends as the key that makes them.
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let lines = text.lines().count();
+    if lines > PASTE_LINES_MAX {
+        model.overlay = Some(Overlay::Paste(text));
+    } else {
+        model.focus = Focus::Input;
+        model.room_mut().editor.insert(&text);
+    }
+}
+
+fn earlier(
+    model: &mut Model,
+    name: &str,
+    page: Result<Option<HistoryPage>, String>,
+    effects: &mut Vec<Effect>,
+) {
+    let me = model.name.clone();
+    let Some((_, room)) = model.named(name) else { return };
+    match page {
+        Ok(Some(page)) => room.earlier(page, &me),
+        Ok(None) => (room.older, room.loading) = (None, false),
+        Err(reason) => {
+            // Scrolling on asks again.
+            room.loading = false;
+            model.hint = Some(format!("no history: {reason}"));
+            model.search = None;
+            return;
+        }
+    }
+    if model.search.is_some() && model.room().name == name {
+        find(model, effects);
+    }
+}
+
+/// Asks for what was said earlier where the screen shows the first row there is.
+fn load_if_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
+    let room = model.room();
+    let Some(before) = room.older.filter(|_| !room.loading && room.link == Link::In) else { return };
+    if view::sees_first_row(model) {
+        let room = model.room_mut();
+        room.loading = true;
+        effects.push(Effect::Earlier { room: room.name.clone(), epoch: room.epoch, before });
+    }
+}
+
+/// So many lines up; down below zero.
+fn scroll(model: &mut Model, up: isize) {
+    let end = view::end_anchor(model);
+    let Some(mut at) = model.room().anchor.or(end) else { return };
+    let height = |model: &Model, row| view::row_height(model, row) as isize;
+    let mut lines = at.lines as isize - up;
+    let numbers = model.room().numbers();
+    at.row = at.row.clamp(numbers.start, numbers.end - 1);
+    while lines <= 0 && at.row > numbers.start {
+        at.row -= 1;
+        lines += height(model, at.row);
+    }
+    while lines > height(model, at.row) && at.row + 1 < numbers.end {
+        lines -= height(model, at.row);
+        at.row += 1;
+    }
+    at.lines = lines.clamp(1, height(model, at.row)) as usize;
+    set_anchor(model, at);
+}
+
+/// The screen stays full where there is enough to fill it, and at the end it follows what comes.
+fn set_anchor(model: &mut Model, anchor: Anchor) {
+    let room = &mut model.rooms[model.current];
+    room.anchor = Some(anchor);
+    let missing = view::lines_missing(model);
+    if missing > 0 {
+        // From the first row down.
+        let mut left = view::message_lines(model);
+        let numbers = model.room().numbers();
+        let mut at = None;
+        for row in numbers {
+            let height = view::row_height(model, row);
+            at = Some(Anchor { row, lines: height.min(left) });
+            if height >= left {
+                break;
+            }
+            left -= height;
+        }
+        model.room_mut().anchor = at;
+    }
+    if model.room().anchor == view::end_anchor(model) {
+        let room = model.room_mut();
+        room.anchor = None;
+        (room.unread, room.mentions) = (0, 0);
+    }
+}
+
+/// Puts a row on the screen, if it is not there.
+fn reveal(model: &mut Model, row: i64) {
+    let (first, last) = view::rows_seen(model);
+    if row > first && row < last {
+        return;
+    }
+    show_lowest(model, row);
+    if row < last {
+        // In the middle, to see what was said around it.
+        scroll_on(model, row, view::message_lines(model) / 2);
+    }
+}
+
+fn show_lowest(model: &mut Model, row: i64) {
+    let lines = view::row_height(model, row);
+    set_anchor(model, Anchor { row, lines });
+}
+
+/// So many lines down, if that row is the lowest: near the first one it cannot be.
+fn scroll_on(model: &mut Model, row: i64, lines: usize) {
+    if model.room().anchor.is_some_and(|anchor| anchor.row == row) {
+        scroll(model, -(lines as isize));
+    }
+}
+
+fn select(model: &mut Model, id: Option<MessageId>) {
+    let Some(id) = id else { return };
+    model.room_mut().selected = Some(id);
+    if let Some(row) = model.room().number_of(id) {
+        reveal(model, row);
+    }
+}
+
+/// The next message before the selected one with the text that is looked for.
+fn find(model: &mut Model, effects: &mut Vec<Effect>) {
+    let Some(wanted) = model.search.clone() else { return };
+    let low = wanted.to_lowercase();
+    let room = model.room();
+    let mut at = room.selected;
+    if at.is_none() {
+        at = room.message_beside(None, false);
+        if at.and_then(|id| room.text(id)).is_some_and(|text| text.to_lowercase().contains(&low)) {
+            return found(model, at);
+        }
+    }
+    let start = at.and_then(|id| room.number_of(id)).unwrap_or(room.numbers().end);
+    let is_it = |number: i64| match room.row(number) {
+        Some(Row::Message(id)) if room.text(id)?.to_lowercase().contains(&low) => Some(id),
+        _ => None,
+    };
+    match (room.numbers().start..start).rev().find_map(is_it) {
+        Some(id) => found(model, Some(id)),
+        None => match room.older {
+            None => {
+                model.search = None;
+                model.hint = Some(format!("'{}' was not said before that", one_line(&wanted)));
+            }
+            Some(before) if !room.loading && room.link == Link::In => {
+                let (name, epoch) = (room.name.clone(), room.epoch);
+                model.room_mut().loading = true;
+                model.hint = Some(format!("looking for '{}'; Esc ends it", one_line(&wanted)));
+                effects.push(Effect::Earlier { room: name, epoch, before });
+            }
+            Some(_) => {}
+        },
+    }
+}
+
+fn found(model: &mut Model, id: Option<MessageId>) {
+    model.focus = Focus::Messages;
+    select(model, id);
+    model.hint = Some("n finds the next one before it".into());
+}
+
+fn on_key(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
+    let (control, alt) =
+        (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
+    if let Some(overlay) = model.overlay.take() {
+        return on_overlay_key(model, overlay, key, effects);
+    }
+    let page = view::message_lines(model).saturating_sub(1).max(1) as isize;
+    if key.code != KeyCode::Tab {
+        model.completing = None;
+    }
+    match key.code {
+        KeyCode::Char('c') if control => return quit(model, effects),
+        KeyCode::Char('z') if control => return effects.push(Effect::Suspend),
+        KeyCode::Char('l') if control => return effects.push(Effect::Redraw),
+        KeyCode::Char('n') if control => return show_room(model, (model.current + 1) % model.rooms.len()),
+        KeyCode::Char('p') if control => {
+            return show_room(model, (model.current + model.rooms.len() - 1) % model.rooms.len());
+        }
+        KeyCode::Char(digit @ '1'..='9') if alt => {
+            let index = digit as usize - '1' as usize;
+            if index < model.rooms.len() {
+                show_room(model, index);
+            }
+            return;
+        }
+        KeyCode::Char('u') if alt => return to_unread(model),
+        KeyCode::F(1) => return model.overlay = Some(Overlay::Help(0)),
+        KeyCode::F(2) => return model.rooms_pane = Some(!view::shows_rooms(model)),
+        KeyCode::F(3) => return model.members_pane = !model.members_pane,
+        KeyCode::PageUp => return scroll(model, page),
+        KeyCode::PageDown => return scroll(model, -page),
+        _ => {}
+    }
+    match model.focus {
+        Focus::Input => on_input_key(model, key, effects),
+        Focus::Messages => on_messages_key(model, key, effects),
+    }
+}
+
+fn on_overlay_key(model: &mut Model, overlay: Overlay, key: KeyEvent, effects: &mut Vec<Effect>) {
+    match (overlay, key.code) {
+        (_, KeyCode::Char('c')) if key.modifiers.contains(KeyModifiers::CONTROL) => quit(model, effects),
+        (Overlay::Paste(text), KeyCode::Char('y' | 'Y') | KeyCode::Enter) => {
+            model.focus = Focus::Input;
+            model.room_mut().editor.insert(&text);
+        }
+        (Overlay::Paste(_), KeyCode::Char('n' | 'N') | KeyCode::Esc) => {}
+        // It is not lost by another key.
+        (paste @ Overlay::Paste(_), _) => model.overlay = Some(paste),
+        (Overlay::Help(at), KeyCode::Down | KeyCode::PageDown) => {
+            model.overlay = Some(Overlay::Help((at + 5).min(view::HELP_LINES_MAX)));
+        }
+        (Overlay::Help(at), KeyCode::Up | KeyCode::PageUp) => {
+            model.overlay = Some(Overlay::Help(at.saturating_sub(5)));
+        }
+        (Overlay::Help(_), _) => {}
+    }
+}
+
+fn to_unread(model: &mut Model) {
+    match model.room().unread_from {
+        Some(row) => {
+            model.room_mut().anchor = None;
+            show_lowest(model, row);
+            scroll_on(model, row, view::message_lines(model).saturating_sub(2));
+        }
+        None => model.hint = Some("all has been read".into()),
+    }
+}
+
+fn on_input_key(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
+    let (control, alt) =
+        (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
+    let shift = key.modifiers.contains(KeyModifiers::SHIFT);
+    let has_purpose = model.room().purpose != Purpose::Say;
+    let editor = &mut model.rooms[model.current].editor;
+    match key.code {
+        KeyCode::Enter if alt || shift => editor.insert("\n"),
+        KeyCode::Char('j') if control => editor.insert("\n"),
+        KeyCode::Enter => enter(model, effects),
+        KeyCode::Tab => complete(model, effects),
+        KeyCode::Esc if model.search.take().is_some() => {}
+        KeyCode::Esc if has_purpose => {
+            let room = model.room_mut();
+            room.purpose = Purpose::Say;
+            room.editor.set("");
+        }
+        KeyCode::Esc => {
+            let last = model.room().message_beside(None, false);
+            match last {
+                Some(_) => {
+                    model.focus = Focus::Messages;
+                    let seen = view::last_message_seen(model).or(last);
+                    select(model, seen);
+                }
+                None => model.hint = Some("there is no message to choose".into()),
+            }
+        }
+        KeyCode::Char('d') if control && editor.is_empty() => quit(model, effects),
+        KeyCode::Char('f') if control => editor.set("/search "),
+        KeyCode::Char('a') if control => editor.go(Move::LineStart),
+        KeyCode::Char('e') if control => editor.go(Move::LineEnd),
+        KeyCode::Char('k') if control => editor.remove(Move::LineEnd),
+        KeyCode::Char('u') if control => editor.remove(Move::LineStart),
+        KeyCode::Char('w') if control => editor.remove(Move::WordLeft),
+        KeyCode::Char('y') if control => editor.yank(),
+        // Terminals send one or the other for Ctrl-_.
+        KeyCode::Char('_' | '7') if control => editor.undo(),
+        KeyCode::Char('r') if control => editor.redo(),
+        KeyCode::Char('d') if control => editor.remove(Move::Right),
+        KeyCode::Char('b') if alt => editor.go(Move::WordLeft),
+        KeyCode::Char('f') if alt => editor.go(Move::WordRight),
+        KeyCode::Backspace if alt || control => editor.remove(Move::WordLeft),
+        KeyCode::Backspace => editor.remove(Move::Left),
+        KeyCode::Delete => editor.remove(Move::Right),
+        KeyCode::Left if control || alt => editor.go(Move::WordLeft),
+        KeyCode::Right if control || alt => editor.go(Move::WordRight),
+        KeyCode::Left => editor.go(Move::Left),
+        KeyCode::Right => editor.go(Move::Right),
+        KeyCode::Home => editor.go(Move::LineStart),
+        KeyCode::End if editor.is_empty() => to_end(model),
+        KeyCode::End => editor.go(Move::LineEnd),
+        KeyCode::Up => editor.up(),
+        KeyCode::Down => editor.down(),
+        KeyCode::Char(c) if !control && !alt => editor.insert(c.encode_utf8(&mut [0; 4])),
+        _ => {}
+    }
+}
+
+fn to_end(model: &mut Model) {
+    let room = model.room_mut();
+    (room.anchor, room.selected) = (None, None);
+    (room.unread, room.mentions) = (0, 0);
+}
+
+fn on_messages_key(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
+    let room = &model.rooms[model.current];
+    let Some(id) = room.selected.filter(|&id| room.message(id).is_some()) else {
+        model.focus = Focus::Input;
+        return;
+    };
+    let own = Some(id.member) == room.member;
+    match key.code {
+        KeyCode::Esc | KeyCode::Char('i') => {
+            model.search = None;
+            model.focus = Focus::Input;
+            to_end(model);
+        }
+        KeyCode::Up | KeyCode::Char('k') => select(model, room.message_beside(Some(id), false)),
+        KeyCode::Down | KeyCode::Char('j') => select(model, room.message_beside(Some(id), true)),
+        KeyCode::End | KeyCode::Char('G') => select(model, room.message_beside(None, false)),
+        KeyCode::Char('u') => to_unread(model),
+        KeyCode::Char('n') => find(model, effects),
+        KeyCode::Enter | KeyCode::Char('p') => match room.message(id).and_then(|message| message.reply_to) {
+            Some(parent) if room.number_of(parent).is_some() => select(model, Some(parent)),
+            Some(_) => model.hint = Some("what it answers is further back".into()),
+            None => model.hint = Some("it answers nothing".into()),
+        },
+        KeyCode::Char('m') => {
+            let numbers = room.numbers().start..room.number_of(id).unwrap_or(0);
+            let mention = |number| match room.row(number) {
+                Some(Row::Message(id)) if room.message(id)?.mention => Some(id),
+                _ => None,
+            };
+            match numbers.rev().find_map(mention) {
+                Some(id) => select(model, Some(id)),
+                None => model.hint = Some("nobody called you before that, as far as was read".into()),
+            }
+        }
+        KeyCode::Char('r') => write_about(model, Purpose::Reply(id), ""),
+        KeyCode::Char('+') => write_about(model, Purpose::React(id), ""),
+        KeyCode::Char('e') | KeyCode::Char('d') | KeyCode::Delete if !own => {
+            model.hint = Some("that is somebody else's message".into());
+        }
+        KeyCode::Char('e') => {
+            let text = room.text(id).unwrap_or_default().to_owned();
+            write_about(model, Purpose::Edit(id), &text);
+        }
+        KeyCode::Char('d') | KeyCode::Delete => {
+            let room = room.name.clone();
+            let body = Body::Delete { of: id };
+            effects.push(Effect::Say { room, body, text: String::new(), purpose: Purpose::Say });
+            model.hint = Some("deleted".into());
+        }
+        KeyCode::Char('y') => {
+            effects.push(Effect::Copy(room.text(id).unwrap_or_default().into()));
+            model.hint = Some("copied, if the terminal allows it".into());
+        }
+        _ => {}
+    }
+}
+
+/// What was being written stays in the history of the input.
+fn write_about(model: &mut Model, purpose: Purpose, text: &str) {
+    model.focus = Focus::Input;
+    let room = model.room_mut();
+    if matches!(purpose, Purpose::Edit(_) | Purpose::React(_)) && !room.editor.is_empty() {
+        room.editor.take();
+    }
+    if !text.is_empty() {
+        room.editor.set(text);
+    }
+    room.purpose = purpose;
+    (room.selected, room.anchor) = (None, None);
+}
+
+fn complete(model: &mut Model, effects: &mut Vec<Effect>) {
+    if model.completing.is_none() {
+        let room = &model.rooms[model.current];
+        let (start, choices) = command::completions(room.editor.before_cursor(), room, &model.known_rooms);
+        if room.editor.before_cursor().trim_start_matches('.').starts_with("/join")
+            && model.known_rooms.is_empty()
+        {
+            effects.push(Effect::ListRooms);
+        }
+        model.completing = Some(Completing { start, choices, next: 0 });
+    }
+    let Some(completing) = &mut model.completing else { return };
+    if let Some(choice) = completing.choices.get(completing.next).cloned() {
+        completing.next = (completing.next + 1) % completing.choices.len();
+        let others: Vec<_> = completing.choices.iter().map(|choice| choice.trim_end()).collect();
+        if others.len() > 1 {
+            model.hint = Some(others.join("  "));
+        }
+        let start = completing.start;
+        model.rooms[model.current].editor.complete(start, &choice);
+    }
+}
+
+fn enter(model: &mut Model, effects: &mut Vec<Effect>) {
+    let room = &mut model.rooms[model.current];
+    let text = room.editor.text().to_owned();
+    if text.trim().is_empty() {
+        return;
+    }
+    if room.purpose == Purpose::Say
+        && let Some(command) = command::parse(&text)
+    {
+        match command {
+            Ok(command) => {
+                room.editor.take();
+                obey(model, command, effects);
+            }
+            // What was written stays, to be mended.
+            Err(why) => model.hint = Some(one_line(&why)),
+        }
+        return;
+    }
+    let said = command::said(&text);
+    let purpose = std::mem::take(&mut room.purpose);
+    let body = match purpose {
+        Purpose::Say => Body::Text(said),
+        Purpose::Reply(to) => Body::Reply { to, text: said },
+        Purpose::Edit(of) => Body::Edit { of, text: said },
+        Purpose::React(to) => {
+            let symbol = said.trim().to_owned();
+            let by = room.member;
+            let put = room.changes(to).is_some_and(|c| c.reactions(by).iter().any(|r| r.0 == symbol && r.2));
+            Body::Reaction { to, symbol, set: !put }
+        }
+    };
+    room.editor.take();
+    effects.push(Effect::Say { room: room.name.clone(), body, text, purpose });
+    room.unread_from = None;
+    to_end(model);
+}
+
+fn obey(model: &mut Model, command: Command, effects: &mut Vec<Effect>) {
+    let room = model.room_mut();
+    let name = room.name.clone();
+    match command {
+        Command::Help => model.overlay = Some(Overlay::Help(0)),
+        Command::Join(other) => join(model, &other, effects),
+        Command::CreateRoom => effects.push(Effect::CreateRoom),
+        Command::Leave if matches!(room.link, Link::Over(_)) => {
+            if model.rooms.len() > 1 {
+                model.rooms.remove(model.current);
+                show_room(model, model.current.min(model.rooms.len() - 1));
+            } else {
+                quit(model, effects);
+            }
+        }
+        Command::Leave => effects.push(Effect::Leave(name)),
+        Command::Rooms => effects.push(Effect::ListRooms),
+        Command::Members => {
+            let names: Vec<_> = room.members.iter().map(|member| member.name.clone()).collect();
+            room.notice(format!("in '{name}': {}", names.join(", ")));
+        }
+        Command::Clock => effects.push(Effect::Clock(name)),
+        Command::Held => {
+            let held: Vec<_> = room.held.iter().map(view::held_in_words).collect();
+            match held.is_empty() {
+                true => room.notice("nothing is held back".into()),
+                false => held.into_iter().for_each(|line| room.notice(line)),
+            }
+        }
+        Command::History => scroll(model, view::message_lines(model) as isize - 1),
+        Command::Topic(topic) => {
+            let body = Body::Topic(topic.clone());
+            effects.push(Effect::Say {
+                room: name,
+                body,
+                text: format!("/topic {topic}"),
+                purpose: Purpose::Say,
+            });
+        }
+        Command::Me(text) => {
+            let body = Body::Action(command::said(&text));
+            effects.push(Effect::Say {
+                room: name,
+                body,
+                text: format!("/me {text}"),
+                purpose: Purpose::Say,
+            });
+        }
+        Command::Search(text) => {
+            room.selected = None;
+            model.search = Some(text);
+            find(model, effects);
+        }
+        Command::Name(other) => {
+            if !matches!(room.link, Link::Over(_)) {
+                model.hint = Some("you are in; leave first, or start another chat with --name".into());
+                return;
+            }
+            model.name = other;
+            model.room_mut().link = Link::Joining;
+            effects.push(Effect::Join(name));
+        }
+        Command::Mouse => {
+            model.mouse = !model.mouse;
+            effects.push(Effect::Mouse(model.mouse));
+        }
+        Command::Quit => quit(model, effects),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::*;
+    use super::*;
+
+    fn model() -> Model {
+        let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC, true);
+        tell(&mut model, welcome());
+        model
+    }
+
+    fn tell(model: &mut Model, event: RoomEvent) -> Vec<Effect> {
+        update(model, Event::Room { room: "lobby".into(), event })
+    }
+
+    fn key(model: &mut Model, code: KeyCode) -> Vec<Effect> {
+        update(model, Event::Key(code.into()))
+    }
+
+    fn control(model: &mut Model, c: char) -> Vec<Effect> {
+        update(model, Event::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL)))
+    }
+
+    fn write(model: &mut Model, text: &str) -> Vec<Effect> {
+        update(model, Event::Paste(text.into()));
+        key(model, KeyCode::Enter)
+    }
+
+    fn say(body: Body, text: &str, purpose: Purpose) -> Effect {
+        Effect::Say { room: "lobby".into(), body, text: text.into(), purpose }
+    }
+
+    fn many(model: &mut Model, count: u64) {
+        for n in 1..=count {
+            tell(model, said(BOB, n, &format!("message {n}"), None));
+            tell(model, placed(BOB, n, n));
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_said() {
+        let mut model = model();
+        let effects = write(&mut model, "hello :tada:");
+        assert_eq!(effects, [say(Body::Text("hello 🎉".into()), "hello :tada:", Purpose::Say)]);
+        assert!(model.room().editor.is_empty());
+        assert_eq!(write(&mut model, "  \n "), []);
+        model.room_mut().editor.set("");
+        let effects = write(&mut model, "/me waves");
+        assert_eq!(effects, [say(Body::Action("waves".into()), "/me waves", Purpose::Say)]);
+    }
+
+    #[test]
+    fn what_cannot_be_said_comes_back() {
+        let mut model = model();
+        model.room_mut().editor.insert("next");
+        let (room, text, reason) = ("lobby".into(), "first".into(), "full".into());
+        update(&mut model, Event::NotSaid { room, text, purpose: Purpose::Say, reason });
+        assert_eq!(model.room().editor.text(), "first\nnext");
+        assert_eq!(model.hint.as_deref(), Some("not said: full"));
+    }
+
+    #[test]
+    fn a_command_that_is_wrong_stays_to_be_mended() {
+        let mut model = model();
+        assert_eq!(write(&mut model, "/hepl"), []);
+        assert_eq!(model.room().editor.text(), "/hepl");
+        assert!(model.hint.is_some());
+    }
+
+    #[test]
+    fn a_chosen_message_is_answered_edited_deleted_and_reacted_to() {
+        let mut model = model();
+        tell(&mut model, said(BOB, 1, "question", None));
+        tell(&mut model, placed(BOB, 1, 1));
+        tell(&mut model, said(ANN, 1, "mine", None));
+        let (bobs, mine) = (id(BOB, 1), id(ANN, 1));
+        key(&mut model, KeyCode::Esc);
+        assert_eq!(model.room().selected, Some(mine));
+        key(&mut model, KeyCode::Char('e'));
+        assert_eq!(model.room().editor.text(), "mine");
+        let effects = write(&mut model, "!");
+        assert_eq!(
+            effects,
+            [say(Body::Edit { of: mine, text: "mine!".into() }, "mine!", Purpose::Edit(mine))]
+        );
+
+        key(&mut model, KeyCode::Esc);
+        key(&mut model, KeyCode::Up);
+        assert_eq!(key(&mut model, KeyCode::Char('d')), [], "Bob's is not ours to delete");
+        key(&mut model, KeyCode::Char('r'));
+        let effects = write(&mut model, "answer");
+        assert_eq!(
+            effects,
+            [say(Body::Reply { to: bobs, text: "answer".into() }, "answer", Purpose::Reply(bobs))]
+        );
+
+        for set in [true, false] {
+            key(&mut model, KeyCode::Esc);
+            key(&mut model, KeyCode::Up);
+            key(&mut model, KeyCode::Char('+'));
+            let effects = write(&mut model, ":+1:");
+            let body = Body::Reaction { to: bobs, symbol: "👍".into(), set };
+            assert_eq!(effects, [say(body.clone(), ":+1:", Purpose::React(bobs))]);
+            tell(&mut model, change(ANN, if set { 5 } else { 6 }, body));
+        }
+
+        key(&mut model, KeyCode::Esc);
+        let effects = key(&mut model, KeyCode::Char('d'));
+        assert_eq!(effects, [say(Body::Delete { of: mine }, "", Purpose::Say)]);
+    }
+
+    #[test]
+    fn a_long_paste_is_asked_about() {
+        let mut model = model();
+        let text = "line\n".repeat(200);
+        update(&mut model, Event::Paste(text.replace('\n', "\r")));
+        assert!(model.room().editor.is_empty());
+        key(&mut model, KeyCode::Char('q'));
+        assert!(model.overlay.is_some(), "no other key drops it");
+        key(&mut model, KeyCode::Char('y'));
+        assert_eq!(model.room().editor.text(), text);
+        update(&mut model, Event::Paste(text));
+        key(&mut model, KeyCode::Char('n'));
+        assert_eq!(model.overlay, None);
+        assert_eq!(model.room().editor.text().lines().count(), 200);
+    }
+
+    #[test]
+    fn what_is_read_stays_where_it_is() {
+        let mut model = model();
+        many(&mut model, 100);
+        assert_eq!(model.room().anchor, None);
+        key(&mut model, KeyCode::PageUp);
+        let seen = view::rows_seen(&model);
+        for n in 101..200 {
+            tell(&mut model, said(BOB, n, "more", None));
+            tell(&mut model, placed(BOB, n, n));
+        }
+        assert_eq!(view::rows_seen(&model), seen);
+        assert_eq!(model.room().unread, 99);
+        update(&mut model, Event::Resize(40, 10));
+        assert_eq!(view::rows_seen(&model).1, seen.1);
+        update(&mut model, Event::Resize(80, 24));
+        assert_eq!(view::rows_seen(&model), seen);
+        key(&mut model, KeyCode::End);
+        assert_eq!((model.room().anchor, model.room().unread), (None, 0));
+    }
+
+    #[test]
+    fn scrolling_up_and_down_comes_back() {
+        let mut model = model();
+        many(&mut model, 300);
+        let mut seen = vec![view::rows_seen(&model)];
+        for _ in 0..5 {
+            key(&mut model, KeyCode::PageUp);
+            seen.push(view::rows_seen(&model));
+        }
+        assert!(seen.windows(2).all(|pair| pair[1].1 < pair[0].1));
+        while let Some(before) = seen.pop() {
+            assert_eq!(view::rows_seen(&model), before);
+            key(&mut model, KeyCode::PageDown);
+        }
+        assert_eq!(model.room().anchor, None);
+        // The top is where it ends.
+        for _ in 0..50 {
+            key(&mut model, KeyCode::PageUp);
+        }
+        assert_eq!(view::rows_seen(&model).0, model.room().numbers().start);
+        assert_eq!(view::lines_missing(&model), 0);
+    }
+
+    #[test]
+    fn a_chosen_message_is_on_the_screen() {
+        let mut model = model();
+        many(&mut model, 100);
+        for n in [1, 100, 2, 50, 99, 60, 45, 12, 1] {
+            select(&mut model, Some(id(BOB, n)));
+            let row = model.room().number_of(id(BOB, n)).expect("it was said");
+            let (first, last) = view::rows_seen(&model);
+            assert!((first..=last).contains(&row), "{row} in {first} to {last}");
+            assert_eq!(view::lines_missing(&model), 0);
+        }
+        model.room_mut().unread_from = Some(3);
+        to_unread(&mut model);
+        assert_eq!(view::rows_seen(&model).0, 0);
+    }
+
+    #[test]
+    fn earlier_pages_are_asked_for_once_at_the_top_and_move_nothing() {
+        let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC, true);
+        let RoomEvent::Welcomed { member, room, created, epoch, members, limits, .. } = welcome() else {
+            panic!()
+        };
+        let (first, position) = (501, 500);
+        let event = RoomEvent::Welcomed { member, room, created, epoch, first, position, members, limits };
+        let asked = Effect::Earlier { room: "lobby".into(), epoch: 7, before: 501 };
+        assert_eq!(tell(&mut model, event), [asked]);
+        assert_eq!(tell(&mut model, said(BOB, 900, "x", None)), [], "it is asked for already");
+        let records =
+            |from: u64| (from..from + 200).map(|n| record(BOB, n, Body::Text("x".into()))).collect();
+        let earlier = |model: &mut Model, from| {
+            let page = Ok(Some(page(from, records(from))));
+            update(model, Event::Earlier { room: "lobby".into(), page })
+        };
+        assert_eq!(earlier(&mut model, 301), [], "the screen is full");
+        let mut effects = Vec::new();
+        while effects.is_empty() {
+            effects = key(&mut model, KeyCode::PageUp);
+        }
+        assert_eq!(effects, [Effect::Earlier { room: "lobby".into(), epoch: 7, before: 301 }]);
+        let seen = view::rows_seen(&model);
+        assert_eq!(earlier(&mut model, 101), []);
+        // The uppermost row has lost its date, which the day's first one has now.
+        assert_eq!(view::rows_seen(&model), (seen.0 - 1, seen.1));
+    }
+
+    #[test]
+    fn a_search_goes_back_page_by_page() {
+        let mut model = model();
+        many(&mut model, 30);
+        model.room_mut().older = Some(201);
+        write(&mut model, "/search message 1");
+        assert_eq!(model.room().selected, Some(id(BOB, 19)), "the newest first");
+        key(&mut model, KeyCode::Char('n'));
+        assert_eq!(model.room().selected, Some(id(BOB, 18)));
+        key(&mut model, KeyCode::Esc);
+        let effects = write(&mut model, "/search needle");
+        assert_eq!(effects, [Effect::Earlier { room: "lobby".into(), epoch: 7, before: 201 }]);
+        let found = page(1, vec![record(EVE, 1, Body::Text("a NEEDLE".into()))]);
+        update(&mut model, Event::Earlier { room: "lobby".into(), page: Ok(Some(found)) });
+        assert_eq!(model.room().selected, Some(id(EVE, 1)));
+        key(&mut model, KeyCode::Char('n'));
+        assert!(model.hint.as_deref().is_some_and(|hint| hint.contains("not said before")));
+    }
+
+    #[test]
+    fn mentions_ring_and_are_counted_where_nobody_looks() {
+        let mut model = model();
+        assert_eq!(tell(&mut model, said(BOB, 1, "hey Ann", None)), [Effect::Bell]);
+        assert_eq!(model.room().mentions, 0, "it is on the screen");
+        assert_eq!(write(&mut model, "/join ops"), [Effect::Join("ops".into())]);
+        tell(&mut model, said(BOB, 2, "nothing", None));
+        tell(&mut model, said(BOB, 3, "ann!", None));
+        assert_eq!((model.rooms[0].unread, model.rooms[0].mentions), (2, 1));
+        control(&mut model, 'n');
+        assert_eq!((model.current, model.rooms[0].unread, model.rooms[0].mentions), (0, 0, 0));
+        assert!(model.rooms[0].unread_from.is_some(), "the line before the first of them stays");
+    }
+
+    #[test]
+    fn all_rooms_are_left_before_the_end_and_the_second_time_it_ends_at_once() {
+        let mut model = model();
+        write(&mut model, "/join ops");
+        let leave = ["lobby", "ops"].map(|room| Effect::Leave(room.into()));
+        assert_eq!(control(&mut model, 'c'), leave);
+        let left = || RoomEvent::Ended(causerie_client::End::Left);
+        assert_eq!(tell(&mut model, left()), []);
+        assert_eq!(update(&mut model, Event::Room { room: "ops".into(), event: left() }), [Effect::Quit]);
+        let mut model = self::model();
+        control(&mut model, 'c');
+        assert_eq!(control(&mut model, 'c'), [Effect::Quit]);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_can_be_changed() {
+        let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC, true);
+        update(&mut model, Event::NotJoined { room: "lobby".into(), reason: "taken".into() });
+        assert_eq!(write(&mut model, "/name Ann2"), [Effect::Join("lobby".into())]);
+        assert_eq!(model.name, "Ann2");
+        tell(&mut model, welcome());
+        assert_eq!(write(&mut model, "/name Ann3"), []);
+        assert_eq!(model.name, "Ann2");
+    }
+}

@@ -1,0 +1,654 @@
+//! A room as it is shown: what was said, in the order of the room's log, with edits, deletions and reactions folded in.
+//!
+//! Rows are what has its place, and never change their order. Below them stands what is delivered and not placed yet:
+//! own messages on their way, and others' where an earlier one is missing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use causerie_client::{
+    Body, Entry, Event, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId, Post, What,
+};
+
+use super::editor::Editor;
+
+/// Rows of a room that are kept in memory; earlier ones are read again when they are wanted.
+pub(super) const ROWS_MAX: usize = 100_000;
+
+/// No screen shows more rows.
+const READ_ROWS: i64 = 1_000;
+
+/// Names of those who came and went that one row tells.
+const COMINGS_MAX: usize = 30;
+
+/// How it stands with the connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Link {
+    Joining,
+    In,
+    /// It is tried again by itself.
+    Lost(String),
+    /// It is not.
+    Over(String),
+}
+
+/// One row of the room, with its number: numbers are consecutive, and stay the same when earlier rows are read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Row {
+    Message(MessageId),
+    /// Who came and who went, one after the other.
+    Comings(Vec<Coming>),
+    /// So many records cannot be read.
+    Gap {
+        from: u64,
+        to: u64,
+        removed: bool,
+    },
+    /// For the reader's eyes alone.
+    Notice(String),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Coming {
+    pub(super) name: String,
+    pub(super) joined: bool,
+    pub(super) reason: String,
+}
+
+/// A message as it reads now.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Message {
+    pub(super) author: String,
+    pub(super) own: bool,
+    pub(super) text: String,
+    pub(super) action: bool,
+    pub(super) reply_to: Option<MessageId>,
+    pub(super) position: Option<u64>,
+    pub(super) time_millis: Option<u64>,
+    pub(super) deps: Vec<MessageId>,
+    pub(super) held_for: Option<Duration>,
+    pub(super) mention: bool,
+    /// The last of our messages that its author had seen.
+    own_seen: u64,
+}
+
+/// What was said later about a message. Of two changes by the same member the one said later counts, in whatever order
+/// they are read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Changes {
+    text: Option<(u64, String)>,
+    pub(super) deleted: bool,
+    reactions: BTreeMap<(String, MemberId), (u64, bool)>,
+}
+
+impl Changes {
+    pub(super) fn text(&self) -> Option<&str> {
+        self.text.as_ref().map(|(_, text)| text.as_str())
+    }
+
+    /// Each symbol, how many have put it there, and whether this one has.
+    pub(super) fn reactions(&self, by: Option<MemberId>) -> Vec<(&str, usize, bool)> {
+        let mut symbols: Vec<(&str, usize, bool)> = Vec::new();
+        for ((symbol, member), _) in self.reactions.iter().filter(|(_, (_, set))| *set) {
+            match symbols.iter_mut().find(|s| s.0 == symbol) {
+                Some(known) => (known.1, known.2) = (known.1 + 1, known.2 || Some(*member) == by),
+                None => symbols.push((symbol, 1, Some(*member) == by)),
+            }
+        }
+        symbols
+    }
+}
+
+/// What the text being written will be.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) enum Purpose {
+    #[default]
+    Say,
+    Reply(MessageId),
+    Edit(MessageId),
+    React(MessageId),
+}
+
+/// The lowest line on the screen: so many lines of that row are seen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Anchor {
+    pub(super) row: i64,
+    pub(super) lines: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct RoomView {
+    pub(super) name: String,
+    pub(super) link: Link,
+    pub(super) topic: String,
+    pub(super) member: Option<MemberId>,
+    pub(super) members: Vec<MemberInfo>,
+    pub(super) held: Vec<HeldPost>,
+    pub(super) on_their_way: usize,
+    pub(super) editor: Editor,
+    pub(super) purpose: Purpose,
+    pub(super) selected: Option<MessageId>,
+    /// `None`: at the end, and on with it.
+    pub(super) anchor: Option<Anchor>,
+    pub(super) unread: usize,
+    pub(super) mentions: usize,
+    /// The first row that has not been seen.
+    pub(super) unread_from: Option<i64>,
+    pub(super) epoch: u64,
+    /// Earlier records are before this position; `None` if there are none.
+    pub(super) older: Option<u64>,
+    pub(super) loading: bool,
+    first_row: i64,
+    rows: VecDeque<Row>,
+    below: Vec<MessageId>,
+    messages: BTreeMap<MessageId, Message>,
+    changes: BTreeMap<MessageId, Changes>,
+    /// Our last message that each member has told to have seen.
+    seen_by: BTreeMap<MemberId, u64>,
+    /// The topic was told by the message at this position.
+    topic_at: u64,
+}
+
+/// Who a record or a delivery is of, and what goes with it.
+struct Said {
+    id: MessageId,
+    author: String,
+    body: Body,
+    own: bool,
+    position: Option<u64>,
+    time_millis: Option<u64>,
+    deps: Vec<MessageId>,
+    held_for: Option<Duration>,
+}
+
+/// What news there is for a reader.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct News {
+    /// Something to read has come.
+    pub(super) message: bool,
+    /// It is for this reader.
+    pub(super) mention: bool,
+}
+
+impl RoomView {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            link: Link::Joining,
+            topic: String::new(),
+            member: None,
+            members: Vec::new(),
+            held: Vec::new(),
+            on_their_way: 0,
+            editor: Editor::default(),
+            purpose: Purpose::Say,
+            selected: None,
+            anchor: None,
+            unread: 0,
+            mentions: 0,
+            unread_from: None,
+            epoch: 0,
+            older: None,
+            loading: false,
+            first_row: 0,
+            rows: VecDeque::new(),
+            below: Vec::new(),
+            messages: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            seen_by: BTreeMap::new(),
+            topic_at: 0,
+        }
+    }
+
+    // What there is to see.
+
+    /// The numbers of all rows, what is not placed included.
+    pub(super) fn numbers(&self) -> std::ops::Range<i64> {
+        self.first_row..self.first_row + (self.rows.len() + self.below.len()) as i64
+    }
+
+    pub(super) fn row(&self, number: i64) -> Option<Row> {
+        let index = usize::try_from(number - self.first_row).ok()?;
+        match self.rows.get(index) {
+            Some(row) => Some(row.clone()),
+            None => self.below.get(index - self.rows.len()).map(|&id| Row::Message(id)),
+        }
+    }
+
+    pub(super) fn message(&self, id: MessageId) -> Option<&Message> {
+        self.messages.get(&id)
+    }
+
+    pub(super) fn changes(&self, id: MessageId) -> Option<&Changes> {
+        self.changes.get(&id)
+    }
+
+    /// A message's text as it reads now; `None` if it was deleted or is not known here.
+    pub(super) fn text(&self, id: MessageId) -> Option<&str> {
+        let changes = self.changes.get(&id);
+        if changes.is_some_and(|changes| changes.deleted) {
+            return None;
+        }
+        let said = self.messages.get(&id).map(|message| message.text.as_str());
+        said.map(|said| changes.and_then(Changes::text).unwrap_or(said))
+    }
+
+    /// The number of a message's row.
+    pub(super) fn number_of(&self, id: MessageId) -> Option<i64> {
+        let is_it = |row: &Row| *row == Row::Message(id);
+        // What is looked for is mostly near the end.
+        let index = match self.below.iter().position(|&below| below == id) {
+            Some(index) => self.rows.len() + index,
+            None => self.rows.iter().rposition(is_it)?,
+        };
+        Some(self.first_row + index as i64)
+    }
+
+    /// The message before or behind that one, if there is one; without one the last.
+    pub(super) fn message_beside(&self, id: Option<MessageId>, behind: bool) -> Option<MessageId> {
+        let is_message = |number: i64| match self.row(number) {
+            Some(Row::Message(id)) => Some(id),
+            _ => None,
+        };
+        match id.and_then(|id| self.number_of(id)) {
+            None => self.numbers().rev().find_map(is_message),
+            Some(number) if behind => (number + 1..self.numbers().end).find_map(is_message),
+            Some(number) => (self.numbers().start..number).rev().find_map(is_message),
+        }
+    }
+
+    /// Whether all who are in have said something after they had seen this message of ours.
+    pub(super) fn is_seen_by_all(&self, id: MessageId) -> bool {
+        let has = |m: &MemberInfo| Some(m.member) == self.member || self.has_seen(m.member, id);
+        Some(id.member) == self.member && self.members.len() > 1 && self.members.iter().all(has)
+    }
+
+    fn has_seen(&self, member: MemberId, id: MessageId) -> bool {
+        self.seen_by.get(&member).is_some_and(|&seq| seq >= id.seq)
+    }
+
+    // What happens.
+
+    pub(super) fn handle(&mut self, event: Event, me: &str) -> News {
+        match event {
+            Event::Welcomed { member, room, created, epoch, first, members, .. } => {
+                (self.member, self.link, self.members) = (Some(member), Link::In, members);
+                self.epoch = epoch;
+                if self.rows.is_empty() {
+                    self.older = (first > 1).then_some(first);
+                }
+                if created {
+                    self.notice(format!("the room '{room}' did not exist: it has been created"));
+                }
+            }
+            Event::Delivered(post) => return self.delivered(post, me),
+            Event::Placed { id, position, time_millis } => self.placed(id, position, time_millis),
+            Event::Joined { member, name, .. } if Some(member) != self.member => {
+                self.comings(Coming { name, joined: true, reason: String::new() });
+            }
+            Event::Left { name, reason, .. } => self.comings(Coming { name, joined: false, reason }),
+            Event::Reconnecting { reason, .. } => self.link = Link::Lost(reason),
+            Event::Trouble { message } => self.notice(format!("the server: {message}")),
+            Event::Resumed { resent } => {
+                self.link = Link::In;
+                if resent > 0 {
+                    self.notice(format!("back; {resent} messages sent again"));
+                }
+            }
+            Event::Rejoined { member, reason, renamed } => {
+                (self.member, self.link) = (Some(member), Link::In);
+                self.seen_by.clear();
+                renamed.into_iter().for_each(|(old, new)| self.rename(old, new));
+                self.notice(format!("joined again ({reason})"));
+            }
+            Event::Unsaid { id, body, reason } => {
+                self.remove_below(id);
+                let what = body.text().map_or(String::new(), |text| format!(": {text}"));
+                self.notice(format!("not said ({reason}){what}"));
+            }
+            Event::Gap { from, to } => self.push(Row::Gap { from, to, removed: true }),
+            Event::Refused { id, reason } => {
+                self.notice(format!("message {} was refused for now: {reason}", id.seq))
+            }
+            Event::Ended(end) => self.link = Link::Over(end.to_string()),
+            _ => {}
+        }
+        News::default()
+    }
+
+    fn delivered(&mut self, post: Post, me: &str) -> News {
+        let Post { id, author, body, own, position, time_millis, held_for, history, deps } = post;
+        if self.messages.contains_key(&id) {
+            return News::default();
+        }
+        // It has its place only once everything before it has come.
+        let position = position.filter(|_| history);
+        let is_news = !own && !history;
+        let said = Said { id, author, body, own, position, time_millis, deps, held_for };
+        if !self.note(said, me) {
+            return News::default();
+        }
+        if history {
+            self.push(Row::Message(id));
+        } else {
+            self.below.push(id);
+        }
+        News { message: is_news, mention: is_news && self.messages[&id].mention }
+    }
+
+    /// Takes a message in, and tells whether it is one to be shown in its place.
+    fn note(&mut self, said: Said, me: &str) -> bool {
+        let Said { id, author, body, own, position, time_millis, deps, held_for } = said;
+        let own_seen = self.own_seen(id, &deps);
+        if let Some(member) = self.member.filter(|&member| member != id.member) {
+            let seen = self.seen_by.entry(id.member).or_default();
+            *seen = own_seen.max(*seen);
+            debug_assert!(!own || member == id.member);
+        }
+        let (text, action, reply_to) = match body {
+            Body::Text(text) => (text, false, None),
+            Body::Action(text) => (text, true, None),
+            Body::Reply { to, text } => (text, false, Some(to)),
+            Body::Topic(topic) => {
+                let at = position.unwrap_or(u64::MAX);
+                let text = if topic.is_empty() {
+                    "took the topic away".into()
+                } else {
+                    format!("set the topic: {topic}")
+                };
+                if at >= self.topic_at {
+                    (self.topic, self.topic_at) = (topic, at);
+                }
+                (text, true, None)
+            }
+            Body::Edit { of, text } => {
+                let changes = self.changes.entry(of).or_default();
+                if changes.text.as_ref().is_none_or(|(seq, _)| *seq < id.seq) {
+                    changes.text = Some((id.seq, text));
+                }
+                return false;
+            }
+            Body::Delete { of } => {
+                self.changes.entry(of).or_default().deleted = true;
+                return false;
+            }
+            Body::Reaction { to, symbol, set } => {
+                let reactions = &mut self.changes.entry(to).or_default().reactions;
+                let reaction = reactions.entry((symbol, id.member)).or_insert((0, false));
+                if reaction.0 < id.seq {
+                    *reaction = (id.seq, set);
+                }
+                return false;
+            }
+            _ => ("said something that this version cannot show".into(), true, None),
+        };
+        let of_mine = reply_to.and_then(|to| self.messages.get(&to)).is_some_and(|message| message.own);
+        let mention = !own && (of_mine || mentions(&text, me));
+        self.messages.insert(
+            id,
+            Message {
+                author,
+                own,
+                text,
+                action,
+                reply_to,
+                position,
+                time_millis,
+                deps,
+                held_for,
+                mention,
+                own_seen,
+            },
+        );
+        true
+    }
+
+    /// The last of our messages in the past of one with these dependencies.
+    fn own_seen(&self, id: MessageId, deps: &[MessageId]) -> u64 {
+        let before = id.seq.checked_sub(1).map(|seq| MessageId::new(id.member, seq));
+        let seen = |id: &MessageId| match Some(id.member) == self.member {
+            true => id.seq,
+            false => self.messages.get(id).map_or(0, |message| message.own_seen),
+        };
+        deps.iter().chain(&before).map(seen).chain(self.seen_by.get(&id.member).copied()).max().unwrap_or(0)
+    }
+
+    fn placed(&mut self, id: MessageId, position: u64, time_millis: u64) {
+        if let Some(message) = self.messages.get_mut(&id) {
+            (message.position, message.time_millis) = (Some(position), Some(time_millis));
+        }
+        if let Some(index) = self.below.iter().position(|&below| below == id) {
+            self.below.remove(index);
+            self.push(Row::Message(id));
+        }
+    }
+
+    fn remove_below(&mut self, id: MessageId) {
+        self.below.retain(|&below| below != id);
+        self.messages.remove(&id);
+    }
+
+    fn rename(&mut self, old: MessageId, new: MessageId) {
+        self.below.iter_mut().filter(|below| **below == old).for_each(|below| *below = new);
+        if self.selected == Some(old) {
+            self.selected = Some(new);
+        }
+        if let Some(message) = self.messages.remove(&old) {
+            self.messages.insert(new, message);
+        }
+        if let Some(changes) = self.changes.remove(&old) {
+            self.changes.insert(new, changes);
+        }
+        match &mut self.purpose {
+            Purpose::Reply(id) | Purpose::Edit(id) | Purpose::React(id) if *id == old => *id = new,
+            _ => {}
+        }
+    }
+
+    pub(super) fn notice(&mut self, text: String) {
+        self.push(Row::Notice(text));
+    }
+
+    fn push(&mut self, row: Row) {
+        self.rows.push_back(row);
+        // Whoever reads at the top keeps what is there, up to a point.
+        let is_read = self.anchor.is_some_and(|anchor| anchor.row < self.first_row + READ_ROWS);
+        if self.rows.len() > if is_read { 2 * ROWS_MAX } else { ROWS_MAX } {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        self.first_row += 1;
+        match self.rows.pop_front() {
+            Some(Row::Message(id)) => {
+                self.changes.remove(&id);
+                if let Some(position) = self.messages.remove(&id).and_then(|message| message.position) {
+                    self.older = Some(position + 1);
+                }
+            }
+            Some(Row::Gap { to, .. }) => self.older = Some(to + 1),
+            _ => {}
+        }
+    }
+
+    fn comings(&mut self, coming: Coming) {
+        match self.rows.back_mut() {
+            Some(Row::Comings(comings)) if comings.len() < COMINGS_MAX => comings.push(coming),
+            _ => self.push(Row::Comings(vec![coming])),
+        }
+    }
+
+    /// Earlier records, which go before all rows.
+    pub(super) fn earlier(&mut self, page: HistoryPage, me: &str) {
+        self.loading = false;
+        self.older = page.has_older().then_some(page.from);
+        let mut rows: Vec<Row> = Vec::new();
+        for entry in page.entries {
+            let record = match entry {
+                Entry::Gap { from, to, removed } => {
+                    rows.push(Row::Gap { from, to, removed });
+                    continue;
+                }
+                Entry::Record(record) => record,
+            };
+            let (id, own) = (record.id, Some(record.member) == self.member);
+            let coming = match record.what {
+                What::Said(body) => {
+                    let (position, time_millis) = (Some(record.position), Some(record.time_millis));
+                    let (author, deps) = (record.name, record.deps);
+                    let held_for = None;
+                    let said = Said { id, author, body, own, position, time_millis, deps, held_for };
+                    if !self.messages.contains_key(&id) && self.note(said, me) {
+                        rows.push(Row::Message(id));
+                    }
+                    continue;
+                }
+                What::Joined => Coming { name: record.name, joined: true, reason: String::new() },
+                What::Left { reason } => Coming { name: record.name, joined: false, reason },
+            };
+            match rows.last_mut() {
+                Some(Row::Comings(comings)) if comings.len() < COMINGS_MAX => comings.push(coming),
+                _ => rows.push(Row::Comings(vec![coming])),
+            }
+        }
+        self.first_row -= rows.len() as i64;
+        rows.into_iter().rev().for_each(|row| self.rows.push_front(row));
+    }
+}
+
+/// Whether a text calls somebody by name.
+fn mentions(text: &str, name: &str) -> bool {
+    let (text, name) = (text.to_lowercase(), name.to_lowercase());
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    !name.is_empty()
+        && text.match_indices(&name).any(|(at, found)| {
+            let before = text[..at].chars().next_back();
+            let behind = text[at + found.len()..].chars().next();
+            !before.is_some_and(is_word) && !behind.is_some_and(is_word)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::*;
+    use super::*;
+
+    fn texts(room: &RoomView) -> Vec<String> {
+        let shown = |number| match room.row(number).expect("in range") {
+            Row::Message(id) => room.text(id).unwrap_or("(deleted)").to_owned(),
+            Row::Comings(comings) => {
+                comings.iter().map(|c| format!("{}{}", if c.joined { '+' } else { '-' }, c.name)).collect()
+            }
+            Row::Gap { from, to, .. } => format!("gap {from}-{to}"),
+            Row::Notice(text) => format!("* {text}"),
+        };
+        room.numbers().map(shown).collect()
+    }
+
+    #[test]
+    fn what_is_placed_never_moves() {
+        let mut room = welcomed();
+        room.handle(said(EVE, 1, "first", None), "Ann");
+        room.handle(said(ANN, 1, "mine", None), "Ann");
+        room.handle(said(BOB, 1, "second", None), "Ann");
+        assert_eq!(texts(&room), ["first", "mine", "second"]);
+        room.handle(placed(BOB, 1, 10), "Ann");
+        assert_eq!(texts(&room), ["second", "first", "mine"], "what has no place stands below");
+        room.handle(placed(EVE, 1, 11), "Ann");
+        room.handle(placed(ANN, 1, 12), "Ann");
+        assert_eq!(texts(&room), ["second", "first", "mine"]);
+        assert_eq!(room.message(id(ANN, 1)).unwrap().position, Some(12));
+    }
+
+    #[test]
+    fn changes_count_in_whatever_order_they_are_read() {
+        let mut room = welcomed();
+        // The end of the log first, then what was before it.
+        room.handle(change(BOB, 4, Body::Edit { of: id(BOB, 1), text: "newest".into() }), "Ann");
+        room.handle(change(EVE, 2, Body::Reaction { to: id(BOB, 1), symbol: "+".into(), set: false }), "Ann");
+        let reaction = |to, set| Body::Reaction { to, symbol: "+".into(), set };
+        room.earlier(
+            page(
+                1,
+                vec![
+                    record(BOB, 1, Body::Text("old".into())),
+                    record(BOB, 2, Body::Text("other".into())),
+                    record(BOB, 3, Body::Edit { of: id(BOB, 1), text: "newer".into() }),
+                    record(EVE, 1, reaction(id(BOB, 1), true)),
+                    record(ANN, 1, reaction(id(BOB, 1), true)),
+                ],
+            ),
+            "Ann",
+        );
+        assert_eq!(texts(&room), ["newest", "other"]);
+        assert_eq!(room.changes(id(BOB, 1)).unwrap().reactions(Some(ANN)), [("+", 1, true)]);
+        room.handle(change(BOB, 5, Body::Delete { of: id(BOB, 2) }), "Ann");
+        assert_eq!(texts(&room), ["newest", "(deleted)"]);
+    }
+
+    #[test]
+    fn a_message_is_seen_by_all_once_all_have_answered_after_it() {
+        let mut room = welcomed();
+        room.handle(said(ANN, 1, "question", None), "Ann");
+        room.handle(said(BOB, 1, "not an answer", None), "Ann");
+        assert!(!room.is_seen_by_all(id(ANN, 1)));
+        room.handle(said(BOB, 2, "yes", Some(id(ANN, 1))), "Ann");
+        assert!(!room.is_seen_by_all(id(ANN, 1)), "Eve has said nothing");
+        // Eve has seen Bob's answer, and so the question.
+        room.handle(said(EVE, 1, "me too", Some(id(BOB, 2))), "Ann");
+        assert!(room.is_seen_by_all(id(ANN, 1)));
+        assert!(!room.is_seen_by_all(id(ANN, 2)));
+        assert!(!room.is_seen_by_all(id(BOB, 1)), "of others' messages nothing is known");
+    }
+
+    #[test]
+    fn a_message_of_a_lost_membership_keeps_its_row_under_its_new_name() {
+        let mut room = welcomed();
+        room.handle(said(ANN, 1, "mine", None), "Ann");
+        let new = MemberId::new(0, 9);
+        let renamed = vec![(id(ANN, 1), MessageId::new(new, 1))];
+        room.purpose = Purpose::Edit(id(ANN, 1));
+        room.handle(Event::Rejoined { member: new, reason: "expired".into(), renamed }, "Ann");
+        assert_eq!(texts(&room), ["* joined again (expired)", "mine"]);
+        assert_eq!(room.purpose, Purpose::Edit(MessageId::new(new, 1)));
+        room.handle(placed(new, 1, 5), "Ann");
+        assert_eq!(texts(&room), ["* joined again (expired)", "mine"]);
+    }
+
+    #[test]
+    fn comings_and_goings_are_folded() {
+        let mut room = welcomed();
+        for n in 0..COMINGS_MAX + 1 {
+            let event = Event::Joined { member: MemberId::new(0, 50), name: n.to_string(), history: false };
+            room.handle(event, "Ann");
+        }
+        assert_eq!(room.numbers().count(), 2);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_was_forgotten_can_be_read_again() {
+        let mut room = welcomed();
+        for n in 1..=ROWS_MAX as u64 + 10 {
+            room.handle(said(BOB, n, "x", None), "Ann");
+            room.handle(placed(BOB, n, n), "Ann");
+        }
+        assert_eq!(room.numbers().count(), ROWS_MAX);
+        assert_eq!(room.messages.len(), ROWS_MAX);
+        assert_eq!(room.older, Some(11));
+        let first = room.numbers().start;
+        room.earlier(page(1, (1..=10).map(|n| record(BOB, n, Body::Text("x".into()))).collect()), "Ann");
+        assert_eq!((room.numbers().start, room.older), (first - 10, None));
+    }
+
+    #[test]
+    fn a_mention_is_a_name_as_a_word() {
+        for text in ["Ann?", "hey ann", "@Ann: look", "(ANN)"] {
+            assert!(mentions(text, "Ann"), "{text}");
+        }
+        for text in ["Anna", "Joann", "", "an n", "ann_x"] {
+            assert!(!mentions(text, "Ann"), "{text}");
+        }
+        assert!(!mentions("anything", ""));
+    }
+}

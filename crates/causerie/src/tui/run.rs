@@ -1,0 +1,491 @@
+//! The loop: takes in what happens, does what [`update`] says, and draws.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use causerie_client::{End, ErrorCode, Event as RoomEvent, History, MemberInfo, Place, Room, Speaker};
+use causerie_core::session::kept_name;
+use causerie_core::text::RoomName;
+use crossterm::event::{Event as TerminalEvent, EventStream, MouseEventKind};
+use futures_util::StreamExt as _;
+use jiff::tz::TimeZone;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::model::{Effect, Event, Facts, Model, PAGE, update};
+use super::room::Purpose;
+use super::terminal::Terminal;
+use crate::chat::{Entrance, NO_STATE};
+
+/// Between two drawings at least.
+const FRAME: Duration = Duration::from_millis(25);
+/// How often what is being written is kept, and what is held is looked at.
+const TICK: Duration = Duration::from_millis(500);
+/// Events of rooms that wait for the screen; rooms wait where there are more.
+const EVENTS_MAX: usize = 1_024;
+/// How long rooms that are being left may take where nobody waits for it any more.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Lines of one turn of a mouse's wheel.
+const WHEEL: isize = 3;
+
+const RETRY_MIN: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+pub(crate) async fn run(
+    entrance: Entrance,
+    room: Option<String>,
+    name: Option<String>,
+) -> anyhow::Result<()> {
+    let room = room.unwrap_or_else(|| "lobby".into());
+    let name = name.or_else(|| env::var("USER").ok()).filter(|name| !name.is_empty());
+    let name = name.unwrap_or_else(|| "guest".into());
+    let color = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let zone = TimeZone::try_system().unwrap_or(TimeZone::UTC);
+    let mut model = Model::new(&entrance.server, &name, &room, zone, color);
+    model.size = crossterm::terminal::size()?;
+    let (events, incoming) = mpsc::channel(EVENTS_MAX);
+    let terminal = Terminal::enter(model.size)?;
+    let mut client = Client {
+        entrance,
+        model,
+        terminal,
+        events,
+        incoming,
+        rooms: BTreeMap::new(),
+        drafts: BTreeMap::new(),
+    };
+    let ended = client.run(room).await;
+    client.keep_drafts();
+    let unsent: usize = client.rooms.values().map(|handle| handle.speaker.on_their_way()).sum();
+    drop(client);
+    ended?;
+    if unsent > 0 {
+        eprintln!("{unsent} messages are on their way still: the next chat in that room sends them");
+    }
+    Ok(())
+}
+
+struct Client {
+    entrance: Entrance,
+    model: Model,
+    terminal: Terminal,
+    events: mpsc::Sender<Event>,
+    incoming: mpsc::Receiver<Event>,
+    rooms: BTreeMap<String, Handle>,
+    /// As they are on the disk.
+    drafts: BTreeMap<PathBuf, String>,
+}
+
+/// A room that is joined.
+struct Handle {
+    speaker: Speaker,
+    /// Who is in may have changed.
+    members_changed: bool,
+    /// Something has happened since its facts were taken.
+    changed: bool,
+}
+
+/// What a task sends beside events.
+type Joined = (String, Speaker);
+
+/// What the loop does after an effect.
+#[derive(Eq, PartialEq)]
+enum Then {
+    GoOn,
+    End,
+}
+
+impl Client {
+    async fn run(&mut self, room: String) -> anyhow::Result<()> {
+        let (joined_in, mut joined) = mpsc::unbounded_channel::<Joined>();
+        let mut keys = EventStream::new();
+        let mut signals = Signals::new()?;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut drawn, mut stale) = (Instant::now() - FRAME, true);
+        if let Some(link) = &self.entrance.link {
+            self.take(Event::Notice(format!("this connection is disturbed on purpose: {link}")), &joined_in)?;
+        }
+        if self.entrance.state.is_none() {
+            self.take(Event::Notice(NO_STATE.into()), &joined_in)?;
+        }
+        self.act(Effect::Join(room), &joined_in)?;
+        let mut terminated = None;
+        loop {
+            if stale && drawn.elapsed() >= FRAME {
+                self.facts(&joined_in)?;
+                self.terminal.draw(&self.model)?;
+                (drawn, stale) = (Instant::now(), false);
+            }
+            let event = tokio::select! {
+                biased;
+                signal = signals.next() => match signal {
+                    Signal::Terminate => {
+                        terminated.get_or_insert(Instant::now() + FAREWELL);
+                        Event::Terminate
+                    }
+                    Signal::Stop => {
+                        self.suspend()?;
+                        continue;
+                    }
+                    Signal::GoOn => {
+                        self.go_on()?;
+                        continue;
+                    }
+                },
+                () = sleep_until(terminated), if terminated.is_some() => return Ok(()),
+                key = keys.next() => match key {
+                    Some(Ok(event)) => match of_terminal(event) {
+                        Some(event) => event,
+                        None => continue,
+                    },
+                    // The terminal is gone; what was said goes out yet.
+                    Some(Err(_)) | None => {
+                        terminated.get_or_insert(Instant::now() + FAREWELL);
+                        keys = EventStream::new();
+                        tokio::time::sleep(FRAME).await;
+                        continue;
+                    }
+                },
+                Some((room, speaker)) = joined.recv() => {
+                    self.rooms.insert(room, Handle { speaker, members_changed: true, changed: true });
+                    stale = true;
+                    continue;
+                }
+                event = self.incoming.recv() => event.expect("this end has a sender as well"),
+                () = tokio::time::sleep_until(drawn + FRAME), if stale => continue,
+                _ = tick.tick() => {
+                    self.keep_drafts();
+                    for handle in self.rooms.values_mut() {
+                        handle.changed = true;
+                    }
+                    self.facts(&joined_in)?;
+                    // Also where its signal was not seen, as while the process was stopped.
+                    let (columns, lines) = crossterm::terminal::size()?;
+                    if (columns, lines) != self.model.size {
+                        stale = true;
+                        self.take(Event::Resize(columns, lines), &joined_in)?;
+                    }
+                    // Times of what is held pass.
+                    stale |= !self.model.room().held.is_empty();
+                    continue;
+                }
+            };
+            stale = true;
+            if self.take(event, &joined_in)? == Then::End {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event, joined: &mpsc::UnboundedSender<Joined>) -> anyhow::Result<Then> {
+        if let Event::Room { room, event } = &event
+            && let Some(handle) = self.rooms.get_mut(room)
+        {
+            handle.changed = true;
+            handle.members_changed |= matches!(
+                event,
+                RoomEvent::Joined { .. }
+                    | RoomEvent::Left { .. }
+                    | RoomEvent::Resumed { .. }
+                    | RoomEvent::Rejoined { .. }
+            );
+        }
+        let size = self.model.size;
+        let effects = update(&mut self.model, event);
+        if self.model.size != size {
+            self.terminal.redraw(self.model.size)?;
+        }
+        for effect in effects {
+            if self.act(effect, joined)? == Then::End {
+                return Ok(Then::End);
+            }
+        }
+        Ok(Then::GoOn)
+    }
+
+    /// Asks the sessions what no event tells.
+    fn facts(&mut self, joined: &mpsc::UnboundedSender<Joined>) -> anyhow::Result<()> {
+        let mut told = Vec::new();
+        for (room, handle) in self.rooms.iter_mut().filter(|(_, handle)| handle.changed) {
+            let members: Option<Vec<MemberInfo>> =
+                std::mem::take(&mut handle.members_changed).then(|| handle.speaker.members());
+            handle.changed = false;
+            let speaker = &handle.speaker;
+            let (member, held, on_their_way) = (speaker.member(), speaker.held(), speaker.on_their_way());
+            told.push(Event::Facts {
+                room: room.clone(),
+                facts: Facts { member, members, held, on_their_way },
+            });
+        }
+        for event in told {
+            self.take(event, joined)?;
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, effect: Effect, joined: &mpsc::UnboundedSender<Joined>) -> anyhow::Result<Then> {
+        match effect {
+            Effect::Join(room) => self.join(room, joined.clone()),
+            Effect::CreateRoom => self.ask(|entrance| async move {
+                let made = async { Ok(entrance.directory().await?.create_port_room().await?) }.await;
+                told(made.map(|room| Event::Created(room.name)))
+            }),
+            Effect::ListRooms => self.ask(|entrance| async move {
+                let rooms = async { Ok(entrance.directory().await?.rooms().await?) }.await;
+                told(
+                    rooms.map(|rooms| Event::Rooms(rooms.into_iter().map(|r| (r.name, r.members)).collect())),
+                )
+            }),
+            Effect::Say { room, body, text, purpose } => {
+                let said = match self.rooms.get_mut(&room) {
+                    Some(handle) => {
+                        handle.changed = true;
+                        handle.speaker.send(&body).map(drop).map_err(|error| error.to_string())
+                    }
+                    None => Err("not in the room yet".into()),
+                };
+                if let Err(reason) = said {
+                    return self.take(Event::NotSaid { room, text, purpose, reason }, joined);
+                }
+            }
+            Effect::Leave(room) => match self.rooms.get(&room) {
+                Some(handle) => handle.speaker.leave(),
+                None => {
+                    let reason = End::Left.to_string();
+                    return self.take(Event::NotJoined { room, reason }, joined);
+                }
+            },
+            Effect::Earlier { room, epoch, before } => self.ask(move |entrance| async move {
+                let page = async {
+                    let mut history = History::connect(&entrance.server, &room).await?;
+                    history.expect_epoch(epoch);
+                    history.seek(Place::Position(before));
+                    history.older(PAGE).await
+                };
+                let page = page.await.map_err(|error| error.to_string());
+                Event::Earlier { room, page }
+            }),
+            Effect::Clock(room) => {
+                let vector = self.rooms.get(&room).map(|handle| handle.speaker.vector()).unwrap_or_default();
+                let counts: Vec<_> =
+                    vector.iter().map(|(member, count)| format!("{} {count}", member.name)).collect();
+                return self.take(Event::Notice(format!("delivered here: {}", counts.join(", "))), joined);
+            }
+            Effect::Bell => self.terminal.bell()?,
+            Effect::Copy(text) => self.terminal.copy(&text)?,
+            Effect::Mouse(on) => self.terminal.mouse(on)?,
+            Effect::Suspend => self.suspend()?,
+            Effect::Redraw => self.terminal.redraw(self.model.size)?,
+            Effect::Quit => return Ok(Then::End),
+        }
+        Ok(Then::GoOn)
+    }
+
+    /// Does something in the background, and takes in what comes of it.
+    fn ask<F: Future<Output = Event> + Send + 'static>(&self, question: impl FnOnce(Entrance) -> F) {
+        let (answer, events) = (question(self.entrance.clone()), self.events.clone());
+        tokio::spawn(async move {
+            let _ = events.send(answer.await).await;
+        });
+    }
+
+    fn join(&self, room: String, joined: mpsc::UnboundedSender<Joined>) {
+        let (entrance, name, events) = (self.entrance.clone(), self.model.name.clone(), self.events.clone());
+        let draft = self.draft_path(&room);
+        tokio::spawn(async move {
+            if let Some(text) = draft.and_then(|path| fs::read_to_string(path).ok()) {
+                let _ = events.send(Event::Draft { room: room.clone(), text }).await;
+            }
+            if let Some(session) = enter(&entrance, &room, &name, &events).await {
+                let _ = joined.send((room.clone(), session.speaker()));
+                follow(session, room, events).await;
+            }
+        });
+    }
+
+    // What is being written.
+
+    fn draft_path(&self, room: &str) -> Option<PathBuf> {
+        let name = kept_name(&self.entrance.server, room, &self.model.name);
+        Some(self.entrance.state.as_ref()?.join(name).with_extension("draft"))
+    }
+
+    /// Writes down what is being written, where it has changed.
+    fn keep_drafts(&mut self) {
+        for room in &self.model.rooms {
+            let Some(path) = self.draft_path(&room.name) else { return };
+            let is_text = matches!(room.purpose, Purpose::Say | Purpose::Reply(_));
+            let text = if is_text { room.editor.text() } else { "" };
+            if self.drafts.get(&path).map_or("", String::as_str) == text {
+                continue;
+            }
+            // What cannot be kept is on the screen still.
+            let kept = if text.is_empty() { fs::remove_file(&path) } else { keep(&path, text) };
+            if kept.is_ok() {
+                self.drafts.insert(path, text.into());
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    fn suspend(&mut self) -> anyhow::Result<()> {
+        self.keep_drafts();
+        self.terminal.suspend()?;
+        self.redraw()
+    }
+
+    #[cfg(unix)]
+    fn go_on(&mut self) -> anyhow::Result<()> {
+        self.terminal.take_again()?;
+        self.redraw()
+    }
+
+    #[cfg(not(unix))]
+    fn suspend(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(not(unix))]
+    fn go_on(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(unix)]
+    fn redraw(&mut self) -> anyhow::Result<()> {
+        self.model.size = crossterm::terminal::size()?;
+        self.terminal.redraw(self.model.size)?;
+        self.terminal.draw(&self.model)?;
+        Ok(())
+    }
+}
+
+fn keep(path: &std::path::Path, text: &str) -> io::Result<()> {
+    let beside = path.with_extension("draft-new");
+    fs::write(&beside, text)?;
+    fs::rename(beside, path)
+}
+
+fn told(answer: anyhow::Result<Event>) -> Event {
+    answer.unwrap_or_else(|error| Event::Notice(format!("{error:#}")))
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Joins, again and again while the server does not answer.
+async fn enter(entrance: &Entrance, room: &str, name: &str, events: &mpsc::Sender<Event>) -> Option<Room> {
+    let mut pause = RETRY_MIN;
+    if let Err(error) = RoomName::parse(room) {
+        let _ = events.send(Event::NotJoined { room: room.into(), reason: error.to_string() }).await;
+        return None;
+    }
+    loop {
+        let error = match entrance.join(room, name, true).await {
+            Ok(session) => return Some(session),
+            Err(error) => error,
+        };
+        let room = room.to_owned();
+        if error.is::<io::Error>() {
+            events.send(Event::Unreachable { room, reason: format!("{error:#}") }).await.ok()?;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX);
+            continue;
+        }
+        let mut reason = format!("{error:#}");
+        if let Some(End::Refused {
+            code: ErrorCode::NameTaken | ErrorCode::NameInvalid, suggestion, ..
+        }) = error.downcast_ref::<End>()
+        {
+            let free = suggestion.as_deref().unwrap_or("NAME");
+            reason.push_str(&format!("; /name {free} joins by another"));
+        }
+        let _ = events.send(Event::NotJoined { room, reason }).await;
+        return None;
+    }
+}
+
+/// Hands on what happens in a room.
+async fn follow(mut session: Room, room: String, events: mpsc::Sender<Event>) {
+    if let Some(why) = session.not_restored() {
+        let _ = events.send(Event::Notice(why.into())).await;
+    }
+    while let Some(event) = session.next_event().await {
+        if events.send(Event::Room { room: room.clone(), event }).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn of_terminal(event: TerminalEvent) -> Option<Event> {
+    Some(match event {
+        TerminalEvent::Key(key) => Event::Key(key),
+        TerminalEvent::Paste(text) => Event::Paste(text),
+        TerminalEvent::Resize(columns, lines) => Event::Resize(columns, lines),
+        TerminalEvent::Mouse(mouse) => match mouse.kind {
+            MouseEventKind::ScrollUp => Event::Wheel(WHEEL),
+            MouseEventKind::ScrollDown => Event::Wheel(-WHEEL),
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+enum Signal {
+    Terminate,
+    Stop,
+    GoOn,
+}
+
+#[cfg(unix)]
+struct Signals([(tokio::signal::unix::Signal, fn() -> Signal); 5]);
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let terminate: fn() -> Signal = || Signal::Terminate;
+        Ok(Self([
+            (signal(SignalKind::interrupt())?, terminate),
+            (signal(SignalKind::terminate())?, terminate),
+            (signal(SignalKind::hangup())?, terminate),
+            (signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGTSTP as i32))?, || Signal::Stop),
+            (signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGCONT as i32))?, || Signal::GoOn),
+        ]))
+    }
+
+    async fn next(&mut self) -> Signal {
+        std::future::poll_fn(|context| {
+            for (signal, meaning) in &mut self.0 {
+                if signal.poll_recv(context).is_ready() {
+                    return std::task::Poll::Ready(meaning());
+                }
+            }
+            std::task::Poll::Pending
+        })
+        .await
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> Signal {
+        let _ = tokio::signal::ctrl_c().await;
+        Signal::Terminate
+    }
+}

@@ -1,0 +1,734 @@
+//! The screen, drawn of the model. Whoever asks how high a row is, to scroll, asks here too, so that both agree.
+
+use causerie_client::{HeldPost, MessageId};
+use jiff::Timestamp;
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Paragraph};
+
+use super::command::COMMANDS;
+use super::model::{Focus, Model, Overlay};
+use super::room::{Anchor, Coming, Link, Message, Purpose, RoomView, Row};
+use super::text::{cut, fit, one_line, width, wrap};
+
+/// Columns of the panes, the line beside them included.
+const ROOMS_COLUMNS: u16 = 16;
+const MEMBERS_COLUMNS: u16 = 15;
+/// Messages get so many columns before there are panes beside them.
+const MESSAGES_COLUMNS_MIN: u16 = 40;
+/// Lines of the input that are seen.
+const INPUT_LINES_MAX: usize = 6;
+/// Rows that are looked at for the date before.
+const DATE_ROWS: i64 = 50;
+
+/// How far the help scrolls.
+pub(super) const HELP_LINES_MAX: usize = 60;
+
+const KEYS: [(&str, &str); 22] = [
+    ("Enter", "say it"),
+    ("Alt-Enter, Ctrl-J", "a new line"),
+    ("Tab", "complete a name, a room, a command, :emoji"),
+    ("Up, Down", "what you said before"),
+    ("Ctrl-_, Ctrl-R", "undo, redo"),
+    ("Ctrl-A E K U W Y", "start, end, cut, cut, cut a word, put back"),
+    ("PageUp, PageDown", "scroll; End: to the newest"),
+    ("Alt-U", "to the first unread"),
+    ("Ctrl-F", "search"),
+    ("Ctrl-N, Ctrl-P", "next room, room before; Alt-1 to 9"),
+    ("F2, F3", "rooms, members"),
+    ("Ctrl-L", "draw anew"),
+    ("Ctrl-Z", "suspend"),
+    ("Ctrl-C", "leave all rooms and end"),
+    ("Esc", "choose a message, then:"),
+    ("  Up, Down, j, k", "another one"),
+    ("  r, e, d, +", "reply, edit, delete, react"),
+    ("  Enter", "to the message that it answers"),
+    ("  m, u, n", "to a mention, the unread, the next found"),
+    ("  y", "copy it"),
+    ("  Esc", "back to writing"),
+    ("Marks", "… on its way  ✓ stored  ✓✓ seen by all"),
+];
+
+struct Areas {
+    title: Rect,
+    rooms: Option<Rect>,
+    messages: Rect,
+    members: Option<Rect>,
+    purpose: Option<Rect>,
+    input: Rect,
+    status: Rect,
+    footer: Rect,
+}
+
+fn dim() -> Style {
+    Style::new().add_modifier(Modifier::DIM)
+}
+
+fn bold() -> Style {
+    Style::new().add_modifier(Modifier::BOLD)
+}
+
+/// The same for a name each time, and legible on light and on dark: the terminal's own colours.
+fn name_style(model: &Model, name: &str) -> Style {
+    const COLORS: [Color; 5] = [Color::Cyan, Color::Green, Color::Magenta, Color::Red, Color::Blue];
+    let sum = name.bytes().fold(7_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    if model.color { bold().fg(COLORS[sum % COLORS.len()]) } else { bold() }
+}
+
+fn alert(model: &Model) -> Style {
+    if model.color { bold().fg(Color::Red) } else { bold() }
+}
+
+pub(super) fn shows_rooms(model: &Model) -> bool {
+    model.rooms_pane.unwrap_or(model.rooms.len() > 1) && model.size.0 >= MESSAGES_COLUMNS_MIN + ROOMS_COLUMNS
+}
+
+fn prompt(model: &Model) -> String {
+    let name = cut(&one_line(&model.name), 12);
+    if model.size.0 < 40 { "> ".into() } else { format!("{name}> ") }
+}
+
+fn areas(model: &Model) -> Areas {
+    let (columns, lines) = model.size;
+    let prompt = width(&prompt(model));
+    let (input, _) = model.room().editor.lines(usize::from(columns).saturating_sub(prompt));
+    // The footer goes first where there is little room, then the title.
+    let footer = u16::from(lines >= 8);
+    let title = u16::from(lines >= 6);
+    let purpose = u16::from(model.room().purpose != Purpose::Say && lines >= 5);
+    let most = usize::from(lines / 3).clamp(1, INPUT_LINES_MAX);
+    let input = input.len().min(most) as u16;
+    let [title, body, purpose_area, input, status, footer] = Layout::vertical([
+        Constraint::Length(title),
+        Constraint::Fill(1),
+        Constraint::Length(purpose),
+        Constraint::Length(input),
+        Constraint::Length(1),
+        Constraint::Length(footer),
+    ])
+    .areas(Rect::new(0, 0, columns, lines));
+    let rooms = if shows_rooms(model) { ROOMS_COLUMNS } else { 0 };
+    let shows_members = model.members_pane && columns >= MESSAGES_COLUMNS_MIN + MEMBERS_COLUMNS + rooms;
+    let members = if shows_members { MEMBERS_COLUMNS } else { 0 };
+    let [rooms_area, messages, members_area] =
+        Layout::horizontal([Constraint::Length(rooms), Constraint::Fill(1), Constraint::Length(members)])
+            .areas(body);
+    Areas {
+        title,
+        rooms: (rooms > 0).then_some(rooms_area),
+        messages,
+        members: (members > 0).then_some(members_area),
+        purpose: (purpose > 0).then_some(purpose_area),
+        input,
+        status,
+        footer,
+    }
+}
+
+// Where rows are.
+
+/// Lines that messages have.
+pub(super) fn message_lines(model: &Model) -> usize {
+    areas(model).messages.height.max(1).into()
+}
+
+pub(super) fn row_height(model: &Model, row: i64) -> usize {
+    row_lines(model, row, areas(model).messages.width.into()).len()
+}
+
+/// The last row with all its lines.
+pub(super) fn end_anchor(model: &Model) -> Option<Anchor> {
+    let row = model.room().numbers().end - 1;
+    (row >= model.room().numbers().start).then(|| Anchor { row, lines: row_height(model, row) })
+}
+
+/// What of a row is on the screen.
+struct Seen {
+    row: i64,
+    lines: Vec<Line<'static>>,
+}
+
+/// The rows on the screen from below, and how many lines are left empty.
+fn seen(model: &Model) -> (Vec<Seen>, usize) {
+    let area = areas(model).messages;
+    let (columns, mut left) = (usize::from(area.width), usize::from(area.height));
+    let room = model.room();
+    let numbers = room.numbers();
+    let mut seen = Vec::new();
+    let first = room.anchor.map_or(numbers.end - 1, |anchor| anchor.row.min(numbers.end - 1));
+    for row in (numbers.start..=first).rev() {
+        let mut lines = row_lines(model, row, columns);
+        if let Some(anchor) = room.anchor.filter(|anchor| anchor.row == row) {
+            lines.truncate(anchor.lines.max(1));
+        }
+        lines.drain(..lines.len().saturating_sub(left));
+        left -= lines.len();
+        seen.push(Seen { row, lines });
+        if left == 0 {
+            break;
+        }
+    }
+    (seen, left)
+}
+
+/// Lines that stay empty because there is nothing before the first row.
+pub(super) fn lines_missing(model: &Model) -> usize {
+    seen(model).1
+}
+
+/// The uppermost and the lowest row on the screen.
+pub(super) fn rows_seen(model: &Model) -> (i64, i64) {
+    let (seen, _) = seen(model);
+    let end = model.room().numbers().end - 1;
+    (seen.last().map_or(end, |s| s.row), seen.first().map_or(end, |s| s.row))
+}
+
+/// Whether the first row there is may be on the screen, or near.
+pub(super) fn sees_first_row(model: &Model) -> bool {
+    let numbers = model.room().numbers();
+    let lowest = model.room().anchor.map_or(numbers.end - 1, |anchor| anchor.row);
+    // A row has a line at least.
+    lowest - numbers.start <= message_lines(model) as i64 && rows_seen(model).0 <= numbers.start
+}
+
+pub(super) fn last_message_seen(model: &Model) -> Option<MessageId> {
+    seen(model).0.iter().find_map(|seen| match model.room().row(seen.row) {
+        Some(Row::Message(id)) => Some(id),
+        _ => None,
+    })
+}
+
+// A row.
+
+fn rule(label: &str, columns: usize) -> Line<'static> {
+    let label = cut(&format!("── {label} "), columns);
+    let rest = columns.saturating_sub(width(&label));
+    Line::styled(format!("{label}{}", "─".repeat(rest)), dim())
+}
+
+fn time_of(room: &RoomView, row: i64) -> Option<u64> {
+    match room.row(row)? {
+        Row::Message(id) => room.message(id)?.time_millis,
+        _ => None,
+    }
+}
+
+fn local(model: &Model, millis: u64) -> Option<jiff::Zoned> {
+    let timestamp = Timestamp::from_millisecond(i64::try_from(millis).ok()?).ok()?;
+    Some(timestamp.to_zoned(model.zone.clone()))
+}
+
+/// The date, where the row is the first of its day.
+fn new_date(model: &Model, row: i64) -> Option<String> {
+    let room = model.room();
+    let now = local(model, time_of(room, row)?)?;
+    let start = room.numbers().start;
+    let earliest = start.max(row - DATE_ROWS);
+    let before = (earliest..row).rev().find_map(|row| time_of(room, row));
+    let is_new = match before {
+        Some(before) => local(model, before)?.date() != now.date(),
+        None => earliest == start,
+    };
+    is_new.then(|| now.strftime("%A, %-d %B %Y").to_string())
+}
+
+fn row_lines(model: &Model, number: i64, columns: usize) -> Vec<Line<'static>> {
+    let room = model.room();
+    let mut lines = Vec::new();
+    if room.unread_from == Some(number) {
+        lines.push(rule("new", columns).style(alert(model)));
+    }
+    if let Some(date) = new_date(model, number) {
+        lines.push(rule(&date, columns));
+    }
+    match room.row(number) {
+        Some(Row::Message(id)) => {
+            if let Some(message) = room.message(id) {
+                message_lines_of(model, id, message, columns, &mut lines);
+            }
+        }
+        Some(Row::Comings(comings)) => notice(&comings_in_words(&comings), columns, &mut lines),
+        Some(Row::Gap { from, to, removed }) => {
+            notice(crate::history::gap(from, to, removed).trim_start_matches("* "), columns, &mut lines);
+        }
+        Some(Row::Notice(text)) => notice(&text, columns, &mut lines),
+        None => {}
+    }
+    lines
+}
+
+fn notice(text: &str, columns: usize, lines: &mut Vec<Line<'static>>) {
+    let wrapped = wrap(text, columns.saturating_sub(2));
+    lines.extend(wrapped.into_iter().enumerate().map(|(index, line)| {
+        let start = if index == 0 { "* " } else { "  " };
+        Line::styled(format!("{start}{line}"), dim())
+    }));
+}
+
+fn comings_in_words(comings: &[Coming]) -> String {
+    let mut out: Vec<String> = Vec::new();
+    for run in comings.chunk_by(|a, b| a.joined == b.joined && a.reason == b.reason) {
+        let names: Vec<_> = run.iter().map(|coming| one_line(&coming.name)).collect();
+        let what = if run[0].joined { "joined" } else { "left" };
+        let reason = match run[0].reason.as_str() {
+            "" => String::new(),
+            reason => format!(" ({})", one_line(reason)),
+        };
+        out.push(format!("{} {what}{reason}", names.join(", ")));
+    }
+    out.join("; ")
+}
+
+fn message_lines_of(
+    model: &Model,
+    id: MessageId,
+    message: &Message,
+    columns: usize,
+    lines: &mut Vec<Line<'static>>,
+) {
+    let room = model.room();
+    let start = lines.len();
+    let shows_time = columns >= usize::from(MESSAGES_COLUMNS_MIN);
+    let indent = if shows_time { 9 } else { 3 };
+    let room_for = columns.saturating_sub(indent).max(1);
+    let blank = " ".repeat(indent.min(columns));
+    if let Some(to) = message.reply_to {
+        let quoted = match (room.message(to), room.text(to)) {
+            (Some(parent), Some(text)) => format!("↳ {}: {}", one_line(&parent.author), one_line(text)),
+            (Some(parent), None) => format!("↳ {}: (deleted)", one_line(&parent.author)),
+            (None, _) => "↳ something further back".into(),
+        };
+        lines.push(Line::styled(format!("{blank}{}", cut(&quoted, room_for)), dim()));
+    }
+    let mark = match () {
+        () if !message.own => "  ",
+        () if message.position.is_none() => "… ",
+        () if room.is_seen_by_all(id) => "✓✓",
+        () => "✓ ",
+    };
+    let time = message.time_millis.and_then(|millis| local(model, millis));
+    let time = match (shows_time, time) {
+        (true, Some(time)) => time.strftime(" %H:%M ").to_string(),
+        (true, None) => " ".repeat(7),
+        (false, _) => " ".into(),
+    };
+    let author = one_line(&message.author);
+    let changes = room.changes(id);
+    let edited = changes.is_some_and(|changes| changes.text().is_some());
+    let (text, text_style) = match room.text(id) {
+        None => ("(deleted)".into(), dim()),
+        Some(text) => {
+            let edited = if edited { " (edited)" } else { "" };
+            let style = if message.mention { bold() } else { Style::new() };
+            (format!("{text}{edited}"), style)
+        }
+    };
+    let name = if message.action { format!("* {author}") } else { format!("{author}:") };
+    let wrapped = wrap(&format!("{name} {text}"), room_for);
+    for (index, line) in wrapped.into_iter().enumerate() {
+        let mut spans = match index {
+            0 => vec![Span::styled(format!("{mark}{time}"), dim())],
+            _ => vec![Span::raw(blank.clone())],
+        };
+        match line.strip_prefix(&name).filter(|_| index == 0) {
+            Some(rest) => {
+                spans.push(Span::styled(name.clone(), name_style(model, &message.author)));
+                spans.push(Span::styled(rest.to_owned(), text_style));
+            }
+            None => spans.push(Span::styled(line, text_style)),
+        }
+        lines.push(Line::from(spans));
+    }
+    let reactions = changes.map(|changes| changes.reactions(room.member)).unwrap_or_default();
+    if !reactions.is_empty() && room.text(id).is_some() {
+        let shown: Vec<_> =
+            reactions.iter().map(|(symbol, count, _)| format!("{} {count}", one_line(symbol))).collect();
+        lines.push(Line::styled(format!("{blank}{}", cut(&shown.join("  "), room_for)), dim()));
+    }
+    if let Some(held) = message.held_for {
+        let held = format!("held back for {}", crate::chat::show(held));
+        lines.push(Line::styled(format!("{blank}{}", cut(&held, room_for)), dim()));
+    }
+    if model.focus == Focus::Messages && room.selected == Some(id) {
+        for line in &mut lines[start..] {
+            line.style = line.style.add_modifier(Modifier::REVERSED);
+            let missing = columns.saturating_sub(line.width());
+            line.push_span(Span::raw(" ".repeat(missing)));
+        }
+    }
+}
+
+/// What is held back, for people.
+pub(super) fn held_in_words(held: &HeldPost) -> String {
+    let since = crate::chat::show(held.held_for);
+    let cause = crate::chat::label(held.waits_for_author.as_deref(), held.waits_for);
+    format!("{} for {since}: waits for {cause}", crate::chat::label(held.author.as_deref(), held.id))
+}
+
+// The whole.
+
+pub(super) fn draw(model: &Model, frame: &mut Frame<'_>) {
+    let areas = areas(model);
+    title(model, frame, areas.title);
+    if let Some(area) = areas.rooms {
+        rooms(model, frame, area);
+    }
+    messages(model, frame, areas.messages);
+    if let Some(area) = areas.members {
+        members(model, frame, area);
+    }
+    if let Some(area) = areas.purpose {
+        purpose(model, frame, area);
+    }
+    input(model, frame, areas.input);
+    status(model, frame, areas.status);
+    footer(model, frame, areas.footer);
+    if let Some(overlay) = &model.overlay {
+        draw_overlay(overlay, frame, areas.messages);
+    }
+}
+
+fn put(frame: &mut Frame<'_>, area: Rect, line: Line<'static>) {
+    frame.render_widget(line, area);
+}
+
+fn title(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let room = model.room();
+    let topic = if room.topic.is_empty() { String::new() } else { format!(" · {}", one_line(&room.topic)) };
+    let elsewhere: usize =
+        model.rooms.iter().enumerate().filter(|(i, _)| *i != model.current).map(|(_, r)| r.unread).sum();
+    let right = match (shows_rooms(model), elsewhere) {
+        (false, 1..) => format!("{elsewhere} unread elsewhere · {} here ", room.members.len()),
+        _ => format!("{} here ", room.members.len()),
+    };
+    let columns = usize::from(area.width);
+    let left = fit(&format!(" {}{topic}", one_line(&room.name)), columns.saturating_sub(width(&right)));
+    let line = cut(&format!("{left}{right}"), columns);
+    put(frame, area, Line::styled(line, Style::new().add_modifier(Modifier::REVERSED)));
+}
+
+fn rooms(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let columns = usize::from(area.width) - 1;
+    let lines = model.rooms.iter().enumerate().map(|(index, room)| {
+        let count = match (room.unread, room.mentions) {
+            (0, _) => String::new(),
+            (unread, 0) => format!(" {unread}"),
+            (unread, mentions) => format!(" {unread}@{mentions}"),
+        };
+        let name = fit(&one_line(&room.name), columns.saturating_sub(width(&count) + 1));
+        let style = match () {
+            () if index == model.current => Style::new().add_modifier(Modifier::REVERSED),
+            () if room.mentions > 0 => alert(model),
+            () if room.unread > 0 => bold(),
+            () => Style::new(),
+        };
+        Line::from(vec![
+            Span::styled(fit(&format!(" {name}{count}"), columns), style),
+            Span::styled("│", dim()),
+        ])
+    });
+    let empty =
+        std::iter::repeat_with(|| Line::from(vec![Span::raw(" ".repeat(columns)), Span::styled("│", dim())]));
+    let lines: Vec<_> = lines.chain(empty).take(area.height.into()).collect();
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+fn members(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let columns = usize::from(area.width).saturating_sub(3);
+    let room = model.room();
+    let mut names: Vec<_> = room
+        .members
+        .iter()
+        .map(|member| {
+            let own = Some(member.member) == room.member;
+            let style =
+                if own { bold() } else { name_style(model, &member.name).remove_modifier(Modifier::BOLD) };
+            Span::styled(cut(&one_line(&member.name), columns), style)
+        })
+        .collect();
+    let lines = usize::from(area.height);
+    if names.len() > lines && lines > 0 {
+        let more = names.len() + 1 - lines;
+        names.truncate(lines - 1);
+        names.push(Span::styled(format!("and {more} more"), dim()));
+    }
+    names.resize(lines, Span::raw(""));
+    let lines: Vec<_> =
+        names.into_iter().map(|name| Line::from(vec![Span::styled("│ ", dim()), name])).collect();
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+fn messages(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let (seen, empty) = seen(model);
+    let lines: Vec<_> = seen.into_iter().rev().flat_map(|seen| seen.lines).collect();
+    let below = Rect { y: area.y + empty as u16, height: area.height - empty as u16, ..area };
+    frame.render_widget(Paragraph::new(lines), below);
+    if model.room().loading && area.height > 1 {
+        let top = Rect { height: 1, ..area };
+        put(frame, top, Line::styled(fit("reading what was said earlier", area.width.into()), dim()));
+    }
+}
+
+fn purpose(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let room = model.room();
+    let about = |id| {
+        let author = room.message(id).map_or("", |message| message.author.as_str());
+        one_line(&format!("{author}: {}", room.text(id).unwrap_or_default()))
+    };
+    let line = match room.purpose {
+        Purpose::Say => return,
+        Purpose::Reply(to) => format!("↳ reply to {}", about(to)),
+        Purpose::Edit(of) => format!("✎ edit {}", about(of)),
+        Purpose::React(to) => format!("+ a symbol for {}", about(to)),
+    };
+    put(frame, area, Line::styled(cut(&line, area.width.into()), dim()));
+}
+
+fn input(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let prompt = prompt(model);
+    let indent = width(&prompt);
+    let (lines, (line, column)) = model.room().editor.lines(usize::from(area.width).saturating_sub(indent));
+    let height = usize::from(area.height);
+    // The cursor's line is seen.
+    let first =
+        line.saturating_sub(height.saturating_sub(1)).max(lines.len().saturating_sub(height).min(line));
+    let shown = lines.into_iter().enumerate().skip(first).take(height).map(|(index, text)| {
+        let start =
+            if index == 0 { Span::styled(prompt.clone(), bold()) } else { Span::raw(" ".repeat(indent)) };
+        Line::from(vec![start, Span::raw(text)])
+    });
+    let shown: Vec<_> = shown.collect();
+    frame.render_widget(Paragraph::new(shown), area);
+    if model.focus == Focus::Input && model.overlay.is_none() && area.height > 0 {
+        let x = area.x + (indent + column).min(usize::from(area.width).saturating_sub(1)) as u16;
+        frame.set_cursor_position((x, area.y + (line - first) as u16));
+    }
+}
+
+fn status(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let room = model.room();
+    let mut parts = Vec::new();
+    if room.unread > 0 {
+        parts.push(format!("{} new below", room.unread));
+    } else if room.anchor.is_some() {
+        parts.push("scrolled back".into());
+    }
+    if room.on_their_way > 0 {
+        parts.push(format!("{} on their way", room.on_their_way));
+    }
+    if let Some(first) = room.held.first() {
+        let whom = first.waits_for_author.as_deref().map_or_else(|| first.waits_for.to_string(), one_line);
+        parts.push(format!("{} waiting for {whom}", room.held.len()));
+    }
+    let (link, style) = match &room.link {
+        Link::Joining => (format!("joining {} on {}", one_line(&room.name), one_line(&model.server)), dim()),
+        Link::In => (format!("connected to {}", one_line(&model.server)), dim()),
+        Link::Lost(reason) => (format!("connection lost ({}), trying again", one_line(reason)), alert(model)),
+        Link::Over(reason) => (format!("not in the room: {}", one_line(reason)), alert(model)),
+    };
+    let right = if parts.is_empty() { String::new() } else { format!(" {} ", parts.join(" · ")) };
+    let (left, style) = match &model.hint {
+        Some(hint) => (hint.clone(), bold()),
+        None => (link, style),
+    };
+    let columns = usize::from(area.width);
+    let right = cut(&right, columns);
+    let left = fit(&left, columns - width(&right));
+    put(frame, area, Line::from(vec![Span::styled(left, style), Span::styled(right, bold())]));
+}
+
+fn footer(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let keys = match (&model.overlay, model.focus) {
+        (Some(Overlay::Help(_)), _) => "Up Down scroll  any other key goes back",
+        (Some(Overlay::Paste(_)), _) => "y puts it into the input  n drops it",
+        (None, Focus::Messages) => "r reply  e edit  d delete  + react  Enter parent  y copy  Esc back",
+        (None, Focus::Input) if model.room().purpose != Purpose::Say => "Enter says it  Esc drops it",
+        (None, Focus::Input) if model.rooms.len() > 1 => {
+            "F1 help  Esc messages  PgUp earlier  Tab complete  Ctrl-N room  Ctrl-C quit"
+        }
+        (None, Focus::Input) => "F1 help  Esc messages  PgUp earlier  Tab complete  Ctrl-C quit",
+    };
+    put(frame, area, Line::styled(cut(keys, area.width.into()), dim()));
+}
+
+fn draw_overlay(overlay: &Overlay, frame: &mut Frame<'_>, area: Rect) {
+    let columns = usize::from(area.width);
+    let lines: Vec<Line<'static>> = match overlay {
+        Overlay::Paste(text) => {
+            let count = text.lines().count();
+            let question =
+                format!("Paste {count} lines ({} characters) into the input? y/n", text.chars().count());
+            let mut lines = vec![Line::styled(fit(&question, columns), bold())];
+            let shown = usize::from(area.height).saturating_sub(2);
+            lines.extend(
+                text.lines()
+                    .take(shown)
+                    .map(|line| Line::raw(fit(&format!("  {}", one_line(line)), columns))),
+            );
+            lines
+        }
+        Overlay::Help(at) => {
+            let entry = |name: &str, what: &str| {
+                Line::from(vec![
+                    Span::styled(fit(name, 20.min(columns)), bold()),
+                    Span::raw(cut(what, columns.saturating_sub(20))),
+                ])
+            };
+            let keys = KEYS.iter().map(|(key, what)| entry(key, what));
+            let commands =
+                COMMANDS.iter().map(|(name, argument, what)| entry(&format!("/{name} {argument}"), what));
+            let also = "Each command works as ./command too; // at the start says a slash.";
+            let heading = Line::styled(cut(also, columns), dim());
+            keys.chain([Line::raw(""), heading]).chain(commands).skip(*at).collect()
+        }
+    };
+    frame.render_widget(Clear, area);
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+#[cfg(test)]
+mod tests {
+    use causerie_client::{Body, Event as RoomEvent};
+    use jiff::tz::TimeZone;
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::super::model::{Event, update};
+    use super::super::room::RoomView;
+    use super::super::samples::*;
+    use super::super::text::tests::HARD;
+    use super::*;
+
+    fn model(size: (u16, u16)) -> Model {
+        let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC, true);
+        model.size = size;
+        tell(&mut model, welcome());
+        model
+    }
+
+    fn tell(model: &mut Model, event: RoomEvent) {
+        update(model, Event::Room { room: "lobby".into(), event });
+    }
+
+    fn screen(model: &Model) -> Vec<String> {
+        let (columns, lines) = model.size;
+        let mut terminal = Terminal::new(TestBackend::new(columns, lines)).expect("memory");
+        terminal.draw(|frame| draw(model, frame)).expect("memory");
+        let buffer = terminal.backend().buffer().clone();
+        let mut out = Vec::new();
+        for y in 0..lines {
+            let (mut line, mut skip) = (String::new(), 0);
+            for x in 0..columns {
+                let symbol = buffer[(x, y)].symbol();
+                // What is wide hides the cell behind it.
+                if skip == 0 {
+                    line.push_str(symbol);
+                    skip = width(symbol).saturating_sub(1);
+                } else {
+                    skip -= 1;
+                }
+            }
+            out.push(line.trim_end().to_owned());
+        }
+        out
+    }
+
+    fn talk(model: &mut Model) {
+        tell(model, said(BOB, 1, "shall we have lunch?", None));
+        tell(model, placed(BOB, 1, 1));
+        tell(model, said(ANN, 1, "yes, where?", Some(id(BOB, 1))));
+        tell(model, placed(ANN, 1, 2));
+        let reply = Body::Reply { to: id(BOB, 1), text: "the usual place, Ann, at half past twelve".into() };
+        tell(model, change(EVE, 1, reply));
+        tell(model, placed(EVE, 1, 3));
+        tell(model, change(BOB, 2, Body::Reaction { to: id(EVE, 1), symbol: "👍".into(), set: true }));
+        tell(
+            model,
+            RoomEvent::Left { member: EVE, name: "Eve".into(), reason: "timed out".into(), history: false },
+        );
+        tell(model, said(ANN, 2, "fine", Some(id(EVE, 1))));
+    }
+
+    #[test]
+    fn a_room_at_80_columns() {
+        let mut model = model((80, 14));
+        talk(&mut model);
+        model.rooms[0].editor.insert("I am wri");
+        let expected = [
+            " lobby                                                                   3 here",
+            "                                                                 │ Ann",
+            "                                                                 │ Bob",
+            "── Saturday, 31 January 2026 ────────────────────────────────────│ Eve",
+            "   09:31 Bob: shall we have lunch?                               │",
+            "✓  09:32 Ann: yes, where?                                        │",
+            "         ↳ Bob: shall we have lunch?                             │",
+            "   09:33 Eve: the usual place, Ann, at half past twelve          │",
+            "         👍 1                                                    │",
+            "* Eve left (timed out)                                           │",
+            "…        Ann: fine                                               │",
+            "Ann> I am wri",
+            "connected to example.org:12343",
+            "F1 help  Esc messages  PgUp earlier  Tab complete  Ctrl-C quit",
+        ];
+        assert_eq!(screen(&model), expected);
+    }
+
+    #[test]
+    fn a_narrow_screen_keeps_messages_and_input() {
+        let mut model = model((30, 10));
+        talk(&mut model);
+        let expected = [
+            " lobby                 3 here",
+            "   ↳ Bob: shall we have lunch?",
+            "   Eve: the usual place, Ann,",
+            "   at half past twelve",
+            "   👍 1",
+            "* Eve left (timed out)",
+            "…  Ann: fine",
+            ">",
+            "connected to example.org:12343",
+            "F1 help  Esc messages  PgUp e…",
+        ];
+        assert_eq!(screen(&model), expected);
+    }
+
+    #[test]
+    fn no_text_moves_what_stands_beside_it() {
+        let mut model = model((80, 40));
+        for (n, text) in (1..).zip(HARD) {
+            tell(&mut model, said(BOB, n, text, None));
+            tell(&mut model, placed(BOB, n, n));
+        }
+        model.rooms[0].topic = HARD.join(" ");
+        model.rooms[0].editor.insert(&HARD.join(" "));
+        for line in screen(&model).iter().skip(1).take(20) {
+            let at = line.find('│').map(|at| width(&line[..at]));
+            assert_eq!(at, Some(65), "{line}");
+        }
+        // Nothing is too small, nor of a strange size.
+        for size in [(1, 1), (2, 3), (5, 5), (11, 4), (40, 6), (55, 9), (71, 8), (200, 60), (0, 0)] {
+            model.size = size;
+            screen(&model);
+        }
+    }
+
+    #[test]
+    fn without_colors_there_are_none() {
+        let mut model = model((80, 24));
+        model.color = false;
+        talk(&mut model);
+        model.rooms.push(RoomView::new("ops"));
+        let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("memory");
+        terminal.draw(|frame| draw(&model, frame)).expect("memory");
+        assert!(
+            terminal
+                .backend()
+                .buffer()
+                .content
+                .iter()
+                .all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset)
+        );
+    }
+}

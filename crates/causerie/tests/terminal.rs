@@ -1,0 +1,359 @@
+//! The full-screen client in a pseudo-terminal, with a real server: what a person would see, and what is left of it on
+//! the terminal afterwards.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use causerie_client::{Body, Event, Room, RoomOptions};
+use common::{Server, causerie, soon};
+use pty_process::{OwnedWritePty, Size};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+use tokio::sync::Notify;
+
+const ESC: &str = "\x1b";
+const ALT_ENTER: &str = "\x1b\r";
+const PAGE_UP: &str = "\x1b[5~";
+
+/// A chat in a terminal of 80 by 24.
+struct Screen {
+    child: Child,
+    input: OwnedWritePty,
+    parser: Arc<Mutex<vt100::Parser>>,
+    changed: Arc<Notify>,
+}
+
+impl Screen {
+    fn start(server: &str, state: &PathBuf) -> Self {
+        Self::of("Ann", server, state)
+    }
+
+    fn of(name: &str, server: &str, state: &PathBuf) -> Self {
+        let (pty, pts) = pty_process::open().expect("a pseudo-terminal");
+        pty.resize(Size::new(24, 80)).expect("a size");
+        let mut command = pty_process::Command::new(env!("CARGO_BIN_EXE_causerie")).kill_on_drop(true);
+        for (name, _) in causerie().as_std().get_envs() {
+            command = command.env_remove(name);
+        }
+        let command = command
+            .args(["chat", server, "--room", "lobby", "--name", name, "--state"])
+            .arg(state)
+            .env("TERM", "xterm-256color")
+            .env("XDG_CONFIG_HOME", "/nonexistent")
+            .env("TZ", "UTC");
+        let child = command.spawn(pts).expect("the binary was built");
+        let (mut output, input) = pty.into_split();
+        let parser = Arc::new(Mutex::new(vt100::Parser::new(24, 80, 0)));
+        let changed = Arc::new(Notify::new());
+        let (shown, told) = (Arc::clone(&parser), Arc::clone(&changed));
+        tokio::spawn(async move {
+            let mut bytes = [0; 4096];
+            while let Ok(read @ 1..) = output.read(&mut bytes).await {
+                shown.lock().unwrap().process(&bytes[..read]);
+                told.notify_one();
+            }
+        });
+        Self { child, input, parser, changed }
+    }
+
+    async fn press(&mut self, keys: &str) {
+        self.input.write_all(keys.as_bytes()).await.expect("the terminal is there");
+    }
+
+    fn shown(&self) -> String {
+        self.parser.lock().unwrap().screen().contents()
+    }
+
+    /// Until the screen is so.
+    async fn until(&self, what: &str, is_so: impl Fn(&vt100::Screen) -> bool) {
+        let waiting = async {
+            while !is_so(self.parser.lock().unwrap().screen()) {
+                self.changed.notified().await;
+            }
+        };
+        if tokio::time::timeout(common::PATIENCE, waiting).await.is_err() {
+            panic!("no {what} on the screen:\n{}", self.shown());
+        }
+    }
+
+    async fn shows(&self, part: &str) {
+        self.until(part, |screen| screen.contents().contains(part)).await;
+    }
+
+    /// On the line that begins so, what is written.
+    async fn shows_no(&self, part: &str) {
+        self.until(&format!("screen without {part}"), |screen| !screen.contents().contains(part)).await;
+    }
+
+    async fn resize(&self, lines: u16, columns: u16) {
+        self.parser.lock().unwrap().screen_mut().set_size(lines, columns);
+        self.input.resize(Size::new(lines, columns)).expect("a size");
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    async fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().await;
+        assert!(sent.expect("kill exists").success());
+    }
+
+    /// Until nothing of ours is left on the terminal.
+    async fn is_restored(&self) {
+        self.until("terminal as it was", |screen| {
+            !screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste()
+        })
+        .await;
+    }
+}
+
+static STATES: AtomicUsize = AtomicUsize::new(0);
+
+struct State(PathBuf);
+
+impl State {
+    fn new() -> Self {
+        let name = format!("terminal-{}-{}", std::process::id(), STATES.fetch_add(1, Ordering::Relaxed));
+        Self([env!("CARGO_TARGET_TMPDIR"), &name].iter().collect())
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+async fn bob(address: &str) -> Room {
+    soon("Bob is in", RoomOptions::new(address, "lobby", "Bob").create(true).join()).await.unwrap()
+}
+
+/// What Ann says next, as Bob sees it.
+async fn ann_says(bob: &mut Room) -> Body {
+    soon("Ann says something", async {
+        loop {
+            match bob.next_event().await.expect("it goes on") {
+                Event::Delivered(post) if post.author == "Ann" => return post.body,
+                _ => {}
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_talk() {
+    let server = Server::start(&[]).await;
+    let state = State::new();
+    let mut bob = bob(&server.address()).await;
+    let mut ann = Screen::start(&server.address(), &state.0);
+    ann.shows("connected to").await;
+    ann.shows("│ Bob").await;
+    bob.say("shall we have lunch?").unwrap();
+    ann.shows("Bob: shall we have lunch?").await;
+    ann.press("yes, where?\r").await;
+    assert_eq!(ann_says(&mut bob).await, Body::Text("yes, where?".into()));
+    ann.shows("✓ ").await;
+    bob.say("\x1b[2J\u{202e}the usual").unwrap();
+    // Bob has seen the question, and his escape sequence has cleared nothing.
+    ann.shows("✓✓").await;
+    ann.shows("Bob: \\x1b[2J\\u202ethe usual").await;
+
+    // An answer to what was said last.
+    ann.press(ESC).await;
+    ann.shows("r reply").await;
+    ann.press("r").await;
+    ann.shows("reply to Bob").await;
+    ann.press(&format!("two{ALT_ENTER}lines\r")).await;
+    let answer = ann_says(&mut bob).await;
+    let Body::Reply { to, text } = answer else { panic!("{answer:?}") };
+    assert_eq!(text, "two\nlines");
+    bob.send(&Body::Reaction { to, symbol: "👍".into(), set: true }).unwrap();
+    ann.shows("👍 1").await;
+    ann.shows("↳ Bob").await;
+
+    // Another room, and a word in the first.
+    ann.press("/join ops\r").await;
+    ann.shows("the room 'ops' did not exist").await;
+    bob.say("still there, Ann?").unwrap();
+    ann.shows("1@1").await;
+    ann.press("\x0e").await;
+    ann.shows("still there, Ann?").await;
+
+    // Both are left at the end.
+    ann.press("\x03").await;
+    let status = soon("it ends", ann.child.wait()).await.unwrap();
+    assert!(status.success());
+    ann.is_restored().await;
+    soon("Ann leaves", async {
+        while !matches!(bob.next_event().await, Some(Event::Left { name, .. }) if name == "Ann") {}
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_is_found_again_and_nothing_is_lost() {
+    let data = State::new();
+    let folder = data.0.to_str().unwrap().to_owned();
+    let state = State::new();
+    let mut server = Server::listening("127.0.0.1:0", &["--data", &folder]).await;
+    let address = server.address();
+    let mut ann = Screen::start(&address, &state.0);
+    ann.shows("connected to").await;
+    ann.press("one\r").await;
+    ann.shows("✓ ").await;
+    server.process.signal("KILL").await;
+    server.process.exit().await;
+    ann.shows("connection lost").await;
+    ann.press("two\rthree, half wri").await;
+    ann.shows("1 on their way").await;
+    ann.shows("Ann> three, half wri").await;
+
+    // The client is killed as well, once what it writes is on the disk.
+    let draft = || {
+        let files = fs::read_dir(&state.0).unwrap().map(|entry| entry.unwrap().path());
+        files
+            .filter(|path| path.extension().is_some_and(|e| e == "draft"))
+            .find_map(|path| fs::read_to_string(path).ok())
+    };
+    soon("the text is kept", async {
+        while draft().as_deref() != Some("three, half wri") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    ann.signal("KILL").await;
+    let _ = ann.child.wait().await;
+    let mut ann = Screen::start(&address, &state.0);
+    ann.shows("connection lost").await;
+    ann.shows("Ann> three, half wri").await;
+    let _server = Server::listening(&address, &["--data", &folder]).await;
+    ann.shows("connected to").await;
+    ann.shows("Ann: two").await;
+    ann.press("tten\r").await;
+    ann.shows("Ann: three, half written").await;
+    ann.shows_no("on their way").await;
+    let mut bob = bob(&address).await;
+    let mut said = Vec::new();
+    while said.last().is_none_or(|last| last != "three, half written") {
+        if let Body::Text(text) = ann_says(&mut bob).await {
+            said.push(text);
+        }
+    }
+    assert_eq!(said, ["one", "two", "three, half written"], "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_ago_is_read_page_by_page_and_any_size_will_do() {
+    let server = Server::start(&[]).await;
+    let state = State::new();
+    let mut bob = bob(&server.address()).await;
+    for n in 1..=10_000 {
+        while bob.say(&format!("message {n}.")).is_err() {
+            bob.next_event().await;
+        }
+        while bob.on_their_way() > 500 {
+            bob.next_event().await;
+        }
+    }
+    let mut ann = Screen::start(&server.address(), &state.0);
+    ann.shows("connected to").await;
+    ann.press("/search message 10000.\r").await;
+    ann.shows("n finds the next one").await;
+    ann.press(ESC).await;
+    // With what follows at once it would be one key.
+    ann.shows("F1 help").await;
+    // Far more than was loaded: page after page is read.
+    ann.press("/search message 1.\r").await;
+    ann.shows("Bob: message 1.").await;
+    ann.shows("Bob: message 2.").await;
+    ann.resize(10, 40).await;
+    ann.shows_no("│ Bob").await;
+    ann.resize(3, 10).await;
+    ann.shows_no("r reply").await;
+    ann.resize(24, 80).await;
+    ann.shows("│ Bob").await;
+    ann.shows("Bob: message 1.").await;
+    ann.press(ESC).await;
+    ann.shows("Bob: message 10000.").await;
+    ann.press(PAGE_UP).await;
+    ann.shows("scrolled back").await;
+    bob.say("news").unwrap();
+    ann.shows("1 new below").await;
+
+    // Two hundred lines are asked about before they are in the input.
+    let lines: String = (0..200).map(|n| format!("line {n}\r")).collect();
+    ann.press(&format!("\x1b[200~{lines}\x1b[201~")).await;
+    ann.shows("Paste 200 lines").await;
+    ann.press("y").await;
+    ann.shows("line 199").await;
+    ann.press("\r").await;
+    let Body::Text(text) = ann_says(&mut bob).await else { panic!("a text was said") };
+    assert_eq!(text.lines().count(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_terminal_is_given_back_whenever_it_is_left() {
+    let server = Server::start(&[]).await;
+    for signal in ["TERM", "HUP", "INT"] {
+        let state = State::new();
+        let mut ann = Screen::start(&server.address(), &state.0);
+        ann.shows("connected to").await;
+        ann.press("half a te").await;
+        ann.shows("Ann> half a te").await;
+        ann.signal(signal).await;
+        assert!(soon("it ends", ann.child.wait()).await.unwrap().success(), "{signal}");
+        ann.is_restored().await;
+        let mut ann = Screen::start(&server.address(), &state.0);
+        ann.shows("connected to").await;
+        ann.shows("Ann> half a te").await;
+        ann.press("\x15\x04").await;
+        assert!(soon("it ends", ann.child.wait()).await.unwrap().success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_that_is_suspended_goes_on() {
+    let server = Server::start(&[]).await;
+    let state = State::new();
+    let bob = bob(&server.address()).await;
+    let mut ann = Screen::start(&server.address(), &state.0);
+    ann.shows("connected to").await;
+    ann.press("half a te\x1a").await;
+    ann.is_restored().await;
+    let path = format!("/proc/{}/stat", ann.pid());
+    soon("it stops", async {
+        while !fs::read_to_string(&path).unwrap().contains(") T ") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    bob.say("meanwhile").unwrap();
+    ann.signal("CONT").await;
+    ann.until("the client's screen", vt100::Screen::alternate_screen).await;
+    ann.shows("Bob: meanwhile").await;
+    ann.shows("Ann> half a te").await;
+    ann.press("xt\r").await;
+    ann.shows("Ann: half a text").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_taken_is_told_with_one_that_is_free() {
+    let server = Server::start(&[]).await;
+    let (state, other) = (State::new(), State::new());
+    let ann = Screen::start(&server.address(), &state.0);
+    ann.shows("connected to").await;
+    let mut second = Screen::start(&server.address(), &other.0);
+    second.shows("not in the room").await;
+    second.shows("/name").await;
+    second.press("/name Anna\r").await;
+    second.shows("connected to").await;
+    second.shows("│ Anna").await;
+}

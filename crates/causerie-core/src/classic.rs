@@ -256,20 +256,25 @@ pub fn members<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 /// From a room: what a member said, as text: `about` is what it refers to, its author's name and its text, if that is
 /// known. `None` if there is nothing that can be read.
 pub fn said(name: &str, body: &Body, about: Option<(&str, &str)>) -> Option<String> {
+    Some(format!("{name} : {}", words(body, about)?))
+}
+
+/// What somebody said, as text.
+pub(crate) fn words(body: &Body, about: Option<(&str, &str)>) -> Option<String> {
     let about = || match about {
         Some((author, text)) => format!("{author}: \"{}\"", start(text)),
         None => "an earlier message".into(),
     };
     Some(match body {
-        Body::Text(text) => format!("{name} : {text}"),
-        Body::Action(text) => format!("{name} : * {text}"),
-        Body::Reply { text, .. } => format!("{name} : (to {}) {text}", about()),
-        Body::Edit { text, .. } => format!("{name} : (corrects {}) {text}", about()),
-        Body::Delete { .. } => format!("{name} : (takes back {})", about()),
-        Body::Reaction { symbol, set: true, .. } => format!("{name} : ({symbol} to {})", about()),
-        Body::Reaction { symbol, set: false, .. } => format!("{name} : (no more {symbol} to {})", about()),
-        Body::Topic(topic) if topic.is_empty() => format!("{name} : (clears the topic)"),
-        Body::Topic(topic) => format!("{name} : (sets the topic) {topic}"),
+        Body::Text(text) => text.clone(),
+        Body::Action(text) => format!("* {text}"),
+        Body::Reply { text, .. } => format!("(to {}) {text}", about()),
+        Body::Edit { text, .. } => format!("(corrects {}) {text}", about()),
+        Body::Delete { .. } => format!("(takes back {})", about()),
+        Body::Reaction { symbol, set: true, .. } => format!("({symbol} to {})", about()),
+        Body::Reaction { symbol, set: false, .. } => format!("(no more {symbol} to {})", about()),
+        Body::Topic(topic) if topic.is_empty() => "(clears the topic)".into(),
+        Body::Topic(topic) => format!("(sets the topic) {topic}"),
         Body::Unknown(_) => return None,
     })
 }

@@ -6,6 +6,7 @@ pub mod body;
 pub mod classic;
 pub mod frame;
 pub mod history;
+pub mod irc;
 pub mod link;
 pub mod log;
 pub mod mark;

@@ -1301,6 +1301,12 @@ impl Room {
         self.people.get(&member).map(|p| &p.name).or_else(departed)
     }
 
+    /// Whether a present member has that name, or one that reads the same.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
+        self.names.contains_key(&name.to_lowercase())
+    }
+
     /// What it is about, if anybody has said so.
     #[must_use]
     pub fn topic(&self) -> Option<&str> {

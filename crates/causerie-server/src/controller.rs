@@ -289,6 +289,29 @@ impl Controller {
         rooms.iter().map(|hosted| hosted.look(|room| room.info(hosted.port))).collect()
     }
 
+    /// Names, how many are in each, and topics.
+    pub(crate) fn describe(&self) -> Vec<(String, u64, Option<String>)> {
+        let told =
+            |room: &Room| (room.name().to_string(), room.info(None).members, room.topic().map(str::to_owned));
+        self.all().iter().map(|hosted| hosted.look(told)).collect()
+    }
+
+    /// The room of that name, or, if there is none, the first of one that differs in the case of ASCII letters only.
+    pub(crate) fn resolve(&self, name: &str) -> Option<String> {
+        let rooms = self.rooms();
+        if RoomName::parse(name).is_ok_and(|name| rooms.by_name.contains_key(&name)) {
+            return Some(name.to_owned());
+        }
+        let similar = rooms.by_name.keys().find(|other| other.as_str().eq_ignore_ascii_case(name));
+        similar.map(ToString::to_string)
+    }
+
+    /// The rooms in which somebody has that name.
+    pub(crate) fn rooms_of(&self, name: &str) -> Vec<String> {
+        let has = |room: &Room| room.is_named(name).then(|| room.name().to_string());
+        self.all().iter().filter_map(|hosted| hosted.look(has)).collect()
+    }
+
     /// Lets grace run out, until the server stops.
     pub(crate) async fn keep_time(&self, stop: &CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_some() {

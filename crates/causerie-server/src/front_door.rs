@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::hosted_room::HostedRoom;
-use crate::{Protocol, Server, classic, http, native};
+use crate::{Protocol, Server, classic, http, irc, native};
 
 /// Which port a connection came to.
 pub(crate) enum Door {
@@ -176,7 +176,7 @@ async fn converse(
     let mut first = BytesMut::new();
     let (protocol, room) = match door {
         Door::Room(room) => (Protocol::Classic, Some(Arc::clone(room))),
-        Door::Own(protocol @ (Protocol::Classic | Protocol::Http)) => (*protocol, None),
+        Door::Own(protocol @ (Protocol::Classic | Protocol::Http | Protocol::Irc)) => (*protocol, None),
         Door::Front | Door::Own(Protocol::Native) => {
             let deadline = tokio::time::Instant::now() + server.settings().first_words;
             let spoken = tokio::time::timeout_at(deadline, sniff(&mut stream, &mut first)).await;
@@ -202,6 +202,11 @@ async fn converse(
             let _open = metrics.connection("classic");
             Box::pin(classic::serve(server, stream, peer, first, room)).await
         }
+        Protocol::Irc => {
+            let _open = metrics.connection("irc");
+            let first = BytesMut::from(&std::mem::take(&mut first)[..]);
+            Box::pin(irc::serve(server, stream, peer, first)).await
+        }
         Protocol::Http => {
             let first = BytesMut::from(&std::mem::take(&mut first)[..]);
             Box::pin(http::serve(server, stream, peer, first, entered)).await
@@ -213,7 +218,10 @@ async fn converse(
 const METHODS: [&str; 10] =
     ["GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "OPTIONS ", "PATCH ", "QUERY ", "TRACE ", "CONNECT "];
 
-/// The longest of them, and of the magic bytes.
+/// What IRC clients begin with, in any case: irssi with a join of nothing. No command of a classic client is among them.
+const IRC: [&str; 5] = ["CAP ", "NICK ", "USER ", "PASS ", "JOIN :"];
+
+/// The longest of all these, and of the magic bytes.
 const BEGINNING_MAX: usize = 8;
 
 /// What a connection speaks that begins so; `None` if that is not clear yet.
@@ -221,15 +229,27 @@ fn recognize(beginning: &[u8]) -> Option<Protocol> {
     if beginning.starts_with(&MAGIC) {
         return Some(Protocol::Native);
     }
-    if METHODS.iter().any(|method| beginning.starts_with(method.as_bytes())) {
-        return Some(Protocol::Http);
+    let is_same = |word: &str, any_case: bool| {
+        let length = word.len().min(beginning.len());
+        let (word, begun) = (&word.as_bytes()[..length], &beginning[..length]);
+        word == begun || any_case && word.eq_ignore_ascii_case(begun)
+    };
+    let words = METHODS.iter().map(|method| (*method, Protocol::Http));
+    let words = words.chain(IRC.iter().map(|word| (*word, Protocol::Irc)));
+    let mut may_become = MAGIC.starts_with(beginning);
+    for (word, protocol) in words {
+        if is_same(word, protocol == Protocol::Irc) {
+            if word.len() <= beginning.len() {
+                return Some(protocol);
+            }
+            may_become = true;
+        }
     }
-    let may_become =
-        MAGIC.starts_with(beginning) || METHODS.iter().any(|method| method.as_bytes().starts_with(beginning));
     (!may_become).then_some(Protocol::Classic)
 }
 
-/// Waits until it is clear what the connection speaks: the magic bytes, an HTTP method and a space, or anything else.
+/// Waits until it is clear what the connection speaks: the magic bytes, an HTTP method and a space, what IRC clients begin
+/// with, or anything else.
 async fn sniff(stream: &mut TcpStream, first: &mut BytesMut) -> io::Result<Protocol> {
     // Looked at without reading, where that tells: a large buffer for each connection, even if only for a moment, leaves
     // memory in pieces that are too small for the next.
@@ -241,7 +261,7 @@ async fn sniff(stream: &mut TcpStream, first: &mut BytesMut) -> io::Result<Proto
             stream.read_exact(first).await?;
             return Ok(Protocol::Native);
         }
-        Some(Protocol::Http) => return Ok(Protocol::Http),
+        Some(protocol @ (Protocol::Http | Protocol::Irc)) => return Ok(protocol),
         _ => {}
     }
     loop {
@@ -279,6 +299,16 @@ mod tests {
             (b"OPTIONS ", Some(Protocol::Http)),
             (b"get ", Some(Protocol::Classic)),
             (b"./rooms", Some(Protocol::Classic)),
+            (b"CA", None),
+            (b"cap ", Some(Protocol::Irc)),
+            (b"NICK Ann", Some(Protocol::Irc)),
+            (b"User ", Some(Protocol::Irc)),
+            (b"PASS ", Some(Protocol::Irc)),
+            (b"PA", None),
+            (b"JOIN", None),
+            (b"JOIN :", Some(Protocol::Irc)),
+            (b"JOIN x", Some(Protocol::Classic)),
+            (b"NICK\n", Some(Protocol::Classic)),
         ] {
             assert_eq!(recognize(beginning), protocol, "{beginning:?}");
         }

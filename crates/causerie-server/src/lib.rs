@@ -10,6 +10,7 @@ mod front_door;
 mod history;
 mod hosted_room;
 mod http;
+mod irc;
 mod metrics;
 mod native;
 mod outbox;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
+pub use crate::irc::IrcSettings;
 pub use crate::reopen::renew_all;
 
 use crate::controller::Controller;
@@ -64,6 +66,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Web pages of these origins (`https://chat.example.org`) may use the API, beside the server's own. Default: none.
     pub origins: Vec<String>,
+    /// How the server shows itself to IRC clients. Read when one connects.
+    pub irc: IrcSettings,
     /// Ports on which only one protocol is spoken, beside the one for all. Default: none.
     pub own_ports: Vec<(Protocol, SocketAddr)>,
 }
@@ -77,6 +81,8 @@ pub enum Protocol {
     Classic,
     /// `docs/api.md`.
     Http,
+    /// `docs/irc.md`.
+    Irc,
 }
 
 /// Why a server could not start, or had to end.
@@ -110,6 +116,7 @@ impl Default for Settings {
             operator_token: None,
             retention: Retention::default(),
             origins: Vec::new(),
+            irc: IrcSettings::default(),
             own_ports: Vec::new(),
         }
     }
@@ -128,6 +135,9 @@ struct Server {
     writer: Arc<Writer>,
     silent: SilentOnes,
     connections: Connections,
+    people: irc::People,
+    /// When it began, in milliseconds since 1970.
+    since: u64,
     /// Pages of history that may be read at once: whoever asks for many waits, and nobody else does.
     pages: tokio::sync::Semaphore,
     lab: http::Lab,
@@ -227,6 +237,8 @@ pub async fn serve(
         writer: Arc::clone(&writer),
         silent: SilentOnes::default(),
         connections: Connections::default(),
+        people: irc::People::default(),
+        since: hosted_room::Clock::start().now().wall_millis,
         pages: tokio::sync::Semaphore::new(PAGES_AT_ONCE),
         lab: http::Lab::new(),
         stop: CancellationToken::new(),

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use causerie_core::room::RoomSettings;
-use causerie_server::{Protocol, Settings};
+use causerie_server::{IrcSettings, Protocol, Settings};
 use causerie_store::Retention;
 use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
 use clap::parser::ValueSource;
@@ -69,6 +69,10 @@ pub(crate) struct Fixed {
     /// A port on which only HTTP is spoken, beside the one for all.
     #[arg(long, value_name = "ADDRESS:PORT", env = "CAUSERIE_LISTEN_HTTP")]
     listen_http: Option<SocketAddr>,
+
+    /// A port on which only IRC is spoken, beside the one for all.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "CAUSERIE_LISTEN_IRC")]
+    listen_irc: Option<SocketAddr>,
 
     /// Where rooms are kept. By default in the platform's folder for data of programs.
     #[arg(long, value_name = "DIR", env = "CAUSERIE_DATA")]
@@ -141,6 +145,32 @@ pub(crate) struct Live {
         env = "CAUSERIE_ALLOW_ORIGIN")]
     allow_origin: Option<String>,
 
+    /// Whether IRC clients are served.
+    #[arg(
+        long, value_name = "BOOL", default_value_t = IrcSettings::default().enabled, default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set, env = "CAUSERIE_IRC"
+    )]
+    irc: bool,
+
+    /// What the server calls itself to IRC clients: a name with a dot in it.
+    #[arg(long, value_name = "NAME", default_value = IrcSettings::default().server_name,
+        value_parser = irc_server_name, env = "CAUSERIE_IRC_SERVER_NAME")]
+    irc_server_name: String,
+
+    /// What IRC clients show as the name of the network.
+    #[arg(long, value_name = "NAME", default_value = IrcSettings::default().network,
+        value_parser = irc_network, env = "CAUSERIE_IRC_NETWORK")]
+    irc_network: String,
+
+    /// The file whose lines IRC clients are shown when they connect.
+    #[arg(long, value_name = "FILE", env = "CAUSERIE_IRC_MOTD")]
+    irc_motd: Option<PathBuf>,
+
+    /// Lines a second that an IRC client may go on sending: what comes faster waits. 0 is no limit.
+    #[arg(long, value_name = "N", default_value_t = IrcSettings::default().lines_per_second.into(),
+        value_parser = range::<u64>(0, 1_000_000), env = "CAUSERIE_IRC_RATE")]
+    irc_rate: u64,
+
     /// How many messages newcomers are shown of what was said before.
     #[arg(long, value_name = "N", default_value_t = RoomSettings::default().history,
         value_parser = range::<u64>(0, 1_000_000_000), env = "CAUSERIE_HISTORY")]
@@ -172,6 +202,10 @@ pub(crate) struct Live {
     #[arg(long, value_name = "FILE", env = "CAUSERIE_OPERATOR_TOKEN_FILE")]
     operator_token_file: Option<PathBuf>,
 
+    /// What stands in [`irc_motd`](Self::irc_motd).
+    #[arg(skip)]
+    irc_motd_lines: Vec<String>,
+
     /// How long connections may take at the end to read what was said so far, in seconds; then they are cut.
     #[arg(long, value_name = "SECONDS", default_value_t = Settings::default().drain.as_secs(),
         value_parser = range::<u64>(0, 86_400), env = "CAUSERIE_DRAIN")]
@@ -196,6 +230,7 @@ impl ServeArgs {
             (Protocol::Native, fixed.listen_native),
             (Protocol::Classic, fixed.listen_classic),
             (Protocol::Http, fixed.listen_http),
+            (Protocol::Irc, fixed.listen_irc),
         ];
         let own_ports = own_ports.into_iter().filter_map(|(protocol, address)| Some((protocol, address?)));
         let origins = live.allow_origin.iter().flat_map(|origins| origins.split(','));
@@ -216,6 +251,13 @@ impl ServeArgs {
             drain: Duration::from_secs(live.drain),
             operator_token: live.operator_token.clone(),
             origins: origins.map(|origin| origin.trim().to_owned()).collect(),
+            irc: IrcSettings {
+                enabled: live.irc,
+                server_name: live.irc_server_name.clone(),
+                network: live.irc_network.clone(),
+                motd: live.irc_motd_lines.clone(),
+                lines_per_second: u32::try_from(live.irc_rate).unwrap_or(u32::MAX),
+            },
             own_ports: own_ports.collect(),
             retention: Retention {
                 age_millis: live.keep_days.map(|days| days.saturating_mul(86_400_000)),
@@ -337,6 +379,12 @@ impl Configuration {
                 _ => *operator_token_file = None,
             }
         }
+        if let Some(file) = &self.args.live.irc_motd {
+            let text = read_motd(file)
+                .map_err(|error| UsageError(format!("irc-motd: {}: {error}", file.display())))?;
+            self.args.live.irc_motd_lines = text.lines().map(str::to_owned).collect();
+        }
+        let Live { operator_token, operator_token_file, .. } = &mut self.args.live;
         if let Some(file) = operator_token_file {
             let token = read_secret(file);
             let token = token.map_err(|error| format!("operator-token-file: {}: {error}", file.display()));
@@ -571,6 +619,38 @@ fn read_file(file: &Path, command: &Command) -> Result<Vec<(String, String, usiz
         found.push((arg.get_id().to_string(), value, line));
     }
     Ok(found)
+}
+
+/// What can stand where IRC has a server's name.
+fn irc_server_name(name: &str) -> Result<String, String> {
+    let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
+    match is_plain && name.len() <= 63 && name.contains('.') && !name.starts_with('.') {
+        true => Ok(name.to_owned()),
+        false => {
+            Err("it has at most 63 letters, digits, '-' and '.', one '.' at least, and that not first"
+                .to_owned())
+        }
+    }
+}
+
+/// What can stand where IRC has a network's name.
+fn irc_network(name: &str) -> Result<String, String> {
+    match (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic()) {
+        true => Ok(name.to_owned()),
+        false => Err("it has 1 to 63 characters, all of them visible ASCII".to_owned()),
+    }
+}
+
+/// Bytes of the longest message of the day.
+const MOTD_MAX: u64 = 64 << 10;
+
+fn read_motd(file: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(file)?.take(MOTD_MAX + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > MOTD_MAX {
+        true => Err(io::Error::other(format!("it has more than {MOTD_MAX} bytes"))),
+        false => Ok(text),
+    }
 }
 
 /// Bytes of the longest secret.

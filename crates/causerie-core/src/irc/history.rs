@@ -1,0 +1,105 @@
+//! What a client asks of history [IRCv3, chathistory].
+
+use cbcast::MessageId;
+
+use crate::api;
+
+/// A place in a room's log; what is asked for does not include it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Bound {
+    /// A message, of the room with this number.
+    Message(u64, MessageId),
+    /// Milliseconds since 1970.
+    Time(u64),
+    /// A position.
+    Position(u64),
+}
+
+/// Which part of the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Window {
+    /// The newest, behind the bound if there is one.
+    Latest(Option<Bound>),
+    /// The newest before it.
+    Before(Bound),
+    /// The oldest behind it.
+    After(Bound),
+    /// Around it, and itself.
+    Around(Bound),
+    /// Between the two, counted from the first.
+    Between(Bound, Bound),
+}
+
+/// Messages of one room.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HistoryRequest {
+    /// Its name.
+    pub room: String,
+    /// Which.
+    pub window: Window,
+    /// How many at most.
+    pub limit: usize,
+    /// Joins, leaves and the like are wanted too.
+    pub events: bool,
+}
+
+/// The rooms that the client is in, by their newest messages.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TargetsRequest {
+    /// These messages are newer, in milliseconds since 1970.
+    pub from: u64,
+    /// And older.
+    pub to: u64,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// How a message is called: in a room that no other room ever is, so on the whole server.
+pub(super) fn msgid(room: u64, id: MessageId) -> String {
+    format!("{room}/{id}")
+}
+
+pub(super) fn read_msgid(text: &str) -> Option<(u64, MessageId)> {
+    let (room, id) = text.split_once('/')?;
+    Some((room.parse().ok()?, api::message_id(id)?))
+}
+
+/// `timestamp=2026-01-31T09:30:00.125Z`.
+pub(super) fn timestamp(text: &str) -> Option<u64> {
+    let time: jiff::Timestamp = text.strip_prefix("timestamp=")?.parse().ok()?;
+    u64::try_from(time.as_millisecond()).ok()
+}
+
+/// `msgid=…` or `timestamp=…`.
+pub(super) fn bound(text: &str) -> Option<Bound> {
+    match text.strip_prefix("msgid=") {
+        Some(id) => read_msgid(id).map(|(room, id)| Bound::Message(room, id)),
+        None => timestamp(text).map(Bound::Time),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cbcast::MemberId;
+
+    use super::*;
+
+    #[test]
+    fn places_are_read() {
+        let id = MessageId::new(MemberId::new(1, 7), 90);
+        assert_eq!(msgid(3, id), "3/1.7#90");
+        assert_eq!(bound("msgid=3/1.7#90"), Some(Bound::Message(3, id)));
+        assert_eq!(bound("timestamp=1970-01-01T00:00:01.250Z"), Some(Bound::Time(1_250)));
+        for none in [
+            "",
+            "*",
+            "msgid=",
+            "msgid=1.7#90",
+            "msgid=3/",
+            "timestamp=yesterday",
+            "timestamp=1969-01-01T00:00:00Z",
+        ] {
+            assert_eq!(bound(none), None, "{none}");
+        }
+    }
+}

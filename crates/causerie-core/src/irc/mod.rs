@@ -1,0 +1,21 @@
+//! The IRC gateway without I/O: the grammar of lines, what clients may negotiate, and the session that translates
+//! between an IRC client and rooms.
+//!
+//! Cited as `[RFC2812, section]`, `[Modern, section]` (modern.ircdocs.horse) and `[IRCv3, name]` (ircv3.net/specs).
+
+mod capability;
+mod history;
+mod message;
+mod numeric;
+mod render;
+mod session;
+mod split;
+
+pub use capability::Capabilities;
+pub use history::{Bound, HistoryRequest, TargetsRequest, Window};
+pub use message::{CLIENT_TAGS_BYTES_MAX, Item, LINE_BYTES_MAX, Line, Lines, Message};
+pub use session::{
+    About, Change, Found, HISTORY_MAX, JoinRefusal, Joined, MemberView, PersonView, RoomView, ServerView,
+    Session, World, room_of, shown_nick,
+};
+pub use split::{Piece, split};

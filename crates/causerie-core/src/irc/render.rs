@@ -1,0 +1,192 @@
+//! Records of a room's log as lines for a client, by what it has negotiated.
+
+use super::capability::Capabilities;
+use super::history::msgid;
+use super::message::Line;
+use super::split::split;
+use crate::api::rfc3339;
+use crate::body::Body;
+use crate::classic;
+use crate::history::{HistoryRecord, What};
+
+/// What a message refers to: who said it, and how it read.
+pub type About<'a> = Option<(&'a str, &'a str)>;
+
+/// Whose eyes a record is shown to, and where.
+pub(super) struct Viewer<'a> {
+    pub(super) capabilities: Capabilities,
+    /// The server's name, which all members have as their host.
+    pub(super) server: &'a str,
+    /// The room's name and number.
+    pub(super) room: &'a str,
+    pub(super) id: u64,
+    /// It is history, not news.
+    pub(super) replayed: bool,
+}
+
+/// Lines that belong together.
+#[derive(Default)]
+pub(super) struct Rendered {
+    pub(super) lines: Vec<Line>,
+    /// They are a batch: what is said of all is said on the first.
+    pub(super) batched: bool,
+}
+
+/// What members are called where the rules for nicks are IRC's [Modern, Clients]: spaces and the like become `_`.
+#[must_use]
+pub fn shown_nick(name: &str) -> String {
+    let strange =
+        |c: char| c.is_whitespace() || c.is_control() || matches!(c, ',' | '*' | '?' | '!' | '@' | '.');
+    let mut nick: String = name.chars().map(|c| if strange(c) { '_' } else { c }).collect();
+    if nick.starts_with(['$', ':', '#', '&', '~', '+', '%']) {
+        nick.insert(0, '_');
+    }
+    nick
+}
+
+/// The room's part of a channel's name.
+#[must_use]
+pub fn room_of(channel: &str) -> Option<&str> {
+    channel.strip_prefix('#').filter(|room| !room.is_empty())
+}
+
+pub(super) fn source(nick: &str, server: &str) -> String {
+    format!("{nick}!member@{server}")
+}
+
+impl Viewer<'_> {
+    fn channel(&self) -> String {
+        format!("#{}", self.room)
+    }
+
+    fn has(&self, capabilities: Capabilities) -> bool {
+        self.capabilities.has(capabilities)
+    }
+
+    /// Whether things that are no messages may be told.
+    fn takes_events(&self) -> bool {
+        !self.replayed || self.has(Capabilities::EVENT_PLAYBACK)
+    }
+
+    /// With what every message has.
+    fn tagged(&self, mut line: Line, record: &HistoryRecord) -> Line {
+        if self.has(Capabilities::SERVER_TIME) {
+            line = line.tag("time", &rfc3339(record.time_millis));
+        }
+        if self.has(Capabilities::MESSAGE_TAGS) {
+            line = line.tag("msgid", &msgid(self.id, record.id));
+        }
+        line
+    }
+
+    /// A record as lines. `realname` is that of who joins, `batch` gives the next batch's name.
+    pub(super) fn render(
+        &self,
+        record: &HistoryRecord,
+        about: About<'_>,
+        realname: &str,
+        batch: impl FnOnce() -> String,
+    ) -> Rendered {
+        let nick = shown_nick(&record.name);
+        let from = source(&nick, self.server);
+        let one = |line: Line| Rendered { lines: vec![self.tagged(line, record)], batched: false };
+        let body = match &record.what {
+            What::Said(body) => body,
+            What::Joined | What::Left { .. } if !self.takes_events() => return Rendered::default(),
+            What::Joined => {
+                let line = Line::new(&from, "JOIN").param(&self.channel());
+                return one(match self.has(Capabilities::EXTENDED_JOIN) {
+                    true => line.param("*").text(realname),
+                    false => line,
+                });
+            }
+            What::Left { reason } => {
+                let line = Line::new(&from, "PART").param(&self.channel());
+                return one(if reason.is_empty() { line } else { line.text(reason) });
+            }
+        };
+        let mut tags = Vec::new();
+        let target = body.target().map(|target| msgid(self.id, target));
+        let target = target.as_deref().unwrap_or_default();
+        let (words, is_action) = match body {
+            Body::Topic(_) if !self.takes_events() => return Rendered::default(),
+            Body::Topic(topic) => return one(Line::new(&from, "TOPIC").param(&self.channel()).text(topic)),
+            Body::Text(text) => (text.clone(), false),
+            Body::Action(text) => (text.clone(), true),
+            Body::Reply { text, .. } if self.has(Capabilities::MESSAGE_TAGS) => {
+                tags.push(("+draft/reply", target));
+                (text.clone(), false)
+            }
+            Body::Delete { .. } if self.has(Capabilities::REDACTION) && self.takes_events() => {
+                return one(Line::new(&from, "REDACT").param(&self.channel()).param(target));
+            }
+            Body::Reaction { symbol, set, .. }
+                if self.has(Capabilities::MESSAGE_TAGS) && self.takes_events() =>
+            {
+                let key = if *set { "+draft/react" } else { "+draft/unreact" };
+                let line = Line::new(&from, "TAGMSG").param(&self.channel());
+                return one(line.tag(key, symbol).tag("+draft/reply", target));
+            }
+            body => match classic::words(body, about) {
+                Some(words) => (words, false),
+                None => return Rendered::default(),
+            },
+        };
+        let mut words = words;
+        if self.replayed && !self.has(Capabilities::SERVER_TIME) {
+            // The hour, so that what is old does not look new.
+            words = format!("[{}] {words}", rfc3339(record.time_millis).get(11..19).unwrap_or_default());
+        }
+        self.texts(&from, record, &words, is_action, &tags, batch)
+    }
+
+    fn texts(
+        &self,
+        from: &str,
+        record: &HistoryRecord,
+        words: &str,
+        is_action: bool,
+        tags: &[(&str, &str)],
+        batch: impl FnOnce() -> String,
+    ) -> Rendered {
+        const ACTION: &str = "\u{1}ACTION ";
+        let channel = self.channel();
+        let line = || Line::new(from, "PRIVMSG").param(&channel);
+        // Only what a client says itself is an action.
+        let words: String = words.chars().filter(|c| !matches!(c, '\u{1}' | '\0')).collect();
+        let room = if is_action { line().room() - ACTION.len() - 1 } else { line().room() };
+        let pieces: Vec<_> = split(&words, room).collect();
+        let said = |text: &str| match is_action {
+            true => line().text(&format!("{ACTION}{text}\u{1}")),
+            false => line().text(text),
+        };
+        let batched =
+            pieces.len() > 1 && !is_action && self.has(Capabilities::MULTILINE | Capabilities::BATCH);
+        let mut lines = Vec::with_capacity(pieces.len());
+        if batched {
+            let name = batch();
+            let start =
+                Line::new(from, "BATCH").param(&format!("+{name}")).param("draft/multiline").param(&channel);
+            lines.push(
+                tags.iter().fold(self.tagged(start, record), |line, (key, value)| line.tag(key, value)),
+            );
+            for piece in &pieces {
+                let line = said(piece.text).tag("batch", &name);
+                lines.push(if piece.goes_on { line.tag("draft/multiline-concat", "") } else { line });
+            }
+            lines.push(Line::new(self.server, "BATCH").param(&format!("-{name}")));
+            return Rendered { lines, batched };
+        }
+        for piece in pieces.iter().filter(|piece| !piece.text.is_empty() || pieces.len() == 1) {
+            let mut line = said(piece.text);
+            if lines.is_empty() {
+                line = tags.iter().fold(self.tagged(line, record), |line, (key, value)| line.tag(key, value));
+            } else if self.has(Capabilities::SERVER_TIME) {
+                // Not the id, which is that of the first [IRCv3, multiline, Fallback].
+                line = line.tag("time", &rfc3339(record.time_millis));
+            }
+            lines.push(line);
+        }
+        Rendered { lines, batched }
+    }
+}

@@ -1,0 +1,1571 @@
+//! A client's session: its lines in, lines for it out. What it does in rooms goes through [`World`]; what happens there
+//! comes as records of their logs. Time, sockets and other sessions are the caller's.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use cbcast::{MemberId, MessageId};
+
+use super::capability::{Capabilities, OFFERED};
+use super::history::{Bound, HistoryRequest, TargetsRequest, Window, bound, msgid, read_msgid, timestamp};
+use super::message::{Item, Line, Message};
+use super::numeric::*;
+pub use super::render::{About, room_of, shown_nick};
+use super::render::{Rendered, Viewer, source};
+use crate::api::rfc3339;
+use crate::body::{Body, BodyError, TOPIC_BYTES_MAX};
+use crate::history::{HistoryRecord, What};
+use crate::room::{JoinError, SayError};
+use crate::text::Name;
+
+/// Messages of one answer to `CHATHISTORY`.
+pub const HISTORY_MAX: usize = 100;
+/// Rooms that a connection may be in.
+const ROOMS_MAX: usize = 100;
+/// Targets of one message.
+const TARGETS_MAX: usize = 4;
+/// Lines of one text.
+const LINES_MAX: usize = 100;
+/// Bytes of a topic: with what stands before it, it fits on a line.
+const TOPIC_MAX: usize = 390;
+/// Bytes of what is told of being away, and of a name beside the nick.
+const AWAY_MAX: usize = 300;
+const REALNAME_MAX: usize = 150;
+/// Bytes of a label [IRCv3, labeled-response].
+const LABEL_MAX: usize = 64;
+
+const _: () = assert!(TOPIC_MAX <= TOPIC_BYTES_MAX);
+
+/// A member of a room, seen from outside.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MemberView {
+    /// What it is called there.
+    pub name: String,
+    /// Of a member that came by IRC: what else is known.
+    pub person: Option<PersonView>,
+}
+
+/// Somebody with an IRC connection.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct PersonView {
+    /// Its nick.
+    pub nick: String,
+    /// What it calls itself beside that.
+    pub realname: String,
+    /// What it says of being away, if it is.
+    pub away: Option<String>,
+    /// When it came, and when it said something last, in milliseconds since 1970.
+    pub came: u64,
+    /// See `came`.
+    pub spoke: u64,
+    /// The rooms that it is in.
+    pub rooms: Vec<String>,
+}
+
+/// A room, seen from outside.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RoomView {
+    /// Its name.
+    pub name: String,
+    /// Who is in it.
+    pub members: Vec<MemberView>,
+    /// What it is about.
+    pub topic: Option<String>,
+}
+
+/// Somebody is in a room now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Joined {
+    /// The room's number.
+    pub id: u64,
+    /// As whom.
+    pub member: MemberId,
+    /// The position of its *Joined*: what is behind it will be told.
+    pub position: u64,
+    /// The room, with the newcomer.
+    pub view: RoomView,
+}
+
+/// Why somebody could not join.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum JoinRefusal {
+    /// There is no such room, and it cannot be made.
+    NoSuchRoom(String),
+    /// The room does not take this member.
+    Room(JoinError),
+}
+
+/// What a session asks of the rooms, and of the server around them. Nothing that is answered is told to the client before
+/// it is stored.
+pub trait World {
+    /// Milliseconds since 1970, for people.
+    fn now(&self) -> u64;
+    /// From now on this connection goes by that nick; `false` if another has it.
+    fn claim(&mut self, nick: &Name) -> bool;
+    /// Tells others of the realname, first when the client has registered, and of being away. `None`: as before.
+    fn describe(&mut self, realname: Option<&str>, away: Option<Option<&str>>);
+    /// Who has that nick.
+    fn person(&self, nick: &str) -> Option<PersonView>;
+    /// How many connections have registered.
+    fn people(&self) -> usize;
+    /// What the room is called that IRC's rules for names make of this one, if there is any.
+    fn resolve(&self, room: &str) -> Option<String>;
+    /// The rooms' names, how many are in each, and topics.
+    fn rooms(&self) -> Vec<(String, u64, Option<String>)>;
+    /// A room as it is now.
+    fn look(&mut self, room: &str) -> Option<RoomView>;
+    /// A member of any room by its name there; in which rooms.
+    fn find(&self, nick: &str) -> Vec<String>;
+    /// Joins, and makes the room if need be.
+    fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal>;
+    /// A member of this connection leaves the room with this number.
+    fn part(&mut self, id: u64, member: MemberId, reason: &str);
+    /// A member of this connection says something.
+    fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, SayError>;
+}
+
+/// A record of history, and who has said what it refers to.
+pub type Found = (HistoryRecord, Option<(String, String)>);
+
+/// What the session needs from elsewhere before its command is done: answer in this order.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// A piece of history, for [`Session::history`].
+    History(HistoryRequest),
+    /// For [`Session::targets`].
+    Targets(TargetsRequest),
+}
+
+/// What a server says of itself.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ServerView {
+    /// Its own name, with a dot in it.
+    pub server: String,
+    /// What the network is called.
+    pub network: String,
+    /// Program and version.
+    pub version: String,
+    /// Lines of welcome.
+    pub motd: Vec<String>,
+    /// When it began, in milliseconds since 1970.
+    pub since: u64,
+    /// Characters of a nick.
+    pub nick_max: usize,
+    /// Bytes of a text.
+    pub text_max: usize,
+    /// How many messages who joins is shown, if it cannot ask for history.
+    pub replay: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Seat {
+    room: String,
+    id: u64,
+    member: MemberId,
+    /// Members that it was before it took another nick.
+    former: Vec<MemberId>,
+    /// Up to where its user has read.
+    read: Option<u64>,
+}
+
+impl Seat {
+    fn is_own(&self, member: MemberId) -> bool {
+        self.member == member || self.former.contains(&member)
+    }
+}
+
+/// A text that comes in several lines [IRCv3, multiline].
+#[derive(Clone, Debug)]
+struct Multiline {
+    name: String,
+    target: String,
+    label: Option<String>,
+    reply: Option<String>,
+    text: Option<String>,
+    lines: usize,
+    failed: bool,
+}
+
+/// What a client has negotiated, where it is, and what is still to be told.
+#[derive(Clone, Debug)]
+pub struct Session {
+    about: ServerView,
+    capabilities: Capabilities,
+    /// It is negotiating: registration waits.
+    negotiating: bool,
+    /// It knows values of capabilities, and is told of new ones.
+    knows_302: bool,
+    nick: Option<Name>,
+    realname: Option<String>,
+    registered: bool,
+    away: Option<String>,
+    /// By the lower case of their names.
+    rooms: BTreeMap<String, Seat>,
+    /// Of what was said and has not come back.
+    labels: BTreeMap<(u64, MessageId), String>,
+    multiline: Option<Multiline>,
+    batches: u64,
+    label: Option<String>,
+    /// The answer comes with the message itself.
+    is_deferred: bool,
+    replies: Vec<Line>,
+    changes: VecDeque<Change>,
+    out: Vec<u8>,
+    ended: bool,
+}
+
+fn folded(room: &str) -> String {
+    room.to_ascii_lowercase()
+}
+
+impl Session {
+    /// Of a client that has said nothing yet.
+    #[must_use]
+    pub fn new(about: ServerView) -> Self {
+        Self {
+            about,
+            capabilities: Capabilities::default(),
+            negotiating: false,
+            knows_302: false,
+            nick: None,
+            realname: None,
+            registered: false,
+            away: None,
+            rooms: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            multiline: None,
+            batches: 0,
+            label: None,
+            is_deferred: false,
+            replies: Vec::new(),
+            changes: VecDeque::new(),
+            out: Vec::new(),
+            ended: false,
+        }
+    }
+
+    // For the caller.
+
+    /// What is to be written.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Whether the connection ends behind that.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether it is known who this is.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.registered
+    }
+
+    /// Whether it is told when others are away or change what they call themselves.
+    #[must_use]
+    pub fn wants_news(&self) -> bool {
+        self.has(Capabilities::AWAY_NOTIFY) || self.has(Capabilities::SETNAME)
+    }
+
+    /// The rooms that it is in: their numbers, and as whom.
+    pub fn seats(&self) -> impl Iterator<Item = (u64, MemberId)> {
+        self.rooms.values().map(|seat| (seat.id, seat.member))
+    }
+
+    /// Takes one line. Behind it come [`poll_change`](Self::poll_change), with an answer to each, and
+    /// [`finish`](Self::finish).
+    pub fn handle(&mut self, world: &mut impl World, item: Item) {
+        let message = match item {
+            Item::Message(message) => message,
+            Item::TooLong => return self.numeric_text(ERR_INPUTTOOLONG, &[], "Input line was too long"),
+            Item::NotUtf8 => {
+                return self.fail("*", "INVALID_UTF8", &[], "Message rejected, it was not UTF-8");
+            }
+            Item::Malformed => {
+                return self.fail("*", "INVALID_MESSAGE", &[], "Message rejected, it was no line of IRC");
+            }
+        };
+        if self.has(Capabilities::LABELED_RESPONSE) {
+            self.label =
+                message.tag("label").filter(|l| (1..=LABEL_MAX).contains(&l.len())).map(str::to_owned);
+        }
+        self.command(world, &message);
+    }
+
+    /// What is needed before the command is done.
+    pub fn poll_change(&mut self) -> Option<Change> {
+        self.changes.pop_front()
+    }
+
+    /// The command is done: its answer can be written.
+    pub fn finish(&mut self) {
+        let replies = std::mem::take(&mut self.replies);
+        let deferred = std::mem::take(&mut self.is_deferred);
+        let Some(label) = self.label.take() else {
+            return replies.iter().for_each(|line| line.encode(&mut self.out));
+        };
+        let is_batch = |line: &Line| line.is_batch_start();
+        match replies.len() {
+            0 if deferred => {}
+            0 => Line::new(&self.about.server, "ACK").tag("label", &label).encode(&mut self.out),
+            1 => replies[0].clone().tag("label", &label).encode(&mut self.out),
+            n => {
+                let whole = is_batch(&replies[0]) && replies[n - 1].ends_batch_of(&replies[0]);
+                if whole || !self.has(Capabilities::BATCH) {
+                    for (at, line) in replies.into_iter().enumerate() {
+                        if at == 0 { line.tag("label", &label) } else { line }.encode(&mut self.out);
+                    }
+                    return;
+                }
+                let name = self.batch();
+                let server = self.about.server.clone();
+                let start = Line::new(&server, "BATCH").param(&format!("+{name}")).param("labeled-response");
+                start.tag("label", &label).encode(&mut self.out);
+                let mut open = None;
+                for line in replies {
+                    // What is in a batch of its own, or ends one, is not in this one too.
+                    let inside =
+                        line.is_in_batch() || open.as_ref().is_some_and(|start| line.ends_batch_of(start));
+                    if is_batch(&line) && !line.is_in_batch() {
+                        open = Some(line.clone());
+                    }
+                    if inside { line } else { line.tag("batch", &name) }.encode(&mut self.out);
+                }
+                Line::new(&server, "BATCH").param(&format!("-{name}")).encode(&mut self.out);
+            }
+        }
+    }
+
+    /// The server ends the connection.
+    pub fn end(&mut self, why: &str) {
+        Line::bare("ERROR").text(why).encode(&mut self.out);
+        self.ended = true;
+    }
+
+    /// The server has something to say.
+    pub fn notice(&mut self, words: &str) {
+        let nick = self.shown();
+        Line::new(&self.about.server, "NOTICE").param(&nick).text(words).encode(&mut self.out);
+    }
+
+    /// A room was closed.
+    pub fn closed(&mut self, id: u64) {
+        let nick = self.shown();
+        if let Some(seat) = self.leave_seat(id) {
+            let line = Line::new(&self.about.server, "KICK").param(&format!("#{}", seat.room)).param(&nick);
+            line.text("the room was closed").encode(&mut self.out);
+        }
+    }
+
+    /// Messages of a room cannot be read any more.
+    pub fn gap(&mut self, id: u64, lost: u64) {
+        if let Some(seat) = self.seat(id) {
+            let channel = format!("#{}", seat.room);
+            let words = format!("{lost} messages cannot be read any more");
+            Line::new(&self.about.server, "NOTICE").param(&channel).text(&words).encode(&mut self.out);
+        }
+    }
+
+    /// Somebody who shares a room is away, or back.
+    pub fn away_changed(&mut self, nick: &str, away: Option<&str>) {
+        if self.has(Capabilities::AWAY_NOTIFY) {
+            let line = Line::new(&source(nick, &self.about.server), "AWAY");
+            match away {
+                Some(why) => line.text(why).encode(&mut self.out),
+                None => line.encode(&mut self.out),
+            }
+        }
+    }
+
+    /// Somebody who shares a room calls itself something else.
+    pub fn realname_changed(&mut self, nick: &str, realname: &str) {
+        if self.has(Capabilities::SETNAME) {
+            Line::new(&source(nick, &self.about.server), "SETNAME").text(realname).encode(&mut self.out);
+        }
+    }
+
+    /// The next record of the room with this number.
+    pub fn record(&mut self, world: &impl World, id: u64, record: &HistoryRecord, about: About<'_>) {
+        let Some(seat) = self.seat(id) else { return };
+        let (is_own, is_now, room) =
+            (seat.is_own(record.member), seat.member == record.member, seat.room.clone());
+        if let (true, What::Left { .. }) = (is_own, &record.what) {
+            match is_now {
+                // Not by this connection's wish.
+                true => self.closed(id),
+                false => {
+                    let seat = self.rooms.get_mut(&folded(&room)).expect("it was just there");
+                    seat.former.retain(|former| *former != record.member);
+                }
+            }
+            return;
+        }
+        let label = is_own.then(|| self.labels.remove(&(id, record.id))).flatten();
+        // Who joins is told so at once; what it says itself it may not want to hear.
+        let silent = is_own
+            && match &record.what {
+                What::Said(Body::Topic(_) | Body::Delete { .. }) => false,
+                What::Said(_) => !self.has(Capabilities::ECHO_MESSAGE),
+                _ => true,
+            };
+        let person = match record.what {
+            What::Joined => world.person(&record.name),
+            _ => None,
+        };
+        let rendered = match silent {
+            true => Rendered::default(),
+            false => {
+                let realname = person.as_ref().map_or(&record.name[..], |p| &p.realname);
+                self.rendered(&room, id, record, about, realname, None)
+            }
+        };
+        match label {
+            Some(label) if rendered.lines.is_empty() => {
+                Line::new(&self.about.server, "ACK").tag("label", &label).encode(&mut self.out);
+            }
+            label => {
+                for (at, line) in rendered.lines.into_iter().enumerate() {
+                    let label = label.as_ref().filter(|_| at == 0);
+                    label.map_or(line.clone(), |label| line.tag("label", label)).encode(&mut self.out);
+                }
+            }
+        }
+        if let Some(PersonView { nick, away: Some(away), .. }) = person {
+            self.away_changed(&nick, Some(&away));
+        }
+    }
+
+    /// The history that was asked for, oldest first; `None` if there is no such room or message.
+    pub fn history(&mut self, request: &HistoryRequest, found: Option<&[Found]>) {
+        let channel = format!("#{}", request.room);
+        let Some(found) = found else {
+            return self.fail("CHATHISTORY", "MESSAGE_ERROR", &[&channel], "Messages could not be retrieved");
+        };
+        let batched = self.has(Capabilities::BATCH);
+        let name = self.batch();
+        let server = self.about.server.clone();
+        if batched {
+            let start =
+                Line::new(&server, "BATCH").param(&format!("+{name}")).param("chathistory").param(&channel);
+            self.replies.push(start);
+        }
+        let mut id = None;
+        for (record, about) in found {
+            let room_id =
+                *id.get_or_insert_with(|| self.rooms.get(&folded(&request.room)).map_or(0, |seat| seat.id));
+            let about = about.as_ref().map(|(author, text)| (&author[..], &text[..]));
+            let rendered = self.rendered(&request.room, room_id, record, about, &record.name, Some(request));
+            for (at, line) in rendered.lines.into_iter().enumerate() {
+                let inner = rendered.batched && at > 0;
+                self.replies.push(if batched && !inner { line.tag("batch", &name) } else { line });
+            }
+        }
+        if batched {
+            self.replies.push(Line::new(&server, "BATCH").param(&format!("-{name}")));
+        }
+    }
+
+    /// Rooms and the times of their newest messages.
+    pub fn targets(&mut self, found: &[(String, u64)]) {
+        let batched = self.has(Capabilities::BATCH);
+        let name = self.batch();
+        let server = self.about.server.clone();
+        if batched {
+            let start = Line::new(&server, "BATCH").param(&format!("+{name}"));
+            self.replies.push(start.param("draft/chathistory-targets"));
+        }
+        for (room, millis) in found {
+            let line = Line::new(&server, "CHATHISTORY").param("TARGETS").param(&format!("#{room}"));
+            let line = line.param(&rfc3339(*millis));
+            self.replies.push(if batched { line.tag("batch", &name) } else { line });
+        }
+        if batched {
+            self.replies.push(Line::new(&server, "BATCH").param(&format!("-{name}")));
+        }
+    }
+
+    /// Whether a record would be shown at all where history is asked for.
+    #[must_use]
+    pub fn is_shown(record: &HistoryRecord, events: bool) -> bool {
+        match &record.what {
+            What::Said(Body::Topic(_)) | What::Joined | What::Left { .. } => events,
+            What::Said(Body::Unknown(_)) => false,
+            What::Said(_) => true,
+        }
+    }
+
+    fn rendered(
+        &mut self,
+        room: &str,
+        id: u64,
+        record: &HistoryRecord,
+        about: About<'_>,
+        realname: &str,
+        replayed: Option<&HistoryRequest>,
+    ) -> Rendered {
+        let mut capabilities = self.capabilities;
+        if replayed.is_some_and(|request| !request.events) {
+            capabilities = capabilities.without(Capabilities::EVENT_PLAYBACK);
+        }
+        let server = &self.about.server;
+        let viewer = Viewer { capabilities, server, room, id, replayed: replayed.is_some() };
+        let batches = &mut self.batches;
+        viewer.render(record, about, realname, || {
+            *batches += 1;
+            batches.to_string()
+        })
+    }
+
+    // Saying.
+
+    fn has(&self, capabilities: Capabilities) -> bool {
+        self.capabilities.has(capabilities)
+    }
+
+    fn batch(&mut self) -> String {
+        self.batches += 1;
+        self.batches.to_string()
+    }
+
+    fn shown(&self) -> String {
+        self.nick.as_ref().map_or("*".to_owned(), ToString::to_string)
+    }
+
+    fn source(&self) -> String {
+        source(&self.shown(), &self.about.server)
+    }
+
+    fn numeric(&self, number: &str) -> Line {
+        Line::new(&self.about.server, number).param(&self.shown())
+    }
+
+    fn numeric_text(&mut self, number: &str, params: &[&str], text: &str) {
+        let line = params.iter().fold(self.numeric(number), |line, param| line.param(param));
+        self.replies.push(line.text(text));
+    }
+
+    /// [IRCv3, standard-replies]; who has not negotiated them gets a numeric.
+    fn fail(&mut self, command: &str, code: &str, context: &[&str], text: &str) {
+        if !self.has(Capabilities::STANDARD_REPLIES) {
+            return self.numeric_text(ERR_UNKNOWNERROR, &[command], text);
+        }
+        let line = Line::new(&self.about.server, "FAIL").param(command).param(code);
+        self.replies.push(context.iter().fold(line, |line, param| line.param(param)).text(text));
+    }
+
+    fn need_more(&mut self, command: &str) {
+        self.numeric_text(ERR_NEEDMOREPARAMS, &[command], "Not enough parameters");
+    }
+
+    // Commands.
+
+    fn command(&mut self, world: &mut impl World, message: &Message) {
+        if let Some(name) = message.tag("batch").filter(|_| self.multiline.is_some()) {
+            return self.multiline_part(message, name);
+        }
+        match &message.command[..] {
+            "CAP" => self.cap(world, message),
+            "NICK" => self.nick(world, message),
+            "USER" => self.user(world, message),
+            // There are no passwords.
+            "PASS" if self.registered => {
+                self.numeric_text(ERR_ALREADYREGISTRED, &[], "You may not reregister")
+            }
+            "PASS" | "PONG" => {}
+            "PING" => match message.params.first() {
+                Some(token) => {
+                    let server = self.about.server.clone();
+                    self.replies.push(Line::new(&server, "PONG").param(&server).text(token));
+                }
+                None => self.need_more("PING"),
+            },
+            "QUIT" => {
+                let reason = message.param(0).unwrap_or("Quit").to_owned();
+                let seats = std::mem::take(&mut self.rooms);
+                for seat in seats.values() {
+                    world.part(seat.id, seat.member, &reason);
+                }
+                self.replies.push(Line::bare("ERROR").text(&format!("Closing link: {reason}")));
+                self.ended = true;
+            }
+            _ if !self.registered => {
+                // irssi says `JOIN :` first, to learn whether it is answered.
+                self.numeric_text(ERR_NOTREGISTERED, &[], "You have not registered");
+            }
+            "JOIN" => self.join(world, message),
+            "PART" => self.part(world, message),
+            "NAMES" => self.names_of(world, message),
+            "LIST" => self.list(world, message),
+            "TOPIC" => self.topic(world, message),
+            "WHO" => self.who(world, message),
+            "WHOIS" => self.whois(world, message),
+            "WHOWAS" => match message.param(0) {
+                Some(nick) => {
+                    self.numeric_text(ERR_WASNOSUCHNICK, &[nick], "There was no such nickname");
+                    self.numeric_text(RPL_ENDOFWHOWAS, &[nick], "End of WHOWAS");
+                }
+                None => self.numeric_text(ERR_NONICKNAMEGIVEN, &[], "No nickname given"),
+            },
+            "MODE" => self.mode(world, message),
+            "AWAY" => self.away(world, message),
+            "PRIVMSG" | "NOTICE" => self.say(world, message),
+            "TAGMSG" if self.has(Capabilities::MESSAGE_TAGS) => self.tagmsg(world, message),
+            "REDACT" if self.has(Capabilities::REDACTION) => self.redact(world, message),
+            "BATCH" if self.has(Capabilities::MULTILINE | Capabilities::BATCH) => {
+                self.multiline(world, message)
+            }
+            "SETNAME" if self.has(Capabilities::SETNAME) => self.setname(world, message),
+            "CHATHISTORY" if self.has(Capabilities::CHATHISTORY) => self.chathistory(message),
+            "MARKREAD" if self.has(Capabilities::READ_MARKER) => self.markread(message),
+            "MOTD" => self.motd(),
+            "LUSERS" => self.lusers(world),
+            "VERSION" => {
+                let (version, server) = (self.about.version.clone(), self.about.server.clone());
+                self.numeric_text(RPL_VERSION, &[&version, &server], "");
+                self.isupport();
+            }
+            "TIME" => {
+                let (server, now) = (self.about.server.clone(), rfc3339(world.now()));
+                self.numeric_text(RPL_TIME, &[&server], &now);
+            }
+            "INFO" => {
+                let version = self.about.version.clone();
+                self.numeric_text(RPL_INFO, &[], &format!("{version}: chat in causal order"));
+                self.numeric_text(RPL_ENDOFINFO, &[], "End of INFO");
+            }
+            "ADMIN" => {
+                let server = self.about.server.clone();
+                self.numeric_text(ERR_NOADMININFO, &[&server], "No administrative info available");
+            }
+            "ISON" => {
+                let nicks =
+                    message.params.iter().flat_map(|param| param.split(' ')).filter(|nick| !nick.is_empty());
+                let on: Vec<_> = nicks.filter(|nick| world.person(nick).is_some()).collect();
+                let on = on.join(" ");
+                self.numeric_text(RPL_ISON, &[], &on);
+            }
+            "USERHOST" => {
+                let server = self.about.server.clone();
+                let shown = |p: PersonView| {
+                    format!("{}={}member@{server}", p.nick, if p.away.is_some() { '-' } else { '+' })
+                };
+                let found: Vec<_> =
+                    message.params.iter().filter_map(|nick| world.person(nick).map(shown)).collect();
+                self.numeric_text(RPL_USERHOST, &[], &found.join(" "));
+            }
+            "OPER" => self.numeric_text(ERR_NOOPERHOST, &[], "There are no operators by IRC"),
+            "KICK" | "INVITE" => {
+                let at = usize::from(message.command == "INVITE");
+                let channel = message.param(at).unwrap_or("*").to_owned();
+                self.numeric_text(
+                    ERR_CHANOPRIVSNEEDED,
+                    &[&channel],
+                    "Rooms are open to all, and have no operators",
+                );
+            }
+            command => {
+                let command = command.to_owned();
+                self.numeric_text(ERR_UNKNOWNCOMMAND, &[&command], "Unknown command");
+            }
+        }
+    }
+
+    fn cap(&mut self, world: &mut impl World, message: &Message) {
+        let Some(subcommand) = message.param(0) else { return self.need_more("CAP") };
+        let names = message.params.get(1).map_or("", |names| names);
+        match &subcommand.to_ascii_uppercase()[..] {
+            "LS" => {
+                self.negotiating |= !self.registered;
+                if names.parse::<u32>().is_ok_and(|version| version >= 302) {
+                    self.knows_302 = true;
+                    // [IRCv3, capability-negotiation, cap-notify].
+                    self.capabilities = self.capabilities | Capabilities::CAP_NOTIFY;
+                }
+                let knows_302 = self.knows_302;
+                let text_max = self.about.text_max;
+                let shown = OFFERED.iter().map(|(name, capability)| match *capability {
+                    Capabilities::MULTILINE if knows_302 => {
+                        format!("{name}=max-bytes={text_max},max-lines={LINES_MAX}")
+                    }
+                    _ => (*name).to_owned(),
+                });
+                self.capability_lines("LS", shown.collect());
+            }
+            "LIST" => {
+                let names = self.capabilities.names().map(str::to_owned).collect();
+                self.capability_lines("LIST", names);
+            }
+            "REQ" => {
+                self.negotiating |= !self.registered;
+                let mut wanted = self.capabilities;
+                let mut known = true;
+                for name in names.split(' ').filter(|name| !name.is_empty()) {
+                    match (name.strip_prefix('-'), Capabilities::named(name.trim_start_matches('-'))) {
+                        (None, Some(capability)) => wanted = wanted | capability,
+                        // [IRCv3, capability-negotiation]: it cannot be given back with version 302.
+                        (Some(_), Some(Capabilities::CAP_NOTIFY)) if self.knows_302 => known = false,
+                        (Some(_), Some(capability)) => wanted = wanted.without(capability),
+                        (_, None) => known = false,
+                    }
+                }
+                if known {
+                    self.capabilities = wanted;
+                }
+                let line = Line::new(&self.about.server, "CAP").param(&self.shown());
+                self.replies.push(line.param(if known { "ACK" } else { "NAK" }).text(names));
+            }
+            "END" => {
+                self.negotiating = false;
+                self.register(world);
+            }
+            other => {
+                let other = other.to_owned();
+                self.numeric_text(ERR_INVALIDCAPCMD, &[&other], "Invalid CAP command");
+            }
+        }
+    }
+
+    /// On several lines where it has to be: all but the last have a `*`, for who knows version 302.
+    fn capability_lines(&mut self, subcommand: &str, names: Vec<String>) {
+        let start = Line::new(&self.about.server, "CAP").param(&self.shown()).param(subcommand);
+        let mut lines = vec![String::new()];
+        for name in names {
+            let line = lines.last_mut().expect("one at least");
+            if line.len() + 1 + name.len() > start.room() - 2 {
+                lines.push(name);
+            } else {
+                if !line.is_empty() {
+                    line.push(' ');
+                }
+                line.push_str(&name);
+            }
+        }
+        let last = lines.len() - 1;
+        for (at, names) in lines.into_iter().enumerate() {
+            let line = start.clone();
+            self.replies.push(if at < last && self.knows_302 { line.param("*") } else { line }.text(&names));
+        }
+    }
+
+    fn nick(&mut self, world: &mut impl World, message: &Message) {
+        let Some(wanted) = message.param(0) else {
+            return self.numeric_text(ERR_NONICKNAMEGIVEN, &[], "No nickname given");
+        };
+        let name = match Name::parse(wanted, self.about.nick_max) {
+            Ok(name) if shown_nick(name.as_str()) == name.as_str() => name,
+            Ok(_) => return self.numeric_text(ERR_ERRONEUSNICKNAME, &[wanted], "Erroneous nickname"),
+            Err(error) => return self.numeric_text(ERR_ERRONEUSNICKNAME, &[wanted], &error.to_string()),
+        };
+        if self.nick.as_ref() == Some(&name) {
+            return;
+        }
+        if !world.claim(&name) {
+            return self.numeric_text(ERR_NICKNAMEINUSE, &[wanted], "Nickname is already in use");
+        }
+        if !self.registered {
+            self.nick = Some(name);
+            return self.register(world);
+        }
+        if !self.rename(world, &name) {
+            let old = self.nick.clone().expect("registered");
+            assert!(world.claim(&old), "nobody else has claimed it meanwhile");
+            return;
+        }
+        let line = Line::new(&self.source(), "NICK").text(name.as_str());
+        self.replies.push(line);
+        self.nick = Some(name);
+    }
+
+    /// In a room a member has one name, so another member comes and the one before leaves. Whether all rooms take it.
+    fn rename(&mut self, world: &mut impl World, name: &Name) -> bool {
+        let old = self.nick.clone().expect("registered");
+        // What differs in case only is the same to a room.
+        let same = old.same_as(name);
+        let mut taken = Vec::new();
+        for (key, seat) in &self.rooms {
+            if same {
+                world.part(seat.id, seat.member, "");
+            }
+            match world.join(&seat.room, name.as_str()) {
+                Ok(joined) => taken.push((key.clone(), joined)),
+                Err(_) if same => {}
+                Err(refusal) => {
+                    let channel = format!("#{}", seat.room);
+                    for (_, joined) in &taken {
+                        world.part(joined.id, joined.member, "");
+                    }
+                    let (number, why) = refused(&refusal);
+                    self.numeric_text(number, &[name.as_str(), &channel], &why);
+                    return false;
+                }
+            }
+        }
+        for (key, joined) in taken {
+            let seat = self.rooms.get_mut(&key).expect("it was just there");
+            let former = std::mem::replace(&mut seat.member, joined.member);
+            if !same {
+                world.part(seat.id, former, &format!("is {name} now"));
+            }
+            seat.former.push(former);
+        }
+        true
+    }
+
+    fn user(&mut self, world: &mut impl World, message: &Message) {
+        if self.registered {
+            return self.numeric_text(ERR_ALREADYREGISTRED, &[], "You may not reregister");
+        }
+        if message.params.len() < 4 || message.params[0].is_empty() {
+            return self.need_more("USER");
+        }
+        self.realname = Some(cut(&message.params[3], REALNAME_MAX).to_owned());
+        self.register(world);
+    }
+
+    fn register(&mut self, world: &mut impl World) {
+        let (Some(nick), Some(realname)) = (&self.nick, &self.realname) else { return };
+        if self.registered || self.negotiating {
+            return;
+        }
+        self.registered = true;
+        let realname = if realname.is_empty() { nick.to_string() } else { realname.clone() };
+        world.describe(Some(&realname), None);
+        self.realname = Some(realname);
+        let ServerView { server, network, version, since, .. } = self.about.clone();
+        let welcome = format!("Welcome to the {network} Network, {nick}");
+        self.numeric_text(RPL_WELCOME, &[], &welcome);
+        self.numeric_text(RPL_YOURHOST, &[], &format!("Your host is {server}, running version {version}"));
+        self.numeric_text(RPL_CREATED, &[], &format!("This server was started {}", rfc3339(since)));
+        // No modes for users, and `n` for channels.
+        let line = self.numeric(RPL_MYINFO).param(&server).param(&version).param("-").param("n");
+        self.replies.push(line);
+        self.isupport();
+        self.lusers(world);
+        self.motd();
+    }
+
+    fn isupport(&mut self) {
+        let tokens = [
+            format!("AWAYLEN={AWAY_MAX}"),
+            "CASEMAPPING=ascii".into(),
+            format!("CHANLIMIT=#:{ROOMS_MAX}"),
+            "CHANMODES=,,,n".into(),
+            format!("CHANNELLEN={}", crate::text::ROOM_NAME_CHARS_MAX + 1),
+            "CHANTYPES=#".into(),
+            format!("CHATHISTORY={HISTORY_MAX}"),
+            "CLIENTTAGDENY=*,-draft/reply,-draft/react,-draft/unreact".into(),
+            "MODES=1".into(),
+            "MSGREFTYPES=msgid,timestamp".into(),
+            format!("NAMELEN={REALNAME_MAX}"),
+            format!("NETWORK={}", self.about.network.replace(' ', "\\x20")),
+            format!("NICKLEN={}", self.about.nick_max),
+            "PREFIX=".into(),
+            "SAFELIST".into(),
+            format!("TARGMAX=JOIN:,NAMES:,NOTICE:{TARGETS_MAX},PART:,PRIVMSG:{TARGETS_MAX},WHOIS:1"),
+            format!("TOPICLEN={TOPIC_MAX}"),
+            "UTF8ONLY".into(),
+            "WHOX".into(),
+        ];
+        // At most 13 on a line [Modern, RPL_ISUPPORT].
+        for tokens in tokens.chunks(10) {
+            let line = tokens.iter().fold(self.numeric(RPL_ISUPPORT), |line, token| line.param(token));
+            self.replies.push(line.text("are supported by this server"));
+        }
+    }
+
+    fn lusers(&mut self, world: &mut impl World) {
+        let (people, rooms) = (world.people(), world.rooms().len());
+        let count = people.to_string();
+        self.numeric_text(
+            RPL_LUSERCLIENT,
+            &[],
+            &format!("There are {people} users and 0 invisible on 1 servers"),
+        );
+        self.numeric_text(RPL_LUSEROP, &["0"], "operator(s) online");
+        self.numeric_text(RPL_LUSERCHANNELS, &[&rooms.to_string()], "channels formed");
+        self.numeric_text(RPL_LUSERME, &[], &format!("I have {people} clients and 0 servers"));
+        // The most that there were is not counted.
+        self.numeric_text(RPL_LOCALUSERS, &[], &format!("Current local users {count}"));
+        self.numeric_text(RPL_GLOBALUSERS, &[], &format!("Current global users {count}"));
+    }
+
+    fn motd(&mut self) {
+        let ServerView { server, motd, .. } = self.about.clone();
+        if motd.is_empty() {
+            return self.numeric_text(ERR_NOMOTD, &[], "MOTD File is missing");
+        }
+        self.numeric_text(RPL_MOTDSTART, &[], &format!("- {server} Message of the day -"));
+        for line in &motd {
+            self.numeric_text(RPL_MOTD, &[], &format!("- {line}"));
+        }
+        self.numeric_text(RPL_ENDOFMOTD, &[], "End of /MOTD command.");
+    }
+
+    // Rooms.
+
+    fn seat(&self, id: u64) -> Option<&Seat> {
+        self.rooms.values().find(|seat| seat.id == id)
+    }
+
+    fn leave_seat(&mut self, id: u64) -> Option<Seat> {
+        let key = self.rooms.iter().find(|(_, seat)| seat.id == id)?.0.clone();
+        self.labels.retain(|(room, _), _| *room != id);
+        self.rooms.remove(&key)
+    }
+
+    /// The room of a channel that it is in.
+    fn in_room(&self, channel: &str) -> Option<&Seat> {
+        self.rooms.get(&folded(room_of(channel)?))
+    }
+
+    fn no_such_channel(&mut self, channel: &str) {
+        self.numeric_text(ERR_NOSUCHCHANNEL, &[channel], "No such channel");
+    }
+
+    fn join(&mut self, world: &mut impl World, message: &Message) {
+        let Some(channels) = message.param(0) else { return self.need_more("JOIN") };
+        if channels == "0" {
+            let channels: Vec<_> = self.rooms.values().map(|seat| format!("#{}", seat.room)).collect();
+            return channels.iter().for_each(|channel| self.part_one(world, channel, ""));
+        }
+        for channel in channels.split(',').filter(|channel| !channel.is_empty()) {
+            self.join_one(world, channel);
+        }
+    }
+
+    fn join_one(&mut self, world: &mut impl World, channel: &str) {
+        let Some(asked) = room_of(channel) else { return self.no_such_channel(channel) };
+        let name = world.resolve(asked).unwrap_or_else(|| asked.to_owned());
+        match self.rooms.get(&folded(&name)) {
+            Some(seat) if seat.room == name => return,
+            Some(seat) => {
+                let why = format!("You are in #{}, which differs from it in case only", seat.room);
+                return self.numeric_text(ERR_UNAVAILRESOURCE, &[channel], &why);
+            }
+            None if self.rooms.len() >= ROOMS_MAX => {
+                return self.numeric_text(
+                    ERR_TOOMANYCHANNELS,
+                    &[channel],
+                    "You have joined too many channels",
+                );
+            }
+            None => {}
+        }
+        let joined = match world.join(&name, &self.shown()) {
+            Ok(joined) => joined,
+            Err(refusal) => {
+                let (number, why) = refused(&refusal);
+                return self.numeric_text(number, &[channel], &why);
+            }
+        };
+        let Joined { id, member, position, view } = joined;
+        let seat = Seat { room: view.name.clone(), id, member, former: Vec::new(), read: None };
+        self.rooms.insert(folded(&view.name), seat);
+        let channel = format!("#{}", view.name);
+        let line = Line::new(&self.source(), "JOIN").param(&channel);
+        let realname = self.realname.clone().unwrap_or_default();
+        self.replies.push(if self.has(Capabilities::EXTENDED_JOIN) {
+            line.param("*").text(&realname)
+        } else {
+            line
+        });
+        if let Some(topic) = view.topic.as_deref().filter(|topic| !topic.is_empty()) {
+            self.numeric_text(RPL_TOPIC, &[&channel], topic);
+        }
+        if self.has(Capabilities::READ_MARKER) {
+            self.tell_read(&channel, None);
+        }
+        self.names(&view);
+        if !self.has(Capabilities::CHATHISTORY) && self.about.replay > 0 {
+            self.changes.push_back(Change::History(HistoryRequest {
+                room: view.name,
+                window: Window::Before(Bound::Position(position)),
+                limit: self.about.replay.min(HISTORY_MAX),
+                events: false,
+            }));
+        }
+    }
+
+    fn names(&mut self, view: &RoomView) {
+        let channel = format!("#{}", view.name);
+        let start = self.numeric(RPL_NAMREPLY).param("=").param(&channel);
+        let mut nicks = String::new();
+        for member in &view.members {
+            let nick = shown_nick(&member.name);
+            if !nicks.is_empty() && nicks.len() + 1 + nick.len() > start.room() {
+                self.replies.push(start.clone().text(&nicks));
+                nicks.clear();
+            }
+            if !nicks.is_empty() {
+                nicks.push(' ');
+            }
+            nicks.push_str(&nick);
+        }
+        if !nicks.is_empty() {
+            self.replies.push(start.text(&nicks));
+        }
+        self.numeric_text(RPL_ENDOFNAMES, &[&channel], "End of /NAMES list");
+    }
+
+    fn names_of(&mut self, world: &mut impl World, message: &Message) {
+        let Some(channels) = message.param(0) else {
+            return self.numeric_text(RPL_ENDOFNAMES, &["*"], "End of /NAMES list");
+        };
+        for channel in channels.split(',').filter(|channel| !channel.is_empty()) {
+            match self.view(world, channel) {
+                Some(view) => self.names(&view),
+                None => self.numeric_text(RPL_ENDOFNAMES, &[channel], "End of /NAMES list"),
+            }
+        }
+    }
+
+    fn view(&self, world: &mut impl World, channel: &str) -> Option<RoomView> {
+        let asked = room_of(channel)?;
+        let name = self.in_room(channel).map(|seat| seat.room.clone()).or_else(|| world.resolve(asked))?;
+        world.look(&name)
+    }
+
+    fn part(&mut self, world: &mut impl World, message: &Message) {
+        let Some(channels) = message.param(0) else { return self.need_more("PART") };
+        for channel in channels.split(',').filter(|channel| !channel.is_empty()) {
+            self.part_one(world, channel, message.param(1).unwrap_or_default());
+        }
+    }
+
+    fn part_one(&mut self, world: &mut impl World, channel: &str, reason: &str) {
+        let Some(seat) = self.in_room(channel).cloned() else {
+            return self.not_in(world, channel, ERR_NOTONCHANNEL, "You're not on that channel");
+        };
+        world.part(seat.id, seat.member, reason);
+        self.leave_seat(seat.id);
+        let line = Line::new(&self.source(), "PART").param(&format!("#{}", seat.room));
+        self.replies.push(if reason.is_empty() { line } else { line.text(reason) });
+    }
+
+    /// There is no such room, or it is not in it.
+    fn not_in(&mut self, world: &impl World, channel: &str, number: &str, why: &str) {
+        match room_of(channel).and_then(|room| world.resolve(room)) {
+            Some(_) => self.numeric_text(number, &[channel], why),
+            None => self.no_such_channel(channel),
+        }
+    }
+
+    fn list(&mut self, world: &mut impl World, message: &Message) {
+        let wanted: Vec<_> = match message.param(0).filter(|param| param.contains('#')) {
+            Some(channels) => channels.split(',').filter_map(room_of).map(folded).collect(),
+            None => Vec::new(),
+        };
+        self.numeric_text(RPL_LISTSTART, &["Channel"], "Users  Name");
+        for (name, members, topic) in world.rooms() {
+            if wanted.is_empty() || wanted.contains(&folded(&name)) {
+                let channel = format!("#{name}");
+                self.numeric_text(RPL_LIST, &[&channel, &members.to_string()], &topic.unwrap_or_default());
+            }
+        }
+        self.numeric_text(RPL_LISTEND, &[], "End of /LIST");
+    }
+
+    fn topic(&mut self, world: &mut impl World, message: &Message) {
+        let Some(channel) = message.param(0) else { return self.need_more("TOPIC") };
+        let Some(topic) = message.params.get(1) else {
+            let Some(view) = self.view(world, channel) else { return self.no_such_channel(channel) };
+            let channel = format!("#{}", view.name);
+            return match view.topic.filter(|topic| !topic.is_empty()) {
+                Some(topic) => self.numeric_text(RPL_TOPIC, &[&channel], &topic),
+                None => self.numeric_text(RPL_NOTOPIC, &[&channel], "No topic is set"),
+            };
+        };
+        let Some(seat) = self.in_room(channel).cloned() else {
+            return self.not_in(world, channel, ERR_NOTONCHANNEL, "You're not on that channel");
+        };
+        if topic.len() > TOPIC_MAX {
+            let why = format!("a topic has at most {TOPIC_MAX} bytes");
+            return self.numeric_text(ERR_UNKNOWNERROR, &["TOPIC"], &why);
+        }
+        self.speak(world, &seat, Body::Topic(topic.clone()), "TOPIC");
+    }
+
+    fn mode(&mut self, world: &mut impl World, message: &Message) {
+        let Some(target) = message.param(0) else { return self.need_more("MODE") };
+        let modes = message.param(1);
+        if target.starts_with('#') {
+            let Some(view) = self.view(world, target) else { return self.no_such_channel(target) };
+            let channel = format!("#{}", view.name);
+            return match modes.map(|modes| modes.trim_start_matches('+')) {
+                None => {
+                    let line = self.numeric(RPL_CHANNELMODEIS).param(&channel).param("+n");
+                    self.replies.push(line);
+                }
+                Some("b") if message.param(2).is_none() => {
+                    self.numeric_text(RPL_ENDOFBANLIST, &[&channel], "End of channel ban list");
+                }
+                Some("n") => {}
+                Some(modes) if modes.trim_start_matches('-').starts_with('n') => {
+                    self.numeric_text(ERR_CHANOPRIVSNEEDED, &[&channel], "Rooms have no operators");
+                }
+                Some(modes) => {
+                    let mode =
+                        modes.trim_start_matches('-').chars().next().map_or("*".into(), |c| c.to_string());
+                    self.numeric_text(ERR_UNKNOWNMODE, &[&mode], "is unknown mode char to me");
+                }
+            };
+        }
+        let own = self.nick.as_ref().is_some_and(|nick| nick.as_str().eq_ignore_ascii_case(target));
+        match (own, modes) {
+            (true, None) => {
+                let line = self.numeric(RPL_UMODEIS).param("+");
+                self.replies.push(line);
+            }
+            (true, Some(_)) => self.numeric_text(ERR_UMODEUNKNOWNFLAG, &[], "Unknown MODE flag"),
+            (false, _) if world.person(target).is_none() => {
+                self.numeric_text(ERR_NOSUCHNICK, &[target], "No such nick/channel");
+            }
+            (false, _) => self.numeric_text(ERR_USERSDONTMATCH, &[], "Cant change mode for other users"),
+        }
+    }
+
+    // People.
+
+    fn who(&mut self, world: &mut impl World, message: &Message) {
+        let Some(mask) = message.param(0) else { return self.need_more("WHO") };
+        let fields = message.param(1).and_then(|fields| fields.strip_prefix('%'));
+        if let Some(view) = self.view(world, mask) {
+            let channel = format!("#{}", view.name);
+            for member in &view.members {
+                let nick = shown_nick(&member.name);
+                self.who_line(&channel, &nick, &member.name, member.person.as_ref(), fields);
+            }
+        } else if let Some(person) = world.person(mask) {
+            let channel = person.rooms.first().map_or("*".into(), |room| format!("#{room}"));
+            self.who_line(&channel, &person.nick, &person.nick, Some(&person), fields);
+        } else if let Some(room) = world.find(mask).first() {
+            self.who_line(&format!("#{room}"), mask, mask, None, fields);
+        }
+        self.numeric_text(RPL_ENDOFWHO, &[mask], "End of WHO list");
+    }
+
+    fn who_line(
+        &mut self,
+        channel: &str,
+        nick: &str,
+        name: &str,
+        person: Option<&PersonView>,
+        fields: Option<&str>,
+    ) {
+        let flags = if person.is_some_and(|p| p.away.is_some()) { "G" } else { "H" };
+        let realname = person.map_or(name, |p| &p.realname);
+        let server = self.about.server.clone();
+        let Some(fields) = fields else {
+            let params = [channel, "member", &server, &server, nick, flags];
+            return self.numeric_text(RPL_WHOREPLY, &params, &format!("0 {realname}"));
+        };
+        // [IRCv3, whox]: in this order, whatever the order of the question.
+        let (fields, token) = fields.split_once(',').unwrap_or((fields, "0"));
+        let mut line = self.numeric(RPL_WHOSPCRPL);
+        for (field, value) in [
+            ('t', token),
+            ('c', channel),
+            ('u', "member"),
+            ('i', "255.255.255.255"),
+            ('h', &server),
+            ('s', &server),
+            ('n', nick),
+            ('f', flags),
+            ('d', "0"),
+            ('l', "0"),
+            ('a', "0"),
+            ('o', "n/a"),
+        ] {
+            if fields.contains(field) {
+                line = line.param(value);
+            }
+        }
+        self.replies.push(if fields.contains('r') { line.text(realname) } else { line });
+    }
+
+    fn whois(&mut self, world: &mut impl World, message: &Message) {
+        // With two, the first is a server.
+        let Some(nick) = message.param(1).or(message.param(0)) else {
+            return self.numeric_text(ERR_NONICKNAMEGIVEN, &[], "No nickname given");
+        };
+        let server = self.about.server.clone();
+        let person = world.person(nick);
+        let rooms = person.as_ref().map_or_else(|| world.find(nick), |person| person.rooms.clone());
+        if person.is_none() && rooms.is_empty() {
+            self.numeric_text(ERR_NOSUCHNICK, &[nick], "No such nick/channel");
+            return self.numeric_text(RPL_ENDOFWHOIS, &[nick], "End of /WHOIS list");
+        }
+        let shown = person.as_ref().map_or(nick, |person| &person.nick).to_owned();
+        let realname = person.as_ref().map_or(nick, |person| &person.realname).to_owned();
+        self.numeric_text(RPL_WHOISUSER, &[&shown, "member", &server, "*"], &realname);
+        let channels: Vec<_> = rooms.iter().map(|room| format!("#{room}")).collect();
+        let start = self.numeric(RPL_WHOISCHANNELS).param(&shown);
+        let mut line = String::new();
+        for channel in channels {
+            if !line.is_empty() && line.len() + 1 + channel.len() > start.room() {
+                self.replies.push(start.clone().text(&line));
+                line.clear();
+            }
+            line += if line.is_empty() { "" } else { " " };
+            line += &channel;
+        }
+        if !line.is_empty() {
+            self.replies.push(start.text(&line));
+        }
+        let network = self.about.network.clone();
+        self.numeric_text(RPL_WHOISSERVER, &[&shown, &server], &network);
+        if let Some(person) = person {
+            if let Some(away) = &person.away {
+                self.numeric_text(RPL_AWAY, &[&shown], away);
+            }
+            let idle = (world.now().saturating_sub(person.spoke) / 1_000).to_string();
+            let came = (person.came / 1_000).to_string();
+            self.numeric_text(RPL_WHOISIDLE, &[&shown, &idle, &came], "seconds idle, signon time");
+        }
+        self.numeric_text(RPL_ENDOFWHOIS, &[nick], "End of /WHOIS list");
+    }
+
+    fn away(&mut self, world: &mut impl World, message: &Message) {
+        self.away = message.param(0).map(|why| cut(why, AWAY_MAX).to_owned());
+        world.describe(None, Some(self.away.as_deref()));
+        match self.away {
+            Some(_) => self.numeric_text(RPL_NOWAWAY, &[], "You have been marked as being away"),
+            None => self.numeric_text(RPL_UNAWAY, &[], "You are no longer marked as being away"),
+        }
+    }
+
+    fn setname(&mut self, world: &mut impl World, message: &Message) {
+        let Some(realname) = message.param(0) else { return self.need_more("SETNAME") };
+        if realname.len() > REALNAME_MAX {
+            return self.fail("SETNAME", "INVALID_REALNAME", &[], "Realname is not valid");
+        }
+        self.realname = Some(realname.to_owned());
+        world.describe(Some(realname), None);
+        let line = Line::new(&self.source(), "SETNAME").text(realname);
+        self.replies.push(line);
+    }
+
+    // Messages.
+
+    fn say(&mut self, world: &mut impl World, message: &Message) {
+        let Some(targets) = message.param(0) else {
+            let why = format!("No recipient given ({})", message.command);
+            return self.numeric_text(ERR_NORECIPIENT, &[], &why);
+        };
+        let Some(text) = message.param(1) else {
+            return self.numeric_text(ERR_NOTEXTTOSEND, &[], "No text to send");
+        };
+        let targets: Vec<_> = targets.split(',').filter(|target| !target.is_empty()).collect();
+        if targets.len() > TARGETS_MAX {
+            return self.numeric_text(ERR_TOOMANYTARGETS, &[targets[0]], "Too many targets");
+        }
+        for target in targets {
+            self.say_to(world, &message.command, target, text, message.tag("+draft/reply"));
+        }
+    }
+
+    fn say_to(
+        &mut self,
+        world: &mut impl World,
+        command: &str,
+        target: &str,
+        text: &str,
+        reply: Option<&str>,
+    ) {
+        if !target.starts_with('#') {
+            return self.say_to_person(world, target);
+        }
+        let Some(seat) = self.in_room(target).cloned() else {
+            return self.not_in(
+                world,
+                target,
+                ERR_CANNOTSENDTOCHAN,
+                "Cannot send to channel: you are not in it",
+            );
+        };
+        let ctcp = text.strip_prefix('\u{1}').map(|text| text.strip_suffix('\u{1}').unwrap_or(text));
+        let body = match (ctcp, reply.and_then(read_msgid)) {
+            (Some(ctcp), _) => match ctcp.strip_prefix("ACTION ") {
+                Some(text) if command == "PRIVMSG" => Body::Action(text.to_owned()),
+                _ => {
+                    let channel = format!("#{}", seat.room);
+                    let why = "Cannot send to channel: of CTCP only ACTION is known here";
+                    return self.numeric_text(ERR_CANNOTSENDTOCHAN, &[&channel], why);
+                }
+            },
+            (None, Some((room, to))) if room == seat.id => Body::Reply { to, text: text.to_owned() },
+            _ => Body::Text(text.to_owned()),
+        };
+        self.speak(world, &seat, body, command);
+    }
+
+    fn say_to_person(&mut self, world: &mut impl World, target: &str) {
+        if world.person(target).is_none() && world.find(target).is_empty() {
+            return self.numeric_text(ERR_NOSUCHNICK, &[target], "No such nick/channel");
+        }
+        let why = "Messages to one person are not carried here: meet in a room";
+        self.numeric_text(ERR_CANNOTSENDTOUSER, &[target], why);
+    }
+
+    /// Says it; the client learns that it is stored when it comes back.
+    fn speak(&mut self, world: &mut impl World, seat: &Seat, body: Body, command: &str) -> bool {
+        match world.say(seat.id, seat.member, &body) {
+            Ok(id) => {
+                if let Some(label) = &self.label
+                    && !self.is_deferred
+                {
+                    self.labels.insert((seat.id, id), label.clone());
+                    self.is_deferred = true;
+                }
+                true
+            }
+            Err(error) => {
+                let channel = format!("#{}", seat.room);
+                match (&error, command) {
+                    (SayError::Body(BodyError::NotYours { target }), "REDACT") => {
+                        let id = msgid(seat.id, *target);
+                        let why = "You are not authorized to delete this message";
+                        self.fail(command, "REDACT_FORBIDDEN", &[&channel, &id], why);
+                    }
+                    (SayError::Body(BodyError::NoSuchMessage { target }), "REDACT") => {
+                        let id = msgid(seat.id, *target);
+                        self.fail(command, "UNKNOWN_MSGID", &[&channel, &id], "There is no such message");
+                    }
+                    _ => {
+                        let why = format!("Cannot send to channel: {error}");
+                        self.numeric_text(ERR_CANNOTSENDTOCHAN, &[&channel], &why);
+                    }
+                }
+                false
+            }
+        }
+    }
+
+    fn tagmsg(&mut self, world: &mut impl World, message: &Message) {
+        let Some(target) = message.param(0) else {
+            return self.numeric_text(ERR_NORECIPIENT, &[], "No recipient given (TAGMSG)");
+        };
+        let react = message.tag("+draft/react").map(|symbol| (symbol, true));
+        let Some((symbol, set)) =
+            react.or_else(|| message.tag("+draft/unreact").map(|symbol| (symbol, false)))
+        else {
+            // As CLIENTTAGDENY says, it is not carried.
+            return;
+        };
+        let Some(seat) = self.in_room(target).cloned() else {
+            return self.not_in(
+                world,
+                target,
+                ERR_CANNOTSENDTOCHAN,
+                "Cannot send to channel: you are not in it",
+            );
+        };
+        match message.tag("+draft/reply").and_then(read_msgid) {
+            Some((room, to)) if room == seat.id => {
+                self.speak(world, &seat, Body::Reaction { to, symbol: symbol.to_owned(), set }, "TAGMSG");
+            }
+            _ => {
+                let channel = format!("#{}", seat.room);
+                let why = "Cannot send to channel: a reaction needs the message that it is to";
+                self.numeric_text(ERR_CANNOTSENDTOCHAN, &[&channel], why);
+            }
+        }
+    }
+
+    /// [IRCv3, message-redaction].
+    fn redact(&mut self, world: &mut impl World, message: &Message) {
+        let (Some(target), Some(id)) = (message.param(0), message.param(1)) else {
+            return self.need_more("REDACT");
+        };
+        let Some(seat) = self.in_room(target).cloned() else {
+            return self.fail("REDACT", "INVALID_TARGET", &[target], "You cannot delete messages there");
+        };
+        match read_msgid(id) {
+            Some((room, of)) if room == seat.id => {
+                self.speak(world, &seat, Body::Delete { of }, "REDACT");
+            }
+            _ => self.fail("REDACT", "UNKNOWN_MSGID", &[target, id], "There is no such message"),
+        }
+    }
+
+    /// [IRCv3, multiline]: a batch of lines is one text.
+    fn multiline(&mut self, world: &mut impl World, message: &Message) {
+        let Some(name) = message.param(0) else { return self.need_more("BATCH") };
+        if let Some(name) = name.strip_prefix('+') {
+            let (Some("draft/multiline"), Some(target)) = (message.param(1), message.param(2)) else {
+                return self.fail(
+                    "BATCH",
+                    "UNKNOWN_TYPE",
+                    &[name],
+                    "Only batches of draft/multiline are known",
+                );
+            };
+            // A batch that was not ended is given up for it.
+            self.multiline = Some(Multiline {
+                name: name.to_owned(),
+                target: target.to_owned(),
+                label: self.label.take(),
+                reply: message.tag("+draft/reply").map(str::to_owned),
+                text: None,
+                lines: 0,
+                failed: false,
+            });
+            return;
+        }
+        let batch = self.multiline.take_if(|batch| Some(&batch.name[..]) == name.strip_prefix('-'));
+        let Some(batch) = batch else {
+            return self.fail("BATCH", "MULTILINE_INVALID", &[], "There is no such batch");
+        };
+        if batch.failed {
+            return;
+        }
+        self.label = batch.label;
+        match batch.text.filter(|text| !text.is_empty()) {
+            Some(text) => self.say_to(world, "PRIVMSG", &batch.target, &text, batch.reply.as_deref()),
+            None => self.fail("BATCH", "MULTILINE_INVALID", &[], "There is no text in the batch"),
+        }
+    }
+
+    fn multiline_part(&mut self, message: &Message, name: &str) {
+        let text_max = self.about.text_max;
+        let Some(batch) = self.multiline.as_mut().filter(|batch| !batch.failed) else { return };
+        let text = message.params.get(1).map_or("", |text| text);
+        let goes_on = message.tag("draft/multiline-concat").is_some();
+        let so_far = batch.text.as_ref().map_or(0, |text| text.len() + usize::from(!goes_on));
+        batch.lines += 1;
+        let context = text_max.to_string();
+        let lines_max = LINES_MAX.to_string();
+        let target = message.param(0).unwrap_or("*").to_owned();
+        let (code, context, why): (_, Vec<&str>, _) = if batch.name != name || message.command != "PRIVMSG" {
+            ("MULTILINE_INVALID", vec![], "That does not belong into the batch")
+        } else if target != batch.target {
+            let expected = batch.target.clone();
+            batch.failed = true;
+            let context = [&expected[..], &target[..]];
+            return self.fail("BATCH", "MULTILINE_INVALID_TARGET", &context, "The batch has another target");
+        } else if so_far + text.len() > text_max {
+            ("MULTILINE_MAX_BYTES", vec![&context], "The text is too long")
+        } else if batch.lines > LINES_MAX {
+            ("MULTILINE_MAX_LINES", vec![&lines_max], "The text has too many lines")
+        } else {
+            match &mut batch.text {
+                Some(whole) => {
+                    whole.push_str(if goes_on { "" } else { "\n" });
+                    whole.push_str(text);
+                }
+                none => *none = Some(text.to_owned()),
+            }
+            return;
+        };
+        batch.failed = true;
+        self.fail("BATCH", code, &context, why);
+    }
+
+    // History.
+
+    fn chathistory(&mut self, message: &Message) {
+        let Some(subcommand) = message.param(0).map(str::to_ascii_uppercase) else {
+            return self.fail("CHATHISTORY", "NEED_MORE_PARAMS", &[], "Missing parameters");
+        };
+        let params: Vec<&str> = message.params[1..].iter().map(|param| &param[..]).collect();
+        let limit = |limit: &str| limit.parse::<usize>().ok().map(|limit| limit.min(HISTORY_MAX));
+        if subcommand == "TARGETS" {
+            let [from, to, most] = params[..] else {
+                return self.fail("CHATHISTORY", "NEED_MORE_PARAMS", &[&subcommand], "Missing parameters");
+            };
+            return match (timestamp(from), timestamp(to), limit(most)) {
+                (Some(a), Some(b), Some(limit)) => {
+                    self.changes.push_back(Change::Targets(TargetsRequest {
+                        from: a.min(b),
+                        to: a.max(b),
+                        limit,
+                    }));
+                }
+                _ => self.fail("CHATHISTORY", "INVALID_PARAMS", &[&subcommand], "Invalid parameters"),
+            };
+        }
+        let (target, window, most) = match (&subcommand[..], &params[..]) {
+            ("LATEST", [target, "*", most]) => (target, Some(Window::Latest(None)), most),
+            ("LATEST", [target, at, most]) => (target, bound(at).map(|at| Window::Latest(Some(at))), most),
+            ("BEFORE", [target, at, most]) => (target, bound(at).map(Window::Before), most),
+            ("AFTER", [target, at, most]) => (target, bound(at).map(Window::After), most),
+            ("AROUND", [target, at, most]) => (target, bound(at).map(Window::Around), most),
+            ("BETWEEN", [target, a, b, most]) => {
+                (target, bound(a).zip(bound(b)).map(|(a, b)| Window::Between(a, b)), most)
+            }
+            ("LATEST" | "BEFORE" | "AFTER" | "AROUND" | "BETWEEN", _) => {
+                return self.fail("CHATHISTORY", "NEED_MORE_PARAMS", &[&subcommand], "Missing parameters");
+            }
+            _ => return self.fail("CHATHISTORY", "INVALID_PARAMS", &[&subcommand], "Unknown subcommand"),
+        };
+        let (Some(window), Some(limit)) = (window, limit(most)) else {
+            return self.fail("CHATHISTORY", "INVALID_PARAMS", &[&subcommand], "Invalid parameters");
+        };
+        let Some(seat) = self.in_room(target) else {
+            return self.fail(
+                "CHATHISTORY",
+                "INVALID_TARGET",
+                &[&subcommand, target],
+                "You are not in that room",
+            );
+        };
+        let of_another = |at: &Bound| matches!(at, Bound::Message(room, _) if *room != seat.id);
+        let bounds = match &window {
+            Window::Latest(at) => [*at, None],
+            Window::Before(at) | Window::After(at) | Window::Around(at) => [Some(*at), None],
+            Window::Between(a, b) => [Some(*a), Some(*b)],
+        };
+        if bounds.iter().flatten().any(of_another) {
+            let target = format!("#{}", seat.room);
+            let why = "That message is not of this room";
+            return self.fail("CHATHISTORY", "MESSAGE_ERROR", &[&subcommand, &target], why);
+        }
+        let events = self.has(Capabilities::EVENT_PLAYBACK);
+        let room = seat.room.clone();
+        self.changes.push_back(Change::History(HistoryRequest { room, window, limit, events }));
+    }
+
+    /// [IRCv3, read-marker]. Without accounts a marker lives as long as the connection is in the room.
+    fn markread(&mut self, message: &Message) {
+        let Some(target) = message.param(0) else {
+            return self.fail("MARKREAD", "NEED_MORE_PARAMS", &[], "Missing parameters");
+        };
+        let key = room_of(target).map(folded);
+        let Some(seat) = key.and_then(|key| self.rooms.get_mut(&key)) else {
+            return self.fail("MARKREAD", "INVALID_TARGET", &[target], "You are not in that room");
+        };
+        if let Some(to) = message.param(1) {
+            let Some(to) = timestamp(to) else {
+                return self.fail("MARKREAD", "INVALID_PARAMS", &[target], "Invalid timestamp");
+            };
+            // It never goes back.
+            seat.read = Some(seat.read.map_or(to, |read| read.max(to)));
+        }
+        let (channel, read) = (format!("#{}", seat.room), seat.read);
+        self.tell_read(&channel, read);
+    }
+
+    fn tell_read(&mut self, channel: &str, read: Option<u64>) {
+        let read = read.map_or("*".into(), |read| format!("timestamp={}", rfc3339(read)));
+        let line = Line::new(&self.about.server, "MARKREAD").param(channel).param(&read);
+        self.replies.push(line);
+    }
+}
+
+fn refused(refusal: &JoinRefusal) -> (&'static str, String) {
+    match refusal {
+        JoinRefusal::NoSuchRoom(why) => (ERR_NOSUCHCHANNEL, why.clone()),
+        JoinRefusal::Room(JoinError::Full { .. }) => {
+            (ERR_CHANNELISFULL, "Cannot join channel: it is full".into())
+        }
+        JoinRefusal::Room(JoinError::NameTaken { name, .. }) => {
+            (ERR_UNAVAILRESOURCE, format!("Cannot join channel: somebody in it is called {name} already"))
+        }
+        JoinRefusal::Room(error) => (ERR_UNAVAILRESOURCE, format!("Cannot join channel: {error}")),
+    }
+}
+
+fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..super::split::fitting(text, bytes_max)]
+}

@@ -1,0 +1,497 @@
+//! Sessions of IRC clients: a connection in as many rooms as it likes. The decisions are in
+//! [`causerie_core::irc::Session`]; here are its socket, its cursors in the rooms' logs, and what it can ask for.
+
+mod history;
+mod people;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use causerie_core::body::Body;
+use causerie_core::history::{HistoryRecord, What};
+use causerie_core::irc::{
+    Change, Found, HistoryRequest, Item, JoinRefusal, Joined, Lines, MemberView, PersonView, RoomView,
+    ServerView, Session, TargetsRequest, World,
+};
+use causerie_core::log::records;
+use causerie_core::room::{Room, SayError};
+use causerie_core::text::Name;
+use cbcast::{MemberId, MessageId};
+use futures_util::future::select_all;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::Server;
+use crate::hosted_room::{HostedRoom, Names, Quotes, Unreadable};
+use crate::outbox::{self, write_all};
+pub(crate) use people::People;
+use people::{News, Person};
+
+/// How the gateway shows itself to IRC clients.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct IrcSettings {
+    /// Whether IRC is spoken at all. Default: yes.
+    pub enabled: bool,
+    /// What the server calls itself: with a dot in it, so that it is not taken for a nick. Default `causerie.local`.
+    pub server_name: String,
+    /// What clients show as the network's name. Default `Causerie`.
+    pub network: String,
+    /// Lines that everybody is shown who connects. Default: none.
+    pub motd: Vec<String>,
+    /// Lines a second that a client may go on sending; what comes faster waits. 0: no limit. Default 10.
+    pub lines_per_second: u32,
+}
+
+impl Default for IrcSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            server_name: "causerie.local".into(),
+            network: "Causerie".into(),
+            motd: Vec::new(),
+            lines_per_second: 10,
+        }
+    }
+}
+
+/// Runs of the log rendered at once.
+const SLICES_MAX: usize = 16;
+/// What one read takes at most.
+const READ_MAX: usize = 16 << 10;
+/// Lines handled before what they have brought is written.
+const LINES_AT_ONCE: usize = 64;
+/// How long a client may take to say who it is. A guess: people are asked for passwords meanwhile.
+const REGISTRATION: Duration = Duration::from_secs(60);
+/// So many seconds' worth of lines may come at once.
+const BURST_SECONDS: u32 = 5;
+
+pub(crate) async fn serve(
+    server: &Arc<Server>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    first: BytesMut,
+) -> io::Result<()> {
+    let (view, replay) = {
+        let settings = server.settings();
+        (settings.irc.clone(), settings.room.history)
+    };
+    if !view.enabled {
+        write_all(&stream, vec![Bytes::from_static(b"ERROR :IRC is turned off on this server\r\n")]).await?;
+        outbox::close(&stream).await;
+        return Ok(());
+    }
+    let person = Arc::new(Person::default());
+    let here = Here {
+        server,
+        ip: peer.ip(),
+        person: Arc::clone(&person),
+        places: BTreeMap::new(),
+        unstored: Vec::new(),
+    };
+    let now = here.now();
+    person.state().view = PersonView { came: now, spoke: now, ..PersonView::default() };
+    let session = {
+        let settings = server.settings();
+        Session::new(ServerView {
+            server: view.server_name,
+            network: view.network,
+            version: crate::AGENT.replace(' ', "-"),
+            motd: view.motd,
+            since: server.since,
+            nick_max: settings.room.name_chars_max,
+            text_max: settings.room.text_bytes_max,
+            replay: usize::try_from(replay).unwrap_or(usize::MAX),
+        })
+    };
+    let mut trouble = server.writer.trouble();
+    trouble.mark_changed();
+    let (lines, next_line) = (Lines::default(), Instant::now());
+    let mut connection = Connection { session, here, stream, lines, next_line, trouble };
+    let ended = connection.converse(first).await;
+    for (id, member) in connection.session.seats().collect::<Vec<_>>() {
+        connection.here.part(id, member, "Connection closed");
+    }
+    server.people.forget(&person);
+    outbox::close(&connection.stream).await;
+    ended
+}
+
+struct Connection<'a> {
+    session: Session,
+    here: Here<'a>,
+    stream: TcpStream,
+    lines: Lines,
+    /// When the next line may be handled, if they came one by one.
+    next_line: Instant,
+    /// Why nothing can be stored.
+    trouble: watch::Receiver<Option<Arc<str>>>,
+}
+
+impl Connection<'_> {
+    /// Until either side ends it.
+    async fn converse(&mut self, mut buffer: BytesMut) -> io::Result<()> {
+        let begun = Instant::now();
+        let server = self.here.server;
+        let mut item = None;
+        loop {
+            write_all(&self.stream, vec![self.session.take_output().into()]).await?;
+            if self.session.has_ended() {
+                return Ok(());
+            }
+            if self.tell_rooms().await {
+                continue;
+            }
+            self.lines.push(&std::mem::take(&mut buffer));
+            let mut handled = 0;
+            while handled < LINES_AT_ONCE
+                && !self.session.has_ended()
+                && let Some(next) = item.take().or_else(|| self.lines.poll_item())
+            {
+                if self.must_wait() {
+                    item = Some(next);
+                    break;
+                }
+                self.handle(next).await?;
+                handled += 1;
+            }
+            if handled > 0 {
+                continue;
+            }
+            if server.stop.is_cancelled() {
+                self.session.end("The server is shutting down");
+                continue;
+            }
+            let registered_by = begun + REGISTRATION;
+            if !self.session.is_registered() && Instant::now() >= registered_by {
+                self.session.end("Registration timed out");
+                continue;
+            }
+            let waits = item.is_some();
+            tokio::select! {
+                read = outbox::read(&self.stream, &mut buffer, READ_MAX, READ_MAX), if !waits => {
+                    if read? == 0 {
+                        return Ok(());
+                    }
+                }
+                () = tokio::time::sleep_until(self.next_line - burst(server)), if waits => {}
+                () = any_changed(&mut self.here.places) => {}
+                () = self.here.person.stirred.notified() => self.tell_news(),
+                _ = self.trouble.changed() => {
+                    if let Some(why) = &*self.trouble.borrow_and_update() {
+                        self.session.notice(why);
+                    }
+                }
+                () = server.stop.cancelled() => {}
+                () = tokio::time::sleep_until(registered_by), if !self.session.is_registered() => {}
+            }
+        }
+    }
+
+    /// Whether the client sends too fast. If not, a line more is counted.
+    fn must_wait(&mut self) -> bool {
+        let rate = self.here.server.settings().irc.lines_per_second;
+        if rate == 0 {
+            return false;
+        }
+        let now = Instant::now();
+        if self.next_line > now + burst(self.here.server) {
+            return true;
+        }
+        self.next_line = self.next_line.max(now) + Duration::from_secs(1) / rate;
+        false
+    }
+
+    async fn handle(&mut self, item: Item) -> io::Result<()> {
+        let server = self.here.server;
+        self.until(server.writer.has_room()).await?;
+        if let Item::Message(message) = &item
+            && matches!(&message.command[..], "PRIVMSG" | "NOTICE" | "TAGMSG")
+        {
+            let now = self.here.now();
+            self.here.person.state().view.spoke = now;
+        }
+        self.session.handle(&mut self.here, item);
+        // Nothing is told before it is stored.
+        for (hosted, changes) in std::mem::take(&mut self.here.unstored) {
+            self.until(hosted.stored(changes)).await?;
+        }
+        while let Some(change) = self.session.poll_change() {
+            match change {
+                Change::History(request) => {
+                    let found = self.here.history(&request).await;
+                    self.session.history(&request, found.as_deref());
+                }
+                Change::Targets(request) => {
+                    let found = self.here.targets(&request).await;
+                    self.session.targets(&found);
+                }
+            }
+        }
+        self.session.finish();
+        let seats: BTreeMap<_, _> = self.session.seats().collect();
+        self.here.places.retain(|id, _| seats.contains_key(id));
+        self.here.person.state().wants_news = self.session.wants_news();
+        Ok(())
+    }
+
+    /// Waits, and tells the client meanwhile why it has to.
+    async fn until(&mut self, done: impl Future<Output = ()>) -> io::Result<()> {
+        let mut done = std::pin::pin!(done);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut done => return Ok(()),
+                _ = self.trouble.changed() => {
+                    if let Some(why) = &*self.trouble.borrow_and_update() {
+                        self.session.notice(why);
+                    }
+                    write_all(&self.stream, vec![self.session.take_output().into()]).await?;
+                }
+            }
+        }
+    }
+
+    /// Tells what lies behind the cursors. Whether that was anything.
+    async fn tell_rooms(&mut self) -> bool {
+        let mut told = false;
+        let ids: Vec<_> = self.here.places.keys().copied().collect();
+        for id in ids {
+            let place = self.here.places.get_mut(&id).expect("it is not removed here before");
+            place.changed.mark_unchanged();
+            let hosted = Arc::clone(&place.hosted);
+            let closed = hosted.closed.is_cancelled();
+            let before = place.cursor;
+            let (slices, cursor) = match hosted.read(before, SLICES_MAX).await {
+                Ok(read) => read,
+                Err(Unreadable::Gap { end }) => {
+                    self.session.gap(id, end - before);
+                    told = true;
+                    (Vec::new(), end)
+                }
+                Err(Unreadable::Failed(why)) => {
+                    self.session.end(&why);
+                    return true;
+                }
+            };
+            place.cursor = cursor;
+            if slices.is_empty() {
+                if closed {
+                    self.session.closed(id);
+                    self.here.leave(id);
+                    told = true;
+                }
+                continue;
+            }
+            told = true;
+            let quotes = hosted.quotes(&slices).await;
+            let names = hosted.names(&slices, &quotes).await;
+            for record in slices.into_iter().flat_map(records) {
+                let name =
+                    |member: MemberId| names.get(&member).cloned().unwrap_or_else(|| member.to_string());
+                let record = HistoryRecord::of(record, name);
+                let about = about(&record, &names, &quotes);
+                let about = about.as_ref().map(|(author, text)| (&author[..], &text[..]));
+                self.session.record(&self.here, id, &record, about);
+            }
+        }
+        // Of a room that it was made to leave.
+        let seats: BTreeMap<_, _> = self.session.seats().collect();
+        let gone: Vec<_> = self.here.places.keys().filter(|id| !seats.contains_key(id)).copied().collect();
+        gone.into_iter().for_each(|id| self.here.leave(id));
+        told
+    }
+
+    fn tell_news(&mut self) {
+        for (nick, News { away, realname }) in self.here.person.take_news() {
+            if let Some(away) = away {
+                self.session.away_changed(&nick, away.as_deref());
+            }
+            if let Some(realname) = realname {
+                self.session.realname_changed(&nick, &realname);
+            }
+        }
+    }
+}
+
+fn burst(server: &Server) -> Duration {
+    match server.settings().irc.lines_per_second {
+        0 => Duration::ZERO,
+        _ => Duration::from_secs(BURST_SECONDS.into()),
+    }
+}
+
+/// Until there is something new in one of the rooms.
+async fn any_changed(places: &mut BTreeMap<u64, Place>) {
+    if places.is_empty() {
+        return std::future::pending().await;
+    }
+    // It fails only without the room, which is held here.
+    drop(select_all(places.values_mut().map(|place| Box::pin(place.changed.changed()))).await);
+}
+
+/// Who has said what a record refers to, and what.
+fn about(record: &HistoryRecord, names: &Names, quotes: &Quotes) -> Option<(String, String)> {
+    let What::Said(body) = &record.what else { return None };
+    let target = body.target()?;
+    let name = names.get(&target.member).cloned().unwrap_or_else(|| target.member.to_string());
+    Some((name, quotes.get(&target)?.clone()))
+}
+
+/// A room that the connection is in, and how far it has read there.
+struct Place {
+    hosted: Arc<HostedRoom>,
+    cursor: u64,
+    changed: watch::Receiver<()>,
+}
+
+/// What a session can reach.
+struct Here<'a> {
+    server: &'a Arc<Server>,
+    ip: IpAddr,
+    person: Arc<Person>,
+    /// By the rooms' numbers.
+    places: BTreeMap<u64, Place>,
+    /// What has to be stored before the client is told anything.
+    unstored: Vec<(Arc<HostedRoom>, u64)>,
+}
+
+impl Here<'_> {
+    fn leave(&mut self, id: u64) {
+        self.places.remove(&id);
+        self.person.state().rooms.remove(&id);
+    }
+
+    fn view(&self, id: u64, room: &Room) -> RoomView {
+        let member = |info: causerie_core::frame::MemberInfo| MemberView {
+            person: self.server.people.member(id, info.member, &info.name),
+            name: info.name,
+        };
+        RoomView {
+            name: room.name().to_string(),
+            members: room.members().into_iter().map(member).collect(),
+            topic: room.topic().map(str::to_owned),
+        }
+    }
+
+    async fn history(&self, request: &HistoryRequest) -> Option<Vec<Found>> {
+        let hosted = self.server.controller.find(&request.room).ok()?;
+        let _turn = self.server.pages.acquire().await.expect("it is never closed");
+        history::window(&hosted, request)
+            .await
+            .inspect_err(|error| warn!("history for an IRC client cannot be read: {error}"))
+            .ok()
+    }
+
+    async fn targets(&self, request: &TargetsRequest) -> Vec<(String, u64)> {
+        let mut found = Vec::new();
+        for place in self.places.values() {
+            let _turn = self.server.pages.acquire().await.expect("it is never closed");
+            match history::newest(&place.hosted).await {
+                Ok(Some(millis)) if request.from < millis && millis < request.to => {
+                    found.push((place.hosted.look(|room| room.name().to_string()), millis));
+                }
+                Ok(_) => {}
+                Err(error) => warn!("history for an IRC client cannot be read: {error}"),
+            }
+        }
+        found.sort_by_key(|(_, millis)| *millis);
+        found.truncate(request.limit);
+        found
+    }
+}
+
+impl World for Here<'_> {
+    fn now(&self) -> u64 {
+        crate::hosted_room::Clock::start().now().wall_millis
+    }
+
+    fn claim(&mut self, nick: &Name) -> bool {
+        self.server.people.claim(&self.person, nick)
+    }
+
+    fn describe(&mut self, realname: Option<&str>, away: Option<Option<&str>>) {
+        let news =
+            News { realname: realname.map(str::to_owned), away: away.map(|away| away.map(str::to_owned)) };
+        {
+            let state = &mut *self.person.state();
+            if let Some(realname) = &news.realname {
+                // It is told with the rest, at the end of registration.
+                state.is_registered = true;
+                state.view.realname.clone_from(realname);
+            }
+            if let Some(away) = &news.away {
+                state.view.away.clone_from(away);
+            }
+        }
+        self.server.people.tell(&self.person, &news);
+    }
+
+    fn person(&self, nick: &str) -> Option<PersonView> {
+        self.server.people.named(nick)
+    }
+
+    fn people(&self) -> usize {
+        self.server.people.count()
+    }
+
+    fn resolve(&self, room: &str) -> Option<String> {
+        self.server.controller.resolve(room)
+    }
+
+    fn rooms(&self) -> Vec<(String, u64, Option<String>)> {
+        self.server.controller.describe()
+    }
+
+    fn look(&mut self, room: &str) -> Option<RoomView> {
+        let hosted = self.server.controller.find(room).ok()?;
+        let (view, changes) = hosted.act_and_count(|room, _| self.view(hosted.id.0, room));
+        self.unstored.push((hosted, changes));
+        Some(view)
+    }
+
+    fn find(&self, nick: &str) -> Vec<String> {
+        self.server.controller.rooms_of(nick)
+    }
+
+    fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {
+        let found = self.server.controller.find_or_create(room, self.ip);
+        let (hosted, _) = found.map_err(|error| JoinRefusal::NoSuchRoom(error.to_string()))?;
+        let id = hosted.id.0;
+        let (joined, changes) = hosted.act_and_count(|room, now| {
+            let member = room.join_hosted(now, name)?;
+            let position = room.position();
+            self.person.state().rooms.insert(id, (member, room.name().to_string()));
+            Ok(Joined { id, member, position, view: self.view(id, room) })
+        });
+        let joined = joined.map_err(JoinRefusal::Room)?;
+        self.unstored.push((Arc::clone(&hosted), changes));
+        // A member that comes for another reads on where that one was.
+        self.places.entry(id).or_insert_with(|| Place {
+            changed: hosted.subscribe(),
+            cursor: joined.position,
+            hosted,
+        });
+        Ok(joined)
+    }
+
+    fn part(&mut self, id: u64, member: MemberId, reason: &str) {
+        let Some(place) = self.places.get(&id) else { return };
+        let ((), changes) = place.hosted.act_and_count(|room, now| room.part(now, member, reason));
+        self.unstored.push((Arc::clone(&place.hosted), changes));
+        let mut state = self.person.state();
+        if state.rooms.get(&id).is_some_and(|(now, _)| *now == member) {
+            state.rooms.remove(&id);
+        }
+    }
+
+    fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, SayError> {
+        let place = self.places.get(&id).ok_or(SayError::NotHere)?;
+        place.hosted.act(|room, now| room.say(now, member, body))
+    }
+}

@@ -18,7 +18,8 @@ import urllib.request
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from causal import Judge, Wrong, name_of, same
-from clients import PATIENCE, Classic, Curl, Native, Server, WebSocket, curl, end_all, environment, until
+from clients import Classic, Curl, Native, WebSocket, curl
+from server import PATIENCE, Server, end_all, environment, until
 
 HERE = pathlib.Path(__file__).parent
 # What each client says before the server is killed, and after.

@@ -5,6 +5,7 @@
 //! that step's exit code. What had to be skipped is said at the end.
 
 mod fuzz;
+mod irc;
 mod mutants;
 mod programs;
 mod tools;
@@ -32,6 +33,7 @@ Commands:
            --table writes docs/mutants.md
   web      the server's page: types, lints, tests, and all of it in a browser (needs node and chromium)
   programs the server used by curl, a WebSocket client, schemathesis and Prometheus' parser (needs python3 and curl)
+  irc      irssi and WeeChat in a room of a server that is killed (needs python3, irssi and weechat-headless)
   help     prints this
 ";
 
@@ -56,6 +58,7 @@ enum Step {
     Fuzz(fuzz::Options),
     Web,
     Programs,
+    Irc,
 }
 
 /// One command line of cargo, with what it needs in its environment.
@@ -114,6 +117,7 @@ impl Step {
             Self::Fuzz(options) => fuzz::run(root, options),
             Self::Web => web::run(root),
             Self::Programs => programs::run(root),
+            Self::Irc => irc::run(root),
         }
     }
 }
@@ -163,6 +167,7 @@ impl fmt::Display for Step {
             },
             Self::Web => f.write_str("cargo xtask web"),
             Self::Programs => f.write_str("cargo xtask programs"),
+            Self::Irc => f.write_str("cargo xtask irc"),
         }
     }
 }
@@ -222,6 +227,7 @@ fn steps(args: &[&str]) -> Option<Vec<Step>> {
             Step::tests(),
             Step::Web,
             Step::Programs,
+            Step::Irc,
             Step::sim(SIM_SEEDS, false),
             Step::fuzz(),
         ],
@@ -230,6 +236,7 @@ fn steps(args: &[&str]) -> Option<Vec<Step>> {
         ["test"] => vec![Step::tests()],
         ["web"] => vec![Step::Web],
         ["programs"] => vec![Step::Programs],
+        ["irc"] => vec![Step::Irc],
         ["sim", args @ ..] => vec![sim_step(args)?],
         ["fuzz", args @ ..] => vec![Step::Fuzz(fuzz::Options::parse(args)?)],
         _ => return None,

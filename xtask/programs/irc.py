@@ -1,0 +1,235 @@
+"""irssi and WeeChat in a room with a native and a classic client, while the server is killed.
+
+    python irc.py PATH-TO-CAUSERIE
+
+`cargo xtask irc` runs this. Nothing beside Python's own library is needed.
+"""
+
+import glob
+import json
+import os
+import pathlib
+import pty
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+
+from server import Server, end_all, environment, start, until
+
+ROOM = "lobby"
+# What each says before the server is killed, and after.
+TURNS = 20
+# What the clients say: who, and the how manieth it is.
+SAID = re.compile(r"\b(irssi|weechat|native|classic)-(\d+)\b")
+
+
+def demand(holds, what):
+    if not holds:
+        sys.exit(f"irc: {what}")
+
+
+class Irssi:
+    """On a terminal of its own, since it does not start without one. What it shows is in its own log."""
+
+    name = "irssi"
+
+    def __init__(self, port, folder):
+        home = pathlib.Path(folder) / "irssi"
+        home.mkdir()
+        self.log = home / "room.log"
+        (home / "config").write_text(
+            f"""
+            servers = ( {{ address = "127.0.0.1"; port = "{port}"; chatnet = "here"; autoconnect = "yes"; }} );
+            chatnets = {{ here = {{ type = "IRC"; }}; }};
+            channels = ( {{ name = "#{ROOM}"; chatnet = "here"; autojoin = "yes"; }} );
+            settings = {{
+              core = {{ real_name = "Ann"; user_name = "ann"; nick = "Ann"; server_reconnect_time = "10s"; }};
+              "fe-common/core" = {{ autolog = "yes"; autolog_path = "{home}/room.log"; }};
+            }};
+            """
+        )
+        master, slave = pty.openpty()
+        self.terminal = master
+        self.process = start(["irssi", f"--home={home}"], stdin=slave, stdout=slave, stderr=slave)
+        os.close(slave)
+        # What it draws has to go somewhere.
+        threading.Thread(target=self.drain, daemon=True).start()
+
+    def drain(self):
+        try:
+            while os.read(self.terminal, 1 << 16):
+                pass
+        except OSError:
+            pass
+
+    def lines(self):
+        return self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
+
+    def say(self, text):
+        os.write(self.terminal, f"/msg #{ROOM} {text}\r".encode())
+
+    def joins(self):
+        return sum(f"Join to #{ROOM} was synced" in line for line in self.lines())
+
+
+class WeeChat:
+    """Without a terminal, driven through its pipe. What it shows is in its own log."""
+
+    name = "weechat"
+
+    def __init__(self, port, folder):
+        self.home = pathlib.Path(folder) / "weechat"
+        self.home.mkdir()
+        commands = [
+            "/set logger.file.flush_delay 0",
+            "/set irc.server_default.autoreconnect_delay 1",
+            "/set irc.server_default.autoreconnect_max_growing 1",
+            '/set irc.server_default.realname "Ann"',
+            f"/server add here 127.0.0.1/{port} -nicks=Ann,Ann_,Ann__ -autojoin=#{ROOM}",
+            # The names before and after version 4.
+            "/set irc.server.here.ssl off",
+            "/set irc.server.here.tls off",
+            "/connect here",
+        ]
+        words = [word for command in commands for word in ("--run-command", command)]
+        self.process = start(["weechat-headless", "--dir", str(self.home), *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def lines(self):
+        found = glob.glob(f"{self.home}/logs/irc.here.#{ROOM}.weechatlog")
+        return pathlib.Path(found[0]).read_text(encoding="utf-8").splitlines() if found else []
+
+    def say(self, text):
+        pipes = glob.glob(f"{self.home}/weechat_fifo_*")
+        with open(pipes[0], "w", encoding="utf-8") as pipe:
+            pipe.write(f"irc.here.#{ROOM} *{text}\n")
+
+    def joins(self):
+        return sum(f"Channel #{ROOM}: " in line for line in self.lines())
+
+
+class Native:
+    """`causerie chat`."""
+
+    name = "native"
+
+    def __init__(self, program, port, folder):
+        command = [program, "chat", f"127.0.0.1:{port}", "--room", ROOM, "--name", "Raj", "--plain", "--state", f"{folder}/state"]
+        self.process = start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.heard = []
+        threading.Thread(target=lambda: self.heard.extend(self.process.stdout), daemon=True).start()
+
+    def lines(self):
+        return list(self.heard)
+
+    def say(self, text):
+        self.process.stdin.write(f"{text}\n")
+        self.process.stdin.flush()
+
+
+class Classic:
+    """Lines on a socket."""
+
+    name = "classic"
+
+    def __init__(self, port):
+        self.port, self.heard = port, []
+        self.enter()
+
+    def enter(self):
+        self.socket = socket.create_connection(("127.0.0.1", self.port))
+        self.socket.sendall(f"./join {ROOM}\nCal\n./members\n".encode())
+        reader = self.socket.makefile(encoding="utf-8", errors="replace")
+        before = len(self.heard)
+        threading.Thread(target=self.listen, args=(reader,), daemon=True).start()
+        until("Cal to be in", lambda: any("'Cal'" in line for line in self.heard[before:]))
+
+    def listen(self, reader):
+        try:
+            self.heard.extend(reader)
+        except OSError:
+            pass
+
+    def lines(self):
+        return list(self.heard)
+
+    def say(self, text):
+        self.socket.sendall(f"{text}\n".encode())
+
+
+def said(lines, without=None):
+    """What was said, in the order of the lines; what was replayed too, which has the hour in front."""
+    found = [match for line in lines for match in SAID.findall(line)]
+    return [(who, int(number)) for who, number in found if who != without]
+
+
+def talk(clients, begin, count):
+    """Everybody speaks in turn, and hears all that the others say, in one order."""
+    for number in range(begin, begin + count):
+        for client in clients:
+            client.say(f"{client.name}-{number}")
+    expected = {(client.name, number) for client in clients for number in range(begin, begin + count)}
+    for client in clients:
+        wanted = {one for one in expected if one[0] != client.name}
+        until(f"{client.name} to hear the others", lambda: wanted <= set(said(client.lines())))
+    return expected
+
+
+def the_log(program, port):
+    done = subprocess.run([program, "history", ROOM, "--server", f"127.0.0.1:{port}", "--since", "1", "--json"],
+                          capture_output=True, text=True, timeout=60, env=environment(), check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def main():
+    program = sys.argv[1]
+    with tempfile.TemporaryDirectory(prefix="causerie-irc-") as folder:
+        server = Server(program, f"{folder}/data")
+        subprocess.run([program, "rooms", "create", ROOM, "--server", f"127.0.0.1:{server.port}"],
+                       check=True, env=environment(), stdout=subprocess.DEVNULL)
+        native, classic = Native(program, server.port, folder), Classic(server.port)
+        irssi = Irssi(server.port, folder)
+        # Both want the same nick: whoever comes second takes another by itself.
+        until("irssi to be in", lambda: irssi.joins() >= 1)
+        weechat = WeeChat(server.port, folder)
+        until("WeeChat to be in", lambda: weechat.joins() >= 1)
+        until("irssi to see another nick", lambda: any("Ann_" in line for line in irssi.lines()))
+        clients = [irssi, weechat, native, classic]
+        everything = talk(clients, 1, TURNS)
+        first = said(record.get("text", "") for record in the_log(program, server.port))
+        for client in clients:
+            own = [one for one in said(client.lines()) if one[0] != client.name]
+            demand(own == [one for one in first if one[0] != client.name], f"{client.name} saw another order: {own}\n{first}")
+        heard = {client.name: len(said(client.lines(), client.name)) for client in (irssi, weechat)}
+
+        server.kill()
+        server.start()
+        classic.enter()
+        until("irssi to be back", lambda: irssi.joins() >= 2)
+        until("WeeChat to be back", lambda: weechat.joins() >= 2)
+        # They are shown what was said last, in the room's order.
+        for client in (irssi, weechat):
+            last = [one for one in first if one[0] != client.name]
+            count = heard[client.name]
+            until(f"{client.name} to read history", lambda: said(client.lines()).count(first[-1]) >= 2)
+            again = [one for one in said(client.lines(), client.name)][count:]
+            demand(again and again == last[len(last) - len(again):], f"{client.name} was shown {again}, not the end of {last}")
+            heard[client.name] += len(again)
+        everything |= talk(clients, TURNS + 1, TURNS)
+        order = said(record.get("text", "") for record in the_log(program, server.port))
+        demand(len(order) == len(everything) and set(order) == everything, "something was lost, or said twice")
+        for client in (irssi, weechat):
+            new = said(client.lines(), client.name)[heard[client.name]:]
+            demand(new == [one for one in order if one[0] != client.name and one[1] > TURNS], f"{client.name} saw another order")
+        demand([one for one in said(native.lines())] == [one for one in order if one[0] != "native"], "native saw another order")
+        server.stop()
+        print(f"  {len(order)} texts by irssi, WeeChat, causerie chat and a classic client, server killed once: one order")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    finally:
+        end_all()

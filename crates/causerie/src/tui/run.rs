@@ -195,9 +195,10 @@ impl Client {
                     | RoomEvent::Rejoined { .. }
             );
         }
-        let size = self.model.size;
+        // Also where the size is what it was: on its way there the terminal may have dropped what did not fit.
+        let is_resized = matches!(event, Event::Resize(..));
         let effects = update(&mut self.model, event);
-        if self.model.size != size {
+        if is_resized {
             self.terminal.redraw(self.model.size)?;
         }
         for effect in effects {

@@ -1,5 +1,5 @@
 //! Replies, edits, deletions, reactions, actions and topics, said and seen by clients of each kind, on bad links and over
-//! connections that are cut: nobody sees one before what it refers to, and in the end all show the same.
+//! connections that are cut: nobody sees one before what it refers to, and the log that pages read is what a newcomer is shown.
 //!
 //! `SEED=n cargo test -p causerie --test rich` draws from another seed.
 

@@ -145,8 +145,10 @@ pub(super) struct RoomView {
     changes: BTreeMap<MessageId, Changes>,
     /// Our last message that each member has told to have seen.
     seen_by: BTreeMap<MemberId, u64>,
-    /// The topic was told by the message at this position.
-    topic_at: u64,
+    /// Topics whose messages have no place yet, as they came: the last of them is shown.
+    topics_below: Vec<(MessageId, String)>,
+    /// The topic of the last message that has a place, and which.
+    topic_placed: (u64, String),
 }
 
 /// Who a record or a delivery is of, and what goes with it.
@@ -196,7 +198,8 @@ impl RoomView {
             messages: BTreeMap::new(),
             changes: BTreeMap::new(),
             seen_by: BTreeMap::new(),
-            topic_at: 0,
+            topics_below: Vec::new(),
+            topic_placed: (0, String::new()),
         }
     }
 
@@ -350,15 +353,16 @@ impl RoomView {
             Body::Action(text) => (text, true, None),
             Body::Reply { to, text } => (text, false, Some(to)),
             Body::Topic(topic) => {
-                let at = position.unwrap_or(u64::MAX);
                 let text = if topic.is_empty() {
                     "took the topic away".into()
                 } else {
                     format!("set the topic: {topic}")
                 };
-                if at >= self.topic_at {
-                    (self.topic, self.topic_at) = (topic, at);
+                match position {
+                    Some(position) => self.place_topic(position, topic),
+                    None => self.topics_below.push((id, topic)),
                 }
+                self.show_topic();
                 (text, true, None)
             }
             Body::Edit { of, text } => {
@@ -421,15 +425,34 @@ impl RoomView {
             self.below.remove(index);
             self.push(Row::Message(id));
         }
+        if let Some(index) = self.topics_below.iter().position(|(below, _)| *below == id) {
+            let (_, topic) = self.topics_below.remove(index);
+            self.place_topic(position, topic);
+            self.show_topic();
+        }
+    }
+
+    /// Of two that nobody had seen both of, the later in the log counts, for everybody.
+    fn place_topic(&mut self, position: u64, topic: String) {
+        if position >= self.topic_placed.0 {
+            self.topic_placed = (position, topic);
+        }
+    }
+
+    fn show_topic(&mut self) {
+        self.topic.clone_from(self.topics_below.last().map_or(&self.topic_placed.1, |(_, topic)| topic));
     }
 
     fn remove_below(&mut self, id: MessageId) {
         self.below.retain(|&below| below != id);
         self.messages.remove(&id);
+        self.topics_below.retain(|(below, _)| *below != id);
+        self.show_topic();
     }
 
     fn rename(&mut self, old: MessageId, new: MessageId) {
         self.below.iter_mut().filter(|below| **below == old).for_each(|below| *below = new);
+        self.topics_below.iter_mut().filter(|(below, _)| *below == old).for_each(|(below, _)| *below = new);
         if self.selected == Some(old) {
             self.selected = Some(new);
         }
@@ -559,6 +582,20 @@ mod tests {
         room.handle(placed(ANN, 1, 12), "Ann");
         assert_eq!(texts(&room), ["second", "first", "mine"]);
         assert_eq!(room.message(id(ANN, 1)).unwrap().position, Some(12));
+    }
+
+    #[test]
+    fn of_two_topics_at_once_the_later_in_the_log_counts() {
+        let mut room = welcomed();
+        room.handle(change(ANN, 1, Body::Topic("mine".into())), "Ann");
+        room.handle(change(BOB, 1, Body::Topic("Bob's".into())), "Ann");
+        assert_eq!(room.topic, "Bob's");
+        room.handle(placed(BOB, 1, 10), "Ann");
+        assert_eq!(room.topic, "mine", "it has no place yet, and will have a later one");
+        room.handle(placed(ANN, 1, 11), "Ann");
+        assert_eq!(room.topic, "mine");
+        room.handle(change(EVE, 1, Body::Topic(String::new())), "Ann");
+        assert_eq!(room.topic, "");
     }
 
     #[test]

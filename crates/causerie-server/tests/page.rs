@@ -3,8 +3,11 @@
 
 mod common;
 
+use std::io::Read;
+
 use causerie_server::Settings;
 use common::{Harness, within};
+use flate2::read::GzDecoder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -46,10 +49,14 @@ async fn the_page_is_served_and_kept_by_its_tag() {
         assert!(!body.is_empty());
 
         let tag = header(&head, "etag");
-        for same in [tag.to_owned(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
+        assert_eq!(header(&head, "vary"), "accept-encoding", "{path}");
+        let strong = tag.strip_prefix("w/").expect("a weak tag");
+        for same in
+            [format!("W/{strong}"), strong.to_owned(), format!("\"other\", W/{strong}"), "*".to_owned()]
+        {
             let (head, body) = ask(&server, "GET", path, &format!("If-None-Match: {same}\r\n")).await;
             assert!(head.starts_with("http/1.1 304 ") && body.is_empty(), "{path} {same}: {head}");
-            assert_eq!(header(&head, "etag"), tag);
+            assert_eq!((header(&head, "etag"), header(&head, "vary")), (tag, "accept-encoding"));
         }
         let (head, again) = ask(&server, "GET", path, "If-None-Match: \"other\"\r\n").await;
         assert!(head.starts_with("http/1.1 200 ") && again == body, "{path}: {head}");
@@ -59,6 +66,86 @@ async fn the_page_is_served_and_kept_by_its_tag() {
     }
     for strange in ["/nothing.js", "/web/app.js", "/../Cargo.toml", "/app.js/", "/tests/random.js"] {
         assert!(ask(&server, "GET", strange, "").await.0.starts_with("http/1.1 404 "), "{strange}");
+    }
+    server.stop().await;
+}
+
+/// Of a browser's request.
+const GZIP: &str = "Accept-Encoding: gzip, deflate, br, zstd\r\n";
+
+/// A body that came in chunks.
+fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    loop {
+        let end = bytes.windows(2).position(|two| two == b"\r\n").expect("a chunk's size");
+        let size =
+            usize::from_str_radix(std::str::from_utf8(&bytes[..end]).unwrap(), 16).expect("hexadecimal");
+        if size == 0 {
+            return whole;
+        }
+        whole.extend_from_slice(&bytes[end + 2..end + 2 + size]);
+        bytes = &bytes[end + 4 + size..];
+    }
+}
+
+fn unpacked(gzip: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    GzDecoder::new(gzip).read_to_end(&mut plain).expect("gzip");
+    plain
+}
+
+/// What a file has between a quote and this start, and another quote.
+fn named<'a>(text: &'a str, start: &'a str) -> impl Iterator<Item = String> + 'a {
+    text.lines().filter(|line| !line.contains(" * ")).filter_map(move |line| {
+        let name = line.split(start).nth(1)?.split('"').next()?;
+        (name.is_empty() || name.contains('.')).then(|| format!("/{name}"))
+    })
+}
+
+#[tokio::test]
+async fn what_crosses_the_wire_is_light() {
+    let server = Harness::start(Settings::default()).await;
+    for page in ["/", "/lab"] {
+        let mut paths = vec![page.to_owned()];
+        let (mut seen, mut light, mut plain) = (Vec::new(), 0, 0);
+        while let Some(path) = paths.pop() {
+            if seen.contains(&path) {
+                continue;
+            }
+            let (_, body) = ask(&server, "GET", &path, "").await;
+            let (head, packed) = ask(&server, "GET", &path, GZIP).await;
+            assert!(head.starts_with("http/1.1 200 "), "{path}: {head}");
+            assert_eq!(header(&head, "content-encoding"), "gzip", "{path}");
+            assert_eq!(header(&head, "vary"), "accept-encoding", "{path}");
+            let (tag, packed) = (header(&head, "etag").replace("w/", "W/"), unchunked(&packed));
+            assert_eq!(unpacked(&packed), body, "{path}");
+            let (head, nothing) =
+                ask(&server, "GET", &path, &format!("{GZIP}If-None-Match: {tag}\r\n")).await;
+            assert!(head.starts_with("http/1.1 304 ") && nothing.is_empty(), "{path}: {head}");
+            (light, plain) = (light + packed.len(), plain + body.len());
+            let text = String::from_utf8(body).unwrap();
+            for start in
+                ["<script type=\"module\" src=\"/", "<link rel=\"stylesheet\" href=\"/", " from \"./"]
+            {
+                paths.extend(named(&text, start));
+            }
+            seen.push(path);
+        }
+        assert!(seen.len() > 11, "{page}: {seen:?}");
+        assert!(light <= 150_000 && 2 * light < plain, "{page}: {light} bytes of {plain}");
+    }
+    // What is small, what is not the page's, and who does not take it.
+    for (path, header_) in [
+        ("/api/rooms", GZIP),
+        ("/api/openapi.json", GZIP),
+        ("/app.js", "Accept-Encoding: br\r\n"),
+        ("/app.js", "Accept-Encoding: gzip;q=0\r\n"),
+    ] {
+        let (head, _) = ask(&server, "GET", path, header_).await;
+        assert!(
+            head.starts_with("http/1.1 200 ") && header(&head, "content-encoding").is_empty(),
+            "{path}: {head}"
+        );
     }
     server.stop().await;
 }

@@ -48,7 +48,7 @@ pub(super) fn is_loopback(address: IpAddr) -> bool {
 /// The page may read the answer.
 pub(super) fn allow(origin: HeaderValue, is_preflight: bool, headers: &mut HeaderMap) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(VARY, HeaderValue::from_static("Origin"));
+    headers.append(VARY, HeaderValue::from_static("Origin"));
     if is_preflight {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
         let names = HeaderValue::from_static("authorization, content-type");

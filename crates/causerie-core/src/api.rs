@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::body::Body;
-use crate::frame::{MemberInfo, Secret};
+use crate::frame::{MemberInfo, Observation, Observed, Secret};
 use crate::history::{Entry, HistoryRecord, What};
 use crate::mark::CLIENT_ID_BYTES_MAX;
 use crate::text::json;
@@ -215,6 +215,9 @@ pub enum ClientEvent {
         /// Whether to tell what is held back.
         #[serde(default)]
         held: bool,
+        /// Whether to tell what members observe.
+        #[serde(default)]
+        observed: bool,
     },
     /// The client is a member.
     Resume {
@@ -225,6 +228,9 @@ pub enum ClientEvent {
         /// Whether to tell what is held back.
         #[serde(default)]
         held: bool,
+        /// Whether to tell what members observe.
+        #[serde(default)]
+        observed: bool,
     },
     /// The member says something.
     Say(Say),
@@ -349,6 +355,26 @@ pub enum ServerEvent {
         /// Which.
         message: String,
     },
+    /// What has happened to a message at another member, as that one says.
+    Observed {
+        /// Which member.
+        member: String,
+        /// Which message.
+        message: String,
+        /// `held` or `delivered`.
+        what: &'static str,
+        /// What it is held for: a message that has not been delivered there.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        waits_for: Option<String>,
+        /// For how long it has been held, if it has, in milliseconds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        held_ms: Option<u64>,
+    },
+    /// What members have observed beyond what is told.
+    Unobserved {
+        /// How many times.
+        count: u64,
+    },
     /// More messages than can be told are held back, or are not any more.
     HeldMore {},
     /// The answer to a ping.
@@ -375,6 +401,19 @@ impl ServerEvent {
     #[must_use]
     pub fn held(held: &HeldMessage) -> Self {
         Self::Held { message: held.id.to_string(), waits_for: held.waits_for.to_string() }
+    }
+
+    /// What a member has observed.
+    #[must_use]
+    pub fn observed(member: MemberId, seen: &Observation) -> Self {
+        let (what, waits_for, held_ms) = match seen.what {
+            Observed::Delivered { held_millis } => ("delivered", None, held_millis),
+            Observed::Held { held_millis, waits_for } => {
+                ("held", Some(waits_for.to_string()), Some(held_millis))
+            }
+        };
+        let (member, message) = (member.to_string(), seen.message.to_string());
+        Self::Observed { member, message, what, waits_for, held_ms }
     }
 }
 
@@ -527,11 +566,11 @@ mod tests {
         let read = |text: &str| read::<ClientEvent>(text.as_bytes()).unwrap();
         assert_eq!(
             read(r#"{"type":"join","name":"Ann"}"#),
-            ClientEvent::Join { name: "Ann".into(), nonce: None, held: false }
+            ClientEvent::Join { name: "Ann".into(), nonce: None, held: false, observed: false }
         );
         assert_eq!(
             read(r#"{"type":"resume","token":"t","after":3,"held":true}"#),
-            ClientEvent::Resume { token: "t".into(), after: Some(3), held: true }
+            ClientEvent::Resume { token: "t".into(), after: Some(3), held: true, observed: false }
         );
         assert!(matches!(read(r#"{"type":"say","id":"1","text":"x"}"#), ClientEvent::Say(_)));
         assert_eq!(read(r#"{"type":"ping"}"#), ClientEvent::Ping {});

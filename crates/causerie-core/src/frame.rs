@@ -94,6 +94,39 @@ pub enum ClientFrame {
     ListMembers,
     /// What was said in a room? Answered with a page.
     History(HistoryQuestion),
+    /// What the member has held and delivered of others' messages, for those who watch.
+    Observed {
+        /// In order.
+        seen: Vec<Observation>,
+        /// How many more there were since the frame before, which are not told.
+        left_out: u64,
+    },
+}
+
+/// What has happened to a message at a member.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Observation {
+    /// Which message.
+    pub message: MessageId,
+    /// What.
+    pub what: Observed,
+}
+
+/// What happens to messages that arrive.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Observed {
+    /// It was delivered.
+    Delivered {
+        /// For how long it had been held back, in milliseconds; `None`: it was not.
+        held_millis: Option<u64>,
+    },
+    /// It is held back.
+    Held {
+        /// For how long by now, in milliseconds.
+        held_millis: u64,
+        /// A cause that has not been delivered.
+        waits_for: MessageId,
+    },
 }
 
 /// Which records of a room's log are asked for.
@@ -194,6 +227,8 @@ pub enum ServerFrame {
     Error(ErrorFrame),
     /// A part of a room's log, as asked for.
     Page(Page),
+    /// Whether anybody wants to be told what the member [observes](ClientFrame::Observed).
+    Watched(bool),
 }
 
 /// A part of a room's log: each of its positions is that of a record, or within a gap.
@@ -576,6 +611,20 @@ impl<'a> Fields<'a> {
         Ok(MemberId::new(self.number_u32()?, self.number_u32()?))
     }
 
+    fn message_id(&mut self) -> Result<MessageId, FrameError> {
+        Ok(MessageId::new(self.member()?, self.number()?))
+    }
+
+    fn observation(&mut self) -> Result<Observation, FrameError> {
+        let message = self.message_id()?;
+        let what = match self.number()? {
+            0 => Observed::Delivered { held_millis: self.option()? },
+            1 => Observed::Held { held_millis: self.number()?, waits_for: self.message_id()? },
+            _ => return Err(self.out_of_range()),
+        };
+        Ok(Observation { message, what })
+    }
+
     fn out_of_range(&self) -> FrameError {
         FrameError::Field { kind: self.kind, error: WireError::Integer }
     }
@@ -593,7 +642,7 @@ impl<'a> Fields<'a> {
         match self.number()? {
             0 => Ok(Place::End),
             1 => Ok(Place::Position(self.number()?)),
-            2 => Ok(Place::Message(MessageId::new(self.member()?, self.number()?))),
+            2 => Ok(Place::Message(self.message_id()?)),
             3 => Ok(Place::Time(self.number()?)),
             _ => Err(self.out_of_range()),
         }
@@ -720,6 +769,24 @@ impl ClientFrame {
                 put_varint(out, question.limit);
                 put_varint(out, question.wait_millis);
             }
+            Self::Observed { seen, left_out } => {
+                put_varint(out, seen.len() as u64);
+                for Observation { message, what } in seen {
+                    put_message_id(out, *message);
+                    match what {
+                        Observed::Delivered { held_millis } => {
+                            out.push(0);
+                            put_option(out, *held_millis);
+                        }
+                        Observed::Held { held_millis, waits_for } => {
+                            out.push(1);
+                            put_varint(out, *held_millis);
+                            put_message_id(out, *waits_for);
+                        }
+                    }
+                }
+                put_varint(out, *left_out);
+            }
         });
     }
 
@@ -738,6 +805,7 @@ impl ClientFrame {
             Self::Clock(_) => 0x0b,
             Self::ListMembers => 0x0c,
             Self::History(_) => 0x0d,
+            Self::Observed { .. } => 0x0e,
         }
     }
 
@@ -782,6 +850,7 @@ impl ClientFrame {
                 limit: f.number()?,
                 wait_millis: f.number()?,
             }),
+            0x0e => Self::Observed { seen: f.list(Fields::observation)?, left_out: f.number()? },
             _ => return Ok(None),
         }))
     }
@@ -870,6 +939,7 @@ impl ServerFrame {
                 put_varint(out, page.records.len() as u64);
                 out.extend_from_slice(&page.records);
             }
+            Self::Watched(watched) => out.push(u8::from(*watched)),
         });
     }
 
@@ -890,6 +960,7 @@ impl ServerFrame {
             Self::Refused { .. } => 0x8d,
             Self::Error(_) => 0x8e,
             Self::Page(_) => 0x8f,
+            Self::Watched(_) => 0x90,
         }
     }
 
@@ -956,6 +1027,7 @@ impl ServerFrame {
                 names: f.members()?,
                 records: f.bytes()?,
             }),
+            0x90 => Self::Watched(f.flag()?),
             _ => return Ok(None),
         }))
     }
@@ -983,6 +1055,10 @@ mod tests {
             limit: 300,
             wait_millis: 30_000,
         })
+    }
+
+    fn observation(seq: u64, what: Observed) -> Observation {
+        Observation { message: MessageId::new(RAJ, seq), what }
     }
 
     fn client_frames() -> Vec<ClientFrame> {
@@ -1018,6 +1094,14 @@ mod tests {
             question(Direction::After, Place::Position(u64::MAX)),
             question(Direction::Around, Place::Message(MessageId::new(RAJ, 90))),
             question(Direction::After, Place::Time(1_700_000_000_000)),
+            ClientFrame::Observed {
+                seen: vec![
+                    observation(3, Observed::Delivered { held_millis: None }),
+                    observation(5, Observed::Held { held_millis: 300, waits_for: MessageId::new(RAJ, 4) }),
+                    observation(5, Observed::Delivered { held_millis: Some(0) }),
+                ],
+                left_out: 300,
+            },
         ]
     }
 
@@ -1081,6 +1165,8 @@ mod tests {
                 records: Bytes::from_static(b"records"),
             }),
             ServerFrame::Page(Page { from: 1, ..Page::default() }),
+            ServerFrame::Watched(true),
+            ServerFrame::Watched(false),
         ]
     }
 
@@ -1157,7 +1243,7 @@ mod tests {
             let _ = ClientFrame::decode(kind, &body);
             let _ = ServerFrame::decode(kind, &body);
             let _ = ClientFrame::decode(kind & 0x0f, &body);
-            let _ = ServerFrame::decode(0x80 | (kind & 0x0f), &body);
+            let _ = ServerFrame::decode(0x80 | (kind & 0x1f), &body);
         }
 
         #[test]

@@ -1328,6 +1328,12 @@ impl Room {
         }
     }
 
+    /// Whether a message has been delivered here.
+    #[must_use]
+    pub fn has_delivered(&self, id: MessageId) -> bool {
+        self.group.has_delivered(id)
+    }
+
     /// Differs from an earlier value whenever other messages are held back.
     #[must_use]
     pub fn holding(&self) -> (u64, usize) {

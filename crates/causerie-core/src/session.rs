@@ -8,6 +8,7 @@
 //! placed never moves.
 
 mod keep;
+mod observe;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,9 +21,11 @@ use cbcast::{
 use thiserror::Error;
 
 pub use self::keep::{KeptError, kept_name};
+use self::observe::Observer;
 use crate::body::{Body, BodyError};
 use crate::frame::{
-    ClientFrame, Delivered, ErrorCode, ErrorFrame, Limits, MemberInfo, Secret, ServerFrame, VERSION, Welcome,
+    ClientFrame, Delivered, ErrorCode, ErrorFrame, Limits, MemberInfo, Observed, Secret, ServerFrame,
+    VERSION, Welcome,
 };
 
 /// What a session needs to know.
@@ -343,6 +346,8 @@ pub struct Session {
     unkept: bool,
     /// What own messages that were not taken under a membership before are called now; `None`: they were not said again.
     instead: BTreeMap<MessageId, Option<MessageId>>,
+    /// What those who watch the room are to be told.
+    observer: Observer,
 }
 
 fn group_of(config: &SessionConfig, snapshot: &Snapshot, member: MemberId, limits: &Limits) -> Group {
@@ -352,6 +357,10 @@ fn group_of(config: &SessionConfig, snapshot: &Snapshot, member: MemberId, limit
     // What the room takes its members take.
     group.packet_bytes_max = usize::try_from(limits.frame_bytes).unwrap_or(usize::MAX);
     Group::new(group, snapshot, [member])
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Servers that one room can be spread over.
@@ -388,6 +397,7 @@ impl Session {
             catching_up: None,
             unkept: true,
             instead: BTreeMap::new(),
+            observer: Observer::default(),
         }
     }
 
@@ -480,6 +490,7 @@ impl Session {
             self.phase = Phase::Offline;
             self.leave_sent = false;
             self.heartbeat_at = None;
+            self.observer = Observer::default();
             self.outputs.retain(|output| !matches!(output, Output::Send(_) | Output::HangUp(_)));
             // What was kept begins with a welcome, also if its membership is over and it has to join anew.
             if !(self.restored && self.rejoining.is_some()) {
@@ -531,6 +542,7 @@ impl Session {
                 }
             }
             ServerFrame::Refused { seq, is_final, reason } => self.refused(seq, is_final, reason),
+            ServerFrame::Watched(watched) => self.watched(now, watched),
             ServerFrame::Error(error) => self.error(error),
             // Answers to questions that a session does not ask, and what tomorrow's servers say.
             _ => {}
@@ -934,6 +946,8 @@ impl Session {
             match output {
                 GroupOutput::Send(message) => {
                     if live {
+                        // Before what may depend on it.
+                        self.outputs.extend(self.observer.take().map(Output::Send));
                         let packet = message.packet().clone();
                         self.outputs.push_back(Output::Send(ClientFrame::Broadcast(packet)));
                     }
@@ -943,6 +957,7 @@ impl Session {
                     self.deliver(now, &message, held_since);
                 }
                 GroupOutput::Held { id, waits_for } => {
+                    self.observer.see(now, id, Observed::Held { held_millis: 0, waits_for });
                     let name = |id: MessageId| membership.names.get(&id.member).cloned();
                     let (author, waits_for_author) = (name(id), name(waits_for));
                     self.event(Event::Held { id, author, waits_for, waits_for_author });
@@ -959,6 +974,10 @@ impl Session {
     fn deliver(&mut self, now: Time, message: &Message, held_since: Option<Time>) {
         let membership = self.membership.as_mut().expect("its group delivers");
         let id = message.id();
+        if id.member != membership.member {
+            let held_millis = held_since.map(|since| millis(now.since(since)));
+            self.observer.see(now, id, Observed::Delivered { held_millis });
+        }
         let place = self.arrived.remove(&id);
         if let Some((position, time_millis)) = place {
             self.ready.insert(position, (id, time_millis));
@@ -1000,6 +1019,7 @@ impl Session {
         if self.phase != Phase::Live {
             return;
         }
+        self.outputs.extend(self.observer.handle_timeout(now).map(Output::Send));
         let Some(membership) = &mut self.membership else { return };
         membership.group.handle_timeout(now);
         if let Some(pause) = self.config.heartbeat.filter(|_| self.heartbeat_at.is_some_and(|at| at <= now)) {
@@ -1021,6 +1041,16 @@ impl Session {
         self.drain(now);
     }
 
+    /// Somebody watches, or nobody does any more. Who watches from now on is told what is held already.
+    fn watched(&mut self, now: Time, watched: bool) {
+        self.observer.watched(watched);
+        let held = self.membership.iter().flat_map(|m| m.group.held());
+        for held in held {
+            let held_millis = millis(now.since(held.since));
+            self.observer.see(now, held.id, Observed::Held { held_millis, waits_for: held.waits_for });
+        }
+    }
+
     // What the driver does next.
 
     /// The next thing to do.
@@ -1035,7 +1065,7 @@ impl Session {
             return None;
         }
         let repair = self.membership.as_ref().and_then(|m| m.group.poll_timeout());
-        repair.into_iter().chain(self.heartbeat_at).min()
+        repair.into_iter().chain(self.heartbeat_at).chain(self.observer.poll_timeout()).min()
     }
 
     // What there is to know.

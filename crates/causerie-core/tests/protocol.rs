@@ -2,7 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use causerie_core::frame::{
-    ClientFrame, Delivered, Direction, HistoryQuestion, MemberInfo, Page, Place, ServerFrame, split_frame,
+    ClientFrame, Delivered, Direction, HistoryQuestion, MemberInfo, Observation, Observed, Page, Place,
+    ServerFrame, split_frame,
 };
 use causerie_core::history::{Entry, HistoryPage};
 use cbcast::{Kind, MemberId, Message, MessageId};
@@ -40,6 +41,23 @@ fn a_question_about_history() {
     assert_eq!(ClientFrame::decode(kind, &body), Ok(Some(question.clone())));
     let mut again = Vec::new();
     question.encode(&mut again);
+    assert_eq!(again, bytes);
+}
+
+#[test]
+fn what_a_member_has_observed() {
+    let bytes = example("0e Observed");
+    let (kind, body) = whole(&bytes);
+    let early = MessageId::new(MemberId::new(0, 3), 88);
+    let cause = MessageId::new(MemberId::new(0, 7), 90);
+    let held = Observed::Held { held_millis: 120, waits_for: cause };
+    let delivered = Observed::Delivered { held_millis: None };
+    let seen =
+        vec![Observation { message: early, what: held }, Observation { message: cause, what: delivered }];
+    let frame = ClientFrame::Observed { seen, left_out: 0 };
+    assert_eq!(ClientFrame::decode(kind, &body), Ok(Some(frame.clone())));
+    let mut again = Vec::new();
+    frame.encode(&mut again);
     assert_eq!(again, bytes);
 }
 

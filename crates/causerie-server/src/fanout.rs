@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
+use causerie_core::frame::ServerFrame;
 use causerie_core::log::{self, Read};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -67,6 +68,13 @@ impl Reader {
 
     pub(crate) fn cursor(&self) -> u64 {
         self.state().cursor
+    }
+
+    /// Tells the client whether anybody watches.
+    pub(crate) fn watched(&self, watched: bool) {
+        let mut frame = Vec::new();
+        ServerFrame::Watched(watched).encode(&mut frame);
+        self.outbox.push_latest(frame);
     }
 
     /// The session writes from now on: first of all what is returned, which begins within a record.
@@ -219,6 +227,13 @@ impl Fanout {
                 self.busy.fetch_add(1, Ordering::SeqCst);
                 pump.kicked.notify_one();
             }
+        }
+    }
+
+    /// Tells all clients whether anybody watches.
+    pub(crate) fn watched(&self, watched: bool) {
+        for pump in &*self.pumps() {
+            pump.readers().iter().for_each(|reader| reader.watched(watched));
         }
     }
 

@@ -25,6 +25,7 @@ use crate::Server;
 use crate::fanout::{Fanout, Reader};
 use crate::history::{self, Ends, HistoryError};
 use crate::http::JsonTail;
+use crate::watching::Watching;
 use crate::writer::Writer;
 
 /// Monotonic time for timers, wall time for people.
@@ -65,6 +66,7 @@ pub(crate) struct HostedRoom {
     /// Other messages are held back.
     holding: watch::Sender<()>,
     json: Mutex<JsonTail>,
+    pub(crate) watching: Watching,
     clock: Clock,
     writer: Arc<Writer>,
     /// It is in the writer's queue.
@@ -115,6 +117,7 @@ impl HostedRoom {
             fanout: Fanout::default(),
             holding: watch::Sender::new(()),
             json: Mutex::default(),
+            watching: Watching::default(),
             clock,
             writer,
             is_queued: AtomicBool::new(false),
@@ -281,10 +284,26 @@ impl HostedRoom {
 
     /// The pumps serve this reader, too, until [`unfollow`](Self::unfollow).
     pub(crate) fn follow(self: &Arc<Self>, server: &Arc<Server>, reader: &Arc<Reader>) {
-        if let Some(pump) = self.fanout.add(Arc::clone(reader)) {
+        let watchers = self.watching.watchers();
+        if watchers.are_there() {
+            reader.watched(true);
+        }
+        let pump = self.fanout.add(Arc::clone(reader));
+        drop(watchers);
+        if let Some(pump) = pump {
             let room = Arc::clone(self);
             server.spawn(async move { pump.run(&room).await });
         }
+    }
+
+    /// Somebody watches what members observe: from this cursor of [`Watching::read`].
+    pub(crate) fn watch(&self) -> u64 {
+        self.watching.enter(|watched| self.fanout.watched(watched))
+    }
+
+    /// Somebody watches no longer.
+    pub(crate) fn unwatch(&self) {
+        self.watching.leave(|watched| self.fanout.watched(watched));
     }
 
     pub(crate) fn unfollow(&self, reader: &Arc<Reader>) {

@@ -15,6 +15,7 @@ mod metrics;
 mod native;
 mod outbox;
 mod reopen;
+mod watching;
 mod writer;
 
 use std::future::Future;

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use causerie_core::frame::{
-    ClientFrame, Direction, ErrorCode, ErrorFrame, FrameError, HistoryQuestion, Place, Secret, ServerFrame,
-    VERSION, split_frame,
+    ClientFrame, Direction, ErrorCode, ErrorFrame, FrameError, HistoryQuestion, Observation, Observed, Place,
+    Secret, ServerFrame, VERSION, split_frame,
 };
 use causerie_core::room::{JoinError, ResumeError, Resumed, Seat};
 use causerie_core::text::{Name, visible};
@@ -38,6 +38,9 @@ const PACKETS_MAX: usize = 1_024;
 const STUCK: Duration = Duration::from_secs(2);
 /// How long the answer to a question about history may wait for something to tell.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+/// What a connection may tell of what it observes, in [`OBSERVED_TIME`]; beyond it is only counted.
+const OBSERVED_MAX: usize = 640;
+const OBSERVED_TIME: Duration = Duration::from_secs(1);
 /// Records sent in answer to one repair request.
 const REPAIR_MAX: usize = 256;
 
@@ -71,6 +74,8 @@ struct Session<'a> {
     outbox: Arc<Outbox>,
     greeted: Mutex<bool>,
     membership: Mutex<Option<Membership>>,
+    /// Since when observations are counted, and how many they are.
+    observed: Mutex<(Instant, usize)>,
 }
 
 pub(crate) async fn serve(
@@ -86,6 +91,7 @@ pub(crate) async fn serve(
         outbox: Arc::default(),
         greeted: Mutex::new(false),
         membership: Mutex::new(None),
+        observed: Mutex::new((Instant::now(), 0)),
     };
     let ended = tokio::select! {
         read = session.read(first) => read,
@@ -398,8 +404,44 @@ impl Session<'_> {
                 None => self.unexpected("a clock before joining"),
             },
             ClientFrame::History(question) => self.history(question).await,
+            ClientFrame::Observed { seen, left_out } => match self.current() {
+                Some(m) => self.observed(&m, seen, left_out),
+                None => self.unexpected("observations before joining"),
+            },
             _ => self.unexpected("this"),
         }
+    }
+
+    /// Hands on what the member has observed, as far as it can have: what is in the log.
+    fn observed(&self, membership: &Membership, mut seen: Vec<Observation>, mut left_out: u64) {
+        let Membership { room, seat, .. } = membership;
+        if !room.watching.watchers().are_there() {
+            return;
+        }
+        let within = {
+            let mut observed = self.observed.lock().expect("nothing panics while holding it");
+            if observed.0.elapsed() >= OBSERVED_TIME {
+                *observed = (Instant::now(), 0);
+            }
+            let within = seen.len().min(OBSERVED_MAX - observed.1);
+            observed.1 += within;
+            within
+        };
+        left_out = left_out.saturating_add((seen.len() - within) as u64);
+        seen.truncate(within);
+        room.look(|room| {
+            let waited_for = |what| match what {
+                Observed::Held { waits_for, .. } => room.has_delivered(waits_for),
+                Observed::Delivered { .. } => true,
+            };
+            seen.retain(|seen| room.has_delivered(seen.message) && waited_for(seen.what));
+            if !room.is_seated(*seat) {
+                (seen, left_out) = (Vec::new(), 0);
+            }
+        });
+        // What it has observed is in the log by now, and what it says next is not.
+        let behind = room.tail().log.last();
+        room.watching.tell(behind, seat.member, &seen, left_out);
     }
 
     /// Answers with a page; where it has nothing yet and the client says so, once there is something, or it has

@@ -27,6 +27,8 @@ pub(crate) struct Outbox {
 #[derive(Default)]
 struct State {
     bytes: Vec<u8>,
+    /// Goes behind what is there; only the last of these is said.
+    latest: Vec<u8>,
     last: bool,
 }
 
@@ -45,6 +47,12 @@ impl Outbox {
         self.filled.notify_one();
     }
 
+    /// Says this instead of what was to be said this way and has not been.
+    pub(crate) fn push_latest(&self, bytes: Vec<u8>) {
+        self.state().latest = bytes;
+        self.filled.notify_one();
+    }
+
     /// Nothing more will be said: the connection ends behind what is there.
     pub(crate) fn finish(&self) {
         self.state().last = true;
@@ -59,6 +67,10 @@ impl Outbox {
     /// What there is, and whether it is the last.
     pub(crate) fn take(&self) -> (Vec<u8>, bool) {
         let mut state = self.state();
+        let latest = std::mem::take(&mut state.latest);
+        if !state.last {
+            state.bytes.extend(latest);
+        }
         let taken = (std::mem::take(&mut state.bytes), state.last);
         drop(state);
         self.emptied.notify_one();

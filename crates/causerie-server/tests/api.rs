@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use causerie_core::frame::{ClientFrame, ServerFrame};
+use causerie_core::frame::{ClientFrame, Observation, Observed, ServerFrame};
 use causerie_server::{Protocol, Settings};
 use causerie_store::MemoryStore;
+use cbcast::{MemberId, MessageId};
 use common::{Classic, Event, Harness, Native, Wire, within};
 use futures_util::{SinkExt, StreamExt};
 use jsonschema::Validator;
@@ -739,6 +740,88 @@ async fn held_messages_are_told_to_those_who_ask() {
     raj.wire.send(&ClientFrame::Broadcast(first)).await;
     assert_eq!(eve.expect("released").await["message"], held["message"]);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn what_members_observe_is_told_to_those_who_ask_within_bounds() {
+    let server = Harness::start(Settings::default()).await;
+    let mut raj = Native::join(server.address, "lobby", "Raj").await;
+    let held =
+        |message, waits_for| Observation { message, what: Observed::Held { waits_for, held_millis: 3 } };
+    let delivered = |message, held_millis| Observation { message, what: Observed::Delivered { held_millis } };
+    let frame = |seen, left_out| ClientFrame::Observed { seen, left_out };
+
+    // Nobody has asked: nothing is asked of Raj, and what he tells all the same is nobody's.
+    let mut ann = Socket::join(server.address, "lobby", "Ann").await;
+    raj.expect(Event::Joined("Ann".into())).await;
+    ann.say("1", "hello").await;
+    let said = ann.record().await;
+    let id = MessageId::new(ann_member(&said), 1);
+    raj.expect_text(id.member, "hello").await;
+    raj.wire.send(&frame(vec![delivered(id, None)], 7)).await;
+
+    let mut eve = Socket::open(server.address, "lobby").await;
+    eve.send(json!({"type": "join", "name": "Eve", "observed": true})).await;
+    eve.welcomed().await;
+    let mut frames = vec![raj.wire.frame().await, raj.wire.frame().await];
+    frames.retain(|frame| !matches!(frame, ServerFrame::Delivered(_)));
+    assert_eq!(frames, [ServerFrame::Watched(true)]);
+    // Who comes now is told at once.
+    let mut bob = Wire::greeted(server.address).await;
+    bob.send(&common::join_frame("lobby", "Bob", common::nonce())).await;
+    assert!(matches!(bob.frame().await, ServerFrame::Welcome(_)));
+    assert_eq!(bob.frame().await, ServerFrame::Watched(true));
+
+    // Of what is not there nothing can be observed.
+    let (next, nobody) = (MessageId::new(id.member, 2), MessageId::new(MemberId::new(0, 99), 1));
+    let lies = [next, nobody].map(|id| delivered(id, None)).into_iter().chain([held(id, nobody)]);
+    let cause = MessageId::new(MemberId::host(0), 1);
+    let seen = lies.chain([held(id, cause), delivered(id, Some(5))]).collect();
+    raj.wire.send(&frame(seen, 2)).await;
+    let (member, message) = (raj.member.to_string(), id.to_string());
+    assert_eq!(
+        eve.expect("observed").await,
+        json!({"type": "observed", "member": member, "message": message, "what": "held", "waits_for": "0.0#1", "held_ms": 3})
+    );
+    assert_eq!(
+        eve.expect("observed").await,
+        json!({"type": "observed", "member": member, "message": message, "what": "delivered", "held_ms": 5})
+    );
+    assert_eq!(eve.expect("unobserved").await, json!({"type": "unobserved", "count": 2}));
+
+    // A flood is cut, and counted.
+    for _ in 0..10 {
+        raj.wire.send(&frame(vec![delivered(id, None); 1_000], u64::MAX)).await;
+    }
+    raj.wire.send(&ClientFrame::Ping(1)).await;
+    while raj.wire.frame().await != ServerFrame::Pong(1) {}
+    eve.send(json!({"type": "leave"})).await;
+    let (mut told, mut counted) = (0, 0);
+    while let Some(event) = eve.next().await {
+        match event["type"].as_str().unwrap() {
+            "observed" => told += 1,
+            "unobserved" => counted += event["count"].as_u64().unwrap(),
+            _ => {}
+        }
+    }
+    // Of each frame at least so many are cut, however slow this is.
+    assert!((1..=6_400).contains(&told) && counted >= 10 * 360, "{told} told, {counted} counted");
+    loop {
+        match raj.wire.frame().await {
+            ServerFrame::Delivered(_) => {}
+            frame => break assert_eq!(frame, ServerFrame::Watched(false)),
+        }
+    }
+    // Outside a room it does not fit, and the connection goes on.
+    let mut nobody = Wire::greeted(server.address).await;
+    nobody.send(&frame(Vec::new(), 0)).await;
+    assert!(matches!(nobody.frame().await, ServerFrame::Error(error) if !error.fatal));
+    server.stop().await;
+}
+
+/// Who has said it.
+fn ann_member(record: &Value) -> MemberId {
+    causerie_core::api::member_id(record["member"].as_str().unwrap()).unwrap()
 }
 
 /// What is measured: the text, and the values by name and labels.

@@ -54,6 +54,7 @@ const page = {
 	follow: byId("follow", HTMLButtonElement),
 	window: byId("window", HTMLSelectElement),
 	allArrows: byId("all-arrows", HTMLInputElement),
+	arrivals: byId("arrivals", HTMLInputElement),
 	tableButton: byId("table-button", HTMLButtonElement),
 	folded: byId("folded", HTMLButtonElement),
 	foldedAfter: byId("unfolded-after", HTMLElement),
@@ -102,6 +103,9 @@ const diagram = new Diagram({
 	onHover: (id) => hover(id),
 	onSelect: (id, both) => select(id, both),
 });
+
+/** @param {import("./diagram.js").DiagramEvent[]} events */
+const pictured = (events) => (page.arrivals.checked ? events : events.filter(({ observed }) => !observed));
 
 /** What is to be shown again when the browser shows the next picture. */
 const stale = { lines: false, rooms: false, details: false, table: false };
@@ -184,14 +188,14 @@ function changed(room, change, detail) {
 			announce(detail.added);
 			if (detail.added.some((/** @type {import("./timeline.js").Entry} */ { kind }) => kind === "joined" || kind === "left")) showMembers();
 			refresh(detail.added);
-			diagram.append(detail.events);
+			diagram.append(pictured(detail.events));
 			if (lit) relight();
 			show("lines", "details");
 			break;
 		case "older": {
 			const { pausedAt } = diagram;
 			const { atEnd } = diagram.following;
-			diagram.setEvents(room.events);
+			diagram.setEvents(pictured(room.events));
 			diagram.pausedAt = pausedAt === null ? null : pausedAt + detail.length;
 			diagram.following.atEnd = atEnd;
 			refresh(room.timeline.lines.slice(0, 400));
@@ -199,7 +203,7 @@ function changed(room, change, detail) {
 			break;
 		}
 		case "held":
-			diagram.append(detail);
+			diagram.append(pictured(detail));
 			show("lines", "details", "table");
 			break;
 		case "outbox":
@@ -307,7 +311,7 @@ async function openRoom(name) {
 	fitText();
 	page.composerProblem.textContent = "";
 	page.joinProblem.textContent = "";
-	diagram.setEvents(room.events);
+	diagram.setEvents(pictured(room.events));
 	setCauses();
 	diagram.follow();
 	showContext();
@@ -789,7 +793,9 @@ function showPictureState() {
 	const more = before + Math.max(0, (current?.timeline.from ?? 1) - 1);
 	page.folded.hidden = more === 0;
 	page.folded.textContent = `▴ ${more} earlier ${more === 1 ? "event" : "events"} folded`;
-	page.foldedAfter.textContent = paused && after > 0 ? `▾ ${after} newer ${after === 1 ? "event" : "events"}: ▸ steps on` : "";
+	const newer = paused && after > 0 ? `▾ ${after} newer ${after === 1 ? "event" : "events"}: ▸ steps on` : "";
+	const unobserved = current?.unobserved ? `${current.unobserved} arrivals at members were too many to be told.` : "";
+	page.foldedAfter.textContent = [newer, unobserved].filter(Boolean).join(" ");
 	if (!page.diagramTable.hidden && current) {
 		page.diagramTable.replaceChildren(table(current, diagram.visible(), (id) => select(id, false)));
 	}
@@ -814,6 +820,11 @@ page.window.addEventListener("change", () => {
 	show("table");
 });
 page.allArrows.addEventListener("change", setCauses);
+page.arrivals.addEventListener("change", () => {
+	diagram.setEvents(pictured(current?.events ?? []));
+	diagram.follow();
+	show("table");
+});
 page.folded.addEventListener("click", async () => {
 	diagram.following.atEnd = false;
 	diagram.setWindow(diagram.window + 60);
@@ -856,8 +867,11 @@ function legend() {
 	const dot = (/** @type {string} */ kind) => svg("g", { class: `event ${kind} hue-0` }, svg("path", { class: "dot", d: shapePath(0, 5) }));
 	const arrow = svg("path", { class: "arrow", d: "M-9 -5L3 2" });
 	const head = svg("path", { class: "arrowhead", d: "M9 5.5L1.5 4.500L4.500 -0.500Z" });
+	const thin = svg("path", { class: "arrow delivery", d: "M-9 -5L3 2" });
+	const thinHead = /** @type {SVGElement} */ (head.cloneNode());
 	const held = svg("line", { class: "held hue-0", x1: 0, x2: 0, y1: -7, y2: 8 });
-	page.legend.append(sign(dot("send")), "said", sign(arrow, head), "had been delivered to its author", sign(held, dot("hold")), "received, and held");
+	page.legend.append(sign(dot("send")), "said", sign(arrow, head), "had been delivered to its author",
+		sign(thin, thinHead), "delivered there", sign(held, dot("hold")), "received, and held");
 }
 
 // --- search, members --------------------------------------------------------------------------------------------

@@ -15,6 +15,11 @@
 /** @typedef {Body & {id: string}} Outgoing */
 
 /**
+ * What a member that runs a group of its own says to have happened to a message there.
+ * @typedef {{member: string, message: string, what: "held" | "delivered", waits_for?: string, held_ms?: number}} Seen
+ */
+
+/**
  * What is remembered of a room, also when the page is closed.
  * @typedef {object} Membership
  * @property {string} [token]
@@ -38,6 +43,8 @@
  * @property {() => void} onReset the log is another one now
  * @property {(id: string, waitsFor: string) => void} onHeld
  * @property {(id: string) => void} onReleased
+ * @property {(seen: Seen) => void} onObserved
+ * @property {(count: number) => void} onUnobserved members have observed more than is told
  * @property {(members: Member[]) => void} onMembers
  * @property {() => void} onOutbox something was said, placed or refused
  * @property {(said: Outgoing, problem: Problem) => void} onRefused
@@ -239,13 +246,13 @@ export class Session {
 	#enter() {
 		const { membership } = this;
 		if (membership.token) {
-			this.#send({ type: "resume", token: membership.token, after: this.handlers.lastPosition(), held: true });
+			this.#send({ type: "resume", token: membership.token, after: this.handlers.lastPosition(), held: true, observed: true });
 			return;
 		}
 		// The same nonce again is the same join, whatever became of the answer.
 		membership.nonce ??= randomHex();
 		this.handlers.save();
-		this.#send({ type: "join", name: this.name, nonce: membership.nonce, held: true });
+		this.#send({ type: "join", name: this.name, nonce: membership.nonce, held: true, observed: true });
 	}
 
 	#lost() {
@@ -309,6 +316,12 @@ export class Session {
 				break;
 			case "released":
 				handlers.onReleased(event.message);
+				break;
+			case "observed":
+				handlers.onObserved(event);
+				break;
+			case "unobserved":
+				handlers.onUnobserved(event.count);
 				break;
 			case "parted":
 				this.#become("idle");

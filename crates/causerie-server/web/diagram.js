@@ -14,6 +14,7 @@ import { Following } from "./following.js";
  * @property {string} [waitsFor] of "hold"
  * @property {string} [label] of "send": what it says, in short
  * @property {string} [mark] of "send": what stands at the row's left, such as its position
+ * @property {boolean} [observed] a member has told of it that runs a group of its own
  * @property {boolean} [quiet] of "send": drawn small, since it says only who came or went
  */
 /** @typedef {DiagramEvent & {row: number}} PlacedEvent */
@@ -432,7 +433,7 @@ export class Diagram {
 			const away = x - 9 - 4 * (event.row % 4);
 			const back = ended ? x - RADIUS - 1 : away;
 			edges.push(svg("path", {
-				class: `held hue-${lookOf(event.at).hue}`, "data-from": event.id, "data-to": event.id,
+				class: `held hue-${lookOf(event.at).hue}`, "data-from": event.id, "data-to": event.id, "data-at": event.at,
 				d: `M${x - RADIUS} ${y}Q${away} ${y} ${away} ${y + 10}L${away} ${y2 - 10}${ended ? `Q${away} ${y2} ${back} ${y2}` : ""}`,
 			}));
 		}
@@ -475,11 +476,11 @@ export class Diagram {
 		const name = this.options.name(event.at);
 		const words = {
 			send: `${name}: ${event.label ?? ""} (${event.id})`,
-			hold: `${this.#called(event.id)} is held: it waits for ${this.#called(event.waitsFor ?? "")}`,
+			hold: `${this.#called(event.id)} is held${event.observed ? ` at ${name}` : ""}: it waits for ${this.#called(event.waitsFor ?? "")}`,
 			deliver: `${this.#called(event.id)} is delivered at ${name}`,
 			drop: `${this.#called(event.id)} is given up`,
 		}[event.kind];
-		const group = svg("g", { class: `event ${event.kind}${event.quiet ? " quiet" : ""} hue-${hue}`, "data-id": event.id });
+		const group = svg("g", { class: `event ${event.kind}${event.quiet ? " quiet" : ""} hue-${hue}`, "data-id": event.id, "data-at": event.at });
 		const figure = svg("g", {}, svg("title", {}, words));
 		group.append(figure);
 		if (event.kind === "send" || event.kind === "hold") {
@@ -491,7 +492,7 @@ export class Diagram {
 		if (event.mark) group.append(svg("text", { class: "mark", x: GUTTER - 14, y: y + 4, "text-anchor": "end" }, event.mark));
 		const right = GUTTER + this.columns.length * this.columnWidth + 6;
 		const fits = Math.floor((this.options.scroller.clientWidth - right) / 6.7);
-		const label = event.kind === "hold" ? `held: waits for ${this.#called(event.waitsFor ?? "")}` : event.label;
+		const label = event.kind === "hold" ? `held${event.observed ? ` at ${name}` : ""}: waits for ${this.#called(event.waitsFor ?? "")}` : event.label;
 		if (label && fits >= 8) {
 			const text = [...label].length > fits ? `${[...label].slice(0, fits - 1).join("")}…` : label;
 			group.append(svg("text", { class: "label", x: right, y: y + 4 }, text));

@@ -48,8 +48,19 @@ export function inspect(room, id, choose) {
 		h("div", { class: "chips" }, ...[...own, ...deps].map((cause) => chip(room, cause, choose))),
 		h("p", { class: "counts" }, `${past} before it, ${future} after it, ${others} concurrent`,
 			room.history.fromStart ? "." : " of those that are loaded."),
+		...heldAt(room, id),
 		...rule(room, id),
 	];
+}
+
+/**
+ * Where members say to have held it.
+ * @param {Shown} room
+ * @param {string} id
+ */
+function heldAt(room, id) {
+	return (room.heldAt?.get(id) ?? []).map(({ at, waitsFor, ms }) => h("p", { class: "fails" },
+		`Held at ${room.nameOf(at)}${ms === null ? "" : ` for ${ms} ms`}: it arrived there before ${called(room, waitsFor)}.`));
 }
 
 /**
@@ -150,9 +161,10 @@ export function table(room, events, choose) {
 		const held = room.wasHeld.get(event.id);
 		const what = event.kind === "send" ? (held ? `said; was held, waited for ${called(room, held.waitsFor)}` : "said")
 			: event.kind === "hold" ? `held: waits for ${called(room, event.waitsFor ?? "")}` : event.kind === "drop" ? "given up" : "delivered";
+		const at = event.observed ? `, at ${room.nameOf(event.at)}` : "";
 		return h("tr", {},
 			h("th", { scope: "row" }, h("button", { type: "button", class: "link", click: () => choose(event.id) }, event.id)),
-			h("td", {}, room.nameOf(author)), h("td", {}, what), h("td", {}, event.label ? short(event.label, 60) : ""),
+			h("td", {}, room.nameOf(author)), h("td", {}, what + at), h("td", {}, event.label ? short(event.label, 60) : ""),
 			h("td", {}, (event.causes ?? []).join(", ")));
 	});
 	return h("table", {}, h("caption", {}, "Events, the newest last"),

@@ -17,6 +17,7 @@ import { Timeline, isSaid } from "./timeline.js";
  * @typedef {import("./connection.js").Membership & {read?: number, draft?: string, joined?: boolean, name?: string}} Memory
  */
 /** @typedef {{waitsFor: string, clock: Map<string, import("./causality.js").Count>, at?: string}} Held with what had been delivered then, at the server or at a member */
+/** @typedef {{at: string, waitsFor: string, ms: number | null}} HeldAt that a member held a message, and for how long if that is over */
 /** @typedef {"lines" | "state" | "members" | "outbox" | "held" | "reset" | "older"} Change */
 
 /** How often a room is looked at by somebody who has not joined, in milliseconds. */
@@ -68,6 +69,12 @@ export class Room {
 		this.held = new Map();
 		/** @type {Map<string, Held>} what was, and why */
 		this.wasHeld = new Map();
+		/** @type {Map<string, HeldAt[]>} by message, what members say to have held */
+		this.heldAt = new Map();
+		/** @type {Map<string, Set<string>>} by member, what it has held and not said to have delivered */
+		this.heldNow = new Map();
+		/** How many times members have observed something that was not told. */
+		this.unobserved = 0;
 		/** Positions that cannot be read lie between those that can. */
 		this.gapped = false;
 		this.session = new Session(name, memory, {
@@ -85,6 +92,11 @@ export class Room {
 			},
 			onHeld: (id, waitsFor) => this.#hold(id, waitsFor),
 			onReleased: (id) => this.#release(id),
+			onObserved: (seen) => this.#observe(seen),
+			onUnobserved: (count) => {
+				this.unobserved += count;
+				onChange("held", []);
+			},
 			onMembers: (members) => this.#meet(members),
 			onOutbox: () => onChange("outbox"),
 			onRefused: (said, problem) => onChange("state", { said, problem }),
@@ -99,6 +111,9 @@ export class Room {
 		this.events = [];
 		this.held.clear();
 		this.wasHeld.clear();
+		this.heldAt.clear();
+		this.heldNow.clear();
+		this.unobserved = 0;
 		this.gapped = false;
 	}
 
@@ -196,7 +211,10 @@ export class Room {
 			if (entry.kind === "left") this.members = this.members.filter(({ member }) => member !== entry.member);
 		}
 		this.#knowsStart();
-		const events = added.flatMap(eventOf);
+		const events = added.flatMap((entry) => {
+			const before = entry.kind === "gap" ? [] : entry.deps.flatMap((dep) => this.#deliveredBy(entry.member, dep));
+			return [...before, ...eventOf(entry)];
+		});
 		this.events.push(...events);
 		this.onChange("lines", { added, events });
 	}
@@ -255,6 +273,49 @@ export class Room {
 			this.onChange("held", [event]);
 		}, 1_000);
 		this.onChange("held", []);
+	}
+
+	/** @param {import("./connection.js").Seen} seen */
+	#observe({ member, message, what, waits_for: waitsFor, held_ms: ms }) {
+		// What was said before we came in is not in the picture.
+		if (!this.timeline.byId.has(message)) return;
+		/** @type {DiagramEvent} */
+		const event = { kind: what === "held" ? "hold" : "deliver", at: member, id: message, waitsFor, observed: true };
+		if (waitsFor !== undefined) {
+			const held = this.heldAt.get(message) ?? [];
+			this.heldAt.set(message, held);
+			// A cause may come, and another still be missing.
+			const known = held.find(({ at }) => at === member);
+			if (known) {
+				known.waitsFor = waitsFor;
+				return;
+			}
+			held.push({ at: member, waitsFor, ms: null });
+			this.heldNow.set(member, (this.heldNow.get(member) ?? new Set()).add(message));
+		} else {
+			const held = this.heldAt.get(message)?.find(({ at }) => at === member);
+			if (held) held.ms = ms ?? null;
+			this.heldNow.get(member)?.delete(message);
+		}
+		const events = [...(what === "held" ? [] : this.#deliveredBy(member, message)), event];
+		this.events.push(...events);
+		this.onChange("held", events);
+	}
+
+	/**
+	 * What a member must have delivered when it had delivered this: its author's messages before. That may have been too
+	 * much to be told.
+	 * @param {string} member
+	 * @param {string} id
+	 * @returns {DiagramEvent[]}
+	 */
+	#deliveredBy(member, id) {
+		const held = this.heldNow.get(member);
+		if (!held) return [];
+		const { author, seq } = parseId(id);
+		const done = [...held].filter((other) => parseId(other).author === author && parseId(other).seq <= seq);
+		for (const other of done) held.delete(other);
+		return done.map((other) => ({ kind: "deliver", at: member, id: other, observed: true }));
 	}
 
 	/** How many messages others have said since this was read. */

@@ -24,6 +24,7 @@ import { History, directCauses, parseId } from "./causality.js";
  * @property {(member: string) => string} nameOf
  * @property {Map<string, Held & {since: number}>} held
  * @property {Map<string, Held>} wasHeld
+ * @property {Map<string, import("./room.js").HeldAt[]>} [heldAt]
  * @property {Map<string, {clock: Held["clock"], at: string}>} [arrived] where it was not held
  */
 

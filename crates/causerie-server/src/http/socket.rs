@@ -23,6 +23,7 @@ use super::failure::Failure;
 use super::rooms::{self, InRoom};
 use super::{Connection, say};
 use crate::hosted_room::HostedRoom;
+use crate::watching::Unread;
 
 /// What tungstenite reads at once; its own default is 128 KiB for each connection.
 const READ_BYTES: usize = 4 << 10;
@@ -37,6 +38,8 @@ const STUCK: Duration = Duration::from_secs(2);
 /// Held messages are told after this time, and so many at once: most are released within it.
 const HELD_PAUSE: Duration = Duration::from_millis(100);
 const HELD_MAX: usize = 64;
+/// What members observe is told so long after it has come.
+const OBSERVED_PAUSE: Duration = Duration::from_millis(50);
 /// Records of a page read from the store.
 const PAGE: u64 = 500;
 /// Of a close frame: all went well, the server goes away, the client has broken the rules.
@@ -63,6 +66,7 @@ pub(super) async fn open(
             trouble: connection.server.writer.trouble(),
             changed: hosted.subscribe(),
             holding: hosted.holding(),
+            observing: hosted.watching.news(),
             connection,
             hosted,
             socket,
@@ -81,6 +85,7 @@ struct Session {
     socket: WebSocket,
     changed: watch::Receiver<()>,
     holding: watch::Receiver<()>,
+    observing: watch::Receiver<()>,
     trouble: watch::Receiver<Option<Arc<str>>>,
     membership: Option<Membership>,
     /// What was said, and how many changes have to be stored before that may be told.
@@ -98,6 +103,15 @@ struct Membership {
     leaving: bool,
     /// What it was told to be held, if it wants to know.
     held: Option<BTreeSet<MessageId>>,
+    /// How far it was told what members observe, if it wants to know.
+    observed: Option<u64>,
+}
+
+/// What a client wants to be told beside the log.
+#[derive(Clone, Copy)]
+struct Wants {
+    held: bool,
+    observed: bool,
 }
 
 /// How a session ends.
@@ -132,6 +146,9 @@ impl Session {
         };
         if let Some(membership) = self.membership.take() {
             self.hosted.json().leave();
+            if membership.observed.is_some() {
+                self.hosted.unwatch();
+            }
             self.hosted.act(|room, now| room.disconnected(now, membership.seat));
         }
         let End::Told(code, event) = end else { return };
@@ -152,9 +169,13 @@ impl Session {
         let begun = Instant::now();
         let (mut heard, mut asked) = (begun, begun);
         let mut tell_held: Option<Instant> = None;
+        let mut tell_observed: Option<Instant> = None;
         loop {
             self.changed.mark_unchanged();
             self.tell_acks().await?;
+            if tell_observed.is_some_and(|at| at <= Instant::now()) {
+                tell_observed = None;
+            }
             let more = self.tell_log().await?;
             if tell_held.is_some_and(|at| at <= Instant::now()) {
                 tell_held = None;
@@ -183,8 +204,9 @@ impl Session {
             if self.membership.is_none() {
                 wake = wake.min(begun + server.settings().first_words);
             }
-            wake = tell_held.map_or(wake, |at| wake.min(at));
+            wake = tell_held.into_iter().chain(tell_observed).fold(wake, Instant::min);
             let wants_held = self.membership.as_ref().is_some_and(|m| m.held.is_some());
+            let wants_observed = self.membership.as_ref().is_some_and(|m| m.observed.is_some());
             tokio::select! {
                 message = self.socket.recv(), if self.acks.len() < ACKS_MAX => {
                     heard = Instant::now();
@@ -197,6 +219,9 @@ impl Session {
                 _ = self.changed.changed() => {}
                 _ = self.holding.changed(), if wants_held => {
                     tell_held.get_or_insert_with(|| Instant::now() + HELD_PAUSE);
+                }
+                _ = self.observing.changed(), if wants_observed => {
+                    tell_observed.get_or_insert_with(|| Instant::now() + OBSERVED_PAUSE);
                 }
                 _ = self.trouble.changed() => {
                     let why = self.trouble.borrow_and_update().clone();
@@ -227,8 +252,12 @@ impl Session {
         };
         match (event, &mut self.membership) {
             (ClientEvent::Ping {}, _) => self.tell(&ServerEvent::Pong {}).await,
-            (ClientEvent::Join { name, nonce, held }, None) => self.join(&name, nonce.as_deref(), held).await,
-            (ClientEvent::Resume { token, after, held }, None) => self.resume(&token, after, held).await,
+            (ClientEvent::Join { name, nonce, held, observed }, None) => {
+                self.join(&name, nonce.as_deref(), Wants { held, observed }).await
+            }
+            (ClientEvent::Resume { token, after, held, observed }, None) => {
+                self.resume(&token, after, Wants { held, observed }).await
+            }
             (ClientEvent::Say(say), Some(_)) => self.say(say).await,
             (ClientEvent::Members {}, Some(_)) => {
                 let (members, changes) = self.hosted.act_and_count(|room, _| rooms::members(room));
@@ -250,7 +279,7 @@ impl Session {
         self.tell(&ServerEvent::Error(Problem::new("unexpected", message))).await
     }
 
-    async fn join(&mut self, name: &str, nonce: Option<&str>, held: bool) -> Step {
+    async fn join(&mut self, name: &str, nonce: Option<&str>, wants: Wants) -> Step {
         let chars = self.connection.server.settings().room.name_chars_max;
         let named = Name::parse(name, chars).map_err(causerie_core::room::JoinError::from);
         let nonce = match named.map_err(Failure::from).and_then(|_| rooms::nonce(nonce)) {
@@ -272,14 +301,14 @@ impl Session {
         self.hosted.stored(changes).await;
         match joined {
             Ok((welcome, member, seat, cursor)) => {
-                self.sit(member, seat, cursor, held);
+                self.sit(member, seat, cursor, wants);
                 self.tell(&ServerEvent::Welcome(welcome)).await
             }
             Err(error) => self.tell(&refused(error.into(), None)).await,
         }
     }
 
-    async fn resume(&mut self, token: &str, after: Option<u64>, held: bool) -> Step {
+    async fn resume(&mut self, token: &str, after: Option<u64>, wants: Wants) -> Step {
         let Some((member, secret)) = api::read_token(token) else {
             return self.tell(&refused(Failure::wrong_token(), None)).await;
         };
@@ -291,20 +320,29 @@ impl Session {
         self.hosted.stored(changes).await;
         match resumed {
             Ok((welcome, seat, cursor)) => {
-                self.sit(member, seat, cursor, held);
+                self.sit(member, seat, cursor, wants);
                 self.tell(&ServerEvent::Welcome(welcome)).await
             }
             Err(error) => self.tell(&refused(error.into(), None)).await,
         }
     }
 
-    fn sit(&mut self, member: MemberId, seat: Seat, cursor: u64, held: bool) {
+    fn sit(&mut self, member: MemberId, seat: Seat, cursor: u64, wants: Wants) {
         // Compared with the room before anything is read.
         let seating = u64::MAX;
-        let held = held.then(BTreeSet::new);
+        let held = wants.held.then(BTreeSet::new);
+        let observed = wants.observed.then(|| self.hosted.watch());
         self.hosted.json().enter();
-        self.membership =
-            Some(Membership { member, seat, cursor, seating, farewell: None, leaving: false, held });
+        self.membership = Some(Membership {
+            member,
+            seat,
+            cursor,
+            seating,
+            farewell: None,
+            leaving: false,
+            held,
+            observed,
+        });
     }
 
     async fn say(&mut self, said: Say) -> Step {
@@ -402,13 +440,42 @@ impl Session {
             None => self.read_page(cursor).await?,
         };
         let more = !events.is_empty();
-        for event in events {
+        // After the log: what is not there yet was observed by nobody who had said what is in the log.
+        let mut unread = self.unobserved().await?;
+        for (behind, event) in (cursor + 1..).zip(events) {
+            self.tell_observed(&mut unread, behind - 1).await?;
             self.feed(Message::Text(event)).await?;
         }
+        self.tell_observed(&mut unread, last).await?;
         if let Some(membership) = &mut self.membership {
             membership.cursor = last;
         }
         Ok(more)
+    }
+
+    /// What members have observed and the client was not told.
+    async fn unobserved(&mut self) -> Step<Unread> {
+        let Some(cursor) = self.membership.as_mut().and_then(|m| m.observed.as_mut()) else {
+            return Ok(Unread::default());
+        };
+        let unread = self.hosted.watching.read(*cursor);
+        *cursor += unread.missed;
+        if unread.missed > 0 {
+            self.tell(&ServerEvent::Unobserved { count: unread.missed }).await?;
+        }
+        Ok(unread)
+    }
+
+    /// Tells of it what stands behind positions up to this one.
+    async fn tell_observed(&mut self, unread: &mut Unread, position: u64) -> Step {
+        while unread.events.front().is_some_and(|(behind, ..)| *behind <= position) {
+            let Some((_, cursor, event)) = unread.events.pop_front() else { break };
+            self.feed(Message::Text(event)).await?;
+            if let Some(membership) = &mut self.membership {
+                membership.observed = Some(cursor);
+            }
+        }
+        Ok(())
     }
 
     /// What is not in memory any more.

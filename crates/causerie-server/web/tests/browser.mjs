@@ -217,6 +217,23 @@ async function test() {
 	await until("all of Eve's to be there", async () => (await log("lobby")).filter((/** @type {any} */ { author, kind }) => author === "Eve" && kind === "text").length === count);
 	await say(ann.page, "that was it");
 	await sees(ann.page, "that was it");
+	console.log("what native clients deliver and hold is drawn at their columns");
+	const eve = (await log("lobby")).find((/** @type {any} */ { author }) => author === "Eve").member;
+	let asked = 0;
+	// Until one of two has overtaken the other on the way to Eve, and both have been delivered there.
+	await until("a hollow dot at Eve's column, and a dashed line down to its delivery", async () => {
+		if (asked < 100) for (const word of ["ready?", "go!"]) bob.say(`${word} ${(asked += 1)}`);
+		return ann.page.evaluate((at) => [...document.querySelectorAll(`#diagram .event.hold[data-at="${at}"]`)].some((hollow) => {
+			const { id } = /** @type {SVGElement} */ (hollow).dataset;
+			const delivered = document.querySelector(`#diagram .event.deliver[data-at="${at}"][data-id="${id}"]`);
+			const dashed = document.querySelector(`#diagram .held[data-at="${at}"][data-to="${id}"]`);
+			// It bends back to the column where it is delivered.
+			return delivered !== null && (dashed?.getAttribute("d")?.match(/Q/gu)?.length ?? 0) === 2;
+		}), eve);
+	});
+	await picture(ann.page, "arrivals");
+	await until("all of Bob's to be there", async () => (await log("lobby")).filter((/** @type {any} */ { text }) => /^(?:ready\?|go!) /u.test(text)).length === asked);
+	await ann.page.uncheck("#arrivals");
 	await ann.page.selectOption("#window", "300");
 	const records = await log("lobby");
 	await until("all dots", async () => (await ann.page.locator("#diagram .event.send").count()) === records.length);
@@ -231,7 +248,6 @@ async function test() {
 	assert.deepEqual(drawn.dots, records.map((/** @type {any} */ { id }) => id), "a dot for each record, in order");
 	assert.deepEqual(drawn.arrows.sort(), records.flatMap((/** @type {any} */ { id, deps }) => deps.map((/** @type {string} */ dep) => `${dep} ${id}`)).sort());
 	assert.ok(drawn.holds.length > 0 && drawn.holds.every((id) => drawn.dots.includes(id)), "what was held was delivered");
-	await ann.page.selectOption("#window", "60");
 
 	console.log("choosing: the stamp, the conditions, the relation");
 	await ann.page.locator("#lines .message", { hasText: "that was it" }).locator(".text").click();
@@ -245,6 +261,8 @@ async function test() {
 	await ann.page.locator("#lines .message", { hasText: "what is this?" }).locator(".text").click({ modifiers: ["Shift"] });
 	assert.match(await ann.page.innerText("#details .relation"), /is after/u);
 	await picture(ann.page, "compared");
+	await ann.page.selectOption("#window", "60");
+	await ann.page.check("#arrivals");
 
 	console.log("what others write is text");
 	const nasty = '<img src=x onerror="globalThis.owned=1"><script>globalThis.owned=1</script>javascript:alert(1)';
@@ -453,6 +471,7 @@ async function test() {
 	await ann.page.click("#table-button");
 
 	console.log("pause, step, fold, export");
+	await ann.page.uncheck("#arrivals");
 	await ann.page.click("#follow");
 	await say(raj.page, "while paused");
 	await sees(ann.page, "while paused");

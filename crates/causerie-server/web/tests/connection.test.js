@@ -185,7 +185,7 @@ async function run(seed) {
 	const heard = [];
 	const membership = { outbox: [] };
 	const session = new Session("r", membership, {
-		onState: () => {}, onWelcome: () => {}, onReset: () => assert.fail("it is the same log"), onHeld: () => {}, onReleased: () => {},
+		onState: () => {}, onWelcome: () => {}, onReset: () => assert.fail("it is the same log"), onHeld: () => {}, onReleased: () => {}, onObserved: () => {}, onUnobserved: () => {},
 		onMembers: () => {}, onOutbox: () => {}, save: () => {},
 		onRefused: (said, problem) => assert.fail(`${said.text}: ${problem.message}`),
 		lastPosition: () => heard.length,

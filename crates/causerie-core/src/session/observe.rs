@@ -1,0 +1,61 @@
+//! What a member tells those who watch its room: bounded, and nothing at all while nobody watches.
+
+use std::time::Duration;
+
+use cbcast::{MessageId, Time};
+
+use crate::frame::{ClientFrame, Observation, Observed};
+
+/// A frame goes out so long after the first of what it tells, or before the member's next message.
+const OBSERVED_PAUSE: Duration = Duration::from_millis(100);
+/// What is told in that time; what happens beyond it is counted.
+const OBSERVED_MAX: usize = 32;
+
+/// What has been observed and not been told yet.
+#[derive(Debug, Default)]
+pub(super) struct Observer {
+    is_watched: bool,
+    waiting: Vec<Observation>,
+    left_out: u64,
+    /// What was told since the last pause began.
+    told: usize,
+    until: Option<Time>,
+}
+
+impl Observer {
+    /// Somebody watches from now on, or nobody does.
+    pub(super) fn watched(&mut self, is_watched: bool) {
+        *self = Self { is_watched, ..Self::default() };
+    }
+
+    /// Something has happened.
+    pub(super) fn see(&mut self, now: Time, message: MessageId, what: Observed) {
+        if !self.is_watched {
+            return;
+        }
+        self.until.get_or_insert(now + OBSERVED_PAUSE);
+        match self.told < OBSERVED_MAX {
+            true => self.waiting.push(Observation { message, what }),
+            false => self.left_out += 1,
+        }
+        self.told = (self.told + 1).min(OBSERVED_MAX);
+    }
+
+    /// What there is to tell.
+    pub(super) fn take(&mut self) -> Option<ClientFrame> {
+        let (seen, left_out) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.left_out));
+        (!seen.is_empty() || left_out > 0).then_some(ClientFrame::Observed { seen, left_out })
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        self.until
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Time) -> Option<ClientFrame> {
+        if self.until.is_none_or(|until| until > now) {
+            return None;
+        }
+        (self.told, self.until) = (0, None);
+        self.take()
+    }
+}

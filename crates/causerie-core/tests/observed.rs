@@ -1,0 +1,178 @@
+//! What a member tells those who watch its room: all that happens there, up to a bound, and nothing while nobody watches.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use causerie_core::body::Body;
+use causerie_core::frame::{ClientFrame, Observation, Observed, Secret, ServerFrame, VERSION, split_frame};
+use causerie_core::room::{Now, Room, RoomSettings};
+use causerie_core::session::{Event, Output, Session, SessionConfig};
+use causerie_core::text::RoomName;
+use cbcast::{Kind, Message, MessageId, Time};
+
+fn secret() -> Secret {
+    [7; 16]
+}
+
+/// Raj's session, live; and what Ann says in his room from then on, as records.
+fn live(count: u64) -> (Session, Vec<ServerFrame>) {
+    let mut session = Session::new(SessionConfig::new("lobby", "Raj", secret));
+    session.connected();
+    session.handle_frame(Time::ZERO, ServerFrame::Hello { version: VERSION, agent: "test".into() });
+    let mut room = Room::new(RoomName::parse("lobby").unwrap(), 0, 7, RoomSettings::default(), false);
+    let now = Now { time: Time::ZERO, wall_millis: 0 };
+    let (ann, _) = room.join(now, "Ann", [1; 16], [1; 16], None, 0).unwrap();
+    let (_, welcome) = room.join(now, "Raj", secret(), [2; 16], None, 0).unwrap();
+    let joined = welcome.position;
+    session.handle_frame(Time::ZERO, ServerFrame::Welcome(Box::new(welcome)));
+    for seq in 1..=count {
+        let id = MessageId::new(ann.member, seq);
+        let message = Message::new(id, Kind::Data, &[], b"\x01hi").unwrap();
+        assert!(room.receive(now, ann, message.into_packet()).is_ok());
+    }
+    let mut bytes = BytesMut::from(&room.take_batch().unwrap().records.unwrap().bytes[..]);
+    let frames = std::iter::from_fn(|| split_frame(&mut bytes, 1 << 20).unwrap());
+    let records = frames.map(|(kind, body)| ServerFrame::decode(kind, &body).unwrap().unwrap());
+    let live = records.skip(usize::try_from(joined).unwrap()).collect();
+    while session.poll_output().is_some() {}
+    assert!(session.is_live());
+    (session, live)
+}
+
+fn at(millis: u64) -> Time {
+    Time::ZERO + Duration::from_millis(millis)
+}
+
+/// What the session says now: to the application, as observations, and to the server.
+fn drain(session: &mut Session) -> (Vec<(MessageId, &'static str)>, Vec<ClientFrame>) {
+    let (mut events, mut frames) = (Vec::new(), Vec::new());
+    while let Some(output) = session.poll_output() {
+        match output {
+            Output::Event(Event::Held { id, .. }) => events.push((id, "held")),
+            Output::Event(Event::Delivered(post)) if !post.own => {
+                events.push((post.id, if post.held_for.is_some() { "released" } else { "delivered" }));
+            }
+            Output::Send(frame) => frames.push(frame),
+            _ => {}
+        }
+    }
+    (events, frames)
+}
+
+fn told(frames: Vec<ClientFrame>) -> (Vec<(MessageId, &'static str)>, u64) {
+    let (mut all, mut all_left_out) = (Vec::new(), 0);
+    for frame in frames {
+        let ClientFrame::Observed { seen, left_out } = frame else { panic!("{frame:?}") };
+        all_left_out += left_out;
+        all.extend(seen.into_iter().map(|Observation { message, what }| match what {
+            Observed::Held { waits_for, held_millis: 0 } => {
+                assert_eq!((waits_for.member, waits_for.seq), (message.member, message.seq - 1));
+                (message, "held")
+            }
+            Observed::Delivered { held_millis: None } => (message, "delivered"),
+            Observed::Delivered { held_millis: Some(0..=9) } => (message, "released"),
+            other => panic!("{message} {other:?}"),
+        }));
+    }
+    (all, all_left_out)
+}
+
+/// Each second message overtakes the one before it.
+fn swapped(records: Vec<ServerFrame>) -> impl Iterator<Item = ServerFrame> {
+    let pairs: Vec<_> =
+        records.chunks(2).flat_map(|pair| pair.iter().rev().cloned().collect::<Vec<_>>()).collect();
+    pairs.into_iter()
+}
+
+#[test]
+fn while_nobody_watches_nothing_is_told() {
+    let (mut session, records) = live(40);
+    for (frame, millis) in swapped(records).zip(0..) {
+        session.handle_frame(at(millis), frame);
+    }
+    // The clock runs on: nothing is gathered either.
+    session.handle_timeout(at(10_000));
+    session.handle_frame(at(10_000), ServerFrame::Watched(true));
+    session.handle_frame(at(10_000), ServerFrame::Watched(false));
+    session.handle_timeout(at(20_000));
+    let (events, frames) = drain(&mut session);
+    assert_eq!(events.len(), 60);
+    let own: Vec<_> = frames.iter().filter(|frame| matches!(frame, ClientFrame::Observed { .. })).collect();
+    assert!(own.is_empty(), "{own:?}");
+}
+
+#[test]
+fn who_watches_is_told_all_that_happens_where_little_does() {
+    let (mut session, records) = live(40);
+    session.handle_frame(at(0), ServerFrame::Watched(true));
+    let (mut happened, mut observed) = (Vec::new(), Vec::new());
+    let (mut frames, mut millis) = (0, 0);
+    for frame in swapped(records) {
+        millis += 9;
+        while let Some(due) = session.poll_timeout().filter(|due| *due <= at(millis)) {
+            session.handle_timeout(due);
+        }
+        session.handle_frame(at(millis), frame);
+        let (events, sent) = drain(&mut session);
+        frames += sent.len();
+        let (seen, left_out) = told(sent);
+        assert_eq!(left_out, 0);
+        happened.extend(events);
+        observed.extend(seen);
+    }
+    session.handle_timeout(at(millis + 100));
+    observed.extend(told(drain(&mut session).1).0);
+    assert_eq!(happened.len(), 60);
+    assert_eq!(observed, happened, "in order");
+    assert!(frames <= 4, "{frames} frames in {millis} ms");
+    assert_eq!(session.poll_timeout(), None, "and then it sleeps");
+}
+
+#[test]
+fn what_is_too_much_is_counted_and_not_queued() {
+    let (mut session, records) = live(2_000);
+    session.handle_frame(at(0), ServerFrame::Watched(true));
+    let mut happened = 0;
+    for (n, frame) in records.into_iter().enumerate() {
+        session.handle_frame(at(n as u64 / 1_000), frame);
+        let (events, sent) = drain(&mut session);
+        happened += events.len();
+        assert!(sent.is_empty(), "a frame goes out after its pause, not before");
+    }
+    session.handle_timeout(at(100));
+    let (seen, left_out) = told(drain(&mut session).1);
+    assert_eq!((seen.len(), seen.len() + usize::try_from(left_out).unwrap()), (32, happened));
+    assert_eq!(happened, 2_000);
+}
+
+#[test]
+fn what_was_observed_goes_before_what_is_said_then() {
+    let (mut session, records) = live(1);
+    session.handle_frame(at(0), ServerFrame::Watched(true));
+    records.into_iter().for_each(|frame| session.handle_frame(at(1), frame));
+    session.say(at(2), &Body::Text("yes".into())).unwrap();
+    let (_, sent) = drain(&mut session);
+    assert!(matches!(&sent[..], [ClientFrame::Observed { .. }, ClientFrame::Broadcast(_)]), "{sent:?}");
+    // A new connection is told anew whether anybody watches.
+    session.disconnected("cut".into(), Duration::ZERO);
+    assert_eq!(session.poll_timeout(), None);
+}
+
+#[test]
+fn who_begins_to_watch_is_told_what_is_held_already() {
+    let (mut session, records) = live(2);
+    session.handle_frame(at(0), records[1].clone());
+    session.handle_frame(at(300), ServerFrame::Watched(true));
+    while session.poll_output().is_some() {}
+    session.handle_timeout(at(400));
+    let (_, sent) = drain(&mut session);
+    let observed = sent.iter().find_map(|frame| match frame {
+        ClientFrame::Observed { seen, left_out: 0 } => Some(seen.clone()),
+        _ => None,
+    });
+    let seen = observed.expect("it is told");
+    assert!(
+        matches!(seen[..], [Observation { what: Observed::Held { held_millis: 300, .. }, .. }]),
+        "{seen:?}"
+    );
+}

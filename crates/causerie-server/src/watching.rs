@@ -1,0 +1,124 @@
+//! What members observe, for those who watch a room: kept for a moment, told in its place between the records of the
+//! log, never stored. While nobody watches, no member tells anything.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard};
+
+use axum::extract::ws::Utf8Bytes;
+use causerie_core::api::ServerEvent;
+use causerie_core::frame::Observation;
+use cbcast::MemberId;
+use tokio::sync::watch;
+
+/// What is kept for those who read slowly.
+const EVENTS_MAX: usize = 2_048;
+/// What one frame can say to have left out.
+const LEFT_OUT_MAX: u64 = 1_000_000;
+
+#[derive(Default)]
+pub(crate) struct Watching {
+    watchers: Mutex<Watchers>,
+    news: watch::Sender<()>,
+}
+
+#[derive(Default)]
+pub(crate) struct Watchers {
+    count: usize,
+    /// How many observations there have been.
+    total: u64,
+    events: VecDeque<Event>,
+}
+
+/// One observation, or how many were left out.
+struct Event {
+    /// The log's last position when it came.
+    behind: u64,
+    /// The total before it, and with it.
+    before: u64,
+    with: u64,
+    json: Utf8Bytes,
+}
+
+/// What a watcher has not been told.
+#[derive(Debug, Default)]
+pub(crate) struct Unread {
+    /// How many observations are not there any more.
+    pub(crate) missed: u64,
+    /// Behind which position each stands, and the watcher's cursor behind it.
+    pub(crate) events: VecDeque<(u64, u64, Utf8Bytes)>,
+}
+
+impl Watchers {
+    /// Whether anybody watches.
+    pub(crate) fn are_there(&self) -> bool {
+        self.count > 0
+    }
+
+    fn push(&mut self, behind: u64, count: u64, event: &ServerEvent) {
+        let before = self.total;
+        self.total += count;
+        self.events.push_back(Event { behind, before, with: self.total, json: event.to_json().into() });
+        if self.events.len() > EVENTS_MAX {
+            self.events.pop_front();
+        }
+    }
+}
+
+impl Watching {
+    /// Held while members are told whether anybody watches, so that they are told in order.
+    pub(crate) fn watchers(&self) -> MutexGuard<'_, Watchers> {
+        self.watchers.lock().expect("nothing panics while holding it")
+    }
+
+    /// Somebody watches from now on: from this cursor.
+    pub(crate) fn enter(&self, tell_members: impl FnOnce(bool)) -> u64 {
+        let mut watchers = self.watchers();
+        watchers.count += 1;
+        if watchers.count == 1 {
+            tell_members(true);
+        }
+        watchers.total
+    }
+
+    /// Somebody watches no longer.
+    pub(crate) fn leave(&self, tell_members: impl FnOnce(bool)) {
+        let mut watchers = self.watchers();
+        watchers.count -= 1;
+        if watchers.count == 0 {
+            watchers.events = VecDeque::new();
+            tell_members(false);
+        }
+    }
+
+    /// A member has observed this, while the log ended there.
+    pub(crate) fn tell(&self, behind: u64, member: MemberId, seen: &[Observation], left_out: u64) {
+        let mut watchers = self.watchers();
+        if !watchers.are_there() {
+            return;
+        }
+        for seen in seen {
+            watchers.push(behind, 1, &ServerEvent::observed(member, seen));
+        }
+        let count = left_out.min(LEFT_OUT_MAX);
+        if count > 0 {
+            watchers.push(behind, count, &ServerEvent::Unobserved { count });
+        }
+        drop(watchers);
+        self.news.send_replace(());
+    }
+
+    /// What lies behind a cursor.
+    pub(crate) fn read(&self, cursor: u64) -> Unread {
+        let watchers = self.watchers();
+        let first = watchers.events.partition_point(|event| event.before < cursor);
+        let unread = watchers.events.range(first..);
+        let events: VecDeque<_> = unread.map(|e| (e.behind, e.with, e.json.clone())).collect();
+        let next = watchers.events.get(first).map_or(watchers.total, |event| event.before);
+        Unread { missed: next - cursor, events }
+    }
+
+    /// Wakes when there is something to read.
+    pub(crate) fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+}

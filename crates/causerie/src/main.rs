@@ -7,6 +7,7 @@ mod chat;
 mod console;
 mod demo;
 mod history;
+mod man;
 mod rooms;
 mod serve;
 mod settings;
@@ -19,7 +20,7 @@ mod when;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Group chat in which nobody ever sees an answer before the question.
 #[derive(Debug, Parser)]
@@ -49,6 +50,10 @@ enum Command {
     Sim(sim::SimArgs),
     /// Put load on a server, and check all that comes of it.
     Bench(bench::BenchArgs),
+    /// Write the manual: a page for each command.
+    Man(man::ManArgs),
+    /// Print what lets a shell complete commands and flags with TAB.
+    Completions(man::CompletionsArgs),
 }
 
 fn parsed() -> Cli {
@@ -77,6 +82,8 @@ async fn main() -> ExitCode {
         Some(Command::Demo(args)) => demo::run(args).await,
         Some(Command::Sim(args)) => sim::run(&args),
         Some(Command::Bench(args)) => bench::run(args).await,
+        Some(Command::Man(args)) => man::run(&args, Cli::command()),
+        Some(Command::Completions(args)) => man::completions(&args, Cli::command()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -209,6 +209,32 @@ async fn failures_are_one_line_and_exit_1_wrong_usage_is_2() {
 }
 
 #[tokio::test]
+async fn a_shell_completes_and_the_manual_is_written() {
+    let folder = common::state().with_extension("man");
+    let _ = std::fs::remove_dir_all(&folder);
+    let output = soon("man", causerie().args(["man", "--dir"]).arg(&folder).output()).await.unwrap();
+    assert!(output.status.success() && output.stdout.is_empty());
+    for page in ["causerie", "causerie-chat", "causerie-rooms-create", "causerie-completions"] {
+        let text = std::fs::read_to_string(folder.join(format!("{page}.1"))).expect(page);
+        assert!(text.contains(".SH NAME"), "{text}");
+    }
+    let output = soon("man", causerie().arg("man").output()).await.unwrap();
+    assert_eq!(output.stdout, std::fs::read(folder.join("causerie.1")).unwrap());
+    let output = soon("it fails", causerie().args(["man", "--dir"]).arg(folder.join("causerie.1")).output());
+    let output = output.await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("causerie.1"));
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    let script = soon("completions", causerie().args(["completions", "bash"]).output()).await.unwrap().stdout;
+    let ask = "\nCOMP_WORDS=(causerie chat --ro) COMP_CWORD=2; _causerie causerie --ro chat; echo \"${COMPREPLY[@]}\"";
+    let script = String::from_utf8(script).unwrap() + ask;
+    let mut bash = tokio::process::Command::new("bash");
+    let output = soon("bash", bash.args(["--norc", "-c", &script]).output()).await.expect("bash is there");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "--room\n");
+}
+
+#[tokio::test]
 async fn rooms_are_listed_created_and_closed() {
     let server = Server::start(&[]).await;
     let address = server.address();

@@ -241,38 +241,40 @@ impl Driver {
     /// When the place in the log is written down, if it has moved.
     fn place_is_due(&self) -> Option<Instant> {
         let kept = self.kept.as_ref()?;
-        let moved = kept.placed != self.shared.session().placed();
+        let moved = kept.taken != self.shared.session().taken();
         moved.then(|| kept.written_at.map_or_else(Instant::now, |at| at + PLACE_PAUSE))
     }
 
     /// What must outlive this process is on the disk, before anything of it is sent: nobody says anything meanwhile.
-    fn keep(kept: &mut Kept, session: &mut Session, waiting: &mut VecDeque<Event>) {
+    fn keep(kept: &mut Kept, session: &mut Session) {
         let due = kept.written_at.is_none_or(|at| at + PLACE_PAUSE <= Instant::now());
-        if session.is_over() || !(session.is_unkept() || due && kept.placed != session.placed()) {
+        if session.is_over() || !(session.is_unkept() || due && kept.taken != session.taken()) {
             return;
         }
-        let (bytes, placed) = (session.keep(), session.placed());
+        let (bytes, taken) = (session.keep(), session.taken());
         let written = kept.write(&bytes);
-        (kept.placed, kept.written_at) = (placed, Some(Instant::now()));
+        (kept.taken, kept.written_at) = (taken, Some(Instant::now()));
         match written {
             Ok(()) => kept.failed = false,
             Err(error) => {
                 // Tried again soon.
-                kept.placed = u64::MAX;
+                kept.taken = u64::MAX;
                 if !std::mem::replace(&mut kept.failed, true) {
-                    let message = format!("this client cannot keep what is on its way: {error}");
-                    waiting.push_back(Event::Trouble { message });
+                    session.trouble(format!("this client cannot keep what is on its way: {error}"));
                 }
             }
         }
     }
 
-    /// What has left, or has nothing to say any more, is forgotten; else all is as it was when it was last kept.
+    /// What has left, or has nothing to say any more, is forgotten; else all is kept as it is now.
     fn close_kept(&mut self) {
-        let Some(kept) = self.kept.take() else { return };
-        let session = self.shared.session();
+        let Some(mut kept) = self.kept.take() else { return };
+        let mut session = self.shared.session();
         if session.is_over() && session.on_their_way() == 0 {
             let _ = kept.remove();
+        } else {
+            kept.written_at = None;
+            Self::keep(&mut kept, &mut session);
         }
     }
 
@@ -282,7 +284,7 @@ impl Driver {
         let mut hang_up = None;
         let mut session = self.shared.session();
         if let Some(kept) = &mut self.kept {
-            Self::keep(kept, &mut session, &mut self.waiting);
+            Self::keep(kept, &mut session);
         }
         while let Some(output) = session.poll_output() {
             match output {

@@ -16,8 +16,8 @@ pub(crate) const PLACE_PAUSE: Duration = Duration::from_secs(1);
 /// Give it to [`RoomOptions::join_and_keep`](crate::RoomOptions::join_and_keep), at each start the same. It is written
 /// and synced before anything is sent that it lacks, so a process that is killed goes on as the same member, and says
 /// again, with the same ids, what had not come back: nothing is lost, and nothing is said twice. What others said in
-/// the last second may be delivered again; what it was given just before the kill and had not looked at yet is not.
-/// Once the member has left, it is removed.
+/// the last second may be delivered again, and so is what the process had not got to: it counts as done with an event
+/// once it asks for the next. Once the member has left, it is removed.
 ///
 /// Only its owner can read it, since whoever does can speak for the member. It is locked while it is open.
 ///
@@ -36,7 +36,7 @@ pub struct Kept {
     path: PathBuf,
     found: Option<Vec<u8>>,
     /// The place in the log that it has, and since when.
-    pub(crate) placed: u64,
+    pub(crate) taken: u64,
     pub(crate) written_at: Option<Instant>,
     /// It could not be written, and that was told.
     pub(crate) failed: bool,
@@ -81,7 +81,7 @@ impl Kept {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { path, found, placed: 0, written_at: None, failed: false, _lock: lock })
+        Ok(Self { path, found, taken: 0, written_at: None, failed: false, _lock: lock })
     }
 
     pub(crate) fn take_found(&mut self) -> Option<Vec<u8>> {

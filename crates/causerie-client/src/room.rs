@@ -121,7 +121,8 @@ impl RoomOptions {
     ///
     /// # Errors
     /// As [`join`](Self::join). The file stays as it is, unless nothing is in it that is still to be said.
-    pub async fn join_and_keep(self, mut kept: Kept) -> Result<Room, JoinError> {
+    pub async fn join_and_keep(mut self, mut kept: Kept) -> Result<Room, JoinError> {
+        self.session.acknowledges = true;
         let (mut is_member, mut not_restored) = (false, None);
         let session = match kept.take_found() {
             None => Session::new(self.session.clone()),
@@ -157,7 +158,9 @@ impl RoomOptions {
             driver.connect_first().await.map_err(JoinError::Io)?;
         }
         tokio::spawn(driver.run());
-        let mut room = Room { speaker: Speaker { shared }, events, first: None, not_restored };
+        let acknowledges = self.session.acknowledges;
+        let speaker = Speaker { shared };
+        let mut room = Room { speaker, events, first: None, not_restored, acknowledges, taken: false };
         match room.events.recv().await {
             Some(Event::Ended(end)) => Err(end.into()),
             Some(Event::Reconnecting { reason, .. }) if !is_member => {
@@ -209,6 +212,9 @@ pub struct Room {
     events: mpsc::Receiver<Event>,
     first: Option<Event>,
     not_restored: Option<String>,
+    acknowledges: bool,
+    /// An event has been taken, and not acknowledged yet.
+    taken: bool,
 }
 
 impl std::fmt::Debug for Room {
@@ -220,10 +226,24 @@ impl std::fmt::Debug for Room {
 impl Room {
     /// The next thing that happened; the first is [`Event::Welcomed`], the last [`Event::Ended`], and then `None`.
     /// Cancelling it loses nothing. While nobody asks, at most 1,024 events wait here; the rest wait at the server.
+    /// Asking says that the one before is done with: one that is [kept](RoomOptions::join_and_keep) has it no more.
     pub async fn next_event(&mut self) -> Option<Event> {
-        match self.first.take() {
+        self.acknowledge();
+        let event = match self.first.take() {
             Some(event) => Some(event),
             None => self.events.recv().await,
+        };
+        self.taken = event.is_some();
+        event
+    }
+
+    fn acknowledge(&mut self) {
+        if self.acknowledges && std::mem::take(&mut self.taken) {
+            self.speaker.shared.session().acknowledge();
+            if self.events.is_empty() {
+                // What is kept can follow.
+                self.speaker.shared.changed.notify_one();
+            }
         }
     }
 
@@ -272,6 +292,7 @@ impl std::ops::Deref for Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
+        self.acknowledge();
         self.events.close();
         self.speaker.shared.changed.notify_one();
     }

@@ -46,6 +46,9 @@ pub struct SessionConfig {
     pub repair_delay: Duration,
     /// For the jitter of repair.
     pub seed: u64,
+    /// Whether each event is [acknowledged](Session::acknowledge): what was not is told again by a session that was
+    /// [kept](Session::keep).
+    pub acknowledges: bool,
     /// Where nonces come from: 16 bytes of good randomness at each call.
     pub fresh_secret: fn() -> Secret,
 }
@@ -62,6 +65,7 @@ impl SessionConfig {
             heartbeat: None,
             repair_delay: Duration::from_millis(50),
             seed: 0,
+            acknowledges: false,
             fresh_secret,
         }
     }
@@ -295,6 +299,17 @@ struct Pending {
     sent_at: Option<Time>,
 }
 
+/// An event that the application has not acknowledged.
+#[derive(Debug)]
+enum Untaken {
+    Delivered(MessageId),
+    /// New ids of own messages.
+    Renamed(Vec<MessageId>),
+    /// The epoch, and the position in it.
+    Placed(u64, u64),
+    Other,
+}
+
 #[derive(Debug)]
 struct Membership {
     member: MemberId,
@@ -342,6 +357,12 @@ pub struct Session {
     restored: bool,
     /// Nothing is said before everything up to there is delivered: the application may have seen it in another life.
     catching_up: Option<u64>,
+    /// Why it is another member than in its last life, to be told once it has caught up.
+    rejoined: Option<String>,
+    /// What the application has been told and not acknowledged, in order.
+    untaken: VecDeque<Untaken>,
+    /// Delivered in another life, and not acknowledged there, or on their way: told again as they come by.
+    again: BTreeSet<MessageId>,
     /// What must be kept before anything is sent has changed.
     unkept: bool,
     /// What own messages that were not taken under a membership before are called now; `None`: they were not said again.
@@ -395,6 +416,9 @@ impl Session {
             seen: BTreeSet::new(),
             restored: false,
             catching_up: None,
+            rejoined: None,
+            untaken: VecDeque::new(),
+            again: BTreeSet::new(),
             unkept: true,
             instead: BTreeMap::new(),
             observer: Observer::default(),
@@ -469,6 +493,12 @@ impl Session {
         }
     }
 
+    /// The application is done with the first event that it has not acknowledged yet. One call for each event; without
+    /// [`SessionConfig::acknowledges`] it does nothing.
+    pub fn acknowledge(&mut self) {
+        self.untaken.pop_front();
+    }
+
     // What the world did.
 
     /// A connection stands, and the magic bytes are on their way.
@@ -513,6 +543,8 @@ impl Session {
     #[must_use]
     pub fn may_disturb(&self, frame: &ServerFrame) -> bool {
         match frame {
+            // What a kept session has missed is told again, and nobody would ask for what it has delivered.
+            ServerFrame::Delivered(_) if self.catching_up.is_some() => false,
             ServerFrame::Delivered(record) => {
                 self.membership.as_ref().is_some_and(|m| record.position > m.joined_at)
             }
@@ -596,6 +628,7 @@ impl Session {
             return self.end(End::Protocol("the snapshot has more origins than there are servers".into()));
         }
         let before = self.membership.take();
+        let untold = self.restored || self.catching_up.is_some();
         (self.unkept, self.catching_up) = (true, None);
         if welcome.epoch == self.epoch {
             // What was delivered and not placed comes again.
@@ -609,6 +642,16 @@ impl Session {
         }
         self.ready.clear();
         self.arrived.clear();
+        // What was not told again comes as history.
+        let again = core::mem::take(&mut self.again);
+        for event in &mut self.untaken {
+            if let Untaken::Placed(epoch, position) = event
+                && *epoch == self.epoch
+                && welcome.shared.is_some_and(|shared| *position <= shared)
+            {
+                *epoch = welcome.epoch;
+            }
+        }
         let mut membership = Membership {
             member: welcome.member,
             token: welcome.token,
@@ -635,12 +678,13 @@ impl Session {
             for mut pending in before.pending {
                 let id = pending.message.id();
                 if id.seq <= taken {
-                    self.seen.insert(id);
+                    self.seen.extend((!again.contains(&id)).then_some(id));
                 } else if membership.group.readopt(now, pending.message.clone()) {
                     pending.sent_at = Some(now);
                     let packet = pending.message.packet().clone();
                     self.outputs.push_back(Output::Send(ClientFrame::Broadcast(packet)));
                     membership.pending.push_back(pending);
+                    self.again.extend(again.contains(&id).then_some(id));
                 } else {
                     return self.end(End::Protocol("own messages do not fit the server's snapshot".into()));
                 }
@@ -650,7 +694,8 @@ impl Session {
             self.membership = Some(membership);
             self.tell_restored();
             self.event(Event::Resumed { resent });
-            self.say_unsent(now);
+            self.catching_up = Some(if untold { welcome.position } else { 0 });
+            self.catch_up(now);
         } else {
             let (member, limits) = (membership.member, membership.limits);
             self.membership = Some(membership);
@@ -665,10 +710,16 @@ impl Session {
                     let welcomed =
                         Event::Welcomed { member, room, created, epoch, first, position, members, limits };
                     self.event(welcomed);
-                    self.say_unsent(now);
+                    self.say_unsent(now, false);
+                }
+                Some(reason) if untold => {
+                    // What was said in another life is told in this one once what it may refer to is.
+                    self.rejoined = Some(reason);
+                    self.catching_up = Some(welcome.position);
+                    self.catch_up(now);
                 }
                 Some(reason) => {
-                    let renamed = self.say_unsent(now);
+                    let renamed = self.say_unsent(now, true);
                     self.event(Event::Rejoined { member, reason, renamed });
                 }
             }
@@ -676,8 +727,9 @@ impl Session {
         self.leave_if_done();
     }
 
-    /// Says again under this membership what was not taken under the last one.
-    fn say_unsent(&mut self, now: Time) -> Vec<(MessageId, MessageId)> {
+    /// Says again under this membership what was not taken under the last one: the new ids of what is said `quietly`,
+    /// since the application has been told of it already.
+    fn say_unsent(&mut self, now: Time, quietly: bool) -> Vec<(MessageId, MessageId)> {
         let mut renamed = Vec::new();
         // What messages that had not been taken are to those that refer to them: for a deletion or an edit that cannot be
         // said any more, what it was about.
@@ -709,7 +761,7 @@ impl Session {
                 Ok(new) => {
                     instead.insert(old, Some(new));
                     renamed.push((old, new));
-                    self.drain_quietly(now, new);
+                    self.drain_but(now, quietly.then_some(new));
                 }
                 Err(error) => {
                     instead.insert(old, target);
@@ -774,11 +826,13 @@ impl Session {
                 return self.end(End::Protocol(format!("{id} was never said here")));
             }
             membership.pending.retain(|pending| pending.message.id() != id);
+            self.tell_again(&message, Some((record.position, record.time_millis)));
             self.ready.insert(record.position, (id, record.time_millis));
             self.place();
             return self.leave_if_done();
         }
         if membership.group.has_delivered(id) {
+            self.tell_again(&message, Some((record.position, record.time_millis)));
             if let std::collections::btree_map::Entry::Vacant(e) = self.ready.entry(record.position) {
                 e.insert((id, record.time_millis));
                 self.place();
@@ -793,6 +847,13 @@ impl Session {
         }
         if let Some(error) = refused.filter(cbcast::ReceiveError::is_final) {
             self.end(End::Protocol(format!("record {}: {error}", record.position)));
+        }
+    }
+
+    /// Of what was delivered in another life, what the application had not acknowledged, and what was its own.
+    fn tell_again(&mut self, message: &Message, place: Option<(u64, u64)>) {
+        if self.again.remove(&message.id()) {
+            self.deliver_data(message, place, None);
         }
     }
 
@@ -823,7 +884,7 @@ impl Session {
                     id,
                     author,
                     body: Body::decode(&payload),
-                    own: false,
+                    own: id.member == membership.member,
                     position: Some(position),
                     time_millis: Some(time_millis),
                     held_for: None,
@@ -899,7 +960,8 @@ impl Session {
             for pending in membership.pending.into_iter().rev() {
                 let id = pending.message.id();
                 if id.seq <= taken {
-                    self.seen.insert(id);
+                    // What was said in another life may not have been told in this one.
+                    self.seen.extend((!self.again.contains(&id)).then_some(id));
                 } else {
                     self.unsent.push_front((Some(id), pending.message.payload().to_vec()));
                 }
@@ -923,7 +985,25 @@ impl Session {
         }
     }
 
+    /// The application is in trouble that is not the session's: told in order with all else.
+    pub fn trouble(&mut self, message: String) {
+        self.event(Event::Trouble { message });
+    }
+
     fn event(&mut self, event: Event) {
+        if self.config.acknowledges {
+            self.untaken.push_back(match &event {
+                &Event::Placed { position, .. } => Untaken::Placed(self.epoch, position),
+                &Event::Delivered(Post { history: true, position: Some(position), .. }) => {
+                    Untaken::Placed(self.epoch, position)
+                }
+                Event::Delivered(post) => Untaken::Delivered(post.id),
+                Event::Rejoined { renamed, .. } => {
+                    Untaken::Renamed(renamed.iter().map(|(_, id)| *id).collect())
+                }
+                _ => Untaken::Other,
+            });
+        }
         self.outputs.push_back(Output::Event(event));
     }
 
@@ -934,10 +1014,6 @@ impl Session {
     }
 
     /// The same, without telling of `quiet`.
-    fn drain_quietly(&mut self, now: Time, quiet: MessageId) {
-        self.drain_but(now, Some(quiet));
-    }
-
     fn drain_but(&mut self, now: Time, quiet: Option<MessageId>) {
         loop {
             let live = self.phase == Phase::Live;
@@ -996,22 +1072,26 @@ impl Session {
                 let reason = String::from_utf8_lossy(&payload).into_owned();
                 self.event(Event::Left { member, name, reason, history: false });
             }
-            Kind::Data => {
-                let author = membership.names.get(&id.member).cloned();
-                let own = id.member == membership.member;
-                self.event(Event::Delivered(Post {
-                    id,
-                    author: author.unwrap_or_else(|| id.member.to_string()),
-                    body: Body::decode(&payload),
-                    own,
-                    position: place.map(|(position, _)| position),
-                    time_millis: place.map(|(_, time)| time),
-                    held_for: held_since.map(|since| now.since(since)),
-                    history: false,
-                    deps: message.deps().collect(),
-                }));
-            }
+            Kind::Data => self.deliver_data(message, place, held_since.map(|since| now.since(since))),
         }
+    }
+
+    fn deliver_data(&mut self, message: &Message, place: Option<(u64, u64)>, held_for: Option<Duration>) {
+        let membership = self.membership.as_ref().expect("its group delivers");
+        let id = message.id();
+        let author = membership.names.get(&id.member).cloned();
+        let own = id.member == membership.member;
+        self.event(Event::Delivered(Post {
+            id,
+            author: author.unwrap_or_else(|| id.member.to_string()),
+            body: Body::decode(&message.payload()),
+            own,
+            position: place.map(|(position, _)| position),
+            time_millis: place.map(|(_, time)| time),
+            held_for,
+            history: false,
+            deps: message.deps().collect(),
+        }));
     }
 
     /// The deadline of [`poll_timeout`](Self::poll_timeout) has come. Early or repeated calls do nothing.

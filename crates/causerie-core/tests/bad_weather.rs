@@ -65,6 +65,10 @@ struct Client {
     session: Session,
     up: DisturbedLink<ClientFrame>,
     down: DisturbedLink<ServerFrame>,
+    /// Messages under all their ids.
+    told: BTreeMap<MessageId, String>,
+    /// What the application has not taken.
+    untaken: VecDeque<Event>,
     connection: Option<Connection>,
     said: u64,
     /// Texts in the order of this client's screen.
@@ -95,6 +99,8 @@ struct Trouble {
     anew: u64,
     /// Messages that were shown again to clients that had been killed.
     again: u64,
+    /// What had been told to clients that were killed before they looked.
+    untaken: u64,
 }
 
 struct World {
@@ -115,6 +121,8 @@ struct World {
     /// What its author had said and could not say again.
     unsaid: Vec<String>,
     lossless: bool,
+    /// Applications take their time.
+    lazy: bool,
 }
 
 /// What the oracle calls it. What it refers to must have been seen.
@@ -143,8 +151,10 @@ impl World {
             trouble: Trouble::default(),
             unsaid: Vec::new(),
             lossless: false,
+            lazy: false,
         };
         world.lossless = world.below(3) == 0;
+        world.lazy = world.below(2) == 0;
         // A short grace lets members expire; a large one lets them resume.
         let grace = Duration::from_secs([5, 600][world.below(2)]);
         let settings = RoomSettings { grace, history: 1_000_000, ..RoomSettings::default() };
@@ -153,6 +163,7 @@ impl World {
         for n in 0..2 + world.below(4) {
             let name = format!("member{n}");
             let mut config = SessionConfig::new("lobby", &name, fresh_secret);
+            config.acknowledges = true;
             let mut disturbance = Disturbance { seed: seed * 10 + n as u64, ..Disturbance::default() };
             if !world.lossless {
                 config.heartbeat = Some(Duration::from_millis(500));
@@ -166,6 +177,8 @@ impl World {
                 config,
                 up: DisturbedLink::new(disturbance.clone(), 0),
                 down: DisturbedLink::new(disturbance, 1),
+                told: BTreeMap::new(),
+                untaken: VecDeque::new(),
                 connection: None,
                 said: 0,
                 placed: BTreeMap::new(),
@@ -220,6 +233,8 @@ impl World {
         let kept = client.kept.clone();
         client.down.clear();
         client.life.clear();
+        self.trouble.untaken += client.untaken.len() as u64;
+        client.untaken.clear();
         self.trouble.again += (client.placed.len() - client.kept_screen.len()) as u64;
         client.placed = client.kept_screen.clone();
         client.session = Session::restore(client.config.clone(), &kept).unwrap();
@@ -253,7 +268,9 @@ impl World {
         };
         let key = key(&body, &client.texts);
         let now = Time::from_millis(self.now);
-        if client.session.say(now, &body).is_ok() {
+        if let Ok(id) = client.session.say(now, &body) {
+            client.texts.extend(id.map(|id| (id, key.clone())));
+            client.seen.insert(key.clone());
             // Said means broadcast, be it under a membership that is still to come.
             self.oracle.broadcast(client.name.clone(), key).unwrap();
         }
@@ -267,6 +284,7 @@ impl World {
         let keeps = self.clients[n].session.is_unkept() || self.below(20) == 0;
         if keeps {
             self.clients[n].kept = self.clients[n].session.keep();
+            self.clients[n].kept_screen = self.clients[n].placed.clone();
         }
         while let Some(output) = self.clients[n].session.poll_output() {
             match output {
@@ -281,12 +299,51 @@ impl World {
                         self.serve(n, frame);
                     }
                 }
-                Output::Event(event) => self.event(n, event),
+                Output::Event(event) => {
+                    self.told(n, &event);
+                    self.clients[n].untaken.push_back(event);
+                }
                 Output::HangUp(_) => self.cut(n),
             }
         }
-        if keeps {
-            self.clients[n].kept_screen = self.clients[n].placed.clone();
+        if !self.lazy {
+            self.take(n);
+        }
+    }
+
+    /// Keeps track of messages, whether or not the application ever looks.
+    fn told(&mut self, n: usize, event: &Event) {
+        let client = &mut self.clients[n];
+        match event {
+            Event::Delivered(Post { id, body, .. }) => {
+                let key = key(body, &client.told);
+                client.told.insert(*id, key);
+            }
+            Event::Rejoined { renamed, .. } => {
+                for (old, new) in renamed {
+                    client.told.insert(*new, client.told[old].clone());
+                }
+            }
+            Event::Unsaid { id, body, .. } => {
+                // Of what is on its way only what changes an own message can become void.
+                assert!(matches!(body, Body::Edit { .. } | Body::Delete { .. }), "{body:?}");
+                self.trouble.unsaid += 1;
+                let text = client.told[id].clone();
+                self.unsaid.push(text.clone());
+                // Nobody else waits for it from now on.
+                for other in self.clients.iter().enumerate().filter(|(m, _)| *m != n) {
+                    self.oracle.skip(other.1.name.clone(), &text).unwrap();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The application takes what it has been told.
+    fn take(&mut self, n: usize) {
+        while let Some(event) = self.clients[n].untaken.pop_front() {
+            self.event(n, event);
+            self.clients[n].session.acknowledge();
         }
     }
 
@@ -321,18 +378,9 @@ impl World {
             Event::Rejoined { renamed, .. } => {
                 self.trouble.rejoined += 1;
                 for (old, new) in renamed {
-                    let text = client.texts[&old].clone();
+                    // By the old id from this life, or by the new one, as which it has just been told.
+                    let text = client.texts.get(&old).or(client.texts.get(&new)).unwrap().clone();
                     client.texts.insert(new, text);
-                }
-            }
-            Event::Unsaid { id, body, .. } => {
-                // Of what is on its way only what changes an own message can become void.
-                assert!(matches!(body, Body::Edit { .. } | Body::Delete { .. }), "{body:?}");
-                self.trouble.unsaid += 1;
-                let text = client.texts[&id].clone();
-                self.unsaid.push(text.clone());
-                for other in self.clients.iter().enumerate().filter(|(m, _)| *m != n) {
-                    self.oracle.skip(other.1.name.clone(), &text).unwrap();
                 }
             }
             Event::Gap { .. } => self.trouble.gaps += 1,
@@ -516,6 +564,9 @@ impl World {
                 self.serve(n, frame);
             }
             self.stream(n);
+            if self.below(20) == 0 {
+                self.take(n);
+            }
             let mut arrived = Vec::new();
             if let Some(connection) = &mut self.clients[n].connection {
                 while connection.down.front().is_some_and(|(changes, _)| *changes <= self.stored) {
@@ -620,6 +671,7 @@ impl World {
             self.clients[n].session.leave();
             self.drain(n);
             (0..20).for_each(|_| self.tick());
+            self.take(n);
             assert_eq!(self.clients[n].ended, Some(End::Left));
         }
         assert_eq!(self.room.members(), []);
@@ -631,7 +683,7 @@ fn seeds() -> Vec<u64> {
     let number = |name| std::env::var(name).ok().map(|v: String| v.parse::<u64>().expect("a number"));
     match number("SEED") {
         Some(seed) => vec![seed],
-        None => (0..number("SEEDS").unwrap_or(150)).collect(),
+        None => (0..number("SEEDS").unwrap_or(1_000)).collect(),
     }
 }
 
@@ -654,6 +706,7 @@ fn sessions_keep_causal_order_and_lose_nothing_in_bad_weather() {
         all.killed += trouble.killed;
         all.anew += trouble.anew;
         all.again += trouble.again;
+        all.untaken += trouble.untaken;
     }
     println!("{all:?}");
     if seeds().len() > 1 {
@@ -669,9 +722,12 @@ fn sessions_keep_causal_order_and_lose_nothing_in_bad_weather() {
             killed,
             anew,
             again,
+            untaken,
             ..
         } = all;
-        let each = [held, resumed, rejoined, unsaid, amended, resent, crashes, unstored, killed, anew, again];
+        let each = [
+            held, resumed, rejoined, unsaid, amended, resent, crashes, unstored, killed, anew, again, untaken,
+        ];
         assert!(each.iter().all(|&n| n > 0), "a run without trouble proves nothing: {all:?}");
     }
 }

@@ -1,7 +1,8 @@
 //! A session as bytes, so that a client that is killed goes on as the same member.
 //!
-//! What is kept is the cut of the group, the place in the log that is placed, and the own messages that have not come
-//! back. What was received and not delivered is not: the server sends it again.
+//! What is kept is the cut of the group, the place in the log up to which the application has taken everything, and the
+//! own messages that have not come back. What was received and not delivered is not: the server sends it again. So it
+//! does with what was delivered and not taken, of which the ids are kept.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,8 +12,7 @@ use cbcast::{MemberId, Message, MessageId, Snapshot, Time};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::{Event, Membership, Pending, Post, Session, SessionConfig};
-use crate::body::Body;
+use super::{Event, Membership, Pending, Session, SessionConfig, Untaken};
 use crate::frame::{Limits, Secret};
 
 /// Why a session cannot be made of bytes.
@@ -34,7 +34,9 @@ impl From<WireError> for KeptError {
 }
 
 const MAGIC: &[u8; 4] = b"CSKS";
-const VERSION: u8 = 1;
+/// 2: with the ids of what was delivered and not taken.
+const VERSION: u8 = 2;
+const OLDEST: u8 = 1;
 /// Of the SHA-256 of all before it, at the end.
 const CHECKSUM_BYTES: usize = 16;
 
@@ -90,12 +92,21 @@ impl Session {
         let mut out = [&MAGIC[..], &[VERSION]].concat();
         out.extend_from_slice(&self.nonce);
         put_varint(&mut out, self.epoch);
-        put_varint(&mut out, self.placed);
+        put_varint(&mut out, self.taken());
+        let untaken = self.untaken.iter().flat_map(|event| match event {
+            Untaken::Delivered(id) => core::slice::from_ref(id),
+            Untaken::Renamed(ids) => ids,
+            _ => &[],
+        });
+        let again: BTreeSet<_> = self.again.iter().chain(untaken).copied().collect();
+        put_varint(&mut out, again.len() as u64);
+        again.iter().for_each(|&id| put_id(&mut out, id));
         put_varint(&mut out, self.seen.len() as u64);
         self.seen.iter().for_each(|&id| put_id(&mut out, id));
         // Delivered, so nobody asks for it again.
-        put_varint(&mut out, self.ready.len() as u64);
-        for (&position, &(id, time_millis)) in &self.ready {
+        let ready: Vec<_> = self.ready.iter().filter(|(_, (id, _))| !again.contains(id)).collect();
+        put_varint(&mut out, ready.len() as u64);
+        for (&position, &(id, time_millis)) in ready {
             put_varint(&mut out, position);
             put_id(&mut out, id);
             put_varint(&mut out, time_millis);
@@ -145,14 +156,20 @@ impl Session {
         self.unkept
     }
 
-    /// Up to which position everything is placed.
+    /// Up to which position everything is placed, and taken by the application if it
+    /// [acknowledges](SessionConfig::acknowledges).
     #[must_use]
-    pub fn placed(&self) -> u64 {
-        self.placed
+    pub fn taken(&self) -> u64 {
+        let untaken = self.untaken.iter().find_map(|event| match *event {
+            Untaken::Placed(epoch, position) if epoch == self.epoch => Some(position - 1),
+            _ => None,
+        });
+        untaken.map_or(self.placed, |before| before.min(self.placed))
     }
 
     /// The session that was kept, without a connection. It resumes its membership, and begins with
-    /// [`Event::Welcomed`] as any other; what was on its way follows, delivered once more to the application.
+    /// [`Event::Welcomed`] as any other; what was on its way follows, delivered once more to the application, and so does
+    /// what the application had not acknowledged.
     ///
     /// # Errors
     /// [`KeptError`].
@@ -162,7 +179,7 @@ impl Session {
             return Err(KeptError::Newer);
         }
         let end = kept.len().checked_sub(CHECKSUM_BYTES).ok_or(KeptError::Damaged)?;
-        if Sha256::digest(&kept[..end])[..CHECKSUM_BYTES] != kept[end..] || body[0] != VERSION {
+        if Sha256::digest(&kept[..end])[..CHECKSUM_BYTES] != kept[end..] || body[0] < OLDEST {
             return Err(KeptError::Damaged);
         }
         let reader = &mut Reader::new(&kept[MAGIC.len() + 1..end]);
@@ -170,6 +187,10 @@ impl Session {
         session.nonce = secret(reader)?;
         (session.epoch, session.placed) = (reader.varint()?, reader.varint()?);
         session.received = session.placed;
+        let untaken = if body[0] < 2 { 0 } else { reader.varint()? };
+        for _ in 0..untaken {
+            session.again.insert(id(reader)?);
+        }
         for _ in 0..reader.varint()? {
             session.seen.insert(id(reader)?);
         }
@@ -189,7 +210,9 @@ impl Session {
         let (rejoining, reason) = (reader.byte()? != 0, text(reader)?);
         session.rejoining = rejoining.then_some(reason);
         if reader.byte()? != 0 {
-            session.membership = Some(membership(&session.config, reader)?);
+            let membership = membership(&session.config, reader)?;
+            session.again.extend(membership.pending.iter().map(|pending| pending.message.id()));
+            session.membership = Some(membership);
             // Where the log ends is told by the server.
             session.catching_up = Some(u64::MAX);
         }
@@ -204,31 +227,22 @@ impl Session {
         }
         let Some(m) = &self.membership else { return };
         let (member, limits) = (m.member, m.limits);
-        let own: Vec<_> = m.pending.iter().map(|pending| pending.message.clone()).collect();
-        let author = m.names.get(&member).cloned().unwrap_or_default();
         let (room, members) = (self.config.room.clone(), self.members());
         let (created, epoch, first, position) = (false, self.epoch, self.placed + 1, self.placed);
         self.event(Event::Welcomed { member, room, created, epoch, first, position, members, limits });
-        for message in own {
-            self.event(Event::Delivered(Post {
-                id: message.id(),
-                author: author.clone(),
-                body: Body::decode(&message.payload()),
-                own: true,
-                position: None,
-                time_millis: None,
-                held_for: None,
-                history: false,
-                deps: message.deps().collect(),
-            }));
-        }
     }
 
-    /// Says what waited, once everything is delivered that the application may have seen before.
+    /// Tells and says what waited, once everything is delivered that the application may have seen before.
     pub(super) fn catch_up(&mut self, now: Time) {
         if self.catching_up.is_some_and(|last| self.placed >= last) {
             self.catching_up = None;
-            self.say_unsent(now);
+            let own: Vec<_> =
+                self.membership.iter().flat_map(|m| &m.pending).map(|p| p.message.clone()).collect();
+            own.iter().for_each(|message| self.tell_again(message, None));
+            let renamed = self.say_unsent(now, false);
+            if let (Some(reason), Some(member)) = (self.rejoined.take(), self.member()) {
+                self.event(Event::Rejoined { member, reason, renamed });
+            }
         }
     }
 }
@@ -274,4 +288,30 @@ fn membership(config: &SessionConfig, reader: &mut Reader<'_>) -> Result<Members
         names,
         present,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::body::Body;
+
+    #[test]
+    fn what_the_version_before_kept_is_taken_up() {
+        let config = SessionConfig::new("lobby", "Raj", || [7; 16]);
+        let mut session = Session::new(config.clone());
+        session.say(Time::ZERO, &Body::Text("early".into())).unwrap();
+        let kept = session.keep();
+        let end = kept.len() - CHECKSUM_BYTES;
+        // Behind magic, version, nonce, epoch and place it had no ids.
+        let ids = MAGIC.len() + 1 + 16 + 2;
+        assert_eq!((kept[MAGIC.len()], kept[ids]), (VERSION, 0));
+        let mut older = [MAGIC, &[1][..], &kept[MAGIC.len() + 1..ids], &kept[ids + 1..end]].concat();
+        let checksum = Sha256::digest(&older);
+        older.extend_from_slice(&checksum[..CHECKSUM_BYTES]);
+        assert_eq!(Session::restore(config.clone(), &older).unwrap().keep(), kept);
+
+        let mut newer = kept;
+        newer[MAGIC.len()] = VERSION + 1;
+        assert_eq!(Session::restore(config, &newer).err(), Some(KeptError::Newer));
+    }
 }

@@ -12,14 +12,11 @@ enum Step {
         who: String,
         text: String,
     },
-    /// `again`: it was shown that before, by a process that was killed.
+    /// For the first time: a process that was killed may have shown it before.
     Heard {
         who: String,
         text: String,
-        again: bool,
     },
-    /// The process of a client was killed, and goes on from its file.
-    Killed(String),
     /// A session begins: what was before it in the log it has not missed.
     Began(String),
 }
@@ -50,8 +47,8 @@ impl Record {
         let new = self.heard_by.insert((who.into(), text.into()));
         if new {
             self.heard.entry(who.into()).or_default().push(text.into());
+            self.steps.push(Step::Heard { who: who.into(), text: text.into() });
         }
-        self.steps.push(Step::Heard { who: who.into(), text: text.into(), again: !new });
         new
     }
 
@@ -66,10 +63,6 @@ impl Record {
 
     pub(crate) fn began(&mut self, who: &str) {
         self.steps.push(Step::Began(who.into()));
-    }
-
-    pub(crate) fn killed(&mut self, who: &str) {
-        self.steps.push(Step::Killed(who.into()));
     }
 
     pub(crate) fn joined_at(&mut self, position: u64, who: String) {
@@ -94,16 +87,13 @@ impl Record {
     }
 
     /// Everything is in the log now: judges each delivery, the log's own order among them. `to_the_end` are those who
-    /// must have seen all of it, but for what a process took up and was killed before it showed it. How many deliveries
-    /// were judged, and how many of these there were.
-    pub(crate) fn judge(&self, to_the_end: &[String]) -> (u64, usize) {
+    /// must have seen all of it. How many deliveries were judged.
+    pub(crate) fn judge(&self, to_the_end: &[String]) -> u64 {
         let mut oracle = Oracle::new();
         let mut log = self.log.iter().peekable();
-        let positions: BTreeMap<_, _> = self.log.iter().map(|(position, text)| (text, *position)).collect();
         let deliver = |oracle: &mut Oracle<String, String>, who: &str, text: &String| {
             oracle.deliver(who.into(), text).unwrap_or_else(|violation| panic!("{violation}"));
         };
-        let (mut last, mut killed, mut unshown) = (BTreeMap::new(), BTreeSet::new(), 0);
         for step in &self.steps {
             match step {
                 // What was lost with its author before anybody had taken it was never broadcast.
@@ -111,26 +101,7 @@ impl Record {
                     oracle.broadcast(who.clone(), text.clone()).expect("texts are unique");
                 }
                 Step::Said { .. } => {}
-                Step::Heard { who, text, again } => {
-                    let position = positions[text];
-                    let behind = last.insert(who, position).map_or(0, |last| last + 1);
-                    if killed.remove(who) && behind < position {
-                        // Between what it showed before and after the kill.
-                        let own = self.said.get(who);
-                        for (_, text) in self.log.range(behind..position) {
-                            if own.is_none_or(|own| !own.contains(text)) {
-                                oracle.skip(who.clone(), text).expect("it was not shown");
-                                unshown += 1;
-                            }
-                        }
-                    }
-                    if !again {
-                        deliver(&mut oracle, who, text);
-                    }
-                }
-                Step::Killed(who) => {
-                    killed.insert(who);
-                }
+                Step::Heard { who, text } => deliver(&mut oracle, who, text),
                 Step::Began(who) => {
                     let joined = self.joined[who];
                     while let Some((_, text)) = log.next_if(|(position, _)| **position < joined) {
@@ -145,7 +116,7 @@ impl Record {
         for who in to_the_end.iter().map(String::as_str).chain([LOG]) {
             oracle.has_all(&who.to_owned()).unwrap_or_else(|violation| panic!("{violation}"));
         }
-        (oracle.deliveries(), unshown)
+        oracle.deliveries()
     }
 
     /// A session without memory is told the log from where it joined, its own texts left out, as long as it lives.

@@ -3,7 +3,7 @@
 //! With a room and a name there are no questions in a pipe: a message per line in, a message per line out, notices on
 //! standard error. Otherwise the line-oriented client asks as the original program did.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,22 +22,16 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::console::{Console, Input};
+use crate::setup::{self, ChatSettings};
 use crate::{history, tui};
 
 /// Join a room and talk.
 #[derive(Args, Debug)]
 pub(crate) struct ChatArgs {
-    /// The server.
-    #[arg(value_name = "HOST[:PORT]", default_value = "127.0.0.1:12343")]
-    server: String,
-
-    /// The room to join; it is created if it does not exist. Without it you are asked.
-    #[arg(long)]
-    room: Option<String>,
-
-    /// What you are called. Without it you are asked.
-    #[arg(long)]
-    name: Option<String>,
+    /// The configuration file of the full-screen client. By default chat.toml in the platform's folder for configurations. The
+    /// first chat in a terminal asks for server and name, and writes it.
+    #[arg(long, value_name = "FILE", env = "CAUSERIE_CHAT_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
 
     /// Lines in, lines out, also in a terminal; in pipes always.
     #[arg(long)]
@@ -55,6 +49,9 @@ pub(crate) struct ChatArgs {
     /// Disturb the connection on purpose, to see causal order at work: delay=0..800ms,loss=5%,dup=2%,seed=7.
     #[arg(long, value_name = "FAULTS")]
     link: Option<Disturbance>,
+
+    #[command(flatten, next_help_heading = setup::HEADING)]
+    pub(crate) settings: ChatSettings,
 }
 
 /// What ended a stay in a room.
@@ -79,6 +76,8 @@ pub(crate) const NO_STATE: &str =
 
 const WRONG_COMMAND: &str = "Please enter correct command";
 
+pub(crate) const DEFAULT_SERVER: &str = "127.0.0.1:12343";
+
 /// Adds the default port where none is given.
 pub(crate) fn with_port(server: &str) -> String {
     let has_port = server.rsplit_once(':').is_some_and(|(host, port)| {
@@ -91,13 +90,26 @@ pub(crate) fn with_port(server: &str) -> String {
     }
 }
 
-pub(crate) async fn run(args: ChatArgs) -> anyhow::Result<()> {
-    let state = args.state.or_else(default_state);
-    let entrance = Entrance { server: with_port(&args.server), link: args.link, state };
-    if !args.plain && tui::is_possible() {
-        return tui::run(entrance, args.room, args.name).await;
+pub(crate) async fn run(mut args: ChatArgs) -> anyhow::Result<()> {
+    let is_full_screen = !args.plain && tui::is_possible();
+    let mut notes = Vec::new();
+    if is_full_screen {
+        match setup::complete(args)? {
+            Some(completed) => (args, notes) = completed,
+            None => return Ok(()),
+        }
     }
+    let state = args.state.or_else(default_state);
+    let server = args.settings.server.as_deref().unwrap_or(DEFAULT_SERVER);
+    let entrance = Entrance { server: with_port(server), link: args.link, state };
+    if is_full_screen {
+        return tui::run(entrance, args.settings, notes).await;
+    }
+    let ChatSettings { room, name, .. } = args.settings;
     let mut console = Console::open()?;
+    if !args.plain && io::stdin().is_terminal() && io::stdout().is_terminal() {
+        console.notice("this terminal cannot be drawn on (see TERM): a line at a time, as with --plain");
+    }
     let history = args.history || console.is_terminal();
     if entrance.state.is_none() {
         console.notice(NO_STATE);
@@ -106,9 +118,9 @@ pub(crate) async fn run(args: ChatArgs) -> anyhow::Result<()> {
     if let Some(link) = &chat.entrance.link {
         console.notice(&format!("this connection is disturbed on purpose: {link}"));
     }
-    match args.room {
+    match room {
         Some(room) => {
-            let name = match args.name {
+            let name = match name {
                 Some(name) => name,
                 None => match console.ask("Enter Name : ").await {
                     Input::Line(name) => name,
@@ -119,7 +131,7 @@ pub(crate) async fn run(args: ChatArgs) -> anyhow::Result<()> {
             chat.stay(&mut console, room).await?;
             Ok(())
         }
-        None => chat.dialogue(&mut console, args.name).await,
+        None => chat.dialogue(&mut console, name).await,
     }
 }
 

@@ -11,6 +11,7 @@ mod man;
 mod rooms;
 mod serve;
 mod settings;
+mod setup;
 mod sim;
 mod store;
 mod trace;
@@ -60,7 +61,8 @@ fn parsed() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
         // A value may be the environment's, and clap does not say so.
         if matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue)
-            && let Err(usage) = settings::check_environment()
+            && let Err(usage) = settings::check_environment(&settings::command())
+                .and_then(|()| settings::check_environment(&setup::command()))
         {
             eprintln!("causerie: {usage}");
             std::process::exit(2);

@@ -10,7 +10,7 @@ use std::env;
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Write};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -289,7 +289,7 @@ fn log_filter(filter: &str) -> Result<String, String> {
 
 /// What is wrong with how the program was called or configured, in one line.
 #[derive(Debug)]
-pub(crate) struct UsageError(String);
+pub(crate) struct UsageError(pub(crate) String);
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -325,7 +325,7 @@ pub(crate) struct Configuration {
 impl Configuration {
     /// From this program's flags, its environment and the configuration file.
     pub(crate) fn load() -> Result<Self, UsageError> {
-        check_environment()?;
+        check_environment(&command())?;
         // Without a subcommand it serves, and nothing stands before the subcommand.
         let mut words: Vec<_> = env::args_os().collect();
         if words.get(1).is_some_and(|word| word == "serve") {
@@ -340,7 +340,8 @@ impl Configuration {
         let file = chosen.or_else(|| default_file().filter(|file| file.exists()));
         let mut lines = BTreeMap::new();
         if let Some(file) = &file {
-            for (id, value, line) in read_file(file, &command)? {
+            let args: Vec<_> = options(&command).collect();
+            for (id, value, line) in read_file(file, &args, "causerie serve --print-config shows all")? {
                 lines.insert(id.clone(), format!("{}:{line}", file.display()));
                 command = command.mut_arg(id, |arg| arg.default_value(value));
             }
@@ -380,7 +381,7 @@ impl Configuration {
             }
         }
         if let Some(file) = &self.args.live.irc_motd {
-            let text = read_motd(file)
+            let text = read_text(file, MOTD_MAX)
                 .map_err(|error| UsageError(format!("irc-motd: {}: {error}", file.display())))?;
             self.args.live.irc_motd_lines = text.lines().map(str::to_owned).collect();
         }
@@ -487,7 +488,7 @@ fn compare(
     Ok(order)
 }
 
-fn command() -> Command {
+pub(crate) fn command() -> Command {
     ServeArgs::augment_args(Command::new("causerie serve"))
 }
 
@@ -496,8 +497,9 @@ fn options(command: &Command) -> impl Iterator<Item = &Arg> {
     command.get_arguments().filter(|arg| !["config", "print_config"].contains(&arg.get_id().as_str()))
 }
 
-fn name(arg: &Arg) -> &str {
-    arg.get_long().expect("every setting has a long name")
+/// What a setting is called in a file.
+pub(crate) fn name(arg: &Arg) -> &str {
+    arg.get_long().unwrap_or(arg.get_id().as_str())
 }
 
 fn is_reloaded(arg: &Arg) -> bool {
@@ -514,8 +516,8 @@ fn default_file() -> Option<PathBuf> {
 }
 
 /// Whether the environment's values are possible: the parser of flags would not say where they come from.
-pub(crate) fn check_environment() -> Result<(), UsageError> {
-    for arg in command().get_arguments() {
+pub(crate) fn check_environment(command: &Command) -> Result<(), UsageError> {
+    for arg in command.get_arguments() {
         let Some(variable) = arg.get_env() else { continue };
         if let Some(value) = env::var_os(variable) {
             let checked = check(arg, &value);
@@ -527,10 +529,11 @@ pub(crate) fn check_environment() -> Result<(), UsageError> {
 
 /// Asks the flag's own parser.
 fn check(arg: &Arg, value: &OsStr) -> Result<(), String> {
-    let mut word = OsString::from(format!("--{}=", name(arg)));
+    let mut word = arg.get_long().map(|long| OsString::from(format!("--{long}="))).unwrap_or_default();
     word.push(value);
+    let words = if arg.is_positional() { vec!["--".into(), word] } else { vec![word] };
     let alone = Command::new("check").no_binary_name(true).arg(arg.clone().env(None));
-    let Err(error) = alone.try_get_matches_from([word]) else { return Ok(()) };
+    let Err(error) = alone.try_get_matches_from(words) else { return Ok(()) };
     let possible: Vec<_> = arg.get_possible_values().iter().map(|v| v.get_name().to_owned()).collect();
     let why = match error.source() {
         Some(source) => source.to_string(),
@@ -544,14 +547,14 @@ fn check(arg: &Arg, value: &OsStr) -> Result<(), String> {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub(crate) enum Kind {
     Switch,
     Number,
     Text,
 }
 
 impl Kind {
-    fn of(arg: &Arg) -> Self {
+    pub(crate) fn of(arg: &Arg) -> Self {
         let id = arg.get_value_parser().type_id();
         if id == TypeId::of::<bool>() {
             Self::Switch
@@ -563,7 +566,7 @@ impl Kind {
     }
 
     /// A flag's value as it stands in a file.
-    fn write(self, value: &str) -> String {
+    pub(crate) fn write(self, value: &str) -> String {
         match self {
             Self::Switch => value.to_owned(),
             // 007 and +7 are flags' numbers, and none in the file.
@@ -592,10 +595,17 @@ fn article(value: &toml::Value) -> String {
     }
 }
 
-/// Ids, values and lines.
-fn read_file(file: &Path, command: &Command) -> Result<Vec<(String, String, usize)>, UsageError> {
+/// Bytes of the longest configuration file.
+const FILE_MAX: u64 = 1 << 20;
+
+/// Ids, values and lines. `shows_all` says where all settings are listed.
+pub(crate) fn read_file(
+    file: &Path,
+    args: &[&Arg],
+    shows_all: &str,
+) -> Result<Vec<(String, String, usize)>, UsageError> {
     let at = file.display();
-    let text = fs::read_to_string(file).map_err(|error| UsageError(format!("{at}: {error}")))?;
+    let text = read_text(file, FILE_MAX).map_err(|error| UsageError(format!("{at}: {error}")))?;
     let line = |offset: usize| text[..offset].matches('\n').count() + 1;
     let read = BTreeMap::<Spanned<String>, Spanned<toml::Value>>::deserialize;
     let table = toml::Deserializer::parse(&text).and_then(read).map_err(|error| {
@@ -607,11 +617,11 @@ fn read_file(file: &Path, command: &Command) -> Result<Vec<(String, String, usiz
         let line = line(key.span().start);
         let wrong = |why: String| UsageError(format!("{at}:{line}: {why}"));
         let key = key.into_inner();
-        let Some(arg) = options(command).find(|arg| name(arg) == key) else {
+        let Some(arg) = args.iter().find(|arg| name(arg) == key) else {
             let other = key.replace('_', "-");
-            return Err(wrong(match options(command).any(|arg| name(arg) == other) {
+            return Err(wrong(match args.iter().any(|arg| name(arg) == other) {
                 true => format!("there is no setting '{key}', but there is '{other}'"),
-                false => format!("there is no setting '{key}'; causerie serve --print-config shows all"),
+                false => format!("there is no setting '{key}'; {shows_all}"),
             }));
         };
         let value = Kind::of(arg).read(value.get_ref()).map_err(|why| wrong(format!("{key}: {why}")))?;
@@ -644,11 +654,11 @@ fn irc_network(name: &str) -> Result<String, String> {
 /// Bytes of the longest message of the day.
 const MOTD_MAX: u64 = 64 << 10;
 
-fn read_motd(file: &Path) -> io::Result<String> {
+fn read_text(file: &Path, max: u64) -> io::Result<String> {
     let mut text = String::new();
-    File::open(file)?.take(MOTD_MAX + 1).read_to_string(&mut text)?;
-    match text.len() as u64 > MOTD_MAX {
-        true => Err(io::Error::other(format!("it has more than {MOTD_MAX} bytes"))),
+    File::open(file)?.take(max + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > max {
+        true => Err(io::Error::other(format!("it has more than {max} bytes"))),
         false => Ok(text),
     }
 }
@@ -670,7 +680,7 @@ fn read_secret(file: &Path) -> io::Result<String> {
 }
 
 /// As comments of at most 110 columns.
-fn wrapped(text: &str) -> String {
+pub(crate) fn wrapped(text: &str) -> String {
     let mut out = String::from("#");
     let mut column = 1;
     for word in text.split_whitespace() {

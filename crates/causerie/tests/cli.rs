@@ -227,11 +227,11 @@ async fn a_shell_completes_and_the_manual_is_written() {
     std::fs::remove_dir_all(&folder).unwrap();
 
     let script = soon("completions", causerie().args(["completions", "bash"]).output()).await.unwrap().stdout;
-    let ask = "\nCOMP_WORDS=(causerie chat --ro) COMP_CWORD=2; _causerie causerie --ro chat; echo \"${COMPREPLY[@]}\"";
+    let ask = "\nCOMP_WORDS=(causerie chat --pl) COMP_CWORD=2; _causerie causerie --pl chat; echo \"${COMPREPLY[@]}\"";
     let script = String::from_utf8(script).unwrap() + ask;
     let mut bash = tokio::process::Command::new("bash");
     let output = soon("bash", bash.args(["--norc", "-c", &script]).output()).await.expect("bash is there");
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "--room\n");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "--plain\n");
 }
 
 #[tokio::test]

@@ -35,6 +35,10 @@ impl Screen {
     }
 
     fn of(name: &str, server: &str, state: &PathBuf) -> Self {
+        Self::with(&[server, "--room", "lobby", "--name", name], &[], state)
+    }
+
+    fn with(args: &[&str], variables: &[(&str, &str)], state: &PathBuf) -> Self {
         let (pty, pts) = pty_process::open().expect("a pseudo-terminal");
         pty.resize(Size::new(24, 80)).expect("a size");
         let mut command = pty_process::Command::new(env!("CARGO_BIN_EXE_causerie")).kill_on_drop(true);
@@ -42,11 +46,13 @@ impl Screen {
             command = command.env_remove(name);
         }
         let command = command
-            .args(["chat", server, "--room", "lobby", "--name", name, "--state"])
+            .args(["chat", "--state"])
             .arg(state)
+            .args(args)
             .env("TERM", "xterm-256color")
             .env("XDG_CONFIG_HOME", "/nonexistent")
-            .env("TZ", "UTC");
+            .env("TZ", "UTC")
+            .envs(variables.iter().copied());
         let child = command.spawn(pts).expect("the binary was built");
         let (mut output, input) = pty.into_split();
         let parser = Arc::new(Mutex::new(vt100::Parser::new(24, 80, 0)));
@@ -356,4 +362,103 @@ async fn a_name_that_is_taken_is_told_with_one_that_is_free() {
     second.press("/name Anna\r").await;
     second.shows("connected to").await;
     second.shows("│ Anna").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_chat_asks_and_the_next_remembers() {
+    let server = Server::start(&[]).await;
+    let (state, home) = (State::new(), State::new());
+    let home = [("XDG_CONFIG_HOME", home.0.to_str().unwrap()), ("USER", "ann")];
+    let mut first = Screen::with(&[], &home, &state.0);
+    first.shows("Server [127.0.0.1:12343]:").await;
+    first.press("no host\r").await;
+    first.shows("'no host' is not possible").await;
+    first.press(&format!("{}\r", server.address())).await;
+    first.shows("Your name [ann]:").await;
+    first.press("\r").await;
+    first.shows("connected to").await;
+    first.shows("your answers are in").await;
+    first.press("\x03").await;
+    assert!(soon("it ends", first.child.wait()).await.unwrap().success());
+
+    let mut second = Screen::with(&[], &home, &state.0);
+    second.shows("connected to").await;
+    second.shows("│ ann").await;
+    assert!(!second.shown().contains("Server ["), "{}", second.shown());
+    second.press("\x03").await;
+    soon("it ends", second.child.wait()).await.unwrap();
+
+    // A flag comes before the environment, and that before the file.
+    let file = PathBuf::from(home[0].1).join("causerie/chat.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(
+        &file,
+        text.replace("#clock = false", "clock = true")
+            .replace("#members-pane = true", "members-pane = false"),
+    )
+    .unwrap();
+    let variables = [home[0], ("CAUSERIE_NAME", "Bea"), ("CAUSERIE_ROOM", "ops")];
+    let mut third = Screen::with(&["--room", "yard"], &variables, &state.0);
+    third.shows("Bea>").await;
+    third.shows(" yard").await;
+    third.shows("connected to").await;
+    third.press("hello\r").await;
+    third.shows("Bea 1").await;
+    assert!(!third.shown().contains("│ Bea"), "{}", third.shown());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_cannot_be_kept_are_told_and_the_chat_goes_on() {
+    let server = Server::start(&[]).await;
+    let state = State::new();
+    for (folder, told) in
+        [("/proc/nothing", "cannot be kept in /proc/nothing"), ("/dev/null", "cannot be read")]
+    {
+        let home = [("XDG_CONFIG_HOME", folder), ("HOME", "/dev/null")];
+        let mut ann = Screen::with(&[], &home, &state.0);
+        ann.shows("Server [").await;
+        ann.press(&format!("{}\r", server.address())).await;
+        ann.shows("Your name [").await;
+        ann.press("Ann\r").await;
+        ann.shows("connected to").await;
+        ann.shows(told).await;
+        ann.press("\x03").await;
+        soon("it ends", ann.child.wait()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_is_wrong_is_told_with_its_line() {
+    let (state, home) = (State::new(), State::new());
+    let file = home.0.join("chat.toml");
+    fs::create_dir_all(&home.0).unwrap();
+    let variables = [("CAUSERIE_CHAT_CONFIG", file.to_str().unwrap())];
+    let wrong = [
+        ("\nnmae = 'x'", "chat.toml:2: there is no setting 'nmae'"),
+        ("members_pane = true", "there is no setting 'members_pane', but there is 'members-pane'"),
+        ("# x\n\nnotify = 'drum'", "chat.toml:3: notify: 'drum' is not possible: it can be bell or"),
+        ("clock = 'yes'", "chat.toml:1: clock: it must be true or false, not a string"),
+        ("name = ''", "chat.toml:1: name:"),
+        ("room = 'no room'", "chat.toml:1: room:"),
+        ("server = 'x\ty'", "chat.toml:1: server: it is a host"),
+        ("server = ", "chat.toml:1:"),
+    ];
+    for (text, told) in wrong {
+        fs::write(&file, text).unwrap();
+        let mut ann = Screen::with(&["--name", "Ann"], &variables, &state.0);
+        let said = |screen: &vt100::Screen| screen.contents().replace('\n', "").contains(told);
+        ann.until(told, said).await;
+        assert_eq!(soon("it ends", ann.child.wait()).await.unwrap().code(), Some(2), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_that_cannot_be_drawn_on_has_the_client_for_lines() {
+    let server = Server::start(&[]).await;
+    let state = State::new();
+    let args = [&server.address()[..], "--room", "lobby", "--name", "Ann"];
+    let ann = Screen::with(&args, &[("TERM", "dumb")], &state.0);
+    ann.shows("this terminal cannot be drawn on").await;
+    ann.shows("in 'lobby': Ann").await;
+    assert!(!ann.parser.lock().unwrap().screen().alternate_screen());
 }

@@ -9,6 +9,7 @@ use super::editor::Move;
 use super::room::{Anchor, Link, Purpose, RoomView, Row};
 use super::text::one_line;
 use super::view;
+use crate::setup::Notify;
 
 /// Lines that may be pasted without a question.
 const PASTE_LINES_MAX: usize = 5;
@@ -72,6 +73,8 @@ pub(super) struct Facts {
     pub(super) members: Option<Vec<MemberInfo>>,
     pub(super) held: Vec<HeldPost>,
     pub(super) on_their_way: usize,
+    /// In words, where it is shown.
+    pub(super) clock: String,
 }
 
 /// Something to be done.
@@ -121,6 +124,8 @@ pub(super) struct Model {
     pub(super) members_pane: bool,
     pub(super) zone: TimeZone,
     pub(super) color: bool,
+    pub(super) shows_clock: bool,
+    pub(super) rings: Notify,
     /// What the server has, as far as it was asked.
     known_rooms: Vec<String>,
     search: Option<String>,
@@ -151,6 +156,8 @@ impl Model {
             members_pane: true,
             zone,
             color,
+            shows_clock: false,
+            rings: Notify::Bell,
             known_rooms: Vec::new(),
             search: None,
             mouse: false,
@@ -189,6 +196,7 @@ pub(super) fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             if let Some((_, room)) = model.named(&room) {
                 room.member = facts.member.or(room.member);
                 (room.held, room.on_their_way) = (facts.held, facts.on_their_way);
+                room.clock = facts.clock;
                 room.members = facts.members.unwrap_or(std::mem::take(&mut room.members));
             }
         }
@@ -247,7 +255,7 @@ fn on_room(model: &mut Model, name: &str, event: RoomEvent, effects: &mut Vec<Ef
         let last = room.numbers().end - 1;
         room.unread_from.get_or_insert(last);
     }
-    if news.mention {
+    if news.mention && model.rings == Notify::Bell {
         effects.push(Effect::Bell);
     }
     if over {

@@ -20,6 +20,7 @@ use super::model::{Effect, Event, Facts, Model, PAGE, update};
 use super::room::Purpose;
 use super::terminal::Terminal;
 use crate::chat::{Entrance, NO_STATE};
+use crate::setup::{self, ChatSettings};
 
 /// Between two drawings at least.
 const FRAME: Duration = Duration::from_millis(25);
@@ -37,16 +38,17 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(
     entrance: Entrance,
-    room: Option<String>,
-    name: Option<String>,
+    settings: ChatSettings,
+    notes: Vec<String>,
 ) -> anyhow::Result<()> {
-    let room = room.unwrap_or_else(|| "lobby".into());
-    let name = name.or_else(|| env::var("USER").ok()).filter(|name| !name.is_empty());
-    let name = name.unwrap_or_else(|| "guest".into());
+    let room = settings.room.unwrap_or_else(|| "lobby".into());
+    let name = settings.name.unwrap_or_else(setup::own_name);
     let color = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let zone = TimeZone::try_system().unwrap_or(TimeZone::UTC);
     let mut model = Model::new(&entrance.server, &name, &room, zone, color);
     model.size = crossterm::terminal::size()?;
+    (model.rooms_pane, model.members_pane) = (settings.rooms_pane, settings.members_pane);
+    (model.shows_clock, model.rings) = (settings.clock, settings.notify);
     let (events, incoming) = mpsc::channel(EVENTS_MAX);
     let terminal = Terminal::enter(model.size)?;
     let mut client = Client {
@@ -58,7 +60,7 @@ pub(crate) async fn run(
         rooms: BTreeMap::new(),
         drafts: BTreeMap::new(),
     };
-    let ended = client.run(room).await;
+    let ended = client.run(room, notes).await;
     client.keep_drafts();
     let unsent: usize = client.rooms.values().map(|handle| handle.speaker.on_their_way()).sum();
     drop(client);
@@ -100,7 +102,7 @@ enum Then {
 }
 
 impl Client {
-    async fn run(&mut self, room: String) -> anyhow::Result<()> {
+    async fn run(&mut self, room: String, notes: Vec<String>) -> anyhow::Result<()> {
         let (joined_in, mut joined) = mpsc::unbounded_channel::<Joined>();
         let mut keys = EventStream::new();
         let mut signals = Signals::new()?;
@@ -112,6 +114,9 @@ impl Client {
         }
         if self.entrance.state.is_none() {
             self.take(Event::Notice(NO_STATE.into()), &joined_in)?;
+        }
+        for note in notes {
+            self.take(Event::Notice(note), &joined_in)?;
         }
         self.act(Effect::Join(room), &joined_in)?;
         let mut terminated = None;
@@ -218,9 +223,10 @@ impl Client {
             handle.changed = false;
             let speaker = &handle.speaker;
             let (member, held, on_their_way) = (speaker.member(), speaker.held(), speaker.on_their_way());
+            let clock = if self.model.shows_clock { clock_in_words(speaker) } else { String::new() };
             told.push(Event::Facts {
                 room: room.clone(),
-                facts: Facts { member, members, held, on_their_way },
+                facts: Facts { member, members, held, on_their_way, clock },
             });
         }
         for event in told {
@@ -272,10 +278,9 @@ impl Client {
                 Event::Earlier { room, page }
             }),
             Effect::Clock(room) => {
-                let vector = self.rooms.get(&room).map(|handle| handle.speaker.vector()).unwrap_or_default();
-                let counts: Vec<_> =
-                    vector.iter().map(|(member, count)| format!("{} {count}", member.name)).collect();
-                return self.take(Event::Notice(format!("delivered here: {}", counts.join(", "))), joined);
+                let counts = self.rooms.get(&room).map(|handle| clock_in_words(&handle.speaker));
+                let counts = counts.unwrap_or_default();
+                return self.take(Event::Notice(format!("delivered here: {counts}")), joined);
             }
             Effect::Bell => self.terminal.bell()?,
             Effect::Copy(text) => self.terminal.copy(&text)?,
@@ -369,6 +374,11 @@ fn keep(path: &std::path::Path, text: &str) -> io::Result<()> {
     let beside = path.with_extension("draft-new");
     fs::write(&beside, text)?;
     fs::rename(beside, path)
+}
+
+fn clock_in_words(speaker: &Speaker) -> String {
+    let counts = speaker.vector();
+    counts.iter().map(|(member, count)| format!("{} {count}", member.name)).collect::<Vec<_>>().join(", ")
 }
 
 fn told(answer: anyhow::Result<Event>) -> Event {

@@ -515,6 +515,9 @@ fn status(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     } else if room.anchor.is_some() {
         parts.push("scrolled back".into());
     }
+    if model.shows_clock {
+        parts.push(cut(&one_line(&room.clock), usize::from(area.width) / 2));
+    }
     if room.on_their_way > 0 {
         parts.push(format!("{} on their way", room.on_their_way));
     }

@@ -1,0 +1,189 @@
+//! An IRC client's bytes, in reads of any size, and whatever is said in its rooms: every line to it is one line.
+#![no_main]
+
+use std::collections::BTreeMap;
+use std::iter::from_fn;
+
+use arbitrary::Arbitrary;
+use causerie_core::body::Body;
+use causerie_core::history::{HistoryRecord, What};
+use causerie_core::irc::{
+    Change, Item, JoinRefusal, Joined, LINE_BYTES_MAX, Lines, MemberView, PersonView, RoomView, ServerView, Session,
+    World,
+};
+use causerie_core::room::{Now, Room, RoomSettings, SayError};
+use causerie_core::text::{Name, RoomName};
+use cbcast::{MemberId, MessageId};
+use libfuzzer_sys::fuzz_target;
+
+#[derive(Arbitrary, Debug)]
+struct Input<'a> {
+    /// It negotiates everything and registers before it goes on.
+    registered: bool,
+    reads: Vec<&'a [u8]>,
+    said: Vec<(u8, &'a str)>,
+}
+
+/// Real rooms, without a store.
+#[derive(Default)]
+struct Rooms(BTreeMap<String, (u64, Room)>);
+
+impl Rooms {
+    fn by_id(&mut self, id: u64) -> Option<&mut Room> {
+        self.0.values_mut().find(|(other, _)| *other == id).map(|(_, room)| room)
+    }
+}
+
+fn view(room: &Room) -> RoomView {
+    let members = room.members().into_iter().map(|m| MemberView { name: m.name, person: None }).collect();
+    RoomView { name: room.name().to_string(), members, topic: room.topic().map(str::to_owned) }
+}
+
+impl World for Rooms {
+    fn now(&self) -> u64 {
+        0
+    }
+
+    fn claim(&mut self, nick: &Name) -> bool {
+        !nick.as_str().eq_ignore_ascii_case("taken")
+    }
+
+    fn describe(&mut self, _: Option<&str>, _: Option<Option<&str>>) {}
+
+    fn person(&self, nick: &str) -> Option<PersonView> {
+        (nick == "Ann").then(PersonView::default)
+    }
+
+    fn people(&self) -> usize {
+        1
+    }
+
+    fn resolve(&self, room: &str) -> Option<String> {
+        self.0.keys().find(|name| name.eq_ignore_ascii_case(room)).cloned()
+    }
+
+    fn rooms(&self) -> Vec<(String, u64, Option<String>)> {
+        self.0.iter().map(|(name, (_, room))| (name.clone(), 1, room.topic().map(str::to_owned))).collect()
+    }
+
+    fn look(&mut self, room: &str) -> Option<RoomView> {
+        self.0.get(room).map(|(_, room)| view(room))
+    }
+
+    fn find(&self, _: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {
+        let parsed = RoomName::parse(room).map_err(|error| JoinRefusal::NoSuchRoom(error.to_string()))?;
+        let id = self.0.len() as u64;
+        let make = || (id, Room::new(parsed, 0, 1, RoomSettings::default(), false));
+        let (id, room) = self.0.entry(room.to_owned()).or_insert_with(make);
+        let member = room.join_hosted(Now::default(), name).map_err(JoinRefusal::Room)?;
+        Ok(Joined { id: *id, member, position: room.position(), view: view(room) })
+    }
+
+    fn part(&mut self, id: u64, member: MemberId, reason: &str) {
+        if let Some(room) = self.by_id(id) {
+            room.part(Now::default(), member, reason);
+        }
+    }
+
+    fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, SayError> {
+        self.by_id(id).ok_or(SayError::NotHere)?.say(Now::default(), member, body)
+    }
+}
+
+/// Lines, each of them one, and no longer than it may be.
+fn check(output: &[u8]) {
+    let text = std::str::from_utf8(output).expect("UTF-8");
+    let Some(text) = text.strip_suffix("\r\n") else { return assert!(text.is_empty(), "{text:?}") };
+    for line in text.split("\r\n") {
+        assert!(!line.is_empty() && !line.contains(['\r', '\n', '\0']), "{line:?}");
+        let body = match line.strip_prefix('@') {
+            Some(tagged) => tagged.split_once(' ').expect("something behind the tags").1,
+            None => line,
+        };
+        assert!(body.len() <= LINE_BYTES_MAX - 2, "{line:?}");
+    }
+}
+
+fuzz_target!(|input: Input<'_>| {
+    let mut lines = Lines::default();
+    let mut items = Vec::new();
+    for read in &input.reads {
+        lines.push(read);
+        let before = items.len();
+        items.extend(from_fn(|| lines.poll_item()));
+        assert!(items.len() - before <= read.len(), "more items than bytes");
+    }
+    let whole = input.reads.concat();
+    let mut again = Lines::default();
+    again.push(&whole);
+    assert_eq!(items, Vec::from_iter(from_fn(|| again.poll_item())));
+
+    let mut world = Rooms::default();
+    let mut session = Session::new(ServerView {
+        server: "irc.example".into(),
+        network: "Example".into(),
+        version: "v".into(),
+        nick_max: 32,
+        text_max: 16 << 10,
+        replay: 50,
+        ..ServerView::default()
+    });
+    let first = b"CAP REQ :batch message-tags server-time echo-message labeled-response draft/multiline standard-replies \
+        draft/chathistory draft/message-redaction draft/read-marker setname\r\nCAP END\r\nNICK Ann\r\nUSER a 0 * :A\r\nJOIN #a\r\n";
+    let mut greeting = Lines::default();
+    greeting.push(if input.registered { first } else { b"" });
+    let mut taken = 0;
+    for item in from_fn(|| greeting.poll_item()).chain(items) {
+        if session.has_ended() {
+            break;
+        }
+        let is_line = matches!(item, Item::Message(_));
+        session.handle(&mut world, item);
+        while let Some(change) = session.poll_change() {
+            match change {
+                Change::History(request) => {
+                    assert!(is_line && request.limit <= causerie_core::irc::HISTORY_MAX);
+                    session.history(&request, None);
+                }
+                Change::Targets(_) => session.targets(&[("a".into(), 1)]),
+            }
+        }
+        session.finish();
+        check(&session.take_output());
+        if let Some((kind, text)) = input.said.get(taken) {
+            taken += 1;
+            let seats: Vec<_> = session.seats().collect();
+            let raj = MemberId::new(0, 9_999);
+            let id = MessageId::new(raj, taken as u64);
+            let text = (*text).to_owned();
+            let body = match kind % 8 {
+                0 => Body::Text(text),
+                1 => Body::Action(text),
+                2 => Body::Reply { to: id, text },
+                3 => Body::Edit { of: id, text },
+                4 => Body::Delete { of: id },
+                5 => Body::Reaction { to: id, symbol: text, set: kind & 8 == 0 },
+                6 => Body::Topic(text),
+                _ => Body::Unknown(text.into()),
+            };
+            let what = match kind / 16 {
+                0 => What::Joined,
+                1 => What::Left { reason: body.text().unwrap_or_default().to_owned() },
+                _ => What::Said(body),
+            };
+            let name = if kind & 32 == 0 { "Raj".to_owned() } else { "R a:j!@".to_owned() };
+            let record =
+                HistoryRecord { position: 1, time_millis: 1, id, deps: Vec::new(), member: raj, name, what };
+            for (room, _) in seats {
+                session.record(&world, room, &record, Some(("Raj", "a\r\nb")));
+            }
+            check(&session.take_output());
+        }
+    }
+    session.end("The server is shutting down");
+    check(&session.take_output());
+});

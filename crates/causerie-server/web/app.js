@@ -137,7 +137,7 @@ function showLines() {
 	const room = current;
 	const held = [...room.held].slice(0, HELD_SHOWN).map(([id, { waitsFor }]) => heldLine(room, id, waitsFor));
 	page.outbox.replaceChildren(...held, ...room.outbox.map((said) => outgoing(room, said)));
-	list.setKeys(timeline.lines.map(keyOf));
+	list.setKeys(timeline.keys);
 	page.beginning.textContent = !current.opened ? "" : timeline.from > 1 ? "Reading what was said before…" : "The beginning of this room.";
 	page.topic.textContent = current.topic;
 	if (list.atEnd && !document.hidden && document.hasFocus()) current.markRead();
@@ -192,16 +192,11 @@ function changed(room, change, detail) {
 			if (lit) relight();
 			show("lines", "details");
 			break;
-		case "older": {
-			const { pausedAt } = diagram;
-			const { atEnd } = diagram.following;
-			diagram.setEvents(pictured(room.events));
-			diagram.pausedAt = pausedAt === null ? null : pausedAt + detail.length;
-			diagram.following.atEnd = atEnd;
+		case "older":
+			diagram.prepend(detail);
 			refresh(room.timeline.lines.slice(0, 400));
 			show("lines", "details");
 			break;
-		}
 		case "held":
 			diagram.append(pictured(detail));
 			show("lines", "details", "table");
@@ -260,12 +255,21 @@ async function readRooms() {
 	}
 }
 
+/** What the list of rooms looks like now. */
+let roomsShown = "";
+
 function showRooms() {
 	const names = [...new Set([...listed.map(({ name }) => name), ...rooms.keys()])].sort((a, b) => a.localeCompare(b));
-	const items = names.map((name) => {
+	const told = names.map((name) => {
 		const room = rooms.get(name);
 		const members = room?.opened ? room.members.length : listed.find((other) => other.name === name)?.members;
-		const unread = room && room.memory.joined ? room.unread : 0;
+		return { name, members, unread: room && room.memory.joined ? room.unread : 0 };
+	});
+	// Asked for at each frame in which something is said.
+	const look = JSON.stringify([told, current?.name]);
+	if (look === roomsShown) return;
+	roomsShown = look;
+	const items = told.map(({ name, members, unread }) => {
 		const count = (/** @type {string} */ kind, /** @type {number} */ n, /** @type {string} */ what) =>
 			h("span", { class: kind }, String(n), h("span", { class: "unseen" }, ` ${what}`));
 		return h("li", {}, h("a", { href: `#${encodeURIComponent(name)}`, "aria-current": name === current?.name ? "page" : false },
@@ -275,8 +279,7 @@ function showRooms() {
 	const focus = document.activeElement instanceof HTMLAnchorElement ? document.activeElement.hash : null;
 	page.roomList.replaceChildren(...items);
 	if (focus) page.roomList.querySelectorAll("a").forEach((link) => link.hash === focus && link.focus());
-	let unread = 0;
-	for (const room of rooms.values()) if (room.memory.joined) unread += room.unread;
+	const unread = told.reduce((sum, room) => sum + room.unread, 0);
 	document.title = `${unread > 0 ? `(${unread}) ` : ""}${current ? `${current.name} · ` : ""}Causerie`;
 }
 
@@ -456,8 +459,11 @@ page.leave.addEventListener("click", () => {
 // --- writing ----------------------------------------------------------------------------------------------------
 
 function fitText() {
+	// While it is measured the lines have more room: what the browser scrolls for that, it scrolls back.
+	const { scrollTop } = page.scroller;
 	page.text.style.height = "auto";
 	page.text.style.height = `${Math.min(page.text.scrollHeight + 2, 200)}px`;
+	page.scroller.scrollTop = scrollTop;
 }
 
 function showContext() {
@@ -606,7 +612,7 @@ async function goTo(id, position) {
 	const shown = timeline.shownAs(id);
 	const index = timeline.lines.findIndex((entry) => keyOf(entry) === shown);
 	if (index < 0) return;
-	list.setKeys(timeline.lines.map(keyOf));
+	list.setKeys(timeline.keys);
 	const element = list.reveal(index);
 	element?.focus({ preventScroll: true });
 	element?.classList.add("found");
@@ -703,11 +709,23 @@ function relight() {
 	});
 }
 
+/**
+ * Of all that is in the document, and this one, what stands first in the log.
+ * @param {string} id
+ */
+function lowestInSight(id) {
+	let lowest = id;
+	const order = (/** @type {string} */ at) => current?.history.get(at)?.order ?? Number.POSITIVE_INFINITY;
+	for (const at of [...list.elements.keys(), ...diagram.visible().map((event) => event.id)]) if (order(at) < order(lowest)) lowest = at;
+	return lowest;
+}
+
 /** @returns {import("./diagram.js").Cones | null} */
 function cones() {
 	const focus = hovered ?? (selected.length === 1 ? selected[0] : null);
 	if (!focus || !current?.history.get(focus)) return null;
-	return { focus: new Set([focus]), past: current.history.past(focus), future: current.history.future(focus) };
+	const { history } = current;
+	return { focus: new Set([focus]), past: history.past(focus, lowestInSight(focus)), future: history.future(focus) };
 }
 
 /** @type {import("./diagram.js").Cones | null} */
@@ -870,7 +888,7 @@ function legend() {
 	const thin = svg("path", { class: "arrow delivery", d: "M-9 -5L3 2" });
 	const thinHead = /** @type {SVGElement} */ (head.cloneNode());
 	const held = svg("line", { class: "held hue-0", x1: 0, x2: 0, y1: -7, y2: 8 });
-	page.legend.append(sign(dot("send")), "said", sign(arrow, head), "had been delivered to its author",
+	page.legend.append(sign(dot("send")), "said", sign(arrow, head), "known to its author",
 		sign(thin, thinHead), "delivered there", sign(held, dot("hold")), "received, and held");
 }
 

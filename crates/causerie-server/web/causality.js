@@ -27,6 +27,8 @@
 
 /** Vectors that are remembered; each has an entry for each member. */
 const VECTORS_MAX = 2_000;
+/** Messages whose past and future are kept up to date: one that is pointed at, those that are chosen. */
+const CONES_MAX = 4;
 
 /**
  * Reads "0.7#90".
@@ -63,6 +65,11 @@ export class History {
 		this.next = 0;
 		/** @type {Map<string, Map<string, Count>>} vectors that were asked for, as long as the past stays the same */
 		this.vectors = new Map();
+		/**
+		 * What was asked for last, at the end. The past is known down to the order `from`.
+		 * @type {Map<string, {past: Set<string>, from: number, future: Set<string>}>}
+		 */
+		this.cones = new Map();
 	}
 
 	get size() {
@@ -76,6 +83,10 @@ export class History {
 	append(message) {
 		this.#add(message, this.next, false);
 		this.next += 1;
+		const causes = directCauses(message);
+		for (const [id, { future }] of this.cones) {
+			if (causes.some((cause) => cause === id || future.has(cause))) future.add(message.id);
+		}
 	}
 
 	/**
@@ -84,10 +95,18 @@ export class History {
 	 */
 	prepend(messages) {
 		this.vectors.clear();
+		for (const cone of this.cones.values()) if (cone.from < this.first) cone.from = Number.POSITIVE_INFINITY;
+		/** @type {Map<string, Message[]>} */
+		const byAuthor = new Map();
 		for (const message of [...messages].reverse()) {
 			this.first -= 1;
 			this.#add(message, this.first, true);
+			const own = byAuthor.get(message.author);
+			if (own) own.push(message);
+			else byAuthor.set(message.author, [message]);
 		}
+		// One copy for each author, whatever the number of messages.
+		for (const [author, own] of byAuthor) this.byAuthor.set(author, own.reverse().concat(this.byAuthor.get(author) ?? []));
 	}
 
 	/**
@@ -104,10 +123,10 @@ export class History {
 			else if (front) followers.unshift(message.id);
 			else followers.push(message.id);
 		}
+		if (front) return;
 		const own = this.byAuthor.get(message.author);
-		if (!own) this.byAuthor.set(message.author, [message]);
-		else if (front) own.unshift(message);
-		else own.push(message);
+		if (own) own.push(message);
+		else this.byAuthor.set(message.author, [message]);
 	}
 
 	/**
@@ -121,27 +140,50 @@ export class History {
 	/**
 	 * All that happened before it, itself not included, as far as it is at hand.
 	 * @param {string} id
-	 * @returns {Set<string>}
+	 * @param {string} [from] what stands before this one in the log may be left out: then it costs only what lies between
+	 * @returns {ReadonlySet<string>}
 	 */
-	past(id) {
-		return this.#reach(id, (at) => directCauses(at));
+	past(id, from) {
+		const cone = this.#cone(id);
+		const lowest = (from === undefined ? undefined : this.messages.get(from)?.order) ?? Number.NEGATIVE_INFINITY;
+		if (cone.from > lowest) {
+			// Nothing that stands before it in the log is on a path between two that stand behind.
+			cone.past = this.#reach(id, (at) => directCauses(at), lowest);
+			cone.from = lowest;
+		}
+		return cone.past;
 	}
 
 	/**
-	 * All that happened after it, itself not included.
+	 * All that happened after it, itself not included. Grows with what is appended.
 	 * @param {string} id
-	 * @returns {Set<string>}
+	 * @returns {ReadonlySet<string>}
 	 */
 	future(id) {
-		return this.#reach(id, (at) => this.followers.get(at.id) ?? []);
+		return this.#cone(id).future;
+	}
+
+	/** @param {string} id */
+	#cone(id) {
+		const known = this.cones.get(id);
+		const cone = known ?? {
+			past: new Set(),
+			from: Number.POSITIVE_INFINITY,
+			future: this.#reach(id, (at) => this.followers.get(at.id) ?? [], Number.NEGATIVE_INFINITY),
+		};
+		this.cones.delete(id);
+		this.cones.set(id, cone);
+		if (this.cones.size > CONES_MAX) this.cones.delete(/** @type {string} */ (this.cones.keys().next().value));
+		return cone;
 	}
 
 	/**
 	 * @param {string} id
 	 * @param {(message: Message) => string[]} next
+	 * @param {number} lowest the order below which nothing counts
 	 * @returns {Set<string>}
 	 */
-	#reach(id, next) {
+	#reach(id, next, lowest) {
 		/** @type {Set<string>} */
 		const seen = new Set();
 		const start = this.messages.get(id);
@@ -149,7 +191,7 @@ export class History {
 		for (let at = open.pop(); at; at = open.pop()) {
 			for (const other of next(at)) {
 				const message = this.messages.get(other);
-				if (!message || seen.has(other)) continue;
+				if (!message || message.order < lowest || seen.has(other)) continue;
 				seen.add(other);
 				open.push(message);
 			}

@@ -17,7 +17,7 @@ import { Following } from "./following.js";
  * @property {boolean} [observed] a member has told of it that runs a group of its own
  * @property {boolean} [quiet] of "send": drawn small, since it says only who came or went
  */
-/** @typedef {DiagramEvent & {row: number}} PlacedEvent */
+/** @typedef {DiagramEvent & {row: number}} PlacedEvent what comes before the first has rows below zero */
 
 /**
  * @typedef {object} DiagramOptions
@@ -29,7 +29,7 @@ import { Following } from "./following.js";
  * @property {(id: string, both: boolean) => void} onSelect `both`: beside what is selected already
  */
 
-/** @typedef {{focus: Set<string>, past: Set<string>, future: Set<string>}} Cones */
+/** @typedef {{focus: Set<string>, past: ReadonlySet<string>, future: ReadonlySet<string>}} Cones */
 
 const SVG = "http://www.w3.org/2000/svg";
 const ROW = 28;
@@ -228,6 +228,30 @@ export class Diagram {
 		this.append(events);
 	}
 
+	/** What happened before all that is here. Nothing that is drawn moves. @param {DiagramEvent[]} events */
+	prepend(events) {
+		const first = this.#first - events.length;
+		const placed = events.map((event, i) => ({ ...event, row: first + i }));
+		for (const event of placed) {
+			if (event.kind === "send") this.sends.set(event.id, event);
+			if (event.kind !== "hold") this.ends.set(`${event.at} ${event.id}`, event);
+		}
+		this.events = placed.concat(this.events);
+		if (this.pausedAt !== null) this.pausedAt += placed.length;
+		// Where arrows come from that had no beginning may be at hand now.
+		for (const [row, group] of this.edges) {
+			if (!group.querySelector(".stub")) continue;
+			group.remove();
+			this.edges.delete(row);
+		}
+		this.schedule();
+	}
+
+	/** The first event's row. */
+	get #first() {
+		return this.events.length > 0 ? this.events[0].row : this.nextRow;
+	}
+
 	/** What happened next. @param {DiagramEvent[]} events */
 	append(events) {
 		for (const event of events) {
@@ -325,10 +349,13 @@ export class Diagram {
 
 	draw() {
 		const { scroller } = this.options;
-		if (scroller.clientWidth === 0) return;
-		const { start, end } = this.#range();
+		// Asked for once, before anything changes: each later question would lay the page out again.
+		const { clientWidth } = scroller;
+		if (clientWidth === 0) return;
+		const first = this.#first;
+		const [start, end] = [first + this.#range().start, first + this.#range().end];
 		const shown = this.visible();
-		this.#layColumns(shown);
+		this.#layColumns(shown, clientWidth - GUTTER);
 		const wanted = new Set(shown.map(({ row }) => row));
 		for (const layer of [this.dots, this.edges, this.rows]) {
 			for (const [row, group] of layer) {
@@ -356,7 +383,7 @@ export class Diagram {
 			}
 		}
 		const height = Math.max(1, end - start) * ROW + ROW / 2;
-		const width = Math.max(scroller.clientWidth, GUTTER + this.columns.length * this.columnWidth);
+		const width = Math.max(clientWidth, GUTTER + this.columns.length * this.columnWidth);
 		this.root.setAttribute("viewBox", `0 0 ${width} ${height}`);
 		this.root.setAttribute("width", String(width));
 		this.root.setAttribute("height", String(height));
@@ -372,8 +399,11 @@ export class Diagram {
 		this.following.laidOut();
 	}
 
-	/** @param {PlacedEvent[]} shown */
-	#layColumns(shown) {
+	/**
+	 * @param {PlacedEvent[]} shown
+	 * @param {number} room the width for columns and words
+	 */
+	#layColumns(shown, room) {
 		/** @type {Set<string>} */
 		const members = new Set(this.options.members?.());
 		for (const event of shown) {
@@ -382,7 +412,6 @@ export class Diagram {
 			else for (const cause of this.causes(event.id)) members.add(parseId(cause).author);
 		}
 		const columns = [...members].sort(compareMembers);
-		const room = this.options.scroller.clientWidth - GUTTER;
 		// Some room for the words at the right, if there is any.
 		const width = Math.max(30, Math.min(84, Math.floor((room > 420 ? room * 0.62 : room) / Math.max(1, columns.length))));
 		if (width === this.columnWidth && columns.join() === this.columns.join() && room === this.room) return;
@@ -413,7 +442,7 @@ export class Diagram {
 
 	/**
 	 * @param {PlacedEvent} event
-	 * @param {number} end
+	 * @param {number} end the row behind the last that is drawn
 	 * @returns {SVGElement[]}
 	 */
 	#edgesOf(event, end) {
@@ -430,7 +459,7 @@ export class Diagram {
 			const ended = until !== undefined && until.row < end;
 			const y2 = ended ? this.#y(until.row) : this.#y(end - 1) + ROW * 0.6;
 			// Beside the column, each at another distance: what is held together is told apart.
-			const away = x - 9 - 4 * (event.row % 4);
+			const away = x - 9 - 4 * Math.abs(event.row % 4);
 			const back = ended ? x - RADIUS - 1 : away;
 			edges.push(svg("path", {
 				class: `held hue-${lookOf(event.at).hue}`, "data-from": event.id, "data-to": event.id, "data-at": event.at,
@@ -491,7 +520,7 @@ export class Diagram {
 		}
 		if (event.mark) group.append(svg("text", { class: "mark", x: GUTTER - 14, y: y + 4, "text-anchor": "end" }, event.mark));
 		const right = GUTTER + this.columns.length * this.columnWidth + 6;
-		const fits = Math.floor((this.options.scroller.clientWidth - right) / 6.7);
+		const fits = Math.floor((this.room + GUTTER - right) / 6.7);
 		const label = event.kind === "hold" ? `held${event.observed ? ` at ${name}` : ""}: waits for ${this.#called(event.waitsFor ?? "")}` : event.label;
 		if (label && fits >= 8) {
 			const text = [...label].length > fits ? `${[...label].slice(0, fits - 1).join("")}…` : label;
@@ -544,7 +573,9 @@ export class Diagram {
 				const { from = "", to = "" } = edge.dataset;
 				const lit = (inPast(from) && inPast(to)) || (inFuture(from) && inFuture(to));
 				edge.classList.toggle("lit", lit);
-				if (edge.hasAttribute("marker-end")) edge.setAttribute("marker-end", lit ? "url(#arrow-lit)" : "url(#arrow)");
+				const end = edge.getAttribute("marker-end");
+				const marker = lit ? "url(#arrow-lit)" : "url(#arrow)";
+				if (end !== null && end !== marker) edge.setAttribute("marker-end", marker);
 			}
 		}
 	}
@@ -554,7 +585,7 @@ export class Diagram {
 		const row = this.sends.get(id)?.row;
 		if (row === undefined) return;
 		const { scroller } = this.options;
-		const y = this.#y(row - this.#range().start);
+		const y = this.#y(row - this.#first - this.#range().start);
 		if (y < scroller.scrollTop + ROW || y > scroller.scrollTop + scroller.clientHeight - ROW) {
 			scroller.scrollTop = y - scroller.clientHeight / 2;
 		}

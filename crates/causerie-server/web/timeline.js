@@ -48,6 +48,8 @@ export class Timeline {
 	constructor() {
 		/** @type {Entry[]} what has a line of its own, in order */
 		this.lines = [];
+		/** @type {string[]} their names */
+		this.keys = [];
 		/** @type {LogRecord[]} everything, in order */
 		this.records = [];
 		/** @type {Map<string, LogRecord>} */
@@ -80,7 +82,10 @@ export class Timeline {
 			if (lastOf(entry) <= this.to) continue;
 			if (firstOf(entry) > this.to + 1) throw new RangeError(`${this.to + 1} is missing before ${firstOf(entry)}`);
 			this.to = lastOf(entry);
-			if (!REFERRING.has(entry.kind)) this.lines.push(entry);
+			if (!REFERRING.has(entry.kind)) {
+				this.lines.push(entry);
+				this.keys.push(keyOf(entry));
+			}
 			if (entry.kind !== "gap") {
 				this.records.push(entry);
 				this.#know(entry, false);
@@ -112,6 +117,7 @@ export class Timeline {
 		for (const record of [...records].reverse()) this.#know(record, true);
 		// One copy; arguments would not hold a long page.
 		this.lines = lines.concat(this.lines);
+		this.keys = lines.map(keyOf).concat(this.keys);
 		this.records = records.concat(this.records);
 		this.from = next;
 		return added;
@@ -205,26 +211,47 @@ export class Heights {
 	/** @param {number} guess */
 	constructor(guess) {
 		this.guess = guess;
-		/** @type {Map<string, number>} */
-		this.measured = new Map();
 		/** @type {string[]} */
 		this.keys = [];
+		/** How many of them are known here: an array may have grown since. */
+		this.count = 0;
+		/** @type {Float64Array} how high each line is; not a number where it was not measured */
+		this.sizes = new Float64Array(64);
 		/** @type {Float64Array} where each line begins, and where the last ends */
-		this.tops = new Float64Array(1);
+		this.tops = new Float64Array(65);
 		this.valid = 0;
 	}
 
-	/** @param {string[]} keys of all lines, in order */
+	/**
+	 * Other lines at the end, or at the beginning, or altogether.
+	 * @param {string[]} keys of all lines, in order; may be the same array with more at its end
+	 * @returns {number | null} how much further back the lines are that were there; null if not all are
+	 */
 	setKeys(keys) {
-		let same = 0;
-		while (same < keys.length && same < this.keys.length && keys[same] === this.keys[same]) same += 1;
-		this.keys = keys;
-		if (this.tops.length < keys.length + 1) {
-			const tops = new Float64Array(2 * keys.length + 64);
-			tops.set(this.tops);
-			this.tops = tops;
+		const had = this.count;
+		const before = Math.max(0, keys.length - had);
+		const grown = (/** @type {number} */ by) => keys.length >= had && (keys === this.keys ? by === 0
+			: had === 0 || (keys[by] === this.keys[0] && this.keys.every((key, i) => i >= had || keys[by + i] === key)));
+		const moved = grown(0) ? 0 : grown(before) ? before : null;
+		if (this.sizes.length < keys.length || moved) {
+			const sizes = new Float64Array(this.sizes.length < keys.length ? 2 * keys.length + 64 : this.sizes.length);
+			sizes.set(this.sizes.subarray(0, had), moved ?? 0);
+			this.sizes = sizes;
+			if (this.tops.length <= sizes.length) this.tops = this.#longer(sizes.length + 1);
 		}
-		this.valid = Math.min(this.valid, same);
+		if (moved === null) this.sizes.fill(Number.NaN, 0, keys.length);
+		else if (moved > 0) this.sizes.fill(Number.NaN, 0, moved);
+		else this.sizes.fill(Number.NaN, had, keys.length);
+		[this.keys, this.count] = [keys, keys.length];
+		if (moved !== 0) this.valid = 0;
+		return moved;
+	}
+
+	/** @param {number} length */
+	#longer(length) {
+		const tops = new Float64Array(length);
+		tops.set(this.tops);
+		return tops;
 	}
 
 	/**
@@ -233,36 +260,36 @@ export class Heights {
 	 * @returns {boolean} whether that is news
 	 */
 	measure(index, height) {
-		const key = this.keys[index];
-		if (this.measured.get(key) === height) return false;
-		this.measured.set(key, height);
+		if (this.sizes[index] === height) return false;
+		this.sizes[index] = height;
 		this.valid = Math.min(this.valid, index);
 		return true;
 	}
 
 	/** Forgets all measures, as after a change of the width. */
 	reset() {
-		this.measured.clear();
+		this.sizes.fill(Number.NaN);
 		this.valid = 0;
 	}
 
 	/** Where a line begins; behind the last, the height of all. @param {number} index */
 	top(index) {
 		for (let i = this.valid; i < index; i += 1) {
-			this.tops[i + 1] = this.tops[i] + (this.measured.get(this.keys[i]) ?? this.guess);
+			const size = this.sizes[i];
+			this.tops[i + 1] = this.tops[i] + (Number.isNaN(size) ? this.guess : size);
 		}
 		this.valid = Math.max(this.valid, index);
 		return this.tops[index];
 	}
 
 	get total() {
-		return this.top(this.keys.length);
+		return this.top(this.count);
 	}
 
 	/** The line at this height, or the last. @param {number} y */
 	at(y) {
-		this.top(this.keys.length);
-		let [low, high] = [0, Math.max(0, this.keys.length - 1)];
+		this.top(this.count);
+		let [low, high] = [0, Math.max(0, this.count - 1)];
 		while (low < high) {
 			const middle = (low + high + 1) >> 1;
 			if (this.tops[middle] <= y) low = middle;
@@ -317,8 +344,8 @@ export class VirtualList {
 	/** Other lines, or other contents. @param {string[]} keys */
 	setKeys(keys) {
 		const anchor = this.#anchor();
-		this.heights.setKeys(keys);
-		const index = anchor ? keys.indexOf(anchor.key) : -1;
+		const moved = this.heights.setKeys(keys);
+		const index = !anchor ? -1 : moved === null ? keys.indexOf(anchor.key) : anchor.index + moved;
 		this.layout(anchor && index >= 0 ? { index, offset: anchor.offset } : null);
 	}
 
@@ -343,7 +370,7 @@ export class VirtualList {
 	}
 
 	#anchor() {
-		if (this.atEnd || this.heights.keys.length === 0) return null;
+		if (this.atEnd || this.heights.count === 0) return null;
 		const index = this.heights.at(this.scroller.scrollTop);
 		return { key: this.heights.keys[index], index, offset: this.scroller.scrollTop - this.heights.top(index) };
 	}
@@ -377,8 +404,8 @@ export class VirtualList {
 			const top = anchor
 				? heights.top(anchor.index) + anchor.offset
 				: this.atEnd ? Math.max(0, heights.total + behind - height) : scroller.scrollTop;
-			const first = heights.keys.length ? heights.at(Math.max(0, top - height / 2)) : 0;
-			const last = heights.keys.length ? heights.at(top + 1.5 * height) : -1;
+			const first = heights.count ? heights.at(Math.max(0, top - height / 2)) : 0;
+			const last = heights.count ? heights.at(top + 1.5 * height) : -1;
 			this.#place(first, last);
 			let news = false;
 			for (let index = first; index <= last; index += 1) {
@@ -418,7 +445,7 @@ export class VirtualList {
 			}
 			element.dataset.index = String(index);
 			element.setAttribute("aria-posinset", String(index + 1));
-			element.setAttribute("aria-setsize", String(heights.keys.length));
+			element.setAttribute("aria-setsize", String(heights.count));
 			if (element === at) at = at.nextElementSibling;
 			else content.insertBefore(element, at);
 		}

@@ -5,7 +5,6 @@
 // Waits for what must come, and never for a time. Environment: CHROMIUM, another browser than /usr/bin/chromium.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { mkdtemp, mkdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { createRequire } from "node:module";
@@ -13,62 +12,14 @@ import { join } from "node:path";
 
 import { chromium } from "playwright-core";
 
-const [binary, pictures] = process.argv.slice(2);
-assert.ok(binary, "usage: node tests/browser.mjs PATH-TO-CAUSERIE [FOLDER-FOR-SCREENSHOTS]");
+import { PATIENCE, TRAIN, endings, log as logAt, pictures, startNative as startNativeAt, startServer, until } from "./programs.mjs";
+
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const PATIENCE = 30_000;
-/** What somebody says whose link is bad. */
-const TRAIN = ["and you?", "I am on the train", "a tunnel again", "lunch at one?", "did you get that?", "hello?", "there it is"];
-
-/** What is left to be ended, the last first. @type {(() => unknown)[]} */
-const endings = [];
-
-/** @param {string} data @param {string} [port] */
-async function startServer(data, port = "0") {
-	const child = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--data", data], { stdio: ["ignore", "pipe", "pipe"] });
-	endings.push(() => child.kill("SIGKILL"));
-	let told = "";
-	const address = await new Promise((resolve, reject) => {
-		child.stderr.on("data", (bytes) => (told += bytes));
-		child.stdout.on("data", (bytes) => {
-			told += bytes;
-			const found = /listening on (127\.0\.0\.1:\d+)/u.exec(told);
-			if (found) resolve(found[1]);
-		});
-		child.on("exit", () => reject(new Error(`the server ended: ${told}`)));
-	});
-	const ended = new Promise((resolve) => child.on("exit", resolve));
-	return { address, kill: () => (child.kill("SIGKILL"), ended) };
-}
 
 /** A native client that speaks and listens in a pipe. @param {string} name @param {string} [link] */
-function startNative(name, link) {
-	const child = spawn(binary, ["chat", address, "--room", "lobby", "--name", name, "--plain", ...(link ? ["--link", link] : [])]);
-	endings.push(() => child.kill("SIGKILL"));
-	const client = { heard: /** @type {string[]} */ ([]), notices: "", say: (/** @type {string} */ text) => child.stdin.write(`${text}\n`) };
-	let rest = "";
-	child.stdout.on("data", (bytes) => {
-		const lines = (rest + bytes).split("\n");
-		rest = lines.pop() ?? "";
-		client.heard.push(...lines);
-	});
-	child.stderr.on("data", (bytes) => (client.notices += bytes));
-	return client;
-}
-
-/** @param {string} what @param {() => unknown} condition */
-async function until(what, condition) {
-	const end = Date.now() + PATIENCE;
-	while (!(await condition())) {
-		if (Date.now() > end) throw new Error(`waited ${PATIENCE} ms for ${what}`);
-		await new Promise((resolve) => setTimeout(resolve, 50));
-	}
-}
-
-/** @param {string} path */
-const api = async (path) => (await fetch(`http://${address}${path}`)).json();
+const startNative = (name, link) => startNativeAt(address, name, link);
 /** The whole log of a room. @param {string} room */
-const log = async (room) => (await api(`/api/rooms/${room}/messages?after=0&limit=1000`)).messages;
+const log = (room) => logAt(address, room);
 
 /** @param {import("playwright-core").BrowserContextOptions} [options] */
 async function openPage(options = {}) {
@@ -325,22 +276,44 @@ async function test() {
 	await live(ann.page);
 	await twin.close();
 
-	console.log("thousands of messages: few in the document, all within reach");
+	console.log("50,000 messages: few in the document, all within reach");
 	await fetch(`http://${address}/api/rooms`, { method: "POST", headers: { "Content-Type": "application/json" }, body: '{"name":"long"}' });
-	const many = 2_000;
+	const many = 50_000;
 	const { token } = await (await fetch(`http://${address}/api/rooms/long/members`, { method: "POST", headers: { "Content-Type": "application/json" }, body: '{"name":"Max"}' })).json();
 	const tell = (/** @type {number} */ n) => fetch(`http://${address}/api/rooms/long/messages`, {
 		method: "POST", headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` }, body: JSON.stringify({ id: `m${n}`, text: `number ${n}` }),
 	});
-	for (let n = 0; n < many; n += 50) await Promise.all(Array.from({ length: 50 }, (_, i) => tell(n + i)));
+	await raj.page.evaluate(([whose, count]) => new Promise((resolve, reject) => {
+		const socket = new WebSocket(`ws://${location.host}/api/rooms/long/ws`);
+		let [sent, stored] = [0, 0];
+		const send = (/** @type {object} */ event) => socket.send(JSON.stringify(event));
+		const more = () => {
+			for (; sent < count && sent < stored + 500; sent += 1) send({ type: "say", id: `m${sent}`, text: `number ${sent}` });
+		};
+		socket.onopen = () => send({ type: "resume", token: whose });
+		socket.onmessage = ({ data }) => {
+			const { type } = JSON.parse(data);
+			stored += Number(type === "ack");
+			if (type === "error") reject(new Error(data));
+			if (type === "welcome" || type === "ack") more();
+			if (stored === count) resolve(socket.close());
+		};
+	}), /** @type {[string, number]} */ ([token, many]));
 	await join_(ann.page, "Ann", "long");
+	// Whoever points at a message: what is before it is all there is, and more comes all the time.
+	await sees(ann.page, `number ${many - 1}`);
+	await ann.page.locator("#lines .message", { hasText: `number ${many - 1}` }).hover();
+	// What is drawn stays, however many come before it.
+	await ann.page.waitForSelector("#diagram .event.send");
+	await ann.page.evaluate(() => document.querySelector("#diagram .event.send")?.setAttribute("data-marked", ""));
 	const inDocument = () => ann.page.locator("#lines > *").count();
 	assert.ok((await inDocument()) < 150, "only what is in sight is in the document");
 	// Page after page, as somebody who scrolls up.
 	await until("the beginning", async () => {
 		await ann.page.evaluate(() => { /** @type {HTMLElement} */ (document.querySelector("#scroller")).scrollTop = 0; });
 		return (await ann.page.innerText("#beginning")) === "The beginning of this room.";
-	});
+	}, 10 * PATIENCE);
+	assert.equal(await ann.page.locator("#diagram .event[data-marked]").count(), 1, "the picture was not drawn anew");
 	await ann.page.evaluate(() => { /** @type {HTMLElement} */ (document.querySelector("#scroller")).scrollTop = 0; });
 	await until("the first line", async () => (await ann.page.locator('#lines > [aria-posinset="1"]').count()) === 1);
 	assert.ok((await inDocument()) < 150);
@@ -382,6 +355,12 @@ async function test() {
 		await scrolled();
 		second.remove();
 	});
+	// Nor is who writes a text of several lines: with each key its height is measured.
+	await ann.page.fill("#composer-text", "a text of several lines ".repeat(20));
+	await ann.page.type("#composer-text", "and another word");
+	await ann.page.evaluate(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); }));
+	assert.ok(await ann.page.isHidden("#to-end"));
+	await ann.page.fill("#composer-text", "");
 	await burst(many + 1_000, many + 1_100);
 	await sees(ann.page, `number ${many + 1_099}`);
 	await until("the end again", async () => (await fromEnd()) < 8);

@@ -46,6 +46,40 @@ test("past, future and relation are those that the authors knew", () => {
 	});
 });
 
+test("past and future of what is pointed at go on being right, and are not worked out anew for each message", () => {
+	forSeeds(60, FILE, (random) => {
+		const log = randomRoom(random, 1 + random.below(6), 60);
+		let [from, to] = [20, 30];
+		const grown = history(log.slice(0, to), from);
+		/** @type {string[]} */
+		let focus = [];
+		for (let step = 0; step < 40; step += 1) {
+			if (random.chance(0.3) && from > 0) {
+				const more = Math.min(from, 1 + random.below(5));
+				grown.prepend(log.slice(from - more, from));
+				from -= more;
+			} else if (to < log.length) {
+				const futures = focus.map((id) => grown.future(id));
+				grown.append(log[to]);
+				to += 1;
+				for (const [i, id] of focus.entries()) assert.equal(grown.future(id), futures[i]);
+			}
+			const fresh = history(log.slice(0, to), from);
+			focus = [log[from + random.below(to - from)].id, ...focus].slice(0, 3);
+			for (const id of focus) {
+				const lowest = log[from + random.below(to - from)].id;
+				const behind = new Set(log.slice(log.findIndex((message) => message.id === lowest), to).map((message) => message.id));
+				const near = [...grown.past(id, lowest)].filter((earlier) => behind.has(earlier));
+				assert.deepEqual(new Set(near), new Set([...fresh.past(id)].filter((earlier) => behind.has(earlier))));
+				if (random.chance(0.5)) assert.deepEqual(grown.past(id), fresh.past(id));
+				assert.deepEqual(grown.future(id), fresh.future(id));
+			}
+			const { id } = log[from + random.below(to - from)];
+			assert.deepEqual(grown.clockBefore(id).get(parseId(id).author), fresh.clockBefore(id).get(parseId(id).author));
+		}
+	});
+});
+
 test("whole vectors: exact where it says so, and never too much", () => {
 	let inexact = 0;
 	forSeeds(60, FILE, (random) => {

@@ -1,4 +1,4 @@
-//! Checks the page that the server serves: types, lints, its tests, and all of it in a real browser.
+//! Checks the page that the server serves: types, lints, its tests, and all of it in real browsers.
 
 use std::env;
 use std::path::Path;
@@ -39,14 +39,21 @@ pub(crate) fn run(root: &Path) -> Outcome {
         Err(code) => return Outcome::Failed(code),
     };
     let pictures = target(root).join("page");
-    let mut test = Command::new("node");
-    test.arg("tests/browser.mjs").arg(program).arg(&pictures).current_dir(&folder);
-    match call(&mut test) {
+    let in_browser = |test: &str| {
+        let mut node = Command::new("node");
+        node.arg(test).arg(&program).arg(&pictures).current_dir(&folder);
+        call(&mut node).inspect_err(|_| eprintln!("xtask: what was seen last is in {}", pictures.display()))
+    };
+    if let Err(code) = in_browser("tests/browser.mjs") {
+        return Outcome::Failed(code);
+    }
+    let firefox = env::var("FIREFOX").unwrap_or_else(|_| "/usr/bin/firefox-esr".into());
+    if !Path::new(&firefox).exists() {
+        return Outcome::Skipped(format!("there is no Firefox at {firefox}: all of it passed in Chromium"));
+    }
+    match in_browser("tests/firefox.mjs") {
         Ok(()) => Outcome::Passed,
-        Err(code) => {
-            eprintln!("xtask: what was seen last is in {}", pictures.display());
-            Outcome::Failed(code)
-        }
+        Err(code) => Outcome::Failed(code),
     }
 }
 

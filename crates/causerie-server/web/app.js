@@ -425,6 +425,8 @@ page.create.addEventListener("submit", async (event) => {
 	}
 	page.createName.value = "";
 	void readRooms();
+	// One that was missing is what is shown already.
+	if (current?.name === name && !current.opened) void openRoom(name);
 	location.hash = encodeURIComponent(name);
 	pane("chat");
 });

@@ -13,6 +13,7 @@ use clap::{Arg, Args, Command, CommandFactory as _, FromArgMatches as _, ValueEn
 use crate::Cli;
 use crate::chat::{ChatArgs, DEFAULT_SERVER};
 use crate::settings::{Kind, UsageError, name, read_file, wrapped};
+use crate::tui::Theme;
 
 /// By it the settings are told from the other flags.
 pub(crate) const HEADING: &str = "Options that the configuration file can have too";
@@ -36,7 +37,12 @@ pub(crate) struct ChatSettings {
     #[arg(long, env = "CAUSERIE_ROOM")]
     pub(crate) room: Option<String>,
 
-    /// What tells that somebody has written your name.
+    /// Which colours are used. By default they read on dark and on light backgrounds, and NO_COLOR is heeded.
+    #[arg(long, value_enum, env = "CAUSERIE_THEME")]
+    pub(crate) theme: Option<Theme>,
+
+    /// What tells that somebody has written your name: the terminal's bell, or a notice of the desktop, by the sequence that your
+    /// terminal knows.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Notify::Bell, env = "CAUSERIE_NOTIFY")]
     pub(crate) notify: Notify,
 
@@ -60,6 +66,11 @@ pub(crate) struct ChatSettings {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Notify {
     Bell,
+    /// As iTerm2, WezTerm, Ghostty and kitty have it
+    Osc9,
+    /// As foot, urxvt, Ghostty and WezTerm have it
+    Osc777,
+    /// Nothing
     Off,
 }
 
@@ -109,6 +120,7 @@ fn with_file(file: &Path) -> anyhow::Result<ChatArgs> {
     let command = command();
     let mut cli = Cli::command();
     let shows_all = "causerie chat --help shows all";
+    let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     for (id, value, line) in read_file(file, &settings(&command), shows_all)? {
         let checked = match &id[..] {
             "server" => check_server(&value),
@@ -117,6 +129,10 @@ fn with_file(file: &Path) -> anyhow::Result<ChatArgs> {
             _ => Ok(()),
         };
         checked.map_err(|why| UsageError(format!("{}:{line}: {id}: {why}", file.display())))?;
+        // That is the environment, which comes before the file.
+        if id == "theme" && no_color {
+            continue;
+        }
         cli = cli.mut_subcommand("chat", |chat| chat.mut_arg(id, |arg| arg.default_value(value)));
     }
     let matches =

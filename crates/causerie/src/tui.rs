@@ -16,7 +16,9 @@ mod run;
 mod samples;
 mod terminal;
 mod text;
+mod theme;
 mod view;
 
 pub(crate) use run::run;
 pub(crate) use terminal::is_possible;
+pub(crate) use theme::Theme;

@@ -7,12 +7,16 @@ use jiff::tz::TimeZone;
 use super::command::{self, Command};
 use super::editor::Move;
 use super::room::{Anchor, Link, Purpose, RoomView, Row};
-use super::text::one_line;
+use super::text::{cut, one_line};
+use super::theme::{MONO, Palette};
 use super::view;
 use crate::setup::Notify;
 
 /// Lines that may be pasted without a question.
 const PASTE_LINES_MAX: usize = 5;
+
+/// Columns of a notice to the desktop.
+const NOTICE_COLUMNS: usize = 200;
 
 /// Records of a page of history.
 pub(super) const PAGE: u64 = 200;
@@ -82,12 +86,23 @@ pub(super) struct Facts {
 pub(super) enum Effect {
     Join(String),
     CreateRoom,
-    Say { room: String, body: Body, text: String, purpose: Purpose },
+    Say {
+        room: String,
+        body: Body,
+        text: String,
+        purpose: Purpose,
+    },
     Leave(String),
-    Earlier { room: String, epoch: u64, before: u64 },
+    Earlier {
+        room: String,
+        epoch: u64,
+        before: u64,
+    },
     ListRooms,
     Clock(String),
     Bell,
+    /// A harmless text, to the desktop.
+    Notify(Notify, String),
     Copy(String),
     Mouse(bool),
     Suspend,
@@ -123,7 +138,7 @@ pub(super) struct Model {
     pub(super) rooms_pane: Option<bool>,
     pub(super) members_pane: bool,
     pub(super) zone: TimeZone,
-    pub(super) color: bool,
+    pub(super) palette: Palette,
     pub(super) shows_clock: bool,
     pub(super) rings: Notify,
     /// What the server has, as far as it was asked.
@@ -142,7 +157,7 @@ struct Completing {
 }
 
 impl Model {
-    pub(super) fn new(server: &str, name: &str, room: &str, zone: TimeZone, color: bool) -> Self {
+    pub(super) fn new(server: &str, name: &str, room: &str, zone: TimeZone) -> Self {
         Self {
             server: server.into(),
             name: name.into(),
@@ -155,7 +170,7 @@ impl Model {
             rooms_pane: None,
             members_pane: true,
             zone,
-            color,
+            palette: MONO,
             shows_clock: false,
             rings: Notify::Bell,
             known_rooms: Vec::new(),
@@ -249,14 +264,25 @@ fn on_room(model: &mut Model, name: &str, event: RoomEvent, effects: &mut Vec<Ef
     let Some((index, room)) = model.named(name) else { return };
     let over = matches!(event, RoomEvent::Ended(_));
     let news = room.handle(event, &me);
+    let notice = news.mention.and_then(|id| {
+        // The first word is ours: some terminals take numbers at the start for commands.
+        let (author, text) = (&room.message(id)?.author, room.text(id)?);
+        Some(cut(&one_line(&format!("In {}, {author}: {text}", room.name)), NOTICE_COLUMNS))
+    });
     if news.message && (index != current || room.anchor.is_some()) {
         room.unread += 1;
-        room.mentions += usize::from(news.mention);
+        room.mentions += usize::from(news.mention.is_some());
         let last = room.numbers().end - 1;
         room.unread_from.get_or_insert(last);
     }
-    if news.mention && model.rings == Notify::Bell {
-        effects.push(Effect::Bell);
+    if news.mention.is_some() {
+        match model.rings {
+            Notify::Off => {}
+            Notify::Bell => effects.push(Effect::Bell),
+            way @ (Notify::Osc9 | Notify::Osc777) => {
+                effects.extend(notice.map(|text| Effect::Notify(way, text)))
+            }
+        }
     }
     if over {
         ends_if_all_left(model, effects);
@@ -823,7 +849,7 @@ mod tests {
     use super::*;
 
     fn model() -> Model {
-        let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC, true);
+        let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC);
         tell(&mut model, welcome());
         model
     }
@@ -1006,7 +1032,7 @@ mod tests {
 
     #[test]
     fn earlier_pages_are_asked_for_once_at_the_top_and_move_nothing() {
-        let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC, true);
+        let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC);
         let RoomEvent::Welcomed { member, room, created, epoch, members, limits, .. } = welcome() else {
             panic!()
         };
@@ -1067,6 +1093,21 @@ mod tests {
     }
 
     #[test]
+    fn a_mention_is_told_as_it_was_asked_for_and_harmlessly() {
+        let mut model = model();
+        model.rings = Notify::Off;
+        assert_eq!(tell(&mut model, said(BOB, 1, "hey Ann", None)), []);
+        model.rings = Notify::Osc9;
+        let text = "Ann\x1b]0;x\x07\u{9c}\u{202e}\nhey";
+        let notice = "In lobby, Bob: Ann\\x1b]0;x\\x07\\x9c\\u202e hey";
+        assert_eq!(tell(&mut model, said(BOB, 2, text, None)), [Effect::Notify(Notify::Osc9, notice.into())]);
+        assert_eq!(tell(&mut model, said(BOB, 3, "nobody", None)), []);
+        let effects = tell(&mut model, said(BOB, 4, &"Ann ".repeat(10_000), None));
+        let [Effect::Notify(_, text)] = &effects[..] else { panic!("{effects:?}") };
+        assert!(text.len() < 210);
+    }
+
+    #[test]
     fn all_rooms_are_left_before_the_end_and_the_second_time_it_ends_at_once() {
         let mut model = model();
         write(&mut model, "/join ops");
@@ -1082,7 +1123,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_taken_can_be_changed() {
-        let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC, true);
+        let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC);
         update(&mut model, Event::NotJoined { room: "lobby".into(), reason: "taken".into() });
         assert_eq!(write(&mut model, "/name Ann2"), [Effect::Join("lobby".into())]);
         assert_eq!(model.name, "Ann2");

@@ -170,7 +170,7 @@ pub(super) struct News {
     /// Something to read has come.
     pub(super) message: bool,
     /// It is for this reader.
-    pub(super) mention: bool,
+    pub(super) mention: Option<MessageId>,
 }
 
 impl RoomView {
@@ -338,7 +338,8 @@ impl RoomView {
         } else {
             self.below.push(id);
         }
-        News { message: is_news, mention: is_news && self.messages[&id].mention }
+        let mention = (is_news && self.messages[&id].mention).then_some(id);
+        News { message: is_news, mention }
     }
 
     /// Takes a message in, and tells whether it is one to be shown in its place.

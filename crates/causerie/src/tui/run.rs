@@ -1,7 +1,6 @@
 //! The loop: takes in what happens, does what [`update`] says, and draws.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -19,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::model::{Effect, Event, Facts, Model, PAGE, update};
 use super::room::Purpose;
 use super::terminal::Terminal;
+use super::theme;
 use crate::chat::{Entrance, NO_STATE};
 use crate::setup::{self, ChatSettings};
 
@@ -43,9 +43,9 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let room = settings.room.unwrap_or_else(|| "lobby".into());
     let name = settings.name.unwrap_or_else(setup::own_name);
-    let color = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let zone = TimeZone::try_system().unwrap_or(TimeZone::UTC);
-    let mut model = Model::new(&entrance.server, &name, &room, zone, color);
+    let mut model = Model::new(&entrance.server, &name, &room, zone);
+    model.palette = theme::palette(settings.theme);
     model.size = crossterm::terminal::size()?;
     (model.rooms_pane, model.members_pane) = (settings.rooms_pane, settings.members_pane);
     (model.shows_clock, model.rings) = (settings.clock, settings.notify);
@@ -283,6 +283,7 @@ impl Client {
                 return self.take(Event::Notice(format!("delivered here: {counts}")), joined);
             }
             Effect::Bell => self.terminal.bell()?,
+            Effect::Notify(way, text) => self.terminal.notify(way, &text)?,
             Effect::Copy(text) => self.terminal.copy(&text)?,
             Effect::Mouse(on) => self.terminal.mouse(on)?,
             Effect::Suspend => self.suspend()?,

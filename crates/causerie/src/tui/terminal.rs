@@ -19,6 +19,7 @@ use ratatui::{TerminalOptions, Viewport};
 
 use super::model::Model;
 use super::view;
+use crate::setup::Notify;
 
 type Ratatui = ratatui::Terminal<CrosstermBackend<Stdout>>;
 
@@ -78,6 +79,17 @@ impl Terminal {
     pub(super) fn bell(&self) -> io::Result<()> {
         io::stdout().write_all(b"\x07")?;
         io::stdout().flush()
+    }
+
+    /// To the desktop. The text has no control characters.
+    pub(super) fn notify(&self, way: Notify, text: &str) -> io::Result<()> {
+        let mut out = io::stdout();
+        match way {
+            Notify::Osc9 => write!(out, "\x1b]9;{text}\x1b\\")?,
+            Notify::Osc777 => write!(out, "\x1b]777;notify;causerie;{text}\x1b\\")?,
+            Notify::Bell | Notify::Off => {}
+        }
+        out.flush()
     }
 
     /// Into the clipboard, also from afar, if the terminal does that.

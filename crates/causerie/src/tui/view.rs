@@ -4,7 +4,7 @@ use causerie_client::{HeldPost, MessageId};
 use jiff::Timestamp;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
@@ -70,15 +70,15 @@ fn bold() -> Style {
     Style::new().add_modifier(Modifier::BOLD)
 }
 
-/// The same for a name each time, and legible on light and on dark: the terminal's own colours.
+/// The same for a name each time.
 fn name_style(model: &Model, name: &str) -> Style {
-    const COLORS: [Color; 5] = [Color::Cyan, Color::Green, Color::Magenta, Color::Red, Color::Blue];
+    let colors = model.palette.names;
     let sum = name.bytes().fold(7_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-    if model.color { bold().fg(COLORS[sum % COLORS.len()]) } else { bold() }
+    bold().fg(colors[sum % colors.len()])
 }
 
 fn alert(model: &Model) -> Style {
-    if model.color { bold().fg(Color::Red) } else { bold() }
+    bold().fg(model.palette.alert)
 }
 
 pub(super) fn shows_rooms(model: &Model) -> bool {
@@ -533,7 +533,7 @@ fn status(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     };
     let right = if parts.is_empty() { String::new() } else { format!(" {} ", parts.join(" · ")) };
     let (left, style) = match &model.hint {
-        Some(hint) => (hint.clone(), bold()),
+        Some(hint) => (one_line(hint), bold()),
         None => (link, style),
     };
     let columns = usize::from(area.width);
@@ -597,15 +597,17 @@ mod tests {
     use jiff::tz::TimeZone;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
+    use ratatui::style::Color;
 
     use super::super::model::{Event, update};
     use super::super::room::RoomView;
     use super::super::samples::*;
     use super::super::text::tests::HARD;
+    use super::super::theme::MONO;
     use super::*;
 
     fn model(size: (u16, u16)) -> Model {
-        let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC, true);
+        let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC);
         model.size = size;
         tell(&mut model, welcome());
         model
@@ -718,11 +720,68 @@ mod tests {
     }
 
     #[test]
+    fn names_topics_and_reasons_are_as_harmless_as_texts() {
+        for hard in HARD {
+            let mut model = Model::new(hard, hard, hard, TimeZone::UTC);
+            model.size = (80, 24);
+            let mut tell = |event| drop(update(&mut model, Event::Room { room: hard.into(), event }));
+            tell(welcome());
+            let reason = hard.to_owned();
+            tell(RoomEvent::Joined { member: BOB, name: hard.into(), history: false });
+            tell(RoomEvent::Left { member: BOB, name: hard.into(), reason: reason.clone(), history: false });
+            let mut event = said(BOB, 1, hard, None);
+            if let RoomEvent::Delivered(post) = &mut event {
+                post.author = hard.into();
+            }
+            tell(event);
+            tell(change(EVE, 1, Body::Reply { to: id(BOB, 1), text: hard.into() }));
+            tell(change(EVE, 2, Body::Reaction { to: id(BOB, 1), symbol: hard.into(), set: true }));
+            tell(change(EVE, 3, Body::Topic(hard.into())));
+            tell(change(EVE, 4, Body::Action(hard.into())));
+            update(&mut model, Event::Rooms(vec![(hard.into(), 1)]));
+            model.rooms.push(RoomView::new(hard));
+            let room = &mut model.rooms[0];
+            room.topic = hard.into();
+            room.members.iter_mut().for_each(|member| member.name = hard.into());
+            room.purpose = Purpose::Reply(id(BOB, 1));
+            (model.shows_clock, model.rooms[0].clock) = (true, format!("{hard} 1"));
+            model.hint = Some(format!("not said: {hard}"));
+            check(&model, hard);
+            model.hint = None;
+            for link in [Link::Joining, Link::In, Link::Lost(reason.clone()), Link::Over(reason.clone())] {
+                model.rooms[0].link = link;
+                check(&model, hard);
+            }
+            model.overlay = Some(Overlay::Paste(hard.repeat(3)));
+            check(&model, hard);
+        }
+
+        fn check(model: &Model, hard: &str) {
+            let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("memory");
+            terminal.draw(|frame| draw(model, frame)).expect("memory");
+            for cell in &terminal.backend().buffer().content {
+                let symbol = cell.symbol();
+                assert_eq!(causerie_core::text::visible(symbol), symbol, "{hard:?}");
+                assert!(width(symbol) > 0, "{hard:?}: {symbol:?}");
+            }
+            if model.overlay.is_none() {
+                for line in &screen(model)[1..18] {
+                    let bars: Vec<_> = line.match_indices('│').map(|(at, _)| width(&line[..at])).collect();
+                    assert_eq!(bars, [15, 65], "{hard:?}: {line}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn without_colors_there_are_none() {
         let mut model = model((80, 24));
-        model.color = false;
+        model.palette = MONO;
         talk(&mut model);
         model.rooms.push(RoomView::new("ops"));
+        model.rooms[1].mentions = 1;
+        model.rooms[0].unread_from = Some(1);
+        model.rooms[0].link = Link::Lost("gone".into());
         let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("memory");
         terminal.draw(|frame| draw(&model, frame)).expect("memory");
         assert!(

@@ -3,6 +3,7 @@
 use std::env;
 use std::io::{self, IsTerminal, Stdout, Write};
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::event::{
@@ -45,6 +46,7 @@ impl Terminal {
     }
 
     fn take(&self) -> io::Result<()> {
+        IS_OURS.store(true, Ordering::Relaxed);
         enable_raw_mode()?;
         execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, Clear(ClearType::All))?;
         if self.mouse {
@@ -125,8 +127,15 @@ fn blank((columns, lines): (u16, u16)) -> io::Result<Ratatui> {
     Ratatui::with_options(CrosstermBackend::new(io::stdout()), TerminalOptions { viewport })
 }
 
-/// Leaves nothing of ours on the terminal. Where that fails nobody is left to be told.
+/// Whether something of ours may be on the terminal.
+static IS_OURS: AtomicBool = AtomicBool::new(false);
+
+/// Leaves nothing of ours on the terminal. Where that fails nobody is left to be told. The second time would put the
+/// cursor back as well, over what a panic has told meanwhile.
 fn leave() {
+    if !IS_OURS.swap(false, Ordering::Relaxed) {
+        return;
+    }
     let _ = execute!(
         io::stdout(),
         EndSynchronizedUpdate,
@@ -141,13 +150,71 @@ fn leave() {
 /// A panic is told where it can be read. One in a task of the background ends that task only.
 fn restore_on_panic() {
     static ONCE: Once = Once::new();
+    let ours = std::thread::current().id();
     ONCE.call_once(|| {
         let told = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            if std::thread::current().name() == Some("main") {
+            if std::thread::current().id() == ours {
                 leave();
             }
             told(panic);
         }));
     });
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use jiff::tz::TimeZone;
+    use pty_process::Size;
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    const INSIDE: &str = "CAUSERIE_TEST_INSIDE_A_TERMINAL";
+
+    /// Runs itself again in a pseudo-terminal, takes that one, and panics there.
+    #[tokio::test]
+    async fn a_panic_gives_the_terminal_back_and_is_told_where_it_can_be_read() {
+        if env::var_os(INSIDE).is_some() {
+            let mut terminal = Terminal::enter((80, 24)).expect("a terminal");
+            let model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC);
+            terminal.draw(&model).expect("a terminal");
+            terminal.mouse(true).expect("a terminal");
+            let other = std::thread::spawn(|| panic!("in the background"));
+            assert!(other.join().is_err());
+            io::stdout().write_all(b"it is still ours").expect("a terminal");
+            panic!("on purpose");
+        }
+        let (mut pty, pts) = pty_process::open().expect("a pseudo-terminal");
+        pty.resize(Size::new(24, 80)).expect("a size");
+        let name = "tui::terminal::tests::a_panic_gives_the_terminal_back_and_is_told_where_it_can_be_read";
+        let command = pty_process::Command::new(env::current_exe().expect("a path"))
+            .args(["--exact", name, "--nocapture"])
+            .env(INSIDE, "1")
+            .env("RUST_BACKTRACE", "0")
+            .env("TERM", "xterm-256color")
+            .kill_on_drop(true);
+        let mut child = command.spawn(pts).expect("it runs already");
+        let (mut parser, mut was_ours) = (vt100::Parser::new(24, 80, 0), false);
+        let mut bytes = [0; 4096];
+        while let Ok(read @ 1..) = pty.read(&mut bytes).await {
+            // Byte for byte, so that no state in between is missed.
+            for byte in &bytes[..read] {
+                parser.process(&[*byte]);
+                let screen = parser.screen();
+                was_ours |= screen.alternate_screen()
+                    && screen.bracketed_paste()
+                    && screen.mouse_protocol_mode() != vt100::MouseProtocolMode::None
+                    && screen.contents().contains("it is still ours");
+            }
+        }
+        assert!(!child.wait().await.expect("it ended").success());
+        let screen = parser.screen();
+        let shown = screen.contents();
+        assert!(was_ours, "{shown}");
+        assert!(!screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste(), "{shown}");
+        assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
+        assert!(shown.contains("on purpose"), "{shown}");
+        assert!(!shown.contains("in the background"), "{shown}");
+    }
 }

@@ -138,7 +138,23 @@ impl Drop for State {
 }
 
 async fn bob(address: &str) -> Room {
-    soon("Bob is in", RoomOptions::new(address, "lobby", "Bob").create(true).join()).await.unwrap()
+    member(address, "Bob").await
+}
+
+async fn member(address: &str, name: &str) -> Room {
+    soon("somebody is in", RoomOptions::new(address, "lobby", name).create(true).join()).await.unwrap()
+}
+
+async fn hears(room: &mut Room, text: &str) {
+    soon(text, async {
+        loop {
+            match room.next_event().await.expect("it goes on") {
+                Event::Delivered(post) if post.body.text() == Some(text) => return,
+                _ => {}
+            }
+        }
+    })
+    .await;
 }
 
 /// What Ann says next, as Bob sees it.
@@ -202,6 +218,40 @@ async fn people_talk() {
         while !matches!(bob.next_event().await, Some(Event::Left { name, .. }) if name == "Ann") {}
     })
     .await;
+}
+
+/// Bob and Eve answer each other, and what they say comes to Ann in any order.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_back_is_told_with_what_it_waits_for_until_that_has_come() {
+    let server = Server::start(&[]).await;
+    let state = State::new();
+    let (mut bob, mut eve) = (bob(&server.address()).await, member(&server.address(), "Eve").await);
+    let address = server.address();
+    let args = [&address, "--room", "lobby", "--name", "Ann", "--link", "delay=0..2s,seed=7"];
+    let ann = Screen::with(&args, &[], &state.0);
+    ann.shows("connected to").await;
+    let is_told = || {
+        let shown = ann.shown();
+        shown.lines().any(|line| line.starts_with("◌  ") && line.contains(" waiting for "))
+    };
+    let mut said = 0;
+    soon("something is held back", async {
+        while !is_told() {
+            said += 1;
+            let (author, other) = if said % 2 == 0 { (&mut eve, &mut bob) } else { (&mut bob, &mut eve) };
+            author.say(&format!("answer {said}.")).unwrap();
+            hears(other, &format!("answer {said}.")).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    ann.shows(&format!("answer {said}.")).await;
+    ann.shows_no("◌").await;
+    let shown = ann.shown();
+    let answers = shown.split("answer ").skip(1).filter_map(|part| part.split('.').next()?.parse().ok());
+    let answers: Vec<u32> = answers.collect();
+    let expected: Vec<u32> = (said + 1 - answers.len() as u32..=said).collect();
+    assert_eq!(answers, expected, "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -210,8 +210,8 @@ pub(super) fn update(model: &mut Model, event: Event) -> Vec<Effect> {
         Event::Facts { room, facts } => {
             if let Some((_, room)) = model.named(&room) {
                 room.member = facts.member.or(room.member);
-                (room.held, room.on_their_way) = (facts.held, facts.on_their_way);
-                room.clock = facts.clock;
+                room.hold(facts.held);
+                (room.on_their_way, room.clock) = (facts.on_their_way, facts.clock);
                 room.members = facts.members.unwrap_or(std::mem::take(&mut room.members));
             }
         }

@@ -124,6 +124,8 @@ pub(super) struct RoomView {
     pub(super) member: Option<MemberId>,
     pub(super) members: Vec<MemberInfo>,
     pub(super) held: Vec<HeldPost>,
+    /// Below the last row stands what is held back. Once nothing is, the line stays until a row takes its place.
+    pub(super) waiting_line: bool,
     pub(super) on_their_way: usize,
     pub(super) clock: String,
     pub(super) editor: Editor,
@@ -182,6 +184,7 @@ impl RoomView {
             member: None,
             members: Vec::new(),
             held: Vec::new(),
+            waiting_line: false,
             on_their_way: 0,
             clock: String::new(),
             editor: Editor::default(),
@@ -321,8 +324,14 @@ impl RoomView {
         News::default()
     }
 
+    pub(super) fn hold(&mut self, held: Vec<HeldPost>) {
+        self.waiting_line |= !held.is_empty();
+        self.held = held;
+    }
+
     fn delivered(&mut self, post: Post, me: &str) -> News {
         let Post { id, author, body, own, position, time_millis, held_for, history, deps } = post;
+        self.held.retain(|held| held.id != id);
         if self.messages.contains_key(&id) {
             return News::default();
         }
@@ -337,6 +346,7 @@ impl RoomView {
             self.push(Row::Message(id));
         } else {
             self.below.push(id);
+            self.take_waiting_line();
         }
         let mention = (is_news && self.messages[&id].mention).then_some(id);
         News { message: is_news, mention }
@@ -426,7 +436,7 @@ impl RoomView {
         }
         if let Some(index) = self.below.iter().position(|&below| below == id) {
             self.below.remove(index);
-            self.push(Row::Message(id));
+            self.append(Row::Message(id));
         }
         if let Some(index) = self.topics_below.iter().position(|(below, _)| *below == id) {
             let (_, topic) = self.topics_below.remove(index);
@@ -476,6 +486,16 @@ impl RoomView {
     }
 
     fn push(&mut self, row: Row) {
+        self.append(row);
+        self.take_waiting_line();
+    }
+
+    /// There is one row more, and if nothing is held any more it stands where that was told.
+    fn take_waiting_line(&mut self) {
+        self.waiting_line &= !self.held.is_empty();
+    }
+
+    fn append(&mut self, row: Row) {
         self.rows.push_back(row);
         // Whoever reads at the top keeps what is there, up to a point.
         let is_read = self.anchor.is_some_and(|anchor| anchor.row < self.first_row + READ_ROWS);

@@ -23,6 +23,9 @@ const INPUT_LINES_MAX: usize = 6;
 /// Rows that are looked at for the date before.
 const DATE_ROWS: i64 = 50;
 
+/// Names that what is held back waits for.
+const WAITED_FOR_MAX: usize = 3;
+
 /// How far the help scrolls.
 pub(super) const HELP_LINES_MAX: usize = 60;
 
@@ -48,7 +51,7 @@ const KEYS: [(&str, &str); 22] = [
     ("  m, u, n", "to a mention, the unread, the next found"),
     ("  y", "copy it"),
     ("  Esc", "back to writing"),
-    ("Marks", "… on its way  ✓ stored  ✓✓ seen by all"),
+    ("Marks", "… on its way  ✓ stored  ✓✓ seen by all  ◌ held back"),
 ];
 
 struct Areas {
@@ -153,8 +156,9 @@ struct Seen {
 /// The rows on the screen from below, and how many lines are left empty.
 fn seen(model: &Model) -> (Vec<Seen>, usize) {
     let area = areas(model).messages;
-    let (columns, mut left) = (usize::from(area.width), usize::from(area.height));
     let room = model.room();
+    let waiting = usize::from(shows_waiting(model, area));
+    let (columns, mut left) = (usize::from(area.width), usize::from(area.height) - waiting);
     let numbers = room.numbers();
     let mut seen = Vec::new();
     let first = room.anchor.map_or(numbers.end - 1, |anchor| anchor.row.min(numbers.end - 1));
@@ -171,6 +175,12 @@ fn seen(model: &Model) -> (Vec<Seen>, usize) {
         }
     }
     (seen, left)
+}
+
+/// At the end a line is kept for what is held back.
+fn shows_waiting(model: &Model, messages: Rect) -> bool {
+    let room = model.room();
+    room.waiting_line && room.anchor.is_none() && messages.height > 1
 }
 
 /// Lines that stay empty because there is nothing before the first row.
@@ -367,6 +377,26 @@ pub(super) fn held_in_words(held: &HeldPost) -> String {
     format!("{} for {since}: waits for {cause}", crate::chat::label(held.author.as_deref(), held.id))
 }
 
+/// How many are held back, for whose messages, and for how long the first of them.
+fn waiting_in_words(held: &[HeldPost]) -> Option<String> {
+    let longest = held.iter().map(|held| held.held_for).max()?;
+    let mut whose: Vec<String> = Vec::new();
+    for held in held {
+        let author = held.waits_for_author.as_deref().map_or_else(|| held.waits_for.to_string(), one_line);
+        if !whose.contains(&author) {
+            whose.push(author);
+        }
+    }
+    let others = whose.len().saturating_sub(WAITED_FOR_MAX);
+    whose.truncate(WAITED_FOR_MAX);
+    let others = if others > 0 { format!(" and {others} more") } else { String::new() };
+    let since = match longest.as_secs() {
+        0 => "under 1 s".into(),
+        seconds => format!("{seconds} s"),
+    };
+    Some(format!("{} waiting for {}{others}, {since}", held.len(), whose.join(", ")))
+}
+
 // The whole.
 
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>) {
@@ -462,7 +492,12 @@ fn members(model: &Model, frame: &mut Frame<'_>, area: Rect) {
 
 fn messages(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let (seen, empty) = seen(model);
-    let lines: Vec<_> = seen.into_iter().rev().flat_map(|seen| seen.lines).collect();
+    let mut lines: Vec<_> = seen.into_iter().rev().flat_map(|seen| seen.lines).collect();
+    if shows_waiting(model, area) {
+        let waiting = waiting_in_words(&model.room().held);
+        let line = waiting.map_or(String::new(), |waiting| cut(&format!("◌  {waiting}"), area.width.into()));
+        lines.push(Line::styled(line, dim()));
+    }
     let below = Rect { y: area.y + empty as u16, height: area.height - empty as u16, ..area };
     frame.render_widget(Paragraph::new(lines), below);
     if model.room().loading && area.height > 1 {
@@ -593,13 +628,16 @@ fn draw_overlay(overlay: &Overlay, frame: &mut Frame<'_>, area: Rect) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use causerie_client::{Body, Event as RoomEvent};
+    use crossterm::event::KeyCode;
     use jiff::tz::TimeZone;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
     use ratatui::style::Color;
 
-    use super::super::model::{Event, update};
+    use super::super::model::{Event, Facts, update};
     use super::super::room::RoomView;
     use super::super::samples::*;
     use super::super::text::tests::HARD;
@@ -678,6 +716,84 @@ mod tests {
             "F1 help  Esc messages  PgUp earlier  Tab complete  Ctrl-C quit",
         ];
         assert_eq!(screen(&model), expected);
+    }
+
+    fn hold(model: &mut Model, held: &[(MessageId, &str, u64)]) {
+        let held = held.iter().map(|&(id, whose, seconds)| HeldPost {
+            id,
+            author: Some("Eve".into()),
+            held_for: Duration::from_secs(seconds),
+            waits_for: MessageId::new(BOB, 7),
+            waits_for_author: Some(whose.into()),
+            root_cause: None,
+        });
+        let facts = Facts {
+            member: None,
+            members: None,
+            held: held.collect(),
+            on_their_way: 0,
+            clock: String::new(),
+        };
+        update(model, Event::Facts { room: "lobby".into(), facts });
+    }
+
+    #[test]
+    fn what_is_held_back_is_one_line_and_becomes_the_message() {
+        let mut model = model((54, 9));
+        for n in 1..=9 {
+            tell(&mut model, said(BOB, n, &format!("message {n}"), None));
+            tell(&mut model, placed(BOB, n, n));
+        }
+        let messages = |model: &Model| screen(model)[1..6].to_vec();
+        let nine = [
+            "   09:35 Bob: message 5",
+            "   09:36 Bob: message 6",
+            "   09:37 Bob: message 7",
+            "   09:38 Bob: message 8",
+            "   09:39 Bob: message 9",
+        ];
+        assert_eq!(messages(&model), nine);
+        hold(&mut model, &[(id(EVE, 1), "Bob", 3)]);
+        let with = |line: &'static str| [&nine[1..], &[line]].concat();
+        assert_eq!(messages(&model), with("◌  1 waiting for Bob, 3 s"));
+        hold(&mut model, &[(id(EVE, 1), "Bob", 4), (id(EVE, 2), "Bob", 0), (id(ANN, 9), "Zoe", 1)]);
+        assert_eq!(messages(&model), with("◌  3 waiting for Bob, Zoe, 4 s"));
+        hold(&mut model, &[(id(EVE, 1), "Bob", 4)]);
+
+        // What comes meanwhile stands above it, also once it has its place.
+        tell(&mut model, said(BOB, 10, "ten", None));
+        let ten = [&nine[2..], &["         Bob: ten", "◌  1 waiting for Bob, 4 s"]].concat();
+        assert_eq!(messages(&model), ten);
+        tell(&mut model, placed(BOB, 10, 10));
+        assert_eq!(messages(&model)[3..], ["   09:40 Bob: ten", ten[4]]);
+
+        // The session has let it go, and its message comes a moment later: nothing moves.
+        hold(&mut model, &[]);
+        assert_eq!(messages(&model)[3..], ["   09:40 Bob: ten", ""]);
+        tell(&mut model, said(EVE, 1, "an answer", None));
+        let resolved = [&nine[2..], &["   09:40 Bob: ten", "         Eve: an answer"]].concat();
+        assert_eq!(messages(&model), resolved);
+        tell(&mut model, placed(EVE, 1, 11));
+        assert_eq!(messages(&model)[4], "   09:41 Eve: an answer");
+
+        // Or the message comes first.
+        hold(&mut model, &[(id(EVE, 2), "Bob", 0)]);
+        assert_eq!(messages(&model)[4], "◌  1 waiting for Bob, under 1 s");
+        tell(&mut model, said(EVE, 2, "another", None));
+        assert_eq!(messages(&model)[3..], ["   09:41 Eve: an answer", "         Eve: another"]);
+        hold(&mut model, &[]);
+        assert_eq!(messages(&model)[4], "         Eve: another");
+
+        // What changes a message has no row: the line is empty until there is one, and who reads further up sees none.
+        hold(&mut model, &[(id(EVE, 3), "Bob", 1)]);
+        tell(&mut model, change(EVE, 3, Body::Delete { of: id(EVE, 2) }));
+        assert_eq!(messages(&model)[3..], ["         Eve: (deleted)", ""]);
+        tell(&mut model, said(ANN, 1, "mine", None));
+        assert_eq!(messages(&model)[3..], ["         Eve: (deleted)", "…        Ann: mine"]);
+        hold(&mut model, &[(id(EVE, 4), "Bob", 1)]);
+        update(&mut model, Event::Key(KeyCode::PageUp.into()));
+        assert!(!messages(&model).concat().contains('◌'));
+        assert_eq!(screen(&model)[7], "connected to examp… scrolled back · 1 waiting for Bob");
     }
 
     #[test]

@@ -7,7 +7,9 @@
 //! `update` and `draw` are pure. The loop draws at most so often, and takes in between whatever has come, so a busy room
 //! does not slow the keys down.
 
+mod causality;
 mod command;
+mod diagram;
 mod editor;
 mod model;
 mod room;

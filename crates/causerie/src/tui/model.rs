@@ -4,6 +4,7 @@ use causerie_client::{Body, Event as RoomEvent, HeldPost, HistoryPage, MemberId,
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use jiff::tz::TimeZone;
 
+use super::causality;
 use super::command::{self, Command};
 use super::editor::Move;
 use super::room::{Anchor, Link, Purpose, RoomView, Row};
@@ -20,6 +21,10 @@ const NOTICE_COLUMNS: usize = 200;
 
 /// Records of a page of history.
 pub(super) const PAGE: u64 = 200;
+
+/// Records that are read before and behind a message to tell what it depends on, and all of them.
+const AROUND: u64 = 100;
+const AROUND_MAX: u64 = 500;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -57,6 +62,12 @@ pub(super) enum Event {
     Earlier {
         room: String,
         page: Result<Option<HistoryPage>, String>,
+    },
+    /// What was said around a message, to tell what it depends on.
+    Around {
+        id: MessageId,
+        other: Option<MessageId>,
+        page: Result<HistoryPage, String>,
     },
     /// A text that was being written when the program ended.
     Draft {
@@ -98,6 +109,15 @@ pub(super) enum Effect {
         epoch: u64,
         before: u64,
     },
+    /// Reads so many records before a position, to tell of that message, and of how it stands to the other.
+    Around {
+        room: String,
+        epoch: u64,
+        before: u64,
+        limit: u64,
+        id: MessageId,
+        other: Option<MessageId>,
+    },
     ListRooms,
     Clock(String),
     Bell,
@@ -121,6 +141,8 @@ pub(super) enum Focus {
 pub(super) enum Overlay {
     Help(usize),
     Paste(String),
+    /// What a message depends on, and how far down that is scrolled.
+    Causality(Vec<String>, usize),
 }
 
 #[derive(Debug)]
@@ -137,6 +159,8 @@ pub(super) struct Model {
     /// As the reader wants the panes; `None`: as it fits.
     pub(super) rooms_pane: Option<bool>,
     pub(super) members_pane: bool,
+    /// The room is drawn as a space-time diagram.
+    pub(super) diagram: bool,
     pub(super) zone: TimeZone,
     pub(super) palette: Palette,
     pub(super) shows_clock: bool,
@@ -169,6 +193,7 @@ impl Model {
             size: (80, 24),
             rooms_pane: None,
             members_pane: true,
+            diagram: false,
             zone,
             palette: MONO,
             shows_clock: false,
@@ -238,6 +263,15 @@ pub(super) fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             }
         }
         Event::Earlier { room, page } => earlier(model, &room, page, &mut effects),
+        Event::Around { id, other, page } => match page {
+            // Somebody who writes or is asked something by now is not disturbed.
+            _ if model.focus != Focus::Messages || model.overlay.is_some() => {}
+            Ok(page) => {
+                model.hint = None;
+                model.overlay = Some(Overlay::Causality(causality::explain(&page, id, other), 0));
+            }
+            Err(reason) => model.hint = Some(format!("no history: {reason}")),
+        },
         Event::Draft { room, text } => {
             if let Some((_, room)) = model.named(&room)
                 && room.editor.is_empty()
@@ -535,6 +569,9 @@ fn on_key(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
         KeyCode::F(1) => return model.overlay = Some(Overlay::Help(0)),
         KeyCode::F(2) => return model.rooms_pane = Some(!view::shows_rooms(model)),
         KeyCode::F(3) => return model.members_pane = !model.members_pane,
+        KeyCode::F(4) => return model.diagram = !model.diagram,
+        KeyCode::PageUp if model.diagram => return choose_further(model, page),
+        KeyCode::PageDown if model.diagram => return choose_further(model, -page),
         KeyCode::PageUp => return scroll(model, page),
         KeyCode::PageDown => return scroll(model, -page),
         _ => {}
@@ -561,8 +598,43 @@ fn on_overlay_key(model: &mut Model, overlay: Overlay, key: KeyEvent, effects: &
         (Overlay::Help(at), KeyCode::Up | KeyCode::PageUp) => {
             model.overlay = Some(Overlay::Help(at.saturating_sub(5)));
         }
-        (Overlay::Help(_), _) => {}
+        (
+            Overlay::Causality(lines, at),
+            code @ (KeyCode::Down | KeyCode::PageDown | KeyCode::Up | KeyCode::PageUp),
+        ) => {
+            let up = matches!(code, KeyCode::Up | KeyCode::PageUp);
+            let at = if up { at.saturating_sub(5) } else { (at + 5).min(lines.len().saturating_sub(5)) };
+            model.overlay = Some(Overlay::Causality(lines, at));
+        }
+        (Overlay::Help(_) | Overlay::Causality(..), _) => {}
     }
+}
+
+/// So many messages up, in the diagram.
+fn choose_further(model: &mut Model, up: isize) {
+    for _ in 0..up.unsigned_abs() {
+        let room = model.room();
+        let Some(next) = room.message_beside(room.selected, up < 0) else { break };
+        model.focus = Focus::Messages;
+        select(model, Some(next));
+    }
+}
+
+/// Asks for what is needed to tell what a message depends on, and how it stands to the one that was marked.
+fn explain(model: &mut Model, id: MessageId, effects: &mut Vec<Effect>) {
+    let room = model.room();
+    let Some(position) = room.message(id).and_then(|message| message.position) else {
+        return model.hint = Some("it has no place in the room's order yet".into());
+    };
+    let other = room.marked.filter(|&other| other != id);
+    let place_of_other = other.and_then(|other| room.message(other)?.position);
+    let (first, last) =
+        (position.min(place_of_other.unwrap_or(position)), position.max(place_of_other.unwrap_or(position)));
+    let (from, to) = (first.saturating_sub(AROUND), last + AROUND);
+    let limit = (to - from + 1).min(AROUND_MAX);
+    let (room, epoch) = (room.name.clone(), room.epoch);
+    effects.push(Effect::Around { room, epoch, before: to + 1, limit, id, other });
+    model.hint = Some("reading what was said around it".into());
 }
 
 fn to_unread(model: &mut Model) {
@@ -689,6 +761,16 @@ fn on_messages_key(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) 
             let body = Body::Delete { of: id };
             effects.push(Effect::Say { room, body, text: String::new(), purpose: Purpose::Say });
             model.hint = Some("deleted".into());
+        }
+        KeyCode::Char('c') => explain(model, id, effects),
+        KeyCode::Char('t') => model.diagram = !model.diagram,
+        KeyCode::Char('v') => {
+            let marked = (room.marked != Some(id)).then_some(id);
+            model.room_mut().marked = marked;
+            model.hint = Some(match marked {
+                Some(_) => "marked: c at another message tells how the two stand to each other".into(),
+                None => "no longer marked".into(),
+            });
         }
         KeyCode::Char('y') => {
             effects.push(Effect::Copy(room.text(id).unwrap_or_default().into()));

@@ -3,7 +3,7 @@
 //! Rows are what has its place, and never change their order. Below them stands what is delivered and not placed yet:
 //! own messages on their way, and others' where an earlier one is missing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use causerie_client::{
@@ -17,6 +17,9 @@ pub(super) const ROWS_MAX: usize = 100_000;
 
 /// No screen shows more rows.
 const READ_ROWS: i64 = 1_000;
+
+/// Changes of messages in a row behind which it is not told any more whether two messages were concurrent.
+const SINCE_MAX: usize = 200;
 
 /// Names of those who came and went that one row tells.
 const COMINGS_MAX: usize = 30;
@@ -68,6 +71,8 @@ pub(super) struct Message {
     pub(super) deps: Vec<MessageId>,
     pub(super) held_for: Option<Duration>,
     pub(super) mention: bool,
+    /// Its author had not seen the message above it, nor the other way round.
+    pub(super) concurrent: bool,
     /// The last of our messages that its author had seen.
     own_seen: u64,
 }
@@ -131,6 +136,8 @@ pub(super) struct RoomView {
     pub(super) editor: Editor,
     pub(super) purpose: Purpose,
     pub(super) selected: Option<MessageId>,
+    /// The one that another is to be compared with.
+    pub(super) marked: Option<MessageId>,
     /// `None`: at the end, and on with it.
     pub(super) anchor: Option<Anchor>,
     pub(super) unread: usize,
@@ -144,6 +151,9 @@ pub(super) struct RoomView {
     first_row: i64,
     rows: VecDeque<Row>,
     below: Vec<MessageId>,
+    since: Since,
+    /// What is delivered and not placed depends on.
+    links: BTreeMap<MessageId, Vec<MessageId>>,
     messages: BTreeMap<MessageId, Message>,
     changes: BTreeMap<MessageId, Changes>,
     /// Our last message that each member has told to have seen.
@@ -164,6 +174,43 @@ struct Said {
     time_millis: Option<u64>,
     deps: Vec<MessageId>,
     held_for: Option<Duration>,
+}
+
+/// What came in the log since the last message that has a row, itself first, with what each depends on; `None` for what
+/// the room itself says, which depends on all before it.
+#[derive(Debug, Default)]
+struct Since(Vec<(MessageId, Option<Vec<MessageId>>)>);
+
+impl Since {
+    /// Whether the last message with a row is concurrent with this one, which is placed behind all of these.
+    ///
+    /// What is between two messages in the log is all that can lie between them in causal order.
+    fn is_concurrent(&self, id: MessageId, deps: &[MessageId]) -> bool {
+        let Some((last, _)) = self.0.first() else { return false };
+        let before = |id: MessageId| (id.seq > 1).then(|| MessageId::new(id.member, id.seq - 1));
+        let mut open: Vec<_> = deps.iter().copied().chain(before(id)).collect();
+        let mut known = BTreeSet::new();
+        while let Some(cause) = open.pop() {
+            if cause == *last {
+                return false;
+            }
+            let Some((_, deps)) = self.0.iter().find(|(id, _)| *id == cause) else { continue };
+            let Some(deps) = deps else { return false };
+            if known.insert(cause) {
+                open.extend(deps.iter().copied().chain(before(cause)));
+            }
+        }
+        true
+    }
+
+    fn add(&mut self, id: MessageId, deps: Option<Vec<MessageId>>, has_row: bool) {
+        if has_row || self.0.len() >= SINCE_MAX {
+            self.0.clear();
+        }
+        if has_row || !self.0.is_empty() {
+            self.0.push((id, deps));
+        }
+    }
 }
 
 /// What news there is for a reader.
@@ -190,6 +237,7 @@ impl RoomView {
             editor: Editor::default(),
             purpose: Purpose::Say,
             selected: None,
+            marked: None,
             anchor: None,
             unread: 0,
             mentions: 0,
@@ -200,6 +248,8 @@ impl RoomView {
             first_row: 0,
             rows: VecDeque::new(),
             below: Vec::new(),
+            since: Since::default(),
+            links: BTreeMap::new(),
             messages: BTreeMap::new(),
             changes: BTreeMap::new(),
             seen_by: BTreeMap::new(),
@@ -306,6 +356,7 @@ impl RoomView {
             Event::Rejoined { member, reason, renamed } => {
                 (self.member, self.link) = (Some(member), Link::In);
                 self.seen_by.clear();
+                self.since = Since::default();
                 renamed.into_iter().for_each(|(old, new)| self.rename(old, new));
                 self.notice(format!("joined again ({reason})"));
             }
@@ -314,7 +365,10 @@ impl RoomView {
                 let what = body.text().map_or(String::new(), |text| format!(": {text}"));
                 self.notice(format!("not said ({reason}){what}"));
             }
-            Event::Gap { from, to } => self.push(Row::Gap { from, to, removed: true }),
+            Event::Gap { from, to } => {
+                self.since = Since::default();
+                self.push(Row::Gap { from, to, removed: true });
+            }
             Event::Refused { id, reason } => {
                 self.notice(format!("message {} was refused for now: {reason}", id.seq))
             }
@@ -338,11 +392,16 @@ impl RoomView {
         // It has its place only once everything before it has come.
         let position = position.filter(|_| history);
         let is_news = !own && !history;
+        self.links.insert(id, deps.clone());
         let said = Said { id, author, body, own, position, time_millis, deps, held_for };
         if !self.note(said, me) {
+            if history {
+                self.compare(id);
+            }
             return News::default();
         }
         if history {
+            self.compare(id);
             self.push(Row::Message(id));
         } else {
             self.below.push(id);
@@ -414,6 +473,7 @@ impl RoomView {
                 deps,
                 held_for,
                 mention,
+                concurrent: false,
                 own_seen,
             },
         );
@@ -434,6 +494,7 @@ impl RoomView {
         if let Some(message) = self.messages.get_mut(&id) {
             (message.position, message.time_millis) = (Some(position), Some(time_millis));
         }
+        self.compare(id);
         if let Some(index) = self.below.iter().position(|&below| below == id) {
             self.below.remove(index);
             self.append(Row::Message(id));
@@ -443,6 +504,18 @@ impl RoomView {
             self.place_topic(position, topic);
             self.show_topic();
         }
+    }
+
+    /// What has got its place is compared with the message above it.
+    fn compare(&mut self, id: MessageId) {
+        // What the room itself says comes without.
+        let deps = self.links.remove(&id);
+        let message = self.messages.get_mut(&id);
+        let has_row = message.is_some();
+        if let (Some(message), Some(deps)) = (message, &deps) {
+            message.concurrent = self.since.is_concurrent(id, deps);
+        }
+        self.since.add(id, deps, has_row);
     }
 
     /// Of two that nobody had seen both of, the later in the log counts, for everybody.
@@ -459,6 +532,7 @@ impl RoomView {
     fn remove_below(&mut self, id: MessageId) {
         self.below.retain(|&below| below != id);
         self.messages.remove(&id);
+        self.links.remove(&id);
         self.topics_below.retain(|(below, _)| *below != id);
         self.show_topic();
     }
@@ -466,8 +540,8 @@ impl RoomView {
     fn rename(&mut self, old: MessageId, new: MessageId) {
         self.below.iter_mut().filter(|below| **below == old).for_each(|below| *below = new);
         self.topics_below.iter_mut().filter(|(below, _)| *below == old).for_each(|(below, _)| *below = new);
-        if self.selected == Some(old) {
-            self.selected = Some(new);
+        for id in [&mut self.selected, &mut self.marked] {
+            *id = id.map(|id| if id == old { new } else { id });
         }
         if let Some(message) = self.messages.remove(&old) {
             self.messages.insert(new, message);
@@ -475,6 +549,8 @@ impl RoomView {
         if let Some(changes) = self.changes.remove(&old) {
             self.changes.insert(new, changes);
         }
+        // Its new stamp is not known here.
+        self.links.remove(&old);
         match &mut self.purpose {
             Purpose::Reply(id) | Purpose::Edit(id) | Purpose::React(id) if *id == old => *id = new,
             _ => {}
@@ -530,10 +606,12 @@ impl RoomView {
         self.loading = false;
         self.older = page.has_older().then_some(page.from);
         let mut rows: Vec<Row> = Vec::new();
+        let mut since = Since::default();
         for entry in page.entries {
             let record = match entry {
                 Entry::Gap { from, to, removed } => {
                     rows.push(Row::Gap { from, to, removed });
+                    since = Since::default();
                     continue;
                 }
                 Entry::Record(record) => record,
@@ -544,8 +622,13 @@ impl RoomView {
                     let (position, time_millis) = (Some(record.position), Some(record.time_millis));
                     let (author, deps) = (record.name, record.deps);
                     let held_for = None;
+                    let concurrent = since.is_concurrent(id, &deps);
+                    let links = Some(deps.clone());
                     let said = Said { id, author, body, own, position, time_millis, deps, held_for };
-                    if !self.messages.contains_key(&id) && self.note(said, me) {
+                    let has_row = !self.messages.contains_key(&id) && self.note(said, me);
+                    since.add(id, links, has_row);
+                    if has_row {
+                        self.messages.entry(id).and_modify(|message| message.concurrent = concurrent);
                         rows.push(Row::Message(id));
                     }
                     continue;
@@ -553,6 +636,7 @@ impl RoomView {
                 What::Joined => Coming { name: record.name, joined: true, reason: String::new() },
                 What::Left { reason } => Coming { name: record.name, joined: false, reason },
             };
+            since.add(id, None, false);
             match rows.last_mut() {
                 Some(Row::Comings(comings)) if comings.len() < COMINGS_MAX => comings.push(coming),
                 _ => rows.push(Row::Comings(vec![coming])),
@@ -579,6 +663,48 @@ fn mentions(text: &str, name: &str) -> bool {
 mod tests {
     use super::super::samples::*;
     use super::*;
+
+    #[test]
+    fn neighbours_that_nobody_had_seen_both_of_are_marked() {
+        let mut room = welcomed();
+        let mut position = 0;
+        let mut say = |room: &mut RoomView, event: Event| {
+            let Event::Delivered(Post { id, .. }) = event else { panic!("{event:?}") };
+            room.handle(event, "Ann");
+            position += 1;
+            room.handle(placed(id.member, id.seq, position), "Ann");
+            room.message(id).is_some_and(|message| message.concurrent)
+        };
+        assert!(!say(&mut room, said(ANN, 1, "who is in?", None)), "nothing is above it");
+        assert!(!say(&mut room, said(BOB, 1, "I am", Some(id(ANN, 1)))));
+        assert!(say(&mut room, said(EVE, 1, "me too", Some(id(ANN, 1)))), "Eve had not seen Bob's");
+        assert!(!say(&mut room, said(EVE, 2, "hello?", None)), "it follows her own");
+        // Between the two, what has no row: Bob had seen Eve's last, and Ann Bob's reaction.
+        let reaction = Body::Reaction { to: id(ANN, 1), symbol: "+".into(), set: true };
+        let mut reaction = change(BOB, 2, reaction);
+        if let Event::Delivered(post) = &mut reaction {
+            post.deps = vec![id(EVE, 2)];
+        }
+        assert!(!say(&mut room, reaction));
+        assert!(!say(&mut room, said(ANN, 2, "good", Some(id(BOB, 2)))));
+        // Who joins is told what was said, and whoever has seen that has seen all.
+        room.handle(placed(MemberId::new(0, 0), 9, 7), "Ann");
+        assert!(!say(&mut room, said(BOB, 3, "welcome", Some(MessageId::new(MemberId::new(0, 0), 9)))));
+        assert!(say(&mut room, said(EVE, 3, "bye", Some(id(ANN, 2)))));
+    }
+
+    #[test]
+    fn neighbours_in_a_page_are_compared_too() {
+        let mut room = welcomed();
+        let text = |member, seq, deps: &[MessageId]| causerie_client::HistoryRecord {
+            deps: deps.to_vec(),
+            ..record(member, seq, Body::Text("x".into()))
+        };
+        let records = vec![text(ANN, 1, &[]), text(BOB, 1, &[id(ANN, 1)]), text(EVE, 1, &[id(ANN, 1)])];
+        room.earlier(page(1, records), "Ann");
+        let marked = [ANN, BOB, EVE].map(|member| room.message(id(member, 1)).unwrap().concurrent);
+        assert_eq!(marked, [false, false, true]);
+    }
 
     fn texts(room: &RoomView) -> Vec<String> {
         let shown = |number| match room.row(number).expect("in range") {

@@ -6,7 +6,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use causerie_client::{End, ErrorCode, Event as RoomEvent, History, MemberInfo, Place, Room, Speaker};
+use causerie_client::{
+    Direction, End, ErrorCode, Event as RoomEvent, History, MemberInfo, Place, Room, Speaker,
+};
 use causerie_core::session::kept_name;
 use causerie_core::text::RoomName;
 use crossterm::event::{Event as TerminalEvent, EventStream, MouseEventKind};
@@ -277,6 +279,17 @@ impl Client {
                 let page = page.await.map_err(|error| error.to_string());
                 Event::Earlier { room, page }
             }),
+            Effect::Around { room, epoch, before, limit, id, other } => {
+                self.ask(move |entrance| async move {
+                    let page = async {
+                        let mut history = History::connect(&entrance.server, &room).await?;
+                        history.expect_epoch(epoch);
+                        history.page(Direction::Before, Place::Position(before), limit).await
+                    };
+                    let page = page.await.map_err(|error| error.to_string());
+                    Event::Around { id, other, page }
+                })
+            }
             Effect::Clock(room) => {
                 let counts = self.rooms.get(&room).map(|handle| clock_in_words(&handle.speaker));
                 let counts = counts.unwrap_or_default();

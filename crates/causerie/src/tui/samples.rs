@@ -46,6 +46,7 @@ pub(super) fn welcomed() -> RoomView {
 }
 
 pub(super) fn change(member: MemberId, seq: u64, body: Body) -> Event {
+    let deps = body.target().into_iter().filter(|target| target.member != member).collect();
     Event::Delivered(Post {
         id: id(member, seq),
         author: name(member),
@@ -55,7 +56,7 @@ pub(super) fn change(member: MemberId, seq: u64, body: Body) -> Event {
         time_millis: None,
         held_for: None,
         history: false,
-        deps: Vec::new(),
+        deps,
     })
 }
 

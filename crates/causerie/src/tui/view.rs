@@ -9,6 +9,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
 use super::command::COMMANDS;
+use super::diagram;
 use super::model::{Focus, Model, Overlay};
 use super::room::{Anchor, Coming, Link, Message, Purpose, RoomView, Row};
 use super::text::{cut, fit, one_line, width, wrap};
@@ -29,7 +30,7 @@ const WAITED_FOR_MAX: usize = 3;
 /// How far the help scrolls.
 pub(super) const HELP_LINES_MAX: usize = 60;
 
-const KEYS: [(&str, &str); 22] = [
+const KEYS: [(&str, &str); 27] = [
     ("Enter", "say it"),
     ("Alt-Enter, Ctrl-J", "a new line"),
     ("Tab", "complete a name, a room, a command, :emoji"),
@@ -41,6 +42,7 @@ const KEYS: [(&str, &str); 22] = [
     ("Ctrl-F", "search"),
     ("Ctrl-N, Ctrl-P", "next room, room before; Alt-1 to 9"),
     ("F2, F3", "rooms, members"),
+    ("F4", "who had seen what: the room as a diagram"),
     ("Ctrl-L", "draw anew"),
     ("Ctrl-Z", "suspend"),
     ("Ctrl-C", "leave all rooms and end"),
@@ -49,9 +51,13 @@ const KEYS: [(&str, &str); 22] = [
     ("  r, e, d, +", "reply, edit, delete, react"),
     ("  Enter", "to the message that it answers"),
     ("  m, u, n", "to a mention, the unread, the next found"),
+    ("  c", "what it depends on, and what on it"),
+    ("  v, then c at another", "which was before, or neither"),
+    ("  t", "the diagram, as F4"),
     ("  y", "copy it"),
     ("  Esc", "back to writing"),
     ("Marks", "… on its way  ✓ stored  ✓✓ seen by all  ◌ held back"),
+    ("  ∥", "its author had not seen the one above"),
 ];
 
 struct Areas {
@@ -313,16 +319,18 @@ fn message_lines_of(
         lines.push(Line::styled(format!("{blank}{}", cut(&quoted, room_for)), dim()));
     }
     let mark = match () {
+        () if room.marked == Some(id) => "◆ ",
         () if !message.own => "  ",
         () if message.position.is_none() => "… ",
         () if room.is_seen_by_all(id) => "✓✓",
         () => "✓ ",
     };
     let time = message.time_millis.and_then(|millis| local(model, millis));
+    let concurrent = if message.concurrent { '∥' } else { ' ' };
     let time = match (shows_time, time) {
-        (true, Some(time)) => time.strftime(" %H:%M ").to_string(),
+        (true, Some(time)) => format!("{}{concurrent}", time.strftime(" %H:%M")),
         (true, None) => " ".repeat(7),
-        (false, _) => " ".into(),
+        (false, _) => concurrent.to_string(),
     };
     let author = one_line(&message.author);
     let changes = room.changes(id);
@@ -491,6 +499,15 @@ fn members(model: &Model, frame: &mut Frame<'_>, area: Rect) {
 }
 
 fn messages(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    if model.diagram {
+        let selected = model.room().selected.filter(|_| model.focus == Focus::Messages);
+        let (columns, lines) = (area.width.into(), area.height.into());
+        let style = |name: &str| name_style(model, name);
+        let lines = diagram::lines(model.room(), columns, lines, selected, style);
+        let missing = area.height.saturating_sub(lines.len() as u16);
+        let below = Rect { y: area.y + missing, height: area.height - missing, ..area };
+        return frame.render_widget(Paragraph::new(lines), below);
+    }
     let (seen, empty) = seen(model);
     let mut lines: Vec<_> = seen.into_iter().rev().flat_map(|seen| seen.lines).collect();
     if shows_waiting(model, area) {
@@ -579,9 +596,11 @@ fn status(model: &Model, frame: &mut Frame<'_>, area: Rect) {
 
 fn footer(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let keys = match (&model.overlay, model.focus) {
-        (Some(Overlay::Help(_)), _) => "Up Down scroll  any other key goes back",
+        (Some(Overlay::Help(_) | Overlay::Causality(..)), _) => "Up Down scroll  any other key goes back",
         (Some(Overlay::Paste(_)), _) => "y puts it into the input  n drops it",
-        (None, Focus::Messages) => "r reply  e edit  d delete  + react  Enter parent  y copy  Esc back",
+        (None, Focus::Messages) => {
+            "r reply  e edit  d delete  + react  Enter parent  y copy  c causes  Esc back"
+        }
         (None, Focus::Input) if model.room().purpose != Purpose::Say => "Enter says it  Esc drops it",
         (None, Focus::Input) if model.rooms.len() > 1 => {
             "F1 help  Esc messages  PgUp earlier  Tab complete  Ctrl-N room  Ctrl-C quit"
@@ -606,6 +625,14 @@ fn draw_overlay(overlay: &Overlay, frame: &mut Frame<'_>, area: Rect) {
                     .map(|line| Line::raw(fit(&format!("  {}", one_line(line)), columns))),
             );
             lines
+        }
+        Overlay::Causality(told, at) => {
+            let lines = told.iter().enumerate().flat_map(|(index, line)| {
+                let is_heading = index == 0 || !line.starts_with(' ') && line.ends_with(':');
+                let style = if is_heading { bold() } else { Style::new() };
+                wrap(line, columns.saturating_sub(1)).into_iter().map(move |line| Line::styled(line, style))
+            });
+            lines.skip(*at).collect()
         }
         Overlay::Help(at) => {
             let entry = |name: &str, what: &str| {
@@ -707,7 +734,7 @@ mod tests {
             "   09:31 Bob: shall we have lunch?                               │",
             "✓  09:32 Ann: yes, where?                                        │",
             "         ↳ Bob: shall we have lunch?                             │",
-            "   09:33 Eve: the usual place, Ann, at half past twelve          │",
+            "   09:33∥Eve: the usual place, Ann, at half past twelve          │",
             "         👍 1                                                    │",
             "* Eve left (timed out)                                           │",
             "…        Ann: fine                                               │",
@@ -774,13 +801,13 @@ mod tests {
         let resolved = [&nine[2..], &["   09:40 Bob: ten", "         Eve: an answer"]].concat();
         assert_eq!(messages(&model), resolved);
         tell(&mut model, placed(EVE, 1, 11));
-        assert_eq!(messages(&model)[4], "   09:41 Eve: an answer");
+        assert_eq!(messages(&model)[4], "   09:41∥Eve: an answer");
 
         // Or the message comes first.
         hold(&mut model, &[(id(EVE, 2), "Bob", 0)]);
         assert_eq!(messages(&model)[4], "◌  1 waiting for Bob, under 1 s");
         tell(&mut model, said(EVE, 2, "another", None));
-        assert_eq!(messages(&model)[3..], ["   09:41 Eve: an answer", "         Eve: another"]);
+        assert_eq!(messages(&model)[3..], ["   09:41∥Eve: an answer", "         Eve: another"]);
         hold(&mut model, &[]);
         assert_eq!(messages(&model)[4], "         Eve: another");
 
@@ -797,13 +824,60 @@ mod tests {
     }
 
     #[test]
+    fn the_room_as_a_diagram_and_what_a_message_depends_on() {
+        let mut model = model((80, 14));
+        talk(&mut model);
+        let key = |model: &mut Model, code| update(model, Event::Key(crossterm::event::KeyEvent::from(code)));
+        use crossterm::event::KeyCode;
+        key(&mut model, KeyCode::F(4));
+        let drawn = [
+            "                                                                 │",
+            " Ann Bob Eve                                                     │",
+            "  │   ●   │   Bob: shall we have lunch?                          │",
+            "  ●───┤   │   Ann: yes, where?                                   │",
+            "  │   ├───●   Eve: the usual place, Ann, at half past twelve     │",
+            "  ●───┼───┤   Ann: fine                                          │",
+        ];
+        assert_eq!(screen(&model)[5..11], drawn);
+        // The chosen one is the same in the list.
+        key(&mut model, KeyCode::Esc);
+        key(&mut model, KeyCode::Up);
+        key(&mut model, KeyCode::F(4));
+        assert_eq!(model.room().selected, Some(id(EVE, 1)));
+
+        key(&mut model, KeyCode::Char('v'));
+        key(&mut model, KeyCode::Up);
+        let effects = key(&mut model, KeyCode::Char('c'));
+        let [super::super::model::Effect::Around { id: asked, other, .. }] = &effects[..] else {
+            panic!("{effects:?}")
+        };
+        assert_eq!((*asked, *other), (id(ANN, 1), Some(id(EVE, 1))));
+        let text = |member, seq, deps: &[MessageId]| causerie_client::HistoryRecord {
+            deps: deps.to_vec(),
+            ..record(member, seq, Body::Text("x".into()))
+        };
+        let records = vec![text(BOB, 1, &[]), text(ANN, 1, &[id(BOB, 1)]), text(EVE, 1, &[id(BOB, 1)])];
+        update(
+            &mut model,
+            Event::Around { id: id(ANN, 1), other: Some(id(EVE, 1)), page: Ok(page(1, records)) },
+        );
+        let shown = screen(&model);
+        assert_eq!(shown[1], "Ann#1: x                                                         │ Ann");
+        let said = "Ann#1 and Eve#1 are concurrent: neither author had seen the other's.";
+        assert!(shown[4..6].concat().replace("│ Bob", "").starts_with(&said[..40]), "{shown:#?}");
+        key(&mut model, KeyCode::Down);
+        key(&mut model, KeyCode::Esc);
+        assert!(model.overlay.is_none());
+    }
+
+    #[test]
     fn a_narrow_screen_keeps_messages_and_input() {
         let mut model = model((30, 10));
         talk(&mut model);
         let expected = [
             " lobby                 3 here",
             "   ↳ Bob: shall we have lunch?",
-            "   Eve: the usual place, Ann,",
+            "  ∥Eve: the usual place, Ann,",
             "   at half past twelve",
             "   👍 1",
             "* Eve left (timed out)",

@@ -1,0 +1,210 @@
+//! What a message depends on, what depends on it, and whether two were before, after or concurrent: read off a stretch
+//! of the log.
+//!
+//! A stretch has no holes, and whatever lies between two of its messages is in it. So relations within it are exact,
+//! however little of the log it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use causerie_client::{Entry, HistoryPage, HistoryRecord, MessageId, What};
+
+use super::text::one_line;
+use crate::chat::label;
+
+/// Messages that are named of each kind.
+const NAMED_MAX: usize = 8;
+
+struct Stretch<'a> {
+    records: BTreeMap<MessageId, &'a HistoryRecord>,
+    from: u64,
+    to: u64,
+}
+
+/// What a message rests on directly: its author's one before it, and those that its author had seen last.
+fn causes(record: &HistoryRecord) -> impl Iterator<Item = MessageId> + '_ {
+    let MessageId { member, seq, .. } = record.id;
+    let before = (seq > 1).then(|| MessageId::new(member, seq - 1));
+    before.into_iter().chain(record.deps.iter().copied())
+}
+
+impl<'a> Stretch<'a> {
+    fn new(page: &'a HistoryPage) -> Self {
+        let records = page.entries.iter().filter_map(|entry| match entry {
+            Entry::Record(record) => Some((record.id, record)),
+            Entry::Gap { .. } => None,
+        });
+        Self { records: records.collect(), from: page.from, to: page.to }
+    }
+
+    /// All that is before it.
+    fn past(&self, id: MessageId) -> BTreeSet<MessageId> {
+        let (mut past, mut open) = (BTreeSet::new(), vec![id]);
+        while let Some(record) = open.pop().and_then(|id| self.records.get(&id)) {
+            open.extend(
+                causes(record).filter(|cause| self.records.contains_key(cause) && past.insert(*cause)),
+            );
+        }
+        past
+    }
+
+    /// From a message to one after it, step by step.
+    fn chain(&self, from: MessageId, to: MessageId) -> Vec<MessageId> {
+        let mut chain = vec![to];
+        while let Some(record) =
+            chain.last().filter(|last| **last != from).and_then(|id| self.records.get(id))
+        {
+            let leads = |cause: &MessageId| *cause == from || self.past(*cause).contains(&from);
+            let Some(cause) = causes(record).find(leads) else { break };
+            chain.push(cause);
+        }
+        chain.reverse();
+        chain
+    }
+
+    fn name(&self, id: MessageId) -> String {
+        let author = self.records.get(&id).map(|record| record.name.as_str());
+        label(author, id)
+    }
+
+    fn line(&self, id: MessageId) -> String {
+        let what = match self.records.get(&id).map(|record| &record.what) {
+            None => return format!("  {id}, before what was read"),
+            Some(What::Said(body)) => one_line(body.text().unwrap_or("(a change of a message)")),
+            Some(What::Joined) => "joined".into(),
+            Some(What::Left { .. }) => "left".into(),
+        };
+        format!("  {}: {what}", self.name(id))
+    }
+
+    fn list(&self, heading: &str, ids: Vec<MessageId>, lines: &mut Vec<String>) {
+        if ids.is_empty() {
+            return lines.push(format!("{heading}: nothing"));
+        }
+        lines.push(format!("{heading}:"));
+        lines.extend(ids.iter().take(NAMED_MAX).map(|&id| self.line(id)));
+        if ids.len() > NAMED_MAX {
+            lines.push(format!("  and {} more", ids.len() - NAMED_MAX));
+        }
+    }
+}
+
+/// About a message, in lines; with another one also how the two stand to each other.
+pub(super) fn explain(page: &HistoryPage, id: MessageId, other: Option<MessageId>) -> Vec<String> {
+    let stretch = Stretch::new(page);
+    let Some(record) = stretch.records.get(&id) else {
+        return vec!["The server does not have this message any more.".into()];
+    };
+    let mut lines = vec![stretch.line(id).trim_start().to_owned()];
+    let deps: Vec<_> = record.deps.iter().map(ToString::to_string).collect();
+    lines.push(format!("Stamp: {id} [{}], at position {}", deps.join(" "), record.position));
+    let past = stretch.past(id);
+    if let Some(other) = other.filter(|&other| other != id) {
+        lines.push(String::new());
+        lines.push(relation(&stretch, id, other, &past));
+    }
+    lines.push(String::new());
+    stretch.list("It depends directly on", causes(record).collect(), &mut lines);
+    let direct = stretch.records.values().filter(|later| causes(later).any(|cause| cause == id));
+    stretch.list("What depends directly on it", direct.map(|later| later.id).collect(), &mut lines);
+    let (mut concurrent, mut after) = (Vec::new(), 0);
+    for other in stretch.records.values().filter(|other| other.id != id && !past.contains(&other.id)) {
+        // Of what stands before it in the log nothing is after it.
+        if other.position > record.position && stretch.past(other.id).contains(&id) {
+            after += 1;
+        } else {
+            concurrent.push(other);
+        }
+    }
+    concurrent.sort_by_key(|other| other.position.abs_diff(record.position));
+    stretch.list("Concurrent with it", concurrent.iter().map(|other| other.id).collect(), &mut lines);
+    lines.push(String::new());
+    lines.push(format!(
+        "Of positions {} to {}: {} before it, {after} after it, {} concurrent.",
+        stretch.from,
+        stretch.to,
+        past.len(),
+        concurrent.len()
+    ));
+    lines
+}
+
+fn relation(stretch: &Stretch<'_>, id: MessageId, other: MessageId, past: &BTreeSet<MessageId>) -> String {
+    let (this, that) = (stretch.name(id), stretch.name(other));
+    let chain = |from, to| {
+        let steps: Vec<_> = stretch.chain(from, to).into_iter().map(|id| stretch.name(id)).collect();
+        steps.join(" → ")
+    };
+    if !stretch.records.contains_key(&other) {
+        return format!("{that} is too far away to compare.");
+    }
+    if past.contains(&other) {
+        return format!("{that} is before it: {}", chain(other, id));
+    }
+    if stretch.past(other).contains(&id) {
+        return format!("{that} is after it: {}", chain(id, other));
+    }
+    format!("{this} and {that} are concurrent: neither author had seen the other's.")
+}
+
+#[cfg(test)]
+mod tests {
+    use causerie_client::{Body, HistoryRecord, MemberId};
+
+    use super::super::samples::*;
+    use super::*;
+
+    fn text(member: MemberId, seq: u64, deps: &[MessageId]) -> HistoryRecord {
+        HistoryRecord { deps: deps.to_vec(), ..record(member, seq, Body::Text("x".into())) }
+    }
+
+    /// ```text
+    /// Ann#1 ─► Bob#1 ─► Bob#2 ─► Ann#2
+    ///     └──► Eve#1 ──────────────┘
+    /// ```
+    fn stretch() -> HistoryPage {
+        page(
+            11,
+            vec![
+                text(ANN, 1, &[id(BOB, 9)]),
+                text(BOB, 1, &[id(ANN, 1)]),
+                text(EVE, 1, &[id(ANN, 1)]),
+                text(BOB, 2, &[]),
+                text(ANN, 2, &[id(BOB, 2), id(EVE, 1)]),
+            ],
+        )
+    }
+
+    #[test]
+    fn relations_are_those_of_the_dependencies() {
+        let said = |a, b| explain(&stretch(), a, Some(b)).join("\n");
+        assert!(said(id(BOB, 2), id(EVE, 1)).contains("Bob#2 and Eve#1 are concurrent"));
+        assert!(said(id(EVE, 1), id(BOB, 1)).contains("Eve#1 and Bob#1 are concurrent"));
+        assert!(said(id(ANN, 2), id(ANN, 1)).contains("Ann#1 is before it: Ann#1 → Ann#2"));
+        assert!(said(id(BOB, 2), id(ANN, 1)).contains("Ann#1 is before it: Ann#1 → Bob#1 → Bob#2"));
+        assert!(said(id(BOB, 1), id(ANN, 2)).contains("Ann#2 is after it: Bob#1 → Bob#2 → Ann#2"));
+        assert!(said(id(BOB, 1), id(BOB, 9)).contains("too far away"));
+    }
+
+    #[test]
+    fn a_message_is_told_with_what_is_around_it() {
+        let lines = explain(&stretch(), id(BOB, 2), None);
+        assert_eq!(
+            lines,
+            [
+                "Bob#2: x",
+                "Stamp: 0.2#2 [], at position 14",
+                "",
+                "It depends directly on:",
+                "  Bob#1: x",
+                "What depends directly on it:",
+                "  Ann#2: x",
+                "Concurrent with it:",
+                "  Eve#1: x",
+                "",
+                "Of positions 11 to 15: 2 before it, 1 after it, 1 concurrent.",
+            ]
+        );
+        assert!(explain(&stretch(), id(ANN, 1), None).contains(&"  0.2#9, before what was read".into()));
+        assert!(explain(&stretch(), id(EVE, 7), None)[0].contains("not have this message"));
+    }
+}

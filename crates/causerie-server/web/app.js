@@ -194,6 +194,8 @@ function changed(room, change, detail) {
 			break;
 		case "older":
 			diagram.prepend(detail);
+			// At once: until the list knows of them it would take one line for another.
+			list.setKeys(room.timeline.keys);
 			refresh(room.timeline.lines.slice(0, 400));
 			show("lines", "details");
 			break;
@@ -208,6 +210,7 @@ function changed(room, change, detail) {
 			select(null, false);
 			diagram.setEvents([]);
 			list.heights.reset();
+			list.setKeys(room.timeline.keys);
 			show("lines", "details");
 			break;
 		case "members":
@@ -308,6 +311,7 @@ async function openRoom(name) {
 	list.elements.clear();
 	list.heights.reset();
 	list.atEnd = true;
+	list.setKeys(room.timeline.keys);
 	page.hits.replaceChildren();
 	page.roomName.textContent = name;
 	page.text.value = room.memory.draft ?? "";

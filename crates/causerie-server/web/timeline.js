@@ -229,8 +229,9 @@ export class Heights {
 	 */
 	setKeys(keys) {
 		const had = this.count;
-		const before = Math.max(0, keys.length - had);
-		const grown = (/** @type {number} */ by) => keys.length >= had && (keys === this.keys ? by === 0
+		// The array that is known may have grown at its end since, before others came to its beginning.
+		const before = had > 0 ? keys.indexOf(this.keys[0]) : 0;
+		const grown = (/** @type {number} */ by) => by >= 0 && keys.length >= by + had && (keys === this.keys ? by === 0
 			: had === 0 || (keys[by] === this.keys[0] && this.keys.every((key, i) => i >= had || keys[by + i] === key)));
 		const moved = grown(0) ? 0 : grown(before) ? before : null;
 		if (this.sizes.length < keys.length || moved) {
@@ -239,9 +240,8 @@ export class Heights {
 			this.sizes = sizes;
 			if (this.tops.length <= sizes.length) this.tops = this.#longer(sizes.length + 1);
 		}
-		if (moved === null) this.sizes.fill(Number.NaN, 0, keys.length);
-		else if (moved > 0) this.sizes.fill(Number.NaN, 0, moved);
-		else this.sizes.fill(Number.NaN, had, keys.length);
+		this.sizes.fill(Number.NaN, 0, moved ?? keys.length);
+		if (moved !== null) this.sizes.fill(Number.NaN, moved + had, keys.length);
 		[this.keys, this.count] = [keys, keys.length];
 		if (moved !== 0) this.valid = 0;
 		return moved;

@@ -299,6 +299,14 @@ async function test() {
 			if (stored === count) resolve(socket.close());
 		};
 	}), /** @type {[string, number]} */ ([token, many]));
+	// Whoever comes and reads sees the newest, though earlier ones are fetched at once.
+	const reader = await openPage();
+	for (let visit = 0; visit < 3; visit += 1) {
+		await reader.page.goto(`http://${address}/lab`);
+		await reader.page.goto(`http://${address}/#long`);
+		await sees(reader.page, `number ${many - 1}`);
+	}
+	await reader.context.close();
 	await join_(ann.page, "Ann", "long");
 	// Whoever points at a message: what is before it is all there is, and more comes all the time.
 	await sees(ann.page, `number ${many - 1}`);

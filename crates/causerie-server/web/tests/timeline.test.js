@@ -146,6 +146,8 @@ test("heights: as if all were added up each time", () => {
 			// A list that grows at its end may be the same array.
 			if (what === 0 && random.chance(0.5)) keys.push(...fresh);
 			else if (what === 0) keys = [...keys, ...fresh];
+			// Nobody has told of what came to its end when others come to its beginning.
+			if (what === 1 && random.chance(0.3)) keys.push(`${step} more`);
 			if (what === 1) keys = [...fresh, ...keys];
 			if (what < 2) heights.setKeys(keys);
 			if (what === 2) {

@@ -573,10 +573,13 @@ impl RoomView {
 
     fn append(&mut self, row: Row) {
         self.rows.push_back(row);
-        // Whoever reads at the top keeps what is there, up to a point.
+        // Whoever reads at the top keeps what is there, up to a point; at the end nothing of it is needed.
         let is_read = self.anchor.is_some_and(|anchor| anchor.row < self.first_row + READ_ROWS);
-        if self.rows.len() > if is_read { 2 * ROWS_MAX } else { ROWS_MAX } {
+        while self.rows.len() > if is_read { 2 * ROWS_MAX } else { ROWS_MAX } {
             self.forget_first();
+            if self.anchor.is_some() {
+                break;
+            }
         }
     }
 
@@ -825,6 +828,15 @@ mod tests {
         let first = room.numbers().start;
         room.earlier(page(1, (1..=10).map(|n| record(BOB, n, Body::Text("x".into()))).collect()), "Ann");
         assert_eq!((room.numbers().start, room.older), (first - 10, None));
+        let n = ROWS_MAX as u64 + 11;
+        room.anchor = Some(Anchor { row: first + 500, lines: 1 });
+        room.handle(said(BOB, n, "x", None), "Ann");
+        room.handle(placed(BOB, n, n), "Ann");
+        assert_eq!(room.numbers().count(), ROWS_MAX + 11, "it is being read");
+        room.anchor = None;
+        room.notice("at the end again".into());
+        assert_eq!((room.numbers().count(), room.older), (ROWS_MAX, Some(13)));
+        assert_eq!(room.messages.len(), ROWS_MAX - 1);
     }
 
     #[test]

@@ -111,6 +111,8 @@ impl Client {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut drawn, mut stale) = (Instant::now() - FRAME, true);
+        // A key is on the screen at once, also between two frames of a busy room; many of them are frames again.
+        let (mut answered, mut pressed) = (Instant::now() - FRAME, false);
         if let Some(link) = &self.entrance.link {
             self.take(Event::Notice(format!("this connection is disturbed on purpose: {link}")), &joined_in)?;
         }
@@ -123,10 +125,14 @@ impl Client {
         self.act(Effect::Join(room), &joined_in)?;
         let mut terminated = None;
         loop {
-            if stale && drawn.elapsed() >= FRAME {
+            let answers = pressed && answered.elapsed() >= FRAME;
+            if stale && (answers || drawn.elapsed() >= FRAME) {
                 self.facts(&joined_in)?;
                 self.terminal.draw(&self.model)?;
                 (drawn, stale) = (Instant::now(), false);
+                if std::mem::take(&mut pressed) {
+                    answered = drawn;
+                }
             }
             let event = tokio::select! {
                 biased;
@@ -182,7 +188,7 @@ impl Client {
                     continue;
                 }
             };
-            stale = true;
+            (stale, pressed) = (true, pressed || matches!(event, Event::Key(_)));
             if self.take(event, &joined_in)? == Then::End {
                 return Ok(());
             }

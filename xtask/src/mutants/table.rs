@@ -17,6 +17,7 @@ const CONTROL: &str = "crates/cbcast/src/control.rs";
 const MESSAGE: &str = "crates/cbcast/src/message.rs";
 const WIRE: &str = "crates/cbcast/src/wire.rs";
 const SESSION: &str = "crates/causerie-core/src/session.rs";
+const KEEP: &str = "crates/causerie-core/src/session/keep.rs";
 const ROOM: &str = "crates/causerie-core/src/room.rs";
 const BODY: &str = "crates/causerie-core/src/body.rs";
 const STORE_RUN: &str = "crates/causerie-store/src/run.rs";
@@ -994,8 +995,32 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             session(
                 "what was taken is said again under the new membership",
                 SESSION,
-                "if id.seq <= taken {\n                    self.seen.insert(id);\n                } else {\n                    self.unsent",
-                "if id.seq < taken {\n                    self.seen.insert(id);\n                } else {\n                    self.unsent",
+                "if id.seq <= taken {\n                    // What was said in another life",
+                "if id.seq < taken {\n                    // What was said in another life",
+            ),
+            session(
+                "what was told and not shown before a kill is not told again",
+                SESSION,
+                "if self.again.remove(&message.id()) {",
+                "if self.again.remove(&message.id()) && self.again.is_empty() {",
+            ),
+            session(
+                "what a kept session has missed may be lost on a bad link",
+                SESSION,
+                "ServerFrame::Delivered(_) if self.catching_up.is_some() => false,",
+                "",
+            ),
+            session(
+                "the place is kept that the application has not got to",
+                KEEP,
+                "put_varint(&mut out, self.taken());",
+                "put_varint(&mut out, self.placed);",
+            ),
+            session(
+                "what is to be told again counts as placed",
+                KEEP,
+                "filter(|(_, (id, _))| !again.contains(id))",
+                "filter(|_| true)",
             ),
             session(
                 "what refers to a renamed message is not renamed",

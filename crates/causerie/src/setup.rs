@@ -46,6 +46,11 @@ pub(crate) struct ChatSettings {
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Notify::Bell, env = "CAUSERIE_NOTIFY")]
     pub(crate) notify: Notify,
 
+    /// Whether addresses of web pages can be opened, where the terminal does that (OSC 8).
+    #[arg(long, value_name = "BOOL", default_value_t = true, default_missing_value = "true", num_args = 0..=1,
+        require_equals = true, action = clap::ArgAction::Set, env = "CAUSERIE_LINKS")]
+    pub(crate) links: bool,
+
     /// Whether rooms are listed at the left. By default they are as soon as there are two.
     #[arg(long, value_name = "BOOL", default_missing_value = "true", num_args = 0..=1, require_equals = true,
         env = "CAUSERIE_ROOMS_PANE")]

@@ -11,6 +11,7 @@ mod causality;
 mod command;
 mod diagram;
 mod editor;
+mod links;
 mod model;
 mod room;
 mod run;

@@ -164,6 +164,8 @@ pub(super) struct Model {
     pub(super) zone: TimeZone,
     pub(super) palette: Palette,
     pub(super) shows_clock: bool,
+    /// Addresses can be opened.
+    pub(super) links: bool,
     pub(super) rings: Notify,
     /// What the server has, as far as it was asked.
     known_rooms: Vec<String>,
@@ -197,6 +199,7 @@ impl Model {
             zone,
             palette: MONO,
             shows_clock: false,
+            links: false,
             rings: Notify::Bell,
             known_rooms: Vec::new(),
             search: None,

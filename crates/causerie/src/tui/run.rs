@@ -1,6 +1,7 @@
 //! The loop: takes in what happens, does what [`update`] says, and draws.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -51,6 +52,8 @@ pub(crate) async fn run(
     model.size = crossterm::terminal::size()?;
     (model.rooms_pane, model.members_pane) = (settings.rooms_pane, settings.members_pane);
     (model.shows_clock, model.rings) = (settings.clock, settings.notify);
+    // The console of Linux has nothing to open them with, and old ones show the sequence.
+    model.links = settings.links && env::var_os("TERM").is_none_or(|term| term != "linux");
     let (events, incoming) = mpsc::channel(EVENTS_MAX);
     let terminal = Terminal::enter(model.size)?;
     let mut client = Client {

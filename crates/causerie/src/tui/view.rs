@@ -10,6 +10,7 @@ use ratatui::widgets::{Clear, Paragraph};
 
 use super::command::COMMANDS;
 use super::diagram;
+use super::links;
 use super::model::{Focus, Model, Overlay};
 use super::room::{Anchor, Coming, Link, Message, Purpose, RoomView, Row};
 use super::text::{cut, fit, one_line, width, wrap};
@@ -509,16 +510,32 @@ fn messages(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         return frame.render_widget(Paragraph::new(lines), below);
     }
     let (seen, empty) = seen(model);
+    let below = Rect { y: area.y + empty as u16, height: area.height - empty as u16, ..area };
+    let mut top = below;
+    let mut found = Vec::new();
+    for seen in seen.iter().rev().filter(|_| model.links) {
+        if let Some(Row::Message(id)) = model.room().row(seen.row)
+            && let Some(text) = model.room().text(id)
+        {
+            let lines: Vec<_> = seen.lines.iter().map(ToString::to_string).collect();
+            found.extend(links::in_lines(&lines, text).into_iter().map(|link| (link, top)));
+        }
+        top.y += seen.lines.len() as u16;
+        top.height -= seen.lines.len() as u16;
+    }
     let mut lines: Vec<_> = seen.into_iter().rev().flat_map(|seen| seen.lines).collect();
     if shows_waiting(model, area) {
         let waiting = waiting_in_words(&model.room().held);
         let line = waiting.map_or(String::new(), |waiting| cut(&format!("◌  {waiting}"), area.width.into()));
         lines.push(Line::styled(line, dim()));
     }
-    let below = Rect { y: area.y + empty as u16, height: area.height - empty as u16, ..area };
     frame.render_widget(Paragraph::new(lines), below);
+    for (link, area) in found {
+        links::draw(&link, area, frame.buffer_mut());
+    }
     if model.room().loading && area.height > 1 {
         let top = Rect { height: 1, ..area };
+        frame.render_widget(Clear, top);
         put(frame, top, Line::styled(fit("reading what was said earlier", area.width.into()), dim()));
     }
 }
@@ -961,6 +978,39 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn addresses_are_links_and_leave_no_trace_when_they_go() {
+        let mut model = model((40, 10));
+        model.links = true;
+        let text = "see https://example.org/a/way/that/is/long and\x1b]8;;http://evil.org/\x1b\\";
+        tell(&mut model, said(BOB, 1, text, None));
+        let mut drawn = Terminal::new(TestBackend::new(40, 10)).expect("memory");
+        drawn.draw(|frame| draw(&model, frame)).expect("memory");
+        let symbols: Vec<_> = drawn.backend().buffer().content.iter().map(|cell| cell.symbol()).collect();
+        let opened: Vec<_> = symbols.iter().filter(|symbol| symbol.contains('\x1b')).copied().collect();
+        let address = "https://example.org/a/way/that/is/long";
+        let parts: Vec<_> =
+            opened.iter().filter_map(|s| s.strip_prefix(&format!("\x1b]8;;{address}\x1b\\"))).collect();
+        let parts: String = parts.iter().filter_map(|s| s.strip_suffix("\x1b]8;;\x1b\\")).collect();
+        assert_eq!(parts, address, "{opened:?}");
+        assert!(opened.iter().all(|symbol| symbol.matches('\x1b').count() == 4), "{opened:?}");
+        // What is written over a link hides all of it.
+        model.rooms[0].loading = true;
+        model.size = (40, 7);
+        let mut small = Terminal::new(TestBackend::new(40, 7)).expect("memory");
+        small.draw(|frame| draw(&model, frame)).expect("memory");
+        let shown: String = small.backend().buffer().content.iter().map(|cell| cell.symbol()).collect();
+        assert!(shown.contains("reading what was said earlier"), "{shown:?}");
+        (model.rooms[0].loading, model.size) = (false, (40, 10));
+        // The same cells without links: all that was one is drawn anew.
+        model.links = false;
+        drawn.draw(|frame| draw(&model, frame)).expect("memory");
+        let again = drawn.backend().buffer().clone();
+        let mut fresh = Terminal::new(TestBackend::new(40, 10)).expect("memory");
+        fresh.draw(|frame| draw(&model, frame)).expect("memory");
+        assert_eq!(&again, fresh.backend().buffer());
     }
 
     #[test]

@@ -21,6 +21,7 @@
 
 pub mod check;
 pub mod classic;
+pub mod irc;
 mod load;
 pub mod native;
 pub mod payload;

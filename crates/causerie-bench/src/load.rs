@@ -116,6 +116,16 @@ pub enum PlanError {
         /// How long it would be.
         bytes: usize,
     },
+    /// The protocol would cut the text.
+    #[error("a payload of {bytes} bytes is too large for {protocol}: {most} at most")]
+    LongText {
+        /// How long it would be.
+        bytes: usize,
+        /// What carries it.
+        protocol: &'static str,
+        /// How long it may be.
+        most: usize,
+    },
     /// No such pace.
     #[error("a rate must be above 0 and below a million messages a second")]
     Rate,
@@ -254,6 +264,10 @@ pub fn run(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, LoadError> {
     plan.check()?;
+    let (bytes, most) = (plan.text_bytes, protocol.text_bytes_max());
+    if bytes > most {
+        return Err(PlanError::LongText { bytes, protocol: protocol.name(), most }.into());
+    }
     let limit = raise_file_limit();
     // A few for everything else.
     if plan.connections() + 32 > limit {

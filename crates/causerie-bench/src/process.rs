@@ -43,14 +43,16 @@ pub enum StartError {
 
 impl Started {
     /// Starts a server of causerie's on a free port of the loopback, with a data folder of its own among the
-    /// temporary files, which goes with it.
+    /// temporary files, which goes with it, and without limits on what clients send.
     ///
     /// # Errors
     /// [`StartError`].
     pub fn causerie(mut command: Command) -> Result<Self, StartError> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let data = std::env::temp_dir().join(format!("causerie-bench-{}-{since}", std::process::id()));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--data"]).arg(&data);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--irc-rate", "0", "--log", "warn", "--data"])
+            .arg(&data);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let program = program(&command);
         let mut child = command.spawn().map_err(|error| StartError::Program { program, error })?;

@@ -25,6 +25,11 @@ pub trait Protocol: fmt::Debug + Sync {
     /// Whether a member gets its own messages too.
     fn echoes(&self) -> bool;
 
+    /// The longest text that it carries in one piece.
+    fn text_bytes_max(&self) -> usize {
+        usize::MAX
+    }
+
     /// One connection's side of the conversation.
     fn speaker(&self, seat: Seat) -> Box<dyn Speaker>;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use causerie_bench::classic::Classic;
+use causerie_bench::irc::Irc;
 use causerie_bench::native::Native;
 use causerie_bench::process::{Started, raise_file_limit};
 use causerie_bench::websocket::WebSocket;
@@ -81,6 +82,8 @@ enum Spoken {
     /// The JSON API over WebSockets.
     #[value(name = "websocket")]
     WebSocket,
+    /// IRC. A running server should not limit it: start it with `--irc-rate 0`.
+    Irc,
 }
 
 impl Spoken {
@@ -89,6 +92,7 @@ impl Spoken {
             Self::Native => Box::new(Native::new(server)),
             Self::Classic => Box::new(Classic::new(server)),
             Self::WebSocket => Box::new(WebSocket::new(server)),
+            Self::Irc => Box::new(Irc::new(server)),
         }
     }
 }

@@ -45,9 +45,9 @@ async fn nothing_is_lost_on_a_server_of_its_own_and_counts_add_up() {
 
 #[tokio::test]
 async fn every_kind_of_member_and_a_given_rate_on_a_running_server() {
-    let server = Server::start(&[]).await;
+    let server = Server::start(&["--irc-rate", "0"]).await;
     let (address, pid) = (server.address(), server.process.pid.to_string());
-    for protocol in ["native", "classic", "websocket"] {
+    for protocol in ["native", "classic", "websocket", "irc"] {
         let args = ["--server", &address, "--protocol", protocol, "--receivers", "6", "--senders", "3"];
         let (code, out, err) = bench(&[&args[..], &BRIEF, &["--rate", "100", "--progress"]].concat()).await;
         assert_eq!(code, Some(0), "{out}{err}");
@@ -101,11 +101,12 @@ async fn what_cannot_be_is_said_clearly() {
         (&["--senders", "11"][..], 1, "11 senders among 10 receivers"),
         (&["--senders", "8", "--stopped", "3"], 1, "8 senders and 3 stopped readers among 10 receivers"),
         (&["--payload", "10"], 1, "a payload of 10 bytes is too small"),
+        (&["--spawn", "--protocol", "irc", "--payload", "321"], 1, "too large for irc: 320 at most"),
         (&["--rate", "0"], 1, "a rate must be above 0"),
         (&["--rooms", "0"], 1, "at least one room is needed"),
         (&["--rate", "5", "--window", "5"], 2, "cannot be used with"),
         (&["--seconds", "soon"], 2, "a number of seconds is needed"),
-        (&["--protocol", "smoke"], 2, "possible values: native, classic, websocket"),
+        (&["--protocol", "smoke"], 2, "possible values: native, classic, websocket, irc"),
         (&["--spawn", "--server", "localhost"], 2, "cannot be used with"),
         (&["--server", "127.0.0.1:1"], 1, "cannot connect to 127.0.0.1:1"),
         (&["--server-pid", "4294967295"], 1, "cannot read what the server"),

@@ -22,7 +22,9 @@ pub enum ApiError {
     #[error("{0}")]
     Json(#[from] serde_json::Error),
     /// No kind of message has this name.
-    #[error("there is no kind '{0}': it is one of text, action, reply, edit, delete, reaction, topic")]
+    #[error(
+        "there is no kind '{0}': it is one of text, action, notice, reply, edit, delete, reaction, topic"
+    )]
     Kind(String),
     /// A field that this kind needs is missing.
     #[error("a message of kind '{kind}' has a field '{field}'")]
@@ -144,6 +146,7 @@ impl Say {
         let kind = match kind.as_deref() {
             None | Some("text") => "text",
             Some("action") => "action",
+            Some("notice") => "notice",
             Some("reply") => "reply",
             Some("edit") => "edit",
             Some("delete") => "delete",
@@ -159,6 +162,7 @@ impl Say {
         };
         let body = match kind {
             "action" => Body::Action(take_text()?),
+            "notice" => Body::Notice(take_text()?),
             "reply" => Body::Reply { to: target(to.take(), "to")?, text: take_text()? },
             "edit" => Body::Edit { of: target(of.take(), "of")?, text: take_text()? },
             "delete" => Body::Delete { of: target(of.take(), "of")? },
@@ -476,6 +480,7 @@ fn write_record(record: &HistoryRecord, out: &mut String) {
         What::Said(body) => match body {
             Body::Text(text) => write!(out, r#","kind":"text","text":{}"#, json(text)),
             Body::Action(text) => write!(out, r#","kind":"action","text":{}"#, json(text)),
+            Body::Notice(text) => write!(out, r#","kind":"notice","text":{}"#, json(text)),
             Body::Reply { to, text } => write!(out, r#","kind":"reply","to":"{to}","text":{}"#, json(text)),
             Body::Edit { of, text } => write!(out, r#","kind":"edit","of":"{of}","text":{}"#, json(text)),
             Body::Delete { of } => write!(out, r#","kind":"delete","of":"{of}""#),
@@ -509,6 +514,7 @@ mod tests {
         for (body, fields) in [
             (Body::Text(text.clone()), json!({"text": "x"})),
             (Body::Action(text.clone()), json!({"kind": "action", "text": "x"})),
+            (Body::Notice(text.clone()), json!({"kind": "notice", "text": "x"})),
             (
                 Body::Reply { to: id, text: text.clone() },
                 json!({"kind": "reply", "to": "0.7#90", "text": "x"}),

@@ -12,6 +12,7 @@
 //! 5 delete     target                  that message, the author's own, is taken back
 //! 6 reaction   target set symbol{rest} set 1: the symbol is put beside that message, 0: taken away again
 //! 7 topic      text{rest}              what the room is about from now on; may be empty
+//! 8 notice     text{rest}              a text that no program answers of itself
 //! target       = origin ordinal seq    a message that the author had delivered, or its own
 //! ```
 //! All numbers are shortest-form LEB128. A target is in its message's causal past, so nobody sees what refers to it
@@ -31,6 +32,7 @@ const EDIT: u64 = 4;
 const DELETE: u64 = 5;
 const REACTION: u64 = 6;
 const TOPIC: u64 = 7;
+const NOTICE: u64 = 8;
 
 /// Bytes of a reaction's symbol.
 pub const SYMBOL_BYTES_MAX: usize = 64;
@@ -76,6 +78,9 @@ pub enum Body {
     },
     /// What the room is about from now on.
     Topic(String),
+    /// A text that no program answers of itself: what bots say, so that they do not talk with each other for ever
+    /// [RFC 2812, 3.3.2].
+    Notice(String),
     /// Something that this version does not know: nothing to show, and passed on as it is.
     Unknown(Bytes),
 }
@@ -133,6 +138,7 @@ impl Body {
         match self {
             Self::Text(_) => start(TEXT, None),
             Self::Action(_) => start(ACTION, None),
+            Self::Notice(_) => start(NOTICE, None),
             Self::Reply { to, .. } => start(REPLY, Some(to)),
             Self::Edit { of, .. } => start(EDIT, Some(of)),
             Self::Delete { of } => start(DELETE, Some(of)),
@@ -178,17 +184,20 @@ impl Body {
                 Self::Reaction { to: target(&mut reader)?, set: reader.byte()? != 0, symbol: rest(reader)? }
             }
             TOPIC => Self::Topic(rest(reader)?),
+            NOTICE => Self::Notice(rest(reader)?),
             _ => Self::Unknown(payload.clone()),
         })
     }
 
-    /// What is there to read and to search: of a text, an action, a reply or an edit.
+    /// What is there to read and to search: of a text, an action, a notice, a reply or an edit.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match self {
-            Self::Text(text) | Self::Action(text) | Self::Reply { text, .. } | Self::Edit { text, .. } => {
-                Some(text)
-            }
+            Self::Text(text)
+            | Self::Action(text)
+            | Self::Notice(text)
+            | Self::Reply { text, .. }
+            | Self::Edit { text, .. } => Some(text),
             Self::Delete { .. } | Self::Reaction { .. } | Self::Topic(_) | Self::Unknown(_) => None,
         }
     }
@@ -201,7 +210,7 @@ impl Body {
             | Self::Reaction { to: target, .. }
             | Self::Edit { of: target, .. }
             | Self::Delete { of: target } => Some(*target),
-            Self::Text(_) | Self::Action(_) | Self::Topic(_) | Self::Unknown(_) => None,
+            Self::Text(_) | Self::Action(_) | Self::Notice(_) | Self::Topic(_) | Self::Unknown(_) => None,
         }
     }
 
@@ -326,6 +335,7 @@ mod tests {
         prop_oneof![
             any::<String>().prop_map(Body::Text),
             any::<String>().prop_map(Body::Action),
+            any::<String>().prop_map(Body::Notice),
             (target.clone(), any::<String>()).prop_map(|(to, text)| Body::Reply { to, text }),
             (target.clone(), any::<String>()).prop_map(|(of, text)| Body::Edit { of, text }),
             target.clone().prop_map(|of| Body::Delete { of }),
@@ -363,9 +373,10 @@ mod tests {
     #[test]
     fn the_bytes_are_those_of_the_specification() {
         let target = MessageId::new(MemberId::new(0, 3), 300);
-        let cases: [(Body, &[u8]); 7] = [
+        let cases: [(Body, &[u8]); 8] = [
             (Body::Text("hi".into()), b"\x01hi"),
             (Body::Action("waves".into()), b"\x02waves"),
+            (Body::Notice("done".into()), b"\x08done"),
             (Body::Reply { to: target, text: "yes".into() }, b"\x03\x00\x03\xac\x02yes"),
             (Body::Edit { of: target, text: "no".into() }, b"\x04\x00\x03\xac\x02no"),
             (Body::Delete { of: target }, b"\x05\x00\x03\xac\x02"),

@@ -266,7 +266,7 @@ pub(crate) fn words(body: &Body, about: Option<(&str, &str)>) -> Option<String> 
         None => "an earlier message".into(),
     };
     Some(match body {
-        Body::Text(text) => text.clone(),
+        Body::Text(text) | Body::Notice(text) => text.clone(),
         Body::Action(text) => format!("* {text}"),
         Body::Reply { text, .. } => format!("(to {}) {text}", about()),
         Body::Edit { text, .. } => format!("(corrects {}) {text}", about()),

@@ -27,6 +27,7 @@ const LOOK_EVERY = 2_000;
 export function wordsOf(record) {
 	switch (record.kind) {
 		case "text":
+		case "notice":
 		case "reply": return record.text ?? "";
 		case "action": return `${record.author} ${record.text}`;
 		case "edit": return `edits ${record.of}: ${record.text}`;

@@ -5,7 +5,7 @@ import { Following } from "./following.js";
 
 /**
  * @typedef {object} LogRecord an entry of the log, as the server writes it
- * @property {"text" | "action" | "reply" | "edit" | "delete" | "reaction" | "topic" | "joined" | "left" | "unknown"} kind
+ * @property {"text" | "action" | "notice" | "reply" | "edit" | "delete" | "reaction" | "topic" | "joined" | "left" | "unknown"} kind
  * @property {number} position
  * @property {string} id
  * @property {string[]} deps
@@ -41,7 +41,7 @@ export const lastOf = (entry) => (entry.kind === "gap" ? entry.to : entry.positi
 export const keyOf = (entry) => (entry.kind === "gap" ? `gap ${entry.from}` : entry.id);
 
 /** What was said, of all that happens in a room. @param {Entry} entry */
-export const isSaid = (entry) => ["text", "action", "reply"].includes(entry.kind);
+export const isSaid = (entry) => ["text", "action", "notice", "reply"].includes(entry.kind);
 
 /** One stretch of a room's log, without holes, that grows at both ends. */
 export class Timeline {

@@ -191,6 +191,7 @@ mod tests {
         for (kind, body) in [
             ("text", Body::Text(text())),
             ("action", Body::Action(text())),
+            ("notice", Body::Notice(text())),
             ("reply", Body::Reply { to: id, text: text() }),
             ("edit", Body::Edit { of: id, text: text() }),
             ("delete", Body::Delete { of: id }),

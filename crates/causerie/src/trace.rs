@@ -113,7 +113,7 @@ impl Diagram {
 fn said(body: &Body) -> String {
     let about = || body.target().map(|target| target.to_string()).unwrap_or_default();
     match body {
-        Body::Text(text) => text.clone(),
+        Body::Text(text) | Body::Notice(text) => text.clone(),
         Body::Action(text) => format!("* {text}"),
         Body::Reply { text, .. } => format!("(to {}) {text}", about()),
         Body::Edit { text, .. } => format!("(corrects {}) {text}", about()),

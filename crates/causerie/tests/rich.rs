@@ -72,6 +72,7 @@ impl Said {
         let (kind, word, about, set) = match body {
             Body::Text(text) => ("text", text, None, true),
             Body::Action(text) => ("action", text, None, true),
+            Body::Notice(text) => ("notice", text, None, true),
             Body::Topic(text) => ("topic", text, None, true),
             Body::Reply { to, text } => ("reply", text, Some(to), true),
             Body::Edit { of, text } => ("edit", text, Some(of), true),
@@ -87,6 +88,7 @@ impl Said {
         let word = self.word.clone();
         match &*self.kind {
             "action" => Body::Action(word),
+            "notice" => Body::Notice(word),
             "topic" => Body::Topic(word),
             "reply" => Body::Reply { to: about(), text: word },
             "edit" => Body::Edit { of: about(), text: word },
@@ -166,7 +168,7 @@ impl Judge {
                     let judged = self.oracle.deliver(who.to_owned(), &key);
                     judged.unwrap_or_else(|violation| panic!("{who}: {violation}"));
                 }
-                if matches!(&*said.kind, "text" | "action" | "reply") {
+                if matches!(&*said.kind, "text" | "action" | "notice" | "reply") {
                     screen.all.push(id.clone());
                     if own {
                         screen.own.push(id.clone());
@@ -209,7 +211,8 @@ impl Judge {
             let recent = &ids[ids.len().saturating_sub(6)..];
             (!recent.is_empty()).then(|| recent[random.below(recent.len())].clone())
         };
-        let (kind, about) = match random.below(10) {
+        let (kind, about) = match random.below(11) {
+            10 => ("notice", None),
             0 => ("action", None),
             1 => ("topic", None),
             2 | 3 => ("reply", last(&screen.all, random)),
@@ -218,7 +221,7 @@ impl Judge {
             8 => ("delete", last(&screen.own, random).filter(|id| screen.deleted.insert(id.clone()))),
             _ => return said,
         };
-        if about.is_some() || matches!(kind, "action" | "topic") {
+        if about.is_some() || matches!(kind, "action" | "notice" | "topic") {
             (said.kind, said.about, said.set) = (kind.into(), about, random.below(3) > 0);
             said.set |= kind != "reaction";
         }
@@ -448,7 +451,7 @@ async fn nothing_is_seen_before_what_it_refers_to() {
         "{MESSAGES} messages, {} deliveries judged, {about:?}, {held} held, {cut} connections cut, {back} times back",
         oracle.deliveries()
     );
-    let kinds = ["reply", "edit", "delete", "reaction", "topic", "action", "line"];
+    let kinds = ["reply", "edit", "delete", "reaction", "topic", "action", "notice", "line"];
     assert!(
         kinds.iter().all(|kind| about.get(*kind).is_some_and(|n| *n > 0)),
         "all kinds were seen: {about:?}"

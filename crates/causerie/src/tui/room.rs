@@ -421,7 +421,7 @@ impl RoomView {
             debug_assert!(!own || member == id.member);
         }
         let (text, action, reply_to) = match body {
-            Body::Text(text) => (text, false, None),
+            Body::Text(text) | Body::Notice(text) => (text, false, None),
             Body::Action(text) => (text, true, None),
             Body::Reply { to, text } => (text, false, Some(to)),
             Body::Topic(topic) => {

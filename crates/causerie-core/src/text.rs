@@ -291,6 +291,18 @@ impl RoomName {
         Ok(Self(raw.into()))
     }
 
+    /// The name of the room of a conversation between two: no client can ask for it.
+    #[must_use]
+    pub fn of_conversation(number: u64) -> Self {
+        Self(format!(".{number}").into())
+    }
+
+    /// Whether it is such a name.
+    #[must_use]
+    pub fn is_of_conversation(name: &str) -> bool {
+        name.starts_with('.')
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

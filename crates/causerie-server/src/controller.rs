@@ -9,7 +9,7 @@ use std::time::Duration;
 use causerie_core::frame::{ErrorCode, RoomInfo};
 use causerie_core::room::{Room, RoomSettings};
 use causerie_core::text::{RoomName, RoomNameError};
-use causerie_store::{Retention, RoomId, RoomRow, StoreError, StoredRoom};
+use causerie_store::{Change, Retention, RoomId, RoomRow, StoreError, StoredRoom};
 use thiserror::Error as ThisError;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -109,6 +109,12 @@ impl Controller {
         rooms.next = store.next_room()?.0;
         let found = store.rooms()?;
         let count = found.len();
+        // Who was in a conversation is gone.
+        let (conversations, found): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|stored| RoomName::is_of_conversation(&stored.row.name));
+        let gone = conversations.iter().map(|stored| Change::Close { room: stored.room });
+        store.commit(gone.collect()).map_err(|error| StartError::Writing(error.to_string()))?;
+        let count = count - conversations.len();
         for stored in found {
             let name =
                 RoomName::parse(&stored.row.name).map_err(|_| StartError::Room(stored.row.name.clone()))?;
@@ -183,16 +189,29 @@ impl Controller {
         if name.is_port().is_some() {
             return Err(RoomError::Reserved);
         }
-        self.insert(name, None, creator)
+        self.insert(|_| name, None, creator)
+    }
+
+    /// Makes the room of a conversation between two: it is in no list, and nobody can ask for it.
+    pub(crate) fn create_conversation(&self, creator: IpAddr) -> Result<Arc<HostedRoom>, RoomError> {
+        self.insert(|id| RoomName::of_conversation(id.0), None, creator)
+    }
+
+    /// It goes, with all that was said.
+    pub(crate) fn close_conversation(&self, room: &Arc<HostedRoom>) {
+        self.rooms().by_name.remove(&RoomName::of_conversation(room.id.0));
+        room.close();
     }
 
     fn insert(
         &self,
-        name: RoomName,
+        name: impl FnOnce(RoomId) -> RoomName,
         port: Option<u16>,
         creator: IpAddr,
     ) -> Result<Arc<HostedRoom>, RoomError> {
         let mut rooms = self.rooms();
+        let id = RoomId(rooms.next);
+        let name = name(id);
         if rooms.by_name.contains_key(&name) {
             return Err(RoomError::Exists(name));
         }
@@ -200,7 +219,10 @@ impl Controller {
             return Err(RoomError::Damaged(name));
         }
         let rooms_max = self.rooms_max();
-        if rooms.by_name.len() >= rooms_max {
+        // Neither takes the other's room.
+        let is_conversation = |name: &RoomName| RoomName::is_of_conversation(name.as_str());
+        let alike = rooms.by_name.keys().filter(|other| is_conversation(other) == is_conversation(&name));
+        if alike.count() >= rooms_max {
             return Err(RoomError::TooMany(rooms_max));
         }
         let settings = self.room_settings();
@@ -211,7 +233,6 @@ impl Controller {
         // 0 is no epoch.
         let epoch = u64::from_le_bytes(epoch).max(1);
         let room = Room::new(name.clone(), ORIGIN, epoch, settings, vectors);
-        let id = RoomId(rooms.next);
         rooms.next += 1;
         let created_millis = self.clock.now().wall_millis;
         let row =
@@ -241,7 +262,7 @@ impl Controller {
                 return Err(RoomError::TooMany(self.rooms_max()));
             }
             match TcpListener::bind((self.address.ip(), port)).await {
-                Ok(listener) => return Ok((self.insert(name, Some(port), creator)?, listener)),
+                Ok(listener) => return Ok((self.insert(|_| name, Some(port), creator)?, listener)),
                 // A port that somebody else has is skipped.
                 Err(error) if matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) => {}
                 Err(error) => return Err(RoomError::Bind(port, error.to_string())),
@@ -283,9 +304,16 @@ impl Controller {
         self.rooms().by_name.values().filter(|room| !room.is_broken()).cloned().collect()
     }
 
+    /// Those that everybody may see.
+    fn listed(&self) -> Vec<Arc<HostedRoom>> {
+        let rooms = self.rooms();
+        let seen = rooms.by_name.iter().filter(|(name, _)| !RoomName::is_of_conversation(name.as_str()));
+        seen.filter(|(_, room)| !room.is_broken()).map(|(_, room)| Arc::clone(room)).collect()
+    }
+
     /// What there is, sorted by name.
     pub(crate) fn list(&self) -> Vec<RoomInfo> {
-        let rooms = self.all();
+        let rooms = self.listed();
         rooms.iter().map(|hosted| hosted.look(|room| room.info(hosted.port))).collect()
     }
 
@@ -293,13 +321,13 @@ impl Controller {
     pub(crate) fn describe(&self) -> Vec<(String, u64, Option<String>)> {
         let told =
             |room: &Room| (room.name().to_string(), room.info(None).members, room.topic().map(str::to_owned));
-        self.all().iter().map(|hosted| hosted.look(told)).collect()
+        self.listed().iter().map(|hosted| hosted.look(told)).collect()
     }
 
     /// The room of that name, or, if there is none, the first of one that differs in the case of ASCII letters only.
     pub(crate) fn resolve(&self, name: &str) -> Option<String> {
         let rooms = self.rooms();
-        if RoomName::parse(name).is_ok_and(|name| rooms.by_name.contains_key(&name)) {
+        if RoomName::parse(name).ok().map(|name| rooms.by_name.contains_key(&name))? {
             return Some(name.to_owned());
         }
         let similar = rooms.by_name.keys().find(|other| other.as_str().eq_ignore_ascii_case(name));
@@ -309,7 +337,7 @@ impl Controller {
     /// The rooms in which somebody has that name.
     pub(crate) fn rooms_of(&self, name: &str) -> Vec<String> {
         let has = |room: &Room| room.is_named(name).then(|| room.name().to_string());
-        self.all().iter().filter_map(|hosted| hosted.look(has)).collect()
+        self.listed().iter().filter_map(|hosted| hosted.look(has)).collect()
     }
 
     /// Lets grace run out, until the server stops.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use causerie_core::body::Body;
 use causerie_server::{IrcSettings, Settings};
-use causerie_store::MemoryStore;
+use causerie_store::{Change, MemoryStore, RoomId, RoomRow, Store as _};
 use cbcast::MessageId;
 use common::{Classic, Event, Harness, Native, within};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -304,7 +304,6 @@ async fn what_is_wrong_is_told() {
         ("NAMES", "366", "* :End of /NAMES list"),
         ("NAMES #nowhere", "366", "#nowhere :End of /NAMES list"),
         ("PRIVMSG", "411", ":No recipient given (PRIVMSG)"),
-        ("NOTICE #lobby", "412", ":No text to send"),
         ("PRIVMSG #lobby :", "412", ":No text to send"),
         ("PRIVMSG #lobby :x", "404", "#lobby :Cannot send to channel: you are not in it"),
         ("PRIVMSG #nowhere :x", "403", "#nowhere :No such channel"),
@@ -367,7 +366,7 @@ async fn a_room_from_joining_to_leaving() {
     bob.send("PRIVMSG #lobby :\u{1}ACTION waves\u{1}").await;
     ann.expect(&format!(":{} PRIVMSG #lobby :\u{1}ACTION waves\u{1}", source("Bob"))).await;
     ann.send("NOTICE #lobby :look").await;
-    bob.expect(&format!(":{} PRIVMSG #lobby :look", source("Ann"))).await;
+    bob.expect(&format!(":{} NOTICE #lobby :look", source("Ann"))).await;
     ann.send("TOPIC #lobby :the weather").await;
     for client in [&mut ann, &mut bob] {
         client.expect(&format!(":{} TOPIC #lobby :the weather", source("Ann"))).await;
@@ -666,7 +665,12 @@ async fn ask_history(irc: &mut Irc, question: &str) -> Vec<(String, String)> {
     let lines = irc.until(&end).await;
     let read = |line: &String| {
         assert_eq!(untagged(line, "batch").0, name);
-        let text = untagged(line, "x").1.split_once(" PRIVMSG #lobby :").expect("a text").1;
+        let text = untagged(line, "x")
+            .1
+            .splitn(4, ' ')
+            .nth(3)
+            .and_then(|text| text.strip_prefix(':'))
+            .expect("a text");
         (untagged(line, "msgid").0.expect("an id").to_owned(), text.to_owned())
     };
     lines.iter().map(read).collect()
@@ -814,5 +818,229 @@ async fn thousands_that_never_register_disturb_nobody() {
         }
     })
     .await;
+    server.stop().await;
+}
+
+/// Two with IRC clients: a plain one, and one with all that can be negotiated.
+async fn two(server: &Harness) -> (Irc, Irc) {
+    (Irc::enter(server.address, "Raj").await, Irc::enter_with(server.address, "Ann", ALL).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_talk_in_whatever_they_have_negotiated() {
+    let server = unlimited().await;
+    let (mut raj, mut ann) = two(&server).await;
+    let (from_raj, from_ann) = (source("Raj"), source("Ann"));
+
+    raj.send("PRIVMSG ann :lunch?").await;
+    let lunch = id_of(&mut ann, &format!(":{from_raj} PRIVMSG Ann :lunch?")).await;
+    // The label comes back with the message itself, once it is stored.
+    ann.send(&format!("@label=a;+draft/reply={lunch} PRIVMSG Raj :at one")).await;
+    let line = ann.line().await;
+    let (label, rest) = untagged(&line, "label");
+    assert_eq!((label, rest), (Some("a"), &format!(":{from_ann} PRIVMSG Raj :at one")[..]));
+    assert_eq!(untagged(&line, "+draft/reply").0, Some(&lunch[..]));
+    let one = untagged(&line, "msgid").0.unwrap().to_owned();
+    raj.expect(&format!(":{from_ann} PRIVMSG Raj :(to Raj: \"lunch?\") at one")).await;
+
+    // What IRC clients ask each other stays what it is.
+    raj.send("PRIVMSG Ann :\u{1}VERSION\u{1}\r\nPRIVMSG Ann :\u{1}ACTION waves\u{1}").await;
+    id_of(&mut ann, &format!(":{from_raj} PRIVMSG Ann :\u{1}VERSION\u{1}")).await;
+    id_of(&mut ann, &format!(":{from_raj} PRIVMSG Ann :\u{1}ACTION waves\u{1}")).await;
+    ann.send("NOTICE Raj :\u{1}VERSION a client\u{1}").await;
+    id_of(&mut ann, &format!(":{from_ann} NOTICE Raj :\u{1}VERSION a client\u{1}")).await;
+    raj.expect(&format!(":{from_ann} NOTICE Raj :\u{1}VERSION a client\u{1}")).await;
+
+    // Reactions and deletions are those of any room.
+    ann.send(&format!("@+draft/react=👍;+draft/reply={lunch} TAGMSG Raj")).await;
+    id_of(&mut ann, &format!(":{from_ann} TAGMSG Raj")).await;
+    let reaction = raj.line().await;
+    assert!(
+        reaction.starts_with(&format!(":{from_ann} PRIVMSG Raj :")) && reaction.contains('👍'),
+        "{reaction}"
+    );
+    ann.send(&format!("REDACT Raj {lunch}")).await;
+    ann.expect(&format!(
+        ":{SERVER} FAIL REDACT REDACT_FORBIDDEN Raj {lunch} :You are not authorized to delete this message"
+    ))
+    .await;
+    ann.send(&format!("REDACT raj {one}")).await;
+    id_of(&mut ann, &format!(":{from_ann} REDACT Raj {one}")).await;
+    assert!(raj.line().await.starts_with(&format!(":{from_ann} PRIVMSG Raj :")));
+
+    // Who is away says so, to those who ask for it.
+    raj.ask("AWAY :at lunch", "306", ":You have been marked as being away").await;
+    ann.send("PRIVMSG Raj :there?").await;
+    ann.numeric("301", "Raj :at lunch").await;
+    id_of(&mut ann, &format!(":{from_ann} PRIVMSG Raj :there?")).await;
+    raj.expect(&format!(":{from_ann} PRIVMSG Raj :there?")).await;
+
+    // With another nick it is the same conversation, and the same message to two is two.
+    raj.send("NICK Raja").await;
+    raj.expect(&format!(":{from_raj} NICK :Raja")).await;
+    raj.nick = "Raja".into();
+    ann.ask("PRIVMSG Raj :gone?", "401", "Raj :No such nick/channel").await;
+    let mut eve = Irc::enter(server.address, "Eve").await;
+    raj.send("PRIVMSG Ann,Eve :back").await;
+    let back = id_of(&mut ann, &format!(":{} PRIVMSG Ann :back", source("Raja"))).await;
+    assert_eq!(back.split('/').next(), lunch.split('/').next());
+    eve.expect(&format!(":{} PRIVMSG Eve :back", source("Raja"))).await;
+
+    // Who talks to itself hears it once.
+    eve.send("PRIVMSG Eve :note to self").await;
+    eve.expect(&format!(":{} PRIVMSG Eve :note to self", source("Eve"))).await;
+    for irc in [&mut raj, &mut ann, &mut eve] {
+        irc.quiet().await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_is_for_the_two_alone() {
+    let store = Arc::new(MemoryStore::new());
+    let irc = IrcSettings { lines_per_second: 0, ..IrcSettings::default() };
+    let server = Harness::with_store(Settings { irc, ..Settings::default() }, Arc::clone(&store) as _).await;
+    let (mut raj, mut ann) = two(&server).await;
+    let mut eve =
+        Irc::enter_with(server.address, "Eve", "draft/chathistory standard-replies message-tags").await;
+    for n in 1..=5 {
+        raj.send(&format!("PRIVMSG Ann :text {n}")).await;
+        id_of(&mut ann, &format!(":{} PRIVMSG Ann :text {n}", source("Raj"))).await;
+    }
+    let all = ask_history(&mut ann, "LATEST raj * 100").await;
+    assert_eq!(numbers(&all), [1, 2, 3, 4, 5]);
+    let id = |n: usize| &all[n - 1].0;
+    // Bounds count messages: that somebody came is none.
+    for (question, from, to) in [
+        (format!("BEFORE Raj msgid={} 2", id(4)), 2, 3),
+        (format!("AFTER Raj msgid={} 10", id(4)), 5, 5),
+        ("AFTER Raj timestamp=2001-01-01T00:00:00.000Z 2".into(), 1, 2),
+    ] {
+        assert_eq!(
+            numbers(&ask_history(&mut ann, &question).await),
+            (from..=to).collect::<Vec<_>>(),
+            "{question}"
+        );
+    }
+    ann.send("CHATHISTORY TARGETS timestamp=2001-01-01T00:00:00.000Z timestamp=2100-01-01T00:00:00.000Z 9")
+        .await;
+    assert!(ann.line().await.contains(" BATCH +"));
+    assert!(
+        untagged(&ann.line().await, "batch").1.starts_with(&format!(":{SERVER} CHATHISTORY TARGETS Raj "))
+    );
+    assert!(ann.line().await.contains(" BATCH -"));
+    ann.send("MARKREAD Raj timestamp=2026-01-01T00:00:00.000Z").await;
+    ann.expect(&format!(":{SERVER} MARKREAD Raj timestamp=2026-01-01T00:00:00.000Z")).await;
+
+    // Others do not see that it is there, and what they ask for of it is not theirs.
+    let room = id(1).split('/').next().unwrap();
+    assert!(server.rooms().await.is_empty());
+    eve.send("LIST").await;
+    eve.numeric("321", "Channel :Users  Name").await;
+    eve.numeric("323", ":End of /LIST").await;
+    for name in [format!("#.{room}"), "#.0".into()] {
+        eve.ask(
+            &format!("JOIN {name}"),
+            "403",
+            &format!("{name} :the name of a room cannot start with a dot"),
+        )
+        .await;
+        eve.ask(&format!("TOPIC {name}"), "403", &format!("{name} :No such channel")).await;
+    }
+    eve.send("WHOIS Raj").await;
+    eve.numeric("311", &format!("Raj member {SERVER} * :The real Raj")).await;
+    eve.numeric("312", &format!("Raj {SERVER} :Causerie")).await;
+    assert!(eve.line().await.starts_with(&format!(":{SERVER} 317 Eve Raj ")));
+    eve.numeric("318", "Raj :End of /WHOIS list").await;
+    eve.send(&format!("CHATHISTORY BEFORE Raj msgid={} 9", id(5))).await;
+    eve.quiet().await;
+    eve.send("PRIVMSG Raj :psst").await;
+    raj.expect(&format!(":{} PRIVMSG Raj :psst", source("Eve"))).await;
+    eve.send(&format!("CHATHISTORY BEFORE Raj msgid={} 9", id(5))).await;
+    eve.expect(&format!(
+        ":{SERVER} FAIL CHATHISTORY MESSAGE_ERROR BEFORE Raj :That message is not of this room"
+    ))
+    .await;
+    eve.send(&format!("@+draft/react=x;+draft/reply={} TAGMSG Raj", id(1))).await;
+    eve.numeric("531", "Raj :Cannot send to user: a reaction needs the message that it is to").await;
+
+    // What was said last arrives, and with one of them it ends: whoever comes by that nick later is somebody else.
+    raj.send("PRIVMSG Ann :bye\r\nQUIT").await;
+    raj.expect("ERROR :Closing link: Quit").await;
+    id_of(&mut ann, &format!(":{} PRIVMSG Ann :bye", source("Raj"))).await;
+    within("the end of it", async { while !eve_asks(&mut eve, "ISON Raj").await.ends_with(" :") {} }).await;
+    ann.ask("PRIVMSG Raj :wait", "401", "Raj :No such nick/channel").await;
+    let mut raj = Irc::enter_with(server.address, "Raj", ALL).await;
+    assert_eq!(ask_history(&mut raj, "LATEST Ann * 9").await, []);
+    raj.send("PRIVMSG Ann :who are you?").await;
+    let again = id_of(&mut ann, &format!(":{} PRIVMSG Ann :who are you?", source("Raj"))).await;
+    assert_ne!(again.split('/').next(), Some(room));
+    assert_eq!(ask_history(&mut ann, "LATEST Raj * 9").await.len(), 1);
+    drop((raj, ann, eve));
+    within("nothing to be left of it", async {
+        while !store.rooms().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    server.stop().await;
+}
+
+async fn eve_asks(eve: &mut Irc, question: &str) -> String {
+    eve.send(question).await;
+    eve.line().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_to_people_that_cannot_arrive() {
+    let server = unlimited().await;
+    let (mut raj, mut ann) = two(&server).await;
+    let _lee = Native::join(server.address, "lobby", "Lee").await;
+    ann.ask("PRIVMSG nobody :hi", "401", "nobody :No such nick/channel").await;
+    let why = "Lee :Cannot send to user: not connected by IRC; meet in a room";
+    ann.ask("PRIVMSG Lee :hi", "531", why).await;
+    let long = "x".repeat(300);
+    // A notice is not answered, whatever becomes of it [RFC2812, 3.3.2]; who asks is told that it was taken.
+    for notice in ["nobody :hi", "Lee :hi", "#nowhere :hi", &format!("{long} :hi"), "Raj", "a,b,c,d,e :hi"] {
+        ann.send(&format!("@label=n NOTICE {notice}")).await;
+        ann.expect(&format!("@label=n :{SERVER} ACK")).await;
+    }
+    // Half registered is nobody.
+    let mut half = Irc::connect(server.address).await;
+    half.send("NICK half").await;
+    ann.ask("PRIVMSG half :hi", "401", "half :No such nick/channel").await;
+    // As many as are allowed.
+    let mut others = Vec::new();
+    for n in 0..100 {
+        others.push(Irc::enter(server.address, &format!("n{n}")).await);
+        raj.send(&format!("PRIVMSG n{n} :hi")).await;
+        others[n].expect(&format!(":{} PRIVMSG n{n} :hi", source("Raj"))).await;
+    }
+    raj.ask("PRIVMSG Ann :hi", "531", "Ann :Cannot send to user: you are in too many conversations").await;
+    // Nobody is kept from answering.
+    ann.send("PRIVMSG Raj :hello").await;
+    id_of(&mut ann, &format!(":{} PRIVMSG Raj :hello", source("Ann"))).await;
+    raj.expect(&format!(":{} PRIVMSG Raj :hello", source("Ann"))).await;
+    raj.send("PRIVMSG Ann :hi").await;
+    id_of(&mut ann, &format!(":{} PRIVMSG Ann :hi", source("Raj"))).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_does_not_outlive_a_crash_of_the_server() {
+    let store = Arc::new(MemoryStore::new());
+    let row = |name: &str| RoomRow {
+        name: name.into(),
+        port: None,
+        creator: "::1".into(),
+        epoch: 1,
+        created_millis: 1,
+    };
+    let create = |room, name: &str| Change::Create { room: RoomId(room), row: row(name) };
+    store.commit(vec![create(0, "lobby"), create(1, ".1")]).unwrap();
+    let server = Harness::with_store(Settings::default(), Arc::clone(&store) as _).await;
+    assert_eq!(server.rooms().await.len(), 1);
+    let names: Vec<_> = store.rooms().unwrap().into_iter().map(|room| room.row.name).collect();
+    assert_eq!(names, ["lobby"]);
     server.stop().await;
 }

@@ -3,6 +3,8 @@
 use cbcast::MessageId;
 
 use crate::api;
+use crate::body::Body;
+use crate::history::{HistoryRecord, What};
 
 /// A place in a room's log; what is asked for does not include it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,14 +35,29 @@ pub enum Window {
 /// Messages of one room.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HistoryRequest {
-    /// Its name.
-    pub room: String,
+    /// Its number.
+    pub room: u64,
+    /// As the client calls it: a channel, or a nick.
+    pub target: String,
     /// Which.
     pub window: Window,
     /// How many at most.
     pub limit: usize,
     /// Joins, leaves and the like are wanted too.
     pub events: bool,
+}
+
+impl HistoryRequest {
+    /// Whether a record would be shown at all.
+    #[must_use]
+    pub fn shows(&self, record: &HistoryRecord) -> bool {
+        match &record.what {
+            What::Joined | What::Left { .. } => self.events && self.target.starts_with('#'),
+            What::Said(Body::Topic(_)) => self.events,
+            What::Said(Body::Unknown(_)) => false,
+            What::Said(_) => true,
+        }
+    }
 }
 
 /// The rooms that the client is in, by their newest messages.

@@ -17,11 +17,22 @@ pub(super) struct Viewer<'a> {
     pub(super) capabilities: Capabilities,
     /// The server's name, which all members have as their host.
     pub(super) server: &'a str,
-    /// The room's name and number.
-    pub(super) room: &'a str,
+    /// What messages are addressed to: the channel, or between two people the nick of whom they are for.
+    pub(super) target: &'a str,
+    /// The room's number.
     pub(super) id: u64,
+    /// It is a conversation of two people with IRC clients.
+    pub(super) is_conversation: bool,
     /// It is history, not news.
     pub(super) replayed: bool,
+}
+
+/// How a text is told.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Shape {
+    Text,
+    Action,
+    Notice,
 }
 
 /// Lines that belong together.
@@ -55,10 +66,6 @@ pub(super) fn source(nick: &str, server: &str) -> String {
 }
 
 impl Viewer<'_> {
-    fn channel(&self) -> String {
-        format!("#{}", self.room)
-    }
-
     fn has(&self, capabilities: Capabilities) -> bool {
         self.capabilities.has(capabilities)
     }
@@ -94,41 +101,42 @@ impl Viewer<'_> {
             What::Said(body) => body,
             What::Joined | What::Left { .. } if !self.takes_events() => return Rendered::default(),
             What::Joined => {
-                let line = Line::new(&from, "JOIN").param(&self.channel());
+                let line = Line::new(&from, "JOIN").param(self.target);
                 return one(match self.has(Capabilities::EXTENDED_JOIN) {
                     true => line.param("*").text(realname),
                     false => line,
                 });
             }
             What::Left { reason } => {
-                let line = Line::new(&from, "PART").param(&self.channel());
+                let line = Line::new(&from, "PART").param(self.target);
                 return one(if reason.is_empty() { line } else { line.text(reason) });
             }
         };
         let mut tags = Vec::new();
         let target = body.target().map(|target| msgid(self.id, target));
         let target = target.as_deref().unwrap_or_default();
-        let (words, is_action) = match body {
+        let (words, shape) = match body {
             Body::Topic(_) if !self.takes_events() => return Rendered::default(),
-            Body::Topic(topic) => return one(Line::new(&from, "TOPIC").param(&self.channel()).text(topic)),
-            Body::Text(text) => (text.clone(), false),
-            Body::Action(text) => (text.clone(), true),
+            Body::Topic(topic) => return one(Line::new(&from, "TOPIC").param(self.target).text(topic)),
+            Body::Text(text) => (text.clone(), Shape::Text),
+            Body::Action(text) => (text.clone(), Shape::Action),
+            Body::Notice(text) => (text.clone(), Shape::Notice),
             Body::Reply { text, .. } if self.has(Capabilities::MESSAGE_TAGS) => {
                 tags.push(("+draft/reply", target));
-                (text.clone(), false)
+                (text.clone(), Shape::Text)
             }
             Body::Delete { .. } if self.has(Capabilities::REDACTION) && self.takes_events() => {
-                return one(Line::new(&from, "REDACT").param(&self.channel()).param(target));
+                return one(Line::new(&from, "REDACT").param(self.target).param(target));
             }
             Body::Reaction { symbol, set, .. }
                 if self.has(Capabilities::MESSAGE_TAGS) && self.takes_events() =>
             {
                 let key = if *set { "+draft/react" } else { "+draft/unreact" };
-                let line = Line::new(&from, "TAGMSG").param(&self.channel());
+                let line = Line::new(&from, "TAGMSG").param(self.target);
                 return one(line.tag(key, symbol).tag("+draft/reply", target));
             }
             body => match classic::words(body, about) {
-                Some(words) => (words, false),
+                Some(words) => (words, Shape::Text),
                 None => return Rendered::default(),
             },
         };
@@ -137,7 +145,7 @@ impl Viewer<'_> {
             // The hour, so that what is old does not look new.
             words = format!("[{}] {words}", rfc3339(record.time_millis).get(11..19).unwrap_or_default());
         }
-        self.texts(&from, record, &words, is_action, &tags, batch)
+        self.texts(&from, record, &words, shape, &tags, batch)
     }
 
     fn texts(
@@ -145,28 +153,33 @@ impl Viewer<'_> {
         from: &str,
         record: &HistoryRecord,
         words: &str,
-        is_action: bool,
+        shape: Shape,
         tags: &[(&str, &str)],
         batch: impl FnOnce() -> String,
     ) -> Rendered {
         const ACTION: &str = "\u{1}ACTION ";
-        let channel = self.channel();
-        let line = || Line::new(from, "PRIVMSG").param(&channel);
-        // Only what a client says itself is an action.
-        let words: String = words.chars().filter(|c| !matches!(c, '\u{1}' | '\0')).collect();
+        let is_action = shape == Shape::Action;
+        let command = if shape == Shape::Notice { "NOTICE" } else { "PRIVMSG" };
+        let line = || Line::new(from, command).param(self.target);
+        // Only what a client says itself is an action; what IRC clients ask each other stays what it is.
+        let strange = |c: char| c == '\0' || c == '\u{1}' && !self.is_conversation;
+        let words: String = words.chars().filter(|c| !strange(*c)).collect();
         let room = if is_action { line().room() - ACTION.len() - 1 } else { line().room() };
         let pieces: Vec<_> = split(&words, room).collect();
         let said = |text: &str| match is_action {
             true => line().text(&format!("{ACTION}{text}\u{1}")),
             false => line().text(text),
         };
-        let batched =
-            pieces.len() > 1 && !is_action && self.has(Capabilities::MULTILINE | Capabilities::BATCH);
+        let batched = pieces.len() > 1
+            && shape == Shape::Text
+            && self.has(Capabilities::MULTILINE | Capabilities::BATCH);
         let mut lines = Vec::with_capacity(pieces.len());
         if batched {
             let name = batch();
-            let start =
-                Line::new(from, "BATCH").param(&format!("+{name}")).param("draft/multiline").param(&channel);
+            let start = Line::new(from, "BATCH")
+                .param(&format!("+{name}"))
+                .param("draft/multiline")
+                .param(self.target);
             lines.push(
                 tags.iter().fold(self.tagged(start, record), |line, (key, value)| line.tag(key, value)),
             );

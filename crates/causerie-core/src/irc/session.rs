@@ -117,6 +117,13 @@ pub trait World {
     fn find(&self, nick: &str) -> Vec<String>;
     /// Joins, and makes the room if need be.
     fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal>;
+    /// A conversation with who has that nick, begun if need be: the number of its room, and as whom this connection is
+    /// in it; or why there can be none.
+    fn converse(&mut self, nick: &str) -> Result<(u64, MemberId), String>;
+    /// The conversation with who has that nick, if there is one.
+    fn conversation(&self, nick: &str) -> Option<u64>;
+    /// The nick of the other one in a conversation.
+    fn other(&self, id: u64) -> Option<String>;
     /// A member of this connection leaves the room with this number.
     fn part(&mut self, id: u64, member: MemberId, reason: &str);
     /// A member of this connection says something.
@@ -167,6 +174,22 @@ struct Seat {
     read: Option<u64>,
 }
 
+/// A place in a conversation of two.
+#[derive(Clone, Debug)]
+struct Conversation {
+    member: MemberId,
+    /// Up to where its user has read.
+    read: Option<u64>,
+}
+
+/// Where something can be said.
+struct Spot {
+    /// As the client calls it: a channel, or a nick.
+    target: String,
+    id: u64,
+    member: MemberId,
+}
+
 impl Seat {
     fn is_own(&self, member: MemberId) -> bool {
         self.member == member || self.former.contains(&member)
@@ -200,6 +223,8 @@ pub struct Session {
     away: Option<String>,
     /// By the lower case of their names.
     rooms: BTreeMap<String, Seat>,
+    /// By the numbers of their rooms.
+    conversations: BTreeMap<u64, Conversation>,
     /// Of what was said and has not come back.
     labels: BTreeMap<(u64, MessageId), String>,
     multiline: Option<Multiline>,
@@ -231,6 +256,7 @@ impl Session {
             registered: false,
             away: None,
             rooms: BTreeMap::new(),
+            conversations: BTreeMap::new(),
             labels: BTreeMap::new(),
             multiline: None,
             batches: 0,
@@ -268,9 +294,15 @@ impl Session {
         self.has(Capabilities::AWAY_NOTIFY) || self.has(Capabilities::SETNAME)
     }
 
-    /// The rooms that it is in: their numbers, and as whom.
+    /// The rooms that it is in, conversations too: their numbers, and as whom.
     pub fn seats(&self) -> impl Iterator<Item = (u64, MemberId)> {
-        self.rooms.values().map(|seat| (seat.id, seat.member))
+        let conversations = self.conversations.iter().map(|(id, conversation)| (*id, conversation.member));
+        self.rooms.values().map(|seat| (seat.id, seat.member)).chain(conversations)
+    }
+
+    /// Somebody has begun a conversation with this one: its room, and as whom this one is in it.
+    pub fn addressed(&mut self, id: u64, member: MemberId) {
+        self.conversations.entry(id).or_insert(Conversation { member, read: None });
     }
 
     /// Takes one line. Behind it come [`poll_change`](Self::poll_change), with an answer to each, and
@@ -351,6 +383,7 @@ impl Session {
 
     /// A room was closed.
     pub fn closed(&mut self, id: u64) {
+        self.leave_conversation(id);
         let nick = self.shown();
         if let Some(seat) = self.leave_seat(id) {
             let line = Line::new(&self.about.server, "KICK").param(&format!("#{}", seat.room)).param(&nick);
@@ -360,11 +393,9 @@ impl Session {
 
     /// Messages of a room cannot be read any more.
     pub fn gap(&mut self, id: u64, lost: u64) {
-        if let Some(seat) = self.seat(id) {
-            let channel = format!("#{}", seat.room);
-            let words = format!("{lost} messages cannot be read any more");
-            Line::new(&self.about.server, "NOTICE").param(&channel).text(&words).encode(&mut self.out);
-        }
+        let target = self.seat(id).map_or_else(|| self.shown(), |seat| format!("#{}", seat.room));
+        let words = format!("{lost} messages cannot be read any more");
+        Line::new(&self.about.server, "NOTICE").param(&target).text(&words).encode(&mut self.out);
     }
 
     /// Somebody who shares a room is away, or back.
@@ -386,7 +417,11 @@ impl Session {
     }
 
     /// The next record of the room with this number.
-    pub fn record(&mut self, world: &impl World, id: u64, record: &HistoryRecord, about: About<'_>) {
+    pub fn record(&mut self, world: &mut impl World, id: u64, record: &HistoryRecord, about: About<'_>) {
+        if let Some(conversation) = self.conversations.get(&id) {
+            let member = conversation.member;
+            return self.record_between_two(world, id, member, record, about);
+        }
         let Some(seat) = self.seat(id) else { return };
         let (is_own, is_now, room) =
             (seat.is_own(record.member), seat.member == record.member, seat.room.clone());
@@ -401,14 +436,8 @@ impl Session {
             }
             return;
         }
-        let label = is_own.then(|| self.labels.remove(&(id, record.id))).flatten();
-        // Who joins is told so at once; what it says itself it may not want to hear.
-        let silent = is_own
-            && match &record.what {
-                What::Said(Body::Topic(_) | Body::Delete { .. }) => false,
-                What::Said(_) => !self.has(Capabilities::ECHO_MESSAGE),
-                _ => true,
-            };
+        // Who joins is told so at once.
+        let silent = is_own && !self.hears_itself(&record.what);
         let person = match record.what {
             What::Joined => world.person(&record.name),
             _ => None,
@@ -417,9 +446,70 @@ impl Session {
             true => Rendered::default(),
             false => {
                 let realname = person.as_ref().map_or(&record.name[..], |p| &p.realname);
-                self.rendered(&room, id, record, about, realname, None)
+                self.rendered(&format!("#{room}"), id, record, about, realname, None)
             }
         };
+        self.tell(is_own, id, record, rendered);
+        if let Some(PersonView { nick, away: Some(away), .. }) = person {
+            self.away_changed(&nick, Some(&away));
+        }
+    }
+
+    /// Whether what it has done itself is told to it.
+    fn hears_itself(&self, what: &What) -> bool {
+        match what {
+            What::Said(Body::Topic(_) | Body::Delete { .. }) => true,
+            What::Said(_) => self.has(Capabilities::ECHO_MESSAGE),
+            _ => false,
+        }
+    }
+
+    fn record_between_two(
+        &mut self,
+        world: &mut impl World,
+        id: u64,
+        member: MemberId,
+        record: &HistoryRecord,
+        about: About<'_>,
+    ) {
+        let is_own = record.member == member;
+        if let What::Left { .. } = record.what {
+            // With the other one the conversation ends.
+            world.part(id, member, "");
+            self.leave_conversation(id);
+            return;
+        }
+        let (own, other) = (self.shown(), world.other(id).unwrap_or_default());
+        // Who talks to itself wants to hear it.
+        let silent = is_own && own != other && !self.hears_itself(&record.what);
+        let rendered = match silent {
+            true => Rendered::default(),
+            false => self.rendered_between_two((&own, &other), id, is_own, record, about, None),
+        };
+        self.tell(is_own, id, record, rendered);
+    }
+
+    /// People go by the nicks that they have now.
+    fn rendered_between_two(
+        &mut self,
+        (own, other): (&str, &str),
+        id: u64,
+        is_own: bool,
+        record: &HistoryRecord,
+        about: About<'_>,
+        replayed: Option<&HistoryRequest>,
+    ) -> Rendered {
+        let (from, to) = if is_own { (own, other) } else { (other, own) };
+        let record = HistoryRecord { name: from.to_owned(), ..record.clone() };
+        match record.what {
+            What::Said(_) => self.rendered(to, id, &record, about, from, replayed),
+            _ => Rendered::default(),
+        }
+    }
+
+    /// With the label of the command, if it was one of this connection's.
+    fn tell(&mut self, is_own: bool, id: u64, record: &HistoryRecord, rendered: Rendered) {
+        let label = is_own.then(|| self.labels.remove(&(id, record.id))).flatten();
         match label {
             Some(label) if rendered.lines.is_empty() => {
                 Line::new(&self.about.server, "ACK").tag("label", &label).encode(&mut self.out);
@@ -431,31 +521,34 @@ impl Session {
                 }
             }
         }
-        if let Some(PersonView { nick, away: Some(away), .. }) = person {
-            self.away_changed(&nick, Some(&away));
-        }
     }
 
     /// The history that was asked for, oldest first; `None` if there is no such room or message.
-    pub fn history(&mut self, request: &HistoryRequest, found: Option<&[Found]>) {
-        let channel = format!("#{}", request.room);
+    pub fn history(&mut self, world: &impl World, request: &HistoryRequest, found: Option<&[Found]>) {
+        let target = &request.target;
         let Some(found) = found else {
-            return self.fail("CHATHISTORY", "MESSAGE_ERROR", &[&channel], "Messages could not be retrieved");
+            return self.fail("CHATHISTORY", "MESSAGE_ERROR", &[target], "Messages could not be retrieved");
         };
         let batched = self.has(Capabilities::BATCH);
         let name = self.batch();
         let server = self.about.server.clone();
         if batched {
             let start =
-                Line::new(&server, "BATCH").param(&format!("+{name}")).param("chathistory").param(&channel);
+                Line::new(&server, "BATCH").param(&format!("+{name}")).param("chathistory").param(target);
             self.replies.push(start);
         }
-        let mut id = None;
+        let conversation = self.conversations.get(&request.room).map(|conversation| conversation.member);
+        let (own, other) = (self.shown(), world.other(request.room).unwrap_or_default());
         for (record, about) in found {
-            let room_id =
-                *id.get_or_insert_with(|| self.rooms.get(&folded(&request.room)).map_or(0, |seat| seat.id));
             let about = about.as_ref().map(|(author, text)| (&author[..], &text[..]));
-            let rendered = self.rendered(&request.room, room_id, record, about, &record.name, Some(request));
+            let (id, replayed) = (request.room, Some(request));
+            let rendered = match conversation {
+                Some(member) => {
+                    let is_own = record.member == member;
+                    self.rendered_between_two((&own, &other), id, is_own, record, about, replayed)
+                }
+                None => self.rendered(target, id, record, about, &record.name, replayed),
+            };
             for (at, line) in rendered.lines.into_iter().enumerate() {
                 let inner = rendered.batched && at > 0;
                 self.replies.push(if batched && !inner { line.tag("batch", &name) } else { line });
@@ -466,7 +559,7 @@ impl Session {
         }
     }
 
-    /// Rooms and the times of their newest messages.
+    /// Channels and nicks, and the times of their newest messages.
     pub fn targets(&mut self, found: &[(String, u64)]) {
         let batched = self.has(Capabilities::BATCH);
         let name = self.batch();
@@ -475,8 +568,8 @@ impl Session {
             let start = Line::new(&server, "BATCH").param(&format!("+{name}"));
             self.replies.push(start.param("draft/chathistory-targets"));
         }
-        for (room, millis) in found {
-            let line = Line::new(&server, "CHATHISTORY").param("TARGETS").param(&format!("#{room}"));
+        for (target, millis) in found {
+            let line = Line::new(&server, "CHATHISTORY").param("TARGETS").param(target);
             let line = line.param(&rfc3339(*millis));
             self.replies.push(if batched { line.tag("batch", &name) } else { line });
         }
@@ -485,19 +578,9 @@ impl Session {
         }
     }
 
-    /// Whether a record would be shown at all where history is asked for.
-    #[must_use]
-    pub fn is_shown(record: &HistoryRecord, events: bool) -> bool {
-        match &record.what {
-            What::Said(Body::Topic(_)) | What::Joined | What::Left { .. } => events,
-            What::Said(Body::Unknown(_)) => false,
-            What::Said(_) => true,
-        }
-    }
-
     fn rendered(
         &mut self,
-        room: &str,
+        target: &str,
         id: u64,
         record: &HistoryRecord,
         about: About<'_>,
@@ -509,7 +592,9 @@ impl Session {
             capabilities = capabilities.without(Capabilities::EVENT_PLAYBACK);
         }
         let server = &self.about.server;
-        let viewer = Viewer { capabilities, server, room, id, replayed: replayed.is_some() };
+        let is_conversation = self.conversations.contains_key(&id);
+        let viewer =
+            Viewer { capabilities, server, target, id, is_conversation, replayed: replayed.is_some() };
         let batches = &mut self.batches;
         viewer.render(record, about, realname, || {
             *batches += 1;
@@ -582,10 +667,11 @@ impl Session {
             },
             "QUIT" => {
                 let reason = message.param(0).unwrap_or("Quit").to_owned();
-                let seats = std::mem::take(&mut self.rooms);
-                for seat in seats.values() {
-                    world.part(seat.id, seat.member, &reason);
+                for (id, member) in self.seats().collect::<Vec<_>>() {
+                    world.part(id, member, &reason);
                 }
+                self.rooms.clear();
+                self.conversations.clear();
                 self.replies.push(Line::bare("ERROR").text(&format!("Closing link: {reason}")));
                 self.ended = true;
             }
@@ -609,15 +695,20 @@ impl Session {
             },
             "MODE" => self.mode(world, message),
             "AWAY" => self.away(world, message),
-            "PRIVMSG" | "NOTICE" => self.say(world, message),
+            "PRIVMSG" => self.say(world, message),
+            "NOTICE" => {
+                self.say(world, message);
+                // No program may answer a notice, servers neither [RFC 2812, 3.3.2].
+                self.replies.clear();
+            }
             "TAGMSG" if self.has(Capabilities::MESSAGE_TAGS) => self.tagmsg(world, message),
             "REDACT" if self.has(Capabilities::REDACTION) => self.redact(world, message),
             "BATCH" if self.has(Capabilities::MULTILINE | Capabilities::BATCH) => {
                 self.multiline(world, message)
             }
             "SETNAME" if self.has(Capabilities::SETNAME) => self.setname(world, message),
-            "CHATHISTORY" if self.has(Capabilities::CHATHISTORY) => self.chathistory(message),
-            "MARKREAD" if self.has(Capabilities::READ_MARKER) => self.markread(message),
+            "CHATHISTORY" if self.has(Capabilities::CHATHISTORY) => self.chathistory(world, message),
+            "MARKREAD" if self.has(Capabilities::READ_MARKER) => self.markread(world, message),
             "MOTD" => self.motd(),
             "LUSERS" => self.lusers(world),
             "VERSION" => {
@@ -914,6 +1005,11 @@ impl Session {
         self.rooms.remove(&key)
     }
 
+    fn leave_conversation(&mut self, id: u64) {
+        self.labels.retain(|(room, _), _| *room != id);
+        self.conversations.remove(&id);
+    }
+
     /// The room of a channel that it is in.
     fn in_room(&self, channel: &str) -> Option<&Seat> {
         self.rooms.get(&folded(room_of(channel)?))
@@ -979,7 +1075,8 @@ impl Session {
         self.names(&view);
         if !self.has(Capabilities::CHATHISTORY) && self.about.replay > 0 {
             self.changes.push_back(Change::History(HistoryRequest {
-                room: view.name,
+                room: id,
+                target: channel,
                 window: Window::Before(Bound::Position(position)),
                 limit: self.about.replay.min(HISTORY_MAX),
                 events: false,
@@ -1083,7 +1180,8 @@ impl Session {
             let why = format!("a topic has at most {TOPIC_MAX} bytes");
             return self.numeric_text(ERR_UNKNOWNERROR, &["TOPIC"], &why);
         }
-        self.speak(world, &seat, Body::Topic(topic.clone()), "TOPIC");
+        let spot = Spot { target: channel.to_owned(), id: seat.id, member: seat.member };
+        self.speak(world, &spot, Body::Topic(topic.clone()), "TOPIC");
     }
 
     fn mode(&mut self, world: &mut impl World, message: &Message) {
@@ -1273,73 +1371,111 @@ impl Session {
         text: &str,
         reply: Option<&str>,
     ) {
-        if !target.starts_with('#') {
-            return self.say_to_person(world, target);
+        let Some(spot) = self.reach(world, target) else { return };
+        if !target.starts_with('#')
+            && let Some(PersonView { nick, away: Some(away), .. }) = world.person(target)
+        {
+            self.numeric_text(RPL_AWAY, &[&nick], &away);
         }
-        let Some(seat) = self.in_room(target).cloned() else {
-            return self.not_in(
-                world,
-                target,
-                ERR_CANNOTSENDTOCHAN,
-                "Cannot send to channel: you are not in it",
-            );
+        let plain = |text: &str| match command {
+            "NOTICE" => Body::Notice(text.to_owned()),
+            _ => Body::Text(text.to_owned()),
         };
         let ctcp = text.strip_prefix('\u{1}').map(|text| text.strip_suffix('\u{1}').unwrap_or(text));
         let body = match (ctcp, reply.and_then(read_msgid)) {
             (Some(ctcp), _) => match ctcp.strip_prefix("ACTION ") {
                 Some(text) if command == "PRIVMSG" => Body::Action(text.to_owned()),
+                // Between two IRC clients it is what they know.
+                _ if !target.starts_with('#') => plain(text),
                 _ => {
-                    let channel = format!("#{}", seat.room);
                     let why = "Cannot send to channel: of CTCP only ACTION is known here";
-                    return self.numeric_text(ERR_CANNOTSENDTOCHAN, &[&channel], why);
+                    return self.numeric_text(ERR_CANNOTSENDTOCHAN, &[&spot.target], why);
                 }
             },
-            (None, Some((room, to))) if room == seat.id => Body::Reply { to, text: text.to_owned() },
-            _ => Body::Text(text.to_owned()),
+            (None, Some((room, to))) if room == spot.id => Body::Reply { to, text: text.to_owned() },
+            _ => plain(text),
         };
-        self.speak(world, &seat, body, command);
+        self.speak(world, &spot, body, command);
     }
 
-    fn say_to_person(&mut self, world: &mut impl World, target: &str) {
-        if world.person(target).is_none() && world.find(target).is_empty() {
-            return self.numeric_text(ERR_NOSUCHNICK, &[target], "No such nick/channel");
+    /// Where that is, in a room that it is in or with somebody; otherwise it is told why not.
+    fn reach(&mut self, world: &mut impl World, target: &str) -> Option<Spot> {
+        if target.starts_with('#') {
+            let spot = self.spot(world, target);
+            if spot.is_none() {
+                let why = "Cannot send to channel: you are not in it";
+                self.not_in(world, target, ERR_CANNOTSENDTOCHAN, why);
+            }
+            return spot;
         }
-        let why = "Messages to one person are not carried here: meet in a room";
-        self.numeric_text(ERR_CANNOTSENDTOUSER, &[target], why);
+        let Some(PersonView { nick, .. }) = world.person(target) else {
+            match world.find(target).is_empty() {
+                true => self.numeric_text(ERR_NOSUCHNICK, &[target], "No such nick/channel"),
+                false => {
+                    let why = "Cannot send to user: not connected by IRC; meet in a room";
+                    self.numeric_text(ERR_CANNOTSENDTOUSER, &[target], why);
+                }
+            }
+            return None;
+        };
+        match world.converse(&nick) {
+            Ok((id, member)) => {
+                self.addressed(id, member);
+                Some(Spot { target: nick, id, member })
+            }
+            Err(why) => {
+                self.numeric_text(ERR_CANNOTSENDTOUSER, &[&nick], &format!("Cannot send to user: {why}"));
+                None
+            }
+        }
+    }
+
+    /// Where that is, if it is in that room or conversation.
+    fn spot(&self, world: &impl World, target: &str) -> Option<Spot> {
+        if target.starts_with('#') {
+            let seat = self.in_room(target)?;
+            return Some(Spot { target: format!("#{}", seat.room), id: seat.id, member: seat.member });
+        }
+        let id = world.conversation(target)?;
+        let Conversation { member, .. } = self.conversations.get(&id)?;
+        Some(Spot { target: world.other(id)?, id, member: *member })
     }
 
     /// Says it; the client learns that it is stored when it comes back.
-    fn speak(&mut self, world: &mut impl World, seat: &Seat, body: Body, command: &str) -> bool {
-        match world.say(seat.id, seat.member, &body) {
+    fn speak(&mut self, world: &mut impl World, spot: &Spot, body: Body, command: &str) {
+        match world.say(spot.id, spot.member, &body) {
             Ok(id) => {
                 if let Some(label) = &self.label
                     && !self.is_deferred
                 {
-                    self.labels.insert((seat.id, id), label.clone());
+                    self.labels.insert((spot.id, id), label.clone());
                     self.is_deferred = true;
                 }
-                true
             }
             Err(error) => {
-                let channel = format!("#{}", seat.room);
+                let target = &spot.target;
                 match (&error, command) {
-                    (SayError::Body(BodyError::NotYours { target }), "REDACT") => {
-                        let id = msgid(seat.id, *target);
+                    (SayError::Body(BodyError::NotYours { target: of }), "REDACT") => {
+                        let id = msgid(spot.id, *of);
                         let why = "You are not authorized to delete this message";
-                        self.fail(command, "REDACT_FORBIDDEN", &[&channel, &id], why);
+                        self.fail(command, "REDACT_FORBIDDEN", &[target, &id], why);
                     }
-                    (SayError::Body(BodyError::NoSuchMessage { target }), "REDACT") => {
-                        let id = msgid(seat.id, *target);
-                        self.fail(command, "UNKNOWN_MSGID", &[&channel, &id], "There is no such message");
+                    (SayError::Body(BodyError::NoSuchMessage { target: of }), "REDACT") => {
+                        let id = msgid(spot.id, *of);
+                        self.fail(command, "UNKNOWN_MSGID", &[target, &id], "There is no such message");
                     }
-                    _ => {
-                        let why = format!("Cannot send to channel: {error}");
-                        self.numeric_text(ERR_CANNOTSENDTOCHAN, &[&channel], &why);
-                    }
+                    _ => self.not_sent(target, &error.to_string()),
                 }
-                false
             }
         }
+    }
+
+    fn not_sent(&mut self, target: &str, why: &str) {
+        let (number, to) = match target.starts_with('#') {
+            true => (ERR_CANNOTSENDTOCHAN, "channel"),
+            false => (ERR_CANNOTSENDTOUSER, "user"),
+        };
+        self.numeric_text(number, &[target], &format!("Cannot send to {to}: {why}"));
     }
 
     fn tagmsg(&mut self, world: &mut impl World, message: &Message) {
@@ -1353,23 +1489,12 @@ impl Session {
             // As CLIENTTAGDENY says, it is not carried.
             return;
         };
-        let Some(seat) = self.in_room(target).cloned() else {
-            return self.not_in(
-                world,
-                target,
-                ERR_CANNOTSENDTOCHAN,
-                "Cannot send to channel: you are not in it",
-            );
-        };
+        let Some(spot) = self.reach(world, target) else { return };
         match message.tag("+draft/reply").and_then(read_msgid) {
-            Some((room, to)) if room == seat.id => {
-                self.speak(world, &seat, Body::Reaction { to, symbol: symbol.to_owned(), set }, "TAGMSG");
+            Some((room, to)) if room == spot.id => {
+                self.speak(world, &spot, Body::Reaction { to, symbol: symbol.to_owned(), set }, "TAGMSG");
             }
-            _ => {
-                let channel = format!("#{}", seat.room);
-                let why = "Cannot send to channel: a reaction needs the message that it is to";
-                self.numeric_text(ERR_CANNOTSENDTOCHAN, &[&channel], why);
-            }
+            _ => self.not_sent(&spot.target, "a reaction needs the message that it is to"),
         }
     }
 
@@ -1378,12 +1503,12 @@ impl Session {
         let (Some(target), Some(id)) = (message.param(0), message.param(1)) else {
             return self.need_more("REDACT");
         };
-        let Some(seat) = self.in_room(target).cloned() else {
+        let Some(spot) = self.spot(world, target) else {
             return self.fail("REDACT", "INVALID_TARGET", &[target], "You cannot delete messages there");
         };
         match read_msgid(id) {
-            Some((room, of)) if room == seat.id => {
-                self.speak(world, &seat, Body::Delete { of }, "REDACT");
+            Some((room, of)) if room == spot.id => {
+                self.speak(world, &spot, Body::Delete { of }, "REDACT");
             }
             _ => self.fail("REDACT", "UNKNOWN_MSGID", &[target, id], "There is no such message"),
         }
@@ -1464,7 +1589,7 @@ impl Session {
 
     // History.
 
-    fn chathistory(&mut self, message: &Message) {
+    fn chathistory(&mut self, world: &impl World, message: &Message) {
         let Some(subcommand) = message.param(0).map(str::to_ascii_uppercase) else {
             return self.fail("CHATHISTORY", "NEED_MORE_PARAMS", &[], "Missing parameters");
         };
@@ -1502,48 +1627,53 @@ impl Session {
         let (Some(window), Some(limit)) = (window, limit(most)) else {
             return self.fail("CHATHISTORY", "INVALID_PARAMS", &[&subcommand], "Invalid parameters");
         };
-        let Some(seat) = self.in_room(target) else {
-            return self.fail(
-                "CHATHISTORY",
-                "INVALID_TARGET",
-                &[&subcommand, target],
-                "You are not in that room",
-            );
+        let events = self.has(Capabilities::EVENT_PLAYBACK);
+        let Some(Spot { target, id: room, .. }) = self.spot(world, target) else {
+            if let Some(PersonView { nick: target, .. }) = world.person(target) {
+                // Nothing was said yet.
+                let request = HistoryRequest { room: u64::MAX, target, window, limit, events };
+                return self.history(world, &request, Some(&[]));
+            }
+            let why = "You are not in that room";
+            return self.fail("CHATHISTORY", "INVALID_TARGET", &[&subcommand, target], why);
         };
-        let of_another = |at: &Bound| matches!(at, Bound::Message(room, _) if *room != seat.id);
+        let of_another = |at: &Bound| matches!(at, Bound::Message(other, _) if *other != room);
         let bounds = match &window {
             Window::Latest(at) => [*at, None],
             Window::Before(at) | Window::After(at) | Window::Around(at) => [Some(*at), None],
             Window::Between(a, b) => [Some(*a), Some(*b)],
         };
         if bounds.iter().flatten().any(of_another) {
-            let target = format!("#{}", seat.room);
             let why = "That message is not of this room";
             return self.fail("CHATHISTORY", "MESSAGE_ERROR", &[&subcommand, &target], why);
         }
-        let events = self.has(Capabilities::EVENT_PLAYBACK);
-        let room = seat.room.clone();
-        self.changes.push_back(Change::History(HistoryRequest { room, window, limit, events }));
+        self.changes.push_back(Change::History(HistoryRequest { room, target, window, limit, events }));
     }
 
     /// [IRCv3, read-marker]. Without accounts a marker lives as long as the connection is in the room.
-    fn markread(&mut self, message: &Message) {
+    fn markread(&mut self, world: &impl World, message: &Message) {
         let Some(target) = message.param(0) else {
             return self.fail("MARKREAD", "NEED_MORE_PARAMS", &[], "Missing parameters");
         };
-        let key = room_of(target).map(folded);
-        let Some(seat) = key.and_then(|key| self.rooms.get_mut(&key)) else {
+        let Some(spot) = self.spot(world, target) else {
             return self.fail("MARKREAD", "INVALID_TARGET", &[target], "You are not in that room");
+        };
+        let read = match self.conversations.get_mut(&spot.id) {
+            Some(conversation) => &mut conversation.read,
+            None => {
+                let seat = self.rooms.values_mut().find(|seat| seat.id == spot.id);
+                &mut seat.expect("it is in one or the other").read
+            }
         };
         if let Some(to) = message.param(1) {
             let Some(to) = timestamp(to) else {
                 return self.fail("MARKREAD", "INVALID_PARAMS", &[target], "Invalid timestamp");
             };
             // It never goes back.
-            seat.read = Some(seat.read.map_or(to, |read| read.max(to)));
+            *read = Some(read.map_or(to, |read| read.max(to)));
         }
-        let (channel, read) = (format!("#{}", seat.room), seat.read);
-        self.tell_read(&channel, read);
+        let read = *read;
+        self.tell_read(&spot.target, read);
     }
 
     fn tell_read(&mut self, channel: &str, read: Option<u64>) {

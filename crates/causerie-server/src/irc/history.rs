@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use causerie_core::frame::{Direction, HistoryQuestion, Page, Place};
 use causerie_core::history::HistoryPage;
-use causerie_core::irc::{Bound, Found, HistoryRequest, Session, Window};
+use causerie_core::irc::{Bound, Found, HistoryRequest, Window};
 
 use crate::history::HistoryError;
 use crate::hosted_room::HostedRoom;
@@ -18,7 +18,7 @@ pub(super) async fn window(
     request: &HistoryRequest,
 ) -> Result<Vec<Found>, HistoryError> {
     const END: u64 = u64::MAX;
-    let piece = Piece { hosted, events: request.events };
+    let piece = Piece { hosted, request };
     let limit = request.limit;
     let found = match request.window {
         Window::Latest(None) => piece.newest(0, END, limit).await?,
@@ -44,13 +44,20 @@ pub(super) async fn window(
 
 /// When the newest message was said that can be shown, if there is any.
 pub(super) async fn newest(hosted: &HostedRoom) -> Result<Option<u64>, HistoryError> {
-    let found = Piece { hosted, events: false }.newest(0, u64::MAX, 1).await?;
-    Ok(found.front().map(|(record, _)| record.time_millis))
+    let request = HistoryRequest {
+        room: hosted.id.0,
+        target: String::new(),
+        window: Window::Latest(None),
+        limit: 1,
+        events: false,
+    };
+    let found = window(hosted, &request).await?;
+    Ok(found.first().map(|(record, _)| record.time_millis))
 }
 
 struct Piece<'a> {
     hosted: &'a HostedRoom,
-    events: bool,
+    request: &'a HistoryRequest,
 }
 
 impl Piece<'_> {
@@ -124,7 +131,7 @@ impl Piece<'_> {
         let slices = [page.records.clone()];
         let quotes = self.hosted.quotes(&slices).await;
         let names = self.hosted.names(&slices, &quotes).await;
-        let shown = read.records().filter(|record| Session::is_shown(record, self.events));
+        let shown = read.records().filter(|record| self.request.shows(record));
         shown.map(|record| (record.clone(), super::about(record, &names, &quotes))).collect()
     }
 }

@@ -18,7 +18,7 @@ use causerie_core::irc::{
     ServerView, Session, TargetsRequest, World,
 };
 use causerie_core::log::records;
-use causerie_core::room::{Room, SayError};
+use causerie_core::room::{JoinError, Room, SayError};
 use causerie_core::text::Name;
 use cbcast::{MemberId, MessageId};
 use futures_util::future::select_all;
@@ -31,7 +31,7 @@ use crate::Server;
 use crate::hosted_room::{HostedRoom, Names, Quotes, Unreadable};
 use crate::outbox::{self, write_all};
 pub(crate) use people::People;
-use people::{News, Person};
+use people::{Conversation, News, Person};
 
 /// How the gateway shows itself to IRC clients.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -68,6 +68,8 @@ const READ_MAX: usize = 16 << 10;
 const LINES_AT_ONCE: usize = 64;
 /// How long a client may take to say who it is. A guess: people are asked for passwords meanwhile.
 const REGISTRATION: Duration = Duration::from_secs(60);
+/// People whom a connection may be in conversation with, unless they begin.
+const CONVERSATIONS_MAX: usize = 100;
 /// So many seconds' worth of lines may come at once.
 const BURST_SECONDS: u32 = 5;
 
@@ -86,7 +88,7 @@ pub(crate) async fn serve(
         outbox::close(&stream).await;
         return Ok(());
     }
-    let person = Arc::new(Person::default());
+    let person = server.people.begin();
     let here = Here {
         server,
         ip: peer.ip(),
@@ -117,7 +119,10 @@ pub(crate) async fn serve(
     for (id, member) in connection.session.seats().collect::<Vec<_>>() {
         connection.here.part(id, member, "Connection closed");
     }
-    server.people.forget(&person);
+    for conversation in server.people.forget(&person) {
+        let (member, _) = conversation.seen_by(&person);
+        leave_conversation(server, &conversation.hosted, member);
+    }
     outbox::close(&connection.stream).await;
     ended
 }
@@ -225,7 +230,7 @@ impl Connection<'_> {
             match change {
                 Change::History(request) => {
                     let found = self.here.history(&request).await;
-                    self.session.history(&request, found.as_deref());
+                    self.session.history(&self.here, &request, found.as_deref());
                 }
                 Change::Targets(request) => {
                     let found = self.here.targets(&request).await;
@@ -297,7 +302,7 @@ impl Connection<'_> {
                 let record = HistoryRecord::of(record, name);
                 let about = about(&record, &names, &quotes);
                 let about = about.as_ref().map(|(author, text)| (&author[..], &text[..]));
-                self.session.record(&self.here, id, &record, about);
+                self.session.record(&mut self.here, id, &record, about);
             }
         }
         // Of a room that it was made to leave.
@@ -308,6 +313,10 @@ impl Connection<'_> {
     }
 
     fn tell_news(&mut self) {
+        for conversation in self.here.person.take_addressed() {
+            let member = self.here.enter(&conversation);
+            self.session.addressed(conversation.hosted.id.0, member);
+        }
         for (nick, News { away, realname }) in self.here.person.take_news() {
             if let Some(away) = away {
                 self.session.away_changed(&nick, away.as_deref());
@@ -348,6 +357,8 @@ struct Place {
     hosted: Arc<HostedRoom>,
     cursor: u64,
     changed: watch::Receiver<()>,
+    /// In a conversation: the other one.
+    other: Option<Arc<Person>>,
 }
 
 /// What a session can reach.
@@ -361,7 +372,32 @@ struct Here<'a> {
     unstored: Vec<(Arc<HostedRoom>, u64)>,
 }
 
+/// Who was in it leaves it; with the last one it goes.
+fn leave_conversation(server: &Server, hosted: &Arc<HostedRoom>, member: MemberId) {
+    server.people.end_conversation(hosted);
+    let is_empty = hosted.act(|room, now| {
+        room.part(now, member, "");
+        room.info(None).members == 0
+    });
+    if is_empty {
+        server.controller.close_conversation(hosted);
+    }
+}
+
 impl Here<'_> {
+    /// Reads on in that conversation; as whom.
+    fn enter(&mut self, conversation: &Conversation) -> MemberId {
+        let (member, other) = conversation.seen_by(&self.person);
+        let hosted = &conversation.hosted;
+        self.places.entry(hosted.id.0).or_insert_with(|| Place {
+            changed: hosted.subscribe(),
+            cursor: conversation.position,
+            hosted: Arc::clone(hosted),
+            other: Some(Arc::clone(other)),
+        });
+        member
+    }
+
     fn leave(&mut self, id: u64) {
         self.places.remove(&id);
         self.person.state().rooms.remove(&id);
@@ -380,7 +416,7 @@ impl Here<'_> {
     }
 
     async fn history(&self, request: &HistoryRequest) -> Option<Vec<Found>> {
-        let hosted = self.server.controller.find(&request.room).ok()?;
+        let hosted = Arc::clone(&self.places.get(&request.room)?.hosted);
         let _turn = self.server.pages.acquire().await.expect("it is never closed");
         history::window(&hosted, request)
             .await
@@ -394,7 +430,11 @@ impl Here<'_> {
             let _turn = self.server.pages.acquire().await.expect("it is never closed");
             match history::newest(&place.hosted).await {
                 Ok(Some(millis)) if request.from < millis && millis < request.to => {
-                    found.push((place.hosted.look(|room| room.name().to_string()), millis));
+                    let target = match &place.other {
+                        Some(other) => other.nick(),
+                        None => place.hosted.look(|room| format!("#{}", room.name())),
+                    };
+                    found.push((target, millis));
                 }
                 Ok(_) => {}
                 Err(error) => warn!("history for an IRC client cannot be read: {error}"),
@@ -476,18 +516,59 @@ impl World for Here<'_> {
             changed: hosted.subscribe(),
             cursor: joined.position,
             hosted,
+            other: None,
         });
         Ok(joined)
     }
 
     fn part(&mut self, id: u64, member: MemberId, reason: &str) {
         let Some(place) = self.places.get(&id) else { return };
+        if place.other.is_some() {
+            return leave_conversation(self.server, &place.hosted, member);
+        }
         let ((), changes) = place.hosted.act_and_count(|room, now| room.part(now, member, reason));
         self.unstored.push((Arc::clone(&place.hosted), changes));
         let mut state = self.person.state();
         if state.rooms.get(&id).is_some_and(|(now, _)| *now == member) {
             state.rooms.remove(&id);
         }
+    }
+
+    fn converse(&mut self, nick: &str) -> Result<(u64, MemberId), String> {
+        let begun = self.places.values().filter(|place| place.other.is_some()).count();
+        let (server, ip, own) = (self.server, self.ip, self.person.nick());
+        let conversation = server.people.converse(&self.person, nick, |other| {
+            if begun >= CONVERSATIONS_MAX {
+                return Err("you are in too many conversations".to_owned());
+            }
+            let hosted = server.controller.create_conversation(ip).map_err(|error| error.to_string())?;
+            let other = other.nick();
+            let joined = hosted.act(|room, now| {
+                let one = room.join_hosted(now, &own)?;
+                let two = if own == other { one } else { room.join_hosted(now, &other)? };
+                Ok((one, two, room.position()))
+            });
+            match joined {
+                Ok((one, two, position)) => Ok((hosted, [one, two], position)),
+                Err::<_, JoinError>(error) => {
+                    server.controller.close_conversation(&hosted);
+                    Err(error.to_string())
+                }
+            }
+        })?;
+        let conversation = conversation.ok_or_else(|| format!("{nick} has just gone"))?;
+        Ok((conversation.hosted.id.0, self.enter(&conversation)))
+    }
+
+    fn conversation(&self, nick: &str) -> Option<u64> {
+        let nick = nick.to_lowercase();
+        let is_with =
+            |place: &&Place| place.other.as_ref().is_some_and(|other| other.nick().to_lowercase() == nick);
+        self.places.values().find(is_with).map(|place| place.hosted.id.0)
+    }
+
+    fn other(&self, id: u64) -> Option<String> {
+        Some(self.places.get(&id)?.other.as_ref()?.nick())
     }
 
     fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, SayError> {

@@ -1,6 +1,7 @@
 //! Who has an IRC connection: nicks, and what others are told of whoever has one.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use causerie_core::irc::PersonView;
@@ -8,13 +9,39 @@ use causerie_core::text::Name;
 use cbcast::MemberId;
 use tokio::sync::Notify;
 
-/// Those with a nick, by its folded form. Taken before any [`Person`]'s own lock.
+use crate::hosted_room::HostedRoom;
+
 #[derive(Default)]
-pub(crate) struct People(Mutex<BTreeMap<String, Arc<Person>>>);
+pub(crate) struct People {
+    /// Those with a nick, by its folded form. Taken before any [`Person`]'s own lock.
+    all: Mutex<BTreeMap<String, Arc<Person>>>,
+    /// By the numbers of the two, the lower one first. Taken before any room's lock, and before `all`.
+    conversations: Mutex<BTreeMap<(u64, u64), Arc<Conversation>>>,
+    /// The number of who comes next.
+    next: AtomicU64,
+}
+
+/// Two people in a room of their own, or one who talks to itself.
+pub(super) struct Conversation {
+    pub(super) hosted: Arc<HostedRoom>,
+    /// Behind the joining of both.
+    pub(super) position: u64,
+    /// Who began it, and the other one.
+    sides: [(Arc<Person>, MemberId); 2],
+}
+
+impl Conversation {
+    /// As whom somebody is in it, and who is the other one.
+    pub(super) fn seen_by(&self, person: &Arc<Person>) -> (MemberId, &Arc<Person>) {
+        let [(one, as_one), (other, as_other)] = &self.sides;
+        if Arc::ptr_eq(one, person) { (*as_one, other) } else { (*as_other, one) }
+    }
+}
 
 /// One connection.
 #[derive(Default)]
 pub(super) struct Person {
+    number: u64,
     state: Mutex<State>,
     /// There is news.
     pub(super) stirred: Notify,
@@ -27,6 +54,8 @@ pub(super) struct State {
     pub(super) wants_news: bool,
     /// The rooms that it is in, by number: as whom, and what they are called.
     pub(super) rooms: BTreeMap<u64, (MemberId, String)>,
+    /// Conversations that others have begun with it, and it has not seen yet.
+    addressed: Vec<Arc<Conversation>>,
     /// Of others, by nick: only the latest counts.
     news: BTreeMap<String, News>,
 }
@@ -49,14 +78,31 @@ impl Person {
         PersonView { rooms, ..state.view.clone() }
     }
 
+    pub(super) fn nick(&self) -> String {
+        self.state().view.nick.clone()
+    }
+
+    pub(super) fn take_addressed(&self) -> Vec<Arc<Conversation>> {
+        std::mem::take(&mut self.state().addressed)
+    }
+
     pub(super) fn take_news(&self) -> BTreeMap<String, News> {
         std::mem::take(&mut self.state().news)
     }
 }
 
 impl People {
+    fn conversations(&self) -> MutexGuard<'_, BTreeMap<(u64, u64), Arc<Conversation>>> {
+        self.conversations.lock().expect("nothing panics while holding it")
+    }
+
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Person>>> {
-        self.0.lock().expect("nothing panics while holding it")
+        self.all.lock().expect("nothing panics while holding it")
+    }
+
+    /// Somebody who has no nick yet.
+    pub(super) fn begin(&self) -> Arc<Person> {
+        Arc::new(Person { number: self.next.fetch_add(1, Ordering::Relaxed), ..Person::default() })
     }
 
     /// From now on it goes by that nick; `false` if another has it.
@@ -71,14 +117,48 @@ impl People {
         true
     }
 
-    pub(super) fn forget(&self, person: &Arc<Person>) {
+    /// It has no nick any more; the conversations that it was in and has not left.
+    pub(super) fn forget(&self, person: &Arc<Person>) -> Vec<Arc<Conversation>> {
         self.all().retain(|_, other| !Arc::ptr_eq(other, person));
+        // Nobody finds it from now on; who has found it already has finished once this lock is had.
+        let mut conversations = self.conversations();
+        let with = |(one, two): &&(u64, u64)| [*one, *two].contains(&person.number);
+        let keys: Vec<_> = conversations.keys().filter(with).copied().collect();
+        keys.iter().filter_map(|key| conversations.remove(key)).collect()
     }
 
     pub(super) fn named(&self, nick: &str) -> Option<PersonView> {
         let found = self.all().get(&nick.to_lowercase()).cloned()?;
         let is_registered = found.state().is_registered;
         is_registered.then(|| found.view())
+    }
+
+    /// The conversation of this person with who has that nick, begun by `begin` if there is none: in a room of its own,
+    /// as which members, and the position behind their joining. `None`: nobody has that nick.
+    pub(super) fn converse<E>(
+        &self,
+        person: &Arc<Person>,
+        nick: &str,
+        begin: impl FnOnce(&Arc<Person>) -> Result<(Arc<HostedRoom>, [MemberId; 2], u64), E>,
+    ) -> Result<Option<Arc<Conversation>>, E> {
+        let mut conversations = self.conversations();
+        let Some(other) = self.all().get(&nick.to_lowercase()).cloned() else { return Ok(None) };
+        let key = (person.number.min(other.number), person.number.max(other.number));
+        if let Some(conversation) = conversations.get(&key) {
+            return Ok(Some(Arc::clone(conversation)));
+        }
+        let (hosted, [one, two], position) = begin(&other)?;
+        let sides = [(Arc::clone(person), one), (Arc::clone(&other), two)];
+        let conversation = Arc::new(Conversation { hosted, position, sides });
+        conversations.insert(key, Arc::clone(&conversation));
+        other.state().addressed.push(Arc::clone(&conversation));
+        other.stirred.notify_one();
+        Ok(Some(conversation))
+    }
+
+    /// Nobody says anything there any more: who meets again does so in another room.
+    pub(super) fn end_conversation(&self, room: &Arc<HostedRoom>) {
+        self.conversations().retain(|_, conversation| !Arc::ptr_eq(&conversation.hosted, room));
     }
 
     /// Who that member of that room is, if it came by IRC.

@@ -39,7 +39,7 @@ class Irssi:
     def __init__(self, port, folder):
         home = pathlib.Path(folder) / "irssi"
         home.mkdir()
-        self.log = home / "room.log"
+        self.logs = home / "logs"
         (home / "config").write_text(
             f"""
             servers = ( {{ address = "127.0.0.1"; port = "{port}"; chatnet = "here"; autoconnect = "yes"; }} );
@@ -47,7 +47,7 @@ class Irssi:
             channels = ( {{ name = "#{ROOM}"; chatnet = "here"; autojoin = "yes"; }} );
             settings = {{
               core = {{ real_name = "Ann"; user_name = "ann"; nick = "Ann"; server_reconnect_time = "10s"; }};
-              "fe-common/core" = {{ autolog = "yes"; autolog_path = "{home}/room.log"; }};
+              "fe-common/core" = {{ autolog = "yes"; autolog_path = "{home}/logs/$0.log"; }};
             }};
             """
         )
@@ -66,10 +66,17 @@ class Irssi:
             pass
 
     def lines(self):
-        return self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
+        return self.hears_from(f"#{ROOM}")
+
+    def hears_from(self, target):
+        log = self.logs / f"{target.lower()}.log"
+        return log.read_text(encoding="utf-8").splitlines() if log.exists() else []
 
     def say(self, text):
         os.write(self.terminal, f"/msg #{ROOM} {text}\r".encode())
+
+    def say_to(self, nick, text):
+        os.write(self.terminal, f"/msg {nick} {text}\r".encode())
 
     def joins(self):
         return sum(f"Join to #{ROOM} was synced" in line for line in self.lines())
@@ -98,13 +105,22 @@ class WeeChat:
         self.process = start(["weechat-headless", "--dir", str(self.home), *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def lines(self):
-        found = glob.glob(f"{self.home}/logs/irc.here.#{ROOM}.weechatlog")
+        return self.hears_from(f"#{ROOM}")
+
+    def hears_from(self, target):
+        found = glob.glob(f"{self.home}/logs/irc.here.{target.lower()}.weechatlog")
         return pathlib.Path(found[0]).read_text(encoding="utf-8").splitlines() if found else []
 
     def say(self, text):
+        self.type(f"irc.here.#{ROOM}", text)
+
+    def say_to(self, nick, text):
+        self.type("irc.server.here", f"/msg {nick} {text}")
+
+    def type(self, buffer, text):
         pipes = glob.glob(f"{self.home}/weechat_fifo_*")
         with open(pipes[0], "w", encoding="utf-8") as pipe:
-            pipe.write(f"irc.here.#{ROOM} *{text}\n")
+            pipe.write(f"{buffer} *{text}\n")
 
     def joins(self):
         return sum(f"Channel #{ROOM}: " in line for line in self.lines())
@@ -177,6 +193,18 @@ def talk(clients, begin, count):
     return expected
 
 
+def whisper(program, port, irssi, weechat, others):
+    """Two talk between them: each hears the other, and nobody else does."""
+    for turn in range(1, 4):
+        irssi.say_to("Ann_", f"psst {turn}")
+        until("WeeChat to hear irssi", lambda: any(f"psst {turn}" in line for line in weechat.hears_from("Ann")))
+        weechat.say_to("Ann", f"pssst {turn}")
+        until("irssi to hear WeeChat", lambda: any(f"pssst {turn}" in line for line in irssi.hears_from("Ann_")))
+    told = [line for client in others for line in client.lines()] + weechat.lines()
+    told += [record.get("text", "") for record in the_log(program, port)]
+    demand(not any("psst" in line or "pssst" in line for line in told), "others heard what two said between them")
+
+
 def the_log(program, port):
     done = subprocess.run([program, "history", ROOM, "--server", f"127.0.0.1:{port}", "--since", "1", "--json"],
                           capture_output=True, text=True, timeout=60, env=environment(), check=True)
@@ -202,6 +230,7 @@ def main():
         for client in clients:
             own = [one for one in said(client.lines()) if one[0] != client.name]
             demand(own == [one for one in first if one[0] != client.name], f"{client.name} saw another order: {own}\n{first}")
+        whisper(program, server.port, irssi, weechat, [native, classic])
         heard = {client.name: len(said(client.lines(), client.name)) for client in (irssi, weechat)}
 
         server.kill()
@@ -225,7 +254,7 @@ def main():
             demand(new == [one for one in order if one[0] != client.name and one[1] > TURNS], f"{client.name} saw another order")
         demand([one for one in said(native.lines())] == [one for one in order if one[0] != "native"], "native saw another order")
         server.stop()
-        print(f"  {len(order)} texts by irssi, WeeChat, causerie chat and a classic client, server killed once: one order")
+        print(f"  {len(order)} texts by irssi, WeeChat, causerie chat and a classic client, server killed once: one order; and two between them")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ struct Input<'a> {
     said: Vec<(u8, &'a str)>,
 }
 
+/// What no channel can be called.
+const CONVERSATION: &str = "";
+
 /// Real rooms, without a store.
 #[derive(Default)]
 struct Rooms(BTreeMap<String, (u64, Room)>);
@@ -63,7 +66,8 @@ impl World for Rooms {
     }
 
     fn rooms(&self) -> Vec<(String, u64, Option<String>)> {
-        self.0.iter().map(|(name, (_, room))| (name.clone(), 1, room.topic().map(str::to_owned))).collect()
+        let channels = self.0.iter().filter(|(name, _)| *name != CONVERSATION);
+        channels.map(|(name, (_, room))| (name.clone(), 1, room.topic().map(str::to_owned))).collect()
     }
 
     fn look(&mut self, room: &str) -> Option<RoomView> {
@@ -81,6 +85,28 @@ impl World for Rooms {
         let (id, room) = self.0.entry(room.to_owned()).or_insert_with(make);
         let member = room.join_hosted(Now::default(), name).map_err(JoinRefusal::Room)?;
         Ok(Joined { id: *id, member, position: room.position(), view: view(room) })
+    }
+
+    fn converse(&mut self, nick: &str) -> Result<(u64, MemberId), String> {
+        if self.person(nick).is_none() {
+            return Err("nobody is called that".to_owned());
+        }
+        let id = self.0.len() as u64;
+        let make = || (id, Room::new(RoomName::parse("talk").expect("a name"), 0, 1, RoomSettings::default(), false));
+        let (id, room) = self.0.entry(CONVERSATION.to_owned()).or_insert_with(make);
+        let member = match room.members().first() {
+            Some(own) => own.member,
+            None => room.join_hosted(Now::default(), nick).map_err(|error| error.to_string())?,
+        };
+        Ok((*id, member))
+    }
+
+    fn conversation(&self, nick: &str) -> Option<u64> {
+        self.0.get(CONVERSATION).filter(|_| self.person(nick).is_some()).map(|(id, _)| *id)
+    }
+
+    fn other(&self, id: u64) -> Option<String> {
+        (self.conversation("Ann") == Some(id)).then(|| "Ann".to_owned())
     }
 
     fn part(&mut self, id: u64, member: MemberId, reason: &str) {
@@ -147,7 +173,7 @@ fuzz_target!(|input: Input<'_>| {
             match change {
                 Change::History(request) => {
                     assert!(is_line && request.limit <= causerie_core::irc::HISTORY_MAX);
-                    session.history(&request, None);
+                    session.history(&world, &request, None);
                 }
                 Change::Targets(_) => session.targets(&[("a".into(), 1)]),
             }
@@ -160,7 +186,7 @@ fuzz_target!(|input: Input<'_>| {
             let raj = MemberId::new(0, 9_999);
             let id = MessageId::new(raj, taken as u64);
             let text = (*text).to_owned();
-            let body = match kind % 8 {
+            let body = match kind % 9 {
                 0 => Body::Text(text),
                 1 => Body::Action(text),
                 2 => Body::Reply { to: id, text },
@@ -168,6 +194,7 @@ fuzz_target!(|input: Input<'_>| {
                 4 => Body::Delete { of: id },
                 5 => Body::Reaction { to: id, symbol: text, set: kind & 8 == 0 },
                 6 => Body::Topic(text),
+                7 => Body::Notice(text),
                 _ => Body::Unknown(text.into()),
             };
             let what = match kind / 16 {
@@ -179,7 +206,7 @@ fuzz_target!(|input: Input<'_>| {
             let record =
                 HistoryRecord { position: 1, time_millis: 1, id, deps: Vec::new(), member: raj, name, what };
             for (room, _) in seats {
-                session.record(&world, room, &record, Some(("Raj", "a\r\nb")));
+                session.record(&mut world, room, &record, Some(("Raj", "a\r\nb")));
             }
             check(&session.take_output());
         }

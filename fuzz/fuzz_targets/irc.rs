@@ -8,8 +8,8 @@ use arbitrary::Arbitrary;
 use causerie_core::body::Body;
 use causerie_core::history::{HistoryRecord, What};
 use causerie_core::irc::{
-    Change, Item, JoinRefusal, Joined, LINE_BYTES_MAX, Lines, MemberView, PersonView, RoomView, ServerView, Session,
-    World,
+    Change, Item, JoinRefusal, Joined, LINE_BYTES_MAX, Lines, MemberView, PersonView, Rendering, RoomView,
+    ServerView, Session, World,
 };
 use causerie_core::room::{Now, Room, RoomSettings, SayError};
 use causerie_core::text::{Name, RoomName};
@@ -179,7 +179,7 @@ fuzz_target!(|input: Input<'_>| {
             }
         }
         session.finish();
-        check(&session.take_output());
+        check(&session.take_output().concat());
         if let Some((kind, text)) = input.said.get(taken) {
             taken += 1;
             let seats: Vec<_> = session.seats().collect();
@@ -205,12 +205,14 @@ fuzz_target!(|input: Input<'_>| {
             let name = if kind & 32 == 0 { "Raj".to_owned() } else { "R a:j!@".to_owned() };
             let record =
                 HistoryRecord { position: 1, time_millis: 1, id, deps: Vec::new(), member: raj, name, what };
+            let found = [(record, Some(("Raj".to_owned(), "a\r\nb".to_owned())))];
             for (room, _) in seats {
-                session.record(&mut world, room, &record, Some(("Raj", "a\r\nb")));
+                let rendering = session.perspective(room).map(|perspective| Rendering::new(perspective, &found));
+                session.records(&mut world, room, &found, rendering.as_ref());
             }
-            check(&session.take_output());
+            check(&session.take_output().concat());
         }
     }
     session.end("The server is shutting down");
-    check(&session.take_output());
+    check(&session.take_output().concat());
 });

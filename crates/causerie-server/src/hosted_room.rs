@@ -25,6 +25,7 @@ use crate::Server;
 use crate::fanout::{Fanout, Reader};
 use crate::history::{self, Ends, HistoryError};
 use crate::http::JsonTail;
+use crate::irc::IrcTail;
 use crate::watching::Watching;
 use crate::writer::Writer;
 
@@ -66,6 +67,7 @@ pub(crate) struct HostedRoom {
     /// Other messages are held back.
     holding: watch::Sender<()>,
     json: Mutex<JsonTail>,
+    irc: Mutex<IrcTail>,
     pub(crate) watching: Watching,
     clock: Clock,
     writer: Arc<Writer>,
@@ -117,6 +119,7 @@ impl HostedRoom {
             fanout: Fanout::default(),
             holding: watch::Sender::new(()),
             json: Mutex::default(),
+            irc: Mutex::default(),
             watching: Watching::default(),
             clock,
             writer,
@@ -226,6 +229,11 @@ impl HostedRoom {
     /// The end of its log as JSON. Taken before the tail and the room.
     pub(crate) fn json(&self) -> MutexGuard<'_, JsonTail> {
         self.json.lock().expect("nothing panics while holding it")
+    }
+
+    /// The end of its log for IRC clients. Taken before the tail.
+    pub(crate) fn irc(&self) -> MutexGuard<'_, IrcTail> {
+        self.irc.lock().expect("nothing panics while holding it")
     }
 
     pub(crate) fn store(&self) -> Arc<dyn Store> {

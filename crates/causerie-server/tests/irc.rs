@@ -12,6 +12,7 @@ use causerie_server::{IrcSettings, Settings};
 use causerie_store::{Change, MemoryStore, RoomId, RoomRow, Store as _};
 use cbcast::MessageId;
 use common::{Classic, Event, Harness, Native, within};
+use socket2::SockRef;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -719,6 +720,59 @@ async fn one_order_for_all_kinds_of_clients() {
             cal.expect(&format!("{author} : {expected}")).await;
         }
     }
+    server.stop().await;
+}
+
+/// Reads numbered lines up to the last, none missing and none twice. The first of them.
+async fn counted(mut irc: Irc, last: u64) -> u64 {
+    let mut next = None;
+    loop {
+        let line = irc.line().await;
+        let (_, line) = untagged(&line, "time");
+        let Some((_, text)) = line.split_once(" PRIVMSG #lobby :") else { continue };
+        let n: u64 = text.split('.').next().unwrap().parse().unwrap();
+        let (first, expected) = next.unwrap_or((n, n));
+        assert_eq!(n, expected, "{line}");
+        if n == last {
+            return first;
+        }
+        next = Some((first, n + 1));
+    }
+}
+
+// More than is kept of what is read and rendered for many at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_along_or_late_or_comes_in_the_midst_gets_every_line_once() {
+    const PARTS: u64 = 12;
+    const LINES: u64 = 1_000;
+    const LAST: u64 = PARTS * LINES;
+    let server = unlimited().await;
+    let mut late = Irc::enter(server.address, "Late").await;
+    // So that less is on its way to it than is said.
+    SockRef::from(late.stream.get_ref()).set_recv_buffer_size(64 << 10).unwrap();
+    late.join("lobby").await;
+    let mut readers = Vec::new();
+    for capabilities in ["", "server-time message-tags", "echo-message", "batch draft/multiline"] {
+        let mut irc = Irc::enter_with(server.address, &format!("R{}", readers.len()), capabilities).await;
+        irc.join("lobby").await;
+        readers.push((0, tokio::spawn(counted(irc, LAST))));
+    }
+    let mut ann = Irc::enter(server.address, "Ann").await;
+    ann.join("lobby").await;
+    for part in 0..PARTS {
+        let line = |n| format!("PRIVMSG #lobby :{n}.{}\r\n", "x".repeat(400));
+        let lines: String = (part * LINES..(part + 1) * LINES).map(line).collect();
+        ann.bytes(lines.as_bytes()).await;
+        let name = format!("R{}", readers.len());
+        let mut irc = Irc::enter_with(server.address, &name, "draft/chathistory").await;
+        irc.join("lobby").await;
+        readers.push(((part + 1) * LINES, tokio::spawn(counted(irc, LAST))));
+    }
+    ann.send(&format!("PRIVMSG #lobby :{LAST}.")).await;
+    for (missed_at_most, reader) in readers {
+        assert!(reader.await.unwrap() <= missed_at_most);
+    }
+    assert_eq!(counted(late, LAST).await, 0);
     server.stop().await;
 }
 

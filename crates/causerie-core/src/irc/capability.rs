@@ -4,7 +4,7 @@ use std::ops::BitOr;
 
 /// A set of capabilities.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Capabilities(u32);
+pub struct Capabilities(pub(super) u32);
 
 macro_rules! capabilities {
     ($($constant:ident $bit:literal $name:literal)*) => {
@@ -49,6 +49,10 @@ impl Capabilities {
     #[must_use]
     pub(super) const fn has(self, others: Self) -> bool {
         self.0 & others.0 == others.0
+    }
+
+    pub(super) const fn only(self, others: Self) -> Self {
+        Self(self.0 & others.0)
     }
 
     pub(super) const fn without(self, others: Self) -> Self {

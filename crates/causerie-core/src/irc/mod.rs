@@ -9,6 +9,7 @@ mod message;
 mod numeric;
 mod render;
 mod session;
+mod shared;
 mod split;
 
 pub use capability::Capabilities;
@@ -18,4 +19,5 @@ pub use session::{
     About, Change, Found, HISTORY_MAX, JoinRefusal, Joined, MemberView, PersonView, RoomView, ServerView,
     Session, World, room_of, shown_nick,
 };
+pub use shared::{Perspective, Rendering};
 pub use split::{Piece, split};

@@ -65,6 +65,16 @@ pub(super) fn source(nick: &str, server: &str) -> String {
     format!("{nick}!member@{server}")
 }
 
+/// Of what was negotiated, what decides how something that was said now is told.
+pub(super) fn shown_by(capabilities: Capabilities) -> Capabilities {
+    let batches = Capabilities::MULTILINE | Capabilities::BATCH;
+    let shown = Capabilities::SERVER_TIME | Capabilities::MESSAGE_TAGS | Capabilities::REDACTION | batches;
+    match capabilities.has(batches) {
+        true => capabilities.only(shown),
+        false => capabilities.only(shown).without(batches),
+    }
+}
+
 impl Viewer<'_> {
     fn has(&self, capabilities: Capabilities) -> bool {
         self.capabilities.has(capabilities)

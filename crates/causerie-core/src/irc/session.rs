@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use cbcast::{MemberId, MessageId};
 
 use super::capability::{Capabilities, OFFERED};
@@ -10,7 +11,8 @@ use super::history::{Bound, HistoryRequest, TargetsRequest, Window, bound, msgid
 use super::message::{Item, Line, Message};
 use super::numeric::*;
 pub use super::render::{About, room_of, shown_nick};
-use super::render::{Rendered, Viewer, source};
+use super::render::{Rendered, Viewer, shown_by, source};
+use super::shared::{Perspective, Rendering};
 use crate::api::rfc3339;
 use crate::body::{Body, BodyError, TOPIC_BYTES_MAX};
 use crate::history::{HistoryRecord, What};
@@ -234,6 +236,8 @@ pub struct Session {
     is_deferred: bool,
     replies: Vec<Line>,
     changes: VecDeque<Change>,
+    /// What is to be written, and behind it `out`.
+    told: Vec<Bytes>,
     out: Vec<u8>,
     ended: bool,
 }
@@ -264,6 +268,7 @@ impl Session {
             is_deferred: false,
             replies: Vec::new(),
             changes: VecDeque::new(),
+            told: Vec::new(),
             out: Vec::new(),
             ended: false,
         }
@@ -272,8 +277,9 @@ impl Session {
     // For the caller.
 
     /// What is to be written.
-    pub fn take_output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.out)
+    pub fn take_output(&mut self) -> Vec<Bytes> {
+        self.tell_shared(Bytes::new());
+        std::mem::take(&mut self.told)
     }
 
     /// Whether the connection ends behind that.
@@ -416,8 +422,57 @@ impl Session {
         }
     }
 
+    /// How it reads a room, if others read it alike.
+    #[must_use]
+    pub fn perspective(&self, id: u64) -> Option<Perspective> {
+        let channel = format!("#{}", self.seat(id)?.room);
+        let (capabilities, server) = (shown_by(self.capabilities), self.about.server.clone());
+        Some(Perspective { capabilities, server, channel, id })
+    }
+
+    /// The next records of the room with this number, and their rendering in this session's
+    /// [`perspective`](Self::perspective), if there is one.
+    pub fn records(
+        &mut self,
+        world: &mut impl World,
+        id: u64,
+        found: &[Found],
+        rendering: Option<&Rendering>,
+    ) {
+        let about = |n: usize| found[n].1.as_ref().map(|(author, text)| (&author[..], &text[..]));
+        let shared = rendering.zip(self.seat(id)).filter(|(rendering, _)| {
+            self.perspective(id).as_ref() == Some(rendering.perspective())
+                && rendering.places().len() == found.len()
+        });
+        let Some((rendering, seat)) = shared else {
+            return (0..found.len()).for_each(|n| self.record(world, id, &found[n].0, about(n)));
+        };
+        let echoes = self.has(Capabilities::ECHO_MESSAGE);
+        let reads_alike =
+            |said: MessageId| !seat.is_own(said.member) || echoes && !self.labels.contains_key(&(id, said));
+        let places = rendering.places();
+        let apart = |n: &usize| !places[*n].said.is_some_and(reads_alike);
+        let apart: Vec<_> = (0..places.len()).filter(apart).collect();
+        let mut start = 0;
+        for n in apart {
+            let before = if n == 0 { 0 } else { places[n - 1].end };
+            self.tell_shared(rendering.lines().slice(start..before));
+            start = places[n].end;
+            self.record(world, id, &found[n].0, about(n));
+            if self.seat(id).is_none() {
+                return;
+            }
+        }
+        self.tell_shared(rendering.lines().slice(start..));
+    }
+
+    fn tell_shared(&mut self, lines: Bytes) {
+        let own = std::mem::take(&mut self.out);
+        self.told.extend([own.into(), lines].into_iter().filter(|lines| !lines.is_empty()));
+    }
+
     /// The next record of the room with this number.
-    pub fn record(&mut self, world: &mut impl World, id: u64, record: &HistoryRecord, about: About<'_>) {
+    fn record(&mut self, world: &mut impl World, id: u64, record: &HistoryRecord, about: About<'_>) {
         if let Some(conversation) = self.conversations.get(&id) {
             let member = conversation.member;
             return self.record_between_two(world, id, member, record, about);

@@ -3,6 +3,7 @@
 
 mod history;
 mod people;
+mod tail;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,7 +18,6 @@ use causerie_core::irc::{
     Change, Found, HistoryRequest, Item, JoinRefusal, Joined, Lines, MemberView, PersonView, RoomView,
     ServerView, Session, TargetsRequest, World,
 };
-use causerie_core::log::records;
 use causerie_core::room::{JoinError, Room, SayError};
 use causerie_core::text::Name;
 use cbcast::{MemberId, MessageId};
@@ -32,6 +32,7 @@ use crate::hosted_room::{HostedRoom, Names, Quotes, Unreadable};
 use crate::outbox::{self, write_all};
 pub(crate) use people::People;
 use people::{Conversation, News, Person};
+pub(crate) use tail::IrcTail;
 
 /// How the gateway shows itself to IRC clients.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -60,8 +61,6 @@ impl Default for IrcSettings {
     }
 }
 
-/// Runs of the log rendered at once.
-const SLICES_MAX: usize = 16;
 /// What one read takes at most.
 const READ_MAX: usize = 16 << 10;
 /// Lines handled before what they have brought is written.
@@ -145,7 +144,7 @@ impl Connection<'_> {
         let server = self.here.server;
         let mut item = None;
         loop {
-            write_all(&self.stream, vec![self.session.take_output().into()]).await?;
+            write_all(&self.stream, self.session.take_output()).await?;
             if self.session.has_ended() {
                 return Ok(());
             }
@@ -256,7 +255,7 @@ impl Connection<'_> {
                     if let Some(why) = &*self.trouble.borrow_and_update() {
                         self.session.notice(why);
                     }
-                    write_all(&self.stream, vec![self.session.take_output().into()]).await?;
+                    write_all(&self.stream, self.session.take_output()).await?;
                 }
             }
         }
@@ -272,38 +271,31 @@ impl Connection<'_> {
             let hosted = Arc::clone(&place.hosted);
             let closed = hosted.closed.is_cancelled();
             let before = place.cursor;
-            let (slices, cursor) = match hosted.read(before, SLICES_MAX).await {
-                Ok(read) => read,
+            let piece = match tail::read(&hosted, before).await {
+                Ok(piece) => piece,
                 Err(Unreadable::Gap { end }) => {
                     self.session.gap(id, end - before);
+                    place.cursor = end;
                     told = true;
-                    (Vec::new(), end)
+                    None
                 }
                 Err(Unreadable::Failed(why)) => {
                     self.session.end(&why);
                     return true;
                 }
             };
-            place.cursor = cursor;
-            if slices.is_empty() {
+            let Some(piece) = piece else {
                 if closed {
                     self.session.closed(id);
                     self.here.leave(id);
                     told = true;
                 }
                 continue;
-            }
+            };
+            place.cursor = piece.last;
             told = true;
-            let quotes = hosted.quotes(&slices).await;
-            let names = hosted.names(&slices, &quotes).await;
-            for record in slices.into_iter().flat_map(records) {
-                let name =
-                    |member: MemberId| names.get(&member).cloned().unwrap_or_else(|| member.to_string());
-                let record = HistoryRecord::of(record, name);
-                let about = about(&record, &names, &quotes);
-                let about = about.as_ref().map(|(author, text)| (&author[..], &text[..]));
-                self.session.record(&mut self.here, id, &record, about);
-            }
+            let (found, rendering) = piece.read(&hosted, before, self.session.perspective(id)).await;
+            self.session.records(&mut self.here, id, found, rendering.as_deref());
         }
         // Of a room that it was made to leave.
         let seats: BTreeMap<_, _> = self.session.seats().collect();
@@ -361,6 +353,19 @@ struct Place {
     other: Option<Arc<Person>>,
 }
 
+impl Place {
+    fn new(hosted: Arc<HostedRoom>, cursor: u64, other: Option<Arc<Person>>) -> Self {
+        hosted.irc().enter();
+        Self { changed: hosted.subscribe(), hosted, cursor, other }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.hosted.irc().leave();
+    }
+}
+
 /// What a session can reach.
 struct Here<'a> {
     server: &'a Arc<Server>,
@@ -389,12 +394,8 @@ impl Here<'_> {
     fn enter(&mut self, conversation: &Conversation) -> MemberId {
         let (member, other) = conversation.seen_by(&self.person);
         let hosted = &conversation.hosted;
-        self.places.entry(hosted.id.0).or_insert_with(|| Place {
-            changed: hosted.subscribe(),
-            cursor: conversation.position,
-            hosted: Arc::clone(hosted),
-            other: Some(Arc::clone(other)),
-        });
+        let place = || Place::new(Arc::clone(hosted), conversation.position, Some(Arc::clone(other)));
+        self.places.entry(hosted.id.0).or_insert_with(place);
         member
     }
 
@@ -512,12 +513,7 @@ impl World for Here<'_> {
         let joined = joined.map_err(JoinRefusal::Room)?;
         self.unstored.push((Arc::clone(&hosted), changes));
         // A member that comes for another reads on where that one was.
-        self.places.entry(id).or_insert_with(|| Place {
-            changed: hosted.subscribe(),
-            cursor: joined.position,
-            hosted,
-            other: None,
-        });
+        self.places.entry(id).or_insert_with(|| Place::new(hosted, joined.position, None));
         Ok(joined)
     }
 

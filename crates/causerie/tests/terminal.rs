@@ -356,6 +356,18 @@ async fn long_ago_is_read_page_by_page_and_any_size_will_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn lines_pasted_as_keys_are_all_read_with_no_key_after_them() {
+    let server = Server::start(&[]).await;
+    let state = State::new();
+    let mut ann = Screen::start(&server.address(), &state.0);
+    ann.shows("connected to").await;
+    // More than is read at once, as from a terminal that marks no paste.
+    let lines: String = (1..=500).map(|n| format!("row {n}\r")).collect();
+    ann.press(&lines).await;
+    ann.shows("Ann: row 500").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_terminal_is_given_back_whenever_it_is_left() {
     let server = Server::start(&[]).await;
     for signal in ["TERM", "HUP", "INT"] {

@@ -171,6 +171,11 @@ pub(crate) struct Live {
         value_parser = range::<u64>(0, 1_000_000), env = "CAUSERIE_IRC_RATE")]
     irc_rate: u64,
 
+    /// How long an IRC client may take to say who it is, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = IrcSettings::default().registration.as_secs(),
+        value_parser = range::<u64>(1, 86_400), env = "CAUSERIE_IRC_REGISTRATION_TIME")]
+    irc_registration_time: u64,
+
     /// How many messages newcomers are shown of what was said before.
     #[arg(long, value_name = "N", default_value_t = RoomSettings::default().history,
         value_parser = range::<u64>(0, 1_000_000_000), env = "CAUSERIE_HISTORY")]
@@ -257,6 +262,7 @@ impl ServeArgs {
                 network: live.irc_network.clone(),
                 motd: live.irc_motd_lines.clone(),
                 lines_per_second: u32::try_from(live.irc_rate).unwrap_or(u32::MAX),
+                registration: Duration::from_secs(live.irc_registration_time),
             },
             own_ports: own_ports.collect(),
             retention: Retention {

@@ -10,6 +10,7 @@ use common::{Server, soon};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 const CONNECTIONS: usize = 10_000;
@@ -68,6 +69,9 @@ async fn metric(server: &Server, name: &str) -> f64 {
     value.trim().parse().unwrap()
 }
 
+/// Not both of them at once: files may not be open for twice as many.
+static TURN: Mutex<()> = Mutex::const_new(());
+
 struct Talk {
     ann: Room,
     bob: Room,
@@ -106,6 +110,7 @@ async fn hear(room: &mut Room, text: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_half_open_connections() {
+    let _turn = TURN.lock().await;
     let connections = connections();
     let server =
         Server::start(&["--silent-max", "1000", "--silent-time", "5", "--frame-time", "5", "--log", "error"])
@@ -166,4 +171,50 @@ async fn ten_thousand_half_open_connections() {
     })
     .await;
     println!("{} KiB after, {} turns", resident_bytes(&server) >> 10, talk.turns);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_irc_clients_that_never_say_who_they_are() {
+    let _turn = TURN.lock().await;
+    let connections = connections();
+    let server = Server::start(&["--irc-registration-time", "20", "--log", "error"]).await;
+    let mut talk = Talk { ann: join(&server, "Ann").await, bob: join(&server, "Bob").await, turns: 0 };
+    talk.turn().await;
+    let before = resident_bytes(&server);
+    let (mut most, mut at_once) = (before, 0.0);
+    let mut open = JoinSet::new();
+    for n in 0..connections {
+        // What is missing is a name, a nick, or the end of the negotiation.
+        let beginning = match n % 3 {
+            0 => format!("NICK half{n}\r\n"),
+            1 => "CAP REQ :message-tags batch\r\nCAP END\r\nUSER half 0 * :Half\r\n".to_owned(),
+            _ => format!("CAP LS 302\r\nNICK half{n}\r\nUSER half 0 * :Half\r\n"),
+        };
+        let mut stream = soon("a connection", TcpStream::connect(server.address())).await.unwrap();
+        open.spawn(async move {
+            stream.write_all(beginning.as_bytes()).await.unwrap();
+            let mut told = String::new();
+            stream.read_to_string(&mut told).await.unwrap();
+            told
+        });
+        if n % 250 == 249 {
+            at_once = f64::max(at_once, metric(&server, "causerie_connections_open{protocol=\"irc\"}").await);
+            talk.turn().await;
+            most = most.max(resident_bytes(&server));
+        }
+    }
+    println!(
+        "{connections} connections, {at_once} of them open at once; {} KiB before, {} KiB at most",
+        before >> 10,
+        most >> 10
+    );
+    assert!(most - before < BYTES_EACH * connections, "more than {BYTES_EACH} bytes for each");
+    while !open.is_empty() {
+        let told = soon("the end of a connection", open.join_next()).await.unwrap().unwrap();
+        assert!(told.ends_with("ERROR :Registration timed out\r\n"), "{told}");
+        if open.len() % 500 == 0 {
+            talk.turn().await;
+        }
+    }
+    assert_eq!(metric(&server, "causerie_connections_open{protocol=\"irc\"}").await, 0.0);
 }

@@ -32,6 +32,19 @@ pub enum Window {
     Between(Bound, Bound),
 }
 
+impl Window {
+    /// What a client asks for it by.
+    pub(super) fn subcommand(&self) -> &'static str {
+        match self {
+            Self::Latest(_) => "LATEST",
+            Self::Before(_) => "BEFORE",
+            Self::After(_) => "AFTER",
+            Self::Around(_) => "AROUND",
+            Self::Between(..) => "BETWEEN",
+        }
+    }
+}
+
 /// Messages of one room.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HistoryRequest {

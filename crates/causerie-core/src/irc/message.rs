@@ -194,6 +194,7 @@ impl Lines {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Line {
     tags: String,
+    client_tags: String,
     body: String,
 }
 
@@ -206,13 +207,13 @@ impl Line {
         body.push_str(source);
         body.push(' ');
         body.push_str(command);
-        Self { tags: String::new(), body }
+        Self { body, ..Self::bare("") }
     }
 
     /// A line without a source.
     #[must_use]
     pub fn bare(command: &str) -> Self {
-        Self { tags: String::new(), body: command.to_owned() }
+        Self { tags: String::new(), client_tags: String::new(), body: command.to_owned() }
     }
 
     /// A parameter with others behind it. It cannot be empty, have spaces, or start with a colon: what is meant for
@@ -244,14 +245,18 @@ impl Line {
         self
     }
 
-    /// A tag; empty values are left out.
+    /// A tag; empty values are left out. Those of clients, with a `+`, stand behind the server's [IRCv3, message-tags,
+    /// Client-only tags].
     #[must_use]
     pub fn tag(mut self, key: &str, value: &str) -> Self {
-        self.tags.push(if self.tags.is_empty() { '@' } else { ';' });
-        self.tags.push_str(key);
+        let tags = if key.starts_with('+') { &mut self.client_tags } else { &mut self.tags };
+        if !tags.is_empty() {
+            tags.push(';');
+        }
+        tags.push_str(key);
         if !value.is_empty() {
-            self.tags.push('=');
-            push_escaped(&mut self.tags, value);
+            tags.push('=');
+            push_escaped(tags, value);
         }
         self
     }
@@ -274,7 +279,7 @@ impl Line {
 
     /// Whether it is in a batch.
     pub(super) fn is_in_batch(&self) -> bool {
-        self.tags.trim_start_matches('@').split(';').any(|tag| tag.starts_with("batch="))
+        self.tags.split(';').any(|tag| tag.starts_with("batch="))
     }
 
     /// How many bytes of a text fit behind what is there.
@@ -285,8 +290,12 @@ impl Line {
 
     /// Writes it with its end; what is too long is cut between characters.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        if !self.tags.is_empty() {
-            out.extend_from_slice(self.tags.as_bytes());
+        let mut before = b'@';
+        for tags in [&self.tags, &self.client_tags].into_iter().filter(|tags| !tags.is_empty()) {
+            out.push(std::mem::replace(&mut before, b';'));
+            out.extend_from_slice(tags.as_bytes());
+        }
+        if before == b';' {
             out.push(b' ');
         }
         let body = &self.body[..fitting(&self.body, LINE_BYTES_MAX - 2)];

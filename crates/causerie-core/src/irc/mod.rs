@@ -4,6 +4,8 @@
 //! Cited as `[RFC2812, section]`, `[Modern, section]` (modern.ircdocs.horse) and `[IRCv3, name]` (ircv3.net/specs).
 
 mod capability;
+#[cfg(test)]
+mod conformance;
 mod history;
 mod message;
 mod numeric;

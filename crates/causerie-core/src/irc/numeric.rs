@@ -1,7 +1,13 @@
 //! The numerics that are sent, by their names in [Modern, Numerics].
 
 macro_rules! numerics {
-    ($($name:ident $number:literal)*) => { $(pub(super) const $name: &str = $number;)* };
+    ($($name:ident $number:literal)*) => {
+        $(pub(super) const $name: &str = $number;)*
+
+        /// All of them.
+        #[cfg(test)]
+        pub(super) const ALL: &[&str] = &[$($number),*];
+    };
 }
 
 numerics! {

@@ -12,6 +12,9 @@ use crate::history::{HistoryRecord, What};
 /// What a message refers to: who said it, and how it read.
 pub type About<'a> = Option<(&'a str, &'a str)>;
 
+/// What says to which message an answer is [IRCv3, reply], and as what it began, which some clients still know alone.
+pub(super) const REPLY_TAGS: [&str; 2] = ["+reply", "+draft/reply"];
+
 /// Whose eyes a record is shown to, and where.
 pub(super) struct Viewer<'a> {
     pub(super) capabilities: Capabilities,
@@ -132,7 +135,7 @@ impl Viewer<'_> {
             Body::Action(text) => (text.clone(), Shape::Action),
             Body::Notice(text) => (text.clone(), Shape::Notice),
             Body::Reply { text, .. } if self.has(Capabilities::MESSAGE_TAGS) => {
-                tags.push(("+draft/reply", target));
+                tags.extend(REPLY_TAGS.map(|key| (key, target)));
                 (text.clone(), Shape::Text)
             }
             Body::Delete { .. } if self.has(Capabilities::REDACTION) && self.takes_events() => {
@@ -143,7 +146,8 @@ impl Viewer<'_> {
             {
                 let key = if *set { "+draft/react" } else { "+draft/unreact" };
                 let line = Line::new(&from, "TAGMSG").param(self.target);
-                return one(line.tag(key, symbol).tag("+draft/reply", target));
+                let line = line.tag(key, symbol);
+                return one(REPLY_TAGS.into_iter().fold(line, |line, key| line.tag(key, target)));
             }
             body => match classic::words(body, about) {
                 Some(words) => (words, Shape::Text),
@@ -180,9 +184,8 @@ impl Viewer<'_> {
             true => line().text(&format!("{ACTION}{text}\u{1}")),
             false => line().text(text),
         };
-        let batched = pieces.len() > 1
-            && shape == Shape::Text
-            && self.has(Capabilities::MULTILINE | Capabilities::BATCH);
+        let batched =
+            pieces.len() > 1 && !is_action && self.has(Capabilities::MULTILINE | Capabilities::BATCH);
         let mut lines = Vec::with_capacity(pieces.len());
         if batched {
             let name = batch();

@@ -11,7 +11,7 @@ use super::history::{Bound, HistoryRequest, TargetsRequest, Window, bound, msgid
 use super::message::{Item, Line, Message};
 use super::numeric::*;
 pub use super::render::{About, room_of, shown_nick};
-use super::render::{Rendered, Viewer, shown_by, source};
+use super::render::{REPLY_TAGS, Rendered, Viewer, shown_by, source};
 use super::shared::{Perspective, Rendering};
 use crate::api::rfc3339;
 use crate::body::{Body, BodyError, TOPIC_BYTES_MAX};
@@ -205,6 +205,8 @@ struct Multiline {
     target: String,
     label: Option<String>,
     reply: Option<String>,
+    /// That of the lines, once there is one.
+    command: Option<String>,
     text: Option<String>,
     lines: usize,
     failed: bool,
@@ -505,7 +507,7 @@ impl Session {
             }
         };
         self.tell(is_own, id, record, rendered);
-        if let Some(PersonView { nick, away: Some(away), .. }) = person {
+        if let Some(PersonView { nick, away: Some(away), .. }) = person.filter(|_| !silent) {
             self.away_changed(&nick, Some(&away));
         }
     }
@@ -535,13 +537,17 @@ impl Session {
             return;
         }
         let (own, other) = (self.shown(), world.other(id).unwrap_or_default());
-        // Who talks to itself wants to hear it.
-        let silent = is_own && own != other && !self.hears_itself(&record.what);
+        let silent = is_own && !self.hears_itself(&record.what);
         let rendered = match silent {
             true => Rendered::default(),
             false => self.rendered_between_two((&own, &other), id, is_own, record, about, None),
         };
         self.tell(is_own, id, record, rendered);
+        if silent && own == other {
+            // Who talks to itself wants to hear it; the label is not on that [IRCv3, labeled-response].
+            let rendered = self.rendered_between_two((&own, &other), id, is_own, record, about, None);
+            self.tell(false, id, record, rendered);
+        }
     }
 
     /// People go by the nicks that they have now.
@@ -582,7 +588,8 @@ impl Session {
     pub fn history(&mut self, world: &impl World, request: &HistoryRequest, found: Option<&[Found]>) {
         let target = &request.target;
         let Some(found) = found else {
-            return self.fail("CHATHISTORY", "MESSAGE_ERROR", &[target], "Messages could not be retrieved");
+            let context = [request.window.subcommand(), target];
+            return self.fail("CHATHISTORY", "MESSAGE_ERROR", &context, "Messages could not be retrieved");
         };
         let batched = self.has(Capabilities::BATCH);
         let name = self.batch();
@@ -761,7 +768,13 @@ impl Session {
             "BATCH" if self.has(Capabilities::MULTILINE | Capabilities::BATCH) => {
                 self.multiline(world, message)
             }
-            "SETNAME" if self.has(Capabilities::SETNAME) => self.setname(world, message),
+            "SETNAME" => {
+                self.setname(world, message);
+                if !self.has(Capabilities::SETNAME) {
+                    // It is done without a word [IRCv3, setname].
+                    self.replies.clear();
+                }
+            }
             "CHATHISTORY" if self.has(Capabilities::CHATHISTORY) => self.chathistory(world, message),
             "MARKREAD" if self.has(Capabilities::READ_MARKER) => self.markread(world, message),
             "MOTD" => self.motd(),
@@ -784,6 +797,7 @@ impl Session {
                 let server = self.about.server.clone();
                 self.numeric_text(ERR_NOADMININFO, &[&server], "No administrative info available");
             }
+            "ISON" | "USERHOST" if message.params.is_empty() => self.need_more(&message.command),
             "ISON" => {
                 let nicks =
                     message.params.iter().flat_map(|param| param.split(' ')).filter(|nick| !nick.is_empty());
@@ -800,21 +814,24 @@ impl Session {
                     message.params.iter().filter_map(|nick| world.person(nick).map(shown)).collect();
                 self.numeric_text(RPL_USERHOST, &[], &found.join(" "));
             }
+            "OPER" | "KICK" | "INVITE" if message.param(1).is_none() => self.need_more(&message.command),
             "OPER" => self.numeric_text(ERR_NOOPERHOST, &[], "There are no operators by IRC"),
-            "KICK" | "INVITE" => {
-                let at = usize::from(message.command == "INVITE");
-                let channel = message.param(at).unwrap_or("*").to_owned();
-                self.numeric_text(
-                    ERR_CHANOPRIVSNEEDED,
-                    &[&channel],
-                    "Rooms are open to all, and have no operators",
-                );
-            }
+            "KICK" => self.refuse_to_operate(world, message.param(0).unwrap_or_default()),
+            "INVITE" => self.refuse_to_operate(world, message.param(1).unwrap_or_default()),
             command => {
                 let command = command.to_owned();
                 self.numeric_text(ERR_UNKNOWNCOMMAND, &[&command], "Unknown command");
             }
         }
+    }
+
+    /// There are none.
+    fn refuse_to_operate(&mut self, world: &impl World, channel: &str) {
+        if self.in_room(channel).is_none() {
+            return self.not_in(world, channel, ERR_NOTONCHANNEL, "You're not on that channel");
+        }
+        let why = "Rooms are open to all, and have no operators";
+        self.numeric_text(ERR_CHANOPRIVSNEEDED, &[channel], why);
     }
 
     fn cap(&mut self, world: &mut impl World, message: &Message) {
@@ -1000,7 +1017,7 @@ impl Session {
             format!("CHANNELLEN={}", crate::text::ROOM_NAME_CHARS_MAX + 1),
             "CHANTYPES=#".into(),
             format!("CHATHISTORY={HISTORY_MAX}"),
-            "CLIENTTAGDENY=*,-draft/reply,-draft/react,-draft/unreact".into(),
+            "CLIENTTAGDENY=*,-reply,-draft/reply,-draft/react,-draft/unreact".into(),
             "MODES=1".into(),
             "MSGREFTYPES=msgid,timestamp".into(),
             format!("NAMELEN={REALNAME_MAX}"),
@@ -1287,19 +1304,20 @@ impl Session {
             let channel = format!("#{}", view.name);
             for member in &view.members {
                 let nick = shown_nick(&member.name);
-                self.who_line(&channel, &nick, &member.name, member.person.as_ref(), fields);
+                self.who_line(world, &channel, &nick, &member.name, member.person.as_ref(), fields);
             }
         } else if let Some(person) = world.person(mask) {
             let channel = person.rooms.first().map_or("*".into(), |room| format!("#{room}"));
-            self.who_line(&channel, &person.nick, &person.nick, Some(&person), fields);
+            self.who_line(world, &channel, &person.nick, &person.nick, Some(&person), fields);
         } else if let Some(room) = world.find(mask).first() {
-            self.who_line(&format!("#{room}"), mask, mask, None, fields);
+            self.who_line(world, &format!("#{room}"), mask, mask, None, fields);
         }
         self.numeric_text(RPL_ENDOFWHO, &[mask], "End of WHO list");
     }
 
     fn who_line(
         &mut self,
+        world: &impl World,
         channel: &str,
         nick: &str,
         name: &str,
@@ -1315,6 +1333,7 @@ impl Session {
         };
         // [IRCv3, whox]: in this order, whatever the order of the question.
         let (fields, token) = fields.split_once(',').unwrap_or((fields, "0"));
+        let idle = person.map_or(0, |person| idle_seconds(world, person)).to_string();
         let mut line = self.numeric(RPL_WHOSPCRPL);
         for (field, value) in [
             ('t', token),
@@ -1326,7 +1345,7 @@ impl Session {
             ('n', nick),
             ('f', flags),
             ('d', "0"),
-            ('l', "0"),
+            ('l', &idle),
             ('a', "0"),
             ('o', "n/a"),
         ] {
@@ -1372,7 +1391,7 @@ impl Session {
             if let Some(away) = &person.away {
                 self.numeric_text(RPL_AWAY, &[&shown], away);
             }
-            let idle = (world.now().saturating_sub(person.spoke) / 1_000).to_string();
+            let idle = idle_seconds(world, &person).to_string();
             let came = (person.came / 1_000).to_string();
             self.numeric_text(RPL_WHOISIDLE, &[&shown, &idle, &came], "seconds idle, signon time");
         }
@@ -1414,7 +1433,7 @@ impl Session {
             return self.numeric_text(ERR_TOOMANYTARGETS, &[targets[0]], "Too many targets");
         }
         for target in targets {
-            self.say_to(world, &message.command, target, text, message.tag("+draft/reply"));
+            self.say_to(world, &message.command, target, text, answered(message));
         }
     }
 
@@ -1545,7 +1564,7 @@ impl Session {
             return;
         };
         let Some(spot) = self.reach(world, target) else { return };
-        match message.tag("+draft/reply").and_then(read_msgid) {
+        match answered(message).and_then(read_msgid) {
             Some((room, to)) if room == spot.id => {
                 self.speak(world, &spot, Body::Reaction { to, symbol: symbol.to_owned(), set }, "TAGMSG");
             }
@@ -1586,7 +1605,8 @@ impl Session {
                 name: name.to_owned(),
                 target: target.to_owned(),
                 label: self.label.take(),
-                reply: message.tag("+draft/reply").map(str::to_owned),
+                reply: answered(message).map(str::to_owned),
+                command: None,
                 text: None,
                 lines: 0,
                 failed: false,
@@ -1601,9 +1621,13 @@ impl Session {
             return;
         }
         self.label = batch.label;
-        match batch.text.filter(|text| !text.is_empty()) {
-            Some(text) => self.say_to(world, "PRIVMSG", &batch.target, &text, batch.reply.as_deref()),
-            None => self.fail("BATCH", "MULTILINE_INVALID", &[], "There is no text in the batch"),
+        let is_text = |text: &String| text.contains(|c| c != '\n');
+        let (Some(command), Some(text)) = (batch.command, batch.text.filter(is_text)) else {
+            return self.fail("BATCH", "MULTILINE_INVALID", &[], "There is no text in the batch");
+        };
+        self.say_to(world, &command, &batch.target, &text, batch.reply.as_deref());
+        if command == "NOTICE" {
+            self.replies.clear();
         }
     }
 
@@ -1617,8 +1641,13 @@ impl Session {
         let context = text_max.to_string();
         let lines_max = LINES_MAX.to_string();
         let target = message.param(0).unwrap_or("*").to_owned();
-        let (code, context, why): (_, Vec<&str>, _) = if batch.name != name || message.command != "PRIVMSG" {
+        let command = batch.command.get_or_insert_with(|| message.command.clone());
+        let belongs =
+            batch.name == name && *command == message.command && matches!(&command[..], "PRIVMSG" | "NOTICE");
+        let (code, context, why): (_, Vec<&str>, _) = if !belongs {
             ("MULTILINE_INVALID", vec![], "That does not belong into the batch")
+        } else if goes_on && text.is_empty() {
+            ("MULTILINE_INVALID", vec![], "A line that goes on is not blank")
         } else if target != batch.target {
             let expected = batch.target.clone();
             batch.failed = true;
@@ -1646,13 +1675,13 @@ impl Session {
 
     fn chathistory(&mut self, world: &impl World, message: &Message) {
         let Some(subcommand) = message.param(0).map(str::to_ascii_uppercase) else {
-            return self.fail("CHATHISTORY", "NEED_MORE_PARAMS", &[], "Missing parameters");
+            return self.fail("CHATHISTORY", "INVALID_PARAMS", &["*"], "Insufficient parameters");
         };
         let params: Vec<&str> = message.params[1..].iter().map(|param| &param[..]).collect();
         let limit = |limit: &str| limit.parse::<usize>().ok().map(|limit| limit.min(HISTORY_MAX));
         if subcommand == "TARGETS" {
             let [from, to, most] = params[..] else {
-                return self.fail("CHATHISTORY", "NEED_MORE_PARAMS", &[&subcommand], "Missing parameters");
+                return self.fail("CHATHISTORY", "INVALID_PARAMS", &[&subcommand], "Insufficient parameters");
             };
             return match (timestamp(from), timestamp(to), limit(most)) {
                 (Some(a), Some(b), Some(limit)) => {
@@ -1675,7 +1704,7 @@ impl Session {
                 (target, bound(a).zip(bound(b)).map(|(a, b)| Window::Between(a, b)), most)
             }
             ("LATEST" | "BEFORE" | "AFTER" | "AROUND" | "BETWEEN", _) => {
-                return self.fail("CHATHISTORY", "NEED_MORE_PARAMS", &[&subcommand], "Missing parameters");
+                return self.fail("CHATHISTORY", "INVALID_PARAMS", &[&subcommand], "Insufficient parameters");
             }
             _ => return self.fail("CHATHISTORY", "INVALID_PARAMS", &[&subcommand], "Unknown subcommand"),
         };
@@ -1749,6 +1778,15 @@ fn refused(refusal: &JoinRefusal) -> (&'static str, String) {
         }
         JoinRefusal::Room(error) => (ERR_UNAVAILRESOURCE, format!("Cannot join channel: {error}")),
     }
+}
+
+fn idle_seconds(world: &impl World, person: &PersonView) -> u64 {
+    world.now().saturating_sub(person.spoke) / 1_000
+}
+
+/// The message that this one answers, as the client calls it.
+fn answered(message: &Message) -> Option<&str> {
+    REPLY_TAGS.iter().find_map(|key| message.tag(key))
 }
 
 fn cut(text: &str, bytes_max: usize) -> &str {

@@ -47,6 +47,8 @@ pub struct IrcSettings {
     pub motd: Vec<String>,
     /// Lines a second that a client may go on sending; what comes faster waits. 0: no limit. Default 10.
     pub lines_per_second: u32,
+    /// How long a client may take to say who it is: people are asked for passwords meanwhile. Default 60 s.
+    pub registration: Duration,
 }
 
 impl Default for IrcSettings {
@@ -57,6 +59,7 @@ impl Default for IrcSettings {
             network: "Causerie".into(),
             motd: Vec::new(),
             lines_per_second: 10,
+            registration: Duration::from_secs(60),
         }
     }
 }
@@ -65,8 +68,6 @@ impl Default for IrcSettings {
 const READ_MAX: usize = 16 << 10;
 /// Lines handled before what they have brought is written.
 const LINES_AT_ONCE: usize = 64;
-/// How long a client may take to say who it is. A guess: people are asked for passwords meanwhile.
-const REGISTRATION: Duration = Duration::from_secs(60);
 /// People whom a connection may be in conversation with, unless they begin.
 const CONVERSATIONS_MAX: usize = 100;
 /// So many seconds' worth of lines may come at once.
@@ -171,7 +172,7 @@ impl Connection<'_> {
                 self.session.end("The server is shutting down");
                 continue;
             }
-            let registered_by = begun + REGISTRATION;
+            let registered_by = begun + server.settings().irc.registration;
             if !self.session.is_registered() && Instant::now() >= registered_by {
                 self.session.end("Registration timed out");
                 continue;

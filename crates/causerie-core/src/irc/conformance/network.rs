@@ -1,0 +1,544 @@
+//! Sessions in real rooms, without sockets and stores: what happens in a room is told to all who are in it at once.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use cbcast::{MemberId, MessageId};
+
+use super::super::{
+    Bound, Change, Found, HistoryRequest, JoinRefusal, Joined, Lines, MemberView, PersonView, RoomView,
+    ServerView, Session, TargetsRequest, Window, World,
+};
+use crate::body::Body;
+use crate::history::{HistoryRecord, What};
+use crate::log::records;
+use crate::room::{Now, Room, RoomSettings, SayError};
+use crate::text::{Name, RoomName};
+
+pub(super) const SERVER: &str = "irc.test";
+/// 2026-01-01T00:00:00Z. Nothing takes any time.
+const NOW: u64 = 1_767_225_600_000;
+const TEXT_MAX: usize = 2_000;
+
+fn now() -> Now {
+    Now { wall_millis: NOW, ..Now::default() }
+}
+
+struct Person {
+    /// Not here while it is being asked something.
+    session: Option<Session>,
+    lines: Lines,
+    view: PersonView,
+    is_registered: bool,
+    /// How far it has been told of its rooms, by their numbers.
+    cursors: BTreeMap<u64, u64>,
+    told: VecDeque<String>,
+}
+
+impl Person {
+    /// Nobody finds it any more.
+    fn end(&mut self) {
+        (self.is_registered, self.view.nick) = (false, String::new());
+        self.cursors.clear();
+    }
+}
+
+struct Hosted {
+    room: Room,
+    log: Vec<HistoryRecord>,
+    names: BTreeMap<MemberId, String>,
+    /// In a conversation: who is in it.
+    two: Vec<(String, MemberId)>,
+}
+
+impl Hosted {
+    /// Writes down what has happened.
+    fn settle(&mut self) {
+        while let Some(batch) = self.room.take_batch() {
+            for record in batch.records.into_iter().flat_map(|run| records(run.bytes)) {
+                let record = HistoryRecord::of(record, |member| self.names[&member].clone());
+                self.names.insert(record.member, record.name.clone());
+                self.log.push(record);
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        self.room.name().to_string()
+    }
+
+    fn is_conversation(&self) -> bool {
+        !self.two.is_empty()
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Network {
+    view: Settings,
+    /// By number.
+    rooms: BTreeMap<u64, Hosted>,
+    /// By what the script calls them.
+    people: BTreeMap<String, Person>,
+}
+
+#[derive(Default)]
+struct Settings {
+    motd: Vec<String>,
+    replay: usize,
+    members_max: Option<usize>,
+    /// Who has no IRC client.
+    others: BTreeMap<(String, String), MemberId>,
+}
+
+impl Network {
+    /// Somebody connects; what the greeting was.
+    pub(super) fn enter(&mut self, who: &str, capabilities: &str) -> Vec<String> {
+        if !capabilities.is_empty() {
+            self.send(who, &format!("CAP REQ :{capabilities}"));
+            self.send(who, "CAP END");
+        }
+        self.send(who, &format!("NICK {who}"));
+        self.send(who, &format!("USER {who} 0 * :The real {who}"));
+        let person = self.people.get_mut(who).expect("it has sent something");
+        person.told.drain(..).collect()
+    }
+
+    /// A line of the script that sets something up.
+    pub(super) fn set(&mut self, setting: &str) {
+        let words: Vec<_> = setting.split(' ').collect();
+        match &words[..] {
+            [who, "enters"] => drop(self.enter(who, "")),
+            [who, "enters", "with", capabilities @ ..] => drop(self.enter(who, &capabilities.join(" "))),
+            [who, "is", "in", channels @ ..] => {
+                for channel in channels {
+                    self.send(who, &format!("JOIN {channel}"));
+                }
+                self.people.values_mut().for_each(|person| person.told.clear());
+            }
+            ["newcomers", "are", "shown", count] => self.view.replay = count.parse().expect("a number"),
+            ["rooms", "are", "for", count] => self.view.members_max = Some(count.parse().expect("a number")),
+            ["the", "welcome", "is", words @ ..] => self.view.motd.push(words.join(" ")),
+            // Those without an IRC client.
+            [who, "joins", channel] => {
+                let id = self.find_or_create(&channel[1..]).expect("a name");
+                let joined = self.hosted(id).room.join_hosted(now(), &who.replace('_', " "));
+                let member = joined.expect("it can join");
+                self.view.others.insert(((*who).to_owned(), (*channel).to_owned()), member);
+                self.settle();
+            }
+            [who, "leaves", channel, why @ ..] => {
+                let member = self.other(who, channel);
+                self.named(channel).room.part(now(), member, &why.join(" "));
+                self.settle();
+            }
+            [who, "says", channel, text @ ..] => {
+                self.says(who, channel, Body::Text(text.join(" ").replace("\\n", "\n")))
+            }
+            [who, "acts", channel, text @ ..] => self.says(who, channel, Body::Action(text.join(" "))),
+            [who, "notes", channel, text @ ..] => self.says(who, channel, Body::Notice(text.join(" "))),
+            [who, "answers", channel, n, text @ ..] => {
+                let body = Body::Reply { to: self.nth(channel, n), text: text.join(" ") };
+                self.says(who, channel, body);
+            }
+            [who, "edits", channel, n, text @ ..] => {
+                let body = Body::Edit { of: self.nth(channel, n), text: text.join(" ") };
+                self.says(who, channel, body);
+            }
+            [who, "deletes", channel, n] => {
+                self.says(who, channel, Body::Delete { of: self.nth(channel, n) })
+            }
+            [who, "reacts", channel, n, symbol] => {
+                let body =
+                    Body::Reaction { to: self.nth(channel, n), symbol: (*symbol).to_owned(), set: true };
+                self.says(who, channel, body);
+            }
+            [who, "unreacts", channel, n, symbol] => {
+                let body =
+                    Body::Reaction { to: self.nth(channel, n), symbol: (*symbol).to_owned(), set: false };
+                self.says(who, channel, body);
+            }
+            ["room", channel, "closes"] => {
+                let id = self.number(&channel[1..]).expect("a room");
+                let sessions = self.people.values_mut().filter_map(|person| person.session.as_mut());
+                sessions.for_each(|session| session.closed(id));
+                self.collect();
+            }
+            _ => panic!("what is {setting:?}?"),
+        }
+    }
+
+    /// A line from somebody's client; all who are told something because of it are told.
+    pub(super) fn send(&mut self, who: &str, line: &str) {
+        let view = self.view();
+        let person = self.people.entry(who.to_owned()).or_insert_with(|| Person {
+            session: Some(Session::new(view)),
+            lines: Lines::default(),
+            view: PersonView { came: NOW - 90_000, spoke: NOW - 30_000, ..PersonView::default() },
+            is_registered: false,
+            cursors: BTreeMap::new(),
+            told: VecDeque::new(),
+        });
+        person.lines.push(&[&unescaped(line)[..], b"\r\n"].concat());
+        while let Some(item) = self.people.get_mut(who).and_then(|person| person.lines.poll_item()) {
+            self.with(who, |session, here| {
+                session.handle(here, item);
+                while let Some(change) = session.poll_change() {
+                    match change {
+                        Change::History(request) => {
+                            let found = here.network.history(&request);
+                            session.history(here, &request, found.as_deref());
+                        }
+                        Change::Targets(request) => session.targets(&here.targets(&request)),
+                    }
+                }
+                session.finish();
+            });
+            self.settle();
+        }
+        if self.people[who].session.as_ref().is_some_and(Session::has_ended) {
+            self.people.get_mut(who).expect("it was just there").end();
+            for hosted in self.rooms.values_mut() {
+                for (_, member) in hosted.two.iter().filter(|(other, _)| other == who) {
+                    hosted.room.part(now(), *member, "");
+                }
+            }
+            self.settle();
+        }
+    }
+
+    /// The next line that somebody's client is sent.
+    pub(super) fn told(&mut self, who: &str) -> Option<String> {
+        self.people.get_mut(who)?.told.pop_front()
+    }
+
+    /// Nobody was told anything else.
+    pub(super) fn finish(&self, place: &dyn Fn() -> String) {
+        for (who, person) in &self.people {
+            assert!(person.told.is_empty(), "{}: {who} is told more: {:#?}", place(), person.told);
+        }
+    }
+
+    fn view(&self) -> ServerView {
+        ServerView {
+            server: SERVER.into(),
+            network: "Test Net".into(),
+            version: "causerie-0".into(),
+            motd: self.view.motd.clone(),
+            since: NOW - 3_600_000,
+            nick_max: 32,
+            text_max: TEXT_MAX,
+            replay: self.view.replay,
+        }
+    }
+
+    fn with(&mut self, who: &str, act: impl FnOnce(&mut Session, &mut Here<'_>)) {
+        let person = self.people.get_mut(who).expect("somebody");
+        let mut session = person.session.take().expect("it is at rest");
+        let mut here = Here { network: self, who };
+        act(&mut session, &mut here);
+        let person = self.people.get_mut(who).expect("somebody");
+        let seats: BTreeMap<_, _> = session.seats().collect();
+        person.cursors.retain(|id, _| seats.contains_key(id));
+        person.session = Some(session);
+    }
+
+    /// All are told what has happened in their rooms.
+    fn settle(&mut self) {
+        self.rooms.values_mut().for_each(Hosted::settle);
+        let names: Vec<_> = self.people.keys().cloned().collect();
+        for who in names {
+            let behind =
+                |(id, from): (&u64, &u64)| (*from < self.rooms[id].log.len() as u64).then_some((*id, *from));
+            let behind: Vec<_> = self.people[&who].cursors.iter().filter_map(behind).collect();
+            for (id, from) in behind {
+                let found = self.found(id, |record| record.position > from);
+                self.people.get_mut(&who).expect("somebody").cursors.insert(id, from + found.len() as u64);
+                self.with(&who, |session, here| session.records(here, id, &found, None));
+            }
+        }
+        self.collect();
+    }
+
+    /// What sessions have to say.
+    fn collect(&mut self) {
+        for person in self.people.values_mut() {
+            let told = person.session.as_mut().expect("it is at rest").take_output().concat();
+            let told = String::from_utf8(told).expect("UTF-8");
+            person.told.extend(told.split_terminator("\r\n").map(escaped));
+        }
+    }
+
+    fn found(&self, id: u64, is_wanted: impl Fn(&HistoryRecord) -> bool) -> Vec<Found> {
+        let log = &self.rooms[&id].log;
+        let about = |record: &HistoryRecord| {
+            let What::Said(body) = &record.what else { return None };
+            let target = body.target()?;
+            let said = log.iter().find(|record| record.id == target)?;
+            let What::Said(body) = &said.what else { return None };
+            Some((said.name.clone(), body.text()?.to_owned()))
+        };
+        log.iter().filter(|record| is_wanted(record)).map(|record| (record.clone(), about(record))).collect()
+    }
+
+    fn history(&self, request: &HistoryRequest) -> Option<Vec<Found>> {
+        let hosted = &self.rooms[&request.room];
+        let at = |bound: Bound| match bound {
+            Bound::Position(position) => Some(position),
+            Bound::Message(_, id) => {
+                hosted.log.iter().find(|record| record.id == id).map(|record| record.position)
+            }
+            // All that was said was said at the same time.
+            Bound::Time(millis) if millis > NOW => Some(u64::MAX),
+            Bound::Time(_) => Some(0),
+        };
+        let (from, to, newest) = match request.window {
+            Window::Latest(None) => (0, u64::MAX, true),
+            Window::Latest(Some(bound)) => (at(bound)?, u64::MAX, true),
+            Window::Before(bound) => (0, at(bound)?, true),
+            Window::After(bound) => (at(bound)?, u64::MAX, false),
+            Window::Around(bound) => (at(bound)? - 1, at(bound)? + 1, true),
+            Window::Between(a, b) => (at(a)?.min(at(b)?), at(a)?.max(at(b)?), false),
+        };
+        let mut found = self.found(request.room, |record| {
+            record.position > from && record.position < to && request.shows(record)
+        });
+        match newest {
+            true => drop(found.drain(..found.len().saturating_sub(request.limit))),
+            false => found.truncate(request.limit),
+        }
+        Some(found)
+    }
+
+    fn hosted(&mut self, id: u64) -> &mut Hosted {
+        self.rooms.get_mut(&id).expect("a room")
+    }
+
+    fn number(&self, room: &str) -> Option<u64> {
+        let is_it = |hosted: &Hosted| !hosted.is_conversation() && hosted.name() == room;
+        self.rooms.iter().find(|(_, hosted)| is_it(hosted)).map(|(id, _)| *id)
+    }
+
+    fn named(&mut self, channel: &str) -> &mut Hosted {
+        self.hosted(self.number(&channel[1..]).expect("a room"))
+    }
+
+    fn find_or_create(&mut self, room: &str) -> Result<u64, String> {
+        if let Some(id) = self.number(room) {
+            return Ok(id);
+        }
+        let name = RoomName::parse(room).map_err(|error| error.to_string())?;
+        Ok(self.host(name))
+    }
+
+    fn host(&mut self, name: RoomName) -> u64 {
+        let mut settings = RoomSettings { text_bytes_max: TEXT_MAX, ..RoomSettings::default() };
+        settings.members_max = self.view.members_max.unwrap_or(settings.members_max);
+        let room = Room::new(name, 0, 1, settings, false);
+        let id = self.rooms.len() as u64;
+        self.rooms.insert(id, Hosted { room, log: Vec::new(), names: BTreeMap::new(), two: Vec::new() });
+        id
+    }
+
+    fn other(&self, who: &str, channel: &str) -> MemberId {
+        self.view.others[&(who.to_owned(), channel.to_owned())]
+    }
+
+    /// The message with that number, from 1, in a room.
+    fn nth(&self, channel: &str, n: &str) -> MessageId {
+        let hosted = &self.rooms[&self.number(&channel[1..]).expect("a room")];
+        let mut said = hosted.log.iter().filter(|record| matches!(record.what, What::Said(_)));
+        said.nth(n.parse::<usize>().expect("a number") - 1).expect("so many").id
+    }
+
+    fn says(&mut self, who: &str, channel: &str, body: Body) {
+        let member = self.other(who, channel);
+        self.named(channel).room.say(now(), member, &body).expect("it can be said");
+        self.settle();
+    }
+
+    fn label_of(&self, nick: &str) -> Option<&String> {
+        let is_it = |person: &Person| person.is_registered && person.view.nick.eq_ignore_ascii_case(nick);
+        self.people.iter().find(|(_, person)| is_it(person)).map(|(label, _)| label)
+    }
+
+    fn view_of(&self, label: &str) -> PersonView {
+        let person = &self.people[label];
+        let channels =
+            person.cursors.keys().map(|id| &self.rooms[id]).filter(|hosted| !hosted.is_conversation());
+        PersonView { rooms: channels.map(Hosted::name).collect(), ..person.view.clone() }
+    }
+
+    fn room_view(&self, id: u64) -> RoomView {
+        let room = &self.rooms[&id].room;
+        let is_in = |label: &&String| self.people[*label].cursors.contains_key(&id);
+        let person = |name: &str| self.label_of(name).filter(is_in).map(|label| self.view_of(label));
+        let members = room.members().into_iter();
+        let members = members.map(|member| MemberView { person: person(&member.name), name: member.name });
+        let topic = room.topic().map(str::to_owned);
+        RoomView { name: room.name().to_string(), members: members.collect(), topic }
+    }
+}
+
+/// As the script writes control characters.
+fn unescaped(line: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = line;
+    while let Some((before, hex)) = rest.split_once("\\x") {
+        bytes.extend_from_slice(before.as_bytes());
+        bytes.push(u8::from_str_radix(&hex[..2], 16).expect("two digits"));
+        rest = &hex[2..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    bytes
+}
+
+fn escaped(line: &str) -> String {
+    line.chars()
+        .map(|c| if c.is_ascii_control() { format!("\\x{:02x}", u32::from(c)) } else { c.into() })
+        .collect()
+}
+
+/// One connection's sight of it.
+struct Here<'a> {
+    network: &'a mut Network,
+    who: &'a str,
+}
+
+impl Here<'_> {
+    fn person(&mut self) -> &mut Person {
+        self.network.people.get_mut(self.who).expect("it is connected")
+    }
+
+    fn targets(&self, request: &TargetsRequest) -> Vec<(String, u64)> {
+        let named = self.network.people[self.who].cursors.keys().map(|id| match self.other(*id) {
+            Some(other) => other,
+            None => format!("#{}", self.network.rooms[id].name()),
+        });
+        let is_asked_for = request.from < NOW && NOW < request.to;
+        named.filter(|_| is_asked_for).map(|target| (target, NOW)).take(request.limit).collect()
+    }
+}
+
+impl World for Here<'_> {
+    fn now(&self) -> u64 {
+        NOW
+    }
+
+    fn claim(&mut self, nick: &Name) -> bool {
+        let has = |person: &Person| person.view.nick.to_lowercase() == nick.folded();
+        if self.network.people.iter().any(|(who, person)| who != self.who && has(person)) {
+            return false;
+        }
+        self.person().view.nick = nick.to_string();
+        true
+    }
+
+    fn describe(&mut self, realname: Option<&str>, away: Option<Option<&str>>) {
+        let person = self.person();
+        if let Some(realname) = realname {
+            person.is_registered = true;
+            person.view.realname = realname.to_owned();
+        }
+        if let Some(away) = away {
+            person.view.away = away.map(str::to_owned);
+        }
+        let nick = person.view.nick.clone();
+        let rooms: Vec<_> = person.cursors.keys().copied().collect();
+        let shares = |person: &&mut Person| rooms.iter().any(|id| person.cursors.contains_key(id));
+        for session in self.network.people.values_mut().filter(shares).filter_map(|p| p.session.as_mut()) {
+            if let Some(away) = away {
+                session.away_changed(&nick, away);
+            }
+            if let Some(realname) = realname {
+                session.realname_changed(&nick, realname);
+            }
+        }
+    }
+
+    fn person(&self, nick: &str) -> Option<PersonView> {
+        self.network.label_of(nick).map(|label| self.network.view_of(label))
+    }
+
+    fn people(&self) -> usize {
+        self.network.people.values().filter(|person| person.is_registered).count()
+    }
+
+    fn resolve(&self, room: &str) -> Option<String> {
+        let names =
+            || self.network.rooms.values().filter(|hosted| !hosted.is_conversation()).map(Hosted::name);
+        names().find(|name| name == room).or_else(|| names().find(|name| name.eq_ignore_ascii_case(room)))
+    }
+
+    fn rooms(&self) -> Vec<(String, u64, Option<String>)> {
+        let rooms = self.network.rooms.values().filter(|hosted| !hosted.is_conversation());
+        let described = |hosted: &Hosted| {
+            let room = &hosted.room;
+            (hosted.name(), room.members().len() as u64, room.topic().map(str::to_owned))
+        };
+        rooms.map(described).collect()
+    }
+
+    fn look(&mut self, room: &str) -> Option<RoomView> {
+        self.network.number(room).map(|id| self.network.room_view(id))
+    }
+
+    fn find(&self, nick: &str) -> Vec<String> {
+        let rooms = self.network.rooms.values().filter(|hosted| !hosted.is_conversation());
+        rooms.filter(|hosted| hosted.room.is_named(nick)).map(Hosted::name).collect()
+    }
+
+    fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {
+        let id = self.network.find_or_create(room).map_err(JoinRefusal::NoSuchRoom)?;
+        let room = &mut self.network.hosted(id).room;
+        let member = room.join_hosted(now(), name).map_err(JoinRefusal::Room)?;
+        let position = room.position();
+        self.person().cursors.entry(id).or_insert(position);
+        Ok(Joined { id, member, position, view: self.network.room_view(id) })
+    }
+
+    fn converse(&mut self, nick: &str) -> Result<(u64, MemberId), String> {
+        let (own, other) =
+            (self.who.to_owned(), self.network.label_of(nick).expect("it was looked up").clone());
+        let id = match self.conversation(nick) {
+            Some(id) => id,
+            None => {
+                let id = self.network.host(RoomName::of_conversation(self.network.rooms.len() as u64));
+                let mut labels = vec![own.clone(), other];
+                labels.dedup();
+                for label in labels {
+                    let name = self.network.people[&label].view.nick.clone();
+                    let hosted = self.network.hosted(id);
+                    let member = hosted.room.join_hosted(now(), &name).map_err(|error| error.to_string())?;
+                    hosted.two.push((label.clone(), member));
+                    let person = self.network.people.get_mut(&label).expect("somebody");
+                    person.cursors.insert(id, 0);
+                    if let Some(session) = &mut person.session {
+                        session.addressed(id, member);
+                    }
+                }
+                id
+            }
+        };
+        let two = &self.network.rooms[&id].two;
+        let (_, member) = two.iter().find(|(label, _)| *label == own).expect("it is in it");
+        Ok((id, *member))
+    }
+
+    fn conversation(&self, nick: &str) -> Option<u64> {
+        let is_with = |id: &&u64| self.other(**id).is_some_and(|other| other.eq_ignore_ascii_case(nick));
+        self.network.people[self.who].cursors.keys().find(is_with).copied()
+    }
+
+    fn other(&self, id: u64) -> Option<String> {
+        let two = &self.network.rooms.get(&id)?.two;
+        let (label, _) = two.iter().find(|(label, _)| label != self.who).or(two.first())?;
+        Some(self.network.people[label].view.nick.clone())
+    }
+
+    fn part(&mut self, id: u64, member: MemberId, reason: &str) {
+        self.network.hosted(id).room.part(now(), member, reason);
+    }
+
+    fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, SayError> {
+        self.network.hosted(id).room.say(now(), member, body)
+    }
+}

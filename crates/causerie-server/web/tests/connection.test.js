@@ -142,6 +142,11 @@ class FakeSocket extends EventTarget {
 			const entry = FakeSocket.server.log[this.cursor];
 			this.cursor += 1;
 			this.tell({ type: ["joined", "left"].includes(entry.kind) ? entry.kind : "message", ...entry });
+			if (entry.kind === "left" && entry.member === this.member?.member) {
+				this.tell({ type: "error", code: "expired", message: "?" });
+				this.later(() => this.cut());
+				this.cursor = null;
+			}
 		}
 	}
 
@@ -209,11 +214,10 @@ async function run(seed) {
 		for (let turns = chance.below(12); turns > 0; turns -= 1) await new Promise((resolve) => setImmediate(resolve));
 	}
 	server.chaos = false;
-	for (let turns = 0; membership.outbox.length > 0 || heard.length < server.log.length; turns += 1) {
-		assert.ok(turns < 20_000, `it does not settle: ${session.state}, ${membership.outbox.length} on their way, ${heard.length} of ${server.log.length}`);
-		await new Promise((resolve) => realTimeout(resolve, 1));
-	}
+	const settled = () => membership.outbox.length === 0 && heard.length === server.log.length;
+	for (let turns = 0; turns < 20_000 && !settled(); turns += 1) await new Promise((resolve) => realTimeout(resolve, 1));
 	session.stop();
+	assert.ok(settled(), `it does not settle: ${session.state}, ${membership.outbox.length} on their way, ${heard.length} of ${server.log.length}`);
 	const placed = server.log.filter(({ author, kind }) => author === "Ann" && kind === "text").map(({ text }) => text);
 	assert.deepEqual([...placed].sort(), [...said].sort(), "each once");
 	assert.deepEqual(heard.map(({ id }) => id), server.log.map(({ id }) => id));

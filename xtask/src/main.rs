@@ -5,7 +5,6 @@
 //! that step's exit code. What had to be skipped is said at the end.
 
 mod fuzz;
-mod irc;
 mod mutants;
 mod programs;
 mod tools;
@@ -34,6 +33,7 @@ Commands:
   web      the server's page: types, lints, tests, and all of it in a browser (needs node and chromium)
   programs the server used by curl, a WebSocket client, schemathesis and Prometheus' parser (needs python3 and curl)
   irc      irssi and WeeChat in a room of a server that is killed (needs python3, irssi and weechat-headless)
+  terminal the full-screen client in tmux, its server and itself killed (needs python3 and tmux)
   help     prints this
 ";
 
@@ -59,6 +59,7 @@ enum Step {
     Web,
     Programs,
     Irc,
+    Terminal,
 }
 
 /// One command line of cargo, with what it needs in its environment.
@@ -117,7 +118,10 @@ impl Step {
             Self::Fuzz(options) => fuzz::run(root, options),
             Self::Web => web::run(root),
             Self::Programs => programs::run(root),
-            Self::Irc => irc::run(root),
+            Self::Irc => {
+                tools::python(root, "irc.py", &[("irssi", "--version"), ("weechat-headless", "--version")])
+            }
+            Self::Terminal => tools::python(root, "terminal.py", &[("tmux", "-V")]),
         }
     }
 }
@@ -168,6 +172,7 @@ impl fmt::Display for Step {
             Self::Web => f.write_str("cargo xtask web"),
             Self::Programs => f.write_str("cargo xtask programs"),
             Self::Irc => f.write_str("cargo xtask irc"),
+            Self::Terminal => f.write_str("cargo xtask terminal"),
         }
     }
 }
@@ -228,6 +233,7 @@ fn steps(args: &[&str]) -> Option<Vec<Step>> {
             Step::Web,
             Step::Programs,
             Step::Irc,
+            Step::Terminal,
             Step::sim(SIM_SEEDS, false),
             Step::fuzz(),
         ],
@@ -237,6 +243,7 @@ fn steps(args: &[&str]) -> Option<Vec<Step>> {
         ["web"] => vec![Step::Web],
         ["programs"] => vec![Step::Programs],
         ["irc"] => vec![Step::Irc],
+        ["terminal"] => vec![Step::Terminal],
         ["sim", args @ ..] => vec![sim_step(args)?],
         ["fuzz", args @ ..] => vec![Step::Fuzz(fuzz::Options::parse(args)?)],
         _ => return None,

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs};
 
+use crate::Outcome;
+
 /// Runs a command to its end, and says which.
 pub(crate) fn call(command: &mut Command) -> Result<(), ExitCode> {
     eprintln!("$ {command:?}");
@@ -24,6 +26,26 @@ pub(crate) fn call(command: &mut Command) -> Result<(), ExitCode> {
 /// Whether it starts.
 pub(crate) fn is_there(program: &str, argument: &str) -> bool {
     Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success())
+}
+
+/// Runs a program in `xtask/programs` with ours, which needs these others: what they are called, and what they say of
+/// themselves when asked so. Or what of them is missing.
+pub(crate) fn python(root: &Path, program: &str, others: &[(&str, &str)]) -> Outcome {
+    if let Some((missing, _)) =
+        [("python3", "--version")].iter().chain(others).find(|(p, arg)| !is_there(p, arg))
+    {
+        return Outcome::Skipped(format!("{missing} is missing"));
+    }
+    // -B: nothing is written beside the sources.
+    let run = |causerie| {
+        let mut python = Command::new("python3");
+        python.args(["-B", program]).arg(causerie).current_dir(root.join("xtask/programs"));
+        call(&mut python)
+    };
+    match causerie(root).and_then(run) {
+        Ok(()) => Outcome::Passed,
+        Err(code) => Outcome::Failed(code),
+    }
 }
 
 /// Calls `install` unless that has been done for this list of what is wanted, as `stamp` tells.

@@ -355,6 +355,29 @@ async fn long_ago_is_read_page_by_page_and_any_size_will_do() {
     assert_eq!(text.lines().count(), 200);
 }
 
+// no-color.org: a variable that is there and not empty.
+#[tokio::test(flavor = "multi_thread")]
+async fn there_are_no_colours_where_none_are_wanted() {
+    let server = Server::start(&[]).await;
+    let bob = bob(&server.address()).await;
+    bob.say("hello").unwrap();
+    for (name, variable, wanted) in [("Ann", "", true), ("Eve", "1", false)] {
+        let state = State::new();
+        let address = server.address();
+        let args = [&address[..], "--room", "lobby", "--name", name];
+        let ann = Screen::with(&args, &[("NO_COLOR", variable)], &state.0);
+        ann.shows("Bob: hello").await;
+        let is_coloured = |screen: &vt100::Screen| {
+            let cells = (0..24).flat_map(|line| (0..80).map(move |column| (line, column)));
+            let mut cells = cells.filter_map(|(line, column)| screen.cell(line, column));
+            cells.any(|cell| {
+                (cell.fgcolor(), cell.bgcolor()) != (vt100::Color::Default, vt100::Color::Default)
+            })
+        };
+        assert_eq!(is_coloured(ann.parser.lock().unwrap().screen()), wanted, "NO_COLOR={variable}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_pasted_as_keys_are_all_read_with_no_key_after_them() {
     let server = Server::start(&[]).await;
@@ -487,6 +510,20 @@ async fn answers_that_cannot_be_kept_are_told_and_the_chat_goes_on() {
         ann.press("\x03").await;
         soon("it ends", ann.child.wait()).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_that_cannot_be_kept_is_told_once() {
+    let server = Server::start(&[]).await;
+    let state = State::new();
+    let mut ann = Screen::start(&server.address(), &state.0);
+    ann.shows("connected to").await;
+    fs::remove_dir_all(&state.0).unwrap();
+    ann.press("half a te").await;
+    ann.shows("what you write is not kept").await;
+    ann.press("xt\rand more\r").await;
+    ann.shows("Ann: and more").await;
+    assert_eq!(ann.shown().matches("what you write is not kept").count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! All that the screen shows, and what changes it: [`update`] is pure, and what is to be done it hands back.
 
+use std::ops::Range;
+
 use causerie_client::{Body, Event as RoomEvent, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use jiff::tz::TimeZone;
@@ -15,6 +17,8 @@ use crate::setup::Notify;
 
 /// Lines that may be pasted without a question.
 const PASTE_LINES_MAX: usize = 5;
+/// Of a room that has as many rows as are read back at most.
+const TOO_FAR: &str = "what is earlier is not read: a million lines are here already";
 
 /// Columns of a notice to the desktop.
 const NOTICE_COLUMNS: usize = 200;
@@ -170,6 +174,8 @@ pub(super) struct Model {
     /// What the server has, as far as it was asked.
     known_rooms: Vec<String>,
     search: Option<String>,
+    /// The rows in which that was looked for and is not.
+    searched: Range<i64>,
     mouse: bool,
     leaving: bool,
     completing: Option<Completing>,
@@ -203,6 +209,7 @@ impl Model {
             rings: Notify::Bell,
             known_rooms: Vec::new(),
             search: None,
+            searched: 0..0,
             mouse: false,
             leaving: false,
             completing: None,
@@ -417,6 +424,10 @@ fn load_if_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(before) = room.older.filter(|_| !room.loading && room.link == Link::In) else { return };
     if view::sees_first_row(model) {
         let room = model.room_mut();
+        if room.is_full() {
+            model.hint = Some(TOO_FAR.into());
+            return;
+        }
         room.loading = true;
         effects.push(Effect::Earlier { room: room.name.clone(), epoch: room.epoch, before });
     }
@@ -519,15 +530,19 @@ fn find(model: &mut Model, effects: &mut Vec<Effect>) {
         Some(Row::Message(id)) if room.text(id)?.to_lowercase().contains(&low) => Some(id),
         _ => None,
     };
-    match (room.numbers().start..start).rev().find_map(is_it) {
+    let searched = model.searched.clone();
+    let mut rows = (room.numbers().start..start).rev().filter(|number| !searched.contains(number));
+    match rows.find_map(is_it) {
         Some(id) => found(model, Some(id)),
         None => match room.older {
             None => {
                 model.search = None;
                 model.hint = Some(format!("'{}' was not said before that", one_line(&wanted)));
             }
+            Some(_) if room.is_full() => (model.search, model.hint) = (None, Some(TOO_FAR.into())),
             Some(before) if !room.loading && room.link == Link::In => {
-                let (name, epoch) = (room.name.clone(), room.epoch);
+                let (name, epoch, searched) = (room.name.clone(), room.epoch, room.numbers());
+                model.searched = searched;
                 model.room_mut().loading = true;
                 model.hint = Some(format!("looking for '{}'; Esc ends it", one_line(&wanted)));
                 effects.push(Effect::Earlier { room: name, epoch, before });
@@ -733,7 +748,10 @@ fn on_messages_key(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) 
         KeyCode::Down | KeyCode::Char('j') => select(model, room.message_beside(Some(id), true)),
         KeyCode::End | KeyCode::Char('G') => select(model, room.message_beside(None, false)),
         KeyCode::Char('u') => to_unread(model),
-        KeyCode::Char('n') => find(model, effects),
+        KeyCode::Char('n') => {
+            model.searched = 0..0;
+            find(model, effects);
+        }
         KeyCode::Enter | KeyCode::Char('p') => match room.message(id).and_then(|message| message.reply_to) {
             Some(parent) if room.number_of(parent).is_some() => select(model, Some(parent)),
             Some(_) => model.hint = Some("what it answers is further back".into()),
@@ -908,7 +926,7 @@ fn obey(model: &mut Model, command: Command, effects: &mut Vec<Effect>) {
         }
         Command::Search(text) => {
             room.selected = None;
-            model.search = Some(text);
+            (model.search, model.searched) = (Some(text), 0..0);
             find(model, effects);
         }
         Command::Name(other) => {
@@ -1056,6 +1074,16 @@ mod tests {
     }
 
     #[test]
+    fn five_lines_are_pasted_without_a_question() {
+        let mut model = model();
+        update(&mut model, Event::Paste("one\rtwo\rthree\rfour\rfive".into()));
+        assert_eq!(model.overlay, None);
+        assert_eq!(model.room().editor.text(), "one\ntwo\nthree\nfour\nfive");
+        update(&mut model, Event::Paste("1\n2\n3\n4\n5\n6".into()));
+        assert!(matches!(model.overlay, Some(Overlay::Paste(_))));
+    }
+
+    #[test]
     fn what_is_read_stays_where_it_is() {
         let mut model = model();
         many(&mut model, 100);
@@ -1161,6 +1189,19 @@ mod tests {
         assert_eq!(model.room().selected, Some(id(EVE, 1)));
         key(&mut model, KeyCode::Char('n'));
         assert!(model.hint.as_deref().is_some_and(|hint| hint.contains("not said before")));
+    }
+
+    #[test]
+    fn a_search_finds_what_arrives_while_it_reads_back() {
+        let mut model = model();
+        many(&mut model, 30);
+        model.room_mut().older = Some(201);
+        write(&mut model, "/search needle");
+        tell(&mut model, said(BOB, 31, "a needle", None));
+        tell(&mut model, said(BOB, 32, "hay", None));
+        let earlier = page(1, vec![record(EVE, 1, Body::Text("more hay".into()))]);
+        update(&mut model, Event::Earlier { room: "lobby".into(), page: Ok(Some(earlier)) });
+        assert_eq!(model.room().selected, Some(id(BOB, 31)));
     }
 
     #[test]

@@ -15,6 +15,9 @@ use super::editor::Editor;
 /// Rows of a room that are kept in memory; earlier ones are read again when they are wanted.
 pub(super) const ROWS_MAX: usize = 100_000;
 
+/// Rows with which no earlier ones are read, however far back somebody scrolls or searches: some 500 MB.
+pub(super) const READ_BACK_MAX: usize = 1_000_000;
+
 /// No screen shows more rows.
 const READ_ROWS: i64 = 1_000;
 
@@ -604,6 +607,11 @@ impl RoomView {
         }
     }
 
+    /// Whether it has so many rows that no earlier ones are read.
+    pub(super) fn is_full(&self) -> bool {
+        self.rows.len() >= READ_BACK_MAX
+    }
+
     /// Earlier records, which go before all rows.
     pub(super) fn earlier(&mut self, page: HistoryPage, me: &str) {
         self.loading = false;
@@ -837,6 +845,21 @@ mod tests {
         room.notice("at the end again".into());
         assert_eq!((room.numbers().count(), room.older), (ROWS_MAX, Some(13)));
         assert_eq!(room.messages.len(), ROWS_MAX - 1);
+    }
+
+    #[test]
+    fn reading_back_ends_somewhere() {
+        let mut room = welcomed();
+        let (pages, rows) = (10, READ_BACK_MAX as u64 / 10);
+        for n in (0..pages).rev() {
+            assert!(!room.is_full());
+            let record = |position| record(BOB, position, Body::Text(String::new()));
+            room.earlier(page(n * rows + 1, (n * rows + 1..=(n + 1) * rows).map(record).collect()), "Ann");
+        }
+        assert!(room.is_full());
+        // At the end nothing of that is needed.
+        room.notice("news".into());
+        assert_eq!(room.numbers().count(), ROWS_MAX);
     }
 
     #[test]

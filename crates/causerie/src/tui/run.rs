@@ -64,6 +64,7 @@ pub(crate) async fn run(
         incoming,
         rooms: BTreeMap::new(),
         drafts: BTreeMap::new(),
+        is_draft_lost: false,
     };
     let ended = client.run(room, notes).await;
     client.keep_drafts();
@@ -85,6 +86,8 @@ struct Client {
     rooms: BTreeMap<String, Handle>,
     /// As they are on the disk.
     drafts: BTreeMap<PathBuf, String>,
+    /// What is being written could not be written down, which was told.
+    is_draft_lost: bool,
 }
 
 /// A room that is joined.
@@ -346,6 +349,7 @@ impl Client {
 
     /// Writes down what is being written, where it has changed.
     fn keep_drafts(&mut self) {
+        let mut trouble = None;
         for room in &self.model.rooms {
             let Some(path) = self.draft_path(&room.name) else { return };
             let is_text = matches!(room.purpose, Purpose::Say | Purpose::Reply(_));
@@ -353,11 +357,20 @@ impl Client {
             if self.drafts.get(&path).map_or("", String::as_str) == text {
                 continue;
             }
-            // What cannot be kept is on the screen still.
             let kept = if text.is_empty() { fs::remove_file(&path) } else { keep(&path, text) };
-            if kept.is_ok() {
-                self.drafts.insert(path, text.into());
+            match kept {
+                Ok(()) => drop(self.drafts.insert(path, text.into())),
+                // What cannot be kept is on the screen still.
+                Err(error) if !text.is_empty() => trouble = Some(format!("{}: {error}", path.display())),
+                Err(_) => {}
             }
+        }
+        let is_new = trouble.is_some() && !self.is_draft_lost;
+        self.is_draft_lost = trouble.is_some();
+        if let Some(why) = trouble.filter(|_| is_new) {
+            let words = format!("what you write is not kept for the next time: {why}");
+            // Where that is full, much else is wrong.
+            let _ = self.events.try_send(Event::Notice(words));
         }
     }
 

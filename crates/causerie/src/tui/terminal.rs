@@ -2,8 +2,8 @@
 
 use std::env;
 use std::io::{self, IsTerminal, Stdout, Write};
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::event::{
@@ -85,13 +85,8 @@ impl Terminal {
 
     /// To the desktop. The text has no control characters.
     pub(super) fn notify(&self, way: Notify, text: &str) -> io::Result<()> {
-        let mut out = io::stdout();
-        match way {
-            Notify::Osc9 => write!(out, "\x1b]9;{text}\x1b\\")?,
-            Notify::Osc777 => write!(out, "\x1b]777;notify;causerie;{text}\x1b\\")?,
-            Notify::Bell | Notify::Off => {}
-        }
-        out.flush()
+        io::stdout().write_all(notice(way, text).as_bytes())?;
+        io::stdout().flush()
     }
 
     /// Into the clipboard, also from afar, if the terminal does that.
@@ -113,6 +108,16 @@ impl Terminal {
     pub(super) fn take_again(&mut self) -> io::Result<()> {
         disable_raw_mode()?;
         self.take()
+    }
+}
+
+/// What asks the terminal for a notice on the desktop.
+fn notice(way: Notify, text: &str) -> String {
+    match way {
+        Notify::Osc9 => format!("\x1b]9;{text}\x1b\\"),
+        // A semicolon would end the text, and there is no other way to write one.
+        Notify::Osc777 => format!("\x1b]777;notify;causerie;{}\x1b\\", text.replace(';', ",")),
+        Notify::Bell | Notify::Off => String::new(),
     }
 }
 
@@ -145,9 +150,20 @@ fn leave() {
         cursor::Show
     );
     let _ = disable_raw_mode();
+    for told in std::mem::take(&mut *untold()) {
+        eprintln!("{told}");
+    }
 }
 
-/// A panic is told where it can be read. One in a task of the background ends that task only.
+/// Panics in the background while the screen was ours.
+static UNTOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn untold() -> MutexGuard<'static, Vec<String>> {
+    UNTOLD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A panic is told where it can be read. One in a task of the background ends that task only, and waits until the screen is
+/// not ours any more.
 fn restore_on_panic() {
     static ONCE: Once = Once::new();
     let ours = std::thread::current().id();
@@ -156,6 +172,8 @@ fn restore_on_panic() {
         std::panic::set_hook(Box::new(move |panic| {
             if std::thread::current().id() == ours {
                 leave();
+            } else if IS_OURS.load(Ordering::Relaxed) {
+                return untold().push(panic.to_string());
             }
             told(panic);
         }));
@@ -202,6 +220,8 @@ mod tests {
             for byte in &bytes[..read] {
                 parser.process(&[*byte]);
                 let screen = parser.screen();
+                let is_told = screen.contents().contains("in the background");
+                assert!(!screen.alternate_screen() || !is_told, "over what is shown");
                 was_ours |= screen.alternate_screen()
                     && screen.bracketed_paste()
                     && screen.mouse_protocol_mode() != vt100::MouseProtocolMode::None
@@ -215,6 +235,14 @@ mod tests {
         assert!(!screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste(), "{shown}");
         assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
         assert!(shown.contains("on purpose"), "{shown}");
-        assert!(!shown.contains("in the background"), "{shown}");
+        assert!(shown.contains("in the background"), "{shown}");
+    }
+
+    #[test]
+    fn a_notice_for_the_desktop_is_one_sequence() {
+        let text = "In lobby, Bob: Ann; look";
+        assert_eq!(notice(Notify::Osc9, text), "\x1b]9;In lobby, Bob: Ann; look\x1b\\");
+        assert_eq!(notice(Notify::Osc777, text), "\x1b]777;notify;causerie;In lobby, Bob: Ann, look\x1b\\");
+        assert_eq!(notice(Notify::Bell, text) + &notice(Notify::Off, text), "");
     }
 }

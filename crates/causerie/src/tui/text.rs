@@ -111,7 +111,7 @@ pub(super) mod tests {
     use super::*;
 
     /// What has broken terminals before.
-    pub(in super::super) const HARD: [&str; 14] = [
+    pub(in super::super) const HARD: [&str; 16] = [
         "plain",
         "日本語のテキスト",
         "e\u{301}te\u{301}",
@@ -119,6 +119,8 @@ pub(super) mod tests {
         "\u{1f44d}\u{1f3fd} skin",
         "\u{2764}\u{fe0f} and \u{2764}\u{fe0e}",
         "\u{1f1eb}\u{1f1f7} flag",
+        "\u{1f3f4}\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f} flag of a part",
+        "1\u{fe0f}\u{20e3} key",
         "\x1b[2J\x1b]0;title\x07 gone",
         "\u{202e}evil\u{2066}\u{feff}",
         "\u{301}\u{301} marks on nothing",

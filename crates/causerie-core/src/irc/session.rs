@@ -1466,7 +1466,10 @@ impl Session {
                     return self.numeric_text(ERR_CANNOTSENDTOCHAN, &[&spot.target], why);
                 }
             },
-            (None, Some((room, to))) if room == spot.id => Body::Reply { to, text: text.to_owned() },
+            // A notice stays one: no program may answer it.
+            (None, Some((room, to))) if room == spot.id && command == "PRIVMSG" => {
+                Body::Reply { to, text: text.to_owned() }
+            }
             _ => plain(text),
         };
         self.speak(world, &spot, body, command);

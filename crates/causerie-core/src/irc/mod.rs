@@ -13,13 +13,13 @@ mod render;
 mod session;
 mod shared;
 mod split;
+mod world;
 
 pub use capability::Capabilities;
 pub use history::{Bound, HistoryRequest, TargetsRequest, Window};
 pub use message::{CLIENT_TAGS_BYTES_MAX, Item, LINE_BYTES_MAX, Line, Lines, Message};
-pub use session::{
-    About, Change, Found, HISTORY_MAX, JoinRefusal, Joined, MemberView, PersonView, RoomView, ServerView,
-    Session, World, room_of, shown_nick,
-};
+pub use render::{About, room_of, shown_nick};
+pub use session::{Change, Found, HISTORY_MAX, ServerView, Session};
 pub use shared::{Perspective, Rendering};
 pub use split::{Piece, split};
+pub use world::{JoinRefusal, Joined, MemberView, PersonView, RoomView, World};

@@ -1,0 +1,254 @@
+//! Joining and leaving, and what there is to know of rooms.
+
+use super::{Change, HISTORY_MAX, ROOMS_MAX, Seat, Session, Spot, TOPIC_MAX, folded};
+use crate::body::Body;
+use crate::irc::capability::Capabilities;
+use crate::irc::history::{Bound, HistoryRequest, Window};
+use crate::irc::message::{Line, Message};
+use crate::irc::numeric::*;
+use crate::irc::render::{room_of, shown_nick};
+use crate::irc::world::{JoinRefusal, Joined, RoomView, World};
+use crate::room::JoinError;
+
+impl Session {
+    pub(super) fn seat(&self, id: u64) -> Option<&Seat> {
+        self.rooms.values().find(|seat| seat.id == id)
+    }
+
+    pub(super) fn leave_seat(&mut self, id: u64) -> Option<Seat> {
+        let key = self.rooms.iter().find(|(_, seat)| seat.id == id)?.0.clone();
+        self.labels.retain(|(room, _), _| *room != id);
+        self.rooms.remove(&key)
+    }
+
+    pub(super) fn leave_conversation(&mut self, id: u64) {
+        self.labels.retain(|(room, _), _| *room != id);
+        self.conversations.remove(&id);
+    }
+
+    /// The room of a channel that it is in.
+    pub(super) fn in_room(&self, channel: &str) -> Option<&Seat> {
+        self.rooms.get(&folded(room_of(channel)?))
+    }
+
+    fn no_such_channel(&mut self, channel: &str) {
+        self.numeric_text(ERR_NOSUCHCHANNEL, &[channel], "No such channel");
+    }
+
+    pub(super) fn join(&mut self, world: &mut impl World, message: &Message) {
+        let Some(channels) = message.param(0) else { return self.need_more("JOIN") };
+        if channels == "0" {
+            let channels: Vec<_> = self.rooms.values().map(|seat| format!("#{}", seat.room)).collect();
+            return channels.iter().for_each(|channel| self.part_one(world, channel, ""));
+        }
+        for channel in channels.split(',').filter(|channel| !channel.is_empty()) {
+            self.join_one(world, channel);
+        }
+    }
+
+    fn join_one(&mut self, world: &mut impl World, channel: &str) {
+        let Some(asked) = room_of(channel) else { return self.no_such_channel(channel) };
+        let name = world.resolve(asked).unwrap_or_else(|| asked.to_owned());
+        match self.rooms.get(&folded(&name)) {
+            Some(seat) if seat.room == name => return,
+            Some(seat) => {
+                let why = format!("You are in #{}, which differs from it in case only", seat.room);
+                return self.numeric_text(ERR_UNAVAILRESOURCE, &[channel], &why);
+            }
+            None if self.rooms.len() >= ROOMS_MAX => {
+                return self.numeric_text(
+                    ERR_TOOMANYCHANNELS,
+                    &[channel],
+                    "You have joined too many channels",
+                );
+            }
+            None => {}
+        }
+        let joined = match world.join(&name, &self.shown()) {
+            Ok(joined) => joined,
+            Err(refusal) => {
+                let (number, why) = refused(&refusal);
+                return self.numeric_text(number, &[channel], &why);
+            }
+        };
+        let Joined { id, member, position, view } = joined;
+        let seat = Seat { room: view.name.clone(), id, member, former: Vec::new(), read: None };
+        self.rooms.insert(folded(&view.name), seat);
+        let channel = format!("#{}", view.name);
+        let line = Line::new(&self.source(), "JOIN").param(&channel);
+        let realname = self.realname.clone().unwrap_or_default();
+        self.replies.push(if self.has(Capabilities::EXTENDED_JOIN) {
+            line.param("*").text(&realname)
+        } else {
+            line
+        });
+        if let Some(topic) = view.topic.as_deref().filter(|topic| !topic.is_empty()) {
+            self.numeric_text(RPL_TOPIC, &[&channel], topic);
+        }
+        if self.has(Capabilities::READ_MARKER) {
+            self.tell_read(&channel, None);
+        }
+        self.names(&view);
+        if !self.has(Capabilities::CHATHISTORY) && self.about.replay > 0 {
+            self.changes.push_back(Change::History(HistoryRequest {
+                room: id,
+                target: channel,
+                window: Window::Before(Bound::Position(position)),
+                limit: self.about.replay.min(HISTORY_MAX),
+                events: false,
+            }));
+        }
+    }
+
+    fn names(&mut self, view: &RoomView) {
+        let channel = format!("#{}", view.name);
+        let start = self.numeric(RPL_NAMREPLY).param("=").param(&channel);
+        let mut nicks = String::new();
+        for member in &view.members {
+            let nick = shown_nick(&member.name);
+            if !nicks.is_empty() && nicks.len() + 1 + nick.len() > start.room() {
+                self.replies.push(start.clone().text(&nicks));
+                nicks.clear();
+            }
+            if !nicks.is_empty() {
+                nicks.push(' ');
+            }
+            nicks.push_str(&nick);
+        }
+        if !nicks.is_empty() {
+            self.replies.push(start.text(&nicks));
+        }
+        self.numeric_text(RPL_ENDOFNAMES, &[&channel], "End of /NAMES list");
+    }
+
+    pub(super) fn names_of(&mut self, world: &mut impl World, message: &Message) {
+        let Some(channels) = message.param(0) else {
+            return self.numeric_text(RPL_ENDOFNAMES, &["*"], "End of /NAMES list");
+        };
+        for channel in channels.split(',').filter(|channel| !channel.is_empty()) {
+            match self.view(world, channel) {
+                Some(view) => self.names(&view),
+                None => self.numeric_text(RPL_ENDOFNAMES, &[channel], "End of /NAMES list"),
+            }
+        }
+    }
+
+    pub(super) fn view(&self, world: &mut impl World, channel: &str) -> Option<RoomView> {
+        let asked = room_of(channel)?;
+        let name = self.in_room(channel).map(|seat| seat.room.clone()).or_else(|| world.resolve(asked))?;
+        world.look(&name)
+    }
+
+    pub(super) fn part(&mut self, world: &mut impl World, message: &Message) {
+        let Some(channels) = message.param(0) else { return self.need_more("PART") };
+        for channel in channels.split(',').filter(|channel| !channel.is_empty()) {
+            self.part_one(world, channel, message.param(1).unwrap_or_default());
+        }
+    }
+
+    fn part_one(&mut self, world: &mut impl World, channel: &str, reason: &str) {
+        let Some(seat) = self.in_room(channel).cloned() else {
+            return self.not_in(world, channel, ERR_NOTONCHANNEL, "You're not on that channel");
+        };
+        world.part(seat.id, seat.member, reason);
+        self.leave_seat(seat.id);
+        let line = Line::new(&self.source(), "PART").param(&format!("#{}", seat.room));
+        self.replies.push(if reason.is_empty() { line } else { line.text(reason) });
+    }
+
+    /// There is no such room, or it is not in it.
+    pub(super) fn not_in(&mut self, world: &impl World, channel: &str, number: &str, why: &str) {
+        match room_of(channel).and_then(|room| world.resolve(room)) {
+            Some(_) => self.numeric_text(number, &[channel], why),
+            None => self.no_such_channel(channel),
+        }
+    }
+
+    pub(super) fn list(&mut self, world: &mut impl World, message: &Message) {
+        let wanted: Vec<_> = match message.param(0).filter(|param| param.contains('#')) {
+            Some(channels) => channels.split(',').filter_map(room_of).map(folded).collect(),
+            None => Vec::new(),
+        };
+        self.numeric_text(RPL_LISTSTART, &["Channel"], "Users  Name");
+        for (name, members, topic) in world.rooms() {
+            if wanted.is_empty() || wanted.contains(&folded(&name)) {
+                let channel = format!("#{name}");
+                self.numeric_text(RPL_LIST, &[&channel, &members.to_string()], &topic.unwrap_or_default());
+            }
+        }
+        self.numeric_text(RPL_LISTEND, &[], "End of /LIST");
+    }
+
+    pub(super) fn topic(&mut self, world: &mut impl World, message: &Message) {
+        let Some(channel) = message.param(0) else { return self.need_more("TOPIC") };
+        let Some(topic) = message.params.get(1) else {
+            let Some(view) = self.view(world, channel) else { return self.no_such_channel(channel) };
+            let channel = format!("#{}", view.name);
+            return match view.topic.filter(|topic| !topic.is_empty()) {
+                Some(topic) => self.numeric_text(RPL_TOPIC, &[&channel], &topic),
+                None => self.numeric_text(RPL_NOTOPIC, &[&channel], "No topic is set"),
+            };
+        };
+        let Some(seat) = self.in_room(channel).cloned() else {
+            return self.not_in(world, channel, ERR_NOTONCHANNEL, "You're not on that channel");
+        };
+        if topic.len() > TOPIC_MAX {
+            let why = format!("a topic has at most {TOPIC_MAX} bytes");
+            return self.numeric_text(ERR_UNKNOWNERROR, &["TOPIC"], &why);
+        }
+        let spot = Spot { target: channel.to_owned(), id: seat.id, member: seat.member };
+        self.speak(world, &spot, Body::Topic(topic.clone()), "TOPIC");
+    }
+
+    pub(super) fn mode(&mut self, world: &mut impl World, message: &Message) {
+        let Some(target) = message.param(0) else { return self.need_more("MODE") };
+        let modes = message.param(1);
+        if target.starts_with('#') {
+            let Some(view) = self.view(world, target) else { return self.no_such_channel(target) };
+            let channel = format!("#{}", view.name);
+            return match modes.map(|modes| modes.trim_start_matches('+')) {
+                None => {
+                    let line = self.numeric(RPL_CHANNELMODEIS).param(&channel).param("+n");
+                    self.replies.push(line);
+                }
+                Some("b") if message.param(2).is_none() => {
+                    self.numeric_text(RPL_ENDOFBANLIST, &[&channel], "End of channel ban list");
+                }
+                Some("n") => {}
+                Some(modes) if modes.trim_start_matches('-').starts_with('n') => {
+                    self.numeric_text(ERR_CHANOPRIVSNEEDED, &[&channel], "Rooms have no operators");
+                }
+                Some(modes) => {
+                    let mode =
+                        modes.trim_start_matches('-').chars().next().map_or("*".into(), |c| c.to_string());
+                    self.numeric_text(ERR_UNKNOWNMODE, &[&mode], "is unknown mode char to me");
+                }
+            };
+        }
+        let own = self.nick.as_ref().is_some_and(|nick| nick.as_str().eq_ignore_ascii_case(target));
+        match (own, modes) {
+            (true, None) => {
+                let line = self.numeric(RPL_UMODEIS).param("+");
+                self.replies.push(line);
+            }
+            (true, Some(_)) => self.numeric_text(ERR_UMODEUNKNOWNFLAG, &[], "Unknown MODE flag"),
+            (false, _) if world.person(target).is_none() => {
+                self.numeric_text(ERR_NOSUCHNICK, &[target], "No such nick/channel");
+            }
+            (false, _) => self.numeric_text(ERR_USERSDONTMATCH, &[], "Cant change mode for other users"),
+        }
+    }
+}
+
+pub(super) fn refused(refusal: &JoinRefusal) -> (&'static str, String) {
+    match refusal {
+        JoinRefusal::NoSuchRoom(why) => (ERR_NOSUCHCHANNEL, why.clone()),
+        JoinRefusal::Room(JoinError::Full { .. }) => {
+            (ERR_CHANNELISFULL, "Cannot join channel: it is full".into())
+        }
+        JoinRefusal::Room(JoinError::NameTaken { name, .. }) => {
+            (ERR_UNAVAILRESOURCE, format!("Cannot join channel: somebody in it is called {name} already"))
+        }
+        JoinRefusal::Room(error) => (ERR_UNAVAILRESOURCE, format!("Cannot join channel: {error}")),
+    }
+}

@@ -1,0 +1,102 @@
+//! What a session asks of the rooms and people around it.
+
+use cbcast::{MemberId, MessageId};
+
+use crate::body::Body;
+use crate::room::{JoinError, SayError};
+use crate::text::Name;
+
+/// A member of a room, seen from outside.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MemberView {
+    /// What it is called there.
+    pub name: String,
+    /// Of a member that came by IRC: what else is known.
+    pub person: Option<PersonView>,
+}
+
+/// Somebody with an IRC connection.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct PersonView {
+    /// Its nick.
+    pub nick: String,
+    /// What it calls itself beside that.
+    pub realname: String,
+    /// What it says of being away, if it is.
+    pub away: Option<String>,
+    /// When it came, and when it said something last, in milliseconds since 1970.
+    pub came: u64,
+    /// See `came`.
+    pub spoke: u64,
+    /// The rooms that it is in.
+    pub rooms: Vec<String>,
+}
+
+/// A room, seen from outside.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RoomView {
+    /// Its name.
+    pub name: String,
+    /// Who is in it.
+    pub members: Vec<MemberView>,
+    /// What it is about.
+    pub topic: Option<String>,
+}
+
+/// Somebody is in a room now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Joined {
+    /// The room's number.
+    pub id: u64,
+    /// As whom.
+    pub member: MemberId,
+    /// The position of its *Joined*: what is behind it will be told.
+    pub position: u64,
+    /// The room, with the newcomer.
+    pub view: RoomView,
+}
+
+/// Why somebody could not join.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum JoinRefusal {
+    /// There is no such room, and it cannot be made.
+    NoSuchRoom(String),
+    /// The room does not take this member.
+    Room(JoinError),
+}
+
+/// What a session asks of the rooms, and of the server around them. Nothing that is answered is told to the client before
+/// it is stored.
+pub trait World {
+    /// Milliseconds since 1970, for people.
+    fn now(&self) -> u64;
+    /// From now on this connection goes by that nick; `false` if another has it.
+    fn claim(&mut self, nick: &Name) -> bool;
+    /// Tells others of the realname, first when the client has registered, and of being away. `None`: as before.
+    fn describe(&mut self, realname: Option<&str>, away: Option<Option<&str>>);
+    /// Who has that nick.
+    fn person(&self, nick: &str) -> Option<PersonView>;
+    /// How many connections have registered.
+    fn people(&self) -> usize;
+    /// What the room is called that IRC's rules for names make of this one, if there is any.
+    fn resolve(&self, room: &str) -> Option<String>;
+    /// The rooms' names, how many are in each, and topics.
+    fn rooms(&self) -> Vec<(String, u64, Option<String>)>;
+    /// A room as it is now.
+    fn look(&mut self, room: &str) -> Option<RoomView>;
+    /// A member of any room by its name there; in which rooms.
+    fn find(&self, nick: &str) -> Vec<String>;
+    /// Joins, and makes the room if need be.
+    fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal>;
+    /// A conversation with who has that nick, begun if need be: the number of its room, and as whom this connection is
+    /// in it; or why there can be none.
+    fn converse(&mut self, nick: &str) -> Result<(u64, MemberId), String>;
+    /// The conversation with who has that nick, if there is one.
+    fn conversation(&self, nick: &str) -> Option<u64>;
+    /// The nick of the other one in a conversation.
+    fn other(&self, id: u64) -> Option<String>;
+    /// A member of this connection leaves the room with this number.
+    fn part(&mut self, id: u64, member: MemberId, reason: &str);
+    /// A member of this connection says something.
+    fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, SayError>;
+}

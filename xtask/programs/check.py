@@ -203,10 +203,7 @@ def room(program, folder):
     same("pages after a restart", names(the_whole_log(server.url, "lobby")), order)
     trace = curl(f"{server.url}/api/rooms/lobby/trace")[1].splitlines()
     same("the trace", [json.loads(line) for line in trace], the_whole_log(server.url, "lobby")[:len(trace)])
-    history = subprocess.run([program, "history", "lobby", "--server", f"127.0.0.1:{server.port}", "--since", "1", "--json"],
-                             capture_output=True, text=True, timeout=PATIENCE, env=environment())
-    demand(history.returncode == 0, f"causerie history: {history.stderr}")
-    same("causerie history", [json.loads(line) for line in history.stdout.splitlines()], the_whole_log(server.url, "lobby"))
+    same("causerie history", server.log("lobby"), the_whole_log(server.url, "lobby"))
     late = WebSocket.__new__(WebSocket)
     same("a WebSocket from the beginning on", resumed(late, eve, server, len(order)), order)
     server.stop()

@@ -6,7 +6,6 @@
 """
 
 import glob
-import json
 import os
 import pathlib
 import pty
@@ -17,18 +16,13 @@ import sys
 import tempfile
 import threading
 
-from server import Server, end_all, environment, start, until
+from server import Server, demand, end_all, start, until
 
 ROOM = "lobby"
 # What each says before the server is killed, and after.
 TURNS = 20
 # What the clients say: who, and the how manieth it is.
 SAID = re.compile(r"\b(irssi|weechat|native|classic)-(\d+)\b")
-
-
-def demand(holds, what):
-    if not holds:
-        sys.exit(f"irc: {what}")
 
 
 class Irssi:
@@ -193,7 +187,7 @@ def talk(clients, begin, count):
     return expected
 
 
-def whisper(program, port, irssi, weechat, others):
+def whisper(server, irssi, weechat, others):
     """Two talk between them: each hears the other, and nobody else does."""
     for turn in range(1, 4):
         irssi.say_to("Ann_", f"psst {turn}")
@@ -201,22 +195,15 @@ def whisper(program, port, irssi, weechat, others):
         weechat.say_to("Ann", f"pssst {turn}")
         until("irssi to hear WeeChat", lambda: any(f"pssst {turn}" in line for line in irssi.hears_from("Ann_")))
     told = [line for client in others for line in client.lines()] + weechat.lines()
-    told += [record.get("text", "") for record in the_log(program, port)]
+    told += [record.get("text", "") for record in server.log(ROOM)]
     demand(not any("psst" in line or "pssst" in line for line in told), "others heard what two said between them")
-
-
-def the_log(program, port):
-    done = subprocess.run([program, "history", ROOM, "--server", f"127.0.0.1:{port}", "--since", "1", "--json"],
-                          capture_output=True, text=True, timeout=60, env=environment(), check=True)
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def main():
     program = sys.argv[1]
     with tempfile.TemporaryDirectory(prefix="causerie-irc-") as folder:
         server = Server(program, f"{folder}/data")
-        subprocess.run([program, "rooms", "create", ROOM, "--server", f"127.0.0.1:{server.port}"],
-                       check=True, env=environment(), stdout=subprocess.DEVNULL)
+        server.run("rooms", "create", ROOM)
         native, classic = Native(program, server.port, folder), Classic(server.port)
         irssi = Irssi(server.port, folder)
         # Both want the same nick: whoever comes second takes another by itself.
@@ -226,11 +213,11 @@ def main():
         until("irssi to see another nick", lambda: any("Ann_" in line for line in irssi.lines()))
         clients = [irssi, weechat, native, classic]
         everything = talk(clients, 1, TURNS)
-        first = said(record.get("text", "") for record in the_log(program, server.port))
+        first = said(record.get("text", "") for record in server.log(ROOM))
         for client in clients:
             own = [one for one in said(client.lines()) if one[0] != client.name]
             demand(own == [one for one in first if one[0] != client.name], f"{client.name} saw another order: {own}\n{first}")
-        whisper(program, server.port, irssi, weechat, [native, classic])
+        whisper(server, irssi, weechat, [native, classic])
         heard = {client.name: len(said(client.lines(), client.name)) for client in (irssi, weechat)}
 
         server.kill()
@@ -247,7 +234,7 @@ def main():
             demand(again and again == last[len(last) - len(again):], f"{client.name} was shown {again}, not the end of {last}")
             heard[client.name] += len(again)
         everything |= talk(clients, TURNS + 1, TURNS)
-        order = said(record.get("text", "") for record in the_log(program, server.port))
+        order = said(record.get("text", "") for record in server.log(ROOM))
         demand(len(order) == len(everything) and set(order) == everything, "something was lost, or said twice")
         for client in (irssi, weechat):
             new = said(client.lines(), client.name)[heard[client.name]:]

@@ -1,9 +1,12 @@
 """A server under test, and the ways to wait for what it does."""
 
+import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -17,6 +20,11 @@ STARTED = []
 
 class TimedOut(Exception):
     pass
+
+
+def demand(holds, what):
+    if not holds:
+        sys.exit(f"{pathlib.Path(sys.argv[0]).stem}: {what}")
 
 
 def start(command, **pipes):
@@ -68,6 +76,17 @@ class Server:
             raise RuntimeError(f"the server does not start: {''.join(told)}")
         # What else it says is not of interest, but has to go somewhere.
         threading.Thread(target=self.process.stdout.read, daemon=True).start()
+
+    def run(self, *words):
+        """What a command of ours says that uses it."""
+        command = [self.program, *words, "--server", f"127.0.0.1:{self.port}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment())
+        demand(done.returncode == 0, f"{command}: {done.stderr}")
+        return done.stdout
+
+    def log(self, room):
+        """All records of a room."""
+        return [json.loads(line) for line in self.run("history", room, "--since", "1", "--json").splitlines()]
 
     @property
     def url(self):

@@ -5,7 +5,6 @@
 `cargo xtask terminal` runs this. Nothing beside Python's own library and tmux is needed.
 """
 
-import json
 import os
 import pathlib
 import signal
@@ -13,16 +12,11 @@ import subprocess
 import sys
 import tempfile
 
-from server import Server, TimedOut, end_all, environment, start, until
+from server import Server, TimedOut, demand, end_all, environment, start, until
 
 ROOM = "lobby"
 MESSAGES = 10_000
 LINES = 200
-
-
-def demand(holds, what):
-    if not holds:
-        sys.exit(f"terminal: {what}")
 
 
 class Tmux:
@@ -60,18 +54,18 @@ class Chat:
     def of_pane(self, variable):
         return self.tmux("display-message", "-p", "-t", self.name, f"#{{{variable}}}").strip()
 
+    def until(self, what, is_so):
+        try:
+            until(f"{what} on {self.name}'s screen", lambda: is_so(self.shown()))
+        except TimedOut as error:
+            demand(False, f"{error}:\n{self.shown()}")
+
     def shows(self, *parts):
         """Until all of them are on the screen."""
-        try:
-            return until(f"{parts} on {self.name}'s screen", lambda: all(part in self.shown() for part in parts))
-        except TimedOut as error:
-            sys.exit(f"terminal: {error}:\n{self.shown()}")
+        self.until(parts, lambda shown: all(part in shown for part in parts))
 
     def shows_no(self, part):
-        try:
-            return until(f"no {part} on {self.name}'s screen", lambda: part not in self.shown())
-        except TimedOut as error:
-            sys.exit(f"terminal: {error}:\n{self.shown()}")
+        self.until(f"no {part}", lambda shown: part not in shown)
 
     def types(self, text):
         self.tmux("send-keys", "-t", self.name, "-l", text)
@@ -93,14 +87,6 @@ class Chat:
         os.kill(int(self.of_pane("pane_pid")), signal.SIGKILL)
         until("the end of it", lambda: self.of_pane("pane_dead") == "1")
         self.tmux("respawn-pane", "-k", "-t", self.name, *self.command)
-
-
-def texts(program, port):
-    """What was said, from the room's log."""
-    done = subprocess.run([program, "history", ROOM, "--server", f"127.0.0.1:{port}", "--since", "1", "--json"],
-                          capture_output=True, text=True, timeout=120, env=environment(), check=True)
-    records = [json.loads(line) for line in done.stdout.splitlines()]
-    return [(record["author"], record["text"]) for record in records if "text" in record]
 
 
 def people_talk(ann, raj):
@@ -180,8 +166,7 @@ def main():
     program = sys.argv[1]
     with tempfile.TemporaryDirectory(prefix="causerie-terminal-") as folder:
         server = Server(program, f"{folder}/data")
-        subprocess.run([program, "rooms", "create", ROOM, "--server", f"127.0.0.1:{server.port}"],
-                       check=True, env=environment(), stdout=subprocess.DEVNULL)
+        server.run("rooms", "create", ROOM)
         tmux = Tmux(folder)
         try:
             ann, raj = (Chat(tmux, program, server.port, name) for name in ("Ann", "Raj"))
@@ -196,7 +181,7 @@ def main():
                 # (tmux does not always know the status with which it ended.)
                 until(f"{chat.name} to leave", lambda: chat.of_pane("pane_dead") == "1")
                 demand(chat.of_pane("alternate_on") == "0", f"{chat.name}'s terminal is not as it was")
-            said = texts(program, server.port)
+            said = [(record["author"], record["text"]) for record in server.log(ROOM) if "text" in record]
         finally:
             tmux.end()
         expected = [("Raj", "shall we have lunch?"), ("Ann", "yes, where?"), ("Raj", "where it was good"), ("Ann", "at noon"), ("Ann", "said without a server"),

@@ -191,7 +191,7 @@ impl Lines {
 
 /// A line to a client, made harmless whatever it is made of: one line, of the right length, with the parameters it was
 /// given.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Line {
     tags: String,
     client_tags: String,
@@ -207,13 +207,13 @@ impl Line {
         body.push_str(source);
         body.push(' ');
         body.push_str(command);
-        Self { body, ..Self::bare("") }
+        Self { body, ..Self::default() }
     }
 
     /// A line without a source.
     #[must_use]
     pub fn bare(command: &str) -> Self {
-        Self { tags: String::new(), client_tags: String::new(), body: command.to_owned() }
+        Self { body: command.to_owned(), ..Self::default() }
     }
 
     /// A parameter with others behind it. It cannot be empty, have spaces, or start with a colon: what is meant for

@@ -71,11 +71,9 @@ pub(super) fn source(nick: &str, server: &str) -> String {
 /// Of what was negotiated, what decides how something that was said now is told.
 pub(super) fn shown_by(capabilities: Capabilities) -> Capabilities {
     let batches = Capabilities::MULTILINE | Capabilities::BATCH;
-    let shown = Capabilities::SERVER_TIME | Capabilities::MESSAGE_TAGS | Capabilities::REDACTION | batches;
-    match capabilities.has(batches) {
-        true => capabilities.only(shown),
-        false => capabilities.only(shown).without(batches),
-    }
+    let shown = Capabilities::SERVER_TIME | Capabilities::MESSAGE_TAGS | Capabilities::REDACTION;
+    // One of the two alone shows in nothing.
+    capabilities.only(if capabilities.has(batches) { shown | batches } else { shown })
 }
 
 impl Viewer<'_> {

@@ -665,15 +665,6 @@ impl Session {
             }
         }
     }
-
-    /// There are none.
-    fn refuse_to_operate(&mut self, world: &impl World, channel: &str) {
-        if self.in_room(channel).is_none() {
-            return self.not_in(world, channel, ERR_NOTONCHANNEL, "You're not on that channel");
-        }
-        let why = "Rooms are open to all, and have no operators";
-        self.numeric_text(ERR_CHANOPRIVSNEEDED, &[channel], why);
-    }
 }
 
 fn cut(text: &str, bytes_max: usize) -> &str {

@@ -83,6 +83,7 @@ mod tests {
     use cbcast::MemberId;
     use proptest::prelude::*;
 
+    use super::super::capability::OFFERED;
     use super::super::{
         Item, JoinRefusal, Joined, MemberView, Message, PersonView, RoomView, ServerView, Session, World,
     };
@@ -149,7 +150,7 @@ mod tests {
     }
 
     /// In the room, with these of the capabilities that are offered, and with what it has said before it took another nick.
-    fn session(capabilities: u32) -> (Session, Lobby) {
+    fn session(capabilities: Capabilities) -> (Session, Lobby) {
         let (mut session, mut lobby) = (
             Session::new(ServerView {
                 server: "irc.example".into(),
@@ -159,7 +160,7 @@ mod tests {
             }),
             Lobby(0, 0),
         );
-        let names = Capabilities(capabilities).names().collect::<Vec<_>>().join(" ");
+        let names = capabilities.names().collect::<Vec<_>>().join(" ");
         let lines = [
             &format!("CAP REQ :{names}"),
             "NICK Ann",
@@ -176,6 +177,10 @@ mod tests {
         }
         session.take_output();
         (session, lobby)
+    }
+
+    fn capabilities() -> impl Strategy<Value = Capabilities> {
+        (0u32..1 << OFFERED.len()).prop_map(Capabilities)
     }
 
     fn body() -> impl Strategy<Value = Body> {
@@ -220,7 +225,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shared_is_what_each_would_be_told(capabilities in 0u32..1 << 17, found in found()) {
+        fn what_is_shared_is_what_each_would_be_told(capabilities in capabilities(), found in found()) {
             let (mut sharing, mut world) = session(capabilities);
             let mut alone = sharing.clone();
             let perspective = sharing.perspective(ROOM).expect("it is in the room");
@@ -233,10 +238,10 @@ mod tests {
         }
 
         #[test]
-        fn equal_perspectives_are_equal_lines(one in 0u32..1 << 17, other in 0u32..1 << 17, found in found()) {
+        fn equal_perspectives_are_equal_lines(one in capabilities(), other in capabilities(), found in found()) {
             // Whatever both have of what counts, and each its own of what does not.
             let counts = super::super::render::shown_by(Capabilities(u32::MAX));
-            let other = Capabilities(other).without(counts).0 | Capabilities(one).only(counts).0;
+            let other = other.without(counts) | one.only(counts);
             let ((mut one, mut world), (mut other, _)) = (session(one), session(other));
             let is_strangers =
                 |(r, _): &Found| ![OWN, NEXT].contains(&r.member) && matches!(r.what, What::Said(_));
@@ -257,8 +262,8 @@ mod tests {
         };
         let found: Vec<_> =
             (1..=100).map(|n| record(n, if n == 50 { NEXT } else { MemberId::new(0, 9) })).collect();
-        let (mut one, mut world) = session(0);
-        let (mut other, _) = session(Capabilities::ECHO_MESSAGE.0);
+        let (mut one, mut world) = session(Capabilities::default());
+        let (mut other, _) = session(Capabilities::ECHO_MESSAGE);
         let rendering = Rendering::new(one.perspective(ROOM).expect("it is in the room"), &found);
         one.records(&mut world, ROOM, &found, Some(&rendering));
         other.records(&mut world, ROOM, &found, Some(&rendering));

@@ -1,4 +1,4 @@
-//! What a session sends, line by line, as `script.txt` has it: nothing else, and nothing that is not there.
+//! What a session sends, line by line: where `script.txt` goes, nothing else is sent, and nothing that is there is missing.
 //!
 //! In the script a section begins with `#`, what it is about and where that is written, and with an empty network. `!` sets
 //! something up, `ann>` is a line from Ann's client, and `ann<` the next that her client is sent. Behind each line from a client all that
@@ -68,25 +68,25 @@ fn sections() -> Vec<Section> {
 fn every_line_is_as_the_script_has_it() {
     for section in sections() {
         let mut network = Network::default();
-        let mut before = 0;
+        let mut before = String::new();
         for (number, step) in &section.steps {
-            let place = || format!("script.txt:{number}: {}", section.title);
+            let place = format!("script.txt:{number}: {}", section.title);
             if let Some(setting) = step.strip_prefix("! ") {
-                network.finish(&|| place());
+                network.finish(&before);
                 network.set(setting);
             } else if let Some((who, line)) =
                 step.split_once("> ").filter(|(who, _)| !who.contains(['<', ' ']))
             {
-                network.finish(&|| format!("script.txt:{before}: {}", section.title));
+                network.finish(&before);
                 network.send(who, line);
             } else if let Some((who, line)) = step.split_once("< ") {
-                assert_eq!(network.told(who).as_deref(), Some(line), "{}", place());
+                assert_eq!(network.told(who).as_deref(), Some(line), "{place}");
             } else {
-                panic!("{}: what is {step:?}?", place());
+                panic!("{place}: what is {step:?}?");
             }
-            before = *number;
+            before = place;
         }
-        network.finish(&|| format!("script.txt:{before}: {}", section.title));
+        network.finish(&before);
     }
 }
 

@@ -73,19 +73,14 @@ impl Hosted {
 
 #[derive(Default)]
 pub(super) struct Network {
-    view: Settings,
+    motd: Vec<String>,
+    replay: usize,
+    members_max: Option<usize>,
     /// By number.
     rooms: BTreeMap<u64, Hosted>,
     /// By what the script calls them.
     people: BTreeMap<String, Person>,
-}
-
-#[derive(Default)]
-struct Settings {
-    motd: Vec<String>,
-    replay: usize,
-    members_max: Option<usize>,
-    /// Who has no IRC client.
+    /// Those without an IRC client, by name and channel.
     others: BTreeMap<(String, String), MemberId>,
 }
 
@@ -114,15 +109,15 @@ impl Network {
                 }
                 self.people.values_mut().for_each(|person| person.told.clear());
             }
-            ["newcomers", "are", "shown", count] => self.view.replay = count.parse().expect("a number"),
-            ["rooms", "are", "for", count] => self.view.members_max = Some(count.parse().expect("a number")),
-            ["the", "welcome", "is", words @ ..] => self.view.motd.push(words.join(" ")),
+            ["newcomers", "are", "shown", count] => self.replay = count.parse().expect("a number"),
+            ["rooms", "are", "for", count] => self.members_max = Some(count.parse().expect("a number")),
+            ["the", "welcome", "is", words @ ..] => self.motd.push(words.join(" ")),
             // Those without an IRC client.
             [who, "joins", channel] => {
                 let id = self.find_or_create(&channel[1..]).expect("a name");
                 let joined = self.hosted(id).room.join_hosted(now(), &who.replace('_', " "));
                 let member = joined.expect("it can join");
-                self.view.others.insert(((*who).to_owned(), (*channel).to_owned()), member);
+                self.others.insert(((*who).to_owned(), (*channel).to_owned()), member);
                 self.settle();
             }
             [who, "leaves", channel, why @ ..] => {
@@ -211,9 +206,9 @@ impl Network {
     }
 
     /// Nobody was told anything else.
-    pub(super) fn finish(&self, place: &dyn Fn() -> String) {
+    pub(super) fn finish(&self, place: &str) {
         for (who, person) in &self.people {
-            assert!(person.told.is_empty(), "{}: {who} is told more: {:#?}", place(), person.told);
+            assert!(person.told.is_empty(), "{place}: {who} is told more: {:#?}", person.told);
         }
     }
 
@@ -222,11 +217,11 @@ impl Network {
             server: SERVER.into(),
             network: "Test Net".into(),
             version: "causerie-0".into(),
-            motd: self.view.motd.clone(),
+            motd: self.motd.clone(),
             since: NOW - 3_600_000,
             nick_max: 32,
             text_max: TEXT_MAX,
-            replay: self.view.replay,
+            replay: self.replay,
         }
     }
 
@@ -331,7 +326,7 @@ impl Network {
 
     fn host(&mut self, name: RoomName) -> u64 {
         let mut settings = RoomSettings { text_bytes_max: TEXT_MAX, ..RoomSettings::default() };
-        settings.members_max = self.view.members_max.unwrap_or(settings.members_max);
+        settings.members_max = self.members_max.unwrap_or(settings.members_max);
         let room = Room::new(name, 0, 1, settings, false);
         let id = self.rooms.len() as u64;
         self.rooms.insert(id, Hosted { room, log: Vec::new(), names: BTreeMap::new(), two: Vec::new() });
@@ -339,7 +334,7 @@ impl Network {
     }
 
     fn other(&self, who: &str, channel: &str) -> MemberId {
-        self.view.others[&(who.to_owned(), channel.to_owned())]
+        self.others[&(who.to_owned(), channel.to_owned())]
     }
 
     /// The message with that number, from 1, in a room.

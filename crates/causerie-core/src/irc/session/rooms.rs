@@ -200,6 +200,15 @@ impl Session {
         self.speak(world, &spot, Body::Topic(topic.clone()), "TOPIC");
     }
 
+    /// As an operator: there are none.
+    pub(super) fn refuse_to_operate(&mut self, world: &impl World, channel: &str) {
+        if self.in_room(channel).is_none() {
+            return self.not_in(world, channel, ERR_NOTONCHANNEL, "You're not on that channel");
+        }
+        let why = "Rooms are open to all, and have no operators";
+        self.numeric_text(ERR_CHANOPRIVSNEEDED, &[channel], why);
+    }
+
     pub(super) fn mode(&mut self, world: &mut impl World, message: &Message) {
         let Some(target) = message.param(0) else { return self.need_more("MODE") };
         let modes = message.param(1);

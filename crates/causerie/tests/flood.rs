@@ -216,5 +216,11 @@ async fn ten_thousand_irc_clients_that_never_say_who_they_are() {
             talk.turn().await;
         }
     }
+    soon("no connection to be left", async {
+        while metric(&server, "causerie_connections_open{protocol=\"irc\"}").await > 0.0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
     assert_eq!(metric(&server, "causerie_connections_open{protocol=\"irc\"}").await, 0.0);
 }

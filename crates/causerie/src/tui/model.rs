@@ -948,6 +948,7 @@ fn obey(model: &mut Model, command: Command, effects: &mut Vec<Effect>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::room::READ_BACK_MAX;
     use super::super::samples::*;
     use super::*;
 
@@ -1189,6 +1190,20 @@ mod tests {
         assert_eq!(model.room().selected, Some(id(EVE, 1)));
         key(&mut model, KeyCode::Char('n'));
         assert!(model.hint.as_deref().is_some_and(|hint| hint.contains("not said before")));
+    }
+
+    #[test]
+    fn no_more_is_asked_for_where_a_million_lines_are() {
+        let mut model = model();
+        let records = (2..READ_BACK_MAX as u64 + 2).map(|n| record(BOB, n, Body::Text("hay".into())));
+        model.room_mut().earlier(page(2, records.collect()), "Ann");
+        assert!(model.room().older.is_some(), "there is more");
+        let effects = write(&mut model, "/search needle");
+        assert_eq!((effects, model.hint.as_deref()), (vec![], Some(TOO_FAR)));
+        model.hint = None;
+        let first = model.room().numbers().start;
+        model.room_mut().anchor = Some(Anchor { row: first, lines: 1 });
+        assert_eq!((key(&mut model, KeyCode::PageUp), model.hint.as_deref()), (vec![], Some(TOO_FAR)));
     }
 
     #[test]

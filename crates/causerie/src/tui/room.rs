@@ -15,7 +15,7 @@ use super::editor::Editor;
 /// Rows of a room that are kept in memory; earlier ones are read again when they are wanted.
 pub(super) const ROWS_MAX: usize = 100_000;
 
-/// Rows with which no earlier ones are read, however far back somebody scrolls or searches: some 500 MB.
+/// Rows that are kept while somebody reads the first of them; with so many no earlier ones are read. Some 500 MB.
 pub(super) const READ_BACK_MAX: usize = 1_000_000;
 
 /// No screen shows more rows.
@@ -578,7 +578,7 @@ impl RoomView {
         self.rows.push_back(row);
         // Whoever reads at the top keeps what is there, up to a point; at the end nothing of it is needed.
         let is_read = self.anchor.is_some_and(|anchor| anchor.row < self.first_row + READ_ROWS);
-        while self.rows.len() > if is_read { 2 * ROWS_MAX } else { ROWS_MAX } {
+        while self.rows.len() > if is_read { READ_BACK_MAX } else { ROWS_MAX } {
             self.forget_first();
             if self.anchor.is_some() {
                 break;

@@ -361,10 +361,13 @@ async fn there_are_no_colours_where_none_are_wanted() {
     let server = Server::start(&[]).await;
     let bob = bob(&server.address()).await;
     bob.say("hello").unwrap();
-    for (name, variable, wanted) in [("Ann", "", true), ("Eve", "1", false)] {
+    // A theme that is asked for is what is wanted.
+    let cases: [(_, &[&str], _, _); 3] =
+        [("Ann", &[], "", true), ("Eve", &[], "1", false), ("Cal", &["--theme", "dark"], "1", true)];
+    for (name, more, variable, wanted) in cases {
         let state = State::new();
         let address = server.address();
-        let args = [&address[..], "--room", "lobby", "--name", name];
+        let args = [&[&address[..], "--room", "lobby", "--name", name], more].concat();
         let ann = Screen::with(&args, &[("NO_COLOR", variable)], &state.0);
         ann.shows("Bob: hello").await;
         let is_coloured = |screen: &vt100::Screen| {
@@ -374,7 +377,7 @@ async fn there_are_no_colours_where_none_are_wanted() {
                 (cell.fgcolor(), cell.bgcolor()) != (vt100::Color::Default, vt100::Color::Default)
             })
         };
-        assert_eq!(is_coloured(ann.parser.lock().unwrap().screen()), wanted, "NO_COLOR={variable}");
+        assert_eq!(is_coloured(ann.parser.lock().unwrap().screen()), wanted, "NO_COLOR={variable} {more:?}");
     }
 }
 
@@ -521,6 +524,8 @@ async fn a_draft_that_cannot_be_kept_is_told_once() {
     fs::remove_dir_all(&state.0).unwrap();
     ann.press("half a te").await;
     ann.shows("what you write is not kept").await;
+    // It is tried again every half second.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
     ann.press("xt\rand more\r").await;
     ann.shows("Ann: and more").await;
     assert_eq!(ann.shown().matches("what you write is not kept").count(), 1);

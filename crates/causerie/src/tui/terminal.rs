@@ -9,6 +9,7 @@ use crossterm::clipboard::CopyToClipboard;
 use crossterm::event::{
     DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture,
 };
+use crossterm::style::force_color_output;
 use crossterm::terminal::{
     BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
     LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
@@ -39,6 +40,8 @@ pub(super) struct Terminal {
 impl Terminal {
     pub(super) fn enter(size: (u16, u16)) -> io::Result<Self> {
         restore_on_panic();
+        // The theme decides, which heeds NO_COLOR unless another one is asked for.
+        force_color_output(true);
         let terminal = Self { drawn: blank(size)?, mouse: false };
         // Dropped from here on, it leaves.
         terminal.take()?;

@@ -8,9 +8,18 @@ use std::borrow::Cow;
 use std::fmt;
 
 use thiserror::Error;
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
 
 /// The most characters the name of a room may have.
 pub const ROOM_NAME_CHARS_MAX: usize = 50;
+
+/// The most marks that one letter of a room's name may have. More than four nonspacing ones are suspicious [UTS 39,
+/// 5.4]; Burmese adds up to two spacing ones.
+const ROOM_NAME_MARKS_MAX: usize = 6;
+
+/// The combining class of the signs that take a letter's vowel away (virama).
+const VIRAMA: u8 = 9;
 
 /// `text` made safe for a terminal and fit for one line.
 ///
@@ -238,7 +247,8 @@ impl fmt::Display for Name {
     }
 }
 
-/// The name of a room: 1 to [`ROOM_NAME_CHARS_MAX`] letters, digits, `-`, `_` and `.`, not starting with `.`.
+/// The name of a room: 1 to [`ROOM_NAME_CHARS_MAX`] letters with their marks, digits, `-`, `_` and `.`, not starting
+/// with `.`; in Unicode's composed form (NFC), so that two ways to write the same letters are one name.
 ///
 /// So it can stand in a path, a query and a command without quoting.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -259,8 +269,9 @@ pub enum RoomNameError {
         /// The characters it has.
         length: usize,
     },
-    /// Something other than letters, digits, `-`, `_` and `.` is in it.
-    #[error("the name of a room has only letters, digits, '-', '_' and '.', not {}", shown(.character))]
+    /// Something other than letters, digits, `-`, `_` and `.` is in it, a mark that no letter carries, or one mark too
+    /// many on a letter.
+    #[error("the name of a room has only letters, digits, '-', '_' and '.', not {} there", shown(.character))]
     Forbidden {
         /// The first such character.
         character: char,
@@ -271,24 +282,53 @@ pub enum RoomNameError {
 }
 
 impl RoomName {
-    /// The name of a room, exactly as given.
+    /// The name of a room in `raw`, composed.
     pub fn parse(raw: &str) -> Result<Self, RoomNameError> {
-        if raw.is_empty() {
+        let name: String = raw.nfc().collect();
+        if name.is_empty() {
             return Err(RoomNameError::Empty);
         }
-        let length = raw.chars().count();
+        let length = name.chars().count();
         if length > ROOM_NAME_CHARS_MAX {
             return Err(RoomNameError::TooLong { limit: ROOM_NAME_CHARS_MAX, length });
         }
-        // Some fillers count as letters and show nothing.
-        let allowed = |c: char| matches!(c, '-' | '_' | '.') || c.is_alphanumeric() && !is_invisible(c);
-        if let Some(character) = raw.chars().find(|c| !allowed(*c)) {
-            return Err(RoomNameError::Forbidden { character });
+        // Marks that a letter can still take, and the character before.
+        let (mut marks, mut before) = (0_usize, None);
+        for character in name.chars() {
+            let allowed = match character {
+                '-' | '_' | '.' => {
+                    marks = 0;
+                    true
+                }
+                // Joiners change how letters look behind a virama, and show nothing anywhere else [RFC 5892, A.1, A.2].
+                '\u{200c}' | '\u{200d}' => before.is_some_and(|c| canonical_combining_class(c) == VIRAMA),
+                // Some fillers count as letters and show nothing.
+                c if is_invisible(c) => false,
+                c if is_combining_mark(c) => {
+                    let had = marks;
+                    marks = marks.saturating_sub(1);
+                    had > 0
+                }
+                c => {
+                    marks = ROOM_NAME_MARKS_MAX;
+                    c.is_alphanumeric()
+                }
+            };
+            if !allowed {
+                return Err(RoomNameError::Forbidden { character });
+            }
+            before = Some(character);
         }
-        if raw.starts_with('.') {
+        if name.starts_with('.') {
             return Err(RoomNameError::LeadingDot);
         }
-        Ok(Self(raw.into()))
+        Ok(Self(name.into()))
+    }
+
+    /// A name that was one when it was stored, whatever the grammar is now.
+    #[must_use]
+    pub fn known(name: &str) -> Self {
+        Self(name.into())
     }
 
     /// The name of the room of a conversation between two: no client can ask for it.
@@ -418,6 +458,45 @@ mod tests {
     }
 
     #[test]
+    fn rooms_are_called_as_people_write() {
+        let parse = RoomName::parse;
+        for good in [
+            "हिन्दी",
+            "ที่นี่",
+            "தமிழ்",
+            "مُدَرِّس",
+            "বাংলা",
+            "人工",
+            "straße",
+            "ភាសាខ្មែរ",
+            "မြန်မာ",
+            "བསྒྲུབས",
+            "ශ්\u{200d}රී",
+            "שָׁלוֹם",
+        ] {
+            assert_eq!(
+                parse(good).unwrap_or_else(|e| panic!("{good}: {e}")).as_str(),
+                good.nfc().to_string()
+            );
+        }
+        assert_eq!(parse("cafe\u{301}"), parse("caf\u{e9}"));
+        assert_eq!(parse("\u{1112}\u{1161}\u{11ab}"), parse("\u{d55c}"));
+        assert!(parse(&"e\u{301}".repeat(50)).is_ok(), "composed it has 50 characters");
+        for (name, character) in [
+            ("\u{301}", '\u{301}'),
+            ("-\u{301}", '\u{301}'),
+            ("\u{93e}", '\u{93e}'),
+            (&format!("x{}", "\u{301}".repeat(7)), '\u{301}'),
+            ("\u{200d}", '\u{200d}'),
+            ("a\u{200d}b", '\u{200d}'),
+            ("\u{915}\u{94d}\u{200d}\u{200d}", '\u{200d}'),
+            ("\u{2764}\u{fe0f}", '\u{2764}'),
+        ] {
+            assert_eq!(parse(name), Err(RoomNameError::Forbidden { character }), "{name:?}");
+        }
+    }
+
+    #[test]
     fn some_room_names_are_ports() {
         for (raw, port) in [
             ("12344", Some(12344)),
@@ -444,6 +523,14 @@ mod tests {
             prop_assert!(ascii(&text).is_ascii());
             let list = python_list([text.as_str()]);
             prop_assert_eq!(visible(&list), list.as_str());
+        }
+
+        #[test]
+        fn a_room_name_parses_to_itself(raw in "\\PC{0,12}|[e.\u{301}\u{915}\u{94d}\u{200d}-]{0,8}") {
+            if let Ok(name) = RoomName::parse(&raw) {
+                prop_assert_eq!(RoomName::parse(name.as_str()), Ok(name.clone()));
+                prop_assert_eq!(visible(name.as_str()), name.as_str());
+            }
         }
 
         #[test]

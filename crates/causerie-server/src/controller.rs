@@ -71,6 +71,15 @@ struct Rooms {
     next: u64,
 }
 
+impl Rooms {
+    /// The name that is meant: that of an older room as it was stored, whatever the grammar is now; else composed.
+    fn called(&self, name: &str) -> Result<RoomName, RoomNameError> {
+        let stored = RoomName::known(name);
+        let is_there = self.by_name.contains_key(&stored) || self.damaged.contains(&stored);
+        if is_there && !RoomName::is_of_conversation(name) { Ok(stored) } else { RoomName::parse(name) }
+    }
+}
+
 /// As whom rooms admit until they begin anew.
 pub(crate) const ORIGIN: u32 = 0;
 
@@ -116,8 +125,7 @@ impl Controller {
         store.commit(gone.collect()).map_err(|error| StartError::Writing(error.to_string()))?;
         let count = count - conversations.len();
         for stored in found {
-            let name =
-                RoomName::parse(&stored.row.name).map_err(|_| StartError::Room(stored.row.name.clone()))?;
+            let name = RoomName::known(&stored.row.name);
             match self.restore_one(stored, name.clone()) {
                 Ok(room) => {
                     rooms.by_name.insert(name, room);
@@ -160,8 +168,8 @@ impl Controller {
 
     /// The room of that name.
     pub(crate) fn find(&self, name: &str) -> Result<Arc<HostedRoom>, RoomError> {
-        let name = RoomName::parse(name)?;
         let rooms = self.rooms();
+        let name = rooms.called(name)?;
         match rooms.by_name.get(&name) {
             Some(room) => Ok(Arc::clone(room)),
             None if rooms.damaged.contains(&name) => Err(RoomError::Damaged(name)),
@@ -177,15 +185,14 @@ impl Controller {
     ) -> Result<(Arc<HostedRoom>, bool), RoomError> {
         match self.create(name, creator) {
             Ok(room) => Ok((room, true)),
-            Err(RoomError::Exists(_)) => Ok((self.find(name)?, false)),
-            Err(RoomError::Reserved) => Ok((self.find(name)?, false)),
+            Err(RoomError::Exists(_) | RoomError::Reserved) => Ok((self.find(name)?, false)),
             Err(error) => Err(error),
         }
     }
 
     /// Makes a room without a port of its own.
     pub(crate) fn create(&self, name: &str, creator: IpAddr) -> Result<Arc<HostedRoom>, RoomError> {
-        let name = RoomName::parse(name)?;
+        let name = self.rooms().called(name)?;
         if name.is_port().is_some() {
             return Err(RoomError::Reserved);
         }
@@ -327,10 +334,11 @@ impl Controller {
     /// The room of that name, or, if there is none, the first of one that differs in the case of ASCII letters only.
     pub(crate) fn resolve(&self, name: &str) -> Option<String> {
         let rooms = self.rooms();
-        if RoomName::parse(name).ok().map(|name| rooms.by_name.contains_key(&name))? {
-            return Some(name.to_owned());
+        let name = rooms.called(name).ok()?;
+        if rooms.by_name.contains_key(&name) {
+            return Some(name.to_string());
         }
-        let similar = rooms.by_name.keys().find(|other| other.as_str().eq_ignore_ascii_case(name));
+        let similar = rooms.by_name.keys().find(|other| other.as_str().eq_ignore_ascii_case(name.as_str()));
         similar.map(ToString::to_string)
     }
 

@@ -96,9 +96,6 @@ pub enum StartError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A room is stored under what is no name.
-    #[error("a room is stored as '{0}', which cannot be a room's name")]
-    Room(String),
     /// Nothing can be stored any more: what was said last nobody has seen.
     #[error("{0}")]
     Writing(String),

@@ -56,7 +56,7 @@ pub fn renew_all(store: &dyn Store) -> Result<usize, StartError> {
     let found = store.rooms()?;
     let mut changes: Vec<Change> = Vec::new();
     for found in &found {
-        let name = RoomName::parse(&found.row.name).map_err(|_| StartError::Room(found.row.name.clone()))?;
+        let name = RoomName::known(&found.row.name);
         let stored = stored(store, found, name)?;
         let mut room = begin_anew(store, found, stored, &RoomSettings::default(), false)?;
         let mut batch = room.take_batch().unwrap_or_default();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use causerie_core::frame::{ClientFrame, Observation, Observed, ServerFrame};
 use causerie_server::{Protocol, Settings};
-use causerie_store::MemoryStore;
+use causerie_store::{Change, MemoryStore, RoomRow, Store};
 use cbcast::{MemberId, MessageId};
 use common::{Classic, Event, Harness, Native, Wire, within};
 use futures_util::{SinkExt, StreamExt};
@@ -600,6 +600,32 @@ async fn the_lab_repeats_a_run_and_refuses_what_is_too_much() {
         &format!("slow={many}"),
     ] {
         get(at, &format!("/api/lab?{wrong}")).await.refused(400, "malformed");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_room_has_one_name_however_it_was_typed_and_keeps_the_one_it_was_stored_with() {
+    let store = Arc::new(MemoryStore::new());
+    // A lone vowel sign was a name once, and so were the parts of a syllable.
+    for name in ["\u{93e}", "\u{1112}\u{1161}\u{11ab}"] {
+        let (room, epoch) = (store.next_room().unwrap(), 7);
+        let row = RoomRow { name: name.into(), port: None, creator: String::new(), epoch, created_millis: 0 };
+        store.commit(vec![Change::Create { room, row }]).unwrap();
+    }
+    let server = Harness::with_store(Settings::default(), store).await;
+    let make = async |name: &str| post(server.address, "/api/rooms", "", json!({"name": name})).await;
+    for name in ["हिन्दी", "ที่นี่", "தமிழ்", "مُدَرِّس", "ශ්\u{200d}රී", "caf\u{e9}"]
+    {
+        assert_eq!(make(name).await.expect(201)["name"], name);
+    }
+    make("cafe\u{301}").await.refused(409, "room_exists");
+    assert_eq!(get(server.address, "/api/rooms/cafe%CC%81").await.expect(200)["name"], "caf\u{e9}");
+    for name in ["\u{301}", "\u{200d}", &format!("a{}", "\u{301}".repeat(40)), ".7"] {
+        make(name).await.refused(400, "room_name_invalid");
+    }
+    for stored in ["\u{93e}", "\u{1112}\u{1161}\u{11ab}"] {
+        make(stored).await.refused(409, "room_exists");
     }
     server.stop().await;
 }

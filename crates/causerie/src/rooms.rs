@@ -24,7 +24,7 @@ enum RoomsCommand {
     List,
     /// Create a room.
     Create {
-        /// Its name: letters, digits, '-', '_' and '.'. Without one it gets a port of its own and is named by it.
+        /// Its name: letters of any script, digits, '-', '_' and '.'. Without one it gets a port of its own and is named by it.
         name: Option<String>,
     },
     /// Close a room: who created it may, from the same address, and the operator.

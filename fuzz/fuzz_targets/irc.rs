@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::iter::from_fn;
+use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use causerie_core::body::Body;
@@ -47,6 +48,10 @@ impl World for Rooms {
         0
     }
 
+    fn spend_change(&mut self) -> Result<(), Duration> {
+        Ok(())
+    }
+
     fn claim(&mut self, nick: &Name) -> bool {
         !nick.as_str().eq_ignore_ascii_case("taken")
     }
@@ -76,6 +81,11 @@ impl World for Rooms {
 
     fn find(&self, _: &str) -> Vec<String> {
         Vec::new()
+    }
+
+    fn could_join(&self, room: &str, name: &str) -> Result<(), JoinRefusal> {
+        let room = self.0.get(room);
+        room.map_or(Ok(()), |(_, room)| room.could_admit(name).map(drop).map_err(JoinRefusal::Room))
     }
 
     fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {

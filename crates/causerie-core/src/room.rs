@@ -738,13 +738,25 @@ impl Room {
         self.admit(now, name, None)
     }
 
-    fn admit(&mut self, now: Now, name: &str, pass: Option<Pass>) -> Result<MemberId, JoinError> {
+    /// Returns the name under which somebody could join now.
+    ///
+    /// # Errors
+    /// [`JoinError`], as joining would return.
+    pub fn could_admit(&self, name: &str) -> Result<Name, JoinError> {
         let max = self.settings.name_chars_max;
         let name = Name::parse(name, max)?;
         if self.names.contains_key(&name.folded()) {
             let suggestion = name.suggestion(max, |n| self.names.contains_key(&n.folded()));
             return Err(JoinError::NameTaken { name, suggestion });
         }
+        if self.people.len() >= self.settings.members_max {
+            return Err(JoinError::Full { limit: self.settings.members_max });
+        }
+        Ok(name)
+    }
+
+    fn admit(&mut self, now: Now, name: &str, pass: Option<Pass>) -> Result<MemberId, JoinError> {
+        let name = self.could_admit(name)?;
         let hosted = pass.as_ref().is_none_or(|pass| pass.secrets.hosted);
         let admitted = self.group.admit(now.time, self.host, hosted, name.as_str().as_bytes());
         let member = admitted.map_err(|error| match error {

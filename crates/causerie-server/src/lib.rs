@@ -3,6 +3,7 @@
 //! A message's journey: bytes → front door → session (decode, check limits) → room (`Group`: deliver or hold) →
 //! store → tail → pumps write to all readers. The decisions are in `causerie-core`; here bytes are moved.
 
+mod budget;
 mod classic;
 mod controller;
 mod fanout;

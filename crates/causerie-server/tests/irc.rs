@@ -823,6 +823,20 @@ async fn who_sends_too_fast_waits_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_changes_too_often_has_to_wait() {
+    let server = Harness::start(Settings::default()).await;
+    let mut ann = Irc::enter(server.address, "Ann").await;
+    for _ in 0..5 {
+        ann.ask("AWAY :lunch", "306", ":You have been marked as being away").await;
+    }
+    ann.send("NICK Anna").await;
+    let told = ann.line().await;
+    assert!(told.starts_with(&format!(":{SERVER} 263 Ann NICK :Please wait ")), "{told}");
+    ann.quiet().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_can_be_turned_off_and_has_a_name_and_a_message() {
     let irc = IrcSettings { enabled: false, ..IrcSettings::default() };
     let server = Harness::start(Settings { irc, ..Settings::default() }).await;
@@ -1066,13 +1080,22 @@ async fn messages_to_people_that_cannot_arrive() {
         raj.send(&format!("PRIVMSG n{n} :hi")).await;
         others[n].expect(&format!(":{} PRIVMSG n{n} :hi", source("Raj"))).await;
     }
-    raj.ask("PRIVMSG Ann :hi", "531", "Ann :Cannot send to user: you are in too many conversations").await;
+    raj.ask("PRIVMSG Ann :hi", "531", "Ann :Cannot send to user: you have begun too many conversations")
+        .await;
     // Nobody is kept from answering.
     ann.send("PRIVMSG Raj :hello").await;
     id_of(&mut ann, &format!(":{} PRIVMSG Raj :hello", source("Ann"))).await;
     raj.expect(&format!(":{} PRIVMSG Raj :hello", source("Ann"))).await;
     raj.send("PRIVMSG Ann :hi").await;
     id_of(&mut ann, &format!(":{} PRIVMSG Ann :hi", source("Raj"))).await;
+    // Nor from beginning something, however many have begun something with it.
+    for (n, other) in others.iter_mut().enumerate() {
+        other.send("PRIVMSG Ann :hi").await;
+        id_of(&mut ann, &format!(":{} PRIVMSG Ann :hi", source(&format!("n{n}")))).await;
+    }
+    let mut late = Irc::enter(server.address, "Late").await;
+    ann.send("PRIVMSG Late :hello").await;
+    late.expect(&format!(":{} PRIVMSG Late :hello", source("Ann"))).await;
     server.stop().await;
 }
 

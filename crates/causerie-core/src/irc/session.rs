@@ -552,6 +552,12 @@ impl Session {
         if let Some(name) = message.tag("batch").filter(|_| self.multiline.is_some()) {
             return self.multiline_part(message, name);
         }
+        // Each is told to many, and a new nick is two records in every room.
+        let is_change = self.registered && matches!(&message.command[..], "NICK" | "AWAY" | "SETNAME");
+        if let Some(Err(wait)) = is_change.then(|| world.spend_change()) {
+            let why = format!("Please wait {} s and try again.", wait.as_secs() + 1);
+            return self.numeric_text(RPL_TRYAGAIN, &[&message.command], &why);
+        }
         match &message.command[..] {
             "CAP" => self.cap(world, message),
             "NICK" => self.nick(world, message),

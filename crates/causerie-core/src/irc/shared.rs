@@ -80,6 +80,8 @@ impl Rendering {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use cbcast::MemberId;
     use proptest::prelude::*;
 
@@ -104,6 +106,9 @@ mod tests {
         fn now(&self) -> u64 {
             0
         }
+        fn spend_change(&mut self) -> Result<(), Duration> {
+            Ok(())
+        }
         fn claim(&mut self, _: &Name) -> bool {
             true
         }
@@ -126,6 +131,9 @@ mod tests {
         }
         fn find(&self, _: &str) -> Vec<String> {
             Vec::new()
+        }
+        fn could_join(&self, _: &str, _: &str) -> Result<(), JoinRefusal> {
+            Ok(())
         }
         fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {
             self.0 += 1;

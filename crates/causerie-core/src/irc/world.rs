@@ -1,5 +1,7 @@
 //! What a session asks of the rooms and people around it.
 
+use std::time::Duration;
+
 use cbcast::{MemberId, MessageId};
 
 use crate::body::Body;
@@ -70,6 +72,8 @@ pub enum JoinRefusal {
 pub trait World {
     /// Milliseconds since 1970, for people.
     fn now(&self) -> u64;
+    /// Takes one change of who this connection is out of its budget, or returns for how long there is none.
+    fn spend_change(&mut self) -> Result<(), Duration>;
     /// From now on this connection goes by that nick; `false` if another has it.
     fn claim(&mut self, nick: &Name) -> bool;
     /// Tells others of the realname, first when the client has registered, and of being away. `None`: as before.
@@ -86,6 +90,8 @@ pub trait World {
     fn look(&mut self, room: &str) -> Option<RoomView>;
     /// A member of any room by its name there; in which rooms.
     fn find(&self, nick: &str) -> Vec<String>;
+    /// Returns why the room would not take somebody of that name now, if so.
+    fn could_join(&self, room: &str, name: &str) -> Result<(), JoinRefusal>;
     /// Joins, and makes the room if need be.
     fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal>;
     /// A conversation with who has that nick, begun if need be: the number of its room, and as whom this connection is

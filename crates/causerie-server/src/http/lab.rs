@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use super::Connection;
 use super::failure::Failure;
 use super::rooms::{Answer, Asked};
+use crate::budget::{Bucket, Rate};
 
 /// A run of that size takes a fraction of a second and has less than a mebibyte of events.
 const MEMBERS_MAX: u32 = 10;
@@ -39,9 +40,8 @@ const SEED_MAX: u64 = (1 << 53) - 1;
 /// Runs at once, in threads that may block, and those that wait for that.
 const AT_ONCE: usize = 2;
 const WAITING_MAX: usize = 64;
-/// Of one address: a run so often in the long term, and so many of a sudden.
-const EVERY: Duration = Duration::from_millis(250);
-const AT_A_TIME: u32 = 60;
+/// Runs of one address.
+const RATE: Rate = Rate::new(4, Duration::from_secs(1), 60).expect("not 0");
 /// Addresses that are remembered. One is for a few seconds after its last run.
 const ADDRESSES_MAX: usize = 4_096;
 
@@ -208,27 +208,20 @@ impl Lab {
     }
 }
 
-/// When the next run of an address would be due, if they came evenly.
 #[derive(Debug, Default)]
-struct Rates(BTreeMap<IpAddr, Instant>);
+struct Rates(BTreeMap<IpAddr, Bucket>);
 
 impl Rates {
     /// Whether this address may run something now.
     fn allow(&mut self, now: Instant, address: IpAddr) -> bool {
         if self.0.len() >= ADDRESSES_MAX {
-            self.0.retain(|_, due| *due > now);
+            self.0.retain(|_, left| !left.is_full(now));
         }
         let address = network(address);
         if self.0.len() >= ADDRESSES_MAX && !self.0.contains_key(&address) {
             return false;
         }
-        let due = self.0.entry(address).or_insert(now);
-        let next = (*due).max(now) + EVERY;
-        let is_allowed = next <= now + EVERY * AT_A_TIME;
-        if is_allowed {
-            *due = next;
-        }
-        is_allowed
+        self.0.entry(address).or_default().take(now, RATE, 1).is_ok()
     }
 }
 
@@ -263,6 +256,9 @@ pub(super) async fn lab(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const EVERY: Duration = Duration::from_millis(250);
+    const AT_A_TIME: u32 = 60;
 
     #[test]
     fn an_address_runs_so_many_and_then_so_often() {

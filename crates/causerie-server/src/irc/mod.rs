@@ -28,6 +28,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::Server;
+use crate::budget::{Bucket, Rate};
 use crate::hosted_room::{HostedRoom, Names, Quotes, Unreadable};
 use crate::outbox::{self, write_all};
 pub(crate) use people::People;
@@ -68,10 +69,12 @@ impl Default for IrcSettings {
 const READ_MAX: usize = 16 << 10;
 /// Lines handled before what they have brought is written.
 const LINES_AT_ONCE: usize = 64;
-/// People whom a connection may be in conversation with, unless they begin.
+/// Conversations that a connection may have begun.
 const CONVERSATIONS_MAX: usize = 100;
 /// So many seconds' worth of lines may come at once.
 const BURST_SECONDS: u32 = 5;
+/// Changes of nick, realname and being away: as many as this at once, and as often as this in the long term.
+const CHANGES: Rate = Rate::each(Duration::from_secs(100), 5).expect("not 0");
 
 pub(crate) async fn serve(
     server: &Arc<Server>,
@@ -95,6 +98,7 @@ pub(crate) async fn serve(
         person: Arc::clone(&person),
         places: BTreeMap::new(),
         unstored: Vec::new(),
+        changes: Bucket::default(),
     };
     let now = here.now();
     person.state().view = PersonView { came: now, spoke: now, ..PersonView::default() };
@@ -113,8 +117,8 @@ pub(crate) async fn serve(
     };
     let mut trouble = server.writer.trouble();
     trouble.mark_changed();
-    let (lines, next_line) = (Lines::default(), Instant::now());
-    let mut connection = Connection { session, here, stream, lines, next_line, trouble };
+    let (lines, budget) = (Lines::default(), Bucket::default());
+    let mut connection = Connection { session, here, stream, lines, budget, trouble };
     let ended = connection.converse(first).await;
     for (id, member) in connection.session.seats().collect::<Vec<_>>() {
         connection.here.part(id, member, "Connection closed");
@@ -132,8 +136,8 @@ struct Connection<'a> {
     here: Here<'a>,
     stream: TcpStream,
     lines: Lines,
-    /// When the next line may be handled, if they came one by one.
-    next_line: Instant,
+    /// For lines to be handled.
+    budget: Bucket,
     /// Why nothing can be stored.
     trouble: watch::Receiver<Option<Arc<str>>>,
 }
@@ -145,6 +149,7 @@ impl Connection<'_> {
         let server = self.here.server;
         let mut item = None;
         loop {
+            let mut wait = None;
             write_all(&self.stream, self.session.take_output()).await?;
             if self.session.has_ended() {
                 return Ok(());
@@ -158,7 +163,8 @@ impl Connection<'_> {
                 && !self.session.has_ended()
                 && let Some(next) = item.take().or_else(|| self.lines.poll_item())
             {
-                if self.must_wait() {
+                wait = self.must_wait();
+                if wait.is_some() {
                     item = Some(next);
                     break;
                 }
@@ -177,14 +183,13 @@ impl Connection<'_> {
                 self.session.end("Registration timed out");
                 continue;
             }
-            let waits = item.is_some();
             tokio::select! {
-                read = outbox::read(&self.stream, &mut buffer, READ_MAX, READ_MAX), if !waits => {
+                read = outbox::read(&self.stream, &mut buffer, READ_MAX, READ_MAX), if wait.is_none() => {
                     if read? == 0 {
                         return Ok(());
                     }
                 }
-                () = tokio::time::sleep_until(self.next_line - burst(server)), if waits => {}
+                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
                 () = any_changed(&mut self.here.places) => {}
                 () = self.here.person.stirred.notified() => self.tell_news(),
                 _ = self.trouble.changed() => {
@@ -198,18 +203,11 @@ impl Connection<'_> {
         }
     }
 
-    /// Whether the client sends too fast. If not, a line more is counted.
-    fn must_wait(&mut self) -> bool {
+    /// Returns for how long a client that sends too fast has to wait. If it does not, a line more is counted.
+    fn must_wait(&mut self) -> Option<Duration> {
         let rate = self.here.server.settings().irc.lines_per_second;
-        if rate == 0 {
-            return false;
-        }
-        let now = Instant::now();
-        if self.next_line > now + burst(self.here.server) {
-            return true;
-        }
-        self.next_line = self.next_line.max(now) + Duration::from_secs(1) / rate;
-        false
+        let rate = Rate::new(rate, Duration::from_secs(1), rate.saturating_mul(BURST_SECONDS))?;
+        self.budget.take(Instant::now(), rate, 1).err()
     }
 
     async fn handle(&mut self, item: Item) -> io::Result<()> {
@@ -321,13 +319,6 @@ impl Connection<'_> {
     }
 }
 
-fn burst(server: &Server) -> Duration {
-    match server.settings().irc.lines_per_second {
-        0 => Duration::ZERO,
-        _ => Duration::from_secs(BURST_SECONDS.into()),
-    }
-}
-
 /// Until there is something new in one of the rooms.
 async fn any_changed(places: &mut BTreeMap<u64, Place>) {
     if places.is_empty() {
@@ -352,12 +343,14 @@ struct Place {
     changed: watch::Receiver<()>,
     /// In a conversation: the other one.
     other: Option<Arc<Person>>,
+    /// A conversation that this connection has begun.
+    begun: bool,
 }
 
 impl Place {
-    fn new(hosted: Arc<HostedRoom>, cursor: u64, other: Option<Arc<Person>>) -> Self {
+    fn new(hosted: Arc<HostedRoom>, cursor: u64) -> Self {
         hosted.irc().enter();
-        Self { changed: hosted.subscribe(), hosted, cursor, other }
+        Self { changed: hosted.subscribe(), hosted, cursor, other: None, begun: false }
     }
 }
 
@@ -376,6 +369,8 @@ struct Here<'a> {
     places: BTreeMap<u64, Place>,
     /// What has to be stored before the client is told anything.
     unstored: Vec<(Arc<HostedRoom>, u64)>,
+    /// For changes of who this is.
+    changes: Bucket,
 }
 
 /// Who was in it leaves it; with the last one it goes.
@@ -395,8 +390,12 @@ impl Here<'_> {
     fn enter(&mut self, conversation: &Conversation) -> MemberId {
         let (member, other) = conversation.seen_by(&self.person);
         let hosted = &conversation.hosted;
-        let place = || Place::new(Arc::clone(hosted), conversation.position, Some(Arc::clone(other)));
-        self.places.entry(hosted.id.0).or_insert_with(place);
+        self.places.entry(hosted.id.0).or_insert_with(|| {
+            let mut place = Place::new(Arc::clone(hosted), conversation.position);
+            place.other = Some(Arc::clone(other));
+            place.begun = conversation.was_begun_by(&self.person);
+            place
+        });
         member
     }
 
@@ -453,6 +452,13 @@ impl World for Here<'_> {
         crate::hosted_room::Clock::start().now().wall_millis
     }
 
+    fn spend_change(&mut self) -> Result<(), Duration> {
+        match self.server.settings().irc.lines_per_second {
+            0 => Ok(()),
+            _ => self.changes.take(Instant::now(), CHANGES, 1).map(drop),
+        }
+    }
+
     fn claim(&mut self, nick: &Name) -> bool {
         self.server.people.claim(&self.person, nick)
     }
@@ -501,6 +507,12 @@ impl World for Here<'_> {
         self.server.controller.rooms_of(nick)
     }
 
+    fn could_join(&self, room: &str, name: &str) -> Result<(), JoinRefusal> {
+        // A room that has gone meanwhile is made again.
+        let Ok(hosted) = self.server.controller.find(room) else { return Ok(()) };
+        hosted.look(|room| room.could_admit(name)).map(drop).map_err(JoinRefusal::Room)
+    }
+
     fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {
         let found = self.server.controller.find_or_create(room, self.ip);
         let (hosted, _) = found.map_err(|error| JoinRefusal::NoSuchRoom(error.to_string()))?;
@@ -514,7 +526,7 @@ impl World for Here<'_> {
         let joined = joined.map_err(JoinRefusal::Room)?;
         self.unstored.push((Arc::clone(&hosted), changes));
         // A member that comes for another reads on where that one was.
-        self.places.entry(id).or_insert_with(|| Place::new(hosted, joined.position, None));
+        self.places.entry(id).or_insert_with(|| Place::new(hosted, joined.position));
         Ok(joined)
     }
 
@@ -532,11 +544,11 @@ impl World for Here<'_> {
     }
 
     fn converse(&mut self, nick: &str) -> Result<(u64, MemberId), String> {
-        let begun = self.places.values().filter(|place| place.other.is_some()).count();
+        let begun = self.places.values().filter(|place| place.begun).count();
         let (server, ip, own) = (self.server, self.ip, self.person.nick());
         let conversation = server.people.converse(&self.person, nick, |other| {
             if begun >= CONVERSATIONS_MAX {
-                return Err("you are in too many conversations".to_owned());
+                return Err("you have begun too many conversations".to_owned());
             }
             let hosted = server.controller.create_conversation(ip).map_err(|error| error.to_string())?;
             let other = other.nick();

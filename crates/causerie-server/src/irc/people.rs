@@ -31,6 +31,10 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
+    pub(super) fn was_begun_by(&self, person: &Arc<Person>) -> bool {
+        Arc::ptr_eq(&self.sides[0].0, person)
+    }
+
     /// As whom somebody is in it, and who is the other one.
     pub(super) fn seen_by(&self, person: &Arc<Person>) -> (MemberId, &Arc<Person>) {
         let [(one, as_one), (other, as_other)] = &self.sides;

@@ -1,6 +1,7 @@
 //! Sessions in real rooms, without sockets and stores: what happens in a room is told to all who are in it at once.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use cbcast::{MemberId, MessageId};
 
@@ -76,6 +77,8 @@ pub(super) struct Network {
     motd: Vec<String>,
     replay: usize,
     members_max: Option<usize>,
+    /// How often each may still change what is known of it.
+    changes: Option<u32>,
     /// By number.
     rooms: BTreeMap<u64, Hosted>,
     /// By what the script calls them.
@@ -110,6 +113,7 @@ impl Network {
                 self.people.values_mut().for_each(|person| person.told.clear());
             }
             ["newcomers", "are", "shown", count] => self.replay = count.parse().expect("a number"),
+            ["changes", "left:", count] => self.changes = Some(count.parse().expect("a number")),
             ["rooms", "are", "for", count] => self.members_max = Some(count.parse().expect("a number")),
             ["the", "welcome", "is", words @ ..] => self.motd.push(words.join(" ")),
             // Those without an IRC client.
@@ -418,6 +422,13 @@ impl World for Here<'_> {
         NOW
     }
 
+    fn spend_change(&mut self) -> Result<(), Duration> {
+        let left = self.network.changes.as_mut();
+        left.map_or(Ok(()), |left| {
+            left.checked_sub(1).map(|less| *left = less).ok_or(Duration::from_millis(19_500))
+        })
+    }
+
     fn claim(&mut self, nick: &Name) -> bool {
         let has = |person: &Person| person.view.nick.to_lowercase() == nick.folded();
         if self.network.people.iter().any(|(who, person)| who != self.who && has(person)) {
@@ -479,6 +490,11 @@ impl World for Here<'_> {
     fn find(&self, nick: &str) -> Vec<String> {
         let rooms = self.network.rooms.values().filter(|hosted| !hosted.is_conversation());
         rooms.filter(|hosted| hosted.room.is_named(nick)).map(Hosted::name).collect()
+    }
+
+    fn could_join(&self, room: &str, name: &str) -> Result<(), JoinRefusal> {
+        let Some(id) = self.network.number(room) else { return Ok(()) };
+        self.network.rooms[&id].room.could_admit(name).map(drop).map_err(JoinRefusal::Room)
     }
 
     fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {

@@ -2,15 +2,15 @@
 
 use super::rooms::refused;
 use super::{
-    AWAY_MAX, HISTORY_MAX, LINES_MAX, REALNAME_MAX, ROOMS_MAX, ServerView, Session, TARGETS_MAX, TOPIC_MAX,
-    cut,
+    AWAY_MAX, HISTORY_MAX, LINES_MAX, REALNAME_MAX, ROOMS_MAX, Seat, ServerView, Session, TARGETS_MAX,
+    TOPIC_MAX, cut,
 };
 use crate::api::rfc3339;
 use crate::irc::capability::{Capabilities, OFFERED};
 use crate::irc::message::{Line, Message};
 use crate::irc::numeric::*;
 use crate::irc::render::shown_nick;
-use crate::irc::world::World;
+use crate::irc::world::{JoinRefusal, World};
 use crate::text::Name;
 
 impl Session {
@@ -103,6 +103,10 @@ impl Session {
         if self.nick.as_ref() == Some(&name) {
             return;
         }
+        if let Some((channel, refusal)) = self.rename_refused_by(world, &name) {
+            let (number, why) = refused(&refusal);
+            return self.numeric_text(number, &[name.as_str(), &channel], &why);
+        }
         if !world.claim(&name) {
             return self.numeric_text(ERR_NICKNAMEINUSE, &[wanted], "Nickname is already in use");
         }
@@ -118,6 +122,20 @@ impl Session {
         let line = Line::new(&self.source(), "NICK").text(name.as_str());
         self.replies.push(line);
         self.nick = Some(name);
+    }
+
+    /// Returns the channel that would not take that name, and why. Asked of all of them before anything is done in one:
+    /// a nick that cannot be had leaves no record.
+    fn rename_refused_by(&self, world: &impl World, name: &Name) -> Option<(String, JoinRefusal)> {
+        // What differs in case only is the same to a room.
+        if self.nick.as_ref().is_some_and(|nick| nick.same_as(name)) {
+            return None;
+        }
+        let refused = |seat: &Seat| {
+            let refusal = world.could_join(&seat.room, name.as_str()).err()?;
+            Some((format!("#{}", seat.room), refusal))
+        };
+        self.rooms.values().find_map(refused)
     }
 
     /// In a room a member has one name, so another member comes and the one before leaves. Whether all rooms take it.

@@ -1,12 +1,14 @@
 //! The file in which a client keeps its membership and what it has said, until that is placed.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::private;
 
 /// How long a place in the log may be out of date in the file: so much may be shown again after a kill.
 pub(crate) const PLACE_PAUSE: Duration = Duration::from_secs(1);
@@ -49,14 +51,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
-
 impl Kept {
     /// Opens the file, or prepares to make it, with its folder. Blocks.
     ///
@@ -65,11 +59,11 @@ impl Kept {
     /// system says.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder)?;
+        if let Some(folder) = path.parent() {
+            private::create_folder(folder)?;
         }
         // Beside it, since the file itself is replaced each time.
-        let lock = private().create(true).truncate(false).open(with_suffix(&path, ".lock"))?;
+        let lock = private::open(&with_suffix(&path, ".lock"))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => {
                 io::Error::new(io::ErrorKind::WouldBlock, format!("{} is in use", path.display()))
@@ -100,7 +94,7 @@ impl Kept {
     /// The whole of it, on the disk when this returns.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let part = with_suffix(&self.path, ".part");
-        let mut file = private().create(true).truncate(true).open(&part)?;
+        let mut file = private::create(&part)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&part, &self.path)?;

@@ -26,6 +26,7 @@ mod directory;
 mod driver;
 mod history;
 mod kept;
+pub mod private;
 mod room;
 
 pub use causerie_core::body::Body;

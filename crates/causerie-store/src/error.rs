@@ -17,6 +17,14 @@ pub struct DatabaseError {
     pub message: String,
 }
 
+impl DatabaseError {
+    /// Whether it found no room.
+    pub(crate) const fn is_full(&self) -> bool {
+        // The second: the shared index of the write-ahead log could not grow.
+        self.code & 0xff == rusqlite::ffi::SQLITE_FULL || self.code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+    }
+}
+
 impl From<rusqlite::Error> for DatabaseError {
     fn from(error: rusqlite::Error) -> Self {
         Self::from(&error)
@@ -55,6 +63,34 @@ pub enum OpenError {
     NotAStore {
         /// Which file.
         path: PathBuf,
+    },
+    /// The database has other tables, columns or indices than this program makes, or triggers or views.
+    #[error("{} is not as this program makes it: {}", path.display(), differences.join("; "))]
+    Schema {
+        /// Which file.
+        path: PathBuf,
+        /// Each in words.
+        differences: Vec<String>,
+    },
+    /// There were rooms, and now the database is gone or has nothing in it.
+    #[error(
+        "{} is gone or empty, and there was a store: `causerie store restore` puts a copy in place; if it shall \
+         begin with nothing, remove what is left of the folder",
+        path.display()
+    )]
+    Emptied {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A store of an older format could not be copied, so it was not brought up to date.
+    #[error("the store has format {found}, and cannot be copied before it is brought to {known}: {message}")]
+    Copy {
+        /// The folder's format.
+        found: i64,
+        /// The newest that this version knows.
+        known: i64,
+        /// Why.
+        message: String,
     },
     /// The engine is older than 3.51.3, which can lose committed data.
     #[error("SQLite {found} is too old: 3.51.3 or later is needed")]

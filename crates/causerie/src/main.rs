@@ -1,6 +1,7 @@
 //! `causerie`: a self-hosted group chat in which nobody sees an answer before the question.
 //!
-//! Exit codes: 0 done, 1 failed (why is said in one line on standard error), 2 wrong usage.
+//! Exit codes: 0 done, 1 failed (why is said in one line on standard error), 2 wrong usage, or a data folder of a newer
+//! version.
 
 mod bench;
 mod chat;
@@ -91,7 +92,10 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("causerie: {error:#}");
-            if error.is::<settings::UsageError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            // Neither becomes right by itself.
+            let newer = matches!(error.downcast_ref(), Some(causerie_store::OpenError::Newer { .. }));
+            let wrong = newer || error.is::<settings::UsageError>();
+            if wrong { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -38,13 +38,17 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let settings = watch::Sender::new(configuration.args.settings());
     let (stop, stopped) = oneshot::channel();
     let mut stop = Some(stop);
-    let serving = causerie_server::serve(listener, store, settings.subscribe(), async {
+    let serving = causerie_server::serve(listener, Arc::clone(&store), settings.subscribe(), async {
         let _ = stopped.await;
     });
     let mut serving = std::pin::pin!(serving);
     loop {
         let signal = tokio::select! {
-            served = &mut serving => return Ok(served?),
+            served = &mut serving => {
+                // It tells by itself what it cannot do, and nothing is lost then.
+                let _ = store.close();
+                return Ok(served?);
+            }
             signal = signals.next() => signal,
         };
         // A terminal that goes away says so by the same signal.

@@ -7,6 +7,7 @@ use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use causerie_client::private;
 use causerie_core::text::{Name, RoomName, visible};
 use clap::{Arg, Args, Command, CommandFactory as _, FromArgMatches as _, ValueEnum};
 
@@ -207,13 +208,16 @@ fn ask(
 /// Never over another file, and never half of it.
 fn keep(file: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder)?;
+        private::create_folder(folder)?;
     }
     let beside = file.with_extension(format!("toml-{}", std::process::id()));
-    let kept = fs::write(&beside, text).and_then(|()| match file.try_exists()? {
-        true => Err(io::ErrorKind::AlreadyExists.into()),
-        false => fs::rename(&beside, file),
-    });
+    let kept =
+        private::create(&beside).and_then(|mut new| new.write_all(text.as_bytes())).and_then(|()| match file
+            .try_exists(
+        )? {
+            true => Err(io::ErrorKind::AlreadyExists.into()),
+            false => fs::rename(&beside, file),
+        });
     if kept.is_err() {
         let _ = fs::remove_file(&beside);
     }

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
+use causerie_client::private;
 use causerie_core::text::visible;
 use causerie_store::{Members, Options, RoomId, SqliteStore, Store};
 use clap::{Args, Subcommand};
@@ -56,10 +57,15 @@ pub(crate) fn run(args: StoreArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Opens what is there; makes nothing.
+/// Opens what is there to be read; changes nothing.
 fn open(data: &Path) -> anyhow::Result<SqliteStore> {
     must_exist(data)?;
-    Ok(SqliteStore::open(data, Options { background: false, ..Options::default() })?)
+    let store = SqliteStore::open_to_read(data, Options::default())?;
+    if store.format() < SqliteStore::FORMAT {
+        let (found, known) = (store.format(), SqliteStore::FORMAT);
+        println!("format {found}; `causerie serve` brings it to {known}, after a copy");
+    }
+    Ok(store)
 }
 
 fn must_exist(data: &Path) -> anyhow::Result<()> {
@@ -143,11 +149,9 @@ fn restore(from: &Path, data: &Path, replace: bool) -> anyhow::Result<()> {
     if fs::canonicalize(from).ok() == fs::canonicalize(data).ok() {
         bail!("{} is the data folder itself", from.display());
     }
-    // Held until the folder is set aside, so that no server starts on it.
-    let before = match data.join(SqliteStore::FILE).try_exists()? {
-        true => Some(open(data)?),
-        false => None,
-    };
+    // Held until the folder is set aside, so that no server starts on it; whatever state it is in.
+    let is_there = data.join(SqliteStore::FILE).try_exists()? || data.join(LOCK).try_exists()?;
+    let before = if is_there { Some(SqliteStore::hold(data)?) } else { None };
     if before.is_some() && !replace {
         bail!("there is a store in {} already; --replace sets it aside", data.display());
     }
@@ -176,24 +180,35 @@ fn restore(from: &Path, data: &Path, replace: bool) -> anyhow::Result<()> {
 
 /// The copy in a folder of its own, made ready for a server.
 fn prepare(from: &Path, part: &Path) -> anyhow::Result<usize> {
-    fs::create_dir_all(part)?;
+    private::create_folder(part)?;
     for name in FILES {
-        match fs::copy(from.join(name), part.join(name)) {
-            Ok(_) => fs::File::open(part.join(name))?.sync_all()?,
+        match fs::File::open(from.join(name)) {
+            Ok(mut from) => {
+                let mut to = private::create(&part.join(name))?;
+                io::copy(&mut from, &mut to)?;
+                to.sync_all()?;
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
     }
-    let store = open(part)?;
+    // The copy is a copy already.
+    let options = Options { background: false, copy_before_upgrade: false, ..Options::default() };
+    let store = SqliteStore::open(part, options)?;
     let report = store.check();
     if !report.is_clean() {
         eprintln!("the copy is damaged: `causerie store check` tells where; what can be read is restored");
     }
-    Ok(causerie_server::renew_all(&store)?)
+    let rooms = causerie_server::renew_all(&store)?;
+    store.close()?;
+    Ok(rooms)
 }
 
 /// What makes a store: the database and its write-ahead log. A copy by `backup` has the first only.
 const FILES: [&str; 2] = [SqliteStore::FILE, "causerie.db-wal"];
+
+/// What shows that somebody has had a folder open.
+const LOCK: &str = "lock";
 
 fn beside(data: &Path, what: &str) -> anyhow::Result<PathBuf> {
     let name = data.file_name().ok_or_else(|| anyhow!("{} has no name", data.display()))?;
@@ -204,7 +219,7 @@ fn beside(data: &Path, what: &str) -> anyhow::Result<PathBuf> {
 
 /// Removes what an earlier try has left.
 fn clear(part: &Path) -> io::Result<()> {
-    for name in FILES.iter().chain(&["causerie.db-shm", "lock"]) {
+    for name in FILES.iter().chain(&["causerie.db-shm", LOCK]) {
         match fs::remove_file(part.join(name)) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}

@@ -429,6 +429,10 @@ async fn the_container_uses_what_there_is() {
         [only] => *only,
         other => panic!("{word}: {other:?}"),
     };
+    // With the Rust that the packages name, as the README has it.
+    let rust = env!("CARGO_PKG_RUST_VERSION");
+    assert!(all("FROM")[0].contains(&format!("rust:{rust}-")), "{text}");
+    assert!(packaged("README.md").contains(&format!("a Rust toolchain ({rust} or later)")));
     let words = |line: &str| serde_json::from_str::<Vec<String>>(line).unwrap();
 
     // The last stage has the program where it is called, and its own user.
@@ -475,4 +479,56 @@ async fn the_container_uses_what_there_is() {
     server.process.signal("TERM").await;
     server.process.exit().await;
     assert_eq!(ask(&server.address()).await, Some(1));
+}
+
+/// Names and rights of what is in a folder, and the folder's own.
+fn rights(folder: &Path) -> Vec<(String, u32)> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mut found = vec![(".".to_owned(), mode(folder))];
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        found.push((entry.file_name().into_string().unwrap(), mode(&entry.path())));
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn what_a_server_keeps_is_its_owners_and_after_a_stop_one_file() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let path = data.to_str().unwrap();
+    // Where everything that is made may be read and written by all.
+    let mut command = causerie();
+    let program = command.as_std().get_program().to_owned();
+    command = Command::new("sh");
+    command.args(["-c", "umask 000 && exec \"$0\" \"$@\""]).arg(program).kill_on_drop(true);
+    command.args(["serve", "--config", "/dev/null", "--listen", "127.0.0.1:0", "--data", path]);
+    let mut server = Server::of(command).await;
+    let room = causerie_client::RoomOptions::new(&server.address(), "lobby", "Ann").create(true).join();
+    soon("Ann is in", room).await.unwrap();
+    let of =
+        |mode: u32, names: &[&str]| names.iter().map(|name| ((*name).to_owned(), mode)).collect::<Vec<_>>();
+    let running = of(0o600, &["causerie.db", "causerie.db-shm", "causerie.db-wal", "lock"]);
+    assert_eq!(rights(&data), [of(0o700, &["."]), running].concat());
+    server.process.signal("TERM").await;
+    assert_eq!(server.process.exit().await.code(), Some(0));
+    let stopped = [of(0o700, &["."]), of(0o600, &["causerie.db", "lock"])].concat();
+    assert_eq!(rights(&data), stopped);
+
+    // What a newer version has written is refused, and systemd does not try again.
+    let file = data.join("causerie.db");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
+    fs::write(&file, bytes).unwrap();
+    for command in
+        [&["serve", "--listen", "127.0.0.1:0", "--data", path][..], &["store", "check", "--data", path]]
+    {
+        let output = soon("it ends", causerie().args(command).output()).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("format 99") && said.contains("use the newer program"), "{said}");
+    }
+    assert!(packaged("packaging/causerie.service").lines().any(|line| line == "RestartPreventExitStatus=2"));
 }

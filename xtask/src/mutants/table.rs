@@ -1144,8 +1144,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             store(
                 "marks outlive what was cut",
                 STORE_UPKEEP,
-                "if ends.cut {",
-                "if ends.cut && ends.last == u64::MAX {",
+                "\"DELETE FROM mark WHERE room = ?1 AND position > ?2\"",
+                "\"DELETE FROM mark WHERE room = ?1 AND position > ?2 AND 0\"",
             ),
             store(
                 "what others stored behind it hides a lost end",
@@ -1156,8 +1156,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             store(
                 "a lost end is forgotten with its batch",
                 STORE_UPKEEP,
-                "insert.execute([rows::int(room.0)])?;",
-                "let _ = (&mut insert, room);",
+                "\"INSERT OR REPLACE INTO cut VALUES (?1)\"",
+                "\"INSERT OR REPLACE INTO cut SELECT ?1 WHERE 0\"",
             ),
             server(
                 "rooms whose end is lost do not begin anew",

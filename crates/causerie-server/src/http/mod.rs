@@ -102,6 +102,8 @@ pub(crate) async fn serve(
     let service = service_fn(move |request| answer(connection.clone(), is_local, request));
     let mut builder = http1::Builder::new();
     builder
+        // Who has said all may close that side and still wait for the answer.
+        .half_close(true)
         .timer(TokioTimer::new())
         .header_read_timeout(server.settings().first_words)
         .max_buf_size(HEAD_BYTES_MAX)

@@ -203,14 +203,18 @@ impl Inner {
         if changes.is_empty() {
             return Ok(());
         }
-        let mut writer = self.writer_first();
+        let mut pen = self.writer_first();
         let failed = super::unpoisoned(&self.failed).clone();
         if let Some(error) = failed {
             return Err(CommitError::Failed(error));
         }
+        let writer = self.writer(&mut pen).map_err(|error| match error.is_full() {
+            true => CommitError::Full(error),
+            false => CommitError::Failed(error),
+        })?;
         // Only this thread, which has the writer, changes what is checked here.
         let batch = Batch::check(&self.state(), &changes)?;
-        self.help(&mut writer, batch.bytes as u64)?;
+        self.help(writer, batch.bytes as u64)?;
         let frames = batch.frames();
         let row_bytes = writer.write(&changes, &batch, &frames).map_err(|error| self.commit_error(error))?;
 
@@ -247,7 +251,7 @@ impl Inner {
         }
         let gathered = state.staged_bytes >= self.options.staging_bytes || !state.closing.is_empty();
         drop(state);
-        drop(writer);
+        drop(pen);
         self.counts.commits.fetch_add(1, Ordering::Relaxed);
         self.counts.appended.fetch_add(batch.records, Ordering::Relaxed);
         if gathered {

@@ -9,10 +9,14 @@
 //! - A position is in a block exactly up to the room's `moved`, and staged from there to `last`; a run that was
 //!   moved and whose row is still there is ignored at open.
 //! - The state in memory changes after a transaction has succeeded, never before.
+//! - Who opened the folder to read changes nothing in it. So does who opened it to write and found no room, until a
+//!   commit finds some.
 //! - Only commits are synced. What the mover wrote goes to the disk with the next commit or checkpoint, in order:
 //!   a row is never gone before its blocks are there.
 
 mod commit;
+mod compare;
+mod folder;
 mod mover;
 mod read;
 mod rows;
@@ -22,7 +26,6 @@ mod state;
 mod upkeep;
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -37,6 +40,7 @@ use crate::change::{Change, MemberRow, RoomId};
 use crate::error::{CommitError, DatabaseError, OpenError, StoreError};
 use crate::page::{Hit, Members, Page, Removed, Report, Retention, Stats, StoredRoom};
 use crate::store::Store;
+use folder::Folder;
 use state::State;
 
 /// Settings of a [`SqliteStore`].
@@ -64,6 +68,8 @@ pub struct Options {
     pub free_bytes: u64,
     /// The database file's greatest size: beyond it commits are [`CommitError::Full`]. Default: none.
     pub bytes_max: Option<u64>,
+    /// Copy a store of an older format, beside the database, before it is brought up to date. Default true.
+    pub copy_before_upgrade: bool,
 }
 
 impl Default for Options {
@@ -79,6 +85,7 @@ impl Default for Options {
             staging_age: Duration::from_secs(2),
             free_bytes: 64 << 20,
             bytes_max: None,
+            copy_before_upgrade: true,
         }
     }
 }
@@ -99,7 +106,7 @@ pub struct Recovery {
     pub rooms_damaged: Vec<RoomId>,
 }
 
-/// A store on SQLite. Dropping it ends its thread and closes it; nothing committed is lost without that.
+/// A store on SQLite. Dropping it ends its thread and [closes](Store::close) it; nothing committed is lost without that.
 #[derive(Debug)]
 pub struct SqliteStore {
     inner: Arc<Inner>,
@@ -110,14 +117,14 @@ pub struct SqliteStore {
 pub(crate) struct Inner {
     dir: PathBuf,
     options: Options,
-    writer: Mutex<Writer>,
+    writer: Mutex<Pen>,
     /// Commits that wait for the writer: the mover lets them go first.
     queue: AtomicUsize,
     state: RwLock<State>,
-    readers: Mutex<Vec<Connection>>,
-    readers_out: Mutex<usize>,
+    readers: Mutex<Readers>,
     reader_back: Condvar,
-    checkpointer: Mutex<Connection>,
+    /// Beside the writer.
+    checkpointer: Mutex<Option<Connection>>,
     /// Why writing has ended.
     failed: Mutex<Option<DatabaseError>>,
     search: AtomicBool,
@@ -125,8 +132,30 @@ pub(crate) struct Inner {
     signal: Mutex<Signal>,
     counts: Counts,
     reported: Mutex<HashSet<(RoomId, u64)>>,
+    /// Of the database as it was found, or was brought to.
+    format: i64,
     /// Held for as long as the store is open: dropped last.
-    _lock: File,
+    folder: Folder,
+}
+
+/// What there is to write with.
+enum Pen {
+    Writer(Box<Writer>),
+    /// The disk was full when the store was opened: each commit tries again.
+    NoRoom,
+    /// Opened to be read.
+    None,
+    Closed,
+}
+
+/// The connections that read.
+#[derive(Debug, Default)]
+struct Readers {
+    idle: Vec<Connection>,
+    out: usize,
+    /// A writer is there. Without one nothing changes, and nothing is locked.
+    beside_writer: bool,
+    closed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -162,6 +191,14 @@ struct Writer {
     waiting_since: Option<Instant>,
 }
 
+impl Writer {
+    fn new(db: Connection, state: &State) -> Self {
+        let next_row = state.rows.last_key_value().map_or(1, |(&row, _)| row + 1);
+        let waiting_since = (!state.rows.is_empty()).then(Instant::now);
+        Self { db, full_sync: true, next_row, plan: None, waiting_since }
+    }
+}
+
 fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -177,20 +214,84 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError`]. Damaged records, batches and rows are no error: see [`recovery`](Self::recovery).
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
-        let dir = dir.as_ref().to_owned();
-        let lock = schema::lock(&dir)?;
-        let db = schema::writer(&dir, &options)?;
+        let dir = dir.as_ref();
+        let folder = Folder::take(dir)?;
+        let mut db = match schema::writer(dir, &folder, &options) {
+            Err(OpenError::Database(error)) if error.is_full() || folder::is_full(dir) => {
+                // What is there can be read, if there is something.
+                if folder::has_database(dir) && schema::look(dir)? == schema::FORMAT {
+                    return Self::without_room(dir, folder, options, &error);
+                }
+                return Err(OpenError::Database(error));
+            }
+            db => db?,
+        };
+        let checkpointer = schema::checkpointer(dir)?;
         let (state, recovery) = upkeep::load(&db)?;
-        let next_row = state.rows.last_key_value().map_or(1, |(&row, _)| row + 1);
-        let waiting_since = (!state.rows.is_empty()).then(Instant::now);
+        upkeep::note_cuts(&mut db, &state)?;
+        if state.next_room > 0 {
+            folder.note_use();
+        } else if folder.was_used() {
+            return Err(OpenError::Emptied { path: dir.join(Self::FILE) });
+        }
+        let pen = Pen::Writer(Box::new(Writer::new(db, &state)));
+        Self::begin(dir, folder, options, pen, Some(checkpointer), schema::FORMAT, (state, recovery))
+    }
+
+    /// Opens the data folder `dir` to be read, and changes nothing there: not the format, not the files' rights, nothing
+    /// on a medium that cannot be written. Others may read it meanwhile; while one has it open to write, it is locked.
+    ///
+    /// # Errors
+    /// [`OpenError`]. Other tables than the program makes are no error here, but a problem that [`Store::check`] tells.
+    pub fn open_to_read(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        let dir = dir.as_ref();
+        let folder = Folder::take_to_read(dir)?;
+        let format = schema::look(dir)?;
+        let db = schema::quiet_reader(dir, &options, format)?;
+        let loaded = match upkeep::load(&db) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                // Where it cannot be read at all, this says more.
+                schema::refuse_foreign(&db, format, dir)?;
+                return Err(error.into());
+            }
+        };
+        if loaded.0.next_room == 0 && folder.was_used() {
+            return Err(OpenError::Emptied { path: dir.join(Self::FILE) });
+        }
+        let options = Options { background: false, ..options };
+        Self::begin(dir, folder, options, Pen::None, None, format, loaded)
+    }
+
+    /// The store as it is on a full disk: it is read, and written as soon as there is room.
+    fn without_room(
+        dir: &Path,
+        folder: Folder,
+        options: Options,
+        error: &DatabaseError,
+    ) -> Result<Self, OpenError> {
+        tracing::error!(%error, "the disk is full: what is stored can be read, and nothing is stored until there is room");
+        let loaded = upkeep::load(&schema::quiet_reader(dir, &options, schema::FORMAT)?)?;
+        Self::begin(dir, folder, options, Pen::NoRoom, None, schema::FORMAT, loaded)
+    }
+
+    fn begin(
+        dir: &Path,
+        folder: Folder,
+        options: Options,
+        pen: Pen,
+        checkpointer: Option<Connection>,
+        format: i64,
+        (state, recovery): (State, Recovery),
+    ) -> Result<Self, OpenError> {
         let background = options.background;
+        let beside_writer = matches!(pen, Pen::Writer(_));
         let inner = Arc::new(Inner {
-            checkpointer: Mutex::new(schema::checkpointer(&dir)?),
-            writer: Mutex::new(Writer { db, full_sync: true, next_row, plan: None, waiting_since }),
+            checkpointer: Mutex::new(checkpointer),
+            writer: Mutex::new(pen),
             queue: AtomicUsize::new(0),
             state: RwLock::new(state),
-            readers: Mutex::default(),
-            readers_out: Mutex::new(0),
+            readers: Mutex::new(Readers { beside_writer, ..Readers::default() }),
             reader_back: Condvar::new(),
             failed: Mutex::new(None),
             search: AtomicBool::new(options.search),
@@ -198,9 +299,10 @@ impl SqliteStore {
             signal: Mutex::default(),
             counts: Counts::default(),
             reported: Mutex::default(),
-            dir,
+            dir: dir.to_owned(),
             options,
-            _lock: lock,
+            format,
+            folder,
         });
         let mover = if background {
             let inner = inner.clone();
@@ -215,7 +317,24 @@ impl SqliteStore {
     }
 
     /// The name of the database in a data folder.
-    pub const FILE: &str = schema::FILE;
+    pub const FILE: &str = folder::FILE;
+
+    /// The newest format of data folders that this version knows.
+    pub const FORMAT: i64 = schema::FORMAT;
+
+    /// The data folder's format: an older one only where it was opened [to be read](Self::open_to_read).
+    #[must_use]
+    pub fn format(&self) -> i64 {
+        self.inner.format
+    }
+
+    /// Keeps servers out of a data folder for as long as the result lives, whatever state it is in.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`], [`OpenError::Io`].
+    pub fn hold(dir: &Path) -> Result<impl core::fmt::Debug + use<>, OpenError> {
+        Folder::take_to_read(dir)
+    }
 
     /// As [`Store::backup`], of a folder that another process may have open.
     ///
@@ -240,6 +359,8 @@ impl Drop for SqliteStore {
             // It has reported its own failures.
             let _ = mover.join();
         }
+        // And so does this.
+        let _ = self.inner.close();
     }
 }
 
@@ -252,46 +373,132 @@ impl Inner {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The writer, before the mover if that wants it too.
-    fn writer_first(&self) -> MutexGuard<'_, Writer> {
+    /// What writes, before the mover if that wants it too.
+    fn writer_first(&self) -> MutexGuard<'_, Pen> {
         self.queue.fetch_add(1, Ordering::SeqCst);
-        let writer = unpoisoned(&self.writer);
+        let pen = unpoisoned(&self.writer);
         self.queue.fetch_sub(1, Ordering::SeqCst);
-        writer
+        pen
     }
 
-    /// The writer, after every commit that waits.
-    fn writer_last(&self) -> MutexGuard<'_, Writer> {
+    /// What writes, after every commit that waits.
+    fn writer_last(&self) -> MutexGuard<'_, Pen> {
         while self.queue.load(Ordering::SeqCst) > 0 {
             std::thread::sleep(Duration::from_micros(100));
         }
         unpoisoned(&self.writer)
     }
 
+    /// The writer. Where there was no room for one, tries again.
+    fn writer<'a>(&self, pen: &'a mut Pen) -> Result<&'a mut Writer, DatabaseError> {
+        if matches!(pen, Pen::NoRoom) {
+            let opened = self.open_writer();
+            *pen = Pen::Writer(Box::new(opened.map_err(|error| match error {
+                OpenError::Database(error) => error,
+                error => DatabaseError { code: 0, message: error.to_string() },
+            })?));
+        }
+        let none = |why: &str| DatabaseError { code: 0, message: why.to_owned() };
+        match pen {
+            Pen::Writer(writer) => Ok(writer),
+            Pen::NoRoom | Pen::None => Err(none("the store was opened to be read")),
+            Pen::Closed => Err(none("the store is closed")),
+        }
+    }
+
+    fn open_writer(&self) -> Result<Writer, OpenError> {
+        // Readers that lock nothing have to be gone before anything is written.
+        let mut readers = unpoisoned(&self.readers);
+        while readers.out > 0 {
+            readers = self.reader_back.wait(readers).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut db = schema::writer(&self.dir, &self.folder, &self.options)?;
+        upkeep::note_cuts(&mut db, &self.state())?;
+        *unpoisoned(&self.checkpointer) = Some(schema::checkpointer(&self.dir)?);
+        *readers = Readers { beside_writer: true, ..Readers::default() };
+        Ok(Writer::new(db, &self.state()))
+    }
+
     /// Runs `read` on a connection of the pool.
     fn reading<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        struct Out<'a>(&'a Inner);
+        struct Out<'a>(&'a Inner, Option<Connection>);
         impl Drop for Out<'_> {
             fn drop(&mut self) {
-                *unpoisoned(&self.0.readers_out) -= 1;
-                self.0.reader_back.notify_one();
+                let mut readers = unpoisoned(&self.0.readers);
+                readers.out -= 1;
+                if !readers.closed {
+                    readers.idle.extend(self.1.take());
+                }
+                drop(readers);
+                self.0.reader_back.notify_all();
             }
         }
-        let mut out = unpoisoned(&self.readers_out);
-        while *out >= self.options.readers.max(1) {
-            out = self.reader_back.wait(out).unwrap_or_else(PoisonError::into_inner);
+        let mut readers = unpoisoned(&self.readers);
+        while readers.out >= self.options.readers.max(1) && !readers.closed {
+            readers = self.reader_back.wait(readers).unwrap_or_else(PoisonError::into_inner);
         }
-        *out += 1;
-        drop(out);
-        let _out = Out(self);
-        let kept = unpoisoned(&self.readers).pop();
-        let db = match kept {
-            Some(db) => db,
-            None => schema::reader(&self.dir, &self.options).map_err(|e| self.store_error(e))?,
+        if readers.closed {
+            let message = "the store is closed".to_owned();
+            return Err(StoreError::Failed(DatabaseError { code: 0, message }));
+        }
+        readers.out += 1;
+        let mut out = Out(self, readers.idle.pop());
+        let beside_writer = readers.beside_writer;
+        drop(readers);
+        let db = match out.1.take() {
+            Some(db) => Ok(db),
+            None => self.open_reader(beside_writer),
         };
-        let result = read(&db);
-        unpoisoned(&self.readers).push(db);
-        result.map_err(|error| self.store_error(error))
+        let db = out.1.insert(db.map_err(|error| self.store_error(error))?);
+        read(db).map_err(|error| self.store_error(error))
+    }
+
+    fn open_reader(&self, beside_writer: bool) -> rusqlite::Result<Connection> {
+        match beside_writer {
+            true => schema::reader(&self.dir, &self.options),
+            false => schema::quiet_reader(&self.dir, &self.options, self.format),
+        }
+    }
+
+    /// Ends writing and reading, and leaves nothing in the write-ahead log.
+    fn close(&self) -> Result<(), StoreError> {
+        unpoisoned(&self.signal).stop = true;
+        self.wake.notify_all();
+        // Before the writer, as the mover has them.
+        drop(unpoisoned(&self.checkpointer).take());
+        let mut pen = self.writer_first();
+        let closed = std::mem::replace(&mut *pen, Pen::Closed);
+        let mut readers = unpoisoned(&self.readers);
+        readers.closed = true;
+        self.reader_back.notify_all();
+        while readers.out > 0 {
+            readers = self.reader_back.wait(readers).unwrap_or_else(PoisonError::into_inner);
+        }
+        readers.idle.clear();
+        let Pen::Writer(mut writer) = closed else { return Ok(()) };
+        if self.state().next_room > 0 {
+            self.folder.note_use();
+        }
+        // After a failure nobody knows what the log has: opening it finds out.
+        if unpoisoned(&self.failed).is_some() {
+            return Ok(());
+        }
+        let moved = writer.sync(true).and_then(|()| {
+            writer.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
+        });
+        match moved {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                tracing::warn!(
+                    "another program reads the database: what was stored last stays in its log beside it"
+                );
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what was stored last stays in the log beside the database");
+                Err(self.store_error(error))
+            }
+        }
     }
 
     fn store_error(&self, error: rusqlite::Error) -> StoreError {
@@ -395,5 +602,9 @@ impl Store for SqliteStore {
 
     fn backup(&self, to: &Path) -> Result<(), StoreError> {
         upkeep::backup(&self.inner.dir, to)
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        self.inner.close()
     }
 }

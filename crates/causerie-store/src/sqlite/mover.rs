@@ -13,7 +13,7 @@ use rusqlite::{Connection, params};
 
 use super::commit::{Trouble, trouble};
 use super::rows::{self, int, member_key};
-use super::{Inner, Writer, unpoisoned};
+use super::{Inner, Pen, Writer, unpoisoned};
 use crate::change::RoomId;
 use crate::error::{DatabaseError, StoreError};
 use crate::run::{Directory, Entry, Run, message_id};
@@ -71,6 +71,7 @@ impl Inner {
             drop(signal);
             match self.look_around() {
                 Ok(()) => said = None,
+                Err(_) if unpoisoned(&self.signal).stop => return,
                 Err(error) => {
                     if said.as_ref() != Some(&error) {
                         tracing::error!(%error, "the store cannot tidy up; it tries again");
@@ -90,7 +91,7 @@ impl Inner {
         }
         loop {
             let due = {
-                let writer = self.writer_last();
+                let Pen::Writer(writer) = &*self.writer_last() else { return Ok(()) };
                 let old = writer.waiting_since.is_some_and(|t| t.elapsed() >= self.options.staging_age);
                 writer.plan.is_some() || old || self.state().staged_bytes >= self.options.staging_bytes
             };
@@ -134,11 +135,15 @@ impl Inner {
         &self,
         work: impl FnOnce(&Self, &mut Writer) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let mut writer = self.writer_last();
+        let mut pen = self.writer_last();
         if let Some(error) = unpoisoned(&self.failed).clone() {
             return Err(StoreError::Failed(error));
         }
-        work(self, &mut writer).map_err(|error| {
+        let writer = self.writer(&mut pen).map_err(|error| match error.is_full() {
+            true => StoreError::Full(error),
+            false => StoreError::Failed(error),
+        })?;
+        work(self, writer).map_err(|error| {
             if matches!(trouble(&error), Trouble::Sync | Trouble::Other) {
                 self.fail(&DatabaseError::from(&error));
             }
@@ -379,6 +384,7 @@ impl Inner {
     /// would begin anew, or has become very long, do they wait for the rest.
     fn move_log(&self) -> Result<(), StoreError> {
         let checkpointer = unpoisoned(&self.checkpointer);
+        let Some(checkpointer) = &*checkpointer else { return Ok(()) };
         let run = |mode: &str| {
             let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
             let result = checkpointer.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], read);

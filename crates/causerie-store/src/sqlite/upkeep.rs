@@ -3,16 +3,16 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
 use super::commit::{Trouble, trouble};
+use super::folder::{self, Folder};
 use super::rows::{self, Place};
 use super::state::{Room, State};
-use super::{Inner, Recovery, schema, unpoisoned};
+use super::{Inner, Recovery, compare, schema, unpoisoned};
 use crate::change::RoomId;
-use crate::error::StoreError;
+use crate::error::{OpenError, StoreError};
 use crate::page::{Damage, Removed, Report, Retention, Stats};
 
 /// Entries of a report's lists.
@@ -50,7 +50,6 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<(State, Recovery)> {
         state.next_room = state.next_room.max(room.0 + 1);
         state.closing.insert(room);
     }
-    db.execute_batch("BEGIN IMMEDIATE")?;
     load_staging(db, &mut state, &mut recovery)?;
     let mut cut = db.prepare("SELECT room FROM cut")?;
     for room in cut.query_map([], |row| row.get::<_, i64>(0))? {
@@ -70,17 +69,28 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<(State, Recovery)> {
         if ends.cut {
             tracing::error!(room = room.0, last = ends.last, "what was stored last may be lost");
             recovery.rooms_cut.push(room);
-            // The positions of what was cut are given out again.
-            db.prepare_cached("DELETE FROM mark WHERE room = ?1 AND position > ?2")?
-                .execute([rows::int(room.0), rows::int(ends.last)])?;
         }
     }
     recovery.rooms_cut.sort_unstable();
-    db.execute_batch("COMMIT")?;
     Ok((state, recovery))
 }
 
-/// Also writes down which rooms may have lost their end, before anything else can take the damaged batches away.
+/// Writes down which rooms may have lost their end, before anything else can take the damaged batches away.
+pub(super) fn note_cuts(db: &mut Connection, state: &State) -> rusqlite::Result<()> {
+    let cut: Vec<_> = state.rooms.iter().filter(|(_, ends)| ends.cut).collect();
+    if cut.is_empty() {
+        return Ok(());
+    }
+    let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    for (room, ends) in cut {
+        tx.prepare_cached("INSERT OR REPLACE INTO cut VALUES (?1)")?.execute([rows::int(room.0)])?;
+        // The positions of what was cut are given out again.
+        tx.prepare_cached("DELETE FROM mark WHERE room = ?1 AND position > ?2")?
+            .execute([rows::int(room.0), rows::int(ends.last)])?;
+    }
+    tx.commit()
+}
+
 fn load_staging(db: &Connection, state: &mut State, recovery: &mut Recovery) -> rusqlite::Result<()> {
     let mut select = db.prepare("SELECT id, crc, head, frames FROM staging ORDER BY id")?;
     let mut rows = select.query([])?;
@@ -124,9 +134,8 @@ fn load_staging(db: &Connection, state: &mut State, recovery: &mut Recovery) -> 
         }
     }
     if recovery.batches_damaged > 0 {
-        let mut insert = db.prepare("INSERT OR REPLACE INTO cut VALUES (?1)")?;
-        for room in state.rooms.keys().filter(|room| !known.contains(room)) {
-            insert.execute([rows::int(room.0)])?;
+        for (_, ends) in state.rooms.iter_mut().filter(|(room, _)| !known.contains(room)) {
+            ends.cut = true;
         }
     }
     Ok(())
@@ -205,7 +214,7 @@ impl Inner {
         };
         // A connection of its own: the search index of an older one does not look whether it has changed since.
         let quick = self.reading(|_| {
-            let db = schema::reader(&self.dir, &self.options)?;
+            let db = self.open_reader(unpoisoned(&self.readers).beside_writer)?;
             let mut check = db.prepare("PRAGMA quick_check(100)")?;
             let lines = check.query_map([], |row| row.get::<_, String>(0))?;
             lines.collect::<rusqlite::Result<Vec<_>>>()
@@ -255,8 +264,13 @@ impl Inner {
                     bad.push(format!("staged batch {}: damaged, with {lost} records known to be lost", row.id));
                 }
             }
+            bad.extend(orphans(db)?);
             Ok(bad)
         });
+        match self.reading(|db| compare::differences(db, self.format)) {
+            Ok(differences) => report.problems.extend(differences.into_iter().map(&mut problem)),
+            Err(error) => report.problems.push(problem(format!("the tables cannot be listed: {error}"))),
+        }
         match small {
             Ok(bad) => report.problems.extend(bad.into_iter().map(&mut problem)),
             Err(error) => report.problems.push(problem(format!("tables cannot be read: {error}"))),
@@ -293,7 +307,7 @@ impl Inner {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let (file_bytes, wal_bytes) = schema::sizes(&self.dir);
+        let (file_bytes, wal_bytes) = folder::sizes(&self.dir);
         let free = self.reading(|db| {
             let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
             Ok((pragma("freelist_count")? * pragma("page_size")?) as u64)
@@ -315,7 +329,30 @@ impl Inner {
     }
 }
 
-/// A consistent copy of the store in the folder `from`, whoever has it open, into the new folder `to`.
+/// What stands there for rooms that do not, and blocks that no place names: something has taken rows away.
+fn orphans(db: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut bad = Vec::new();
+    for table in ["kept", "checkpoint", "member", "mark", "place", "author"] {
+        let mut select = db.prepare(&format!(
+            "SELECT room, count(*) FROM {table} WHERE room NOT IN (SELECT id FROM room)
+             AND room NOT IN (SELECT room FROM closing) GROUP BY room LIMIT {REPORT_MAX}"
+        ))?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let (room, count) = (RoomId(row.get::<_, i64>(0)? as u64), row.get::<_, i64>(1)?);
+            bad.push(format!("{room}: it is gone, and {count} rows of '{table}' are there"));
+        }
+    }
+    let lost = "SELECT count(*) FROM block WHERE id NOT IN (SELECT block FROM place)";
+    match db.query_row(lost, [], |row| row.get::<_, i64>(0))? {
+        0 => {}
+        count => bad.push(format!("{count} blocks of records belong nowhere")),
+    }
+    Ok(bad)
+}
+
+/// A consistent copy of the store in the folder `from`, whoever has it open, into the new folder `to`. Changes nothing
+/// in `from`.
 pub(super) fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
     let refuse = |message: String| StoreError::Backup { path: to.display().to_string(), message };
     let io = |error: std::io::Error| refuse(error.to_string());
@@ -325,42 +362,59 @@ pub(super) fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
                 return Err(refuse("there is something already".into()));
             }
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            std::fs::create_dir_all(to).map_err(io)?;
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(io(error)),
     }
-    let (part, whole) = (to.join("causerie.part"), to.join(schema::FILE));
-    let name = part.to_str().ok_or_else(|| refuse("the path is not Unicode".into()))?;
-    let copy = || {
-        let db = Connection::open_with_flags(
-            from.join(schema::FILE),
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )?;
-        db.busy_timeout(Duration::from_secs(10))?;
-        schema::is_ours(&db)?.then(|| db.execute("VACUUM INTO ?1", [name]).map(|_| ())).transpose()
+    // A server that has the folder goes on, and this reads beside it.
+    let (_folder, db) = match Folder::take_to_read(from) {
+        Ok(folder) => {
+            let looked = schema::look(from).and_then(|_| Ok(schema::untouched(from)?));
+            (Some(folder), looked)
+        }
+        Err(OpenError::Locked { .. }) => (None, schema::beside(from)),
+        Err(error) => return Err(refuse(error.to_string())),
     };
-    match copy() {
-        Ok(Some(())) => {}
-        Ok(None) => {
-            return Err(refuse(format!(
-                "{} is not a causerie store that this version knows",
-                from.display()
-            )));
+    let db = db.map_err(|error| refuse(error.to_string()))?;
+    copy(&db, to).map_err(|error| match error {
+        CopyError::Database(error) if trouble(&error) == Trouble::Damaged => {
+            StoreError::Damaged(error.into())
         }
-        Err(error) => {
-            let _ = std::fs::remove_file(&part);
-            return Err(match trouble(&error) {
-                Trouble::Damaged => StoreError::Damaged(error.into()),
-                _ => refuse(error.to_string()),
-            });
+        error => refuse(error.to_string()),
+    })
+}
+
+/// Why a copy could not be written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CopyError {
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("the path is not Unicode")]
+    Path,
+}
+
+/// Copies what a connection sees into the folder `to`, in place of what is there.
+pub(super) fn copy(db: &Connection, to: &Path) -> Result<(), CopyError> {
+    folder::make_private(to)?;
+    let (part, whole) = (to.join(folder::PART), to.join(folder::FILE));
+    let name = part.to_str().ok_or(CopyError::Path)?;
+    let write = || {
+        match std::fs::remove_file(&part) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => folder::make_private_file(&part)?,
         }
+        db.execute("VACUUM main INTO ?1", [name])?;
+        // Not before it is whole and on the disk does it have the name.
+        std::fs::File::options().write(true).open(&part)?.sync_all()?;
+        std::fs::rename(&part, &whole)?;
+        Ok(folder::sync_folder(to)?)
+    };
+    let written = write();
+    if written.is_err() {
+        let _ = std::fs::remove_file(&part);
     }
-    // Not before it is whole and on the disk does it have the name.
-    let file = std::fs::File::options().write(true).open(&part).map_err(io)?;
-    file.sync_all().map_err(io)?;
-    std::fs::rename(&part, &whole).map_err(io)?;
-    schema::sync_folder(to).map_err(io)
+    written
 }
 
 /// The first position of the longest end of the log that has at most so many bytes.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use causerie_client::{
-    Direction, End, ErrorCode, Event as RoomEvent, History, MemberInfo, Place, Room, Speaker,
+    Direction, End, ErrorCode, Event as RoomEvent, History, MemberInfo, Place, Room, Speaker, private,
 };
 use causerie_core::session::kept_name;
 use causerie_core::text::RoomName;
@@ -408,7 +408,7 @@ impl Client {
 
 fn keep(path: &std::path::Path, text: &str) -> io::Result<()> {
     let beside = path.with_extension("draft-new");
-    fs::write(&beside, text)?;
+    private::create(&beside)?.write_all(text.as_bytes())?;
     fs::rename(beside, path)
 }
 

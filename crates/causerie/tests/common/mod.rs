@@ -118,9 +118,14 @@ impl Server {
 
     /// On this address.
     pub(crate) async fn listening(address: &str, args: &[&str]) -> Self {
-        let (said, mut log) = mpsc::unbounded_channel();
         let mut command = causerie();
         command.args(["serve", "--listen", address]).args(args);
+        Self::of(command).await
+    }
+
+    /// Started by this command.
+    pub(crate) async fn of(command: Command) -> Self {
+        let (said, mut log) = mpsc::unbounded_channel();
         let process = Process::start(command, (), said);
         let port = soon("the server listens", async {
             loop {

@@ -1,0 +1,225 @@
+//! The data folder: who has it, who may look into it, and whether there is to be a store in it.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::OpenError;
+
+/// The database.
+pub(super) const FILE: &str = "causerie.db";
+/// A copy in the making.
+pub(super) const PART: &str = "causerie.part";
+const LOCK: &str = "lock";
+/// Folders with copies from before an upgrade are named so, with the new format's number.
+const BEFORE: &str = "before-format-";
+/// The lock's content once rooms were made: an empty database beside it was not always empty.
+const USED: &[u8] = b"There are rooms in this store.\n";
+
+pub(super) fn io(path: &Path) -> impl Fn(io::Error) -> OpenError {
+    move |source| OpenError::Io { path: path.to_owned(), source }
+}
+
+/// A data folder that this process has, for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Folder {
+    /// `None`: there is no such file, so nobody has ever opened the folder to write.
+    lock: Option<File>,
+}
+
+impl Folder {
+    /// Takes the folder for this process alone, makes it if need be, and takes others' rights away.
+    pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
+        make_private(dir).map_err(io(dir))?;
+        let path = dir.join(LOCK);
+        let file = private().create(true).truncate(false).read(true).open(&path).map_err(io(&path))?;
+        let folder = Self::locked(dir, file.try_lock(), Some(file))?;
+        tighten(dir);
+        Ok(folder)
+    }
+
+    /// Takes the folder to read it; changes nothing. Others may read it meanwhile, nobody may write.
+    pub(super) fn take_to_read(dir: &Path) -> Result<Self, OpenError> {
+        let path = dir.join(LOCK);
+        match File::open(&path) {
+            Ok(file) => Self::locked(dir, file.try_lock_shared(), Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self { lock: None }),
+            Err(error) => Err(io(&path)(error)),
+        }
+    }
+
+    fn locked(dir: &Path, locked: Result<(), TryLockError>, lock: Option<File>) -> Result<Self, OpenError> {
+        match locked {
+            Ok(()) => Ok(Self { lock }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Locked { dir: dir.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(OpenError::Io { path: dir.join(LOCK), source }),
+        }
+    }
+
+    /// Whether rooms were made in the store at some time.
+    pub(super) fn was_used(&self) -> bool {
+        let Some(mut file) = self.lock.as_ref() else { return false };
+        let mut found = Vec::new();
+        let read = file.rewind().and_then(|()| file.take(USED.len() as u64).read_to_end(&mut found));
+        read.is_ok() && !found.is_empty()
+    }
+
+    /// Writes down that rooms were made. On a full disk that has to wait for another time.
+    pub(super) fn note_use(&self) {
+        let Some(mut file) = self.lock.as_ref().filter(|_| !self.was_used()) else { return };
+        let written = file.rewind().and_then(|()| file.write_all(USED)).and_then(|()| file.sync_all());
+        if let Err(error) = written {
+            tracing::debug!(%error, "that there are rooms cannot be noted beside them");
+        }
+    }
+}
+
+/// Whether there is anything in the database's file.
+pub(super) fn has_database(dir: &Path) -> bool {
+    length(dir.join(FILE)) > 0
+}
+
+/// Whether something of the database stands in a log beside it.
+pub(super) fn has_log(dir: &Path) -> bool {
+    sizes(dir).1 > 0 || length(dir.join(format!("{FILE}-journal"))) > 0
+}
+
+/// Whether the disk takes nothing more.
+pub(super) fn is_full(dir: &Path) -> bool {
+    let path = dir.join(format!("{FILE}-room"));
+    let write = || {
+        let mut file = private().create(true).truncate(true).open(&path)?;
+        file.write_all(&[0; 64 << 10])?;
+        file.sync_all()
+    };
+    let written = write();
+    let _ = std::fs::remove_file(&path);
+    written.is_err_and(|e| matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+}
+
+/// The files' sizes: database, write-ahead log.
+pub(super) fn sizes(dir: &Path) -> (u64, u64) {
+    (length(dir.join(FILE)), length(dir.join(format!("{FILE}-wal"))))
+}
+
+fn length(path: PathBuf) -> u64 {
+    std::fs::metadata(path).map_or(0, |m| m.len())
+}
+
+/// The folder for the copy that is made before the store is brought to a format.
+pub(super) fn before_format(dir: &Path, format: i64) -> PathBuf {
+    dir.join(format!("{BEFORE}{format}"))
+}
+
+/// What the folder lists is on the disk.
+pub(super) fn sync_folder(dir: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
+}
+
+// Rights.
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Makes an empty file that only its owner can read. SQLite gives the files beside a database the same rights.
+pub(super) fn make_private_file(path: &Path) -> io::Result<()> {
+    let file = private().create(true).truncate(false).open(path)?;
+    set_mode(&file, 0o600)
+}
+
+/// Makes a folder, and those above it, that only its owner can look into. One that is there stays as it is.
+pub(super) fn make_private(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)?;
+    // Whatever the umask takes away.
+    set_mode(&File::open(dir)?, 0o700)
+}
+
+#[cfg(unix)]
+fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_: &File, _: u32) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn tighten(_: &Path) {}
+
+/// Takes away what others may do with the folder and the store's files in it, and says so.
+#[cfg(unix)]
+fn tighten(dir: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let is_ours =
+        |name: &str| name == LOCK || name == PART || name.starts_with(FILE) || name.starts_with(BEFORE);
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    let (ours, others): (Vec<_>, Vec<_>) =
+        names.into_iter().partition(|name| name.to_str().is_some_and(is_ours));
+    let (mut tightened, mut open) = (false, false);
+    let mut each = |path: &Path, mode: u32, may: bool| {
+        let Ok(found) = std::fs::metadata(path) else { return };
+        if found.permissions().mode() & 0o077 == 0 {
+            return;
+        }
+        let mode = if found.is_dir() { 0o700 } else { mode };
+        match may && std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).is_ok() {
+            true => tightened = true,
+            false => open = true,
+        }
+    };
+    // Who has other things in it, too, may mean others to reach these.
+    each(dir, 0o700, others.is_empty());
+    ours.iter().for_each(|name| each(&dir.join(name), 0o600, true));
+    let shown = dir.display();
+    if tightened {
+        tracing::warn!("others could look into {shown}: from now on only its owner can");
+    }
+    if open {
+        tracing::warn!(
+            "others can look into {shown}, and that cannot be changed or is left so for other files in it"
+        );
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_folder_with_other_things_in_it_stays_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let set = |path: &Path, mode| {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        };
+        std::fs::write(dir.path().join("theirs"), "").unwrap();
+        std::fs::write(dir.path().join(FILE), "").unwrap();
+        set(&dir.path().join("theirs"), 0o644);
+        set(&dir.path().join(FILE), 0o644);
+        set(dir.path(), 0o755);
+        tighten(dir.path());
+        assert_eq!((mode(dir.path()), mode(&dir.path().join("theirs"))), (0o755, 0o644));
+        assert_eq!(mode(&dir.path().join(FILE)), 0o600);
+        std::fs::remove_file(dir.path().join("theirs")).unwrap();
+        tighten(dir.path());
+        assert_eq!(mode(dir.path()), 0o700);
+    }
+}

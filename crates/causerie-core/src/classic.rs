@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::body::Body;
-use crate::text::{ascii, python_list, visible};
+use crate::text::{Name, ascii, python_list, visible};
 
 /// Splits the bytes of one connection into texts.
 ///
@@ -294,9 +294,13 @@ pub fn error(message: &str) -> String {
     format!("Error: {message}")
 }
 
-/// From a room: the name is taken, and this one is free.
-pub fn name_taken(name: &str, suggestion: &str) -> String {
-    error(&format!("the name {name} is taken, {suggestion} is free"))
+/// From a room: the name is taken, or reads like that of somebody there, and another is free.
+pub fn name_taken(name: &Name, like: &Name, suggestion: &Name) -> String {
+    if name.same_as(like) {
+        error(&format!("the name {name} is taken, {suggestion} is free"))
+    } else {
+        error(&format!("the name {name} reads like {like}, who is here; {suggestion} is free"))
+    }
 }
 
 /// From a room: this is none of its commands, which are listed.
@@ -535,7 +539,11 @@ mod tests {
         assert_eq!(said("Raj", &Body::Unknown(bytes::Bytes::from_static(&[99])), None), None);
         assert_eq!(joined("Raj"), "Raj joined the chatroom");
         assert_eq!(left("Raj"), "Raj left the chatroom");
-        assert_eq!(name_taken("Raj", "Raj2"), "Error: the name Raj is taken, Raj2 is free");
+        let name = |raw| Name::parse(raw, 20).unwrap();
+        let line = name_taken(&name("RAJ"), &name("Raj"), &name("RAJ2"));
+        assert_eq!(line, "Error: the name RAJ is taken, RAJ2 is free");
+        let line = name_taken(&name("Ian"), &name("lan"), &name("Ian2"));
+        assert_eq!(line, "Error: the name Ian reads like lan, who is here; Ian2 is free");
         assert_eq!(
             unknown_room_command("./memebrs"),
             "Error: unknown command ./memebrs (the commands are ./members and ./leave)"
@@ -586,7 +594,8 @@ mod tests {
         fn every_reply_is_one_line(a in any::<String>(), b in any::<String>(), ascii_only: bool) {
             let reply = Body::Reply { to: MessageId::new(MemberId::new(0, 1), 7), text: b.clone() };
             let said = said(&a, &reply, Some((&b, &a))).unwrap();
-            for line in [said, members([&*a, &*b]), name_taken(&a, &b), unknown_room_command(&a)] {
+            let taken = name_taken(&Name::known(&a), &Name::known(&b), &Name::known(&a));
+            for line in [said, members([&*a, &*b]), taken, unknown_room_command(&a)] {
                 let bytes = encode(&line, ascii_only);
                 prop_assert_eq!(bytes.iter().position(|b| *b == b'\n'), Some(bytes.len() - 1));
                 prop_assert!(!bytes.contains(&b'\r') && !bytes.contains(&0x1b));

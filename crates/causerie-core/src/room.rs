@@ -24,7 +24,7 @@ use crate::body::{Body, BodyError, target_of, topic_of};
 use crate::frame::{Delivered, Limits, MemberInfo, RoomInfo, Secret, Welcome};
 use crate::log::{Record, Run};
 use crate::mark::{self, CLIENT_ID_BYTES_MAX};
-use crate::text::{Name, NameError, RoomName};
+use crate::text::{Name, NameError, Reading, Readings, RoomName};
 
 /// When something happens: the caller's monotonic time, and what the wall clock shows, which is for people and
 /// orders nothing.
@@ -279,11 +279,13 @@ pub enum JoinError {
     /// That cannot be a name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// Somebody here has it, or one that reads the same.
-    #[error("the name '{name}' is taken; '{suggestion}' is free")]
+    /// Somebody here has it, or one that reads the same ([`Reading`]).
+    #[error("{}; '{suggestion}' is free", taken(.name, .like))]
     NameTaken {
         /// What was asked for.
         name: Name,
+        /// The name that somebody has.
+        like: Name,
         /// A name that is free.
         suggestion: Name,
     },
@@ -293,6 +295,15 @@ pub enum JoinError {
         /// [`RoomSettings::members_max`].
         limit: usize,
     },
+}
+
+/// Tells that `name` cannot be had beside `like`.
+fn taken(name: &Name, like: &Name) -> String {
+    if name.same_as(like) {
+        format!("the name '{name}' is taken")
+    } else {
+        format!("the name '{name}' reads like '{like}', who is here")
+    }
 }
 
 /// Why somebody could not resume. Nothing changed.
@@ -400,8 +411,8 @@ pub struct Room {
     group: Group,
     host: MemberId,
     people: BTreeMap<MemberId, Person>,
-    /// Who has which name, by its folded form.
-    names: BTreeMap<String, MemberId>,
+    /// Names in use.
+    names: Readings<MemberId>,
     departed: BTreeMap<MemberId, Departed>,
     departed_order: VecDeque<MemberId>,
     /// Who wants to be declared left once so much of it has been delivered.
@@ -472,7 +483,7 @@ impl Room {
             group: Group::new(config, snapshot, [host]),
             host,
             people: BTreeMap::new(),
-            names: BTreeMap::new(),
+            names: Readings::default(),
             departed: BTreeMap::new(),
             departed_order: VecDeque::new(),
             leaving: BTreeMap::new(),
@@ -549,7 +560,7 @@ impl Room {
             }
             let delivered = room.group.delivered(member).filter(|_| !member.is_host());
             let delivered = delivered.ok_or(RestoreError::Member { member })?;
-            room.names.insert(name.folded(), member);
+            room.names.insert(&name, &member);
             room.people.insert(member, Person { name, joined_at, delivered, pass });
         }
         // Of those who speak through here.
@@ -745,9 +756,11 @@ impl Room {
     pub fn could_admit(&self, name: &str) -> Result<Name, JoinError> {
         let max = self.settings.name_chars_max;
         let name = Name::parse(name, max)?;
-        if self.names.contains_key(&name.folded()) {
-            let suggestion = name.suggestion(max, |n| self.names.contains_key(&n.folded()));
-            return Err(JoinError::NameTaken { name, suggestion });
+        if let Some(like) = self.named_like(&Reading::of(name.as_str())) {
+            let like = like.clone();
+            let suggestion =
+                name.suggestion(max, |other| self.named_like(&Reading::of(other.as_str())).is_some());
+            return Err(JoinError::NameTaken { name, like, suggestion });
         }
         if self.people.len() >= self.settings.members_max {
             return Err(JoinError::Full { limit: self.settings.members_max });
@@ -763,7 +776,7 @@ impl Room {
             MembershipError::Full { limit } => JoinError::Full { limit: limit.saturating_sub(1) },
             other => panic!("the room's host admits: {other}"),
         })?;
-        self.names.insert(name.folded(), member);
+        self.names.insert(&name, &member);
         let joined_at = self.position + 1;
         self.people.insert(member, Person { name, joined_at, delivered: 0, pass });
         self.note_member(member);
@@ -914,7 +927,7 @@ impl Room {
         let Some(person) = self.people.remove(&member) else { return };
         self.counts.left += 1;
         self.seatings += 1;
-        self.names.remove(&person.name.folded());
+        self.names.remove(&person.name, &member);
         let taken = self.group.delivered(member).unwrap_or(0);
         self.group
             .part(now.time, self.host, member, reason.as_bytes())
@@ -1313,10 +1326,20 @@ impl Room {
         self.people.get(&member).map(|p| &p.name).or_else(departed)
     }
 
-    /// Whether a present member has that name, or one that reads the same.
+    /// Returns whether somebody here has that name, letter case aside.
     #[must_use]
     pub fn is_named(&self, name: &str) -> bool {
-        self.names.contains_key(&name.to_lowercase())
+        let folded = name.to_lowercase();
+        let reading = Reading::of(name);
+        self.names
+            .like(&reading)
+            .any(|member| self.people.get(member).is_some_and(|person| person.name.folded() == folded))
+    }
+
+    /// Returns the name of somebody here that reads as `reading` does, within grace included.
+    #[must_use]
+    pub fn named_like(&self, reading: &Reading) -> Option<&Name> {
+        self.names.like(reading).find_map(|member| self.people.get(member)).map(|person| &person.name)
     }
 
     /// What it is about, if anybody has said so.
@@ -1499,8 +1522,17 @@ mod tests {
     fn names_are_unique_among_those_present_and_free_again_after() {
         let mut room = room(RoomSettings::default());
         let raj = room.join_hosted(at(0), "Raj").unwrap();
-        let Err(JoinError::NameTaken { suggestion, .. }) = room.join_hosted(at(0), " RAJ ") else { panic!() };
-        assert_eq!(suggestion.as_str(), "RAJ2");
+        let mut refused = |name| match room.join_hosted(at(0), name) {
+            Err(error @ JoinError::NameTaken { .. }) => error.to_string(),
+            other => panic!("{name:?}: {other:?}"),
+        };
+        assert_eq!(refused(" RAJ "), "the name 'RAJ' is taken; 'RAJ2' is free");
+        assert_eq!(
+            refused("R\u{430}j"),
+            "the name 'R\u{430}j' reads like 'Raj', who is here; 'R\u{430}j2' is free"
+        );
+        assert!(room.is_named("raj"));
+        assert!(!room.is_named("R\u{430}j"), "who is looked up is found by the name that it has");
         room.part(at(0), raj, "");
         room.join_hosted(at(0), "Raj").unwrap();
         assert!(matches!(room.join_hosted(at(0), "a\x1bb"), Err(JoinError::Name(_))));

@@ -4,12 +4,16 @@
 //! one line; it escapes in the way Python does, because the original program was written in it. Escaping is
 //! for showing: a backslash is left alone, so what was shown cannot be turned back.
 
+mod reading;
+
 use std::borrow::Cow;
 use std::fmt;
 
 use thiserror::Error;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
+
+pub use self::reading::{Reading, Readings};
 
 /// The most characters the name of a room may have.
 pub const ROOM_NAME_CHARS_MAX: usize = 50;
@@ -145,8 +149,7 @@ fn shown(c: &char) -> String {
 
 /// The name of a member, checked: it fits on one line, shows something, and is no command.
 ///
-/// `Eq` and `Ord` compare exactly; whether two names may stand beside each other in a room is
-/// [`Name::same_as`].
+/// `Eq` and `Ord` compare exactly; whether two names may stand beside each other is asked of their [`Reading`].
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Name(Box<str>);
 
@@ -191,7 +194,7 @@ impl Name {
         if let Some(character) = name.chars().find(|c| is_unsafe(*c) || matches!(c, '\t' | '\u{200b}')) {
             return Err(NameError::Forbidden { character });
         }
-        if name.contains(" :") {
+        if Reading::of(name).ends_a_name() {
             // `NAME : TEXT` would be read as another's words.
             return Err(NameError::Forbidden { character: ':' });
         }
@@ -206,7 +209,7 @@ impl Name {
         &self.0
     }
 
-    /// The form to look a name up by: two names are the same when this is equal.
+    /// Returns the form by which the name is looked up: without letter case.
     pub fn folded(&self) -> String {
         self.0.to_lowercase()
     }
@@ -216,7 +219,7 @@ impl Name {
         Self(name.into())
     }
 
-    /// Whether a room would confuse the two: their lowercase forms are equal. `RAJ` is the same as `Raj`.
+    /// Returns whether the two differ in letter case at most.
     pub fn same_as(&self, other: &Self) -> bool {
         self.folded() == other.folded()
     }

@@ -193,8 +193,8 @@ impl Session<'_> {
         let (joined, changes) = hosted.act_and_count(|room, now| {
             let joined = room.join_hosted(now, name).map(|member| (member, room.position()));
             joined.map_err(|error| match error {
-                JoinError::NameTaken { name, suggestion } => {
-                    classic::name_taken(name.as_str(), suggestion.as_str())
+                JoinError::NameTaken { name, like, suggestion } => {
+                    classic::name_taken(&name, &like, &suggestion)
                 }
                 error => classic::error(&error.to_string()),
             })

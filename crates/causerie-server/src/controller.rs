@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use causerie_core::frame::{ErrorCode, RoomInfo};
 use causerie_core::room::{Room, RoomSettings};
-use causerie_core::text::{RoomName, RoomNameError};
+use causerie_core::text::{Reading, RoomName, RoomNameError};
 use causerie_store::{Change, Retention, RoomId, RoomRow, StoreError, StoredRoom};
 use thiserror::Error as ThisError;
 use tokio::net::TcpListener;
@@ -31,6 +31,8 @@ pub(crate) enum RoomError {
     Reserved,
     #[error("there is a room '{0}' already")]
     Exists(RoomName),
+    #[error("the name '{0}' reads like that of the room '{1}'")]
+    ReadsLike(RoomName, RoomName),
     #[error("the server has {0} rooms, and takes no more")]
     TooMany(usize),
     #[error("no port above the server's own is free")]
@@ -48,7 +50,7 @@ impl RoomError {
         match self {
             Self::NoSuchRoom(_) | Self::Damaged(_) => ErrorCode::NoSuchRoom,
             Self::Name(_) | Self::Reserved => ErrorCode::RoomNameInvalid,
-            Self::Exists(_) => ErrorCode::RoomExists,
+            Self::Exists(_) | Self::ReadsLike(..) => ErrorCode::RoomExists,
             Self::TooMany(_) | Self::NoPort | Self::Bind(..) => ErrorCode::TooManyRooms,
             Self::NotPermitted => ErrorCode::NotPermitted,
         }
@@ -224,6 +226,14 @@ impl Controller {
         }
         if rooms.damaged.contains(&name) {
             return Err(RoomError::Damaged(name));
+        }
+        // Numbers and conversations are not chosen by anybody.
+        if port.is_none() && !RoomName::is_of_conversation(name.as_str()) {
+            let reading = Reading::of(name.as_str());
+            let mut rooms = rooms.by_name.iter();
+            if let Some((other, _)) = rooms.find(|(_, room)| room.reading.same_as(&reading)) {
+                return Err(RoomError::ReadsLike(name, other.clone()));
+            }
         }
         let rooms_max = self.rooms_max();
         // Neither takes the other's room.

@@ -14,6 +14,7 @@ use causerie_core::frame::{Direction, HistoryQuestion, MemberInfo, Page, Place, 
 use causerie_core::history::authors;
 use causerie_core::log::{Log, Read, Record, records};
 use causerie_core::room::{Batch, Now, Room};
+use causerie_core::text::Reading;
 use causerie_store::{Change, MemberRow, Members, RoomId, RoomRow, Secrets, Store, StoreError};
 use cbcast::{Kind, MemberId, MessageId, MissingRange, Time};
 use tokio::sync::watch;
@@ -59,6 +60,8 @@ pub(crate) struct Tail {
 
 pub(crate) struct HostedRoom {
     pub(crate) id: RoomId,
+    /// How its name reads: no other room is made that people would take for it.
+    pub(crate) reading: Reading,
     room: Mutex<Room>,
     tail: RwLock<Tail>,
     /// Wakes whoever waits for something particular; readers are served by the pumps.
@@ -113,6 +116,7 @@ impl HostedRoom {
         writer.add(room.pending_bytes());
         let hosted = Arc::new(Self {
             id,
+            reading: Reading::of(room.name().as_str()),
             room: Mutex::new(room),
             tail: RwLock::new(tail),
             changed: watch::Sender::new(()),

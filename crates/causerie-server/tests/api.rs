@@ -372,6 +372,38 @@ async fn what_is_sent_again_is_the_same_message_whatever_happens_between() {
 }
 
 #[tokio::test]
+async fn names_that_people_would_take_for_each_other_are_refused_and_told() {
+    let server = Harness::start(Settings::default()).await;
+    let at = server.address;
+    let make = async |name: &str| post(at, "/api/rooms", "", json!({"name": name})).await;
+    make("Lobby").await.expect(201);
+    // Greek omicron; letter case; letters of full width.
+    for name in ["L\u{3bf}bby", "lobby", "\u{ff2c}obby"] {
+        let refused = make(name).await.refused(409, "room_exists");
+        assert_eq!(refused["message"], format!("the name '{name}' reads like that of the room 'Lobby'"));
+        // It is looked up as it is, and is not there.
+        get(at, &format!("/api/rooms/{}/messages", percent(name))).await.refused(404, "no_such_room");
+    }
+    make("Lobbies").await.expect(201);
+    let join = async |name: &str| post(at, "/api/rooms/Lobby/members", "", json!({"name": name})).await;
+    join("Ann").await.expect(201);
+    let refused = join("\u{410}nn").await.refused(409, "name_taken");
+    assert_eq!(
+        refused["message"],
+        "the name '\u{410}nn' reads like 'Ann', who is here; '\u{410}nn2' is free"
+    );
+    join("An\u{2060}n").await.refused(409, "name_taken");
+    join("Ann\u{a0}: hi").await.refused(400, "name_invalid");
+    join("Anne").await.expect(201);
+    server.stop().await;
+}
+
+/// `text` as it stands in a path.
+fn percent(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_told_with_the_right_status() {
     let room =
         causerie_core::room::RoomSettings { members_max: 2, text_bytes_max: 100, ..Default::default() };

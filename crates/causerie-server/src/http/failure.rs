@@ -61,7 +61,7 @@ impl From<RoomError> for Failure {
         let (status, code) = match &error {
             RoomError::NoSuchRoom(_) => (StatusCode::NOT_FOUND, "no_such_room"),
             RoomError::Name(_) | RoomError::Reserved => (StatusCode::BAD_REQUEST, "room_name_invalid"),
-            RoomError::Exists(_) => (StatusCode::CONFLICT, "room_exists"),
+            RoomError::Exists(_) | RoomError::ReadsLike(..) => (StatusCode::CONFLICT, "room_exists"),
             RoomError::TooMany(_) | RoomError::NoPort | RoomError::Bind(..) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "too_many_rooms")
             }

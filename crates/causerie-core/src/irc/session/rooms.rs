@@ -255,8 +255,8 @@ pub(super) fn refused(refusal: &JoinRefusal) -> (&'static str, String) {
         JoinRefusal::Room(JoinError::Full { .. }) => {
             (ERR_CHANNELISFULL, "Cannot join channel: it is full".into())
         }
-        JoinRefusal::Room(JoinError::NameTaken { name, .. }) => {
-            (ERR_UNAVAILRESOURCE, format!("Cannot join channel: somebody in it is called {name} already"))
+        JoinRefusal::Room(JoinError::NameTaken { like, .. }) => {
+            (ERR_UNAVAILRESOURCE, format!("Cannot join channel: somebody in it is called {like} already"))
         }
         JoinRefusal::Room(error) => (ERR_UNAVAILRESOURCE, format!("Cannot join channel: {error}")),
     }

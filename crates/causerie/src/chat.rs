@@ -3,6 +3,7 @@
 //! With a room and a name there are no questions in a pipe: a message per line in, a message per line out, notices on
 //! standard error. Otherwise the line-oriented client asks as the original program did.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +37,10 @@ pub(crate) struct ChatArgs {
     /// Lines in, lines out, also in a terminal; in pipes always.
     #[arg(long)]
     plain: bool,
+
+    /// Every line is said as it is, also one that reads like a command.
+    #[arg(long)]
+    text: bool,
 
     /// Show what was said before you joined (always in a terminal).
     #[arg(long)]
@@ -71,8 +76,14 @@ const HELP: &str = "\
 ./help     this
 Anything else is said to the room.";
 
+/// The commands of [`HELP`] that are a line of their own, beside `./history`.
+const COMMANDS: [&str; 5] = ["./members", "./clock", "./held", "./leave", "./help"];
+
 pub(crate) const NO_STATE: &str =
     "there is no folder to keep state in: what is on its way is lost if this chat is killed";
+
+/// How long input may take to go on behind `./leave`. A guess: what is in a pipe already takes microseconds.
+const REST_TIME: Duration = Duration::from_millis(100);
 
 const WRONG_COMMAND: &str = "Please enter correct command";
 
@@ -114,7 +125,18 @@ pub(crate) async fn run(mut args: ChatArgs) -> anyhow::Result<()> {
     if entrance.state.is_none() {
         console.notice(NO_STATE);
     }
-    let chat = Chat { entrance, history, interrupted: interrupts()? };
+    let reads_commands = match (args.text, room.is_some() && !console.is_terminal()) {
+        (true, _) => Commands::None,
+        (false, true) => Commands::Documented,
+        (false, false) => Commands::All,
+    };
+    let chat = Chat {
+        entrance,
+        history,
+        commands: reads_commands,
+        interrupted: interrupts()?,
+        unsaid: Cell::new(0),
+    };
     if let Some(link) = &chat.entrance.link {
         console.notice(&format!("this connection is disturbed on purpose: {link}"));
     }
@@ -129,9 +151,13 @@ pub(crate) async fn run(mut args: ChatArgs) -> anyhow::Result<()> {
             };
             let room = chat.entrance.join(&room, &name, true).await?;
             chat.stay(&mut console, room).await?;
-            Ok(())
         }
-        None => chat.dialogue(&mut console, name).await,
+        None => chat.dialogue(&mut console, name).await?,
+    }
+    match chat.unsaid.get() {
+        // Who types has read why.
+        count if count > 0 && !console.is_terminal() => Err(anyhow!("lines that were not said: {count}")),
+        _ => Ok(()),
     }
 }
 
@@ -175,7 +201,49 @@ pub(crate) struct Entrance {
 struct Chat {
     entrance: Entrance,
     history: bool,
+    commands: Commands,
     interrupted: Arc<Notify>,
+    /// Number of lines that were to be said and were not.
+    unsaid: Cell<u64>,
+}
+
+/// Lines that are taken for commands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Commands {
+    /// Those that begin as commands do: somebody types, or the original's dialogue is followed.
+    All,
+    /// Those of [`HELP`], alone on their line. A log that is piped into a room may begin its lines as it likes.
+    Documented,
+    None,
+}
+
+/// The meaning of a line in a room.
+#[derive(Debug, Eq, PartialEq)]
+enum Meaning<'l> {
+    Nothing,
+    Leave,
+    /// So many messages from before; `None` if it does not say rightly how many.
+    History(Option<u64>),
+    Command(&'l str),
+    Text,
+}
+
+impl Commands {
+    /// Returns the meaning of a line, whose trailing white space does not count.
+    fn read(self, line: &str, is_terminal: bool) -> Meaning<'_> {
+        let line = line.trim_end();
+        let history = history_command(line, is_terminal);
+        match (self, line) {
+            (_, "") => Meaning::Nothing,
+            (Self::None, _) => Meaning::Text,
+            (_, "./leave") => Meaning::Leave,
+            (Self::All, _) if let Some(limit) = history => Meaning::History(limit),
+            (Self::Documented, _) if let Some(Some(limit)) = history => Meaning::History(Some(limit)),
+            (Self::All, command) if command.starts_with("./") => Meaning::Command(command),
+            (Self::Documented, command) if COMMANDS.contains(&command) => Meaning::Command(command),
+            _ => Meaning::Text,
+        }
+    }
 }
 
 /// The platform's folder for the state of programs.
@@ -343,6 +411,8 @@ impl Chat {
         }
         // A line that the session has no room for yet.
         let mut waiting: Option<String> = None;
+        // Whether the lines behind `./leave` would have been said to this room.
+        let ends_with_the_room = self.commands != Commands::All && !console.is_terminal();
         let mut recent = Recent::new(history::RECENT);
         let mut leaving = false;
         let mut ended_by_input = false;
@@ -350,32 +420,30 @@ impl Chat {
         let mut asking: Option<JoinHandle<Answer>> = None;
         loop {
             if let Some(line) = waiting.take() {
-                waiting = say(console, &room, line);
+                waiting = self.say(console, &room, line);
             }
             let event = tokio::select! {
                 event = room.next_event() => event,
                 input = console.ask(""), if !leaving && waiting.is_none() => {
                     match input {
-                        Input::Line(line) => match line.trim_end() {
-                            "./leave" => {
+                        Input::Line(line) => match self.commands.read(&line, console.is_terminal()) {
+                            Meaning::Leave => {
                                 leaving = true;
                                 room.leave();
                             }
-                            line if let Some(limit) = history_command(line, console.is_terminal()) => {
-                                match (limit, earlier.take()) {
-                                    (None, kept) => {
-                                        earlier = kept;
-                                        console.notice("./history N: N is a number, 1 or more");
-                                    }
-                                    (Some(limit), Some(earlier)) => asking = Some(tokio::spawn(earlier.ask(limit))),
-                                    (Some(_), None) => console.notice("one page after the other, please"),
+                            Meaning::History(limit) => match (limit, earlier.take()) {
+                                (None, kept) => {
+                                    earlier = kept;
+                                    console.notice("./history N: N is a number, 1 or more");
                                 }
-                            }
-                            command if command.starts_with("./") => answer_command(console, &room, command),
-                            "" => {}
-                            _ => waiting = Some(line),
+                                (Some(limit), Some(earlier)) => asking = Some(tokio::spawn(earlier.ask(limit))),
+                                (Some(_), None) => console.notice("one page after the other, please"),
+                            },
+                            Meaning::Command(command) => answer_command(console, &room, command),
+                            Meaning::Nothing => {}
+                            Meaning::Text => waiting = Some(line),
                         },
-                        Input::Unusable(why) => console.notice(&why),
+                        Input::Unusable(why) => self.leave_unsaid(console, &why),
                         Input::Interrupted | Input::End => {
                             leaving = true;
                             ended_by_input = true;
@@ -413,6 +481,10 @@ impl Chat {
             }
             match event {
                 Some(Event::Ended(End::Left)) if ended_by_input => return Ok(Stay::Over),
+                Some(Event::Ended(End::Left)) if ends_with_the_room => {
+                    self.note_rest(console).await;
+                    return Ok(Stay::Left);
+                }
                 Some(Event::Ended(End::Left)) => return Ok(Stay::Left),
                 Some(Event::Ended(end)) => return Err(end.into()),
                 None => return Err(anyhow!("the session is over")),
@@ -432,6 +504,42 @@ impl Chat {
                     }
                 }
             }
+        }
+    }
+
+    /// Says a line; gives it back if there is no room for it yet.
+    fn say(&self, console: &Console, room: &Room, line: String) -> Option<String> {
+        match room.say(&line) {
+            Ok(_) => None,
+            Err(SayError::Full { .. }) => Some(line),
+            Err(error) => {
+                self.leave_unsaid(console, &format!("not said: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Tells why a line was not said, and counts it.
+    fn leave_unsaid(&self, console: &Console, why: &str) {
+        console.notice(why);
+        self.unsaid.set(self.unsaid.get() + 1);
+    }
+
+    /// Notes whether the input goes on behind the line that left the room.
+    ///
+    /// A file or a program's output is there already. Somebody who keeps the pipe open without a word is not waited for.
+    async fn note_rest(&self, console: &mut Console) {
+        let rest = async {
+            loop {
+                match console.ask("").await {
+                    Input::Line(line) if line.trim_end().is_empty() => {}
+                    Input::Line(_) | Input::Unusable(_) => return true,
+                    Input::Interrupted | Input::End => return false,
+                }
+            }
+        };
+        if tokio::time::timeout(REST_TIME, rest).await == Ok(true) {
+            self.leave_unsaid(console, "what stands behind ./leave was not said");
         }
     }
 
@@ -456,7 +564,7 @@ impl Chat {
                 console.message(&visible(&line))?;
             }
             Event::Unsaid { reason, .. } => {
-                console.notice(&format!("not said: {}", visible(&reason)));
+                self.leave_unsaid(console, &format!("not said: {}", visible(&reason)))
             }
             Event::Held { id, author, waits_for, waits_for_author } => {
                 let held = label(author.as_deref(), id);
@@ -580,18 +688,6 @@ fn show_page(
     Ok(())
 }
 
-/// Says a line; gives it back if there is no room for it yet.
-fn say(console: &Console, room: &Room, line: String) -> Option<String> {
-    match room.say(&line) {
-        Ok(_) => None,
-        Err(SayError::Full { .. }) => Some(line),
-        Err(error) => {
-            console.notice(&format!("not said: {error}"));
-            None
-        }
-    }
-}
-
 fn answer_command(console: &Console, room: &Room, command: &str) {
     match command {
         "./members" => {
@@ -645,6 +741,30 @@ pub(crate) fn show(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_a_pipe_only_whole_lines_are_commands() {
+        let read = |line| Commands::Documented.read(line, false);
+        for line in ["./members", "./clock ", "./held", "./help"] {
+            assert_eq!(read(line), Meaning::Command(line.trim_end()));
+        }
+        assert_eq!(read("./leave"), Meaning::Leave);
+        assert_eq!(read("./history 7"), Meaning::History(Some(7)));
+        for line in [
+            "./configure failed",
+            "./leave me alone",
+            "/usr/bin/x",
+            "./history of x",
+            "./unknown",
+            " ./leave",
+        ] {
+            assert_eq!(read(line), Meaning::Text, "{line}");
+            assert_eq!(Commands::None.read(line, false), Meaning::Text);
+        }
+        assert_eq!(Commands::None.read("./leave", false), Meaning::Text);
+        assert_eq!(Commands::All.read("./unknown", true), Meaning::Command("./unknown"));
+        assert_eq!(Commands::All.read("./history x", true), Meaning::History(None));
+    }
 
     #[test]
     fn a_server_without_a_port_has_the_default_one() {

@@ -40,6 +40,9 @@ use tokio::sync::mpsc;
 /// A line longer than this is refused: nobody types it, and it would have to be held in memory.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
+/// Begins text that some editors write, and is none of it.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Lines that may wait for the terminal before [`Console::message`] blocks, as it would on a full pipe. It is
 /// a guess: they wait only while rustyline is in the middle of a key sequence.
 const WAITING_LINES_MAX: usize = 4096;
@@ -100,7 +103,17 @@ impl Console {
 
     /// Reads from `reader`, which is something else than stdin in tests.
     fn plain(mut reader: impl BufRead + Send + 'static) -> anyhow::Result<Self> {
-        Self::start(None, move |_| read_line(&mut reader, LINE_BYTES_MAX))
+        let mut is_first = true;
+        Self::start(None, move |_| {
+            let mut input = read_line(&mut reader, LINE_BYTES_MAX)?;
+            if let Input::Line(line) = &mut input
+                && std::mem::take(&mut is_first)
+                && line.starts_with(BYTE_ORDER_MARK)
+            {
+                line.drain(..BYTE_ORDER_MARK.len_utf8());
+            }
+            Ok(input)
+        })
     }
 
     fn start(
@@ -578,6 +591,14 @@ mod tests {
         drop(typing);
         assert!(matches!(console.ask("").await, Input::End));
         assert!(matches!(console.ask("").await, Input::End));
+    }
+
+    #[tokio::test]
+    async fn a_byte_order_mark_is_no_text_where_it_begins_the_input() {
+        let input = "\u{feff}one\r\n\u{feff}two";
+        let mut console = Console::plain(io::Cursor::new(input)).expect("a thread");
+        assert!(matches!(console.ask("").await, Input::Line(line) if line == "one"));
+        assert!(matches!(console.ask("").await, Input::Line(line) if line == "\u{feff}two"));
     }
 
     #[tokio::test]

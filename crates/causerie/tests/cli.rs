@@ -118,12 +118,47 @@ async fn commands_are_answered_on_standard_error() {
     ann.notice("nothing is held back").await;
     ann.process.write("./help").await;
     ann.notice("./leave").await;
-    ann.process.write("./frobnicate").await;
-    ann.notice("unknown command ./frobnicate").await;
     ann.process.write("./leave").await;
     assert_eq!(ann.process.exit().await.code(), Some(0));
     raj.notice("Ann left the chatroom").await;
     assert_eq!(raj.end().await.0, [""; 0], "no command was said to the room");
+}
+
+#[tokio::test]
+async fn a_line_of_a_pipe_is_said_or_the_exit_code_tells() {
+    let server = Server::start(&[]).await;
+    let mut bob = Chat::join(&server, "ops", "Bob", &[]).await;
+    let mut number = 0;
+    let mut pipe = async |args: &[&str], input: &[u8]| {
+        number += 1;
+        let mut chat = Chat::join(&server, "ops", &format!("Pipe{number}"), args).await;
+        chat.process.write_bytes(input).await;
+        chat.end().await
+    };
+    // What reads like a command is one only if it is documented, and alone on its line.
+    let log = b"\xef\xbb\xbffirst\r\n./configure failed\n./leave me alone\n/usr/bin/x missing\nlast";
+    assert_eq!(pipe(&[], log).await.2, Some(0));
+    for line in ["first", "./configure failed", "./leave me alone", "/usr/bin/x missing", "last"] {
+        assert_eq!(bob.out().await, format!("Pipe1 : {line}"));
+    }
+    assert_eq!(pipe(&["--text"], b"./members\n./leave\nlast\n").await.2, Some(0));
+    for line in ["./members", "./leave", "last"] {
+        assert_eq!(bob.out().await, format!("Pipe2 : {line}"));
+    }
+    // What cannot be said, and what stands behind the end.
+    let long = [&[b'x'; 20_000][..], b"\nnext\n"].concat();
+    for (input, why, said) in [
+        (&long[..], "not said: ", "next"),
+        (b"caf\xe9\nnext\n", "not UTF-8", "next"),
+        (b"one\n./leave\n\ntwo\n", "what stands behind ./leave was not said", "one"),
+    ] {
+        let (_, err, code) = pipe(&[], input).await;
+        assert!(err.iter().any(|line| line.contains(why)), "{err:?}");
+        assert!(err.iter().any(|line| line.ends_with("lines that were not said: 1")), "{err:?}");
+        assert_eq!(code, Some(1));
+        assert!(bob.out().await.ends_with(&format!(" : {said}")));
+    }
+    assert_eq!(pipe(&[], b"one\n./leave\n\n").await.2, Some(0));
 }
 
 #[tokio::test]

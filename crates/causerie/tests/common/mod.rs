@@ -88,8 +88,12 @@ impl Process {
     }
 
     pub(crate) async fn write(&mut self, line: &str) {
+        self.write_bytes(format!("{line}\n").as_bytes()).await;
+    }
+
+    pub(crate) async fn write_bytes(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().expect("not closed");
-        stdin.write_all(format!("{line}\n").as_bytes()).await.expect("it reads");
+        stdin.write_all(bytes).await.expect("it reads");
         stdin.flush().await.expect("it reads");
     }
 

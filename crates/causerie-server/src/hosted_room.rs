@@ -27,6 +27,7 @@ use crate::fanout::{Fanout, Reader};
 use crate::history::{self, Ends, HistoryError};
 use crate::http::JsonTail;
 use crate::irc::IrcTail;
+use crate::reads::Asker;
 use crate::watching::Watching;
 use crate::writer::Writer;
 
@@ -240,10 +241,6 @@ impl HostedRoom {
         self.irc.lock().expect("nothing panics while holding it")
     }
 
-    pub(crate) fn store(&self) -> Arc<dyn Store> {
-        Arc::clone(&self.writer.store)
-    }
-
     // For the writer.
 
     /// The room goes, with all that was stored of it: once so many changes are stored.
@@ -339,15 +336,23 @@ impl HostedRoom {
         read
     }
 
+    /// Reads the store, as soon as there is a place for such a reader.
+    pub(crate) async fn reading<T: Send + 'static>(
+        &self,
+        asker: Asker,
+        read: impl FnOnce(&dyn Store) -> T + Send + 'static,
+    ) -> T {
+        self.writer.reads.run(asker, read).await
+    }
+
     /// What lies behind a cursor, from memory or from the store: whole frames, and the new cursor. Nothing: there
     /// is nothing more yet.
     pub(crate) async fn read(&self, cursor: u64, slices_max: usize) -> Result<(Vec<Bytes>, u64), Unreadable> {
         if let Read::Records { slices, last } = self.read_tail(cursor, slices_max) {
             return Ok((slices, last));
         }
-        let (store, id) = (Arc::clone(&self.writer.store), self.id);
-        let read = tokio::task::spawn_blocking(move || store.read(id, cursor, OLDER_BYTES));
-        let page = read.await.map_err(|error| Unreadable::Failed(error.to_string()))?;
+        let id = self.id;
+        let page = self.reading(Asker::Member, move |store| store.read(id, cursor, OLDER_BYTES)).await;
         let page = page.map_err(|error| Unreadable::Failed(error.to_string()))?;
         if !page.runs.is_empty() {
             return Ok((page.runs, page.last));
@@ -383,11 +388,11 @@ impl HostedRoom {
             }
         });
         if !forgotten.is_empty() {
-            let (store, id) = (Arc::clone(&self.writer.store), self.id);
-            let read = tokio::task::spawn_blocking(move || store.members(id, Members::Ids(&forgotten)));
-            match read.await.map_err(|error| error.to_string()).map(|rows| rows.map_err(|e| e.to_string())) {
-                Ok(Ok(rows)) => names.extend(rows.into_iter().map(|row| (row.member, row.name))),
-                Ok(Err(why)) | Err(why) => warn!("the names of departed members cannot be read: {why}"),
+            let id = self.id;
+            let rows = self.reading(Asker::Member, move |store| store.members(id, Members::Ids(&forgotten)));
+            match rows.await {
+                Ok(rows) => names.extend(rows.into_iter().map(|row| (row.member, row.name))),
+                Err(error) => warn!("the names of departed members cannot be read: {error}"),
             }
         }
         names
@@ -424,9 +429,9 @@ impl HostedRoom {
 
     /// The stored records of these messages as whole frames, oldest first, `max` at most. Of the ranges the first 64
     /// count.
-    pub(crate) async fn find(&self, ranges: Vec<MissingRange>, max: usize) -> Result<Vec<Bytes>, String> {
-        let (store, id) = (Arc::clone(&self.writer.store), self.id);
-        let find = move || {
+    pub(crate) async fn find(&self, ranges: Vec<MissingRange>, max: usize) -> Result<Vec<Bytes>, StoreError> {
+        let id = self.id;
+        let find = move |store: &dyn Store| {
             let mut positions = Vec::new();
             for range in ranges.iter().take(RANGES_MAX) {
                 let left = max - positions.len();
@@ -439,10 +444,9 @@ impl HostedRoom {
                 // One record at least, and no more.
                 frames.extend(store.read(id, position - 1, 1)?.runs);
             }
-            Ok::<_, StoreError>(frames)
+            Ok(frames)
         };
-        let found = tokio::task::spawn_blocking(find).await.map_err(|error| error.to_string())?;
-        found.map_err(|error| error.to_string())
+        self.reading(Asker::Member, find).await
     }
 }
 
@@ -461,7 +465,7 @@ impl HostedRoom {
             limit: history,
             wait_millis: 0,
         };
-        match self.page(question).await {
+        match self.page(Asker::Member, question).await {
             Ok(page) => {
                 let known: BTreeSet<_> = welcome.members.iter().map(|m| m.member).collect();
                 let departed = |m: &MemberInfo| !m.present && !known.contains(&m.member);
@@ -473,13 +477,12 @@ impl HostedRoom {
     }
 
     /// A page of what is stored, as it is asked for.
-    pub(crate) async fn page(&self, question: HistoryQuestion) -> Result<Page, HistoryError> {
+    pub(crate) async fn page(&self, asker: Asker, question: HistoryQuestion) -> Result<Page, HistoryError> {
         let (epoch, first) = self.look(|room| (room.epoch(), room.first()));
         let ends = Ends { epoch, first, last: self.tail().log.last() };
         let nothing = Page { room: question.room.clone(), epoch, from: 1, kept: first, ..Page::default() };
-        let (store, id) = (Arc::clone(&self.writer.store), self.id);
-        let read = tokio::task::spawn_blocking(move || history::page(&*store, id, &ends, &question));
-        match read.await.expect("reading does not panic") {
+        let id = self.id;
+        match self.reading(asker, move |store| history::page(store, id, &ends, &question)).await {
             // It was made just now, and nothing of it is stored yet.
             Err(HistoryError::Store(StoreError::NoSuchRoom(_))) if !self.closed.is_cancelled() => Ok(nothing),
             read => read,

@@ -15,6 +15,7 @@ mod irc;
 mod metrics;
 mod native;
 mod outbox;
+mod reads;
 mod reopen;
 mod watching;
 mod writer;
@@ -121,9 +122,6 @@ impl Default for Settings {
     }
 }
 
-/// Fewer than the store has readers.
-const PAGES_AT_ONCE: usize = 2;
-
 /// Name and version, as told to native clients.
 const AGENT: &str = concat!("causerie ", env!("CARGO_PKG_VERSION"));
 
@@ -137,8 +135,6 @@ struct Server {
     people: irc::People,
     /// When it began, in milliseconds since 1970.
     since: u64,
-    /// Pages of history that may be read at once: whoever asks for many waits, and nobody else does.
-    pages: tokio::sync::Semaphore,
     lab: http::Lab,
     /// Cancelled at shutdown: sessions say goodbye and end.
     stop: CancellationToken,
@@ -238,7 +234,6 @@ pub async fn serve(
         connections: Connections::default(),
         people: irc::People::default(),
         since: hosted_room::Clock::start().now().wall_millis,
-        pages: tokio::sync::Semaphore::new(PAGES_AT_ONCE),
         lab: http::Lab::new(),
         stop: CancellationToken::new(),
         kill: CancellationToken::new(),

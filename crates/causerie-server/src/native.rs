@@ -25,6 +25,7 @@ use crate::fanout::Reader;
 use crate::history::HistoryError;
 use crate::hosted_room::{HostedRoom, Unreadable};
 use crate::outbox::{self, Outbox, write_all};
+use crate::reads::Asker;
 use crate::{AGENT, Server};
 
 /// With less room than this, the read buffer grows by [`READ_MAX`].
@@ -462,10 +463,7 @@ impl Session<'_> {
         let until = Instant::now() + wait;
         let mut changes = hosted.subscribe();
         loop {
-            let permit = self.server.pages.acquire().await.expect("it is never closed");
-            let page = hosted.page(question.clone()).await;
-            drop(permit);
-            let page = match page {
+            let page = match hosted.page(Asker::Stranger, question.clone()).await {
                 Ok(page) => page,
                 Err(HistoryError::Store(_)) if hosted.closed.is_cancelled() => {
                     return refuse(RoomError::NoSuchRoom(question.room));

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::hosted_room::HostedRoom;
 use crate::metrics::Metrics;
+use crate::reads::Reads;
 
 /// Bytes of records that may wait to be stored, of all rooms together. Beyond it connections are not read.
 const PENDING_MAX: usize = 64 << 20;
@@ -21,6 +22,7 @@ const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Writer {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) reads: Reads,
     pub(crate) metrics: Metrics,
     queue: Mutex<Queue>,
     filled: Condvar,
@@ -41,6 +43,7 @@ struct Queue {
 impl Writer {
     pub(crate) fn new(store: Arc<dyn Store>) -> Arc<Self> {
         Arc::new(Self {
+            reads: Reads::new(Arc::clone(&store)),
             store,
             metrics: Metrics::new(),
             queue: Mutex::default(),

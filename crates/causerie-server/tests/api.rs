@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use causerie_core::frame::{ClientFrame, Observation, Observed, ServerFrame};
 use causerie_server::{Protocol, Settings};
-use causerie_store::{Change, MemoryStore, RoomRow, Store};
+use causerie_store::{Change, MemoryStore, Options, RoomRow, SqliteStore, Store};
 use cbcast::{MemberId, MessageId};
 use common::{Classic, Event, Harness, Native, Wire, within};
 use futures_util::{SinkExt, StreamExt};
@@ -659,6 +659,23 @@ async fn a_room_has_one_name_however_it_was_typed_and_keeps_the_one_it_was_store
     for stored in ["\u{93e}", "\u{1112}\u{1161}\u{11ab}"] {
         make(stored).await.refused(409, "room_exists");
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_search_is_bounded_in_words_and_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = |search_time| Options { search_time, ..Options::default() };
+    let store = SqliteStore::open(dir.path(), options(Duration::ZERO)).unwrap();
+    let server = Harness::with_store(Settings::default(), Arc::new(store)).await;
+    let (_, token) = bot(server.address, "lobby", "Bot").await;
+    let said = json!({"id": "1", "text": "a heron"});
+    post(server.address, "/api/rooms/lobby/messages", &token, said).await.expect(201);
+    let search = async |q: &str| get(server.address, &format!("/api/rooms/lobby/search?q={q}")).await;
+    search(&"a-".repeat(7_500)).await.refused(400, "query_too_long");
+    search(&"a+".repeat(17)).await.refused(400, "query_too_long");
+    search("heron").await.refused(503, "search_too_long");
+    get(server.address, "/api/rooms/lobby/messages").await.expect(200);
     server.stop().await;
 }
 

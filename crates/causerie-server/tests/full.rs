@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use causerie_core::frame::{ClientFrame, ErrorCode, ServerFrame};
 use causerie_server::Settings;
 use causerie_store::{
-    Change, CommitError, DatabaseError, Hit, MemberRow, Members, MemoryStore, Page, Removed, Report,
+    Change, CommitError, DatabaseError, Found, MemberRow, Members, MemoryStore, Page, Removed, Report,
     Retention, RoomId, Stats, Store, StoreError, StoredRoom,
 };
 use cbcast::MemberId;
@@ -81,7 +81,7 @@ impl Store for Limited {
         query: &str,
         before: Option<u64>,
         max: usize,
-    ) -> Result<Vec<Hit>, StoreError> {
+    ) -> Result<Found, StoreError> {
         self.inner.search(room, query, before, max)
     }
 

@@ -246,7 +246,7 @@ fn main() {
     if search {
         page("search", &mut |r| {
             let word = format!("w{}", r.below(2_000));
-            store.search(Some(RoomId(r.below(rooms))), &word, None, 20).expect("hits").len() as u64
+            store.search(Some(RoomId(r.below(rooms))), &word, None, 20).expect("hits").hits.len() as u64
         });
     }
     let stats = store.stats();

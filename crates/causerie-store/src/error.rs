@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::change::RoomId;
+use crate::words::QueryError;
 
 /// What the database said.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -269,6 +270,12 @@ pub enum StoreError {
     /// The search index is switched off, or was found damaged.
     #[error("there is no search index")]
     NoSearch,
+    /// The text is no query.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// A search would have taken longer than it may.
+    #[error("the search took too long: look for words that are less common")]
+    SearchTooLong,
     /// The target of a backup exists already, or cannot be written.
     #[error("the backup cannot be written to {path}: {message}")]
     Backup {

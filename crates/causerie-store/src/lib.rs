@@ -51,10 +51,14 @@ mod page;
 mod run;
 mod sqlite;
 mod store;
+mod words;
 
 pub use change::{Change, MARK_BYTES_MAX, MemberRow, RoomId, RoomRow, Secrets};
 pub use error::{CommitError, DatabaseError, InvalidChange, OpenError, RunError, StoreError};
 pub use memory::MemoryStore;
-pub use page::{Checkpoint, Damage, Hit, Members, Page, Removed, Report, Retention, Stats, StoredRoom};
+pub use page::{
+    Checkpoint, Damage, Found, Hit, Members, Page, Removed, Report, Retention, Stats, StoredRoom,
+};
 pub use sqlite::{Options, Recovery, SqliteStore};
 pub use store::Store;
+pub use words::{QUERY_TOKENS_MAX, QUERY_WORDS_MAX, QueryError};

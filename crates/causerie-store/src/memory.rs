@@ -10,9 +10,10 @@ use cbcast::{MemberId, MessageId};
 
 use crate::change::{Change, MARK_BYTES_MAX, MemberRow, POSITION_MAX, RoomId, RoomRow};
 use crate::error::{CommitError, InvalidChange, StoreError};
-use crate::page::{Checkpoint, Hit, Members, Page, Removed, Report, Retention, Stats, StoredRoom};
+use crate::page::{Checkpoint, Found, Hit, Members, Page, Removed, Report, Retention, Stats, StoredRoom};
 use crate::run::{Directory, Run, message, message_id};
 use crate::store::Store;
+use crate::words::Query;
 
 /// A store that forgets everything when it is dropped. For tests, and for servers that keep nothing.
 #[derive(Debug, Default)]
@@ -323,12 +324,12 @@ impl Store for MemoryStore {
         query: &str,
         before: Option<u64>,
         max: usize,
-    ) -> Result<Vec<Hit>, StoreError> {
+    ) -> Result<Found, StoreError> {
+        let query = Query::parse(query)?;
         let inner = self.lock();
         if let Some(room) = room {
             inner.room(room)?;
         }
-        let phrases: Vec<_> = query.split_whitespace().map(words).filter(|w| !w.is_empty()).collect();
         let before = before.unwrap_or(u64::MAX);
         let mut hits = Vec::new();
         for (&id, kept) in inner.rooms.iter().filter(|(id, _)| room.is_none_or(|room| room == **id)) {
@@ -338,9 +339,7 @@ impl Store for MemoryStore {
                     continue;
                 };
                 let text = Body::decode(&said.payload());
-                let said = text.text().map(words).unwrap_or_default();
-                let has = |phrase: &Vec<String>| said.windows(phrase.len()).any(|w| w == phrase);
-                if key < before && !phrases.is_empty() && phrases.iter().all(has) {
+                if key < before && text.text().is_some_and(|text| query.matches(text)) {
                     let (time_millis, frame) = (record.time_millis, record.frame.clone());
                     hits.push(Hit { room: id, position, time_millis, frame });
                 }
@@ -351,7 +350,7 @@ impl Store for MemoryStore {
             None => hits.sort_by_key(|hit| core::cmp::Reverse((hit.time_millis, hit.room, hit.position))),
         }
         hits.truncate(max);
-        Ok(hits)
+        Ok(Found { hits, complete: true })
     }
 
     fn retain(&self, room: RoomId, keep: Retention, now_millis: u64) -> Result<Removed, StoreError> {
@@ -407,10 +406,4 @@ impl Store for MemoryStore {
         let message = "this store is in memory only".into();
         Err(StoreError::Backup { path: to.display().to_string(), message })
     }
-}
-
-/// The words of a text, nearly as the search index splits them.
-fn words(text: &str) -> Vec<String> {
-    let split = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    split.map(str::to_lowercase).collect()
 }

@@ -105,6 +105,16 @@ pub struct Hit {
     pub frame: Bytes,
 }
 
+/// Messages that a search found.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Found {
+    /// The messages, newest first.
+    pub hits: Vec<Hit>,
+    /// All that was asked for was looked through. Otherwise the index is being made anew, newest messages first, and older
+    /// ones are found later.
+    pub complete: bool,
+}
+
 /// What of a room's log to keep: whatever is beyond any of these limits goes, the oldest first.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Retention {

@@ -180,9 +180,13 @@ impl Run {
         self.directory.entries.iter().zip(self.directory.first..).map(move |(&entry, position)| {
             let start = at;
             at = at.saturating_add(entry.length as usize);
-            let good = self.frames.get(start..at).is_some_and(|f| crc32c::crc32c(f) == entry.crc);
-            Slot { position, entry, at: start, good }
+            self.slot(position, entry, start)
         })
+    }
+
+    fn slot(&self, position: u64, entry: Entry, at: usize) -> Slot {
+        let frame = self.frames.get(at..at.saturating_add(entry.length as usize));
+        Slot { position, entry, at, good: frame.is_some_and(|f| crc32c::crc32c(f) == entry.crc) }
     }
 
     /// The frame of a slot whose bytes are good.
@@ -192,7 +196,10 @@ impl Run {
 
     /// The good record at a position.
     pub(crate) fn record(&self, position: u64) -> Option<(Slot, Bytes)> {
-        let slot = self.slots().find(|s| s.position == position && s.good)?;
+        let before = usize::try_from(position.checked_sub(self.first())?).ok()?;
+        let entry = *self.directory.entries.get(before)?;
+        let at = self.directory.entries[..before].iter().map(|e| e.length as usize).sum();
+        let slot = Some(self.slot(position, entry, at)).filter(|slot| slot.good)?;
         let frame = self.frame(&slot);
         Some((slot, frame))
     }

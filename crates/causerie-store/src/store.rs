@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::change::{Change, MemberRow, RoomId};
 use crate::error::{CommitError, StoreError};
-use crate::page::{Hit, Members, Page, Removed, Report, Retention, Stats, StoredRoom};
+use crate::page::{Found, Members, Page, Removed, Report, Retention, Stats, StoredRoom};
 use cbcast::MemberId;
 
 /// A durable log per room, and what is kept beside it. The contract is told in the [crate's documentation](crate).
@@ -86,8 +86,9 @@ pub trait Store: Send + Sync + core::fmt::Debug {
     /// [`StoreError`]. One damaged row is reported and left out, no error.
     fn marked(&self, room: RoomId, name: &[u8], after: u64, max: usize) -> Result<Vec<u64>, StoreError>;
 
-    /// Texts in which every word of `query` occurs, newest first, `max` at most. Any text is a query; one without
-    /// words finds nothing.
+    /// Texts in which every word of `query` occurs, newest first, `max` at most. A word of a query finds words that begin
+    /// so, or, in scripts without spaces between words, any part of a sentence; what has no white space in it (`go-on`)
+    /// has to stand together. Case, diacritics and width do not matter. A query without words finds nothing.
     ///
     /// In one room newest is by position, and `before` is a position (exclusive). In all rooms it is by the wall
     /// clock, and `before` is milliseconds (exclusive). Messages are found once they have been moved into their
@@ -95,14 +96,14 @@ pub trait Store: Send + Sync + core::fmt::Debug {
     /// rooms O(rooms with hits × `max`).
     ///
     /// # Errors
-    /// [`StoreError::NoSearch`], and the others.
+    /// [`StoreError::NoSearch`], [`StoreError::Query`], [`StoreError::SearchTooLong`], and the others.
     fn search(
         &self,
         room: Option<RoomId>,
         query: &str,
         before: Option<u64>,
         max: usize,
-    ) -> Result<Vec<Hit>, StoreError>;
+    ) -> Result<Found, StoreError>;
 
     /// Removes what is beyond the limits, oldest first. It is unreadable at once; the space is freed in bounded
     /// steps between commits, by whole blocks: up to a block's worth of removed records may still be on the disk.

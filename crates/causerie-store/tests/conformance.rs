@@ -7,8 +7,8 @@ mod common;
 
 use bytes::Bytes;
 use causerie_store::{
-    Change, CommitError, InvalidChange, Members, MemoryStore, Options, Retention, RoomId, RunError,
-    SqliteStore, Store, StoreError,
+    Change, CommitError, InvalidChange, Members, MemoryStore, Options, QueryError, Retention, RoomId,
+    RunError, SqliteStore, Store, StoreError,
 };
 use cbcast::MessageId;
 use common::{Random, all, append, create, frame, member, member_row, positions_of, run, seeds, small};
@@ -49,6 +49,8 @@ conformance! {
     messages_are_found_by_number,
     marks_find_their_records,
     texts_are_found_by_words,
+    texts_are_found_in_every_script,
+    queries_are_bounded,
     the_oldest_go_first,
     a_closed_room_is_gone,
     an_empty_store_is_empty,
@@ -242,7 +244,7 @@ fn texts_are_found_by_words(store: &dyn Store) {
     }
     store.tidy().unwrap();
     let found = |room, query: &str, before, max| -> Vec<(u64, u64)> {
-        let hits = store.search(room, query, before, max).unwrap();
+        let hits = store.search(room, query, before, max).unwrap().hits;
         hits.iter().for_each(|hit| assert_eq!(positions_of(&hit.frame), [hit.position]));
         hits.iter().map(|hit| (hit.room.0, hit.position)).collect()
     };
@@ -261,6 +263,65 @@ fn texts_are_found_by_words(store: &dyn Store) {
     assert_eq!(store.search(Some(B), "lazy", None, 9), Err(StoreError::NoSuchRoom(B)));
     store.retain(A, Retention { count: Some(3), ..Retention::default() }, 0).unwrap();
     assert_eq!(found(None, "fox", None, 9), [(0, 4)]);
+}
+
+fn texts_are_found_in_every_script(store: &dyn Store) {
+    let texts = [
+        "今天玩成语接龙游戏，很有趣",
+        "今日は成語しりとりをした",
+        "오늘 끝말잇기 게임을 했다",
+        "ฉันชอบกินข้าวผัดมาก",
+        "重跑gen-itgc后五十条",
+        "the deployment failed",
+        "Café in Paris, ＦＵＬＬ width",
+        "हिन्दी में लिखा",
+        "هذا مُدَرِّس جديد",
+    ];
+    let text = |n: u64| frame(n, n, MessageId::new(member(1), n), texts[n as usize - 1]);
+    let run: Vec<u8> = (1..=9).flat_map(text).collect();
+    store.commit(vec![create(A), Change::Append { room: A, first: 1, last: 9, run: run.into() }]).unwrap();
+    store.tidy().unwrap();
+    let found = |query: &str| -> Vec<u64> {
+        let found = store.search(Some(A), query, None, 9).unwrap();
+        assert!(found.complete);
+        found.hits.iter().map(|hit| hit.position).collect()
+    };
+    for (query, positions) in [
+        ("成语接龙", &[1][..]),
+        ("接龙", &[1]),
+        ("龙", &[1]),
+        ("今", &[2, 1]),
+        ("今 游戏", &[1]),
+        ("しりとり", &[2]),
+        ("끝말잇기", &[3]),
+        ("말잇", &[3]),
+        ("게임", &[3]),
+        ("ข้าวผัด", &[4]),
+        ("gen", &[5]),
+        ("itgc", &[5]),
+        ("itgc后五", &[5]),
+        ("deploy", &[6]),
+        ("fail deploy", &[6]),
+        ("FAILED", &[6]),
+        ("cafe\u{301} full", &[7]),
+        ("हिन्दी", &[8]),
+        ("مدرس", &[9]),
+        ("天气", &[]),
+        ("ployment", &[]),
+        ("龙接", &[]),
+    ] {
+        assert_eq!(found(query), positions, "{query}");
+    }
+}
+
+fn queries_are_bounded(store: &dyn Store) {
+    store.commit(vec![create(A), append(A, 1, 3)]).unwrap();
+    store.tidy().unwrap();
+    let asked = |query: &str| store.search(Some(A), query, None, 9).map(|found| found.hits.len());
+    assert_eq!(asked(&"text ".repeat(16)), Ok(3));
+    assert_eq!(asked(&"text ".repeat(17)), Err(QueryError::TooManyWords.into()));
+    assert_eq!(asked(&"a-".repeat(64)), Ok(0));
+    assert_eq!(asked(&"a-".repeat(7_500)), Err(QueryError::TooManyParts.into()));
 }
 
 fn the_oldest_go_first(store: &dyn Store) {
@@ -356,7 +417,7 @@ fn a_closed_room_is_gone(store: &dyn Store) {
     store.tidy().unwrap();
     assert_eq!(store.next_room().unwrap(), RoomId(4), "numbers are not given twice");
     assert_eq!(all(store, B, 50), (run(1, 9).to_vec(), vec![]));
-    assert!(store.search(None, "text 900", None, 9).unwrap().is_empty());
+    assert!(store.search(None, "text 900", None, 9).unwrap().hits.is_empty());
     let report = store.check();
     assert!(report.is_clean(), "{report:?}");
     assert_eq!((report.rooms, report.records), (1, 9));
@@ -367,7 +428,7 @@ fn a_closed_room_is_gone(store: &dyn Store) {
 fn an_empty_store_is_empty(store: &dyn Store) {
     assert_eq!(store.next_room().unwrap(), RoomId(0));
     assert!(store.rooms().unwrap().is_empty());
-    assert!(store.search(None, "a", None, 9).unwrap().is_empty());
+    assert!(store.search(None, "a", None, 9).unwrap().hits.is_empty());
     assert!(store.check().is_clean());
     store.tidy().unwrap();
 }

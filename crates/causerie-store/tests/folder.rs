@@ -91,7 +91,7 @@ fn a_backup_is_a_store() {
     assert_eq!(all(&copy, A, 9_000), (run(1, 950).to_vec(), vec![]));
     assert!(copy.check().is_clean());
     copy.commit(vec![append(A, 951, 951)]).unwrap();
-    assert_eq!(copy.search(Some(A), "text 77", None, 9).unwrap().len(), 1);
+    assert_eq!(copy.search(Some(A), "text 777", None, 9).unwrap().hits.len(), 1);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn removed_records_give_their_space_back() {
     // What the search index keeps goes when its parts are merged, some time.
     assert!(after.file_bytes < before.file_bytes * 2 / 3, "{before:?} {after:?}");
     assert_eq!((after.records, after.free_bytes), (1_000, 0));
-    assert!(store.search(Some(A), "text 500", None, 9).unwrap().is_empty());
+    assert!(store.search(Some(A), "text 500", None, 9).unwrap().hits.is_empty());
     assert!(store.check().is_clean());
 }
 
@@ -272,6 +272,65 @@ fn damaged_rows_are_left_out_and_told() {
 }
 
 #[test]
+fn an_older_index_is_made_anew_in_steps_while_the_store_is_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let (b, texts) = (RoomId(1), 4_000);
+    let store = open(dir.path());
+    store.commit(vec![create(A), create(b), append(b, 1, 5)]).unwrap();
+    for first in (1..=texts).step_by(1_000) {
+        store.commit(vec![append(A, first, first + 999)]).unwrap();
+    }
+    store.tidy().unwrap();
+    drop(store);
+    edit(dir.path(), |db| {
+        db.execute_batch(
+            "DROP TABLE words; DROP TABLE unindexed; PRAGMA user_version = 4;
+             CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0);
+             INSERT INTO words (rowid, text) VALUES (1, 'of another time');",
+        )
+        .unwrap();
+    });
+    let store = open(dir.path());
+    let found = |query: &str| store.search(Some(A), query, None, 9_999).unwrap();
+    let none = found("text");
+    assert_eq!((none.hits.len(), none.complete), (0, false), "it says so");
+    store.commit(vec![append(A, texts + 1, texts + 10), Change::Close { room: b }]).unwrap();
+    store.retain(A, Retention { count: Some(3_000), ..Retention::default() }, 0).unwrap();
+    store.tidy().unwrap();
+    let all = found("text");
+    assert_eq!((all.hits.len(), all.complete), (3_000, true));
+    let positions: Vec<_> = all.hits.iter().map(|hit| hit.position).collect();
+    assert_eq!(positions, (texts - 2_989..=texts + 10).rev().collect::<Vec<_>>());
+    assert!(store.search(None, "another", None, 9).unwrap().hits.is_empty());
+    // What goes takes its words along.
+    store.retain(A, Retention { count: Some(0), ..Retention::default() }, 0).unwrap();
+    store.tidy().unwrap();
+    drop(store);
+    let left = |db: &rusqlite::Connection| {
+        db.query_row("SELECT count(*) FROM words WHERE words MATCH 'text'", [], |row| row.get::<_, i64>(0))
+    };
+    assert_eq!(edit(dir.path(), left), Ok(0));
+    assert!(open(dir.path()).check().is_clean());
+}
+
+#[test]
+fn a_search_ends_in_time_and_the_next_one_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.commit(vec![create(A), append(A, 1, 900)]).unwrap();
+    store.tidy().unwrap();
+    drop(store);
+    let hurried = Options { search_time: std::time::Duration::ZERO, ..small() };
+    let store = SqliteStore::open(dir.path(), hurried).unwrap();
+    for room in [Some(A), None] {
+        assert_eq!(store.search(room, "text", None, 900), Err(StoreError::SearchTooLong));
+    }
+    assert_eq!(store.read(A, 0, 99).unwrap().first, 1);
+    drop(store);
+    assert_eq!(open(dir.path()).search(Some(A), "text", None, 900).unwrap().hits.len(), 900);
+}
+
+#[test]
 fn without_an_index_there_is_no_search() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(dir.path(), Options { search: false, ..small() }).unwrap();
@@ -282,7 +341,7 @@ fn without_an_index_there_is_no_search() {
     let store = open(dir.path());
     store.commit(vec![append(A, 10, 12)]).unwrap();
     store.tidy().unwrap();
-    assert_eq!(store.search(None, "text", None, 9).unwrap().len(), 3, "only what came with an index");
+    assert_eq!(store.search(None, "text", None, 9).unwrap().hits.len(), 3, "only what came with an index");
     store.retain(A, Retention { count: Some(1), ..Retention::default() }, 0).unwrap();
     store.tidy().unwrap();
     assert!(store.check().is_clean());

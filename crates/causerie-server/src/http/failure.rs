@@ -123,6 +123,10 @@ impl From<StoreError> for Failure {
             StoreError::NoSuchRoom(_) => {
                 Self::new(StatusCode::NOT_FOUND, "no_such_room", "the room was closed")
             }
+            StoreError::Query(_) => Self::new(StatusCode::BAD_REQUEST, "query_too_long", error.to_string()),
+            StoreError::SearchTooLong => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "search_too_long", error.to_string())
+            }
             StoreError::NoSearch => Self::new(StatusCode::NOT_IMPLEMENTED, "no_search", error.to_string()),
             error => {
                 warn!("what a client asks for cannot be read: {error}");

@@ -1,6 +1,7 @@
 //! For who watches over the server: whether it is ready, and what it counts.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::http::header::CONTENT_TYPE;
@@ -10,6 +11,7 @@ use axum::response::IntoResponse;
 use super::failure::Failure;
 use super::rooms::{Answer, bearer};
 use super::{Connection, origin};
+use crate::reads::Asker;
 
 pub(super) async fn ready(Extension(connection): Extension<Connection>) -> Answer {
     let server = &connection.server;
@@ -27,7 +29,8 @@ pub(super) async fn metrics(Extension(connection): Extension<Connection>, header
     let is_operator = || bearer(&headers).is_some_and(|shown| controller.is_operator(shown));
     may_read_metrics(controller.has_operator().then(is_operator), peer.ip())?;
     // The store is asked, too.
-    let text = tokio::task::spawn_blocking(move || server.metrics()).await.expect("counting does not panic");
+    let counted = Arc::clone(&server);
+    let text = server.writer.reads.run(Asker::Stranger, move |_| counted.metrics()).await;
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     Ok(([(CONTENT_TYPE, kind)], text).into_response())
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::Range;
 use std::str::FromStr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Extension;
@@ -193,16 +193,16 @@ fn run(plan: &Plan, script: &Script) -> String {
 /// Who may run something, and when.
 #[derive(Debug)]
 pub(crate) struct Lab {
-    running: Semaphore,
-    waiting: Semaphore,
+    running: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     asked: Mutex<Rates>,
 }
 
 impl Lab {
     pub(crate) fn new() -> Self {
         Self {
-            running: Semaphore::new(AT_ONCE),
-            waiting: Semaphore::new(WAITING_MAX),
+            running: Arc::new(Semaphore::new(AT_ONCE)),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
             asked: Mutex::default(),
         }
     }
@@ -245,9 +245,13 @@ pub(super) async fn lab(
         return Err(Failure::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message));
     }
     let busy = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many wait for the lab");
-    let _waiting = server.lab.waiting.try_acquire().map_err(busy)?;
-    let _running = server.lab.running.acquire().await.expect("it is never closed");
-    let running = tokio::task::spawn_blocking(move || run(&plan, &script));
+    let waiting = Arc::clone(&server.lab.waiting).try_acquire_owned().map_err(busy)?;
+    let place = Arc::clone(&server.lab.running).acquire_owned().await.expect("it is never closed");
+    let running = tokio::task::spawn_blocking(move || {
+        // Until it has ended, also if nobody waits for it any more.
+        let _places = (waiting, place);
+        run(&plan, &script)
+    });
     let lines = running.await.expect("a run catches its panics");
     let kind = HeaderValue::from_static("application/x-ndjson");
     Ok(([(CONTENT_TYPE, kind)], Body::from(lines)).into_response())

@@ -26,6 +26,7 @@ use super::{Connection, say};
 use crate::Server;
 use crate::history::RECORDS_MAX;
 use crate::hosted_room::HostedRoom;
+use crate::reads::Asker;
 
 /// Records of a page where no number is asked for.
 const PAGE: u64 = 50;
@@ -304,7 +305,7 @@ pub(super) struct Part {
     limit: Option<u64>,
 }
 
-async fn page(connection: &Connection, hosted: &Arc<HostedRoom>, part: Part) -> Result<HistoryPage, Failure> {
+async fn page(hosted: &Arc<HostedRoom>, part: Part) -> Result<HistoryPage, Failure> {
     let limit = part.limit.unwrap_or(PAGE);
     if !(1..=RECORDS_MAX).contains(&limit) {
         return Err(Failure::malformed(format!("limit is 1 to {RECORDS_MAX}")));
@@ -316,7 +317,7 @@ async fn page(connection: &Connection, hosted: &Arc<HostedRoom>, part: Part) -> 
         (None, None, Some(place)) => (Direction::Around, read_place(&place)?),
         _ => return Err(Failure::malformed("at most one of before, after and around")),
     };
-    read_page(connection, hosted, direction, place, limit).await
+    read_page(Asker::Stranger, hosted, direction, place, limit).await
 }
 
 fn read_place(text: &str) -> Result<Place, Failure> {
@@ -329,7 +330,7 @@ fn read_place(text: &str) -> Result<Place, Failure> {
 
 /// A part of the log, with names and gaps.
 pub(super) async fn read_page(
-    connection: &Connection,
+    asker: Asker,
     hosted: &Arc<HostedRoom>,
     direction: Direction,
     place: Place,
@@ -337,15 +338,13 @@ pub(super) async fn read_page(
 ) -> Result<HistoryPage, Failure> {
     let room = hosted.look(|room| room.name().to_string());
     let question = HistoryQuestion { room, epoch: 0, direction, place, limit, wait_millis: 0 };
-    let permit = connection.server.pages.acquire().await.expect("it is never closed");
-    let page = hosted.page(question).await?;
-    drop(permit);
+    let page = hosted.page(asker, question).await?;
     HistoryPage::read(&page)
         .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", error.to_string()))
 }
 
-pub(super) async fn messages(InRoom(connection, hosted): InRoom, Asked(part): Asked<Part>) -> Answer {
-    let page = page(&connection, &hosted, part).await?;
+pub(super) async fn messages(InRoom(_, hosted): InRoom, Asked(part): Asked<Part>) -> Answer {
+    let page = page(&hosted, part).await?;
     let entries: Vec<_> = page.entries.iter().map(api::entry).collect();
     let HistoryPage { room, epoch, from, to, end, .. } = &page;
     Ok(answer(
@@ -367,10 +366,10 @@ pub(super) struct From {
 }
 
 /// The same as lines, for programs that read logs.
-pub(super) async fn trace(InRoom(connection, hosted): InRoom, Asked(from): Asked<From>) -> Answer {
+pub(super) async fn trace(InRoom(_, hosted): InRoom, Asked(from): Asked<From>) -> Answer {
     let after = from.after.or(Some("0".into()));
     let limit = from.limit.or(Some(RECORDS_MAX));
-    let page = page(&connection, &hosted, Part { before: None, after, around: None, limit }).await?;
+    let page = page(&hosted, Part { before: None, after, around: None, limit }).await?;
     let lines: String = page.entries.iter().map(|entry| api::entry(entry) + "\n").collect();
     let kind = HeaderValue::from_static("application/x-ndjson");
     Ok(([(CONTENT_TYPE, kind)], Body::from(lines)).into_response())
@@ -385,15 +384,15 @@ pub(super) struct Sought {
     limit: Option<usize>,
 }
 
-pub(super) async fn search(InRoom(connection, hosted): InRoom, Asked(sought): Asked<Sought>) -> Answer {
+pub(super) async fn search(InRoom(_, hosted): InRoom, Asked(sought): Asked<Sought>) -> Answer {
     let limit = sought.limit.unwrap_or(20);
     if !(1..=HITS_MAX).contains(&limit) {
         return Err(Failure::malformed(format!("limit is 1 to {HITS_MAX}")));
     }
-    let (store, room) = (hosted.store(), hosted.id);
-    let permit = connection.server.pages.acquire().await.expect("it is never closed");
-    let searching = tokio::task::spawn_blocking(move || {
-        let hits = store.search(Some(room), &sought.q, sought.before, limit)?;
+    let room = hosted.id;
+    let searching = hosted.reading(Asker::Search, move |store| {
+        let causerie_store::Found { hits, complete } =
+            store.search(Some(room), &sought.q, sought.before, limit)?;
         let ids: std::collections::BTreeSet<_> =
             hits.iter().flat_map(|hit| authors(hit.frame.clone())).collect();
         let ids: Vec<_> = ids.into_iter().collect();
@@ -402,15 +401,15 @@ pub(super) async fn search(InRoom(connection, hosted): InRoom, Asked(sought): As
         let name = |member: MemberId| names.get(&member).cloned().unwrap_or_else(|| member.to_string());
         let found = hits.into_iter().flat_map(|hit| records(hit.frame));
         let found = found.map(|record| api::entry(&Entry::Record(HistoryRecord::of(record, name))));
-        Ok::<_, causerie_store::StoreError>(found.collect::<Vec<_>>())
+        Ok::<_, causerie_store::StoreError>((found.collect::<Vec<_>>(), complete))
     });
-    let found = match searching.await.expect("searching does not panic") {
+    let (found, complete) = match searching.await {
         // It was made just now.
-        Err(causerie_store::StoreError::NoSuchRoom(_)) if !hosted.closed.is_cancelled() => Vec::new(),
+        Err(causerie_store::StoreError::NoSuchRoom(_)) if !hosted.closed.is_cancelled() => (Vec::new(), true),
         found => found?,
     };
-    drop(permit);
-    Ok(answer(StatusCode::OK, format!(r#"{{"messages":[{}]}}"#, found.join(","))))
+    let found = found.join(",");
+    Ok(answer(StatusCode::OK, format!(r#"{{"messages":[{found}],"complete":{complete}}}"#)))
 }
 
 // What is known.

@@ -11,6 +11,7 @@ use cbcast::MemberId;
 
 use super::failure::Failure;
 use crate::hosted_room::HostedRoom;
+use crate::reads::Asker;
 
 /// Where something stands that was said.
 #[derive(Clone, Copy, Debug)]
@@ -55,14 +56,14 @@ pub(super) async fn find(
     if let Some(said) = said {
         return Ok(Ok(Placed { said, is_new: false, changes }));
     }
-    let (store, room, name) = (hosted.store(), hosted.id, mark::once(member, client_id));
-    let stored = tokio::task::spawn_blocking(move || {
+    let (room, name) = (hosted.id, mark::once(member, client_id));
+    let stored = hosted.reading(Asker::Member, move |store| {
         let Some(&position) = store.marked(room, &name, 0, 1)?.first() else { return Ok(None) };
         let runs = store.read(room, position - 1, 1)?.runs;
         let record = runs.into_iter().flat_map(records).find(|record| record.position == position);
         Ok(record.map(|record| SaidOnce { id: record.message.id(), position }))
     });
-    match stored.await.expect("reading does not panic") {
+    match stored.await {
         Ok(Some(said)) => Ok(Ok(Placed { said, is_new: false, changes: 0 })),
         // A room that was made just now has nothing stored.
         Ok(None) | Err(StoreError::NoSuchRoom(_)) => Ok(Err(forgotten)),

@@ -23,6 +23,7 @@ use super::failure::Failure;
 use super::rooms::{self, InRoom};
 use super::{Connection, say};
 use crate::hosted_room::HostedRoom;
+use crate::reads::Asker;
 use crate::watching::Unread;
 
 /// What tungstenite reads at once; its own default is 128 KiB for each connection.
@@ -481,7 +482,7 @@ impl Session {
     /// What is not in memory any more.
     async fn read_page(&mut self, cursor: u64) -> Step<(Vec<Utf8Bytes>, u64)> {
         let place = Place::Position(cursor);
-        let page = rooms::read_page(&self.connection, &self.hosted, Direction::After, place, PAGE).await;
+        let page = rooms::read_page(Asker::Member, &self.hosted, Direction::After, place, PAGE).await;
         let page = page.map_err(|failure| End::Told(POLICY, Box::new(refused(failure, None))))?;
         let events = page.entries.iter().map(|entry| match entry {
             Entry::Record(record) => record_event(record).into(),

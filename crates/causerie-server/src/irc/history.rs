@@ -8,6 +8,7 @@ use causerie_core::irc::{Bound, Found, HistoryRequest, Window};
 
 use crate::history::HistoryError;
 use crate::hosted_room::HostedRoom;
+use crate::reads::Asker;
 
 /// Records of one page: more than are asked for, since not all can be shown.
 const PAGE: u64 = 200;
@@ -63,7 +64,8 @@ struct Piece<'a> {
 impl Piece<'_> {
     async fn page(&self, direction: Direction, place: Place, limit: u64) -> Result<Page, HistoryError> {
         let room = self.hosted.look(|room| room.name().to_string());
-        self.hosted.page(HistoryQuestion { room, epoch: 0, direction, place, limit, wait_millis: 0 }).await
+        let question = HistoryQuestion { room, epoch: 0, direction, place, limit, wait_millis: 0 };
+        self.hosted.page(Asker::Member, question).await
     }
 
     /// What is before the bound lies below this position.

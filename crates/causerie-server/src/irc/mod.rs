@@ -418,7 +418,6 @@ impl Here<'_> {
 
     async fn history(&self, request: &HistoryRequest) -> Option<Vec<Found>> {
         let hosted = Arc::clone(&self.places.get(&request.room)?.hosted);
-        let _turn = self.server.pages.acquire().await.expect("it is never closed");
         history::window(&hosted, request)
             .await
             .inspect_err(|error| warn!("history for an IRC client cannot be read: {error}"))
@@ -428,7 +427,6 @@ impl Here<'_> {
     async fn targets(&self, request: &TargetsRequest) -> Vec<(String, u64)> {
         let mut found = Vec::new();
         for place in self.places.values() {
-            let _turn = self.server.pages.acquire().await.expect("it is never closed");
             match history::newest(&place.hosted).await {
                 Ok(Some(millis)) if request.from < millis && millis < request.to => {
                     let target = match &place.other {

@@ -38,7 +38,7 @@ use rusqlite::Connection;
 
 use crate::change::{Change, MemberRow, RoomId};
 use crate::error::{CommitError, DatabaseError, OpenError, StoreError};
-use crate::page::{Hit, Members, Page, Removed, Report, Retention, Stats, StoredRoom};
+use crate::page::{Found, Members, Page, Removed, Report, Retention, Stats, StoredRoom};
 use crate::store::Store;
 use folder::Folder;
 use state::State;
@@ -48,6 +48,8 @@ use state::State;
 pub struct Options {
     /// Keep a search index. Default true. Messages stored while it is off are not found later.
     pub search: bool,
+    /// How long one search may take. Default 1 s.
+    pub search_time: Duration,
     /// Move and clean up on a thread of the store's own. Default true. Without it call
     /// [`Store::tidy`] now and then; a commit helps itself when too much is staged.
     pub background: bool,
@@ -55,7 +57,7 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Bytes of each reader's page cache. Default 2 MiB.
     pub reader_cache_bytes: usize,
-    /// Connections for reading at once; further readers wait. Default 4.
+    /// Connections for reading at once; further readers wait. Default 6.
     pub readers: usize,
     /// Staged bytes at which moving begins: larger batches make better blocks. Default 16 MiB.
     pub staging_bytes: u64,
@@ -76,10 +78,11 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             search: true,
+            search_time: Duration::from_secs(1),
             background: true,
             cache_bytes: 16 << 20,
             reader_cache_bytes: 2 << 20,
-            readers: 4,
+            readers: 6,
             staging_bytes: 16 << 20,
             staging_bytes_max: 64 << 20,
             staging_age: Duration::from_secs(2),
@@ -128,6 +131,9 @@ pub(crate) struct Inner {
     /// Why writing has ended.
     failed: Mutex<Option<DatabaseError>>,
     search: AtomicBool,
+    /// Texts of older formats may have to be indexed.
+    indexing: AtomicBool,
+    searcher: Mutex<Option<search::Searcher>>,
     wake: Condvar,
     signal: Mutex<Signal>,
     counts: Counts,
@@ -295,6 +301,8 @@ impl SqliteStore {
             reader_back: Condvar::new(),
             failed: Mutex::new(None),
             search: AtomicBool::new(options.search),
+            indexing: AtomicBool::new(true),
+            searcher: Mutex::default(),
             wake: Condvar::new(),
             signal: Mutex::default(),
             counts: Counts::default(),
@@ -408,6 +416,8 @@ impl Inner {
 
     fn open_writer(&self) -> Result<Writer, OpenError> {
         // Readers that lock nothing have to be gone before anything is written.
+        let mut searcher = unpoisoned(&self.searcher);
+        *searcher = None;
         let mut readers = unpoisoned(&self.readers);
         while readers.out > 0 {
             readers = self.reader_back.wait(readers).unwrap_or_else(PoisonError::into_inner);
@@ -468,8 +478,11 @@ impl Inner {
         drop(unpoisoned(&self.checkpointer).take());
         let mut pen = self.writer_first();
         let closed = std::mem::replace(&mut *pen, Pen::Closed);
+        let mut searcher = unpoisoned(&self.searcher);
+        *searcher = None;
         let mut readers = unpoisoned(&self.readers);
         readers.closed = true;
+        drop(searcher);
         self.reader_back.notify_all();
         while readers.out > 0 {
             readers = self.reader_back.wait(readers).unwrap_or_else(PoisonError::into_inner);
@@ -580,7 +593,7 @@ impl Store for SqliteStore {
         query: &str,
         before: Option<u64>,
         max: usize,
-    ) -> Result<Vec<Hit>, StoreError> {
+    ) -> Result<Found, StoreError> {
         self.inner.search(room, query, before, max)
     }
 

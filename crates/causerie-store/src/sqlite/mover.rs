@@ -27,7 +27,7 @@ const PART_BYTES: usize = 4 * BLOCK_BYTES;
 const PLAN_TIMES: u64 = 2;
 /// How long a step works before it commits: a commit waits so long at most, and what it takes to write that. A
 /// guess; much shorter ones make many small parts of the search index.
-const STEP: Duration = Duration::from_millis(5);
+pub(super) const STEP: Duration = Duration::from_millis(5);
 /// Bytes of staging rows that a step deletes, and pages that it gives back. Guesses: some milliseconds each.
 const DELETE_BYTES: u64 = 4 << 20;
 const VACUUM_PAGES: i64 = 512;
@@ -108,6 +108,15 @@ impl Inner {
                 break;
             }
         }
+        if self.indexing.load(Ordering::Relaxed) {
+            let begun = Instant::now();
+            if self.step(Self::index_some)? {
+                self.move_log()?;
+                self.give_way(begun.elapsed());
+                self.wake();
+                return Ok(());
+            }
+        }
         while self.step(Self::vacuum_some)? && !unpoisoned(&self.signal).stop {}
         self.move_log()
     }
@@ -126,6 +135,7 @@ impl Inner {
     pub(super) fn tidy(&self) -> Result<(), StoreError> {
         while self.step(|inner, writer| inner.move_some(writer))? {}
         while self.step(Self::close_some)? {}
+        while self.step(Self::index_some)? {}
         while self.step(Self::vacuum_some)? {}
         self.move_log()
     }
@@ -207,8 +217,7 @@ impl Inner {
             Err(error) if trouble(&error) == Trouble::Damaged && self.search.load(Ordering::Relaxed) => {
                 // The index can be made anew; messages cannot. Without it the next try gets further, or the
                 // damage is elsewhere and is told then.
-                tracing::error!(%error, "the search index is damaged: searching is switched off");
-                self.search.store(false, Ordering::Relaxed);
+                self.search_is_damaged(&error);
                 return Ok(true);
             }
             other => other?,
@@ -325,8 +334,9 @@ impl Inner {
                     return Ok(true);
                 }
             }
-            for delete in ["DELETE FROM kept WHERE room = ?1", "DELETE FROM closing WHERE room = ?1"] {
-                db.prepare_cached(delete)?.execute([int(room.0)])?;
+            for table in ["kept", "unindexed", "closing"] {
+                let delete = format!("DELETE FROM {table} WHERE room = ?1");
+                db.prepare_cached(&delete)?.execute([int(room.0)])?;
             }
             Ok(false)
         })?;

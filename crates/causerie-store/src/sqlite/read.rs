@@ -331,25 +331,28 @@ impl Inner {
         Ok(found)
     }
 
-    /// One good record, wherever it is.
+    /// One good record, wherever it is. `read` is the run of the one before, which may have this one as well.
     pub(super) fn record(
         &self,
         db: &Connection,
         room: RoomId,
         position: u64,
+        read: &mut Option<Run>,
     ) -> rusqlite::Result<Option<(u64, Bytes)>> {
         let view = self.view(room, |run| (run.first()..=run.last()).contains(&position));
         let Ok(view) = view else { return Ok(None) };
         if position < view.first || position > view.last {
             return Ok(None);
         }
-        let run = match view.staged.into_iter().next() {
-            Some(run) => run,
-            None => match at(db, room, position, view.moved)? {
+        let has = |run: &Run| (run.first()..=run.last()).contains(&position);
+        let run = match (view.staged.into_iter().next(), read.take().filter(has)) {
+            (Some(run), _) | (None, Some(run)) => run,
+            (None, None) => match at(db, room, position, view.moved)? {
                 At::In(run) => run,
                 At::Hole { .. } => return Ok(None),
             },
         };
+        let run = read.insert(run);
         Ok(run.record(position).map(|(slot, frame)| (slot.entry.time, frame)))
     }
 }

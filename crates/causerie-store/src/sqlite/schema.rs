@@ -15,11 +15,12 @@ const APPLICATION_ID: i64 = 0x4353_524c;
 /// The newest format that this version knows.
 pub(super) const FORMAT: i64 = STEPS.len() as i64;
 /// What each format has more than the one before. A new one goes behind them; these stay as they are.
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 5] = [
     Step { change: SCHEMA, stand_in: "" },
     Step { change: MARKS, stand_in: NO_MARKS },
     Step { change: HOSTED, stand_in: NOT_HOSTED },
     Step { change: CUT, stand_in: NO_CUTS },
+    Step { change: TOKENS, stand_in: NO_TOKENS },
 ];
 
 /// How a format comes out of the one before.
@@ -79,6 +80,17 @@ const NOT_HOSTED: &str = "CREATE TEMP VIEW member AS SELECT *, 0 AS hosted FROM 
 /// Rooms whose end may be lost, until their next checkpoint.
 const CUT: &str = "CREATE TABLE cut (room INTEGER PRIMARY KEY);";
 const NO_CUTS: &str = "CREATE TEMP TABLE cut (room INTEGER PRIMARY KEY);";
+
+/// The index of what `words.rs` makes of texts, in place of SQLite's own words: what is in blocks goes into it bit by bit,
+/// from `up_to` downwards.
+const TOKENS: &str = "
+DROP TABLE words;
+CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0, tokenize='ascii');
+CREATE TABLE unindexed (room INTEGER PRIMARY KEY, up_to INTEGER NOT NULL);
+INSERT INTO unindexed SELECT room, max(last) FROM place GROUP BY room;
+";
+const NO_TOKENS: &str =
+    "CREATE TEMP TABLE unindexed AS SELECT room, max(last) AS up_to FROM place GROUP BY room;";
 
 /// Makes the tables of a format, in an empty database.
 pub(super) fn make(db: &Connection, format: i64) -> rusqlite::Result<()> {

@@ -1,17 +1,23 @@
 //! The search index: one row of FTS5 for each text, keyed by room and position.
 
+use std::ops::RangeBounds;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use causerie_core::body::Body;
 use cbcast::Kind;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params};
 
-use super::rows::int;
-use super::{Inner, commit};
+use super::mover::STEP;
+use super::read::read_block;
+use super::rows::{self, int};
+use super::{Inner, Writer, commit, unpoisoned};
 use crate::change::{POSITION_MAX, RoomId};
-use crate::error::StoreError;
-use crate::page::Hit;
+use crate::error::{DatabaseError, StoreError};
+use crate::page::{Found, Hit};
 use crate::run::{Run, message};
+use crate::words::{self, Query};
 
 const POSITION_BITS: u32 = POSITION_MAX.count_ones();
 
@@ -20,30 +26,96 @@ fn key(room: RoomId, position: u64) -> i64 {
     int(room.0 << POSITION_BITS | position.min(POSITION_MAX))
 }
 
-/// Any text as a query: its words, each quoted, all of which must occur. `None`: it has no word.
-fn quoted(query: &str) -> Option<String> {
-    let words = query.split(|c: char| c.is_whitespace() || c == '\0');
-    let words = words.filter(|word| word.chars().any(char::is_alphanumeric));
-    let words: Vec<_> = words.map(|word| format!("\"{}\"", word.replace('"', "\"\""))).collect();
-    (!words.is_empty()).then(|| words.join(" "))
-}
-
-/// The texts of a run's good records, with their keys.
-fn for_texts(run: &Run, mut each: impl FnMut(i64, &str) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
-    for slot in run.slots().filter(|s| s.good) {
+/// The tokens of the texts of a run's good records at these positions, with their keys.
+fn for_texts(
+    run: &Run,
+    positions: impl RangeBounds<u64>,
+    mut each: impl FnMut(i64, &str) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut tokens = String::new();
+    for slot in run.slots().filter(|s| s.good && positions.contains(&s.position)) {
         let Some(m) = message(&run.frame(&slot)).filter(|m| m.kind() == Kind::Data) else { continue };
         if let Some(text) = Body::decode(&m.payload()).text() {
-            each(key(run.directory.room, slot.position), text)?;
+            words::indexed(text, &mut tokens);
+            each(key(run.directory.room, slot.position), &tokens)?;
         }
     }
     Ok(())
 }
 
+/// The last of a room's positions that are not in the index yet, if there are such.
+fn unindexed(db: &Connection, room: RoomId) -> rusqlite::Result<Option<u64>> {
+    let mut select = db.prepare_cached("SELECT up_to FROM unindexed WHERE room = ?1")?;
+    select.query_row([int(room.0)], |row| Ok(row.get::<_, i64>(0)? as u64)).optional()
+}
+
+/// The connection that searches: one search at a time, beside those who read.
+#[derive(Debug)]
+pub(super) struct Searcher {
+    db: Connection,
+    /// When the search has to end.
+    end: Arc<Mutex<Option<Instant>>>,
+}
+
+/// Instructions of SQLite between two looks at the clock: some microseconds. A guess.
+const LOOK_EVERY: i32 = 200;
+
+impl Searcher {
+    fn new(mut db: Connection) -> rusqlite::Result<Self> {
+        let end = Arc::new(Mutex::new(None));
+        let ends = Arc::clone(&end);
+        let is_over = move || unpoisoned(&ends).is_some_and(|end| Instant::now() >= end);
+        db.progress_handler(LOOK_EVERY, Some(is_over))?;
+        Ok(Self { db, end })
+    }
+
+    /// An error once the time is over: between two rows SQLite does not look.
+    fn look(&self) -> rusqlite::Result<()> {
+        match *unpoisoned(&self.end) {
+            Some(end) if Instant::now() >= end => {
+                Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), None))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Inner {
+    /// Runs a search, for as long as one may take.
+    fn searching<T>(&self, search: impl FnOnce(&Searcher) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let mut kept = unpoisoned(&self.searcher);
+        let beside_writer = {
+            let readers = unpoisoned(&self.readers);
+            if readers.closed {
+                let message = "the store is closed".to_owned();
+                return Err(StoreError::Failed(DatabaseError { code: 0, message }));
+            }
+            readers.beside_writer
+        };
+        let connect = || Searcher::new(self.open_reader(beside_writer)?);
+        let searcher = match kept.take() {
+            Some(searcher) => searcher,
+            None => connect().map_err(|error| self.store_error(error))?,
+        };
+        let searcher = kept.insert(searcher);
+        *unpoisoned(&searcher.end) = Some(Instant::now() + self.options.search_time);
+        let found = search(searcher);
+        *unpoisoned(&searcher.end) = None;
+        found.map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted) => StoreError::SearchTooLong,
+            _ => self.store_error(error),
+        })
+    }
+
+    /// Makes the texts of a run findable, up to a position.
+    fn index_up_to(&self, db: &Connection, run: &Run, up_to: u64) -> rusqlite::Result<()> {
+        let mut insert = db.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?;
+        for_texts(run, ..=up_to, |key, text| insert.execute(params![key, text]).map(|_| ()))
+    }
+
     /// Makes the texts of a run findable.
     pub(super) fn index(&self, db: &Connection, run: &Run) -> rusqlite::Result<()> {
-        let mut insert = db.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?;
-        for_texts(run, |key, text| insert.execute(params![key, text]).map(|_| ()))
+        self.index_up_to(db, run, POSITION_MAX)
     }
 
     /// Takes the texts of a run out of the index. What is damaged stays in it, and is never shown.
@@ -51,15 +123,66 @@ impl Inner {
         if !self.search.load(Ordering::Relaxed) {
             return Ok(());
         }
+        let up_to = unindexed(db, run.directory.room)?.unwrap_or(0);
         let mut delete =
             db.prepare_cached("INSERT INTO words (words, rowid, text) VALUES ('delete', ?1, ?2)")?;
-        match for_texts(run, |key, text| delete.execute(params![key, text]).map(|_| ())) {
+        match for_texts(run, up_to + 1.., |key, text| delete.execute(params![key, text]).map(|_| ())) {
             Err(error) if commit::trouble(&error) == commit::Trouble::Damaged => {
-                tracing::error!(%error, "the search index is damaged: searching is switched off");
-                self.search.store(false, Ordering::Relaxed);
+                self.search_is_damaged(&error);
                 Ok(())
             }
             other => other,
+        }
+    }
+
+    /// Messages are read and stored without the index, which can be made anew.
+    pub(super) fn search_is_damaged(&self, error: &rusqlite::Error) {
+        tracing::error!(%error, "the search index is damaged: searching is switched off");
+        self.search.store(false, Ordering::Relaxed);
+    }
+
+    /// Indexes some of the texts that an older format had in its own index, in each room the newest first. Whether there
+    /// is more to do.
+    pub(super) fn index_some(&self, writer: &mut Writer) -> rusqlite::Result<bool> {
+        const NEXT: &str =
+            "SELECT room, up_to FROM unindexed WHERE room NOT IN (SELECT room FROM closing) LIMIT 1";
+        if !self.search.load(Ordering::Relaxed) || !self.indexing.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        writer.sync(false)?;
+        let more = writer.transaction(|writer| {
+            let (db, begun) = (&writer.db, Instant::now());
+            while begun.elapsed() <= STEP {
+                let read = |row: &rusqlite::Row<'_>| {
+                    Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
+                };
+                let next = db.prepare_cached(NEXT)?.query_row([], read).optional()?;
+                let Some((room, up_to)) = next else { return Ok(false) };
+                let room = RoomId(room);
+                let place = rows::place_at(db, room, up_to)?;
+                let left = match &place {
+                    Some(place) => place.first.min(up_to).saturating_sub(1),
+                    None => 0,
+                };
+                if let Some(run) = place.map(|place| read_block(db, room, &place)).transpose()?.flatten() {
+                    self.index_up_to(db, &run, up_to)?;
+                }
+                let set = "UPDATE unindexed SET up_to = ?2 WHERE room = ?1";
+                db.prepare_cached(set)?.execute([int(room.0), int(left)])?;
+                db.prepare_cached("DELETE FROM unindexed WHERE up_to = 0")?.execute([])?;
+            }
+            Ok(true)
+        });
+        match more {
+            Err(error) if commit::trouble(&error) == commit::Trouble::Damaged => {
+                self.search_is_damaged(&error);
+                Ok(false)
+            }
+            more => {
+                let more = more?;
+                self.indexing.store(more, Ordering::Relaxed);
+                Ok(more)
+            }
         }
     }
 
@@ -69,25 +192,32 @@ impl Inner {
         query: &str,
         before: Option<u64>,
         max: usize,
-    ) -> Result<Vec<Hit>, StoreError> {
+    ) -> Result<Found, StoreError> {
         if !self.search.load(Ordering::Relaxed) {
             return Err(StoreError::NoSearch);
         }
         if let Some(room) = room.filter(|room| !self.state().rooms.contains_key(room)) {
             return Err(StoreError::NoSuchRoom(room));
         }
-        let Some(query) = quoted(query) else { return Ok(Vec::new()) };
-        if max == 0 {
-            return Ok(Vec::new());
+        let query = Query::parse(query)?;
+        if query.is_empty() || max == 0 {
+            return Ok(Found { hits: Vec::new(), complete: true });
         }
+        let query = query.to_fts5();
         let before = before.unwrap_or(u64::MAX);
-        self.reading(|db| match room {
-            Some(room) => self.search_room(db, room, &query, before, max, u64::MAX),
+        self.searching(|searcher| match room {
+            Some(room) => {
+                let complete = unindexed(&searcher.db, room)?.is_none();
+                let hits = self.search_room(searcher, room, &query, before, max, u64::MAX)?;
+                Ok(Found { hits, complete })
+            }
             None => {
+                let any = "SELECT EXISTS (SELECT 1 FROM unindexed)";
+                let complete = !searcher.db.query_row(any, [], |row| row.get::<_, bool>(0))?;
                 let mut hits: Vec<Hit> = Vec::new();
                 let mut below = i64::MAX;
                 // From the greatest room with a hit to the next below it.
-                let mut greatest = db.prepare_cached(
+                let mut greatest = searcher.db.prepare_cached(
                     "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid < ?2 ORDER BY rowid DESC LIMIT 1",
                 )?;
                 loop {
@@ -95,11 +225,11 @@ impl Inner {
                     let Some(found) = found.optional()? else { break };
                     let room = RoomId(found as u64 >> POSITION_BITS);
                     below = key(room, 0);
-                    hits.extend(self.search_room(db, room, &query, u64::MAX, max, before)?);
+                    hits.extend(self.search_room(searcher, room, &query, u64::MAX, max, before)?);
                 }
                 hits.sort_by_key(|hit| core::cmp::Reverse((hit.time_millis, hit.room, hit.position)));
                 hits.truncate(max);
-                Ok(hits)
+                Ok(Found { hits, complete })
             }
         })
     }
@@ -107,25 +237,27 @@ impl Inner {
     /// Hits of one room, newest first, at positions before `before` and times before `before_millis`.
     fn search_room(
         &self,
-        db: &Connection,
+        searcher: &Searcher,
         room: RoomId,
         query: &str,
         before: u64,
         max: usize,
         before_millis: u64,
     ) -> rusqlite::Result<Vec<Hit>> {
+        let db = &searcher.db;
         let mut select = db.prepare_cached(
             "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid >= ?2 AND rowid < ?3 ORDER BY rowid DESC",
         )?;
         let end =
             if before > POSITION_MAX { key(room, POSITION_MAX).saturating_add(1) } else { key(room, before) };
-        let mut hits = Vec::new();
+        let (mut hits, mut read) = (Vec::new(), None);
         let mut found = select.query(params![query, key(room, 0), end])?;
         while hits.len() < max {
+            searcher.look()?;
             let Some(row) = found.next()? else { break };
             let position = row.get::<_, i64>(0)? as u64 & POSITION_MAX;
             // What was removed or damaged since is not found any more.
-            if let Some((time_millis, frame)) = self.record(db, room, position)?
+            if let Some((time_millis, frame)) = self.record(db, room, position, &mut read)?
                 && time_millis < before_millis
             {
                 hits.push(Hit { room, position, time_millis, frame });
@@ -142,20 +274,59 @@ mod tests {
     #[test]
     fn any_text_is_a_query() {
         let db = Connection::open_in_memory().unwrap();
-        db.execute_batch("CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0)").unwrap();
-        db.execute("INSERT INTO words (rowid, text) VALUES (1, 'say \"hi\" AND go')", []).unwrap();
+        db.execute_batch(
+            "CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0, tokenize='ascii')",
+        )
+        .unwrap();
+        let text = "say \"hi\" AND go, Ünder 重跑gen-itgc后";
+        let mut tokens = String::new();
+        words::indexed(text, &mut tokens);
+        db.execute("INSERT INTO words (rowid, text) VALUES (1, ?1)", [&tokens]).unwrap();
         let finds = |query: &str| {
-            let Some(query) = quoted(query) else { return 0 };
-            let count =
-                db.query_row("SELECT count(*) FROM words WHERE words MATCH ?1", [query], |r| r.get(0));
-            count.unwrap()
+            let query = Query::parse(query).unwrap();
+            let count = match query.is_empty() {
+                true => 0,
+                false => {
+                    let count = "SELECT count(*) FROM words WHERE words MATCH ?1";
+                    db.query_row(count, [query.to_fts5()], |r| r.get(0)).unwrap()
+                }
+            };
+            assert_eq!(count == 1, query.matches(text), "the twin finds the same");
+            count
         };
-        for hit in
-            ["say", "HI", "\"hi\"", "and go", "  go\tsay ", "\"say", "say- go*", "say\0go", "hi!!! ..."]
-        {
+        for hit in [
+            "say",
+            "HI",
+            "\"hi\"",
+            "and go",
+            "  go\tsay ",
+            "\"say",
+            "say- go*",
+            "hi!!! ...",
+            "sa",
+            "itgc后",
+            "跑ge",
+            "und",
+            "u\u{308}NDER",
+            "后",
+        ] {
             assert_eq!(finds(hit), 1, "{hit:?}");
         }
-        for miss in ["", "***", "\"", "text:", "NEAR(say go)", "go OR nothing", "-", "\0", "a'b--", "ho"] {
+        for miss in [
+            "",
+            "***",
+            "\"",
+            "text:",
+            "NEAR(say go)",
+            "go OR nothing",
+            "-",
+            "\0",
+            "a'b--",
+            "ho",
+            "ay",
+            "重后",
+            "say\0go",
+        ] {
             assert_eq!(finds(miss), 0, "{miss:?}");
         }
     }

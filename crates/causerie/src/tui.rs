@@ -9,6 +9,7 @@
 
 mod causality;
 mod command;
+mod deletion;
 mod diagram;
 mod editor;
 mod links;

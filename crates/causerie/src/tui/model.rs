@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::causality;
 use super::command::{self, Command};
+use super::deletion;
 use super::editor::Move;
 use super::room::{Anchor, Link, Purpose, RoomView, Row};
 use super::text::{cut, one_line};
@@ -80,6 +81,11 @@ pub(super) enum Event {
     },
     Rooms(Vec<(String, u64)>),
     Created(String),
+    /// A deletion can be taken back no longer.
+    DeletionDue {
+        room: String,
+        number: u64,
+    },
     Notice(String),
     /// Somebody wants the program to end.
     Terminate,
@@ -123,6 +129,11 @@ pub(super) enum Effect {
         other: Option<MessageId>,
     },
     ListRooms,
+    /// Brings [`Event::DeletionDue`] once the time to take it back is over.
+    SayDeletion {
+        room: String,
+        number: u64,
+    },
     Clock(String),
     Bell,
     /// A harmless text, to the desktop.
@@ -145,6 +156,8 @@ pub(super) enum Focus {
 pub(super) enum Overlay {
     Help(usize),
     Paste(String),
+    /// Whether this message is to be deleted.
+    Delete(MessageId),
     /// What a message depends on, and how far down that is scrolled.
     Causality(Vec<String>, usize),
 }
@@ -178,6 +191,8 @@ pub(super) struct Model {
     searched: Range<i64>,
     mouse: bool,
     leaving: bool,
+    /// Number of deletions so far.
+    pub(super) deletions: u64,
     completing: Option<Completing>,
 }
 
@@ -212,6 +227,7 @@ impl Model {
             searched: 0..0,
             mouse: false,
             leaving: false,
+            deletions: 0,
             completing: None,
         }
     }
@@ -220,7 +236,7 @@ impl Model {
         &self.rooms[self.current]
     }
 
-    fn room_mut(&mut self) -> &mut RoomView {
+    pub(super) fn room_mut(&mut self) -> &mut RoomView {
         &mut self.rooms[self.current]
     }
 
@@ -295,6 +311,11 @@ pub(super) fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             let told = if lines.is_empty() { "there are no rooms".into() } else { lines.join("  ") };
             model.room_mut().notice(told);
         }
+        Event::DeletionDue { room, number } => {
+            if let Some((_, room)) = model.named(&room) {
+                deletion::due(room, number, &mut effects);
+            }
+        }
         Event::Created(name) => join(model, &name, &mut effects),
         Event::Notice(text) => model.room_mut().notice(text),
         Event::Terminate => quit(model, &mut effects),
@@ -347,9 +368,16 @@ fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
     }
     model.leaving = true;
     model.hint = Some("leaving; once more ends at once, and keeps what is on its way".into());
-    let there = model.rooms.iter().filter(|room| !matches!(room.link, Link::Over(_)));
-    effects.extend(there.map(|room| Effect::Leave(room.name.clone())));
+    for room in model.rooms.iter_mut().filter(|room| !matches!(room.link, Link::Over(_))) {
+        leave(room, effects);
+    }
     ends_if_all_left(model, effects);
+}
+
+/// Leaves a room, once what was confirmed is said.
+fn leave(room: &mut RoomView, effects: &mut Vec<Effect>) {
+    deletion::say_all(room, effects);
+    effects.push(Effect::Leave(room.name.clone()));
 }
 
 fn join(model: &mut Model, name: &str, effects: &mut Vec<Effect>) {
@@ -610,6 +638,13 @@ fn on_overlay_key(model: &mut Model, overlay: Overlay, key: KeyEvent, effects: &
         (Overlay::Paste(_), KeyCode::Char('n' | 'N') | KeyCode::Esc) => {}
         // It is not lost by another key.
         (paste @ Overlay::Paste(_), _) => model.overlay = Some(paste),
+        (Overlay::Delete(of), KeyCode::Char('y' | 'Y') | KeyCode::Enter) => {
+            deletion::confirm(model, of, effects);
+        }
+        (Overlay::Delete(_), KeyCode::Char('n' | 'N') | KeyCode::Esc) => {}
+        // Somebody writes a word that begins as the command does.
+        (Overlay::Delete(_), KeyCode::Char(c)) if is_written(key) => write_on(model, &format!("d{c}")),
+        (Overlay::Delete(_), _) => {}
         (Overlay::Help(at), KeyCode::Down | KeyCode::PageDown) => {
             model.overlay = Some(Overlay::Help((at + 5).min(view::HELP_LINES_MAX)));
         }
@@ -747,7 +782,11 @@ fn on_messages_key(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) 
         KeyCode::Up | KeyCode::Char('k') => select(model, room.message_beside(Some(id), false)),
         KeyCode::Down | KeyCode::Char('j') => select(model, room.message_beside(Some(id), true)),
         KeyCode::End | KeyCode::Char('G') => select(model, room.message_beside(None, false)),
-        KeyCode::Char('u') => to_unread(model),
+        KeyCode::Char('u') => {
+            if !deletion::take_back(model) {
+                to_unread(model);
+            }
+        }
         KeyCode::Char('n') => {
             model.searched = 0..0;
             find(model, effects);
@@ -777,12 +816,7 @@ fn on_messages_key(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) 
             let text = room.text(id).unwrap_or_default().to_owned();
             write_about(model, Purpose::Edit(id), &text);
         }
-        KeyCode::Char('d') | KeyCode::Delete => {
-            let room = room.name.clone();
-            let body = Body::Delete { of: id };
-            effects.push(Effect::Say { room, body, text: String::new(), purpose: Purpose::Say });
-            model.hint = Some("deleted".into());
-        }
+        KeyCode::Char('d') | KeyCode::Delete => deletion::ask(model, id),
         KeyCode::Char('c') => explain(model, id, effects),
         KeyCode::Char('t') => model.diagram = !model.diagram,
         KeyCode::Char('v') => {
@@ -797,8 +831,23 @@ fn on_messages_key(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) 
             effects.push(Effect::Copy(room.text(id).unwrap_or_default().into()));
             model.hint = Some("copied, if the terminal allows it".into());
         }
+        // No command: it is the first letter of what is to be said.
+        KeyCode::Char(c) if is_written(key) => write_on(model, c.encode_utf8(&mut [0; 4])),
         _ => {}
     }
+}
+
+/// Returns whether a key writes its character.
+fn is_written(key: KeyEvent) -> bool {
+    !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT)
+}
+
+/// Goes back to the input with what was typed.
+fn write_on(model: &mut Model, typed: &str) {
+    model.search = None;
+    model.focus = Focus::Input;
+    to_end(model);
+    model.room_mut().editor.insert(typed);
 }
 
 /// What was being written stays in the history of the input.
@@ -891,7 +940,7 @@ fn obey(model: &mut Model, command: Command, effects: &mut Vec<Effect>) {
                 quit(model, effects);
             }
         }
-        Command::Leave => effects.push(Effect::Leave(name)),
+        Command::Leave => leave(room, effects),
         Command::Rooms => effects.push(Effect::ListRooms),
         Command::Members => {
             let names: Vec<_> = room.members.iter().map(|member| member.name.clone()).collect();
@@ -1052,10 +1101,57 @@ mod tests {
             assert_eq!(effects, [say(body.clone(), ":+1:", Purpose::React(bobs))]);
             tell(&mut model, change(ANN, if set { 5 } else { 6 }, body));
         }
+    }
 
+    /// Ann's one message, chosen, and a deletion of it that was confirmed.
+    fn deleting() -> (Model, MessageId) {
+        let mut model = model();
+        tell(&mut model, said(ANN, 1, "mine", None));
         key(&mut model, KeyCode::Esc);
-        let effects = key(&mut model, KeyCode::Char('d'));
-        assert_eq!(effects, [say(Body::Delete { of: mine }, "", Purpose::Say)]);
+        assert_eq!(key(&mut model, KeyCode::Char('d')), []);
+        assert_eq!(model.hint.as_deref(), Some("delete \"mine\"? y/n"));
+        let effects = key(&mut model, KeyCode::Char('y'));
+        assert_eq!(effects, [Effect::SayDeletion { room: "lobby".into(), number: 0 }]);
+        (model, id(ANN, 1))
+    }
+
+    #[test]
+    fn a_deletion_is_asked_about_and_said_a_while_later() {
+        let (mut model, mine) = deleting();
+        let due = |number| Event::DeletionDue { room: "lobby".into(), number };
+        let deleted = || [say(Body::Delete { of: mine }, "", Purpose::Say)];
+        assert_eq!(update(&mut model, due(0)), deleted());
+        assert_eq!(update(&mut model, due(0)), [], "once");
+        // Taken back, it is not said, and can be asked for again.
+        let (mut model, _) = deleting();
+        key(&mut model, KeyCode::Char('u'));
+        assert_eq!(model.hint.as_deref(), Some("not deleted"));
+        assert_eq!(update(&mut model, due(0)), []);
+        key(&mut model, KeyCode::Char('d'));
+        key(&mut model, KeyCode::Enter);
+        assert_eq!(update(&mut model, due(0)), [], "that was the first one's");
+        assert_eq!(update(&mut model, due(1)), deleted());
+        // Who leaves has meant it.
+        for leave in [|model: &mut Model| control(model, 'c'), |model: &mut Model| write(model, "/leave")] {
+            let (mut model, _) = deleting();
+            let effects = leave(&mut model);
+            assert_eq!(effects, [&deleted()[..], &[Effect::Leave("lobby".into())]].concat());
+        }
+    }
+
+    #[test]
+    fn words_that_are_typed_at_the_messages_are_written_and_obeyed_by_no_half() {
+        for word in ["sad", "what", "dad", "d'accord", "harmless"] {
+            let mut model = model();
+            tell(&mut model, said(ANN, 1, "mine", None));
+            key(&mut model, KeyCode::Esc);
+            assert_eq!(model.focus, Focus::Messages);
+            for c in word.chars() {
+                assert_eq!(key(&mut model, KeyCode::Char(c)), [], "{word}");
+            }
+            assert_eq!((model.room().editor.text(), model.focus), (word, Focus::Input));
+            assert_eq!((model.room().purpose.clone(), model.overlay), (Purpose::Say, None));
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use causerie_client::{
     Body, Entry, Event, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId, Post, What,
 };
 
+use super::deletion::Deletion;
 use super::editor::Editor;
 
 /// Rows of a room that are kept in memory; earlier ones are read again when they are wanted.
@@ -138,6 +139,7 @@ pub(super) struct RoomView {
     pub(super) clock: String,
     pub(super) editor: Editor,
     pub(super) purpose: Purpose,
+    pub(super) deletions: Vec<Deletion>,
     pub(super) selected: Option<MessageId>,
     /// The one that another is to be compared with.
     pub(super) marked: Option<MessageId>,
@@ -239,6 +241,7 @@ impl RoomView {
             clock: String::new(),
             editor: Editor::default(),
             purpose: Purpose::Say,
+            deletions: Vec::new(),
             selected: None,
             marked: None,
             anchor: None,
@@ -292,6 +295,11 @@ impl RoomView {
         }
         let said = self.messages.get(&id).map(|message| message.text.as_str());
         said.map(|said| changes.and_then(Changes::text).unwrap_or(said))
+    }
+
+    /// Returns whether the deletion of a message is about to be said.
+    pub(super) fn is_being_deleted(&self, id: MessageId) -> bool {
+        self.deletions.iter().any(|deletion| deletion.of == id)
     }
 
     /// The number of a message's row.
@@ -546,6 +554,10 @@ impl RoomView {
         for id in [&mut self.selected, &mut self.marked] {
             *id = id.map(|id| if id == old { new } else { id });
         }
+        self.deletions
+            .iter_mut()
+            .filter(|deletion| deletion.of == old)
+            .for_each(|deletion| deletion.of = new);
         if let Some(message) = self.messages.remove(&old) {
             self.messages.insert(new, message);
         }

@@ -18,6 +18,7 @@ use jiff::tz::TimeZone;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::deletion::TAKE_BACK;
 use super::model::{Effect, Event, Facts, Model, PAGE, update};
 use super::room::Purpose;
 use super::terminal::Terminal;
@@ -302,6 +303,10 @@ impl Client {
                     Event::Around { id, other, page }
                 })
             }
+            Effect::SayDeletion { room, number } => self.ask(move |_| async move {
+                tokio::time::sleep(TAKE_BACK).await;
+                Event::DeletionDue { room, number }
+            }),
             Effect::Clock(room) => {
                 let counts = self.rooms.get(&room).map(|handle| clock_in_words(&handle.speaker));
                 let counts = counts.unwrap_or_default();

@@ -31,7 +31,7 @@ const WAITED_FOR_MAX: usize = 3;
 /// How far the help scrolls.
 pub(super) const HELP_LINES_MAX: usize = 60;
 
-const KEYS: [(&str, &str); 27] = [
+const KEYS: [(&str, &str); 28] = [
     ("Enter", "say it"),
     ("Alt-Enter, Ctrl-J", "a new line"),
     ("Tab", "complete a name, a room, a command, :emoji"),
@@ -51,6 +51,7 @@ const KEYS: [(&str, &str); 27] = [
     ("  Up, Down, j, k", "another one"),
     ("  r, e, d, +", "reply, edit, delete, react"),
     ("  Enter", "to the message that it answers"),
+    ("  u", "not to delete it after all"),
     ("  m, u, n", "to a mention, the unread, the next found"),
     ("  c", "what it depends on, and what on it"),
     ("  v, then c at another", "which was before, or neither"),
@@ -338,6 +339,9 @@ fn message_lines_of(
     let edited = changes.is_some_and(|changes| changes.text().is_some());
     let (text, text_style) = match room.text(id) {
         None => ("(deleted)".into(), dim()),
+        Some(text) if room.is_being_deleted(id) => {
+            (format!("{text} (to be deleted: u takes it back)"), dim())
+        }
         Some(text) => {
             let edited = if edited { " (edited)" } else { "" };
             let style = if message.mention { bold() } else { Style::new() };
@@ -614,6 +618,7 @@ fn status(model: &Model, frame: &mut Frame<'_>, area: Rect) {
 fn footer(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let keys = match (&model.overlay, model.focus) {
         (Some(Overlay::Help(_) | Overlay::Causality(..)), _) => "Up Down scroll  any other key goes back",
+        (Some(Overlay::Delete(_)), _) => "y deletes it  n keeps it",
         (Some(Overlay::Paste(_)), _) => "y puts it into the input  n drops it",
         (None, Focus::Messages) => {
             "r reply  e edit  d delete  + react  Enter parent  y copy  c causes  Esc back"
@@ -630,6 +635,8 @@ fn footer(model: &Model, frame: &mut Frame<'_>, area: Rect) {
 fn draw_overlay(overlay: &Overlay, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width);
     let lines: Vec<Line<'static>> = match overlay {
+        // The question stands in the status line, and the message where it is.
+        Overlay::Delete(_) => return,
         Overlay::Paste(text) => {
             let count = text.lines().count();
             let question =

@@ -1,10 +1,11 @@
 //! The JSON that browsers and bots speak with a server: what they send, read and checked, and what they are told.
 //! `docs/api.md` describes it.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use cbcast::{HeldMessage, MemberId, MessageId};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -140,7 +141,7 @@ impl Say {
     /// [`ApiError`].
     pub fn body(self) -> Result<(String, Body), ApiError> {
         let Self { id, kind, mut text, mut to, mut of, mut symbol, mut set } = self;
-        if !(1..=CLIENT_ID_BYTES_MAX).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()) {
+        if !is_client_id(&id) {
             return Err(ApiError::ClientId);
         }
         let kind = match kind.as_deref() {
@@ -254,6 +255,50 @@ pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
     Ok(serde_json::from_slice(bytes)?)
 }
 
+/// Finds the client's id in something that [`read`] has refused, so that its client learns what was not said: whatever
+/// is wrong with other fields, and where the text is cut off behind the id.
+#[must_use]
+pub fn id_of_unread(bytes: &[u8]) -> Option<String> {
+    let mut id = None;
+    // Wherever it fails, what was found before counts.
+    let _ = IdIn(&mut id).deserialize(&mut serde_json::Deserializer::from_slice(bytes));
+    id.filter(|id| is_client_id(id))
+}
+
+fn is_client_id(id: &str) -> bool {
+    (1..=CLIENT_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Keeps the field `id` of an object, and skips all others without understanding them.
+struct IdIn<'a>(&'a mut Option<String>);
+
+impl<'de> DeserializeSeed<'de> for IdIn<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for IdIn<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = fields.next_key::<String>()? {
+            if name == "id" {
+                *self.0 = Some(fields.next_value()?);
+            } else {
+                fields.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
 // What clients are told.
 
 /// A member.
@@ -284,6 +329,8 @@ pub struct Welcome {
     pub token: String,
     /// The room's last position.
     pub position: u64,
+    /// The most bytes that a body or a WebSocket message may have.
+    pub bytes_max: usize,
     /// Who is in.
     pub members: Vec<Member>,
 }
@@ -565,6 +612,29 @@ mod tests {
         }
         let deep = "[".repeat(100_000);
         assert!(read::<ClientEvent>(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_its_id_all_the_same() {
+        for (text, id) in [
+            // Half of a character, as cut text has it.
+            (r#"{"type":"say","id":"a1","text":"\ud83d x"}"#, Some("a1")),
+            (r#"{"type":"say","text":"\ud83d","id":"a2"}"#, Some("a2")),
+            (r#"{"type":"say","id":"a3","text":7,"color":{"x":[1]}}"#, Some("a3")),
+            (r#"{"type":"say","id":"a4","text":"cut of"#, Some("a4")),
+            (r#"{"type":"say","id":"a5","id2":"x"} and more"#, Some("a5")),
+            (r#"{"type":"say","text":"cut of"#, None),
+            (r#"{"nested":{"id":"x"}}"#, None),
+            (r#"{"id":7}"#, None),
+            (r#"{"id":"not an id"}"#, None),
+            ("[]", None),
+            ("", None),
+        ] {
+            assert!(read::<ClientEvent>(text.as_bytes()).is_err(), "{text}");
+            assert_eq!(id_of_unread(text.as_bytes()).as_deref(), id, "{text}");
+        }
+        assert_eq!(id_of_unread(b"{\"id\":\"b\",\"text\":\"\xff\"}").as_deref(), Some("b"));
+        assert_eq!(id_of_unread("{\"a\":[".repeat(100_000).as_bytes()), None);
     }
 
     #[test]

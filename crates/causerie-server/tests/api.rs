@@ -707,7 +707,8 @@ async fn a_web_socket_says_everything_a_member_can() {
     eve.send(json!({"type": "ping"})).await;
     eve.expect("pong").await;
     eve.say("1", "too early").await;
-    assert_eq!(eve.expect("error").await["code"], "unexpected");
+    let error = eve.expect("error").await;
+    assert_eq!((&error["code"], &error["id"]), (&json!("unexpected"), &json!("1")));
     eve.send(json!({"type": "join", "name": "BOT"})).await;
     assert_eq!(eve.expect("error").await["suggestion"], "BOT2");
     let nonce = "00112233445566778899aabbccddeeff";
@@ -718,6 +719,16 @@ async fn a_web_socket_says_everything_a_member_can() {
     eve.record().await;
     eve.send(json!({"type": "fly"})).await;
     assert_eq!(eve.expect("error").await["code"], "malformed");
+    // What cannot be read is told with its id, and what comes next is said: half of a character, a field that is none.
+    for unread in [
+        r#"{"type":"say","id":"h1","text":"\ud83d x"}"#,
+        r#"{"type":"say","id":"h1","text":"x","color":7}"#,
+        r#"{"type":"say","id":"h1","text":"cut"#,
+    ] {
+        eve.stream.send(Message::text(unread)).await.unwrap();
+        let error = eve.expect("error").await;
+        assert_eq!((&error["code"], &error["id"]), (&json!("malformed"), &json!("h1")), "{unread}");
+    }
     eve.send(json!({"type": "say", "id": "1", "kind": "edit", "of": "0.1#1", "text": "x"})).await;
     let error = eve.expect("error").await;
     assert_eq!((&error["code"], &error["id"]), (&json!("not_yours"), &json!("1")));
@@ -743,6 +754,68 @@ async fn a_web_socket_says_everything_a_member_can() {
     assert_eq!(again.expect("parted").await["taken"], 600);
     assert_eq!(again.next().await, None);
     assert_eq!(line(&again.record_aside()), "-Eve");
+    server.shut_down();
+    server.stop().await;
+}
+
+/// A client's frame: the first byte has FIN, reserved bits and opcode.
+fn frame(first: u8, payload: &[u8], masked: bool) -> Vec<u8> {
+    let mask = if masked { 0x80 } else { 0 };
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..126 => frame.push(mask | length as u8),
+        length => frame.extend([&[mask | 127][..], &(length as u64).to_be_bytes()].concat()),
+    }
+    if masked {
+        // A key of zeros changes nothing.
+        frame.extend([0; 4]);
+    }
+    frame.extend(payload);
+    frame
+}
+
+#[tokio::test]
+async fn a_web_socket_ends_with_the_code_that_says_why() {
+    let server = Harness::start(Settings::default()).await;
+    bot(server.address, "lobby", "Bot").await;
+    let mut count = 0;
+    for (what, sent, code) in [
+        ("a close", frame(0x88, &[&1000u16.to_be_bytes()[..], b"bye"].concat(), true), Some(1000)),
+        ("going away", frame(0x88, &1001u16.to_be_bytes(), true), Some(1001)),
+        ("a close without a code", frame(0x88, b"", true), None),
+        ("a code that nobody may send", frame(0x88, &1006u16.to_be_bytes(), true), Some(1002)),
+        ("text that is not UTF-8", frame(0x81, b"\xff\xfe", true), Some(1007)),
+        ("the end of nothing", frame(0x80, b"x", true), Some(1002)),
+        ("a reserved bit", frame(0xc1, b"{}", true), Some(1002)),
+        ("a reserved opcode", frame(0x83, b"{}", true), Some(1002)),
+        ("no mask", frame(0x81, b"{}", false), Some(1002)),
+        ("a ping in pieces", frame(0x09, b"x", true), Some(1002)),
+        ("bytes", frame(0x82, b"{}", true), Some(1003)),
+        ("too much", frame(0x81, &[b' '; 200_000], true)[..14].to_vec(), Some(1009)),
+    ] {
+        count += 1;
+        let mut socket = Socket::join(server.address, "lobby", &format!("m{count}")).await;
+        socket.stream.get_mut().write_all(&sent).await.unwrap();
+        let answer = loop {
+            match within(what, socket.stream.next()).await {
+                Some(Ok(Message::Close(answer))) => break answer,
+                Some(Ok(_)) => {}
+                other => panic!("{what}: {other:?}"),
+            }
+        };
+        assert_eq!(answer.map(|frame| u16::from(frame.code)), code, "{what}");
+    }
+    // What is as long as the welcome says, is read.
+    let mut socket = Socket::open(server.address, "lobby").await;
+    socket.send(json!({"type": "join", "name": "long"})).await;
+    let most = socket.welcomed().await["bytes_max"].as_u64().unwrap() as usize;
+    let [head, end] = [r#"{"type":"say","id":"long","text":""#, r#""}"#];
+    let long = "x".repeat(most - head.len() - end.len());
+    socket.stream.send(Message::text([head, &long, end].concat())).await.unwrap();
+    let error = socket.expect("error").await;
+    assert_eq!((&error["code"], &error["id"]), (&json!("too_long"), &json!("long")));
+    socket.say("next", "and on").await;
+    socket.expect("ack").await;
     server.shut_down();
     server.stop().await;
 }
@@ -1136,7 +1209,7 @@ async fn who_sends_too_slowly_or_too_much_is_refused_and_others_are_served() {
     let limit = 6 * (16 << 10) + (4 << 10);
     let mut eve = Socket::resume(server.address, "lobby", &token, 0).await;
     let _ = eve.stream.send(Message::text("x".repeat(limit + 1))).await;
-    eve.fatal("malformed").await;
+    eve.fatal("too_long").await;
     let mut eve = Socket::resume(server.address, "lobby", &token, 0).await;
     eve.send(json!({"type": "say", "id": "fits", "text": "\u{1}".repeat(16 << 10)})).await;
     eve.expect("ack").await;
@@ -1147,7 +1220,7 @@ async fn who_sends_too_slowly_or_too_much_is_refused_and_others_are_served() {
     let _ = fragments.write_all(&frame).await;
     frame[0] = 0x00;
     let _ = fragments.write_all(&frame).await;
-    eve.fatal("malformed").await;
+    eve.fatal("too_long").await;
     let mut eve = Socket::resume(server.address, "lobby", &token, 0).await;
     eve.stream.send(Message::binary(vec![1])).await.unwrap();
     eve.fatal("malformed").await;

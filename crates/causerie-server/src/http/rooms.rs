@@ -229,25 +229,26 @@ pub(super) async fn join(InRoom(connection, hosted): InRoom, Json(asked): Json<J
     let nonce = nonce(asked.nonce.as_deref())?;
     Name::parse(&asked.name, connection.server.settings().room.name_chars_max)
         .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, "name_invalid", error.to_string()))?;
-    let token = secret();
+    let (token, bytes_max) = (secret(), connection.server.json_bytes_max());
     let (joined, changes) = hosted.act_and_count(|room, now| {
         let before = room.position();
         let member = room.join_returning(now, &asked.name, nonce, token)?;
         let is_new = room.position() > before;
-        Ok::<_, causerie_core::room::JoinError>((welcome(room, member, &token), is_new))
+        Ok::<_, causerie_core::room::JoinError>((welcome(room, member, &token, bytes_max), is_new))
     });
     hosted.stored(changes).await;
     let (welcome, is_new) = joined?;
     Ok(answer(if is_new { StatusCode::CREATED } else { StatusCode::OK }, to_json(&welcome)))
 }
 
-pub(super) fn welcome(room: &Room, member: MemberId, token: &Secret) -> Welcome {
+pub(super) fn welcome(room: &Room, member: MemberId, token: &Secret, bytes_max: usize) -> Welcome {
     Welcome {
         room: room.name().to_string(),
         epoch: room.epoch().to_string(),
         member: member.to_string(),
         token: api::token(member, token),
         position: room.position(),
+        bytes_max,
         members: members(room),
     }
 }

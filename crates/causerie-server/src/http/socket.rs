@@ -1,7 +1,6 @@
 //! WebSockets: a member of a room that hears everything, and speaks. A cursor on the room's log, as every session.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,10 +42,16 @@ const HELD_MAX: usize = 64;
 const OBSERVED_PAUSE: Duration = Duration::from_millis(50);
 /// Records of a page read from the store.
 const PAGE: u64 = 500;
-/// Of a close frame: all went well, the server goes away, the client has broken the rules.
+/// Of a close frame [RFC 6455, 7.4.1].
 const NORMAL: u16 = 1000;
 const AWAY: u16 = 1001;
+const PROTOCOL: u16 = 1002;
+const UNSUPPORTED: u16 = 1003;
+const NOT_UTF8: u16 = 1007;
 const POLICY: u16 = 1008;
+const TOO_BIG: u16 = 1009;
+/// How long a connection that ends may take to end well.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(super) async fn open(
     InRoom(connection, hosted): InRoom,
@@ -71,6 +76,7 @@ pub(super) async fn open(
             connection,
             hosted,
             socket,
+            bytes_max: limit,
             membership: None,
             acks: VecDeque::new(),
         };
@@ -84,6 +90,8 @@ struct Session {
     connection: Connection,
     hosted: Arc<HostedRoom>,
     socket: WebSocket,
+    /// Of a message that the client sends.
+    bytes_max: usize,
     changed: watch::Receiver<()>,
     holding: watch::Receiver<()>,
     observing: watch::Receiver<()>,
@@ -119,6 +127,8 @@ struct Wants {
 enum End {
     /// The client has gone, or the connection has.
     Gone,
+    /// The client has closed, and is answered.
+    Closed,
     /// The client is told.
     Told(u16, Box<ServerEvent>),
 }
@@ -136,7 +146,11 @@ fn refused(failure: Failure, id: Option<String>) -> ServerEvent {
 }
 
 fn fatal(code: &'static str, message: impl Into<String>) -> End {
-    End::Told(POLICY, Box::new(ServerEvent::Error(Problem::new(code, message))))
+    closing(POLICY, code, message)
+}
+
+fn closing(with: u16, code: &'static str, message: impl Into<String>) -> End {
+    End::Told(with, Box::new(ServerEvent::Error(Problem::new(code, message))))
 }
 
 impl Session {
@@ -152,17 +166,23 @@ impl Session {
             }
             self.hosted.act(|room, now| room.disconnected(now, membership.seat));
         }
-        let End::Told(code, event) = end else { return };
         let last_words = async {
-            self.socket.send(Message::Text(event.to_json().into())).await?;
-            let frame = CloseFrame { code, reason: Utf8Bytes::default() };
-            self.socket.send(Message::Close(Some(frame))).await?;
+            match end {
+                End::Gone => return Ok(()),
+                // The library has an answer ready, which is written before the end is read.
+                End::Closed => {}
+                End::Told(code, event) => {
+                    self.socket.send(Message::Text(event.to_json().into())).await?;
+                    let frame = CloseFrame { code, reason: Utf8Bytes::default() };
+                    self.socket.send(Message::Close(Some(frame))).await?;
+                }
+            }
             // Until the client has closed too: else it might not read the last words.
             while self.socket.recv().await.is_some_and(|message| message.is_ok()) {}
             Ok::<_, axum::Error>(())
         };
         // Whatever happens here, the connection is over.
-        let _ = tokio::time::timeout(Duration::from_secs(1), last_words).await;
+        let _ = tokio::time::timeout(FAREWELL, last_words).await;
     }
 
     async fn converse(&mut self) -> Step<std::convert::Infallible> {
@@ -240,16 +260,22 @@ impl Session {
 
     async fn hear(&mut self, message: Option<Result<Message, axum::Error>>) -> Step {
         let text = match message {
-            None | Some(Ok(Message::Close(_))) => return Err(End::Gone),
-            Some(Err(error)) => return Err(unreadable(&error)),
+            None => return Err(End::Gone),
+            Some(Ok(Message::Close(_))) => return Err(End::Closed),
+            Some(Err(error)) => return Err(self.unreadable(&error)),
             // Pings are answered by the library.
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
-            Some(Ok(Message::Binary(_))) => return Err(fatal("malformed", "events are text messages")),
+            Some(Ok(Message::Binary(_))) => {
+                return Err(closing(UNSUPPORTED, "malformed", "events are text messages"));
+            }
             Some(Ok(Message::Text(text))) => text,
         };
         let event = match api::read(text.as_bytes()) {
             Ok(event) => event,
-            Err(error) => return self.tell(&refused(Failure::malformed(error), None)).await,
+            Err(error) => {
+                let id = api::id_of_unread(text.as_bytes());
+                return self.tell(&refused(Failure::malformed(error), id)).await;
+            }
         };
         match (event, &mut self.membership) {
             (ClientEvent::Ping {}, _) => self.tell(&ServerEvent::Pong {}).await,
@@ -271,13 +297,33 @@ impl Session {
                 self.hosted.act(|room, now| room.part(now, member, ""));
                 Ok(())
             }
-            (_, Some(_)) => self.unexpected("one WebSocket is in one room, as one member").await,
-            (_, None) => self.unexpected("the first event is join or resume").await,
+            (_, Some(_)) => self.unexpected("one WebSocket is in one room, as one member", None).await,
+            (event, None) => {
+                let id = if let ClientEvent::Say(say) = event { Some(say.id) } else { None };
+                self.unexpected("the first event is join or resume", id).await
+            }
         }
     }
 
-    async fn unexpected(&mut self, message: &str) -> Step {
-        self.tell(&ServerEvent::Error(Problem::new("unexpected", message))).await
+    async fn unexpected(&mut self, message: &str, id: Option<String>) -> Step {
+        self.tell(&ServerEvent::Error(Problem { id, ..Problem::new("unexpected", message) })).await
+    }
+
+    /// The end of a session whose client sends what is too long, or not a WebSocket's bytes.
+    fn unreadable(&self, error: &axum::Error) -> End {
+        use tungstenite::error::{Error, ProtocolError};
+        let cause = std::error::Error::source(error).and_then(|why| why.downcast_ref::<Error>());
+        match cause {
+            Some(Error::Capacity(_)) => {
+                let message = format!("a message has at most {} bytes here", self.bytes_max);
+                closing(TOO_BIG, "too_long", message)
+            }
+            Some(Error::Utf8(_)) => closing(NOT_UTF8, "malformed", error.to_string()),
+            Some(Error::Protocol(why)) if *why != ProtocolError::ResetWithoutClosingHandshake => {
+                closing(PROTOCOL, "malformed", error.to_string())
+            }
+            _ => End::Gone,
+        }
     }
 
     async fn join(&mut self, name: &str, nonce: Option<&str>, wants: Wants) -> Step {
@@ -287,13 +333,13 @@ impl Session {
             Ok(nonce) => nonce,
             Err(failure) => return self.tell(&refused(failure, None)).await,
         };
-        let token = rooms::secret();
+        let (token, bytes_max) = (rooms::secret(), self.bytes_max);
         let (joined, changes) = self.hosted.act_and_count(|room, now| {
             let before = room.position();
             let member = room.join_returning(now, name, nonce, token)?;
             let seat = room.take_seat(member, &token).expect("it has just been given that token");
             Ok::<_, causerie_core::room::JoinError>((
-                rooms::welcome(room, member, &token),
+                rooms::welcome(room, member, &token, bytes_max),
                 member,
                 seat,
                 before,
@@ -313,10 +359,15 @@ impl Session {
         let Some((member, secret)) = api::read_token(token) else {
             return self.tell(&refused(Failure::wrong_token(), None)).await;
         };
+        let bytes_max = self.bytes_max;
         let (resumed, changes) = self.hosted.act_and_count(|room, _| {
             let seat = room.take_seat(member, &secret)?;
             let cursor = after.unwrap_or(room.position()).min(room.position());
-            Ok::<_, causerie_core::room::ResumeError>((rooms::welcome(room, member, &secret), seat, cursor))
+            Ok::<_, causerie_core::room::ResumeError>((
+                rooms::welcome(room, member, &secret, bytes_max),
+                seat,
+                cursor,
+            ))
         });
         self.hosted.stored(changes).await;
         match resumed {
@@ -513,19 +564,6 @@ impl Session {
         }
         Ok(())
     }
-}
-
-/// What tungstenite refuses: too long, or not a WebSocket's bytes.
-fn unreadable(error: &axum::Error) -> End {
-    use std::error::Error;
-    let mut cause = error.source();
-    while let Some(why) = cause {
-        if why.is::<io::Error>() {
-            return End::Gone;
-        }
-        cause = why.source();
-    }
-    fatal("malformed", error.to_string())
 }
 
 /// Writes for as long as it takes, while the connection still has a seat to write for.

@@ -25,6 +25,8 @@ use cbcast::wire::{Reader, WireError, put_varint};
 use cbcast::{MemberId, MessageId};
 use thiserror::Error;
 
+use crate::text::is_symbol;
+
 const TEXT: u64 = 1;
 const ACTION: u64 = 2;
 const REPLY: u64 = 3;
@@ -105,8 +107,8 @@ pub enum BodyError {
         /// The limit.
         limit: usize,
     },
-    /// A reaction without a symbol, or with white space or control characters in it.
-    #[error("a reaction is a symbol without spaces")]
+    /// A reaction in which nothing shows, or something hides, turns or moves what stands around it.
+    #[error("a reaction is a symbol that shows, without spaces")]
     NotASymbol,
     /// Edits and deletions are of one's own messages.
     #[error("{target} is somebody else's message")]
@@ -246,12 +248,7 @@ impl Body {
             }
             Self::Reaction { symbol, .. } => {
                 fits("symbol", symbol.len(), SYMBOL_BYTES_MAX)?;
-                let strange = |c: char| c.is_whitespace() || c.is_control();
-                if symbol.is_empty() || symbol.contains(strange) {
-                    Err(BodyError::NotASymbol)
-                } else {
-                    Ok(())
-                }
+                if is_symbol(symbol) { Ok(()) } else { Err(BodyError::NotASymbol) }
             }
             Self::Topic(topic) => fits("topic", topic.len(), TOPIC_BYTES_MAX),
             Self::Unknown(bytes) => fits("message", bytes.len(), text_bytes_max),
@@ -423,7 +420,7 @@ mod tests {
         assert_eq!(Body::Delete { of: anns }.check(ann, 5), Ok(()));
         let reaction = |symbol: &str| check(Body::Reaction { to: anns, symbol: symbol.into(), set: true });
         assert_eq!(reaction("👍🏽"), Ok(()));
-        for strange in ["", "a b", "\u{1b}[2J", "\n"] {
+        for strange in ["", "a b", "\u{1b}[2J", "\n", "\u{202e}", "\u{200d}"] {
             assert_eq!(reaction(strange), Err(BodyError::NotASymbol), "{strange:?}");
         }
         assert!(matches!(reaction(&"x".repeat(65)), Err(BodyError::TooLong { .. })));

@@ -142,6 +142,20 @@ fn is_invisible(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// Whether a text can stand beside a message as a reaction: something in it shows, and nothing in it is white space, moves
+/// what stands around it or hides. What joins emoji, gives them a form or tags a flag may be there.
+pub fn is_symbol(text: &str) -> bool {
+    let joins = |c: char| matches!(c, '\u{200d}' | '\u{fe0e}' | '\u{fe0f}' | '\u{e0020}'..='\u{e007f}');
+    !text.contains(|c: char| is_unsafe(c) || is_invisible(c) && !joins(c))
+        && text.chars().any(|c| !is_invisible(c) && !is_combining_mark(c))
+}
+
+/// The key by which reactions that read the same are one: composed (NFC), and without the selectors of an emoji's form.
+/// Tags stay, by which alone the flags of regions differ.
+pub fn symbol_key(symbol: &str) -> String {
+    symbol.nfc().filter(|c| !matches!(c, '\u{fe0e}' | '\u{fe0f}')).collect()
+}
+
 /// A character for an error message, quoted.
 fn shown(c: &char) -> String {
     python_repr(c.encode_utf8(&mut [0; 4]))
@@ -371,6 +385,51 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn reactions_show_something_and_are_one_where_they_read_the_same() {
+        let scotland = "\u{1f3f4}\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}";
+        let england = "\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}";
+        let family = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}";
+        for symbol in
+            ["+1", "ok", "é", "e\u{301}", "👍🏽", "❤\u{fe0f}", "1\u{fe0f}\u{20e3}", "هلا", family, scotland]
+        {
+            assert!(is_symbol(symbol), "{symbol:?}");
+        }
+        let marks = "\u{301}".repeat(20);
+        for strange in [
+            "",
+            "\u{200d}",
+            "\u{fe0f}",
+            "\u{200b}",
+            "\u{202e}",
+            "\u{2066}x",
+            "x\u{2069}",
+            "a b",
+            "a\tb",
+            "\u{a0}",
+            "\u{3164}",
+            "\u{2800}",
+            "\u{e0067}",
+            "x\u{200b}",
+            "\u{1b}[2J",
+            "\n",
+            &marks,
+        ] {
+            assert!(!is_symbol(strange), "{strange:?}");
+        }
+        for (one, other, same) in [
+            ("❤", "❤\u{fe0f}", true),
+            ("👍", "👍\u{fe0e}", true),
+            ("é", "e\u{301}", true),
+            ("👍", "👍🏽", false),
+            (scotland, england, false),
+            ("k", "\u{212a}x", false),
+            ("①", "1", false),
+        ] {
+            assert_eq!(symbol_key(one) == symbol_key(other), same, "{one} {other}");
+        }
+    }
 
     fn name(raw: &str) -> Name {
         Name::parse(raw, 20).unwrap()

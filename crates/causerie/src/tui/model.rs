@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use causerie_client::{Body, Event as RoomEvent, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId};
+use causerie_core::text::symbol_key;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use jiff::tz::TimeZone;
 
@@ -915,7 +916,9 @@ fn enter(model: &mut Model, effects: &mut Vec<Effect>) {
         Purpose::React(to) => {
             let symbol = said.trim().to_owned();
             let by = room.member;
-            let put = room.changes(to).is_some_and(|c| c.reactions(by).iter().any(|r| r.0 == symbol && r.2));
+            let put = room
+                .changes(to)
+                .is_some_and(|c| c.reactions(by).iter().any(|r| r.0 == symbol_key(&symbol) && r.2));
             Body::Reaction { to, symbol, set: !put }
         }
     };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use causerie_client::{
     Body, Entry, Event, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId, Post, What,
 };
+use causerie_core::text::{is_symbol, symbol_key};
 
 use super::deletion::Deletion;
 use super::editor::Editor;
@@ -87,6 +88,7 @@ pub(super) struct Message {
 pub(super) struct Changes {
     text: Option<(u64, String)>,
     pub(super) deleted: bool,
+    /// By what reads the same, and who put it there.
     reactions: BTreeMap<(String, MemberId), (u64, bool)>,
 }
 
@@ -459,9 +461,11 @@ impl RoomView {
                 self.changes.entry(of).or_default().deleted = true;
                 return false;
             }
+            // Of another time, when anything was one.
+            Body::Reaction { symbol, .. } if !is_symbol(&symbol) => return false,
             Body::Reaction { to, symbol, set } => {
                 let reactions = &mut self.changes.entry(to).or_default().reactions;
-                let reaction = reactions.entry((symbol, id.member)).or_insert((0, false));
+                let reaction = reactions.entry((symbol_key(&symbol), id.member)).or_insert((0, false));
                 if reaction.0 < id.seq {
                     *reaction = (id.seq, set);
                 }
@@ -777,6 +781,11 @@ mod tests {
         room.handle(change(BOB, 4, Body::Edit { of: id(BOB, 1), text: "newest".into() }), "Ann");
         room.handle(change(EVE, 2, Body::Reaction { to: id(BOB, 1), symbol: "+".into(), set: false }), "Ann");
         let reaction = |to, set| Body::Reaction { to, symbol: "+".into(), set };
+        // Hearts in either form are hearts, and what shows nothing is nothing.
+        for (member, seq, symbol) in [(BOB, 5, "❤"), (EVE, 3, "❤\u{fe0f}"), (EVE, 4, "\u{202e}")] {
+            let heart = Body::Reaction { to: id(BOB, 2), symbol: symbol.into(), set: true };
+            room.handle(change(member, seq, heart), "Ann");
+        }
         room.earlier(
             page(
                 1,
@@ -792,7 +801,8 @@ mod tests {
         );
         assert_eq!(texts(&room), ["newest", "other"]);
         assert_eq!(room.changes(id(BOB, 1)).unwrap().reactions(Some(ANN)), [("+", 1, true)]);
-        room.handle(change(BOB, 5, Body::Delete { of: id(BOB, 2) }), "Ann");
+        assert_eq!(room.changes(id(BOB, 2)).unwrap().reactions(Some(EVE)), [("❤", 2, true)]);
+        room.handle(change(BOB, 6, Body::Delete { of: id(BOB, 2) }), "Ann");
         assert_eq!(texts(&room), ["newest", "(deleted)"]);
     }
 

@@ -44,8 +44,10 @@ pub(crate) fn run(root: &Path) -> Outcome {
         node.arg(test).arg(&program).arg(&pictures).current_dir(&folder);
         call(&mut node).inspect_err(|_| eprintln!("xtask: what was seen last is in {}", pictures.display()))
     };
-    if let Err(code) = in_browser("tests/browser.mjs") {
-        return Outcome::Failed(code);
+    for test in ["tests/browser.mjs", "tests/daily.mjs"] {
+        if let Err(code) = in_browser(test) {
+            return Outcome::Failed(code);
+        }
     }
     let firefox = env::var("FIREFOX").unwrap_or_else(|_| "/usr/bin/firefox-esr".into());
     if !Path::new(&firefox).exists() {

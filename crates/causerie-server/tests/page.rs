@@ -124,8 +124,7 @@ async fn what_crosses_the_wire_is_light() {
             assert!(head.starts_with("http/1.1 304 ") && nothing.is_empty(), "{path}: {head}");
             (light, plain) = (light + packed.len(), plain + body.len());
             let text = String::from_utf8(body).unwrap();
-            for start in
-                ["<script type=\"module\" src=\"/", "<link rel=\"stylesheet\" href=\"/", " from \"./"]
+            for start in ["<script type=\"module\" src=\"", "<link rel=\"stylesheet\" href=\"", " from \"./"]
             {
                 paths.extend(named(&text, start));
             }

@@ -1,17 +1,22 @@
 // The page: rooms at the left, the chat, and the picture of what happened before what.
 
 import { shiviz } from "./causality.js";
-import { SYMBOLS, heldLine, line, outgoing, quoted, short } from "./chat.js";
+import { SYMBOLS, heldLine, line, outgoing, refused, short, written } from "./chat.js";
+import { Composer } from "./composer.js";
 import { Problem, createRoom, listRooms, search } from "./connection.js";
 import { Diagram, badge, shapePath, svg } from "./diagram.js";
 import { byId, h, timeElement } from "./element.js";
 import { compare, inspect, table } from "./inspector.js";
-import { memory, recall, save } from "./memory.js";
-import { Room, wordsOf } from "./room.js";
-import { VirtualList, isSaid, keyOf } from "./timeline.js";
+import { memory, onOthers, recall, refresh as refreshMemory, save } from "./memory.js";
+import { symbolKey } from "./mentions.js";
+import { askPermission, permission, tell } from "./notify.js";
+import { Room } from "./room.js";
+import { VirtualList, firstOf, isSaid, keyOf } from "./timeline.js";
 
 /** How often the list of rooms is read again, in milliseconds. */
 const ROOMS_EVERY = 10_000;
+/** What was read so soon, in milliseconds, is not told outside the page. */
+const READ_WITHIN = 500;
 /** How many of those that are held are told below the chat. */
 const HELD_SHOWN = 5;
 /** Where everybody begins who has chosen nothing. */
@@ -23,8 +28,7 @@ const page = {
 	create: byId("create", HTMLFormElement),
 	createName: byId("create-name", HTMLInputElement),
 	createProblem: byId("create-problem", HTMLElement),
-	me: byId("me", HTMLFormElement),
-	myName: byId("my-name", HTMLInputElement),
+	notify: byId("notify", HTMLButtonElement),
 	roomName: byId("room-name", HTMLElement),
 	topic: byId("topic", HTMLElement),
 	membersButton: byId("members-button", HTMLButtonElement),
@@ -42,15 +46,12 @@ const page = {
 	lines: byId("lines", HTMLElement),
 	outbox: byId("outbox", HTMLElement),
 	toEnd: byId("to-end", HTMLButtonElement),
+	toNews: byId("to-news", HTMLButtonElement),
 	join: byId("join", HTMLFormElement),
 	joinName: byId("join-name", HTMLInputElement),
 	joinProblem: byId("join-problem", HTMLElement),
 	composer: byId("composer", HTMLFormElement),
-	context: byId("context", HTMLElement),
-	contextWords: byId("context-words", HTMLElement),
-	contextCancel: byId("context-cancel", HTMLButtonElement),
-	text: byId("composer-text", HTMLTextAreaElement),
-	composerProblem: byId("composer-problem", HTMLElement),
+	pictureButton: byId("picture-button", HTMLButtonElement),
 	follow: byId("follow", HTMLButtonElement),
 	window: byId("window", HTMLSelectElement),
 	allArrows: byId("all-arrows", HTMLInputElement),
@@ -73,14 +74,13 @@ const rooms = new Map();
 let listed = [];
 /** @type {Room | null} the one that is shown */
 let current = null;
-/** @type {{reply?: string, edit?: string}} what is being written */
-let context = {};
 /** @type {string[]} up to two messages */
 let selected = [];
 /** @type {string | null} */
 let hovered = null;
-/** @type {string | null} the message behind which the news begins */
-let lastRead = null;
+/** What was new when its reader came: behind which position, and how much; whether it was looked at. */
+const news = { behind: /** @type {number | null} */ (null), count: 0, seen: true };
+let reading = false;
 let searching = 0;
 
 // --- the list of lines, and the picture -------------------------------------------------------------------------
@@ -89,11 +89,19 @@ const list = new VirtualList({
 	scroller: page.scroller,
 	content: page.lines,
 	render: (index) => {
-		const element = line(/** @type {Room} */ (current), index, act, lastRead);
+		const element = line(/** @type {Room} */ (current), index, act, news.behind);
 		cone(element);
 		return element;
 	},
 	onTop: () => void readOlder(),
+});
+
+const composer = new Composer({
+	room: () => current,
+	onSaid: () => {
+		list.atEnd = true;
+	},
+	save,
 });
 
 const diagram = new Diagram({
@@ -136,14 +144,50 @@ function showLines() {
 	const { timeline } = current;
 	const room = current;
 	const held = [...room.held].slice(0, HELD_SHOWN).map(([id, { waitsFor }]) => heldLine(room, id, waitsFor));
-	page.outbox.replaceChildren(...held, ...room.outbox.map((said) => outgoing(room, said)));
+	const unsaid = room.memory.refused.map((said) => refused(room, said, (which, mend) => {
+		room.session.dismiss(which.id);
+		if (mend) composer.mend(which);
+	}));
+	page.outbox.replaceChildren(...held, ...unsaid, ...room.outbox.map((said) => outgoing(room, said)));
 	list.setKeys(timeline.keys);
 	page.beginning.textContent = !current.opened ? "" : timeline.from > 1 ? "Reading what was said before…" : "The beginning of this room.";
 	page.topic.textContent = current.topic;
-	if (list.atEnd && !document.hidden && document.hasFocus()) current.markRead();
+	const looks = list.atEnd && !document.hidden && document.hasFocus();
+	// Whoever comes back finds where the news begins; for who reads along nothing is new.
+	if (looks && !reading && current.unread > 0) markNews(current);
+	reading = looks;
+	if (looks) current.markRead();
 	const { unread } = current;
 	page.toEnd.hidden = list.atEnd;
 	page.toEnd.textContent = unread > 0 ? `${unread} new ↓` : "Newest ↓";
+	showNews();
+}
+
+/** Whether the news begins further up than is in sight, and may not have been seen. */
+function showNews() {
+	const index = newsIndex();
+	if (index < 0 || !current || list.heights.count === 0) {
+		page.toNews.hidden = true;
+		return;
+	}
+	const above = list.heights.top(Math.min(index, list.heights.count)) < page.scroller.scrollTop;
+	if (!above && current.timeline.from <= (news.behind ?? 0) + 1) news.seen = true;
+	page.toNews.hidden = news.seen || !above;
+	page.toNews.textContent = `↑ ${news.count}${current.timeline.from > (news.behind ?? 0) + 1 ? "+" : ""} new`;
+}
+
+/** The line with which the news begins; the first, if it is further up; -1 if there is none. */
+function newsIndex() {
+	const { behind } = news;
+	if (behind === null || !current) return -1;
+	const { lines } = current.timeline;
+	let [low, high] = [0, lines.length];
+	while (low < high) {
+		const middle = (low + high) >> 1;
+		if (firstOf(lines[middle]) > behind) high = middle;
+		else low = middle + 1;
+	}
+	return low < lines.length ? low : -1;
 }
 
 async function readOlder() {
@@ -168,7 +212,7 @@ const words = (error) => (error instanceof Error ? error.message : String(error)
 function roomOf(name) {
 	const known = rooms.get(name);
 	if (known) return known;
-	const room = new Room(name, recall(name), save, (change, detail) => changed(room, change, detail));
+	const room = new Room(name, recall(name), { save, refresh: () => refreshMemory(true) }, (change, detail) => changed(room, change, detail));
 	rooms.set(name, room);
 	return room;
 }
@@ -179,6 +223,7 @@ function roomOf(name) {
  * @param {any} detail
  */
 function changed(room, change, detail) {
+	if (change === "lines") notify(room, detail.added);
 	if (room !== current) {
 		if (change === "lines" || change === "state") show("rooms");
 		return;
@@ -186,6 +231,7 @@ function changed(room, change, detail) {
 	switch (change) {
 		case "lines":
 			announce(detail.added);
+			reword(detail.reworded);
 			if (detail.added.some((/** @type {import("./timeline.js").Entry} */ { kind }) => kind === "joined" || kind === "left")) showMembers();
 			refresh(detail.added);
 			diagram.append(pictured(detail.events));
@@ -218,12 +264,25 @@ function changed(room, change, detail) {
 			diagram.redraw();
 			break;
 		case "state":
-			if (detail?.problem) page.composerProblem.textContent = `Not said: ${detail.problem.message}`;
 			list.refresh(list.elements.keys());
 			showState();
 			show("lines");
 			break;
+		case "refused":
+			if (detail.own && composer.takeBack(detail.said, detail.problem.message)) room.session.dismiss(detail.said.id);
+			show("lines");
+			break;
 	}
+}
+
+/** These say something else now, or nothing any more, wherever they stand. @param {Set<string>} ids */
+function reword(ids) {
+	if (ids.size === 0 || !current) return;
+	const room = current;
+	diagram.relabel(ids, (id) => room.words(id));
+	composer.showContext();
+	for (const told of [...page.announcer.children]) if (told instanceof HTMLElement && ids.has(told.dataset.id ?? "")) told.remove();
+	show("table");
 }
 
 /** What was changed by others that have come. @param {import("./timeline.js").Entry[]} added */
@@ -244,10 +303,32 @@ function announce(added) {
 	if (!current || current.session.state !== "live" || added.length > 20) return;
 	for (const entry of added) {
 		if (entry.kind === "gap" || entry.member === current.me || entry.kind === "reaction") continue;
-		page.announcer.append(h("p", {}, isSaid(entry) && entry.kind !== "action" ? `${entry.author}: ${entry.text}` : wordsOf(entry)));
+		const words = current.words(entry.id);
+		page.announcer.append(h("p", { "data-id": entry.id }, isSaid(entry) && entry.kind !== "action" ? `${entry.author}: ${words}` : words));
 	}
 	while (page.announcer.childElementCount > 20) page.announcer.firstElementChild?.remove();
 }
+
+/** Tells outside the page who has called us, unless it has been read before long: here, or in another page. @param {Room} room @param {import("./timeline.js").Entry[]} added */
+function notify(room, added) {
+	if (room.session.state !== "live" || !room.session.leading || permission() !== "granted") return;
+	for (const entry of added) {
+		if (entry.kind === "gap" || !room.mentions.has(entry.id)) continue;
+		setTimeout(() => {
+			if ((room.memory.read ?? 0) >= entry.position || !room.mentions.has(entry.id)) return;
+			tell({ title: `${entry.author} · ${room.name}`, body: short(room.words(entry.id), 200), tag: `${room.name} ${entry.id}` }, () => go(room.name));
+		}, READ_WITHIN);
+	}
+}
+
+/** Whoever is in a room may want to be told; browsers are asked only for a click. */
+function showNotify() {
+	page.notify.hidden = permission() !== "default" || ![...rooms.values()].some((room) => room.memory.joined);
+}
+page.notify.addEventListener("click", async () => {
+	await askPermission();
+	showNotify();
+});
 
 async function readRooms() {
 	try {
@@ -262,21 +343,23 @@ async function readRooms() {
 let roomsShown = "";
 
 function showRooms() {
-	const names = [...new Set([...listed.map(({ name }) => name), ...rooms.keys()])].sort((a, b) => a.localeCompare(b));
+	const names = [...new Set([...listed.map(({ name }) => name), ...[...rooms.values()].flatMap((room) => (room.opened ? [room.name] : []))])].sort((a, b) => a.localeCompare(b));
 	const told = names.map((name) => {
 		const room = rooms.get(name);
 		const members = room?.opened ? room.members.length : listed.find((other) => other.name === name)?.members;
-		return { name, members, unread: room && room.memory.joined ? room.unread : 0 };
+		const joined = room && room.memory.joined ? room : null;
+		return { name, members, unread: joined?.unread ?? 0, mentions: joined?.unreadMentions ?? 0 };
 	});
 	// Asked for at each frame in which something is said.
 	const look = JSON.stringify([told, current?.name]);
 	if (look === roomsShown) return;
 	roomsShown = look;
-	const items = told.map(({ name, members, unread }) => {
+	const items = told.map(({ name, members, unread, mentions }) => {
 		const count = (/** @type {string} */ kind, /** @type {number} */ n, /** @type {string} */ what) =>
-			h("span", { class: kind }, String(n), h("span", { class: "unseen" }, ` ${what}`));
-		return h("li", {}, h("a", { href: `#${encodeURIComponent(name)}`, "aria-current": name === current?.name ? "page" : false },
-			h("span", { class: "name" }, name),
+			h("span", { class: kind }, kind === "mentions" ? `@${n}` : String(n), h("span", { class: "unseen" }, ` ${what}`));
+		return h("li", {}, h("a", { href: `#${encodeURIComponent(name)}`, "data-room": name, "aria-current": name === current?.name ? "page" : false },
+			h("span", { class: "name" }, h("bdi", {}, name)),
+			mentions > 0 && count("mentions", mentions, "for you"),
 			unread > 0 ? count("unread", unread, "unread") : members !== undefined && count("count", members, "in")));
 	});
 	const focus = document.activeElement instanceof HTMLAnchorElement ? document.activeElement.hash : null;
@@ -290,21 +373,16 @@ function showMembers() {
 	if (!current) return;
 	page.membersButton.textContent = `Members ${current.members.length}`;
 	page.memberList.replaceChildren(...current.members.map(({ member, name }) =>
-		h("li", {}, badge(member), h("span", {}, name), member === current?.me && h("span", { class: "count" }, "you"), h("code", {}, member))));
+		h("li", {}, badge(member), h("bdi", {}, name), member === current?.me && h("span", { class: "count" }, "you"), h("code", {}, member))));
 }
 
 /** @param {string} name */
 async function openRoom(name) {
-	if (current) {
-		current.memory.draft = page.text.value;
-		if (context.edit) current.memory.draft = "";
-		save();
-	}
+	composer.keep();
 	const room = roomOf(name);
 	current = room;
 	memory.last = name;
 	save();
-	context = {};
 	selected = [];
 	hovered = null;
 	list.elements.forEach((element) => element.remove());
@@ -314,60 +392,72 @@ async function openRoom(name) {
 	list.setKeys(room.timeline.keys);
 	page.hits.replaceChildren();
 	page.roomName.textContent = name;
-	page.text.value = room.memory.draft ?? "";
-	fitText();
-	page.composerProblem.textContent = "";
 	page.joinProblem.textContent = "";
+	composer.open(room);
 	diagram.setEvents(pictured(room.events));
 	setCauses();
 	diagram.follow();
-	showContext();
 	showState();
 	show("lines", "rooms", "details");
 	markNews(room);
+	reading = false;
 	try {
 		const fresh = !room.opened;
-		await room.open();
+		await openOrMake(room);
+		if (room !== current) return;
 		if (fresh) markNews(room);
 		showState();
 	} catch (error) {
 		if (room !== current) return;
 		const missing = error instanceof Problem && error.code === "no_such_room";
-		banner(missing ? `There is no room “${name}”.` : `${words(error)} `, missing ? "Create it" : "Try again", async () => {
-			if (missing) await createRoom(name);
-			void openRoom(name);
-			void readRooms();
+		banner(missing ? `There is no room “${name}”.` : `${words(error)} `, {
+			[missing ? "Create it" : "Try again"]: async () => {
+				if (missing) await createRoom(name);
+				void openRoom(name);
+				void readRooms();
+			},
+			...(name === FIRST_ROOM ? {} : { [`To the ${FIRST_ROOM}`]: () => go(FIRST_ROOM) }),
 		});
 		if (!missing) setTimeout(() => room === current && !room.opened && void openRoom(name), 3_000);
 	}
 }
 
-/** @param {Room} room */
+/** The room in which everybody begins is made by whoever comes first. @param {Room} room */
+async function openOrMake(room) {
+	try {
+		await room.open();
+	} catch (error) {
+		if (room.name !== FIRST_ROOM || !(error instanceof Problem) || error.code !== "no_such_room") throw error;
+		await createRoom(room.name).catch((refusal) => {
+			// Another was first, which is as good.
+			if (!(refusal instanceof Problem) || refusal.code !== "room_exists") throw refusal;
+		});
+		await room.open();
+		void readRooms();
+	}
+}
+
+/** Notes where the news begins. @param {Room} room */
 function markNews(room) {
-	const read = room.memory.read ?? 0;
-	const { lines } = room.timeline;
-	const last = lines.findLastIndex((entry) => entry.kind !== "gap" && entry.position <= read);
-	const at = lines[last];
-	lastRead = last >= 0 && last < lines.length - 1 && at.kind !== "gap" ? at.id : null;
+	const { unread } = room;
+	Object.assign(news, { behind: unread > 0 ? room.memory.read ?? null : null, count: unread, seen: unread === 0 });
+	list.refresh(list.elements.keys());
 }
 
 /**
  * @param {string} text
- * @param {string} [button]
- * @param {() => unknown} [then]
+ * @param {{[button: string]: () => unknown}} [actions]
  */
-function banner(text, button, then) {
+function banner(text, actions = {}) {
 	page.banner.hidden = text === "";
-	page.banner.replaceChildren(text, " ");
-	if (button && then) {
-		page.banner.append(h("button", { type: "button", click: async () => {
+	page.banner.replaceChildren(text, " ", ...Object.entries(actions).map(([button, then]) =>
+		h("button", { type: "button", click: async () => {
 			try {
 				await then();
 			} catch (error) {
 				page.banner.prepend(`${words(error)}. `);
 			}
-		} }, button));
-	}
+		} }, button)));
 }
 
 /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -380,15 +470,16 @@ function showState() {
 	clearInterval(countdown);
 	const told = {
 		idle: "", connecting: "connecting…", live: "connected", waiting: "no connection", elsewhere: "in use elsewhere",
-		closed: "the room is closed", refused: "not in the room",
+		closed: "the room is closed", refused: "not in the room", foreign: "not let in",
 	}[state];
 	page.state.textContent = told;
 	page.state.dataset.state = state;
 	const joined = !["idle", "refused"].includes(state);
 	page.composer.hidden = !joined;
-	fitText();
+	composer.fit();
 	page.join.hidden = joined || !room.opened;
 	page.leave.hidden = state !== "live";
+	showNotify();
 	if (!page.join.hidden) page.joinName.value ||= room.problem?.suggestion ?? room.memory.name ?? memory.name;
 	if (state === "refused" && room.problem) {
 		page.joinProblem.textContent = room.problem.suggestion
@@ -397,21 +488,24 @@ function showState() {
 	}
 	const retry = () => {
 		const seconds = Math.max(0, Math.ceil((room.session.retryAt - Date.now()) / 1000));
-		banner(`No connection. What you say is kept, and sent when it is back. Trying again ${seconds > 0 ? `in ${seconds} s` : "now"}.`, "Now", () => room.session.hurry());
+		banner(`No connection. What you say is kept, and sent when it is back. Trying again ${seconds > 0 ? `in ${seconds} s` : "now"}.`, { Now: () => room.session.hurry() });
 	};
 	if (state === "waiting") {
 		retry();
 		countdown = setInterval(retry, 1_000);
 	} else if (state === "elsewhere") {
-		banner("This room is open in another window of yours.", "Use it here", () => room.join());
+		banner("You are in this room in another browser.", { "Use it here": () => room.join() });
+	} else if (state === "foreign") {
+		banner(`Nobody can join here: the server takes nothing from the origin ${location.origin}, from which this page came. Whoever runs it `
+			+ `has to start it with --allow-origin ${location.origin}, or have the proxy before it pass on the Host that was asked for.`, { "Try again": () => room.join() });
 	} else if (state === "closed") {
-		banner("The room was closed. What you see is what is left of it here.", "Create it again", async () => {
+		banner("The room was closed. What you see is what is left of it here.", { "Create it again": async () => {
 			await createRoom(room.name);
 			room.close();
 			rooms.delete(room.name);
-			Object.assign(memory.rooms[room.name], { token: undefined, member: undefined, epoch: undefined, read: undefined });
+			Object.assign(room.memory, { token: undefined, member: undefined, epoch: undefined, read: undefined });
 			await openRoom(room.name);
-		});
+		} });
 	} else if (room.opened || state === "connecting") banner("");
 }
 
@@ -431,28 +525,20 @@ page.create.addEventListener("submit", async (event) => {
 	void readRooms();
 	// One that was missing is what is shown already.
 	if (current?.name === name && !current.opened) void openRoom(name);
-	location.hash = encodeURIComponent(name);
-	pane("chat");
-});
-
-page.me.addEventListener("submit", (event) => {
-	event.preventDefault();
-	memory.name = page.myName.value.trim();
-	save();
+	go(name);
 });
 
 page.join.addEventListener("submit", (event) => {
 	event.preventDefault();
 	const name = page.joinName.value.trim();
 	if (!current || !name) return;
-	memory.name ||= name;
-	page.myName.value = memory.name;
+	memory.name = name;
 	save();
 	page.joinProblem.textContent = "";
 	const room = current;
 	room.join(name);
 	page.composer.hidden = false;
-	page.text.focus();
+	composer.text.focus();
 });
 
 page.leave.addEventListener("click", () => {
@@ -464,66 +550,13 @@ page.leave.addEventListener("click", () => {
 
 // --- writing ----------------------------------------------------------------------------------------------------
 
-function fitText() {
-	// While it is measured the lines have more room: what the browser scrolls for that, it scrolls back.
-	const { scrollTop } = page.scroller;
-	page.text.style.height = "auto";
-	page.text.style.height = `${Math.min(page.text.scrollHeight + 2, 200)}px`;
-	page.scroller.scrollTop = scrollTop;
-}
-
-function showContext() {
-	const id = context.reply ?? context.edit;
-	page.context.hidden = id === undefined;
-	if (id === undefined || !current) return;
-	const { author, text } = quoted(current, id);
-	page.contextWords.textContent = context.edit ? `Changing: ${text}` : `To ${author}: ${text}`;
-}
-
-/** @param {typeof context} next @param {string} [text] */
-function write(next, text) {
-	context = next;
-	if (text !== undefined) page.text.value = text;
-	showContext();
-	fitText();
-	page.text.focus();
-}
-
-page.contextCancel.addEventListener("click", () => write({}, context.edit ? "" : undefined));
-
-page.composer.addEventListener("submit", (event) => {
-	event.preventDefault();
-	const room = current;
-	const text = page.text.value.trim();
-	if (!room || !text) return;
-	const { reply, edit } = context;
-	const action = /^\/me\s+/u.exec(text);
-	const topic = /^\/topic(\s+|$)/u.exec(text);
-	const command = /^\/(?!\/)(\S*)/u.exec(text);
-	if (!edit && command && !action && !topic) {
-		page.composerProblem.textContent = `There is no /${command[1]}: there are /me and /topic. Two slashes begin a text with one.`;
-		return;
-	}
-	page.composerProblem.textContent = "";
-	const plain = text.startsWith("//") ? text.slice(1) : text;
-	if (edit) room.session.say({ kind: "edit", of: edit, text: plain });
-	else if (action) room.session.say({ kind: "action", text: text.slice(action[0].length) });
-	else if (topic) room.session.say({ kind: "topic", text: text.slice(topic[0].length) });
-	else if (reply) room.session.say({ kind: "reply", to: reply, text: plain });
-	else room.session.say({ kind: "text", text: plain });
-	room.memory.draft = "";
-	save();
-	list.atEnd = true;
-	write({}, "");
-});
-
-page.text.addEventListener("keydown", (event) => {
+composer.text.addEventListener("keydown", (event) => {
 	if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
 		event.preventDefault();
-		page.composer.requestSubmit();
-	} else if (event.key === "Escape" && (context.reply || context.edit)) {
-		write({}, context.edit ? "" : undefined);
-	} else if (event.key === "ArrowUp" && page.text.value === "" && current) {
+		composer.form.requestSubmit();
+	} else if (event.key === "Escape" && (composer.context.reply || composer.context.edit)) {
+		composer.cancel();
+	} else if (event.key === "ArrowUp" && composer.text.value === "" && current) {
 		const { timeline, me } = current;
 		const own = timeline.lines.findLast((entry) => entry.kind !== "gap" && isSaid(entry) && entry.member === me && !timeline.view(entry.id).deleted);
 		if (own && own.kind !== "gap") {
@@ -533,18 +566,6 @@ page.text.addEventListener("keydown", (event) => {
 	}
 });
 
-/** @type {ReturnType<typeof setTimeout> | undefined} */
-let drafting;
-page.text.addEventListener("input", () => {
-	fitText();
-	clearTimeout(drafting);
-	drafting = setTimeout(() => {
-		if (!current || context.edit) return;
-		current.memory.draft = page.text.value;
-		save();
-	}, 300);
-});
-
 // --- what can be done with a message ----------------------------------------------------------------------------
 
 /** @type {import("./chat.js").Act} */
@@ -552,8 +573,8 @@ function act(action, id, detail) {
 	const room = current;
 	if (!room) return;
 	switch (action) {
-		case "reply": write({ reply: id }); break;
-		case "edit": write({ edit: id }, room.timeline.view(id).text ?? ""); break;
+		case "reply": composer.write({ reply: id }); break;
+		case "edit": composer.write({ edit: id }, room.timeline.view(id).text ?? ""); break;
 		case "delete":
 			if (confirm("Delete this message for everybody?")) room.session.say({ kind: "delete", of: id });
 			break;
@@ -562,12 +583,13 @@ function act(action, id, detail) {
 				pick(id);
 				break;
 			}
-			const own = room.timeline.view(id).reactions.some(({ symbol, by }) => symbol === detail && by.some(({ member }) => member === room.me));
+			const own = room.timeline.view(id).reactions.some(({ symbol, by }) => symbolKey(symbol) === symbolKey(detail) && by.some(({ member }) => member === room.me));
 			room.session.say({ kind: "reaction", to: id, symbol: detail, set: !own });
 			break;
 		}
 		case "inspect":
 			select(id, false);
+			showPicture(true);
 			pane("picture");
 			break;
 		case "go": void goTo(id); break;
@@ -625,6 +647,21 @@ async function goTo(id, position) {
 	pane("chat");
 }
 
+page.toNews.addEventListener("click", async () => {
+	const room = current;
+	const { behind } = news;
+	if (!room || behind === null) return;
+	while (room.timeline.from > behind + 1) {
+		page.beginning.textContent = "Going back to it…";
+		if (!(await room.readOlder(1000)) || room !== current) break;
+	}
+	if (room !== current) return;
+	list.setKeys(room.timeline.keys);
+	list.reveal(newsIndex())?.focus({ preventScroll: true });
+	news.seen = true;
+	show("lines");
+});
+
 page.lines.addEventListener("keydown", (event) => {
 	const element = event.target instanceof Element ? event.target.closest("[data-index]") : null;
 	if (!(element instanceof HTMLElement) || !current) return;
@@ -646,7 +683,7 @@ page.lines.addEventListener("keydown", (event) => {
 		const next = at + (event.key === "ArrowRight" ? 1 : -1);
 		(buttons[next] ?? element).focus();
 	} else if (event.key === "Escape") {
-		page.text.focus();
+		composer.text.focus();
 	} else if (event.target === element && id) {
 		const key = { r: "reply", e: "edit", "+": "react", Delete: "delete", i: "inspect", Enter: "inspect" }[event.key];
 		if (key && (key === "inspect" || element.querySelector(`[data-action="${key}"]`))) {
@@ -692,7 +729,7 @@ page.toEnd.addEventListener("click", () => {
 	show("lines");
 });
 page.scroller.addEventListener("scroll", () => {
-	if (page.toEnd.hidden !== list.atEnd) show("lines");
+	if (page.toEnd.hidden !== list.atEnd || !news.seen) show("lines");
 }, { passive: true });
 
 // --- cones ------------------------------------------------------------------------------------------------------
@@ -882,7 +919,7 @@ byId("export-shiviz", HTMLButtonElement).addEventListener("click", () => {
 	const room = current;
 	if (!room) return;
 	const shown = diagram.visible().flatMap(({ kind, id }) => (kind === "send" ? room.history.get(id) ?? [] : []));
-	const text = shiviz(shown, (member) => room.nameOf(member), ({ id }) => wordsOf(/** @type {import("./timeline.js").LogRecord} */ (room.timeline.byId.get(id))));
+	const text = shiviz(shown, (member) => room.nameOf(member), ({ id }) => room.words(id));
 	download(`${room.name}.log`, "text/plain", text);
 });
 
@@ -922,11 +959,18 @@ page.searchForm.addEventListener("submit", async (event) => {
 	const room = current;
 	if (!room) return;
 	try {
-		const found = await search(room.name, page.searchWords.value);
+		const { messages: found, complete } = await search(room.name, page.searchWords.value);
 		if (room !== current) return;
-		const items = found.map((record) => h("li", {}, h("button", { type: "button", click: () => void goTo(record.id, record.position) },
-			h("span", { class: "author" }, record.author), " ", short(record.text ?? "", 120), " ", timeElement(record.time))));
+		const items = found.flatMap((record) => {
+			const { timeline } = room;
+			// What is at hand is known as it is today; the rest as the server has it.
+			const text = timeline.byId.has(timeline.shownAs(record.id)) ? timeline.view(timeline.shownAs(record.id)).text : record.text ?? null;
+			if (text === null) return [];
+			return [h("li", {}, h("button", { type: "button", click: () => void goTo(record.id, record.position) },
+				h("bdi", { class: "author" }, record.author), " ", written(short(text, 120)), " ", timeElement(record.time)))];
+		});
 		page.hits.replaceChildren(...(items.length > 0 ? items : [h("li", {}, "Nothing found.")]));
+		if (complete === false) page.hits.append(h("li", { class: "hint" }, "The server makes its index anew: what is older is found later."));
 	} catch (error) {
 		page.hits.replaceChildren(h("li", { class: "problem" }, words(error)));
 	}
@@ -949,6 +993,7 @@ for (const button of document.querySelectorAll(".panes button")) {
 	});
 }
 
+/** What is to be found in the address. */
 function route() {
 	let name = FIRST_ROOM;
 	try {
@@ -956,38 +1001,76 @@ function route() {
 	} catch {
 		// Not an encoding of anything.
 	}
-	// The link past the navigation is no room.
-	if (name === "composer-text") {
-		page.text.focus();
-		return;
-	}
 	pane("chat");
 	if (name !== current?.name) void openRoom(name);
 }
 
-/** @param {string} name */
-const isShown = (name) => current?.name === name;
+/** To a room. Not as browsers follow a fragment, which scroll to what has that name in the page. @param {string} name */
+function go(name) {
+	const hash = `#${encodeURIComponent(name)}`;
+	if (location.hash !== hash) history.pushState(null, "", hash);
+	route();
+	pane("chat");
+}
+
+page.roomList.addEventListener("click", (event) => {
+	const link = event.target instanceof Element ? event.target.closest("a") : null;
+	if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+	event.preventDefault();
+	go(link.dataset.room ?? FIRST_ROOM);
+});
+byId("skip", HTMLAnchorElement).addEventListener("click", (event) => {
+	event.preventDefault();
+	(page.join.hidden ? composer.text : page.joinName).focus();
+});
+
+/** Opens the picture, or closes it; it stays so. @param {boolean} on */
+function showPicture(on) {
+	document.body.classList.toggle("no-picture", !on);
+	page.pictureButton.setAttribute("aria-expanded", String(on));
+	if ((memory.picture !== false) === on) return;
+	memory.picture = on;
+	save();
+}
+page.pictureButton.addEventListener("click", () => showPicture(document.body.classList.contains("no-picture")));
+byId("picture-close", HTMLButtonElement).addEventListener("click", () => {
+	showPicture(false);
+	page.pictureButton.focus();
+});
+
+/** Joins again what this browser is in: whoever has joined other rooms hears of what is said there. */
+function openJoined() {
+	for (const [name, { joined }] of memory.rooms) {
+		if (joined && (rooms.get(name)?.session.state ?? "idle") === "idle") roomOf(name).open().catch(() => {});
+	}
+}
 
 addEventListener("hashchange", route);
 addEventListener("online", () => rooms.forEach((room) => room.session.hurry()));
 addEventListener("focus", () => show("lines"));
+addEventListener("blur", () => show("lines"));
 document.addEventListener("visibilitychange", () => {
 	if (!document.hidden) rooms.forEach((room) => room.session.hurry());
 	show("lines");
 });
 addEventListener("pagehide", () => {
-	if (current && !context.edit) current.memory.draft = page.text.value;
+	composer.keep();
 	save();
+	rooms.forEach((room) => room.session.suspend());
+});
+addEventListener("pageshow", ({ persisted }) => {
+	if (persisted) rooms.forEach((room) => room.session.resume());
+});
+onOthers(() => {
+	openJoined();
+	show("lines", "rooms");
 });
 
-page.myName.value = memory.name;
+showPicture(memory.picture !== false);
 legend();
 route();
 void readRooms();
 setInterval(() => {
 	if (!document.hidden) void readRooms();
 }, ROOMS_EVERY);
-// Whoever has joined other rooms hears of what is said there.
-for (const [name, { joined }] of Object.entries(memory.rooms)) {
-	if (joined && !isShown(name)) roomOf(name).open().catch(() => {});
-}
+openJoined();

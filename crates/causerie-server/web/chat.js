@@ -2,6 +2,7 @@
 
 import { badge, lookOf } from "./diagram.js";
 import { h, timeElement } from "./element.js";
+import { splitAtMentions } from "./mentions.js";
 import { firstOf, isSaid } from "./timeline.js";
 
 /** @typedef {import("./timeline.js").Entry} Entry */
@@ -12,18 +13,27 @@ import { firstOf, isSaid } from "./timeline.js";
 export const SYMBOLS = ["👍", "❤️", "😄", "🎉", "🤔", "👀", "✅", "👎"];
 
 /**
- * Words with their links: only what begins with http:// or https:// is one.
+ * What somebody has written, in an element that its direction does not leave: where it runs from right to left, and where
+ * it turns around what follows and does not turn it back.
+ * @param {(Node | string)[]} children
+ */
+export const written = (...children) => h("span", { class: "written", dir: "auto" }, ...children);
+
+/**
+ * Words with their links, and with who is called: only what begins with http:// or https:// is a link.
  * @param {string} text
+ * @param {string} [name] our own
  * @returns {(Node | string)[]}
  */
-function linked(text) {
-	return text.split(/(https?:\/\/[^\s<>"']+[^\s<>"'.,;:!?)\]])/u).map((part, i) =>
-		i % 2 === 1 ? h("a", { href: part, rel: "noopener noreferrer nofollow", target: "_blank" }, part) : part);
+function linked(text, name) {
+	return text.split(/(https?:\/\/[^\s<>"']+[^\s<>"'.,;:!?)\]])/u).flatMap((part, i) =>
+		i % 2 === 1 ? [h("a", { href: part, rel: "noopener noreferrer nofollow", target: "_blank" }, part)]
+			: splitAtMentions(part, name).map((words, j) => (j % 2 === 1 ? h("mark", {}, words) : words)));
 }
 
-/** In one line. @param {string} text @param {number} [most] */
+/** In one line, and of a pile of marks on one letter the lowest. @param {string} text @param {number} [most] */
 export function short(text, most = 90) {
-	const line = text.replace(/\s+/gu, " ").trim();
+	const line = text.replace(/\s+/gu, " ").replace(/(\p{M}{4})\p{M}+/gu, "$1").trim();
 	return [...line].length > most ? `${[...line].slice(0, most - 1).join("")}…` : line;
 }
 
@@ -40,19 +50,26 @@ export function quoted(room, id) {
 	return { author: record.author, text: text === null ? "deleted" : short(text || record.kind) };
 }
 
+/** Whether the news begins with this line. @param {Entry} entry @param {Entry | undefined} before @param {number | null} read the last position that was read */
+const beginsNews = (entry, before, read) =>
+	read !== null && firstOf(entry) > read && (before === undefined ? firstOf(entry) === read + 1 : firstOf(before) <= read);
+
 /**
  * @param {Room} room
  * @param {number} index
  * @param {Act} act
- * @param {string | null} [lastRead] the message behind which the news begins
+ * @param {number | null} [read] the last position that was read before we came
  */
-export function line(room, index, act, lastRead = null) {
+export function line(room, index, act, read = null) {
 	const { lines } = room.timeline;
 	const entry = lines[index];
 	const before = lines[index - 1];
 	const element = entry.kind === "gap" ? gap(entry) : isSaid(entry) ? message(room, entry, before, act) : notice(entry);
 	if (entry.kind !== "gap") element.dataset.id = entry.id;
-	if (before && before.kind !== "gap" && before.id === lastRead) element.classList.add("news");
+	if (beginsNews(entry, before, read)) {
+		element.classList.add("news");
+		element.prepend(h("span", { class: "new" }, "new"));
+	}
 	element.setAttribute("role", "article");
 	element.tabIndex = -1;
 	return element;
@@ -68,15 +85,19 @@ function gap({ from, to, why }) {
 
 /** @param {import("./timeline.js").LogRecord} record */
 function notice(record) {
-	/** @type {{[kind: string]: string}} */
-	const notices = {
-		joined: `${record.author} joined`,
-		left: `${record.author} left${record.reason ? `: ${record.reason}` : ""}`,
-		topic: record.text ? `${record.author} set the topic: ${record.text}` : `${record.author} removed the topic`,
-	};
-	const words = notices[record.kind] ?? `${record.author} said something that this page does not know`;
-	return h("div", { class: `notice hue-${lookOf(record.member).hue}`, "aria-label": words },
-		badge(record.member, 12), h("span", {}, words), timeElement(record.time));
+	const [words, text] = noticed(record);
+	return h("div", { class: `notice hue-${lookOf(record.member).hue}`, "aria-label": `${record.author} ${words}${text}` },
+		badge(record.member, 12), h("span", { class: "line" }, h("bdi", {}, record.author), ` ${words}`, text && written(text)), timeElement(record.time));
+}
+
+/** What has happened, and somebody's words for it. @param {import("./timeline.js").LogRecord} record @returns {[string, string]} */
+function noticed({ kind, reason, text }) {
+	switch (kind) {
+		case "joined": return ["joined", ""];
+		case "left": return reason ? ["left: ", reason] : ["left", ""];
+		case "topic": return text ? ["set the topic: ", text] : ["removed the topic", ""];
+		default: return ["said something that this page does not know", ""];
+	}
 }
 
 /**
@@ -92,8 +113,8 @@ function message(room, record, before, act) {
 	const follows = before !== undefined && before.kind !== "gap" && before.kind !== "action" && isSaid(before)
 		&& before.member === record.member && record.kind === "text" && firstOf(before) === record.position - 1;
 	const text = view.text === null ? h("p", { class: "text deleted" }, "deleted")
-		: h("p", { class: record.kind === "action" ? "text action" : "text" },
-			...(record.kind === "action" ? [`${record.author} `] : []), ...linked(view.text),
+		: h("p", { class: record.kind === "action" ? "text action" : "text", dir: "auto" },
+			...(record.kind === "action" ? [h("bdi", {}, record.author), " "] : []), h("span", { class: "written" }, ...linked(view.text, mine ? undefined : room.memory.name)),
 			view.edited && h("span", { class: "edited", title: "the author has changed this" }, " (edited)"));
 	const reactions = view.reactions.map(({ symbol, by }) => {
 		const own = by.some(({ member }) => member === room.me);
@@ -101,7 +122,7 @@ function message(room, record, before, act) {
 		return h("button", {
 			type: "button", class: "reaction", "aria-pressed": String(own), tabindex: -1, title: names, "data-action": `react ${symbol}`,
 			"aria-label": `${symbol} by ${names}`, click: () => act("react", record.id, symbol),
-		}, symbol, h("span", {}, String(by.length)));
+		}, h("bdi", {}, symbol), h("span", {}, String(by.length)));
 	});
 	const button = (/** @type {Action} */ action, /** @type {string} */ label, /** @type {string} */ sign) =>
 		h("button", {
@@ -112,12 +133,12 @@ function message(room, record, before, act) {
 	const { hue } = lookOf(record.member);
 	const reply = record.kind === "reply" && record.to ? quoted(room, record.to) : null;
 	return h("div", {
-		class: `message hue-${hue}${mine ? " mine" : ""}${follows ? " follows" : ""}`,
+		class: `message hue-${hue}${mine ? " mine" : ""}${follows ? " follows" : ""}${room.mentions.has(record.id) ? " calls" : ""}`,
 		"aria-label": `${record.author}: ${view.text ?? "deleted"}`,
 	},
-	!follows && h("div", { class: "head" }, badge(record.member), h("span", { class: "author" }, record.author), timeElement(record.time)),
+	!follows && h("div", { class: "head" }, badge(record.member), h("bdi", { class: "author" }, record.author), timeElement(record.time)),
 	reply && h("button", { type: "button", class: "quote", tabindex: -1, "data-action": "go", click: () => act("go", record.to ?? "") },
-		h("span", { class: "author" }, reply.author), " ", reply.text),
+		h("bdi", { class: "author" }, reply.author), " ", written(reply.text)),
 	text,
 	reactions.length > 0 && h("div", { class: "reactions" }, ...reactions),
 	h("div", { class: "actions", role: "toolbar", "aria-label": "This message" },
@@ -137,7 +158,23 @@ function message(room, record, before, act) {
 export function heldLine(room, id, waitsFor) {
 	const [[author], [other, seq]] = [id.split("#"), waitsFor.split("#")];
 	return h("div", { class: `waits hue-${lookOf(author).hue}`, role: "listitem" }, badge(author, 12),
-		` ${room.nameOf(author)} has said something; it is held until ${room.nameOf(other)}’s message ${seq} is here`);
+		" ", h("bdi", {}, room.nameOf(author)), " has said something; it is held until ", h("bdi", {}, room.nameOf(other)), `’s message ${seq} is here`);
+}
+
+/**
+ * What somebody has said, in words. Of a reaction or a deletion there is nothing to be written.
+ * @param {import("./connection.js").Outgoing} said
+ * @param {string} name
+ */
+function outgoingWords({ kind, text = "", set, symbol }, name) {
+	switch (kind) {
+		case "edit": return `changes a message: ${text}`;
+		case "delete": return "deletes a message";
+		case "reaction": return `${set ? "" : "takes back "}${symbol}`;
+		case "topic": return `topic: ${text}`;
+		case "action": return `${name} ${text}`;
+		default: return text;
+	}
 }
 
 /**
@@ -146,16 +183,20 @@ export function heldLine(room, id, waitsFor) {
  * @param {import("./connection.js").Outgoing} said
  */
 export function outgoing(room, said) {
-	/** @type {{[kind: string]: string}} */
-	const others = {
-		edit: `changes a message: ${said.text}`,
-		delete: "deletes a message",
-		reaction: `${said.set ? "" : "takes back "}${said.symbol}`,
-		topic: `topic: ${said.text}`,
-		action: `${room.session.name} ${said.text}`,
-	};
-	const words = others[said.kind] ?? said.text ?? "";
 	const state = room.session.state === "live" ? "on its way" : "waits for the connection";
 	return h("div", { class: "message outgoing", role: "listitem" },
-		h("p", { class: "text" }, words), h("span", { class: "way" }, state));
+		h("p", { class: "text", dir: "auto" }, written(outgoingWords(said, room.session.name))), h("span", { class: "way" }, state));
+}
+
+/**
+ * Something of one's own that was not said, and will not be as it is.
+ * @param {Room} room
+ * @param {import("./connection.js").Outgoing & {why: string}} said
+ * @param {(said: import("./connection.js").Outgoing, mend: boolean) => void} then
+ */
+export function refused(room, said, then) {
+	const button = (/** @type {string} */ words, /** @type {boolean} */ mend) => h("button", { type: "button", click: () => then(said, mend) }, words);
+	return h("div", { class: "message outgoing refused", role: "listitem" },
+		h("p", { class: "text", dir: "auto" }, written(short(outgoingWords(said, room.session.name), 400))), h("span", { class: "way" }, `not said: ${said.why}`),
+		said.text !== undefined && button("Mend", true), button("Drop", false));
 }

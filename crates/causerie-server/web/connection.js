@@ -27,11 +27,13 @@
  * @property {string} [nonce] of a join that was not answered yet
  * @property {string} [epoch]
  * @property {Outgoing[]} outbox said and not placed yet, in order
+ * @property {(Outgoing & {why: string})[]} refused what the server has refused for good, until it is mended or given up
  */
 
 /**
- * @typedef {"idle" | "connecting" | "live" | "waiting" | "elsewhere" | "closed" | "refused"} State idle: nobody has
- *   joined; elsewhere: another page has taken the membership; refused: the server does not want us as we are
+ * @typedef {"idle" | "connecting" | "live" | "waiting" | "elsewhere" | "closed" | "refused" | "foreign"} State idle:
+ *   nobody has joined; elsewhere: another page has taken the membership; refused: the server does not want us as we are;
+ *   foreign: it takes nothing from pages that have this page's address
  */
 
 /**
@@ -46,9 +48,11 @@
  * @property {(seen: Seen) => void} onObserved
  * @property {(count: number) => void} onUnobserved members have observed more than is told
  * @property {(members: Member[]) => void} onMembers
- * @property {() => void} onOutbox something was said, placed or refused
- * @property {(said: Outgoing, problem: Problem) => void} onRefused
+ * @property {(said: Outgoing) => void} onSaid it is in the outbox
+ * @property {(id: string) => void} onPlaced it is not in the outbox any more
+ * @property {(said: Outgoing, problem: Problem) => void} onRefused for good: it is not in the outbox any more
  * @property {() => void} save the membership has changed
+ * @property {() => void} [refresh] another page may have changed it
  */
 
 /** What the server has against it. */
@@ -90,13 +94,13 @@ async function ask(path, { method = "GET", body, token } = {}) {
 	return answer;
 }
 
-/** @param {string} room */
-const roomPath = (room) => `/api/rooms/${encodeURIComponent(room)}`;
+/** From where the page came: a proxy may have put the server below a path. @param {string} room */
+const roomPath = (room) => `api/rooms/${encodeURIComponent(room)}`;
 
 /** @returns {Promise<RoomInfo[]>} */
-export const listRooms = async () => (await ask("/api/rooms")).rooms;
+export const listRooms = async () => (await ask("api/rooms")).rooms;
 /** @param {string} name */
-export const createRoom = (name) => ask("/api/rooms", { method: "POST", body: { name } });
+export const createRoom = (name) => ask("api/rooms", { method: "POST", body: { name } });
 /** @param {string} room @returns {Promise<RoomDetails>} */
 export const describeRoom = (room) => ask(roomPath(room));
 
@@ -112,13 +116,27 @@ export function readPage(room, { before, after, limit = PAGE } = {}) {
 	return ask(`${roomPath(room)}/messages?${query}`);
 }
 
-/** @param {string} room @param {string} words @returns {Promise<LogRecord[]>} the newest first */
+/** @param {string} room @param {string} words @returns {Promise<{messages: LogRecord[], complete?: boolean}>} the newest first; not complete while the server makes its index anew */
 export async function search(room, words) {
 	const query = new URLSearchParams({ q: words, limit: "50" });
-	return (await ask(`${roomPath(room)}/search?${query}`)).messages;
+	return ask(`${roomPath(room)}/search?${query}`);
 }
 
-const randomHex = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+/**
+ * Reads what lies between what is at hand and this position.
+ * @param {string} room
+ * @param {Pick<Handlers, "lastPosition" | "onEntries">} handlers
+ * @param {number} position
+ */
+export async function fillUpTo(room, { lastPosition, onEntries }, position) {
+	for (let last = lastPosition(); position > last + 1; last = lastPosition()) {
+		const page = await readPage(room, { after: last, limit: 1000 });
+		if (page.to <= last) throw new RangeError(`nothing behind ${last}`);
+		onEntries(page.messages);
+	}
+}
+
+export const randomHex = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** Something as the server's events have it. @param {any} event @returns {Entry} */
 function entryOf({ type, ...entry }) {
@@ -147,11 +165,15 @@ export class Session {
 		/** @type {ReturnType<typeof setTimeout> | undefined} */
 		this.heartbeat = undefined;
 		this.retryAt = 0;
+		/** The last position that was at hand when the server was asked. */
+		this.askedAt = 0;
 		/** What arrives is taken one after the other, also where something has to be fetched in between. */
 		this.queue = Promise.resolve();
 		/** @type {Entry[]} not handed over yet */
 		this.entries = [];
 		this.stopped = false;
+		/** @type {number | undefined} the most bytes that the server reads of a message, once it has told */
+		this.bytesMax = undefined;
 	}
 
 	/** Comes in, or comes back. @param {string} name */
@@ -187,14 +209,32 @@ export class Session {
 		this.handlers.save();
 	}
 
-	/** @param {Body} body @returns {string} the id that stands for it until it is placed */
-	say(body) {
-		const said = { ...body, id: randomHex() };
-		this.membership.outbox.push(said);
-		this.handlers.save();
-		if (this.state === "live") this.#send({ type: "say", ...said });
-		this.handlers.onOutbox();
-		return said.id;
+	/** Said again with the same id, it is the same message. @param {Outgoing} said */
+	say(said) {
+		const { membership, handlers } = this;
+		if (!membership.outbox.some(({ id }) => id === said.id)) {
+			membership.outbox.push(said);
+			handlers.onSaid(said);
+			handlers.save();
+		}
+		this.#utter(said);
+	}
+
+	/** What the server could not read leaves the outbox here; it would end the connection, or hang for ever. @param {Outgoing} said */
+	#utter(said) {
+		const text = JSON.stringify({ type: "say", ...said });
+		const bytes = new TextEncoder().encode(text).length;
+		if (/\p{Surrogate}/u.test(`${said.text}${said.symbol}`)) {
+			this.#refuse(said, new Problem({ code: "malformed", message: "half of a character is in it, as of an emoji that was cut" }));
+		} else if (bytes > (this.bytesMax ?? bytes)) {
+			this.#refuse(said, new Problem({ code: "too_long", message: `it is too long: ${bytes} bytes as it is sent, where the server takes ${this.bytesMax}` }));
+		} else if (this.state === "live" && this.socket?.readyState === WebSocket.OPEN) this.socket.send(text);
+	}
+
+	/** @param {Outgoing} said @param {Problem} problem */
+	#refuse(said, problem) {
+		this.placed(said.id);
+		this.handlers.onRefused(said, problem);
 	}
 
 	/** @param {State} state @param {Problem} [problem] */
@@ -245,8 +285,9 @@ export class Session {
 
 	#enter() {
 		const { membership } = this;
+		this.askedAt = this.handlers.lastPosition();
 		if (membership.token) {
-			this.#send({ type: "resume", token: membership.token, after: this.handlers.lastPosition(), held: true, observed: true });
+			this.#send({ type: "resume", token: membership.token, after: this.askedAt, held: true, observed: true });
 			return;
 		}
 		// The same nonce again is the same join, whatever became of the answer.
@@ -260,7 +301,7 @@ export class Session {
 		const { socket } = this;
 		this.socket = null;
 		socket?.close();
-		if (this.stopped || ["elsewhere", "closed", "refused", "idle"].includes(this.state)) return;
+		if (this.stopped || ["elsewhere", "closed", "refused", "foreign", "idle"].includes(this.state)) return;
 		// Not all at once, after a server that comes back.
 		const pause = this.pause * (0.75 + Math.random() / 2);
 		this.pause = Math.min(2 * this.pause, PAUSE_MAX);
@@ -269,17 +310,16 @@ export class Session {
 		this.timer = setTimeout(() => this.#check(), pause);
 	}
 
-	/** A WebSocket does not tell why it was refused; a question does. */
+	/** A WebSocket does not tell why it was refused; the same question that asks for none does. */
 	async #check() {
-		try {
-			await describeRoom(this.room);
-		} catch (error) {
-			if (this.stopped || this.state !== "waiting") return;
-			if (error instanceof Problem && error.code === "no_such_room") this.#become("closed", error);
-			else this.#lost();
-			return;
-		}
-		if (this.state === "waiting") this.#connect();
+		/** @type {unknown} */
+		const problem = await ask(`${roomPath(this.room)}/ws`, { method: "POST" }).catch((error) => error);
+		if (this.stopped || this.state !== "waiting") return;
+		const code = problem instanceof Problem ? problem.code : "";
+		if (code === "not_a_websocket") this.#connect();
+		else if (code === "no_such_room") this.#become("closed", /** @type {Problem} */ (problem));
+		else if (code === "foreign_origin" || code === "wrong_host") this.#become("foreign", /** @type {Problem} */ (problem));
+		else this.#lost();
 	}
 
 	/** @param {any} event */
@@ -290,13 +330,13 @@ export class Session {
 				const isNew = membership.epoch !== undefined && membership.epoch !== event.epoch;
 				Object.assign(membership, { token: event.token, member: event.member, epoch: event.epoch, nonce: undefined });
 				handlers.save();
-				if (isNew || handlers.lastPosition() > event.position) {
-					handlers.onReset();
-				}
+				// What has come since it was asked, it may not have known yet.
+				if (isNew || this.askedAt > event.position) handlers.onReset();
 				this.pause = PAUSE_MIN;
+				this.bytesMax = event.bytes_max;
 				handlers.onWelcome(event);
 				this.#become("live");
-				for (const said of membership.outbox) this.#send({ type: "say", ...said });
+				for (const said of [...membership.outbox]) this.#utter(said);
 				break;
 			}
 			case "message":
@@ -325,6 +365,7 @@ export class Session {
 				break;
 			case "parted":
 				this.#become("idle");
+				this.socket?.close();
 				break;
 			case "error":
 				await this.#troubled(new Problem(event), event.id);
@@ -337,14 +378,8 @@ export class Session {
 	/** @param {Entry} entry */
 	async #take(entry) {
 		const first = entry.kind === "gap" ? entry.from : entry.position;
-		let last = this.handlers.lastPosition();
 		// A join is told from itself on; what was said between the page that we have read and it is fetched.
-		while (first > last + 1) {
-			const page = await readPage(this.room, { after: last, limit: 1000 });
-			if (page.to <= last) throw new RangeError(`nothing behind ${last}`);
-			this.handlers.onEntries(page.messages);
-			last = this.handlers.lastPosition();
-		}
+		await fillUpTo(this.room, this.handlers, first);
 		this.handlers.onEntries([entry]);
 	}
 
@@ -354,8 +389,8 @@ export class Session {
 		const index = outbox.findIndex((said) => said.id === id);
 		if (index < 0) return;
 		outbox.splice(index, 1);
+		this.handlers.onPlaced(id);
 		this.handlers.save();
-		this.handlers.onOutbox();
 	}
 
 	/**
@@ -383,8 +418,7 @@ export class Session {
 			default: {
 				const said = membership.outbox.find((other) => other.id === id);
 				if (said) {
-					this.placed(said.id);
-					handlers.onRefused(said, problem);
+					this.#refuse(said, problem);
 				} else if (this.state === "connecting") {
 					membership.nonce = undefined;
 					handlers.save();
@@ -398,7 +432,7 @@ export class Session {
 	/** @param {string} id */
 	#again(id) {
 		const said = this.membership.outbox.find((other) => other.id === id);
-		if (said && this.state === "live") this.#send({ type: "say", ...said });
+		if (said) this.#utter(said);
 	}
 
 	/** The membership is over. What was taken under it was said; the rest is said by the new member. */

@@ -269,6 +269,19 @@ export class Diagram {
 		this.schedule();
 	}
 
+	/** These messages say something else now. @param {Iterable<string>} ids @param {(id: string) => string} words */
+	relabel(ids, words) {
+		for (const id of ids) {
+			const sent = this.sends.get(id);
+			if (!sent) continue;
+			sent.label = words(id);
+			this.dots.get(sent.row)?.remove();
+			this.dots.delete(sent.row);
+			this.rows.get(sent.row)?.remove();
+		}
+		this.schedule();
+	}
+
 	/** How far what is drawn goes, and from where. */
 	#range() {
 		const end = this.pausedAt ?? this.events.length;
@@ -412,8 +425,8 @@ export class Diagram {
 			else for (const cause of this.causes(event.id)) members.add(parseId(cause).author);
 		}
 		const columns = [...members].sort(compareMembers);
-		// Some room for the words at the right, if there is any.
-		const width = Math.max(30, Math.min(84, Math.floor((room > 420 ? room * 0.62 : room) / Math.max(1, columns.length))));
+		// Some room for the words at the right, on a phone as well.
+		const width = Math.max(room > 420 ? 30 : 22, Math.min(84, Math.floor((room * 0.62) / Math.max(1, columns.length))));
 		if (width === this.columnWidth && columns.join() === this.columns.join() && room === this.room) return;
 		this.#clear();
 		[this.columns, this.columnWidth, this.room] = [columns, width, room];

@@ -42,7 +42,7 @@ export function inspect(room, id, choose) {
 	const future = room.history.future(id).size;
 	const others = room.history.size - past - future - 1;
 	return [
-		h("h3", {}, chip(room, id, choose), h("span", { class: "words" }, short(wordsOf(record), 70))),
+		h("h3", {}, chip(room, id, choose), h("span", { class: "words" }, short(room.words?.(id) ?? wordsOf(record), 70))),
 		h("p", {}, h("strong", {}, "Stamp: "), `number ${seq} of ${room.nameOf(author)}`,
 			deps.length + own.length > 0 ? ", right after " : ", after nothing"),
 		h("div", { class: "chips" }, ...[...own, ...deps].map((cause) => chip(room, cause, choose))),

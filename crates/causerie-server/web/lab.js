@@ -125,7 +125,7 @@ async function start() {
 	}
 	page.exercise.textContent = preset?.words ?? "";
 	try {
-		const answer = await fetch(`/api/lab?${query}`);
+		const answer = await fetch(`api/lab?${query}`);
 		const text = await answer.text();
 		if (mine !== turn) return;
 		if (!answer.ok) throw new Error(JSON.parse(text).message);
@@ -137,7 +137,7 @@ async function start() {
 	page.state.textContent = "";
 }
 
-page.presets.append(...PRESETS.map(({ name, plan }) => h("li", {}, h("a", { href: `/lab?${queryOf(planOf(plan))}`, click: (event) => {
+page.presets.append(...PRESETS.map(({ name, plan }) => h("li", {}, h("a", { href: `lab?${queryOf(planOf(plan))}`, click: (event) => {
 	event.preventDefault();
 	go(planOf(plan));
 } }, name))));

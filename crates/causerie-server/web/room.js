@@ -2,7 +2,9 @@
 // way, and what was read.
 
 import { History, parseId } from "./causality.js";
-import { PAGE, Session, describeRoom, readPage } from "./connection.js";
+import { PAGE, describeRoom, readPage } from "./connection.js";
+import { isMentioned } from "./mentions.js";
+import { SharedSession } from "./sharing.js";
 import { Timeline, isSaid } from "./timeline.js";
 
 /** @typedef {import("./timeline.js").Entry} Entry */
@@ -18,19 +20,20 @@ import { Timeline, isSaid } from "./timeline.js";
  */
 /** @typedef {{waitsFor: string, clock: Map<string, import("./causality.js").Count>, at?: string}} Held with what had been delivered then, at the server or at a member */
 /** @typedef {{at: string, waitsFor: string, ms: number | null}} HeldAt that a member held a message, and for how long if that is over */
-/** @typedef {"lines" | "state" | "members" | "outbox" | "held" | "reset" | "older"} Change */
+/** @typedef {"lines" | "state" | "members" | "outbox" | "refused" | "held" | "reset" | "older"} Change */
 
 /** How often a room is looked at by somebody who has not joined, in milliseconds. */
 const LOOK_EVERY = 2_000;
 
-/** @param {LogRecord} record */
+/** The words of a record by itself, as it was said. @param {LogRecord} record */
 export function wordsOf(record) {
+	if (record.deleted) return "deleted";
 	switch (record.kind) {
 		case "text":
 		case "notice":
 		case "reply": return record.text ?? "";
-		case "action": return `${record.author} ${record.text}`;
-		case "edit": return `edits ${record.of}: ${record.text}`;
+		case "action": return `${record.author} ${record.text ?? ""}`;
+		case "edit": return `edits ${record.of}: ${record.text ?? ""}`;
 		case "delete": return `deletes ${record.of}`;
 		case "reaction": return `${record.set ? "reacts" : "takes back"} ${record.symbol} (${record.to})`;
 		case "topic": return `topic: ${record.text}`;
@@ -44,10 +47,10 @@ export class Room {
 	/**
 	 * @param {string} name
 	 * @param {Memory} memory changed in place
-	 * @param {() => void} save
+	 * @param {{save: () => void, refresh: () => void}} keeper of the memory
 	 * @param {(change: Change, detail?: any) => void} onChange
 	 */
-	constructor(name, memory, save, onChange) {
+	constructor(name, memory, { save, refresh }, onChange) {
 		this.name = name;
 		this.memory = memory;
 		this.save = save;
@@ -78,16 +81,21 @@ export class Room {
 		this.unobserved = 0;
 		/** Positions that cannot be read lie between those that can. */
 		this.gapped = false;
-		this.session = new Session(name, memory, {
+		/** @type {Map<string, number>} where somebody calls us, by message */
+		this.mentions = new Map();
+		this.looking = false;
+		this.session = new SharedSession(name, memory, {
 			onState: (state, problem) => {
 				this.problem = problem;
 				if (state === "live") this.#joined();
+				if (state === "idle") this.#look();
 				onChange("state", state);
 			},
 			onWelcome: ({ members }) => this.#meet(members),
 			onEntries: (entries) => this.#take(entries),
 			lastPosition: () => this.timeline.to,
 			onReset: () => {
+				this.memory.read = undefined;
 				this.#forget();
 				onChange("reset");
 			},
@@ -99,9 +107,11 @@ export class Room {
 				onChange("held", []);
 			},
 			onMembers: (members) => this.#meet(members),
-			onOutbox: () => onChange("outbox"),
-			onRefused: (said, problem) => onChange("state", { said, problem }),
+			onSaid: () => onChange("outbox"),
+			onPlaced: () => onChange("outbox"),
+			onRefused: (said, problem) => onChange("refused", { said, problem, own: this.session.isOwn(said) }),
 			save,
+			refresh,
 		});
 	}
 
@@ -116,6 +126,7 @@ export class Room {
 		this.heldNow.clear();
 		this.unobserved = 0;
 		this.gapped = false;
+		this.mentions.clear();
 	}
 
 	#joined() {
@@ -157,7 +168,10 @@ export class Room {
 
 	/** Who has not joined can read all the same. */
 	#look() {
+		if (this.looking) return;
+		this.looking = true;
 		setTimeout(async () => {
+			this.looking = false;
 			if (this.session.state !== "idle" || this.session.stopped) return;
 			try {
 				while (!document.hidden && this.session.state === "idle") {
@@ -212,12 +226,54 @@ export class Room {
 			if (entry.kind === "left") this.members = this.members.filter(({ member }) => member !== entry.member);
 		}
 		this.#knowsStart();
+		const reworded = this.#reword(added);
 		const events = added.flatMap((entry) => {
 			const before = entry.kind === "gap" ? [] : entry.deps.flatMap((dep) => this.#deliveredBy(entry.member, dep));
-			return [...before, ...eventOf(entry)];
+			return [...before, ...this.#eventOf(entry)];
 		});
 		this.events.push(...events);
-		this.onChange("lines", { added, events });
+		this.onChange("lines", { added, events, reworded });
+	}
+
+	/**
+	 * What these change of what others say: which messages say something else now, or nothing any more.
+	 * @param {Entry[]} added
+	 */
+	#reword(added) {
+		/** @type {Set<string>} */
+		const reworded = new Set();
+		for (const entry of added) {
+			if (entry.kind === "edit" || entry.kind === "delete") for (const id of this.timeline.versions(entry.id)) reworded.add(id);
+		}
+		if (reworded.size > 0) for (const event of this.events) if (event.kind === "send" && reworded.has(event.id)) event.label = this.words(event.id);
+		for (const id of [...reworded, ...added.flatMap((entry) => (isSaid(entry) && entry.kind !== "gap" ? [entry.id] : []))]) this.#noteMention(id);
+		return reworded;
+	}
+
+	/** @param {string} id */
+	#noteMention(id) {
+		const record = this.timeline.byId.get(id);
+		if (record && isSaid(record) && this.isMention(record)) this.mentions.set(id, record.position);
+		else this.mentions.delete(id);
+	}
+
+	/** Whether it calls us, by name or as an answer to something of ours. @param {LogRecord} record */
+	isMention(record) {
+		if (this.me === undefined || record.member === this.me) return false;
+		const { text } = this.timeline.view(record.id);
+		if (text === null) return false;
+		return (record.kind === "reply" && record.to?.split("#")[0] === this.me) || isMentioned(text, this.memory.name);
+	}
+
+	/** A message's words as they are today: none of one that was deleted, nor of what an edit has taken away. @param {string} id */
+	words(id) {
+		const { timeline } = this;
+		const record = timeline.byId.get(id);
+		if (!record) return "";
+		if (record.kind === "edit") return timeline.view(timeline.shownAs(id)).from === id ? wordsOf(record) : `edits ${record.of}`;
+		if (!isSaid(record)) return wordsOf(record);
+		const { text } = timeline.view(id);
+		return wordsOf({ ...record, text: text ?? "", deleted: text === null });
 	}
 
 	#knowsStart() {
@@ -239,7 +295,8 @@ export class Room {
 			for (const { member, author } of records) if (!this.names.has(member)) this.names.set(member, author);
 			this.history.prepend(records.map(({ id, deps }) => ({ id, ...parseId(id), deps })));
 			this.#knowsStart();
-			const events = added.flatMap(eventOf);
+			this.#reword(added);
+			const events = added.flatMap((entry) => this.#eventOf(entry));
 			this.events = events.concat(this.events);
 			this.onChange("older", events);
 			return added.length > 0;
@@ -326,13 +383,21 @@ export class Room {
 		for (let i = this.timeline.lines.length - 1; i >= 0; i -= 1) {
 			const line = this.timeline.lines[i];
 			if (line.kind === "gap" || line.position <= read) break;
-			if (isSaid(line) && line.member !== this.me) count += 1;
+			if (isSaid(line) && line.member !== this.me && !this.timeline.isDeleted(line.id)) count += 1;
 		}
 		return count;
 	}
 
+	/** How many of them call us. */
+	get unreadMentions() {
+		const read = this.memory.read ?? this.timeline.to;
+		let count = 0;
+		for (const position of this.mentions.values()) if (position > read) count += 1;
+		return count;
+	}
+
 	markRead() {
-		if (this.memory.read === this.timeline.to) return;
+		if ((this.memory.read ?? 0) >= this.timeline.to) return;
 		this.memory.read = this.timeline.to;
 		this.save();
 	}
@@ -341,14 +406,14 @@ export class Room {
 	get outbox() {
 		return this.memory.outbox;
 	}
-}
 
-/** @param {Entry} entry @returns {DiagramEvent[]} */
-function eventOf(entry) {
-	if (entry.kind === "gap") return [];
-	const quiet = entry.kind === "joined" || entry.kind === "left";
-	return [{
-		kind: "send", at: parseId(entry.id).author, id: entry.id, causes: entry.deps, label: wordsOf(entry),
-		mark: String(entry.position), quiet,
-	}];
+	/** @param {Entry} entry @returns {DiagramEvent[]} */
+	#eventOf(entry) {
+		if (entry.kind === "gap") return [];
+		const quiet = entry.kind === "joined" || entry.kind === "left";
+		return [{
+			kind: "send", at: parseId(entry.id).author, id: entry.id, causes: entry.deps, label: this.words(entry.id),
+			mark: String(entry.position), quiet,
+		}];
+	}
 }

@@ -22,6 +22,7 @@ import { History, directCauses, parseId } from "./causality.js";
  * @property {{byId: Map<string, import("./timeline.js").LogRecord>}} timeline
  * @property {import("./causality.js").History} history
  * @property {(member: string) => string} nameOf
+ * @property {(id: string) => string} [words] a message's, where they change
  * @property {Map<string, Held & {since: number}>} held
  * @property {Map<string, Held>} wasHeld
  * @property {Map<string, import("./room.js").HeldAt[]>} [heldAt]

@@ -2,6 +2,7 @@
 // reactions change what they refer to and have no line of their own; the order is that of the positions, always.
 
 import { Following } from "./following.js";
+import { isVisible, symbolKey } from "./mentions.js";
 
 /**
  * @typedef {object} LogRecord an entry of the log, as the server writes it
@@ -18,6 +19,7 @@ import { Following } from "./following.js";
  * @property {string} [symbol]
  * @property {boolean} [set]
  * @property {string} [reason]
+ * @property {boolean} [deleted] then the server does not tell the text
  */
 /** @typedef {{kind: "gap", from: number, to: number, why: string}} Gap positions that cannot be read */
 /** @typedef {LogRecord | Gap} Entry */
@@ -25,6 +27,7 @@ import { Following } from "./following.js";
 /**
  * @typedef {object} View a message as it is now
  * @property {string | null} text null if it was deleted
+ * @property {string | null} from the record that has this text: the message, or what edits it
  * @property {boolean} edited
  * @property {boolean} deleted
  * @property {{symbol: string, by: {member: string, author: string}[]}[]} reactions in the order in which they first came
@@ -155,6 +158,22 @@ export class Timeline {
 		return at;
 	}
 
+	/** Whether a message is deleted by now. @param {string} id of one that has a line */
+	isDeleted(id) {
+		return this.about.has(id) ? this.view(id).deleted : this.byId.get(id)?.deleted === true;
+	}
+
+	/**
+	 * The records whose text stands where this one shows: itself, or the message and what edits it.
+	 * @param {string} id
+	 * @returns {string[]}
+	 */
+	versions(id) {
+		const ids = [this.shownAs(id)];
+		for (const at of ids) ids.push(...(this.about.get(at) ?? []).flatMap((record) => (record.kind === "edit" ? [record.id] : [])));
+		return ids;
+	}
+
 	/**
 	 * A message as it is now.
 	 * @param {string} id of one that has a line
@@ -179,27 +198,33 @@ export class Timeline {
 		for (const referring of about) about.push(...(this.about.get(referring.id) ?? []));
 		about.sort((a, b) => a.position - b.position);
 		let text = record?.text ?? "";
-		let [edited, deleted] = [false, false];
-		/** @type {Map<string, Map<string, string>>} symbol → member → name */
+		/** @type {string | null} */
+		let from = id;
+		let [edited, deleted] = [false, record?.deleted === true];
+		/** @type {Map<string, {symbol: string, by: Map<string, string>}>} by what reads the same; member → name */
 		const reactions = new Map();
-		for (const { kind, member, author, symbol = "", set, text: instead = "" } of about) {
+		for (const { id: at, kind, member, author, symbol = "", set, text: instead = "" } of about) {
 			if (kind === "reaction") {
-				const by = reactions.get(symbol) ?? new Map();
-				reactions.set(symbol, by);
+				if (!isVisible(symbol)) continue;
+				const key = symbolKey(symbol);
+				const { by } = reactions.get(key) ?? { by: new Map() };
+				// A new one looks as whoever put it there first made it.
+				if (by.size === 0) reactions.set(key, { symbol, by });
 				if (set) by.set(member, author);
 				else by.delete(member);
 				// Only one's own words are changed; the server sees to it, and we do not depend on it.
 			} else if (record && member === record.member) {
-				if (kind === "edit") [text, edited] = [instead, true];
+				if (kind === "edit") [text, from, edited] = [instead, at, true];
 				else deleted = true;
 			}
 		}
-		const symbols = [...reactions].filter(([, by]) => by.size > 0);
 		return {
 			text: deleted ? null : text,
+			from: deleted ? null : from,
 			edited,
 			deleted,
-			reactions: symbols.map(([symbol, by]) => ({ symbol, by: [...by].map(([member, author]) => ({ member, author })) })),
+			reactions: [...reactions.values()].filter(({ by }) => by.size > 0)
+				.map(({ symbol, by }) => ({ symbol, by: [...by].map(([member, author]) => ({ member, author })) })),
 		};
 	}
 }

@@ -5,14 +5,13 @@
 // Waits for what must come, and never for a time. Environment: CHROMIUM, another browser than /usr/bin/chromium.
 
 import assert from "node:assert/strict";
-import { mkdtemp, mkdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-import { chromium } from "playwright-core";
-
-import { PATIENCE, TRAIN, endings, log as logAt, pictures, startNative as startNativeAt, startServer, until } from "./programs.mjs";
+import { fits, join_ as joinAt, live, openPage as openPageAt, picture, say, sees, shown, startChromium } from "./pages.mjs";
+import { PATIENCE, TRAIN, endings, log as logAt, startNative as startNativeAt, startServer, until } from "./programs.mjs";
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -22,61 +21,11 @@ const startNative = (name, link) => startNativeAt(address, name, link);
 const log = (room) => logAt(address, room);
 
 /** @param {import("playwright-core").BrowserContextOptions} [options] */
-async function openPage(options = {}) {
-	assert.ok(browser);
-	const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
-	const page = await context.newPage();
-	page.setDefaultTimeout(PATIENCE);
-	/** @type {string[]} */
-	const troubles = [];
-	page.on("pageerror", (error) => troubles.push(error.message));
-	page.on("console", (message) => {
-		// A connection that was cut is told there, too.
-		if (message.type() === "error" && !/WebSocket|ERR_CONNECTION|Failed to load resource/u.test(message.text())) troubles.push(message.text());
-	});
-	page.on("request", (request) => {
-		const { protocol, host } = new URL(request.url());
-		if (host !== address && protocol !== "blob:" && protocol !== "data:") troubles.push(`third party: ${request.url()}`);
-	});
-	return { page, context, troubles };
-}
+const openPage = (options) => openPageAt(/** @type {import("playwright-core").Browser} */ (browser), address, options);
+/** @param {Page} page @param {string} name @param {string} [room] */
+const join_ = (page, name, room) => joinAt(page, address, name, room);
 
 /** @typedef {import("playwright-core").Page} Page */
-
-/** @param {Page} page @param {string} name @param {string} [room] */
-async function join_(page, name, room = "lobby") {
-	await page.goto(`http://${address}/#${room}`);
-	await page.fill("#join-name", name);
-	await page.click("#join button");
-	await live(page);
-}
-
-/** @param {Page} page */
-const live = (page) => page.waitForFunction(() => document.querySelector("#state")?.textContent === "connected");
-
-/** @param {Page} page @param {string} text */
-async function say(page, text) {
-	await page.fill("#composer-text", text);
-	await page.press("#composer-text", "Enter");
-}
-
-/** What stands in the chat, in order. @param {Page} page */
-const shown = (page) => page.evaluate(() =>
-	[...document.querySelectorAll("#lines .message > .text")].map((text) => text.textContent ?? ""));
-
-/** @param {Page} page @param {string} text */
-const sees = (page, text) => until(`“${text}” to be shown`, async () => (await shown(page)).includes(text));
-
-/** @param {Page} page @param {string} name */
-async function picture(page, name) {
-	if (!pictures) return;
-	await mkdir(pictures, { recursive: true });
-	await page.screenshot({ path: join(pictures, `${name}.png`) });
-}
-
-/** A window that has another size now is laid out before long. @param {Page} page */
-const fits = (page) =>
-	until("nothing to be wider than the window", () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
 
 /** @param {Page} page @param {string} where */
 async function accessible(page, where) {
@@ -104,12 +53,7 @@ async function test() {
 	const version = await fetch(`http://${address}/`);
 	assert.equal(version.status, 200);
 	await fetch(`http://${address}/api/rooms`, { method: "POST", headers: { "Content-Type": "application/json" }, body: '{"name":"lobby"}' });
-	const started = await chromium.launch({
-		executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-		args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-	});
-	browser = started;
-	endings.push(() => started.close());
+	browser = await startChromium();
 
 	console.log("two pages and a native client talk");
 	const ann = await openPage();
@@ -275,9 +219,9 @@ async function test() {
 	const twin = await ann.context.newPage();
 	await twin.goto(`http://${address}/#lobby`);
 	await live(twin);
-	await ann.page.waitForFunction(() => document.querySelector("#state")?.textContent === "in use elsewhere");
-	await ann.page.click("#banner button");
-	await live(ann.page);
+	await say(twin, "from another window");
+	await Promise.all([sees(ann.page, "from another window"), sees(twin, "from another window")]);
+	assert.equal(await ann.page.innerText("#state"), "connected");
 	await twin.close();
 
 	console.log("50,000 messages: few in the document, all within reach");

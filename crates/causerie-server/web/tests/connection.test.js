@@ -3,177 +3,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { FakeServer, FakeSocket, fastTimeout, realTimeout } from "./fake-server.js";
 import { random } from "./random.js";
 
 const FILE = "crates/causerie-server/web/tests/connection.test.js";
-
-/** @typedef {import("../timeline.js").Entry} Entry */
-/** @typedef {{member: string, seq: number, said: Map<string, {id: string, position: number}>, gone: boolean, name: string}} Member */
-
-const realTimeout = globalThis.setTimeout;
-/** Pauses pass quickly here. @type {any} */
-const fastTimeout = (/** @type {() => void} */ then, /** @type {number} */ ms) => realTimeout(then, ms / 500);
-
-class FakeServer {
-	/** @param {import("./random.js").Random} random */
-	constructor(random) {
-		this.random = random;
-		/** @type {any[]} */
-		this.log = [];
-		/** @type {Map<string, Member>} by token */
-		this.members = new Map();
-		/** @type {Map<string, string>} nonce → token */
-		this.nonces = new Map();
-		this.hostSeq = 0;
-		/** @type {Set<FakeSocket>} */
-		this.sockets = new Set();
-		this.chaos = true;
-		this.cuts = 0;
-		this.expired = 0;
-	}
-
-	/** @param {object} record */
-	append(record) {
-		this.log.push({ position: this.log.length + 1, deps: [], time: "", ...record });
-		for (const socket of this.sockets) socket.pump();
-	}
-
-	/** @param {string} name @param {string} nonce */
-	join(name, nonce) {
-		let token = this.nonces.get(nonce);
-		if (!token) {
-			const member = `0.${this.members.size + 1}`;
-			token = `${member}.secret`;
-			this.nonces.set(nonce, token);
-			this.members.set(token, { member, seq: 0, said: new Map(), gone: false, name });
-			this.append({ kind: "joined", id: `0.0#${(this.hostSeq += 1)}`, member, author: name });
-		}
-		return token;
-	}
-
-	/** @param {Member} member */
-	expire(member) {
-		member.gone = true;
-		this.expired += 1;
-		this.append({ kind: "left", id: `0.0#${(this.hostSeq += 1)}`, member: member.member, author: member.name, reason: "away" });
-	}
-
-	/** @param {Member} member @param {any} event */
-	say(member, { id, kind, text }) {
-		const known = member.said.get(id);
-		if (known) return known;
-		if (member.gone) return null;
-		member.seq += 1;
-		const said = { id: `${member.member}#${member.seq}`, position: this.log.length + 1 };
-		member.said.set(id, said);
-		this.append({ kind, id: said.id, member: member.member, author: member.name, text });
-		return said;
-	}
-
-	/** As `fetch`. @param {string} path @param {any} options */
-	async fetch(path, { method, headers, body }) {
-		if (this.chaos && this.random.chance(0.15)) throw new TypeError("no answer");
-		const url = new URL(path, "http://localhost");
-		const answer = (/** @type {number} */ status, /** @type {object} */ json) => ({ ok: status < 300, status, json: async () => json });
-		if (method === "POST") {
-			const member = this.members.get(headers.Authorization.slice(7));
-			if (!member) return answer(401, { code: "wrong_token", message: "?" });
-			const asked = JSON.parse(body);
-			const said = this.say(member, asked);
-			if (this.chaos && this.random.chance(0.2)) throw new TypeError("the answer is lost");
-			return said ? answer(200, { id: asked.id, message: said.id, position: said.position }) : answer(410, { code: "expired", message: "?" });
-		}
-		if (!url.pathname.endsWith("/messages")) return answer(200, { epoch: "7", members: [], topic: null });
-		const after = Number(url.searchParams.get("after") ?? 0);
-		const messages = this.log.slice(after, after + 3);
-		return answer(200, { epoch: "7", from: after + 1, to: after + messages.length, end: this.log.length, messages });
-	}
-}
-
-/** As a browser's. */
-class FakeSocket extends EventTarget {
-	static OPEN = 1;
-	/** @type {FakeServer} */
-	static server;
-
-	constructor() {
-		super();
-		this.readyState = 0;
-		/** @type {number | null} */
-		this.cursor = null;
-		/** @type {Member | undefined} */
-		this.member = undefined;
-		this.later(() => {
-			if (FakeSocket.server.chaos && FakeSocket.server.random.chance(0.2)) return this.cut();
-			this.readyState = 1;
-			this.dispatchEvent(new Event("open"));
-		});
-	}
-
-	/** In order, but not at once. @param {() => void} then */
-	later(then) {
-		setImmediate(() => {
-			if (this.readyState < 2) then();
-		});
-	}
-
-	cut() {
-		if (this.readyState >= 2) return;
-		this.readyState = 3;
-		FakeSocket.server.cuts += 1;
-		FakeSocket.server.sockets.delete(this);
-		setImmediate(() => this.dispatchEvent(new Event("close")));
-	}
-
-	close() {
-		this.cut();
-	}
-
-	/** @param {object} event */
-	tell(event) {
-		this.later(() => {
-			if (FakeSocket.server.chaos && FakeSocket.server.random.chance(0.04)) return this.cut();
-			this.dispatchEvent(new MessageEvent("message", { data: JSON.stringify(event) }));
-		});
-	}
-
-	pump() {
-		while (this.cursor !== null && this.cursor < FakeSocket.server.log.length) {
-			const entry = FakeSocket.server.log[this.cursor];
-			this.cursor += 1;
-			this.tell({ type: ["joined", "left"].includes(entry.kind) ? entry.kind : "message", ...entry });
-			if (entry.kind === "left" && entry.member === this.member?.member) {
-				this.tell({ type: "error", code: "expired", message: "?" });
-				this.later(() => this.cut());
-				this.cursor = null;
-			}
-		}
-	}
-
-	/** @param {string} text */
-	send(text) {
-		this.later(() => this.hear(JSON.parse(text)));
-	}
-
-	/** @param {any} event */
-	hear(event) {
-		const { server } = FakeSocket;
-		if (server.chaos && server.random.chance(0.08)) return this.cut();
-		if (event.type === "ping") return this.tell({ type: "pong" });
-		if (event.type === "say") {
-			const said = this.member && server.say(this.member, event);
-			return this.tell(said ? { type: "ack", id: event.id, message: said.id, position: said.position } : { type: "error", code: "expired", message: "?", id: event.id });
-		}
-		const before = server.log.length;
-		const token = event.type === "join" ? server.join(event.name, event.nonce) : event.token;
-		this.member = server.members.get(token);
-		if (!this.member || this.member.gone) return this.tell({ type: "error", code: "expired", message: "?" });
-		this.tell({ type: "welcome", room: "r", epoch: "7", member: this.member.member, token, position: server.log.length, members: [] });
-		this.cursor = event.type === "join" ? before : event.after;
-		server.sockets.add(this);
-		this.pump();
-	}
-}
 
 /** @param {number} seed */
 async function run(seed) {
@@ -188,10 +21,11 @@ async function run(seed) {
 	for (let i = 0; i < 5; i += 1) server.append({ kind: "text", id: `0.99#${i + 1}`, member: "0.99", author: "X", text: `old ${i}` });
 	/** @type {any[]} */
 	const heard = [];
-	const membership = { outbox: [] };
+	/** @type {import("../connection.js").Membership} */
+	const membership = { outbox: [], refused: [] };
 	const session = new Session("r", membership, {
 		onState: () => {}, onWelcome: () => {}, onReset: () => assert.fail("it is the same log"), onHeld: () => {}, onReleased: () => {}, onObserved: () => {}, onUnobserved: () => {},
-		onMembers: () => {}, onOutbox: () => {}, save: () => {},
+		onMembers: () => {}, onSaid: () => {}, onPlaced: () => {}, save: () => {},
 		onRefused: (said, problem) => assert.fail(`${said.text}: ${problem.message}`),
 		lastPosition: () => heard.length,
 		onEntries: (entries) => {
@@ -207,7 +41,7 @@ async function run(seed) {
 	const said = [];
 	for (let i = 0; i < 25; i += 1) {
 		said.push(`text ${i}`);
-		session.say({ kind: "text", text: `text ${i}` });
+		session.say({ id: `id${i}`, kind: "text", text: `text ${i}` });
 		if (chance.chance(0.3)) server.append({ kind: "text", id: `0.99#${100 + i}`, member: "0.99", author: "X", text: `x ${i}` });
 		if (chance.chance(0.06)) for (const member of server.members.values()) if (!member.gone) server.expire(member);
 		if (chance.chance(0.1)) for (const socket of [...server.sockets]) socket.cut();

@@ -112,7 +112,7 @@ test("edits, deletions and reactions change what they refer to", () => {
 	]);
 	assert.equal(timeline.lines.length, 1);
 	assert.deepEqual(timeline.view("0.1#1"), {
-		text: "hello!", edited: true, deleted: false, reactions: [{ symbol: "👍", by: [{ member: "0.2", author: "0.2" }] }],
+		text: "hello!", from: "0.1#3", edited: true, deleted: false, reactions: [{ symbol: "👍", by: [{ member: "0.2", author: "0.2" }] }],
 	});
 	timeline.append([
 		record(8, "0.1#4", { kind: "delete", of: "0.1#1" }),
@@ -120,6 +120,30 @@ test("edits, deletions and reactions change what they refer to", () => {
 	]);
 	const { text, deleted } = timeline.view("0.1#1");
 	assert.deepEqual([text, deleted], [null, true], "a message that was deleted stays so");
+});
+
+test("what the server tells as deleted, is; and has no text", () => {
+	const timeline = new Timeline();
+	timeline.append([record(1, "0.1#1", { deleted: true }), record(2, "0.1#2", { text: "teh" }), record(3, "0.1#3", { kind: "edit", of: "0.1#2", text: "the" })]);
+	assert.deepEqual([timeline.view("0.1#1").text, timeline.isDeleted("0.1#1"), timeline.isDeleted("0.1#2")], [null, true, false]);
+	assert.deepEqual(timeline.versions("0.1#3"), ["0.1#2", "0.1#3"]);
+});
+
+test("reactions that read the same are one, and those that show nothing are none", () => {
+	const timeline = new Timeline();
+	const put = (/** @type {number} */ position, /** @type {string} */ by, /** @type {string} */ symbol, set = true) =>
+		record(position, `${by}#${position}`, { kind: "reaction", to: "0.1#1", symbol, set });
+	timeline.append([record(1, "0.1#1", { text: "x" }),
+		put(2, "0.2", "❤"), put(3, "0.3", "❤\ufe0f"), put(4, "0.4", "é"), put(5, "0.5", "e\u0301"),
+		// Flags of parts of a country differ by tags only, and people by skin.
+		put(6, "0.2", "🏴\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}"), put(7, "0.3", "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}"),
+		put(8, "0.2", "👍"), put(9, "0.3", "👍🏽"),
+		put(10, "0.2", "\u200d"), put(11, "0.2", "\u202e"), put(12, "0.2", "\u0301".repeat(20)), put(13, "0.2", "\u2066x"),
+		put(14, "0.2", "❤\ufe0f", false)]);
+	assert.deepEqual(timeline.view("0.1#1").reactions.map(({ symbol, by }) => [symbol, by.length]), [
+		["❤", 1], ["é", 2],
+		["🏴\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}", 1], ["🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}", 1],
+		["👍", 1], ["👍🏽", 1]]);
 });
 
 test("holes are errors, repetitions are not", () => {

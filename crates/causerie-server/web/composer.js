@@ -1,0 +1,154 @@
+// The field where one writes: what stands in it, what it is about, its commands, and what came back unsaid.
+
+import { quoted } from "./chat.js";
+import { byId } from "./element.js";
+
+/** @typedef {import("./room.js").Room} Room */
+/** @typedef {import("./connection.js").Outgoing} Outgoing */
+/** @typedef {{reply?: string, edit?: string}} Context what is being written, if it is about something */
+
+export class Composer {
+	/** @param {{room: () => Room | null, onSaid: () => void, save: () => void}} options */
+	constructor({ room, onSaid, save }) {
+		this.room = room;
+		this.onSaid = onSaid;
+		this.save = save;
+		this.form = byId("composer", HTMLFormElement);
+		this.text = byId("composer-text", HTMLTextAreaElement);
+		this.problem = byId("composer-problem", HTMLElement);
+		this.contextLine = byId("context", HTMLElement);
+		this.contextWords = byId("context-words", HTMLElement);
+		this.help = byId("help", HTMLElement);
+		this.scroller = byId("scroller", HTMLElement);
+		/** @type {Context} */
+		this.context = {};
+		/** @type {ReturnType<typeof setTimeout> | undefined} */
+		this.drafting = undefined;
+		byId("context-cancel", HTMLButtonElement).addEventListener("click", () => this.cancel());
+		byId("help-close", HTMLButtonElement).addEventListener("click", () => this.showHelp(false));
+		this.help.addEventListener("keydown", ({ key }) => {
+			if (key === "Escape") this.showHelp(false);
+		});
+		this.form.addEventListener("submit", (event) => {
+			event.preventDefault();
+			this.#submit();
+		});
+		this.text.addEventListener("input", () => {
+			this.fit();
+			clearTimeout(this.drafting);
+			this.drafting = setTimeout(() => this.keep(), 300);
+		});
+	}
+
+	/** Another room is shown: its draft is. @param {Room} room */
+	open(room) {
+		this.context = {};
+		this.text.value = room.memory.draft ?? "";
+		this.problem.textContent = "";
+		this.help.hidden = true;
+		this.showContext();
+		this.fit();
+	}
+
+	/** Remembers what is written and not sent. What is being changed stands where it stood. */
+	keep() {
+		const room = this.room();
+		if (!room) return;
+		room.memory.draft = this.context.edit ? "" : this.text.value;
+		this.save();
+	}
+
+	fit() {
+		// While it is measured the lines have more room: what the browser scrolls for that, it scrolls back.
+		const { scrollTop } = this.scroller;
+		this.text.style.height = "auto";
+		this.text.style.height = `${Math.min(this.text.scrollHeight + 2, 200)}px`;
+		this.scroller.scrollTop = scrollTop;
+	}
+
+	showContext() {
+		const room = this.room();
+		const id = this.context.reply ?? this.context.edit;
+		this.contextLine.hidden = id === undefined;
+		if (id === undefined || !room) return;
+		const { author, text } = quoted(room, id);
+		this.contextWords.textContent = this.context.edit ? `Changing: ${text}` : `To ${author}: ${text}`;
+	}
+
+	/** @param {Context} context @param {string} [text] */
+	write(context, text) {
+		this.context = context;
+		if (text !== undefined) this.text.value = text;
+		this.showContext();
+		this.fit();
+		this.text.focus();
+	}
+
+	/** What is written is about nothing any more; what was to be changed stays as it was. */
+	cancel() {
+		this.write({}, this.context.edit ? "" : undefined);
+	}
+
+	/** @param {boolean} on */
+	showHelp(on) {
+		this.help.hidden = !on;
+		if (on) this.help.focus();
+		else this.text.focus();
+	}
+
+	/**
+	 * Something was not said, and will not be as it is. It stands in the field again, if nothing else does.
+	 * @param {Outgoing} said
+	 * @param {string} why
+	 * @returns {boolean} whether it does
+	 */
+	takeBack(said, why) {
+		this.problem.textContent = `Not said: ${why}`;
+		if (said.text === undefined || this.text.value !== "" || this.context.edit) return false;
+		this.mend(said);
+		return true;
+	}
+
+	/** Puts into the field what was to be said. @param {Outgoing} said */
+	mend({ kind, text = "", to, of }) {
+		this.keep();
+		const command = kind === "action" ? "/me " : kind === "topic" ? "/topic " : "";
+		const plain = text.startsWith("/") && kind !== "edit" ? `/${text}` : text;
+		this.write(kind === "edit" ? { edit: of } : kind === "reply" ? { reply: to } : {}, command ? command + text : plain);
+		this.keep();
+	}
+
+	#submit() {
+		const room = this.room();
+		const text = this.text.value.trim();
+		if (!room || !text) return;
+		const { reply, edit } = this.context;
+		const command = edit ? null : /^\/(?!\/)(\S*)\s*/u.exec(text);
+		const rest = text.slice(command?.[0].length ?? 0);
+		const plain = text.startsWith("//") && !edit ? text.slice(1) : text;
+		this.problem.textContent = "";
+		/** @type {import("./connection.js").Body | null} */
+		let body = null;
+		if (command?.[1] === "help") {
+			// It tells, and says nothing.
+		} else if (command && !["me", "topic"].includes(command[1])) {
+			this.problem.textContent = `There is no /${command[1]}. /help tells what there is; a text that begins with a slash begins with two.`;
+			return;
+		} else if (command?.[1] === "me" && rest === "") {
+			this.problem.textContent = "/me wants to know what you do: /me waves";
+			return;
+		} else if (command) body = { kind: command[1] === "me" ? "action" : "topic", text: rest };
+		else if (edit) body = { kind: "edit", of: edit, text: plain };
+		else if (reply) body = { kind: "reply", to: reply, text: plain };
+		else body = { kind: "text", text: plain };
+		// Before it is said: what is refused at once stands in the field again.
+		this.write({}, "");
+		this.keep();
+		if (!body) {
+			this.showHelp(true);
+			return;
+		}
+		this.onSaid();
+		room.session.say(body);
+	}
+}

@@ -1,0 +1,42 @@
+// Who is called by name in a text, and which reactions read the same.
+
+/** What a name is made of, as far as its ends are concerned. */
+const WORD = "[\\p{L}\\p{N}\\p{M}_]";
+/** The last pattern: a room asks for one name again and again. @type {{name: string, pattern: RegExp | null}} */
+let known = { name: "", pattern: null };
+
+/** @param {string} name */
+function patternOf(name) {
+	if (known.name !== name) {
+		const literal = name.replace(/[\\^$.*+?()[\]{}|/-]/gu, "\\$&");
+		known = { name, pattern: new RegExp(`@?(?<!${WORD})${literal}(?!${WORD})`, "giu") };
+	}
+	return known.pattern;
+}
+
+/**
+ * A text in parts: every second one calls this name, as a word of its own, in capitals or not.
+ * @param {string} text
+ * @param {string | undefined} name
+ * @returns {string[]}
+ */
+export function splitAtMentions(text, name) {
+	const pattern = name ? patternOf(name) : null;
+	if (!pattern) return [text];
+	const parts = [];
+	let from = 0;
+	for (const match of text.matchAll(pattern)) {
+		parts.push(text.slice(from, match.index), match[0]);
+		from = match.index + match[0].length;
+	}
+	return [...parts, text.slice(from)];
+}
+
+/** @param {string} text @param {string | undefined} name */
+export const isMentioned = (text, name) => splitAtMentions(text, name).length > 1;
+
+/** The same for reactions that read the same: composed, and without selectors of a form. @param {string} symbol */
+export const symbolKey = (symbol) => symbol.normalize("NFC").replace(/[\ufe0e\ufe0f]/gu, "");
+
+/** Whether there is anything to see in it, and nothing that turns around what stands beside. @param {string} symbol */
+export const isVisible = (symbol) => /[^\p{M}\p{Z}\p{C}\p{Default_Ignorable_Code_Point}]/u.test(symbol) && !/\p{Bidi_Control}/u.test(symbol);

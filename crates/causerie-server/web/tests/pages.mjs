@@ -1,0 +1,82 @@
+// What the tests in Chromium do with pages.
+
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+
+import { chromium } from "playwright-core";
+
+import { PATIENCE, endings, pictures, until } from "./programs.mjs";
+
+export async function startChromium() {
+	const started = await chromium.launch({
+		executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+		args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+	});
+	endings.push(() => started.close());
+	return started;
+}
+
+/**
+ * @param {import("playwright-core").Browser} browser
+ * @param {string} address of the server, or of what stands before it
+ * @param {import("playwright-core").BrowserContextOptions} [options]
+ */
+export async function openPage(browser, address, options = {}) {
+	const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+	const page = await context.newPage();
+	/** @type {string[]} */
+	const troubles = [];
+	watch(page, address, troubles);
+	return { page, context, troubles };
+}
+
+/** What goes wrong in a page, told by it. @param {Page} page @param {string} address @param {string[]} troubles */
+export function watch(page, address, troubles) {
+	page.setDefaultTimeout(PATIENCE);
+	page.on("pageerror", (error) => troubles.push(error.message));
+	page.on("console", (message) => {
+		// A connection that was cut is told there, too.
+		if (message.type() === "error" && !/WebSocket|ERR_CONNECTION|Failed to load resource/u.test(message.text())) troubles.push(message.text());
+	});
+	page.on("request", (request) => {
+		const { protocol, host } = new URL(request.url());
+		if (host !== address && protocol !== "blob:" && protocol !== "data:") troubles.push(`third party: ${request.url()}`);
+	});
+}
+
+/** @typedef {import("playwright-core").Page} Page */
+
+/** @param {Page} page @param {string} address @param {string} name @param {string} [room] */
+export async function join_(page, address, name, room = "lobby") {
+	await page.goto(`http://${address}/#${room}`);
+	await page.fill("#join-name", name);
+	await page.click("#join button");
+	await live(page);
+}
+
+/** @param {Page} page */
+export const live = (page) => page.waitForFunction(() => document.querySelector("#state")?.textContent === "connected");
+
+/** @param {Page} page @param {string} text */
+export async function say(page, text) {
+	await page.fill("#composer-text", text);
+	await page.press("#composer-text", "Enter");
+}
+
+/** What stands in the chat, in order. @param {Page} page */
+export const shown = (page) => page.evaluate(() =>
+	[...document.querySelectorAll("#lines .message > .text")].map((text) => text.textContent ?? ""));
+
+/** @param {Page} page @param {string} text */
+export const sees = (page, text) => until(`“${text}” to be shown`, async () => (await shown(page)).includes(text));
+
+/** @param {Page} page @param {string} name */
+export async function picture(page, name) {
+	if (!pictures) return;
+	await mkdir(pictures, { recursive: true });
+	await page.screenshot({ path: join(pictures, `${name}.png`) });
+}
+
+/** A window that has another size now is laid out before long. @param {Page} page */
+export const fits = (page) =>
+	until("nothing to be wider than the window", () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));

@@ -1,0 +1,147 @@
+// Pages of one browser in one room: whichever has the connection, whoever goes, each message is said once and all hear all.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { FakeServer, FakeSocket, fastTimeout, realTimeout } from "./fake-server.js";
+import { random } from "./random.js";
+
+const FILE = "crates/causerie-server/web/tests/sharing.test.js";
+
+/** @typedef {import("../connection.js").Membership} Membership */
+
+/** What pages of one browser hear from each other. */
+class FakeChannel {
+	/** @param {Set<FakeChannel>} all */
+	constructor(all) {
+		this.all = all;
+		/** @type {((event: any) => void)[]} */
+		this.listeners = [];
+		all.add(this);
+	}
+
+	/** @param {"message"} _type @param {(event: any) => void} then */
+	addEventListener(_type, then) {
+		this.listeners.push(then);
+	}
+
+	/** @param {any} message */
+	postMessage(message) {
+		const data = JSON.stringify(message);
+		for (const other of this.all) {
+			if (other !== this) setImmediate(() => this.all.has(other) && other.listeners.forEach((then) => then({ data: JSON.parse(data) })));
+		}
+	}
+}
+
+/** @param {number} seed */
+async function run(seed) {
+	const chance = random(seed);
+	const server = new FakeServer(chance);
+	FakeSocket.server = server;
+	Object.assign(globalThis, {
+		WebSocket: FakeSocket, location: { href: "http://localhost/" }, setTimeout: fastTimeout,
+		fetch: (/** @type {string} */ path, /** @type {any} */ options) => server.fetch(path, options),
+	});
+	const { SharedSession } = await import("../sharing.js");
+	/** @type {Set<FakeChannel>} */
+	const channels = new Set();
+	/** What the storage of the browser has, as memory.js keeps it. @type {{[field: string]: any}} */
+	const stored = {};
+	/** @type {Map<string, any>} */
+	const outbox = new Map();
+	const fields = ["token", "member", "nonce", "epoch"];
+	const open = () => {
+		/** @type {any[]} */
+		const heard = [];
+		/** @type {Membership} */
+		const membership = { outbox: [], refused: [] };
+		/** @type {{[field: string]: any}} */
+		const before = {};
+		const mine = /** @type {{[field: string]: any}} */ (membership);
+		/** @type {import("../connection.js").Outgoing[]} */
+		let had = [];
+		const channel = new FakeChannel(channels);
+		const session = new SharedSession("r", membership, {
+			onState: () => {}, onWelcome: () => {}, onReset: () => assert.fail("it is the same log"), onHeld: () => {}, onReleased: () => {}, onObserved: () => {}, onUnobserved: () => {},
+			onMembers: () => {}, onSaid: () => {}, onPlaced: () => {},
+			onRefused: (said, problem) => assert.fail(`${said.text}: ${problem.message}`),
+			save: () => {
+				for (const field of fields) if (mine[field] !== before[field]) stored[field] = before[field] = mine[field];
+				for (const said of had) if (!membership.outbox.includes(said)) outbox.delete(said.id);
+				for (const said of membership.outbox) if (!had.includes(said)) outbox.set(said.id, said);
+				had = [...membership.outbox];
+			},
+			refresh: () => {
+				for (const field of fields) mine[field] = before[field] = stored[field];
+				for (const [id, said] of outbox) if (!membership.outbox.some((other) => other.id === id)) membership.outbox.push(said);
+				had = [...membership.outbox];
+			},
+			lastPosition: () => heard.length,
+			onEntries: (entries) => {
+				for (const entry of /** @type {any[]} */ (entries)) {
+					if (entry.position <= heard.length) continue;
+					assert.equal(entry.position, heard.length + 1);
+					heard.push(entry);
+				}
+			},
+		}, channel, `page ${chance.below(1e9)}`);
+		session.start("Ann");
+		return { session, heard, membership, channel };
+	};
+	/** A page may end without a word. @param {ReturnType<typeof open>} page */
+	const crash = ({ session, channel }) => {
+		channels.delete(channel);
+		session.suspend();
+	};
+	let pages = [open()];
+	let led = 0;
+	const said = [];
+	for (let i = 0; i < 25; i += 1) {
+		// Others come in once one is.
+		if (pages.length < 4 && stored.token && chance.chance(0.25)) pages.push(open());
+		const page = chance.pick(pages);
+		// Who is not in yet has no field to write in.
+		if (page.session.state === "live") {
+			said.push(`text ${i}`);
+			page.session.say({ kind: "text", text: `text ${i}` });
+		}
+		await new Promise((resolve) => realTimeout(resolve, chance.below(6)));
+		if (chance.chance(0.1)) server.append({ kind: "text", id: `0.99#${i + 1}`, member: "0.99", author: "X", text: `x ${i}` });
+		if (chance.chance(0.1)) for (const socket of [...server.sockets]) socket.cut();
+		if (pages.length > 1 && chance.chance(0.15)) {
+			const gone = chance.pick(pages);
+			led += Number(gone.session.leading);
+			pages = pages.filter((other) => other !== gone);
+			if (chance.chance(0.5)) crash(gone);
+			else gone.session.suspend();
+		}
+	}
+	server.chaos = false;
+	const settled = () => pages.filter(({ session }) => session.leading).length === 1 && server.sockets.size === 1 && pages.every(({ session, heard, membership }) =>
+		session.state === "live" && membership.outbox.length === 0 && heard.length === server.log.length);
+	for (let n = 0; n < 20_000 && !settled(); n += 1) await new Promise((resolve) => realTimeout(resolve, 1));
+	const states = pages.map(({ session, heard, membership }) => `${session.state} ${session.leading} ${membership.outbox.length} ${heard.length}`);
+	assert.ok(settled(), `it does not settle: ${states.join("; ")} of ${server.log.length}, with ${server.sockets.size} connections`);
+	for (const { session } of pages) session.stop();
+	const placed = server.log.filter(({ author, kind }) => author === "Ann" && kind === "text").map(({ text }) => text);
+	assert.deepEqual([...placed].sort(), [...said].sort(), "each once");
+	return { led, members: server.members.size, pages: pages.length };
+}
+
+test("pages of one browser are one member with one connection, whichever goes", async () => {
+	const seeds = process.env.SEED === undefined ? Array.from({ length: 20 }, (_, seed) => seed) : [Number(process.env.SEED)];
+	let [led, several] = [0, 0];
+	for (const seed of seeds) {
+		try {
+			const told = await run(seed);
+			assert.equal(told.members, 1, "one membership");
+			led += told.led;
+			several += Number(told.pages > 1);
+		} catch (error) {
+			console.error(`replay: SEED=${seed} node --test ${FILE}`);
+			throw error;
+		}
+	}
+	if (process.env.SEED === undefined) assert.ok(led > 5 && several > 10, "leaders went, and several pages were there at the end");
+});

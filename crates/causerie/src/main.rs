@@ -17,6 +17,7 @@ mod sim;
 mod store;
 mod trace;
 mod tui;
+mod welcome;
 mod when;
 
 use std::process::ExitCode;

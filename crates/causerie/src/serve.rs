@@ -1,7 +1,6 @@
 //! `causerie serve`: the server, and what a service manager does with it.
 
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::settings::{Configuration, LogFormat, default_data};
+use crate::welcome;
 
 pub(crate) async fn run() -> anyhow::Result<()> {
     let mut configuration = Configuration::load()?;
@@ -28,14 +28,17 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let on_terminal = io::stderr().is_terminal();
     let fixed = configuration.args.fixed.clone();
     let log_filter = start_log(&configuration.args.live.log, fixed.log_format)?;
+    raise_open_files();
+    check_open_files(configuration.args.settings().connections_max);
     let listener = TcpListener::bind(fixed.listen).await.map_err(|error| {
         anyhow!("cannot listen on {}: {error}; --listen ADDRESS:PORT chooses another", fixed.listen)
     })?;
     let store = open_store(fixed.data, fixed.forget)?;
-    welcome(listener.local_addr()?)?;
+    let settings = watch::Sender::new(configuration.args.settings());
+    let others: Vec<_> = settings.borrow().own_ports.iter().map(|(_, address)| *address).collect();
+    welcome::print(listener.local_addr()?, &others)?;
     notify(Phase::Ready);
 
-    let settings = watch::Sender::new(configuration.args.settings());
     let (stop, stopped) = oneshot::channel();
     let mut stop = Some(stop);
     let serving = causerie_server::serve(listener, Arc::clone(&store), settings.subscribe(), async {
@@ -86,6 +89,7 @@ fn reload(
     let filter = EnvFilter::try_new(&configuration.args.live.log);
     let filtered = filter.map(|filter| log_filter.reload(filter));
     settings.send_replace(configuration.args.settings());
+    check_open_files(settings.borrow().connections_max);
     if !matches!(filtered, Ok(Ok(()))) {
         error!("what is logged stays as it was");
     }
@@ -120,23 +124,42 @@ fn open_store(data: Option<PathBuf>, forget: bool) -> anyhow::Result<Arc<dyn Sto
     Ok(Arc::new(SqliteStore::open(&data, Options::default())?))
 }
 
-/// What to do next, for whoever has just started a server.
-fn welcome(address: SocketAddr) -> io::Result<()> {
-    let program = std::env::args().next().unwrap_or_else(|| "causerie".into());
-    let port = address.port();
-    let at = if port == 12343 && address.ip().is_loopback() { String::new() } else { format!(" {address}") };
-    let mut out = io::stdout().lock();
-    writeln!(out, "causerie {} is listening on {address}.", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out)?;
-    writeln!(out, "  To chat, in a browser:         http://{address}/")?;
-    writeln!(out, "  To chat, in another terminal:  {program} chat{at} --room lobby --name YOUR-NAME")?;
-    writeln!(out, "  To see causal order at work:   add  --link delay=0..800ms,loss=5%,seed=7")?;
-    writeln!(out, "  For bots:                      http://{address}/api/rooms, as docs/api.md describes")?;
-    writeln!(out, "  The original client:           connects to port {port} and says ./createRoom")?;
-    writeln!(out, "  To stop:                       Ctrl-C")?;
-    writeln!(out)?;
-    out.flush()
+/// What a server has open beside its connections: the store, listeners, the log.
+#[cfg(unix)]
+const FILES_BESIDE: u64 = 64;
+
+/// Raises the limit of open files as far as it may be: a shell's is far below what a server has connections.
+#[cfg(unix)]
+fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    /// Of systems that take no greater one.
+    const ELSE: u64 = 10_240;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let raised = [hard, hard.min(ELSE)].into_iter().filter(|limit| *limit > soft);
+    // Where it cannot be raised it stays, and `check_open_files` says what that means.
+    let _ = raised.into_iter().find(|limit| setrlimit(Resource::RLIMIT_NOFILE, *limit, hard).is_ok());
 }
+
+/// Says so if fewer files may be open than there may be connections.
+#[cfg(unix)]
+fn check_open_files(connections_max: usize) {
+    use nix::sys::resource::{Resource, getrlimit};
+    let wanted = u64::try_from(connections_max).unwrap_or(u64::MAX).saturating_add(FILES_BESIDE);
+    if let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && limit < wanted
+    {
+        warn!(
+            "the system lets this process open {limit} files, which is not enough for connections-max = \
+             {connections_max}: beyond it nobody gets in until somebody leaves (LimitNOFILE, or ulimit -Hn, raises it)"
+        );
+    }
+}
+
+#[cfg(not(unix))]
+fn raise_open_files() {}
+
+#[cfg(not(unix))]
+fn check_open_files(_: usize) {}
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Signal {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::{Process, Said, Server, causerie, soon};
+use common::{Process, Said, Server, causerie, causerie_with, soon};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -500,11 +500,8 @@ async fn what_a_server_keeps_is_its_owners_and_after_a_stop_one_file() {
     let data = folder.0.join("data");
     let path = data.to_str().unwrap();
     // Where everything that is made may be read and written by all.
-    let mut command = causerie();
-    let program = command.as_std().get_program().to_owned();
-    command = Command::new("sh");
-    command.args(["-c", "umask 000 && exec \"$0\" \"$@\""]).arg(program).kill_on_drop(true);
-    command.args(["serve", "--config", "/dev/null", "--listen", "127.0.0.1:0", "--data", path]);
+    let mut command = causerie_with("umask 000");
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data", path]);
     let mut server = Server::of(command).await;
     let room = causerie_client::RoomOptions::new(&server.address(), "lobby", "Ann").create(true).join();
     soon("Ann is in", room).await.unwrap();
@@ -531,4 +528,47 @@ async fn what_a_server_keeps_is_its_owners_and_after_a_stop_one_file() {
         assert!(said.contains("format 99") && said.contains("use the newer program"), "{said}");
     }
     assert!(packaged("packaging/causerie.service").lines().any(|line| line == "RestartPreventExitStatus=2"));
+}
+
+/// A server that may have so many files open.
+#[cfg(target_os = "linux")]
+fn limited(files: &str) -> Command {
+    let mut command = causerie_with(&format!("ulimit {files}"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--forget"]);
+    command
+}
+
+/// The soft and the hard limit of open files of a process.
+#[cfg(target_os = "linux")]
+fn open_files(pid: &str) -> (String, String) {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let mut words = line.split_whitespace().map(str::to_owned);
+    (words.next().unwrap(), words.next().unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn as_many_files_may_be_open_as_the_system_lets_it() {
+    let server = Server::of(limited("-S -n 100")).await;
+    let (soft, hard) = open_files(&server.process.pid.to_string());
+    assert_eq!((&soft, &hard), (&hard, &open_files("self").1));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_comes_when_no_more_files_may_be_open_gets_in_once_others_have_left() {
+    let mut server = Server::of(limited("-n 64")).await;
+    server.logged("lets this process open 64 files, which is not enough for connections-max = 20000").await;
+    let mut others = Vec::new();
+    for _ in 0..80 {
+        others.push(soon("the system takes it", TcpStream::connect(server.address())).await.unwrap());
+    }
+    server.logged("cannot accept connections: Too many open files").await;
+    let mut late = TcpStream::connect(server.address()).await.unwrap();
+    late.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    drop(others);
+    let mut told = String::new();
+    soon("an answer", late.read_to_string(&mut told)).await.unwrap();
+    assert!(told.starts_with("HTTP/1.1 204 "), "{told}");
 }

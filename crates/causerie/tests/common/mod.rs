@@ -24,7 +24,17 @@ pub(crate) fn state() -> PathBuf {
 }
 
 pub(crate) fn causerie() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_causerie"));
+    prepared(Command::new(env!("CARGO_BIN_EXE_causerie")))
+}
+
+/// The same, run by a shell that has set this before, such as `umask 0`.
+pub(crate) fn causerie_with(setting: &str) -> Command {
+    let mut shell = prepared(Command::new("sh"));
+    shell.args(["-c", &format!("{setting} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_causerie")]);
+    shell
+}
+
+fn prepared(mut command: Command) -> Command {
     command.kill_on_drop(true);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CAUSERIE_") {

@@ -52,7 +52,17 @@ impl Suite {
                 &["-p", "causerie-store", "--test", "faults", "--test", "crash"],
             ],
             Self::Server => &[
-                &["-p", "causerie-server", "--lib", "--test", "native", "--test", "history"],
+                &[
+                    "-p",
+                    "causerie-server",
+                    "--lib",
+                    "--test",
+                    "native",
+                    "--test",
+                    "history",
+                    "--test",
+                    "addresses",
+                ],
                 &["-p", "causerie", "--test", "crash", "--test", "damage"],
             ],
             Self::Processes => &[&["-p", "causerie", "--test", "causal_order"]],

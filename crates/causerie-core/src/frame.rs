@@ -444,6 +444,8 @@ error_codes! {
     StorageFull = 28,
     /// What was asked for cannot be read at the moment; the server's operator knows more.
     Unreadable = 29,
+    /// There is too much of that from the client's address: it may try again later.
+    TooOften = 30,
 }
 
 /// Why bytes are not a frame.

@@ -943,6 +943,10 @@ impl Session {
                 // 0 where the server knows nothing of this member.
                 self.lose_membership(error.taken, error.message);
             }
+            // What was said is not given up for that.
+            ErrorCode::TooOften if self.rejoining.is_some() => {
+                self.outputs.push_back(Output::HangUp(error.message));
+            }
             ErrorCode::StorageFull => self.event(Event::Trouble { message: error.message }),
             code => {
                 let suggestion = Some(error.suggestion).filter(|s| !s.is_empty());

@@ -1,5 +1,6 @@
 //! Token buckets: how much may come at once, and how often in the long term. Time is an argument.
 
+use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -37,6 +38,10 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
+    pub(crate) const fn new() -> Self {
+        Self { full_at: None }
+    }
+
     /// Takes what there is of `wanted`, one at least, and returns how much.
     ///
     /// # Errors
@@ -53,11 +58,67 @@ impl Bucket {
         Ok(taken)
     }
 
-    /// Whether nothing is known of it that a fresh one would not know.
-    pub(crate) fn is_full(&self, now: Instant) -> bool {
-        self.full_at.is_none_or(|at| at <= now)
+    /// When it is full again, if it was ever used.
+    pub(crate) fn full_at(&self) -> Option<Instant> {
+        self.full_at
     }
 }
+
+/// Something that is said seldom, and how often it was left out.
+#[derive(Debug, Default)]
+pub(crate) struct Seldom {
+    bucket: Bucket,
+    left_out: u64,
+}
+
+impl Seldom {
+    pub(crate) const fn new() -> Self {
+        Self { bucket: Bucket::new(), left_out: 0 }
+    }
+
+    /// Returns what stands behind it if it may be said now.
+    pub(crate) fn turn(&mut self, now: Instant, rate: Rate) -> Option<LeftOut> {
+        if self.bucket.take(now, rate, 1).is_ok() {
+            return Some(LeftOut(std::mem::take(&mut self.left_out)));
+        }
+        self.left_out += 1;
+        None
+    }
+
+    pub(crate) fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
+}
+
+/// How many lines were left out before this one.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct LeftOut(u64);
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            n => write!(f, " ({n} more like this were left out)"),
+        }
+    }
+}
+
+/// Lines of the log from one place in the code that anybody may cause.
+pub(crate) const SELDOM: Rate = Rate::each(Duration::from_secs(10), 1).expect("not 0");
+
+/// Warns once in ten seconds at most from this place in the code: who asks in a loop does not fill the log.
+macro_rules! warn_seldom {
+    ($($words:tt)*) => {{
+        static TURN: std::sync::Mutex<$crate::budget::Seldom> =
+            std::sync::Mutex::new($crate::budget::Seldom::new());
+        let mut turn = TURN.lock().expect("nothing panics while holding it");
+        let turn = turn.turn(tokio::time::Instant::now(), $crate::budget::SELDOM);
+        if let Some(left_out) = turn {
+            tracing::warn!("{}{left_out}", format_args!($($words)*));
+        }
+    }};
+}
+pub(crate) use warn_seldom;
 
 #[cfg(test)]
 mod tests {
@@ -69,7 +130,6 @@ mod tests {
     fn so_many_come_at_once_and_then_so_often() {
         let rate = Rate::new(4, SECOND, 60).unwrap();
         let (mut bucket, mut now) = (Bucket::default(), Instant::now());
-        assert!(bucket.is_full(now));
         assert_eq!(bucket.take(now, rate, 59), Ok(59));
         assert_eq!(bucket.take(now, rate, 5), Ok(1), "what there is");
         for _ in 0..3 {
@@ -79,10 +139,7 @@ mod tests {
         assert_eq!(bucket.take(now, rate, 1), Err(SECOND / 8));
         now += SECOND / 8;
         assert_eq!(bucket.take(now, rate, 1), Ok(1));
-        now += 14 * SECOND;
-        assert!(!bucket.is_full(now));
-        now += SECOND;
-        assert!(bucket.is_full(now));
+        assert_eq!(bucket.full_at(), Some(now + 15 * SECOND));
         assert_eq!(bucket.take(now + 1_000 * SECOND, rate, 100), Ok(60), "no more than fits is gathered");
     }
 
@@ -95,5 +152,18 @@ mod tests {
         assert_eq!(bucket.take(now, Rate::new(10, SECOND, 5).unwrap(), 1), Err(SECOND * 6 / 10));
         let fast = Rate::new(u32::MAX, SECOND, u32::MAX).unwrap();
         assert!(Bucket::default().take(now, fast, 7).is_ok());
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_and_told_with_the_next() {
+        let (mut seldom, now) = (Seldom::new(), Instant::now());
+        let words = |turn: Option<LeftOut>| turn.map(|left_out| left_out.to_string());
+        assert_eq!(words(seldom.turn(now, SELDOM)).as_deref(), Some(""));
+        for _ in 0..3 {
+            assert_eq!(seldom.turn(now, SELDOM), None);
+        }
+        let later = words(seldom.turn(now + 10 * SECOND, SELDOM));
+        assert_eq!(later.as_deref(), Some(" (3 more like this were left out)"));
+        assert_eq!(words(seldom.turn(now + 20 * SECOND, SELDOM)).as_deref(), Some(""));
     }
 }

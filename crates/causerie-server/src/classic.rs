@@ -20,6 +20,7 @@ use cbcast::{Kind, MemberId};
 use tokio::net::TcpStream;
 
 use crate::Server;
+use crate::addresses::Visitor;
 use crate::hosted_room::{HostedRoom, Names, Quotes, Unreadable};
 use crate::outbox::{self, Outbox, write_all};
 
@@ -39,6 +40,7 @@ struct Membership {
 struct Session<'a> {
     server: &'a Arc<Server>,
     peer: SocketAddr,
+    visitor: &'a Visitor,
     outbox: Outbox,
     /// The client has sent something beyond ASCII, so it can read it too.
     beyond_ascii: AtomicBool,
@@ -57,12 +59,14 @@ pub(crate) async fn serve(
     server: &Arc<Server>,
     stream: TcpStream,
     peer: SocketAddr,
+    visitor: &Visitor,
     first: BytesMut,
     room: Option<Arc<HostedRoom>>,
 ) -> io::Result<()> {
     let session = Session {
         server,
         peer,
+        visitor,
         outbox: Outbox::default(),
         beyond_ascii: AtomicBool::new(false),
         membership: Mutex::new(None),
@@ -124,6 +128,8 @@ impl Session<'_> {
     async fn handle_all(&self, talk: &mut Talk, items: Vec<Item>) -> bool {
         for item in items {
             self.outbox.has_room().await;
+            // Each answer is some work, too.
+            self.visitor.speak_in_turn().await;
             let text = match item {
                 Item::Text(text) => text,
                 Item::TooLong { limit } => {
@@ -166,10 +172,16 @@ impl Session<'_> {
     /// To the controller. The room, if one is to be joined.
     async fn command(&self, text: &str) -> Option<Arc<HostedRoom>> {
         match parse_controller(text) {
-            ControllerCommand::CreateRoom => match self.server.open_port_room(self.peer.ip()).await {
-                Ok(room) => self.reply(&classic::room_created(room.port.unwrap_or_default())),
-                Err(error) => self.reply(&classic::controller_error(&error.to_string())),
-            },
+            ControllerCommand::CreateRoom => {
+                let created = match self.visitor.join() {
+                    Ok(()) => self.server.open_port_room(self.peer.ip()).await.map_err(|e| e.to_string()),
+                    Err(why) => Err(why.to_string()),
+                };
+                match created {
+                    Ok(room) => self.reply(&classic::room_created(room.port.unwrap_or_default())),
+                    Err(why) => self.reply(&classic::controller_error(&why)),
+                }
+            }
             ControllerCommand::Rooms => {
                 let rooms = self.server.controller.list();
                 let rooms = rooms.iter().map(|r| (&r.name[..], r.port, r.members as usize));
@@ -190,6 +202,10 @@ impl Session<'_> {
     }
 
     async fn join(&self, hosted: &Arc<HostedRoom>, name: &str) -> Option<MemberId> {
+        if let Err(why) = self.visitor.join() {
+            self.reply(&classic::error(&why.to_string()));
+            return None;
+        }
         let (joined, changes) = hosted.act_and_count(|room, now| {
             let joined = room.join_hosted(now, name).map(|member| (member, room.position()));
             joined.map_err(|error| match error {

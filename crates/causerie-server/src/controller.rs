@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use causerie_core::frame::{ErrorCode, RoomInfo};
-use causerie_core::room::{Room, RoomSettings};
+use causerie_core::room::{Now, Room, RoomSettings};
 use causerie_core::text::{Reading, RoomName, RoomNameError};
 use causerie_store::{Change, Retention, RoomId, RoomRow, StoreError, StoredRoom};
 use thiserror::Error as ThisError;
@@ -16,9 +16,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::addresses::Network;
 use crate::hosted_room::{Clock, HostedRoom, Hosting};
+use crate::metrics::Limited;
 use crate::writer::Writer;
-use crate::{Server, Settings, StartError, reopen};
+use crate::{Server, Settings, StartError, idle, reopen};
 
 /// Why a room could not be made, found or closed. Nothing changed.
 #[derive(Clone, Debug, Eq, PartialEq, ThisError)]
@@ -35,6 +37,12 @@ pub(crate) enum RoomError {
     ReadsLike(RoomName, RoomName),
     #[error("the server has {0} rooms, and takes no more")]
     TooMany(usize),
+    #[error(
+        "the server has {0} rooms with ports of their own, and takes no more; rooms without are made by name"
+    )]
+    TooManyPorts(usize),
+    #[error("your address has made {0} rooms, and makes no more until one of them has gone")]
+    TooManyOfAddress(usize),
     #[error("no port above the server's own is free")]
     NoPort,
     #[error("cannot listen on port {0}: {1}")]
@@ -51,7 +59,11 @@ impl RoomError {
             Self::NoSuchRoom(_) | Self::Damaged(_) => ErrorCode::NoSuchRoom,
             Self::Name(_) | Self::Reserved => ErrorCode::RoomNameInvalid,
             Self::Exists(_) | Self::ReadsLike(..) => ErrorCode::RoomExists,
-            Self::TooMany(_) | Self::NoPort | Self::Bind(..) => ErrorCode::TooManyRooms,
+            Self::TooMany(_)
+            | Self::TooManyPorts(_)
+            | Self::TooManyOfAddress(_)
+            | Self::NoPort
+            | Self::Bind(..) => ErrorCode::TooManyRooms,
             Self::NotPermitted => ErrorCode::NotPermitted,
         }
     }
@@ -101,9 +113,12 @@ impl Controller {
         self.settings.borrow().room.clone()
     }
 
-    /// There cannot be more rooms than this.
-    fn rooms_max(&self) -> usize {
-        self.settings.borrow().rooms_max
+    pub(crate) fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    pub(crate) fn settings(&self) -> watch::Receiver<Settings> {
+        self.settings.clone()
     }
 
     /// The rooms go by these settings from now on, as far as they can change.
@@ -156,11 +171,13 @@ impl Controller {
         }
         let vectors = found.row.port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
         let creator = found.row.creator.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]));
-        let (port, stored) = (found.row.port, found.last);
+        let (port, stored, now) = (found.row.port, found.last, self.clock.now());
+        let last_millis = idle::last_millis(store, id, stored)?.unwrap_or(now.wall_millis);
+        let found_millis = last_millis.max(found.row.created_millis).min(now.wall_millis);
         let settings = self.room_settings();
-        let room = reopen::room(store, found, name, self.clock.now(), &settings, vectors)?;
+        let room = reopen::room(store, found, name, now, &settings, vectors)?;
         let tail_bytes = settings.log_bytes_max;
-        let hosting = Hosting { id, room, row: None, port, creator, tail_bytes, stored };
+        let hosting = Hosting { id, room, row: None, port, creator, tail_bytes, stored, found_millis };
         Ok(HostedRoom::new(hosting, self.clock, Arc::clone(&self.writer)))
     }
 
@@ -235,13 +252,7 @@ impl Controller {
                 return Err(RoomError::ReadsLike(name, other.clone()));
             }
         }
-        let rooms_max = self.rooms_max();
-        // Neither takes the other's room.
-        let is_conversation = |name: &RoomName| RoomName::is_of_conversation(name.as_str());
-        let alike = rooms.by_name.keys().filter(|other| is_conversation(other) == is_conversation(&name));
-        if alike.count() >= rooms_max {
-            return Err(RoomError::TooMany(rooms_max));
-        }
+        self.has_room(&rooms, &name, port.is_some(), Network::of(creator))?;
         let settings = self.room_settings();
         let tail_bytes = settings.log_bytes_max;
         let vectors = port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
@@ -254,10 +265,50 @@ impl Controller {
         let created_millis = self.clock.now().wall_millis;
         let row =
             RoomRow { name: name.to_string(), port, creator: creator.to_string(), epoch, created_millis };
-        let hosting = Hosting { id, room, row: Some(row), port, creator, tail_bytes, stored: 0 };
+        let found_millis = created_millis;
+        let hosting =
+            Hosting { id, room, row: Some(row), port, creator, tail_bytes, stored: 0, found_millis };
         let room = HostedRoom::new(hosting, self.clock, Arc::clone(&self.writer));
         rooms.by_name.insert(name, Arc::clone(&room));
         Ok(room)
+    }
+
+    /// # Errors
+    /// Why no such room may be added, if so.
+    fn has_room(
+        &self,
+        rooms: &Rooms,
+        name: &RoomName,
+        has_port: bool,
+        creator: Network,
+    ) -> Result<(), RoomError> {
+        let (rooms_max, ports_max, limits) = {
+            let settings = self.settings.borrow();
+            (settings.rooms_max, settings.ports_max, settings.address)
+        };
+        // Neither takes the other's room.
+        let is_conversation = |name: &RoomName| RoomName::is_of_conversation(name.as_str());
+        let (mut all, mut with_ports, mut own) = (0, 0, 0);
+        let alike = rooms.by_name.iter().filter(|(other, _)| is_conversation(other) == is_conversation(name));
+        for (_, room) in alike {
+            all += 1;
+            with_ports += usize::from(room.port.is_some());
+            own += usize::from(Network::of(room.creator) == creator);
+        }
+        if all >= rooms_max {
+            return Err(RoomError::TooMany(rooms_max));
+        }
+        if has_port && with_ports >= ports_max {
+            return Err(RoomError::TooManyPorts(ports_max));
+        }
+        let own_max = limits.of(creator).map_or(0, |limits| limits.rooms);
+        // Conversations end with those who are in them.
+        let own_max = if is_conversation(name) { own_max.saturating_mul(10) } else { own_max };
+        if own_max > 0 && own >= own_max {
+            self.writer.metrics.limited(Limited::Rooms);
+            return Err(RoomError::TooManyOfAddress(own_max));
+        }
+        Ok(())
     }
 
     /// Makes a room with a port of its own, the next free one above the controller's, bound on return. The room
@@ -268,15 +319,13 @@ impl Controller {
     ) -> Result<(Arc<HostedRoom>, TcpListener), RoomError> {
         for port in self.address.port().saturating_add(1)..=u16::MAX {
             let name = RoomName::parse(&port.to_string()).expect("a number is a room's name");
-            let full = {
+            {
                 let rooms = self.rooms();
                 if rooms.by_name.contains_key(&name) || rooms.damaged.contains(&name) {
                     continue;
                 }
-                rooms.by_name.len() >= self.rooms_max()
-            };
-            if full {
-                return Err(RoomError::TooMany(self.rooms_max()));
+                // Before a port is bound for it.
+                self.has_room(&rooms, &name, true, Network::of(creator))?;
             }
             match TcpListener::bind((self.address.ip(), port)).await {
                 Ok(listener) => return Ok((self.insert(|_| name, Some(port), creator)?, listener)),
@@ -326,6 +375,24 @@ impl Controller {
         let rooms = self.rooms();
         let seen = rooms.by_name.iter().filter(|(name, _)| !RoomName::is_of_conversation(name.as_str()));
         seen.filter(|(_, room)| !room.is_broken()).map(|(_, room)| Arc::clone(room)).collect()
+    }
+
+    /// Those that go when they are idle.
+    pub(crate) fn transient(&self) -> Vec<Arc<HostedRoom>> {
+        let limits = self.settings.borrow().address;
+        let mut rooms = self.listed();
+        rooms.retain(|room| limits.of(Network::of(room.creator)).is_some());
+        rooms
+    }
+
+    /// Closes a room if nobody is in it and nothing has happened behind that position. Whether it has.
+    pub(crate) fn close_idle(&self, room: &Arc<HostedRoom>, position: u64) -> bool {
+        let is_idle = |room: &Room| room.position() == position && room.info(None).members == 0;
+        let closed = room.close_if(is_idle).is_some();
+        if closed {
+            self.rooms().by_name.retain(|_, other| !Arc::ptr_eq(other, room));
+        }
+        closed
     }
 
     /// What there is, sorted by name.

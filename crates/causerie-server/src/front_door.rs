@@ -1,23 +1,25 @@
 //! Accepting connections, and telling by their first bytes what they speak.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use causerie_core::frame::MAGIC;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
+use crate::addresses::Visitor;
+use crate::budget::warn_seldom;
 use crate::hosted_room::HostedRoom;
-use crate::{Protocol, Server, classic, http, irc, native};
+use crate::metrics::Limited;
+use crate::{Protocol, Server, classic, http, irc, native, outbox};
 
 /// Which port a connection came to.
 pub(crate) enum Door {
@@ -49,64 +51,23 @@ fn watch_over(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Connections that have said nothing yet. The original client connects before it asks its user anything, so they
-/// may be silent for a while, but there is an end to that and to their number.
-#[derive(Default)]
-pub(crate) struct SilentOnes {
-    waiting: Mutex<(u64, BTreeMap<u64, CancellationToken>)>,
-}
-
-impl SilentOnes {
-    /// Waits for the first byte, so long, and unless the connection becomes the oldest of more than `max`.
-    async fn first_byte(&self, stream: &TcpStream, max: usize, patience: Duration) -> io::Result<bool> {
-        let evicted = CancellationToken::new();
-        let ticket = {
-            let mut waiting = self.waiting.lock().expect("nothing panics while holding it");
-            while waiting.1.len() >= max.max(1) {
-                let (_, oldest) = waiting.1.pop_first().expect("there is one");
-                oldest.cancel();
-            }
-            waiting.0 += 1;
-            let ticket = waiting.0;
-            waiting.1.insert(ticket, evicted.clone());
-            ticket
-        };
-        // Looked at, not only awaited: sockets are called readable sometimes when there is nothing to read.
-        let mut byte = [0];
-        let peeked = evicted.run_until_cancelled(stream.peek(&mut byte));
-        let peeked = tokio::time::timeout(patience, peeked).await.unwrap_or(None);
-        self.waiting.lock().expect("nothing panics while holding it").1.remove(&ticket);
-        peeked.transpose().map(|peeked| peeked.is_some())
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.waiting.lock().expect("nothing panics while holding it").1.len()
-    }
-}
-
 /// How many connections there are.
 #[derive(Default)]
 pub(crate) struct Connections(AtomicUsize);
 
 impl Connections {
-    /// One more, unless that is more than `max`. Counted until the guard is dropped.
-    fn enter(server: &Arc<Server>, max: usize) -> Option<Entered> {
+    /// Counts one more, unless that is more than `max`.
+    pub(crate) fn enter(&self, max: usize) -> bool {
         let more = |open| (open < max).then_some(open + 1);
-        let open = &server.connections.0;
-        open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Entered(Arc::clone(server)))
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    pub(crate) fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-pub(crate) struct Entered(Arc<Server>);
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        self.0.connections.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -129,30 +90,33 @@ async fn accept(server: Arc<Server>, listener: TcpListener, door: Door, stop: Ca
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                warn!("cannot accept a connection: {error}");
+                warn_seldom!("cannot accept connections: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        info!("Connected to : {} : {}", peer.ip(), peer.port());
         let (server, door) = (Arc::clone(&server), Arc::clone(&door));
         Arc::clone(&server).spawn(async move {
-            let max = server.settings().connections_max;
-            let Some(entered) = Connections::enter(&server, max) else {
-                server.writer.metrics.connection_refused();
-                return refuse(stream).await;
+            let visitor = match Visitor::enter(&server, peer.ip()) {
+                Ok(visitor) => visitor,
+                Err(words) => return refuse(stream, peer, words).await,
             };
-            if let Err(error) = converse(&server, stream, peer, &door, entered).await {
+            if let Some(left_out) = visitor.log() {
+                info!("Connected to : {} : {}{left_out}", peer.ip(), peer.port());
+            }
+            if let Err(error) = converse(&server, stream, peer, &door, visitor).await {
                 debug!("connection of {peer}: {error}");
             }
         });
     }
 }
 
-async fn refuse(mut stream: TcpStream) {
-    let words = stream.write_all(b"Error: too many connections; try again later\n");
+async fn refuse(mut stream: TcpStream, peer: SocketAddr, words: Option<&str>) {
+    debug!("refused: {peer}");
+    let Some(words) = words else { return };
+    let line = format!("Error: {words}\n");
     // If this cannot be said, there is nothing else to say.
-    let _ = tokio::time::timeout(Duration::from_secs(1), words).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(line.as_bytes())).await;
 }
 
 async fn converse(
@@ -160,33 +124,41 @@ async fn converse(
     mut stream: TcpStream,
     peer: SocketAddr,
     door: &Door,
-    entered: Entered,
+    visitor: Visitor,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     watch_over(&stream)?;
-    let (silent_max, silent_time) = (server.settings().silent_max, server.settings().silent_time);
-    let spoke = tokio::select! {
-        spoke = server.silent.first_byte(&stream, silent_max, silent_time) => spoke?,
-        () = server.stop.cancelled() => false,
-    };
-    if !spoke {
-        debug!("closing the connection of {peer}, which has said nothing");
-        return Ok(());
-    }
     let mut first = BytesMut::new();
-    let (protocol, room) = match door {
-        Door::Room(room) => (Protocol::Classic, Some(Arc::clone(room))),
-        Door::Own(protocol @ (Protocol::Classic | Protocol::Http | Protocol::Irc)) => (*protocol, None),
-        Door::Front | Door::Own(Protocol::Native) => {
-            let deadline = tokio::time::Instant::now() + server.settings().first_words;
-            let spoken = tokio::time::timeout_at(deadline, sniff(&mut stream, &mut first)).await;
-            // What began like the others and did not go on is text like any other.
-            let protocol = spoken.unwrap_or(Ok(Protocol::Classic))?;
-            if matches!(door, Door::Own(_)) && protocol != Protocol::Native {
-                debug!("closing the connection of {peer}, which does not speak the native protocol");
-                return Ok(());
-            }
-            (protocol, None)
+    let begun = {
+        let max = server.settings().silent_max;
+        let of_one = visitor.limits().map_or(0, |limits| limits.silent);
+        let of_one = if of_one == 0 { usize::MAX } else { of_one };
+        let (turn, was_full) = server.half_open.enter(visitor.network(), max, of_one);
+        if was_full {
+            visitor.limited(Limited::Silent);
+        }
+        // Apart: what it takes is free once that is known.
+        let begin = Box::pin(begin(server, &mut stream, &mut first, door));
+        tokio::select! {
+            begun = turn.closed.run_until_cancelled(begin) => begun.transpose()?,
+            () = server.stop.cancelled() => None,
+        }
+    };
+    let protocol = match begun.flatten() {
+        Some(Beginning::Speaks(protocol)) => protocol,
+        Some(Beginning::Misdirected) => {
+            debug!("closing the connection of {peer}, which speaks HTTP where it is not spoken");
+            outbox::write_all(&stream, vec![Bytes::from_static(NO_HTTP)]).await?;
+            outbox::close(&stream).await;
+            return Ok(());
+        }
+        Some(Beginning::Foreign) => {
+            debug!("closing the connection of {peer}, which speaks what is not spoken here");
+            return Ok(());
+        }
+        None => {
+            debug!("closing the connection of {peer}, which has said nothing");
+            return Ok(());
         }
     };
     let metrics = &server.writer.metrics;
@@ -196,20 +168,92 @@ async fn converse(
         Protocol::Native => {
             let _open = metrics.connection("native");
             let rest = BytesMut::from(&std::mem::take(&mut first)[MAGIC.len()..]);
-            Box::pin(native::serve(server, stream, peer, rest)).await
+            Box::pin(native::serve(server, stream, peer, &visitor, rest)).await
         }
         Protocol::Classic => {
             let _open = metrics.connection("classic");
-            Box::pin(classic::serve(server, stream, peer, first, room)).await
+            let room = if let Door::Room(room) = door { Some(Arc::clone(room)) } else { None };
+            Box::pin(classic::serve(server, stream, peer, &visitor, first, room)).await
         }
         Protocol::Irc => {
             let _open = metrics.connection("irc");
             let first = BytesMut::from(&std::mem::take(&mut first)[..]);
-            Box::pin(irc::serve(server, stream, peer, first)).await
+            Box::pin(irc::serve(server, stream, peer, &visitor, first)).await
         }
         Protocol::Http => {
             let first = BytesMut::from(&std::mem::take(&mut first)[..]);
-            Box::pin(http::serve(server, stream, peer, first, entered)).await
+            Box::pin(http::serve(server, stream, peer, first, visitor)).await
+        }
+    }
+}
+
+/// What a connection begins with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Beginning {
+    Speaks(Protocol),
+    /// HTTP on a port where it is not spoken. A web page can have any browser send it there, with lines of the page's own
+    /// in it, so nothing of it may be taken for lines.
+    Misdirected,
+    /// Another protocol, such as TLS.
+    Foreign,
+}
+
+/// The answer to [`Beginning::Misdirected`].
+const NO_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 32\r\n\r\n\
+    This port does not speak HTTP.\r\n";
+
+/// Waits for the first words, and tells by them what is spoken. `None`: it has said nothing in time.
+async fn begin(
+    server: &Server,
+    stream: &mut TcpStream,
+    first: &mut BytesMut,
+    door: &Door,
+) -> io::Result<Option<Beginning>> {
+    // Looked at, not only awaited: sockets are called readable sometimes when there is nothing to read.
+    let silent_time = server.settings().silent_time;
+    let Ok(peeked) = tokio::time::timeout(silent_time, stream.peek(&mut [0])).await else { return Ok(None) };
+    if peeked? == 0 {
+        return Ok(None);
+    }
+    let beginning = match door {
+        // The first read decides how a classic client is understood, and is as long as it likes.
+        Door::Room(_) => {
+            let line = peek_line(stream).await?;
+            recognize(&line).filter(|b| *b != Beginning::Speaks(Protocol::Irc)).unwrap_or(CLASSIC)
+        }
+        _ => {
+            let deadline = tokio::time::Instant::now() + server.settings().first_words;
+            let spoken = tokio::time::timeout_at(deadline, sniff(stream, first)).await;
+            // What began like the others and did not go on is text like any other.
+            spoken.unwrap_or(Ok(CLASSIC))?
+        }
+    };
+    let line = match beginning {
+        Beginning::Speaks(Protocol::Classic) if !first.is_empty() => &first[..],
+        Beginning::Speaks(Protocol::Classic | Protocol::Irc) => &peek_line(stream).await?,
+        _ => &[],
+    };
+    let beginning = if is_request(line) { Beginning::Speaks(Protocol::Http) } else { beginning };
+    Ok(Some(match (beginning, door.protocol()) {
+        (spoken, None) => spoken,
+        (Beginning::Speaks(spoken), Some(own)) if spoken == own => beginning,
+        // A port of its own takes all that is nothing else for its protocol.
+        (CLASSIC, Some(own @ (Protocol::Irc | Protocol::Http))) => Beginning::Speaks(own),
+        (Beginning::Speaks(Protocol::Irc), Some(Protocol::Classic)) => CLASSIC,
+        (Beginning::Speaks(Protocol::Http), Some(_)) => Beginning::Misdirected,
+        _ => Beginning::Foreign,
+    }))
+}
+
+const CLASSIC: Beginning = Beginning::Speaks(Protocol::Classic);
+
+impl Door {
+    /// The one protocol that is spoken there.
+    fn protocol(&self) -> Option<Protocol> {
+        match self {
+            Self::Front => None,
+            Self::Own(protocol) => Some(*protocol),
+            Self::Room(_) => Some(Protocol::Classic),
         }
     }
 }
@@ -224,10 +268,16 @@ const IRC: [&str; 5] = ["CAP ", "NICK ", "USER ", "PASS ", "JOIN :"];
 /// The longest of all these, and of the magic bytes.
 const BEGINNING_MAX: usize = 8;
 
+/// How a connection of TLS begins: a record of its handshake.
+const TLS: [u8; 2] = [0x16, 0x03];
+
 /// What a connection speaks that begins so; `None` if that is not clear yet.
-fn recognize(beginning: &[u8]) -> Option<Protocol> {
+fn recognize(beginning: &[u8]) -> Option<Beginning> {
     if beginning.starts_with(&MAGIC) {
-        return Some(Protocol::Native);
+        return Some(Beginning::Speaks(Protocol::Native));
+    }
+    if beginning.starts_with(&TLS) {
+        return Some(Beginning::Foreign);
     }
     let is_same = |word: &str, any_case: bool| {
         let length = word.len().min(beginning.len());
@@ -236,45 +286,66 @@ fn recognize(beginning: &[u8]) -> Option<Protocol> {
     };
     let words = METHODS.iter().map(|method| (*method, Protocol::Http));
     let words = words.chain(IRC.iter().map(|word| (*word, Protocol::Irc)));
-    let mut may_become = MAGIC.starts_with(beginning);
+    let mut may_become = MAGIC.starts_with(beginning) || TLS.starts_with(beginning);
     for (word, protocol) in words {
         if is_same(word, protocol == Protocol::Irc) {
             if word.len() <= beginning.len() {
-                return Some(protocol);
+                return Some(Beginning::Speaks(protocol));
             }
             may_become = true;
         }
     }
-    (!may_become).then_some(Protocol::Classic)
+    (!may_become).then_some(CLASSIC)
+}
+
+/// Whether the first line is one of HTTP, with whatever method.
+fn is_request(first: &[u8]) -> bool {
+    let line = first.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    let Some(space) = line.iter().rposition(|byte| *byte == b' ') else { return false };
+    let (before, version) = (&line[..space], &line[space + 1..]);
+    let number = version.get(..5).filter(|name| name.eq_ignore_ascii_case(b"HTTP/")).map(|_| &version[5..]);
+    before.contains(&b' ')
+        && number.is_some_and(|n| !n.is_empty() && n.iter().all(|b| b.is_ascii_digit() || *b == b'.'))
+}
+
+/// Bytes of a line that are looked at.
+const LINE_MAX: usize = 1 << 10;
+
+/// What has come, without reading it. A buffer of its own for a moment: a connection does not keep that much.
+async fn peek_line(stream: &TcpStream) -> io::Result<Vec<u8>> {
+    let mut line = vec![0; LINE_MAX];
+    let length = stream.peek(&mut line).await?;
+    line.truncate(length);
+    Ok(line)
 }
 
 /// Waits until it is clear what the connection speaks: the magic bytes, an HTTP method and a space, what IRC clients begin
 /// with, or anything else.
-async fn sniff(stream: &mut TcpStream, first: &mut BytesMut) -> io::Result<Protocol> {
+async fn sniff(stream: &mut TcpStream, first: &mut BytesMut) -> io::Result<Beginning> {
     // Looked at without reading, where that tells: a large buffer for each connection, even if only for a moment, leaves
     // memory in pieces that are too small for the next.
     let mut beginning = [0; BEGINNING_MAX];
     let length = stream.peek(&mut beginning).await?;
     match recognize(&beginning[..length]) {
-        Some(Protocol::Native) => {
+        Some(native @ Beginning::Speaks(Protocol::Native)) => {
             first.resize(MAGIC.len(), 0);
             stream.read_exact(first).await?;
-            return Ok(Protocol::Native);
+            return Ok(native);
         }
-        Some(protocol @ (Protocol::Http | Protocol::Irc)) => return Ok(protocol),
-        _ => {}
+        None | Some(CLASSIC) => {}
+        Some(other) => return Ok(other),
     }
     loop {
         // As much as one read takes elsewhere: the first read decides how a classic client is understood.
         first.reserve(classic::READ_MAX);
         match stream.try_read_buf(first) {
-            Ok(0) => return Ok(Protocol::Classic),
+            Ok(0) => return Ok(CLASSIC),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
-        if let Some(protocol) = recognize(first) {
-            return Ok(protocol);
+        if let Some(spoken) = recognize(first) {
+            return Ok(spoken);
         }
         *first = BytesMut::from(&first[..]);
         stream.readable().await?;
@@ -310,11 +381,30 @@ mod tests {
             (b"JOIN x", Some(Protocol::Classic)),
             (b"NICK\n", Some(Protocol::Classic)),
         ] {
-            assert_eq!(recognize(beginning), protocol, "{beginning:?}");
+            assert_eq!(recognize(beginning), protocol.map(Beginning::Speaks), "{beginning:?}");
         }
+        assert_eq!(recognize(b"\x16"), None);
+        assert_eq!(recognize(b"\x16\x03\x01\x02\0\x01"), Some(Beginning::Foreign));
         let longest = METHODS.iter().map(|method| method.len()).max();
         assert_eq!(longest, Some(BEGINNING_MAX));
         assert!(MAGIC.len() <= BEGINNING_MAX);
+    }
+
+    #[test]
+    fn a_first_line_of_http_is_one_with_any_method() {
+        for line in [
+            &b"get / http/1.1"[..],
+            b"PRI * HTTP/2.0\r\n\r\nSM",
+            b"NICK /x HTTP/1.1\r\nHost: a\r\n",
+            b"USER  HTTP/1.0\nx",
+        ] {
+            assert!(is_request(line), "{}", String::from_utf8_lossy(line));
+        }
+        for line in
+            [&b""[..], b"Ann", b"./rooms\n", b"NICK Ann\r\nUSER x HTTP/1.1", b"about HTTP/1.1", b"a b HTTP/x"]
+        {
+            assert!(!is_request(line), "{}", String::from_utf8_lossy(line));
+        }
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use causerie_core::body::{Body, target_of};
@@ -20,9 +20,10 @@ use cbcast::{Kind, MemberId, MessageId, MissingRange, Time};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::Server;
+use crate::budget::{Rate, Seldom, warn_seldom};
 use crate::fanout::{Fanout, Reader};
 use crate::history::{self, Ends, HistoryError};
 use crate::http::JsonTail;
@@ -49,6 +50,9 @@ impl Clock {
         }
     }
 }
+
+/// Lines that one room may write to the log: who talks without end does not fill it.
+const LINES: Rate = Rate::new(1, Duration::from_secs(1), 1_000).expect("not 0");
 
 /// What readers see.
 pub(crate) struct Tail {
@@ -78,10 +82,14 @@ pub(crate) struct HostedRoom {
     /// It is in the writer's queue.
     pub(crate) is_queued: AtomicBool,
     standing: Mutex<Standing>,
+    /// The vectors in the log, where it has a port of its own.
+    lines: Mutex<Seldom>,
     /// Its own port, for classic clients.
     pub(crate) port: Option<u16>,
     /// Who made it, and may close it.
     pub(crate) creator: IpAddr,
+    /// When something happened in it last, or it was made, by the wall clock of then, as it was at the start or its making.
+    pub(crate) found_millis: u64,
     /// Cancelled when it is closed: its own port closes.
     pub(crate) closed: CancellationToken,
 }
@@ -106,11 +114,13 @@ pub(crate) struct Hosting {
     pub(crate) tail_bytes: usize,
     /// The last position that is in the store.
     pub(crate) stored: u64,
+    /// See [`HostedRoom::found_millis`].
+    pub(crate) found_millis: u64,
 }
 
 impl HostedRoom {
     pub(crate) fn new(hosting: Hosting, clock: Clock, writer: Arc<Writer>) -> Arc<Self> {
-        let Hosting { id, room, row, port, creator, tail_bytes, stored } = hosting;
+        let Hosting { id, room, row, port, creator, tail_bytes, stored, found_millis } = hosting;
         let log = Log::new(stored, tail_bytes);
         let tail = Tail { log, stored: 0, seating: room.seating() };
         let unstored = room.changes() > 0;
@@ -130,8 +140,10 @@ impl HostedRoom {
             writer,
             is_queued: AtomicBool::new(false),
             standing: Mutex::new(row.map_or(Standing::Stored, Standing::New)),
+            lines: Mutex::default(),
             port,
             creator,
+            found_millis,
             closed: CancellationToken::new(),
         });
         if unstored {
@@ -181,7 +193,12 @@ impl HostedRoom {
         for vector in room.take_vectors() {
             // In the lock, so that the lines stand in the log's order.
             match self.port {
-                Some(_) => info!("{vector}"),
+                Some(_) => {
+                    let mut lines = self.lines.lock().expect("nothing panics while holding it");
+                    if let Some(left_out) = lines.turn(Instant::now(), LINES) {
+                        info!("{vector}{left_out}");
+                    }
+                }
                 None => debug!("{vector}"),
             }
         }
@@ -245,8 +262,21 @@ impl HostedRoom {
 
     /// The room goes, with all that was stored of it: once so many changes are stored.
     pub(crate) fn close(self: &Arc<Self>) -> u64 {
-        self.closed.cancel();
-        self.act_and_count(|room, _| room.close()).1
+        self.close_if(|_| true).expect("it is closed in any case")
+    }
+
+    /// Closes the room if it is as it should be for that.
+    pub(crate) fn close_if(self: &Arc<Self>, should: impl FnOnce(&Room) -> bool) -> Option<u64> {
+        let (closed, changes) = self.act_and_count(|room, _| {
+            let closes = should(room);
+            if closes {
+                // Before the writer can look at it.
+                self.closed.cancel();
+                room.close();
+            }
+            closes
+        });
+        closed.then_some(changes)
     }
 
     /// What is to be stored, and what is to be told to [`has_stored`](Self::has_stored) then.
@@ -392,7 +422,7 @@ impl HostedRoom {
             let rows = self.reading(Asker::Member, move |store| store.members(id, Members::Ids(&forgotten)));
             match rows.await {
                 Ok(rows) => names.extend(rows.into_iter().map(|row| (row.member, row.name))),
-                Err(error) => warn!("the names of departed members cannot be read: {error}"),
+                Err(error) => warn_seldom!("the names of departed members cannot be read: {error}"),
             }
         }
         names
@@ -411,7 +441,7 @@ impl HostedRoom {
             let frames = match self.find(some.to_vec(), RANGES_MAX).await {
                 Ok(frames) => frames,
                 Err(error) => {
-                    warn!("what messages refer to cannot be read: {error}");
+                    warn_seldom!("what messages refer to cannot be read: {error}");
                     continue;
                 }
             };
@@ -472,7 +502,7 @@ impl HostedRoom {
                 welcome.members.extend(page.names.into_iter().filter(departed));
             }
             // Then they go by their ids.
-            Err(error) => warn!("the names in a history cannot be read: {error}"),
+            Err(error) => warn_seldom!("the names in a history cannot be read: {error}"),
         }
     }
 

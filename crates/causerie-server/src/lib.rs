@@ -3,14 +3,17 @@
 //! A message's journey: bytes → front door → session (decode, check limits) → room (`Group`: deliver or hold) →
 //! store → tail → pumps write to all readers. The decisions are in `causerie-core`; here bytes are moved.
 
+mod addresses;
 mod budget;
 mod classic;
 mod controller;
 mod fanout;
 mod front_door;
+mod half_open;
 mod history;
 mod hosted_room;
 mod http;
+mod idle;
 mod irc;
 mod metrics;
 mod native;
@@ -36,11 +39,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
+pub use crate::addresses::AddressLimits;
 pub use crate::irc::IrcSettings;
 pub use crate::reopen::renew_all;
 
+use crate::addresses::Addresses;
 use crate::controller::Controller;
-use crate::front_door::{Connections, Door, SilentOnes};
+use crate::front_door::{Connections, Door};
+use crate::half_open::HalfOpen;
 use crate::metrics::Gauges;
 use crate::writer::Writer;
 
@@ -52,9 +58,16 @@ pub struct Settings {
     pub room: RoomSettings,
     /// Rooms at once. Default 1,000.
     pub rooms_max: usize,
+    /// Rooms with ports of their own at once. Default 100.
+    pub ports_max: usize,
+    /// How long a room stays in which nobody is and nothing is said, unless it was made from an address without limits.
+    /// Zero: for ever. Default: a day.
+    pub rooms_idle: Duration,
     /// Connections at once. Default 20,000.
     pub connections_max: usize,
-    /// Connections that have said nothing yet; beyond it the oldest of them closes. Default 1,000.
+    /// What one address may take up of all this.
+    pub address: AddressLimits,
+    /// Connections that have not shown yet what they speak; beyond it the oldest of them closes. Default 1,000.
     pub silent_max: usize,
     /// How long a connection may say nothing at all. Default 10 minutes.
     pub silent_time: Duration,
@@ -108,7 +121,10 @@ impl Default for Settings {
         Self {
             room: RoomSettings::default(),
             rooms_max: 1_000,
+            ports_max: 100,
+            rooms_idle: Duration::from_secs(86_400),
             connections_max: 20_000,
+            address: AddressLimits::default(),
             silent_max: 1_000,
             silent_time: Duration::from_secs(600),
             first_words: Duration::from_secs(10),
@@ -130,8 +146,9 @@ struct Server {
     settings: watch::Receiver<Settings>,
     controller: Controller,
     writer: Arc<Writer>,
-    silent: SilentOnes,
+    half_open: HalfOpen,
     connections: Connections,
+    addresses: Addresses,
     people: irc::People,
     /// When it began, in milliseconds since 1970.
     since: u64,
@@ -180,7 +197,7 @@ impl Server {
         let gauges = Gauges {
             rooms: rooms.len(),
             members: rooms.iter().map(|room| room.members as usize).sum(),
-            silent: self.silent.count(),
+            silent: self.half_open.count(),
             pending_bytes: writer.pending_bytes(),
         };
         writer.metrics.text(gauges, &*writer.store)
@@ -230,8 +247,9 @@ pub async fn serve(
     let server = Arc::new(Server {
         controller: Controller::new(address, settings.clone(), Arc::clone(&writer)),
         writer: Arc::clone(&writer),
-        silent: SilentOnes::default(),
+        half_open: HalfOpen::default(),
         connections: Connections::default(),
+        addresses: Addresses::default(),
         people: irc::People::default(),
         since: hosted_room::Clock::start().now().wall_millis,
         lab: http::Lab::new(),
@@ -263,6 +281,8 @@ pub async fn serve(
     server.spawn(async move { keeper.controller.keep_time(&keeper.stop).await });
     let keeper = Arc::clone(&server);
     server.spawn(async move { keeper.controller.keep_retention(&keeper.stop).await });
+    let keeper = Arc::clone(&server);
+    server.spawn(async move { keeper.controller.keep_idle_rooms(&keeper.stop).await });
     let keeper = Arc::clone(&server);
     server.spawn(async move { keeper.follow_settings().await });
 

@@ -30,6 +30,48 @@ struct Status {
     status: u16,
 }
 
+/// What an address can have too much of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Limited {
+    Arrivals,
+    Connections,
+    Joins,
+    Lab,
+    Messages,
+    Rooms,
+    Silent,
+}
+
+impl Limited {
+    const ALL: [Self; 7] = [
+        Self::Arrivals,
+        Self::Connections,
+        Self::Joins,
+        Self::Lab,
+        Self::Messages,
+        Self::Rooms,
+        Self::Silent,
+    ];
+
+    fn label(self) -> Limit {
+        let what = match self {
+            Self::Arrivals => "arrivals",
+            Self::Connections => "connections",
+            Self::Joins => "joins",
+            Self::Lab => "lab",
+            Self::Messages => "messages",
+            Self::Rooms => "rooms",
+            Self::Silent => "silent",
+        };
+        Limit { what }
+    }
+}
+
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Limit {
+    what: &'static str,
+}
+
 /// What is not counted, but looked at when it is asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Gauges {
@@ -46,6 +88,7 @@ pub(crate) struct Metrics {
     opened: Family<Speaks, Counter>,
     silent: Gauge,
     refused_connections: Counter,
+    limited: Family<Limit, Counter>,
     requests: Family<Status, Counter>,
     delivered: Counter,
     held: Counter,
@@ -101,9 +144,14 @@ impl Metrics {
         );
         let metrics = Self {
             open: add(r, "connections_open", "Connections, by what they speak"),
-            silent: add(r, "connections_silent", "Connections that have said nothing yet"),
+            silent: add(r, "connections_silent", "Connections that have not shown yet what they speak"),
             opened: add(r, "connections", "Connections that were accepted, by what they speak"),
             refused_connections: add(r, "connections_refused", "Connections beyond the limit"),
+            limited: add(
+                r,
+                "address_limited",
+                "How often an address was refused something or had to wait, by what it had too much of",
+            ),
             requests: add(r, "http_requests", "Requests by HTTP, by the status of the answer"),
             delivered: add(
                 r,
@@ -150,6 +198,9 @@ impl Metrics {
             drop(metrics.open.get_or_create(&Speaks { protocol }));
             drop(metrics.opened.get_or_create(&Speaks { protocol }));
         }
+        for what in Limited::ALL {
+            drop(metrics.limited.get_or_create(&what.label()));
+        }
         for from in ["memory", "store"] {
             drop(metrics.reads.get_or_create(&Source { from }));
         }
@@ -167,6 +218,10 @@ impl Metrics {
 
     pub(crate) fn connection_refused(&self) {
         self.refused_connections.inc();
+    }
+
+    pub(crate) fn limited(&self, what: Limited) {
+        self.limited.get_or_create(&what.label()).inc();
     }
 
     pub(crate) fn answered(&self, status: u16) {
@@ -258,6 +313,7 @@ mod tests {
     #[test]
     fn metrics_are_named_by_the_conventions_and_count() {
         let metrics = Metrics::new();
+        metrics.limited(Limited::Joins);
         let open = metrics.connection("native");
         drop(metrics.connection("native"));
         let after = Counts { delivered: 7, held: 2, ..Counts::default() };
@@ -281,6 +337,8 @@ mod tests {
             "causerie_log_reads_total{from=\"memory\"} 1",
             "causerie_log_reads_total{from=\"store\"} 0",
             "causerie_connections_total{protocol=\"classic\"} 0",
+            "causerie_address_limited_total{what=\"joins\"} 1",
+            "causerie_address_limited_total{what=\"messages\"} 0",
             "causerie_connections_silent 4",
             "causerie_http_requests_total{status=\"204\"} 1",
             "causerie_rooms 1",

@@ -18,8 +18,10 @@ use causerie_core::text::{Name, visible};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
+use crate::addresses::{TooOften, Visitor};
+use crate::budget::warn_seldom;
 use crate::controller::RoomError;
 use crate::fanout::Reader;
 use crate::history::HistoryError;
@@ -71,6 +73,7 @@ enum Written {
 struct Session<'a> {
     server: &'a Arc<Server>,
     peer: SocketAddr,
+    visitor: &'a Visitor,
     stream: Arc<TcpStream>,
     outbox: Arc<Outbox>,
     greeted: Mutex<bool>,
@@ -83,11 +86,13 @@ pub(crate) async fn serve(
     server: &Arc<Server>,
     stream: TcpStream,
     peer: SocketAddr,
+    visitor: &Visitor,
     first: BytesMut,
 ) -> io::Result<()> {
     let session = Session {
         server,
         peer,
+        visitor,
         stream: Arc::new(stream),
         outbox: Arc::default(),
         greeted: Mutex::new(false),
@@ -212,12 +217,12 @@ impl Session<'_> {
                 break Ok(());
             }
             if self.outbox.is_full() {
-                self.broadcast(&mut packets);
+                self.broadcast_in_turn(&mut packets).await;
                 self.outbox.has_room().await;
                 *begun = Instant::now();
             }
             if packets.len() >= PACKETS_MAX {
-                self.broadcast(&mut packets);
+                self.broadcast_in_turn(&mut packets).await;
                 self.server.writer.has_room().await;
                 *begun = Instant::now();
             }
@@ -230,7 +235,7 @@ impl Session<'_> {
             match frame {
                 Ok(Some(ClientFrame::Broadcast(packet))) => packets.push(packet),
                 Ok(Some(frame)) => {
-                    self.broadcast(&mut packets);
+                    self.broadcast_in_turn(&mut packets).await;
                     // Apart: it is large, and rare.
                     Box::pin(self.handle(frame)).await;
                     // An answer may take its time, and what follows the frame is not late by that.
@@ -241,9 +246,45 @@ impl Session<'_> {
                 Err(error) => break Err(error),
             }
         };
-        self.broadcast(&mut packets);
+        if self.broadcast_in_turn(&mut packets).await {
+            // What has been begun behind them is not late by that.
+            *begun = Instant::now();
+        }
         self.server.writer.has_room().await;
         handled
+    }
+
+    /// Hands the packets to the room, no more of them at once than the address may say: what comes faster waits here, and
+    /// nothing is read meanwhile. Whether it had to wait.
+    async fn broadcast_in_turn(&self, packets: &mut Vec<Bytes>) -> bool {
+        if packets.is_empty() {
+            return false;
+        }
+        let some = self.visitor.speak(packets.len());
+        if some == Ok(packets.len()) {
+            self.broadcast(packets);
+            return false;
+        }
+        // Apart: it is rare.
+        Box::pin(self.broadcast_slowly(packets, some)).await;
+        true
+    }
+
+    async fn broadcast_slowly(&self, packets: &mut Vec<Bytes>, mut some: Result<usize, Duration>) {
+        loop {
+            match some {
+                Ok(count) => {
+                    let rest = packets.split_off(count.min(packets.len()));
+                    self.broadcast(packets);
+                    *packets = rest;
+                }
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
+            if packets.is_empty() || self.outbox.is_finished() {
+                return packets.clear();
+            }
+            some = self.visitor.speak(packets.len());
+        }
     }
 
     fn broadcast(&self, packets: &mut Vec<Bytes>) {
@@ -270,7 +311,9 @@ impl Session<'_> {
         });
         for refusal in refusals {
             let (seq, is_final, reason) = (refusal.seq, refusal.is_final, refusal.reason);
-            info!("refused from {}: {}", self.peer, visible(&reason));
+            if let Some(left_out) = self.visitor.log() {
+                info!("refused from {}: {}{left_out}", self.peer, visible(&reason));
+            }
             self.send(&ServerFrame::Refused { seq, is_final, reason: reason.clone() });
             if is_final {
                 self.error(ErrorFrame::fatal(ErrorCode::MembershipEnded, reason));
@@ -288,6 +331,10 @@ impl Session<'_> {
 
     fn unexpected(&self, what: &str) {
         self.error(ErrorFrame::new(ErrorCode::Unexpected, format!("{what} does not fit here")));
+    }
+
+    fn too_often(&self, why: TooOften) {
+        self.error(ErrorFrame::new(ErrorCode::TooOften, why.to_string()));
     }
 
     async fn handle(&self, frame: ClientFrame) {
@@ -349,6 +396,9 @@ impl Session<'_> {
             ClientFrame::Ping(number) => self.send(&ServerFrame::Pong(number)),
             ClientFrame::ListRooms => self.send(&ServerFrame::Rooms(self.server.controller.list())),
             ClientFrame::CreateRoom { name, port } => {
+                if let Err(why) = self.visitor.join() {
+                    return self.too_often(why);
+                }
                 let creator = self.peer.ip();
                 let created = match (port, name.is_empty()) {
                     (true, true) => self.server.open_port_room(creator).await,
@@ -383,7 +433,7 @@ impl Session<'_> {
                     Ok(frames) => {
                         self.outbox.push(|out| frames.iter().for_each(|f| out.extend_from_slice(f)))
                     }
-                    Err(error) => warn!("what a client wants cannot be read: {error}"),
+                    Err(error) => warn_seldom!("what a client wants cannot be read: {error}"),
                 },
                 None => self.unexpected("asking for messages before joining"),
             },
@@ -472,7 +522,7 @@ impl Session<'_> {
                     return self.error(ErrorFrame::new(ErrorCode::NoSuchMessage, error.to_string()));
                 }
                 Err(error) => {
-                    warn!("what a client asks for cannot be read: {error}");
+                    warn_seldom!("what a client asks for cannot be read: {error}");
                     return self.error(ErrorFrame::new(ErrorCode::Unreadable, error.to_string()));
                 }
             };
@@ -517,6 +567,9 @@ impl Session<'_> {
         let name_chars_max = self.server.settings().room.name_chars_max;
         if let Err(error) = Name::parse(name, name_chars_max) {
             return self.error(ErrorFrame::new(ErrorCode::NameInvalid, error.to_string()));
+        }
+        if let Err(why) = self.visitor.join() {
+            return self.too_often(why);
         }
         let controller = &self.server.controller;
         let found = match create {

@@ -8,14 +8,14 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use causerie_core::frame::{ClientFrame, Observation, Observed, ServerFrame};
-use causerie_server::{Protocol, Settings};
+use causerie_server::{AddressLimits, Protocol, Settings};
 use causerie_store::{Change, MemoryStore, Options, RoomRow, SqliteStore, Store};
 use cbcast::{MemberId, MessageId};
-use common::{Classic, Event, Harness, Native, Wire, within};
+use common::{Classic, Event, Harness, Native, Wire, raw, within};
 use futures_util::{SinkExt, StreamExt};
 use jsonschema::Validator;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -45,16 +45,6 @@ impl Reply {
         assert!(self.body["message"].as_str().is_some_and(|words| !words.is_empty()));
         self.body
     }
-}
-
-/// Sends these bytes, and reads what comes until the server closes.
-async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    // A server that refuses may close before it has read everything.
-    let _ = within("sending", stream.write_all(bytes)).await;
-    let mut answer = Vec::new();
-    let _ = within("the answer", stream.read_to_end(&mut answer)).await;
-    String::from_utf8(answer).unwrap()
 }
 
 async fn request(
@@ -1087,6 +1077,79 @@ async fn connections_beyond_the_limit_are_counted() {
     server.stop().await;
 }
 
+/// One message each few seconds, a few joins, and nothing else is limited.
+fn limited() -> Settings {
+    let address = AddressLimits {
+        rate: 0,
+        say_rate: 1,
+        say_burst: 2,
+        joins: 2,
+        loopback: true,
+        ..AddressLimits::default()
+    };
+    Settings { address, ..Settings::default() }
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_when_to_come_back() {
+    let server = Harness::start(limited()).await;
+    let at = server.address;
+    post(at, "/api/rooms", "", json!({"name": "lobby"})).await.expect(201);
+    let joined = post(at, "/api/rooms/lobby/members", "", json!({"name": "Bot"})).await.expect(201);
+    let token = joined["token"].as_str().unwrap();
+    let refused = post(at, "/api/rooms/lobby/members", "", json!({"name": "Bob"})).await;
+    let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((100..=300).contains(&seconds), "{seconds}");
+    refused.refused(429, "too_many_requests");
+    post(at, "/api/rooms", "", json!({"name": "more"})).await.refused(429, "too_many_requests");
+    // Of many at once some are refused, and each of those is said once it is sent again.
+    let mut refusals = 0;
+    for n in 0..5 {
+        let said = json!({"id": n.to_string(), "text": n.to_string()});
+        within("its turn", async {
+            loop {
+                let reply = post(at, "/api/rooms/lobby/messages", token, said.clone()).await;
+                match reply.status {
+                    201 => break,
+                    _ => assert_eq!(reply.header("retry-after"), Some("1")),
+                }
+                reply.refused(429, "too_many_requests");
+                refusals += 1;
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        })
+        .await;
+    }
+    assert!(refusals > 0);
+    let page = get(at, "/api/rooms/lobby/messages").await.expect(200);
+    let texts = page["messages"].as_array().unwrap().iter().filter_map(|record| record["text"].as_str());
+    assert_eq!(texts.collect::<Vec<_>>(), ["0", "1", "2", "3", "4"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_web_socket_says_too_fast_is_heard_later() {
+    let server = Harness::start(limited()).await;
+    let at = server.address;
+    post(at, "/api/rooms", "", json!({"name": "lobby"})).await.expect(201);
+    let mut ann = Socket::join(at, "lobby", "Ann").await;
+    for n in 0..5 {
+        ann.say(&n.to_string(), &n.to_string()).await;
+    }
+    ann.send(json!({"type": "ping"})).await;
+    for n in 0..5 {
+        assert_eq!(line(&ann.record().await), format!("Ann: {n}"));
+    }
+    ann.expect("pong").await;
+    let (_, told) = metrics(&server).await;
+    assert!(told["causerie_address_limited_total{what=\"messages\"}"] > 0.0, "{told:?}");
+    // Nobody more joins.
+    let mut bob = Socket::open(at, "lobby").await;
+    bob.send(json!({"type": "join", "name": "Bob"})).await;
+    assert_eq!(bob.expect("error").await["code"], "too_many_requests");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn metrics_are_for_who_has_the_operators_token_where_there_is_one() {
     let settings = Settings { operator_token: Some("sesame".into()), ..Settings::default() };
@@ -1248,10 +1311,10 @@ async fn a_protocol_can_have_a_port_of_its_own() {
     // All ports listen before any is served.
     assert_eq!(get(server.address, "/healthz").await.status, 204);
     Native::join(native, "lobby", "Raj").await;
-    assert_eq!(raw(native, b"GET /healthz HTTP/1.1\r\n\r\n").await, "");
+    assert!(raw(native, b"GET /healthz HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
     let mut ann = Classic::connect(classic).await;
-    ann.send("GET /healthz\n").await;
-    assert!(ann.line().await.contains("GET /healthz"));
+    ann.send("./rooms\n").await;
+    assert!(ann.line().await.contains("lobby"));
     assert_eq!(get(http, "/healthz").await.status, 204);
     assert!(raw(http, b"./rooms\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
     // All of them on the main port.

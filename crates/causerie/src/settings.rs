@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use causerie_core::room::RoomSettings;
-use causerie_server::{IrcSettings, Protocol, Settings};
+use causerie_server::{AddressLimits, IrcSettings, Protocol, Settings};
 use causerie_store::Retention;
 use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
 use clap::parser::ValueSource;
@@ -118,12 +118,67 @@ pub(crate) struct Live {
         value_parser = range::<usize>(1, u64::MAX), env = "CAUSERIE_ROOMS_MAX")]
     rooms_max: usize,
 
+    /// Rooms with ports of their own at once, as `./createRoom` makes them.
+    #[arg(long, value_name = "N", default_value_t = Settings::default().ports_max,
+        value_parser = range::<usize>(0, u64::MAX), env = "CAUSERIE_PORTS_MAX")]
+    ports_max: usize,
+
+    /// How many hours a room stays in which nobody is and nothing is said. Rooms that were made from this machine stay. 0 is
+    /// for ever.
+    #[arg(long, value_name = "HOURS", default_value_t = Settings::default().rooms_idle.as_secs() / 3_600,
+        value_parser = range::<u64>(0, 1_000_000), env = "CAUSERIE_ROOMS_IDLE")]
+    rooms_idle: u64,
+
+    /// Connections at once of one address: one of IPv4, or a network of 64 bits of IPv6. For this and what follows about
+    /// addresses 0 is no limit.
+    #[arg(long, value_name = "N", default_value_t = AddressLimits::default().connections,
+        value_parser = range::<usize>(0, u64::MAX), env = "CAUSERIE_ADDRESS_CONNECTIONS")]
+    address_connections: usize,
+
+    /// New connections of one address in ten minutes.
+    #[arg(long, value_name = "N", default_value_t = AddressLimits::default().rate.into(),
+        value_parser = range::<u64>(0, 1_000_000_000), env = "CAUSERIE_ADDRESS_RATE")]
+    address_rate: u64,
+
+    /// Connections at once of one address that have not shown yet what they speak; of more the oldest closes.
+    #[arg(long, value_name = "N", default_value_t = AddressLimits::default().silent,
+        value_parser = range::<usize>(0, u64::MAX), env = "CAUSERIE_ADDRESS_SILENT")]
+    address_silent: usize,
+
+    /// Rooms at once that one address has made.
+    #[arg(long, value_name = "N", default_value_t = AddressLimits::default().rooms,
+        value_parser = range::<usize>(0, u64::MAX), env = "CAUSERIE_ADDRESS_ROOMS")]
+    address_rooms: usize,
+
+    /// Joins and new rooms of one address in ten minutes.
+    #[arg(long, value_name = "N", default_value_t = AddressLimits::default().joins.into(),
+        value_parser = range::<u64>(0, 1_000_000_000), env = "CAUSERIE_ADDRESS_JOINS")]
+    address_joins: u64,
+
+    /// Messages a second that one address may go on saying: what comes faster waits, and by HTTP is refused for now.
+    #[arg(long, value_name = "N", default_value_t = AddressLimits::default().say_rate.into(),
+        value_parser = range::<u64>(0, 1_000_000), env = "CAUSERIE_SAY_RATE")]
+    say_rate: u64,
+
+    /// Messages that one address may say at once.
+    #[arg(long, value_name = "N", default_value_t = AddressLimits::default().say_burst.into(),
+        value_parser = range::<u64>(1, 1_000_000), env = "CAUSERIE_SAY_BURST")]
+    say_burst: u64,
+
+    /// Whether the limits of addresses count for this machine's own, too: where a proxy passes on what others send, all of
+    /// them share one.
+    #[arg(
+        long, value_name = "BOOL", default_value_t = AddressLimits::default().loopback, default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set, env = "CAUSERIE_ADDRESS_LOOPBACK"
+    )]
+    address_loopback: bool,
+
     /// Connections at once.
     #[arg(long, value_name = "N", default_value_t = Settings::default().connections_max,
         value_parser = range::<usize>(1, u64::MAX), env = "CAUSERIE_CONNECTIONS_MAX")]
     connections_max: usize,
 
-    /// Connections at once that have said nothing yet; of more the oldest closes.
+    /// Connections at once that have not shown yet what they speak; of more the oldest closes.
     #[arg(long, value_name = "N", default_value_t = Settings::default().silent_max,
         value_parser = range::<usize>(1, u64::MAX), env = "CAUSERIE_SILENT_MAX")]
     silent_max: usize,
@@ -249,6 +304,18 @@ impl ServeArgs {
                 log_bytes_max: fixed.log_memory << 20,
             },
             rooms_max: live.rooms_max,
+            ports_max: live.ports_max,
+            rooms_idle: Duration::from_secs(live.rooms_idle * 3_600),
+            address: AddressLimits {
+                connections: live.address_connections,
+                rate: u32::try_from(live.address_rate).unwrap_or(u32::MAX),
+                silent: live.address_silent,
+                rooms: live.address_rooms,
+                joins: u32::try_from(live.address_joins).unwrap_or(u32::MAX),
+                say_rate: u32::try_from(live.say_rate).unwrap_or(u32::MAX),
+                say_burst: u32::try_from(live.say_burst).unwrap_or(u32::MAX),
+                loopback: live.address_loopback,
+            },
             connections_max: live.connections_max,
             silent_max: live.silent_max,
             silent_time: Duration::from_secs(live.silent_time),

@@ -27,6 +27,10 @@ const STORE_ROWS: &str = "crates/causerie-store/src/sqlite/rows.rs";
 const STORE_UPKEEP: &str = "crates/causerie-store/src/sqlite/upkeep.rs";
 const REOPEN: &str = "crates/causerie-server/src/reopen.rs";
 const WRITER: &str = "crates/causerie-server/src/writer.rs";
+const ADDRESSES: &str = "crates/causerie-server/src/addresses.rs";
+const FRONT_DOOR: &str = "crates/causerie-server/src/front_door.rs";
+const IDLE: &str = "crates/causerie-server/src/idle.rs";
+const CONTROLLER: &str = "crates/causerie-server/src/controller.rs";
 
 const fn library(name: &'static str, file: &'static str, from: &'static str, to: &'static str) -> Mutant {
     Mutant { name, file, from, to, suite: Suite::Library }
@@ -1164,6 +1168,71 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 REOPEN,
                 "        _ if found.cut => ",
                 "        _ if found.cut && found.last == u64::MAX => ",
+            ),
+        ],
+    ),
+    (
+        "One address does not take it all",
+        &[
+            server(
+                "connections of one address have no limit",
+                ADDRESSES,
+                "let is_full = limits.connections > 0",
+                "let is_full = limits.connections == usize::MAX",
+            ),
+            server(
+                "what is said costs nothing",
+                ADDRESSES,
+                "let taken = self.address.used().messages.take(Instant::now(), rate, some);",
+                "let taken = Bucket::default().take(Instant::now(), rate, some);",
+            ),
+            server(
+                "joining costs nothing",
+                ADDRESSES,
+                "let taken = self.address.used().joins.take(Instant::now(), rate, 1);",
+                "let taken = Bucket::default().take(Instant::now(), rate, 1);",
+            ),
+            server(
+                "each host of a network of IPv6 is one of its own",
+                ADDRESSES,
+                "(u128::from(address) >> 64 << 64)",
+                "u128::from(address)",
+            ),
+            server(
+                "one address may make all rooms",
+                CONTROLLER,
+                "if own_max > 0 && own >= own_max {",
+                "if own_max > 0 && own > rooms_max {",
+            ),
+            server(
+                "ports have no limit of their own",
+                CONTROLLER,
+                "if has_port && with_ports >= ports_max {",
+                "if has_port && with_ports > rooms_max {",
+            ),
+            server(
+                "a web page speaks to ports for lines",
+                FRONT_DOOR,
+                "(Beginning::Speaks(Protocol::Http), Some(_)) => Beginning::Misdirected,",
+                "(Beginning::Speaks(Protocol::Http), Some(own)) => Beginning::Speaks(own),",
+            ),
+            server(
+                "the clock is believed at once",
+                IDLE,
+                "(ran >= BELIEVED_AFTER).then_some(now.wall_millis)",
+                "Some(now.wall_millis)",
+            ),
+            server(
+                "a clock that was set is believed",
+                IDLE,
+                "            self.0 = Some(now);\n            return None;\n",
+                "",
+            ),
+            server(
+                "rooms go while somebody is in",
+                IDLE,
+                "if is_empty && quiet >= limit {",
+                "if quiet >= limit {",
             ),
         ],
     ),

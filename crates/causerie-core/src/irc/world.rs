@@ -63,6 +63,8 @@ pub struct Joined {
 pub enum JoinRefusal {
     /// There is no such room, and it cannot be made.
     NoSuchRoom(String),
+    /// There are too many joins from there at the moment.
+    TooOften(String),
     /// The room does not take this member.
     Room(JoinError),
 }

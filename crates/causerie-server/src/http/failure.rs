@@ -7,8 +7,9 @@ use causerie_core::api::{Problem, to_json};
 use causerie_core::body::BodyError;
 use causerie_core::room::{JoinError, ResumeError, SayError};
 use causerie_store::StoreError;
-use tracing::warn;
 
+use crate::addresses::TooOften;
+use crate::budget::warn_seldom;
 use crate::controller::RoomError;
 use crate::history::HistoryError;
 
@@ -17,11 +18,13 @@ use crate::history::HistoryError;
 pub(super) struct Failure {
     pub(super) status: StatusCode,
     pub(super) problem: Box<Problem>,
+    /// Where it is worth trying again: after so many seconds.
+    retry: u64,
 }
 
 impl Failure {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, problem: Box::new(Problem::new(code, message)) }
+        Self { status, problem: Box::new(Problem::new(code, message)), retry: 1 }
     }
 
     pub(super) fn malformed(message: impl ToString) -> Self {
@@ -48,11 +51,18 @@ impl IntoResponse for Failure {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                headers.insert(RETRY_AFTER, self.retry.into());
             }
             _ => {}
         }
         response
+    }
+}
+
+impl From<TooOften> for Failure {
+    fn from(why: TooOften) -> Self {
+        let retry = why.seconds();
+        Self { retry, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", why.to_string()) }
     }
 }
 
@@ -62,7 +72,8 @@ impl From<RoomError> for Failure {
             RoomError::NoSuchRoom(_) => (StatusCode::NOT_FOUND, "no_such_room"),
             RoomError::Name(_) | RoomError::Reserved => (StatusCode::BAD_REQUEST, "room_name_invalid"),
             RoomError::Exists(_) | RoomError::ReadsLike(..) => (StatusCode::CONFLICT, "room_exists"),
-            RoomError::TooMany(_) | RoomError::NoPort | RoomError::Bind(..) => {
+            RoomError::TooManyOfAddress(_) => (StatusCode::FORBIDDEN, "too_many_rooms"),
+            RoomError::TooMany(_) | RoomError::TooManyPorts(_) | RoomError::NoPort | RoomError::Bind(..) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "too_many_rooms")
             }
             RoomError::NotPermitted => (StatusCode::FORBIDDEN, "not_permitted"),
@@ -129,7 +140,7 @@ impl From<StoreError> for Failure {
             }
             StoreError::NoSearch => Self::new(StatusCode::NOT_IMPLEMENTED, "no_search", error.to_string()),
             error => {
-                warn!("what a client asks for cannot be read: {error}");
+                warn_seldom!("what a client asks for cannot be read: {error}");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", error.to_string())
             }
         }

@@ -1,11 +1,10 @@
 //! The lab: simulated groups, for those who want to see what causal order does. Everything follows from what is asked for,
 //! so the same address gives the same bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
@@ -17,12 +16,10 @@ use causerie_core::text::json;
 use cbcast_sim::sim::{self, Export, Faults, Plan, Script, ScriptedCut, SlowLink, Topology};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
 use super::Connection;
 use super::failure::Failure;
 use super::rooms::{Answer, Asked};
-use crate::budget::{Bucket, Rate};
 
 /// A run of that size takes a fraction of a second and has less than a mebibyte of events.
 const MEMBERS_MAX: u32 = 10;
@@ -40,10 +37,6 @@ const SEED_MAX: u64 = (1 << 53) - 1;
 /// Runs at once, in threads that may block, and those that wait for that.
 const AT_ONCE: usize = 2;
 const WAITING_MAX: usize = 64;
-/// Runs of one address.
-const RATE: Rate = Rate::new(4, Duration::from_secs(1), 60).expect("not 0");
-/// Addresses that are remembered. One is for a few seconds after its last run.
-const ADDRESSES_MAX: usize = 4_096;
 
 /// What is asked for.
 #[derive(Debug, Default, Deserialize)]
@@ -195,41 +188,11 @@ fn run(plan: &Plan, script: &Script) -> String {
 pub(crate) struct Lab {
     running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
-    asked: Mutex<Rates>,
 }
 
 impl Lab {
     pub(crate) fn new() -> Self {
-        Self {
-            running: Arc::new(Semaphore::new(AT_ONCE)),
-            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
-            asked: Mutex::default(),
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Rates(BTreeMap<IpAddr, Bucket>);
-
-impl Rates {
-    /// Whether this address may run something now.
-    fn allow(&mut self, now: Instant, address: IpAddr) -> bool {
-        if self.0.len() >= ADDRESSES_MAX {
-            self.0.retain(|_, left| !left.is_full(now));
-        }
-        let address = network(address);
-        if self.0.len() >= ADDRESSES_MAX && !self.0.contains_key(&address) {
-            return false;
-        }
-        self.0.entry(address).or_default().take(now, RATE, 1).is_ok()
-    }
-}
-
-/// One host may have all addresses of its network of IPv6.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
-        address => address,
+        Self { running: Arc::new(Semaphore::new(AT_ONCE)), waiting: Arc::new(Semaphore::new(WAITING_MAX)) }
     }
 }
 
@@ -238,12 +201,8 @@ pub(super) async fn lab(
     Asked(wanted): Asked<Wanted>,
 ) -> Answer {
     let (plan, script) = wanted.read()?;
+    connection.visitor.run_lab()?;
     let server = connection.server;
-    let address = connection.peer.ip();
-    if !server.lab.asked.lock().expect("nobody panics with it").allow(Instant::now(), address) {
-        let message = "too many runs of the lab from your network; wait a second";
-        return Err(Failure::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message));
-    }
     let busy = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many wait for the lab");
     let waiting = Arc::clone(&server.lab.waiting).try_acquire_owned().map_err(busy)?;
     let place = Arc::clone(&server.lab.running).acquire_owned().await.expect("it is never closed");
@@ -260,45 +219,6 @@ pub(super) async fn lab(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const EVERY: Duration = Duration::from_millis(250);
-    const AT_A_TIME: u32 = 60;
-
-    #[test]
-    fn an_address_runs_so_many_and_then_so_often() {
-        let mut rates = Rates::default();
-        let mut now = Instant::now();
-        let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        let (one, other) = (address("2001:db8::1"), address("2001:db8::ffff:1"));
-        for n in 0..AT_A_TIME {
-            assert!(rates.allow(now, if n % 2 == 0 { one } else { other }), "{n}");
-        }
-        assert!(!rates.allow(now, one) && !rates.allow(now, other));
-        assert!(rates.allow(now, address("2001:db8:0:1::1")) && rates.allow(now, address("192.0.2.1")));
-        now += EVERY;
-        assert!(rates.allow(now, one) && !rates.allow(now, other));
-        // Whoever asks in vain is not put off for longer.
-        now += EVERY * AT_A_TIME;
-        for _ in 0..AT_A_TIME {
-            assert!(rates.allow(now, one));
-        }
-        assert!(!rates.allow(now, one));
-    }
-
-    #[test]
-    fn few_addresses_are_remembered() {
-        let mut rates = Rates::default();
-        let mut now = Instant::now();
-        let address = |n: usize| IpAddr::from((n as u32).to_be_bytes());
-        for n in 0..ADDRESSES_MAX {
-            assert!(rates.allow(now, address(n)));
-        }
-        assert!(!rates.allow(now, address(ADDRESSES_MAX)));
-        assert!(rates.allow(now, address(0)));
-        now += EVERY * 3;
-        assert!(rates.allow(now, address(ADDRESSES_MAX)));
-        assert_eq!(rates.0.len(), 1);
-    }
 
     #[test]
     fn the_largest_run_is_bounded() {

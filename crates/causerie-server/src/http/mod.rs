@@ -35,7 +35,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use crate::Server;
-use crate::front_door::Entered;
+use crate::addresses::Visitor;
 use crate::metrics::Open;
 use failure::Failure;
 
@@ -51,7 +51,8 @@ const HEADERS_MAX: usize = 64;
 struct Connection {
     server: Arc<Server>,
     peer: SocketAddr,
-    _counted: Arc<(Entered, Open)>,
+    visitor: Arc<Visitor>,
+    _open: Arc<Open>,
 }
 
 static ROUTES: LazyLock<Router> = LazyLock::new(|| {
@@ -92,11 +93,11 @@ pub(crate) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     first: BytesMut,
-    entered: Entered,
+    visitor: Visitor,
 ) -> io::Result<()> {
     let is_local = origin::is_loopback(stream.local_addr()?.ip());
-    let counted = Arc::new((entered, server.writer.metrics.connection("http")));
-    let connection = Connection { server: Arc::clone(server), peer, _counted: counted };
+    let open = Arc::new(server.writer.metrics.connection("http"));
+    let connection = Connection { server: Arc::clone(server), peer, visitor: Arc::new(visitor), _open: open };
     let (input, output) = stream.into_split();
     let stream = TokioIo::new(tokio::io::join(Cursor::new(first).chain(input), output));
     let service = service_fn(move |request| answer(connection.clone(), is_local, request));

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::Failure;
 use super::{Connection, say};
 use crate::Server;
+use crate::addresses::TooOften;
 use crate::history::RECORDS_MAX;
 use crate::hosted_room::HostedRoom;
 use crate::reads::Asker;
@@ -184,6 +185,7 @@ pub(super) async fn create(
     Extension(connection): Extension<Connection>,
     Json(asked): Json<CreateRoom>,
 ) -> Answer {
+    connection.visitor.join()?;
     let hosted = connection.server.controller.create(&asked.name, connection.peer.ip())?;
     let (room, changes) = hosted.act_and_count(|room, _| describe(room, &hosted));
     hosted.stored(changes).await;
@@ -229,6 +231,7 @@ pub(super) async fn join(InRoom(connection, hosted): InRoom, Json(asked): Json<J
     let nonce = nonce(asked.nonce.as_deref())?;
     Name::parse(&asked.name, connection.server.settings().room.name_chars_max)
         .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, "name_invalid", error.to_string()))?;
+    connection.visitor.join()?;
     let (token, bytes_max) = (secret(), connection.server.json_bytes_max());
     let (joined, changes) = hosted.act_and_count(|room, now| {
         let before = room.position();
@@ -275,6 +278,7 @@ pub(super) async fn leave(
 
 pub(super) async fn say(InRoom(connection, hosted): InRoom, token: Token, Json(asked): Json<Say>) -> Answer {
     let (id, body) = asked.body().map_err(Failure::malformed)?;
+    connection.visitor.speak(1).map_err(TooOften::messages)?;
     let placed = match token.authorize(&hosted).await {
         // What it has said it has said.
         Err(expired) if expired.status == StatusCode::GONE => {

@@ -78,6 +78,7 @@ pub(super) async fn open(
             socket,
             bytes_max: limit,
             membership: None,
+            early: None,
             acks: VecDeque::new(),
         };
         // It ends in many ways, and nobody is left to be told how.
@@ -97,6 +98,8 @@ struct Session {
     observing: watch::Receiver<()>,
     trouble: watch::Receiver<Option<Arc<str>>>,
     membership: Option<Membership>,
+    /// What the client says faster than its address may: it is said then, and nothing is heard before.
+    early: Option<(Say, Instant)>,
     /// What was said, and how many changes have to be stored before that may be told.
     acks: VecDeque<(u64, Said)>,
 }
@@ -210,6 +213,11 @@ impl Session {
                 continue;
             }
             let now = Instant::now();
+            if let Some((say, _)) = self.early.take_if(|(_, at)| *at <= now) {
+                heard = now;
+                self.say(say).await?;
+                continue;
+            }
             if self.membership.is_none() && now >= begun + server.settings().first_words {
                 return Err(fatal("timed_out", "the first event is join or resume, and it did not come"));
             }
@@ -225,11 +233,12 @@ impl Session {
             if self.membership.is_none() {
                 wake = wake.min(begun + server.settings().first_words);
             }
-            wake = tell_held.into_iter().chain(tell_observed).fold(wake, Instant::min);
+            let due = self.early.as_ref().map(|(_, at)| *at);
+            wake = tell_held.into_iter().chain(tell_observed).chain(due).fold(wake, Instant::min);
             let wants_held = self.membership.as_ref().is_some_and(|m| m.held.is_some());
             let wants_observed = self.membership.as_ref().is_some_and(|m| m.observed.is_some());
             tokio::select! {
-                message = self.socket.recv(), if self.acks.len() < ACKS_MAX => {
+                message = self.socket.recv(), if self.acks.len() < ACKS_MAX && due.is_none() => {
                     heard = Instant::now();
                     self.hear(message).await?;
                     // Held messages are told from the beginning on.
@@ -333,6 +342,9 @@ impl Session {
             Ok(nonce) => nonce,
             Err(failure) => return self.tell(&refused(failure, None)).await,
         };
+        if let Err(why) = self.connection.visitor.join() {
+            return self.tell(&refused(why.into(), None)).await;
+        }
         let (token, bytes_max) = (rooms::secret(), self.bytes_max);
         let (joined, changes) = self.hosted.act_and_count(|room, now| {
             let before = room.position();
@@ -398,6 +410,10 @@ impl Session {
     }
 
     async fn say(&mut self, said: Say) -> Step {
+        if let Err(wait) = self.connection.visitor.speak(1) {
+            self.early = Some((said, Instant::now() + wait));
+            return Ok(());
+        }
         let id = said.id.clone();
         let placed = self.say_checked(said).await;
         match placed {

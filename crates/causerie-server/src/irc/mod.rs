@@ -25,10 +25,10 @@ use futures_util::future::select_all;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::warn;
 
 use crate::Server;
-use crate::budget::{Bucket, Rate};
+use crate::addresses::Visitor;
+use crate::budget::{Bucket, Rate, warn_seldom};
 use crate::hosted_room::{HostedRoom, Names, Quotes, Unreadable};
 use crate::outbox::{self, write_all};
 pub(crate) use people::People;
@@ -80,6 +80,7 @@ pub(crate) async fn serve(
     server: &Arc<Server>,
     stream: TcpStream,
     peer: SocketAddr,
+    visitor: &Visitor,
     first: BytesMut,
 ) -> io::Result<()> {
     let (view, replay) = {
@@ -95,6 +96,7 @@ pub(crate) async fn serve(
     let here = Here {
         server,
         ip: peer.ip(),
+        visitor,
         person: Arc::clone(&person),
         places: BTreeMap::new(),
         unstored: Vec::new(),
@@ -147,7 +149,8 @@ impl Connection<'_> {
     async fn converse(&mut self, mut buffer: BytesMut) -> io::Result<()> {
         let begun = Instant::now();
         let server = self.here.server;
-        let mut item = None;
+        // A line, and what it still has to take out of the budgets.
+        let mut next: Option<(Item, Due)> = None;
         loop {
             let mut wait = None;
             write_all(&self.stream, self.session.take_output()).await?;
@@ -161,14 +164,14 @@ impl Connection<'_> {
             let mut handled = 0;
             while handled < LINES_AT_ONCE
                 && !self.session.has_ended()
-                && let Some(next) = item.take().or_else(|| self.lines.poll_item())
+                && let Some((item, mut due)) = next.take().or_else(|| self.next_item())
             {
-                wait = self.must_wait();
+                wait = self.must_wait(&mut due);
                 if wait.is_some() {
-                    item = Some(next);
+                    next = Some((item, due));
                     break;
                 }
-                self.handle(next).await?;
+                self.handle(item).await?;
                 handled += 1;
             }
             if handled > 0 {
@@ -203,11 +206,29 @@ impl Connection<'_> {
         }
     }
 
-    /// Returns for how long a client that sends too fast has to wait. If it does not, a line more is counted.
-    fn must_wait(&mut self) -> Option<Duration> {
-        let rate = self.here.server.settings().irc.lines_per_second;
-        let rate = Rate::new(rate, Duration::from_secs(1), rate.saturating_mul(BURST_SECONDS))?;
-        self.budget.take(Instant::now(), rate, 1).err()
+    fn next_item(&mut self) -> Option<(Item, Due)> {
+        let item = self.lines.poll_item()?;
+        let due = Due { line: true, messages: messages_of(&item) };
+        Some((item, due))
+    }
+
+    /// Returns for how long a client that sends too fast has to wait. If it does not, all is paid.
+    fn must_wait(&mut self, due: &mut Due) -> Option<Duration> {
+        if due.line {
+            let rate = self.here.server.settings().irc.lines_per_second;
+            let rate = Rate::new(rate, Duration::from_secs(1), rate.saturating_mul(BURST_SECONDS));
+            if let Some(wait) = rate.and_then(|rate| self.budget.take(Instant::now(), rate, 1).err()) {
+                return Some(wait);
+            }
+            due.line = false;
+        }
+        while due.messages > 0 {
+            match self.here.visitor.speak(due.messages) {
+                Ok(taken) => due.messages = due.messages.saturating_sub(taken),
+                Err(wait) => return Some(wait),
+            }
+        }
+        None
     }
 
     async fn handle(&mut self, item: Item) -> io::Result<()> {
@@ -319,6 +340,24 @@ impl Connection<'_> {
     }
 }
 
+/// What a line has still to take out of the budgets before it is handled.
+struct Due {
+    line: bool,
+    messages: usize,
+}
+
+/// How many messages a line becomes, at most.
+fn messages_of(item: &Item) -> usize {
+    let Item::Message(message) = item else { return 0 };
+    match &message.command[..] {
+        // Of a text of many lines, its end counts.
+        "PRIVMSG" | "NOTICE" if message.tag("batch").is_some() => 0,
+        "PRIVMSG" | "NOTICE" | "TAGMSG" => message.param(0).map_or(0, |targets| targets.split(',').count()),
+        "TOPIC" | "REDACT" | "BATCH" => 1,
+        _ => 0,
+    }
+}
+
 /// Until there is something new in one of the rooms.
 async fn any_changed(places: &mut BTreeMap<u64, Place>) {
     if places.is_empty() {
@@ -364,6 +403,7 @@ impl Drop for Place {
 struct Here<'a> {
     server: &'a Arc<Server>,
     ip: IpAddr,
+    visitor: &'a Visitor,
     person: Arc<Person>,
     /// By the rooms' numbers.
     places: BTreeMap<u64, Place>,
@@ -420,7 +460,7 @@ impl Here<'_> {
         let hosted = Arc::clone(&self.places.get(&request.room)?.hosted);
         history::window(&hosted, request)
             .await
-            .inspect_err(|error| warn!("history for an IRC client cannot be read: {error}"))
+            .inspect_err(|error| warn_seldom!("history for an IRC client cannot be read: {error}"))
             .ok()
     }
 
@@ -436,7 +476,7 @@ impl Here<'_> {
                     found.push((target, millis));
                 }
                 Ok(_) => {}
-                Err(error) => warn!("history for an IRC client cannot be read: {error}"),
+                Err(error) => warn_seldom!("history for an IRC client cannot be read: {error}"),
             }
         }
         found.sort_by_key(|(_, millis)| *millis);
@@ -512,6 +552,11 @@ impl World for Here<'_> {
     }
 
     fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {
+        // With a new nick it comes again to where it is.
+        let found = self.server.controller.find(room);
+        if !found.is_ok_and(|hosted| self.places.contains_key(&hosted.id.0)) {
+            self.visitor.join().map_err(|why| JoinRefusal::TooOften(why.to_string()))?;
+        }
         let found = self.server.controller.find_or_create(room, self.ip);
         let (hosted, _) = found.map_err(|error| JoinRefusal::NoSuchRoom(error.to_string()))?;
         let id = hosted.id.0;

@@ -120,6 +120,18 @@ impl Harness {
     }
 }
 
+// What any client may say.
+
+/// Sends these bytes, and reads what comes until the server closes.
+pub(crate) async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // A server that refuses may close before it has read everything.
+    let _ = within("sending", stream.write_all(bytes)).await;
+    let mut answer = Vec::new();
+    let _ = within("the answer", stream.read_to_end(&mut answer)).await;
+    String::from_utf8(answer).unwrap()
+}
+
 // Classic clients.
 
 pub(crate) struct Classic {
@@ -131,6 +143,13 @@ impl Classic {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream: BufReader::new(stream) }
+    }
+
+    /// Connected from another address.
+    pub(crate) async fn connect_from(from: IpAddr, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(from, 0)).unwrap();
+        Self { stream: BufReader::new(socket.connect(address).await.unwrap()) }
     }
 
     /// Enters a room's own port in line mode.

@@ -252,6 +252,8 @@ impl Session {
 pub(super) fn refused(refusal: &JoinRefusal) -> (&'static str, String) {
     match refusal {
         JoinRefusal::NoSuchRoom(why) => (ERR_NOSUCHCHANNEL, why.clone()),
+        // Clients that join by themselves try again after this one.
+        JoinRefusal::TooOften(why) => (ERR_UNAVAILRESOURCE, format!("Cannot join channel: {why}")),
         JoinRefusal::Room(JoinError::Full { .. }) => {
             (ERR_CHANNELISFULL, "Cannot join channel: it is full".into())
         }

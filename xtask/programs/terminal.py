@@ -103,7 +103,7 @@ def people_talk(ann, raj):
     ann.presses("Up", "Up", "r")
     ann.shows("reply to Raj")
     ann.says("at noon")
-    raj.shows("Ann: at noon", "↳ Raj: shall we have lunch?")
+    raj.shows("Ann: at noon", "╭ Raj: shall we have lunch?")
 
 
 def the_server_is_killed(ann, raj, server):

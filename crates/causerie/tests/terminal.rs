@@ -199,7 +199,7 @@ async fn people_talk() {
     assert_eq!(text, "two\nlines");
     bob.send(&Body::Reaction { to, symbol: "👍".into(), set: true }).unwrap();
     ann.shows("👍 1").await;
-    ann.shows("↳ Bob").await;
+    ann.shows("╭ Bob").await;
 
     // Another room, and a word in the first.
     ann.press("/join ops\r").await;

@@ -264,7 +264,9 @@ pub(super) fn update(model: &mut Model, event: Event) -> Vec<Effect> {
                 room.member = facts.member.or(room.member);
                 room.hold(facts.held);
                 (room.on_their_way, room.clock) = (facts.on_their_way, facts.clock);
-                room.members = facts.members.unwrap_or(std::mem::take(&mut room.members));
+                if let Some(members) = facts.members {
+                    room.set_members(members);
+                }
             }
         }
         Event::Unreachable { room, reason } => {

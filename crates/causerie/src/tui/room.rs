@@ -26,6 +26,9 @@ const READ_ROWS: i64 = 1_000;
 /// Changes of messages in a row behind which it is not told any more whether two messages were concurrent.
 const SINCE_MAX: usize = 200;
 
+/// Names that have a colour by their order of appearance; those that come later have one by their letters.
+const NAMES_MAX: usize = 4_096;
+
 /// Names of those who came and went that one row tells.
 const COMINGS_MAX: usize = 30;
 
@@ -135,6 +138,8 @@ pub(super) struct RoomView {
     pub(super) member: Option<MemberId>,
     pub(super) members: Vec<MemberInfo>,
     pub(super) held: Vec<HeldPost>,
+    /// Names in their order of appearance, each with its number: colours go by it, so that few people have few colours in common.
+    names: BTreeMap<String, usize>,
     /// Below the last row stands what is held back. Once nothing is, the line stays until a row takes its place.
     pub(super) waiting_line: bool,
     pub(super) on_their_way: usize,
@@ -238,6 +243,7 @@ impl RoomView {
             member: None,
             members: Vec::new(),
             held: Vec::new(),
+            names: BTreeMap::new(),
             waiting_line: false,
             on_their_way: 0,
             clock: String::new(),
@@ -299,6 +305,27 @@ impl RoomView {
         said.map(|said| changes.and_then(Changes::text).unwrap_or(said))
     }
 
+    /// Returns the number by which a name has its colour.
+    pub(super) fn number_of_name(&self, name: &str) -> usize {
+        self.names.get(name).copied().unwrap_or_else(|| {
+            name.bytes().fold(7, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
+        })
+    }
+
+    /// Takes note of a name that appears.
+    fn meet(&mut self, name: &str) {
+        let number = self.names.len();
+        if number < NAMES_MAX && !self.names.contains_key(name) {
+            self.names.insert(name.into(), number);
+        }
+    }
+
+    /// Takes in who is in the room.
+    pub(super) fn set_members(&mut self, members: Vec<MemberInfo>) {
+        members.iter().filter(|member| member.present).for_each(|member| self.meet(&member.name));
+        self.members = members;
+    }
+
     /// Returns whether the deletion of a message is about to be said.
     pub(super) fn is_being_deleted(&self, id: MessageId) -> bool {
         self.deletions.iter().any(|deletion| deletion.of == id)
@@ -343,7 +370,8 @@ impl RoomView {
     pub(super) fn handle(&mut self, event: Event, me: &str) -> News {
         match event {
             Event::Welcomed { member, room, created, epoch, first, members, .. } => {
-                (self.member, self.link, self.members) = (Some(member), Link::In, members);
+                (self.member, self.link) = (Some(member), Link::In);
+                self.set_members(members);
                 self.epoch = epoch;
                 if self.rows.is_empty() {
                     self.older = (first > 1).then_some(first);
@@ -427,6 +455,7 @@ impl RoomView {
     /// Takes a message in, and tells whether it is one to be shown in its place.
     fn note(&mut self, said: Said, me: &str) -> bool {
         let Said { id, author, body, own, position, time_millis, deps, held_for } = said;
+        self.meet(&author);
         let own_seen = self.own_seen(id, &deps);
         if let Some(member) = self.member.filter(|&member| member != id.member) {
             let seen = self.seen_by.entry(id.member).or_default();

@@ -70,8 +70,8 @@ pub(super) fn fit(line: &str, columns: usize) -> String {
     line
 }
 
-/// A text in lines of so many columns at most, broken between words where that is possible. A character that is wider
-/// than a line has a line of its own.
+/// A text in lines of so many columns at most, broken between words where that is possible, and within an address only
+/// where it is longer than a line. A character that is wider than a line has a line of its own.
 pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for line in text.split('\n') {
@@ -80,9 +80,23 @@ pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
+/// The pieces between which a line may be broken. An address is one.
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    // Blanks stand alone, as they do at the bounds of words.
+    let chunks = line.split_inclusive(char::is_whitespace).flat_map(|chunk| {
+        let word = chunk.trim_end_matches(char::is_whitespace);
+        [word, &chunk[word.len()..]]
+    });
+    chunks.flat_map(|chunk| {
+        let whole = chunk.contains("://").then_some(chunk);
+        let parts = if whole.is_some() { "" } else { chunk };
+        whole.into_iter().chain(parts.split_word_bounds())
+    })
+}
+
 fn wrap_line(line: &str, columns: usize, lines: &mut Vec<String>) {
     let (mut current, mut used) = (String::new(), 0);
-    for word in line.split_word_bounds() {
+    for word in words(line) {
         let word: String = word.graphemes(true).map(shown).collect();
         let needed = width(&word);
         if used + needed > columns && used > 0 && needed <= columns {
@@ -150,6 +164,12 @@ pub(super) mod tests {
     fn lines_break_between_words_where_they_can() {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("unbreakable", 4), ["unbr", "eaka", "ble"]);
+        let address = "https://example.org/a-b?c=d#e";
+        assert_eq!(
+            wrap(&format!("see {address}, and more"), 31),
+            ["see ", "https://example.org/a-b?c=d#e, ", "and more"]
+        );
+        assert_eq!(wrap(address, 20), ["https://example.org/", "a-b?c=d#e"]);
         assert_eq!(wrap("a\n\nb", 9), ["a", "", "b"]);
         assert_eq!(wrap("日本語", 4), ["日本", "語"]);
         assert_eq!(wrap("日", 1), ["日"]);

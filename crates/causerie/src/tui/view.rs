@@ -62,6 +62,9 @@ const KEYS: [(&str, &str); 28] = [
     ("  ∥", "its author had not seen the one above"),
 ];
 
+/// Begins the line above a reply that quotes what it answers; it leads down to the author of the reply.
+pub(super) const QUOTE: char = '╭';
+
 struct Areas {
     title: Rect,
     rooms: Option<Rect>,
@@ -81,11 +84,10 @@ fn bold() -> Style {
     Style::new().add_modifier(Modifier::BOLD)
 }
 
-/// The same for a name each time.
+/// Returns the style of a name: the same each time, and not that of another one while there are colours left.
 fn name_style(model: &Model, name: &str) -> Style {
     let colors = model.palette.names;
-    let sum = name.bytes().fold(7_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-    bold().fg(colors[sum % colors.len()])
+    bold().fg(colors[model.room().number_of_name(name) % colors.len()])
 }
 
 fn alert(model: &Model) -> Style {
@@ -314,9 +316,9 @@ fn message_lines_of(
     let blank = " ".repeat(indent.min(columns));
     if let Some(to) = message.reply_to {
         let quoted = match (room.message(to), room.text(to)) {
-            (Some(parent), Some(text)) => format!("↳ {}: {}", one_line(&parent.author), one_line(text)),
-            (Some(parent), None) => format!("↳ {}: (deleted)", one_line(&parent.author)),
-            (None, _) => "↳ something further back".into(),
+            (Some(parent), Some(text)) => format!("{QUOTE} {}: {}", one_line(&parent.author), one_line(text)),
+            (Some(parent), None) => format!("{QUOTE} {}: (deleted)", one_line(&parent.author)),
+            (None, _) => format!("{QUOTE} something further back"),
         };
         lines.push(Line::styled(format!("{blank}{}", cut(&quoted, room_for)), dim()));
     }
@@ -692,7 +694,7 @@ mod tests {
     use super::super::room::RoomView;
     use super::super::samples::*;
     use super::super::text::tests::HARD;
-    use super::super::theme::MONO;
+    use super::super::theme::{MONO, Theme};
     use super::*;
 
     fn model(size: (u16, u16)) -> Model {
@@ -700,6 +702,22 @@ mod tests {
         model.size = size;
         tell(&mut model, welcome());
         model
+    }
+
+    #[test]
+    fn people_have_different_colors_while_there_are_any() {
+        let mut model = model((80, 24));
+        model.palette = super::super::theme::palette(Some(Theme::Dark));
+        let count = model.palette.names.len();
+        for n in 0..count {
+            let mut event = said(BOB, n as u64 + 1, "x", None);
+            if let RoomEvent::Delivered(post) = &mut event {
+                post.author = format!("person {n}");
+            }
+            tell(&mut model, event);
+        }
+        let spoken: Vec<_> = (0..count).map(|n| name_style(&model, &format!("person {n}")).fg).collect();
+        assert!(spoken.iter().enumerate().all(|(n, color)| !spoken[..n].contains(color)), "{spoken:?}");
     }
 
     fn tell(model: &mut Model, event: RoomEvent) {
@@ -757,7 +775,7 @@ mod tests {
             "── Saturday, 31 January 2026 ────────────────────────────────────│ Eve",
             "   09:31 Bob: shall we have lunch?                               │",
             "✓  09:32 Ann: yes, where?                                        │",
-            "         ↳ Bob: shall we have lunch?                             │",
+            "         ╭ Bob: shall we have lunch?                             │",
             "   09:33∥Eve: the usual place, Ann, at half past twelve          │",
             "         👍 1                                                    │",
             "* Eve left (timed out)                                           │",
@@ -900,7 +918,7 @@ mod tests {
         talk(&mut model);
         let expected = [
             " lobby                 3 here",
-            "   ↳ Bob: shall we have lunch?",
+            "   ╭ Bob: shall we have lunch?",
             "  ∥Eve: the usual place, Ann,",
             "   at half past twelve",
             "   👍 1",

@@ -8,9 +8,9 @@ import { Diagram, badge, shapePath, svg } from "./diagram.js";
 import { byId, h, timeElement } from "./element.js";
 import { compare, inspect, table } from "./inspector.js";
 import { memory, onOthers, recall, refresh as refreshMemory, save } from "./memory.js";
-import { symbolKey } from "./mentions.js";
 import { askPermission, permission, tell } from "./notify.js";
 import { Room } from "./room.js";
+import { flat, symbolKey } from "./text.js";
 import { VirtualList, firstOf, isSaid, keyOf } from "./timeline.js";
 
 /** How often the list of rooms is read again, in milliseconds. */
@@ -107,7 +107,7 @@ const composer = new Composer({
 const diagram = new Diagram({
 	head: page.diagramHead,
 	scroller: page.diagram,
-	name: (member) => current?.nameOf(member) ?? member,
+	name: (member) => flat(current?.nameOf(member) ?? member),
 	onHover: (id) => hover(id),
 	onSelect: (id, both) => select(id, both),
 });
@@ -150,6 +150,8 @@ function showLines() {
 	}));
 	page.outbox.replaceChildren(...held, ...unsaid, ...room.outbox.map((said) => outgoing(room, said)));
 	list.setKeys(timeline.keys);
+	// A feed without articles is none.
+	page.lines.setAttribute("role", timeline.lines.length > 0 ? "feed" : "group");
 	page.beginning.textContent = !current.opened ? "" : timeline.from > 1 ? "Reading what was said before…" : "The beginning of this room.";
 	page.topic.textContent = current.topic;
 	const looks = list.atEnd && !document.hidden && document.hasFocus();
@@ -279,7 +281,7 @@ function changed(room, change, detail) {
 function reword(ids) {
 	if (ids.size === 0 || !current) return;
 	const room = current;
-	diagram.relabel(ids, (id) => room.words(id));
+	diagram.relabel(ids, (id) => room.label(id));
 	composer.showContext();
 	for (const told of [...page.announcer.children]) if (told instanceof HTMLElement && ids.has(told.dataset.id ?? "")) told.remove();
 	show("table");

@@ -2,7 +2,7 @@
 
 import { badge, lookOf } from "./diagram.js";
 import { h, timeElement } from "./element.js";
-import { splitAtMentions } from "./mentions.js";
+import { flat, splitAtMentions } from "./text.js";
 import { firstOf, isSaid } from "./timeline.js";
 
 /** @typedef {import("./timeline.js").Entry} Entry */
@@ -33,7 +33,7 @@ function linked(text, name) {
 
 /** In one line, and of a pile of marks on one letter the lowest. @param {string} text @param {number} [most] */
 export function short(text, most = 90) {
-	const line = text.replace(/\s+/gu, " ").replace(/(\p{M}{4})\p{M}+/gu, "$1").trim();
+	const line = flat(text.replace(/\s+/gu, " ").trim());
 	return [...line].length > most ? `${[...line].slice(0, most - 1).join("")}…` : line;
 }
 

@@ -3,8 +3,8 @@
 
 import { History, parseId } from "./causality.js";
 import { PAGE, describeRoom, readPage } from "./connection.js";
-import { isMentioned } from "./mentions.js";
 import { SharedSession } from "./sharing.js";
+import { flat, isMentioned } from "./text.js";
 import { Timeline, isSaid } from "./timeline.js";
 
 /** @typedef {import("./timeline.js").Entry} Entry */
@@ -245,7 +245,7 @@ export class Room {
 		for (const entry of added) {
 			if (entry.kind === "edit" || entry.kind === "delete") for (const id of this.timeline.versions(entry.id)) reworded.add(id);
 		}
-		if (reworded.size > 0) for (const event of this.events) if (event.kind === "send" && reworded.has(event.id)) event.label = this.words(event.id);
+		if (reworded.size > 0) for (const event of this.events) if (event.kind === "send" && reworded.has(event.id)) event.label = this.label(event.id);
 		for (const id of [...reworded, ...added.flatMap((entry) => (isSaid(entry) && entry.kind !== "gap" ? [entry.id] : []))]) this.#noteMention(id);
 		return reworded;
 	}
@@ -407,12 +407,17 @@ export class Room {
 		return this.memory.outbox;
 	}
 
+	/** Its words in the picture. @param {string} id */
+	label(id) {
+		return flat(this.words(id));
+	}
+
 	/** @param {Entry} entry @returns {DiagramEvent[]} */
 	#eventOf(entry) {
 		if (entry.kind === "gap") return [];
 		const quiet = entry.kind === "joined" || entry.kind === "left";
 		return [{
-			kind: "send", at: parseId(entry.id).author, id: entry.id, causes: entry.deps, label: this.words(entry.id),
+			kind: "send", at: parseId(entry.id).author, id: entry.id, causes: entry.deps, label: this.label(entry.id),
 			mark: String(entry.position), quiet,
 		}];
 	}

@@ -2,7 +2,7 @@
 // reactions change what they refer to and have no line of their own; the order is that of the positions, always.
 
 import { Following } from "./following.js";
-import { isVisible, symbolKey } from "./mentions.js";
+import { isVisible, symbolKey } from "./text.js";
 
 /**
  * @typedef {object} LogRecord an entry of the log, as the server writes it

@@ -45,11 +45,11 @@ const FILES: &[File] = files! {
     "/lab.css" "text/css; charset=utf-8" "lab.css"
     "/lab.js" "text/javascript; charset=utf-8" "lab.js"
     "/memory.js" "text/javascript; charset=utf-8" "memory.js"
-    "/mentions.js" "text/javascript; charset=utf-8" "mentions.js"
     "/notify.js" "text/javascript; charset=utf-8" "notify.js"
     "/room.js" "text/javascript; charset=utf-8" "room.js"
     "/run.js" "text/javascript; charset=utf-8" "run.js"
     "/sharing.js" "text/javascript; charset=utf-8" "sharing.js"
+    "/text.js" "text/javascript; charset=utf-8" "text.js"
     "/timeline.js" "text/javascript; charset=utf-8" "timeline.js"
 };
 

@@ -7,13 +7,10 @@
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 
-import { fits, join_ as joinAt, live, openPage as openPageAt, picture, say, sees, shown, startChromium } from "./pages.mjs";
+import { accessible, fits, join_ as joinAt, live, openPage as openPageAt, picture, say, sees, shown, startChromium } from "./pages.mjs";
 import { PATIENCE, TRAIN, endings, log as logAt, startNative as startNativeAt, startServer, until } from "./programs.mjs";
-
-const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** A native client that speaks and listens in a pipe. @param {string} name @param {string} [link] */
 const startNative = (name, link) => startNativeAt(address, name, link);
@@ -26,20 +23,6 @@ const openPage = (options) => openPageAt(/** @type {import("playwright-core").Br
 const join_ = (page, name, room) => joinAt(page, address, name, room);
 
 /** @typedef {import("playwright-core").Page} Page */
-
-/** @param {Page} page @param {string} where */
-async function accessible(page, where) {
-	// What is concurrent with the message that is pointed at fades on purpose.
-	await page.mouse.move(1, 1);
-	await page.evaluate(() => document.activeElement instanceof HTMLElement && document.activeElement.blur());
-	await page.waitForFunction(() => !document.querySelector("#lines.hovered"));
-	await page.waitForFunction(() => document.getAnimations().every(({ playState, effect }) => playState !== "running" || effect?.getTiming().iterations === Infinity));
-	await page.evaluate(axe);
-	const { violations } = await page.evaluate(() => /** @type {any} */ (globalThis).axe.run());
-	const serious = violations.filter((/** @type {any} */ { impact }) => impact === "serious" || impact === "critical");
-	const told = serious.map((/** @type {any} */ { id, nodes }) => `${id}: ${nodes.map((/** @type {any} */ node) => `${node.html} ${node.failureSummary}`).join("\n")}`);
-	assert.deepEqual(told, [], where);
-}
 
 const folder = await mkdtemp(join(tmpdir(), "causerie-page-"));
 /** @type {import("playwright-core").Browser | undefined} */

@@ -73,3 +73,70 @@ test("whatever happens to connections, each message is said once and the log is 
 	}
 	if (process.env.SEED === undefined) assert.ok(cuts > 60 && expired > 10, "there was trouble enough");
 });
+
+/** A session with a server that does not get in its way, and what it tells. @param {FakeServer} server @param {any} [fetched] */
+async function calm(server, fetched) {
+	server.chaos = false;
+	FakeSocket.server = server;
+	Object.assign(globalThis, {
+		WebSocket: FakeSocket, location: { href: "http://localhost/" }, setTimeout: fastTimeout,
+		fetch: fetched ?? ((/** @type {string} */ path, /** @type {any} */ options) => server.fetch(path, options)),
+	});
+	const { Session } = await import("../connection.js");
+	/** @type {import("../connection.js").Membership} */
+	const membership = { outbox: [], refused: [] };
+	/** @type {string[]} */
+	const refused = [];
+	/** @type {string[]} */
+	const states = [];
+	let last = 0;
+	const ignore = () => {};
+	const session = new Session("r", membership, {
+		onState: (state) => states.push(state), onWelcome: ignore, onReset: ignore, onHeld: ignore, onReleased: ignore, onObserved: ignore, onUnobserved: ignore,
+		onMembers: ignore, onSaid: ignore, onPlaced: ignore, save: ignore, lastPosition: () => last,
+		onRefused: (said, { code }) => refused.push(`${said.id} ${code}`),
+		onEntries: (entries) => (last = Math.max(last, ...entries.map((entry) => (entry.kind === "gap" ? entry.to : entry.position)))),
+	});
+	const until = async (/** @type {() => boolean} */ condition) => {
+		for (let n = 0; n < 20_000 && !condition(); n += 1) await new Promise((resolve) => realTimeout(resolve, 1));
+		assert.ok(condition(), `${states}; ${refused}`);
+	};
+	return { session, membership, refused, states, until };
+}
+
+test("what can never be said leaves the outbox, also one of before, and what comes next is said", async () => {
+	const server = new FakeServer(random(1));
+	server.bytesMax = 200;
+	const { session, membership, refused, until } = await calm(server);
+	// How much may be sent is known once the server has told.
+	membership.outbox.push({ id: "old", kind: "text", text: "x".repeat(300) }, { id: "half", kind: "text", text: "\udc4d" }, { id: "fine", kind: "text", text: "👍" });
+	session.start("Ann");
+	await until(() => membership.outbox.length === 0);
+	session.say({ id: "cut", kind: "text", text: "half an \ud83d" });
+	session.say({ id: "long", kind: "text", text: "é".repeat(100) });
+	session.say({ id: "mark", kind: "reaction", to: "0.1#1", symbol: "\ud83d", set: true });
+	session.say({ id: "next", kind: "text", text: "the next" });
+	await until(() => membership.outbox.length === 0);
+	assert.deepEqual(refused, ["old too_long", "half malformed", "cut malformed", "long too_long", "mark malformed"]);
+	assert.deepEqual(server.log.flatMap(({ kind, text }) => (kind === "text" ? [text] : [])), ["👍", "the next"]);
+	session.stop();
+});
+
+test("a page whose origin is refused says so, and does not try again and again", async () => {
+	const server = new FakeServer(random(2));
+	let asked = 0;
+	const { session, states, until } = await calm(server, async () => {
+		asked += 1;
+		return { ok: false, status: 403, json: async () => ({ code: "foreign_origin", message: "?" }) };
+	});
+	globalThis.WebSocket = /** @type {any} */ (class extends FakeSocket {
+		constructor() {
+			super();
+			setImmediate(() => this.cut());
+		}
+	});
+	session.start("Ann");
+	await until(() => states.includes("foreign"));
+	assert.deepEqual([states, asked], [["connecting", "waiting", "foreign"], 1]);
+	session.stop();
+});

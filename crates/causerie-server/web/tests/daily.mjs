@@ -7,7 +7,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { fits, live, openPage as openPageAt, picture, say, sees, shown, startChromium, watch } from "./pages.mjs";
+import { accessible, fits, live, openPage as openPageAt, picture, say, sees, shown, startChromium, watch } from "./pages.mjs";
 import { endings, log as logAt, startServer, until } from "./programs.mjs";
 import { startProxy } from "./proxy.mjs";
 
@@ -59,6 +59,7 @@ async function test() {
 	const ann = await openPage();
 	await ann.page.goto(`http://${address}/`);
 	await ann.page.waitForSelector("#join:not([hidden])");
+	await accessible(ann.page, "a fresh server");
 	await picture(ann.page, "fresh");
 	assert.ok(await ann.page.isHidden("#banner"), await ann.page.innerText("#banner"));
 	assert.equal(await ann.page.locator("input[autocomplete=nickname]:visible").count(), 1);
@@ -100,6 +101,7 @@ async function test() {
 	});
 	await ann.page.locator("#outbox .refused", { hasText: "not said: a text has at most" }).waitFor();
 	assert.equal(await ann.page.inputValue("#composer-text"), "meanwhile");
+	await accessible(ann.page, "something refused");
 	await picture(ann.page, "refused");
 	await ann.page.reload();
 	await live(ann.page);
@@ -113,7 +115,9 @@ async function test() {
 	await say(ann.page, "/help");
 	await ann.page.waitForSelector("#help:not([hidden])");
 	assert.match(await ann.page.innerText("#help"), /\/topic words/u);
+	await accessible(ann.page, "help");
 	await picture(ann.page, "help");
+	await ann.page.focus("#help");
 	await ann.page.press("#help", "Escape");
 	assert.ok(await ann.page.isHidden("#help"));
 	await say(ann.page, "/hlep me");
@@ -172,6 +176,7 @@ async function test() {
 	await eve("ask @Ann, or Anna");
 	await sees(ann.page, "ask @Ann, or Anna");
 	assert.deepEqual(await line(ann.page, "ask @Ann").locator("mark").allTextContents(), ["@Ann"]);
+	await accessible(ann.page, "a call by name");
 	await picture(ann.page, "called");
 
 	console.log("where one stopped reading is kept");
@@ -189,6 +194,7 @@ async function test() {
 	await ann.page.locator("#lines > .news", { hasText: "while you were away 0" }).waitFor();
 	assert.equal(await ann.page.locator("#lines .new").innerText(), "new");
 	assert.ok(await ann.page.isHidden("#to-news"));
+	await accessible(ann.page, "where the news begins");
 	if (await ann.page.isVisible("#to-end")) await ann.page.click("#to-end");
 
 	console.log("what is deleted, or edited away, is nowhere in the page");
@@ -235,6 +241,7 @@ async function test() {
 	const sides = await line(ann.page, "turned again").evaluate((element) =>
 		[".text .written", ".edited"].map((part) => element.querySelector(part)?.getBoundingClientRect().left ?? Number.NaN));
 	assert.ok(sides[0] < sides[1], `what is half closed ends with its element: ${sides}`);
+	assert.ok((await ann.page.locator("#diagram .label").allTextContents()).every((text) => !/\p{M}{4}/u.test(text)), "nor in the picture");
 	await picture(ann.page, "scripts");
 	await ann.page.mouse.move(1, 1);
 	const drawn = async (/** @type {string} */ text) => {

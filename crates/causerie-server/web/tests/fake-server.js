@@ -22,6 +22,8 @@ export class FakeServer {
 		this.chaos = true;
 		this.cuts = 0;
 		this.expired = 0;
+		/** @type {number | undefined} */
+		this.bytesMax = undefined;
 	}
 
 	/** @param {object} record */
@@ -166,7 +168,7 @@ export class FakeSocket extends EventTarget {
 			other.tell({ type: "error", code: "superseded", message: "?" });
 			other.later(() => other.cut());
 		}
-		this.tell({ type: "welcome", room: "r", epoch: "7", member: this.member.member, token, position: server.log.length, members: [] });
+		this.tell({ type: "welcome", room: "r", epoch: "7", member: this.member.member, token, position: server.log.length, bytes_max: server.bytesMax, members: [] });
 		this.cursor = event.type === "join" ? before : event.after;
 		server.sockets.add(this);
 		this.pump();

@@ -1,11 +1,15 @@
 // What the tests in Chromium do with pages.
 
-import { mkdir } from "node:fs/promises";
+import assert from "node:assert/strict";
+import { mkdir, readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 
 import { chromium } from "playwright-core";
 
 import { PATIENCE, endings, pictures, until } from "./programs.mjs";
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 export async function startChromium() {
 	const started = await chromium.launch({
@@ -80,3 +84,17 @@ export async function picture(page, name) {
 /** A window that has another size now is laid out before long. @param {Page} page */
 export const fits = (page) =>
 	until("nothing to be wider than the window", () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+
+/** @param {Page} page @param {string} where */
+export async function accessible(page, where) {
+	// What is concurrent with the message that is pointed at fades on purpose.
+	await page.mouse.move(1, 1);
+	await page.evaluate(() => document.activeElement instanceof HTMLElement && document.activeElement.blur());
+	await page.waitForFunction(() => !document.querySelector("#lines.hovered"));
+	await page.waitForFunction(() => document.getAnimations().every(({ playState, effect }) => playState !== "running" || effect?.getTiming().iterations === Infinity));
+	await page.evaluate(axe);
+	const { violations } = await page.evaluate(() => /** @type {any} */ (globalThis).axe.run());
+	const serious = violations.filter((/** @type {any} */ { impact }) => impact === "serious" || impact === "critical");
+	const told = serious.map((/** @type {any} */ { id, nodes }) => `${id}: ${nodes.map((/** @type {any} */ node) => `${node.html} ${node.failureSummary}`).join("\n")}`);
+	assert.deepEqual(told, [], where);
+}

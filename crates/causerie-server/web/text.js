@@ -1,4 +1,4 @@
-// Who is called by name in a text, and which reactions read the same.
+// What people write, as text: who is called in it, which reactions read the same, what does not keep to its line.
 
 /** What a name is made of, as far as its ends are concerned. */
 const WORD = "[\\p{L}\\p{N}\\p{M}_]";
@@ -40,3 +40,6 @@ export const symbolKey = (symbol) => symbol.normalize("NFC").replace(/[\ufe0e\uf
 
 /** Whether there is anything to see in it, and nothing that turns around what stands beside. @param {string} symbol */
 export const isVisible = (symbol) => /[^\p{M}\p{Z}\p{C}\p{Default_Ignorable_Code_Point}]/u.test(symbol) && !/\p{Bidi_Control}/u.test(symbol);
+
+/** Of a pile of marks on one letter the lowest: where nothing else keeps it from its neighbours. @param {string} text */
+export const flat = (text) => text.replace(/(\p{M}{3})\p{M}+/gu, "$1");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { isMentioned, splitAtMentions } from "../mentions.js";
+import { flat, isMentioned, splitAtMentions } from "../text.js";
 
 test("a mention is a name as a word", () => {
 	for (const [text, name] of [
@@ -13,4 +13,9 @@ test("a mention is a name as a word", () => {
 	]) assert.ok(!isMentioned(text, name), `${name} in “${text}”`);
 	assert.equal(isMentioned("Ann", undefined), false);
 	assert.deepEqual(splitAtMentions("Ann, ask @Ann", "ann"), ["", "Ann", ", ask ", "@Ann", ""]);
+});
+
+test("a pile of marks is flat, and what languages need stays", () => {
+	assert.equal(flat(`Z${"\u0301".repeat(60)}a`), `Z${"\u0301".repeat(3)}a`);
+	for (const text of ["Việt Nam".normalize("NFD"), "שָׁלוֹם", "ที่นี่", "नमस्ते", "e\u0301"]) assert.equal(flat(text), text);
 });

@@ -56,6 +56,10 @@ impl World for Rooms {
         !nick.as_str().eq_ignore_ascii_case("taken")
     }
 
+    fn adopt(&mut self, _: &Name) {}
+
+    fn disclaim(&mut self, _: &Name) {}
+
     fn describe(&mut self, _: Option<&str>, _: Option<Option<&str>>) {}
 
     fn person(&self, nick: &str) -> Option<PersonView> {

@@ -23,6 +23,7 @@ use crate::Server;
 use crate::addresses::Visitor;
 use crate::hosted_room::{HostedRoom, Names, Quotes, Unreadable};
 use crate::outbox::{self, Outbox, write_all};
+use crate::presence::Presence;
 
 /// Runs of the log rendered at once.
 const SLICES_MAX: usize = 16;
@@ -45,6 +46,8 @@ struct Session<'a> {
     /// The client has sent something beyond ASCII, so it can read it too.
     beyond_ascii: AtomicBool,
     membership: Mutex<Option<Membership>>,
+    /// That of the membership, until the connection ends.
+    presence: Mutex<Option<Presence>>,
 }
 
 /// What a text is taken for.
@@ -70,14 +73,13 @@ pub(crate) async fn serve(
         outbox: Outbox::default(),
         beyond_ascii: AtomicBool::new(false),
         membership: Mutex::new(None),
+        presence: Mutex::new(None),
     };
     let ended = tokio::select! {
         read = session.read(&stream, first, room) => read,
         written = session.write(&stream) => written,
     };
-    if let Some(Membership { room, member, .. }) = session.membership().take() {
-        room.act(|room, now| room.part(now, member, ""));
-    }
+    drop(session);
     outbox::close(&stream).await;
     ended
 }
@@ -215,6 +217,10 @@ impl Session<'_> {
                 error => classic::error(&error.to_string()),
             })
         });
+        if let Ok((member, _)) = joined {
+            let presence = Presence::hosted(hosted, member);
+            *self.presence.lock().expect("nothing panics while holding it") = Some(presence);
+        }
         hosted.stored(changes).await;
         match joined {
             Ok((member, cursor)) => {

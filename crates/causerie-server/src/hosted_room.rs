@@ -218,6 +218,14 @@ impl HostedRoom {
         (result, changed)
     }
 
+    /// Whether something has panicked while it held one of the room's locks.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.room.is_poisoned()
+            || self.tail.is_poisoned()
+            || self.json.is_poisoned()
+            || self.irc.is_poisoned()
+    }
+
     /// Until so many changes of the room are stored.
     pub(crate) async fn stored(&self, changes: u64) {
         let mut changed = self.changed.subscribe();

@@ -18,6 +18,7 @@ mod irc;
 mod metrics;
 mod native;
 mod outbox;
+mod presence;
 mod reads;
 mod reopen;
 mod watching;
@@ -161,6 +162,23 @@ struct Server {
 }
 
 impl Server {
+    fn new(address: SocketAddr, writer: Arc<Writer>, settings: watch::Receiver<Settings>) -> Self {
+        Self {
+            controller: Controller::new(address, settings.clone(), Arc::clone(&writer)),
+            writer,
+            half_open: HalfOpen::default(),
+            connections: Connections::default(),
+            addresses: Addresses::default(),
+            people: irc::People::default(),
+            since: hosted_room::Clock::start().now().wall_millis,
+            lab: http::Lab::new(),
+            stop: CancellationToken::new(),
+            kill: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            settings,
+        }
+    }
+
     /// As they are now. Not to be held for longer than a look.
     fn settings(&self) -> watch::Ref<'_, Settings> {
         self.settings.borrow()
@@ -244,20 +262,7 @@ pub async fn serve(
         doors.push((listener.map_err(why)?, Door::Own(protocol)));
     }
     let writer = Writer::new(store);
-    let server = Arc::new(Server {
-        controller: Controller::new(address, settings.clone(), Arc::clone(&writer)),
-        writer: Arc::clone(&writer),
-        half_open: HalfOpen::default(),
-        connections: Connections::default(),
-        addresses: Addresses::default(),
-        people: irc::People::default(),
-        since: hosted_room::Clock::start().now().wall_millis,
-        lab: http::Lab::new(),
-        stop: CancellationToken::new(),
-        kill: CancellationToken::new(),
-        tasks: TaskTracker::new(),
-        settings,
-    });
+    let server = Arc::new(Server::new(address, Arc::clone(&writer), settings));
     let opening = Arc::clone(&server);
     let opened = tokio::task::spawn_blocking(move || opening.controller.restore()).await;
     opened.map_err(io::Error::other)??;

@@ -27,6 +27,7 @@ use crate::fanout::Reader;
 use crate::history::HistoryError;
 use crate::hosted_room::{HostedRoom, Unreadable};
 use crate::outbox::{self, Outbox, write_all};
+use crate::presence::Presence;
 use crate::reads::Asker;
 use crate::{AGENT, Server};
 
@@ -78,6 +79,8 @@ struct Session<'a> {
     outbox: Arc<Outbox>,
     greeted: Mutex<bool>,
     membership: Mutex<Option<Membership>>,
+    /// That of the membership, until the connection ends.
+    presence: Mutex<Option<Presence>>,
     /// Since when observations are counted, and how many they are.
     observed: Mutex<(Instant, usize)>,
 }
@@ -97,15 +100,14 @@ pub(crate) async fn serve(
         outbox: Arc::default(),
         greeted: Mutex::new(false),
         membership: Mutex::new(None),
+        presence: Mutex::new(None),
         observed: Mutex::new((Instant::now(), 0)),
     };
     let ended = tokio::select! {
         read = session.read(first) => read,
         written = session.write() => written,
     };
-    if let Some(membership) = session.stop_following() {
-        membership.room.act(|room, now| room.disconnected(now, membership.seat));
-    }
+    session.stop_following();
     Box::pin(outbox::close(&session.stream)).await;
     ended
 }
@@ -121,14 +123,25 @@ impl Session<'_> {
         self.membership.lock().expect("nothing panics while holding it")
     }
 
+    /// Before anything is waited for: the connection may end meanwhile.
+    fn begin_presence(&self, room: &Arc<HostedRoom>, seat: Seat) {
+        *self.presence() = Some(Presence::seated(room, seat));
+    }
+
+    fn presence(&self) -> MutexGuard<'_, Option<Presence>> {
+        self.presence.lock().expect("nothing panics while holding it")
+    }
+
     fn current(&self) -> Option<Membership> {
         self.membership().clone()
     }
 
     /// The membership has no connection any more.
-    fn stop_following(&self) -> Option<Membership> {
-        let membership = self.membership().take();
-        membership.inspect(|m| m.room.unfollow(&m.reader))
+    fn stop_following(&self) {
+        if let Some(membership) = self.membership().take() {
+            membership.room.unfollow(&membership.reader);
+        }
+        drop(self.presence().take());
     }
 
     fn send(&self, frame: &ServerFrame) {
@@ -356,8 +369,11 @@ impl Session<'_> {
                 let (resumed, changes) = found.act_and_count(|room, now| {
                     (room.resume(now, member, &token, epoch, position, &clock), room.position())
                 });
-                found.stored(changes).await;
                 let (resumed, last) = resumed;
+                if let Ok((seat, _)) = &resumed {
+                    self.begin_presence(&found, *seat);
+                }
+                found.stored(changes).await;
                 match resumed {
                     Ok((seat, Resumed::Here { taken })) => {
                         self.send(&ServerFrame::Resumed { taken, position: last });
@@ -584,6 +600,9 @@ impl Session<'_> {
         getrandom::fill(&mut token).expect("the operating system gives random bytes");
         let (joined, changes) =
             hosted.act_and_count(|room, now| room.join(now, name, nonce, token, after, epoch));
+        if let Ok((seat, _)) = &joined {
+            self.begin_presence(&hosted, *seat);
+        }
         hosted.stored(changes).await;
         match joined {
             Ok((seat, mut welcome)) => {

@@ -112,6 +112,8 @@ mod tests {
         fn claim(&mut self, _: &Name) -> bool {
             true
         }
+        fn adopt(&mut self, _: &Name) {}
+        fn disclaim(&mut self, _: &Name) {}
         fn describe(&mut self, _: Option<&str>, _: Option<Option<&str>>) {}
         fn person(&self, nick: &str) -> Option<PersonView> {
             let away = Some("at lunch".to_owned());

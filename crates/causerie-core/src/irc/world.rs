@@ -76,8 +76,12 @@ pub trait World {
     fn now(&self) -> u64;
     /// Takes one change of who this connection is out of its budget, or returns for how long there is none.
     fn spend_change(&mut self) -> Result<(), Duration>;
-    /// From now on this connection goes by that nick; `false` if another has it.
+    /// Keeps that nick for this connection, beside the one that it has; `false` if another connection has it.
     fn claim(&mut self, nick: &Name) -> bool;
+    /// Goes by the nick that was claimed last; the one before is free.
+    fn adopt(&mut self, nick: &Name);
+    /// Gives back the nick that was claimed last; the one before stays.
+    fn disclaim(&mut self, nick: &Name);
     /// Tells others of the realname, first when the client has registered, and of being away. `None`: as before.
     fn describe(&mut self, realname: Option<&str>, away: Option<Option<&str>>);
     /// Who has that nick.

@@ -22,6 +22,7 @@ use super::failure::Failure;
 use super::rooms::{self, InRoom};
 use super::{Connection, say};
 use crate::hosted_room::HostedRoom;
+use crate::presence::Presence;
 use crate::reads::Asker;
 use crate::watching::Unread;
 
@@ -78,6 +79,7 @@ pub(super) async fn open(
             socket,
             bytes_max: limit,
             membership: None,
+            presence: None,
             early: None,
             acks: VecDeque::new(),
         };
@@ -98,6 +100,8 @@ struct Session {
     observing: watch::Receiver<()>,
     trouble: watch::Receiver<Option<Arc<str>>>,
     membership: Option<Membership>,
+    /// That of the membership, until the connection ends.
+    presence: Option<Presence>,
     /// What the client says faster than its address may: it is said then, and nothing is heard before.
     early: Option<(Say, Instant)>,
     /// What was said, and how many changes have to be stored before that may be told.
@@ -156,19 +160,19 @@ fn closing(with: u16, code: &'static str, message: impl Into<String>) -> End {
     End::Told(with, Box::new(ServerEvent::Error(Problem::new(code, message))))
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.disconnect();
+    }
+}
+
 impl Session {
     async fn run(mut self) {
         let end = match self.converse().await {
             Err(end) => end,
             Ok(never) => match never {},
         };
-        if let Some(membership) = self.membership.take() {
-            self.hosted.json().leave();
-            if membership.observed.is_some() {
-                self.hosted.unwatch();
-            }
-            self.hosted.act(|room, now| room.disconnected(now, membership.seat));
-        }
+        self.disconnect();
         let last_words = async {
             match end {
                 End::Gone => return Ok(()),
@@ -186,6 +190,17 @@ impl Session {
         };
         // Whatever happens here, the connection is over.
         let _ = tokio::time::timeout(FAREWELL, last_words).await;
+    }
+
+    /// It is in the room no longer, nor follows it.
+    fn disconnect(&mut self) {
+        drop(self.presence.take());
+        if let Some(membership) = self.membership.take().filter(|_| !self.hosted.is_poisoned()) {
+            self.hosted.json().leave();
+            if membership.observed.is_some() {
+                self.hosted.unwatch();
+            }
+        }
     }
 
     async fn converse(&mut self) -> Step<std::convert::Infallible> {
@@ -357,6 +372,7 @@ impl Session {
                 before,
             ))
         });
+        self.presence = joined.as_ref().ok().map(|(_, _, seat, _)| Presence::seated(&self.hosted, *seat));
         self.hosted.stored(changes).await;
         match joined {
             Ok((welcome, member, seat, cursor)) => {
@@ -381,6 +397,7 @@ impl Session {
                 cursor,
             ))
         });
+        self.presence = resumed.as_ref().ok().map(|(_, seat, _)| Presence::seated(&self.hosted, *seat));
         self.hosted.stored(changes).await;
         match resumed {
             Ok((welcome, seat, cursor)) => {

@@ -3,6 +3,8 @@
 
 mod history;
 mod people;
+#[cfg(test)]
+mod races;
 mod tail;
 
 use std::collections::BTreeMap;
@@ -83,54 +85,38 @@ pub(crate) async fn serve(
     visitor: &Visitor,
     first: BytesMut,
 ) -> io::Result<()> {
-    let (view, replay) = {
-        let settings = server.settings();
-        (settings.irc.clone(), settings.room.history)
-    };
-    if !view.enabled {
+    if !server.settings().irc.enabled {
         write_all(&stream, vec![Bytes::from_static(b"ERROR :IRC is turned off on this server\r\n")]).await?;
         outbox::close(&stream).await;
         return Ok(());
     }
-    let person = server.people.begin();
-    let here = Here {
-        server,
-        ip: peer.ip(),
-        visitor,
-        person: Arc::clone(&person),
-        places: BTreeMap::new(),
-        unstored: Vec::new(),
-        changes: Bucket::default(),
-    };
-    let now = here.now();
-    person.state().view = PersonView { came: now, spoke: now, ..PersonView::default() };
-    let session = {
-        let settings = server.settings();
-        Session::new(ServerView {
-            server: view.server_name,
-            network: view.network,
-            version: crate::AGENT.replace(' ', "-"),
-            motd: view.motd,
-            since: server.since,
-            nick_max: settings.room.name_chars_max,
-            text_max: settings.room.text_bytes_max,
-            replay: usize::try_from(replay).unwrap_or(usize::MAX),
-        })
-    };
+    let here = Here::new(server, visitor, peer.ip());
+    let session = Session::new(server_view(server));
     let mut trouble = server.writer.trouble();
     trouble.mark_changed();
     let (lines, budget) = (Lines::default(), Bucket::default());
     let mut connection = Connection { session, here, stream, lines, budget, trouble };
     let ended = connection.converse(first).await;
-    for (id, member) in connection.session.seats().collect::<Vec<_>>() {
-        connection.here.part(id, member, "Connection closed");
-    }
-    for conversation in server.people.forget(&person) {
-        let (member, _) = conversation.seen_by(&person);
-        leave_conversation(server, &conversation.hosted, member);
-    }
-    outbox::close(&connection.stream).await;
+    let Connection { here, stream, .. } = connection;
+    drop(here);
+    outbox::close(&stream).await;
     ended
+}
+
+/// What the server says of itself to a connection.
+fn server_view(server: &Server) -> ServerView {
+    let settings = server.settings();
+    let view = settings.irc.clone();
+    ServerView {
+        server: view.server_name,
+        network: view.network,
+        version: crate::AGENT.replace(' ', "-"),
+        motd: view.motd,
+        since: server.since,
+        nick_max: settings.room.name_chars_max,
+        text_max: settings.room.text_bytes_max,
+        replay: usize::try_from(settings.room.history).unwrap_or(usize::MAX),
+    }
 }
 
 struct Connection<'a> {
@@ -380,6 +366,8 @@ struct Place {
     hosted: Arc<HostedRoom>,
     cursor: u64,
     changed: watch::Receiver<()>,
+    /// As whom it is in there: two while it takes another nick.
+    members: Vec<MemberId>,
     /// In a conversation: the other one.
     other: Option<Arc<Person>>,
     /// A conversation that this connection has begun.
@@ -389,13 +377,15 @@ struct Place {
 impl Place {
     fn new(hosted: Arc<HostedRoom>, cursor: u64) -> Self {
         hosted.irc().enter();
-        Self { changed: hosted.subscribe(), hosted, cursor, other: None, begun: false }
+        Self { changed: hosted.subscribe(), hosted, cursor, members: Vec::new(), other: None, begun: false }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.hosted.irc().leave();
+        if !self.hosted.is_poisoned() {
+            self.hosted.irc().leave();
+        }
     }
 }
 
@@ -425,13 +415,43 @@ fn leave_conversation(server: &Server, hosted: &Arc<HostedRoom>, member: MemberI
     }
 }
 
-impl Here<'_> {
+/// However the session ends, it is in no room then, and has no nick.
+impl Drop for Here<'_> {
+    fn drop(&mut self) {
+        let seats =
+            self.places.iter().flat_map(|(id, place)| place.members.iter().map(|member| (*id, *member)));
+        for (id, member) in seats.collect::<Vec<_>>() {
+            // Whatever panicked in a room itself, a second panic on the way out would end the server.
+            if !self.places[&id].hosted.is_poisoned() {
+                self.part(id, member, "Connection closed");
+            }
+        }
+        // Behind that, since its members have the nick.
+        for conversation in self.server.people.forget(&self.person) {
+            let (member, _) = conversation.seen_by(&self.person);
+            leave_conversation(self.server, &conversation.hosted, member);
+        }
+    }
+}
+
+impl<'a> Here<'a> {
+    fn new(server: &'a Arc<Server>, visitor: &'a Visitor, ip: IpAddr) -> Self {
+        let person = server.people.begin();
+        let changes = Bucket::default();
+        let here =
+            Self { server, ip, visitor, person, places: BTreeMap::new(), unstored: Vec::new(), changes };
+        let now = here.now();
+        here.person.state().view = PersonView { came: now, spoke: now, ..PersonView::default() };
+        here
+    }
+
     /// Reads on in that conversation; as whom.
     fn enter(&mut self, conversation: &Conversation) -> MemberId {
         let (member, other) = conversation.seen_by(&self.person);
         let hosted = &conversation.hosted;
         self.places.entry(hosted.id.0).or_insert_with(|| {
             let mut place = Place::new(Arc::clone(hosted), conversation.position);
+            place.members.push(member);
             place.other = Some(Arc::clone(other));
             place.begun = conversation.was_begun_by(&self.person);
             place
@@ -499,6 +519,14 @@ impl World for Here<'_> {
 
     fn claim(&mut self, nick: &Name) -> bool {
         self.server.people.claim(&self.person, nick)
+    }
+
+    fn adopt(&mut self, nick: &Name) {
+        self.server.people.adopt(&self.person, nick);
+    }
+
+    fn disclaim(&mut self, nick: &Name) {
+        self.server.people.disclaim(&self.person, nick);
     }
 
     fn describe(&mut self, realname: Option<&str>, away: Option<Option<&str>>) {
@@ -569,12 +597,14 @@ impl World for Here<'_> {
         let joined = joined.map_err(JoinRefusal::Room)?;
         self.unstored.push((Arc::clone(&hosted), changes));
         // A member that comes for another reads on where that one was.
-        self.places.entry(id).or_insert_with(|| Place::new(hosted, joined.position));
+        let place = self.places.entry(id).or_insert_with(|| Place::new(hosted, joined.position));
+        place.members.push(joined.member);
         Ok(joined)
     }
 
     fn part(&mut self, id: u64, member: MemberId, reason: &str) {
-        let Some(place) = self.places.get(&id) else { return };
+        let Some(place) = self.places.get_mut(&id) else { return };
+        place.members.retain(|other| *other != member);
         if place.other.is_some() {
             return leave_conversation(self.server, &place.hosted, member);
         }

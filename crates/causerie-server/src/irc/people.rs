@@ -13,7 +13,7 @@ use crate::hosted_room::HostedRoom;
 
 #[derive(Default)]
 pub(crate) struct People {
-    /// Those with a nick, by its folded form. Taken before any [`Person`]'s own lock.
+    /// Those with a nick, by its folded form; whoever is about to change it, by both. Taken before any [`Person`]'s own lock.
     all: Mutex<BTreeMap<String, Arc<Person>>>,
     /// By the numbers of the two, the lower one first. Taken before any room's lock, and before `all`.
     conversations: Mutex<BTreeMap<(u64, u64), Arc<Conversation>>>,
@@ -109,16 +109,26 @@ impl People {
         Arc::new(Person { number: self.next.fetch_add(1, Ordering::Relaxed), ..Person::default() })
     }
 
-    /// From now on it goes by that nick; `false` if another has it.
+    /// Keeps that nick for it, beside the one that it has; `false` if another has it.
     pub(super) fn claim(&self, person: &Arc<Person>, nick: &Name) -> bool {
         let mut all = self.all();
-        if all.get(&nick.folded()).is_some_and(|other| !Arc::ptr_eq(other, person)) {
-            return false;
-        }
-        all.retain(|_, other| !Arc::ptr_eq(other, person));
-        all.insert(nick.folded(), Arc::clone(person));
+        let holder = all.entry(nick.folded()).or_insert_with(|| Arc::clone(person));
+        Arc::ptr_eq(holder, person)
+    }
+
+    /// From now on it goes by that nick alone, which it has claimed.
+    pub(super) fn adopt(&self, person: &Arc<Person>, nick: &Name) {
+        let kept = nick.folded();
+        self.all().retain(|nick, other| *nick == kept || !Arc::ptr_eq(other, person));
         person.state().view.nick = nick.to_string();
-        true
+    }
+
+    /// Gives back a nick that it has claimed, unless it goes by one that is the same.
+    pub(super) fn disclaim(&self, person: &Arc<Person>, nick: &Name) {
+        let (given_back, kept) = (nick.folded(), person.nick().to_lowercase());
+        if given_back != kept {
+            self.all().retain(|nick, other| *nick != given_back || !Arc::ptr_eq(other, person));
+        }
     }
 
     /// It has no nick any more; the conversations that it was in and has not left.
@@ -173,7 +183,13 @@ impl People {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.all().values().filter(|person| person.state().is_registered).count()
+        // By the nick that it goes by: it may have claimed another.
+        let goes_by = |nick: &str, state: &State| state.view.nick.to_lowercase() == nick;
+        let registered = |(nick, person): &(&String, &Arc<Person>)| {
+            let state = person.state();
+            state.is_registered && goes_by(nick, &state)
+        };
+        self.all().iter().filter(registered).count()
     }
 
     /// Tells those who share a room with it and want to know.

@@ -431,12 +431,14 @@ impl World for Here<'_> {
 
     fn claim(&mut self, nick: &Name) -> bool {
         let has = |person: &Person| person.view.nick.to_lowercase() == nick.folded();
-        if self.network.people.iter().any(|(who, person)| who != self.who && has(person)) {
-            return false;
-        }
-        self.person().view.nick = nick.to_string();
-        true
+        !self.network.people.iter().any(|(who, person)| who != self.who && has(person))
     }
+
+    fn adopt(&mut self, nick: &Name) {
+        self.person().view.nick = nick.to_string();
+    }
+
+    fn disclaim(&mut self, _: &Name) {}
 
     fn describe(&mut self, realname: Option<&str>, away: Option<Option<&str>>) {
         let person = self.person();

@@ -111,14 +111,15 @@ impl Session {
             return self.numeric_text(ERR_NICKNAMEINUSE, &[wanted], "Nickname is already in use");
         }
         if !self.registered {
+            world.adopt(&name);
             self.nick = Some(name);
             return self.register(world);
         }
+        // Until all rooms have taken it, nobody else takes the one or the other.
         if !self.rename(world, &name) {
-            let old = self.nick.clone().expect("registered");
-            assert!(world.claim(&old), "nobody else has claimed it meanwhile");
-            return;
+            return world.disclaim(&name);
         }
+        world.adopt(&name);
         let line = Line::new(&self.source(), "NICK").text(name.as_str());
         self.replies.push(line);
         self.nick = Some(name);

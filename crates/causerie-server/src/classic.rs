@@ -60,7 +60,7 @@ enum Talk {
 
 pub(crate) async fn serve(
     server: &Arc<Server>,
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     peer: SocketAddr,
     visitor: &Visitor,
     first: BytesMut,

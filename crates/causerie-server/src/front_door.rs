@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use causerie_core::frame::MAGIC;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -39,9 +39,9 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 #[cfg(not(windows))]
 const KEEPALIVE_RETRIES: u32 = 4;
-/// Has the system end a connection whose other host has vanished without a word: then its member's grace begins. After
-/// two minutes; where something was on its way to it, after as long as the system tries to send it again (on Linux a
-/// quarter of an hour). A shorter limit on that would also end connections of those who read slowly.
+/// Has the system end a connection whose other host has vanished without a word while it was idle: then its member's grace
+/// begins. After two minutes; where something was on its way to it, [`Vanished`](crate::vanished::Vanished) does. The system's own
+/// limit on that would also end connections of those who read slowly.
 fn watch_over(stream: &TcpStream) -> io::Result<()> {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
     #[cfg(not(windows))]
@@ -121,13 +121,15 @@ async fn refuse(mut stream: TcpStream, peer: SocketAddr, words: Option<&str>) {
 
 async fn converse(
     server: &Arc<Server>,
-    mut stream: TcpStream,
+    stream: TcpStream,
     peer: SocketAddr,
     door: &Door,
     visitor: Visitor,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     watch_over(&stream)?;
+    let stream = Arc::new(stream);
+    server.vanished.watch(&stream);
     let mut first = BytesMut::new();
     let begun = {
         let max = server.settings().silent_max;
@@ -138,7 +140,7 @@ async fn converse(
             visitor.limited(Limited::Silent);
         }
         // Apart: what it takes is free once that is known.
-        let begin = Box::pin(begin(server, &mut stream, &mut first, door));
+        let begin = Box::pin(begin(server, &stream, &mut first, door));
         tokio::select! {
             begun = turn.closed.run_until_cancelled(begin) => begun.transpose()?,
             () = server.stop.cancelled() => None,
@@ -205,7 +207,7 @@ const NO_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nConten
 /// Waits for the first words, and tells by them what is spoken. `None`: it has said nothing in time.
 async fn begin(
     server: &Server,
-    stream: &mut TcpStream,
+    stream: &TcpStream,
     first: &mut BytesMut,
     door: &Door,
 ) -> io::Result<Option<Beginning>> {
@@ -321,7 +323,7 @@ async fn peek_line(stream: &TcpStream) -> io::Result<Vec<u8>> {
 
 /// Waits until it is clear what the connection speaks: the magic bytes, an HTTP method and a space, what IRC clients begin
 /// with, or anything else.
-async fn sniff(stream: &mut TcpStream, first: &mut BytesMut) -> io::Result<Beginning> {
+async fn sniff(stream: &TcpStream, first: &mut BytesMut) -> io::Result<Beginning> {
     // Looked at without reading, where that tells: a large buffer for each connection, even if only for a moment, leaves
     // memory in pieces that are too small for the next.
     let mut beginning = [0; BEGINNING_MAX];
@@ -329,7 +331,9 @@ async fn sniff(stream: &mut TcpStream, first: &mut BytesMut) -> io::Result<Begin
     match recognize(&beginning[..length]) {
         Some(native @ Beginning::Speaks(Protocol::Native)) => {
             first.resize(MAGIC.len(), 0);
-            stream.read_exact(first).await?;
+            // All of it is there.
+            let read = stream.try_read(first)?;
+            debug_assert_eq!(read, MAGIC.len());
             return Ok(native);
         }
         None | Some(CLASSIC) => {}

@@ -21,6 +21,7 @@ mod outbox;
 mod presence;
 mod reads;
 mod reopen;
+mod vanished;
 mod watching;
 mod writer;
 
@@ -49,6 +50,7 @@ use crate::controller::Controller;
 use crate::front_door::{Connections, Door};
 use crate::half_open::HalfOpen;
 use crate::metrics::Gauges;
+use crate::vanished::Vanished;
 use crate::writer::Writer;
 
 /// What the server allows, and how long it waits. All of it may change while it serves, except what a room is made
@@ -75,6 +77,9 @@ pub struct Settings {
     /// How long, from its first byte, a begun frame may take, and a connection to show what it speaks. Default
     /// 10 s.
     pub first_words: Duration,
+    /// How long a connection's host may leave all that is sent to it without any answer, before it counts as gone. Whoever
+    /// is slow answers that it has no room. Default 90 s.
+    pub answer_time: Duration,
     /// How long connections may take at shutdown to read what was said so far. Default 10 s.
     pub drain: Duration,
     /// Who knows it may close any room, and read the metrics, which else only programs on the same machine may.
@@ -129,6 +134,7 @@ impl Default for Settings {
             silent_max: 1_000,
             silent_time: Duration::from_secs(600),
             first_words: Duration::from_secs(10),
+            answer_time: Duration::from_secs(90),
             drain: Duration::from_secs(10),
             operator_token: None,
             retention: Retention::default(),
@@ -148,6 +154,7 @@ struct Server {
     controller: Controller,
     writer: Arc<Writer>,
     half_open: HalfOpen,
+    vanished: Vanished,
     connections: Connections,
     addresses: Addresses,
     people: irc::People,
@@ -167,6 +174,7 @@ impl Server {
             controller: Controller::new(address, settings.clone(), Arc::clone(&writer)),
             writer,
             half_open: HalfOpen::default(),
+            vanished: Vanished::default(),
             connections: Connections::default(),
             addresses: Addresses::default(),
             people: irc::People::default(),
@@ -290,6 +298,10 @@ pub async fn serve(
     server.spawn(async move { keeper.controller.keep_idle_rooms(&keeper.stop).await });
     let keeper = Arc::clone(&server);
     server.spawn(async move { keeper.follow_settings().await });
+    let keeper = Arc::clone(&server);
+    server.spawn(async move {
+        keeper.vanished.end_them(|| keeper.settings().answer_time, &keeper.stop).await;
+    });
 
     let failed = tokio::select! {
         () = shutdown => None,

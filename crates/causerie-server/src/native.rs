@@ -87,7 +87,7 @@ struct Session<'a> {
 
 pub(crate) async fn serve(
     server: &Arc<Server>,
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     peer: SocketAddr,
     visitor: &Visitor,
     first: BytesMut,
@@ -96,7 +96,7 @@ pub(crate) async fn serve(
         server,
         peer,
         visitor,
-        stream: Arc::new(stream),
+        stream,
         outbox: Arc::default(),
         greeted: Mutex::new(false),
         membership: Mutex::new(None),

@@ -320,6 +320,7 @@ impl ServeArgs {
             silent_max: live.silent_max,
             silent_time: Duration::from_secs(live.silent_time),
             first_words: Duration::from_secs(live.frame_time),
+            answer_time: Settings::default().answer_time,
             drain: Duration::from_secs(live.drain),
             operator_token: live.operator_token.clone(),
             origins: origins.map(|origin| origin.trim().to_owned()).collect(),

@@ -12,6 +12,7 @@ mod origin;
 mod page;
 mod rooms;
 mod say;
+mod shared;
 mod socket;
 
 use std::convert::Infallible;
@@ -38,6 +39,7 @@ use crate::Server;
 use crate::addresses::Visitor;
 use crate::metrics::Open;
 use failure::Failure;
+use shared::Shared;
 
 pub(crate) use json_tail::JsonTail;
 pub(crate) use lab::Lab;
@@ -90,7 +92,7 @@ async fn openapi() -> Response {
 /// Answers requests until the connection ends or becomes a WebSocket. `first` has been read already.
 pub(crate) async fn serve(
     server: &Arc<Server>,
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     peer: SocketAddr,
     first: BytesMut,
     visitor: Visitor,
@@ -98,7 +100,7 @@ pub(crate) async fn serve(
     let is_local = origin::is_loopback(stream.local_addr()?.ip());
     let open = Arc::new(server.writer.metrics.connection("http"));
     let connection = Connection { server: Arc::clone(server), peer, visitor: Arc::new(visitor), _open: open };
-    let (input, output) = stream.into_split();
+    let (input, output) = (Shared(Arc::clone(&stream)), Shared(stream));
     let stream = TokioIo::new(tokio::io::join(Cursor::new(first).chain(input), output));
     let service = service_fn(move |request| answer(connection.clone(), is_local, request));
     let mut builder = http1::Builder::new();

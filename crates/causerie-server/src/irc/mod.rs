@@ -80,7 +80,7 @@ const CHANGES: Rate = Rate::each(Duration::from_secs(100), 5).expect("not 0");
 
 pub(crate) async fn serve(
     server: &Arc<Server>,
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     peer: SocketAddr,
     visitor: &Visitor,
     first: BytesMut,
@@ -122,7 +122,7 @@ fn server_view(server: &Server) -> ServerView {
 struct Connection<'a> {
     session: Session,
     here: Here<'a>,
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     lines: Lines,
     /// For lines to be handled.
     budget: Bucket,

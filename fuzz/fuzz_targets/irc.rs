@@ -9,8 +9,8 @@ use arbitrary::Arbitrary;
 use causerie_core::body::Body;
 use causerie_core::history::{HistoryRecord, What};
 use causerie_core::irc::{
-    Change, Item, JoinRefusal, Joined, LINE_BYTES_MAX, Lines, MemberView, PersonView, Rendering, RoomView,
-    ServerView, Session, World,
+    Change, Found, Item, JoinRefusal, Joined, LINE_BYTES_MAX, Lines, MemberView, Move, MoveKind, PersonView,
+    Rendering, RoomView, ServerView, Session, World,
 };
 use causerie_core::room::{Now, Room, RoomSettings, SayError};
 use causerie_core::text::{Name, RoomName};
@@ -40,7 +40,7 @@ impl Rooms {
 
 fn view(room: &Room) -> RoomView {
     let members = room.members().into_iter().map(|m| MemberView { name: m.name, person: None }).collect();
-    RoomView { name: room.name().to_string(), members, topic: room.topic().map(str::to_owned) }
+    RoomView { name: room.name().to_string(), members, topic: room.topic().cloned(), created: 1 }
 }
 
 impl World for Rooms {
@@ -60,6 +60,8 @@ impl World for Rooms {
 
     fn disclaim(&mut self, _: &Name) {}
 
+    fn register(&mut self, _: &str) {}
+
     fn describe(&mut self, _: Option<&str>, _: Option<Option<&str>>) {}
 
     fn person(&self, nick: &str) -> Option<PersonView> {
@@ -76,7 +78,7 @@ impl World for Rooms {
 
     fn rooms(&self) -> Vec<(String, u64, Option<String>)> {
         let channels = self.0.iter().filter(|(name, _)| *name != CONVERSATION);
-        channels.map(|(name, (_, room))| (name.clone(), 1, room.topic().map(str::to_owned))).collect()
+        channels.map(|(name, (_, room))| (name.clone(), 1, room.topic().map(|topic| topic.text.clone()))).collect()
     }
 
     fn look(&mut self, room: &str) -> Option<RoomView> {
@@ -99,6 +101,19 @@ impl World for Rooms {
         let (id, room) = self.0.entry(room.to_owned()).or_insert_with(make);
         let member = room.join_hosted(Now::default(), name).map_err(JoinRefusal::Room)?;
         Ok(Joined { id: *id, member, position: room.position(), view: view(room) })
+    }
+
+    fn rename(&mut self, members: &mut [(u64, MemberId)], name: &Name) -> Result<(), (u64, JoinRefusal)> {
+        for (id, member) in members {
+            let room = self.by_id(*id).ok_or((*id, JoinRefusal::NoSuchRoom("gone".into())))?;
+            let next = room.rename_hosted(Now::default(), *member, name.as_str(), "");
+            *member = next.map_err(|error| (*id, JoinRefusal::Room(error)))?;
+        }
+        Ok(())
+    }
+
+    fn invite(&mut self, _: &str, channel: &str) -> bool {
+        channel.len() % 2 == 0
     }
 
     fn converse(&mut self, nick: &str) -> Result<(u64, MemberId), String> {
@@ -126,6 +141,14 @@ impl World for Rooms {
     fn part(&mut self, id: u64, member: MemberId, reason: &str) {
         if let Some(room) = self.by_id(id) {
             room.part(Now::default(), member, reason);
+        }
+    }
+
+    fn quit(&mut self, reason: &str, _: &str) {
+        for (_, room) in self.0.values_mut() {
+            for member in room.members() {
+                room.part(Now::default(), member.member, reason);
+            }
         }
     }
 
@@ -219,7 +242,15 @@ fuzz_target!(|input: Input<'_>| {
             let name = if kind & 32 == 0 { "Raj".to_owned() } else { "R a:j!@".to_owned() };
             let record =
                 HistoryRecord { position: 1, time_millis: 1, id, deps: Vec::new(), member: raj, name, what };
-            let found = [(record, Some(("Raj".to_owned(), "a\r\nb".to_owned())))];
+            let about = Some(("Raj".to_owned(), "a\r\nb".to_owned()));
+            let words = record.name.clone();
+            let moved = match kind % 5 {
+                0 => Some(Move { number: taken as u64, nick: words, kind: MoveKind::Quit("a\r\nb".into()) }),
+                1 => Some(Move { number: taken as u64, nick: words, kind: MoveKind::Nick("a b!".into()) }),
+                _ => None,
+            };
+            let mask = (kind % 3 == 0).then(|| "~raj@raj.example".into());
+            let found = [Found { record, about, mask, moved: moved.map(Into::into) }];
             for (room, _) in seats {
                 let rendering = session.perspective(room).map(|perspective| Rendering::new(perspective, &found));
                 session.records(&mut world, room, &found, rendering.as_ref());

@@ -169,7 +169,18 @@ pub struct Stored {
     /// The last record.
     pub last: u64,
     /// The room's topic, if it was ever set ([`mark::TOPIC`]).
-    pub topic: Option<String>,
+    pub topic: Option<Topic>,
+}
+
+/// Words on what a room is about.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Topic {
+    /// The words; empty if it was taken away.
+    pub text: String,
+    /// The name of the member that set it.
+    pub by: String,
+    /// When that was, in milliseconds since 1970, for people.
+    pub at_millis: u64,
 }
 
 /// A log that a room had before it [began anew](Room::renew): up to `last` it is the same as the present one.
@@ -435,7 +446,7 @@ pub struct Room {
     once: BTreeMap<Vec<u8>, SaidOnce>,
     once_order: VecDeque<Vec<u8>>,
     once_forgotten: u64,
-    topic: Option<String>,
+    topic: Option<Topic>,
     counts: Counts,
     /// For how long messages were held that have been delivered since somebody asked.
     held_for: Vec<Duration>,
@@ -916,6 +927,32 @@ impl Room {
         self.departed.get(&member).map(|d| (d.left_at, d.taken))
     }
 
+    /// A hosted member goes on under another name. In a room a name is for life, so it is another member from then on; the
+    /// records of the two stand side by side.
+    ///
+    /// # Errors
+    /// [`JoinError`]; nothing changed.
+    pub fn rename_hosted(
+        &mut self,
+        now: Now,
+        member: MemberId,
+        name: &str,
+        reason: &str,
+    ) -> Result<MemberId, JoinError> {
+        Name::parse(name, self.settings.name_chars_max)?;
+        // What reads the same as its own name, and as no other, can come only once that one has gone.
+        let alike: Vec<_> = self.names.like(&Reading::of(name)).copied().collect();
+        let is_in_its_way = !alike.is_empty() && alike.iter().all(|holder| *holder == member);
+        if is_in_its_way {
+            self.part(now, member, reason);
+        }
+        let next = self.admit(now, name, None)?;
+        if !is_in_its_way {
+            self.part(now, member, reason);
+        }
+        Ok(next)
+    }
+
     /// A member is out at once: a hosted one leaves, or a membership ends.
     pub fn part(&mut self, now: Now, member: MemberId, reason: &str) {
         self.say_left(now, member, reason);
@@ -1132,7 +1169,8 @@ impl Room {
         }
         if let Some(topic) = topic_of(&payload) {
             self.pending.marks.push((mark::TOPIC.to_vec(), self.position));
-            self.topic = Some(topic.to_owned());
+            let by = self.name_of(message.id().member).map(ToString::to_string).unwrap_or_default();
+            self.topic = Some(Topic { text: topic.to_owned(), by, at_millis: time_millis });
         }
     }
 
@@ -1344,8 +1382,8 @@ impl Room {
 
     /// What it is about, if anybody has said so.
     #[must_use]
-    pub fn topic(&self) -> Option<&str> {
-        self.topic.as_deref()
+    pub fn topic(&self) -> Option<&Topic> {
+        self.topic.as_ref()
     }
 
     /// The messages that no other delivered message follows.

@@ -172,12 +172,15 @@ impl Controller {
         let vectors = found.row.port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
         let creator = found.row.creator.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]));
         let (port, stored, now) = (found.row.port, found.last, self.clock.now());
+        let created_millis = found.row.created_millis;
         let last_millis = idle::last_millis(store, id, stored)?.unwrap_or(now.wall_millis);
-        let found_millis = last_millis.max(found.row.created_millis).min(now.wall_millis);
+        let found_millis = last_millis.max(created_millis).min(now.wall_millis);
         let settings = self.room_settings();
         let room = reopen::room(store, found, name, now, &settings, vectors)?;
         let tail_bytes = settings.log_bytes_max;
-        let hosting = Hosting { id, room, row: None, port, creator, tail_bytes, stored, found_millis };
+        let row = None;
+        let hosting =
+            Hosting { id, room, row, port, creator, created_millis, tail_bytes, stored, found_millis };
         Ok(HostedRoom::new(hosting, self.clock, Arc::clone(&self.writer)))
     }
 
@@ -265,9 +268,9 @@ impl Controller {
         let created_millis = self.clock.now().wall_millis;
         let row =
             RoomRow { name: name.to_string(), port, creator: creator.to_string(), epoch, created_millis };
-        let found_millis = created_millis;
+        let (row, stored, found_millis) = (Some(row), 0, created_millis);
         let hosting =
-            Hosting { id, room, row: Some(row), port, creator, tail_bytes, stored: 0, found_millis };
+            Hosting { id, room, row, port, creator, created_millis, tail_bytes, stored, found_millis };
         let room = HostedRoom::new(hosting, self.clock, Arc::clone(&self.writer));
         rooms.by_name.insert(name, Arc::clone(&room));
         Ok(room)
@@ -403,8 +406,10 @@ impl Controller {
 
     /// Names, how many are in each, and topics.
     pub(crate) fn describe(&self) -> Vec<(String, u64, Option<String>)> {
-        let told =
-            |room: &Room| (room.name().to_string(), room.info(None).members, room.topic().map(str::to_owned));
+        let told = |room: &Room| {
+            let topic = room.topic().map(|topic| topic.text.clone());
+            (room.name().to_string(), room.info(None).members, topic)
+        };
         self.listed().iter().map(|hosted| hosted.look(told)).collect()
     }
 

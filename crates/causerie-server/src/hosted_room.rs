@@ -90,6 +90,8 @@ pub(crate) struct HostedRoom {
     pub(crate) creator: IpAddr,
     /// When something happened in it last, or it was made, by the wall clock of then, as it was at the start or its making.
     pub(crate) found_millis: u64,
+    /// When it was made, in milliseconds since 1970, for people.
+    pub(crate) created_millis: u64,
     /// Cancelled when it is closed: its own port closes.
     pub(crate) closed: CancellationToken,
 }
@@ -111,6 +113,7 @@ pub(crate) struct Hosting {
     pub(crate) row: Option<RoomRow>,
     pub(crate) port: Option<u16>,
     pub(crate) creator: IpAddr,
+    pub(crate) created_millis: u64,
     pub(crate) tail_bytes: usize,
     /// The last position that is in the store.
     pub(crate) stored: u64,
@@ -120,7 +123,8 @@ pub(crate) struct Hosting {
 
 impl HostedRoom {
     pub(crate) fn new(hosting: Hosting, clock: Clock, writer: Arc<Writer>) -> Arc<Self> {
-        let Hosting { id, room, row, port, creator, tail_bytes, stored, found_millis } = hosting;
+        let Hosting { id, room, row, port, creator, created_millis, tail_bytes, stored, found_millis } =
+            hosting;
         let log = Log::new(stored, tail_bytes);
         let tail = Tail { log, stored: 0, seating: room.seating() };
         let unstored = room.changes() > 0;
@@ -144,6 +148,7 @@ impl HostedRoom {
             port,
             creator,
             found_millis,
+            created_millis,
             closed: CancellationToken::new(),
         });
         if unstored {
@@ -261,7 +266,7 @@ impl HostedRoom {
         self.json.lock().expect("nothing panics while holding it")
     }
 
-    /// The end of its log for IRC clients. Taken before the tail.
+    /// The end of its log for IRC clients. Taken before the tail, and within the room.
     pub(crate) fn irc(&self) -> MutexGuard<'_, IrcTail> {
         self.irc.lock().expect("nothing panics while holding it")
     }

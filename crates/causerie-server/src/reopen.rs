@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use causerie_core::body::Body;
 use causerie_core::log::{Record, records};
 use causerie_core::mark::TOPIC;
-use causerie_core::room::{Anew, MemberRecord, Now, Room, RoomSettings, Secrets, Stored};
+use causerie_core::room::{Anew, MemberRecord, Now, Room, RoomSettings, Secrets, Stored, Topic};
 use causerie_core::text::RoomName;
 use causerie_store::{Change, MemberRow, Members, RoomId, Store, StoreError, StoredRoom};
 use cbcast::{MemberId, MessageId};
@@ -86,17 +86,18 @@ fn stored(store: &dyn Store, found: &StoredRoom, name: RoomName) -> Result<Store
 }
 
 /// What was said last of what a room is about.
-fn topic(store: &dyn Store, room: RoomId) -> Result<Option<String>, StoreError> {
+fn topic(store: &dyn Store, room: RoomId) -> Result<Option<Topic>, StoreError> {
     let mut last = 0;
     while let Some(&later) = store.marked(room, TOPIC, last, MARKS_AT_ONCE)?.last() {
         last = later;
     }
     let page = store.read(room, last.saturating_sub(1), 1)?;
     let record = page.runs.into_iter().flat_map(records).find(|record| record.position == last);
-    Ok(record.and_then(|record| match Body::decode(&record.message.payload()) {
-        Body::Topic(topic) => Some(topic),
-        _ => None,
-    }))
+    let Some(record) = record else { return Ok(None) };
+    let Body::Topic(text) = Body::decode(&record.message.payload()) else { return Ok(None) };
+    let by = store.members(room, Members::Ids(&[record.message.id().member]))?;
+    let by = by.into_iter().next().map(|row| row.name).unwrap_or_default();
+    Ok(Some(Topic { text, by, at_millis: record.time_millis }))
 }
 
 fn begin_anew(

@@ -221,6 +221,12 @@ pub(crate) struct Live {
     #[arg(long, value_name = "FILE", env = "CAUSERIE_IRC_MOTD")]
     irc_motd: Option<PathBuf>,
 
+    /// How many messages an IRC client is shown at most, when it joins a room, of those that it has not seen, unless it can
+    /// ask for history itself. 0 is none.
+    #[arg(long, value_name = "N", default_value_t = IrcSettings::default().history,
+        value_parser = range::<usize>(0, causerie_core::irc::HISTORY_MAX as u64), env = "CAUSERIE_IRC_HISTORY")]
+    irc_history: usize,
+
     /// Lines a second that an IRC client may go on sending: what comes faster waits. 0 is no limit.
     #[arg(long, value_name = "N", default_value_t = IrcSettings::default().lines_per_second.into(),
         value_parser = range::<u64>(0, 1_000_000), env = "CAUSERIE_IRC_RATE")]
@@ -329,6 +335,8 @@ impl ServeArgs {
                 server_name: live.irc_server_name.clone(),
                 network: live.irc_network.clone(),
                 motd: live.irc_motd_lines.clone(),
+                history: live.irc_history,
+                ping: IrcSettings::default().ping,
                 lines_per_second: u32::try_from(live.irc_rate).unwrap_or(u32::MAX),
                 registration: Duration::from_secs(live.irc_registration_time),
             },

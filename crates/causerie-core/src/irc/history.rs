@@ -58,9 +58,18 @@ pub struct HistoryRequest {
     pub limit: usize,
     /// Joins, leaves and the like are wanted too.
     pub events: bool,
+    /// Of the newest, only what came after one of this name left: it has seen the rest.
+    pub since_leaving_as: Option<String>,
 }
 
 impl HistoryRequest {
+    /// Whether this record and those before it have been seen.
+    #[must_use]
+    pub fn has_seen(&self, record: &HistoryRecord) -> bool {
+        let name = self.since_leaving_as.as_ref().filter(|_| matches!(record.what, What::Left { .. }));
+        name.is_some_and(|name| record.name.to_lowercase() == name.to_lowercase())
+    }
+
     /// Whether a record would be shown at all.
     #[must_use]
     pub fn shows(&self, record: &HistoryRecord) -> bool {

@@ -3,6 +3,7 @@
 use super::capability::Capabilities;
 use super::history::msgid;
 use super::message::Line;
+use super::moved::Found;
 use super::split::split;
 use crate::api::rfc3339;
 use crate::body::Body;
@@ -18,7 +19,7 @@ pub(super) const REPLY_TAGS: [&str; 2] = ["+reply", "+draft/reply"];
 /// Whose eyes a record is shown to, and where.
 pub(super) struct Viewer<'a> {
     pub(super) capabilities: Capabilities,
-    /// The server's name, which all members have as their host.
+    /// The server's name, which members without an IRC client have as their host.
     pub(super) server: &'a str,
     /// What messages are addressed to: the channel, or between two people the nick of whom they are for.
     pub(super) target: &'a str,
@@ -46,6 +47,19 @@ pub(super) struct Rendered {
     pub(super) batched: bool,
 }
 
+impl Rendered {
+    /// Returns the lines within a batch: those of a batch of their own belong to that one, and its first and last to the
+    /// outer one [IRCv3, batch, Nested batches].
+    pub(super) fn within<'a>(self, batch: Option<&'a str>) -> impl Iterator<Item = Line> + use<'a> {
+        let (batched, last) = (self.batched, self.lines.len().saturating_sub(1));
+        let is_inner = move |at| batched && at > 0 && at < last;
+        self.lines.into_iter().enumerate().map(move |(at, line)| match batch.filter(|_| !is_inner(at)) {
+            Some(batch) => line.tag("batch", batch),
+            None => line,
+        })
+    }
+}
+
 /// What members are called where the rules for nicks are IRC's [Modern, Clients]: spaces and the like become `_`.
 #[must_use]
 pub fn shown_nick(name: &str) -> String {
@@ -64,8 +78,13 @@ pub fn room_of(channel: &str) -> Option<&str> {
     channel.strip_prefix('#').filter(|room| !room.is_empty())
 }
 
-pub(super) fn source(nick: &str, server: &str) -> String {
-    format!("{nick}!member@{server}")
+/// Returns what stands before what somebody says. Without an IRC client there is no username and no address; the nick
+/// then stands for them, so that no two people look like one.
+pub(super) fn source(nick: &str, mask: Option<&str>, server: &str) -> String {
+    match mask {
+        Some(mask) => format!("{nick}!{mask}"),
+        None => format!("{nick}!{nick}@{server}"),
+    }
 }
 
 /// Of what was negotiated, what decides how something that was said now is told.
@@ -87,7 +106,7 @@ impl Viewer<'_> {
     }
 
     /// With what every message has.
-    fn tagged(&self, mut line: Line, record: &HistoryRecord) -> Line {
+    pub(super) fn tagged(&self, mut line: Line, record: &HistoryRecord) -> Line {
         if self.has(Capabilities::SERVER_TIME) {
             line = line.tag("time", &rfc3339(record.time_millis));
         }
@@ -98,15 +117,9 @@ impl Viewer<'_> {
     }
 
     /// A record as lines. `realname` is that of who joins, `batch` gives the next batch's name.
-    pub(super) fn render(
-        &self,
-        record: &HistoryRecord,
-        about: About<'_>,
-        realname: &str,
-        batch: impl FnOnce() -> String,
-    ) -> Rendered {
-        let nick = shown_nick(&record.name);
-        let from = source(&nick, self.server);
+    pub(super) fn render(&self, found: &Found, realname: &str, batch: impl FnOnce() -> String) -> Rendered {
+        let (record, about) = (&found.record, found.about());
+        let from = source(&shown_nick(&record.name), found.mask(), self.server);
         let one = |line: Line| Rendered { lines: vec![self.tagged(line, record)], batched: false };
         let body = match &record.what {
             What::Said(body) => body,
@@ -154,8 +167,10 @@ impl Viewer<'_> {
         };
         let mut words = words;
         if self.replayed && !self.has(Capabilities::SERVER_TIME) {
-            // The hour, so that what is old does not look new.
-            words = format!("[{}] {words}", rfc3339(record.time_millis).get(11..19).unwrap_or_default());
+            // Day and hour, so that what is old does not look new.
+            let time = rfc3339(record.time_millis);
+            let part = |range| time.get(range).unwrap_or_default();
+            words = format!("[{} {}] {words}", part(0..10), part(11..19));
         }
         self.texts(&from, record, &words, shape, &tags, batch)
     }

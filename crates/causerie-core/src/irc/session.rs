@@ -2,6 +2,7 @@
 //! comes as records of their logs. Time, sockets and other sessions are the caller's.
 
 mod history;
+mod labels;
 mod messages;
 mod people;
 mod registration;
@@ -15,14 +16,16 @@ use cbcast::{MemberId, MessageId};
 use super::capability::Capabilities;
 use super::history::{HistoryRequest, TargetsRequest};
 use super::message::{Item, Line, Message};
+use super::moved::{Found, MoveKind, Told};
 use super::numeric::*;
-use super::render::{About, Rendered, Viewer, shown_by, source};
+use super::render::{Rendered, Viewer, shown_by, shown_nick, source};
 use super::shared::{Perspective, Rendering};
 use super::world::{PersonView, World};
 use crate::api::rfc3339;
 use crate::body::{Body, TOPIC_BYTES_MAX};
 use crate::history::{HistoryRecord, What};
 use crate::text::Name;
+use labels::{Answer, Said};
 use messages::Multiline;
 
 /// Messages of one answer to `CHATHISTORY`.
@@ -43,9 +46,6 @@ const LABEL_MAX: usize = 64;
 
 const _: () = assert!(TOPIC_MAX <= TOPIC_BYTES_MAX);
 
-/// A record of history, and who has said what it refers to.
-pub type Found = (HistoryRecord, Option<(String, String)>);
-
 /// What the session needs from elsewhere before its command is done: answer in this order.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Change {
@@ -60,6 +60,8 @@ pub enum Change {
 pub struct ServerView {
     /// Its own name, with a dot in it.
     pub server: String,
+    /// What others are shown instead of this connection's address.
+    pub host: String,
     /// What the network is called.
     pub network: String,
     /// Program and version.
@@ -83,14 +85,6 @@ struct Seat {
     member: MemberId,
     /// Members that it was before it took another nick.
     former: Vec<MemberId>,
-    /// Up to where its user has read.
-    read: Option<u64>,
-}
-
-/// A place in a conversation of two.
-#[derive(Clone, Debug)]
-struct Conversation {
-    member: MemberId,
     /// Up to where its user has read.
     read: Option<u64>,
 }
@@ -119,20 +113,30 @@ pub struct Session {
     /// It knows values of capabilities, and is told of new ones.
     knows_302: bool,
     nick: Option<Name>,
+    /// As others are shown it, marked as unchecked by a `~`.
+    user: Option<String>,
     realname: Option<String>,
     registered: bool,
     away: Option<String>,
+    /// The user mode `i`, which nothing depends on: who shares no room is in no list anyway.
+    invisible: bool,
     /// By the lower case of their names.
     rooms: BTreeMap<String, Seat>,
-    /// By the numbers of their rooms.
-    conversations: BTreeMap<u64, Conversation>,
-    /// Of what was said and has not come back.
-    labels: BTreeMap<(u64, MessageId), String>,
+    /// As whom, by the numbers of their rooms.
+    conversations: BTreeMap<u64, MemberId>,
+    /// Up to where its user has read what was said with a person, by the lower case of the nick.
+    read: BTreeMap<String, u64>,
+    /// Of what was said and has not come back: the number of the answer that it is a part of.
+    labels: BTreeMap<(u64, MessageId), u64>,
+    answers: BTreeMap<u64, Answer>,
+    answers_begun: u64,
+    /// What others have done in many rooms at once and was told.
+    told_moves: Told,
     multiline: Option<Multiline>,
     batches: u64,
     label: Option<String>,
-    /// The answer comes with the message itself.
-    is_deferred: bool,
+    /// What the command has said.
+    said: Vec<Said>,
     replies: Vec<Line>,
     changes: VecDeque<Change>,
     /// What is to be written, and behind it `out`.
@@ -155,16 +159,22 @@ impl Session {
             negotiating: false,
             knows_302: false,
             nick: None,
+            user: None,
             realname: None,
             registered: false,
             away: None,
+            invisible: false,
             rooms: BTreeMap::new(),
             conversations: BTreeMap::new(),
+            read: BTreeMap::new(),
             labels: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            answers_begun: 0,
+            told_moves: Told::default(),
             multiline: None,
             batches: 0,
             label: None,
-            is_deferred: false,
+            said: Vec::new(),
             replies: Vec::new(),
             changes: VecDeque::new(),
             told: Vec::new(),
@@ -201,13 +211,13 @@ impl Session {
 
     /// The rooms that it is in, conversations too: their numbers, and as whom.
     pub fn seats(&self) -> impl Iterator<Item = (u64, MemberId)> {
-        let conversations = self.conversations.iter().map(|(id, conversation)| (*id, conversation.member));
+        let conversations = self.conversations.iter().map(|(id, member)| (*id, *member));
         self.rooms.values().map(|seat| (seat.id, seat.member)).chain(conversations)
     }
 
     /// Somebody has begun a conversation with this one: its room, and as whom this one is in it.
     pub fn addressed(&mut self, id: u64, member: MemberId) {
-        self.conversations.entry(id).or_insert(Conversation { member, read: None });
+        self.conversations.entry(id).or_insert(member);
     }
 
     /// Takes one line. Behind it come [`poll_change`](Self::poll_change), with an answer to each, and
@@ -220,7 +230,11 @@ impl Session {
                 return self.fail("*", "INVALID_UTF8", &[], "Message rejected, it was not UTF-8");
             }
             Item::Malformed => {
-                return self.fail("*", "INVALID_MESSAGE", &[], "Message rejected, it was no line of IRC");
+                let why = "Message rejected, it was no line of IRC";
+                return match self.has(Capabilities::STANDARD_REPLIES) {
+                    true => self.fail("*", "INVALID_MESSAGE", &[], why),
+                    false => self.numeric_text(ERR_UNKNOWNERROR, &["*"], why),
+                };
             }
         };
         if self.has(Capabilities::LABELED_RESPONSE) {
@@ -235,49 +249,21 @@ impl Session {
         self.changes.pop_front()
     }
 
-    /// The command is done: its answer can be written.
-    pub fn finish(&mut self) {
-        let replies = std::mem::take(&mut self.replies);
-        let deferred = std::mem::take(&mut self.is_deferred);
-        let Some(label) = self.label.take() else {
-            return replies.iter().for_each(|line| line.encode(&mut self.out));
-        };
-        let is_batch = |line: &Line| line.is_batch_start();
-        match replies.len() {
-            0 if deferred => {}
-            0 => Line::new(&self.about.server, "ACK").tag("label", &label).encode(&mut self.out),
-            1 => replies[0].clone().tag("label", &label).encode(&mut self.out),
-            n => {
-                let whole = is_batch(&replies[0]) && replies[n - 1].ends_batch_of(&replies[0]);
-                if whole || !self.has(Capabilities::BATCH) {
-                    for (at, line) in replies.into_iter().enumerate() {
-                        if at == 0 { line.tag("label", &label) } else { line }.encode(&mut self.out);
-                    }
-                    return;
-                }
-                let name = self.batch();
-                let server = self.about.server.clone();
-                let start = Line::new(&server, "BATCH").param(&format!("+{name}")).param("labeled-response");
-                start.tag("label", &label).encode(&mut self.out);
-                let mut open = None;
-                for line in replies {
-                    // What is in a batch of its own, or ends one, is not in this one too.
-                    let inside =
-                        line.is_in_batch() || open.as_ref().is_some_and(|start| line.ends_batch_of(start));
-                    if is_batch(&line) && !line.is_in_batch() {
-                        open = Some(line.clone());
-                    }
-                    if inside { line } else { line.tag("batch", &name) }.encode(&mut self.out);
-                }
-                Line::new(&server, "BATCH").param(&format!("-{name}")).encode(&mut self.out);
-            }
-        }
-    }
-
     /// The server ends the connection.
     pub fn end(&mut self, why: &str) {
         Line::bare("ERROR").text(why).encode(&mut self.out);
         self.ended = true;
+    }
+
+    /// Asks the client whether it is there: what is on its way to it tells whether its host is.
+    pub fn ping(&mut self) {
+        Line::bare("PING").text(&self.about.server).encode(&mut self.out);
+    }
+
+    /// Somebody, who shows itself so, invites this one into a room.
+    pub fn invited(&mut self, source: &str, channel: &str) {
+        let nick = self.shown();
+        Line::new(source, "INVITE").param(&nick).param(channel).encode(&mut self.out);
     }
 
     /// The server has something to say.
@@ -303,10 +289,10 @@ impl Session {
         Line::new(&self.about.server, "NOTICE").param(&target).text(&words).encode(&mut self.out);
     }
 
-    /// Somebody who shares a room is away, or back.
-    pub fn away_changed(&mut self, nick: &str, away: Option<&str>) {
+    /// Somebody who shares a room, and shows itself so, is away, or back.
+    pub fn away_changed(&mut self, source: &str, away: Option<&str>) {
         if self.has(Capabilities::AWAY_NOTIFY) {
-            let line = Line::new(&source(nick, &self.about.server), "AWAY");
+            let line = Line::new(source, "AWAY");
             match away {
                 Some(why) => line.text(why).encode(&mut self.out),
                 None => line.encode(&mut self.out),
@@ -314,10 +300,10 @@ impl Session {
         }
     }
 
-    /// Somebody who shares a room calls itself something else.
-    pub fn realname_changed(&mut self, nick: &str, realname: &str) {
+    /// Somebody who shares a room, and shows itself so, calls itself something else.
+    pub fn realname_changed(&mut self, source: &str, realname: &str) {
         if self.has(Capabilities::SETNAME) {
-            Line::new(&source(nick, &self.about.server), "SETNAME").text(realname).encode(&mut self.out);
+            Line::new(source, "SETNAME").text(realname).encode(&mut self.out);
         }
     }
 
@@ -338,13 +324,12 @@ impl Session {
         found: &[Found],
         rendering: Option<&Rendering>,
     ) {
-        let about = |n: usize| found[n].1.as_ref().map(|(author, text)| (&author[..], &text[..]));
         let shared = rendering.zip(self.seat(id)).filter(|(rendering, _)| {
             self.perspective(id).as_ref() == Some(rendering.perspective())
                 && rendering.places().len() == found.len()
         });
         let Some((rendering, seat)) = shared else {
-            return (0..found.len()).for_each(|n| self.record(world, id, &found[n].0, about(n)));
+            return found.iter().for_each(|found| self.record(world, id, found));
         };
         let echoes = self.has(Capabilities::ECHO_MESSAGE);
         let reads_alike =
@@ -357,7 +342,7 @@ impl Session {
             let before = if n == 0 { 0 } else { places[n - 1].end };
             self.tell_shared(rendering.lines().slice(start..before));
             start = places[n].end;
-            self.record(world, id, &found[n].0, about(n));
+            self.record(world, id, &found[n]);
             if self.seat(id).is_none() {
                 return;
             }
@@ -371,10 +356,10 @@ impl Session {
     }
 
     /// The next record of the room with this number.
-    fn record(&mut self, world: &mut impl World, id: u64, record: &HistoryRecord, about: About<'_>) {
-        if let Some(conversation) = self.conversations.get(&id) {
-            let member = conversation.member;
-            return self.record_between_two(world, id, member, record, about);
+    fn record(&mut self, world: &mut impl World, id: u64, found: &Found) {
+        let record = &found.record;
+        if let Some(member) = self.conversations.get(&id) {
+            return self.record_between_two(world, id, *member, found);
         }
         let Some(seat) = self.seat(id) else { return };
         let (is_own, is_now, room) =
@@ -390,6 +375,9 @@ impl Session {
             }
             return;
         }
+        if !is_own && found.moved.is_some() {
+            return self.tell_move(id, found);
+        }
         // Who joins is told so at once.
         let silent = is_own && !self.hears_itself(&record.what);
         let person = match record.what {
@@ -400,13 +388,30 @@ impl Session {
             true => Rendered::default(),
             false => {
                 let realname = person.as_ref().map_or(&record.name[..], |p| &p.realname);
-                self.rendered(&format!("#{room}"), id, record, about, realname, None)
+                self.rendered(&format!("#{room}"), id, found, realname, None)
             }
         };
-        self.tell(is_own, id, record, rendered);
-        if let Some(PersonView { nick, away: Some(away), .. }) = person.filter(|_| !silent) {
-            self.away_changed(&nick, Some(&away));
+        self.tell(is_own, id, record.id, rendered);
+        if let Some(person) = person.filter(|_| !silent)
+            && let Some(away) = &person.away
+        {
+            self.away_changed(&person.source(), Some(away));
         }
+    }
+
+    /// What somebody does in all its rooms is told with the first record of it, in whichever room that is.
+    fn tell_move(&mut self, id: u64, found: &Found) {
+        let Some(moved) = found.moved.as_deref().filter(|moved| self.told_moves.is_first(moved)) else {
+            return;
+        };
+        let from = source(&shown_nick(&moved.nick), found.mask(), &self.about.server);
+        let line = match &moved.kind {
+            MoveKind::Quit(why) => Line::new(&from, "QUIT").text(why),
+            MoveKind::Nick(nick) => Line::new(&from, "NICK").text(&shown_nick(nick)),
+        };
+        let capabilities = self.capabilities;
+        let viewer = self.viewer(capabilities, "", id, false);
+        viewer.tagged(line, &found.record).encode(&mut self.out);
     }
 
     /// Whether what it has done itself is told to it.
@@ -418,14 +423,8 @@ impl Session {
         }
     }
 
-    fn record_between_two(
-        &mut self,
-        world: &mut impl World,
-        id: u64,
-        member: MemberId,
-        record: &HistoryRecord,
-        about: About<'_>,
-    ) {
+    fn record_between_two(&mut self, world: &mut impl World, id: u64, member: MemberId, found: &Found) {
+        let record = &found.record;
         let is_own = record.member == member;
         if let What::Left { .. } = record.what {
             // With the other one the conversation ends.
@@ -437,13 +436,14 @@ impl Session {
         let silent = is_own && !self.hears_itself(&record.what);
         let rendered = match silent {
             true => Rendered::default(),
-            false => self.rendered_between_two((&own, &other), id, is_own, record, about, None),
+            false => self.rendered_between_two((&own, &other), id, is_own, found, None),
         };
-        self.tell(is_own, id, record, rendered);
-        if silent && own == other {
-            // Who talks to itself wants to hear it; the label is not on that [IRCv3, labeled-response].
-            let rendered = self.rendered_between_two((&own, &other), id, is_own, record, about, None);
-            self.tell(false, id, record, rendered);
+        self.tell(is_own, id, record.id, rendered);
+        if is_own && own == other {
+            // Who talks to itself is the one who says it, and the one to whom it is said; the label is not on that
+            // [IRCv3, labeled-response; IRCv3, echo-message].
+            let rendered = self.rendered_between_two((&own, &other), id, is_own, found, None);
+            self.tell(false, id, record.id, rendered);
         }
     }
 
@@ -453,40 +453,22 @@ impl Session {
         (own, other): (&str, &str),
         id: u64,
         is_own: bool,
-        record: &HistoryRecord,
-        about: About<'_>,
+        found: &Found,
         replayed: Option<&HistoryRequest>,
     ) -> Rendered {
+        if !matches!(found.record.what, What::Said(_)) {
+            return Rendered::default();
+        }
         let (from, to) = if is_own { (own, other) } else { (other, own) };
-        let record = HistoryRecord { name: from.to_owned(), ..record.clone() };
-        match record.what {
-            What::Said(_) => self.rendered(to, id, &record, about, from, replayed),
-            _ => Rendered::default(),
-        }
-    }
-
-    /// With the label of the command, if it was one of this connection's.
-    fn tell(&mut self, is_own: bool, id: u64, record: &HistoryRecord, rendered: Rendered) {
-        let label = is_own.then(|| self.labels.remove(&(id, record.id))).flatten();
-        match label {
-            Some(label) if rendered.lines.is_empty() => {
-                Line::new(&self.about.server, "ACK").tag("label", &label).encode(&mut self.out);
-            }
-            label => {
-                for (at, line) in rendered.lines.into_iter().enumerate() {
-                    let label = label.as_ref().filter(|_| at == 0);
-                    label.map_or(line.clone(), |label| line.tag("label", label)).encode(&mut self.out);
-                }
-            }
-        }
+        let record = HistoryRecord { name: from.to_owned(), ..found.record.clone() };
+        self.rendered(to, id, &Found { record, ..found.clone() }, from, replayed)
     }
 
     fn rendered(
         &mut self,
         target: &str,
         id: u64,
-        record: &HistoryRecord,
-        about: About<'_>,
+        found: &Found,
         realname: &str,
         replayed: Option<&HistoryRequest>,
     ) -> Rendered {
@@ -494,15 +476,25 @@ impl Session {
         if replayed.is_some_and(|request| !request.events) {
             capabilities = capabilities.without(Capabilities::EVENT_PLAYBACK);
         }
-        let server = &self.about.server;
+        let mut batches = self.batches;
+        let rendered =
+            self.viewer(capabilities, target, id, replayed.is_some()).render(found, realname, || {
+                batches += 1;
+                batches.to_string()
+            });
+        self.batches = batches;
+        rendered
+    }
+
+    fn viewer<'a>(
+        &'a self,
+        capabilities: Capabilities,
+        target: &'a str,
+        id: u64,
+        replayed: bool,
+    ) -> Viewer<'a> {
         let is_conversation = self.conversations.contains_key(&id);
-        let viewer =
-            Viewer { capabilities, server, target, id, is_conversation, replayed: replayed.is_some() };
-        let batches = &mut self.batches;
-        viewer.render(record, about, realname, || {
-            *batches += 1;
-            batches.to_string()
-        })
+        Viewer { capabilities, server: &self.about.server, target, id, is_conversation, replayed }
     }
 
     // Saying.
@@ -521,7 +513,8 @@ impl Session {
     }
 
     fn source(&self) -> String {
-        source(&self.shown(), &self.about.server)
+        let mask = format!("{}@{}", self.user.as_deref().unwrap_or_default(), self.about.host);
+        source(&self.shown(), Some(&mask), &self.about.server)
     }
 
     fn numeric(&self, number: &str) -> Line {
@@ -533,11 +526,8 @@ impl Session {
         self.replies.push(line.text(text));
     }
 
-    /// [IRCv3, standard-replies]; who has not negotiated them gets a numeric.
+    /// [IRCv3, standard-replies]: whoever has negotiated a capability whose specification has these replies knows them.
     fn fail(&mut self, command: &str, code: &str, context: &[&str], text: &str) {
-        if !self.has(Capabilities::STANDARD_REPLIES) {
-            return self.numeric_text(ERR_UNKNOWNERROR, &[command], text);
-        }
         let line = Line::new(&self.about.server, "FAIL").param(command).param(code);
         self.replies.push(context.iter().fold(line, |line, param| line.param(param)).text(text));
     }
@@ -575,12 +565,12 @@ impl Session {
                 None => self.need_more("PING"),
             },
             "QUIT" => {
-                let reason = message.param(0).unwrap_or("Quit").to_owned();
-                for (id, member) in self.seats().collect::<Vec<_>>() {
-                    world.part(id, member, &reason);
-                }
+                let reason = message.param(0).unwrap_or_default();
+                // Marked as its own words [Modern, QUIT].
+                world.quit(reason, &format!("Quit: {reason}"));
                 self.rooms.clear();
                 self.conversations.clear();
+                let reason = message.param(0).unwrap_or("Quit");
                 self.replies.push(Line::bare("ERROR").text(&format!("Closing link: {reason}")));
                 self.ended = true;
             }
@@ -653,9 +643,8 @@ impl Session {
                 self.numeric_text(RPL_ISON, &[], &on);
             }
             "USERHOST" => {
-                let server = self.about.server.clone();
                 let shown = |p: PersonView| {
-                    format!("{}={}member@{server}", p.nick, if p.away.is_some() { '-' } else { '+' })
+                    format!("{}={}{}", p.nick, if p.away.is_some() { '-' } else { '+' }, p.mask())
                 };
                 let found: Vec<_> =
                     message.params.iter().filter_map(|nick| world.person(nick).map(shown)).collect();
@@ -664,7 +653,7 @@ impl Session {
             "OPER" | "KICK" | "INVITE" if message.param(1).is_none() => self.need_more(&message.command),
             "OPER" => self.numeric_text(ERR_NOOPERHOST, &[], "There are no operators by IRC"),
             "KICK" => self.refuse_to_operate(world, message.param(0).unwrap_or_default()),
-            "INVITE" => self.refuse_to_operate(world, message.param(1).unwrap_or_default()),
+            "INVITE" => self.invite(world, message),
             command => {
                 let command = command.to_owned();
                 self.numeric_text(ERR_UNKNOWNCOMMAND, &[&command], "Unknown command");

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use cbcast::MessageId;
 
 use super::capability::Capabilities;
+use super::moved::Found;
 use super::render::Viewer;
-use super::session::Found;
 use crate::history::What;
 
 /// How a session reads a room. To all with the same perspective it reads alike, but for what they do themselves, and for what
@@ -44,16 +44,15 @@ impl Rendering {
         let viewer =
             Viewer { capabilities, server, target: channel, id, is_conversation: false, replayed: false };
         let mut lines = Vec::new();
-        let mut place = |(record, about): &Found| {
-            let about = about.as_ref().map(|(author, text)| (&author[..], &text[..]));
+        let mut place = |found: &Found| {
             // Who comes or goes may be known to the session, and batches have names of the session's.
-            let said = matches!(record.what, What::Said(_)).then(|| {
-                let rendered = viewer.render(record, about, "", String::new);
+            let said = matches!(found.record.what, What::Said(_)).then(|| {
+                let rendered = viewer.render(found, "", String::new);
                 (!rendered.batched).then_some(rendered.lines)
             });
             let said = said.flatten().map(|rendered| {
                 rendered.iter().for_each(|line| line.encode(&mut lines));
-                record.id
+                found.record.id
             });
             Place { said, end: lines.len() }
         };
@@ -114,6 +113,7 @@ mod tests {
         }
         fn adopt(&mut self, _: &Name) {}
         fn disclaim(&mut self, _: &Name) {}
+        fn register(&mut self, _: &str) {}
         fn describe(&mut self, _: Option<&str>, _: Option<Option<&str>>) {}
         fn person(&self, nick: &str) -> Option<PersonView> {
             let away = Some("at lunch".to_owned());
@@ -140,8 +140,16 @@ mod tests {
         fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {
             self.0 += 1;
             let members = vec![MemberView { name: name.to_owned(), person: None }];
-            let view = RoomView { name: room.to_owned(), members, topic: None };
+            let view = RoomView { name: room.to_owned(), members, ..RoomView::default() };
             Ok(Joined { id: ROOM, member: MemberId::new(0, self.0), position: 1, view })
+        }
+        fn rename(&mut self, members: &mut [(u64, MemberId)], _: &Name) -> Result<(), (u64, JoinRefusal)> {
+            self.0 += 1;
+            members.iter_mut().for_each(|(_, member)| *member = MemberId::new(0, self.0));
+            Ok(())
+        }
+        fn invite(&mut self, _: &str, _: &str) -> bool {
+            true
         }
         fn converse(&mut self, _: &str) -> Result<(u64, MemberId), String> {
             Err("nobody else is there".to_owned())
@@ -153,6 +161,7 @@ mod tests {
             None
         }
         fn part(&mut self, _: u64, _: MemberId, _: &str) {}
+        fn quit(&mut self, _: &str, _: &str) {}
         fn say(&mut self, _: u64, member: MemberId, _: &Body) -> Result<MessageId, SayError> {
             self.1 += 1;
             Ok(MessageId::new(member, self.1))
@@ -164,6 +173,7 @@ mod tests {
         let (mut session, mut lobby) = (
             Session::new(ServerView {
                 server: "irc.example".into(),
+                host: "ann.example".into(),
                 nick_max: 9,
                 text_max: 999,
                 ..ServerView::default()
@@ -227,7 +237,10 @@ mod tests {
                 let name = if member == OWN || member == NEXT { "Ann" } else { "Raj" }.to_owned();
                 let (position, deps) = (n as u64 + 2, Vec::new());
                 let id = MessageId::new(member, seq);
-                (HistoryRecord { position, time_millis: 86_400_000, id, deps, member, name, what }, about)
+                let mask = (member == OWN || member == NEXT).then(|| "~ann@ann.example".into());
+                let record =
+                    HistoryRecord { position, time_millis: 86_400_000, id, deps, member, name, what };
+                Found { record, about, mask, moved: None }
             };
             records.into_iter().enumerate().map(record).collect()
         })
@@ -254,7 +267,7 @@ mod tests {
             let other = other.without(counts) | one.only(counts);
             let ((mut one, mut world), (mut other, _)) = (session(one), session(other));
             let is_strangers =
-                |(r, _): &Found| ![OWN, NEXT].contains(&r.member) && matches!(r.what, What::Said(_));
+                |f: &Found| ![OWN, NEXT].contains(&f.record.member) && matches!(f.record.what, What::Said(_));
             let strangers: Vec<_> = found.into_iter().filter(is_strangers).collect();
             prop_assert_eq!(one.perspective(ROOM), other.perspective(ROOM));
             one.records(&mut world, ROOM, &strangers, None);
@@ -268,7 +281,8 @@ mod tests {
         let record = |seq, member| {
             let (id, what) = (MessageId::new(member, seq), What::Said(Body::Text(format!("text {seq}"))));
             let (position, name, deps) = (seq, "Raj".to_owned(), Vec::new());
-            (HistoryRecord { position, time_millis: 0, id, deps, member, name, what }, None)
+            let record = HistoryRecord { position, time_millis: 0, id, deps, member, name, what };
+            Found { record, about: None, mask: None, moved: None }
         };
         let found: Vec<_> =
             (1..=100).map(|n| record(n, if n == 50 { NEXT } else { MemberId::new(0, 9) })).collect();

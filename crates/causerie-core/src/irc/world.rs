@@ -5,7 +5,7 @@ use std::time::Duration;
 use cbcast::{MemberId, MessageId};
 
 use crate::body::Body;
-use crate::room::{JoinError, SayError};
+use crate::room::{JoinError, SayError, Topic};
 use crate::text::Name;
 
 /// A member of a room, seen from outside.
@@ -22,6 +22,10 @@ pub struct MemberView {
 pub struct PersonView {
     /// Its nick.
     pub nick: String,
+    /// The username that it gave, marked as unchecked by a `~`.
+    pub user: String,
+    /// What stands for its address.
+    pub host: String,
     /// What it calls itself beside that.
     pub realname: String,
     /// What it says of being away, if it is.
@@ -34,6 +38,20 @@ pub struct PersonView {
     pub rooms: Vec<String>,
 }
 
+impl PersonView {
+    /// Returns what tells it from others of that nick: `USER@HOST`.
+    #[must_use]
+    pub fn mask(&self) -> String {
+        format!("{}@{}", self.user, self.host)
+    }
+
+    /// Returns what stands before whatever it says: `NICK!USER@HOST`.
+    #[must_use]
+    pub fn source(&self) -> String {
+        format!("{}!{}", self.nick, self.mask())
+    }
+}
+
 /// A room, seen from outside.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct RoomView {
@@ -42,7 +60,9 @@ pub struct RoomView {
     /// Who is in it.
     pub members: Vec<MemberView>,
     /// What it is about.
-    pub topic: Option<String>,
+    pub topic: Option<Topic>,
+    /// When it was made, in milliseconds since 1970.
+    pub created: u64,
 }
 
 /// Somebody is in a room now.
@@ -82,7 +102,9 @@ pub trait World {
     fn adopt(&mut self, nick: &Name);
     /// Gives back the nick that was claimed last; the one before stays.
     fn disclaim(&mut self, nick: &Name);
-    /// Tells others of the realname, first when the client has registered, and of being away. `None`: as before.
+    /// The client has registered, with that username.
+    fn register(&mut self, user: &str);
+    /// Tells others of the realname, and of being away. `None`: as before.
     fn describe(&mut self, realname: Option<&str>, away: Option<Option<&str>>);
     /// Who has that nick.
     fn person(&self, nick: &str) -> Option<PersonView>;
@@ -100,6 +122,11 @@ pub trait World {
     fn could_join(&self, room: &str, name: &str) -> Result<(), JoinRefusal>;
     /// Joins, and makes the room if need be.
     fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal>;
+    /// Its members in these rooms go on under another name, as the members that stand there afterwards. Where a room
+    /// refuses, all have the name before again: the room's number, and why.
+    fn rename(&mut self, members: &mut [(u64, MemberId)], name: &Name) -> Result<(), (u64, JoinRefusal)>;
+    /// Invites who has that nick into a room; `false` if too many invitations wait for it.
+    fn invite(&mut self, nick: &str, channel: &str) -> bool;
     /// A conversation with who has that nick, begun if need be: the number of its room, and as whom this connection is
     /// in it; or why there can be none.
     fn converse(&mut self, nick: &str) -> Result<(u64, MemberId), String>;
@@ -109,6 +136,8 @@ pub trait World {
     fn other(&self, id: u64) -> Option<String>;
     /// A member of this connection leaves the room with this number.
     fn part(&mut self, id: u64, member: MemberId, reason: &str);
+    /// Leaves all rooms at once, with that reason; those with IRC clients are told the other.
+    fn quit(&mut self, reason: &str, told: &str);
     /// A member of this connection says something.
     fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, SayError>;
 }

@@ -208,7 +208,7 @@ fn describe(room: &Room, hosted: &HostedRoom) -> Described {
         name: room.name().to_string(),
         port: hosted.port,
         epoch: room.epoch().to_string(),
-        topic: room.topic().map(str::to_owned),
+        topic: room.topic().map(|topic| topic.text.clone()),
         first: room.first(),
         position: room.position(),
         members: members(room),

@@ -51,9 +51,10 @@ pub(super) async fn newest(hosted: &HostedRoom) -> Result<Option<u64>, HistoryEr
         window: Window::Latest(None),
         limit: 1,
         events: false,
+        since_leaving_as: None,
     };
     let found = window(hosted, &request).await?;
-    Ok(found.first().map(|(record, _)| record.time_millis))
+    Ok(found.first().map(|found| found.record.time_millis))
 }
 
 struct Piece<'a> {
@@ -95,12 +96,14 @@ impl Piece<'_> {
         let mut at = before;
         while found.len() < limit && at > behind + 1 {
             let page = self.page(Direction::Before, Place::Position(at), PAGE).await?;
-            for record in self.shown(&page).await.into_iter().rev() {
-                if record.0.position > behind && found.len() < limit {
-                    found.push_front(record);
+            let (shown, seen) = self.shown(&page).await;
+            let behind = behind.max(seen.unwrap_or(0));
+            for shown in shown.into_iter().rev() {
+                if shown.record.position > behind && found.len() < limit {
+                    found.push_front(shown);
                 }
             }
-            if page.from >= at {
+            if page.from >= at || seen.is_some() {
                 break;
             }
             at = page.from;
@@ -114,9 +117,9 @@ impl Piece<'_> {
         let mut at = behind;
         while found.len() < limit && at + 1 < before {
             let page = self.page(Direction::After, Place::Position(at), PAGE).await?;
-            for record in self.shown(&page).await {
-                if record.0.position < before && found.len() < limit {
-                    found.push_back(record);
+            for shown in self.shown(&page).await.0 {
+                if shown.record.position < before && found.len() < limit {
+                    found.push_back(shown);
                 }
             }
             if page.to <= at {
@@ -127,13 +130,20 @@ impl Piece<'_> {
         Ok(found)
     }
 
-    /// The records of a page that a client can be shown.
-    async fn shown(&self, page: &Page) -> Vec<Found> {
+    /// The records of a page that a client can be shown, and the position of the last that it has seen, if it is said
+    /// which those are.
+    async fn shown(&self, page: &Page) -> (Vec<Found>, Option<u64>) {
         let read = HistoryPage::read(page).expect("our own page");
         let slices = [page.records.clone()];
         let quotes = self.hosted.quotes(&slices).await;
         let names = self.hosted.names(&slices, &quotes).await;
+        let seen = read.records().rev().find(|record| self.request.has_seen(record));
+        let seen = seen.map(|record| record.position);
         let shown = read.records().filter(|record| self.request.shows(record));
-        shown.map(|record| (record.clone(), super::about(record, &names, &quotes))).collect()
+        let shown = shown.map(|record| (record.clone(), super::about(record, &names, &quotes)));
+        let tail = self.hosted.irc();
+        // As they stand alone: a history is of one room.
+        let alone = |(record, about)| Found { moved: None, ..tail.found(record, about) };
+        (shown.map(alone).collect(), seen)
     }
 }

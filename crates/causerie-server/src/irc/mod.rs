@@ -2,6 +2,7 @@
 //! [`causerie_core::irc::Session`]; here are its socket, its cursors in the rooms' logs, and what it can ask for.
 
 mod history;
+mod host;
 mod people;
 #[cfg(test)]
 mod races;
@@ -17,8 +18,8 @@ use bytes::{Bytes, BytesMut};
 use causerie_core::body::Body;
 use causerie_core::history::{HistoryRecord, What};
 use causerie_core::irc::{
-    Change, Found, HistoryRequest, Item, JoinRefusal, Joined, Lines, MemberView, PersonView, RoomView,
-    ServerView, Session, TargetsRequest, World,
+    Change, Found, HistoryRequest, Item, JoinRefusal, Joined, Lines, MemberView, Move, MoveKind, PersonView,
+    RoomView, ServerView, Session, TargetsRequest, World,
 };
 use causerie_core::room::{JoinError, Room, SayError};
 use causerie_core::text::Name;
@@ -48,6 +49,11 @@ pub struct IrcSettings {
     pub network: String,
     /// Lines that everybody is shown who connects. Default: none.
     pub motd: Vec<String>,
+    /// How many messages who joins is shown that it has not seen, unless it can ask for history itself; at most 100.
+    /// Default 50.
+    pub history: usize,
+    /// How often a client that says nothing is asked whether it is there. Default 60 s.
+    pub ping: Duration,
     /// Lines a second that a client may go on sending; what comes faster waits. 0: no limit. Default 10.
     pub lines_per_second: u32,
     /// How long a client may take to say who it is: people are asked for passwords meanwhile. Default 60 s.
@@ -61,6 +67,8 @@ impl Default for IrcSettings {
             server_name: "causerie.local".into(),
             network: "Causerie".into(),
             motd: Vec::new(),
+            history: 50,
+            ping: Duration::from_secs(60),
             lines_per_second: 10,
             registration: Duration::from_secs(60),
         }
@@ -91,7 +99,7 @@ pub(crate) async fn serve(
         return Ok(());
     }
     let here = Here::new(server, visitor, peer.ip());
-    let session = Session::new(server_view(server));
+    let session = Session::new(server_view(server, &here.person));
     let mut trouble = server.writer.trouble();
     trouble.mark_changed();
     let (lines, budget) = (Lines::default(), Bucket::default());
@@ -104,18 +112,19 @@ pub(crate) async fn serve(
 }
 
 /// What the server says of itself to a connection.
-fn server_view(server: &Server) -> ServerView {
+fn server_view(server: &Server, person: &Person) -> ServerView {
     let settings = server.settings();
     let view = settings.irc.clone();
     ServerView {
         server: view.server_name,
+        host: person.host(),
         network: view.network,
         version: crate::AGENT.replace(' ', "-"),
         motd: view.motd,
         since: server.since,
         nick_max: settings.room.name_chars_max,
         text_max: settings.room.text_bytes_max,
-        replay: usize::try_from(settings.room.history).unwrap_or(usize::MAX),
+        replay: view.history,
     }
 }
 
@@ -137,6 +146,7 @@ impl Connection<'_> {
         let server = self.here.server;
         // A line, and what it still has to take out of the budgets.
         let mut next: Option<(Item, Due)> = None;
+        let mut ask_at = begun + server.settings().irc.ping;
         loop {
             let mut wait = None;
             write_all(&self.stream, self.session.take_output()).await?;
@@ -177,6 +187,11 @@ impl Connection<'_> {
                     if read? == 0 {
                         return Ok(());
                     }
+                    ask_at = Instant::now() + server.settings().irc.ping;
+                }
+                () = tokio::time::sleep_until(ask_at), if self.session.is_registered() => {
+                    self.session.ping();
+                    ask_at = Instant::now() + server.settings().irc.ping;
                 }
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
                 () = any_changed(&mut self.here.places) => {}
@@ -315,12 +330,15 @@ impl Connection<'_> {
             let member = self.here.enter(&conversation);
             self.session.addressed(conversation.hosted.id.0, member);
         }
-        for (nick, News { away, realname }) in self.here.person.take_news() {
+        for (source, channel) in self.here.person.take_invitations() {
+            self.session.invited(&source, &channel);
+        }
+        for (source, News { away, realname }) in self.here.person.take_news() {
             if let Some(away) = away {
-                self.session.away_changed(&nick, away.as_deref());
+                self.session.away_changed(&source, away.as_deref());
             }
             if let Some(realname) = realname {
-                self.session.realname_changed(&nick, &realname);
+                self.session.realname_changed(&source, &realname);
             }
         }
     }
@@ -366,7 +384,7 @@ struct Place {
     hosted: Arc<HostedRoom>,
     cursor: u64,
     changed: watch::Receiver<()>,
-    /// As whom it is in there: two while it takes another nick.
+    /// As whom it is in there, as long as it is.
     members: Vec<MemberId>,
     /// In a conversation: the other one.
     other: Option<Arc<Person>>,
@@ -418,14 +436,9 @@ fn leave_conversation(server: &Server, hosted: &Arc<HostedRoom>, member: MemberI
 /// However the session ends, it is in no room then, and has no nick.
 impl Drop for Here<'_> {
     fn drop(&mut self) {
-        let seats =
-            self.places.iter().flat_map(|(id, place)| place.members.iter().map(|member| (*id, *member)));
-        for (id, member) in seats.collect::<Vec<_>>() {
-            // Whatever panicked in a room itself, a second panic on the way out would end the server.
-            if !self.places[&id].hosted.is_poisoned() {
-                self.part(id, member, "Connection closed");
-            }
-        }
+        // Whatever panicked in a room itself, a second panic on the way out would end the server.
+        self.places.retain(|_, place| !place.hosted.is_poisoned());
+        self.quit("Connection closed", "Connection closed");
         // Behind that, since its members have the nick.
         for conversation in self.server.people.forget(&self.person) {
             let (member, _) = conversation.seen_by(&self.person);
@@ -436,13 +449,9 @@ impl Drop for Here<'_> {
 
 impl<'a> Here<'a> {
     fn new(server: &'a Arc<Server>, visitor: &'a Visitor, ip: IpAddr) -> Self {
-        let person = server.people.begin();
+        let person = server.people.begin(ip, crate::hosted_room::Clock::start().now().wall_millis);
         let changes = Bucket::default();
-        let here =
-            Self { server, ip, visitor, person, places: BTreeMap::new(), unstored: Vec::new(), changes };
-        let now = here.now();
-        here.person.state().view = PersonView { came: now, spoke: now, ..PersonView::default() };
-        here
+        Self { server, ip, visitor, person, places: BTreeMap::new(), unstored: Vec::new(), changes }
     }
 
     /// Reads on in that conversation; as whom.
@@ -464,7 +473,8 @@ impl<'a> Here<'a> {
         self.person.state().rooms.remove(&id);
     }
 
-    fn view(&self, id: u64, room: &Room) -> RoomView {
+    fn view(&self, hosted: &HostedRoom, room: &Room) -> RoomView {
+        let id = hosted.id.0;
         let member = |info: causerie_core::frame::MemberInfo| MemberView {
             person: self.server.people.member(id, info.member, &info.name),
             name: info.name,
@@ -472,8 +482,48 @@ impl<'a> Here<'a> {
         RoomView {
             name: room.name().to_string(),
             members: room.members().into_iter().map(member).collect(),
-            topic: room.topic().map(str::to_owned),
+            topic: room.topic().cloned(),
+            created: hosted.created_millis,
         }
+    }
+
+    fn part_room(&mut self, id: u64, member: MemberId, reason: &str, moved: Option<&Arc<Move>>) {
+        let hosted = Arc::clone(&self.places[&id].hosted);
+        let ((), changes) = hosted.act_and_count(|room, now| {
+            hosted.irc().went(member, moved.cloned());
+            room.part(now, member, reason);
+        });
+        self.unstored.push((hosted, changes));
+        let mut state = self.person.state();
+        if state.rooms.get(&id).is_some_and(|(now, _)| *now == member) {
+            state.rooms.remove(&id);
+        }
+    }
+
+    /// The one member goes and the other comes, as a part of that move.
+    fn rename_in(
+        &mut self,
+        id: u64,
+        member: MemberId,
+        name: &str,
+        moved: &Arc<Move>,
+    ) -> Result<MemberId, JoinRefusal> {
+        let gone = || JoinRefusal::NoSuchRoom("the room was closed".to_owned());
+        let place = self.places.get_mut(&id).ok_or_else(gone)?;
+        let (hosted, mask) = (Arc::clone(&place.hosted), self.person.mask());
+        let (renamed, changes) = hosted.act_and_count(|room, now| {
+            let renamed = room.rename_hosted(now, member, name, &format!("is {name} now"))?;
+            let mut tail = hosted.irc();
+            tail.came(renamed, mask, Some(Arc::clone(moved)));
+            tail.went(member, Some(Arc::clone(moved)));
+            self.person.state().rooms.insert(id, (renamed, room.name().to_string()));
+            Ok(renamed)
+        });
+        self.unstored.push((hosted, changes));
+        let renamed = renamed.map_err(JoinRefusal::Room)?;
+        place.members.retain(|before| *before != member);
+        place.members.push(renamed);
+        Ok(renamed)
     }
 
     async fn history(&self, request: &HistoryRequest) -> Option<Vec<Found>> {
@@ -529,14 +579,17 @@ impl World for Here<'_> {
         self.server.people.disclaim(&self.person, nick);
     }
 
+    fn register(&mut self, user: &str) {
+        let state = &mut *self.person.state();
+        (state.is_registered, state.view.user) = (true, user.to_owned());
+    }
+
     fn describe(&mut self, realname: Option<&str>, away: Option<Option<&str>>) {
         let news =
             News { realname: realname.map(str::to_owned), away: away.map(|away| away.map(str::to_owned)) };
         {
             let state = &mut *self.person.state();
             if let Some(realname) = &news.realname {
-                // It is told with the rest, at the end of registration.
-                state.is_registered = true;
                 state.view.realname.clone_from(realname);
             }
             if let Some(away) = &news.away {
@@ -564,7 +617,7 @@ impl World for Here<'_> {
 
     fn look(&mut self, room: &str) -> Option<RoomView> {
         let hosted = self.server.controller.find(room).ok()?;
-        let (view, changes) = hosted.act_and_count(|room, _| self.view(hosted.id.0, room));
+        let (view, changes) = hosted.act_and_count(|room, _| self.view(&hosted, room));
         self.unstored.push((hosted, changes));
         Some(view)
     }
@@ -580,26 +633,53 @@ impl World for Here<'_> {
     }
 
     fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {
-        // With a new nick it comes again to where it is.
-        let found = self.server.controller.find(room);
-        if !found.is_ok_and(|hosted| self.places.contains_key(&hosted.id.0)) {
-            self.visitor.join().map_err(|why| JoinRefusal::TooOften(why.to_string()))?;
-        }
+        self.visitor.join().map_err(|why| JoinRefusal::TooOften(why.to_string()))?;
         let found = self.server.controller.find_or_create(room, self.ip);
         let (hosted, _) = found.map_err(|error| JoinRefusal::NoSuchRoom(error.to_string()))?;
-        let id = hosted.id.0;
+        let (id, mask) = (hosted.id.0, self.person.mask());
+        // It reads along before it is in: what is known of IRC's members is known as long as one of them does.
+        let mut place = Place::new(Arc::clone(&hosted), 0);
         let (joined, changes) = hosted.act_and_count(|room, now| {
             let member = room.join_hosted(now, name)?;
+            hosted.irc().came(member, mask, None);
             let position = room.position();
             self.person.state().rooms.insert(id, (member, room.name().to_string()));
-            Ok(Joined { id, member, position, view: self.view(id, room) })
+            Ok(Joined { id, member, position, view: self.view(&hosted, room) })
         });
         let joined = joined.map_err(JoinRefusal::Room)?;
-        self.unstored.push((Arc::clone(&hosted), changes));
-        // A member that comes for another reads on where that one was.
-        let place = self.places.entry(id).or_insert_with(|| Place::new(hosted, joined.position));
+        self.unstored.push((hosted, changes));
+        place.cursor = joined.position;
         place.members.push(joined.member);
+        self.places.insert(id, place);
         Ok(joined)
+    }
+
+    fn rename(&mut self, members: &mut [(u64, MemberId)], name: &Name) -> Result<(), (u64, JoinRefusal)> {
+        let old = self.person.nick();
+        let moved = self.server.people.begin_move(&old, MoveKind::Nick(name.to_string()));
+        for at in 0..members.len() {
+            let (id, member) = members[at];
+            match self.rename_in(id, member, name.as_str(), &moved) {
+                Ok(renamed) => members[at].1 = renamed,
+                Err(refusal) => {
+                    // Somebody without an IRC client has taken the name just now.
+                    let back = self.server.people.begin_move(name.as_str(), MoveKind::Nick(old.clone()));
+                    for (id, member) in &mut members[..at] {
+                        match self.rename_in(*id, *member, &old, &back) {
+                            Ok(renamed) => *member = renamed,
+                            // Nor is the one before left there: then it is out, and told so.
+                            Err(_) => self.part(*id, *member, "both names are taken"),
+                        }
+                    }
+                    return Err((id, refusal));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn invite(&mut self, nick: &str, channel: &str) -> bool {
+        self.server.people.invite(&self.person, nick, channel)
     }
 
     fn part(&mut self, id: u64, member: MemberId, reason: &str) {
@@ -608,11 +688,19 @@ impl World for Here<'_> {
         if place.other.is_some() {
             return leave_conversation(self.server, &place.hosted, member);
         }
-        let ((), changes) = place.hosted.act_and_count(|room, now| room.part(now, member, reason));
-        self.unstored.push((Arc::clone(&place.hosted), changes));
-        let mut state = self.person.state();
-        if state.rooms.get(&id).is_some_and(|(now, _)| *now == member) {
-            state.rooms.remove(&id);
+        self.part_room(id, member, reason, None);
+    }
+
+    fn quit(&mut self, reason: &str, told: &str) {
+        let moved = self.server.people.begin_move(&self.person.nick(), MoveKind::Quit(told.to_owned()));
+        let places = self.places.iter_mut();
+        let members = places.flat_map(|(id, place)| place.members.drain(..).map(|member| (*id, member)));
+        for (id, member) in members.collect::<Vec<_>>() {
+            let place = &self.places[&id];
+            match place.other.is_some() {
+                true => leave_conversation(self.server, &place.hosted, member),
+                false => self.part_room(id, member, reason, Some(&moved)),
+            }
         }
     }
 
@@ -624,10 +712,12 @@ impl World for Here<'_> {
                 return Err("you have begun too many conversations".to_owned());
             }
             let hosted = server.controller.create_conversation(ip).map_err(|error| error.to_string())?;
-            let other = other.nick();
+            let (masks, other) = ([self.person.mask(), other.mask()], other.nick());
             let joined = hosted.act(|room, now| {
                 let one = room.join_hosted(now, &own)?;
                 let two = if own == other { one } else { room.join_hosted(now, &other)? };
+                let members = [one, two].into_iter().zip(masks);
+                members.for_each(|(member, mask)| hosted.irc().came(member, mask, None));
                 Ok((one, two, room.position()))
             });
             match joined {

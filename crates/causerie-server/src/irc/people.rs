@@ -1,14 +1,16 @@
 //! Who has an IRC connection: nicks, and what others are told of whoever has one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use causerie_core::irc::PersonView;
+use causerie_core::irc::{Move, MoveKind, PersonView};
 use causerie_core::text::Name;
 use cbcast::MemberId;
 use tokio::sync::Notify;
 
+use super::host::HostKey;
 use crate::hosted_room::HostedRoom;
 
 #[derive(Default)]
@@ -19,6 +21,9 @@ pub(crate) struct People {
     conversations: Mutex<BTreeMap<(u64, u64), Arc<Conversation>>>,
     /// The number of who comes next.
     next: AtomicU64,
+    /// The number of the next move.
+    next_move: AtomicU64,
+    key: HostKey,
 }
 
 /// Two people in a room of their own, or one who talks to itself.
@@ -60,9 +65,14 @@ pub(super) struct State {
     pub(super) rooms: BTreeMap<u64, (MemberId, String)>,
     /// Conversations that others have begun with it, and it has not seen yet.
     addressed: Vec<Arc<Conversation>>,
-    /// Of others, by nick: only the latest counts.
+    /// Of others, by how they are shown: only the latest counts.
     news: BTreeMap<String, News>,
+    /// Who has invited it, as it is shown, and into which channel.
+    invitations: BTreeSet<(String, String)>,
 }
+
+/// Invitations that may wait for one person.
+const INVITATIONS_MAX: usize = 32;
 
 /// What has changed of somebody.
 #[derive(Clone, Default)]
@@ -86,8 +96,21 @@ impl Person {
         self.state().view.nick.clone()
     }
 
+    pub(super) fn host(&self) -> String {
+        self.state().view.host.clone()
+    }
+
+    /// User and host, as others are shown them.
+    pub(super) fn mask(&self) -> Arc<str> {
+        self.state().view.mask().into()
+    }
+
     pub(super) fn take_addressed(&self) -> Vec<Arc<Conversation>> {
         std::mem::take(&mut self.state().addressed)
+    }
+
+    pub(super) fn take_invitations(&self) -> BTreeSet<(String, String)> {
+        std::mem::take(&mut self.state().invitations)
     }
 
     pub(super) fn take_news(&self) -> BTreeMap<String, News> {
@@ -104,9 +127,35 @@ impl People {
         self.all.lock().expect("nothing panics while holding it")
     }
 
-    /// Somebody who has no nick yet.
-    pub(super) fn begin(&self) -> Arc<Person> {
-        Arc::new(Person { number: self.next.fetch_add(1, Ordering::Relaxed), ..Person::default() })
+    /// Somebody who has no nick yet, from that address.
+    pub(super) fn begin(&self, address: IpAddr, now: u64) -> Arc<Person> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let host = self.key.host(address);
+        let view = PersonView { host, came: now, spoke: now, ..PersonView::default() };
+        Arc::new(Person {
+            number,
+            state: Mutex::new(State { view, ..State::default() }),
+            ..Person::default()
+        })
+    }
+
+    /// What whoever has that nick does in all its rooms.
+    pub(super) fn begin_move(&self, nick: &str, kind: MoveKind) -> Arc<Move> {
+        let number = self.next_move.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Move { number, nick: nick.to_owned(), kind })
+    }
+
+    /// Invites who has that nick; `false` if too many invitations wait for it.
+    pub(super) fn invite(&self, person: &Person, nick: &str, channel: &str) -> bool {
+        let source = person.state().view.source();
+        let Some(invited) = self.all().get(&nick.to_lowercase()).cloned() else { return true };
+        let mut state = invited.state();
+        let may = state.invitations.len() < INVITATIONS_MAX;
+        if may {
+            state.invitations.insert((source, channel.to_owned()));
+            invited.stirred.notify_one();
+        }
+        may
     }
 
     /// Keeps that nick for it, beside the one that it has; `false` if another has it.
@@ -195,16 +244,16 @@ impl People {
     /// Tells those who share a room with it and want to know.
     pub(super) fn tell(&self, person: &Arc<Person>, news: &News) {
         let all = self.all();
-        let (nick, rooms) = {
+        let (source, rooms) = {
             let state = person.state();
-            (state.view.nick.clone(), state.rooms.keys().copied().collect::<Vec<_>>())
+            (state.view.source(), state.rooms.keys().copied().collect::<Vec<_>>())
         };
         for other in all.values().filter(|other| !Arc::ptr_eq(other, person)) {
             let mut state = other.state();
             if !state.wants_news || !rooms.iter().any(|room| state.rooms.contains_key(room)) {
                 continue;
             }
-            let told = state.news.entry(nick.clone()).or_default();
+            let told = state.news.entry(source.clone()).or_default();
             if news.away.is_some() {
                 told.away.clone_from(&news.away);
             }

@@ -1,12 +1,13 @@
 //! The end of a room's log as IRC clients read it: each piece is read once, and rendered once for all who read it alike.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use causerie_core::history::HistoryRecord;
-use causerie_core::irc::{Found, Perspective, Rendering};
+use causerie_core::history::{HistoryRecord, What};
+use causerie_core::irc::{Found, Move, Perspective, Rendering};
 use causerie_core::log::{Read, records};
+use cbcast::MemberId;
 use tokio::sync::OnceCell;
 
 use super::about;
@@ -45,7 +46,7 @@ impl Piece {
         perspective: Option<Perspective>,
     ) -> (&[Found], Option<Arc<Rendering>>) {
         let found = self.found.get_or_init(|| self.found(hosted)).await;
-        let read = found.partition_point(|(record, _)| record.position <= cursor);
+        let read = found.partition_point(|found| found.record.position <= cursor);
         let perspective = perspective.filter(|_| read == 0);
         (&found[read..], perspective.map(|perspective| self.rendering(found, perspective)))
     }
@@ -53,13 +54,14 @@ impl Piece {
     async fn found(&self, hosted: &HostedRoom) -> Vec<Found> {
         let quotes = hosted.quotes(&self.slices).await;
         let names = hosted.names(&self.slices, &quotes).await;
-        let found = self.slices.iter().cloned().flat_map(records).map(|record| {
-            let name = |member| names.get(&member).cloned().unwrap_or_else(|| member.to_string());
-            let record = HistoryRecord::of(record, name);
-            let about = about(&record, &names, &quotes);
-            (record, about)
+        let records = self.slices.iter().cloned().flat_map(records).map(|record| {
+            HistoryRecord::of(record, |member| {
+                names.get(&member).cloned().unwrap_or_else(|| member.to_string())
+            })
         });
-        found.collect()
+        let found: Vec<_> = records.map(|record| (about(&record, &names, &quotes), record)).collect();
+        let tail = hosted.irc();
+        found.into_iter().map(|(about, record)| tail.found(record, about)).collect()
     }
 
     fn rendering(&self, found: &[Found], perspective: Perspective) -> Arc<Rendering> {
@@ -75,13 +77,26 @@ impl Piece {
     }
 }
 
-/// Neighbouring pieces, up to where somebody has read.
+/// Neighbouring pieces, up to where somebody has read, and what is known of the members that came by IRC.
 #[derive(Default)]
 pub(crate) struct IrcTail {
     pieces: VecDeque<Arc<Piece>>,
     bytes: usize,
     readers: usize,
+    members: BTreeMap<MemberId, Trace>,
+    /// Those that have left, in that order.
+    gone: VecDeque<MemberId>,
 }
+
+/// A member that came by IRC.
+struct Trace {
+    mask: Arc<str>,
+    came: Option<Arc<Move>>,
+    went: Option<Arc<Move>>,
+}
+
+/// Members that have left and are still known. Whoever is further behind is told of them as of any others.
+const GONE_MAX: usize = 1_024;
 
 impl IrcTail {
     /// Somebody reads along.
@@ -95,6 +110,33 @@ impl IrcTail {
         if self.readers == 0 {
             *self = Self::default();
         }
+    }
+
+    /// A member comes by IRC, as a part of that move if it is one. Before its record can be read.
+    pub(super) fn came(&mut self, member: MemberId, mask: Arc<str>, moved: Option<Arc<Move>>) {
+        self.members.insert(member, Trace { mask, came: moved, went: None });
+    }
+
+    /// It goes, as a part of that move if it is one. Before its record can be read.
+    pub(super) fn went(&mut self, member: MemberId, moved: Option<Arc<Move>>) {
+        let Some(trace) = self.members.get_mut(&member) else { return };
+        trace.went = moved;
+        self.gone.push_back(member);
+        if self.gone.len() > GONE_MAX {
+            let oldest = self.gone.pop_front().expect("not empty");
+            self.members.remove(&oldest);
+        }
+    }
+
+    /// The record with what is known of its member.
+    pub(super) fn found(&self, record: HistoryRecord, about: Option<(String, String)>) -> Found {
+        let trace = self.members.get(&record.member);
+        let moved = trace.and_then(|trace| match record.what {
+            What::Joined => trace.came.clone(),
+            What::Left { .. } => trace.went.clone(),
+            What::Said(_) => None,
+        });
+        Found { mask: trace.map(|trace| Arc::clone(&trace.mask)), record, about, moved }
     }
 
     /// What lies behind a cursor; `None` if nothing that is in memory does.

@@ -153,7 +153,7 @@ fn is_brought_by(capability: &str, line: &str) -> Option<bool> {
         "message-tags" => has_tag("msgid") || is("TAGMSG") || tags.iter().any(|tag| tag.starts_with('+')),
         "server-time" => has_tag("time"),
         "setname" => is("SETNAME"),
-        "standard-replies" => is("FAIL"),
+        "standard-replies" => line.contains("INVALID_MESSAGE"),
         _ => panic!("what does {capability} bring?"),
     })
 }
@@ -191,6 +191,7 @@ fn life(capabilities: &[&str]) -> Vec<String> {
     network.send("ann", "MARKREAD #lobby timestamp=2026-01-01T00:00:00.000Z");
     network.send("ann", "MARKREAD #nowhere");
     network.send("ann", "PRIVMSG bob :\\xff");
+    network.send("ann", "PRIVMSG bob :a\\x0db");
     told.extend(std::iter::from_fn(|| network.told("ann")));
     told
 }

@@ -1,15 +1,17 @@
 //! Sessions in real rooms, without sockets and stores: what happens in a room is told to all who are in it at once.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cbcast::{MemberId, MessageId};
 
 use super::super::{
-    Bound, Change, Found, HistoryRequest, JoinRefusal, Joined, Lines, MemberView, PersonView, RoomView,
-    ServerView, Session, TargetsRequest, Window, World,
+    Bound, Change, Found, HistoryRequest, JoinRefusal, Joined, Lines, MemberView, Move, MoveKind, PersonView,
+    RoomView, ServerView, Session, TargetsRequest, Window, World,
 };
 use crate::body::Body;
+use crate::frame::MemberInfo;
 use crate::history::{HistoryRecord, What};
 use crate::log::records;
 use crate::room::{Now, Room, RoomSettings, SayError};
@@ -47,6 +49,11 @@ struct Hosted {
     room: Room,
     log: Vec<HistoryRecord>,
     names: BTreeMap<MemberId, String>,
+    /// User and host of members with IRC clients.
+    masks: BTreeMap<MemberId, Arc<str>>,
+    /// What the coming of members was a part of, and their going.
+    came: BTreeMap<MemberId, Arc<Move>>,
+    went: BTreeMap<MemberId, Arc<Move>>,
     /// In a conversation: who is in it.
     two: Vec<(String, MemberId)>,
 }
@@ -85,6 +92,9 @@ pub(super) struct Network {
     people: BTreeMap<String, Person>,
     /// Those without an IRC client, by name and channel.
     others: BTreeMap<(String, String), MemberId>,
+    moves: u64,
+    /// Nobody takes any more.
+    invitations_wait: bool,
 }
 
 impl Network {
@@ -105,6 +115,11 @@ impl Network {
         let words: Vec<_> = setting.split(' ').collect();
         match &words[..] {
             [who, "enters"] => drop(self.enter(who, "")),
+            [who, "enters", "as", user] => {
+                self.send(who, &format!("NICK {who}"));
+                self.send(who, &format!("USER {user} 0 * :The real {who}"));
+                self.people.values_mut().for_each(|person| person.told.clear());
+            }
             [who, "enters", "with", capabilities @ ..] => drop(self.enter(who, &capabilities.join(" "))),
             [who, "is", "in", channels @ ..] => {
                 for channel in channels {
@@ -114,6 +129,7 @@ impl Network {
             }
             ["newcomers", "are", "shown", count] => self.replay = count.parse().expect("a number"),
             ["changes", "left:", count] => self.changes = Some(count.parse().expect("a number")),
+            ["invitations", "wait"] => self.invitations_wait = true,
             ["rooms", "are", "for", count] => self.members_max = Some(count.parse().expect("a number")),
             ["the", "welcome", "is", words @ ..] => self.motd.push(words.join(" ")),
             // Those without an IRC client.
@@ -167,11 +183,16 @@ impl Network {
 
     /// A line from somebody's client; all who are told something because of it are told.
     pub(super) fn send(&mut self, who: &str, line: &str) {
-        let view = self.view();
+        let view = self.view(who);
         let person = self.people.entry(who.to_owned()).or_insert_with(|| Person {
             session: Some(Session::new(view)),
             lines: Lines::default(),
-            view: PersonView { came: NOW - 90_000, spoke: NOW - 30_000, ..PersonView::default() },
+            view: PersonView {
+                host: format!("{who}.test"),
+                came: NOW - 90_000,
+                spoke: NOW - 30_000,
+                ..PersonView::default()
+            },
             is_registered: false,
             cursors: BTreeMap::new(),
             told: VecDeque::new(),
@@ -216,9 +237,10 @@ impl Network {
         }
     }
 
-    fn view(&self) -> ServerView {
+    fn view(&self, who: &str) -> ServerView {
         ServerView {
             server: SERVER.into(),
+            host: format!("{who}.test"),
             network: "Test Net".into(),
             version: "causerie-0".into(),
             motd: self.motd.clone(),
@@ -267,7 +289,8 @@ impl Network {
     }
 
     fn found(&self, id: u64, is_wanted: impl Fn(&HistoryRecord) -> bool) -> Vec<Found> {
-        let log = &self.rooms[&id].log;
+        let hosted = &self.rooms[&id];
+        let log = &hosted.log;
         let about = |record: &HistoryRecord| {
             let What::Said(body) = &record.what else { return None };
             let target = body.target()?;
@@ -275,7 +298,18 @@ impl Network {
             let What::Said(body) = &said.what else { return None };
             Some((said.name.clone(), body.text()?.to_owned()))
         };
-        log.iter().filter(|record| is_wanted(record)).map(|record| (record.clone(), about(record))).collect()
+        let moved = |record: &HistoryRecord| match record.what {
+            What::Joined => hosted.came.get(&record.member).cloned(),
+            What::Left { .. } => hosted.went.get(&record.member).cloned(),
+            What::Said(_) => None,
+        };
+        let found = |record: &HistoryRecord| Found {
+            record: record.clone(),
+            about: about(record),
+            mask: hosted.masks.get(&record.member).cloned(),
+            moved: moved(record),
+        };
+        log.iter().filter(|record| is_wanted(record)).map(found).collect()
     }
 
     fn history(&self, request: &HistoryRequest) -> Option<Vec<Found>> {
@@ -297,6 +331,8 @@ impl Network {
             Window::Around(bound) => (at(bound)? - 1, at(bound)? + 1, true),
             Window::Between(a, b) => (at(a)?.min(at(b)?), at(a)?.max(at(b)?), false),
         };
+        let seen = |record: &&HistoryRecord| record.position < to && request.has_seen(record);
+        let from = hosted.log.iter().rev().find(seen).map_or(from, |record| from.max(record.position));
         let mut found = self.found(request.room, |record| {
             record.position > from && record.position < to && request.shows(record)
         });
@@ -333,7 +369,16 @@ impl Network {
         settings.members_max = self.members_max.unwrap_or(settings.members_max);
         let room = Room::new(name, 0, 1, settings, false);
         let id = self.rooms.len() as u64;
-        self.rooms.insert(id, Hosted { room, log: Vec::new(), names: BTreeMap::new(), two: Vec::new() });
+        let hosted = Hosted {
+            room,
+            log: Vec::new(),
+            names: BTreeMap::new(),
+            masks: BTreeMap::new(),
+            came: BTreeMap::new(),
+            went: BTreeMap::new(),
+            two: Vec::new(),
+        };
+        self.rooms.insert(id, hosted);
         id
     }
 
@@ -372,8 +417,8 @@ impl Network {
         let person = |name: &str| self.label_of(name).filter(is_in).map(|label| self.view_of(label));
         let members = room.members().into_iter();
         let members = members.map(|member| MemberView { person: person(&member.name), name: member.name });
-        let topic = room.topic().map(str::to_owned);
-        RoomView { name: room.name().to_string(), members: members.collect(), topic }
+        let topic = room.topic().cloned();
+        RoomView { name: room.name().to_string(), members: members.collect(), topic, created: NOW - 60_000 }
     }
 }
 
@@ -405,6 +450,12 @@ struct Here<'a> {
 impl Here<'_> {
     fn person(&mut self) -> &mut Person {
         self.network.people.get_mut(self.who).expect("it is connected")
+    }
+
+    fn next_move(&mut self, kind: MoveKind) -> Arc<Move> {
+        self.network.moves += 1;
+        let nick = self.person().view.nick.clone();
+        Arc::new(Move { number: self.network.moves, nick, kind })
     }
 
     fn targets(&self, request: &TargetsRequest) -> Vec<(String, u64)> {
@@ -440,24 +491,28 @@ impl World for Here<'_> {
 
     fn disclaim(&mut self, _: &Name) {}
 
+    fn register(&mut self, user: &str) {
+        let person = self.person();
+        (person.is_registered, person.view.user) = (true, user.to_owned());
+    }
+
     fn describe(&mut self, realname: Option<&str>, away: Option<Option<&str>>) {
         let person = self.person();
         if let Some(realname) = realname {
-            person.is_registered = true;
             person.view.realname = realname.to_owned();
         }
         if let Some(away) = away {
             person.view.away = away.map(str::to_owned);
         }
-        let nick = person.view.nick.clone();
+        let source = person.view.source();
         let rooms: Vec<_> = person.cursors.keys().copied().collect();
         let shares = |person: &&mut Person| rooms.iter().any(|id| person.cursors.contains_key(id));
         for session in self.network.people.values_mut().filter(shares).filter_map(|p| p.session.as_mut()) {
             if let Some(away) = away {
-                session.away_changed(&nick, away);
+                session.away_changed(&source, away);
             }
             if let Some(realname) = realname {
-                session.realname_changed(&nick, realname);
+                session.realname_changed(&source, realname);
             }
         }
     }
@@ -480,7 +535,7 @@ impl World for Here<'_> {
         let rooms = self.network.rooms.values().filter(|hosted| !hosted.is_conversation());
         let described = |hosted: &Hosted| {
             let room = &hosted.room;
-            (hosted.name(), room.members().len() as u64, room.topic().map(str::to_owned))
+            (hosted.name(), room.members().len() as u64, room.topic().map(|topic| topic.text.clone()))
         };
         rooms.map(described).collect()
     }
@@ -501,9 +556,11 @@ impl World for Here<'_> {
 
     fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {
         let id = self.network.find_or_create(room).map_err(JoinRefusal::NoSuchRoom)?;
-        let room = &mut self.network.hosted(id).room;
-        let member = room.join_hosted(now(), name).map_err(JoinRefusal::Room)?;
-        let position = room.position();
+        let mask = self.person().view.mask().into();
+        let hosted = self.network.hosted(id);
+        let member = hosted.room.join_hosted(now(), name).map_err(JoinRefusal::Room)?;
+        hosted.masks.insert(member, mask);
+        let position = hosted.room.position();
         self.person().cursors.entry(id).or_insert(position);
         Ok(Joined { id, member, position, view: self.network.room_view(id) })
     }
@@ -518,9 +575,11 @@ impl World for Here<'_> {
                 let mut labels = vec![own.clone(), other];
                 labels.dedup();
                 for label in labels {
-                    let name = self.network.people[&label].view.nick.clone();
+                    let PersonView { nick: name, .. } = self.network.people[&label].view.clone();
+                    let mask = self.network.people[&label].view.mask().into();
                     let hosted = self.network.hosted(id);
                     let member = hosted.room.join_hosted(now(), &name).map_err(|error| error.to_string())?;
+                    hosted.masks.insert(member, mask);
                     hosted.two.push((label.clone(), member));
                     let person = self.network.people.get_mut(&label).expect("somebody");
                     person.cursors.insert(id, 0);
@@ -545,6 +604,45 @@ impl World for Here<'_> {
         let two = &self.network.rooms.get(&id)?.two;
         let (label, _) = two.iter().find(|(label, _)| label != self.who).or(two.first())?;
         Some(self.network.people[label].view.nick.clone())
+    }
+
+    fn rename(&mut self, members: &mut [(u64, MemberId)], name: &Name) -> Result<(), (u64, JoinRefusal)> {
+        let moved = self.next_move(MoveKind::Nick(name.to_string()));
+        for (id, member) in members {
+            let hosted = self.network.hosted(*id);
+            let renamed = hosted.room.rename_hosted(now(), *member, name.as_str(), &format!("is {name} now"));
+            let renamed = renamed.map_err(|error| (*id, JoinRefusal::Room(error)))?;
+            let mask = hosted.masks[member].clone();
+            hosted.masks.insert(renamed, mask);
+            hosted.came.insert(renamed, moved.clone());
+            hosted.went.insert(std::mem::replace(member, renamed), moved.clone());
+        }
+        Ok(())
+    }
+
+    fn invite(&mut self, nick: &str, channel: &str) -> bool {
+        if self.network.invitations_wait {
+            return false;
+        }
+        let source = self.person().view.source();
+        let label = self.network.label_of(nick).expect("it was looked up").clone();
+        let invited = self.network.people.get_mut(&label).expect("somebody");
+        // Whoever invites itself is just being asked.
+        invited.session.as_mut().map(|session| session.invited(&source, channel)).is_some()
+    }
+
+    fn quit(&mut self, reason: &str, told: &str) {
+        let moved = self.next_move(MoveKind::Quit(told.to_owned()));
+        let nick = self.person().view.nick.clone();
+        let rooms: Vec<_> = self.person().cursors.keys().copied().collect();
+        for id in rooms {
+            let hosted = self.network.hosted(id);
+            let is_own = |info: &MemberInfo| info.name == nick && !hosted.is_conversation();
+            if let Some(info) = hosted.room.members().into_iter().find(is_own) {
+                hosted.went.insert(info.member, moved.clone());
+                hosted.room.part(now(), info.member, reason);
+            }
+        }
     }
 
     fn part(&mut self, id: u64, member: MemberId, reason: &str) {

@@ -1,16 +1,26 @@
 //! What was said before [IRCv3, chathistory], and how far it was read [IRCv3, read-marker].
 
-use super::{Change, Found, HISTORY_MAX, Session, Spot};
+use super::{Change, HISTORY_MAX, Seat, Session, Spot, folded};
 use crate::api::rfc3339;
 use crate::irc::capability::Capabilities;
 use crate::irc::history::{Bound, HistoryRequest, TargetsRequest, Window, bound, timestamp};
 use crate::irc::message::{Line, Message};
+use crate::irc::moved::Found;
 use crate::irc::world::{PersonView, World};
+
+/// Markers of people that a connection may set.
+const MARKERS_MAX: usize = 200;
 
 impl Session {
     /// The history that was asked for, oldest first; `None` if there is no such room or message.
     pub fn history(&mut self, world: &impl World, request: &HistoryRequest, found: Option<&[Found]>) {
         let target = &request.target;
+        if request.since_leaving_as.is_some() && found.is_none_or(<[_]>::is_empty) {
+            if found.is_none() {
+                self.notice(&format!("What was said in {target} before cannot be read"));
+            }
+            return;
+        }
         let Some(found) = found else {
             let context = [request.window.subcommand(), target];
             return self.fail("CHATHISTORY", "MESSAGE_ERROR", &context, "Messages could not be retrieved");
@@ -23,22 +33,18 @@ impl Session {
                 Line::new(&server, "BATCH").param(&format!("+{name}")).param("chathistory").param(target);
             self.replies.push(start);
         }
-        let conversation = self.conversations.get(&request.room).map(|conversation| conversation.member);
+        let conversation = self.conversations.get(&request.room).copied();
         let (own, other) = (self.shown(), world.other(request.room).unwrap_or_default());
-        for (record, about) in found {
-            let about = about.as_ref().map(|(author, text)| (&author[..], &text[..]));
+        for found in found {
             let (id, replayed) = (request.room, Some(request));
             let rendered = match conversation {
                 Some(member) => {
-                    let is_own = record.member == member;
-                    self.rendered_between_two((&own, &other), id, is_own, record, about, replayed)
+                    let is_own = found.record.member == member;
+                    self.rendered_between_two((&own, &other), id, is_own, found, replayed)
                 }
-                None => self.rendered(target, id, record, about, &record.name, replayed),
+                None => self.rendered(target, id, found, &found.record.name, replayed),
             };
-            for (at, line) in rendered.lines.into_iter().enumerate() {
-                let inner = rendered.batched && at > 0;
-                self.replies.push(if batched && !inner { line.tag("batch", &name) } else { line });
-            }
+            self.replies.extend(rendered.within(batched.then_some(&name[..])));
         }
         if batched {
             self.replies.push(Line::new(&server, "BATCH").param(&format!("-{name}")));
@@ -106,7 +112,9 @@ impl Session {
         let Some(Spot { target, id: room, .. }) = self.spot(world, target) else {
             if let Some(PersonView { nick: target, .. }) = world.person(target) {
                 // Nothing was said yet.
-                let request = HistoryRequest { room: u64::MAX, target, window, limit, events };
+                let since_leaving_as = None;
+                let request =
+                    HistoryRequest { room: u64::MAX, target, window, limit, events, since_leaving_as };
                 return self.history(world, &request, Some(&[]));
             }
             let why = "You are not in that room";
@@ -122,7 +130,9 @@ impl Session {
             let why = "That message is not of this room";
             return self.fail("CHATHISTORY", "MESSAGE_ERROR", &[&subcommand, &target], why);
         }
-        self.changes.push_back(Change::History(HistoryRequest { room, target, window, limit, events }));
+        let since_leaving_as = None;
+        let request = HistoryRequest { room, target, window, limit, events, since_leaving_as };
+        self.changes.push_back(Change::History(request));
     }
 
     /// [IRCv3, read-marker]. Without accounts a marker lives as long as the connection is in the room.
@@ -130,25 +140,37 @@ impl Session {
         let Some(target) = message.param(0) else {
             return self.fail("MARKREAD", "NEED_MORE_PARAMS", &[], "Missing parameters");
         };
-        let Some(spot) = self.spot(world, target) else {
-            return self.fail("MARKREAD", "INVALID_TARGET", &[target], "You are not in that room");
+        let spot = self.spot(world, target);
+        let shown = match &spot {
+            Some(spot) => spot.target.clone(),
+            // Somebody with whom nothing was said yet.
+            None => match world.person(target) {
+                Some(person) => person.nick,
+                None => {
+                    let why = "You are not in that room, and nobody has that nick";
+                    return self.fail("MARKREAD", "INVALID_TARGET", &[target], why);
+                }
+            },
         };
-        let read = match self.conversations.get_mut(&spot.id) {
-            Some(conversation) => &mut conversation.read,
-            None => {
-                let seat = self.rooms.values_mut().find(|seat| seat.id == spot.id);
-                &mut seat.expect("it is in one or the other").read
+        let to = match message.param(1).map(timestamp) {
+            Some(None) => return self.fail("MARKREAD", "INVALID_PARAMS", &[target], "Invalid timestamp"),
+            to => to.flatten(),
+        };
+        let key = folded(&shown);
+        let is_in = |seat: &&mut Seat| spot.as_ref().is_some_and(|spot| spot.id == seat.id);
+        let seat = self.rooms.values_mut().find(is_in);
+        // It never goes back.
+        let read = seat.as_ref().map_or_else(|| self.read.get(&key).copied(), |seat| seat.read).max(to);
+        match (seat, read) {
+            (Some(seat), _) => seat.read = read,
+            (None, None) => {}
+            (None, Some(_)) if self.read.len() >= MARKERS_MAX && !self.read.contains_key(&key) => {
+                let why = "You have marked what you have read of too many people";
+                return self.fail("MARKREAD", "INTERNAL_ERROR", &[target], why);
             }
-        };
-        if let Some(to) = message.param(1) {
-            let Some(to) = timestamp(to) else {
-                return self.fail("MARKREAD", "INVALID_PARAMS", &[target], "Invalid timestamp");
-            };
-            // It never goes back.
-            *read = Some(read.map_or(to, |read| read.max(to)));
+            (None, Some(read)) => drop(self.read.insert(key, read)),
         }
-        let read = *read;
-        self.tell_read(&spot.target, read);
+        self.tell_read(&shown, read);
     }
 
     pub(super) fn tell_read(&mut self, channel: &str, read: Option<u64>) {

@@ -1,7 +1,9 @@
 //! What is said in rooms and between two, and what changes it.
 
-use super::{Conversation, LINES_MAX, Session, Spot, TARGETS_MAX};
+use super::labels::Said;
+use super::{LINES_MAX, Session, Spot, TARGETS_MAX};
 use crate::body::{Body, BodyError};
+use crate::history::What;
 use crate::irc::history::{msgid, read_msgid};
 use crate::irc::message::Message;
 use crate::irc::numeric::*;
@@ -92,10 +94,7 @@ impl Session {
         let Some(PersonView { nick, .. }) = world.person(target) else {
             match world.find(target).is_empty() {
                 true => self.numeric_text(ERR_NOSUCHNICK, &[target], "No such nick/channel"),
-                false => {
-                    let why = "Cannot send to user: not connected by IRC; meet in a room";
-                    self.numeric_text(ERR_CANNOTSENDTOUSER, &[target], why);
-                }
+                false => self.unreachable(target, "not connected by IRC; meet in a room"),
             }
             return None;
         };
@@ -105,7 +104,7 @@ impl Session {
                 Some(Spot { target: nick, id, member })
             }
             Err(why) => {
-                self.numeric_text(ERR_CANNOTSENDTOUSER, &[&nick], &format!("Cannot send to user: {why}"));
+                self.unreachable(&nick, &why);
                 None
             }
         }
@@ -118,20 +117,16 @@ impl Session {
             return Some(Spot { target: format!("#{}", seat.room), id: seat.id, member: seat.member });
         }
         let id = world.conversation(target)?;
-        let Conversation { member, .. } = self.conversations.get(&id)?;
-        Some(Spot { target: world.other(id)?, id, member: *member })
+        let member = *self.conversations.get(&id)?;
+        Some(Spot { target: world.other(id)?, id, member })
     }
 
     /// Says it; the client learns that it is stored when it comes back.
     pub(super) fn speak(&mut self, world: &mut impl World, spot: &Spot, body: Body, command: &str) {
         match world.say(spot.id, spot.member, &body) {
             Ok(id) => {
-                if let Some(label) = &self.label
-                    && !self.is_deferred
-                {
-                    self.labels.insert((spot.id, id), label.clone());
-                    self.is_deferred = true;
-                }
+                let is_heard = self.hears_itself(&What::Said(body));
+                self.said.push(Said { room: spot.id, id, is_heard });
             }
             Err(error) => {
                 let target = &spot.target;
@@ -152,11 +147,17 @@ impl Session {
     }
 
     fn not_sent(&mut self, target: &str, why: &str) {
-        let (number, to) = match target.starts_with('#') {
-            true => (ERR_CANNOTSENDTOCHAN, "channel"),
-            false => (ERR_CANNOTSENDTOUSER, "user"),
-        };
-        self.numeric_text(number, &[target], &format!("Cannot send to {to}: {why}"));
+        match target.starts_with('#') {
+            true => {
+                self.numeric_text(ERR_CANNOTSENDTOCHAN, &[target], &format!("Cannot send to channel: {why}"))
+            }
+            false => self.unreachable(target, why),
+        }
+    }
+
+    /// By the numeric that clients show in the window in which the message was written: others they show elsewhere.
+    fn unreachable(&mut self, nick: &str, why: &str) {
+        self.numeric_text(ERR_NOSUCHNICK, &[nick], &format!("Cannot send to user: {why}"));
     }
 
     pub(super) fn tagmsg(&mut self, world: &mut impl World, message: &Message) {

@@ -37,8 +37,9 @@ impl Session {
         let flags = if person.is_some_and(|p| p.away.is_some()) { "G" } else { "H" };
         let realname = person.map_or(name, |p| &p.realname);
         let server = self.about.server.clone();
+        let (user, host) = person.map_or((nick, &server[..]), |p| (&p.user, &p.host));
         let Some(fields) = fields else {
-            let params = [channel, "member", &server, &server, nick, flags];
+            let params = [channel, user, host, &server, nick, flags];
             return self.numeric_text(RPL_WHOREPLY, &params, &format!("0 {realname}"));
         };
         // [IRCv3, whox]: in this order, whatever the order of the question.
@@ -48,9 +49,9 @@ impl Session {
         for (field, value) in [
             ('t', token),
             ('c', channel),
-            ('u', "member"),
+            ('u', user),
             ('i', "255.255.255.255"),
-            ('h', &server),
+            ('h', host),
             ('s', &server),
             ('n', nick),
             ('f', flags),
@@ -80,7 +81,8 @@ impl Session {
         }
         let shown = person.as_ref().map_or(nick, |person| &person.nick).to_owned();
         let realname = person.as_ref().map_or(nick, |person| &person.realname).to_owned();
-        self.numeric_text(RPL_WHOISUSER, &[&shown, "member", &server, "*"], &realname);
+        let (user, host) = person.as_ref().map_or((&shown, &server), |person| (&person.user, &person.host));
+        self.numeric_text(RPL_WHOISUSER, &[&shown, user, host, "*"], &realname);
         let channels: Vec<_> = rooms.iter().map(|room| format!("#{room}")).collect();
         let start = self.numeric(RPL_WHOISCHANNELS).param(&shown);
         let mut line = String::new();

@@ -13,6 +13,17 @@ use crate::irc::render::shown_nick;
 use crate::irc::world::{JoinRefusal, World};
 use crate::text::Name;
 
+/// Bytes of a username, with the `~`.
+const USER_MAX: usize = 16;
+
+/// Returns the username as others are shown it: nothing has checked it [Modern, USER].
+fn username(given: &str) -> String {
+    let is_plain =
+        |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '[' | ']' | '{' | '}');
+    let plain: String = given.chars().filter(is_plain).take(USER_MAX - 1).collect();
+    format!("~{}", if plain.is_empty() { "user" } else { &plain })
+}
+
 impl Session {
     pub(super) fn cap(&mut self, world: &mut impl World, message: &Message) {
         let Some(subcommand) = message.param(0) else { return self.need_more("CAP") };
@@ -139,39 +150,21 @@ impl Session {
         self.rooms.values().find_map(refused)
     }
 
-    /// In a room a member has one name, so another member comes and the one before leaves. Whether all rooms take it.
+    /// In a room a member has one name, so another member comes and the one before leaves. Returns whether all rooms take it.
     fn rename(&mut self, world: &mut impl World, name: &Name) -> bool {
-        let old = self.nick.clone().expect("registered");
-        // What differs in case only is the same to a room.
-        let same = old.same_as(name);
-        let mut taken = Vec::new();
-        for (key, seat) in &self.rooms {
-            if same {
-                world.part(seat.id, seat.member, "");
-            }
-            match world.join(&seat.room, name.as_str()) {
-                Ok(joined) => taken.push((key.clone(), joined)),
-                Err(_) if same => {}
-                Err(refusal) => {
-                    let channel = format!("#{}", seat.room);
-                    for (_, joined) in &taken {
-                        world.part(joined.id, joined.member, "");
-                    }
-                    let (number, why) = refused(&refusal);
-                    self.numeric_text(number, &[name.as_str(), &channel], &why);
-                    return false;
-                }
+        let mut members: Vec<_> = self.rooms.values().map(|seat| (seat.id, seat.member)).collect();
+        let renamed = world.rename(&mut members, name);
+        for (seat, (_, member)) in self.rooms.values_mut().zip(members) {
+            let before = std::mem::replace(&mut seat.member, member);
+            if before != member {
+                seat.former.push(before);
             }
         }
-        for (key, joined) in taken {
-            let seat = self.rooms.get_mut(&key).expect("it was just there");
-            let former = std::mem::replace(&mut seat.member, joined.member);
-            if !same {
-                world.part(seat.id, former, &format!("is {name} now"));
-            }
-            seat.former.push(former);
-        }
-        true
+        let Err((id, refusal)) = renamed else { return true };
+        let channel = self.seat(id).map_or_else(String::new, |seat| format!("#{}", seat.room));
+        let (number, why) = refused(&refusal);
+        self.numeric_text(number, &[name.as_str(), &channel], &why);
+        false
     }
 
     pub(super) fn user(&mut self, world: &mut impl World, message: &Message) {
@@ -181,6 +174,7 @@ impl Session {
         if message.params.len() < 4 || message.params[0].is_empty() {
             return self.need_more("USER");
         }
+        self.user = Some(username(&message.params[0]));
         self.realname = Some(cut(&message.params[3], REALNAME_MAX).to_owned());
         self.register(world);
     }
@@ -192,6 +186,7 @@ impl Session {
         }
         self.registered = true;
         let realname = if realname.is_empty() { nick.to_string() } else { realname.clone() };
+        world.register(self.user.as_deref().unwrap_or_default());
         world.describe(Some(&realname), None);
         self.realname = Some(realname);
         let ServerView { server, network, version, since, .. } = self.about.clone();
@@ -199,8 +194,8 @@ impl Session {
         self.numeric_text(RPL_WELCOME, &[], &welcome);
         self.numeric_text(RPL_YOURHOST, &[], &format!("Your host is {server}, running version {version}"));
         self.numeric_text(RPL_CREATED, &[], &format!("This server was started {}", rfc3339(since)));
-        // No modes for users, and `n` for channels.
-        let line = self.numeric(RPL_MYINFO).param(&server).param(&version).param("-").param("n");
+        // `i` for users, `n` for channels.
+        let line = self.numeric(RPL_MYINFO).param(&server).param(&version).param("i").param("n");
         self.replies.push(line);
         self.isupport();
         self.lusers(world);
@@ -222,10 +217,12 @@ impl Session {
             format!("NAMELEN={REALNAME_MAX}"),
             format!("NETWORK={}", self.about.network.replace(' ', "\\x20")),
             format!("NICKLEN={}", self.about.nick_max),
-            "PREFIX=".into(),
+            // Nobody has them, but programs end over a server that knows none.
+            "PREFIX=(ov)@+".into(),
             "SAFELIST".into(),
             format!("TARGMAX=JOIN:,NAMES:,NOTICE:{TARGETS_MAX},PART:,PRIVMSG:{TARGETS_MAX},WHOIS:1"),
             format!("TOPICLEN={TOPIC_MAX}"),
+            format!("USERLEN={USER_MAX}"),
             "UTF8ONLY".into(),
             "WHOX".into(),
         ];

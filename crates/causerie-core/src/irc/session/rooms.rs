@@ -1,6 +1,6 @@
 //! Joining and leaving, and what there is to know of rooms.
 
-use super::{Change, HISTORY_MAX, ROOMS_MAX, Seat, Session, Spot, TOPIC_MAX, folded};
+use super::{Change, HISTORY_MAX, ROOMS_MAX, Seat, Session, Spot, TOPIC_MAX, cut, folded};
 use crate::body::Body;
 use crate::irc::capability::Capabilities;
 use crate::irc::history::{Bound, HistoryRequest, Window};
@@ -17,12 +17,12 @@ impl Session {
 
     pub(super) fn leave_seat(&mut self, id: u64) -> Option<Seat> {
         let key = self.rooms.iter().find(|(_, seat)| seat.id == id)?.0.clone();
-        self.labels.retain(|(room, _), _| *room != id);
+        self.forget_said_in(id);
         self.rooms.remove(&key)
     }
 
     pub(super) fn leave_conversation(&mut self, id: u64) {
-        self.labels.retain(|(room, _), _| *room != id);
+        self.forget_said_in(id);
         self.conversations.remove(&id);
     }
 
@@ -82,9 +82,7 @@ impl Session {
         } else {
             line
         });
-        if let Some(topic) = view.topic.as_deref().filter(|topic| !topic.is_empty()) {
-            self.numeric_text(RPL_TOPIC, &[&channel], topic);
-        }
+        self.tell_topic(&view);
         if self.has(Capabilities::READ_MARKER) {
             self.tell_read(&channel, None);
         }
@@ -96,8 +94,19 @@ impl Session {
                 window: Window::Before(Bound::Position(position)),
                 limit: self.about.replay.min(HISTORY_MAX),
                 events: false,
+                since_leaving_as: Some(self.shown()),
             }));
         }
+    }
+
+    /// Says what a room is about, if that was ever said. Returns whether it was.
+    fn tell_topic(&mut self, view: &RoomView) -> bool {
+        let channel = format!("#{}", view.name);
+        let Some(topic) = view.topic.as_ref().filter(|topic| !topic.text.is_empty()) else { return false };
+        self.numeric_text(RPL_TOPIC, &[&channel], &topic.text);
+        let line = self.numeric(RPL_TOPICWHOTIME).param(&channel).param(&shown_nick(&topic.by));
+        self.replies.push(line.param(&(topic.at_millis / 1_000).to_string()));
+        true
     }
 
     fn names(&mut self, view: &RoomView) {
@@ -183,21 +192,46 @@ impl Session {
         let Some(channel) = message.param(0) else { return self.need_more("TOPIC") };
         let Some(topic) = message.params.get(1) else {
             let Some(view) = self.view(world, channel) else { return self.no_such_channel(channel) };
-            let channel = format!("#{}", view.name);
-            return match view.topic.filter(|topic| !topic.is_empty()) {
-                Some(topic) => self.numeric_text(RPL_TOPIC, &[&channel], &topic),
-                None => self.numeric_text(RPL_NOTOPIC, &[&channel], "No topic is set"),
-            };
+            if !self.tell_topic(&view) {
+                self.numeric_text(RPL_NOTOPIC, &[&format!("#{}", view.name)], "No topic is set");
+            }
+            return;
         };
         let Some(seat) = self.in_room(channel).cloned() else {
             return self.not_in(world, channel, ERR_NOTONCHANNEL, "You're not on that channel");
         };
-        if topic.len() > TOPIC_MAX {
-            let why = format!("a topic has at most {TOPIC_MAX} bytes");
-            return self.numeric_text(ERR_UNKNOWNERROR, &["TOPIC"], &why);
-        }
         let spot = Spot { target: channel.to_owned(), id: seat.id, member: seat.member };
-        self.speak(world, &spot, Body::Topic(topic.clone()), "TOPIC");
+        // What is too long is cut [Modern, TOPICLEN Parameter].
+        self.speak(world, &spot, Body::Topic(cut(topic, TOPIC_MAX).to_owned()), "TOPIC");
+    }
+
+    /// Rooms are open, so nobody needs to be invited; it is told all the same [Modern, INVITE].
+    pub(super) fn invite(&mut self, world: &mut impl World, message: &Message) {
+        let (nick, channel) = (message.param(0).unwrap_or_default(), message.param(1).unwrap_or_default());
+        let Some(seat) = self.in_room(channel) else {
+            return self.not_in(world, channel, ERR_NOTONCHANNEL, "You're not on that channel");
+        };
+        let (room, channel) = (seat.room.clone(), format!("#{}", seat.room));
+        let (person, elsewhere) = (world.person(nick), world.find(nick));
+        if person.as_ref().map_or(&elsewhere, |person| &person.rooms).contains(&room) {
+            return self.numeric_text(ERR_USERONCHANNEL, &[nick, &channel], "is already on channel");
+        }
+        let Some(person) = person else {
+            let why = match elsewhere.is_empty() {
+                true => "No such nick/channel",
+                false => "Cannot invite user: not connected by IRC",
+            };
+            return self.numeric_text(ERR_NOSUCHNICK, &[nick], why);
+        };
+        if !world.invite(&person.nick, &channel) {
+            let why = "Too many invitations wait for that user. Please try again.";
+            return self.numeric_text(RPL_TRYAGAIN, &["INVITE"], why);
+        }
+        let line = self.numeric(RPL_INVITING).param(&person.nick).param(&channel);
+        self.replies.push(line);
+        if let Some(away) = &person.away {
+            self.numeric_text(RPL_AWAY, &[&person.nick], away);
+        }
     }
 
     /// As an operator: there are none.
@@ -219,12 +253,15 @@ impl Session {
                 None => {
                     let line = self.numeric(RPL_CHANNELMODEIS).param(&channel).param("+n");
                     self.replies.push(line);
+                    let created = (view.created / 1_000).to_string();
+                    let line = self.numeric(RPL_CREATIONTIME).param(&channel).param(&created);
+                    self.replies.push(line);
                 }
                 Some("b") if message.param(2).is_none() => {
                     self.numeric_text(RPL_ENDOFBANLIST, &[&channel], "End of channel ban list");
                 }
                 Some("n") => {}
-                Some(modes) if modes.trim_start_matches('-').starts_with('n') => {
+                Some(modes) if modes.trim_start_matches('-').starts_with(['n', 'o', 'v']) => {
                     self.numeric_text(ERR_CHANOPRIVSNEEDED, &[&channel], "Rooms have no operators");
                 }
                 Some(modes) => {
@@ -237,14 +274,35 @@ impl Session {
         let own = self.nick.as_ref().is_some_and(|nick| nick.as_str().eq_ignore_ascii_case(target));
         match (own, modes) {
             (true, None) => {
-                let line = self.numeric(RPL_UMODEIS).param("+");
+                let line = self.numeric(RPL_UMODEIS).param(if self.invisible { "+i" } else { "+" });
                 self.replies.push(line);
             }
-            (true, Some(_)) => self.numeric_text(ERR_UMODEUNKNOWNFLAG, &[], "Unknown MODE flag"),
+            (true, Some(modes)) => self.own_modes(modes),
             (false, _) if world.person(target).is_none() => {
                 self.numeric_text(ERR_NOSUCHNICK, &[target], "No such nick/channel");
             }
             (false, _) => self.numeric_text(ERR_USERSDONTMATCH, &[], "Cant change mode for other users"),
+        }
+    }
+}
+
+impl Session {
+    /// There is one mode, `i`.
+    fn own_modes(&mut self, modes: &str) {
+        let (mut sets, mut invisible, mut unknown) = (true, self.invisible, false);
+        for mode in modes.chars() {
+            match mode {
+                '+' | '-' => sets = mode == '+',
+                'i' => invisible = sets,
+                _ => unknown = true,
+            }
+        }
+        if std::mem::replace(&mut self.invisible, invisible) != invisible {
+            let line = Line::new(&self.source(), "MODE").param(&self.shown());
+            self.replies.push(line.text(if invisible { "+i" } else { "-i" }));
+        }
+        if unknown {
+            self.numeric_text(ERR_UMODEUNKNOWNFLAG, &[], "Unknown MODE flag");
         }
     }
 }

@@ -440,12 +440,14 @@ error_codes! {
     MembershipEnded = 26,
     /// The connection was read so slowly that what comes next is not kept any more. Resuming tells the gap.
     TooFarBehind = 27,
-    /// Nothing can be stored at the moment: what is said waits, and nobody sees it yet.
+    /// Nothing can be stored at the moment: nobody joins; what members say waits, and nobody sees it yet.
     StorageFull = 28,
     /// What was asked for cannot be read at the moment; the server's operator knows more.
     Unreadable = 29,
     /// There is too much of that from the client's address: it may try again later.
     TooOften = 30,
+    /// What waited is stored: the end of [`StorageFull`](Self::StorageFull).
+    StorageAgain = 31,
 }
 
 /// Why bytes are not a frame.

@@ -306,6 +306,9 @@ pub enum JoinError {
         /// [`RoomSettings::members_max`].
         limit: usize,
     },
+    /// Nothing can be stored at the moment.
+    #[error("no room left to store messages, so nobody can join at the moment; try again later")]
+    StorageFull,
 }
 
 /// Tells that `name` cannot be had beside `like`.
@@ -362,6 +365,9 @@ pub enum SayError {
     /// That cannot be a client's id.
     #[error("an id has 1 to {CLIENT_ID_BYTES_MAX} characters, all of them visible ASCII")]
     ClientId,
+    /// Nothing can be stored at the moment.
+    #[error("no room left to store messages, so this was not said; try again later")]
+    StorageFull,
 }
 
 /// What was said with an id of the client's own.
@@ -440,6 +446,8 @@ pub struct Room {
     /// Vectors of messages delivered per present member, one for each message, if they are wanted.
     vectors: Option<Vec<String>>,
     closed: bool,
+    /// Nobody joins, and the server says nothing for anybody.
+    storage_full: bool,
     /// Counts what makes seats void, new connections among it.
     seatings: u64,
     /// The last that were said with ids of their clients, by their marks, in that order, and how many were forgotten.
@@ -507,6 +515,7 @@ impl Room {
             settings,
             vectors: vectors.then(Vec::new),
             closed: false,
+            storage_full: false,
             seatings: 0,
             once: BTreeMap::new(),
             once_order: VecDeque::new(),
@@ -651,6 +660,12 @@ impl Room {
         if epoch == self.epoch { Some(self.position) } else { former() }
     }
 
+    /// Sets whether nothing can be stored at the moment. Then nobody joins and nothing is said by hosted members; what native
+    /// members say is taken, and waits.
+    pub const fn set_storage_full(&mut self, full: bool) {
+        self.storage_full = full;
+    }
+
     // Joining and leaving.
 
     /// A native client becomes a member, or, by its nonce, gets the answer to its join again, with another token: who
@@ -687,6 +702,9 @@ impl Room {
         token: Secret,
         hosted: bool,
     ) -> Result<MemberId, JoinError> {
+        if self.storage_full {
+            return Err(JoinError::StorageFull);
+        }
         let secrets = Secrets { token: hash(&token), nonce: hash(&nonce), hosted };
         let same = |s: Secrets| s.nonce == secrets.nonce && s.hosted == hosted;
         let same = |p: &Person| p.pass.as_ref().is_some_and(|pass| same(pass.secrets));
@@ -765,6 +783,9 @@ impl Room {
     /// # Errors
     /// [`JoinError`], as joining would return.
     pub fn could_admit(&self, name: &str) -> Result<Name, JoinError> {
+        if self.storage_full {
+            return Err(JoinError::StorageFull);
+        }
         let max = self.settings.name_chars_max;
         let name = Name::parse(name, max)?;
         if let Some(like) = self.named_like(&Reading::of(name.as_str())) {
@@ -1069,6 +1090,9 @@ impl Room {
     /// [`SayError`]; nothing changed.
     pub fn say(&mut self, now: Now, member: MemberId, body: &Body) -> Result<MessageId, SayError> {
         let said = self.group.delivered(member).ok_or(SayError::NotHere)?;
+        if self.storage_full {
+            return Err(SayError::StorageFull);
+        }
         self.check_body(MessageId::new(member, said + 1), body)?;
         let said = self.group.broadcast(now.time, member, &body.encode());
         let id = said.map_err(|error| match error {

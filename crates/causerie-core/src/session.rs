@@ -143,7 +143,7 @@ pub enum Event {
         /// When it is tried again.
         retry_in: Duration,
     },
-    /// The server is in trouble that will pass: what is said waits, and nobody sees it yet.
+    /// The server is in trouble that will pass: what is said waits, and nobody sees it yet. Or it has passed.
     Trouble {
         /// What kind.
         message: String,
@@ -944,10 +944,13 @@ impl Session {
                 self.lose_membership(error.taken, error.message);
             }
             // What was said is not given up for that.
-            ErrorCode::TooOften if self.rejoining.is_some() => {
+            ErrorCode::TooOften | ErrorCode::StorageFull if self.rejoining.is_some() => {
                 self.outputs.push_back(Output::HangUp(error.message));
             }
-            ErrorCode::StorageFull => self.event(Event::Trouble { message: error.message }),
+            ErrorCode::StorageFull if resuming => self.outputs.push_back(Output::HangUp(error.message)),
+            ErrorCode::StorageFull | ErrorCode::StorageAgain if self.phase == Phase::Live => {
+                self.event(Event::Trouble { message: error.message });
+            }
             code => {
                 let suggestion = Some(error.suggestion).filter(|s| !s.is_empty());
                 self.end(End::Refused { code, message: error.message, suggestion });

@@ -24,6 +24,7 @@ use crate::addresses::Visitor;
 use crate::hosted_room::{HostedRoom, Names, Quotes, Unreadable};
 use crate::outbox::{self, Outbox, write_all};
 use crate::presence::Presence;
+use crate::writer::STORED_AGAIN;
 
 /// Runs of the log rendered at once.
 const SLICES_MAX: usize = 16;
@@ -221,7 +222,11 @@ impl Session<'_> {
             let presence = Presence::hosted(hosted, member);
             *self.presence.lock().expect("nothing panics while holding it") = Some(presence);
         }
-        hosted.stored(changes).await;
+        let member = joined.as_ref().ok().map(|(member, _)| *member);
+        if let Err(why) = hosted.joined_in_time(member, changes).await {
+            self.reply(&classic::error(&why));
+            return None;
+        }
         match joined {
             Ok((member, cursor)) => {
                 let room = Arc::clone(hosted);
@@ -241,8 +246,10 @@ impl Session<'_> {
         match parse_room(text) {
             RoomCommand::Members => {
                 let (members, changes) = hosted.act_and_count(|room, _| room.members());
-                hosted.stored(changes).await;
-                self.reply(&classic::members(members.iter().map(|m| &m.name[..])));
+                match hosted.stored_in_time(changes).await {
+                    Ok(()) => self.reply(&classic::members(members.iter().map(|m| &m.name[..]))),
+                    Err(why) => self.reply(&classic::error(&why)),
+                }
             }
             RoomCommand::Leave => return false,
             RoomCommand::Unknown(command) => self.reply(&classic::unknown_room_command(&command)),
@@ -261,8 +268,7 @@ impl Session<'_> {
     /// Writes until the connection is to end.
     async fn write(&self, stream: &TcpStream) -> io::Result<()> {
         let mut changes = None;
-        let mut trouble = self.server.writer.trouble();
-        trouble.mark_changed();
+        let mut news = self.server.writer.news();
         loop {
             let (bytes, last) = self.outbox.take();
             let said = write_all(stream, vec![bytes.into()]);
@@ -314,11 +320,10 @@ impl Session<'_> {
                 tokio::select! {
                     () = self.outbox.filled() => {}
                     () = changed => {}
-                    _ = trouble.changed() => {
-                        if let Some(why) = &*trouble.borrow_and_update() {
-                            self.reply(&classic::error(why));
-                        }
-                    }
+                    trouble = news.next(), if membership.is_some() => match trouble {
+                        Some(why) => self.reply(&classic::error(&why)),
+                        None => self.reply(STORED_AGAIN),
+                    },
                     () = self.server.stop.cancelled() => {}
                 }
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use causerie_core::frame::{ErrorCode, RoomInfo};
 use causerie_core::room::{Now, Room, RoomSettings};
 use causerie_core::text::{Reading, RoomName, RoomNameError};
-use causerie_store::{Change, Retention, RoomId, RoomRow, StoreError, StoredRoom};
+use causerie_store::{Change, Retention, RoomId, RoomRow, Store, StoreError, StoredRoom};
 use thiserror::Error as ThisError;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use crate::addresses::Network;
 use crate::hosted_room::{Clock, HostedRoom, Hosting};
 use crate::metrics::Limited;
+use crate::retention::{self, Ages};
 use crate::writer::Writer;
 use crate::{Server, Settings, StartError, idle, reopen};
 
@@ -51,6 +52,8 @@ pub(crate) enum RoomError {
     NotPermitted,
     #[error("what is stored of the room '{0}' is damaged; the operator knows more")]
     Damaged(RoomName),
+    #[error("no room left to store messages; try again later")]
+    StorageFull,
 }
 
 impl RoomError {
@@ -65,6 +68,7 @@ impl RoomError {
             | Self::NoPort
             | Self::Bind(..) => ErrorCode::TooManyRooms,
             Self::NotPermitted => ErrorCode::NotPermitted,
+            Self::StorageFull => ErrorCode::StorageFull,
         }
     }
 }
@@ -75,6 +79,7 @@ pub(crate) struct Controller {
     address: SocketAddr,
     settings: watch::Receiver<Settings>,
     clock: Clock,
+    ages: Arc<Ages>,
 }
 
 #[derive(Default)]
@@ -98,14 +103,28 @@ impl Rooms {
 pub(crate) const ORIGIN: u32 = 0;
 
 /// How often it is checked whose grace is over.
-const TICK: Duration = Duration::from_millis(500);
+pub(crate) const TICK: Duration = Duration::from_millis(500);
 
 impl Controller {
     pub(crate) fn new(address: SocketAddr, settings: watch::Receiver<Settings>, writer: Arc<Writer>) -> Self {
-        Self { rooms: Mutex::default(), writer, address, settings, clock: Clock::start() }
+        let clock = Clock::start();
+        let ages = Arc::new(Ages::new(clock.now()));
+        Self { rooms: Mutex::default(), writer, address, settings, clock, ages }
     }
 
-    fn retention(&self) -> Retention {
+    pub(crate) fn ages(&self) -> &Arc<Ages> {
+        &self.ages
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.writer.store)
+    }
+
+    pub(crate) fn retention(&self) -> Retention {
         self.settings.borrow().retention
     }
 
@@ -139,8 +158,17 @@ impl Controller {
         let (conversations, found): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|stored| RoomName::is_of_conversation(&stored.row.name));
         let gone = conversations.iter().map(|stored| Change::Close { room: stored.room });
-        store.commit(gone.collect()).map_err(|error| StartError::Writing(error.to_string()))?;
+        match store.commit(gone.collect()) {
+            // They go at the next start.
+            Err(error) if error.is_retryable() => warn!("conversations that have ended stay stored: {error}"),
+            closed => closed.map_err(|error| StartError::Writing(error.to_string()))?,
+        }
         let count = count - conversations.len();
+        if self.retention().age_millis.is_some() {
+            let newest = found.iter().map(|room| retention::newest(&**store, room));
+            let newest = newest.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0);
+            self.ages.compare(&**store, newest, self.clock.now());
+        }
         for stored in found {
             let name = RoomName::known(&stored.row.name);
             match self.restore_one(stored, name.clone()) {
@@ -162,12 +190,16 @@ impl Controller {
     fn restore_one(&self, mut found: StoredRoom, name: RoomName) -> Result<Arc<HostedRoom>, StoreError> {
         let store = &*self.writer.store;
         let id = found.room;
-        let retention = self.retention();
+        let retention = self.ages.now(self.retention());
         if retention != Retention::default() {
             // What the next start needs is kept.
             let before = found.checkpoint.as_ref().map_or(1, |checkpoint| checkpoint.position + 1);
             let keep = Retention { before: Some(before), ..retention };
-            found.first = store.retain(id, keep, self.clock.now().wall_millis)?.first;
+            match retention::retain(store, id, name.as_str(), keep, self.clock.now()) {
+                Ok(first) => found.first = first,
+                Err(StoreError::Full(error)) => warn!("old messages cannot be removed: {error}"),
+                Err(error) => return Err(error),
+            }
         }
         let vectors = found.row.port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
         let creator = found.row.creator.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]));
@@ -254,6 +286,9 @@ impl Controller {
             if let Some((other, _)) = rooms.find(|(_, room)| room.reading.same_as(&reading)) {
                 return Err(RoomError::ReadsLike(name, other.clone()));
             }
+        }
+        if self.writer.is_full() {
+            return Err(RoomError::StorageFull);
         }
         self.has_room(&rooms, &name, port.is_some(), Network::of(creator))?;
         let settings = self.room_settings();
@@ -346,10 +381,12 @@ impl Controller {
         if room.creator != from && !self.is_operator(operator) {
             return Err(RoomError::NotPermitted);
         }
+        if self.writer.is_full() {
+            return Err(RoomError::StorageFull);
+        }
         self.rooms().by_name.retain(|_, other| !Arc::ptr_eq(other, &room));
         let changes = room.close();
-        room.stored(changes).await;
-        Ok(())
+        room.stored_in_time(changes).await.map_err(|_| RoomError::StorageFull)
     }
 
     /// Whether anybody can show that they are the operator.
@@ -369,7 +406,7 @@ impl Controller {
         token.is_some_and(|token| differ(token) == 0)
     }
 
-    fn all(&self) -> Vec<Arc<HostedRoom>> {
+    pub(crate) fn all(&self) -> Vec<Arc<HostedRoom>> {
         self.rooms().by_name.values().filter(|room| !room.is_broken()).cloned().collect()
     }
 
@@ -442,33 +479,6 @@ impl Controller {
         }
     }
 
-    /// Lets the oldest records go, until the server stops.
-    pub(crate) async fn keep_retention(&self, stop: &CancellationToken) {
-        while stop.run_until_cancelled(tokio::time::sleep(RETENTION_EVERY)).await.is_some() {
-            let retention = self.retention();
-            if retention == Retention::default() {
-                continue;
-            }
-            for hosted in self.all() {
-                // The next start begins at a checkpoint, and reads what is behind it.
-                let (at, changes) = hosted.act_and_count(|room, _| {
-                    room.ask_for_checkpoint();
-                    room.position()
-                });
-                hosted.stored(changes).await;
-                let (store, now) = (Arc::clone(&self.writer.store), self.clock.now());
-                let keep = Retention { before: Some(at + 1), ..retention };
-                let id = hosted.id;
-                let kept = tokio::task::spawn_blocking(move || store.retain(id, keep, now.wall_millis)).await;
-                match kept {
-                    Ok(Ok(removed)) => hosted.kept_from(removed.first),
-                    Ok(Err(error)) => warn!("old messages cannot be removed: {error}"),
-                    Err(_) => {}
-                }
-            }
-        }
-    }
-
     /// Each room leaves its state, so that the next start has little to read.
     pub(crate) fn leave_checkpoints(&self) {
         for hosted in self.all() {
@@ -485,9 +495,6 @@ impl Controller {
         self.address.ip()
     }
 }
-
-/// How often old records are let go.
-const RETENTION_EVERY: Duration = Duration::from_secs(60);
 
 impl Server {
     /// Makes a room with a port of its own and serves it.

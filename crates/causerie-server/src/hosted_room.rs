@@ -190,6 +190,7 @@ impl HostedRoom {
         let mut room = self.lock();
         let (changes, seating, pending) = (room.changes(), room.seating(), room.pending_bytes());
         let (counts, holding) = (room.counts(), room.holding());
+        room.set_storage_full(self.writer.is_full());
         let result = act(&mut room, self.clock.now());
         self.writer.metrics.room(&counts, &room.counts());
         for time in room.take_held_times() {
@@ -239,6 +240,29 @@ impl HostedRoom {
                 return;
             }
         }
+    }
+
+    /// Until so many changes of the room are stored, or it is known that they cannot be at the moment: why.
+    pub(crate) async fn stored_in_time(&self, changes: u64) -> Result<(), Arc<str>> {
+        let mut trouble = self.writer.trouble();
+        tokio::select! {
+            biased;
+            () = self.stored(changes) => Ok(()),
+            Ok(why) = trouble.wait_for(Option::is_some) => Err(why.clone().unwrap_or_default()),
+        }
+    }
+
+    /// As [`stored_in_time`](Self::stored_in_time), for somebody who has just joined: if they cannot be told so, they leave.
+    pub(crate) async fn joined_in_time(
+        self: &Arc<Self>,
+        member: Option<MemberId>,
+        changes: u64,
+    ) -> Result<(), Arc<str>> {
+        let stored = self.stored_in_time(changes).await;
+        if let (Err(why), Some(member)) = (&stored, member) {
+            self.act(|room, now| room.part(now, member, why));
+        }
+        stored
     }
 
     /// It has something to be stored.

@@ -21,6 +21,7 @@ mod outbox;
 mod presence;
 mod reads;
 mod reopen;
+mod retention;
 mod vanished;
 mod watching;
 mod writer;

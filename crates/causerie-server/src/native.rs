@@ -29,6 +29,7 @@ use crate::hosted_room::{HostedRoom, Unreadable};
 use crate::outbox::{self, Outbox, write_all};
 use crate::presence::Presence;
 use crate::reads::Asker;
+use crate::writer::STORED_AGAIN;
 use crate::{AGENT, Server};
 
 /// With less room than this, the read buffer grows by [`READ_MAX`].
@@ -342,6 +343,10 @@ impl Session<'_> {
         self.error(ErrorFrame::fatal(ErrorCode::Unexpected, "the first frame must be a hello"));
     }
 
+    fn storage_full(&self, why: &str) {
+        self.error(ErrorFrame::new(ErrorCode::StorageFull, why));
+    }
+
     fn unexpected(&self, what: &str) {
         self.error(ErrorFrame::new(ErrorCode::Unexpected, format!("{what} does not fit here")));
     }
@@ -373,7 +378,9 @@ impl Session<'_> {
                 if let Ok((seat, _)) = &resumed {
                     self.begin_presence(&found, *seat);
                 }
-                found.stored(changes).await;
+                if let Err(why) = found.stored_in_time(changes).await {
+                    return self.storage_full(&why);
+                }
                 match resumed {
                     Ok((seat, Resumed::Here { taken })) => {
                         self.send(&ServerFrame::Resumed { taken, position: last });
@@ -424,8 +431,10 @@ impl Session<'_> {
                 match created {
                     Ok(hosted) => {
                         let (info, changes) = hosted.act_and_count(|room, _| room.info(hosted.port));
-                        hosted.stored(changes).await;
-                        self.send(&ServerFrame::RoomCreated(info));
+                        match hosted.stored_in_time(changes).await {
+                            Ok(()) => self.send(&ServerFrame::RoomCreated(info)),
+                            Err(why) => self.storage_full(&why),
+                        }
                     }
                     Err(error) => self.error(ErrorFrame::new(error.code(), error.to_string())),
                 }
@@ -439,8 +448,10 @@ impl Session<'_> {
             ClientFrame::ListMembers => match self.current() {
                 Some(m) => {
                     let (members, changes) = m.room.act_and_count(|room, _| room.members());
-                    m.room.stored(changes).await;
-                    self.send(&ServerFrame::Members(members));
+                    match m.room.stored_in_time(changes).await {
+                        Ok(()) => self.send(&ServerFrame::Members(members)),
+                        Err(why) => self.storage_full(&why),
+                    }
                 }
                 None => self.unexpected("asking for members before joining"),
             },
@@ -462,7 +473,10 @@ impl Session<'_> {
                         };
                         (missing, room.clock())
                     });
-                    m.room.stored(changes).await;
+                    if m.room.stored_in_time(changes).await.is_err() {
+                        // It has been told, and says its clock again.
+                        return;
+                    }
                     if !missing.is_empty() {
                         self.send(&ServerFrame::Want(missing));
                     }
@@ -598,12 +612,18 @@ impl Session<'_> {
         };
         let mut token = Secret::default();
         getrandom::fill(&mut token).expect("the operating system gives random bytes");
-        let (joined, changes) =
-            hosted.act_and_count(|room, now| room.join(now, name, nonce, token, after, epoch));
+        let ((joined, is_new), changes) = hosted.act_and_count(|room, now| {
+            let before = room.position();
+            let joined = room.join(now, name, nonce, token, after, epoch);
+            (joined, room.position() > before)
+        });
         if let Ok((seat, _)) = &joined {
             self.begin_presence(&hosted, *seat);
         }
-        hosted.stored(changes).await;
+        let member = joined.as_ref().ok().filter(|_| is_new).map(|(seat, _)| seat.member);
+        if let Err(why) = hosted.joined_in_time(member, changes).await {
+            return self.storage_full(&why);
+        }
         match joined {
             Ok((seat, mut welcome)) => {
                 welcome.created = created;
@@ -616,6 +636,7 @@ impl Session<'_> {
                 let (code, suggestion) = match &error {
                     JoinError::NameTaken { suggestion, .. } => (ErrorCode::NameTaken, suggestion.to_string()),
                     JoinError::Full { .. } => (ErrorCode::RoomFull, String::new()),
+                    JoinError::StorageFull => (ErrorCode::StorageFull, String::new()),
                     _ => (ErrorCode::NameInvalid, String::new()),
                 };
                 self.error(ErrorFrame { suggestion, ..ErrorFrame::new(code, error.to_string()) });
@@ -638,8 +659,7 @@ impl Session<'_> {
 
     /// Writes until the connection is to end.
     async fn write(&self) -> io::Result<()> {
-        let mut trouble = self.server.writer.trouble();
-        trouble.mark_changed();
+        let mut news = self.server.writer.news();
         loop {
             // Apart: it is large, and while the pumps write for it a session only waits.
             let mut changes = match Box::pin(self.write_what_there_is()).await? {
@@ -656,11 +676,10 @@ impl Session<'_> {
             tokio::select! {
                 () = self.outbox.filled() => {}
                 () = changed => {}
-                _ = trouble.changed(), if self.membership().is_some() => {
-                    if let Some(why) = &*trouble.borrow_and_update() {
-                        self.error(ErrorFrame::new(ErrorCode::StorageFull, why.to_string()));
-                    }
-                }
+                trouble = news.next(), if self.membership().is_some() => match trouble {
+                    Some(why) => self.storage_full(&why),
+                    None => self.error(ErrorFrame::new(ErrorCode::StorageAgain, STORED_AGAIN)),
+                },
                 () = self.server.stop.cancelled() => {}
             }
         }

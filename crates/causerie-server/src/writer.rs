@@ -2,7 +2,7 @@
 //! gathers. What is stored is shown; nothing is shown before.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,9 @@ use crate::reads::Reads;
 /// Bytes of records that may wait to be stored, of all rooms together. Beyond it connections are not read.
 const PENDING_MAX: usize = 64 << 20;
 
+/// What is told once there is room again.
+pub(crate) const STORED_AGAIN: &str = "there is room again: messages are stored";
+
 /// How long to wait after the store was full.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -28,10 +31,33 @@ pub(crate) struct Writer {
     filled: Condvar,
     pending: AtomicUsize,
     drained: watch::Sender<()>,
-    /// Why nothing can be stored at the moment.
+    /// Why nothing can be stored at the moment. Changes when that begins and when it ends, not in between.
     trouble: watch::Sender<Option<Arc<str>>>,
+    /// Whether there is any.
+    is_full: AtomicBool,
     /// Why it has ended.
     failed: watch::Sender<Option<String>>,
+}
+
+/// That nothing can be stored at the moment, and that it can be again: each once.
+pub(crate) struct StoreNews {
+    trouble: watch::Receiver<Option<Arc<str>>>,
+    told: bool,
+}
+
+impl StoreNews {
+    /// Waits for the next of them: why nothing can be stored, or `None` once it can. May be dropped at any time.
+    pub(crate) async fn next(&mut self) -> Option<Arc<str>> {
+        loop {
+            if self.trouble.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            let trouble = self.trouble.borrow_and_update().clone();
+            if std::mem::replace(&mut self.told, trouble.is_some()) != trouble.is_some() {
+                return trouble;
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -51,6 +77,7 @@ impl Writer {
             pending: AtomicUsize::new(0),
             drained: watch::Sender::new(()),
             trouble: watch::Sender::new(None),
+            is_full: AtomicBool::new(false),
             failed: watch::Sender::new(None),
         })
     }
@@ -95,6 +122,23 @@ impl Writer {
         self.trouble.subscribe()
     }
 
+    /// What a client is to be told of that.
+    pub(crate) fn news(&self) -> StoreNews {
+        let mut trouble = self.trouble.subscribe();
+        trouble.mark_changed();
+        StoreNews { trouble, told: false }
+    }
+
+    /// Whether nothing can be stored at the moment: then nobody is admitted, and nothing is taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    fn set_trouble(&self, why: Option<Arc<str>>) {
+        self.is_full.store(why.is_some(), Ordering::Relaxed);
+        self.trouble.send_replace(why);
+    }
+
     /// Until the store has failed for good: why.
     pub(crate) async fn failed(&self) -> String {
         let mut failed = self.failed.subscribe();
@@ -117,6 +161,12 @@ impl Writer {
     pub(crate) fn run(&self) {
         // These come back when their readers have been served; at the end, without that.
         let mut put_off = BTreeMap::new();
+        // A store that found no room when it was opened is known to be full before anybody comes.
+        if let Err(why) = self.store_all(Vec::new(), &mut put_off, false) {
+            error!("{why}");
+            self.failed.send_replace(Some(why));
+            return;
+        }
         loop {
             let (mut rooms, stopping) = {
                 let mut queue = self.lock();
@@ -160,27 +210,32 @@ impl Writer {
                 batches.push((room, batch));
             }
         }
-        let mut told = false;
+        let mut full = false;
         let mut begun = Instant::now();
         while let Err(error) = self.store.commit(changes.clone()) {
             if !error.is_retryable() {
                 return Err(error.to_string());
             }
-            if !told {
-                warn!("{error}; what is said waits until there is room");
-            }
-            told = true;
             self.metrics.commit_put_off();
-            self.trouble.send_replace(Some(error.to_string().into()));
+            if !std::mem::replace(&mut full, true) {
+                warn!("{error}; nobody joins and nothing is stored until there is room");
+                self.set_trouble(Some(error.to_string().into()));
+            }
             if stopping || self.lock().stopping {
+                if changes.is_empty() {
+                    return Ok(());
+                }
                 return Err(format!("{error}; what was said last is not stored, and nobody has seen it"));
             }
             std::thread::sleep(FULL_PAUSE);
             begun = Instant::now();
         }
-        if told {
-            self.trouble.send_replace(None);
-            info!("messages are stored again");
+        if full {
+            self.set_trouble(None);
+            info!("{STORED_AGAIN}");
+        }
+        if batches.is_empty() {
+            return Ok(());
         }
         let time = begun.elapsed();
         let (mut bytes, mut records) = (0, 0);

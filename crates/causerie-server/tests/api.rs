@@ -11,11 +11,12 @@ use causerie_core::frame::{ClientFrame, Observation, Observed, ServerFrame};
 use causerie_server::{AddressLimits, Protocol, Settings};
 use causerie_store::{Change, MemoryStore, Options, RoomRow, SqliteStore, Store};
 use cbcast::{MemberId, MessageId};
+use common::limited::Limited;
 use common::{Classic, Event, Harness, Native, Wire, raw, within};
 use futures_util::{SinkExt, StreamExt};
 use jsonschema::Validator;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -1339,5 +1340,84 @@ async fn a_shutdown_is_told_on_web_sockets_and_what_was_said_is_stored() {
     let server = Harness::with_store(Settings::default(), store).await;
     let mut eve = Socket::resume(server.address, "lobby", &eve.token, 2).await;
     assert_eq!(line(&eve.record().await), "Eve: last words");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_store_is_told_in_time_and_nothing_is_done_twice() {
+    let store = Arc::new(Limited::default());
+    let server = Harness::with_store(Settings::default(), store.clone()).await;
+    let address = server.address;
+    let (_, token) = bot(address, "lobby", "Bot").await;
+    let say = async |id: &str, text: &str| {
+        post(address, "/api/rooms/lobby/messages", &token, json!({"id": id, "text": text})).await
+    };
+    let join = async |name: &str| {
+        let nonce = format!("{:0>32}", name.len());
+        post(address, "/api/rooms/lobby/members", "", json!({"name": name, "nonce": nonce})).await
+    };
+    // What is on its way when the disk turns out to be full.
+    store.hold();
+    let filling = async {
+        server.members("lobby", 2).await;
+        store.fill();
+        store.release();
+    };
+    let joining = async {
+        store.holds().await;
+        join("Late").await
+    };
+    let (said, joined, ()) = tokio::join!(say("a", "one"), joining, filling);
+    said.refused(503, "storage_full");
+    joined.refused(503, "storage_full");
+
+    // Once that is known: nothing is taken, and what tells of what is not stored is not told.
+    say("a", "one").await.refused(503, "storage_full");
+    say("b", "never").await.refused(503, "storage_full");
+    join("Never").await.refused(503, "storage_full");
+    post(address, "/api/rooms", "", json!({"name": "never"})).await.refused(503, "storage_full");
+    get(address, "/api/rooms/lobby").await.refused(503, "storage_full");
+    let page = get(address, "/api/rooms/lobby/messages").await.expect(200);
+    assert_eq!(page["messages"].as_array().unwrap().len(), 1);
+    let mut socket = Socket::open(address, "lobby").await;
+    socket.send(json!({"type": "join", "name": "Never"})).await;
+    assert_eq!(socket.expect("error").await["code"], "storage_full");
+
+    store.make_room();
+    within("it stores again", async {
+        while get(address, "/readyz").await.status != 204 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(say("a", "one").await.expect(200)["position"], 2);
+    join("Late").await.expect(201);
+    let page = get(address, "/api/rooms/lobby/messages").await.expect(200);
+    let told: Vec<_> = page["messages"].as_array().unwrap().iter().map(line).collect();
+    assert_eq!(told, ["+Bot", "Bot: one", "+Late", "-Late", "+Late"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_closed_its_sending_side_is_answered() {
+    let store = Arc::new(Limited::default());
+    let server = Harness::with_store(Settings::default(), store.clone()).await;
+    let (_, token) = bot(server.address, "lobby", "Bot").await;
+    let body = json!({"id": "a", "text": "one"}).to_string();
+    let request = format!(
+        "POST /api/rooms/lobby/messages HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        server.address,
+        body.len()
+    );
+    store.hold();
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    store.holds().await;
+    store.release();
+    let mut answer = String::new();
+    within("the answer", stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer:?}");
     server.stop().await;
 }

@@ -3,108 +3,13 @@
 
 mod common;
 
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use causerie_core::frame::{ClientFrame, ErrorCode, ServerFrame};
 use causerie_server::Settings;
-use causerie_store::{
-    Change, CommitError, DatabaseError, Found, MemberRow, Members, MemoryStore, Page, Removed, Report,
-    Retention, RoomId, Stats, Store, StoreError, StoredRoom,
-};
-use cbcast::MemberId;
-use common::{Event, Harness, Native, within};
-
-/// A store on a disk that is full at times.
-#[derive(Debug, Default)]
-struct Limited {
-    inner: MemoryStore,
-    is_full: AtomicBool,
-    refused: AtomicU64,
-}
-
-impl Store for Limited {
-    fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {
-        if self.is_full.load(Ordering::Relaxed) {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            let message = "database or disk is full".into();
-            return Err(CommitError::Full(DatabaseError { code: 13, message }));
-        }
-        self.inner.commit(changes)
-    }
-
-    fn rooms(&self) -> Result<Vec<StoredRoom>, StoreError> {
-        self.inner.rooms()
-    }
-
-    fn next_room(&self) -> Result<RoomId, StoreError> {
-        self.inner.next_room()
-    }
-
-    fn members(&self, room: RoomId, which: Members<'_>) -> Result<Vec<MemberRow>, StoreError> {
-        self.inner.members(room, which)
-    }
-
-    fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<Page, StoreError> {
-        self.inner.read(room, after, bytes_max)
-    }
-
-    fn read_before(
-        &self,
-        room: RoomId,
-        before: u64,
-        records_max: usize,
-        bytes_max: usize,
-    ) -> Result<Page, StoreError> {
-        self.inner.read_before(room, before, records_max, bytes_max)
-    }
-
-    fn positions(
-        &self,
-        room: RoomId,
-        member: MemberId,
-        from_seq: u64,
-        to_seq: u64,
-        max: usize,
-    ) -> Result<Vec<u64>, StoreError> {
-        self.inner.positions(room, member, from_seq, to_seq, max)
-    }
-
-    fn marked(&self, room: RoomId, name: &[u8], after: u64, max: usize) -> Result<Vec<u64>, StoreError> {
-        self.inner.marked(room, name, after, max)
-    }
-
-    fn search(
-        &self,
-        room: Option<RoomId>,
-        query: &str,
-        before: Option<u64>,
-        max: usize,
-    ) -> Result<Found, StoreError> {
-        self.inner.search(room, query, before, max)
-    }
-
-    fn retain(&self, room: RoomId, keep: Retention, now_millis: u64) -> Result<Removed, StoreError> {
-        self.inner.retain(room, keep, now_millis)
-    }
-
-    fn tidy(&self) -> Result<(), StoreError> {
-        self.inner.tidy()
-    }
-
-    fn check(&self) -> Report {
-        self.inner.check()
-    }
-
-    fn stats(&self) -> Stats {
-        self.inner.stats()
-    }
-
-    fn backup(&self, to: &Path) -> Result<(), StoreError> {
-        self.inner.backup(to)
-    }
-}
+use causerie_store::Store;
+use common::limited::Limited;
+use common::{Classic, Event, Harness, Native, Wire, join_frame, nonce, within};
 
 fn text(n: usize) -> String {
     format!("message {n}")
@@ -113,8 +18,15 @@ fn text(n: usize) -> String {
 /// What is said next, whoever comes and whatever is told of the store meanwhile.
 async fn next_text(member: &mut Native) -> String {
     loop {
-        if let Event::Text(_, text) = member.event_but(ErrorCode::StorageFull).await {
-            return text;
+        match member.wire.frame().await {
+            ServerFrame::Delivered(record) => {
+                if let Event::Text(_, text) = member.take(record) {
+                    return text;
+                }
+            }
+            ServerFrame::Error(error)
+                if matches!(error.code, ErrorCode::StorageFull | ErrorCode::StorageAgain) => {}
+            other => panic!("neither a record nor the store's trouble: {other:?}"),
         }
     }
 }
@@ -131,7 +43,7 @@ async fn a_full_store_takes_messages_later_and_is_read_meanwhile() {
         assert_eq!(next_text(&mut ann).await, text(n));
     }
 
-    store.is_full.store(true, Ordering::Relaxed);
+    store.fill();
     for n in 50..100 {
         ann.say(&text(n)).await;
     }
@@ -153,19 +65,106 @@ async fn a_full_store_takes_messages_later_and_is_read_meanwhile() {
         }
     })
     .await;
-    within("another try", async {
-        while store.refused.load(Ordering::Relaxed) < 2 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    tried_again(&store, 2).await;
 
     // There is room: everything that waited is stored, and comes once, in order.
-    store.is_full.store(false, Ordering::Relaxed);
+    store.make_room();
     for n in 50..100 {
         assert_eq!(next_text(&mut raj).await, text(n));
     }
     ann.say("after all").await;
     raj.expect_text(ann.member, "after all").await;
+    server.stop().await;
+}
+
+/// Until so many commits have found no room.
+async fn tried_again(store: &Limited, times: u64) {
+    within("another try", async {
+        while store.refused() < times {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+/// Reads lines up to one that has this in it. How many had `counted` in them.
+async fn until_line(client: &mut Classic, part: &str, counted: &str) -> usize {
+    let mut count = 0;
+    loop {
+        let line = client.line().await;
+        count += usize::from(line.contains(counted));
+        if line.contains(part) {
+            return count;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_is_full_nobody_comes_in_and_each_is_told_once() {
+    const FULL: &str = "no room left to store messages: ";
+    const AGAIN: &str = "there is room again";
+    let store = Arc::new(Limited::default());
+    let server = Harness::with_store(Settings::default(), Arc::clone(&store) as Arc<dyn Store>).await;
+    let mut ann = Native::join(server.address, "lobby", "Ann").await;
+    let mut door = Classic::connect(server.address).await;
+    let port = door.create_room().await;
+    let mut cleo = Classic::enter((server.address.ip(), port).into(), "Cleo").await;
+    cleo.send("./members\n").await;
+    cleo.expect("['Cleo']").await;
+    let mut irma = Classic::connect(server.address).await;
+    irma.send("NICK Irma\r\nUSER i 0 * :i\r\nJOIN #lobby\r\n").await;
+    until_line(&mut irma, " 366 ", "").await;
+
+    store.fill();
+    ann.say("in flight").await;
+    loop {
+        match ann.wire.frame().await {
+            ServerFrame::Delivered(record) => drop(ann.take(record)),
+            ServerFrame::Error(error) if error.code == ErrorCode::StorageFull => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(until_line(&mut cleo, FULL, FULL).await, 1);
+    assert_eq!(until_line(&mut irma, FULL, FULL).await, 1);
+    tried_again(&store, 3).await;
+
+    // Nobody is admitted, nothing is made, and what cannot wait is not taken.
+    let mut eve = Wire::greeted(server.address).await;
+    eve.send(&join_frame("lobby", "Eve", nonce())).await;
+    eve.refused(ErrorCode::StorageFull).await;
+    eve.send(&ClientFrame::CreateRoom { name: "another".into(), port: false }).await;
+    eve.refused(ErrorCode::StorageFull).await;
+    door.send("./createRoom\n").await;
+    assert!(door.line().await.contains("no room left"));
+    let mut carl = Classic::enter((server.address.ip(), port).into(), "Carl").await;
+    until_line(&mut carl, "nobody can join", "").await;
+    cleo.send("never\n").await;
+    assert_eq!(until_line(&mut cleo, "this was not said", FULL).await, 0, "it was told before");
+    irma.send("PRIVMSG #lobby :never\r\nJOIN #new\r\nPING here\r\n").await;
+    assert_eq!(until_line(&mut irma, " 404 ", FULL).await, 0, "it was told before");
+    assert_eq!(until_line(&mut irma, "PONG", "no room left").await, 1, "that of the room");
+    // Nothing but the answer: the trouble was told once, however often it was tried.
+    ann.wire.ping().await;
+
+    store.make_room();
+    let mut told = 0;
+    loop {
+        match ann.wire.frame().await {
+            ServerFrame::Error(error) if error.code == ErrorCode::StorageAgain => told += 1,
+            ServerFrame::Delivered(record) => {
+                if ann.take(record) == Event::Text(ann.member, "in flight".into()) {
+                    break;
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    if told == 0 {
+        assert_eq!(ann.wire.error().await.code, ErrorCode::StorageAgain);
+    }
+    until_line(&mut cleo, AGAIN, "").await;
+    until_line(&mut irma, AGAIN, "").await;
+    eve.send(&join_frame("lobby", "Eve", nonce())).await;
+    assert!(matches!(eve.frame().await, ServerFrame::Welcome(welcome) if welcome.members.len() == 3));
     server.stop().await;
 }

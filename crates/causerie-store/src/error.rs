@@ -19,6 +19,10 @@ pub struct DatabaseError {
 }
 
 impl DatabaseError {
+    pub(crate) const fn full(message: String) -> Self {
+        Self { code: rusqlite::ffi::SQLITE_FULL, message }
+    }
+
     /// Whether it found no room.
     pub(crate) const fn is_full(&self) -> bool {
         // The second: the shared index of the write-ahead log could not grow.

@@ -10,7 +10,9 @@ use cbcast::{MemberId, MessageId};
 
 use crate::change::{Change, MARK_BYTES_MAX, MemberRow, POSITION_MAX, RoomId, RoomRow};
 use crate::error::{CommitError, InvalidChange, StoreError};
-use crate::page::{Checkpoint, Found, Hit, Members, Page, Removed, Report, Retention, Stats, StoredRoom};
+use crate::page::{
+    Ages, Checkpoint, Found, Hit, Members, Page, Removed, Report, Retention, Stats, StoredRoom,
+};
 use crate::run::{Directory, Run, message, message_id};
 use crate::store::Store;
 use crate::words::Query;
@@ -27,6 +29,8 @@ struct Inner {
     next_room: u64,
     commits: u64,
     appended: u64,
+    /// Times before this one count as this one.
+    ages_from: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -353,26 +357,48 @@ impl Store for MemoryStore {
         Ok(Found { hits, complete: true })
     }
 
-    fn retain(&self, room: RoomId, keep: Retention, now_millis: u64) -> Result<Removed, StoreError> {
-        let mut inner = self.lock();
-        let room = inner.rooms.get_mut(&room).ok_or(StoreError::NoSuchRoom(room))?;
-        let mut removed = Removed { records: 0, first: room.first };
-        let oldest = keep.age_millis.map(|age| now_millis.saturating_sub(age));
-        let mut bytes: u64 = room.records.iter().map(|r| r.frame.len() as u64).sum();
-        while let Some(record) = room.records.front() {
-            let beyond = oldest.is_some_and(|oldest| record.time_millis < oldest)
-                || keep.count.is_some_and(|count| room.records.len() as u64 > count)
-                || keep.bytes.is_some_and(|max| bytes > max);
-            if !beyond || keep.before.is_some_and(|before| room.first >= before) {
-                break;
-            }
-            bytes -= record.frame.len() as u64;
-            room.records.pop_front();
-            room.first += 1;
-            room.marks.retain(|&(_, position)| position >= room.first);
-            removed = Removed { records: removed.records + 1, first: room.first };
+    fn excess(&self, room: RoomId, keep: Retention, now_millis: u64) -> Result<Removed, StoreError> {
+        let inner = self.lock();
+        let room = inner.rooms.get(&room).ok_or(StoreError::NoSuchRoom(room))?;
+        let last = room.first + room.records.len() as u64 - 1;
+        let mut first = room.first;
+        if let Some(count) = keep.count {
+            first = first.max((last + 1).saturating_sub(count));
         }
+        if let Some(max) = keep.bytes {
+            let mut bytes = 0;
+            let fits = |record: &&Record| {
+                bytes += record.frame.len() as u64;
+                bytes <= max
+            };
+            first = first.max(last + 1 - room.records.iter().rev().take_while(fits).count() as u64);
+        }
+        if let Some(ages) = Ages::of(&keep, now_millis, inner.ages_from) {
+            let times = room.records.iter().zip(room.first..).map(|(record, at)| (at, record.time_millis));
+            ages.look(times.skip((first - room.first) as usize), &mut first);
+        }
+        first = first.min(keep.before.unwrap_or(u64::MAX)).max(room.first);
+        Ok(Removed { records: first - room.first, first })
+    }
+
+    fn retain(&self, id: RoomId, keep: Retention, now_millis: u64) -> Result<Removed, StoreError> {
+        let removed = self.excess(id, keep, now_millis)?;
+        let mut inner = self.lock();
+        let room = inner.rooms.get_mut(&id).ok_or(StoreError::NoSuchRoom(id))?;
+        room.records.drain(..(removed.first.saturating_sub(room.first) as usize).min(room.records.len()));
+        room.first = room.first.max(removed.first);
+        let first = room.first;
+        room.marks.retain(|&(_, position)| position >= first);
         Ok(removed)
+    }
+
+    fn count_ages_from(&self, millis: u64) -> Result<(), StoreError> {
+        self.lock().ages_from = millis;
+        Ok(())
+    }
+
+    fn ages_from(&self) -> u64 {
+        self.lock().ages_from
     }
 
     fn tidy(&self) -> Result<(), StoreError> {

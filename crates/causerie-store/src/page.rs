@@ -118,7 +118,8 @@ pub struct Found {
 /// What of a room's log to keep: whatever is beyond any of these limits goes, the oldest first.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Retention {
-    /// Records are kept for so many milliseconds. Records go in log order: an old one behind a younger stays.
+    /// Records are kept for so many milliseconds. Records go in log order: an old one behind a younger stays. One with a
+    /// time that has not come yet is as old as those around it.
     pub age_millis: Option<u64>,
     /// So many records are kept.
     pub count: Option<u64>,
@@ -126,6 +127,42 @@ pub struct Retention {
     pub bytes: Option<u64>,
     /// Whatever the limits, from this position on nothing goes.
     pub before: Option<u64>,
+}
+
+/// Which times count where it is asked what is older than an age.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ages {
+    /// Records of this time, and younger ones, are young.
+    pub(crate) oldest: u64,
+    /// Times behind this one have not come yet, so nobody knows when it was.
+    pub(crate) now: u64,
+}
+
+/// Clocks of two servers, or of one before and after a correction, may differ so much.
+const AHEAD_MILLIS: u64 = 60_000;
+
+impl Ages {
+    /// `None`: nothing is that old, since times before `from` count as that.
+    pub(crate) fn of(keep: &Retention, now_millis: u64, from: u64) -> Option<Self> {
+        let oldest = now_millis.saturating_sub(keep.age_millis?);
+        let now = now_millis.saturating_add(AHEAD_MILLIS);
+        (oldest > from.min(now_millis) || from == 0).then_some(Self { oldest, now })
+    }
+
+    /// The first position that is to be kept, of records that follow each other, and whether one of them is young.
+    /// `kept` is what was found before.
+    pub(crate) fn look(self, times: impl Iterator<Item = (u64, u64)>, kept: &mut u64) -> bool {
+        for (position, time) in times {
+            if time > self.now {
+                continue;
+            }
+            if time >= self.oldest {
+                return true;
+            }
+            *kept = position + 1;
+        }
+        false
+    }
 }
 
 /// What retention did.

@@ -105,6 +105,22 @@ pub trait Store: Send + Sync + core::fmt::Debug {
         max: usize,
     ) -> Result<Found, StoreError>;
 
+    /// What [`retain`](Self::retain) would remove. Cost as there, without the removing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn excess(&self, room: RoomId, keep: Retention, now_millis: u64) -> Result<Removed, StoreError>;
+
+    /// Counts records with times before this one as if they were of this time, from now on, where it is asked how old they
+    /// are: the clock was wrong when they were stored. 0 believes all times.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn count_ages_from(&self, millis: u64) -> Result<(), StoreError>;
+
+    /// What [`count_ages_from`](Self::count_ages_from) has set last.
+    fn ages_from(&self) -> u64;
+
     /// Removes what is beyond the limits, oldest first. It is unreadable at once; the space is freed in bounded
     /// steps between commits, by whole blocks: up to a block's worth of removed records may still be on the disk.
     ///

@@ -7,8 +7,8 @@ mod common;
 
 use bytes::Bytes;
 use causerie_store::{
-    Change, CommitError, InvalidChange, Members, MemoryStore, Options, QueryError, Retention, RoomId,
-    RunError, SqliteStore, Store, StoreError,
+    Change, CommitError, InvalidChange, Members, MemoryStore, Options, QueryError, Removed, Retention,
+    RoomId, RunError, SqliteStore, Store, StoreError,
 };
 use cbcast::MessageId;
 use common::{Random, all, append, create, frame, member, member_row, positions_of, run, seeds, small};
@@ -52,6 +52,7 @@ conformance! {
     texts_are_found_in_every_script,
     queries_are_bounded,
     the_oldest_go_first,
+    what_a_wrong_clock_has_stamped_does_not_go_early,
     a_closed_room_is_gone,
     an_empty_store_is_empty,
 }
@@ -324,6 +325,44 @@ fn queries_are_bounded(store: &dyn Store) {
     assert_eq!(asked(&"a-".repeat(7_500)), Err(QueryError::TooManyParts.into()));
 }
 
+fn what_a_wrong_clock_has_stamped_does_not_go_early(store: &dyn Store) {
+    let stamped = |position: u64, time: u64| {
+        let id = MessageId::new(member(1), position);
+        Change::Append {
+            room: A,
+            first: position,
+            last: position,
+            run: frame(position, time, id, "text").into(),
+        }
+    };
+    const DAY: u64 = 86_400_000;
+    let keep = Retention { age_millis: Some(DAY), ..Retention::default() };
+    let now = 20_000 * DAY;
+    // Old, of a year that has not come, old, of that year once more, and young.
+    let times = [now - 3 * DAY, now + 400 * DAY, now - 2 * DAY, now + 400 * DAY, now - 10];
+    store.commit(vec![create(A)]).unwrap();
+    for (position, time) in (1..).zip(times) {
+        store.commit(vec![stamped(position, time)]).unwrap();
+        store.tidy().unwrap();
+    }
+    store.commit(vec![stamped(6, 5), stamped(7, now + 400 * DAY)]).unwrap();
+    let excess = |now| store.excess(A, keep, now).unwrap();
+    assert_eq!(excess(now), Removed { records: 3, first: 4 }, "the year to come is in nobody's way");
+    assert_eq!(excess(now + DAY), Removed { records: 6, first: 7 }, "and who knows when the last one was");
+    // Whatever is stored now may have been stamped by a clock that was wrong.
+    store.count_ages_from(now).unwrap();
+    assert_eq!(store.ages_from(), now);
+    assert_eq!(excess(now).records + excess(now + DAY).records, 0);
+    assert_eq!(excess(now + DAY + 1).records, 6);
+    // A time to come does not keep everything until then.
+    store.count_ages_from(now + 400 * DAY).unwrap();
+    assert_eq!(excess(now + 2 * DAY).records, 0);
+    store.count_ages_from(0).unwrap();
+    assert_eq!(store.retain(A, keep, now).unwrap(), Removed { records: 3, first: 4 });
+    assert_eq!(store.read(A, 3, 9_000).unwrap().first, 4);
+    assert_eq!(excess(now).records, 0);
+}
+
 fn the_oldest_go_first(store: &dyn Store) {
     store.commit(vec![create(A), append(A, 1, 3_000)]).unwrap();
     store.tidy().unwrap();
@@ -541,6 +580,10 @@ fn random_stores_are_as_their_twins() {
                                 before: (r.below(2) == 0).then(|| r.below(room.last + 2)),
                             },
                         };
+                        assert_eq!(
+                            sqlite.excess(room.room, keep, time),
+                            memory.excess(room.room, keep, time)
+                        );
                         let done = sqlite.retain(room.room, keep, time);
                         let wanted = memory.retain(room.room, keep, time);
                         assert_eq!(done, wanted, "step {step}, {keep:?}; {replay}");

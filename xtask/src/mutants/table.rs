@@ -25,6 +25,10 @@ const STORE_COMMIT: &str = "crates/causerie-store/src/sqlite/commit.rs";
 const STORE_MOVER: &str = "crates/causerie-store/src/sqlite/mover.rs";
 const STORE_ROWS: &str = "crates/causerie-store/src/sqlite/rows.rs";
 const STORE_UPKEEP: &str = "crates/causerie-store/src/sqlite/upkeep.rs";
+const STORE_SCHEMA: &str = "crates/causerie-store/src/sqlite/schema.rs";
+const STORE_PAGE: &str = "crates/causerie-store/src/page.rs";
+const RETENTION: &str = "crates/causerie-server/src/retention.rs";
+const HOSTED_ROOM: &str = "crates/causerie-server/src/hosted_room.rs";
 const REOPEN: &str = "crates/causerie-server/src/reopen.rs";
 const WRITER: &str = "crates/causerie-server/src/writer.rs";
 const ADDRESSES: &str = "crates/causerie-server/src/addresses.rs";
@@ -1162,6 +1166,42 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 STORE_UPKEEP,
                 "\"INSERT OR REPLACE INTO cut VALUES (?1)\"",
                 "\"INSERT OR REPLACE INTO cut SELECT ?1 WHERE 0\"",
+            ),
+            store(
+                "a database with triggers is opened",
+                STORE_SCHEMA,
+                "            refuse_foreign(&db, found, dir)?;\n",
+                "            let _ = refuse_foreign(&db, found, dir);\n",
+            ),
+            store(
+                "an older store is not copied before it is changed",
+                STORE_SCHEMA,
+                "if options.copy_before_upgrade {",
+                "if options.copy_before_upgrade && found == 0 {",
+            ),
+            store(
+                "an emptied store is a new one",
+                STORE_SCHEMA,
+                "        None if folder.was_used() => ",
+                "        None if folder.was_used() && path.is_dir() => ",
+            ),
+            store(
+                "a time to come keeps all before it",
+                STORE_PAGE,
+                "if time > self.now {",
+                "if time == u64::MAX {",
+            ),
+            server(
+                "messages go by age right after the start",
+                RETENTION,
+                "monotonic - self.steady_since >= SETTLE_MILLIS",
+                "monotonic >= self.steady_since",
+            ),
+            server(
+                "who joins while the disk fills stays unanswered",
+                HOSTED_ROOM,
+                "            self.act(|room, now| room.part(now, member, why));\n",
+                "            let _ = (member, why);\n",
             ),
             server(
                 "rooms whose end is lost do not begin anew",

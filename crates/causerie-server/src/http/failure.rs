@@ -35,7 +35,8 @@ impl Failure {
         ResumeError::WrongToken.into()
     }
 
-    /// Nothing can be stored at the moment, so nothing was said.
+    /// Nothing can be stored at the moment. What was asked for was not done, or is done later; with the same id or nonce
+    /// it may be asked for again.
     pub(super) fn storage_full(why: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage_full", why)
     }
@@ -77,6 +78,7 @@ impl From<RoomError> for Failure {
                 (StatusCode::SERVICE_UNAVAILABLE, "too_many_rooms")
             }
             RoomError::NotPermitted => (StatusCode::FORBIDDEN, "not_permitted"),
+            RoomError::StorageFull => (StatusCode::SERVICE_UNAVAILABLE, "storage_full"),
             RoomError::Damaged(_) => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
         };
         Self::new(status, code, error.to_string())
@@ -93,6 +95,7 @@ impl From<JoinError> for Failure {
                 failure
             }
             JoinError::Full { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, "room_full", message),
+            JoinError::StorageFull => Self::storage_full(&message),
             _ => Self::new(StatusCode::BAD_REQUEST, "name_invalid", message),
         }
     }
@@ -116,6 +119,7 @@ impl From<SayError> for Failure {
     fn from(error: SayError) -> Self {
         let (status, code) = match &error {
             SayError::NotHere => (StatusCode::GONE, "expired"),
+            SayError::StorageFull => (StatusCode::SERVICE_UNAVAILABLE, "storage_full"),
             SayError::Body(BodyError::TooLong { .. }) => (StatusCode::PAYLOAD_TOO_LARGE, "too_long"),
             SayError::Body(BodyError::NotYours { .. }) => (StatusCode::FORBIDDEN, "not_yours"),
             SayError::Body(BodyError::NoSuchMessage { .. }) => {

@@ -144,7 +144,7 @@ impl Token {
         let (known, changes) = hosted.act_and_count(|room, now| room.authorize(now, self.0, &self.1));
         if known.is_err() {
             // That somebody has left is told once it is stored.
-            hosted.stored(changes).await;
+            stored(hosted, changes).await?;
         }
         known?;
         Ok(self.0)
@@ -163,6 +163,11 @@ pub(super) fn nonce(given: Option<&str>) -> Result<Secret, Failure> {
     let wrong =
         || Failure::new(StatusCode::BAD_REQUEST, "nonce_invalid", "a nonce is 32 random hexadecimal digits");
     given.map_or_else(|| Ok(secret()), |nonce| api::read_secret(nonce).ok_or_else(wrong))
+}
+
+/// Until so many changes are stored: nothing is told before. On a full disk that is answered.
+async fn stored(hosted: &HostedRoom, changes: u64) -> Result<(), Failure> {
+    hosted.stored_in_time(changes).await.map_err(|why| Failure::storage_full(&why))
 }
 
 // Rooms.
@@ -188,7 +193,7 @@ pub(super) async fn create(
     connection.visitor.join()?;
     let hosted = connection.server.controller.create(&asked.name, connection.peer.ip())?;
     let (room, changes) = hosted.act_and_count(|room, _| describe(room, &hosted));
-    hosted.stored(changes).await;
+    stored(&hosted, changes).await?;
     Ok(answer(StatusCode::CREATED, to_json(&room)))
 }
 
@@ -219,10 +224,10 @@ pub(super) fn members(room: &Room) -> Vec<Member> {
     room.members().into_iter().map(Member::from).collect()
 }
 
-pub(super) async fn room(InRoom(_, hosted): InRoom) -> Response {
+pub(super) async fn room(InRoom(_, hosted): InRoom) -> Answer {
     let (room, changes) = hosted.act_and_count(|room, _| describe(room, &hosted));
-    hosted.stored(changes).await;
-    answer(StatusCode::OK, to_json(&room))
+    stored(&hosted, changes).await?;
+    Ok(answer(StatusCode::OK, to_json(&room)))
 }
 
 // Members.
@@ -237,10 +242,11 @@ pub(super) async fn join(InRoom(connection, hosted): InRoom, Json(asked): Json<J
         let before = room.position();
         let member = room.join_returning(now, &asked.name, nonce, token)?;
         let is_new = room.position() > before;
-        Ok::<_, causerie_core::room::JoinError>((welcome(room, member, &token, bytes_max), is_new))
+        Ok::<_, causerie_core::room::JoinError>((welcome(room, member, &token, bytes_max), is_new, member))
     });
-    hosted.stored(changes).await;
-    let (welcome, is_new) = joined?;
+    let member = joined.as_ref().ok().filter(|(_, is_new, _)| *is_new).map(|(.., member)| *member);
+    hosted.joined_in_time(member, changes).await.map_err(|why| Failure::storage_full(&why))?;
+    let (welcome, is_new, _) = joined?;
     Ok(answer(if is_new { StatusCode::CREATED } else { StatusCode::OK }, to_json(&welcome)))
 }
 
@@ -270,7 +276,7 @@ pub(super) async fn leave(
         room.part(now, member, "");
         room.farewell(member).map_or(0, |(_, taken)| taken)
     });
-    hosted.stored(changes).await;
+    stored(&hosted, changes).await?;
     Ok(answer(StatusCode::OK, format!(r#"{{"taken":{taken}}}"#)))
 }
 
@@ -286,15 +292,11 @@ pub(super) async fn say(InRoom(connection, hosted): InRoom, token: Token, Json(a
         }
         Err(failure) => return Err(failure),
         Ok(member) => {
-            let mut trouble = connection.server.writer.trouble();
-            if let Some(why) = &*trouble.borrow_and_update() {
-                return Err(Failure::storage_full(why));
-            }
             connection.server.writer.has_room().await;
             say::say(&hosted, member, &id, &body).await?
         }
     };
-    hosted.stored(placed.changes).await;
+    stored(&hosted, placed.changes).await?;
     let said = api::Said { id, message: placed.said.id.to_string(), position: placed.said.position };
     let status = if placed.is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok(answer(status, to_json(&said)))
@@ -426,12 +428,12 @@ struct Known {
     frontier: Vec<String>,
 }
 
-pub(super) async fn clock(InRoom(_, hosted): InRoom) -> Response {
+pub(super) async fn clock(InRoom(_, hosted): InRoom) -> Answer {
     let (known, changes) = hosted.act_and_count(|room, _| Known {
         position: room.position(),
         clock: room.clock().iter().map(|(member, count)| (member.to_string(), count)).collect(),
         frontier: room.frontier().iter().map(ToString::to_string).collect(),
     });
-    hosted.stored(changes).await;
-    answer(StatusCode::OK, to_json(&known))
+    stored(&hosted, changes).await?;
+    Ok(answer(StatusCode::OK, to_json(&known)))
 }

@@ -25,6 +25,7 @@ use crate::hosted_room::HostedRoom;
 use crate::presence::Presence;
 use crate::reads::Asker;
 use crate::watching::Unread;
+use crate::writer::{STORED_AGAIN, StoreNews};
 
 /// What tungstenite reads at once; its own default is 128 KiB for each connection.
 const READ_BYTES: usize = 4 << 10;
@@ -70,7 +71,7 @@ pub(super) async fn open(
         .max_frame_size(limit);
     Ok(upgrade.on_upgrade(async move |socket| {
         let session = Session {
-            trouble: connection.server.writer.trouble(),
+            news: connection.server.writer.news(),
             changed: hosted.subscribe(),
             holding: hosted.holding(),
             observing: hosted.watching.news(),
@@ -98,7 +99,8 @@ struct Session {
     changed: watch::Receiver<()>,
     holding: watch::Receiver<()>,
     observing: watch::Receiver<()>,
-    trouble: watch::Receiver<Option<Arc<str>>>,
+    /// Whether anything can be stored.
+    news: StoreNews,
     membership: Option<Membership>,
     /// That of the membership, until the connection ends.
     presence: Option<Presence>,
@@ -268,11 +270,12 @@ impl Session {
                 _ = self.observing.changed(), if wants_observed => {
                     tell_observed.get_or_insert_with(|| Instant::now() + OBSERVED_PAUSE);
                 }
-                _ = self.trouble.changed() => {
-                    let why = self.trouble.borrow_and_update().clone();
-                    if let Some(why) = why {
-                        self.tell(&refused(Failure::storage_full(&why), None)).await?;
-                    }
+                trouble = self.news.next(), if self.membership.is_some() => {
+                    let problem = match trouble {
+                        Some(why) => Problem::new("storage_full", &*why),
+                        None => Problem::new("storage_again", STORED_AGAIN),
+                    };
+                    self.tell(&ServerEvent::Error(problem)).await?;
                 }
                 () = server.stop.cancelled(), if self.acks.is_empty() => {}
                 () = tokio::time::sleep_until(wake) => {}
@@ -312,8 +315,10 @@ impl Session {
             (ClientEvent::Say(say), Some(_)) => self.say(say).await,
             (ClientEvent::Members {}, Some(_)) => {
                 let (members, changes) = self.hosted.act_and_count(|room, _| rooms::members(room));
-                self.hosted.stored(changes).await;
-                self.tell(&ServerEvent::Members { members }).await
+                match self.hosted.stored_in_time(changes).await {
+                    Ok(()) => self.tell(&ServerEvent::Members { members }).await,
+                    Err(why) => self.tell(&refused(Failure::storage_full(&why), None)).await,
+                }
             }
             (ClientEvent::Leave {}, Some(membership)) => {
                 membership.leaving = true;
@@ -365,17 +370,22 @@ impl Session {
             let before = room.position();
             let member = room.join_returning(now, name, nonce, token)?;
             let seat = room.take_seat(member, &token).expect("it has just been given that token");
+            let is_new = room.position() > before;
             Ok::<_, causerie_core::room::JoinError>((
                 rooms::welcome(room, member, &token, bytes_max),
                 member,
                 seat,
                 before,
+                is_new,
             ))
         });
-        self.presence = joined.as_ref().ok().map(|(_, _, seat, _)| Presence::seated(&self.hosted, *seat));
-        self.hosted.stored(changes).await;
+        self.presence = joined.as_ref().ok().map(|(_, _, seat, ..)| Presence::seated(&self.hosted, *seat));
+        let member = joined.as_ref().ok().filter(|(.., is_new)| *is_new).map(|(_, member, ..)| *member);
+        if let Err(why) = self.hosted.joined_in_time(member, changes).await {
+            return self.tell(&refused(Failure::storage_full(&why), None)).await;
+        }
         match joined {
-            Ok((welcome, member, seat, cursor)) => {
+            Ok((welcome, member, seat, cursor, _)) => {
                 self.sit(member, seat, cursor, wants);
                 self.tell(&ServerEvent::Welcome(welcome)).await
             }
@@ -398,7 +408,9 @@ impl Session {
             ))
         });
         self.presence = resumed.as_ref().ok().map(|(_, seat, _)| Presence::seated(&self.hosted, *seat));
-        self.hosted.stored(changes).await;
+        if let Err(why) = self.hosted.stored_in_time(changes).await {
+            return self.tell(&refused(Failure::storage_full(&why), None)).await;
+        }
         match resumed {
             Ok((welcome, seat, cursor)) => {
                 self.sit(member, seat, cursor, wants);
@@ -448,10 +460,6 @@ impl Session {
         // Whoever has resumed elsewhere speaks there.
         if !self.hosted.look(|room| room.is_seated(membership.seat)) {
             return Err(causerie_core::room::SayError::NotHere.into());
-        }
-        let trouble = self.trouble.borrow().clone();
-        if let Some(why) = trouble {
-            return Err(Failure::storage_full(&why));
         }
         self.connection.server.writer.has_room().await;
         let placed = say::say(&self.hosted, membership.member, &id, &body).await?;

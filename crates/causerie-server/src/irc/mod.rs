@@ -34,6 +34,7 @@ use crate::addresses::Visitor;
 use crate::budget::{Bucket, Rate, warn_seldom};
 use crate::hosted_room::{HostedRoom, Names, Quotes, Unreadable};
 use crate::outbox::{self, write_all};
+use crate::writer::{STORED_AGAIN, StoreNews};
 pub(crate) use people::People;
 use people::{Conversation, News, Person};
 pub(crate) use tail::IrcTail;
@@ -100,10 +101,8 @@ pub(crate) async fn serve(
     }
     let here = Here::new(server, visitor, peer.ip());
     let session = Session::new(server_view(server, &here.person));
-    let mut trouble = server.writer.trouble();
-    trouble.mark_changed();
-    let (lines, budget) = (Lines::default(), Bucket::default());
-    let mut connection = Connection { session, here, stream, lines, budget, trouble };
+    let (lines, budget, news) = (Lines::default(), Bucket::default(), server.writer.news());
+    let mut connection = Connection { session, here, stream, lines, budget, news };
     let ended = connection.converse(first).await;
     let Connection { here, stream, .. } = connection;
     drop(here);
@@ -135,8 +134,8 @@ struct Connection<'a> {
     lines: Lines,
     /// For lines to be handled.
     budget: Bucket,
-    /// Why nothing can be stored.
-    trouble: watch::Receiver<Option<Arc<str>>>,
+    /// Whether anything can be stored.
+    news: StoreNews,
 }
 
 impl Connection<'_> {
@@ -196,11 +195,7 @@ impl Connection<'_> {
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
                 () = any_changed(&mut self.here.places) => {}
                 () = self.here.person.stirred.notified() => self.tell_news(),
-                _ = self.trouble.changed() => {
-                    if let Some(why) = &*self.trouble.borrow_and_update() {
-                        self.session.notice(why);
-                    }
-                }
+                trouble = self.news.next() => self.tell_trouble(trouble),
                 () = server.stop.cancelled() => {}
                 () = tokio::time::sleep_until(registered_by), if !self.session.is_registered() => {}
             }
@@ -272,14 +267,16 @@ impl Connection<'_> {
             tokio::select! {
                 biased;
                 () = &mut done => return Ok(()),
-                _ = self.trouble.changed() => {
-                    if let Some(why) = &*self.trouble.borrow_and_update() {
-                        self.session.notice(why);
-                    }
+                trouble = self.news.next() => {
+                    self.tell_trouble(trouble);
                     write_all(&self.stream, self.session.take_output()).await?;
                 }
             }
         }
+    }
+
+    fn tell_trouble(&mut self, trouble: Option<Arc<str>>) {
+        self.session.notice(trouble.as_deref().unwrap_or(STORED_AGAIN));
     }
 
     /// Tells what lies behind the cursors. Whether that was anything.

@@ -6,6 +6,8 @@
 // Every test binary uses another part.
 #![allow(dead_code)]
 
+pub(crate) mod limited;
+
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

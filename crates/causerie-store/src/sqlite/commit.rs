@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rusqlite::ErrorCode;
 use rusqlite::ffi;
 
-use super::{Inner, Writer, rows};
+use super::{Inner, Pen, Writer, folder, rows};
 use crate::change::{Change, MARK_BYTES_MAX, POSITION_MAX, RoomId};
 use crate::error::{CommitError, DatabaseError, InvalidChange};
 use crate::run::{Directory, Run};
@@ -200,10 +200,11 @@ impl Writer {
 
 impl Inner {
     pub(super) fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {
-        if changes.is_empty() {
+        let mut pen = self.writer_first();
+        // Only to find out whether there is room now.
+        if changes.is_empty() && matches!(&*pen, Pen::Writer(_)) && !self.full.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let mut pen = self.writer_first();
         let failed = super::unpoisoned(&self.failed).clone();
         if let Some(error) = failed {
             return Err(CommitError::Failed(error));
@@ -212,6 +213,13 @@ impl Inner {
             true => CommitError::Full(error),
             false => CommitError::Failed(error),
         })?;
+        if self.full.load(Ordering::Relaxed) && folder::is_full(&self.dir) {
+            return Err(CommitError::Full(DatabaseError::full("the disk is full".into())));
+        }
+        self.full.store(false, Ordering::Relaxed);
+        if changes.is_empty() {
+            return Ok(());
+        }
         // Only this thread, which has the writer, changes what is checked here.
         let batch = Batch::check(&self.state(), &changes)?;
         self.help(writer, batch.bytes as u64)?;
@@ -277,7 +285,10 @@ impl Inner {
         let trouble = trouble(&error);
         let error = DatabaseError::from(error);
         match trouble {
-            Trouble::Full => CommitError::Full(error),
+            Trouble::Full => {
+                self.full.store(true, Ordering::Relaxed);
+                CommitError::Full(error)
+            }
             Trouble::Busy => CommitError::Busy(error),
             Trouble::Damaged => CommitError::Damaged(error),
             Trouble::Sync => {

@@ -84,12 +84,15 @@ pub(super) fn has_log(dir: &Path) -> bool {
     sizes(dir).1 > 0 || length(dir.join(format!("{FILE}-journal"))) > 0
 }
 
-/// Whether the disk takes nothing more.
+/// Room that a disk must have not to be full: for some more messages.
+const ROOM_BYTES: usize = 512 << 10;
+
+/// Whether the disk takes nothing more to speak of.
 pub(super) fn is_full(dir: &Path) -> bool {
     let path = dir.join(format!("{FILE}-room"));
     let write = || {
         let mut file = private().create(true).truncate(true).open(&path)?;
-        file.write_all(&[0; 64 << 10])?;
+        file.write_all(&vec![0; ROOM_BYTES])?;
         file.sync_all()
     };
     let written = write();
@@ -143,7 +146,12 @@ pub(super) fn make_private(dir: &Path) -> io::Result<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(dir)?;
     // Whatever the umask takes away.
-    set_mode(&File::open(dir)?, 0o700)
+    own(dir)
+}
+
+/// Takes away what others may do with a folder.
+pub(super) fn own(dir: &Path) -> io::Result<()> {
+    if cfg!(unix) { set_mode(&File::open(dir)?, 0o700) } else { Ok(()) }
 }
 
 #[cfg(unix)]

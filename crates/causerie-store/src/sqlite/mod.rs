@@ -138,6 +138,9 @@ pub(crate) struct Inner {
     signal: Mutex<Signal>,
     counts: Counts,
     reported: Mutex<HashSet<(RoomId, u64)>>,
+    /// The last commit found no room: the next one waits until there is enough for more than itself, or what is said would
+    /// be taken and refused in turns.
+    full: AtomicBool,
     /// Of the database as it was found, or was brought to.
     format: i64,
     /// Held for as long as the store is open: dropped last.
@@ -307,6 +310,7 @@ impl SqliteStore {
             signal: Mutex::default(),
             counts: Counts::default(),
             reported: Mutex::default(),
+            full: AtomicBool::new(false),
             dir: dir.to_owned(),
             options,
             format,
@@ -402,7 +406,8 @@ impl Inner {
         if matches!(pen, Pen::NoRoom) {
             let opened = self.open_writer();
             *pen = Pen::Writer(Box::new(opened.map_err(|error| match error {
-                OpenError::Database(error) => error,
+                OpenError::Database(error) if error.is_full() => error,
+                error if folder::is_full(&self.dir) => DatabaseError::full(error.to_string()),
                 error => DatabaseError { code: 0, message: error.to_string() },
             })?));
         }
@@ -595,6 +600,18 @@ impl Store for SqliteStore {
         max: usize,
     ) -> Result<Found, StoreError> {
         self.inner.search(room, query, before, max)
+    }
+
+    fn excess(&self, room: RoomId, keep: Retention, now_millis: u64) -> Result<Removed, StoreError> {
+        self.inner.excess(room, keep, now_millis)
+    }
+
+    fn count_ages_from(&self, millis: u64) -> Result<(), StoreError> {
+        self.inner.count_ages_from(millis)
+    }
+
+    fn ages_from(&self) -> u64 {
+        self.inner.state().ages_from
     }
 
     fn retain(&self, room: RoomId, keep: Retention, now_millis: u64) -> Result<Removed, StoreError> {

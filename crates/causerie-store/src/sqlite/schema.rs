@@ -194,13 +194,6 @@ fn upgrade(db: &mut Connection, dir: &Path, found: i64, options: &Options) -> Re
     for step in &STEPS[found as usize..] {
         tx.execute_batch(step.change)?;
     }
-    // The very first search index is one from which nothing can be taken out.
-    let first = "SELECT count(*) FROM sqlite_schema WHERE name = 'words' AND sql LIKE '%contentless_delete%'";
-    if tx.query_row(first, [], |row| row.get::<_, i64>(0))? > 0 {
-        tx.execute_batch(
-            "DROP TABLE words; CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0);",
-        )?;
-    }
     tx.pragma_update(None, "user_version", FORMAT)?;
     Ok(tx.commit()?)
 }

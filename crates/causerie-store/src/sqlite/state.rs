@@ -34,6 +34,8 @@ impl Room {
 pub(super) struct State {
     pub(super) rooms: HashMap<RoomId, Room>,
     pub(super) next_room: u64,
+    /// Times before this one count as this one.
+    pub(super) ages_from: u64,
     /// The rooms that have staged runs.
     pub(super) waiting: BTreeSet<RoomId>,
     /// Bytes of frames in staged runs.

@@ -13,7 +13,7 @@ use super::state::{Room, State};
 use super::{Inner, Recovery, compare, schema, unpoisoned};
 use crate::change::RoomId;
 use crate::error::{OpenError, StoreError};
-use crate::page::{Damage, Removed, Report, Retention, Stats};
+use crate::page::{Ages, Damage, Removed, Report, Retention, Stats};
 
 /// Entries of a report's lists.
 const REPORT_MAX: usize = 10_000;
@@ -26,6 +26,9 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<(State, Recovery)> {
         row.get::<_, Option<i64>>(0)
     })?;
     state.next_room = next.unwrap_or(0) as u64;
+    let ages_from = "SELECT max(value) FROM meta WHERE key = 'ages_from'";
+    let ages_from = db.query_row(ages_from, [], |row| row.get::<_, Option<i64>>(0))?;
+    state.ages_from = ages_from.unwrap_or(0) as u64;
     for (room, row) in rows::rooms(db)? {
         if row.is_none() {
             tracing::error!(room = room.0, "the room's row is damaged: the room is left out");
@@ -150,34 +153,70 @@ fn true_last(db: &Connection, room: RoomId, place: &Place) -> rusqlite::Result<u
 }
 
 impl Inner {
+    /// The first position of the room now, and what it would be by these limits. `None`: there is no such room.
+    fn limit(
+        &self,
+        db: &Connection,
+        room: RoomId,
+        keep: Retention,
+        now_millis: u64,
+    ) -> rusqlite::Result<Option<(u64, u64)>> {
+        let (ends, ages) = {
+            let state = self.state();
+            let found = state.rooms.get(&room);
+            let staged = |r: &Room| r.staged.iter().map(|s| s.run.clone()).collect::<Vec<_>>();
+            let ends = found.map(|r| (r.first, r.moved, r.last, staged(r)));
+            (ends, Ages::of(&keep, now_millis, state.ages_from))
+        };
+        let Some((before, moved, last, staged)) = ends else { return Ok(None) };
+        let mut first = before;
+        if let Some(count) = keep.count {
+            first = first.max((last + 1).saturating_sub(count));
+        }
+        if let Some(bytes) = keep.bytes {
+            first = first.max(by_bytes(db, room, before, moved, last, &staged, bytes)?);
+        }
+        if let Some(ages) = ages {
+            first = by_age(db, room, first, moved, &staged, ages)?;
+        }
+        Ok(Some((before, first.min(keep.before.unwrap_or(u64::MAX)).clamp(before, last + 1))))
+    }
+
+    pub(super) fn excess(
+        &self,
+        room: RoomId,
+        keep: Retention,
+        now_millis: u64,
+    ) -> Result<Removed, StoreError> {
+        let limit = self.reading(|db| self.limit(db, room, keep, now_millis))?;
+        let (before, first) = limit.ok_or(StoreError::NoSuchRoom(room))?;
+        Ok(Removed { records: first - before, first })
+    }
+
+    pub(super) fn count_ages_from(&self, millis: u64) -> Result<(), StoreError> {
+        self.step(|inner, writer| {
+            writer.sync(true)?;
+            writer.transaction(|writer| {
+                let mut replace =
+                    writer.db.prepare("INSERT OR REPLACE INTO meta VALUES ('ages_from', ?1)")?;
+                replace.execute([rows::int(millis.min(i64::MAX as u64))])
+            })?;
+            inner.state_mut().ages_from = millis;
+            Ok(())
+        })
+    }
+
     pub(super) fn retain(
         &self,
         room: RoomId,
         keep: Retention,
         now_millis: u64,
     ) -> Result<Removed, StoreError> {
-        let oldest = keep.age_millis.map(|age| now_millis.saturating_sub(age));
-        let (before, first) = self.step(|inner, writer| {
-            let ends = {
-                let state = inner.state();
-                let found = state.rooms.get(&room);
-                found.map(|r| {
-                    (r.first, r.moved, r.last, r.staged.iter().map(|s| s.run.clone()).collect::<Vec<_>>())
-                })
-            };
-            let Some((before, moved, last, staged)) = ends else { return Ok((0, 0)) };
-            let mut first = before;
-            if let Some(count) = keep.count {
-                first = first.max((last + 1).saturating_sub(count));
-            }
-            if let Some(bytes) = keep.bytes {
-                first = first.max(by_bytes(&writer.db, room, before, moved, last, &staged, bytes)?);
-            }
-            if let Some(oldest) = oldest {
-                first = by_age(&writer.db, room, first, moved, &staged, oldest)?;
-            }
-            first = first.min(keep.before.unwrap_or(u64::MAX)).clamp(before, last + 1);
-            if first > before {
+        let limit = self.step(|inner, writer| {
+            let limit = inner.limit(&writer.db, room, keep, now_millis)?;
+            if let Some((before, first)) = limit
+                && first > before
+            {
                 writer.sync(false)?;
                 writer.transaction(|writer| rows::keep_from(&writer.db, room, first))?;
                 if let Some(room) = inner.state_mut().rooms.get_mut(&room) {
@@ -185,11 +224,9 @@ impl Inner {
                     room.moved = room.moved.max(first - 1);
                 }
             }
-            Ok((before, first))
+            Ok(limit)
         })?;
-        if first == 0 {
-            return Err(StoreError::NoSuchRoom(room));
-        }
+        let (before, first) = limit.ok_or(StoreError::NoSuchRoom(room))?;
         // Also what an earlier call was kept from.
         while self.step(|inner, writer| {
             writer.sync(false)?;
@@ -397,6 +434,8 @@ pub(super) enum CopyError {
 /// Copies what a connection sees into the folder `to`, in place of what is there.
 pub(super) fn copy(db: &Connection, to: &Path) -> Result<(), CopyError> {
     folder::make_private(to)?;
+    // Where it is not ours to say who may look into it, the file in it is its owner's alone.
+    let _ = folder::own(to);
     let (part, whole) = (to.join(folder::PART), to.join(folder::FILE));
     let name = part.to_str().ok_or(CopyError::Path)?;
     let write = || {
@@ -465,46 +504,43 @@ fn by_bytes(
     Ok(first)
 }
 
-/// The first position from `first` on that is not older than `oldest`.
+/// The first position from `first` on that is to be kept.
 fn by_age(
     db: &Connection,
     room: RoomId,
     first: u64,
     moved: u64,
     staged: &[crate::run::Run],
-    oldest: u64,
+    ages: Ages,
 ) -> rusqlite::Result<u64> {
-    let mut first = first;
-    let young = |directory: &crate::run::Directory, first: u64| {
-        let mut all = directory.entries.iter().zip(directory.first..);
-        all.find(|(entry, position)| *position >= first && entry.time >= oldest).map(|(_, position)| position)
+    let (mut kept, mut at) = (first, first);
+    let times = |directory: &crate::run::Directory, from: u64| {
+        let all =
+            (directory.first..).zip(directory.entries.iter().map(|entry| entry.time).collect::<Vec<_>>());
+        all.skip_while(move |(position, _)| *position < from)
     };
-    while first <= moved {
-        let place = match rows::place_at(db, room, first)? {
-            Some(place) if place.last >= first => place,
-            _ => match rows::place_behind(db, room, first)? {
+    while at <= moved {
+        let place = match rows::place_at(db, room, at)? {
+            Some(place) if place.last >= at => place,
+            _ => match rows::place_behind(db, room, at)? {
                 Some(place) => place,
                 None => break,
             },
         };
         match rows::directory(db, room, &place) {
-            Ok(Some(directory)) => {
-                if let Some(position) = young(&directory, first) {
-                    return Ok(position);
-                }
-            }
+            Ok(Some(directory)) if ages.look(times(&directory, at), &mut kept) => return Ok(kept),
             Err(error) if trouble(&error) != Trouble::Damaged => return Err(error),
-            // Unreadable: as old as what is around it.
+            // Old, or unreadable: as old as what is around it.
             _ => {}
         }
-        first = place.last.max(first) + 1;
+        at = place.last.max(at) + 1;
     }
     for run in staged {
-        first = first.max(moved + 1);
-        if let Some(position) = young(&run.directory, first) {
-            return Ok(position);
+        at = at.max(moved + 1);
+        if ages.look(times(&run.directory, at), &mut kept) {
+            return Ok(kept);
         }
-        first = first.max(run.last() + 1);
+        at = at.max(run.last() + 1);
     }
-    Ok(first)
+    Ok(kept)
 }

@@ -1,0 +1,163 @@
+//! A store in memory that is full, or waits, when a test says so.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+use causerie_store::{
+    Change, CommitError, DatabaseError, Found, MemberRow, Members, MemoryStore, Page, Removed, Report,
+    Retention, RoomId, Stats, Store, StoreError, StoredRoom,
+};
+use cbcast::MemberId;
+
+use super::within;
+
+/// A store on a disk that is full at times.
+#[derive(Debug, Default)]
+pub(crate) struct Limited {
+    inner: MemoryStore,
+    is_full: AtomicBool,
+    refused: AtomicU64,
+    gate: Mutex<Gate>,
+    moved: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    closed: bool,
+    /// A commit stands before it.
+    waits: bool,
+}
+
+impl Limited {
+    pub(crate) fn fill(&self) {
+        self.is_full.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn make_room(&self) {
+        self.is_full.store(false, Ordering::Relaxed);
+    }
+
+    /// Commits that found no room.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// The next commit waits until [`release`](Self::release).
+    pub(crate) fn hold(&self) {
+        self.gate.lock().unwrap().closed = true;
+    }
+
+    pub(crate) fn release(&self) {
+        self.gate.lock().unwrap().closed = false;
+        self.moved.notify_all();
+    }
+
+    /// Until a commit is held.
+    pub(crate) async fn holds(&self) {
+        within("a commit", async {
+            while !self.gate.lock().unwrap().waits {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    }
+}
+
+impl Store for Limited {
+    fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {
+        let mut gate = self.gate.lock().unwrap();
+        gate.waits = gate.closed;
+        drop(self.moved.wait_while(gate, |gate| gate.closed).unwrap());
+        if self.is_full.load(Ordering::Relaxed) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            let message = "database or disk is full".into();
+            return Err(CommitError::Full(DatabaseError { code: 13, message }));
+        }
+        self.inner.commit(changes)
+    }
+
+    fn rooms(&self) -> Result<Vec<StoredRoom>, StoreError> {
+        self.inner.rooms()
+    }
+
+    fn next_room(&self) -> Result<RoomId, StoreError> {
+        self.inner.next_room()
+    }
+
+    fn members(&self, room: RoomId, which: Members<'_>) -> Result<Vec<MemberRow>, StoreError> {
+        self.inner.members(room, which)
+    }
+
+    fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<Page, StoreError> {
+        self.inner.read(room, after, bytes_max)
+    }
+
+    fn read_before(
+        &self,
+        room: RoomId,
+        before: u64,
+        records_max: usize,
+        bytes_max: usize,
+    ) -> Result<Page, StoreError> {
+        self.inner.read_before(room, before, records_max, bytes_max)
+    }
+
+    fn positions(
+        &self,
+        room: RoomId,
+        member: MemberId,
+        from_seq: u64,
+        to_seq: u64,
+        max: usize,
+    ) -> Result<Vec<u64>, StoreError> {
+        self.inner.positions(room, member, from_seq, to_seq, max)
+    }
+
+    fn marked(&self, room: RoomId, name: &[u8], after: u64, max: usize) -> Result<Vec<u64>, StoreError> {
+        self.inner.marked(room, name, after, max)
+    }
+
+    fn search(
+        &self,
+        room: Option<RoomId>,
+        query: &str,
+        before: Option<u64>,
+        max: usize,
+    ) -> Result<Found, StoreError> {
+        self.inner.search(room, query, before, max)
+    }
+
+    fn excess(&self, room: RoomId, keep: Retention, now_millis: u64) -> Result<Removed, StoreError> {
+        self.inner.excess(room, keep, now_millis)
+    }
+
+    fn count_ages_from(&self, millis: u64) -> Result<(), StoreError> {
+        self.inner.count_ages_from(millis)
+    }
+
+    fn ages_from(&self) -> u64 {
+        self.inner.ages_from()
+    }
+
+    fn retain(&self, room: RoomId, keep: Retention, now_millis: u64) -> Result<Removed, StoreError> {
+        self.inner.retain(room, keep, now_millis)
+    }
+
+    fn tidy(&self) -> Result<(), StoreError> {
+        self.inner.tidy()
+    }
+
+    fn check(&self) -> Report {
+        self.inner.check()
+    }
+
+    fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+
+    fn backup(&self, to: &Path) -> Result<(), StoreError> {
+        self.inner.backup(to)
+    }
+}

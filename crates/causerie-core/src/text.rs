@@ -142,7 +142,7 @@ fn is_invisible(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Whether a text can stand beside a message as a reaction: something in it shows, and nothing in it is white space, moves
+/// Returns whether a text can be a reaction: something in it shows, and nothing in it is white space, moves
 /// what stands around it or hides. What joins emoji, gives them a form or tags a flag may be there.
 pub fn is_symbol(text: &str) -> bool {
     let joins = |c: char| matches!(c, '\u{200d}' | '\u{fe0e}' | '\u{fe0f}' | '\u{e0020}'..='\u{e007f}');
@@ -150,7 +150,7 @@ pub fn is_symbol(text: &str) -> bool {
         && text.chars().any(|c| !is_invisible(c) && !is_combining_mark(c))
 }
 
-/// The key by which reactions that read the same are one: composed (NFC), and without the selectors of an emoji's form.
+/// Returns the key that reactions have in common which read the same: composed (NFC), and without the selectors of an emoji's form.
 /// Tags stay, by which alone the flags of regions differ.
 pub fn symbol_key(symbol: &str) -> String {
     symbol.nfc().filter(|c| !matches!(c, '\u{fe0e}' | '\u{fe0f}')).collect()

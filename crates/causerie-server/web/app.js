@@ -15,7 +15,7 @@ import { VirtualList, firstOf, isSaid, keyOf } from "./timeline.js";
 
 /** How often the list of rooms is read again, in milliseconds. */
 const ROOMS_EVERY = 10_000;
-/** What was read so soon, in milliseconds, is not told outside the page. */
+/** The time, in milliseconds, within which what is read is not told outside the page. */
 const READ_WITHIN = 500;
 /** How many of those that are held are told below the chat. */
 const HELD_SHOWN = 5;
@@ -78,7 +78,7 @@ let current = null;
 let selected = [];
 /** @type {string | null} */
 let hovered = null;
-/** What was new when its reader came: behind which position, and how much; whether it was looked at. */
+/** The news that its reader found: the position behind which it begins, its size, and whether it was seen. */
 const news = { behind: /** @type {number | null} */ (null), count: 0, seen: true };
 let reading = false;
 let searching = 0;
@@ -165,7 +165,7 @@ function showLines() {
 	showNews();
 }
 
-/** Whether the news begins further up than is in sight, and may not have been seen. */
+/** Offers the way to where the news begins, as long as that is further up and was not seen. */
 function showNews() {
 	const index = newsIndex();
 	if (index < 0 || !current || list.heights.count === 0) {
@@ -178,7 +178,7 @@ function showNews() {
 	page.toNews.textContent = `↑ ${news.count}${current.timeline.from > (news.behind ?? 0) + 1 ? "+" : ""} new`;
 }
 
-/** The line with which the news begins; the first, if it is further up; -1 if there is none. */
+/** Returns the line with which the news begins; the first, if it is further up; -1 if there is none. */
 function newsIndex() {
 	const { behind } = news;
 	if (behind === null || !current) return -1;
@@ -277,7 +277,7 @@ function changed(room, change, detail) {
 	}
 }
 
-/** These say something else now, or nothing any more, wherever they stand. @param {Set<string>} ids */
+/** Shows anew what says something else now, or nothing any more, wherever it stands. @param {Set<string>} ids */
 function reword(ids) {
 	if (ids.size === 0 || !current) return;
 	const room = current;
@@ -323,7 +323,7 @@ function notify(room, added) {
 	}
 }
 
-/** Whoever is in a room may want to be told; browsers are asked only for a click. */
+/** Offers to tell calls outside the page, to whoever is in a room and was not asked yet. */
 function showNotify() {
 	page.notify.hidden = permission() !== "default" || ![...rooms.values()].some((room) => room.memory.joined);
 }
@@ -424,7 +424,7 @@ async function openRoom(name) {
 	}
 }
 
-/** The room in which everybody begins is made by whoever comes first. @param {Room} room */
+/** Opens a room; the one in which everybody begins is made by whoever comes first. @param {Room} room */
 async function openOrMake(room) {
 	try {
 		await room.open();
@@ -995,7 +995,7 @@ for (const button of document.querySelectorAll(".panes button")) {
 	});
 }
 
-/** What is to be found in the address. */
+/** Shows the room that the address names. */
 function route() {
 	let name = FIRST_ROOM;
 	try {
@@ -1007,7 +1007,7 @@ function route() {
 	if (name !== current?.name) void openRoom(name);
 }
 
-/** To a room. Not as browsers follow a fragment, which scroll to what has that name in the page. @param {string} name */
+/** Goes to a room; not as browsers follow a fragment, which scroll to what has that name in the page. @param {string} name */
 function go(name) {
 	const hash = `#${encodeURIComponent(name)}`;
 	if (location.hash !== hash) history.pushState(null, "", hash);

@@ -13,7 +13,7 @@ import { firstOf, isSaid } from "./timeline.js";
 export const SYMBOLS = ["👍", "❤️", "😄", "🎉", "🤔", "👀", "✅", "👎"];
 
 /**
- * What somebody has written, in an element that its direction does not leave: where it runs from right to left, and where
+ * An element for what somebody has written, which its direction does not leave: where it runs from right to left, and where
  * it turns around what follows and does not turn it back.
  * @param {(Node | string)[]} children
  */
@@ -31,7 +31,7 @@ function linked(text, name) {
 			: splitAtMentions(part, name).map((words, j) => (j % 2 === 1 ? h("mark", {}, words) : words)));
 }
 
-/** In one line, and of a pile of marks on one letter the lowest. @param {string} text @param {number} [most] */
+/** Returns a text as one line, cut, and without piles of marks. @param {string} text @param {number} [most] */
 export function short(text, most = 90) {
 	const line = flat(text.replace(/\s+/gu, " ").trim());
 	return [...line].length > most ? `${[...line].slice(0, most - 1).join("")}…` : line;
@@ -50,7 +50,7 @@ export function quoted(room, id) {
 	return { author: record.author, text: text === null ? "deleted" : short(text || record.kind) };
 }
 
-/** Whether the news begins with this line. @param {Entry} entry @param {Entry | undefined} before @param {number | null} read the last position that was read */
+/** Returns whether the news begins with this line. @param {Entry} entry @param {Entry | undefined} before @param {number | null} read the last position that was read */
 const beginsNews = (entry, before, read) =>
 	read !== null && firstOf(entry) > read && (before === undefined ? firstOf(entry) === read + 1 : firstOf(before) <= read);
 
@@ -90,7 +90,7 @@ function notice(record) {
 		badge(record.member, 12), h("span", { class: "line" }, h("bdi", {}, record.author), ` ${words}`, text && written(text)), timeElement(record.time));
 }
 
-/** What has happened, and somebody's words for it. @param {import("./timeline.js").LogRecord} record @returns {[string, string]} */
+/** Returns words for what has happened, and somebody's own. @param {import("./timeline.js").LogRecord} record @returns {[string, string]} */
 function noticed({ kind, reason, text }) {
 	switch (kind) {
 		case "joined": return ["joined", ""];
@@ -162,7 +162,7 @@ export function heldLine(room, id, waitsFor) {
 }
 
 /**
- * What somebody has said, in words. Of a reaction or a deletion there is nothing to be written.
+ * Returns words for something that is on its way, of whatever kind.
  * @param {import("./connection.js").Outgoing} said
  * @param {string} name
  */

@@ -40,7 +40,7 @@ export class Composer {
 		});
 	}
 
-	/** Another room is shown: its draft is. @param {Room} room */
+	/** Shows the draft of another room. @param {Room} room */
 	open(room) {
 		this.context = {};
 		this.text.value = room.memory.draft ?? "";
@@ -84,7 +84,7 @@ export class Composer {
 		this.text.focus();
 	}
 
-	/** What is written is about nothing any more; what was to be changed stays as it was. */
+	/** Writes about nothing any more; what was to be changed stays as it was. */
 	cancel() {
 		this.write({}, this.context.edit ? "" : undefined);
 	}
@@ -97,7 +97,7 @@ export class Composer {
 	}
 
 	/**
-	 * Something was not said, and will not be as it is. It stands in the field again, if nothing else does.
+	 * Tells that something was not said, and will not be as it is, and puts it into the field again, if nothing else stands there.
 	 * @param {Outgoing} said
 	 * @param {string} why
 	 * @returns {boolean} whether it does

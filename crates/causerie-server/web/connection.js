@@ -94,7 +94,7 @@ async function ask(path, { method = "GET", body, token } = {}) {
 	return answer;
 }
 
-/** From where the page came: a proxy may have put the server below a path. @param {string} room */
+/** Returns a room's address from where the page came: a proxy may have put the server below a path. @param {string} room */
 const roomPath = (room) => `api/rooms/${encodeURIComponent(room)}`;
 
 /** @returns {Promise<RoomInfo[]>} */
@@ -209,7 +209,7 @@ export class Session {
 		this.handlers.save();
 	}
 
-	/** Said again with the same id, it is the same message. @param {Outgoing} said */
+	/** Says it; with the same id again, it is the same message. @param {Outgoing} said */
 	say(said) {
 		const { membership, handlers } = this;
 		if (!membership.outbox.some(({ id }) => id === said.id)) {
@@ -220,7 +220,7 @@ export class Session {
 		this.#utter(said);
 	}
 
-	/** What the server could not read leaves the outbox here; it would end the connection, or hang for ever. @param {Outgoing} said */
+	/** Sends it, unless the server could not read it: that leaves the outbox here, as it would end the connection or hang for ever. @param {Outgoing} said */
 	#utter(said) {
 		const text = JSON.stringify({ type: "say", ...said });
 		const bytes = new TextEncoder().encode(text).length;
@@ -310,7 +310,7 @@ export class Session {
 		this.timer = setTimeout(() => this.#check(), pause);
 	}
 
-	/** A WebSocket does not tell why it was refused; the same question that asks for none does. */
+	/** Asks why a WebSocket was refused, which it does not tell: the same question, without asking for one. */
 	async #check() {
 		/** @type {unknown} */
 		const problem = await ask(`${roomPath(this.room)}/ws`, { method: "POST" }).catch((error) => error);

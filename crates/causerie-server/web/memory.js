@@ -6,9 +6,9 @@
 /** @typedef {{[field: string]: any}} Fields */
 
 const KEY = "causerie";
-/** Lists of what has an id: pages add to them and take from them, each its own. */
+/** Fields that are lists of what has an id: pages add to them and take from them, each its own. */
 const LISTS = ["outbox", "refused"];
-/** What a page keeps as it has it: its own text, and lists that it is told of by another way (`sharing.js`). */
+/** Fields that a page keeps as it has them: its own text, and lists that it is told of by another way (`sharing.js`). */
 const OWN = ["draft", ...LISTS];
 
 /** @returns {All} */
@@ -26,7 +26,7 @@ function read() {
 
 export const memory = read();
 
-/** As it was written or read last, field by field. @type {Map<string, Map<string, string>>} */
+/** The fields of each room as they were written or read last. @type {Map<string, Map<string, string>>} */
 const written = new Map();
 /** @param {Fields} fields */
 const frozen = (fields) => new Map(Object.entries(fields).flatMap(([field, value]) => (value === undefined ? [] : [[field, JSON.stringify(value)]])));
@@ -34,7 +34,7 @@ for (const [room, fields] of memory.rooms) written.set(room, frozen(fields));
 let others = { name: memory.name, last: memory.last, picture: memory.picture };
 
 /**
- * A list that others have changed, too.
+ * Returns a list with what was changed here and by others.
  * @param {{id: string}[]} before
  * @param {{id: string}[]} mine
  * @param {{id: string}[]} theirs
@@ -102,7 +102,7 @@ export function refresh(all = false) {
 	if (memory.name === others.name) others.name = memory.name = stored.name;
 }
 
-/** @param {() => void} then another page has written */
+/** Calls it whenever another page has written. @param {() => void} then */
 export function onOthers(then) {
 	addEventListener("storage", ({ key }) => {
 		if (key !== null && key !== KEY) return;

@@ -236,7 +236,7 @@ export class Room {
 	}
 
 	/**
-	 * What these change of what others say: which messages say something else now, or nothing any more.
+	 * Takes in what these change of messages before, and returns those that say something else now, or nothing any more.
 	 * @param {Entry[]} added
 	 */
 	#reword(added) {
@@ -257,7 +257,7 @@ export class Room {
 		else this.mentions.delete(id);
 	}
 
-	/** Whether it calls us, by name or as an answer to something of ours. @param {LogRecord} record */
+	/** Returns whether it calls us, by name or as an answer to something of ours. @param {LogRecord} record */
 	isMention(record) {
 		if (this.me === undefined || record.member === this.me) return false;
 		const { text } = this.timeline.view(record.id);
@@ -265,7 +265,7 @@ export class Room {
 		return (record.kind === "reply" && record.to?.split("#")[0] === this.me) || isMentioned(text, this.memory.name);
 	}
 
-	/** A message's words as they are today: none of one that was deleted, nor of what an edit has taken away. @param {string} id */
+	/** Returns a message's words as they are today: none of one that was deleted, nor of what an edit has taken away. @param {string} id */
 	words(id) {
 		const { timeline } = this;
 		const record = timeline.byId.get(id);
@@ -388,7 +388,7 @@ export class Room {
 		return count;
 	}
 
-	/** How many of them call us. */
+	/** The number of those that call us. */
 	get unreadMentions() {
 		const read = this.memory.read ?? this.timeline.to;
 		let count = 0;
@@ -407,7 +407,7 @@ export class Room {
 		return this.memory.outbox;
 	}
 
-	/** Its words in the picture. @param {string} id */
+	/** Returns its words for the picture. @param {string} id */
 	label(id) {
 		return flat(this.words(id));
 	}

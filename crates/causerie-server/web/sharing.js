@@ -13,15 +13,15 @@ import { Problem, Session, fillUpTo, randomHex } from "./connection.js";
 /** @typedef {{postMessage: (message: any) => void, addEventListener: (type: "message", then: (event: any) => void) => void}} Channel */
 /** @typedef {{code: string, message: string, suggestion?: string} | undefined} Told a problem, as it goes through a channel */
 
-/** How long another page has to say that it leads, in milliseconds. */
+/** The time that another page has to say that it leads, in milliseconds. */
 const ANSWER = 100;
-/** How often who follows asks whether the leader is still there: a page may end without a word. */
+/** The time, in milliseconds, after which a follower asks for a silent leader: a page may end without a word. */
 const ASK_EVERY = 20_000;
-/** In these, nobody leads. */
+/** States in which nobody leads. */
 const OVER = ["idle", "refused", "closed", "elsewhere", "foreign"];
 
 const me = randomHex();
-/** All pages of this server in this browser, wherever a proxy has put it. @returns {Channel | null} */
+/** Opens the channel to all pages of this server in this browser, wherever a proxy has put it. @returns {Channel | null} */
 const openChannel = () => (typeof BroadcastChannel === "undefined" || typeof document === "undefined" ? null
 	: new BroadcastChannel(`causerie 1 ${new URL(".", location.href).pathname}`));
 /** @type {Channel | null | undefined} */
@@ -30,7 +30,7 @@ let common;
 /** @param {Problem | undefined} problem @returns {Told} */
 const told = (problem) => problem && { code: problem.code, message: problem.message, suggestion: problem.suggestion };
 
-/** As a session, whichever page has the connection. */
+/** A session of several pages, whichever of them has the connection. */
 export class SharedSession {
 	/**
 	 * @param {string} room
@@ -55,7 +55,7 @@ export class SharedSession {
 		/** @type {Map<string, string>} what is held now, and for what */
 		this.held = new Map();
 		this.retry = 0;
-		/** What ids begin with that this page has made. */
+		/** The beginning of the ids that this page makes. */
 		this.mark = randomHex().slice(0, 8);
 		this.leading = false;
 		/** @type {string | null} the page that leads, if it is another */
@@ -66,7 +66,7 @@ export class SharedSession {
 		this.suspended = false;
 		/** @type {ReturnType<typeof setTimeout> | undefined} */
 		this.timer = undefined;
-		/** What a leader tells is taken one after the other, also where something has to be fetched in between. */
+		/** The end of the queue of what a leader tells: one is taken after the other, also where something has to be fetched. */
 		this.queue = Promise.resolve();
 		this.session = new Session(room, membership, this.#relaying());
 		channel?.addEventListener("message", ({ data }) => {
@@ -89,7 +89,7 @@ export class SharedSession {
 		}
 	}
 
-	/** For good, or until it is started again: another page may lead. */
+	/** Ends it, until it is started again; another page may lead. */
 	stop() {
 		[this.wanted, this.stopped] = [false, true];
 		clearTimeout(this.timer);
@@ -98,14 +98,14 @@ export class SharedSession {
 		[this.leading, this.leader] = [false, null];
 	}
 
-	/** The page is about to be gone. */
+	/** Ends it for a page that is about to be gone. */
 	suspend() {
 		const { wanted } = this;
 		this.stop();
 		this.suspended = wanted;
 	}
 
-	/** It is back, as it was. */
+	/** Goes on in a page that is back. */
 	resume() {
 		if (this.suspended) this.start(this.name);
 	}
@@ -143,12 +143,12 @@ export class SharedSession {
 		this.timer = setTimeout(() => this.#ask(), 10 * ANSWER);
 	}
 
-	/** Whether it was said in this page, and not in another, or before. @param {Outgoing} said */
+	/** Returns whether it was said in this page, and not in another, or before. @param {Outgoing} said */
 	isOwn({ id }) {
 		return id.startsWith(this.mark);
 	}
 
-	/** Something refused was mended, or is given up. @param {string} id */
+	/** Forgets something refused that was mended, or is given up. @param {string} id */
 	dismiss(id) {
 		this.#dismiss(id);
 		this.#post({ what: "dismissed", id });
@@ -184,7 +184,7 @@ export class SharedSession {
 		this.handlers.onState(state, problem);
 	}
 
-	/** Is there a page that leads? If not, this one does. */
+	/** Asks for the page that leads; if there is none, this one does. */
 	#ask() {
 		clearTimeout(this.timer);
 		if (!this.channel) {
@@ -205,7 +205,7 @@ export class SharedSession {
 		this.session.start(this.name);
 	}
 
-	/** Another leads. @param {string} leader */
+	/** Follows another page. @param {string} leader */
 	#follow(leader) {
 		this.leading = false;
 		this.leader = leader;
@@ -218,7 +218,7 @@ export class SharedSession {
 		this.timer = setTimeout(() => this.#ask(), ASK_EVERY);
 	}
 
-	/** How things stand, for who follows from now on. */
+	/** Returns how things stand, for who follows from now on. */
 	#standing() {
 		return {
 			what: "here", state: this.state, problem: told(this.problem), retryAt: this.session.retryAt, members: this.members, held: [...this.held],
@@ -296,7 +296,7 @@ export class SharedSession {
 		});
 	}
 
-	/** What the leader tells. @param {keyof Handlers} call @param {any[]} args */
+	/** Takes in what the leader tells. @param {keyof Handlers} call @param {any[]} args */
 	async #take(call, args) {
 		const { handlers, membership } = this;
 		if (this.leading) return;
@@ -338,7 +338,7 @@ export class SharedSession {
 		handlers.onRefused(said, problem);
 	}
 
-	/** What the own session tells goes to the others, too. @returns {Handlers} */
+	/** Returns handlers that pass on to the others, too, what the own session tells. @returns {Handlers} */
 	#relaying() {
 		const { handlers } = this;
 		const tell = (/** @type {keyof Handlers} */ call, /** @type {any[]} */ ...args) => this.#post({ what: "told", call, args });
@@ -406,7 +406,7 @@ export class SharedSession {
 		};
 	}
 
-	/** Another connection has the membership: another page here, or nobody that can be asked. @param {Problem} [problem] */
+	/** Gives way to another connection that has the membership: another page here, or one that cannot be asked. @param {Problem} [problem] */
 	#yield(problem) {
 		this.leading = false;
 		this.session.stop();

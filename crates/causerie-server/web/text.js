@@ -1,6 +1,6 @@
 // What people write, as text: who is called in it, which reactions read the same, what does not keep to its line.
 
-/** What a name is made of, as far as its ends are concerned. */
+/** Characters that a name does not end between. */
 const WORD = "[\\p{L}\\p{N}\\p{M}_]";
 /** The last pattern: a room asks for one name again and again. @type {{name: string, pattern: RegExp | null}} */
 let known = { name: "", pattern: null };
@@ -35,11 +35,11 @@ export function splitAtMentions(text, name) {
 /** @param {string} text @param {string | undefined} name */
 export const isMentioned = (text, name) => splitAtMentions(text, name).length > 1;
 
-/** The same for reactions that read the same: composed, and without selectors of a form. @param {string} symbol */
+/** Returns the key that reactions have in common which read the same: composed, and without selectors of a form. @param {string} symbol */
 export const symbolKey = (symbol) => symbol.normalize("NFC").replace(/[\ufe0e\ufe0f]/gu, "");
 
-/** Whether there is anything to see in it, and nothing that turns around what stands beside. @param {string} symbol */
+/** Returns whether there is anything to see in it, and nothing that turns around what stands beside. @param {string} symbol */
 export const isVisible = (symbol) => /[^\p{M}\p{Z}\p{C}\p{Default_Ignorable_Code_Point}]/u.test(symbol) && !/\p{Bidi_Control}/u.test(symbol);
 
-/** Of a pile of marks on one letter the lowest: where nothing else keeps it from its neighbours. @param {string} text */
+/** Returns the text with the lowest of each pile of marks, for where nothing else keeps it from its neighbours. @param {string} text */
 export const flat = (text) => text.replace(/(\p{M}{3})\p{M}+/gu, "$1");

@@ -158,13 +158,13 @@ export class Timeline {
 		return at;
 	}
 
-	/** Whether a message is deleted by now. @param {string} id of one that has a line */
+	/** Returns whether a message is deleted by now. @param {string} id of one that has a line */
 	isDeleted(id) {
 		return this.about.has(id) ? this.view(id).deleted : this.byId.get(id)?.deleted === true;
 	}
 
 	/**
-	 * The records whose text stands where this one shows: itself, or the message and what edits it.
+	 * Returns the records whose text stands where this one shows: the message, and what edits it.
 	 * @param {string} id
 	 * @returns {string[]}
 	 */

@@ -44,7 +44,7 @@ const HELD_MAX: usize = 64;
 const OBSERVED_PAUSE: Duration = Duration::from_millis(50);
 /// Records of a page read from the store.
 const PAGE: u64 = 500;
-/// Of a close frame [RFC 6455, 7.4.1].
+/// Codes of close frames [RFC 6455, 7.4.1].
 const NORMAL: u16 = 1000;
 const AWAY: u16 = 1001;
 const PROTOCOL: u16 = 1002;
@@ -52,7 +52,7 @@ const UNSUPPORTED: u16 = 1003;
 const NOT_UTF8: u16 = 1007;
 const POLICY: u16 = 1008;
 const TOO_BIG: u16 = 1009;
-/// How long a connection that ends may take to end well.
+/// The time that a connection has to end well.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(super) async fn open(
@@ -94,7 +94,7 @@ struct Session {
     connection: Connection,
     hosted: Arc<HostedRoom>,
     socket: WebSocket,
-    /// Of a message that the client sends.
+    /// The most bytes of a message that the client sends.
     bytes_max: usize,
     changed: watch::Receiver<()>,
     holding: watch::Receiver<()>,

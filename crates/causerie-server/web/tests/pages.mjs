@@ -34,7 +34,7 @@ export async function openPage(browser, address, options = {}) {
 	return { page, context, troubles };
 }
 
-/** What goes wrong in a page, told by it. @param {Page} page @param {string} address @param {string[]} troubles */
+/** Gathers what goes wrong in a page. @param {Page} page @param {string} address @param {string[]} troubles */
 export function watch(page, address, troubles) {
 	page.setDefaultTimeout(PATIENCE);
 	page.on("pageerror", (error) => troubles.push(error.message));

@@ -10,7 +10,7 @@ const FILE = "crates/causerie-server/web/tests/sharing.test.js";
 
 /** @typedef {import("../connection.js").Membership} Membership */
 
-/** What pages of one browser hear from each other. */
+/** A channel between pages of one browser. */
 class FakeChannel {
 	/** @param {Set<FakeChannel>} all */
 	constructor(all) {
@@ -46,7 +46,7 @@ async function run(seed) {
 	const { SharedSession } = await import("../sharing.js");
 	/** @type {Set<FakeChannel>} */
 	const channels = new Set();
-	/** What the storage of the browser has, as memory.js keeps it. @type {{[field: string]: any}} */
+	/** The storage of the browser, as memory.js keeps it. @type {{[field: string]: any}} */
 	const stored = {};
 	/** @type {Map<string, any>} */
 	const outbox = new Map();

@@ -7,7 +7,10 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use bytes::Bytes;
 use causerie_core::body::Body;
-use causerie_core::frame::{ClientFrame, Delivered, ErrorCode, ErrorFrame, MemberInfo, ServerFrame, Welcome};
+use causerie_core::frame::{
+    ClientFrame, Delivered, ErrorCode, ErrorFrame, MemberInfo, ServerFrame, VERSION, Welcome,
+};
+use causerie_core::key::Challenge;
 use causerie_core::session::{End, Event, Output, SayError, Session, SessionConfig};
 use cbcast::{Kind, MemberId, Message, MessageId, MissingRange, Snapshot, Time, VectorClock};
 use libfuzzer_sys::fuzz_target;
@@ -152,7 +155,6 @@ fn welcome(hello: &Hello) -> ServerFrame {
         room: "room".into(),
         created: false,
         member,
-        token: [7; 16],
         epoch: u64::from(hello.epoch % 2),
         position: hello.position.get(),
         first: hello.first.get(),
@@ -237,12 +239,14 @@ fuzz_target!(|input: Input<'_>| {
             Op::In { hello } => {
                 run.session.connected();
                 run.drain();
-                run.frame(ServerFrame::Hello { version: 1, agent: String::new() });
+                let (agent, challenge) = (String::new(), Challenge::default());
+                run.frame(ServerFrame::Hello { version: VERSION, agent, challenge });
                 run.frame(welcome(&hello));
             }
             Op::Welcome { hello } => run.frame(welcome(&hello)),
             Op::HelloBack { version } => {
-                run.frame(ServerFrame::Hello { version: u64::from(version % 3), agent: String::new() });
+                let (agent, challenge) = (String::new(), Challenge::default());
+                run.frame(ServerFrame::Hello { version: u64::from(version % 4), agent, challenge });
             }
             Op::Resumed { taken, position } => {
                 run.frame(ServerFrame::Resumed { taken: taken.get(), position: position.get() });

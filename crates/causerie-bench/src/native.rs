@@ -9,7 +9,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use causerie_core::frame::{ClientFrame, MAGIC, Secret, ServerFrame, VERSION, split_frame};
+use causerie_core::frame::{ClientFrame, MAGIC, ServerFrame, VERSION, split_frame};
+use causerie_core::key::MemberKey;
 use cbcast::wire::Reader;
 use cbcast::{Kind, MemberId, Message, MessageId, WireError};
 
@@ -136,11 +137,12 @@ impl Member {
     #[cold]
     fn answer(&mut self, kind: u8, body: &[u8], out: &mut Vec<u8>) -> Result<(), SpeakError> {
         match (ServerFrame::decode(kind, &Bytes::copy_from_slice(body)).map_err(broken)?, &self.state) {
-            (Some(ServerFrame::Hello { .. }), State::Greeting) => {
-                let mut nonce = Secret::default();
-                getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
+            (Some(ServerFrame::Hello { challenge, .. }), State::Greeting) => {
+                let mut seed = [0; 32];
+                getrandom::fill(&mut seed).expect("the operating system gives random bytes");
                 let (room, name) = (self.seat.room.clone(), self.seat.name.clone());
-                ClientFrame::Join { room, name, nonce, create: true, after: None, epoch: 0 }.encode(out);
+                let proof = MemberKey::new(seed).prove(&challenge);
+                ClientFrame::Join { room, name, proof, create: true, after: None, epoch: 0 }.encode(out);
                 self.state = State::Joining;
             }
             (Some(ServerFrame::Welcome(welcome)), State::Joining) => {

@@ -333,7 +333,8 @@ async fn sleep_until(at: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
-    use causerie_core::frame::{MAGIC, Secret, VERSION, split_frame};
+    use causerie_core::frame::{MAGIC, VERSION, split_frame};
+    use causerie_core::key::Challenge;
     use causerie_core::room::{Now, Room, RoomSettings};
     use causerie_core::text::RoomName;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -354,7 +355,8 @@ mod tests {
             stream.read_exact(&mut [0; MAGIC.len()]).await.unwrap();
             let mut peer = Self { stream, input: BytesMut::new() };
             assert!(matches!(peer.hear().await, Some(ClientFrame::Hello { .. })));
-            peer.say(&ServerFrame::Hello { version: VERSION, agent: "test".into() }).await;
+            let (agent, challenge) = ("test".into(), Challenge::default());
+            peer.say(&ServerFrame::Hello { version: VERSION, agent, challenge }).await;
             peer
         }
 
@@ -381,11 +383,11 @@ mod tests {
     async fn joined(options: RoomOptions, listener: &TcpListener) -> (crate::Room, Peer) {
         let client = tokio::spawn(options.join());
         let mut peer = Peer::greeted(listener).await;
-        let Some(ClientFrame::Join { name, nonce, .. }) = peer.hear().await else { panic!("no join") };
+        let Some(ClientFrame::Join { name, proof, .. }) = peer.hear().await else { panic!("no join") };
         let lobby = RoomName::parse("lobby").unwrap();
         let mut room = Room::new(lobby, 0, 7, RoomSettings::default(), false);
         let now = Now { time: Time::ZERO, wall_millis: 0 };
-        let (_, welcome) = room.join(now, &name, nonce, Secret::default(), None, 0).unwrap();
+        let (_, welcome) = room.join(now, &name, proof.key, None, 0).unwrap();
         peer.say(&ServerFrame::Welcome(Box::new(welcome))).await;
         (client.await.unwrap().unwrap(), peer)
     }

@@ -13,7 +13,7 @@ use crate::private;
 /// How long a place in the log may be out of date in the file: so much may be shown again after a kill.
 pub(crate) const PLACE_PAUSE: Duration = Duration::from_secs(1);
 
-/// A file in which a membership outlives its process: the resume token, and what was said and is not placed yet.
+/// A file in which a membership outlives its process: the member's key, and what was said and is not placed yet.
 ///
 /// Give it to [`RoomOptions::join_and_keep`](crate::RoomOptions::join_and_keep), at each start the same. It is written
 /// and synced before anything is sent that it lacks, so a process that is killed goes on as the same member, and says

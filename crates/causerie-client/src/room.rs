@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use causerie_core::body::Body;
-use causerie_core::frame::{ErrorCode, MemberInfo, Secret};
+use causerie_core::frame::{ErrorCode, MemberInfo};
 use causerie_core::link::Disturbance;
 use causerie_core::session::{End, Event, HeldPost, SayError, Session, SessionConfig};
 use cbcast::{MemberId, MessageId, Time};
@@ -61,7 +61,7 @@ impl RoomOptions {
     pub fn new(server: &str, room: &str, name: &str) -> Self {
         Self {
             server: server.into(),
-            session: SessionConfig::new(room, name, fresh_secret),
+            session: SessionConfig::new(room, name, fresh_seed),
             disturbance: None,
             retry_max: driver::RETRY_MAX,
             events_max: 1_024,
@@ -177,10 +177,10 @@ impl RoomOptions {
 /// How often a client on a disturbed link tells its clock and repeats itself.
 const HEARTBEAT_ON_BAD_LINKS: Duration = Duration::from_millis(500);
 
-fn fresh_secret() -> Secret {
-    let mut secret = Secret::default();
-    getrandom::fill(&mut secret).expect("the operating system gives random bytes");
-    secret
+fn fresh_seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).expect("the operating system gives random bytes");
+    seed
 }
 
 /// What a room's handles and its driver share.

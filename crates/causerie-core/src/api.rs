@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::body::Body;
-use crate::frame::{MemberInfo, Observation, Observed, Secret};
+use crate::frame::{MemberInfo, Observation, Observed};
 use crate::history::{Entry, HistoryRecord, What};
+use crate::key::Secret;
 use crate::mark::CLIENT_ID_BYTES_MAX;
 use crate::text::json;
 

@@ -9,14 +9,13 @@ use cbcast::wire::{Reader, put_varint};
 use cbcast::{MemberId, MessageId, MissingRange, Snapshot, VectorClock, WireError};
 use thiserror::Error;
 
+use crate::key::{Challenge, Proof};
+
 /// The first bytes of a native connection. The first is no ASCII, and the second does not continue it as UTF-8.
 pub const MAGIC: [u8; 4] = [0xCB, b'C', b'S', b'R'];
 
 /// The version spoken here. See [`Hello`](ClientFrame::Hello).
-pub const VERSION: u64 = 1;
-
-/// A resume token, or a nonce: 16 random bytes that only their owner knows.
-pub type Secret = [u8; 16];
+pub const VERSION: u64 = 2;
 
 /// Frames from the client.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,8 +36,8 @@ pub enum ClientFrame {
         room: String,
         /// The member's name.
         name: String,
-        /// Repeated with the same nonce, a join gets the same member.
-        nonce: Secret,
+        /// The key of the membership that it is to become. Repeated with the same key, a join gets the same member.
+        proof: Proof,
         /// Create the room if it does not exist.
         create: bool,
         /// Send the records after this position first, if they are still there; `None`: the usual tail.
@@ -52,8 +51,8 @@ pub enum ClientFrame {
         room: String,
         /// Who the client is.
         member: MemberId,
-        /// The token from the welcome.
-        token: Secret,
+        /// The key that it joined with.
+        proof: Proof,
         /// The epoch from the welcome.
         epoch: u64,
         /// The last contiguous position that has come off a connection.
@@ -180,6 +179,8 @@ pub enum ServerFrame {
         version: u64,
         /// Name and version of the server.
         agent: String,
+        /// What the client's keys sign on this connection.
+        challenge: Challenge,
     },
     /// The client is a member.
     Welcome(Box<Welcome>),
@@ -264,8 +265,6 @@ pub struct Welcome {
     pub created: bool,
     /// Who the client is now.
     pub member: MemberId,
-    /// What it resumes with.
-    pub token: Secret,
     /// Which log this is, drawn at random when the room was made, and again when it had to begin anew: positions mean
     /// something within it only.
     pub epoch: u64,
@@ -424,8 +423,8 @@ error_codes! {
     NotPermitted = 17,
     /// The room's log has no readable message of that id.
     NoSuchMessage = 18,
-    /// The resume token is not that member's.
-    WrongToken = 20,
+    /// The key is not that member's, or its proof does not hold on this connection.
+    WrongKey = 20,
     /// The member was away for longer than `grace`, or has left.
     Expired = 21,
     /// The client knows more than the server: they do not share a past.
@@ -558,6 +557,11 @@ fn put_message_id(out: &mut Vec<u8>, id: MessageId) {
     put_varint(out, id.seq);
 }
 
+fn put_proof(out: &mut Vec<u8>, proof: &Proof) {
+    out.extend_from_slice(&proof.key);
+    out.extend_from_slice(&proof.signature);
+}
+
 fn put_room(out: &mut Vec<u8>, room: &RoomInfo) {
     put_text(out, &room.name);
     put_varint(out, room.port.unwrap_or(0).into());
@@ -606,9 +610,13 @@ impl<'a> Fields<'a> {
         Ok(text.to_owned())
     }
 
-    fn secret(&mut self) -> Result<Secret, FrameError> {
-        let bytes = self.reader.take(16);
-        Ok(self.field(bytes)?.try_into().expect("took 16"))
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], FrameError> {
+        let bytes = self.reader.take(N);
+        Ok(self.field(bytes)?.try_into().expect("took as many"))
+    }
+
+    fn proof(&mut self) -> Result<Proof, FrameError> {
+        Ok(Proof { key: self.array()?, signature: self.array()? })
     }
 
     fn member(&mut self) -> Result<MemberId, FrameError> {
@@ -718,18 +726,18 @@ impl ClientFrame {
                 put_varint(out, *newest);
                 put_text(out, agent);
             }
-            Self::Join { room, name, nonce, create, after, epoch } => {
+            Self::Join { room, name, proof, create, after, epoch } => {
                 put_text(out, room);
                 put_text(out, name);
-                out.extend_from_slice(nonce);
+                put_proof(out, proof);
                 out.push(u8::from(*create));
                 put_option(out, *after);
                 put_varint(out, *epoch);
             }
-            Self::Resume { room, member, token, epoch, position, clock } => {
+            Self::Resume { room, member, proof, epoch, position, clock } => {
                 put_text(out, room);
                 put_member(out, *member);
-                out.extend_from_slice(token);
+                put_proof(out, proof);
                 put_varint(out, *epoch);
                 put_varint(out, *position);
                 clock.encode(out);
@@ -824,7 +832,7 @@ impl ClientFrame {
             0x02 => Self::Join {
                 room: f.text()?,
                 name: f.text()?,
-                nonce: f.secret()?,
+                proof: f.proof()?,
                 create: f.flag()?,
                 after: f.option()?,
                 epoch: f.number()?,
@@ -832,7 +840,7 @@ impl ClientFrame {
             0x03 => Self::Resume {
                 room: f.text()?,
                 member: f.member()?,
-                token: f.secret()?,
+                proof: f.proof()?,
                 epoch: f.number()?,
                 position: f.number()?,
                 clock: f.clock()?,
@@ -881,15 +889,16 @@ impl ServerFrame {
             return record.encode(out);
         }
         put_frame(out, self.kind(), |out| match self {
-            Self::Hello { version, agent } => {
+            Self::Hello { version, agent, challenge } => {
                 put_varint(out, *version);
                 put_text(out, agent);
+                out.extend_from_slice(&challenge.server_key);
+                out.extend_from_slice(&challenge.random);
             }
             Self::Welcome(w) => {
                 put_text(out, &w.room);
                 out.push(u8::from(w.created));
                 put_member(out, w.member);
-                out.extend_from_slice(&w.token);
                 put_varint(out, w.epoch);
                 put_varint(out, w.position);
                 put_varint(out, w.first);
@@ -975,12 +984,15 @@ impl ServerFrame {
     pub fn decode(kind: u8, body: &Bytes) -> Result<Option<Self>, FrameError> {
         let mut f = Fields::new(kind, body);
         Ok(Some(match kind {
-            0x81 => Self::Hello { version: f.number()?, agent: f.text()? },
+            0x81 => Self::Hello {
+                version: f.number()?,
+                agent: f.text()?,
+                challenge: Challenge { server_key: f.array()?, random: f.array()? },
+            },
             0x82 => Self::Welcome(Box::new(Welcome {
                 room: f.text()?,
                 created: f.flag()?,
                 member: f.member()?,
-                token: f.secret()?,
                 epoch: f.number()?,
                 position: f.number()?,
                 first: f.number()?,
@@ -1072,7 +1084,7 @@ mod tests {
             ClientFrame::Join {
                 room: "lobby".into(),
                 name: "Raj".into(),
-                nonce: [7; 16],
+                proof: Proof { key: [7; 32], signature: [8; 64] },
                 create: true,
                 after: Some(0),
                 epoch: u64::MAX,
@@ -1080,7 +1092,7 @@ mod tests {
             ClientFrame::Resume {
                 room: "lobby".into(),
                 member: RAJ,
-                token: [9; 16],
+                proof: Proof { key: [9; 32], signature: [6; 64] },
                 epoch: 3,
                 position: 1 << 40,
                 clock: clock.clone(),
@@ -1113,12 +1125,15 @@ mod tests {
         let clock: VectorClock = [(RAJ, 7)].into_iter().collect();
         let room = RoomInfo { name: "12344".into(), port: Some(12344), members: 2 };
         vec![
-            ServerFrame::Hello { version: 1, agent: "causerie 0.1".into() },
+            ServerFrame::Hello {
+                version: 2,
+                agent: "causerie 0.1".into(),
+                challenge: Challenge { server_key: [1; 32], random: [2; 32] },
+            },
             ServerFrame::Welcome(Box::new(Welcome {
                 room: "lobby".into(),
                 created: false,
                 member: RAJ,
-                token: [3; 16],
                 epoch: 1 << 60,
                 position: 90,
                 first: 41,

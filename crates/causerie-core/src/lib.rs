@@ -7,6 +7,7 @@ pub mod classic;
 pub mod frame;
 pub mod history;
 pub mod irc;
+pub mod key;
 pub mod link;
 pub mod log;
 pub mod mark;

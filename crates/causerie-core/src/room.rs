@@ -21,7 +21,8 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::body::{Body, BodyError, target_of, topic_of};
-use crate::frame::{Delivered, Limits, MemberInfo, RoomInfo, Secret, Welcome};
+use crate::frame::{Delivered, Limits, MemberInfo, RoomInfo, Welcome};
+use crate::key::{PublicKey, Secret};
 use crate::log::{Record, Run};
 use crate::mark::{self, CLIENT_ID_BYTES_MAX};
 use crate::text::{Name, NameError, Reading, Readings, RoomName};
@@ -106,15 +107,33 @@ struct Departed {
     secrets: Option<Secrets>,
 }
 
-/// What is kept of a member's secrets: their SHA-256, so that who reads the store cannot speak for anybody.
+/// By what a member is known again. Nothing with which who reads the store could speak for anybody.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Secrets {
-    /// Of its resume token.
-    pub token: [u8; 32],
-    /// Of the nonce of its join.
-    pub nonce: [u8; 32],
-    /// The member lives here; otherwise it stamps its own messages.
-    pub hosted: bool,
+pub enum Secrets {
+    /// The public key of a member that stamps its own messages.
+    Key(PublicKey),
+    /// Of a member that lives here, SHA-256 hashes.
+    Bearer {
+        /// Of its token.
+        token: [u8; 32],
+        /// Of the nonce of its join.
+        nonce: [u8; 32],
+    },
+}
+
+impl Secrets {
+    fn is_hosted(self) -> bool {
+        matches!(self, Self::Bearer { .. })
+    }
+
+    /// Whether a join with these is the same join.
+    fn is_same_join(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Key(key), Self::Key(other)) => key == other,
+            (Self::Bearer { nonce, .. }, Self::Bearer { nonce: other, .. }) => nonce == other,
+            _ => false,
+        }
+    }
 }
 
 fn hash(secret: &Secret) -> [u8; 32] {
@@ -327,6 +346,9 @@ pub enum ResumeError {
     /// There is no such member, or the token is not its.
     #[error("that is not the token of that member")]
     WrongToken,
+    /// There is no such member, or the key is not its.
+    #[error("that is not the key of that member")]
+    WrongKey,
     /// It has been declared left.
     #[error("the member has left, or was away for too long")]
     Expired {
@@ -575,7 +597,7 @@ impl Room {
             let pass = secrets.map(|secrets| Pass { secrets, connection: 0, gone_since: Some(now.time) });
             match secrets {
                 None => gone.push(member),
-                Some(secrets) if secrets.hosted => hosted.push(member),
+                Some(secrets) if secrets.is_hosted() => hosted.push(member),
                 Some(_) => {}
             }
             let delivered = room.group.delivered(member).filter(|_| !member.is_host());
@@ -668,8 +690,8 @@ impl Room {
 
     // Joining and leaving.
 
-    /// A native client becomes a member, or, by its nonce, gets the answer to its join again, with another token: who
-    /// repeats a join has not got the first one. `token` is fresh randomness.
+    /// A native client becomes a member, or, by its key, gets the answer to its join again. The caller has seen the
+    /// [proof](crate::key::Proof) of the key.
     ///
     /// # Errors
     /// [`JoinError`]; nothing changed.
@@ -677,12 +699,11 @@ impl Room {
         &mut self,
         now: Now,
         name: &str,
-        nonce: Secret,
-        token: Secret,
+        key: PublicKey,
         after: Option<u64>,
         epoch: u64,
     ) -> Result<(Seat, Welcome), JoinError> {
-        let member = self.admit_with_token(now, name, nonce, token, false)?;
+        let member = self.admit_returning(now, name, Secrets::Key(key))?;
         let seat = self.seat(member);
         let last = self.position;
         let tail = (last + 1).saturating_sub(self.settings.history).max(1);
@@ -691,35 +712,30 @@ impl Room {
         let wanted = after.map_or(tail, |after| after + 1);
         let first = self.readable_from(wanted);
         let gap_from = after.filter(|_| wanted < first).map(|_| wanted);
-        Ok((seat, Welcome { shared, ..self.welcome(member, token, first, gap_from) }))
+        Ok((seat, Welcome { shared, ..self.welcome(member, first, gap_from) }))
     }
 
-    fn admit_with_token(
-        &mut self,
-        now: Now,
-        name: &str,
-        nonce: Secret,
-        token: Secret,
-        hosted: bool,
-    ) -> Result<MemberId, JoinError> {
+    /// Admits a member that can come back, or finds the one that this join has admitted before.
+    fn admit_returning(&mut self, now: Now, name: &str, secrets: Secrets) -> Result<MemberId, JoinError> {
         if self.storage_full {
             return Err(JoinError::StorageFull);
         }
-        let secrets = Secrets { token: hash(&token), nonce: hash(&nonce), hosted };
-        let same = |s: Secrets| s.nonce == secrets.nonce && s.hosted == hosted;
-        let same = |p: &Person| p.pass.as_ref().is_some_and(|pass| same(pass.secrets));
-        let again = self.people.iter().find(|(_, p)| same(p)).map(|(&member, _)| member);
-        let Some(member) = again else {
+        let passes = self.people.iter_mut().filter_map(|(&member, p)| Some((member, p.pass.as_mut()?)));
+        let Some((member, pass)) = passes.into_iter().find(|(_, pass)| pass.secrets.is_same_join(secrets))
+        else {
             return self.admit(now, name, Some(Pass { secrets, connection: 0, gone_since: Some(now.time) }));
         };
-        let pass = self.people.get_mut(&member).and_then(|p| p.pass.as_mut());
-        pass.expect("found by its nonce").secrets = secrets;
-        self.note_member(member);
+        if pass.secrets != secrets {
+            // The token of an answer that has not come is void.
+            pass.secrets = secrets;
+            self.note_member(member);
+        }
         Ok(member)
     }
 
     /// A member that lives here joins, and can come back with its token: it speaks through [`say`](Self::say), and
-    /// its grace begins now. A nonce is repeated as in [`join`](Self::join).
+    /// its grace begins now. Repeated with the same nonce it gets the same member, with another token: who repeats a join
+    /// has not got the first one. `token` is fresh randomness.
     ///
     /// # Errors
     /// [`JoinError`]; nothing changed.
@@ -730,7 +746,7 @@ impl Room {
         nonce: Secret,
         token: Secret,
     ) -> Result<MemberId, JoinError> {
-        self.admit_with_token(now, name, nonce, token, true)
+        self.admit_returning(now, name, Secrets::Bearer { token: hash(&token), nonce: hash(&nonce) })
     }
 
     /// Whether this is the token of that member, who lives here: a sign of life, so that its grace begins anew.
@@ -738,7 +754,7 @@ impl Room {
     /// # Errors
     /// [`ResumeError`]; nothing changed.
     pub fn authorize(&mut self, now: Now, member: MemberId, token: &Secret) -> Result<(), ResumeError> {
-        self.check_token(member, token, true)?;
+        self.check_token(member, token)?;
         let pass = self.people.get_mut(&member).and_then(|p| p.pass.as_mut());
         if let Some(since) = &mut pass.expect("it has a token").gone_since {
             *since = now.time;
@@ -751,7 +767,7 @@ impl Room {
     /// # Errors
     /// [`ResumeError`]; nothing changed.
     pub fn take_seat(&mut self, member: MemberId, token: &Secret) -> Result<Seat, ResumeError> {
-        let checked = self.check_token(member, token, true);
+        let checked = self.check_token(member, token);
         match &checked {
             Ok(()) => self.counts.resumed += 1,
             Err(_) => self.counts.resumes_refused += 1,
@@ -759,14 +775,24 @@ impl Room {
         checked.map(|()| self.seat(member))
     }
 
-    fn check_token(&self, member: MemberId, token: &Secret, hosted: bool) -> Result<(), ResumeError> {
-        let has = |secrets: Secrets| secrets.token == hash(token) && secrets.hosted == hosted;
+    fn check_token(&self, member: MemberId, given: &Secret) -> Result<(), ResumeError> {
+        let given = hash(given);
+        let has = |secrets| matches!(secrets, Secrets::Bearer { token, .. } if token == given);
+        self.check_secrets(member, has, ResumeError::WrongToken)
+    }
+
+    fn check_secrets(
+        &self,
+        member: MemberId,
+        has: impl Fn(Secrets) -> bool,
+        wrong: ResumeError,
+    ) -> Result<(), ResumeError> {
         match (self.people.get(&member), self.departed.get(&member)) {
             (Some(person), _) if person.pass.as_ref().is_some_and(|pass| has(pass.secrets)) => Ok(()),
             (None, Some(departed)) if departed.secrets.is_some_and(has) => {
                 Err(ResumeError::Expired { taken: departed.taken })
             }
-            _ => Err(ResumeError::WrongToken),
+            _ => Err(wrong),
         }
     }
 
@@ -802,7 +828,7 @@ impl Room {
 
     fn admit(&mut self, now: Now, name: &str, pass: Option<Pass>) -> Result<MemberId, JoinError> {
         let name = self.could_admit(name)?;
-        let hosted = pass.as_ref().is_none_or(|pass| pass.secrets.hosted);
+        let hosted = pass.as_ref().is_none_or(|pass| pass.secrets.is_hosted());
         let admitted = self.group.admit(now.time, self.host, hosted, name.as_str().as_bytes());
         let member = admitted.map_err(|error| match error {
             MembershipError::Full { limit } => JoinError::Full { limit: limit.saturating_sub(1) },
@@ -833,7 +859,7 @@ impl Room {
         gap.map_or(from, |gap| gap.end() + 1)
     }
 
-    fn welcome(&self, member: MemberId, token: Secret, first: u64, gap_from: Option<u64>) -> Welcome {
+    fn welcome(&self, member: MemberId, first: u64, gap_from: Option<u64>) -> Welcome {
         let mut members = self.members();
         // Whoever joined within the history is named by it; who was there before and has left since is not.
         let departed = self.departed.iter().filter(|(_, d)| d.joined_at < first && d.left_at >= first);
@@ -846,7 +872,6 @@ impl Room {
             room: self.name.to_string(),
             created: false,
             member,
-            token,
             epoch: self.epoch,
             position: self.position,
             first,
@@ -858,7 +883,8 @@ impl Room {
         }
     }
 
-    /// A native client comes back with its token. The older connection's seat is void from now on.
+    /// A native client comes back with its key, whose proof the caller has seen. The older connection's seat is void
+    /// from now on.
     ///
     /// # Errors
     /// [`ResumeError`]. Nothing changed, except that a membership that has diverged is over.
@@ -866,12 +892,12 @@ impl Room {
         &mut self,
         now: Now,
         member: MemberId,
-        token: &Secret,
+        key: PublicKey,
         epoch: u64,
         position: u64,
         clock: &VectorClock,
     ) -> Result<(Seat, Resumed), ResumeError> {
-        let resumed = self.resume_checked(now, member, token, epoch, position, clock);
+        let resumed = self.resume_checked(now, member, key, epoch, position, clock);
         match &resumed {
             Ok(_) => self.counts.resumed += 1,
             Err(_) => self.counts.resumes_refused += 1,
@@ -883,12 +909,13 @@ impl Room {
         &mut self,
         now: Now,
         member: MemberId,
-        token: &Secret,
+        key: PublicKey,
         epoch: u64,
         position: u64,
         clock: &VectorClock,
     ) -> Result<(Seat, Resumed), ResumeError> {
-        self.check_token(member, token, false).map_err(|error| match error {
+        let has = |secrets| secrets == Secrets::Key(key);
+        self.check_secrets(member, has, ResumeError::WrongKey).map_err(|error| match error {
             ResumeError::Expired { taken } if self.shared(epoch).is_none_or(|last| position > last) => {
                 ResumeError::Diverged { taken }
             }
@@ -908,7 +935,7 @@ impl Room {
         if first == position + 1 {
             return Ok((seat, Resumed::Here { taken }));
         }
-        let welcome = self.welcome(member, *token, first, Some(position + 1));
+        let welcome = self.welcome(member, first, Some(position + 1));
         Ok((seat, Resumed::Gap(Box::new(welcome))))
     }
 
@@ -1519,7 +1546,7 @@ mod tests {
     fn what_refers_to_a_message_comes_behind_it() {
         let mut room = room(RoomSettings::default());
         let ann = room.join_hosted(at(0), "Ann").unwrap();
-        let (seat, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
+        let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
         let hello = room.say(at(0), ann, &Body::Text("hello".into())).unwrap();
         let reply = |to| Body::Reply { to, text: "yes".into() };
         // Hosted: what is not there, or not one's own.
@@ -1601,25 +1628,20 @@ mod tests {
     }
 
     #[test]
-    fn a_join_repeated_with_its_nonce_is_one_member() {
+    fn a_join_repeated_with_its_key_is_one_member() {
         let mut room = room(RoomSettings::default());
-        let (first, w1) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
-        let (again, w2) = room.join(at(0), "Raj", [1; 16], [3; 16], None, 0).unwrap();
-        assert_eq!((w1.member, w1.token, w2.token), (w2.member, [2; 16], [3; 16]));
+        let (first, w1) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
+        let (again, w2) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
+        assert_eq!(w1.member, w2.member);
         assert_eq!(room.members().len(), 1);
         assert!(!room.is_seated(first) && room.is_seated(again));
-        let clock = VectorClock::new();
-        assert!(
-            room.resume(at(0), w1.member, &[2; 16], 7, 1, &clock).is_err(),
-            "the first token was never received"
-        );
-        assert!(room.resume(at(0), w1.member, &[3; 16], 7, 1, &clock).is_ok());
+        assert!(room.resume(at(0), w1.member, [1; 32], 7, 1, &VectorClock::new()).is_ok());
     }
 
     #[test]
     fn a_native_member_speaks_resumes_and_leaves() {
         let mut room = room(RoomSettings::default());
-        let (seat, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
+        let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
         let mut raj = client(&welcome);
         let (one, two) = (packet(&mut raj, seat.member, "one"), packet(&mut raj, seat.member, "two"));
         room.receive(at(0), seat, two.clone()).unwrap();
@@ -1629,8 +1651,8 @@ mod tests {
             [MissingRange { member: seat.member, from: 1, to: 1 }]
         );
         room.disconnected(at(0), seat);
-        assert!(room.resume(at(0), seat.member, &[9; 16], 7, 1, &raj.clock()).is_err(), "wrong token");
-        let (seat2, resumed) = room.resume(at(0), seat.member, &[2; 16], 7, 1, &raj.clock()).unwrap();
+        assert!(room.resume(at(0), seat.member, [9; 32], 7, 1, &raj.clock()).is_err(), "wrong key");
+        let (seat2, resumed) = room.resume(at(0), seat.member, [1; 32], 7, 1, &raj.clock()).unwrap();
         assert!(matches!(resumed, Resumed::Here { taken: 0 }));
         assert!(!room.is_seated(seat));
         room.receive(at(0), seat, one.clone()).unwrap();
@@ -1640,10 +1662,10 @@ mod tests {
         room.receive(at(0), seat2, one).unwrap();
         room.receive(at(0), seat2, two).unwrap();
         assert_eq!(texts(&room), ["+Raj", "one", "two", "-"]);
-        let late = room.resume(at(0), seat.member, &[2; 16], 7, 1, &raj.clock()).unwrap_err();
+        let late = room.resume(at(0), seat.member, [1; 32], 7, 1, &raj.clock()).unwrap_err();
         assert_eq!(late, ResumeError::Expired { taken: 2 });
-        let other = room.resume(at(0), seat.member, &[9; 16], 7, 1, &raj.clock()).unwrap_err();
-        assert_eq!(other, ResumeError::WrongToken, "only who has the token is told");
+        let other = room.resume(at(0), seat.member, [9; 32], 7, 1, &raj.clock()).unwrap_err();
+        assert_eq!(other, ResumeError::WrongKey, "only who has the key is told");
     }
 
     #[test]
@@ -1651,18 +1673,18 @@ mod tests {
         let more: VectorClock = [(MemberId::host(0), 9)].into_iter().collect();
         for (epoch, position, clock) in [(7, 99, None), (8, 1, None), (7, 1, Some(more))] {
             let mut room = room(RoomSettings::default());
-            let (eve, _) = room.join(at(0), "Eve", [8; 16], [9; 16], None, 0).unwrap();
-            let (seat, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
+            let (eve, _) = room.join(at(0), "Eve", [8; 32], None, 0).unwrap();
+            let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
             let mut raj = client(&welcome);
             room.receive(at(0), seat, packet(&mut raj, seat.member, "one")).unwrap();
             let clock = clock.unwrap_or(raj.clock());
-            let wrong = room.resume(at(0), seat.member, &[3; 16], epoch, position, &clock).unwrap_err();
-            assert_eq!(wrong, ResumeError::WrongToken);
-            assert!(room.is_present(seat.member), "nobody is put out by whoever does not have the token");
-            let diverged = room.resume(at(0), seat.member, &[2; 16], epoch, position, &clock).unwrap_err();
+            let wrong = room.resume(at(0), seat.member, [3; 32], epoch, position, &clock).unwrap_err();
+            assert_eq!(wrong, ResumeError::WrongKey);
+            assert!(room.is_present(seat.member), "nobody is put out by whoever does not have the key");
+            let diverged = room.resume(at(0), seat.member, [1; 32], epoch, position, &clock).unwrap_err();
             assert_eq!(diverged, ResumeError::Diverged { taken: 1 });
             assert!(room.is_seated(eve) && !room.is_present(seat.member));
-            room.join(at(0), "Raj", [4; 16], [5; 16], Some(position), epoch).expect("the name is free");
+            room.join(at(0), "Raj", [4; 32], Some(position), epoch).expect("the name is free");
         }
     }
 
@@ -1670,7 +1692,7 @@ mod tests {
     fn a_room_that_begins_anew_gives_out_no_id_twice_and_goes_on_with_its_log() {
         let mut disk = Disk::default();
         let mut room = room(RoomSettings::default());
-        let (seat, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
+        let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
         let mut raj = client(&welcome);
         for text in ["one", "two"] {
             room.receive(at(0), seat, packet(&mut raj, seat.member, text)).unwrap();
@@ -1693,11 +1715,11 @@ mod tests {
         let mut room = disk.restore(at(0)).unwrap();
         assert_eq!((room.epoch(), room.position()), (8, 3));
         let clock = raj.clock();
-        let knew = room.resume(at(0), seat.member, &[2; 16], 7, 3, &clock).unwrap_err();
+        let knew = room.resume(at(0), seat.member, [1; 32], 7, 3, &clock).unwrap_err();
         assert_eq!(knew, ResumeError::Expired { taken: 2 });
-        let more = room.resume(at(0), seat.member, &[2; 16], 7, 4, &clock).unwrap_err();
+        let more = room.resume(at(0), seat.member, [1; 32], 7, 4, &clock).unwrap_err();
         assert_eq!(more, ResumeError::Diverged { taken: 2 }, "it has seen another continuation");
-        let (again, welcome) = room.join(at(0), "Raj", [3; 16], [4; 16], Some(4), 7).unwrap();
+        let (again, welcome) = room.join(at(0), "Raj", [3; 32], Some(4), 7).unwrap();
         assert_eq!(again.member, MemberId::new(5, 1));
         assert_eq!((welcome.epoch, welcome.shared, welcome.first, welcome.gap_from), (8, Some(3), 4, None));
         let mut raj = client(&welcome);
@@ -1708,13 +1730,13 @@ mod tests {
         // And again: who knew the first continuation shares less than who knew the second.
         let mut room = renew(&disk, 6, 9);
         disk.store(&mut room);
-        let (_, early) = room.join(at(0), "Ann", [5; 16], [6; 16], Some(5), 7).unwrap();
-        let (late, welcome) = room.join(at(0), "Eve", [7; 16], [8; 16], Some(5), 8).unwrap();
+        let (_, early) = room.join(at(0), "Ann", [5; 32], Some(5), 7).unwrap();
+        let (late, welcome) = room.join(at(0), "Eve", [7; 32], Some(5), 8).unwrap();
         assert_eq!((early.shared, welcome.shared), (Some(3), Some(5)));
-        let (_, behind) = room.join(at(0), "Kim", [10; 16], [8; 16], Some(1), 7).unwrap();
+        let (_, behind) = room.join(at(0), "Kim", [10; 32], Some(1), 7).unwrap();
         assert_eq!((behind.shared, behind.first), (Some(3), 2), "it may have delivered more than is placed");
         assert_eq!(late.member, MemberId::new(6, 2));
-        let (_, other) = room.join(at(0), "Bob", [9; 16], [8; 16], Some(5), 77).unwrap();
+        let (_, other) = room.join(at(0), "Bob", [9; 32], Some(5), 77).unwrap();
         assert_eq!((other.shared, other.first), (None, 1));
     }
 
@@ -1722,7 +1744,7 @@ mod tests {
     fn a_member_without_a_row_leaves_and_a_row_without_a_member_is_no_room() {
         let mut disk = Disk::default();
         let mut room = room(RoomSettings::default());
-        let (seat, _) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
+        let (seat, _) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
         disk.store(&mut room);
         let row = disk.members.remove(&seat.member).unwrap();
         let room = disk.restore(at(0)).unwrap();
@@ -1735,7 +1757,7 @@ mod tests {
     #[test]
     fn grace_ends_with_left() {
         let mut room = room(RoomSettings::default());
-        let (seat, _) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
+        let (seat, _) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
         room.disconnected(at(10), seat);
         assert_eq!(room.poll_timeout(), Some(at(610).time));
         room.handle_timeout(at(609));
@@ -1752,10 +1774,10 @@ mod tests {
         let member = room.join_returning(at(0), "Bot", [1; 16], [2; 16]).unwrap();
         assert_eq!(room.join_returning(at(1), "Bot", [1; 16], [3; 16]), Ok(member), "it is the same join");
         assert_eq!(room.authorize(at(1), member, &[2; 16]), Err(ResumeError::WrongToken));
-        let raj = room.join(at(1), "Raj", [4; 16], [5; 16], None, 0).unwrap().0.member;
+        let raj = room.join(at(1), "Raj", [4; 32], None, 0).unwrap().0.member;
         assert_eq!(room.authorize(at(1), raj, &[5; 16]), Err(ResumeError::WrongToken), "he stamps his own");
         let none = VectorClock::new();
-        assert_eq!(room.resume(at(1), member, &[3; 16], 7, 1, &none).unwrap_err(), ResumeError::WrongToken);
+        assert_eq!(room.resume(at(1), member, [3; 32], 7, 1, &none).unwrap_err(), ResumeError::WrongKey);
         room.say(at(1), member, &Body::Text("one".into())).unwrap();
         store.store(&mut room);
         // What it says after a restart goes on where it was, from a checkpoint or not.
@@ -1796,15 +1818,15 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            let (seat, _) = room.join(at(0), "Raj", [i as u8; 16], [2; 16], None, 0).unwrap();
+            let (seat, _) = room.join(at(0), "Raj", [i as u8; 32], None, 0).unwrap();
             let refusal = room.receive(at(0), seat, bad.into()).unwrap_err();
             assert!(refusal.is_final, "{refusal:?}");
             assert!(!room.is_present(seat.member) && room.is_present(eve));
         }
-        let (seat, welcome) = room.join(at(0), "Raj", [5; 16], [2; 16], None, 0).unwrap();
+        let (seat, welcome) = room.join(at(0), "Raj", [5; 32], None, 0).unwrap();
         let long = packet(&mut client(&welcome), seat.member, &"x".repeat(20_000));
         assert!(room.receive(at(0), seat, long).unwrap_err().is_final);
-        let (seat, _) = room.join(at(0), "Raj", [6; 16], [2; 16], None, 0).unwrap();
+        let (seat, _) = room.join(at(0), "Raj", [6; 32], None, 0).unwrap();
         let far = Message::new(MessageId::new(seat.member, 5_000), Kind::Data, &[], b"\x01x").unwrap();
         let refusal = room.receive(at(0), seat, far.into_packet()).unwrap_err();
         assert!(!refusal.is_final && room.is_present(seat.member), "too far ahead: later");
@@ -1825,14 +1847,14 @@ mod tests {
     #[test]
     fn a_client_older_than_what_is_kept_gets_a_snapshot_and_the_gap() {
         let mut room = room(RoomSettings::default());
-        let (seat, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
+        let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
         let ann = room.join_hosted(at(0), "Ann").unwrap();
         for n in 0..200 {
             room.say(at(0), ann, &Body::Text(n.to_string())).unwrap();
         }
         let resume = |room: &mut Room, position| {
             let clock = client(&welcome).clock();
-            match room.resume(at(0), seat.member, &[2; 16], 7, position, &clock).unwrap().1 {
+            match room.resume(at(0), seat.member, [1; 32], 7, position, &clock).unwrap().1 {
                 Resumed::Gap(again) => {
                     assert_eq!((again.member, again.position), (seat.member, 202));
                     Some((again.gap_from, again.first))
@@ -1890,8 +1912,8 @@ mod tests {
         for checkpointed in [false, true] {
             let mut disk = Disk::default();
             let mut room = room(RoomSettings::default());
-            let (seat, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
-            let (gone, _) = room.join(at(0), "Eve", [4; 16], [5; 16], None, 0).unwrap();
+            let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
+            let (gone, _) = room.join(at(0), "Eve", [4; 32], None, 0).unwrap();
             let ann = room.join_hosted(at(0), "Ann").unwrap();
             let mut raj = client(&welcome);
             room.receive(at(0), seat, packet(&mut raj, seat.member, "hi")).unwrap();
@@ -1911,13 +1933,13 @@ mod tests {
             let mut room = disk.restore(at(100)).unwrap();
             let names: Vec<_> = room.members().into_iter().map(|m| m.name).collect();
             assert_eq!(names, ["Raj"], "who was a connection only has left");
-            let Err(gone) = room.resume(at(0), gone.member, &[5; 16], 7, 1, &VectorClock::new()) else {
+            let Err(gone) = room.resume(at(0), gone.member, [4; 32], 7, 1, &VectorClock::new()) else {
                 panic!()
             };
             assert_eq!(gone, ResumeError::Expired { taken: 0 });
             assert_eq!(room.poll_timeout(), Some(at(700).time), "grace begins anew");
             let clock = client(&welcome).clock();
-            let (seat, resumed) = room.resume(at(0), seat.member, &[2; 16], 7, 1, &clock).unwrap();
+            let (seat, resumed) = room.resume(at(0), seat.member, [1; 32], 7, 1, &clock).unwrap();
             assert!(matches!(resumed, Resumed::Here { taken: 1 }));
             assert_eq!(room.position(), disk.records.len() as u64 + 1, "and Ann's farewell");
             let next = room.join_hosted(at(100), "Ann").unwrap();
@@ -1948,7 +1970,7 @@ mod tests {
         let ann = room.join_hosted(at(0), "Ann").unwrap();
         room.say(at(0), ann, &Body::Text("hello".into())).unwrap();
         room.part(at(0), ann, "");
-        let (_, welcome) = room.join(at(0), "Raj", [1; 16], [2; 16], None, 0).unwrap();
+        let (_, welcome) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
         assert_eq!((welcome.first, welcome.position), (3, 4));
         let names: Vec<_> = welcome.members.iter().map(|m| (&m.name[..], m.present)).collect();
         assert_eq!(names, [("Raj", true), ("Ann", false)]);

@@ -24,9 +24,10 @@ pub use self::keep::{KeptError, kept_name};
 use self::observe::Observer;
 use crate::body::{Body, BodyError};
 use crate::frame::{
-    ClientFrame, Delivered, ErrorCode, ErrorFrame, Limits, MemberInfo, Observed, Secret, ServerFrame,
-    VERSION, Welcome,
+    ClientFrame, Delivered, ErrorCode, ErrorFrame, Limits, MemberInfo, Observed, ServerFrame, VERSION,
+    Welcome,
 };
+use crate::key::{Challenge, MemberKey};
 
 /// What a session needs to know.
 #[derive(Clone, Debug)]
@@ -49,14 +50,14 @@ pub struct SessionConfig {
     /// Whether each event is [acknowledged](Session::acknowledge): what was not is told again by a session that was
     /// [kept](Session::keep).
     pub acknowledges: bool,
-    /// Where nonces come from: 16 bytes of good randomness at each call.
-    pub fresh_secret: fn() -> Secret,
+    /// Where keys come from: 32 bytes of good randomness at each call.
+    pub fresh_seed: fn() -> [u8; 32],
 }
 
 impl SessionConfig {
     /// The defaults, for a member called `name` in `room`.
     #[must_use]
-    pub fn new(room: &str, name: &str, fresh_secret: fn() -> Secret) -> Self {
+    pub fn new(room: &str, name: &str, fresh_seed: fn() -> [u8; 32]) -> Self {
         Self {
             room: room.into(),
             name: name.into(),
@@ -66,7 +67,7 @@ impl SessionConfig {
             repair_delay: Duration::from_millis(50),
             seed: 0,
             acknowledges: false,
-            fresh_secret,
+            fresh_seed,
         }
     }
 }
@@ -313,7 +314,6 @@ enum Untaken {
 #[derive(Debug)]
 struct Membership {
     member: MemberId,
-    token: Secret,
     epoch: u64,
     group: Group,
     limits: Limits,
@@ -332,7 +332,8 @@ struct Membership {
 pub struct Session {
     config: SessionConfig,
     phase: Phase,
-    nonce: Secret,
+    /// The key of the membership, or of the one that is asked for.
+    key: MemberKey,
     membership: Option<Membership>,
     /// Said while there was no membership, or not taken under the last one: to be said under the next.
     unsent: VecDeque<(Option<MessageId>, Vec<u8>)>,
@@ -398,7 +399,7 @@ impl Session {
     #[must_use]
     pub fn new(config: SessionConfig) -> Self {
         Self {
-            nonce: (config.fresh_secret)(),
+            key: MemberKey::new((config.fresh_seed)()),
             config,
             phase: Phase::Offline,
             membership: None,
@@ -559,7 +560,9 @@ impl Session {
             return;
         }
         match frame {
-            ServerFrame::Hello { version, .. } if self.phase == Phase::Greeting => self.greeted(version),
+            ServerFrame::Hello { version, challenge, .. } if self.phase == Phase::Greeting => {
+                self.greeted(version, &challenge);
+            }
             ServerFrame::Welcome(welcome) => self.welcomed(now, *welcome),
             ServerFrame::Resumed { taken, position } if self.phase == Phase::Resuming => {
                 self.resumed(now, taken, position);
@@ -582,17 +585,18 @@ impl Session {
         self.drain(now);
     }
 
-    fn greeted(&mut self, version: u64) {
+    fn greeted(&mut self, version: u64, challenge: &Challenge) {
         if version != VERSION {
             return self.end(End::Protocol(format!("version {version} was not offered")));
         }
+        let proof = self.key.prove(challenge);
         let frame = match &self.membership {
             Some(membership) => {
                 self.phase = Phase::Resuming;
                 ClientFrame::Resume {
                     room: self.config.room.clone(),
                     member: membership.member,
-                    token: membership.token,
+                    proof,
                     epoch: membership.epoch,
                     position: self.received,
                     clock: membership.group.clock(),
@@ -603,7 +607,7 @@ impl Session {
                 ClientFrame::Join {
                     room: self.config.room.clone(),
                     name: self.config.name.clone(),
-                    nonce: self.nonce,
+                    proof,
                     create: self.config.create,
                     after: (self.epoch != 0).then_some(self.placed),
                     epoch: self.epoch,
@@ -654,7 +658,6 @@ impl Session {
         }
         let mut membership = Membership {
             member: welcome.member,
-            token: welcome.token,
             epoch: welcome.epoch,
             group,
             limits: welcome.limits,
@@ -939,7 +942,7 @@ impl Session {
                 self.outputs.push_back(Output::HangUp(error.message));
             }
             ErrorCode::Expired => self.lose_membership(error.taken, error.message),
-            ErrorCode::WrongToken | ErrorCode::Diverged | ErrorCode::NoSuchRoom if resuming => {
+            ErrorCode::WrongKey | ErrorCode::Diverged | ErrorCode::NoSuchRoom if resuming => {
                 // 0 where the server knows nothing of this member.
                 self.lose_membership(error.taken, error.message);
             }
@@ -977,7 +980,7 @@ impl Session {
         if self.leaving && self.unsent.is_empty() {
             return self.end(End::Left);
         }
-        self.nonce = (self.config.fresh_secret)();
+        self.key = MemberKey::new((self.config.fresh_seed)());
         self.unkept = true;
         self.rejoining = Some(reason);
         self.outputs.push_back(Output::HangUp("joining again".into()));

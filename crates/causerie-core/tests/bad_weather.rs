@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use causerie_core::body::Body;
-use causerie_core::frame::{ClientFrame, Delivered, ErrorCode, ErrorFrame, Secret, ServerFrame, split_frame};
+use causerie_core::frame::{
+    ClientFrame, Delivered, ErrorCode, ErrorFrame, ServerFrame, VERSION, split_frame,
+};
+use causerie_core::key::Challenge;
 use causerie_core::link::{Disturbance, DisturbedLink};
 use causerie_core::log::{Log, Read, Record, Run, records};
 use causerie_core::room::{
@@ -21,18 +24,23 @@ use causerie_core::text::RoomName;
 use cbcast::{MemberId, MessageId, Time};
 use cbcast_sim::Oracle;
 
-thread_local!(static SECRETS: Cell<u64> = const { Cell::new(0) });
+thread_local!(static SEEDS: Cell<u64> = const { Cell::new(0) });
 
-fn fresh_secret() -> Secret {
-    let n = SECRETS.with(|c| c.replace(c.get() + 1));
-    let mut secret = [0; 16];
-    secret[..8].copy_from_slice(&n.to_le_bytes());
-    secret
+fn fresh_seed() -> [u8; 32] {
+    let n = SEEDS.with(|c| c.replace(c.get() + 1));
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&n.to_le_bytes());
+    seed
+}
+
+fn hello(challenge: Challenge) -> ServerFrame {
+    ServerFrame::Hello { version: VERSION, agent: String::new(), challenge }
 }
 
 /// The server's end of one connection.
 struct Connection {
     seat: Option<Seat>,
+    challenge: Challenge,
     /// It has asked to be let in: nothing else may come before that.
     has_joined: bool,
     cursor: u64,
@@ -162,7 +170,7 @@ impl World {
         world.room = Room::new(RoomName::parse("lobby").unwrap(), 0, 7, settings, false);
         for n in 0..2 + world.below(4) {
             let name = format!("member{n}");
-            let mut config = SessionConfig::new("lobby", &name, fresh_secret);
+            let mut config = SessionConfig::new("lobby", &name, fresh_seed);
             config.acknowledges = true;
             let mut disturbance = Disturbance { seed: seed * 10 + n as u64, ..Disturbance::default() };
             if !world.lossless {
@@ -206,8 +214,9 @@ impl World {
     }
 
     fn connect(&mut self, n: usize) {
-        self.clients[n].connection =
-            Some(Connection { seat: None, has_joined: false, cursor: u64::MAX, down: VecDeque::new() });
+        let challenge = Challenge { random: fresh_seed(), ..Challenge::default() };
+        let (has_joined, cursor, down) = (false, u64::MAX, VecDeque::new());
+        self.clients[n].connection = Some(Connection { seat: None, challenge, has_joined, cursor, down });
         self.clients[n].session.connected();
         self.drain(n);
     }
@@ -406,17 +415,18 @@ impl World {
         }
         match frame {
             ClientFrame::Hello { .. } => {
-                answers.push(ServerFrame::Hello { version: 1, agent: String::new() });
+                answers.push(hello(connection.challenge));
             }
-            ClientFrame::Join { name, nonce, after, epoch, .. } => {
-                let (seat, welcome) =
-                    self.room.join(now, &name, nonce, fresh_secret(), after, epoch).unwrap();
+            ClientFrame::Join { name, proof, after, epoch, .. } => {
+                assert!(proof.holds(&connection.challenge));
+                let (seat, welcome) = self.room.join(now, &name, proof.key, after, epoch).unwrap();
                 connection.seat = Some(seat);
                 connection.cursor = welcome.first - 1;
                 answers.push(ServerFrame::Welcome(Box::new(welcome)));
             }
-            ClientFrame::Resume { member, token, epoch, position, clock, .. } => {
-                match self.room.resume(now, member, &token, epoch, position, &clock) {
+            ClientFrame::Resume { member, proof, epoch, position, clock, .. } => {
+                assert!(proof.holds(&connection.challenge));
+                match self.room.resume(now, member, proof.key, epoch, position, &clock) {
                     Ok((seat, Resumed::Here { taken })) => {
                         connection.seat = Some(seat);
                         connection.cursor = position;
@@ -434,7 +444,7 @@ impl World {
                     Err(ResumeError::Diverged { taken }) => {
                         answers.push(error(ErrorCode::Diverged, taken));
                     }
-                    Err(_) => answers.push(error(ErrorCode::WrongToken, 0)),
+                    Err(_) => answers.push(error(ErrorCode::WrongKey, 0)),
                 }
             }
             ClientFrame::Broadcast(packet) => {
@@ -734,10 +744,10 @@ fn sessions_keep_causal_order_and_lose_nothing_in_bad_weather() {
 
 #[test]
 fn a_session_says_why_it_cannot_join() {
-    let mut session = Session::new(SessionConfig::new("lobby", "Raj", fresh_secret));
+    let mut session = Session::new(SessionConfig::new("lobby", "Raj", fresh_seed));
     session.connected();
     assert!(matches!(session.poll_output(), Some(Output::Send(ClientFrame::Hello { .. }))));
-    session.handle_frame(Time::ZERO, ServerFrame::Hello { version: 1, agent: String::new() });
+    session.handle_frame(Time::ZERO, hello(Challenge::default()));
     assert!(matches!(session.poll_output(), Some(Output::Send(ClientFrame::Join { .. }))));
     let error = ErrorFrame { suggestion: "Raj2".into(), ..ErrorFrame::new(ErrorCode::NameTaken, "taken") };
     session.handle_frame(Time::ZERO, ServerFrame::Error(error));
@@ -751,11 +761,11 @@ fn a_session_says_why_it_cannot_join() {
 fn what_a_server_sends_may_be_anything_and_never_panics() {
     let mut random = 1u64;
     for _ in 0..20_000 {
-        let mut session = Session::new(SessionConfig::new("lobby", "Raj", fresh_secret));
+        let mut session = Session::new(SessionConfig::new("lobby", "Raj", fresh_seed));
         session.connected();
-        session.handle_frame(Time::ZERO, ServerFrame::Hello { version: 1, agent: String::new() });
+        session.handle_frame(Time::ZERO, hello(Challenge::default()));
         let mut room = Room::new(RoomName::parse("lobby").unwrap(), 0, 7, RoomSettings::default(), false);
-        let (_, welcome) = room.join(Now::default(), "Raj", [1; 16], [2; 16], None, 0).unwrap();
+        let (_, welcome) = room.join(Now::default(), "Raj", [1; 32], None, 0).unwrap();
         session.handle_frame(Time::ZERO, ServerFrame::Welcome(Box::new(welcome)));
         for _ in 0..6 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

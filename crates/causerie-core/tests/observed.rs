@@ -4,25 +4,27 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use causerie_core::body::Body;
-use causerie_core::frame::{ClientFrame, Observation, Observed, Secret, ServerFrame, VERSION, split_frame};
+use causerie_core::frame::{ClientFrame, Observation, Observed, ServerFrame, VERSION, split_frame};
+use causerie_core::key::Challenge;
 use causerie_core::room::{Now, Room, RoomSettings};
 use causerie_core::session::{Event, Output, Session, SessionConfig};
 use causerie_core::text::RoomName;
 use cbcast::{Kind, Message, MessageId, Time};
 
-fn secret() -> Secret {
-    [7; 16]
+fn seed() -> [u8; 32] {
+    [7; 32]
 }
 
 /// Raj's session, live; and what Ann says in his room from then on, as records.
 fn live(count: u64) -> (Session, Vec<ServerFrame>) {
-    let mut session = Session::new(SessionConfig::new("lobby", "Raj", secret));
+    let mut session = Session::new(SessionConfig::new("lobby", "Raj", seed));
     session.connected();
-    session.handle_frame(Time::ZERO, ServerFrame::Hello { version: VERSION, agent: "test".into() });
+    let (agent, challenge) = ("test".into(), Challenge::default());
+    session.handle_frame(Time::ZERO, ServerFrame::Hello { version: VERSION, agent, challenge });
     let mut room = Room::new(RoomName::parse("lobby").unwrap(), 0, 7, RoomSettings::default(), false);
     let now = Now { time: Time::ZERO, wall_millis: 0 };
-    let (ann, _) = room.join(now, "Ann", [1; 16], [1; 16], None, 0).unwrap();
-    let (_, welcome) = room.join(now, "Raj", secret(), [2; 16], None, 0).unwrap();
+    let (ann, _) = room.join(now, "Ann", [1; 32], None, 0).unwrap();
+    let (_, welcome) = room.join(now, "Raj", [2; 32], None, 0).unwrap();
     let joined = welcome.position;
     session.handle_frame(Time::ZERO, ServerFrame::Welcome(Box::new(welcome)));
     for seq in 1..=count {

@@ -2,10 +2,11 @@
 
 use bytes::{Bytes, BytesMut};
 use causerie_core::frame::{
-    ClientFrame, Delivered, Direction, HistoryQuestion, MemberInfo, Observation, Observed, Page, Place,
-    ServerFrame, split_frame,
+    ClientFrame, Delivered, Direction, HistoryQuestion, MAGIC, MemberInfo, Observation, Observed, Page,
+    Place, ServerFrame, split_frame,
 };
 use causerie_core::history::{Entry, HistoryPage};
+use causerie_core::key::{Challenge, MemberKey};
 use cbcast::{Kind, MemberId, Message, MessageId};
 
 /// The bytes of the first example below a heading: what stands before the comments.
@@ -89,4 +90,59 @@ fn a_page_of_history() {
     let entries = HistoryPage::read(&page).expect("it tells of each position").entries;
     assert_eq!(entries[0], Entry::Gap { from: 298, to: 299, removed: false });
     assert!(matches!(&entries[1], Entry::Record(record) if record.name == "Raj" && record.deps == [cause]));
+}
+
+/// What stands in hexadecimal in a block of the section below a heading.
+fn hex(line: &str) -> Option<Vec<u8>> {
+    line.split_whitespace()
+        .map(|byte| u8::from_str_radix(byte, 16).ok().filter(|_| byte.len() == 2))
+        .collect()
+}
+
+#[test]
+fn a_proof_of_a_key() {
+    let bytes = example("3.1 Keys");
+    let key = MemberKey::new(std::array::from_fn(|n| n as u8));
+    let challenge = Challenge { server_key: [0; 32], random: std::array::from_fn(|n| 0x20 + n as u8) };
+    let proof = key.prove(&challenge);
+    assert!(proof.holds(&challenge));
+    assert_eq!(bytes, [&proof.key[..], &proof.signature].concat());
+}
+
+/// Each frame of the dialogue is one, and is written as it stands there; proofs hold on their connections.
+#[test]
+fn the_dialogue() {
+    let text = include_str!("../../../docs/protocol.md");
+    let (_, section) = text.split_once("\n## 13. A dialogue\n").unwrap();
+    let (block, _) = section.split_once("```text\n").unwrap().1.split_once("```").unwrap();
+    let mut frames = Vec::<(char, Vec<u8>)>::new();
+    for line in block.lines() {
+        match (line.chars().next(), frames.last_mut()) {
+            (Some(who @ ('C' | 'S')), _) => frames.push((who, hex(&line[1..]).expect("bytes"))),
+            (Some(' '), Some((_, frame))) => frame.extend(hex(line).unwrap_or_default()),
+            _ => {}
+        }
+    }
+    assert_eq!(frames.remove(0), ('C', MAGIC.to_vec()));
+    let (mut challenge, mut proofs) = (None, 0);
+    for (who, bytes) in frames {
+        let (kind, body) = whole(&bytes);
+        let mut again = Vec::new();
+        if who == 'C' {
+            let frame = ClientFrame::decode(kind, &body).unwrap().unwrap();
+            if let ClientFrame::Join { proof, .. } | ClientFrame::Resume { proof, .. } = &frame {
+                assert!(proof.holds(&challenge.expect("a hello")));
+                proofs += 1;
+            }
+            frame.encode(&mut again);
+        } else {
+            let frame = ServerFrame::decode(kind, &body).unwrap().unwrap();
+            if let ServerFrame::Hello { challenge: given, .. } = &frame {
+                challenge = Some(*given);
+            }
+            frame.encode(&mut again);
+        }
+        assert_eq!(again, bytes);
+    }
+    assert_eq!(proofs, 2);
 }

@@ -563,7 +563,10 @@ pub(crate) fn changes_of(room: RoomId, batch: &mut Batch, changes: &mut Vec<Chan
         changes.push(Change::Append { room, first: run.first, last: run.last, run: run.bytes.clone() });
     }
     for record in &batch.members {
-        let secrets = record.secrets.map(|s| Secrets { token: s.token, nonce: s.nonce, hosted: s.hosted });
+        let secrets = record.secrets.map(|secrets| match secrets {
+            causerie_core::room::Secrets::Key(key) => Secrets::Key(key),
+            causerie_core::room::Secrets::Bearer { token, nonce } => Secrets::Bearer { token, nonce },
+        });
         let row = MemberRow {
             member: record.member,
             name: record.name.clone(),

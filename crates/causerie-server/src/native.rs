@@ -5,14 +5,15 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use causerie_core::frame::{
     ClientFrame, Direction, ErrorCode, ErrorFrame, FrameError, HistoryQuestion, Observation, Observed, Place,
-    Secret, ServerFrame, VERSION, split_frame,
+    ServerFrame, VERSION, split_frame,
 };
+use causerie_core::key::{Challenge, Proof, PublicKey};
 use causerie_core::room::{JoinError, ResumeError, Resumed, Seat};
 use causerie_core::text::{Name, visible};
 use tokio::net::TcpStream;
@@ -78,7 +79,8 @@ struct Session<'a> {
     visitor: &'a Visitor,
     stream: Arc<TcpStream>,
     outbox: Arc<Outbox>,
-    greeted: Mutex<bool>,
+    /// What this connection's keys sign, once there was a hello.
+    challenge: OnceLock<Challenge>,
     membership: Mutex<Option<Membership>>,
     /// That of the membership, until the connection ends.
     presence: Mutex<Option<Presence>>,
@@ -99,7 +101,7 @@ pub(crate) async fn serve(
         visitor,
         stream,
         outbox: Arc::default(),
-        greeted: Mutex::new(false),
+        challenge: OnceLock::new(),
         membership: Mutex::new(None),
         presence: Mutex::new(None),
         observed: Mutex::new((Instant::now(), 0)),
@@ -336,7 +338,18 @@ impl Session<'_> {
     }
 
     fn is_greeted(&self) -> bool {
-        *self.greeted.lock().expect("nothing panics while holding it")
+        self.challenge.get().is_some()
+    }
+
+    /// Whose key this is, if its holder is at the other end of this connection. Not in a room's lock: it takes longer than
+    /// anything that a room does for one frame.
+    fn holder(&self, proof: &Proof) -> Option<PublicKey> {
+        let held = self.challenge.get().is_some_and(|challenge| proof.holds(challenge));
+        if !held {
+            let message = "the key is not proven: its signature is not over this connection's challenge";
+            self.error(ErrorFrame::new(ErrorCode::WrongKey, message));
+        }
+        held.then_some(proof.key)
     }
 
     fn no_hello(&self) {
@@ -360,19 +373,20 @@ impl Session<'_> {
         match frame {
             ClientFrame::Hello { oldest, newest, agent } if !greeted => self.hello(oldest, newest, &agent),
             _ if !greeted => self.no_hello(),
-            ClientFrame::Join { room, name, nonce, create, after, epoch } => {
-                self.join(&room, &name, nonce, create, after, epoch).await;
+            ClientFrame::Join { room, name, proof, create, after, epoch } => {
+                self.join(&room, &name, &proof, create, after, epoch).await;
             }
-            ClientFrame::Resume { room, member, token, epoch, position, clock } => {
+            ClientFrame::Resume { room, member, proof, epoch, position, clock } => {
                 if self.membership().is_some() {
                     return self.unexpected("a second membership on one connection");
                 }
+                let Some(key) = self.holder(&proof) else { return };
                 let found = match self.server.controller.find(&room) {
                     Ok(found) => found,
                     Err(error) => return self.error(ErrorFrame::new(error.code(), error.to_string())),
                 };
                 let (resumed, changes) = found.act_and_count(|room, now| {
-                    (room.resume(now, member, &token, epoch, position, &clock), room.position())
+                    (room.resume(now, member, key, epoch, position, &clock), room.position())
                 });
                 let (resumed, last) = resumed;
                 if let Ok((seat, _)) = &resumed {
@@ -396,7 +410,7 @@ impl Session<'_> {
                         let (code, taken) = match &error {
                             ResumeError::Expired { taken } => (ErrorCode::Expired, *taken),
                             ResumeError::Diverged { taken } => (ErrorCode::Diverged, *taken),
-                            _ => (ErrorCode::WrongToken, 0),
+                            _ => (ErrorCode::WrongKey, 0),
                         };
                         self.error(ErrorFrame { taken, ..ErrorFrame::new(code, error.to_string()) });
                     }
@@ -577,15 +591,17 @@ impl Session<'_> {
             return self.error(ErrorFrame::fatal(ErrorCode::Version, message));
         }
         debug!("{} is {}", self.peer, visible(agent));
-        *self.greeted.lock().expect("nothing panics while holding it") = true;
-        self.send(&ServerFrame::Hello { version: VERSION, agent: AGENT.to_owned() });
+        let mut challenge = Challenge::default();
+        getrandom::fill(&mut challenge.random).expect("the operating system gives random bytes");
+        let challenge = *self.challenge.get_or_init(|| challenge);
+        self.send(&ServerFrame::Hello { version: VERSION, agent: AGENT.to_owned(), challenge });
     }
 
     async fn join(
         &self,
         room: &str,
         name: &str,
-        nonce: Secret,
+        proof: &Proof,
         create: bool,
         after: Option<u64>,
         epoch: u64,
@@ -594,6 +610,7 @@ impl Session<'_> {
             return self.unexpected("a second membership on one connection");
         }
         // Before a room is made for it.
+        let Some(key) = self.holder(proof) else { return };
         let name_chars_max = self.server.settings().room.name_chars_max;
         if let Err(error) = Name::parse(name, name_chars_max) {
             return self.error(ErrorFrame::new(ErrorCode::NameInvalid, error.to_string()));
@@ -610,11 +627,9 @@ impl Session<'_> {
             Ok(found) => found,
             Err(error) => return self.error(ErrorFrame::new(error.code(), error.to_string())),
         };
-        let mut token = Secret::default();
-        getrandom::fill(&mut token).expect("the operating system gives random bytes");
         let ((joined, is_new), changes) = hosted.act_and_count(|room, now| {
             let before = room.position();
-            let joined = room.join(now, name, nonce, token, after, epoch);
+            let joined = room.join(now, name, key, after, epoch);
             (joined, room.position() > before)
         });
         if let Ok((seat, _)) = &joined {

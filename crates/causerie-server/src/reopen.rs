@@ -185,6 +185,9 @@ fn member_record(row: MemberRow) -> MemberRecord {
         joined_at: row.joined_at,
         left_at: row.left_at,
         taken: row.taken,
-        secrets: row.secrets.map(|s| Secrets { token: s.token, nonce: s.nonce, hosted: s.hosted }),
+        secrets: row.secrets.map(|secrets| match secrets {
+            causerie_store::Secrets::Key(key) => Secrets::Key(key),
+            causerie_store::Secrets::Bearer { token, nonce } => Secrets::Bearer { token, nonce },
+        }),
     }
 }

@@ -907,7 +907,7 @@ async fn what_members_observe_is_told_to_those_who_ask_within_bounds() {
     assert_eq!(frames, [ServerFrame::Watched(true)]);
     // Who comes now is told at once.
     let mut bob = Wire::greeted(server.address).await;
-    bob.send(&common::join_frame("lobby", "Bob", common::nonce())).await;
+    bob.join("lobby", "Bob").await;
     assert!(matches!(bob.frame().await, ServerFrame::Welcome(_)));
     assert_eq!(bob.frame().await, ServerFrame::Watched(true));
 

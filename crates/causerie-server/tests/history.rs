@@ -13,7 +13,7 @@ use causerie_core::room::RoomSettings;
 use causerie_server::Settings;
 use causerie_store::{MemoryStore, Options, Retention, SqliteStore, Store};
 use cbcast::{MemberId, MessageId};
-use common::{Classic, Event, Harness, Native, Pair, Random, Wire, join_frame, nonce, within};
+use common::{Classic, Event, Harness, Native, Pair, Random, Wire, within};
 
 fn question(direction: Direction, place: Place, limit: u64) -> HistoryQuestion {
     HistoryQuestion { room: "lobby".into(), epoch: 0, direction, place, limit, wait_millis: 0 }
@@ -364,7 +364,7 @@ async fn who_waits_is_told_when_the_room_goes_and_when_the_server_does() {
 async fn a_member_may_ask_as_well() {
     let server = Harness::start(Settings::default()).await;
     let mut wire = Wire::greeted(server.address).await;
-    wire.send(&join_frame("lobby", "Ann", nonce())).await;
+    wire.join("lobby", "Ann").await;
     let mut ann = Native::welcomed(wire).await;
     let page = ask(&mut ann.wire, question(Direction::Before, Place::End, 9)).await;
     assert_eq!(page.records().next().unwrap().name, "Ann");

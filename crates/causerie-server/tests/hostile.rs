@@ -11,7 +11,7 @@ use causerie_core::room::RoomSettings;
 use causerie_server::Settings;
 use cbcast::wire::put_varint;
 use cbcast::{Kind, MemberId, Message, MessageId};
-use common::{Classic, Event, Harness, Native, Pair, Random, Wire, join_frame, nonce, within};
+use common::{Classic, Event, Harness, Native, Pair, Random, Wire, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -79,10 +79,11 @@ async fn garbage_behind_the_magic() {
         wire.fatal(ErrorCode::Malformed).await;
     }
     // A frame that is whole, and no hello.
+    let elsewhere = Wire::greeted(server.address).await;
     for frame in [
         ClientFrame::ListRooms,
         ClientFrame::Broadcast(Bytes::from_static(b"x")),
-        join_frame("lobby", "Mallory", nonce()),
+        elsewhere.join_frame("lobby", "Mallory"),
     ] {
         let mut wire = Wire::connect(server.address).await;
         wire.send(&frame).await;
@@ -383,14 +384,14 @@ async fn half_a_magic_and_silence() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_is_not_spoken() {
     let (server, pair) = talking(Settings::default()).await;
-    for (oldest, newest) in [(7, 9), (0, 0), (2, 1), (u64::MAX, u64::MAX)] {
+    for (oldest, newest) in [(7, 9), (0, 0), (1, 1), (2, 1), (u64::MAX, u64::MAX)] {
         let mut wire = Wire::connect(server.address).await;
         wire.send(&ClientFrame::Hello { oldest, newest, agent: "\x1b[2J".into() }).await;
         wire.fatal(ErrorCode::Version).await;
     }
     let mut wire = Wire::connect(server.address).await;
     wire.send(&ClientFrame::Hello { oldest: 0, newest: u64::MAX, agent: String::new() }).await;
-    assert!(matches!(wire.frame().await, ServerFrame::Hello { version: 1, .. }));
+    assert!(matches!(wire.frame().await, ServerFrame::Hello { version: 2, .. }));
     pair.finish().await;
     server.stop().await;
 }
@@ -411,7 +412,7 @@ async fn frames_before_joining() {
         wire.send(&frame).await;
         wire.refused(ErrorCode::Unexpected).await;
     }
-    wire.send(&join_frame("lobby", "Raj", nonce())).await;
+    wire.join("lobby", "Raj").await;
     assert!(matches!(wire.frame().await, ServerFrame::Welcome(_)));
     pair.finish().await;
     server.stop().await;
@@ -567,8 +568,9 @@ async fn unknown_kinds_are_skipped_and_later_fields_ignored() {
     let (server, pair) = talking(Settings::default()).await;
     let mut wire = Wire::connect(server.address).await;
     // A hello of a later version: something behind its fields.
-    wire.send_bytes(b"\x0a\x01\x01\x02\x01xlater").await;
-    assert!(matches!(wire.frame().await, ServerFrame::Hello { version: 1, .. }));
+    wire.send_bytes(b"\x0a\x01\x02\x03\x01xlater").await;
+    let ServerFrame::Hello { version: 2, challenge, .. } = wire.frame().await else { panic!() };
+    wire.challenge = challenge;
     for kind in [0x00, 0x0f, 0x7f, 0x81, 0x84, 0xff] {
         wire.send_bytes(&[4, kind, 1, 2, 3]).await;
         wire.send_bytes(&[1, kind]).await;
@@ -579,7 +581,8 @@ async fn unknown_kinds_are_skipped_and_later_fields_ignored() {
     wire.send_bytes(b"\x06\x07later").await;
     assert!(matches!(wire.frame().await, ServerFrame::Rooms(_)));
     let mut join = Vec::new();
-    join_frame("lobby", "Raj", nonce()).encode(&mut join);
+    wire.join_frame("lobby", "Raj").encode(&mut join);
+    // Its length is below 128 still, with five bytes more.
     join[0] += 5;
     join.extend_from_slice(b"later");
     wire.send_bytes(&join).await;
@@ -601,7 +604,7 @@ async fn who_never_reads_holds_nobody_up() {
     let mut wire = Wire::new(socket.connect(server.address).await.unwrap());
     wire.send_bytes(&MAGIC).await;
     wire.hello().await;
-    wire.send(&join_frame("lobby", "Slow", nonce())).await;
+    wire.join("lobby", "Slow").await;
     let mut slow = Native::welcomed(wire).await;
 
     let mut noisy = Native::join(server.address, "lobby", "Noisy").await;
@@ -657,17 +660,22 @@ async fn random_bytes() {
         tasks.push(tokio::spawn(async move {
             let mut random = Random(seed ^ (n << 40));
             let mut bytes = Vec::new();
+            let mut wire = match n % 4 {
+                3 => Wire::greeted(address).await,
+                _ => Wire::new(TcpStream::connect(address).await.unwrap()),
+            };
             match n % 4 {
-                0 => {}
                 1 => bytes.extend_from_slice(&MAGIC),
-                _ => {
+                2 => {
                     bytes.extend_from_slice(&MAGIC);
-                    ClientFrame::Hello { oldest: 1, newest: 1, agent: "random".into() }.encode(&mut bytes);
+                    let agent = "random".into();
+                    ClientFrame::Hello { oldest: VERSION, newest: VERSION, agent }.encode(&mut bytes);
                 }
+                _ => {}
             }
             if n % 4 == 3 {
                 // Members who send frames of the right shape with anything in them.
-                join_frame("lobby", &format!("Random{n}"), [n as u8; 16]).encode(&mut bytes);
+                wire.join_frame("lobby", &format!("Random{n}")).encode(&mut bytes);
                 for _ in 0..30 {
                     let length = random.below(40);
                     bytes.extend_from_slice(&[length as u8 + 1, random.below(14) as u8]);
@@ -677,7 +685,7 @@ async fn random_bytes() {
                 let length = random.below(4_000);
                 bytes.extend(random.bytes(length));
             }
-            let mut stream = TcpStream::connect(address).await.unwrap();
+            let stream = &mut wire.stream;
             while !bytes.is_empty() {
                 let later = bytes.split_off(bytes.len().min(1 + random.below(1_000)));
                 let now = std::mem::replace(&mut bytes, later);

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use causerie_core::frame::{ClientFrame, ErrorCode, ServerFrame, Welcome};
+use causerie_core::key::Proof;
 use causerie_core::room::RoomSettings;
 use causerie_server::Settings;
 use causerie_store::Retention;
 use cbcast::{MemberId, MissingRange, VectorClock};
-use common::{Event, Harness, Native, PATIENCE, Wire, join_frame, nonce, within};
+use common::{Event, Harness, Native, PATIENCE, Wire, within};
 
 async fn started() -> Harness {
     Harness::start(Settings::default()).await
@@ -120,7 +121,7 @@ async fn rooms_are_made() {
     let absent = ClientFrame::Join {
         room: "cellar".into(),
         name: "Raj".into(),
-        nonce: nonce(),
+        proof: wire.key.prove(&wire.challenge),
         create: false,
         after: None,
         epoch: 0,
@@ -152,8 +153,9 @@ async fn a_room_is_closed_by_its_creator_and_the_operator() {
     ann.wire.fatal(ErrorCode::RoomClosed).await;
     raj.wire.fatal(ErrorCode::RoomClosed).await;
     assert_eq!(server.rooms().await, []);
-    stranger.send(&raj.resume_frame()).await;
-    stranger.refused(ErrorCode::NoSuchRoom).await;
+    raj.wire = stranger;
+    raj.wire.send(&raj.resume_frame()).await;
+    raj.wire.refused(ErrorCode::NoSuchRoom).await;
 
     // Another room of that name: its creator needs no token, and positions mean something else there.
     let ann = Native::join(server.address, "lobby", "Ann").await;
@@ -194,21 +196,21 @@ async fn a_second_name_is_tried_on_the_same_connection() {
     let server = Harness::start(with_room(RoomSettings { members_max: 2, ..RoomSettings::default() })).await;
     let mut ann = Native::join(server.address, "lobby", "Ann").await;
     let mut wire = Wire::greeted(server.address).await;
-    wire.send(&join_frame("lobby", " aNN ", nonce())).await;
+    wire.join("lobby", " aNN ").await;
     let error = wire.refused(ErrorCode::NameTaken).await;
     assert_eq!(error.suggestion, "aNN2");
     for name in ["", " \t", "a\x1bb", "./leave", &"x".repeat(33)] {
-        wire.send(&join_frame("lobby", name, nonce())).await;
+        wire.join("lobby", name).await;
         wire.refused(ErrorCode::NameInvalid).await;
     }
-    wire.send(&join_frame("lobby", &error.suggestion, nonce())).await;
+    wire.join("lobby", &error.suggestion).await;
     let mut second = Native::welcomed(wire).await;
     ann.expect(Event::Joined("aNN2".into())).await;
     // One membership for each connection.
-    second.wire.send(&join_frame("attic", "Ann", nonce())).await;
+    second.wire.join("attic", "Ann").await;
     second.wire.refused(ErrorCode::Unexpected).await;
     let mut third = Wire::greeted(server.address).await;
-    third.send(&join_frame("lobby", "Raj", nonce())).await;
+    third.join("lobby", "Raj").await;
     third.refused(ErrorCode::RoomFull).await;
     server.stop().await;
 }
@@ -217,16 +219,17 @@ async fn a_second_name_is_tried_on_the_same_connection() {
 async fn a_join_repeated_is_one_member() {
     let server = started().await;
     let mut ann = Native::join(server.address, "lobby", "Ann").await;
-    let secret = nonce();
-    let mut wires = Vec::new();
+    let mut wires = Vec::<Native>::new();
     for _ in 0..2 {
         let mut wire = Wire::greeted(server.address).await;
-        wire.send(&join_frame("lobby", "Raj", secret)).await;
+        if let Some(first) = wires.first() {
+            wire.key = first.key.clone();
+        }
+        wire.join("lobby", "Raj").await;
         wires.push(Native::welcomed(wire).await);
     }
     let [first, again] = &mut wires[..] else { panic!() };
     assert_eq!((first.member, first.position), (again.member, again.position));
-    assert_ne!(first.welcome.token, again.welcome.token, "the first answer was not received");
     first.wire.fatal(ErrorCode::Superseded).await;
     ann.expect(Event::Joined("Raj".into())).await;
     again.say("hello").await;
@@ -271,10 +274,10 @@ async fn who_resumes_gets_exactly_what_is_missing() {
 async fn resuming_closes_the_older_connection() {
     let server = started().await;
     let (mut ann, mut raj) = two(&server).await;
-    let mut wire = Wire::greeted(server.address).await;
-    wire.send(&raj.resume_frame()).await;
-    assert_eq!(wire.frame().await, ServerFrame::Resumed { taken: 0, position: 2 });
-    std::mem::swap(&mut raj.wire, &mut wire);
+    let wire = Wire::greeted(server.address).await;
+    let mut wire = std::mem::replace(&mut raj.wire, wire);
+    raj.wire.send(&raj.resume_frame()).await;
+    assert_eq!(raj.wire.frame().await, ServerFrame::Resumed { taken: 0, position: 2 });
     // The older one speaks for nobody.
     let before = raj.group.clone();
     let ghost = raj.stamp_text("ghost");
@@ -307,7 +310,7 @@ async fn after_grace_the_member_has_left() {
         .send(&ClientFrame::Join {
             room: "lobby".into(),
             name: "Raj".into(),
-            nonce: nonce(),
+            proof: raj.wire.key.prove(&raj.wire.challenge),
             create: false,
             after: Some(raj.position),
             epoch: raj.welcome.epoch,
@@ -325,6 +328,7 @@ async fn who_knows_more_than_the_server_is_told() {
     for how in 0..4 {
         let server = started().await;
         let (_ann, mut raj) = two(&server).await;
+        raj.wire = Wire::greeted(server.address).await;
         let honest = raj.resume_frame();
         let mut lying = honest.clone();
         let ClientFrame::Resume { epoch, position, clock, .. } = &mut lying else { panic!() };
@@ -334,42 +338,59 @@ async fn who_knows_more_than_the_server_is_told() {
             2 => clock.set(MemberId::new(0, 1), 1),
             _ => *epoch ^= 1,
         }
-        raj.wire = Wire::greeted(server.address).await;
         raj.wire.send(&lying).await;
         assert_eq!(raj.wire.refused(ErrorCode::Diverged).await.taken, 0);
         raj.wire.send(&honest).await;
         raj.wire.refused(ErrorCode::Expired).await;
         // Its name is free for it.
-        raj.wire.send(&join_frame("lobby", "Raj", nonce())).await;
+        raj.wire.join("lobby", "Raj").await;
         assert!(matches!(raj.wire.frame().await, ServerFrame::Welcome(_)));
         server.stop().await;
     }
 }
 
+/// The key's owner alone: not who has heard all that was ever said, nor who has the files.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_token_resumes_nothing() {
+async fn who_does_not_hold_the_key_resumes_nothing() {
     let server = started().await;
     let (ann, mut raj) = two(&server).await;
+    // Heard on connections of his: to join, and to resume.
+    let joined = raj.key.prove(&raj.wire.challenge);
+    raj.resume(server.address).await;
+    let resumed = raj.key.prove(&raj.wire.challenge);
     let mut wire = Wire::greeted(server.address).await;
-    let mut wrong = raj.welcome.token;
-    wrong[15] ^= 1;
-    for (member, token) in [
-        (raj.member, wrong),
-        (raj.member, ann.welcome.token),
-        (raj.member, [0; 16]),
-        (MemberId::new(0, 0), raj.welcome.token),
-        (MemberId::new(0, 9), raj.welcome.token),
+    let theirs = wire.key.prove(&wire.challenge);
+    let right = raj.key.prove(&wire.challenge);
+    for (member, proof) in [
+        (raj.member, joined),
+        (raj.member, resumed),
+        (raj.member, theirs),
+        (raj.member, Proof { key: raj.key.public(), ..theirs }),
+        (raj.member, Proof { key: theirs.key, ..right }),
+        (raj.member, ann.key.prove(&wire.challenge)),
+        (MemberId::new(0, 0), right),
+        (MemberId::new(0, 9), right),
+        (ann.member, right),
     ] {
         wire.send(&ClientFrame::Resume {
             room: "lobby".into(),
             member,
-            token,
+            proof,
             epoch: raj.welcome.epoch,
             position: 2,
             clock: VectorClock::default(),
         })
         .await;
-        wire.refused(ErrorCode::WrongToken).await;
+        wire.refused(ErrorCode::WrongKey).await;
+    }
+    // Nor does his join, repeated.
+    for proof in [joined, resumed, Proof { key: raj.key.public(), ..theirs }] {
+        let ClientFrame::Join { room, name, create, after, epoch, .. } = wire.join_frame("lobby", "Raj")
+        else {
+            unreachable!()
+        };
+        wire.send(&ClientFrame::Join { room, name, proof, create, after, epoch }).await;
+        wire.refused(ErrorCode::WrongKey).await;
     }
     // It has its seat still.
     raj.wire.ping().await;
@@ -418,12 +439,11 @@ async fn what_is_not_kept_is_a_gap() {
     assert_eq!((error.code, error.fatal), (ErrorCode::TooFarBehind, true));
     raj.wire = Wire::greeted(server.address).await;
     raj.wire.send(&raj.resume_frame()).await;
-    let token = raj.welcome.token;
     let mut again = Native::welcomed(raj.wire).await;
     let Welcome { first, gap_from, position: cut, .. } = again.welcome;
     assert_eq!((gap_from, cut), (Some(position + 1), position + 200));
     assert!(first > position + 1 && first <= cut);
-    assert_eq!((again.member, again.welcome.token), (raj.member, token));
+    assert_eq!(again.member, raj.member);
     again.wire.send(&ClientFrame::Broadcast(packet)).await;
     ann.expect_text(raj.member, "mine").await;
 
@@ -434,19 +454,19 @@ async fn what_is_not_kept_is_a_gap() {
     server.stop().await;
     let server = Harness::with_store(Settings { retention: keep, ..Settings::default() }, store).await;
     let mut wire = Wire::greeted(server.address).await;
-    let join = |name: &str, epoch| ClientFrame::Join {
+    let join = |wire: &Wire, name: &str, epoch| ClientFrame::Join {
         room: "lobby".into(),
         name: name.into(),
-        nonce: nonce(),
+        proof: wire.key.prove(&wire.challenge),
         create: false,
         after: Some(0),
         epoch,
     };
-    wire.send(&join("Mina", epoch)).await;
+    wire.send(&join(&wire, "Mina", epoch)).await;
     assert_eq!(Native::welcomed(wire).await.welcome.gap_from, Some(1));
     // Positions of another log mean nothing.
     let mut wire = Wire::greeted(server.address).await;
-    wire.send(&join("Noor", epoch ^ 1)).await;
+    wire.send(&join(&wire, "Noor", epoch ^ 1)).await;
     assert_eq!(Native::welcomed(wire).await.welcome.gap_from, None);
     server.stop().await;
 }
@@ -520,7 +540,7 @@ async fn settings_change_while_it_serves() {
     let mut wire = Wire::greeted(server.address).await;
     wire.send(&create("second", false)).await;
     wire.refused(ErrorCode::TooManyRooms).await;
-    wire.send(&join_frame("lobby", "Raja", nonce())).await;
+    wire.join("lobby", "Raja").await;
     wire.refused(ErrorCode::NameInvalid).await;
     // The rooms are told by a task of its own.
     let newcomer = within("the room to know", async {

@@ -60,15 +60,18 @@ pub struct MemberRow {
     pub secrets: Option<Secrets>,
 }
 
-/// SHA-256 hashes, made by the caller: whoever reads the store cannot resume as anybody.
+/// By what a member is known again, made by the caller: whoever reads the store cannot resume as anybody.
 #[derive(Clone, Copy, Eq, PartialEq)]
-pub struct Secrets {
-    /// Of the resume token.
-    pub token: [u8; 32],
-    /// Of the join's nonce.
-    pub nonce: [u8; 32],
-    /// The server speaks for it; otherwise it stamps its own messages.
-    pub hosted: bool,
+pub enum Secrets {
+    /// The public key of a member that stamps its own messages.
+    Key([u8; 32]),
+    /// Of a member that the server speaks for, SHA-256 hashes.
+    Bearer {
+        /// Of its token.
+        token: [u8; 32],
+        /// Of its join's nonce.
+        nonce: [u8; 32],
+    },
 }
 
 impl fmt::Debug for Secrets {

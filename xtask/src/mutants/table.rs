@@ -1051,8 +1051,20 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             session(
                 "who stamps its own messages may let the room speak for it, and the other way round",
                 ROOM,
-                "secrets.token == hash(token) && secrets.hosted == hosted",
-                "secrets.token == hash(token) && (secrets.hosted == hosted || true)",
+                "matches!(secrets, Secrets::Bearer { token, .. } if token == given)",
+                "matches!(secrets, Secrets::Bearer { token, .. } | Secrets::Key(token) if token == given)",
+            ),
+            session(
+                "the proof of any key is enough",
+                ROOM,
+                "|secrets| secrets == Secrets::Key(key)",
+                "|secrets| matches!(secrets, Secrets::Key(_))",
+            ),
+            server(
+                "a key that is not proven counts",
+                "crates/causerie-server/src/native.rs",
+                "|challenge| proof.holds(challenge)",
+                "|challenge| proof.holds(challenge) || true",
             ),
             session(
                 "who knows more than the room resumes",

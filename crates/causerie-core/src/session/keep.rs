@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::{Event, Membership, Pending, Session, SessionConfig, Untaken};
-use crate::frame::{Limits, Secret};
+use crate::frame::Limits;
+use crate::key::MemberKey;
 
 /// Why a session cannot be made of bytes.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -34,9 +35,11 @@ impl From<WireError> for KeptError {
 }
 
 const MAGIC: &[u8; 4] = b"CSKS";
-/// 2: with the ids of what was delivered and not taken.
-const VERSION: u8 = 2;
+/// 2: with the ids of what was delivered and not taken. 3: with a key, instead of a nonce and a token.
+const VERSION: u8 = 3;
 const OLDEST: u8 = 1;
+/// A nonce, or a token, of versions before 3.
+const SECRET_BYTES: usize = 16;
 /// Of the SHA-256 of all before it, at the end.
 const CHECKSUM_BYTES: usize = 16;
 
@@ -74,10 +77,6 @@ fn id(reader: &mut Reader<'_>) -> Result<MessageId, WireError> {
     Ok(MessageId::new(member(reader)?, reader.varint()?))
 }
 
-fn secret(reader: &mut Reader<'_>) -> Result<Secret, KeptError> {
-    reader.take(16)?.try_into().map_err(|_| KeptError::Damaged)
-}
-
 fn text(reader: &mut Reader<'_>) -> Result<String, KeptError> {
     String::from_utf8(reader.prefixed()?.to_vec()).map_err(|_| KeptError::Damaged)
 }
@@ -86,11 +85,11 @@ impl Session {
     /// What [`restore`](Self::restore) makes the session of again. O(members + bytes on their way).
     ///
     /// Where nothing said may be lost or said twice it must be durable before a frame is sent that was polled after
-    /// [`is_unkept`](Self::is_unkept) became true. It holds the resume token: who reads it can speak for the member.
+    /// [`is_unkept`](Self::is_unkept) became true. It holds the member's key: who reads it can speak for the member.
     pub fn keep(&mut self) -> Vec<u8> {
         self.unkept = false;
         let mut out = [&MAGIC[..], &[VERSION]].concat();
-        out.extend_from_slice(&self.nonce);
+        out.extend_from_slice(self.key.seed());
         put_varint(&mut out, self.epoch);
         put_varint(&mut out, self.taken());
         let untaken = self.untaken.iter().flat_map(|event| match event {
@@ -128,7 +127,6 @@ impl Session {
         out.push(u8::from(self.membership.is_some()));
         if let Some(m) = &self.membership {
             put_member(&mut out, m.member);
-            out.extend_from_slice(&m.token);
             put_varint(&mut out, m.epoch);
             let Limits { name_chars, text_bytes, frame_bytes, grace_millis } = m.limits;
             [name_chars, text_bytes, frame_bytes, grace_millis].iter().for_each(|&n| put_varint(&mut out, n));
@@ -184,7 +182,14 @@ impl Session {
         }
         let reader = &mut Reader::new(&kept[MAGIC.len() + 1..end]);
         let mut session = Self::new(config);
-        session.nonce = secret(reader)?;
+        // Nothing can be resumed with what is older: the server does not know the key that the session has now, and the
+        // member joins anew, and says again what had not come back.
+        if body[0] < 3 {
+            reader.take(SECRET_BYTES)?;
+        } else {
+            let seed = reader.take(32)?.try_into().map_err(|_| KeptError::Damaged)?;
+            session.key = MemberKey::new(seed);
+        }
         (session.epoch, session.placed) = (reader.varint()?, reader.varint()?);
         session.received = session.placed;
         let untaken = if body[0] < 2 { 0 } else { reader.varint()? };
@@ -210,7 +215,7 @@ impl Session {
         let (rejoining, reason) = (reader.byte()? != 0, text(reader)?);
         session.rejoining = rejoining.then_some(reason);
         if reader.byte()? != 0 {
-            let membership = membership(&session.config, reader)?;
+            let membership = membership(&session.config, reader, body[0])?;
             session.again.extend(membership.pending.iter().map(|pending| pending.message.id()));
             session.membership = Some(membership);
             // Where the log ends is told by the server.
@@ -247,8 +252,12 @@ impl Session {
     }
 }
 
-fn membership(config: &SessionConfig, reader: &mut Reader<'_>) -> Result<Membership, KeptError> {
-    let (member_id, token, epoch) = (member(reader)?, secret(reader)?, reader.varint()?);
+fn membership(config: &SessionConfig, reader: &mut Reader<'_>, version: u8) -> Result<Membership, KeptError> {
+    let member_id = member(reader)?;
+    if version < 3 {
+        reader.take(SECRET_BYTES)?;
+    }
+    let epoch = reader.varint()?;
     let limits = Limits {
         name_chars: reader.varint()?,
         text_bytes: reader.varint()?,
@@ -276,18 +285,7 @@ fn membership(config: &SessionConfig, reader: &mut Reader<'_>) -> Result<Members
     if !fits {
         return Err(KeptError::Damaged);
     }
-    Ok(Membership {
-        member: member_id,
-        token,
-        epoch,
-        group,
-        limits,
-        joined_at,
-        newcomer,
-        pending,
-        names,
-        present,
-    })
+    Ok(Membership { member: member_id, epoch, group, limits, joined_at, newcomer, pending, names, present })
 }
 
 #[cfg(test)]
@@ -295,20 +293,32 @@ mod tests {
     use super::*;
     use crate::body::Body;
 
+    /// What was kept without a membership, in the form of that version: nonces had 16 bytes, and the first version had no
+    /// ids behind the place.
+    fn in_form_of(version: u8, kept: &[u8]) -> Vec<u8> {
+        let end = kept.len() - CHECKSUM_BYTES;
+        let seed = MAGIC.len() + 1;
+        let place = seed + 32;
+        let ids = place + 2;
+        assert_eq!((kept[MAGIC.len()], kept[ids]), (VERSION, 0));
+        let behind = if version < 2 { ids + 1 } else { ids };
+        let mut older =
+            [MAGIC, &[version][..], &[9; SECRET_BYTES], &kept[place..ids], &kept[behind..end]].concat();
+        let checksum = Sha256::digest(&older);
+        older.extend_from_slice(&checksum[..CHECKSUM_BYTES]);
+        older
+    }
+
     #[test]
-    fn what_the_version_before_kept_is_taken_up() {
-        let config = SessionConfig::new("lobby", "Raj", || [7; 16]);
+    fn what_versions_before_kept_is_taken_up() {
+        let config = SessionConfig::new("lobby", "Raj", || [7; 32]);
         let mut session = Session::new(config.clone());
         session.say(Time::ZERO, &Body::Text("early".into())).unwrap();
         let kept = session.keep();
-        let end = kept.len() - CHECKSUM_BYTES;
-        // Behind magic, version, nonce, epoch and place it had no ids.
-        let ids = MAGIC.len() + 1 + 16 + 2;
-        assert_eq!((kept[MAGIC.len()], kept[ids]), (VERSION, 0));
-        let mut older = [MAGIC, &[1][..], &kept[MAGIC.len() + 1..ids], &kept[ids + 1..end]].concat();
-        let checksum = Sha256::digest(&older);
-        older.extend_from_slice(&checksum[..CHECKSUM_BYTES]);
-        assert_eq!(Session::restore(config.clone(), &older).unwrap().keep(), kept);
+        for version in OLDEST..VERSION {
+            let older = in_form_of(version, &kept);
+            assert_eq!(Session::restore(config.clone(), &older).unwrap().keep(), kept, "version {version}");
+        }
 
         let mut newer = kept;
         newer[MAGIC.len()] = VERSION + 1;

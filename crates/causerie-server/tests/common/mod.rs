@@ -18,9 +18,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use causerie_core::body::Body;
 use causerie_core::frame::{
-    ClientFrame, Delivered, ErrorCode, ErrorFrame, MAGIC, RoomInfo, Secret, ServerFrame, VERSION, Welcome,
+    ClientFrame, Delivered, ErrorCode, ErrorFrame, MAGIC, RoomInfo, ServerFrame, VERSION, Welcome,
     split_frame,
 };
+use causerie_core::key::{Challenge, MemberKey};
 use causerie_server::{Settings, StartError};
 use causerie_store::{MemoryStore, Store};
 use cbcast::{Config, Group, Kind, Link, MemberId, Message, Output, Time};
@@ -212,12 +213,23 @@ impl Classic {
 pub(crate) struct Wire {
     pub(crate) stream: TcpStream,
     buffer: BytesMut,
+    pub(crate) challenge: Challenge,
+    /// What it joins with.
+    pub(crate) key: MemberKey,
+}
+
+/// A key that nobody else here has.
+fn fresh_key() -> MemberKey {
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let mut seed = [0; 32];
+    seed[..2].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    MemberKey::new(seed)
 }
 
 impl Wire {
     pub(crate) fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: BytesMut::new() }
+        Self { stream, buffer: BytesMut::new(), challenge: Challenge::default(), key: fresh_key() }
     }
 
     /// Connected, with the magic bytes said.
@@ -246,7 +258,8 @@ impl Wire {
     pub(crate) async fn hello(&mut self) {
         self.send(&ClientFrame::Hello { oldest: 1, newest: VERSION, agent: "test".into() }).await;
         let frame = self.frame().await;
-        let ServerFrame::Hello { version: VERSION, .. } = frame else { panic!("{frame:?}") };
+        let ServerFrame::Hello { version: VERSION, challenge, .. } = frame else { panic!("{frame:?}") };
+        self.challenge = challenge;
     }
 
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
@@ -303,22 +316,22 @@ impl Wire {
         error
     }
 
+    pub(crate) fn join_frame(&self, room: &str, name: &str) -> ClientFrame {
+        let proof = self.key.prove(&self.challenge);
+        ClientFrame::Join { room: room.into(), name: name.into(), proof, create: true, after: None, epoch: 0 }
+    }
+
+    /// Asks to be let in.
+    pub(crate) async fn join(&mut self, room: &str, name: &str) {
+        let frame = self.join_frame(room, name);
+        self.send(&frame).await;
+    }
+
     /// The connection is alive, and nothing else is said on it.
     pub(crate) async fn ping(&mut self) {
         self.send(&ClientFrame::Ping(77)).await;
         assert_eq!(self.frame().await, ServerFrame::Pong(77));
     }
-}
-
-pub(crate) fn nonce() -> Secret {
-    static NEXT: AtomicU16 = AtomicU16::new(1);
-    let mut nonce = [0; 16];
-    nonce[..2].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
-    nonce
-}
-
-pub(crate) fn join_frame(room: &str, name: &str, nonce: Secret) -> ClientFrame {
-    ClientFrame::Join { room: room.into(), name: name.into(), nonce, create: true, after: None, epoch: 0 }
 }
 
 /// What a record of the log says.
@@ -335,6 +348,7 @@ pub(crate) struct Native {
     pub(crate) wire: Wire,
     pub(crate) welcome: Welcome,
     pub(crate) member: MemberId,
+    pub(crate) key: MemberKey,
     pub(crate) group: Group,
     /// The last position that has come off the connection.
     pub(crate) position: u64,
@@ -344,7 +358,7 @@ impl Native {
     /// Joins, and reads the history.
     pub(crate) async fn join(address: SocketAddr, room: &str, name: &str) -> Self {
         let mut wire = Wire::greeted(address).await;
-        wire.send(&join_frame(room, name, nonce())).await;
+        wire.join(room, name).await;
         Self::welcomed(wire).await
     }
 
@@ -356,7 +370,8 @@ impl Native {
         let member = welcome.member;
         let group = Group::new(Config::default(), &welcome.snapshot, [member]);
         let position = welcome.first - 1;
-        let mut native = Self { wire, member, group, position, welcome };
+        let key = wire.key.clone();
+        let mut native = Self { wire, member, key, group, position, welcome };
         while native.position < native.welcome.position {
             native.event().await;
         }
@@ -438,11 +453,12 @@ impl Native {
         self.expect(Event::Text(from, text.into())).await;
     }
 
+    /// For its present connection.
     pub(crate) fn resume_frame(&self) -> ClientFrame {
         ClientFrame::Resume {
             room: self.room().into(),
             member: self.member,
-            token: self.welcome.token,
+            proof: self.key.prove(&self.wire.challenge),
             epoch: self.welcome.epoch,
             position: self.position,
             clock: self.group.clock(),

@@ -108,19 +108,30 @@ pub(super) fn kept_from(db: &Connection, room: RoomId) -> rusqlite::Result<Optio
 
 // Members.
 
-fn member_crc(room: RoomId, row: &MemberRow) -> u32 {
+/// The columns `token`, `nonce` and `hosted`. A public key stands in the first, without a nonce.
+type SecretColumns = (Option<[u8; 32]>, Option<[u8; 32]>, bool);
+
+fn secret_columns(secrets: Option<Secrets>) -> SecretColumns {
+    match secrets {
+        None => (None, None, false),
+        Some(Secrets::Key(key)) => (Some(key), None, false),
+        Some(Secrets::Bearer { token, nonce }) => (Some(token), Some(nonce), true),
+    }
+}
+
+fn member_crc(room: RoomId, row: &MemberRow, (token, nonce, hosted): &SecretColumns) -> u32 {
     let sum = Sum::default().int(int(room.0)).int(member_key(row.member)).bytes(row.name.as_bytes());
     let sum = sum.int(int(row.joined_at)).option(row.left_at.map(int)).int(int(row.taken));
-    let secrets = row.secrets.as_ref();
-    let (token, nonce) = secrets.map_or((&[][..], &[][..]), |s| (&s.token[..], &s.nonce[..]));
-    let sum = sum.bytes(token).bytes(nonce);
+    let sum =
+        [token, nonce].into_iter().fold(sum, |sum, secret| sum.bytes(secret.as_ref().map_or(&[], |s| s)));
     // Rows of older formats have the sum that they had.
-    if secrets.is_some_and(|s| s.hosted) { sum.int(1).0 } else { sum.0 }
+    if *hosted { sum.int(1).0 } else { sum.0 }
 }
 
 pub(super) fn put_member(db: &Connection, room: RoomId, row: &MemberRow) -> rusqlite::Result<()> {
     let mut replace =
         db.prepare_cached("INSERT OR REPLACE INTO member VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
+    let columns = secret_columns(row.secrets);
     replace.execute(params![
         int(room.0),
         member_key(row.member),
@@ -128,10 +139,10 @@ pub(super) fn put_member(db: &Connection, room: RoomId, row: &MemberRow) -> rusq
         int(row.joined_at),
         row.left_at.map(int),
         int(row.taken),
-        row.secrets.as_ref().map(|s| &s.token[..]),
-        row.secrets.as_ref().map(|s| &s.nonce[..]),
-        member_crc(room, row),
-        row.secrets.is_some_and(|s| s.hosted)
+        columns.0,
+        columns.1,
+        member_crc(room, row, &columns),
+        columns.2
     ])?;
     Ok(())
 }
@@ -139,9 +150,13 @@ pub(super) fn put_member(db: &Connection, room: RoomId, row: &MemberRow) -> rusq
 /// Reads a row of all columns of `member` behind the room. `Err`: whose it was, and it is damaged.
 pub(super) fn member(room: RoomId, row: &Row<'_>) -> rusqlite::Result<Result<MemberRow, MemberId>> {
     let id = member_of(row.get(0)?);
-    let fields = || -> rusqlite::Result<(MemberRow, u32)> {
-        let secrets = match (row.get(5)?, row.get(6)?) {
-            (Some(token), Some(nonce)) => Some(Secrets { token, nonce, hosted: row.get(8)? }),
+    let fields = || -> rusqlite::Result<(MemberRow, u32, u32)> {
+        let columns: SecretColumns = (row.get(5)?, row.get(6)?, row.get(8)?);
+        let secrets = match columns {
+            (Some(key), None, false) => Some(Secrets::Key(key)),
+            (Some(token), Some(nonce), true) => Some(Secrets::Bearer { token, nonce }),
+            // Also of members that stamp their own messages and had tokens, before there were keys: nobody resumes with
+            // these any more.
             _ => None,
         };
         let kept = MemberRow {
@@ -152,10 +167,11 @@ pub(super) fn member(room: RoomId, row: &Row<'_>) -> rusqlite::Result<Result<Mem
             taken: row.get::<_, i64>(4)? as u64,
             secrets,
         };
-        Ok((kept, row.get(7)?))
+        let sum = member_crc(room, &kept, &columns);
+        Ok((kept, sum, row.get(7)?))
     };
-    let kept = fields().ok().filter(|(kept, crc)| member_crc(room, kept) == *crc);
-    Ok(kept.map(|(kept, _)| kept).ok_or(id))
+    let kept = fields().ok().filter(|(_, sum, crc)| sum == crc);
+    Ok(kept.map(|(kept, ..)| kept).ok_or(id))
 }
 
 // Checkpoints.

@@ -82,7 +82,10 @@ pub(crate) fn member_row(ordinal: u32, left_at: Option<u64>, secret: Option<u8>)
         joined_at: 1,
         left_at,
         taken: 9,
-        secrets: secret.map(|b| Secrets { token: [b; 32], nonce: [!b; 32], hosted: b % 2 == 0 }),
+        secrets: secret.map(|b| match b % 2 {
+            0 => Secrets::Bearer { token: [b; 32], nonce: [!b; 32] },
+            _ => Secrets::Key([b; 32]),
+        }),
     }
 }
 

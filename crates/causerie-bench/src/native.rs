@@ -162,7 +162,9 @@ impl Member {
                 return Err(SpeakError::Refused { message: reason });
             }
             (None, _) => {}
-            (Some(frame), _) => return Err(SpeakError::broken(format!("an unexpected {frame:?}"))),
+            (Some(frame), _) => {
+                return Err(SpeakError::broken(format!("an unexpected frame of kind {:#04x}", frame.kind())));
+            }
         }
         Ok(())
     }

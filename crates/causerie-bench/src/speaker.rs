@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use causerie_core::text::visible;
 use thiserror::Error;
 
 /// One place in a room: who a connection is.
@@ -77,13 +78,13 @@ pub trait Speaker {
 #[non_exhaustive]
 pub enum SpeakError {
     /// The server does not want to.
-    #[error("the server says: {message}")]
+    #[error("the server says: {}", visible(message))]
     Refused {
         /// In its own words.
         message: String,
     },
     /// The server broke a rule of the protocol.
-    #[error("the server broke the protocol: {what}")]
+    #[error("the server broke the protocol: {}", visible(what))]
     Broken {
         /// How.
         what: String,

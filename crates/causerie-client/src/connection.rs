@@ -46,15 +46,15 @@ impl Connection {
         self.write.len() - self.written
     }
 
-    /// The next frame that has been read whole.
-    pub(crate) fn pop(&mut self) -> io::Result<Option<ServerFrame>> {
+    /// The next frame that has been read whole, and how many bytes it was.
+    pub(crate) fn pop(&mut self) -> io::Result<Option<(ServerFrame, usize)>> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         loop {
             match split_frame(&mut self.read, FRAME_BYTES_MAX).map_err(invalid)? {
                 None => return Ok(None),
                 Some((kind, body)) => {
                     if let Some(frame) = ServerFrame::decode(kind, &body).map_err(invalid)? {
-                        return Ok(Some(frame));
+                        return Ok(Some((frame, body.len())));
                     }
                 }
             }

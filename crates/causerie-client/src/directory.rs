@@ -113,7 +113,7 @@ impl Directory {
     pub(crate) async fn next(&mut self, patience: Duration) -> Result<ServerFrame, ConnectError> {
         let answer = async {
             loop {
-                if let Some(frame) = self.connection.pop()? {
+                if let Some((frame, _)) = self.connection.pop()? {
                     return Ok(frame);
                 }
                 self.connection.step(true).await?;
@@ -126,5 +126,8 @@ impl Directory {
 }
 
 pub(crate) fn unexpected(frame: &ServerFrame) -> ConnectError {
-    ConnectError::Refused { code: ErrorCode::Unexpected, message: format!("the server answered {frame:?}") }
+    ConnectError::Refused {
+        code: ErrorCode::Unexpected,
+        message: format!("the server answered with a frame of kind {:#04x}", frame.kind()),
+    }
 }

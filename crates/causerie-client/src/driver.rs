@@ -27,7 +27,8 @@ const STEADY: Duration = Duration::from_secs(5);
 const GREETING_TIMEOUT: Duration = Duration::from_secs(15);
 /// After so much silence the server is asked whether it is there, and has as long again to answer.
 const SILENCE: Duration = Duration::from_secs(30);
-/// While so much waits to be written, nothing more is taken from the disturbed link.
+/// While so much waits to be written, nothing more is read or taken from the disturbed link: a server that asks and does not
+/// take what it asks for waits itself.
 const UNWRITTEN_MAX: usize = 1 << 20;
 
 /// Nanoseconds since `epoch`, as the state machines count them.
@@ -109,7 +110,7 @@ impl Driver {
                     () = self.shared.changed.notified() => {
                         self.drain();
                     }
-                    () = Self::hand_over(&self.events, &mut self.waiting), if !self.waiting.is_empty() => {}
+                    () = Self::hand_over(&self.shared, &self.events, &mut self.waiting), if self.may_hand_over() => {}
                     () = self.events.closed() => {}
                 }
                 if self.shared.session().is_over() {
@@ -124,7 +125,11 @@ impl Driver {
             let _ = tokio::time::timeout(Duration::from_secs(1), connection.flush()).await;
         }
         while !self.waiting.is_empty() && !self.events.is_closed() {
-            Self::hand_over(&self.events, &mut self.waiting).await;
+            tokio::select! {
+                () = Self::hand_over(&self.shared, &self.events, &mut self.waiting), if self.may_hand_over() => {}
+                () = self.shared.changed.notified() => {}
+                () = self.events.closed() => {}
+            }
         }
     }
 
@@ -148,8 +153,18 @@ impl Driver {
         let greeted_by = Instant::now() + GREETING_TIMEOUT;
         let mut asked = None;
         loop {
-            self.let_through();
-            if let Some(reason) = self.drain() {
+            let mut hang_up = match self.handle_frames() {
+                Ok(hang_up) => hang_up,
+                Err(error) => {
+                    self.connection = None;
+                    return error.to_string();
+                }
+            };
+            if hang_up.is_none() {
+                self.let_through();
+                hang_up = self.drain();
+            }
+            if let Some(reason) = hang_up {
                 // The last frames, such as a farewell, should still go out.
                 if let Some(mut connection) = self.connection.take() {
                     let _ = tokio::time::timeout(Duration::from_secs(1), connection.flush()).await;
@@ -162,7 +177,8 @@ impl Driver {
                 self.connection = None;
                 return "the server does not answer".into();
             }
-            let reading = self.waiting.is_empty();
+            let reading = !self.is_full();
+            let handing_over = self.may_hand_over();
             let connection = self.connection.as_mut().expect("conversing");
             if !reading {
                 // What the server says meanwhile is not looked at.
@@ -185,30 +201,45 @@ impl Driver {
                 stepped = connection.step(reading) => stepped,
                 () = self.shared.changed.notified() => Ok(()),
                 () = sleep_until(wake) => Ok(()),
-                () = Self::hand_over(&self.events, &mut self.waiting), if !reading => Ok(()),
+                () = Self::hand_over(&self.shared, &self.events, &mut self.waiting), if handing_over => Ok(()),
                 () = self.events.closed() => Err(io::Error::other("nobody listens")),
             };
-            let handled = stepped.and_then(|()| self.handle_frames());
-            if let Err(error) = handled {
+            if let Err(error) = stepped {
                 self.connection = None;
                 return error.to_string();
             }
         }
     }
 
-    /// Passes on the frames that were read.
-    fn handle_frames(&mut self) -> io::Result<()> {
-        let connection = self.connection.as_mut().expect("conversing");
-        let now = self.shared.now();
-        let mut session = self.shared.session();
-        while let Some(frame) = connection.pop()? {
+    /// Whether what the server has said has to be written, or told, before more of it is looked at.
+    fn is_full(&self) -> bool {
+        let unwritten = self.connection.as_ref().map_or(0, Connection::unwritten);
+        let link = self.bad_link.as_ref();
+        let is_full = link.is_some_and(|link| link.up.is_full() || link.down.is_full());
+        is_full || unwritten >= UNWRITTEN_MAX || !self.waiting.is_empty()
+    }
+
+    /// Passes on the frames that were read, as long as there is room for what comes of them. Why to hang up, if one says so.
+    fn handle_frames(&mut self) -> io::Result<Option<String>> {
+        while !self.is_full() {
+            let connection = self.connection.as_mut().expect("conversing");
+            let Some((frame, bytes)) = connection.pop()? else { break };
+            let now = self.shared.now();
+            let mut session = self.shared.session();
             session.received(&frame);
             match &mut self.bad_link {
-                Some(link) if session.may_disturb(&frame) => link.down.push(now, frame),
+                Some(link) if session.may_disturb(&frame) => {
+                    link.down.push(now, frame, bytes);
+                    continue;
+                }
                 _ => session.handle_frame(now, frame),
             }
+            drop(session);
+            if let Some(reason) = self.drain() {
+                return Ok(Some(reason));
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Passes on what has come out of the bad link, and lets timers fire.
@@ -216,7 +247,8 @@ impl Driver {
         let now = self.shared.now();
         let mut session = self.shared.session();
         if let (Some(link), Some(connection)) = (&mut self.bad_link, &mut self.connection) {
-            while let Some(frame) = link.down.pop(now) {
+            while self.waiting.is_empty() && connection.unwritten() < UNWRITTEN_MAX {
+                let Some(frame) = link.down.pop(now) else { break };
                 session.handle_frame(now, frame);
             }
             while connection.unwritten() < UNWRITTEN_MAX {
@@ -231,7 +263,8 @@ impl Driver {
 
     fn wake_at(&self, unwritten: usize) -> Option<Instant> {
         let link = self.bad_link.as_ref();
-        let down = link.and_then(|link| link.down.poll_timeout());
+        let down = link.filter(|_| unwritten < UNWRITTEN_MAX && self.waiting.is_empty());
+        let down = down.and_then(|link| link.down.poll_timeout());
         let up = link.filter(|_| unwritten < UNWRITTEN_MAX).and_then(|link| link.up.poll_timeout());
         let session = self.shared.session().poll_timeout();
         let timers = session.into_iter().chain(down).chain(up).min().map(|time| self.shared.instant(time));
@@ -289,7 +322,11 @@ impl Driver {
         while let Some(output) = session.poll_output() {
             match output {
                 Output::Send(frame) => match (&mut self.bad_link, &mut self.connection) {
-                    (Some(link), _) if may_disturb(&frame) => link.up.push(now, frame),
+                    (Some(link), _) if may_disturb(&frame) => {
+                        let bytes =
+                            if let ClientFrame::Broadcast(packet) = &frame { packet.len() } else { 0 };
+                        link.up.push(now, frame, bytes);
+                    }
                     (_, Some(connection)) => connection.push(&frame),
                     (_, None) => {}
                 },
@@ -297,19 +334,28 @@ impl Driver {
                 Output::HangUp(reason) => hang_up = Some(reason),
             }
         }
-        while let Some(event) = self.waiting.pop_front() {
-            if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
-                self.waiting.push_front(event);
-                break;
-            }
+        while self.may_hand_over() {
+            let Ok(permit) = self.events.try_reserve() else { break };
+            let Some(event) = self.waiting.pop_front() else { break };
+            self.shared.gives(&event);
+            permit.send(event);
+        }
+        if self.events.is_closed() {
+            self.waiting.clear();
         }
         hang_up
     }
 
+    /// Whether the application may be given what waits for it.
+    fn may_hand_over(&self) -> bool {
+        !self.waiting.is_empty() && self.shared.has_room()
+    }
+
     /// Gives the application the next event that waits. Cancelling it loses nothing.
-    async fn hand_over(events: &mpsc::Sender<Event>, waiting: &mut VecDeque<Event>) {
+    async fn hand_over(shared: &Shared, events: &mpsc::Sender<Event>, waiting: &mut VecDeque<Event>) {
         if let Ok(permit) = events.reserve().await {
             if let Some(event) = waiting.pop_front() {
+                shared.gives(&event);
                 permit.send(event);
             }
         } else {
@@ -333,10 +379,13 @@ async fn sleep_until(at: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
-    use causerie_core::frame::{MAGIC, VERSION, split_frame};
+    use causerie_core::body::Body;
+    use causerie_core::frame::{Delivered, MAGIC, VERSION, split_frame};
     use causerie_core::key::Challenge;
     use causerie_core::room::{Now, Room, RoomSettings};
+    use causerie_core::session::SessionConfig;
     use causerie_core::text::RoomName;
+    use cbcast::{Kind, MemberId, Message, MessageId, MissingRange};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
@@ -390,6 +439,93 @@ mod tests {
         let (_, welcome) = room.join(now, &name, proof.key, None, 0).unwrap();
         peer.say(&ServerFrame::Welcome(Box::new(welcome))).await;
         (client.await.unwrap().unwrap(), peer)
+    }
+
+    /// A driver whose session is live, and its server's end.
+    async fn conversing(disturbance: Option<Disturbance>) -> (Driver, mpsc::Receiver<Event>, Peer) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap().to_string();
+        let mut config = SessionConfig::new("lobby", "Raj", || [7; 32]);
+        config.heartbeat = disturbance.as_ref().map(|_| Duration::from_millis(500));
+        let shared = Arc::new(Shared::new(Session::new(config)));
+        let (events_in, events) = mpsc::channel(1_024);
+        let mut driver = Driver::new(server, disturbance, shared, events_in, RETRY_MAX, None);
+        driver.connect().await.unwrap();
+        driver.drain();
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut peer = Peer { stream, input: BytesMut::new() };
+        let (agent, challenge) = ("test".into(), Challenge::default());
+        peer.say(&ServerFrame::Hello { version: VERSION, agent, challenge }).await;
+        let lobby = RoomName::parse("lobby").unwrap();
+        let mut room = Room::new(lobby, 0, 7, RoomSettings::default(), false);
+        let now = Now { time: Time::ZERO, wall_millis: 0 };
+        let (_, welcome) = room.join(now, "Raj", [1; 32], None, 0).unwrap();
+        peer.say(&ServerFrame::Welcome(Box::new(welcome))).await;
+        while !driver.shared.session().is_live() {
+            driver.connection.as_mut().unwrap().step(true).await.unwrap();
+            driver.handle_frames().unwrap();
+        }
+        (driver, events, peer)
+    }
+
+    /// Takes from the server as much as it will, and hands on nothing.
+    async fn hear_all(driver: &mut Driver, frames: &[u8], peer: &mut Peer) {
+        for piece in frames.chunks(8 << 10) {
+            if driver.is_full() {
+                return;
+            }
+            peer.stream.write_all(piece).await.unwrap();
+            driver.connection.as_mut().unwrap().step(true).await.unwrap();
+            driver.handle_frames().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_asks_again_and_again_is_answered_as_it_reads() {
+        let (mut driver, _events, mut peer) = conversing(None).await;
+        let id = driver.shared.session().member().unwrap();
+        for _ in 0..100 {
+            let text = Body::Text("x".repeat(16_000));
+            driver.shared.session().say(driver.shared.now(), &text).unwrap();
+        }
+        let mut want = Vec::new();
+        ServerFrame::Want(vec![MissingRange { member: id, from: 1, to: 100 }]).encode(&mut want);
+        hear_all(&mut driver, &want.repeat(10_000), &mut peer).await;
+        assert!(driver.is_full(), "it reads no more");
+        let unwritten = driver.connection.as_ref().unwrap().unwritten();
+        assert!(unwritten < 4 * UNWRITTEN_MAX, "{unwritten}");
+    }
+
+    #[tokio::test]
+    async fn what_is_on_its_way_through_a_bad_link_is_bounded_in_bytes() {
+        let slow: Disturbance = "delay=3600s..3600s".parse().unwrap();
+        let (mut driver, _events, mut peer) = conversing(Some(slow)).await;
+        let clock = (0..20_000).map(|n| (MemberId::new(0, n), 1)).collect();
+        let mut frame = Vec::new();
+        ServerFrame::Clock(clock).encode(&mut frame);
+        let bytes = frame.repeat(2_000);
+        assert!(bytes.len() > 100 << 20);
+        hear_all(&mut driver, &bytes, &mut peer).await;
+        assert!(driver.is_full());
+    }
+
+    #[tokio::test]
+    async fn what_the_application_does_not_take_stays_at_the_server() {
+        let (mut driver, mut events, mut peer) = conversing(None).await;
+        let mut records = Vec::new();
+        for n in 2..1_000 {
+            let (id, payload) = (MessageId::new(MemberId::host(0), n), vec![b'x'; 100_000]);
+            let joined = Message::new(id, Kind::Joined(MemberId::new(0, n as u32)), &[], &payload).unwrap();
+            let (position, packet) = (n, joined.into_packet());
+            ServerFrame::Delivered(Delivered { position, time_millis: 0, packet }).encode(&mut records);
+        }
+        hear_all(&mut driver, &records, &mut peer).await;
+        assert!(driver.is_full(), "it reads no more");
+        let mut bytes = 0;
+        while let Ok(event) = events.try_recv() {
+            bytes += if let Event::Joined { name, .. } = event { name.len() } else { 0 };
+        }
+        assert!((100_000..8 << 20).contains(&bytes), "{bytes}");
     }
 
     /// Time passes at once where nobody has anything to do.

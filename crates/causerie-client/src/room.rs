@@ -1,6 +1,7 @@
 //! A room, as an application sees it.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use causerie_core::body::Body;
 use causerie_core::frame::{ErrorCode, MemberInfo};
 use causerie_core::link::Disturbance;
 use causerie_core::session::{End, Event, HeldPost, SayError, Session, SessionConfig};
+use causerie_core::text::visible;
 use cbcast::{MemberId, MessageId, Time};
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
@@ -24,11 +26,11 @@ pub enum ConnectError {
     #[error("{0}")]
     Io(#[source] io::Error),
     /// The server said no.
-    #[error("{message}")]
+    #[error("{}", visible(message))]
     Refused {
         /// What went wrong.
         code: ErrorCode,
-        /// For people.
+        /// For people, in the server's words.
         message: String,
     },
 }
@@ -149,8 +151,7 @@ impl RoomOptions {
         is_member: bool,
         not_restored: Option<String>,
     ) -> Result<Room, JoinError> {
-        let shared =
-            Arc::new(Shared { session: Mutex::new(session), changed: Notify::new(), epoch: Instant::now() });
+        let shared = Arc::new(Shared::new(session));
         let (events_in, events) = mpsc::channel(self.events_max);
         let (server, shared_too) = (self.server, Arc::clone(&shared));
         let mut driver = Driver::new(server, self.disturbance, shared_too, events_in, self.retry_max, kept);
@@ -161,7 +162,9 @@ impl RoomOptions {
         let acknowledges = self.session.acknowledges;
         let speaker = Speaker { shared };
         let mut room = Room { speaker, events, first: None, not_restored, acknowledges, taken: false };
-        match room.events.recv().await {
+        let first = room.events.recv().await;
+        first.iter().for_each(|event| room.speaker.shared.takes(event));
+        match first {
             Some(Event::Ended(end)) => Err(end.into()),
             Some(Event::Reconnecting { reason, .. }) if !is_member => {
                 Err(JoinError::Io(io::Error::new(io::ErrorKind::ConnectionAborted, reason)))
@@ -186,12 +189,55 @@ fn fresh_seed() -> [u8; 32] {
 /// What a room's handles and its driver share.
 pub(crate) struct Shared {
     session: Mutex<Session>,
-    /// The application has said or asked something.
+    /// The application has said or asked something, or taken what there was no room behind.
     pub(crate) changed: Notify,
     epoch: Instant,
+    /// Bytes of events that the application has not taken.
+    untaken: AtomicUsize,
+}
+
+/// So many bytes of events wait for the application, beside one of any size; the rest waits at the server.
+const UNTAKEN_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of the texts in an event.
+fn bytes(event: &Event) -> usize {
+    let body = |body: &Body| match body {
+        Body::Unknown(bytes) => bytes.len(),
+        body => body.text().map_or(0, str::len),
+    };
+    match event {
+        Event::Delivered(post) => body(&post.body) + post.author.len(),
+        Event::Unsaid { body: unsaid, reason, .. } => body(unsaid) + reason.len(),
+        Event::Welcomed { members, .. } => members.iter().map(|member| member.name.len()).sum(),
+        Event::Joined { name, .. } => name.len(),
+        Event::Left { name, reason, .. } => name.len() + reason.len(),
+        _ => 0,
+    }
 }
 
 impl Shared {
+    pub(crate) fn new(session: Session) -> Self {
+        let (session, changed) = (Mutex::new(session), Notify::new());
+        Self { session, changed, epoch: Instant::now(), untaken: AtomicUsize::new(0) }
+    }
+
+    /// Whether the application has taken so much that it may be given more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.untaken.load(Ordering::Relaxed) < UNTAKEN_BYTES_MAX
+    }
+
+    /// The application is about to be given this.
+    pub(crate) fn gives(&self, event: &Event) {
+        self.untaken.fetch_add(bytes(event), Ordering::Relaxed);
+    }
+
+    fn takes(&self, event: &Event) {
+        let before = self.untaken.fetch_sub(bytes(event), Ordering::Relaxed);
+        if before >= UNTAKEN_BYTES_MAX {
+            self.changed.notify_one();
+        }
+    }
+
     pub(crate) fn session(&self) -> MutexGuard<'_, Session> {
         self.session.lock().expect("nothing panics while holding it")
     }
@@ -225,13 +271,17 @@ impl std::fmt::Debug for Room {
 
 impl Room {
     /// The next thing that happened; the first is [`Event::Welcomed`], the last [`Event::Ended`], and then `None`.
-    /// Cancelling it loses nothing. While nobody asks, at most 1,024 events wait here; the rest wait at the server.
+    /// Cancelling it loses nothing. While nobody asks, at most 1,024 events or 4 MiB wait here; the rest wait at the server.
     /// Asking says that the one before is done with: one that is [kept](RoomOptions::join_and_keep) has it no more.
     pub async fn next_event(&mut self) -> Option<Event> {
         self.acknowledge();
         let event = match self.first.take() {
             Some(event) => Some(event),
-            None => self.events.recv().await,
+            None => {
+                let event = self.events.recv().await;
+                event.iter().for_each(|event| self.speaker.shared.takes(event));
+                event
+            }
         };
         self.taken = event.is_some();
         event

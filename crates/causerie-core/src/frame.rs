@@ -956,7 +956,9 @@ impl ServerFrame {
         });
     }
 
-    const fn kind(&self) -> u8 {
+    /// Its kind on the wire.
+    #[must_use]
+    pub const fn kind(&self) -> u8 {
         match self {
             Self::Hello { .. } => 0x81,
             Self::Welcome(_) => 0x82,

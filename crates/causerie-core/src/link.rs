@@ -105,20 +105,22 @@ impl fmt::Display for Disturbance {
 pub struct DisturbedLink<T> {
     disturbance: Disturbance,
     random: u64,
-    /// On their way, by arrival and then by the order in which they were sent.
-    on_their_way: BTreeMap<(Time, u64), T>,
+    /// On their way, by arrival and then by the order in which they were sent, with their sizes.
+    on_their_way: BTreeMap<(Time, u64), (T, usize)>,
+    bytes: usize,
     sent: u64,
 }
 
-/// Copies on their way at once; beyond it what is sent goes through at once, undelayed.
+/// Copies on their way at once, and their bytes; beyond it what is sent goes through at once, undelayed.
 const ON_THEIR_WAY_MAX: usize = 65_536;
+const BYTES_MAX: usize = 32 << 20;
 
 impl<T: Clone> DisturbedLink<T> {
     /// An empty link. `direction` gives the two directions of a link different draws from one seed.
     #[must_use]
     pub fn new(disturbance: Disturbance, direction: u64) -> Self {
         let random = disturbance.seed.wrapping_mul(2).wrapping_add(direction);
-        Self { disturbance, random, on_their_way: BTreeMap::new(), sent: 0 }
+        Self { disturbance, random, on_their_way: BTreeMap::new(), bytes: 0, sent: 0 }
     }
 
     /// SplitMix64, evenly below `n`.
@@ -130,8 +132,14 @@ impl<T: Clone> DisturbedLink<T> {
         ((u128::from(z ^ (z >> 31)) * u128::from(n)) >> 64) as u64
     }
 
-    /// Sends `item` into the link.
-    pub fn push(&mut self, now: Time, item: T) {
+    /// Whether there is no room for more: wait until something has [come out](Self::pop).
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.on_their_way.len() >= ON_THEIR_WAY_MAX || self.bytes >= BYTES_MAX
+    }
+
+    /// Sends `item` into the link, which is so many bytes.
+    pub fn push(&mut self, now: Time, item: T, bytes: usize) {
         let copies = 1 + u64::from(self.below(10_000) < u64::from(self.disturbance.duplicates));
         for _ in 0..copies {
             if self.below(10_000) < u64::from(self.disturbance.loss) {
@@ -139,19 +147,25 @@ impl<T: Clone> DisturbedLink<T> {
             }
             let range = self.disturbance.delay_max - self.disturbance.delay_min;
             let extra = self.below(range.as_nanos() as u64 + 1);
-            let delay = match self.on_their_way.len() < ON_THEIR_WAY_MAX {
-                true => self.disturbance.delay_min + Duration::from_nanos(extra),
-                false => Duration::ZERO,
+            let delay = match self.is_full() {
+                false => self.disturbance.delay_min + Duration::from_nanos(extra),
+                true => Duration::ZERO,
             };
             self.sent += 1;
-            self.on_their_way.insert((now + delay, self.sent), item.clone());
+            self.bytes += bytes;
+            self.on_their_way.insert((now + delay, self.sent), (item.clone(), bytes));
         }
     }
 
     /// Takes what has come out of the link by `now`.
     pub fn pop(&mut self, now: Time) -> Option<T> {
         let first = self.on_their_way.first_entry()?;
-        (first.key().0 <= now).then(|| first.remove())
+        if first.key().0 > now {
+            return None;
+        }
+        let (item, bytes) = first.remove();
+        self.bytes -= bytes;
+        Some(item)
     }
 
     /// When the next comes out, if anything is on its way.
@@ -163,6 +177,7 @@ impl<T: Clone> DisturbedLink<T> {
     /// Loses everything that is on its way: the connection under it broke.
     pub fn clear(&mut self) {
         self.on_their_way.clear();
+        self.bytes = 0;
     }
 }
 
@@ -189,7 +204,7 @@ mod tests {
     fn a_link_loses_repeats_and_reorders_about_as_told_and_the_same_each_time() {
         let run = || {
             let mut link = DisturbedLink::new("delay=0..100ms,loss=10%,dup=5%,seed=1".parse().unwrap(), 0);
-            (0..10_000).for_each(|n| link.push(Time::from_millis(n), n));
+            (0..10_000).for_each(|n| link.push(Time::from_millis(n), n, 1));
             std::iter::from_fn(|| link.pop(Time::from_millis(1 << 40))).collect::<Vec<_>>()
         };
         let out = run();
@@ -201,7 +216,7 @@ mod tests {
     #[test]
     fn nothing_comes_out_early() {
         let mut link = DisturbedLink::new("delay=50ms".parse().unwrap(), 0);
-        link.push(Time::ZERO, "x");
+        link.push(Time::ZERO, "x", 1);
         assert_eq!(link.poll_timeout(), Some(Time::from_millis(50)));
         assert_eq!(link.pop(Time::from_millis(49)), None);
         assert_eq!(link.pop(Time::from_millis(50)), Some("x"));

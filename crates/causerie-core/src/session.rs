@@ -8,7 +8,9 @@
 //! placed never moves.
 
 mod keep;
+mod names;
 mod observe;
+mod placing;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,13 +23,16 @@ use cbcast::{
 use thiserror::Error;
 
 pub use self::keep::{KeptError, kept_name};
+use self::names::Names;
 use self::observe::Observer;
+use self::placing::{Next, Placing};
 use crate::body::{Body, BodyError};
 use crate::frame::{
     ClientFrame, Delivered, ErrorCode, ErrorFrame, Limits, MemberInfo, Observed, ServerFrame, VERSION,
     Welcome,
 };
 use crate::key::{Challenge, MemberKey};
+use crate::text::{clipped, visible};
 
 /// What a session needs to know.
 #[derive(Clone, Debug)]
@@ -174,7 +179,7 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// Records of the log that the server does not keep any more.
+    /// Records of the log that do not come: the server does not keep them any more, or has left them out.
     Gap {
         /// The first.
         from: u64,
@@ -223,11 +228,11 @@ pub enum End {
     #[error("left the room")]
     Left,
     /// The server said no.
-    #[error("{message}")]
+    #[error("{}", visible(message))]
     Refused {
         /// What went wrong.
         code: ErrorCode,
-        /// For people.
+        /// For people, in the server's words.
         message: String,
         /// If the name was taken: one that is free.
         suggestion: Option<String>,
@@ -322,8 +327,7 @@ struct Membership {
     /// Records up to there are from before the client's time, not something that it has missed.
     newcomer: bool,
     pending: VecDeque<Pending>,
-    names: BTreeMap<MemberId, String>,
-    present: BTreeSet<MemberId>,
+    names: Names,
 }
 
 /// A client's side of a room. Drain [`poll_output`](Self::poll_output) after every call that takes `&mut`; call
@@ -351,7 +355,9 @@ pub struct Session {
     /// Positions and times of messages that are not delivered yet.
     arrived: BTreeMap<MessageId, (u64, u64)>,
     /// Delivered and not placed: an earlier position is missing.
-    ready: BTreeMap<u64, (MessageId, u64)>,
+    ready: Placing,
+    /// Positions that the connection has passed over, until the record behind them is handled.
+    jumped: Option<(u64, u64)>,
     /// Delivered under an earlier membership, or own, and not placed then.
     seen: BTreeSet<MessageId>,
     /// It has been made of what was [kept](Self::keep), and has not been in a room since.
@@ -391,8 +397,19 @@ const ORIGINS_MAX: usize = 256;
 /// Old ids of own messages that are remembered.
 const INSTEAD_MAX: usize = 10_000;
 
-/// Own messages sent again at one heartbeat.
+/// Own messages sent again at one heartbeat, or in answer to one request.
 const RESEND_MAX: usize = 64;
+/// Bytes of these in answer to one request, beyond the first message.
+const RESEND_BYTES_MAX: usize = 256 << 10;
+/// Ranges of a request that are looked at: a server names no more.
+const RANGES_MAX: usize = 64;
+
+/// Characters of a server's reasons that are told.
+const REASON_CHARS_MAX: usize = 500;
+
+fn too_many_names() -> End {
+    End::Protocol("it announces more members than a room can have".into())
+}
 
 impl Session {
     /// A session that has not connected yet.
@@ -413,7 +430,8 @@ impl Session {
             received: 0,
             placed: 0,
             arrived: BTreeMap::new(),
-            ready: BTreeMap::new(),
+            ready: Placing::default(),
+            jumped: None,
             seen: BTreeSet::new(),
             restored: false,
             catching_up: None,
@@ -533,9 +551,14 @@ impl Session {
     /// A frame has come off the connection: positions are counted here. Call it before anything disturbs the
     /// frame on purpose, and then [`handle_frame`](Self::handle_frame).
     pub fn received(&mut self, frame: &ServerFrame) {
-        if let ServerFrame::Delivered(record) = frame
-            && record.position.checked_sub(1) == Some(self.received)
-        {
+        let ServerFrame::Delivered(record) = frame else { return };
+        // Where nothing is asked for again, nothing can have been overtaken.
+        let jumps =
+            self.config.heartbeat.is_none() && record.position > self.received && self.membership.is_some();
+        if record.position.checked_sub(1) == Some(self.received) {
+            self.received = record.position;
+        } else if jumps {
+            self.jumped = Some((self.received + 1, record.position - 1));
             self.received = record.position;
         }
     }
@@ -636,10 +659,11 @@ impl Session {
         (self.unkept, self.catching_up) = (true, None);
         if welcome.epoch == self.epoch {
             // What was delivered and not placed comes again.
-            self.seen.extend(self.ready.values().map(|(id, _)| *id));
+            self.seen.extend(self.ready.messages().map(|(_, id, _)| id));
         } else if let Some(shared) = welcome.shared {
             // Another continuation of the same log: what was delivered of the common part comes again.
-            self.seen.extend(self.ready.range(..=shared).map(|(_, (id, _))| *id));
+            let common = self.ready.messages().take_while(|(position, ..)| *position <= shared);
+            self.seen.extend(common.map(|(_, id, _)| id));
         } else {
             // Another log: nothing in it has been seen.
             self.seen.clear();
@@ -664,9 +688,13 @@ impl Session {
             joined_at: welcome.position,
             newcomer: self.epoch == 0,
             pending: VecDeque::new(),
-            names: welcome.members.iter().map(|m| (m.member, m.name.clone())).collect(),
-            present: welcome.members.iter().filter(|m| m.present).map(|m| m.member).collect(),
+            names: Names::default(),
         };
+        for MemberInfo { member, name, present } in welcome.members {
+            if !membership.names.add(member, name, present) {
+                return self.end(too_many_names());
+            }
+        }
         self.epoch = welcome.epoch;
         self.received = welcome.first - 1;
         self.placed = welcome.first - 1;
@@ -805,6 +833,11 @@ impl Session {
 
     /// A record of the log has arrived.
     fn record(&mut self, now: Time, record: Delivered) {
+        if let Some((from, to)) = self.jumped.take() {
+            self.event(Event::Gap { from, to });
+            self.ready.leave_out(from, to);
+            self.place();
+        }
         let Some(membership) = &mut self.membership else { return };
         if record.position <= self.placed {
             return;
@@ -830,14 +863,13 @@ impl Session {
             }
             membership.pending.retain(|pending| pending.message.id() != id);
             self.tell_again(&message, Some((record.position, record.time_millis)));
-            self.ready.insert(record.position, (id, record.time_millis));
+            self.ready.add(record.position, id, record.time_millis);
             self.place();
             return self.leave_if_done();
         }
         if membership.group.has_delivered(id) {
             self.tell_again(&message, Some((record.position, record.time_millis)));
-            if let std::collections::btree_map::Entry::Vacant(e) = self.ready.entry(record.position) {
-                e.insert((id, record.time_millis));
+            if self.ready.add(record.position, id, record.time_millis) {
                 self.place();
             }
             return;
@@ -869,20 +901,25 @@ impl Session {
         let membership = self.membership.as_mut().expect("checked by the caller");
         let payload = message.payload();
         let history = membership.newcomer;
-        let name = |names: &BTreeMap<MemberId, String>, member| names.get(&member).cloned();
         match message.kind() {
             Kind::Joined(member) => {
                 let name = String::from_utf8_lossy(&payload).into_owned();
-                membership.names.entry(member).or_insert_with(|| name.clone());
+                if membership.names.get(member).is_none()
+                    && !membership.names.add(member, name.clone(), false)
+                {
+                    return self.end(too_many_names());
+                }
                 self.event(Event::Joined { member, name, history });
             }
             Kind::Left { member, .. } => {
-                let name = name(&membership.names, member).unwrap_or_else(|| member.to_string());
+                // It says nothing more in this history either.
+                let name = membership.names.remove(member).unwrap_or_else(|| member.to_string());
                 let reason = String::from_utf8_lossy(&payload).into_owned();
                 self.event(Event::Left { member, name, reason, history });
             }
             Kind::Data => {
-                let author = name(&membership.names, id.member).unwrap_or_else(|| id.member.to_string());
+                let author = membership.names.get(id.member).cloned();
+                let author = author.unwrap_or_else(|| id.member.to_string());
                 let post = Post {
                     id,
                     author,
@@ -904,24 +941,41 @@ impl Session {
 
     /// Places what is next, and what follows it.
     fn place(&mut self) {
-        while let Some((id, time_millis)) = self.ready.remove(&self.placed.saturating_add(1)) {
-            self.placed += 1;
-            self.event(Event::Placed { id, position: self.placed, time_millis });
+        while let Some(next) = self.ready.next(self.placed) {
+            match next {
+                Next::Message { id, position, time_millis } => {
+                    self.placed = position;
+                    self.event(Event::Placed { id, position, time_millis });
+                }
+                Next::Nothing { from, to, is_told } => {
+                    self.placed = to;
+                    if !is_told {
+                        self.event(Event::Gap { from, to });
+                    }
+                }
+            }
         }
     }
 
     fn resend(&mut self, now: Time, ranges: &[MissingRange]) {
         let Some(membership) = &mut self.membership else { return };
+        let ranges = &ranges[..ranges.len().min(RANGES_MAX)];
         let wanted =
             |id: MessageId| ranges.iter().any(|r| r.member == id.member && (r.from..=r.to).contains(&id.seq));
+        let mut bytes = 0;
         for pending in membership.pending.iter_mut().filter(|p| wanted(p.message.id())).take(RESEND_MAX) {
+            bytes += pending.message.packet().len();
+            if bytes > RESEND_BYTES_MAX && bytes > pending.message.packet().len() {
+                break;
+            }
             pending.sent_at = Some(now);
             let packet = pending.message.packet().clone();
             self.outputs.push_back(Output::Send(ClientFrame::Broadcast(packet)));
         }
     }
 
-    fn refused(&mut self, seq: u64, is_final: bool, reason: String) {
+    fn refused(&mut self, seq: u64, is_final: bool, mut reason: String) {
+        clipped(&mut reason, REASON_CHARS_MAX);
         let Some(membership) = &self.membership else { return };
         let id = MessageId::new(membership.member, seq);
         if is_final {
@@ -935,7 +989,9 @@ impl Session {
         }
     }
 
-    fn error(&mut self, error: ErrorFrame) {
+    fn error(&mut self, mut error: ErrorFrame) {
+        clipped(&mut error.message, REASON_CHARS_MAX);
+        clipped(&mut error.suggestion, REASON_CHARS_MAX);
         let resuming = self.phase == Phase::Resuming;
         match error.code {
             ErrorCode::ShuttingDown | ErrorCode::TimedOut | ErrorCode::TooFarBehind => {
@@ -1044,7 +1100,7 @@ impl Session {
                 }
                 GroupOutput::Held { id, waits_for } => {
                     self.observer.see(now, id, Observed::Held { held_millis: 0, waits_for });
-                    let name = |id: MessageId| membership.names.get(&id.member).cloned();
+                    let name = |id: MessageId| membership.names.get(id.member).cloned();
                     let (author, waits_for_author) = (name(id), name(waits_for));
                     self.event(Event::Held { id, author, waits_for, waits_for_author });
                 }
@@ -1065,20 +1121,21 @@ impl Session {
             self.observer.see(now, id, Observed::Delivered { held_millis });
         }
         let place = self.arrived.remove(&id);
-        if let Some((position, time_millis)) = place {
-            self.ready.insert(position, (id, time_millis));
+        // Behind what is placed there is no place any more: it had been given up.
+        if let Some((position, time_millis)) = place.filter(|(position, _)| *position > self.placed) {
+            self.ready.add(position, id, time_millis);
         }
         let payload = message.payload();
         match message.kind() {
             Kind::Joined(member) => {
                 let name = String::from_utf8_lossy(&payload).into_owned();
-                membership.names.insert(member, name.clone());
-                membership.present.insert(member);
+                if !membership.names.add(member, name.clone(), true) {
+                    return self.end(too_many_names());
+                }
                 self.event(Event::Joined { member, name, history: false });
             }
             Kind::Left { member, .. } => {
-                membership.present.remove(&member);
-                let name = membership.names.remove(&member).unwrap_or_else(|| member.to_string());
+                let name = membership.names.remove(member).unwrap_or_else(|| member.to_string());
                 let reason = String::from_utf8_lossy(&payload).into_owned();
                 self.event(Event::Left { member, name, reason, history: false });
             }
@@ -1089,7 +1146,7 @@ impl Session {
     fn deliver_data(&mut self, message: &Message, place: Option<(u64, u64)>, held_for: Option<Duration>) {
         let membership = self.membership.as_ref().expect("its group delivers");
         let id = message.id();
-        let author = membership.names.get(&id.member).cloned();
+        let author = membership.names.get(id.member).cloned();
         let own = id.member == membership.member;
         self.event(Event::Delivered(Post {
             id,
@@ -1188,12 +1245,7 @@ impl Session {
     #[must_use]
     pub fn members(&self) -> Vec<MemberInfo> {
         let Some(m) = &self.membership else { return Vec::new() };
-        let info = |&member: &MemberId| MemberInfo {
-            member,
-            name: m.names.get(&member).cloned().unwrap_or_default(),
-            present: true,
-        };
-        m.present.iter().map(info).collect()
+        m.names.present()
     }
 
     /// Who is in, in order of joining, and how many messages of each have been delivered here.
@@ -1207,7 +1259,7 @@ impl Session {
     #[must_use]
     pub fn held(&self, now: Time) -> Vec<HeldPost> {
         let Some(membership) = &self.membership else { return Vec::new() };
-        let name = |id: MessageId| membership.names.get(&id.member).cloned();
+        let name = |id: MessageId| membership.names.get(id.member).cloned();
         let mut held: Vec<_> = membership.group.held().collect();
         held.sort_unstable_by_key(|h| (h.since, h.id));
         held.into_iter()

@@ -34,6 +34,14 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     escape(text, is_unsafe)
 }
 
+/// Cuts a text to so many characters; that it was longer is told by `…`.
+pub fn clipped(text: &mut String, chars_max: usize) {
+    if let Some((end, _)) = text.char_indices().nth(chars_max) {
+        text.truncate(end);
+        text.push('\u{2026}');
+    }
+}
+
 /// `text` in ASCII, what is beyond written as Python's `backslashreplace` does: `\xe9`, `\u20ac`,
 /// `\U0001f600`. Borrowed when nothing changes.
 pub fn ascii(text: &str) -> Cow<'_, str> {

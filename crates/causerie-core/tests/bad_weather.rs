@@ -303,7 +303,7 @@ impl World {
                         ClientFrame::Broadcast(_) | ClientFrame::Want(_) | ClientFrame::Clock(_)
                     );
                     if disturb && !self.lossless {
-                        self.clients[n].up.push(time, frame);
+                        self.clients[n].up.push(time, frame, 1);
                     } else {
                         self.serve(n, frame);
                     }
@@ -587,7 +587,7 @@ impl World {
                 let client = &mut self.clients[n];
                 client.session.received(&frame);
                 if client.session.may_disturb(&frame) && !self.lossless {
-                    client.down.push(time, frame);
+                    client.down.push(time, frame, 1);
                 } else {
                     client.session.handle_frame(time, frame);
                     self.drain(n);

@@ -22,6 +22,7 @@ mod when;
 
 use std::process::ExitCode;
 
+use causerie_core::text::visible;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -66,11 +67,18 @@ fn parsed() -> Cli {
             && let Err(usage) = settings::check_environment(&settings::command())
                 .and_then(|()| settings::check_environment(&setup::command()))
         {
-            eprintln!("causerie: {usage}");
+            complain(&usage);
             std::process::exit(2);
         }
         error.exit()
     })
+}
+
+/// Says what went wrong, which may be in the words of a server or of a file: nothing in them is obeyed by a terminal.
+fn complain(why: &dyn std::fmt::Display) {
+    let why = why.to_string();
+    let lines: Vec<_> = why.lines().map(visible).collect();
+    eprintln!("causerie: {}", lines.join("\n"));
 }
 
 #[tokio::main]
@@ -92,7 +100,7 @@ async fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("causerie: {error:#}");
+            complain(&format_args!("{error:#}"));
             // Neither becomes right by itself.
             let newer = matches!(error.downcast_ref(), Some(causerie_store::OpenError::Newer { .. }));
             let wrong = newer || error.is::<settings::UsageError>();

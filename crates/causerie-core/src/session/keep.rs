@@ -4,7 +4,7 @@
 //! own messages that have not come back. What was received and not delivered is not: the server sends it again. So it
 //! does with what was delivered and not taken, of which the ids are kept.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use cbcast::wire::{Reader, WireError, put_varint};
@@ -12,6 +12,7 @@ use cbcast::{MemberId, Message, MessageId, Snapshot, Time};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::names::Names;
 use super::{Event, Membership, Pending, Session, SessionConfig, Untaken};
 use crate::frame::Limits;
 use crate::key::MemberKey;
@@ -103,9 +104,9 @@ impl Session {
         put_varint(&mut out, self.seen.len() as u64);
         self.seen.iter().for_each(|&id| put_id(&mut out, id));
         // Delivered, so nobody asks for it again.
-        let ready: Vec<_> = self.ready.iter().filter(|(_, (id, _))| !again.contains(id)).collect();
+        let ready: Vec<_> = self.ready.messages().filter(|(_, id, _)| !again.contains(id)).collect();
         put_varint(&mut out, ready.len() as u64);
-        for (&position, &(id, time_millis)) in ready {
+        for (position, id, time_millis) in ready {
             put_varint(&mut out, position);
             put_id(&mut out, id);
             put_varint(&mut out, time_millis);
@@ -133,10 +134,10 @@ impl Session {
             put_varint(&mut out, m.joined_at);
             out.push(u8::from(m.newcomer));
             m.group.snapshot().encode(&mut out);
-            put_varint(&mut out, m.names.len() as u64);
-            for (&member, name) in &m.names {
+            put_varint(&mut out, m.names.all().len() as u64);
+            for (member, name, is_present) in m.names.all() {
                 put_member(&mut out, member);
-                out.push(u8::from(m.present.contains(&member)));
+                out.push(u8::from(is_present));
                 put_bytes(&mut out, name.as_bytes());
             }
             put_varint(&mut out, m.pending.len() as u64);
@@ -201,7 +202,7 @@ impl Session {
         }
         for _ in 0..reader.varint()? {
             let (position, id) = (reader.varint()?, id(reader)?);
-            session.ready.insert(position, (id, reader.varint()?));
+            session.ready.add(position, id, reader.varint()?);
         }
         for _ in 0..reader.varint()? {
             let old = if reader.byte()? == 0 { None } else { Some(id(reader)?) };
@@ -266,12 +267,11 @@ fn membership(config: &SessionConfig, reader: &mut Reader<'_>, version: u8) -> R
     };
     let (joined_at, newcomer) = (reader.varint()?, reader.byte()? != 0);
     let snapshot = Snapshot::decode(reader)?;
-    let (mut names, mut present) = (BTreeMap::new(), BTreeSet::new());
+    let mut names = Names::default();
     for _ in 0..reader.varint()? {
         let (member, here) = (member(reader)?, reader.byte()? != 0);
-        names.insert(member, text(reader)?);
-        if here {
-            present.insert(member);
+        if !names.add(member, text(reader)?, here) {
+            return Err(KeptError::Damaged);
         }
     }
     let mut pending = VecDeque::new();
@@ -285,7 +285,7 @@ fn membership(config: &SessionConfig, reader: &mut Reader<'_>, version: u8) -> R
     if !fits {
         return Err(KeptError::Damaged);
     }
-    Ok(Membership { member: member_id, epoch, group, limits, joined_at, newcomer, pending, names, present })
+    Ok(Membership { member: member_id, epoch, group, limits, joined_at, newcomer, pending, names })
 }
 
 #[cfg(test)]

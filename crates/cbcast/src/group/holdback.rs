@@ -1,5 +1,7 @@
 //! Receiving: the delivery rule, the hold-back queue, and what a delivery sets off.
 
+use bytes::Bytes;
+
 use crate::error::ReceiveError;
 use crate::group::{Group, Link, Output};
 use crate::id::{MemberId, MessageId};
@@ -299,6 +301,8 @@ impl Group {
             ring.resize_with(ahead + 1, || None);
         }
         let (packet, stamp) = message.into_parts();
+        // A copy: what is held must not keep the whole buffer that it came in.
+        let packet = Bytes::copy_from_slice(&packet);
         ring[ahead] = Some(Held { packet, stamp, since: now });
         self.outputs.push_back(Output::Held { id, waits_for });
     }

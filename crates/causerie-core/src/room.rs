@@ -25,7 +25,7 @@ use crate::frame::{Delivered, Limits, MemberInfo, RoomInfo, Welcome};
 use crate::key::{PublicKey, Secret};
 use crate::log::{Record, Run};
 use crate::mark::{self, CLIENT_ID_BYTES_MAX};
-use crate::text::{Name, NameError, Reading, Readings, RoomName};
+use crate::text::{Name, NameError, Reading, Readings, RoomName, clipped};
 
 /// When something happens: the caller's monotonic time, and what the wall clock shows, which is for people and
 /// orders nothing.
@@ -67,14 +67,92 @@ impl Default for RoomSettings {
     }
 }
 
-/// What a packet may have beside the text: stamp and ids. A stamp names at most every member once.
-const STAMP_BYTES_MAX: usize = 64 << 10;
+/// Members that a room can have at all, its host not counted.
+pub const MEMBERS_MAX: usize = 65_535;
+/// Bytes of a frame from the server: what clients take.
+const SERVER_FRAME_BYTES_MAX: usize = 16 << 20;
+/// Of these, for what a welcome has beside the members: names of those who have left, above all.
+const WELCOME_REST_BYTES: usize = 6 << 20;
+/// Bytes of a member in a welcome beside its name: ids, counts, and its place in clock and frontier.
+const MEMBER_BYTES: usize = 48;
+/// Bytes that a stamp takes for one member: five for an ordinal, seven for a difference of numbers. A member that says a
+/// million messages a second needs two years for more.
+const DEPENDENCY_BYTES: usize = 12;
+/// Bytes of a packet beside dependencies and payload, and of a payload beside its text.
+const HEAD_BYTES: usize = 128;
+/// Bytes that a payload may have whatever the longest text is: a name, a topic, the reason of a farewell.
+const PAYLOAD_BYTES_MIN: usize = 4 << 10;
+/// Characters of the reason of a farewell.
+const REASON_CHARS_MAX: usize = 500;
+
+/// Why a room cannot be of such settings. Named as the settings of `causerie serve` are.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// More members than a room can have.
+    #[error("members-max is {members}: a room has {MEMBERS_MAX} members at most")]
+    Members {
+        /// [`RoomSettings::members_max`].
+        members: usize,
+    },
+    /// The names of so many members are too long for a newcomer's welcome.
+    #[error(
+        "members-max is {members} and name-max is {chars}: with names of that length {fit} members fit into a frame"
+    )]
+    Names {
+        /// [`RoomSettings::members_max`].
+        members: usize,
+        /// [`RoomSettings::name_chars_max`].
+        chars: usize,
+        /// As many members would do.
+        fit: usize,
+    },
+    /// Text and stamp do not fit into a frame.
+    #[error(
+        "text-max is {bytes} and members-max is {members}: with as many members {fit} bytes of text fit into a frame"
+    )]
+    Text {
+        /// [`RoomSettings::text_bytes_max`].
+        bytes: usize,
+        /// [`RoomSettings::members_max`].
+        members: usize,
+        /// As many bytes would do.
+        fit: usize,
+    },
+}
+
+/// Bytes of the largest packet of a room with so many members.
+const fn packet_bytes_max(text_bytes_max: usize, members_max: usize) -> usize {
+    let payload = if text_bytes_max > PAYLOAD_BYTES_MIN { text_bytes_max } else { PAYLOAD_BYTES_MIN };
+    payload.saturating_add(members_max.saturating_mul(DEPENDENCY_BYTES)).saturating_add(HEAD_BYTES)
+}
 
 impl RoomSettings {
-    /// Bytes of the largest frame that a client of such a room sends.
+    /// Bytes of the largest frame that a client of such a room sends: a stamp names every member once at most.
     #[must_use]
     pub const fn frame_bytes_max(&self) -> usize {
-        self.text_bytes_max + STAMP_BYTES_MAX
+        packet_bytes_max(self.text_bytes_max, self.members_max)
+    }
+
+    /// Whether all that a room of these settings has to say fits into frames.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let Self { members_max: members, name_chars_max: chars, text_bytes_max: bytes, .. } = *self;
+        if members > MEMBERS_MAX {
+            return Err(SettingsError::Members { members });
+        }
+        let fit = (SERVER_FRAME_BYTES_MAX - WELCOME_REST_BYTES)
+            / (chars.saturating_mul(4).saturating_add(MEMBER_BYTES));
+        if members > fit {
+            return Err(SettingsError::Names { members, chars, fit });
+        }
+        let fit = SERVER_FRAME_BYTES_MAX - packet_bytes_max(0, members) - HEAD_BYTES;
+        if bytes > fit {
+            return Err(SettingsError::Text { bytes, members, fit });
+        }
+        Ok(())
     }
 }
 
@@ -328,6 +406,9 @@ pub enum JoinError {
     /// Nothing can be stored at the moment.
     #[error("no room left to store messages, so nobody can join at the moment; try again later")]
     StorageFull,
+    /// The room's host cannot say so.
+    #[error("nobody can be let in: {0}")]
+    NotSaid(MembershipError),
 }
 
 /// Tells that `name` cannot be had beside `like`.
@@ -384,6 +465,9 @@ pub enum SayError {
     /// It is too long, or may not be said by this member.
     #[error(transparent)]
     Body(#[from] BodyError),
+    /// Its packet cannot be made.
+    #[error(transparent)]
+    Packet(BroadcastError),
     /// That cannot be a client's id.
     #[error("an id has 1 to {CLIENT_ID_BYTES_MAX} characters, all of them visible ASCII")]
     ClientId,
@@ -512,8 +596,9 @@ impl Room {
         vectors: bool,
     ) -> Self {
         let mut config = Config::default();
-        config.members_max = settings.members_max + 1;
-        config.packet_bytes_max = settings.frame_bytes_max();
+        // Also of rooms that were made when more members were allowed. How many may join the room itself decides.
+        config.members_max = MEMBERS_MAX + 1;
+        config.packet_bytes_max = packet_bytes_max(settings.text_bytes_max, MEMBERS_MAX);
         // A client on a link that reorders may be this far out of order.
         config.ahead_max = 1_024;
         config.holdback_bytes_max = 16 << 20;
@@ -617,7 +702,7 @@ impl Room {
         let lost: Vec<_> = room.group.clock().iter().map(|(m, _)| m).filter(nobody).collect();
         for member in lost {
             let parted = room.group.part(now.time, host, member, b"what was kept of this member is damaged");
-            parted.expect("it is in");
+            parted.map_err(|_| RestoreError::Member { member })?;
         }
         room.drain(now);
         Ok(room)
@@ -756,7 +841,7 @@ impl Room {
     pub fn authorize(&mut self, now: Now, member: MemberId, token: &Secret) -> Result<(), ResumeError> {
         self.check_token(member, token)?;
         let pass = self.people.get_mut(&member).and_then(|p| p.pass.as_mut());
-        if let Some(since) = &mut pass.expect("it has a token").gone_since {
+        if let Some(since) = pass.and_then(|pass| pass.gone_since.as_mut()) {
             *since = now.time;
         }
         Ok(())
@@ -832,7 +917,7 @@ impl Room {
         let admitted = self.group.admit(now.time, self.host, hosted, name.as_str().as_bytes());
         let member = admitted.map_err(|error| match error {
             MembershipError::Full { limit } => JoinError::Full { limit: limit.saturating_sub(1) },
-            other => panic!("the room's host admits: {other}"),
+            other => JoinError::NotSaid(other),
         })?;
         self.names.insert(&name, &member);
         let joined_at = self.position + 1;
@@ -845,10 +930,10 @@ impl Room {
 
     fn seat(&mut self, member: MemberId) -> Seat {
         self.seatings += 1;
-        let pass = self.people.get_mut(&member).and_then(|p| p.pass.as_mut());
-        let pass = pass.expect("it has a token");
-        pass.connection = self.seatings;
-        pass.gone_since = None;
+        if let Some(pass) = self.people.get_mut(&member).and_then(|p| p.pass.as_mut()) {
+            pass.connection = self.seatings;
+            pass.gone_since = None;
+        }
         Seat { member, connection: self.seatings }
     }
 
@@ -954,9 +1039,9 @@ impl Room {
 
     /// The connection of a member that can come back is gone: its grace begins.
     pub fn disconnected(&mut self, now: Now, seat: Seat) {
-        if self.is_seated(seat) {
-            let pass = self.people.get_mut(&seat.member).and_then(|p| p.pass.as_mut());
-            pass.expect("seated").gone_since = Some(now.time);
+        let pass = self.people.get_mut(&seat.member).and_then(|p| p.pass.as_mut());
+        if let Some(pass) = pass.filter(|pass| pass.connection == seat.connection) {
+            pass.gone_since = Some(now.time);
         }
     }
 
@@ -1009,14 +1094,22 @@ impl Room {
 
     fn say_left(&mut self, now: Now, member: MemberId, reason: &str) {
         self.leaving.remove(&member);
+        if !self.people.contains_key(&member) {
+            return;
+        }
+        let taken = self.group.delivered(member).unwrap_or(0);
+        let mut reason = reason.to_owned();
+        clipped(&mut reason, REASON_CHARS_MAX);
+        if let Err(MembershipError::Broadcast(_)) =
+            self.group.part(now.time, self.host, member, reason.as_bytes())
+        {
+            // It cannot be said, so it is not so. Packets are as large as settings that were checked need them.
+            return;
+        }
         let Some(person) = self.people.remove(&member) else { return };
         self.counts.left += 1;
         self.seatings += 1;
         self.names.remove(&person.name, &member);
-        let taken = self.group.delivered(member).unwrap_or(0);
-        self.group
-            .part(now.time, self.host, member, reason.as_bytes())
-            .expect("a present member is parted with");
         let departed = Departed {
             name: person.name,
             joined_at: person.joined_at,
@@ -1031,8 +1124,9 @@ impl Room {
     fn remember(&mut self, member: MemberId, departed: Departed) {
         self.departed.insert(member, departed);
         self.departed_order.push_back(member);
-        if self.departed_order.len() > DEPARTED_MAX {
-            let oldest = self.departed_order.pop_front().expect("not empty");
+        if self.departed_order.len() > DEPARTED_MAX
+            && let Some(oldest) = self.departed_order.pop_front()
+        {
             self.departed.remove(&oldest);
         }
     }
@@ -1085,8 +1179,7 @@ impl Room {
 
     fn take(&mut self, now: Now, member: MemberId, packet: Bytes) -> Result<(), Refusal> {
         let last = |seq, reason: String| Refusal { seq, is_final: true, reason };
-        // A copy, since a held packet would keep the whole read buffer that it came in.
-        let message = Message::decode(Bytes::copy_from_slice(&packet)).map_err(|e| last(0, e.to_string()))?;
+        let message = Message::decode(packet).map_err(|e| last(0, e.to_string()))?;
         let seq = message.id().seq;
         let body = Body::try_decode(&message.payload());
         if let Err(error) = body.and_then(|body| self.check_body(message.id(), &body)) {
@@ -1124,7 +1217,7 @@ impl Room {
         let said = self.group.broadcast(now.time, member, &body.encode());
         let id = said.map_err(|error| match error {
             BroadcastError::NotLocal { .. } => SayError::NotHere,
-            other => panic!("what is within the limits can be broadcast: {other}"),
+            other => SayError::Packet(other),
         })?;
         self.drain(now);
         Ok(id)
@@ -1170,8 +1263,9 @@ impl Room {
         self.pending.marks.push((name.clone(), position));
         self.once.insert(name.clone(), SaidOnce { id, position });
         self.once_order.push_back(name);
-        if self.once_order.len() > ONCE_MAX {
-            let oldest = self.once_order.pop_front().expect("not empty");
+        if self.once_order.len() > ONCE_MAX
+            && let Some(oldest) = self.once_order.pop_front()
+        {
             self.once.remove(&oldest);
             self.once_forgotten += 1;
         }
@@ -1636,6 +1730,51 @@ mod tests {
         assert_eq!(room.members().len(), 1);
         assert!(!room.is_seated(first) && room.is_seated(again));
         assert!(room.resume(at(0), w1.member, [1; 32], 7, 1, &VectorClock::new()).is_ok());
+    }
+
+    /// Everybody has said something that nobody has seen, so a stamp names each of them.
+    #[test]
+    fn a_room_that_is_as_large_as_its_settings_say_can_say_so() {
+        let members_max = 21_000;
+        let settings = RoomSettings { members_max, ..RoomSettings::default() };
+        settings.check().unwrap();
+        let limit = settings.frame_bytes_max();
+        let mut room = room(settings);
+        let ann = room.join_hosted(at(0), "Ann").unwrap();
+        for n in 2..members_max {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&n.to_le_bytes());
+            let pass = Pass { secrets: Secrets::Key(key), connection: 0, gone_since: None };
+            let member = room.admit(at(0), &n.to_string(), Some(pass)).unwrap();
+            let seat = room.seat(member);
+            let m = Message::new(MessageId::new(seat.member, 1), Kind::Data, &[], b"\x01hi").unwrap();
+            room.receive(at(0), seat, m.into_packet()).unwrap();
+        }
+        let longest = |room: &mut Room| {
+            let run = room.take_batch().unwrap().records.unwrap();
+            records(run.bytes).map(|record| record.message.packet().len()).max().unwrap()
+        };
+        longest(&mut room);
+        let raj = room.join_hosted(at(0), "Raj").unwrap();
+        assert!((80_000..limit).contains(&longest(&mut room)), "joined behind all of them");
+        assert_eq!(room.join_hosted(at(0), "Eve"), Err(JoinError::Full { limit: members_max }));
+        room.part(at(0), raj, &"why ".repeat(1_000));
+        assert!(!room.is_present(raj));
+        room.say(at(0), ann, &Body::Text("x".repeat(16_384))).unwrap();
+        assert!(longest(&mut room) < limit);
+    }
+
+    #[test]
+    fn settings_that_do_not_fit_together_are_refused_by_name() {
+        let usual = RoomSettings::default();
+        assert_eq!(usual.check(), Ok(()));
+        let refused = |settings: RoomSettings| settings.check().unwrap_err().to_string();
+        let many = refused(RoomSettings { members_max: 70_000, ..usual.clone() });
+        assert!(many.starts_with("members-max is 70000"), "{many}");
+        let long = refused(RoomSettings { name_chars_max: 1_000, ..usual.clone() });
+        assert!(long.contains("name-max is 1000") && long.contains("2590 members fit"), "{long}");
+        let large = refused(RoomSettings { text_bytes_max: 1 << 24, ..usual });
+        assert!(large.starts_with("text-max is 16777216"), "{large}");
     }
 
     #[test]

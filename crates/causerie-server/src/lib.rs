@@ -32,7 +32,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causerie_core::room::RoomSettings;
+use causerie_core::room::{RoomSettings, SettingsError};
 use causerie_store::{Retention, Store, StoreError};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -89,6 +89,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Web pages of these origins (`https://chat.example.org`) may use the API, beside the server's own. Default: none.
     pub origins: Vec<String>,
+    /// Names under which HTTP clients may ask for the server, beside its addresses and `localhost`. Default: none.
+    pub hosts: Vec<String>,
     /// How the server shows itself to IRC clients. Read when one connects.
     pub irc: IrcSettings,
     /// Ports on which only one protocol is spoken, beside the one for all. Default: none.
@@ -118,6 +120,9 @@ pub enum StartError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Rooms cannot be of such settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// Nothing can be stored any more: what was said last nobody has seen.
     #[error("{0}")]
     Writing(String),
@@ -140,6 +145,7 @@ impl Default for Settings {
             operator_token: None,
             retention: Retention::default(),
             origins: Vec::new(),
+            hosts: Vec::new(),
             irc: IrcSettings::default(),
             own_ports: Vec::new(),
         }
@@ -262,6 +268,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let address = listener.local_addr()?;
+    settings.borrow().room.check()?;
     let mut doors = vec![(listener, Door::Front)];
     let own_ports = settings.borrow().own_ports.clone();
     for (protocol, address) in own_ports {

@@ -650,7 +650,7 @@ impl Session<'_> {
             Err(error) => {
                 let (code, suggestion) = match &error {
                     JoinError::NameTaken { suggestion, .. } => (ErrorCode::NameTaken, suggestion.to_string()),
-                    JoinError::Full { .. } => (ErrorCode::RoomFull, String::new()),
+                    JoinError::Full { .. } | JoinError::NotSaid(_) => (ErrorCode::RoomFull, String::new()),
                     JoinError::StorageFull => (ErrorCode::StorageFull, String::new()),
                     _ => (ErrorCode::NameInvalid, String::new()),
                 };

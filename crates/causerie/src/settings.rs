@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use causerie_core::room::RoomSettings;
+use causerie_core::room::{MEMBERS_MAX, RoomSettings};
 use causerie_server::{AddressLimits, IrcSettings, Protocol, Settings};
 use causerie_store::Retention;
 use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
@@ -92,7 +92,7 @@ pub(crate) struct Fixed {
 
     /// Members of one room at once.
     #[arg(long, value_name = "N", default_value_t = RoomSettings::default().members_max,
-        value_parser = range::<usize>(1, 1_000_000), env = "CAUSERIE_MEMBERS_MAX")]
+        value_parser = range::<usize>(1, MEMBERS_MAX as u64), env = "CAUSERIE_MEMBERS_MAX")]
     members_max: usize,
 
     /// How much of each room's log is kept in memory, in MiB; what is older is read from the disk.
@@ -200,6 +200,11 @@ pub(crate) struct Live {
         env = "CAUSERIE_ALLOW_ORIGIN")]
     allow_origin: Option<String>,
 
+    /// Names under which browsers may ask for the server beside its addresses and `localhost`, such as `chat.example.org`, with
+    /// commas between them. Any other is refused, so that no page can give its own name the server's address.
+    #[arg(long, value_name = "NAMES", value_parser = host_names, env = "CAUSERIE_ALLOW_HOST")]
+    allow_host: Option<String>,
+
     /// Whether IRC clients are served.
     #[arg(
         long, value_name = "BOOL", default_value_t = IrcSettings::default().enabled, default_missing_value = "true",
@@ -300,6 +305,7 @@ impl ServeArgs {
         ];
         let own_ports = own_ports.into_iter().filter_map(|(protocol, address)| Some((protocol, address?)));
         let origins = live.allow_origin.iter().flat_map(|origins| origins.split(','));
+        let hosts = live.allow_host.iter().flat_map(|hosts| hosts.split(','));
         Settings {
             room: RoomSettings {
                 name_chars_max: live.name_max,
@@ -330,6 +336,7 @@ impl ServeArgs {
             drain: Duration::from_secs(live.drain),
             operator_token: live.operator_token.clone(),
             origins: origins.map(|origin| origin.trim().to_owned()).collect(),
+            hosts: hosts.map(|host| host.trim().to_owned()).collect(),
             irc: IrcSettings {
                 enabled: live.irc,
                 server_name: live.irc_server_name.clone(),
@@ -443,6 +450,8 @@ impl Configuration {
         let args = ServeArgs::from_arg_matches(&matches).map_err(|error| UsageError(error.to_string()))?;
         let mut this = Self { args, given };
         this.settle()?;
+        let room = this.args.settings().room;
+        room.check().map_err(|error| UsageError(error.to_string()))?;
         Ok(this)
     }
 
@@ -711,6 +720,19 @@ pub(crate) fn read_file(
         found.push((arg.get_id().to_string(), value, line));
     }
     Ok(found)
+}
+
+/// Names of machines with commas between them, without ports.
+fn host_names(names: &str) -> Result<String, String> {
+    for name in names.split(',').map(str::trim) {
+        let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+        if name.is_empty() || !is_plain {
+            return Err(format!(
+                "'{name}' is no name of a machine: letters, digits, '-', '.' and '_', without a port"
+            ));
+        }
+    }
+    Ok(names.to_owned())
 }
 
 /// What can stand where IRC has a server's name.

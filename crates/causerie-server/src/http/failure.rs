@@ -94,7 +94,9 @@ impl From<JoinError> for Failure {
                 failure.problem.suggestion = Some(suggestion.to_string());
                 failure
             }
-            JoinError::Full { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, "room_full", message),
+            JoinError::Full { .. } | JoinError::NotSaid(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "room_full", message)
+            }
             JoinError::StorageFull => Self::storage_full(&message),
             _ => Self::new(StatusCode::BAD_REQUEST, "name_invalid", message),
         }
@@ -120,7 +122,9 @@ impl From<SayError> for Failure {
         let (status, code) = match &error {
             SayError::NotHere => (StatusCode::GONE, "expired"),
             SayError::StorageFull => (StatusCode::SERVICE_UNAVAILABLE, "storage_full"),
-            SayError::Body(BodyError::TooLong { .. }) => (StatusCode::PAYLOAD_TOO_LARGE, "too_long"),
+            SayError::Body(BodyError::TooLong { .. }) | SayError::Packet(_) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too_long")
+            }
             SayError::Body(BodyError::NotYours { .. }) => (StatusCode::FORBIDDEN, "not_yours"),
             SayError::Body(BodyError::NoSuchMessage { .. }) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "no_such_message")

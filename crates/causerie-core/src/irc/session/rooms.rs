@@ -312,7 +312,7 @@ pub(super) fn refused(refusal: &JoinRefusal) -> (&'static str, String) {
         JoinRefusal::NoSuchRoom(why) => (ERR_NOSUCHCHANNEL, why.clone()),
         // Clients that join by themselves try again after this one.
         JoinRefusal::TooOften(why) => (ERR_UNAVAILRESOURCE, format!("Cannot join channel: {why}")),
-        JoinRefusal::Room(JoinError::Full { .. }) => {
+        JoinRefusal::Room(JoinError::Full { .. } | JoinError::NotSaid(_)) => {
             (ERR_CHANNELISFULL, "Cannot join channel: it is full".into())
         }
         JoinRefusal::Room(JoinError::NameTaken { like, .. }) => {

@@ -97,12 +97,11 @@ pub(crate) async fn serve(
     first: BytesMut,
     visitor: Visitor,
 ) -> io::Result<()> {
-    let is_local = origin::is_loopback(stream.local_addr()?.ip());
     let open = Arc::new(server.writer.metrics.connection("http"));
     let connection = Connection { server: Arc::clone(server), peer, visitor: Arc::new(visitor), _open: open };
     let (input, output) = (Shared(Arc::clone(&stream)), Shared(stream));
     let stream = TokioIo::new(tokio::io::join(Cursor::new(first).chain(input), output));
-    let service = service_fn(move |request| answer(connection.clone(), is_local, request));
+    let service = service_fn(move |request| answer(connection.clone(), request));
     let mut builder = http1::Builder::new();
     builder
         // Who has said all may close that side and still wait for the answer.
@@ -124,11 +123,13 @@ pub(crate) async fn serve(
 
 async fn answer(
     connection: Connection,
-    is_local: bool,
     mut request: hyper::Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let server = Arc::clone(&connection.server);
-    let allowed = origin::judge(&request, is_local, &server.settings().origins);
+    let allowed = {
+        let settings = server.settings();
+        origin::judge(&request, &settings.origins, &settings.hosts)
+    };
     let is_preflight = request.method() == Method::OPTIONS;
     let mut response = match &allowed {
         Err(refused) => refused.clone().into_response(),

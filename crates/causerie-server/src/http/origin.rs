@@ -8,22 +8,32 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
+use causerie_core::text::visible;
+
 use super::failure::Failure;
 
 /// Whether the request may be answered, and the page's origin if it may read the answer from elsewhere.
 ///
-/// Whoever reaches the server at a loopback address must also mean that: else a page could give its own name this
-/// address, and be taken for the server's own.
+/// Whoever asks must mean this server, by an address or by a name that it was told: else a page could give its own name the
+/// server's address, and be taken for the server's own.
 pub(super) fn judge<B>(
     request: &Request<B>,
-    is_local: bool,
     allowed: &[String],
+    hosts: &[String],
 ) -> Result<Option<HeaderValue>, Failure> {
-    let text = |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
-    let host = text(HOST).unwrap_or_default();
-    let known = |host: &str| allowed.iter().any(|origin| authority(origin) == Some(host));
-    if is_local && !host.is_empty() && !is_local_name(host) && !known(host) {
-        let message = format!("this server is not '{host}' as far as it knows; --allow-origin tells it");
+    let named = request.headers().get_all(HOST).iter().map(|host| host.to_str().unwrap_or("?"));
+    let known = |host: &str| {
+        is_local_name(host)
+            || hosts.iter().any(|name| without_port(host).eq_ignore_ascii_case(without_dot(name)))
+            || allowed.iter().any(|origin| authority(origin) == Some(host))
+    };
+    // A request's target counts before its header.
+    let target = request.uri().authority().map(|authority| authority.as_str());
+    let all: Vec<_> = target.into_iter().chain(named).collect();
+    let host = all.first().copied().unwrap_or_default();
+    if let Some(other) = all.iter().find(|host| !host.is_empty() && !known(host)) {
+        let message =
+            format!("this server is not '{}' as far as it knows; --allow-host tells it", visible(other));
         return Err(Failure::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message));
     }
     let Some(origin) = request.headers().get(ORIGIN) else { return Ok(None) };
@@ -61,14 +71,23 @@ fn authority(origin: &str) -> Option<&str> {
     origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"))
 }
 
-/// An address, or a name that no page can have.
-fn is_local_name(host: &str) -> bool {
-    let without_port = match host.rsplit_once(':') {
+fn without_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+fn without_port(host: &str) -> &str {
+    let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     };
-    let bare = without_port.trim_start_matches('[').trim_end_matches(']');
-    let name = without_port.to_ascii_lowercase();
+    without_dot(name)
+}
+
+/// An address, or a name that no page can have.
+fn is_local_name(host: &str) -> bool {
+    let name = without_port(host);
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    let name = name.to_ascii_lowercase();
     bare.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
 }
 
@@ -85,7 +104,8 @@ mod tests {
             request = request.header("upgrade", "websocket");
         }
         let allowed = ["https://chat.example.org".to_owned()];
-        let judged = judge(&request.body(()).unwrap(), true, &allowed);
+        let hosts = ["talk.example.org".to_owned()];
+        let judged = judge(&request.body(()).unwrap(), &allowed, &hosts);
         judged.map(|origin| origin.is_some()).map_err(|failure| failure.problem.code)
     }
 
@@ -126,6 +146,14 @@ mod tests {
             ("GET", "evil.example:12343", "", false, Err("wrong_host")),
             ("POST", "evil.example:12343", "http://evil.example:12343", false, Err("wrong_host")),
             ("GET", "127.0.0.1.evil.example", "", false, Err("wrong_host")),
+            ("GET", "evil.example:12343", "http://evil.example:12343", true, Err("wrong_host")),
+            // Names that it was told, on whatever port, and addresses that no page can have.
+            ("GET", "talk.example.org", "", false, Ok(false)),
+            ("POST", "TALK.example.org.:8080", "http://TALK.example.org.:8080", false, Ok(false)),
+            ("GET", "x.talk.example.org", "", false, Err("wrong_host")),
+            ("GET", "192.0.2.7:12343", "http://192.0.2.7:12343", true, Ok(false)),
+            ("GET", "[2001:db8::7]:12343", "", false, Ok(false)),
+            ("GET", "", "", false, Ok(false)),
         ] {
             assert_eq!(judged(method, host, origin, upgrade), expected, "{method} {host} {origin} {upgrade}");
         }

@@ -6,11 +6,12 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use causerie_core::frame::{ClientFrame, MAGIC, ServerFrame, VERSION, split_frame};
-use causerie_core::key::MemberKey;
+use causerie_core::key::{KeyPair, Proof, Purpose};
 use cbcast::wire::Reader;
 use cbcast::{Kind, MemberId, Message, MessageId, WireError};
 
@@ -61,26 +62,40 @@ impl Protocol for Native {
     }
 }
 
-/// Makes rooms, for protocols that cannot.
+/// The key with which all rooms of this load are made, and closed at its end.
+fn maker() -> &'static KeyPair {
+    static MAKER: LazyLock<KeyPair> = LazyLock::new(fresh_key);
+    &MAKER
+}
+
+fn fresh_key() -> KeyPair {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).expect("the operating system gives random bytes");
+    KeyPair::new(seed)
+}
+
+/// Makes rooms, for protocols that cannot, or could not close them.
 pub(crate) fn create_rooms(server: SocketAddr, rooms: &[String]) -> Result<(), SpeakError> {
-    let create = |name: &String| ClientFrame::CreateRoom { name: name.clone(), port: false };
-    converse(server, rooms.iter().map(create))
+    converse(server, rooms, |name, maker| ClientFrame::CreateRoom { name, port: false, maker })
 }
 
-/// Closes rooms: whoever made them may, from the same address.
+/// Closes rooms that this load has made.
 pub(crate) fn close_rooms(server: SocketAddr, rooms: &[String]) -> Result<(), SpeakError> {
-    let close = |name: &String| ClientFrame::CloseRoom { name: name.clone(), operator: String::new() };
-    converse(server, rooms.iter().map(close))
+    converse(server, rooms, |name, maker| ClientFrame::CloseRoom { name, operator: String::new(), maker })
 }
 
-/// Asks one question after the other. The first error ends it.
-fn converse(server: SocketAddr, questions: impl Iterator<Item = ClientFrame>) -> Result<(), SpeakError> {
+/// Asks about one room after the other. The first error ends it.
+fn converse(
+    server: SocketAddr,
+    rooms: &[String],
+    question: impl Fn(String, Option<Proof>) -> ClientFrame,
+) -> Result<(), SpeakError> {
     let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut words = MAGIC.to_vec();
     let mut input = BytesMut::new();
-    for question in [hello()].into_iter().chain(questions) {
-        question.encode(&mut words);
+    let mut ask = |frame: ClientFrame| {
+        frame.encode(&mut words);
         stream.write_all(&words)?;
         words.clear();
         let (kind, body) = loop {
@@ -93,11 +108,16 @@ fn converse(server: SocketAddr, questions: impl Iterator<Item = ClientFrame>) ->
                 n => input.extend_from_slice(&piece[..n]),
             }
         };
-        if let Some(ServerFrame::Error(error)) = ServerFrame::decode(kind, &body).map_err(broken)? {
-            return Err(SpeakError::Refused { message: error.message });
+        match ServerFrame::decode(kind, &body).map_err(broken)? {
+            Some(ServerFrame::Error(error)) => Err(SpeakError::Refused { message: error.message }),
+            answer => Ok(answer),
         }
-    }
-    Ok(())
+    };
+    let Some(ServerFrame::Hello { challenge, .. }) = ask(hello())? else {
+        return Err(SpeakError::broken("it does not greet"));
+    };
+    let proof = maker().prove(Purpose::Room, &challenge);
+    rooms.iter().try_for_each(|name| ask(question(name.clone(), Some(proof))).map(drop))
 }
 
 fn hello() -> ClientFrame {
@@ -138,11 +158,11 @@ impl Member {
     fn answer(&mut self, kind: u8, body: &[u8], out: &mut Vec<u8>) -> Result<(), SpeakError> {
         match (ServerFrame::decode(kind, &Bytes::copy_from_slice(body)).map_err(broken)?, &self.state) {
             (Some(ServerFrame::Hello { challenge, .. }), State::Greeting) => {
-                let mut seed = [0; 32];
-                getrandom::fill(&mut seed).expect("the operating system gives random bytes");
                 let (room, name) = (self.seat.room.clone(), self.seat.name.clone());
-                let proof = MemberKey::new(seed).prove(&challenge);
-                ClientFrame::Join { room, name, proof, create: true, after: None, epoch: 0 }.encode(out);
+                let proof = fresh_key().prove(Purpose::Member, &challenge);
+                let maker = Some(maker().prove(Purpose::Room, &challenge));
+                let (create, after, epoch) = (true, None, 0);
+                ClientFrame::Join { room, name, proof, create, maker, after, epoch }.encode(out);
                 self.state = State::Joining;
             }
             (Some(ServerFrame::Welcome(welcome)), State::Joining) => {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use causerie_core::frame::{ClientFrame, ErrorCode, RoomInfo, ServerFrame, VERSION};
+use causerie_core::frame::{ClientFrame, ClosedRoom, ErrorCode, RoomInfo, ServerFrame, VERSION};
+use causerie_core::key::{Challenge, KeyPair, Proof, Purpose};
 
 use crate::connection::Connection;
 use crate::room::ConnectError;
@@ -12,7 +13,7 @@ use crate::room::ConnectError;
 /// ```no_run
 /// # async fn example() -> Result<(), causerie_client::ConnectError> {
 /// let mut directory = causerie_client::Directory::connect("127.0.0.1:12343").await?;
-/// directory.create_room("lobby").await?;
+/// directory.create_room("lobby", None).await?;
 /// for room in directory.rooms().await? {
 ///     println!("{} ({} members)", room.name, room.members);
 /// }
@@ -21,6 +22,7 @@ use crate::room::ConnectError;
 /// ```
 pub struct Directory {
     connection: Connection,
+    challenge: Challenge,
 }
 
 impl std::fmt::Debug for Directory {
@@ -39,11 +41,14 @@ impl Directory {
     /// [`ConnectError`].
     pub async fn connect(server: &str) -> Result<Self, ConnectError> {
         let connection = Connection::open(server).await.map_err(ConnectError::Io)?;
-        let mut directory = Self { connection };
+        let mut directory = Self { connection, challenge: Challenge::default() };
         let agent = concat!("causerie ", env!("CARGO_PKG_VERSION")).to_owned();
         let hello = ClientFrame::Hello { oldest: VERSION, newest: VERSION, agent };
         match directory.ask(&hello).await? {
-            ServerFrame::Hello { version: VERSION, .. } => Ok(directory),
+            ServerFrame::Hello { version: VERSION, challenge, .. } => {
+                directory.challenge = challenge;
+                Ok(directory)
+            }
             other => Err(unexpected(&other)),
         }
     }
@@ -59,37 +64,81 @@ impl Directory {
         }
     }
 
-    /// Makes a room of that name.
+    /// Makes a room of that name, which may be closed with the key; without one only the operator can.
     ///
     /// # Errors
     /// [`ConnectError::Refused`] if there is one, or the name cannot be, or the server takes no more.
-    pub async fn create_room(&mut self, name: &str) -> Result<RoomInfo, ConnectError> {
-        self.create(name, false).await
+    pub async fn create_room(
+        &mut self,
+        name: &str,
+        maker: Option<&KeyPair>,
+    ) -> Result<RoomInfo, ConnectError> {
+        self.create(name, false, maker).await
     }
 
     /// Makes a room with a port of its own, as `./createRoom` does; it is named by its port.
     ///
     /// # Errors
     /// [`ConnectError::Refused`] if no port is left.
-    pub async fn create_port_room(&mut self) -> Result<RoomInfo, ConnectError> {
-        self.create("", true).await
+    pub async fn create_port_room(&mut self, maker: Option<&KeyPair>) -> Result<RoomInfo, ConnectError> {
+        self.create("", true, maker).await
     }
 
-    async fn create(&mut self, name: &str, port: bool) -> Result<RoomInfo, ConnectError> {
-        match self.ask(&ClientFrame::CreateRoom { name: name.into(), port }).await? {
+    fn prove(&self, key: Option<&KeyPair>) -> Option<Proof> {
+        key.map(|key| key.prove(Purpose::Room, &self.challenge))
+    }
+
+    async fn create(
+        &mut self,
+        name: &str,
+        port: bool,
+        maker: Option<&KeyPair>,
+    ) -> Result<RoomInfo, ConnectError> {
+        let maker = self.prove(maker);
+        match self.ask(&ClientFrame::CreateRoom { name: name.into(), port, maker }).await? {
             ServerFrame::RoomCreated(room) => Ok(room),
             other => Err(unexpected(&other)),
         }
     }
 
-    /// Closes a room: its creator may, from the same address, and who has the operator's token.
+    /// Closes a room: who has the key that it was made with may, and who has the operator's token. The server keeps what was
+    /// said in it for a while.
     ///
     /// # Errors
     /// [`ConnectError::Refused`] if there is no such room, or it is not permitted.
-    pub async fn close_room(&mut self, name: &str, operator: Option<&str>) -> Result<(), ConnectError> {
-        let operator = operator.unwrap_or_default().to_owned();
-        match self.ask(&ClientFrame::CloseRoom { name: name.into(), operator }).await? {
+    pub async fn close_room(
+        &mut self,
+        name: &str,
+        operator: Option<&str>,
+        maker: Option<&KeyPair>,
+    ) -> Result<(), ConnectError> {
+        let (name, operator) = (name.to_owned(), operator.unwrap_or_default().to_owned());
+        let maker = self.prove(maker);
+        match self.ask(&ClientFrame::CloseRoom { name, operator, maker }).await? {
             ServerFrame::RoomClosed { .. } => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The rooms that were closed and are kept, the last one last. For the operator.
+    ///
+    /// # Errors
+    /// [`ConnectError::Refused`] if that is not the operator's token.
+    pub async fn closed_rooms(&mut self, operator: &str) -> Result<Vec<ClosedRoom>, ConnectError> {
+        match self.ask(&ClientFrame::ListClosedRooms { operator: operator.into() }).await? {
+            ServerFrame::ClosedRooms(rooms) => Ok(rooms),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Opens the room of that name again that was closed last. For the operator.
+    ///
+    /// # Errors
+    /// [`ConnectError::Refused`] if there is none, or another room of that name, or that is not the operator's token.
+    pub async fn open_room(&mut self, name: &str, operator: &str) -> Result<RoomInfo, ConnectError> {
+        let (name, operator) = (name.to_owned(), operator.to_owned());
+        match self.ask(&ClientFrame::OpenRoom { name, operator }).await? {
+            ServerFrame::RoomCreated(room) => Ok(room),
             other => Err(unexpected(&other)),
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use causerie_core::body::Body;
 use causerie_core::frame::{ErrorCode, MemberInfo};
+use causerie_core::key::KeyPair;
 use causerie_core::link::Disturbance;
 use causerie_core::session::{End, Event, HeldPost, SayError, Session, SessionConfig};
 use causerie_core::text::visible;
@@ -74,6 +75,14 @@ impl RoomOptions {
     #[must_use]
     pub fn create(mut self, create: bool) -> Self {
         self.session.create = create;
+        self
+    }
+
+    /// The key that may close the room if it is created, see [`own_key`](crate::own_key). Default: none, and only the
+    /// operator may.
+    #[must_use]
+    pub fn maker(mut self, key: Option<KeyPair>) -> Self {
+        self.session.maker = key;
         self
     }
 

@@ -73,15 +73,31 @@ fn number<N: FromStr>(text: &str) -> Option<N> {
     (canonical && digits).then(|| text.parse().ok()).flatten()
 }
 
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+fn read_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digit = |b: u8| (b as char).to_digit(16);
+    let mut bytes = [0; N];
+    if text.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
+    }
+    Some(bytes)
+}
+
 /// A membership as its client shows it: `0.7.` and the secret in hexadecimal.
 #[must_use]
 pub fn token(member: MemberId, secret: &Secret) -> String {
-    let mut token = format!("{member}.");
-    for byte in secret {
-        // Writing to a string does not fail.
-        let _ = write!(token, "{byte:02x}");
-    }
-    token
+    format!("{member}.{}", hex(secret))
 }
 
 /// Reads what [`token`] has written.
@@ -94,15 +110,19 @@ pub fn read_token(token: &str) -> Option<(MemberId, Secret)> {
 /// 32 hexadecimal digits.
 #[must_use]
 pub fn read_secret(text: &str) -> Option<Secret> {
-    let digit = |b: u8| (b as char).to_digit(16);
-    let mut secret = Secret::default();
-    if text.len() != 2 * secret.len() {
-        return None;
-    }
-    for (byte, pair) in secret.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
-    }
-    Some(secret)
+    read_hex(text)
+}
+
+/// The key of a room as its maker shows it: 64 hexadecimal digits, which a [`KeyPair`](crate::key::KeyPair) is made of.
+#[must_use]
+pub fn room_key(seed: &[u8; 32]) -> String {
+    hex(seed)
+}
+
+/// Reads what [`room_key`] has written.
+#[must_use]
+pub fn read_room_key(text: &str) -> Option<[u8; 32]> {
+    read_hex(text)
 }
 
 /// A time in milliseconds since 1970, as RFC 3339 has it: `2026-01-31T09:30:00.125Z`. What no calendar reaches is

@@ -40,6 +40,8 @@ pub enum ClientFrame {
         proof: Proof,
         /// Create the room if it does not exist.
         create: bool,
+        /// The key that may close the room then, beside the operator.
+        maker: Option<Proof>,
         /// Send the records after this position first, if they are still there; `None`: the usual tail.
         after: Option<u64>,
         /// Of which log that is a position: the [`Welcome::epoch`] it came from. Another log: the usual tail.
@@ -77,12 +79,28 @@ pub enum ClientFrame {
         name: String,
         /// Give it a port of its own, for classic clients.
         port: bool,
+        /// The key that may close the room, beside the operator.
+        maker: Option<Proof>,
     },
-    /// Close a room: its creator may, and the operator.
+    /// Close a room: who has the key that it was made with may, and the operator.
     CloseRoom {
         /// Its name.
         name: String,
         /// The operator's token, or empty.
+        operator: String,
+        /// The key that it was made with.
+        maker: Option<Proof>,
+    },
+    /// Which rooms were closed and are kept for a while? For the operator.
+    ListClosedRooms {
+        /// The operator's token.
+        operator: String,
+    },
+    /// Open the room of that name again that was closed last. For the operator.
+    OpenRoom {
+        /// Its name.
+        name: String,
+        /// The operator's token.
         operator: String,
     },
     /// Send these again.
@@ -230,6 +248,19 @@ pub enum ServerFrame {
     Page(Page),
     /// Whether anybody wants to be told what the member [observes](ClientFrame::Observed).
     Watched(bool),
+    /// The rooms that were closed and are kept for a while.
+    ClosedRooms(Vec<ClosedRoom>),
+}
+
+/// A room that was closed and is kept for a while.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClosedRoom {
+    /// Its name.
+    pub name: String,
+    /// When it was closed, in milliseconds since 1970.
+    pub closed_millis: u64,
+    /// Until when it is kept.
+    pub until_millis: u64,
 }
 
 /// A part of a room's log: each of its positions is that of a record, or within a gap.
@@ -419,7 +450,7 @@ error_codes! {
     RoomExists = 15,
     /// The server takes no more rooms, or has no port left for one.
     TooManyRooms = 16,
-    /// Neither the room's creator nor the operator.
+    /// Neither the room's key nor the operator's token.
     NotPermitted = 17,
     /// The room's log has no readable message of that id.
     NoSuchMessage = 18,
@@ -562,6 +593,11 @@ fn put_proof(out: &mut Vec<u8>, proof: &Proof) {
     out.extend_from_slice(&proof.signature);
 }
 
+fn put_maker(out: &mut Vec<u8>, maker: Option<&Proof>) {
+    out.push(u8::from(maker.is_some()));
+    maker.into_iter().for_each(|proof| put_proof(out, proof));
+}
+
 fn put_room(out: &mut Vec<u8>, room: &RoomInfo) {
     put_text(out, &room.name);
     put_varint(out, room.port.unwrap_or(0).into());
@@ -617,6 +653,10 @@ impl<'a> Fields<'a> {
 
     fn proof(&mut self) -> Result<Proof, FrameError> {
         Ok(Proof { key: self.array()?, signature: self.array()? })
+    }
+
+    fn maker(&mut self) -> Result<Option<Proof>, FrameError> {
+        Ok(if self.flag()? { Some(self.proof()?) } else { None })
     }
 
     fn member(&mut self) -> Result<MemberId, FrameError> {
@@ -726,13 +766,14 @@ impl ClientFrame {
                 put_varint(out, *newest);
                 put_text(out, agent);
             }
-            Self::Join { room, name, proof, create, after, epoch } => {
+            Self::Join { room, name, proof, create, maker, after, epoch } => {
                 put_text(out, room);
                 put_text(out, name);
                 put_proof(out, proof);
                 out.push(u8::from(*create));
                 put_option(out, *after);
                 put_varint(out, *epoch);
+                put_maker(out, maker.as_ref());
             }
             Self::Resume { room, member, proof, epoch, position, clock } => {
                 put_text(out, room);
@@ -745,11 +786,18 @@ impl ClientFrame {
             Self::Broadcast(packet) => out.extend_from_slice(packet),
             Self::Leave { last_seq: number } | Self::Ping(number) => put_varint(out, *number),
             Self::ListRooms | Self::ListMembers => {}
-            Self::CreateRoom { name, port } => {
+            Self::CreateRoom { name, port, maker } => {
                 put_text(out, name);
                 out.push(u8::from(*port));
+                put_maker(out, maker.as_ref());
             }
-            Self::CloseRoom { name, operator } => {
+            Self::CloseRoom { name, operator, maker } => {
+                put_text(out, name);
+                put_text(out, operator);
+                put_maker(out, maker.as_ref());
+            }
+            Self::ListClosedRooms { operator } => put_text(out, operator),
+            Self::OpenRoom { name, operator } => {
                 put_text(out, name);
                 put_text(out, operator);
             }
@@ -818,6 +866,9 @@ impl ClientFrame {
             Self::ListMembers => 0x0c,
             Self::History(_) => 0x0d,
             Self::Observed { .. } => 0x0e,
+            // 0f to 12 are for accounts.
+            Self::ListClosedRooms { .. } => 0x13,
+            Self::OpenRoom { .. } => 0x14,
         }
     }
 
@@ -836,6 +887,7 @@ impl ClientFrame {
                 create: f.flag()?,
                 after: f.option()?,
                 epoch: f.number()?,
+                maker: f.maker()?,
             },
             0x03 => Self::Resume {
                 room: f.text()?,
@@ -849,8 +901,8 @@ impl ClientFrame {
             0x05 => Self::Leave { last_seq: f.number()? },
             0x06 => Self::Ping(f.number()?),
             0x07 => Self::ListRooms,
-            0x08 => Self::CreateRoom { name: f.text()?, port: f.flag()? },
-            0x09 => Self::CloseRoom { name: f.text()?, operator: f.text()? },
+            0x08 => Self::CreateRoom { name: f.text()?, port: f.flag()?, maker: f.maker()? },
+            0x09 => Self::CloseRoom { name: f.text()?, operator: f.text()?, maker: f.maker()? },
             0x0a => Self::Want(f.ranges()?),
             0x0b => Self::Clock(f.clock()?),
             0x0c => Self::ListMembers,
@@ -862,6 +914,8 @@ impl ClientFrame {
                 limit: f.number()?,
                 wait_millis: f.number()?,
             }),
+            0x13 => Self::ListClosedRooms { operator: f.text()? },
+            0x14 => Self::OpenRoom { name: f.text()?, operator: f.text()? },
             0x0e => Self::Observed { seen: f.list(Fields::observation)?, left_out: f.number()? },
             _ => return Ok(None),
         }))
@@ -953,6 +1007,14 @@ impl ServerFrame {
                 out.extend_from_slice(&page.records);
             }
             Self::Watched(watched) => out.push(u8::from(*watched)),
+            Self::ClosedRooms(rooms) => {
+                put_varint(out, rooms.len() as u64);
+                for room in rooms {
+                    put_text(out, &room.name);
+                    put_varint(out, room.closed_millis);
+                    put_varint(out, room.until_millis);
+                }
+            }
         });
     }
 
@@ -976,6 +1038,8 @@ impl ServerFrame {
             Self::Error(_) => 0x8e,
             Self::Page(_) => 0x8f,
             Self::Watched(_) => 0x90,
+            // 91 to 93 are for accounts.
+            Self::ClosedRooms(_) => 0x94,
         }
     }
 
@@ -1046,6 +1110,9 @@ impl ServerFrame {
                 records: f.bytes()?,
             }),
             0x90 => Self::Watched(f.flag()?),
+            0x94 => Self::ClosedRooms(f.list(|f| {
+                Ok(ClosedRoom { name: f.text()?, closed_millis: f.number()?, until_millis: f.number()? })
+            })?),
             _ => return Ok(None),
         }))
     }
@@ -1088,6 +1155,7 @@ mod tests {
                 name: "Raj".into(),
                 proof: Proof { key: [7; 32], signature: [8; 64] },
                 create: true,
+                maker: Some(Proof { key: [5; 32], signature: [4; 64] }),
                 after: Some(0),
                 epoch: u64::MAX,
             },
@@ -1103,8 +1171,14 @@ mod tests {
             ClientFrame::Leave { last_seq: 300 },
             ClientFrame::Ping(u64::MAX),
             ClientFrame::ListRooms,
-            ClientFrame::CreateRoom { name: String::new(), port: true },
-            ClientFrame::CloseRoom { name: "lobby".into(), operator: "secret".into() },
+            ClientFrame::CreateRoom { name: String::new(), port: true, maker: None },
+            ClientFrame::CloseRoom {
+                name: "lobby".into(),
+                operator: "secret".into(),
+                maker: Some(Proof { key: [5; 32], signature: [4; 64] }),
+            },
+            ClientFrame::ListClosedRooms { operator: "secret".into() },
+            ClientFrame::OpenRoom { name: "lobby".into(), operator: "secret".into() },
             ClientFrame::Want(vec![MissingRange { member: RAJ, from: 3, to: 9 }]),
             ClientFrame::Clock(clock),
             ClientFrame::ListMembers,
@@ -1188,6 +1262,11 @@ mod tests {
             ServerFrame::Page(Page { from: 1, ..Page::default() }),
             ServerFrame::Watched(true),
             ServerFrame::Watched(false),
+            ServerFrame::ClosedRooms(vec![ClosedRoom {
+                name: "lobby".into(),
+                closed_millis: 1_700_000_000_000,
+                until_millis: u64::MAX,
+            }]),
         ]
     }
 

@@ -1,7 +1,7 @@
-//! Keys by which members are known again, and the proof that somebody holds one.
+//! Keys by which members and makers of rooms are known again, and the proof that somebody holds one.
 //!
-//! A native member has an Ed25519 key pair of its own, for one membership. The room keeps the public half; the private
-//! half never leaves the client. To join and to resume it signs the [`Challenge`] of the server's hello, which is another
+//! A native member has an Ed25519 key pair of its own, for one membership, and so has whoever makes rooms. The room keeps the
+//! public half; the private half never leaves the client. To join and to resume it signs the [`Challenge`] of the server's hello, which is another
 //! one for each connection. So who listens, who has the store's files, and who answers at the server's address while it is
 //! away learn nothing with which they could resume. (As in SCRAM nothing secret is shown; but there who has heard the
 //! stored half can work the secret out of one proof, and without encryption it is heard when a member joins.)
@@ -15,11 +15,26 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 /// A bearer's token, or the nonce of its join: 16 random bytes that only their owner knows.
 pub type Secret = [u8; 16];
 
-/// The public half of a [`MemberKey`].
+/// The public half of a [`KeyPair`].
 pub type PublicKey = [u8; 32];
 
-/// What everything signed here begins with, so that it reads as nothing else.
-const WORDS: &[u8] = b"causerie member 1";
+/// What a proof is for. What is signed begins with it, so that it reads as nothing else.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// Joining, and resuming.
+    Member,
+    /// Making a room, and closing it.
+    Room,
+}
+
+impl Purpose {
+    const fn words(self) -> &'static [u8] {
+        match self {
+            Self::Member => b"causerie member 1",
+            Self::Room => b"causerie room 1",
+        }
+    }
+}
 
 /// What the server's hello gives a client to sign.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -31,22 +46,22 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    fn words(&self) -> Vec<u8> {
-        [WORDS, &self.server_key, &self.random].concat()
+    fn words(&self, purpose: Purpose) -> Vec<u8> {
+        [purpose.words(), &self.server_key, &self.random].concat()
     }
 }
 
-/// The key pair of one membership, as the 32 random bytes that it is made of.
+/// An Ed25519 key pair, as the 32 random bytes that it is made of.
 #[derive(Clone, Eq, PartialEq)]
-pub struct MemberKey([u8; 32]);
+pub struct KeyPair([u8; 32]);
 
-impl fmt::Debug for MemberKey {
+impl fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MemberKey(..)")
+        f.write_str("KeyPair(..)")
     }
 }
 
-impl MemberKey {
+impl KeyPair {
     /// The key pair of 32 bytes of good randomness.
     #[must_use]
     pub const fn new(seed: [u8; 32]) -> Self {
@@ -67,9 +82,9 @@ impl MemberKey {
 
     /// Shows to whoever gave this challenge, and to nobody else, that the key is here.
     #[must_use]
-    pub fn prove(&self, challenge: &Challenge) -> Proof {
+    pub fn prove(&self, purpose: Purpose, challenge: &Challenge) -> Proof {
         let pair = SigningKey::from_bytes(&self.0);
-        let signature = pair.sign(&challenge.words());
+        let signature = pair.sign(&challenge.words(purpose));
         Proof { key: pair.verifying_key().to_bytes(), signature: signature.to_bytes() }
     }
 }
@@ -79,18 +94,18 @@ impl MemberKey {
 pub struct Proof {
     /// Whose.
     pub key: PublicKey,
-    /// Of the words `"causerie member 1"`, the server's key and the challenge.
+    /// Of the purpose's words, the server's key and the challenge.
     pub signature: [u8; 64],
 }
 
 impl Proof {
     /// Whether it answers this challenge.
     #[must_use]
-    pub fn holds(&self, challenge: &Challenge) -> bool {
+    pub fn holds(&self, purpose: Purpose, challenge: &Challenge) -> bool {
         let signature = Signature::from_bytes(&self.signature);
         // Strictly: no key for which everything is a signature, and one signature for each statement.
         VerifyingKey::from_bytes(&self.key)
-            .is_ok_and(|key| key.verify_strict(&challenge.words(), &signature).is_ok())
+            .is_ok_and(|key| key.verify_strict(&challenge.words(purpose), &signature).is_ok())
     }
 }
 
@@ -100,22 +115,23 @@ mod tests {
 
     #[test]
     fn a_proof_holds_for_its_key_and_its_challenge_only() {
-        let key = MemberKey::new([1; 32]);
+        let key = KeyPair::new([1; 32]);
         let challenge = Challenge { server_key: [0; 32], random: [2; 32] };
-        let proof = key.prove(&challenge);
-        assert!(proof.holds(&challenge));
+        let proof = key.prove(Purpose::Member, &challenge);
+        assert!(proof.holds(Purpose::Member, &challenge));
+        assert!(!proof.holds(Purpose::Room, &challenge), "it is for another purpose");
         assert_eq!(proof.key, key.public());
         for other in
             [Challenge { random: [3; 32], ..challenge }, Challenge { server_key: [1; 32], ..challenge }]
         {
-            assert!(!proof.holds(&other), "{other:?}");
+            assert!(!proof.holds(Purpose::Member, &other), "{other:?}");
         }
-        let others = MemberKey::new([2; 32]).prove(&challenge);
-        assert!(!Proof { key: proof.key, ..others }.holds(&challenge));
+        let others = KeyPair::new([2; 32]).prove(Purpose::Member, &challenge);
+        assert!(!Proof { key: proof.key, ..others }.holds(Purpose::Member, &challenge));
         for bit in 0..64 * 8 {
             let mut bent = proof;
             bent.signature[bit / 8] ^= 1 << (bit % 8);
-            assert!(!bent.holds(&challenge), "bit {bit}");
+            assert!(!bent.holds(Purpose::Member, &challenge), "bit {bit}");
         }
     }
 
@@ -126,6 +142,6 @@ mod tests {
         key[0] = 1;
         let mut signature = [0; 64];
         signature[0] = 1;
-        assert!(!Proof { key, signature }.holds(&Challenge::default()));
+        assert!(!Proof { key, signature }.holds(Purpose::Member, &Challenge::default()));
     }
 }

@@ -1741,12 +1741,15 @@ mod tests {
         let limit = settings.frame_bytes_max();
         let mut room = room(settings);
         let ann = room.join_hosted(at(0), "Ann").unwrap();
+        let mut seats = Vec::new();
         for n in 2..members_max {
             let mut key = [0; 32];
             key[..8].copy_from_slice(&n.to_le_bytes());
             let pass = Pass { secrets: Secrets::Key(key), connection: 0, gone_since: None };
             let member = room.admit(at(0), &n.to_string(), Some(pass)).unwrap();
-            let seat = room.seat(member);
+            seats.push(room.seat(member));
+        }
+        for seat in seats {
             let m = Message::new(MessageId::new(seat.member, 1), Kind::Data, &[], b"\x01hi").unwrap();
             room.receive(at(0), seat, m.into_packet()).unwrap();
         }

@@ -31,7 +31,7 @@ use crate::frame::{
     ClientFrame, Delivered, ErrorCode, ErrorFrame, Limits, MemberInfo, Observed, ServerFrame, VERSION,
     Welcome,
 };
-use crate::key::{Challenge, MemberKey};
+use crate::key::{Challenge, KeyPair, Purpose};
 use crate::text::{clipped, visible};
 
 /// What a session needs to know.
@@ -43,6 +43,8 @@ pub struct SessionConfig {
     pub name: String,
     /// Create the room if it does not exist.
     pub create: bool,
+    /// The key that may close the room then, beside the operator.
+    pub maker: Option<KeyPair>,
     /// Own messages that may be on their way at once. Default 1,000.
     pub pending_max: usize,
     /// How often to tell the clock and to send again what has not come back; for links that lose messages above
@@ -67,6 +69,7 @@ impl SessionConfig {
             room: room.into(),
             name: name.into(),
             create: false,
+            maker: None,
             pending_max: 1_000,
             heartbeat: None,
             repair_delay: Duration::from_millis(50),
@@ -337,7 +340,7 @@ pub struct Session {
     config: SessionConfig,
     phase: Phase,
     /// The key of the membership, or of the one that is asked for.
-    key: MemberKey,
+    key: KeyPair,
     membership: Option<Membership>,
     /// Said while there was no membership, or not taken under the last one: to be said under the next.
     unsent: VecDeque<(Option<MessageId>, Vec<u8>)>,
@@ -416,7 +419,7 @@ impl Session {
     #[must_use]
     pub fn new(config: SessionConfig) -> Self {
         Self {
-            key: MemberKey::new((config.fresh_seed)()),
+            key: KeyPair::new((config.fresh_seed)()),
             config,
             phase: Phase::Offline,
             membership: None,
@@ -612,7 +615,8 @@ impl Session {
         if version != VERSION {
             return self.end(End::Protocol(format!("version {version} was not offered")));
         }
-        let proof = self.key.prove(challenge);
+        let proof = self.key.prove(Purpose::Member, challenge);
+        let maker = self.config.maker.as_ref().filter(|_| self.config.create);
         let frame = match &self.membership {
             Some(membership) => {
                 self.phase = Phase::Resuming;
@@ -632,6 +636,7 @@ impl Session {
                     name: self.config.name.clone(),
                     proof,
                     create: self.config.create,
+                    maker: maker.map(|key| key.prove(Purpose::Room, challenge)),
                     after: (self.epoch != 0).then_some(self.placed),
                     epoch: self.epoch,
                 }
@@ -1036,7 +1041,7 @@ impl Session {
         if self.leaving && self.unsent.is_empty() {
             return self.end(End::Left);
         }
-        self.key = MemberKey::new((self.config.fresh_seed)());
+        self.key = KeyPair::new((self.config.fresh_seed)());
         self.unkept = true;
         self.rejoining = Some(reason);
         self.outputs.push_back(Output::HangUp("joining again".into()));

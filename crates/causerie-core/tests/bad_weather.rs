@@ -13,7 +13,7 @@ use causerie_core::body::Body;
 use causerie_core::frame::{
     ClientFrame, Delivered, ErrorCode, ErrorFrame, ServerFrame, VERSION, split_frame,
 };
-use causerie_core::key::Challenge;
+use causerie_core::key::{Challenge, Purpose};
 use causerie_core::link::{Disturbance, DisturbedLink};
 use causerie_core::log::{Log, Read, Record, Run, records};
 use causerie_core::room::{
@@ -418,14 +418,14 @@ impl World {
                 answers.push(hello(connection.challenge));
             }
             ClientFrame::Join { name, proof, after, epoch, .. } => {
-                assert!(proof.holds(&connection.challenge));
+                assert!(proof.holds(Purpose::Member, &connection.challenge));
                 let (seat, welcome) = self.room.join(now, &name, proof.key, after, epoch).unwrap();
                 connection.seat = Some(seat);
                 connection.cursor = welcome.first - 1;
                 answers.push(ServerFrame::Welcome(Box::new(welcome)));
             }
             ClientFrame::Resume { member, proof, epoch, position, clock, .. } => {
-                assert!(proof.holds(&connection.challenge));
+                assert!(proof.holds(Purpose::Member, &connection.challenge));
                 match self.room.resume(now, member, proof.key, epoch, position, &clock) {
                     Ok((seat, Resumed::Here { taken })) => {
                         connection.seat = Some(seat);

@@ -6,7 +6,7 @@ use causerie_core::frame::{
     Place, ServerFrame, split_frame,
 };
 use causerie_core::history::{Entry, HistoryPage};
-use causerie_core::key::{Challenge, MemberKey};
+use causerie_core::key::{Challenge, KeyPair, Purpose};
 use cbcast::{Kind, MemberId, Message, MessageId};
 
 /// The bytes of the first example below a heading: what stands before the comments.
@@ -102,10 +102,10 @@ fn hex(line: &str) -> Option<Vec<u8>> {
 #[test]
 fn a_proof_of_a_key() {
     let bytes = example("3.1 Keys");
-    let key = MemberKey::new(std::array::from_fn(|n| n as u8));
+    let key = KeyPair::new(std::array::from_fn(|n| n as u8));
     let challenge = Challenge { server_key: [0; 32], random: std::array::from_fn(|n| 0x20 + n as u8) };
-    let proof = key.prove(&challenge);
-    assert!(proof.holds(&challenge));
+    let proof = key.prove(Purpose::Member, &challenge);
+    assert!(proof.holds(Purpose::Member, &challenge));
     assert_eq!(bytes, [&proof.key[..], &proof.signature].concat());
 }
 
@@ -131,7 +131,7 @@ fn the_dialogue() {
         if who == 'C' {
             let frame = ClientFrame::decode(kind, &body).unwrap().unwrap();
             if let ClientFrame::Join { proof, .. } | ClientFrame::Resume { proof, .. } = &frame {
-                assert!(proof.holds(&challenge.expect("a hello")));
+                assert!(proof.holds(Purpose::Member, &challenge.expect("a hello")));
                 proofs += 1;
             }
             frame.encode(&mut again);

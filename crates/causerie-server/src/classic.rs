@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 
 use crate::Server;
 use crate::addresses::Visitor;
+use crate::controller::Maker;
 use crate::hosted_room::{HostedRoom, Names, Quotes, Unreadable};
 use crate::outbox::{self, Outbox, write_all};
 use crate::presence::Presence;
@@ -177,11 +178,15 @@ impl Session<'_> {
         match parse_controller(text) {
             ControllerCommand::CreateRoom => {
                 let created = match self.visitor.join() {
-                    Ok(()) => self.server.open_port_room(self.peer.ip()).await.map_err(|e| e.to_string()),
+                    Ok(()) => self
+                        .server
+                        .open_port_room(Maker::without_key(self.peer.ip()))
+                        .await
+                        .map_err(|e| e.to_string()),
                     Err(why) => Err(why.to_string()),
                 };
                 match created {
-                    Ok(room) => self.reply(&classic::room_created(room.port.unwrap_or_default())),
+                    Ok(room) => self.reply(&classic::room_created(room.row.port.unwrap_or_default())),
                     Err(why) => self.reply(&classic::controller_error(&why)),
                 }
             }

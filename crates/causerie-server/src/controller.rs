@@ -1,4 +1,4 @@
-//! The rooms there are: making, finding, listing and closing them.
+//! The rooms there are: making, finding and listing them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use causerie_core::frame::{ErrorCode, RoomInfo};
+use causerie_core::key::PublicKey;
 use causerie_core::room::{Now, Room, RoomSettings};
 use causerie_core::text::{Reading, RoomName, RoomNameError};
 use causerie_store::{Change, Retention, RoomId, RoomRow, Store, StoreError, StoredRoom};
+use subtle::ConstantTimeEq;
 use thiserror::Error as ThisError;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -17,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::addresses::Network;
+use crate::closing::{ClosedRoom, ClosedRooms};
 use crate::hosted_room::{Clock, HostedRoom, Hosting};
 use crate::metrics::Limited;
 use crate::retention::{self, Ages};
@@ -48,8 +51,10 @@ pub(crate) enum RoomError {
     NoPort,
     #[error("cannot listen on port {0}: {1}")]
     Bind(u16, String),
-    #[error("only the room's creator and the operator may close it")]
+    #[error("only who has the key that the room was made with, and the operator, may close it")]
     NotPermitted,
+    #[error("only the operator may do that")]
+    NotOperator,
     #[error("what is stored of the room '{0}' is damaged; the operator knows more")]
     Damaged(RoomName),
     #[error("no room left to store messages; try again later")]
@@ -67,7 +72,7 @@ impl RoomError {
             | Self::TooManyOfAddress(_)
             | Self::NoPort
             | Self::Bind(..) => ErrorCode::TooManyRooms,
-            Self::NotPermitted => ErrorCode::NotPermitted,
+            Self::NotPermitted | Self::NotOperator => ErrorCode::NotPermitted,
             Self::StorageFull => ErrorCode::StorageFull,
         }
     }
@@ -75,16 +80,34 @@ impl RoomError {
 
 pub(crate) struct Controller {
     rooms: Mutex<Rooms>,
-    writer: Arc<Writer>,
+    pub(crate) writer: Arc<Writer>,
     address: SocketAddr,
     settings: watch::Receiver<Settings>,
     clock: Clock,
     ages: Arc<Ages>,
 }
 
+/// Who makes a room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Maker {
+    /// For the operator, who may want to know.
+    pub(crate) address: IpAddr,
+    /// With which the room may be closed, if anybody but the operator may.
+    pub(crate) key: Option<PublicKey>,
+}
+
+impl Maker {
+    /// One who keeps no key.
+    pub(crate) fn without_key(address: IpAddr) -> Self {
+        Self { address, key: None }
+    }
+}
+
 #[derive(Default)]
-struct Rooms {
-    by_name: BTreeMap<RoomName, Arc<HostedRoom>>,
+pub(crate) struct Rooms {
+    pub(crate) by_name: BTreeMap<RoomName, Arc<HostedRoom>>,
+    /// They are kept for a while, and can be opened again.
+    pub(crate) closed: ClosedRooms,
     /// They stand in the store, and cannot be made of what stands there.
     damaged: BTreeSet<RoomName>,
     next: u64,
@@ -112,6 +135,10 @@ impl Controller {
         Self { rooms: Mutex::default(), writer, address, settings, clock, ages }
     }
 
+    pub(crate) fn settings(&self) -> watch::Receiver<Settings> {
+        self.settings.clone()
+    }
+
     pub(crate) fn ages(&self) -> &Arc<Ages> {
         &self.ages
     }
@@ -134,10 +161,6 @@ impl Controller {
 
     pub(crate) fn now(&self) -> Now {
         self.clock.now()
-    }
-
-    pub(crate) fn settings(&self) -> watch::Receiver<Settings> {
-        self.settings.clone()
     }
 
     /// The rooms go by these settings from now on, as far as they can change.
@@ -171,6 +194,10 @@ impl Controller {
         }
         for stored in found {
             let name = RoomName::known(&stored.row.name);
+            if let Some(closed_millis) = stored.row.closed_millis {
+                rooms.closed.insert(stored.room, ClosedRoom { name, closed_millis });
+                continue;
+            }
             match self.restore_one(stored, name.clone()) {
                 Ok(room) => {
                     rooms.by_name.insert(name, room);
@@ -182,12 +209,17 @@ impl Controller {
             }
         }
         if count > 0 {
-            info!("{} of {count} stored rooms are open", rooms.by_name.len());
+            let (open, closed) = (rooms.by_name.len(), rooms.closed.len());
+            info!("{open} of {count} stored rooms are open, and {closed} were closed");
         }
         Ok(())
     }
 
-    fn restore_one(&self, mut found: StoredRoom, name: RoomName) -> Result<Arc<HostedRoom>, StoreError> {
+    pub(crate) fn restore_one(
+        &self,
+        mut found: StoredRoom,
+        name: RoomName,
+    ) -> Result<Arc<HostedRoom>, StoreError> {
         let store = &*self.writer.store;
         let id = found.room;
         let retention = self.ages.now(self.retention());
@@ -202,21 +234,19 @@ impl Controller {
             }
         }
         let vectors = found.row.port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
-        let creator = found.row.creator.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]));
-        let (port, stored, now) = (found.row.port, found.last, self.clock.now());
-        let created_millis = found.row.created_millis;
+        let row = found.row.clone();
+        let (stored, now) = (found.last, self.clock.now());
+        let created_millis = row.created_millis;
         let last_millis = idle::last_millis(store, id, stored)?.unwrap_or(now.wall_millis);
         let found_millis = last_millis.max(created_millis).min(now.wall_millis);
         let settings = self.room_settings();
         let room = reopen::room(store, found, name, now, &settings, vectors)?;
         let tail_bytes = settings.log_bytes_max;
-        let row = None;
-        let hosting =
-            Hosting { id, room, row, port, creator, created_millis, tail_bytes, stored, found_millis };
+        let hosting = Hosting { id, room, row, is_new: false, tail_bytes, stored, found_millis };
         Ok(HostedRoom::new(hosting, self.clock, Arc::clone(&self.writer)))
     }
 
-    fn rooms(&self) -> MutexGuard<'_, Rooms> {
+    pub(crate) fn rooms(&self) -> MutexGuard<'_, Rooms> {
         self.rooms.lock().expect("nothing panics while holding it")
     }
 
@@ -235,9 +265,9 @@ impl Controller {
     pub(crate) fn find_or_create(
         &self,
         name: &str,
-        creator: IpAddr,
+        maker: Maker,
     ) -> Result<(Arc<HostedRoom>, bool), RoomError> {
-        match self.create(name, creator) {
+        match self.create(name, maker) {
             Ok(room) => Ok((room, true)),
             Err(RoomError::Exists(_) | RoomError::Reserved) => Ok((self.find(name)?, false)),
             Err(error) => Err(error),
@@ -245,52 +275,58 @@ impl Controller {
     }
 
     /// Makes a room without a port of its own.
-    pub(crate) fn create(&self, name: &str, creator: IpAddr) -> Result<Arc<HostedRoom>, RoomError> {
+    pub(crate) fn create(&self, name: &str, maker: Maker) -> Result<Arc<HostedRoom>, RoomError> {
         let name = self.rooms().called(name)?;
         if name.is_port().is_some() {
             return Err(RoomError::Reserved);
         }
-        self.insert(|_| name, None, creator)
+        self.insert(|_| name, None, maker)
     }
 
     /// Makes the room of a conversation between two: it is in no list, and nobody can ask for it.
-    pub(crate) fn create_conversation(&self, creator: IpAddr) -> Result<Arc<HostedRoom>, RoomError> {
-        self.insert(|id| RoomName::of_conversation(id.0), None, creator)
+    pub(crate) fn create_conversation(&self, maker: Maker) -> Result<Arc<HostedRoom>, RoomError> {
+        self.insert(|id| RoomName::of_conversation(id.0), None, maker)
     }
 
     /// It goes, with all that was said.
     pub(crate) fn close_conversation(&self, room: &Arc<HostedRoom>) {
         self.rooms().by_name.remove(&RoomName::of_conversation(room.id.0));
-        room.close();
+        room.close(None);
+    }
+
+    /// Whether there may be a room of that name, beside those that there are.
+    pub(crate) fn check_free(&self, rooms: &Rooms, name: &RoomName) -> Result<(), RoomError> {
+        if rooms.by_name.contains_key(name) {
+            return Err(RoomError::Exists(name.clone()));
+        }
+        if rooms.damaged.contains(name) {
+            return Err(RoomError::Damaged(name.clone()));
+        }
+        // Numbers and conversations are not chosen by anybody.
+        if name.is_port().is_none() && !RoomName::is_of_conversation(name.as_str()) {
+            let reading = Reading::of(name.as_str());
+            let mut rooms = rooms.by_name.iter();
+            if let Some((other, _)) = rooms.find(|(_, room)| room.reading.same_as(&reading)) {
+                return Err(RoomError::ReadsLike(name.clone(), other.clone()));
+            }
+        }
+        Ok(())
     }
 
     fn insert(
         &self,
         name: impl FnOnce(RoomId) -> RoomName,
         port: Option<u16>,
-        creator: IpAddr,
+        maker: Maker,
     ) -> Result<Arc<HostedRoom>, RoomError> {
         let mut rooms = self.rooms();
         let id = RoomId(rooms.next);
         let name = name(id);
-        if rooms.by_name.contains_key(&name) {
-            return Err(RoomError::Exists(name));
-        }
-        if rooms.damaged.contains(&name) {
-            return Err(RoomError::Damaged(name));
-        }
-        // Numbers and conversations are not chosen by anybody.
-        if port.is_none() && !RoomName::is_of_conversation(name.as_str()) {
-            let reading = Reading::of(name.as_str());
-            let mut rooms = rooms.by_name.iter();
-            if let Some((other, _)) = rooms.find(|(_, room)| room.reading.same_as(&reading)) {
-                return Err(RoomError::ReadsLike(name, other.clone()));
-            }
-        }
+        self.check_free(&rooms, &name)?;
         if self.writer.is_full() {
             return Err(RoomError::StorageFull);
         }
-        self.has_room(&rooms, &name, port.is_some(), Network::of(creator))?;
+        self.has_room(&rooms, &name, port.is_some(), Network::of(maker.address))?;
         let settings = self.room_settings();
         let tail_bytes = settings.log_bytes_max;
         let vectors = port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
@@ -301,11 +337,17 @@ impl Controller {
         let room = Room::new(name.clone(), ORIGIN, epoch, settings, vectors);
         rooms.next += 1;
         let created_millis = self.clock.now().wall_millis;
-        let row =
-            RoomRow { name: name.to_string(), port, creator: creator.to_string(), epoch, created_millis };
-        let (row, stored, found_millis) = (Some(row), 0, created_millis);
+        let row = RoomRow {
+            name: name.to_string(),
+            port,
+            creator: maker.address.to_string(),
+            maker: maker.key,
+            epoch,
+            created_millis,
+            closed_millis: None,
+        };
         let hosting =
-            Hosting { id, room, row, port, creator, created_millis, tail_bytes, stored, found_millis };
+            Hosting { id, room, row, is_new: true, tail_bytes, stored: 0, found_millis: created_millis };
         let room = HostedRoom::new(hosting, self.clock, Arc::clone(&self.writer));
         rooms.by_name.insert(name, Arc::clone(&room));
         Ok(room)
@@ -330,7 +372,7 @@ impl Controller {
         let alike = rooms.by_name.iter().filter(|(other, _)| is_conversation(other) == is_conversation(name));
         for (_, room) in alike {
             all += 1;
-            with_ports += usize::from(room.port.is_some());
+            with_ports += usize::from(room.row.port.is_some());
             own += usize::from(Network::of(room.creator) == creator);
         }
         if all >= rooms_max {
@@ -353,7 +395,7 @@ impl Controller {
     /// is named by it.
     pub(crate) async fn create_with_port(
         &self,
-        creator: IpAddr,
+        maker: Maker,
     ) -> Result<(Arc<HostedRoom>, TcpListener), RoomError> {
         for port in self.address.port().saturating_add(1)..=u16::MAX {
             let name = RoomName::parse(&port.to_string()).expect("a number is a room's name");
@@ -363,10 +405,10 @@ impl Controller {
                     continue;
                 }
                 // Before a port is bound for it.
-                self.has_room(&rooms, &name, true, Network::of(creator))?;
+                self.has_room(&rooms, &name, true, Network::of(maker.address))?;
             }
             match TcpListener::bind((self.address.ip(), port)).await {
-                Ok(listener) => return Ok((self.insert(|_| name, Some(port), creator)?, listener)),
+                Ok(listener) => return Ok((self.insert(|_| name, Some(port), maker)?, listener)),
                 // A port that somebody else has is skipped.
                 Err(error) if matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) => {}
                 Err(error) => return Err(RoomError::Bind(port, error.to_string())),
@@ -375,35 +417,15 @@ impl Controller {
         Err(RoomError::NoPort)
     }
 
-    /// Closes a room: its members are told, its port closes.
-    pub(crate) async fn close(&self, name: &str, from: IpAddr, operator: &str) -> Result<(), RoomError> {
-        let room = self.find(name)?;
-        if room.creator != from && !self.is_operator(operator) {
-            return Err(RoomError::NotPermitted);
-        }
-        if self.writer.is_full() {
-            return Err(RoomError::StorageFull);
-        }
-        self.rooms().by_name.retain(|_, other| !Arc::ptr_eq(other, &room));
-        let changes = room.close();
-        room.stored_in_time(changes).await.map_err(|_| RoomError::StorageFull)
-    }
-
     /// Whether anybody can show that they are the operator.
     pub(crate) fn has_operator(&self) -> bool {
         self.settings.borrow().operator_token.as_deref().is_some_and(|token| !token.is_empty())
     }
 
     pub(crate) fn is_operator(&self, given: &str) -> bool {
-        let differ = |token: &str| {
-            token
-                .bytes()
-                .zip(given.bytes())
-                .fold(token.len() ^ given.len(), |d, (a, b)| d | usize::from(a ^ b))
-        };
         let settings = self.settings.borrow();
         let token = settings.operator_token.as_deref().filter(|token| !token.is_empty());
-        token.is_some_and(|token| differ(token) == 0)
+        token.is_some_and(|token| token.as_bytes().ct_eq(given.as_bytes()).into())
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<HostedRoom>> {
@@ -428,9 +450,10 @@ impl Controller {
     /// Closes a room if nobody is in it and nothing has happened behind that position. Whether it has.
     pub(crate) fn close_idle(&self, room: &Arc<HostedRoom>, position: u64) -> bool {
         let is_idle = |room: &Room| room.position() == position && room.info(None).members == 0;
-        let closed = room.close_if(is_idle).is_some();
+        let kept_since = self.kept_since();
+        let closed = room.close_if(kept_since, is_idle).is_some();
         if closed {
-            self.rooms().by_name.retain(|_, other| !Arc::ptr_eq(other, room));
+            self.put_aside(room, kept_since);
         }
         closed
     }
@@ -438,7 +461,7 @@ impl Controller {
     /// What there is, sorted by name.
     pub(crate) fn list(&self) -> Vec<RoomInfo> {
         let rooms = self.listed();
-        rooms.iter().map(|hosted| hosted.look(|room| room.info(hosted.port))).collect()
+        rooms.iter().map(|hosted| hosted.look(|room| room.info(hosted.row.port))).collect()
     }
 
     /// Names, how many are in each, and topics.
@@ -488,7 +511,7 @@ impl Controller {
 
     /// The rooms that have ports of their own.
     pub(crate) fn with_ports(&self) -> Vec<(Arc<HostedRoom>, u16)> {
-        self.all().into_iter().filter_map(|room| Some((Arc::clone(&room), room.port?))).collect()
+        self.all().into_iter().filter_map(|room| Some((Arc::clone(&room), room.row.port?))).collect()
     }
 
     pub(crate) fn ip(&self) -> IpAddr {
@@ -498,17 +521,14 @@ impl Controller {
 
 impl Server {
     /// Makes a room with a port of its own and serves it.
-    pub(crate) async fn open_port_room(
-        self: &Arc<Self>,
-        creator: IpAddr,
-    ) -> Result<Arc<HostedRoom>, RoomError> {
-        let (room, listener) = self.controller.create_with_port(creator).await?;
+    pub(crate) async fn open_port_room(self: &Arc<Self>, maker: Maker) -> Result<Arc<HostedRoom>, RoomError> {
+        let (room, listener) = self.controller.create_with_port(maker).await?;
         self.serve_port(&room, listener);
         Ok(room)
     }
 
-    fn serve_port(self: &Arc<Self>, room: &Arc<HostedRoom>, listener: TcpListener) {
-        crate::announce(room.port.unwrap_or_default());
+    pub(crate) fn serve_port(self: &Arc<Self>, room: &Arc<HostedRoom>, listener: TcpListener) {
+        crate::announce(room.row.port.unwrap_or_default());
         let door = crate::front_door::Door::Room(Arc::clone(room));
         crate::front_door::open(self, listener, door, room.closed.clone());
     }

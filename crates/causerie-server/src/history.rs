@@ -246,8 +246,7 @@ mod tests {
     /// So many records, a second apart; of Raj, whose name is not told.
     fn store(count: u64, bytes: usize) -> MemoryStore {
         let store = MemoryStore::new();
-        let row =
-            RoomRow { name: "room".into(), port: None, creator: String::new(), epoch: 1, created_millis: 0 };
+        let row = RoomRow { name: "room".into(), epoch: 1, ..RoomRow::default() };
         let mut run = Vec::new();
         for position in 1..=count {
             let payload = vec![1; bytes];

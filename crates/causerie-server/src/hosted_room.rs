@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -84,22 +84,22 @@ pub(crate) struct HostedRoom {
     standing: Mutex<Standing>,
     /// The vectors in the log, where it has a port of its own.
     lines: Mutex<Seldom>,
-    /// Its own port, for classic clients.
-    pub(crate) port: Option<u16>,
-    /// Who made it, and may close it.
+    /// What is stored of it beside its log, as long as it is open.
+    pub(crate) row: RoomRow,
+    /// From which address it was made.
     pub(crate) creator: IpAddr,
     /// When something happened in it last, or it was made, by the wall clock of then, as it was at the start or its making.
     pub(crate) found_millis: u64,
-    /// When it was made, in milliseconds since 1970, for people.
-    pub(crate) created_millis: u64,
     /// Cancelled when it is closed: its own port closes.
     pub(crate) closed: CancellationToken,
+    /// When it was closed, if it is kept then.
+    kept_since: OnceLock<u64>,
 }
 
 /// What the store knows of a room.
 enum Standing {
     /// Nothing yet.
-    New(RoomRow),
+    New,
     Stored,
     /// That it was closed.
     Gone,
@@ -109,11 +109,9 @@ enum Standing {
 pub(crate) struct Hosting {
     pub(crate) id: RoomId,
     pub(crate) room: Room,
-    /// `None` if it is in the store already.
-    pub(crate) row: Option<RoomRow>,
-    pub(crate) port: Option<u16>,
-    pub(crate) creator: IpAddr,
-    pub(crate) created_millis: u64,
+    pub(crate) row: RoomRow,
+    /// It is not in the store yet.
+    pub(crate) is_new: bool,
     pub(crate) tail_bytes: usize,
     /// The last position that is in the store.
     pub(crate) stored: u64,
@@ -123,8 +121,7 @@ pub(crate) struct Hosting {
 
 impl HostedRoom {
     pub(crate) fn new(hosting: Hosting, clock: Clock, writer: Arc<Writer>) -> Arc<Self> {
-        let Hosting { id, room, row, port, creator, created_millis, tail_bytes, stored, found_millis } =
-            hosting;
+        let Hosting { id, room, row, is_new, tail_bytes, stored, found_millis } = hosting;
         let log = Log::new(stored, tail_bytes);
         let tail = Tail { log, stored: 0, seating: room.seating() };
         let unstored = room.changes() > 0;
@@ -143,13 +140,13 @@ impl HostedRoom {
             clock,
             writer,
             is_queued: AtomicBool::new(false),
-            standing: Mutex::new(row.map_or(Standing::Stored, Standing::New)),
+            standing: Mutex::new(if is_new { Standing::New } else { Standing::Stored }),
             lines: Mutex::default(),
-            port,
-            creator,
+            creator: row.creator.parse().unwrap_or(IpAddr::from([0, 0, 0, 0])),
+            row,
             found_millis,
-            created_millis,
             closed: CancellationToken::new(),
+            kept_since: OnceLock::new(),
         });
         if unstored {
             hosted.writer.queue(&hosted);
@@ -198,7 +195,7 @@ impl HostedRoom {
         }
         for vector in room.take_vectors() {
             // In the lock, so that the lines stand in the log's order.
-            match self.port {
+            match self.row.port {
                 Some(_) => {
                     let mut lines = self.lines.lock().expect("nothing panics while holding it");
                     if let Some(left_out) = lines.turn(Instant::now(), LINES) {
@@ -297,17 +294,25 @@ impl HostedRoom {
 
     // For the writer.
 
-    /// The room goes, with all that was stored of it: once so many changes are stored.
-    pub(crate) fn close(self: &Arc<Self>) -> u64 {
-        self.close_if(|_| true).expect("it is closed in any case")
+    /// The room goes: once so many changes are stored. What was stored of it goes along, unless it is kept as closed at this
+    /// time.
+    pub(crate) fn close(self: &Arc<Self>, kept_since: Option<u64>) -> u64 {
+        self.close_if(kept_since, |_| true).expect("it is closed in any case")
     }
 
     /// Closes the room if it is as it should be for that.
-    pub(crate) fn close_if(self: &Arc<Self>, should: impl FnOnce(&Room) -> bool) -> Option<u64> {
+    pub(crate) fn close_if(
+        self: &Arc<Self>,
+        kept_since: Option<u64>,
+        should: impl FnOnce(&Room) -> bool,
+    ) -> Option<u64> {
         let (closed, changes) = self.act_and_count(|room, _| {
             let closes = should(room);
             if closes {
-                // Before the writer can look at it.
+                // Before the writer can look at it. Who closes it a second time changes nothing.
+                if let Some(millis) = kept_since.filter(|_| !self.closed.is_cancelled()) {
+                    let _ = self.kept_since.set(millis);
+                }
                 self.closed.cancel();
                 room.close();
             }
@@ -330,7 +335,7 @@ impl HostedRoom {
         let mut standing = self.standing.lock().expect("nothing panics while holding it");
         match std::mem::replace(&mut *standing, Standing::Stored) {
             Standing::Stored => {}
-            Standing::New(row) => changes.push(Change::Create { room, row }),
+            Standing::New => changes.push(Change::Create { room, row: self.row.clone() }),
             Standing::Gone => {
                 // Its last words are nobody's.
                 *standing = Standing::Gone;
@@ -339,7 +344,12 @@ impl HostedRoom {
         }
         changes_of(room, &mut batch, changes);
         if self.closed.is_cancelled() {
-            changes.push(Change::Close { room });
+            changes.push(match self.kept_since.get() {
+                None => Change::Close { room },
+                Some(&millis) => {
+                    Change::Update { room, row: RoomRow { closed_millis: Some(millis), ..self.row.clone() } }
+                }
+            });
             *standing = Standing::Gone;
         }
         Some(batch)

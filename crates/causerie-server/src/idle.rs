@@ -28,17 +28,17 @@ const AGREES_TO: Duration = Duration::from_secs(300);
 
 /// Since when the wall clock has agreed with the monotonic one.
 #[derive(Debug, Default)]
-struct Wall(Option<Now>);
+pub(crate) struct Wall(Option<Now>);
 
 impl Wall {
     /// Returns what it shows, if that can be believed.
-    fn look(&mut self, now: Now) -> Option<u64> {
+    pub(crate) fn look(&mut self, now: Now) -> Option<u64> {
         let since = *self.0.get_or_insert(now);
         let ran = now.time.since(since.time);
         let shown = Duration::from_millis(now.wall_millis.saturating_sub(since.wall_millis));
         let went_back = now.wall_millis < since.wall_millis;
         if went_back || shown.abs_diff(ran) > AGREES_TO {
-            warn!("the clock was set: how long rooms were idle is judged by it in an hour at the earliest");
+            warn!("the clock was set: rooms go by it in an hour at the earliest");
             self.0 = Some(now);
             return None;
         }

@@ -6,6 +6,7 @@
 mod addresses;
 mod budget;
 mod classic;
+mod closing;
 mod controller;
 mod fanout;
 mod front_door;
@@ -85,6 +86,8 @@ pub struct Settings {
     pub drain: Duration,
     /// Who knows it may close any room, and read the metrics, which else only programs on the same machine may.
     pub operator_token: Option<String>,
+    /// How long a room is kept that was closed. Default 7 days.
+    pub closed: Duration,
     /// What is kept of each room's log. Default: all.
     pub retention: Retention,
     /// Web pages of these origins (`https://chat.example.org`) may use the API, beside the server's own. Default: none.
@@ -143,6 +146,7 @@ impl Default for Settings {
             answer_time: Duration::from_secs(90),
             drain: Duration::from_secs(10),
             operator_token: None,
+            closed: Duration::from_secs(7 * 86_400),
             retention: Retention::default(),
             origins: Vec::new(),
             hosts: Vec::new(),
@@ -302,6 +306,8 @@ pub async fn serve(
     server.spawn(async move { keeper.controller.keep_time(&keeper.stop).await });
     let keeper = Arc::clone(&server);
     server.spawn(async move { keeper.controller.keep_retention(&keeper.stop).await });
+    let keeper = Arc::clone(&server);
+    server.spawn(async move { keeper.controller.keep_closed(&keeper.stop).await });
     let keeper = Arc::clone(&server);
     server.spawn(async move { keeper.controller.keep_idle_rooms(&keeper.stop).await });
     let keeper = Arc::clone(&server);

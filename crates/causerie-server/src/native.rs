@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use causerie_core::frame::{
-    ClientFrame, Direction, ErrorCode, ErrorFrame, FrameError, HistoryQuestion, Observation, Observed, Place,
-    ServerFrame, VERSION, split_frame,
+    ClientFrame, ClosedRoom, Direction, ErrorCode, ErrorFrame, FrameError, HistoryQuestion, Observation,
+    Observed, Place, ServerFrame, VERSION, split_frame,
 };
-use causerie_core::key::{Challenge, Proof, PublicKey};
+use causerie_core::key::{Challenge, Proof, PublicKey, Purpose};
 use causerie_core::room::{JoinError, ResumeError, Resumed, Seat};
 use causerie_core::text::{Name, visible};
 use tokio::net::TcpStream;
@@ -23,7 +23,8 @@ use tracing::{debug, info};
 
 use crate::addresses::{TooOften, Visitor};
 use crate::budget::warn_seldom;
-use crate::controller::RoomError;
+use crate::closing::Authority;
+use crate::controller::{Maker, RoomError};
 use crate::fanout::Reader;
 use crate::history::HistoryError;
 use crate::hosted_room::{HostedRoom, Unreadable};
@@ -343,13 +344,22 @@ impl Session<'_> {
 
     /// Whose key this is, if its holder is at the other end of this connection. Not in a room's lock: it takes longer than
     /// anything that a room does for one frame.
-    fn holder(&self, proof: &Proof) -> Option<PublicKey> {
-        let held = self.challenge.get().is_some_and(|challenge| proof.holds(challenge));
+    fn holder(&self, purpose: Purpose, proof: &Proof) -> Option<PublicKey> {
+        let held = self.challenge.get().is_some_and(|challenge| proof.holds(purpose, challenge));
         if !held {
             let message = "the key is not proven: its signature is not over this connection's challenge";
             self.error(ErrorFrame::new(ErrorCode::WrongKey, message));
         }
         held.then_some(proof.key)
+    }
+
+    /// Who makes or closes a room, with the key if one is given; `None`: it is not proven, and that was told.
+    fn maker(&self, proof: Option<&Proof>) -> Option<Maker> {
+        let key = match proof {
+            None => None,
+            Some(proof) => Some(self.holder(Purpose::Room, proof)?),
+        };
+        Some(Maker { address: self.peer.ip(), key })
     }
 
     fn no_hello(&self) {
@@ -373,14 +383,15 @@ impl Session<'_> {
         match frame {
             ClientFrame::Hello { oldest, newest, agent } if !greeted => self.hello(oldest, newest, &agent),
             _ if !greeted => self.no_hello(),
-            ClientFrame::Join { room, name, proof, create, after, epoch } => {
-                self.join(&room, &name, &proof, create, after, epoch).await;
+            ClientFrame::Join { room, name, proof, create, maker, after, epoch } => {
+                let Some(maker) = self.maker(maker.as_ref()) else { return };
+                self.join(&room, &name, &proof, create.then_some(maker), after, epoch).await;
             }
             ClientFrame::Resume { room, member, proof, epoch, position, clock } => {
                 if self.membership().is_some() {
                     return self.unexpected("a second membership on one connection");
                 }
-                let Some(key) = self.holder(&proof) else { return };
+                let Some(key) = self.holder(Purpose::Member, &proof) else { return };
                 let found = match self.server.controller.find(&room) {
                     Ok(found) => found,
                     Err(error) => return self.error(ErrorFrame::new(error.code(), error.to_string())),
@@ -432,19 +443,19 @@ impl Session<'_> {
             }
             ClientFrame::Ping(number) => self.send(&ServerFrame::Pong(number)),
             ClientFrame::ListRooms => self.send(&ServerFrame::Rooms(self.server.controller.list())),
-            ClientFrame::CreateRoom { name, port } => {
+            ClientFrame::CreateRoom { name, port, maker } => {
                 if let Err(why) = self.visitor.join() {
                     return self.too_often(why);
                 }
-                let creator = self.peer.ip();
+                let Some(maker) = self.maker(maker.as_ref()) else { return };
                 let created = match (port, name.is_empty()) {
-                    (true, true) => self.server.open_port_room(creator).await,
+                    (true, true) => self.server.open_port_room(maker).await,
                     (true, false) => return self.unexpected("a name for a room that is named by its port"),
-                    (false, _) => self.server.controller.create(&name, creator),
+                    (false, _) => self.server.controller.create(&name, maker),
                 };
                 match created {
                     Ok(hosted) => {
-                        let (info, changes) = hosted.act_and_count(|room, _| room.info(hosted.port));
+                        let (info, changes) = hosted.act_and_count(|room, _| room.info(hosted.row.port));
                         match hosted.stored_in_time(changes).await {
                             Ok(()) => self.send(&ServerFrame::RoomCreated(info)),
                             Err(why) => self.storage_full(&why),
@@ -453,12 +464,36 @@ impl Session<'_> {
                     Err(error) => self.error(ErrorFrame::new(error.code(), error.to_string())),
                 }
             }
-            ClientFrame::CloseRoom { name, operator } => {
-                match self.server.controller.close(&name, self.peer.ip(), &operator).await {
+            ClientFrame::CloseRoom { name, operator, maker } => {
+                let Some(Maker { key, .. }) = self.maker(maker.as_ref()) else { return };
+                let authority = Authority { operator: &operator, key };
+                match self.server.controller.close(&name, authority).await {
                     Ok(()) => self.send(&ServerFrame::RoomClosed { name }),
                     Err(error) => self.error(ErrorFrame::new(error.code(), error.to_string())),
                 }
             }
+            ClientFrame::ListClosedRooms { operator } => {
+                if !self.server.controller.is_operator(&operator) {
+                    let error = RoomError::NotOperator;
+                    return self.error(ErrorFrame::new(error.code(), error.to_string()));
+                }
+                let closed = self.server.controller.closed().into_iter();
+                let closed = closed.map(|(room, until_millis)| ClosedRoom {
+                    name: room.name.to_string(),
+                    closed_millis: room.closed_millis,
+                    until_millis,
+                });
+                self.send(&ServerFrame::ClosedRooms(closed.collect()));
+            }
+            ClientFrame::OpenRoom { name, operator } => match self.server.open_closed(&name, &operator).await
+            {
+                Ok(hosted) => {
+                    let (info, changes) = hosted.act_and_count(|room, _| room.info(hosted.row.port));
+                    hosted.stored(changes).await;
+                    self.send(&ServerFrame::RoomCreated(info));
+                }
+                Err(error) => self.error(ErrorFrame::new(error.code(), error.to_string())),
+            },
             ClientFrame::ListMembers => match self.current() {
                 Some(m) => {
                     let (members, changes) = m.room.act_and_count(|room, _| room.members());
@@ -602,7 +637,7 @@ impl Session<'_> {
         room: &str,
         name: &str,
         proof: &Proof,
-        create: bool,
+        create: Option<Maker>,
         after: Option<u64>,
         epoch: u64,
     ) {
@@ -610,7 +645,7 @@ impl Session<'_> {
             return self.unexpected("a second membership on one connection");
         }
         // Before a room is made for it.
-        let Some(key) = self.holder(proof) else { return };
+        let Some(key) = self.holder(Purpose::Member, proof) else { return };
         let name_chars_max = self.server.settings().room.name_chars_max;
         if let Err(error) = Name::parse(name, name_chars_max) {
             return self.error(ErrorFrame::new(ErrorCode::NameInvalid, error.to_string()));
@@ -620,8 +655,8 @@ impl Session<'_> {
         }
         let controller = &self.server.controller;
         let found = match create {
-            true => controller.find_or_create(room, self.peer.ip()),
-            false => controller.find(room).map(|room| (room, false)),
+            Some(maker) => controller.find_or_create(room, maker),
+            None => controller.find(room).map(|room| (room, false)),
         };
         let (hosted, created) = match found {
             Ok(found) => found,

@@ -633,7 +633,7 @@ async fn a_room_has_one_name_however_it_was_typed_and_keeps_the_one_it_was_store
     // A lone vowel sign was a name once, and so were the parts of a syllable.
     for name in ["\u{93e}", "\u{1112}\u{1161}\u{11ab}"] {
         let (room, epoch) = (store.next_room().unwrap(), 7);
-        let row = RoomRow { name: name.into(), port: None, creator: String::new(), epoch, created_millis: 0 };
+        let row = RoomRow { name: name.into(), epoch, ..RoomRow::default() };
         store.commit(vec![Change::Create { room, row }]).unwrap();
     }
     let server = Harness::with_store(Settings::default(), store).await;
@@ -1205,6 +1205,68 @@ async fn pages_of_other_origins_read_nothing_and_do_nothing() {
     // A page whose own name has been given this address.
     let fooled = raw(at, b"GET /api/rooms HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n").await;
     assert!(fooled.starts_with("HTTP/1.1 421 "), "{fooled}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn only_names_that_the_server_was_told_are_its() {
+    let server =
+        Harness::start(Settings { hosts: vec!["chat.example.org".into()], ..Settings::default() }).await;
+    let at = server.address;
+    for (host, is_ours) in [
+        ("evil.example", false),
+        ("evil.example:12343", false),
+        ("chat.example.org.evil.example", false),
+        ("chat.example.org", true),
+        ("CHAT.example.org:8080", true),
+        ("192.0.2.7:12343", true),
+        ("localhost", true),
+    ] {
+        for target in [
+            "/",
+            "/app.js",
+            "/lab",
+            "/api/rooms",
+            "/api/rooms/x/ws",
+            "/api/lab?members=3",
+            "/healthz",
+            "/metrics",
+        ] {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            let refused = raw(at, head.as_bytes()).await.starts_with("HTTP/1.1 421 ");
+            assert_eq!(refused, !is_ours, "{host} {target}");
+        }
+    }
+    // The target counts, too.
+    let absolute =
+        b"GET http://evil.example/api/rooms HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert!(raw(at, absolute).await.starts_with("HTTP/1.1 421 "));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_room_is_closed_with_the_key_that_its_maker_got() {
+    let settings = Settings { operator_token: Some("sesame".into()), ..Settings::default() };
+    let server = Harness::start(settings).await;
+    let at = server.address;
+    let make = async || post(at, "/api/rooms", "", json!({"name": "x"})).await.expect(201);
+    let close = async |token: &str| {
+        let shown = format!("Bearer {token}");
+        request(at, "DELETE", "/api/rooms/x", &[("Authorization", &shown)], None).await
+    };
+    let key = make().await["key"].as_str().unwrap().to_owned();
+    request(at, "DELETE", "/api/rooms/x", &[], None).await.refused(401, "wrong_token");
+    let mut other = key.clone();
+    other.replace_range(..2, if key.starts_with("00") { "01" } else { "00" });
+    for wrong in ["", "sesam", &other, &key[1..]] {
+        assert!([401, 403].contains(&close(wrong).await.status), "{wrong}");
+    }
+    assert_eq!(close(&key).await.status, 204);
+    request(at, "GET", "/api/rooms/x", &[], None).await.refused(404, "no_such_room");
+    make().await;
+    // That was another room.
+    close(&key).await.refused(403, "not_permitted");
+    assert_eq!(close("sesame").await.status, 204);
     server.stop().await;
 }
 

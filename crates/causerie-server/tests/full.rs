@@ -9,7 +9,7 @@ use causerie_core::frame::{ClientFrame, ErrorCode, ServerFrame};
 use causerie_server::Settings;
 use causerie_store::Store;
 use common::limited::Limited;
-use common::{Classic, Event, Harness, Native, Wire, join_frame, nonce, within};
+use common::{Classic, Event, Harness, Native, Wire, within};
 
 fn text(n: usize) -> String {
     format!("message {n}")
@@ -130,9 +130,9 @@ async fn while_it_is_full_nobody_comes_in_and_each_is_told_once() {
 
     // Nobody is admitted, nothing is made, and what cannot wait is not taken.
     let mut eve = Wire::greeted(server.address).await;
-    eve.send(&join_frame("lobby", "Eve", nonce())).await;
+    eve.join("lobby", "Eve").await;
     eve.refused(ErrorCode::StorageFull).await;
-    eve.send(&ClientFrame::CreateRoom { name: "another".into(), port: false }).await;
+    eve.send(&ClientFrame::CreateRoom { name: "another".into(), port: false, maker: None }).await;
     eve.refused(ErrorCode::StorageFull).await;
     door.send("./createRoom\n").await;
     assert!(door.line().await.contains("no room left"));
@@ -164,7 +164,7 @@ async fn while_it_is_full_nobody_comes_in_and_each_is_told_once() {
     }
     until_line(&mut cleo, AGAIN, "").await;
     until_line(&mut irma, AGAIN, "").await;
-    eve.send(&join_frame("lobby", "Eve", nonce())).await;
+    eve.join("lobby", "Eve").await;
     assert!(matches!(eve.frame().await, ServerFrame::Welcome(welcome) if welcome.members.len() == 3));
     server.stop().await;
 }

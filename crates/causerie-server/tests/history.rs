@@ -348,7 +348,8 @@ async fn who_waits_is_told_when_the_room_goes_and_when_the_server_does() {
     let waiting = HistoryQuestion { wait_millis: 30_000, ..question(Direction::After, Place::End, 9) };
     wire.send(&ClientFrame::History(waiting.clone())).await;
     let mut other = Wire::greeted(server.address).await;
-    other.send(&ClientFrame::CloseRoom { name: "lobby".into(), operator: String::new() }).await;
+    other.key = ann.key.clone();
+    other.send(&other.close_frame("lobby", "")).await;
     assert_eq!(other.frame().await, ServerFrame::RoomClosed { name: "lobby".into() });
     wire.refused(ErrorCode::NoSuchRoom).await;
     drop(ann);

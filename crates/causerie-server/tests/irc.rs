@@ -1235,6 +1235,7 @@ async fn a_conversation_does_not_outlive_a_crash_of_the_server() {
         creator: "::1".into(),
         epoch: 1,
         created_millis: 1,
+        ..RoomRow::default()
     };
     let create = |room, name: &str| Change::Create { room: RoomId(room), row: row(name) };
     store.commit(vec![create(0, "lobby"), create(1, ".1")]).unwrap();

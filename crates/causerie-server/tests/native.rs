@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use causerie_core::frame::{ClientFrame, ErrorCode, ServerFrame, Welcome};
-use causerie_core::key::Proof;
+use causerie_core::key::{Proof, Purpose};
 use causerie_core::room::RoomSettings;
 use causerie_server::Settings;
 use causerie_store::Retention;
@@ -32,11 +32,15 @@ async fn two(server: &Harness) -> (Native, Native) {
 }
 
 fn create(name: &str, port: bool) -> ClientFrame {
-    ClientFrame::CreateRoom { name: name.into(), port }
+    ClientFrame::CreateRoom { name: name.into(), port, maker: None }
 }
 
 fn close(name: &str, operator: &str) -> ClientFrame {
-    ClientFrame::CloseRoom { name: name.into(), operator: operator.into() }
+    ClientFrame::CloseRoom { name: name.into(), operator: operator.into(), maker: None }
+}
+
+fn open(name: &str, operator: &str) -> ClientFrame {
+    ClientFrame::OpenRoom { name: name.into(), operator: operator.into() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,8 +125,9 @@ async fn rooms_are_made() {
     let absent = ClientFrame::Join {
         room: "cellar".into(),
         name: "Raj".into(),
-        proof: wire.key.prove(&wire.challenge),
+        proof: wire.key.prove(Purpose::Member, &wire.challenge),
         create: false,
+        maker: None,
         after: None,
         epoch: 0,
     };
@@ -132,16 +137,24 @@ async fn rooms_are_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_room_is_closed_by_its_creator_and_the_operator() {
+async fn a_room_is_closed_by_who_has_its_key_and_by_the_operator() {
     let settings = Settings { operator_token: Some("sesame".into()), ..Settings::default() };
     let server = Harness::start(settings).await;
-    // On Linux all of 127/8 is this machine.
-    let elsewhere = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-    let mut stranger = Wire::greeted_from(elsewhere, server.address).await;
+    // From the same address as Ann, who makes the room.
+    let mut stranger = Wire::greeted(server.address).await;
     let (mut ann, mut raj) = two(&server).await;
     for token in ["", "wrong!", "sesam", "sesame!"] {
         stranger.send(&close("lobby", token)).await;
         stranger.refused(ErrorCode::NotPermitted).await;
+        stranger.send(&stranger.close_frame("lobby", token)).await;
+        stranger.refused(ErrorCode::NotPermitted).await;
+    }
+    // What was heard of her key is worth nothing here, and so is what it has proven for another purpose.
+    let heard = ann.key.prove(Purpose::Room, &ann.wire.challenge);
+    for proof in [heard, ann.key.prove(Purpose::Member, &stranger.challenge)] {
+        let (name, operator) = ("lobby".into(), String::new());
+        stranger.send(&ClientFrame::CloseRoom { name, operator, maker: Some(proof) }).await;
+        stranger.refused(ErrorCode::WrongKey).await;
     }
     stranger.send(&close("nowhere", "sesame")).await;
     stranger.refused(ErrorCode::NoSuchRoom).await;
@@ -157,12 +170,74 @@ async fn a_room_is_closed_by_its_creator_and_the_operator() {
     raj.wire.send(&raj.resume_frame()).await;
     raj.wire.refused(ErrorCode::NoSuchRoom).await;
 
-    // Another room of that name: its creator needs no token, and positions mean something else there.
+    // Another room of that name: who made it needs no token, and positions mean something else there.
     let ann = Native::join(server.address, "lobby", "Ann").await;
     assert!(ann.welcome.created && ann.welcome.epoch != raj.welcome.epoch);
-    let mut creator = Wire::greeted(server.address).await;
-    creator.send(&close("lobby", "")).await;
-    assert_eq!(creator.frame().await, ServerFrame::RoomClosed { name: "lobby".into() });
+    let mut maker = Wire::greeted(server.address).await;
+    maker.key = ann.key.clone();
+    maker.send(&maker.close_frame("lobby", "")).await;
+    assert_eq!(maker.frame().await, ServerFrame::RoomClosed { name: "lobby".into() });
+    // A room without a key is the operator's.
+    maker.send(&create("attic", false)).await;
+    assert!(matches!(maker.frame().await, ServerFrame::RoomCreated(_)));
+    maker.send(&maker.close_frame("attic", "")).await;
+    maker.refused(ErrorCode::NotPermitted).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_room_is_kept_and_opened_again_by_the_operator_alone() {
+    let settings = Settings { operator_token: Some("sesame".into()), ..Settings::default() };
+    let server = Harness::start(settings.clone()).await;
+    let (mut ann, mut raj) = two(&server).await;
+    ann.say("keep this").await;
+    raj.expect_text(ann.member, "keep this").await;
+    let mut wire = Wire::greeted(server.address).await;
+    wire.send(&close("lobby", "sesame")).await;
+    assert!(matches!(wire.frame().await, ServerFrame::RoomClosed { .. }));
+    wire.send(&open("lobby", "")).await;
+    wire.refused(ErrorCode::NotPermitted).await;
+    wire.send(&ClientFrame::ListClosedRooms { operator: "sesam".into() }).await;
+    wire.refused(ErrorCode::NotPermitted).await;
+    // Over a restart, too, and while another room has its name.
+    let store = Arc::clone(&server.store);
+    server.stop().await;
+    let server = Harness::with_store(settings.clone(), store).await;
+    assert_eq!(server.rooms().await, []);
+    let other = Native::join(server.address, "lobby", "Ann").await;
+    let mut wire = Wire::greeted(server.address).await;
+    wire.send(&open("lobby", "sesame")).await;
+    wire.refused(ErrorCode::RoomExists).await;
+    wire.send(&ClientFrame::ListClosedRooms { operator: "sesame".into() }).await;
+    let ServerFrame::ClosedRooms(closed) = wire.frame().await else { panic!() };
+    let [room] = &closed[..] else { panic!("{closed:?}") };
+    assert_eq!((&room.name[..], room.until_millis - room.closed_millis), ("lobby", 7 * 86_400_000));
+    // Where nothing is to be kept, nothing is.
+    server.settings.send_modify(|settings| settings.closed = Duration::ZERO);
+    wire.key = other.key.clone();
+    wire.send(&wire.close_frame("lobby", "")).await;
+    assert!(matches!(wire.frame().await, ServerFrame::RoomClosed { .. }));
+    wire.send(&ClientFrame::ListClosedRooms { operator: "sesame".into() }).await;
+    assert_eq!(wire.frame().await, ServerFrame::ClosedRooms(closed));
+
+    wire.send(&open("lobby", "sesame")).await;
+    let ServerFrame::RoomCreated(info) = wire.frame().await else { panic!() };
+    assert_eq!((&info.name[..], info.members), ("lobby", 0));
+    wire.send(&open("lobby", "sesame")).await;
+    wire.refused(ErrorCode::NoSuchRoom).await;
+    // Its log goes on, and whoever was in it has left.
+    let again = Native::join(server.address, "lobby", "Raj").await;
+    assert_eq!((again.welcome.created, again.welcome.epoch), (false, raj.welcome.epoch));
+    assert!(again.welcome.position > raj.position);
+    raj.wire = Wire::greeted(server.address).await;
+    raj.wire.send(&raj.resume_frame()).await;
+    assert_eq!(raj.wire.refused(ErrorCode::Expired).await.taken, 0);
+    // And over a restart it is open.
+    let store = Arc::clone(&server.store);
+    drop(again);
+    server.stop().await;
+    let server = Harness::with_store(settings, store).await;
+    assert_eq!(server.rooms().await.len(), 1);
     server.stop().await;
 }
 
@@ -310,8 +385,9 @@ async fn after_grace_the_member_has_left() {
         .send(&ClientFrame::Join {
             room: "lobby".into(),
             name: "Raj".into(),
-            proof: raj.wire.key.prove(&raj.wire.challenge),
+            proof: raj.wire.key.prove(Purpose::Member, &raj.wire.challenge),
             create: false,
+            maker: None,
             after: Some(raj.position),
             epoch: raj.welcome.epoch,
         })
@@ -355,19 +431,19 @@ async fn who_does_not_hold_the_key_resumes_nothing() {
     let server = started().await;
     let (ann, mut raj) = two(&server).await;
     // Heard on connections of his: to join, and to resume.
-    let joined = raj.key.prove(&raj.wire.challenge);
+    let joined = raj.key.prove(Purpose::Member, &raj.wire.challenge);
     raj.resume(server.address).await;
-    let resumed = raj.key.prove(&raj.wire.challenge);
+    let resumed = raj.key.prove(Purpose::Member, &raj.wire.challenge);
     let mut wire = Wire::greeted(server.address).await;
-    let theirs = wire.key.prove(&wire.challenge);
-    let right = raj.key.prove(&wire.challenge);
+    let theirs = wire.key.prove(Purpose::Member, &wire.challenge);
+    let right = raj.key.prove(Purpose::Member, &wire.challenge);
     for (member, proof) in [
         (raj.member, joined),
         (raj.member, resumed),
         (raj.member, theirs),
         (raj.member, Proof { key: raj.key.public(), ..theirs }),
         (raj.member, Proof { key: theirs.key, ..right }),
-        (raj.member, ann.key.prove(&wire.challenge)),
+        (raj.member, ann.key.prove(Purpose::Member, &wire.challenge)),
         (MemberId::new(0, 0), right),
         (MemberId::new(0, 9), right),
         (ann.member, right),
@@ -385,11 +461,12 @@ async fn who_does_not_hold_the_key_resumes_nothing() {
     }
     // Nor does his join, repeated.
     for proof in [joined, resumed, Proof { key: raj.key.public(), ..theirs }] {
-        let ClientFrame::Join { room, name, create, after, epoch, .. } = wire.join_frame("lobby", "Raj")
+        let ClientFrame::Join { room, name, create, maker, after, epoch, .. } =
+            wire.join_frame("lobby", "Raj")
         else {
             unreachable!()
         };
-        wire.send(&ClientFrame::Join { room, name, proof, create, after, epoch }).await;
+        wire.send(&ClientFrame::Join { room, name, proof, create, maker, after, epoch }).await;
         wire.refused(ErrorCode::WrongKey).await;
     }
     // It has its seat still.
@@ -457,8 +534,9 @@ async fn what_is_not_kept_is_a_gap() {
     let join = |wire: &Wire, name: &str, epoch| ClientFrame::Join {
         room: "lobby".into(),
         name: name.into(),
-        proof: wire.key.prove(&wire.challenge),
+        proof: wire.key.prove(Purpose::Member, &wire.challenge),
         create: false,
+        maker: None,
         after: Some(0),
         epoch,
     };

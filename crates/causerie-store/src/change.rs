@@ -28,18 +28,22 @@ impl fmt::Display for RoomId {
 pub const MARK_BYTES_MAX: usize = 128;
 
 /// What is kept of a room beside its log. The store reads none of it, and does not keep names unique.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct RoomRow {
     /// Its name.
     pub name: String,
     /// Its own port, if it has one.
     pub port: Option<u16>,
-    /// Who may close it.
+    /// From which address it was made: for the operator.
     pub creator: String,
+    /// The public key of who may close it, if anybody but the operator may.
+    pub maker: Option<[u8; 32]>,
     /// Which log this is: positions mean something within one epoch only.
     pub epoch: u64,
     /// When it was made, by the wall clock: for people.
     pub created_millis: u64,
+    /// When it was closed, by the wall clock, if it was: it is kept for a while.
+    pub closed_millis: Option<u64>,
 }
 
 /// What is kept of a member, present or departed.
@@ -88,6 +92,13 @@ pub enum Change {
         /// Not below [`Store::next_room`](crate::Store::next_room).
         room: RoomId,
         /// What is known of it.
+        row: RoomRow,
+    },
+    /// What is kept of the room beside its log is this from now on.
+    Update {
+        /// Which.
+        room: RoomId,
+        /// What.
         row: RoomRow,
     },
     /// A room goes, and everything of it: unreadable at once, removed from the disk behind the scenes.
@@ -140,6 +151,7 @@ impl Change {
     pub const fn room(&self) -> RoomId {
         match self {
             Self::Create { room, .. }
+            | Self::Update { room, .. }
             | Self::Close { room }
             | Self::Append { room, .. }
             | Self::Member { room, .. }

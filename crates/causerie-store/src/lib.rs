@@ -28,7 +28,7 @@
 //!
 //! let store = MemoryStore::new(); // or SqliteStore::open(folder, Options::default())?
 //! let room = store.next_room()?;
-//! let row = RoomRow { name: "lobby".into(), port: None, creator: String::new(), epoch: 7, created_millis: 0 };
+//! let row = RoomRow { name: "lobby".into(), epoch: 7, ..RoomRow::default() };
 //!
 //! let id = MessageId::new(MemberId::new(0, 1), 1);
 //! let message = Message::new(id, Kind::Data, &[], b"\x01hello")?;

@@ -85,6 +85,7 @@ fn in_place(rooms: &mut BTreeMap<RoomId, Room>, room: RoomId) -> &mut Room {
 enum Undo {
     Create(RoomId),
     Close(RoomId, Box<Room>),
+    Update(RoomId, Box<RoomRow>),
     Append(RoomId, usize),
     Member(RoomId, MemberId, Option<MemberRow>),
     Checkpoint(RoomId, Option<Checkpoint>),
@@ -101,6 +102,7 @@ impl Inner {
             Undo::Close(room, closed) => {
                 rooms.insert(room, *closed);
             }
+            Undo::Update(room, row) => in_place(rooms, room).row = *row,
             Undo::Append(room, length) => in_place(rooms, room).records.truncate(length),
             Undo::Member(room, _, Some(row)) => {
                 in_place(rooms, room).members.insert(row.member, row);
@@ -167,6 +169,10 @@ impl Inner {
                     found.records.push_back(Record { time_millis: slot.entry.time, id, frame });
                 }
                 self.appended += last - first + 1;
+            }
+            Change::Update { row, .. } => {
+                let old = core::mem::replace(&mut found.row, row.clone());
+                undo.push(Undo::Update(room, Box::new(old)));
             }
             Change::Member { row, .. } => {
                 let old = found.members.insert(row.member, row.clone());

@@ -5,14 +5,14 @@
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use causerie_client::{
     ConnectError, Directory, Disturbance, End, ErrorCode, Event, History, HistoryPage, JoinError, Kept,
-    MessageId, Place, Post, Room, RoomOptions, SayError,
+    KeyPair, MessageId, Place, Post, Room, RoomInfo, RoomOptions, SayError,
 };
 use causerie_core::body::Recent;
 use causerie_core::classic;
@@ -246,8 +246,15 @@ impl Commands {
     }
 }
 
+/// The key with which rooms are made, and may be closed.
+pub(crate) fn own_key(state: Option<&Path>) -> anyhow::Result<Option<KeyPair>> {
+    let Some(path) = state.map(|state| state.join("key")) else { return Ok(None) };
+    let key = causerie_client::own_key(&path);
+    key.map(Some).with_context(|| format!("the key of your rooms, {}, cannot be had", path.display()))
+}
+
 /// The platform's folder for the state of programs.
-fn default_state() -> Option<PathBuf> {
+pub(crate) fn default_state() -> Option<PathBuf> {
     let folders = directories::ProjectDirs::from("", "", "causerie")?;
     Some(folders.state_dir().unwrap_or(folders.data_local_dir()).join("chat"))
 }
@@ -255,7 +262,8 @@ fn default_state() -> Option<PathBuf> {
 impl Entrance {
     /// Where the server does not answer, the error is one of input and output.
     pub(crate) async fn join(&self, room: &str, name: &str, create: bool) -> anyhow::Result<Room> {
-        let mut options = RoomOptions::new(&self.server, room, name).create(create);
+        let maker = if create { self.own_key()? } else { None };
+        let mut options = RoomOptions::new(&self.server, room, name).create(create).maker(maker);
         if let Some(link) = &self.link {
             options = options.disturbance(link.clone());
         }
@@ -272,6 +280,11 @@ impl Entrance {
         })
     }
 
+    /// The key with which rooms are made here; `None` where nothing is kept.
+    pub(crate) fn own_key(&self) -> anyhow::Result<Option<KeyPair>> {
+        own_key(self.state.as_deref())
+    }
+
     /// Where the membership is kept.
     fn kept(&self, room: &str, name: &str) -> anyhow::Result<Option<Kept>> {
         let Some(state) = &self.state else { return Ok(None) };
@@ -286,6 +299,12 @@ impl Entrance {
                 state.display()
             )),
         }
+    }
+
+    /// Makes a room with a port of its own.
+    pub(crate) async fn create_port_room(&self) -> anyhow::Result<RoomInfo> {
+        let maker = self.own_key()?;
+        Ok(self.directory().await?.create_port_room(maker.as_ref()).await?)
     }
 
     pub(crate) async fn directory(&self) -> anyhow::Result<Directory> {
@@ -315,7 +334,7 @@ impl Chat {
         loop {
             let Some(command) = self.answer(console, "Enter command : ").await else { return Ok(()) };
             match command.trim() {
-                "./createRoom" => match self.entrance.directory().await?.create_port_room().await {
+                "./createRoom" => match self.entrance.create_port_room().await {
                     Ok(room) => console.message(&format!("CHATROOM CREATED : {}", visible(&room.name)))?,
                     Err(error) => console.notice(&error.to_string()),
                 },

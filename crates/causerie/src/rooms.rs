@@ -1,11 +1,14 @@
 //! `causerie rooms`: list, create and close rooms.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use anyhow::Context;
-use causerie_client::{ConnectError, Directory};
+use causerie_client::{ClosedRoom, ConnectError, Directory};
 use causerie_core::text::visible;
 use clap::{Args, Subcommand};
+
+use crate::when::to_the_second;
 
 /// List, create and close rooms.
 #[derive(Args, Debug)]
@@ -13,6 +16,10 @@ pub(crate) struct RoomsArgs {
     /// The server.
     #[arg(long, short, value_name = "HOST[:PORT]", default_value = "127.0.0.1:12343", global = true)]
     server: String,
+
+    /// The folder with your key: rooms that you make can be closed with it. By default that of `causerie chat`.
+    #[arg(long, value_name = "DIR", env = "CAUSERIE_STATE", global = true)]
+    state: Option<PathBuf>,
 
     #[command(subcommand)]
     command: Option<RoomsCommand>,
@@ -27,7 +34,8 @@ enum RoomsCommand {
         /// Its name: letters of any script, digits, '-', '_' and '.'. Without one it gets a port of its own and is named by it.
         name: Option<String>,
     },
-    /// Close a room: who created it may, from the same address, and the operator.
+    /// Close a room: who made it may, with the key that stands in the folder then, and the operator. The server keeps what was
+    /// said in it for a while.
     Close {
         /// Its name.
         name: String,
@@ -35,24 +43,52 @@ enum RoomsCommand {
         #[arg(long, env = "CAUSERIE_OPERATOR_TOKEN", hide_env_values = true)]
         operator_token: Option<String>,
     },
+    /// List the rooms that were closed and are kept, for the operator.
+    Closed {
+        /// The operator's token, as given to `serve`.
+        #[arg(long, env = "CAUSERIE_OPERATOR_TOKEN", hide_env_values = true)]
+        operator_token: String,
+    },
+    /// Open a closed room again, for the operator: of that name the one that was closed last.
+    Open {
+        /// Its name.
+        name: String,
+        /// The operator's token, as given to `serve`.
+        #[arg(long, env = "CAUSERIE_OPERATOR_TOKEN", hide_env_values = true)]
+        operator_token: String,
+    },
 }
 
 pub(crate) async fn run(args: RoomsArgs) -> anyhow::Result<()> {
     let server = crate::chat::with_port(&args.server);
     let directory = Directory::connect(&server).await;
     let mut directory = directory.with_context(|| format!("cannot reach {server}"))?;
+    let state = args.state.or_else(crate::chat::default_state);
+    let own_key = || crate::chat::own_key(state.as_deref());
     let mut out = io::stdout();
     match args.command.unwrap_or(RoomsCommand::List) {
         RoomsCommand::List => list(&mut directory, |line| writeln!(out, "{line}")).await?,
         RoomsCommand::Create { name } => {
             let room = match name {
-                Some(name) => directory.create_room(&name).await?,
-                None => directory.create_port_room().await?,
+                Some(name) => directory.create_room(&name, own_key()?.as_ref()).await?,
+                None => directory.create_port_room(own_key()?.as_ref()).await?,
             };
             writeln!(out, "{}", visible(&room.name))?;
         }
         RoomsCommand::Close { name, operator_token } => {
-            directory.close_room(&name, operator_token.as_deref()).await?;
+            let own_key = if operator_token.is_some() { None } else { own_key()? };
+            directory.close_room(&name, operator_token.as_deref(), own_key.as_ref()).await?;
+        }
+        RoomsCommand::Closed { operator_token } => {
+            for ClosedRoom { name, closed_millis, until_millis } in
+                directory.closed_rooms(&operator_token).await?
+            {
+                let (closed, until) = (to_the_second(closed_millis), to_the_second(until_millis));
+                writeln!(out, "{}  (closed {closed}, kept until {until})", visible(&name))?;
+            }
+        }
+        RoomsCommand::Open { name, operator_token } => {
+            directory.open_room(&name, &operator_token).await?;
         }
     }
     Ok(())

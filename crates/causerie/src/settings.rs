@@ -264,7 +264,12 @@ pub(crate) struct Live {
     #[arg(long, value_name = "MIB", value_parser = range::<u64>(0, 1 << 40), env = "CAUSERIE_KEEP_MIB")]
     keep_mib: Option<u64>,
 
-    /// Who gives this token may close any room and read /metrics. Better kept in a file of its own.
+    /// How many days a room is kept that was closed: so long the operator can open it again. Then it is removed.
+    #[arg(long, value_name = "DAYS", default_value_t = Settings::default().closed.as_secs() / 86_400,
+        value_parser = range::<u64>(0, 36_500), env = "CAUSERIE_CLOSED_DAYS")]
+    closed_days: u64,
+
+    /// Who gives this token may close any room, open it again, and read /metrics. Better kept in a file of its own.
     #[arg(long, value_name = "TOKEN", value_parser = NonEmptyStringValueParser::new(),
         env = "CAUSERIE_OPERATOR_TOKEN", hide_env_values = true)]
     operator_token: Option<String>,
@@ -335,6 +340,7 @@ impl ServeArgs {
             answer_time: Settings::default().answer_time,
             drain: Duration::from_secs(live.drain),
             operator_token: live.operator_token.clone(),
+            closed: Duration::from_secs(live.closed_days * 86_400),
             origins: origins.map(|origin| origin.trim().to_owned()).collect(),
             hosts: hosts.map(|host| host.trim().to_owned()).collect(),
             irc: IrcSettings {

@@ -15,7 +15,7 @@ use thiserror::Error;
 use super::names::Names;
 use super::{Event, Membership, Pending, Session, SessionConfig, Untaken};
 use crate::frame::Limits;
-use crate::key::MemberKey;
+use crate::key::KeyPair;
 
 /// Why a session cannot be made of bytes.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -189,7 +189,7 @@ impl Session {
             reader.take(SECRET_BYTES)?;
         } else {
             let seed = reader.take(32)?.try_into().map_err(|_| KeptError::Damaged)?;
-            session.key = MemberKey::new(seed);
+            session.key = KeyPair::new(seed);
         }
         (session.epoch, session.placed) = (reader.varint()?, reader.varint()?);
         session.received = session.placed;

@@ -77,7 +77,7 @@ impl From<RoomError> for Failure {
             RoomError::TooMany(_) | RoomError::TooManyPorts(_) | RoomError::NoPort | RoomError::Bind(..) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "too_many_rooms")
             }
-            RoomError::NotPermitted => (StatusCode::FORBIDDEN, "not_permitted"),
+            RoomError::NotPermitted | RoomError::NotOperator => (StatusCode::FORBIDDEN, "not_permitted"),
             RoomError::StorageFull => (StatusCode::SERVICE_UNAVAILABLE, "storage_full"),
             RoomError::Damaged(_) => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
         };

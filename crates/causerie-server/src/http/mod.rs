@@ -60,7 +60,7 @@ struct Connection {
 static ROUTES: LazyLock<Router> = LazyLock::new(|| {
     Router::new()
         .route("/api/rooms", get(rooms::list).post(rooms::create))
-        .route("/api/rooms/{room}", get(rooms::room))
+        .route("/api/rooms/{room}", get(rooms::room).delete(rooms::close))
         .route("/api/rooms/{room}/members", post(rooms::join))
         .route("/api/rooms/{room}/members/{member}", delete(rooms::leave))
         .route("/api/rooms/{room}/messages", get(rooms::messages).post(rooms::say))

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use causerie_core::api::{self, CreateRoom, Join, Member, Say, Welcome, message_id, to_json};
 use causerie_core::frame::{Direction, HistoryQuestion, Place};
 use causerie_core::history::{Entry, HistoryPage, HistoryRecord, authors};
-use causerie_core::key::Secret;
+use causerie_core::key::{KeyPair, Secret};
 use causerie_core::log::records;
 use causerie_core::room::Room;
 use causerie_core::text::{Name, json};
@@ -26,6 +26,8 @@ use super::failure::Failure;
 use super::{Connection, say};
 use crate::Server;
 use crate::addresses::TooOften;
+use crate::closing::Authority;
+use crate::controller::Maker;
 use crate::history::RECORDS_MAX;
 use crate::hosted_room::HostedRoom;
 use crate::reads::Asker;
@@ -192,10 +194,30 @@ pub(super) async fn create(
     Json(asked): Json<CreateRoom>,
 ) -> Answer {
     connection.visitor.join()?;
-    let hosted = connection.server.controller.create(&asked.name, connection.peer.ip())?;
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).expect("the operating system gives random bytes");
+    let maker = Maker { address: connection.peer.ip(), key: Some(KeyPair::new(seed).public()) };
+    let hosted = connection.server.controller.create(&asked.name, maker)?;
     let (room, changes) = hosted.act_and_count(|room, _| describe(room, &hosted));
     stored(&hosted, changes).await?;
-    Ok(answer(StatusCode::CREATED, to_json(&room)))
+    Ok(answer(StatusCode::CREATED, to_json(&Made { room, key: api::room_key(&seed) })))
+}
+
+/// A room that was made just now, and with what its maker may close it.
+#[derive(Serialize)]
+struct Made {
+    #[serde(flatten)]
+    room: Described,
+    key: String,
+}
+
+/// Closes a room, for whoever shows its key or the operator's token.
+pub(super) async fn close(InRoom(connection, hosted): InRoom, headers: HeaderMap) -> Answer {
+    let shown = bearer(&headers).ok_or_else(Failure::wrong_token)?;
+    let key = api::read_room_key(shown).map(|seed| KeyPair::new(seed).public());
+    let name = hosted.look(|room| room.name().to_string());
+    connection.server.controller.close(&name, Authority { operator: shown, key }).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 #[derive(Serialize)]
@@ -212,7 +234,7 @@ struct Described {
 fn describe(room: &Room, hosted: &HostedRoom) -> Described {
     Described {
         name: room.name().to_string(),
-        port: hosted.port,
+        port: hosted.row.port,
         epoch: room.epoch().to_string(),
         topic: room.topic().map(|topic| topic.text.clone()),
         first: room.first(),

@@ -32,6 +32,7 @@ use tokio::time::Instant;
 use crate::Server;
 use crate::addresses::Visitor;
 use crate::budget::{Bucket, Rate, warn_seldom};
+use crate::controller::Maker;
 use crate::hosted_room::{HostedRoom, Names, Quotes, Unreadable};
 use crate::outbox::{self, write_all};
 use crate::writer::{STORED_AGAIN, StoreNews};
@@ -480,7 +481,7 @@ impl<'a> Here<'a> {
             name: room.name().to_string(),
             members: room.members().into_iter().map(member).collect(),
             topic: room.topic().cloned(),
-            created: hosted.created_millis,
+            created: hosted.row.created_millis,
         }
     }
 
@@ -631,7 +632,7 @@ impl World for Here<'_> {
 
     fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {
         self.visitor.join().map_err(|why| JoinRefusal::TooOften(why.to_string()))?;
-        let found = self.server.controller.find_or_create(room, self.ip);
+        let found = self.server.controller.find_or_create(room, Maker::without_key(self.ip));
         let (hosted, _) = found.map_err(|error| JoinRefusal::NoSuchRoom(error.to_string()))?;
         let (id, mask) = (hosted.id.0, self.person.mask());
         // It reads along before it is in: what is known of IRC's members is known as long as one of them does.
@@ -708,7 +709,10 @@ impl World for Here<'_> {
             if begun >= CONVERSATIONS_MAX {
                 return Err("you have begun too many conversations".to_owned());
             }
-            let hosted = server.controller.create_conversation(ip).map_err(|error| error.to_string())?;
+            let hosted = server
+                .controller
+                .create_conversation(Maker::without_key(ip))
+                .map_err(|error| error.to_string())?;
             let (masks, other) = ([self.person.mask(), other.mask()], other.nick());
             let joined = hosted.act(|room, now| {
                 let one = room.join_hosted(now, &own)?;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::{Here, IrcSettings, server_view};
 use crate::addresses::Visitor;
+use crate::controller::Maker;
 use crate::writer::Writer;
 use crate::{Server, Settings};
 
@@ -57,7 +58,8 @@ fn race(seed: u64) {
     let server = server();
     let taken = |room: usize| format!("nick{}", room % NICKS);
     for room in (0..ROOMS).step_by(3) {
-        let (hosted, _) = server.controller.find_or_create(&format!("r{room}"), IP).expect("a room");
+        let (hosted, _) =
+            server.controller.find_or_create(&format!("r{room}"), Maker::without_key(IP)).expect("a room");
         hosted.act(|r, now| r.join_hosted(now, &taken(room + seed as usize)).expect("it is free"));
     }
     let start = Barrier::new(SESSIONS);

@@ -21,7 +21,7 @@ use causerie_core::frame::{
     ClientFrame, Delivered, ErrorCode, ErrorFrame, MAGIC, RoomInfo, ServerFrame, VERSION, Welcome,
     split_frame,
 };
-use causerie_core::key::{Challenge, MemberKey};
+use causerie_core::key::{Challenge, KeyPair, Purpose};
 use causerie_server::{Settings, StartError};
 use causerie_store::{MemoryStore, Store};
 use cbcast::{Config, Group, Kind, Link, MemberId, Message, Output, Time};
@@ -215,15 +215,15 @@ pub(crate) struct Wire {
     buffer: BytesMut,
     pub(crate) challenge: Challenge,
     /// What it joins with.
-    pub(crate) key: MemberKey,
+    pub(crate) key: KeyPair,
 }
 
 /// A key that nobody else here has.
-fn fresh_key() -> MemberKey {
+fn fresh_key() -> KeyPair {
     static NEXT: AtomicU16 = AtomicU16::new(1);
     let mut seed = [0; 32];
     seed[..2].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
-    MemberKey::new(seed)
+    KeyPair::new(seed)
 }
 
 impl Wire {
@@ -317,8 +317,23 @@ impl Wire {
     }
 
     pub(crate) fn join_frame(&self, room: &str, name: &str) -> ClientFrame {
-        let proof = self.key.prove(&self.challenge);
-        ClientFrame::Join { room: room.into(), name: name.into(), proof, create: true, after: None, epoch: 0 }
+        let proof = self.key.prove(Purpose::Member, &self.challenge);
+        let maker = Some(self.key.prove(Purpose::Room, &self.challenge));
+        ClientFrame::Join {
+            room: room.into(),
+            name: name.into(),
+            proof,
+            create: true,
+            maker,
+            after: None,
+            epoch: 0,
+        }
+    }
+
+    /// To close a room with this wire's key, or the operator's token.
+    pub(crate) fn close_frame(&self, room: &str, operator: &str) -> ClientFrame {
+        let maker = Some(self.key.prove(Purpose::Room, &self.challenge));
+        ClientFrame::CloseRoom { name: room.into(), operator: operator.into(), maker }
     }
 
     /// Asks to be let in.
@@ -348,7 +363,7 @@ pub(crate) struct Native {
     pub(crate) wire: Wire,
     pub(crate) welcome: Welcome,
     pub(crate) member: MemberId,
-    pub(crate) key: MemberKey,
+    pub(crate) key: KeyPair,
     pub(crate) group: Group,
     /// The last position that has come off the connection.
     pub(crate) position: u64,
@@ -458,7 +473,7 @@ impl Native {
         ClientFrame::Resume {
             room: self.room().into(),
             member: self.member,
-            proof: self.key.prove(&self.wire.challenge),
+            proof: self.key.prove(Purpose::Member, &self.wire.challenge),
             epoch: self.welcome.epoch,
             position: self.position,
             clock: self.group.clock(),

@@ -83,7 +83,7 @@ impl Batch {
                 batch.uncut.push(room);
             }
             match change {
-                Change::Create { .. } | Change::Member { .. } => {}
+                Change::Create { .. } | Change::Update { .. } | Change::Member { .. } => {}
                 Change::Close { .. } => {
                     lasts.insert(room, None);
                 }
@@ -166,7 +166,7 @@ impl Writer {
             for change in changes {
                 match change {
                     Change::Create { room, row } => {
-                        rows::insert_room(db, *room, row)?;
+                        rows::put_room(db, *room, row)?;
                         next_room = Some(room.0 + 1);
                     }
                     Change::Close { room } => {
@@ -176,6 +176,7 @@ impl Writer {
                         db.prepare_cached("INSERT OR REPLACE INTO closing VALUES (?1)")?.execute([room])?;
                     }
                     Change::Append { .. } => {}
+                    Change::Update { room, row } => rows::put_room(db, *room, row)?,
                     Change::Member { room, row } => rows::put_member(db, *room, row)?,
                     Change::Mark { room, name, position } => rows::put_mark(db, *room, name, *position)?,
                     Change::Checkpoint { room, position, state } => {
@@ -254,7 +255,10 @@ impl Inner {
                     at += run.frames.len();
                     state.stage(room, row, run);
                 }
-                Change::Member { .. } | Change::Mark { .. } | Change::Checkpoint { .. } => {}
+                Change::Update { .. }
+                | Change::Member { .. }
+                | Change::Mark { .. }
+                | Change::Checkpoint { .. } => {}
             }
         }
         let gathered = state.staged_bytes >= self.options.staging_bytes || !state.closing.is_empty();

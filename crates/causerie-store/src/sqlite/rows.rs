@@ -44,11 +44,17 @@ impl Sum {
 
 fn room_crc(room: RoomId, row: &RoomRow) -> u32 {
     let sum = Sum::default().int(int(room.0)).bytes(row.name.as_bytes()).bytes(row.creator.as_bytes());
-    sum.option(row.port.map(i64::from)).int(int(row.epoch)).int(int(row.created_millis)).0
+    let sum = sum.option(row.port.map(i64::from)).int(int(row.epoch)).int(int(row.created_millis));
+    // Rows of older formats have the sum that they had.
+    match (row.maker, row.closed_millis) {
+        (None, None) => sum.0,
+        (maker, closed) => sum.bytes(maker.as_ref().map_or(&[], |key| key)).option(closed.map(int)).0,
+    }
 }
 
-pub(super) fn insert_room(db: &Connection, room: RoomId, row: &RoomRow) -> rusqlite::Result<()> {
-    let mut insert = db.prepare_cached("INSERT INTO room VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+pub(super) fn put_room(db: &Connection, room: RoomId, row: &RoomRow) -> rusqlite::Result<()> {
+    let mut insert =
+        db.prepare_cached("INSERT OR REPLACE INTO room VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
     insert.execute(params![
         int(room.0),
         row.name,
@@ -56,15 +62,18 @@ pub(super) fn insert_room(db: &Connection, room: RoomId, row: &RoomRow) -> rusql
         row.creator,
         int(row.epoch),
         int(row.created_millis),
-        room_crc(room, row)
+        room_crc(room, row),
+        row.maker,
+        row.closed_millis.map(int)
     ])?;
     Ok(())
 }
 
 /// All rooms' ids, and their rows unless they are damaged.
 pub(super) fn rooms(db: &Connection) -> rusqlite::Result<Vec<(RoomId, Option<RoomRow>)>> {
-    let mut select =
-        db.prepare("SELECT id, name, port, creator, epoch, created, crc FROM room ORDER BY id")?;
+    let mut select = db.prepare(
+        "SELECT id, name, port, creator, epoch, created, crc, maker, closed FROM room ORDER BY id",
+    )?;
     let read = |row: &Row<'_>| {
         let id = RoomId(row.get::<_, i64>(0)? as u64);
         // A damaged row may have other types than ours.
@@ -75,6 +84,8 @@ pub(super) fn rooms(db: &Connection) -> rusqlite::Result<Vec<(RoomId, Option<Roo
                 creator: row.get(3)?,
                 epoch: row.get::<_, i64>(4)? as u64,
                 created_millis: row.get::<_, i64>(5)? as u64,
+                maker: row.get(7)?,
+                closed_millis: row.get::<_, Option<i64>>(8)?.map(|n| n as u64),
             };
             Ok((kept, row.get(6)?))
         };

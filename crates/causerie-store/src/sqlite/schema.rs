@@ -15,12 +15,13 @@ const APPLICATION_ID: i64 = 0x4353_524c;
 /// The newest format that this version knows.
 pub(super) const FORMAT: i64 = STEPS.len() as i64;
 /// What each format has more than the one before. A new one goes behind them; these stay as they are.
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     Step { change: SCHEMA, stand_in: "" },
     Step { change: MARKS, stand_in: NO_MARKS },
     Step { change: HOSTED, stand_in: NOT_HOSTED },
     Step { change: CUT, stand_in: NO_CUTS },
     Step { change: TOKENS, stand_in: NO_TOKENS },
+    Step { change: CLOSED, stand_in: NOT_CLOSED },
 ];
 
 /// How a format comes out of the one before.
@@ -76,6 +77,10 @@ const NO_MARKS: &str = "CREATE TEMP TABLE mark (room INTEGER, name BLOB, positio
 /// Whether the server speaks for a member that can come back.
 const HOSTED: &str = "ALTER TABLE member ADD COLUMN hosted INTEGER NOT NULL DEFAULT 0;";
 const NOT_HOSTED: &str = "CREATE TEMP VIEW member AS SELECT *, 0 AS hosted FROM main.member;";
+
+/// Who may close a room, and since when it is closed.
+const CLOSED: &str = "ALTER TABLE room ADD COLUMN maker BLOB; ALTER TABLE room ADD COLUMN closed INTEGER;";
+const NOT_CLOSED: &str = "CREATE TEMP VIEW room AS SELECT *, NULL AS maker, NULL AS closed FROM main.room;";
 
 /// Rooms whose end may be lost, until their next checkpoint.
 const CUT: &str = "CREATE TABLE cut (room INTEGER PRIMARY KEY);";

@@ -71,6 +71,8 @@ pub(crate) fn create(room: RoomId) -> Change {
         creator: "127.0.0.1".into(),
         epoch: u64::MAX - room.0,
         created_millis: 5,
+        maker: (room.0 & 1 == 0).then_some([7; 32]),
+        closed_millis: None,
     };
     Change::Create { room, row }
 }

@@ -254,7 +254,7 @@ impl Client {
         match effect {
             Effect::Join(room) => self.join(room, joined.clone()),
             Effect::CreateRoom => self.ask(|entrance| async move {
-                let made = async { Ok(entrance.directory().await?.create_port_room().await?) }.await;
+                let made = entrance.create_port_room().await;
                 told(made.map(|room| Event::Created(room.name)))
             }),
             Effect::ListRooms => self.ask(|entrance| async move {

@@ -377,6 +377,7 @@ export class Diagram {
 				layer.delete(row);
 			}
 		}
+		let next = this.dotLayer.firstElementChild;
 		for (const event of shown) {
 			// A hold's line grows, and what it ends at may have been folded away or shown again.
 			if (event.kind === "hold") this.edges.get(event.row)?.remove();
@@ -385,11 +386,13 @@ export class Diagram {
 				this.edges.set(event.row, group);
 				this.edgeLayer.append(group);
 			}
-			if (!this.dots.has(event.row)) {
+			const known = this.dots.get(event.row);
+			if (known !== undefined) next = known.nextElementSibling;
+			else {
 				const group = this.#dotOf(event);
 				this.dots.set(event.row, group);
 				// In order, for those who read it in order.
-				this.dotLayer.append(group);
+				this.dotLayer.insertBefore(group, next);
 				const row = svg("rect", { class: "row", x: 0, y: event.row * ROW + ROW / 4, width: "100%", height: ROW, "data-id": event.id });
 				this.rows.set(event.row, row);
 				this.rowLayer.append(row);

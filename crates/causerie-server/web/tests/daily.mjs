@@ -214,6 +214,13 @@ async function test() {
 	await ann.page.click("#table-button");
 	await ann.page.locator("#diagram .label", { hasText: "deleted" }).first().waitFor();
 	await until("nothing of it to be left", async () => !/hunter[23]/u.test(await inDocument(ann.page)));
+	// Whoever reads the picture in order reads it so still, and so where it shows more.
+	await ann.page.selectOption("#window", "300");
+	const records = (await logAt(address, "lobby")).map((/** @type {any} */ { id }) => id);
+	const dots = () => ann.page.locator("#diagram .event.send").evaluateAll((all) => all.map((dot) => /** @type {SVGElement} */ (dot).dataset.id ?? ""));
+	await until("all dots", async () => (await dots()).length === records.length);
+	assert.deepEqual(await dots(), records);
+	await ann.page.selectOption("#window", "60");
 	await ann.page.click("#search-button");
 	await ann.page.fill("#search-words", "hunter2");
 	await ann.page.press("#search-words", "Enter");

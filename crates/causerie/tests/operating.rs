@@ -559,6 +559,8 @@ async fn as_many_files_may_be_open_as_the_system_lets_it() {
 #[tokio::test]
 async fn who_comes_when_no_more_files_may_be_open_gets_in_once_others_have_left() {
     let mut server = Server::of(limited("-n 64")).await;
+    // It says so at the start, which was passed over while it was waited for, and whenever it is configured again.
+    server.process.signal("HUP").await;
     server.logged("lets this process open 64 files, which is not enough for connections-max = 20000").await;
     let mut others = Vec::new();
     for _ in 0..80 {

@@ -9,7 +9,7 @@
 //! changes ([`Room::changes`]) is stored. [`Room::restore`] makes the same room of what was stored.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,6 +66,10 @@ impl Default for RoomSettings {
         }
     }
 }
+
+/// Bytes of messages that a room holds back, and of one member's, unless one message alone has more.
+const HELD_BYTES_MAX: usize = 16 << 20;
+const HELD_BYTES_EACH: usize = 1 << 20;
 
 /// Members that a room can have at all, its host not counted.
 pub const MEMBERS_MAX: usize = 65_535;
@@ -601,7 +605,8 @@ impl Room {
         config.packet_bytes_max = packet_bytes_max(settings.text_bytes_max, MEMBERS_MAX);
         // A client on a link that reorders may be this far out of order.
         config.ahead_max = 1_024;
-        config.holdback_bytes_max = 16 << 20;
+        config.holdback_bytes_max = HELD_BYTES_MAX;
+        config.ahead_bytes_max = HELD_BYTES_EACH.max(config.packet_bytes_max);
         Self {
             name,
             epoch,
@@ -934,6 +939,8 @@ impl Room {
             pass.connection = self.seatings;
             pass.gone_since = None;
         }
+        // What came by an older connection it sends again.
+        self.group.discard_ahead(member);
         Seat { member, connection: self.seatings }
     }
 
@@ -1037,11 +1044,13 @@ impl Room {
         self.people.contains_key(&member)
     }
 
-    /// The connection of a member that can come back is gone: its grace begins.
+    /// The connection of a member that can come back is gone: its grace begins. What is held of it goes, as the client sends
+    /// again what has not come back to it.
     pub fn disconnected(&mut self, now: Now, seat: Seat) {
         let pass = self.people.get_mut(&seat.member).and_then(|p| p.pass.as_mut());
         if let Some(pass) = pass.filter(|pass| pass.connection == seat.connection) {
             pass.gone_since = Some(now.time);
+            self.group.discard_ahead(seat.member);
         }
     }
 
@@ -1444,6 +1453,7 @@ impl Room {
         self.seatings += 1;
         self.changes += 1;
         self.closed = true;
+        self.people.keys().for_each(|member| self.group.discard_ahead(*member));
     }
 
     // What there is to know.
@@ -1494,12 +1504,19 @@ impl Room {
     /// Who is in, in order of joining.
     #[must_use]
     pub fn members(&self) -> Vec<MemberInfo> {
+        self.members_after(None, usize::MAX)
+    }
+
+    /// Who has joined after that one and is in, in order of joining, `max` at most.
+    #[must_use]
+    pub fn members_after(&self, after: Option<MemberId>, max: usize) -> Vec<MemberInfo> {
         let present = |(&member, p): (&MemberId, &Person)| MemberInfo {
             member,
             name: p.name.to_string(),
             present: true,
         };
-        self.people.iter().map(present).collect()
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.people.range((from, Bound::Unbounded)).map(present).take(max).collect()
     }
 
     /// What a present member is called.
@@ -1550,6 +1567,18 @@ impl Room {
     #[must_use]
     pub fn has_delivered(&self, id: MessageId) -> bool {
         self.group.has_delivered(id)
+    }
+
+    /// Bytes of the messages that are held back.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.group.held_bytes()
+    }
+
+    /// Holds back no more than so many bytes from now on, but one message at least.
+    pub fn limit_held_bytes(&mut self, bytes: usize) {
+        let least = self.settings.frame_bytes_max();
+        self.group.limit_holdback(bytes.min(HELD_BYTES_MAX).max(least));
     }
 
     /// Differs from an earlier value whenever other messages are held back.
@@ -1808,6 +1837,30 @@ mod tests {
         assert_eq!(late, ResumeError::Expired { taken: 2 });
         let other = room.resume(at(0), seat.member, [9; 32], 7, 1, &raj.clock()).unwrap_err();
         assert_eq!(other, ResumeError::WrongKey, "only who has the key is told");
+    }
+
+    #[test]
+    fn what_is_held_of_a_member_is_bounded_and_goes_with_its_connection() {
+        let mut room = room(RoomSettings::default());
+        let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
+        let mut raj = client(&welcome);
+        let text = "x".repeat(16 << 10);
+        let packets: Vec<_> = (0..100).map(|_| packet(&mut raj, seat.member, &text)).collect();
+        let refused =
+            packets[1..].iter().filter(|packet| room.receive(at(0), seat, (*packet).clone()).is_err());
+        assert!(refused.count() > 0, "not all of it is held");
+        assert!((1..=HELD_BYTES_EACH).contains(&room.held_bytes()), "{} bytes", room.held_bytes());
+        room.disconnected(at(0), seat);
+        assert_eq!(room.held_bytes(), 0);
+        let (seat, _) = room.resume(at(0), seat.member, [1; 32], 7, 1, &raj.clock()).unwrap();
+        room.limit_held_bytes(3 * text.len());
+        let refused =
+            packets[1..].iter().filter_map(|packet| room.receive(at(0), seat, packet.clone()).err());
+        assert!(refused.into_iter().all(|refusal| !refusal.is_final));
+        let (seat, _) = room.resume(at(0), seat.member, [1; 32], 7, 1, &raj.clock()).unwrap();
+        assert_eq!(room.held_bytes(), 0, "it sends again what it has not got back");
+        packets.into_iter().for_each(|packet| room.receive(at(0), seat, packet).unwrap());
+        assert_eq!(texts(&room).len(), 101);
     }
 
     #[test]

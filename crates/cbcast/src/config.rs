@@ -35,6 +35,8 @@ pub struct Config {
     pub holdback_max: usize,
     /// Bytes of packets held back. Default 64 MiB.
     pub holdback_bytes_max: usize,
+    /// Bytes of one sender's packets held back, so that one alone cannot fill the queue. Default 64 MiB.
+    pub ahead_bytes_max: usize,
     /// How far ahead of its sender's next message a message may be. Default 16,384.
     pub ahead_max: u64,
     /// How long a gap may be before it is asked for. Default 50 ms (a guess: several round trips on a fast
@@ -68,6 +70,7 @@ impl Default for Config {
             packet_bytes_max: 1 << 20,
             holdback_max: 65_536,
             holdback_bytes_max: 64 << 20,
+            ahead_bytes_max: 64 << 20,
             ahead_max: 16_384,
             repair_delay: Duration::from_millis(50),
             repair_delay_max: Duration::from_secs(2),

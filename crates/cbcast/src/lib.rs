@@ -120,7 +120,7 @@
 //! # Limits and what happens at them
 //! | limit | outcome |
 //! |---|---|
-//! | [`Config::holdback_max`], [`Config::holdback_bytes_max`] | [`ReceiveError::HoldbackFull`]: the same bytes again, later; repair asks for what can be delivered first |
+//! | [`Config::holdback_max`], [`Config::holdback_bytes_max`], [`Config::ahead_bytes_max`] | [`ReceiveError::HoldbackFull`]: the same bytes again, later; repair asks for what can be delivered first |
 //! | [`Config::ahead_max`] | [`ReceiveError::TooFarAhead`], likewise |
 //! | [`Config::packet_bytes_max`] | [`ReceiveError::TooLong`], [`BroadcastError::TooLong`] |
 //! | [`Config::members_max`] | [`MembershipError::Full`]; [`ReceiveError::TooManyDependencies`]; an announcement beyond it is void and counted |

@@ -448,6 +448,11 @@ impl Members {
 }
 
 impl Member {
+    /// Bytes of its packets that are held. O(places).
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.ring.iter().flatten().map(|held| held.packet.len()).sum()
+    }
+
     fn absent(id: MemberId) -> Self {
         Self {
             id,

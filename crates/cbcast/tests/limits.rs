@@ -121,6 +121,39 @@ fn held_bytes_stay_within_their_limit() {
 }
 
 #[test]
+fn held_bytes_of_one_member_stay_within_their_limit() {
+    let length = message(ANN, 2, &[]).packet().len();
+    let mut eve = group(EVE, |config| config.ahead_bytes_max = 2 * length);
+    for seq in [2, 3] {
+        hear(&mut eve, message(ANN, seq, &[])).unwrap();
+    }
+    let full = ReceiveError::HoldbackFull { limit: 2 * length, unit: "bytes of one member" };
+    assert_eq!(hear(&mut eve, message(ANN, 4, &[])), Err(full));
+    hear(&mut eve, message(BOB, 2, &[])).unwrap();
+    assert_eq!(eve.held_bytes(), 3 * length, "another has room of its own");
+}
+
+#[test]
+fn what_is_discarded_comes_again() {
+    let mut eve = group(EVE, |_| {});
+    hear(&mut eve, message(HOST, 1, &[id(BOB, 1)])).unwrap();
+    for seq in [2, 3] {
+        hear(&mut eve, message(ANN, seq, &[])).unwrap();
+        hear(&mut eve, message(HOST, seq, &[])).unwrap();
+    }
+    eve.discard_ahead(ANN);
+    eve.discard_ahead(HOST);
+    assert_eq!(eve.held_count(), 1, "the next of the host waits for Bob's still");
+    assert_eq!(eve.held_bytes(), message(HOST, 1, &[id(BOB, 1)]).packet().len());
+    hear(&mut eve, message(BOB, 1, &[])).unwrap();
+    for seq in [1, 2, 3] {
+        hear(&mut eve, message(ANN, seq, &[])).unwrap();
+        hear(&mut eve, message(HOST, seq, &[])).unwrap();
+    }
+    assert_eq!((delivered(&mut eve).len(), eve.held_bytes()), (7, 0));
+}
+
+#[test]
 fn what_a_full_queue_refuses_is_asked_for() {
     let mut eve = group(EVE, |config| config.holdback_max = 0);
     hear(&mut eve, message(ANN, 2, &[id(BOB, 1)])).unwrap_err();

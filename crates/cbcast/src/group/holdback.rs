@@ -1,5 +1,7 @@
 //! Receiving: the delivery rule, the hold-back queue, and what a delivery sets off.
 
+use alloc::collections::VecDeque;
+
 use bytes::Bytes;
 
 use crate::error::ReceiveError;
@@ -284,6 +286,11 @@ impl Group {
         if self.held_bytes + message.packet().len() > limit {
             return Err(ReceiveError::HoldbackFull { limit, unit: "bytes" });
         }
+        let limit = self.config.ahead_bytes_max;
+        let held = if slot == NONE { 0 } else { self.members.get(slot).held_bytes() };
+        if held + message.packet().len() > limit {
+            return Err(ReceiveError::HoldbackFull { limit, unit: "bytes of one member" });
+        }
         Ok(())
     }
 
@@ -305,6 +312,34 @@ impl Group {
         let packet = Bytes::copy_from_slice(&packet);
         ring[ahead] = Some(Held { packet, stamp, since: now });
         self.outputs.push_back(Output::Held { id, waits_for });
+    }
+
+    /// Drops what is held of a member behind its next message: for who knows that it will be sent again.
+    pub fn discard_ahead(&mut self, member: MemberId) {
+        let Some(slot) = self.members.live_slot(member) else { return };
+        let ring = &mut self.members.get_mut(slot).ring;
+        // Others may have been told that the next one waits.
+        let kept = usize::from(matches!(ring.front(), Some(Some(_))));
+        if ring.len() > kept {
+            let dropped = ring.split_off(kept);
+            self.let_go(&dropped);
+        }
+    }
+
+    /// These places of the queue are given back.
+    fn let_go(&mut self, places: &VecDeque<Option<Held>>) {
+        self.holdback_places -= places.len();
+        for held in places.iter().flatten() {
+            self.held -= 1;
+            self.held_bytes -= held.packet.len();
+            self.stats.discarded += 1;
+        }
+    }
+
+    /// Holds back no more than this from now on ([`Config::holdback_bytes_max`](crate::Config::holdback_bytes_max)); what
+    /// is held already stays.
+    pub fn limit_holdback(&mut self, bytes: usize) {
+        self.config.holdback_bytes_max = bytes;
     }
 
     /// Takes note that message `seq` of `slot`, which may be `NONE`, and its dependencies, which stand in `deps`, exist.
@@ -507,12 +542,7 @@ impl Group {
             stability.remove(slot, member.id, left);
         }
         self.flushes.retain(|flush| flush.member != member.id);
-        self.holdback_places -= member.ring.len();
-        for held in member.ring.iter().flatten() {
-            self.held -= 1;
-            self.held_bytes -= held.packet.len();
-            self.stats.discarded += 1;
-        }
+        self.let_go(&member.ring);
     }
 
     /// Delivers what has become deliverable, in the order in which it was woken, until nothing has. No recursion,

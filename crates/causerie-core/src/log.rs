@@ -119,6 +119,30 @@ pub fn records(run: Bytes) -> impl Iterator<Item = Record> {
     })
 }
 
+/// Leaves of these runs the first records, of `bytes_max` bytes in all, or the first one. Returns the position of the last
+/// that is left, if anything was cut off.
+pub fn cut(runs: &mut Vec<Bytes>, bytes_max: usize) -> Option<u64> {
+    if runs.iter().map(Bytes::len).sum::<usize>() <= bytes_max {
+        return None;
+    }
+    let (mut left, mut last) = (bytes_max, None);
+    for n in 0..runs.len() {
+        let mut at = 0;
+        while at < runs[n].len() {
+            let (position, length) = head(&runs[n].slice(at..));
+            if last.is_some() && length > left {
+                runs[n].truncate(at);
+                runs.truncate(n + usize::from(at > 0));
+                return last;
+            }
+            (left, last) = (left.saturating_sub(length), Some(position));
+            at += length;
+        }
+    }
+    // There is one record only.
+    None
+}
+
 fn behind(run: &Bytes, cursor: u64) -> Bytes {
     let mut rest = run.clone();
     loop {

@@ -464,13 +464,22 @@ impl Controller {
         rooms.iter().map(|hosted| hosted.look(|room| room.info(hosted.row.port))).collect()
     }
 
-    /// Names, how many are in each, and topics.
-    pub(crate) fn describe(&self) -> Vec<(String, u64, Option<String>)> {
+    /// How many rooms there are that everybody may see.
+    pub(crate) fn count(&self) -> usize {
+        self.listed().len()
+    }
+
+    /// The rooms whose names come after this one, `max` at most: names, how many are in each, and topics.
+    pub(crate) fn describe(&self, after: Option<&str>, max: usize) -> Vec<(String, u64, Option<String>)> {
+        let rooms = self.listed();
+        let from = rooms.partition_point(|hosted| {
+            after.is_some_and(|after| hosted.look(|room| room.name().as_str() <= after))
+        });
         let told = |room: &Room| {
             let topic = room.topic().map(|topic| topic.text.clone());
             (room.name().to_string(), room.info(None).members, topic)
         };
-        self.listed().iter().map(|hosted| hosted.look(told)).collect()
+        rooms[from..].iter().take(max).map(|hosted| hosted.look(told)).collect()
     }
 
     /// The room of that name, or, if there is none, the first of one that differs in the case of ASCII letters only.

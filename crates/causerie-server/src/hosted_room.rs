@@ -12,7 +12,7 @@ use bytes::Bytes;
 use causerie_core::body::{Body, target_of};
 use causerie_core::frame::{Direction, HistoryQuestion, MemberInfo, Page, Place, Welcome};
 use causerie_core::history::authors;
-use causerie_core::log::{Log, Read, Record, records};
+use causerie_core::log::{self, Log, Read, Record, records};
 use causerie_core::room::{Batch, Now, Room};
 use causerie_core::text::Reading;
 use causerie_store::{Change, MemberRow, Members, RoomId, RoomRow, Secrets, Store, StoreError};
@@ -425,11 +425,35 @@ impl HostedRoom {
     /// What lies behind a cursor, from memory or from the store: whole frames, and the new cursor. Nothing: there
     /// is nothing more yet.
     pub(crate) async fn read(&self, cursor: u64, slices_max: usize) -> Result<(Vec<Bytes>, u64), Unreadable> {
-        if let Read::Records { slices, last } = self.read_tail(cursor, slices_max) {
-            return Ok((slices, last));
+        match self.read_tail(cursor, slices_max) {
+            Read::Records { slices, last } => Ok((slices, last)),
+            Read::Older => self.read_older(cursor, OLDER_BYTES).await,
         }
+    }
+
+    /// As [`read`](Self::read), of some [`PIECE_BYTES`]: for sessions that keep what they have made of it until it is
+    /// written.
+    pub(crate) async fn read_piece(&self, cursor: u64) -> Result<(Vec<Bytes>, u64), Unreadable> {
+        match self.read_tail_piece(cursor) {
+            Read::Records { slices, last } => Ok((slices, last)),
+            Read::Older => self.read_older(cursor, PIECE_BYTES).await,
+        }
+    }
+
+    /// What lies behind a cursor in memory, some [`PIECE_BYTES`] of it.
+    pub(crate) fn read_tail_piece(&self, cursor: u64) -> Read {
+        match self.read_tail(cursor, PIECE_SLICES_MAX) {
+            Read::Records { mut slices, last } => {
+                let last = log::cut(&mut slices, PIECE_BYTES).unwrap_or(last);
+                Read::Records { slices, last }
+            }
+            Read::Older => Read::Older,
+        }
+    }
+
+    async fn read_older(&self, cursor: u64, bytes_max: usize) -> Result<(Vec<Bytes>, u64), Unreadable> {
         let id = self.id;
-        let page = self.reading(Asker::Member, move |store| store.read(id, cursor, OLDER_BYTES)).await;
+        let page = self.reading(Asker::Member, move |store| store.read(id, cursor, bytes_max)).await;
         let page = page.map_err(|error| Unreadable::Failed(error.to_string()))?;
         if !page.runs.is_empty() {
             return Ok((page.runs, page.last));
@@ -600,6 +624,11 @@ const RANGES_MAX: usize = 64;
 
 /// Bytes read from the store at once.
 const OLDER_BYTES: usize = 256 << 10;
+
+/// Bytes and runs of the log that a session has in hand, where it makes something else of them: rendered, short messages
+/// become several times as much.
+pub(crate) const PIECE_BYTES: usize = 32 << 10;
+const PIECE_SLICES_MAX: usize = 16;
 
 /// Why the log cannot be read on.
 #[derive(Debug)]

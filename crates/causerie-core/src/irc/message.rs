@@ -278,6 +278,12 @@ impl Line {
         self.tags.split(';').any(|tag| tag.starts_with("batch="))
     }
 
+    /// Bytes of it, without its end.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.tags.len() + self.client_tags.len() + self.body.len()
+    }
+
     /// How many bytes of a text fit behind what is there.
     #[must_use]
     pub fn room(&self) -> usize {

@@ -1,6 +1,7 @@
 //! A client's session: its lines in, lines for it out. What it does in rooms goes through [`World`]; what happens there
 //! comes as records of their logs. Time, sockets and other sessions are the caller's.
 
+mod answer;
 mod history;
 mod labels;
 mod messages;
@@ -25,6 +26,7 @@ use crate::api::rfc3339;
 use crate::body::{Body, TOPIC_BYTES_MAX};
 use crate::history::{HistoryRecord, What};
 use crate::text::Name;
+use answer::Step;
 use labels::{Answer, Said};
 use messages::Multiline;
 
@@ -139,6 +141,10 @@ pub struct Session {
     said: Vec<Said>,
     replies: Vec<Line>,
     changes: VecDeque<Change>,
+    /// The rest of the answer.
+    steps: VecDeque<Step>,
+    /// The batch of an answer with a label that is written in pieces.
+    batch_begun: Option<String>,
     /// What is to be written, and behind it `out`.
     told: Vec<Bytes>,
     out: Vec<u8>,
@@ -177,6 +183,8 @@ impl Session {
             said: Vec::new(),
             replies: Vec::new(),
             changes: VecDeque::new(),
+            steps: VecDeque::new(),
+            batch_begun: None,
             told: Vec::new(),
             out: Vec::new(),
             ended: false,
@@ -189,6 +197,12 @@ impl Session {
     pub fn take_output(&mut self) -> Vec<Bytes> {
         self.tell_shared(Bytes::new());
         std::mem::take(&mut self.told)
+    }
+
+    /// Bytes that are to be written.
+    #[must_use]
+    pub fn output_bytes(&self) -> usize {
+        self.told.iter().map(Bytes::len).sum::<usize>() + self.out.len()
     }
 
     /// Whether the connection ends behind that.
@@ -221,7 +235,7 @@ impl Session {
     }
 
     /// Takes one line. Behind it come [`poll_change`](Self::poll_change), with an answer to each, and
-    /// [`finish`](Self::finish).
+    /// [`go_on`](Self::go_on), in turns until there is no more of either; then [`finish`](Self::finish).
     pub fn handle(&mut self, world: &mut impl World, item: Item) {
         let message = match item {
             Item::Message(message) => message,
@@ -581,7 +595,7 @@ impl Session {
             "JOIN" => self.join(world, message),
             "PART" => self.part(world, message),
             "NAMES" => self.names_of(world, message),
-            "LIST" => self.list(world, message),
+            "LIST" => self.list(message.param(0)),
             "TOPIC" => self.topic(world, message),
             "WHO" => self.who(world, message),
             "WHOIS" => self.whois(world, message),

@@ -125,7 +125,13 @@ mod tests {
         fn resolve(&self, _: &str) -> Option<String> {
             None
         }
-        fn rooms(&self) -> Vec<(String, u64, Option<String>)> {
+        fn room_count(&self) -> usize {
+            1
+        }
+        fn rooms(&self, _: Option<&str>, _: usize) -> Vec<(String, u64, Option<String>)> {
+            Vec::new()
+        }
+        fn members(&mut self, _: &str, _: Option<MemberId>, _: usize) -> Vec<MemberView> {
             Vec::new()
         }
         fn look(&mut self, _: &str) -> Option<RoomView> {
@@ -137,10 +143,9 @@ mod tests {
         fn could_join(&self, _: &str, _: &str) -> Result<(), JoinRefusal> {
             Ok(())
         }
-        fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {
+        fn join(&mut self, room: &str, _: &str) -> Result<Joined, JoinRefusal> {
             self.0 += 1;
-            let members = vec![MemberView { name: name.to_owned(), person: None }];
-            let view = RoomView { name: room.to_owned(), members, ..RoomView::default() };
+            let view = RoomView { name: room.to_owned(), ..RoomView::default() };
             Ok(Joined { id: ROOM, member: MemberId::new(0, self.0), position: 1, view })
         }
         fn rename(&mut self, members: &mut [(u64, MemberId)], _: &Name) -> Result<(), (u64, JoinRefusal)> {
@@ -193,6 +198,7 @@ mod tests {
         ];
         for line in lines {
             session.handle(&mut lobby, Item::Message(Message::parse(line).expect("a line")));
+            while session.go_on(&mut lobby) {}
             session.finish();
         }
         session.take_output();

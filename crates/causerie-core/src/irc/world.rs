@@ -11,6 +11,8 @@ use crate::text::Name;
 /// A member of a room, seen from outside.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MemberView {
+    /// Its id.
+    pub member: MemberId,
     /// What it is called there.
     pub name: String,
     /// Of a member that came by IRC: what else is known.
@@ -57,8 +59,6 @@ impl PersonView {
 pub struct RoomView {
     /// Its name.
     pub name: String,
-    /// Who is in it.
-    pub members: Vec<MemberView>,
     /// What it is about.
     pub topic: Option<Topic>,
     /// When it was made, in milliseconds since 1970.
@@ -112,10 +112,14 @@ pub trait World {
     fn people(&self) -> usize;
     /// What the room is called that IRC's rules for names make of this one, if there is any.
     fn resolve(&self, room: &str) -> Option<String>;
-    /// The rooms' names, how many are in each, and topics.
-    fn rooms(&self) -> Vec<(String, u64, Option<String>)>;
+    /// How many rooms there are.
+    fn room_count(&self) -> usize;
+    /// The rooms whose names come after this one, in order, `max` at most: names, how many are in each, and topics.
+    fn rooms(&self, after: Option<&str>, max: usize) -> Vec<(String, u64, Option<String>)>;
     /// A room as it is now.
     fn look(&mut self, room: &str) -> Option<RoomView>;
+    /// The members of a room who have come after this one, in order, `max` at most.
+    fn members(&mut self, room: &str, after: Option<MemberId>, max: usize) -> Vec<MemberView>;
     /// A member of any room by its name there; in which rooms.
     fn find(&self, nick: &str) -> Vec<String>;
     /// Returns why the room would not take somebody of that name now, if so.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use causerie_core::frame::{Direction, HistoryQuestion, Page, Place};
-use causerie_core::history::HistoryPage;
+use causerie_core::history::{HistoryPage, What};
 use causerie_core::irc::{Bound, Found, HistoryRequest, Window};
 
 use crate::history::HistoryError;
@@ -12,6 +12,10 @@ use crate::reads::Asker;
 
 /// Records of one page: more than are asked for, since not all can be shown.
 const PAGE: u64 = 200;
+/// Bytes of one answer, unless it has one message only: whoever asks for more goes on from there.
+const BYTES_MAX: usize = 64 << 10;
+/// About what a line has beside its text.
+const LINE_BYTES: usize = 128;
 
 /// The records that are asked for, oldest first.
 pub(super) async fn window(
@@ -92,42 +96,36 @@ impl Piece<'_> {
 
     /// The newest between the two.
     async fn newest(&self, behind: u64, before: u64, limit: usize) -> Result<VecDeque<Found>, HistoryError> {
-        let mut found = VecDeque::new();
+        let mut found = Gathered::new(limit);
         let mut at = before;
-        while found.len() < limit && at > behind + 1 {
+        while !found.is_full && at > behind + 1 {
             let page = self.page(Direction::Before, Place::Position(at), PAGE).await?;
             let (shown, seen) = self.shown(&page).await;
             let behind = behind.max(seen.unwrap_or(0));
-            for shown in shown.into_iter().rev() {
-                if shown.record.position > behind && found.len() < limit {
-                    found.push_front(shown);
-                }
-            }
+            let shown = shown.into_iter().rev().filter(|shown| shown.record.position > behind);
+            found.extend(shown, VecDeque::push_front);
             if page.from >= at || seen.is_some() {
                 break;
             }
             at = page.from;
         }
-        Ok(found)
+        Ok(found.found)
     }
 
     /// The oldest between the two.
     async fn oldest(&self, behind: u64, before: u64, limit: usize) -> Result<VecDeque<Found>, HistoryError> {
-        let mut found = VecDeque::new();
+        let mut found = Gathered::new(limit);
         let mut at = behind;
-        while found.len() < limit && at + 1 < before {
+        while !found.is_full && at + 1 < before {
             let page = self.page(Direction::After, Place::Position(at), PAGE).await?;
-            for shown in self.shown(&page).await.0 {
-                if shown.record.position < before && found.len() < limit {
-                    found.push_back(shown);
-                }
-            }
+            let shown = self.shown(&page).await.0.into_iter();
+            found.extend(shown.filter(|shown| shown.record.position < before), VecDeque::push_back);
             if page.to <= at {
                 break;
             }
             at = page.to;
         }
-        Ok(found)
+        Ok(found.found)
     }
 
     /// The records of a page that a client can be shown, and the position of the last that it has seen, if it is said
@@ -146,4 +144,41 @@ impl Piece<'_> {
         let alone = |(record, about)| Found { moved: None, ..tail.found(record, about) };
         (shown.map(alone).collect(), seen)
     }
+}
+
+/// Records of an answer, as they are found.
+struct Gathered {
+    found: VecDeque<Found>,
+    limit: usize,
+    bytes: usize,
+    is_full: bool,
+}
+
+impl Gathered {
+    fn new(limit: usize) -> Self {
+        Self { found: VecDeque::new(), limit, bytes: 0, is_full: limit == 0 }
+    }
+
+    fn extend(&mut self, records: impl Iterator<Item = Found>, push: impl Fn(&mut VecDeque<Found>, Found)) {
+        for record in records {
+            let bytes = bytes_of(&record);
+            self.is_full |=
+                self.found.len() == self.limit || !self.found.is_empty() && self.bytes + bytes > BYTES_MAX;
+            if self.is_full {
+                return;
+            }
+            self.bytes += bytes;
+            push(&mut self.found, record);
+        }
+        self.is_full |= self.found.len() == self.limit;
+    }
+}
+
+/// About how many bytes its lines have.
+fn bytes_of(found: &Found) -> usize {
+    let said = match &found.record.what {
+        What::Said(body) => body.text().unwrap_or_default(),
+        _ => "",
+    };
+    said.len() + said.lines().count().max(1) * LINE_BYTES
 }

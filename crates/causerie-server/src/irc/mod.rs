@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use causerie_core::body::Body;
+use causerie_core::frame::MemberInfo;
 use causerie_core::history::{HistoryRecord, What};
 use causerie_core::irc::{
     Change, Found, HistoryRequest, Item, JoinRefusal, Joined, Lines, MemberView, Move, MoveKind, PersonView,
@@ -79,8 +80,9 @@ impl Default for IrcSettings {
 
 /// What one read takes at most.
 const READ_MAX: usize = 16 << 10;
-/// Lines handled before what they have brought is written.
+/// Lines handled before what they have brought is written, and bytes of that.
 const LINES_AT_ONCE: usize = 64;
+const OUTPUT_AT_ONCE: usize = 32 << 10;
 /// Conversations that a connection may have begun.
 const CONVERSATIONS_MAX: usize = 100;
 /// So many seconds' worth of lines may come at once.
@@ -159,6 +161,7 @@ impl Connection<'_> {
             self.lines.push(&std::mem::take(&mut buffer));
             let mut handled = 0;
             while handled < LINES_AT_ONCE
+                && self.session.output_bytes() < OUTPUT_AT_ONCE
                 && !self.session.has_ended()
                 && let Some((item, mut due)) = next.take().or_else(|| self.next_item())
             {
@@ -238,20 +241,29 @@ impl Connection<'_> {
             self.here.person.state().view.spoke = now;
         }
         self.session.handle(&mut self.here, item);
-        // Nothing is told before it is stored.
-        for (hosted, changes) in std::mem::take(&mut self.here.unstored) {
-            self.until(hosted.stored(changes)).await?;
-        }
-        while let Some(change) = self.session.poll_change() {
-            match change {
-                Change::History(request) => {
-                    let found = self.here.history(&request).await;
-                    self.session.history(&self.here, &request, found.as_deref());
+        loop {
+            // Nothing is told before it is stored.
+            for (hosted, changes) in std::mem::take(&mut self.here.unstored) {
+                self.until(hosted.stored(changes)).await?;
+            }
+            while let Some(change) = self.session.poll_change() {
+                match change {
+                    Change::History(request) => {
+                        let found = self.here.history(&request).await;
+                        self.session.history(&self.here, &request, found.as_deref());
+                    }
+                    Change::Targets(request) => {
+                        let found = self.here.targets(&request).await;
+                        self.session.targets(&found);
+                    }
                 }
-                Change::Targets(request) => {
-                    let found = self.here.targets(&request).await;
-                    self.session.targets(&found);
-                }
+            }
+            // A long answer waits until its beginning is written, and the lines behind it for its end.
+            if self.session.output_bytes() >= OUTPUT_AT_ONCE {
+                write_all(&self.stream, self.session.take_output()).await?;
+            }
+            if !self.session.go_on(&mut self.here) {
+                break;
             }
         }
         self.session.finish();
@@ -285,6 +297,9 @@ impl Connection<'_> {
         let mut told = false;
         let ids: Vec<_> = self.here.places.keys().copied().collect();
         for id in ids {
+            if self.session.output_bytes() >= OUTPUT_AT_ONCE {
+                return true;
+            }
             let place = self.here.places.get_mut(&id).expect("it is not removed here before");
             place.changed.mark_unchanged();
             let hosted = Arc::clone(&place.hosted);
@@ -431,6 +446,11 @@ fn leave_conversation(server: &Server, hosted: &Arc<HostedRoom>, member: MemberI
     }
 }
 
+fn view(hosted: &HostedRoom, room: &Room) -> RoomView {
+    let name = room.name().to_string();
+    RoomView { name, topic: room.topic().cloned(), created: hosted.row.created_millis }
+}
+
 /// However the session ends, it is in no room then, and has no nick.
 impl Drop for Here<'_> {
     fn drop(&mut self) {
@@ -469,20 +489,6 @@ impl<'a> Here<'a> {
     fn leave(&mut self, id: u64) {
         self.places.remove(&id);
         self.person.state().rooms.remove(&id);
-    }
-
-    fn view(&self, hosted: &HostedRoom, room: &Room) -> RoomView {
-        let id = hosted.id.0;
-        let member = |info: causerie_core::frame::MemberInfo| MemberView {
-            person: self.server.people.member(id, info.member, &info.name),
-            name: info.name,
-        };
-        RoomView {
-            name: room.name().to_string(),
-            members: room.members().into_iter().map(member).collect(),
-            topic: room.topic().cloned(),
-            created: hosted.row.created_millis,
-        }
     }
 
     fn part_room(&mut self, id: u64, member: MemberId, reason: &str, moved: Option<&Arc<Move>>) {
@@ -609,15 +615,32 @@ impl World for Here<'_> {
         self.server.controller.resolve(room)
     }
 
-    fn rooms(&self) -> Vec<(String, u64, Option<String>)> {
-        self.server.controller.describe()
+    fn room_count(&self) -> usize {
+        self.server.controller.count()
+    }
+
+    fn rooms(&self, after: Option<&str>, max: usize) -> Vec<(String, u64, Option<String>)> {
+        self.server.controller.describe(after, max)
     }
 
     fn look(&mut self, room: &str) -> Option<RoomView> {
         let hosted = self.server.controller.find(room).ok()?;
-        let (view, changes) = hosted.act_and_count(|room, _| self.view(&hosted, room));
+        let (view, changes) = hosted.act_and_count(|room, _| view(&hosted, room));
         self.unstored.push((hosted, changes));
         Some(view)
+    }
+
+    fn members(&mut self, room: &str, after: Option<MemberId>, max: usize) -> Vec<MemberView> {
+        let Ok(hosted) = self.server.controller.find(room) else { return Vec::new() };
+        let (members, changes) = hosted.act_and_count(|room, _| room.members_after(after, max));
+        let id = hosted.id.0;
+        self.unstored.push((hosted, changes));
+        let view = |info: MemberInfo| MemberView {
+            member: info.member,
+            person: self.server.people.member(id, info.member, &info.name),
+            name: info.name,
+        };
+        members.into_iter().map(view).collect()
     }
 
     fn find(&self, nick: &str) -> Vec<String> {
@@ -642,7 +665,7 @@ impl World for Here<'_> {
             hosted.irc().came(member, mask, None);
             let position = room.position();
             self.person.state().rooms.insert(id, (member, room.name().to_string()));
-            Ok(Joined { id, member, position, view: self.view(&hosted, room) })
+            Ok(Joined { id, member, position, view: view(&hosted, room) })
         });
         let joined = joined.map_err(JoinRefusal::Room)?;
         self.unstored.push((hosted, changes));

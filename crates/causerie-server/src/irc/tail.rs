@@ -13,8 +13,6 @@ use tokio::sync::OnceCell;
 use super::about;
 use crate::hosted_room::{HostedRoom, Unreadable};
 
-/// Runs of the log in one piece.
-const SLICES_MAX: usize = 16;
 /// Bytes and records of the log that are kept, beside the last piece.
 const BYTES_MAX: usize = 512 << 10;
 const RECORDS_MAX: u64 = 2048;
@@ -145,7 +143,7 @@ impl IrcTail {
         if let Some(piece) = self.pieces.get(at) {
             return (piece.behind <= cursor).then(|| Arc::clone(piece));
         }
-        let Read::Records { slices, last } = hosted.read_tail(cursor, SLICES_MAX) else { return None };
+        let Read::Records { slices, last } = hosted.read_tail_piece(cursor) else { return None };
         if slices.is_empty() {
             return None;
         }
@@ -173,6 +171,6 @@ pub(super) async fn read(hosted: &HostedRoom, cursor: u64) -> Result<Option<Arc<
         return Ok(shared);
     }
     // Whoever is further behind reads alone.
-    let (slices, last) = hosted.read(cursor, SLICES_MAX).await?;
+    let (slices, last) = hosted.read_piece(cursor).await?;
     Ok((!slices.is_empty()).then(|| Piece::new(cursor, last, slices)))
 }

@@ -91,6 +91,31 @@ fn every_line_is_as_the_script_has_it() {
 }
 
 #[test]
+fn an_answer_that_grows_with_a_room_is_made_in_pieces_under_one_label() {
+    const MEMBERS: usize = 2_000;
+    let mut network = Network::default();
+    network.enter("ann", "batch labeled-response");
+    for n in 0..MEMBERS {
+        network.set(&format!("member{n} joins #big"));
+    }
+    for (question, named) in [("NAMES #big,#big", "353"), ("WHO #big", "352")] {
+        network.send("ann", &format!("@label=x {question}"));
+        let told: Vec<_> = std::iter::from_fn(|| network.told("ann")).collect();
+        let named = told.iter().filter(|line| parts(line).2[0] == named);
+        let nicks: Vec<_> = named.flat_map(|line| line.split([' ', ':'])).collect();
+        for n in 0..MEMBERS {
+            let nick = format!("member{n}");
+            assert!(nicks.contains(&&nick[..]), "{question}: {nick}");
+        }
+        assert_eq!(told.iter().filter(|line| line.contains("member7 ")).count(), 1, "{question}");
+        let whole = told.first().is_some_and(|line| line.starts_with("@label=x") && line.contains("BATCH +"));
+        assert!(whole && told.last().is_some_and(|line| line.contains("BATCH -")), "{question}: {told:#?}");
+        assert!(told[1..told.len() - 1].iter().all(|line| line.starts_with("@batch=")), "{question}");
+    }
+    assert!((1..64 << 10).contains(&network.piece_max), "{} bytes at once", network.piece_max);
+}
+
+#[test]
 fn every_numeric_that_there_is_is_in_the_script() {
     let sections = sections();
     let numeric = |line: &str| {

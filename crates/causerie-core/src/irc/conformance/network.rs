@@ -95,6 +95,8 @@ pub(super) struct Network {
     moves: u64,
     /// Nobody takes any more.
     invitations_wait: bool,
+    /// Bytes of the largest piece of an answer that had more.
+    pub(super) piece_max: usize,
 }
 
 impl Network {
@@ -201,13 +203,19 @@ impl Network {
         while let Some(item) = self.people.get_mut(who).and_then(|person| person.lines.poll_item()) {
             self.with(who, |session, here| {
                 session.handle(here, item);
-                while let Some(change) = session.poll_change() {
-                    match change {
-                        Change::History(request) => {
-                            let found = here.network.history(&request);
-                            session.history(here, &request, found.as_deref());
+                loop {
+                    while let Some(change) = session.poll_change() {
+                        match change {
+                            Change::History(request) => {
+                                let found = here.network.history(&request);
+                                session.history(here, &request, found.as_deref());
+                            }
+                            Change::Targets(request) => session.targets(&here.targets(&request)),
                         }
-                        Change::Targets(request) => session.targets(&here.targets(&request)),
+                    }
+                    here.network.written(here.who, session);
+                    if !session.go_on(here) {
+                        break;
                     }
                 }
                 session.finish();
@@ -223,6 +231,14 @@ impl Network {
             }
             self.settle();
         }
+    }
+
+    /// What there is of an answer that has more goes to who has asked.
+    fn written(&mut self, who: &str, session: &mut Session) {
+        self.piece_max = self.piece_max.max(session.output_bytes());
+        let told = String::from_utf8(session.take_output().concat()).expect("UTF-8");
+        let person = self.people.get_mut(who).expect("somebody");
+        person.told.extend(told.split_terminator("\r\n").map(escaped));
     }
 
     /// The next line that somebody's client is sent.
@@ -413,12 +429,8 @@ impl Network {
 
     fn room_view(&self, id: u64) -> RoomView {
         let room = &self.rooms[&id].room;
-        let is_in = |label: &&String| self.people[*label].cursors.contains_key(&id);
-        let person = |name: &str| self.label_of(name).filter(is_in).map(|label| self.view_of(label));
-        let members = room.members().into_iter();
-        let members = members.map(|member| MemberView { person: person(&member.name), name: member.name });
         let topic = room.topic().cloned();
-        RoomView { name: room.name().to_string(), members: members.collect(), topic, created: NOW - 60_000 }
+        RoomView { name: room.name().to_string(), topic, created: NOW - 60_000 }
     }
 }
 
@@ -531,13 +543,35 @@ impl World for Here<'_> {
         names().find(|name| name == room).or_else(|| names().find(|name| name.eq_ignore_ascii_case(room)))
     }
 
-    fn rooms(&self) -> Vec<(String, u64, Option<String>)> {
+    fn room_count(&self) -> usize {
+        self.network.rooms.values().filter(|hosted| !hosted.is_conversation()).count()
+    }
+
+    fn rooms(&self, after: Option<&str>, max: usize) -> Vec<(String, u64, Option<String>)> {
         let rooms = self.network.rooms.values().filter(|hosted| !hosted.is_conversation());
         let described = |hosted: &Hosted| {
             let room = &hosted.room;
             (hosted.name(), room.members().len() as u64, room.topic().map(|topic| topic.text.clone()))
         };
-        rooms.map(described).collect()
+        let mut rooms: Vec<_> = rooms.map(described).collect();
+        rooms.sort();
+        rooms.retain(|(name, ..)| after.is_none_or(|after| &name[..] > after));
+        rooms.truncate(max);
+        rooms
+    }
+
+    fn members(&mut self, room: &str, after: Option<MemberId>, max: usize) -> Vec<MemberView> {
+        let network = &*self.network;
+        let Some(id) = network.number(room) else { return Vec::new() };
+        let is_in = |label: &&String| network.people[*label].cursors.contains_key(&id);
+        let person = |name: &str| network.label_of(name).filter(is_in).map(|label| network.view_of(label));
+        let members = network.rooms[&id].room.members_after(after, max).into_iter();
+        let view = |info: MemberInfo| MemberView {
+            member: info.member,
+            person: person(&info.name),
+            name: info.name,
+        };
+        members.map(view).collect()
     }
 
     fn look(&mut self, room: &str) -> Option<RoomView> {

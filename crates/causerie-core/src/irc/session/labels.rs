@@ -32,6 +32,10 @@ impl Session {
     /// The command is done: writes its answer, as far as there is one.
     pub fn finish(&mut self) {
         let (replies, said) = (std::mem::take(&mut self.replies), std::mem::take(&mut self.said));
+        if let Some(name) = self.batch_begun.take() {
+            self.tell_in_batch(&name, replies);
+            return self.end_batch(&name);
+        }
         let Some(label) = self.label.take() else {
             return replies.iter().for_each(|line| line.encode(&mut self.out));
         };
@@ -53,6 +57,28 @@ impl Session {
         self.answers.insert(number, answer);
     }
 
+    /// A piece of the answer can be written, and there is more: a label is on the batch that all of it is in.
+    pub(super) fn tell_piece(&mut self) {
+        let mut replies = std::mem::take(&mut self.replies);
+        if let Some(label) = self.label.take() {
+            if self.has(Capabilities::BATCH) {
+                self.batch_begun = Some(self.begin_batch(&label));
+            } else if let Some(first) = replies.first_mut() {
+                *first = first.clone().tag("label", &label);
+            }
+        }
+        match self.batch_begun.clone() {
+            Some(name) => self.tell_in_batch(&name, replies),
+            None => replies.iter().for_each(|line| line.encode(&mut self.out)),
+        }
+    }
+
+    fn tell_in_batch(&mut self, name: &str, replies: Vec<Line>) {
+        for line in replies {
+            if line.is_in_batch() { line } else { line.tag("batch", name) }.encode(&mut self.out);
+        }
+    }
+
     fn answer_at_once(&mut self, label: String, replies: Vec<Line>) {
         match &replies[..] {
             [] => self.acknowledge(&label),
@@ -63,9 +89,7 @@ impl Session {
             }
             _ => {
                 let name = self.begin_batch(&label);
-                for line in replies {
-                    if line.is_in_batch() { line } else { line.tag("batch", &name) }.encode(&mut self.out);
-                }
+                self.tell_in_batch(&name, replies);
                 self.end_batch(&name);
             }
         }

@@ -1,5 +1,6 @@
 //! What is said in rooms and between two, and what changes it.
 
+use super::answer::targets;
 use super::labels::Said;
 use super::{LINES_MAX, Session, Spot, TARGETS_MAX};
 use crate::body::{Body, BodyError};
@@ -27,14 +28,14 @@ pub(super) struct Multiline {
 
 impl Session {
     pub(super) fn say(&mut self, world: &mut impl World, message: &Message) {
-        let Some(targets) = message.param(0) else {
+        let Some(list) = message.param(0) else {
             let why = format!("No recipient given ({})", message.command);
             return self.numeric_text(ERR_NORECIPIENT, &[], &why);
         };
         let Some(text) = message.param(1) else {
             return self.numeric_text(ERR_NOTEXTTOSEND, &[], "No text to send");
         };
-        let targets: Vec<_> = targets.split(',').filter(|target| !target.is_empty()).collect();
+        let targets = targets(list);
         if targets.len() > TARGETS_MAX {
             return self.numeric_text(ERR_TOOMANYTARGETS, &[targets[0]], "Too many targets");
         }

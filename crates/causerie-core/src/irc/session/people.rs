@@ -1,22 +1,20 @@
 //! Who somebody is, and whether it is away.
 
+use super::answer::Step;
 use super::{AWAY_MAX, REALNAME_MAX, Session, cut};
 use crate::irc::message::{Line, Message};
 use crate::irc::numeric::*;
-use crate::irc::render::shown_nick;
 use crate::irc::world::{PersonView, World};
 
 impl Session {
     pub(super) fn who(&mut self, world: &mut impl World, message: &Message) {
         let Some(mask) = message.param(0) else { return self.need_more("WHO") };
         let fields = message.param(1).and_then(|fields| fields.strip_prefix('%'));
-        if let Some(view) = self.view(world, mask) {
-            let channel = format!("#{}", view.name);
-            for member in &view.members {
-                let nick = shown_nick(&member.name);
-                self.who_line(world, &channel, &nick, &member.name, member.person.as_ref(), fields);
-            }
-        } else if let Some(person) = world.person(mask) {
+        if let Some(room) = self.named(world, mask) {
+            let (mask, fields) = (mask.to_owned(), fields.map(str::to_owned));
+            return self.steps.push_back(Step::Who { room, mask, fields, after: None });
+        }
+        if let Some(person) = world.person(mask) {
             let channel = person.rooms.first().map_or("*".into(), |room| format!("#{room}"));
             self.who_line(world, &channel, &person.nick, &person.nick, Some(&person), fields);
         } else if let Some(room) = world.find(mask).first() {
@@ -25,7 +23,7 @@ impl Session {
         self.numeric_text(RPL_ENDOFWHO, &[mask], "End of WHO list");
     }
 
-    fn who_line(
+    pub(super) fn who_line(
         &mut self,
         world: &impl World,
         channel: &str,

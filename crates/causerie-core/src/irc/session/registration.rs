@@ -234,7 +234,7 @@ impl Session {
     }
 
     pub(super) fn lusers(&mut self, world: &mut impl World) {
-        let (people, rooms) = (world.people(), world.rooms().len());
+        let (people, rooms) = (world.people(), world.room_count());
         let count = people.to_string();
         self.numeric_text(
             RPL_LUSERCLIENT,

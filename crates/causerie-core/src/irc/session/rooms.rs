@@ -1,12 +1,15 @@
 //! Joining and leaving, and what there is to know of rooms.
 
-use super::{Change, HISTORY_MAX, ROOMS_MAX, Seat, Session, Spot, TOPIC_MAX, cut, folded};
+use std::collections::BTreeSet;
+
+use super::answer::{Step, targets};
+use super::{HISTORY_MAX, ROOMS_MAX, Seat, Session, Spot, TOPIC_MAX, cut, folded};
 use crate::body::Body;
 use crate::irc::capability::Capabilities;
 use crate::irc::history::{Bound, HistoryRequest, Window};
 use crate::irc::message::{Line, Message};
 use crate::irc::numeric::*;
-use crate::irc::render::{room_of, shown_nick};
+use crate::irc::render::room_of;
 use crate::irc::world::{JoinRefusal, Joined, RoomView, World};
 use crate::room::JoinError;
 
@@ -41,12 +44,10 @@ impl Session {
             let channels: Vec<_> = self.rooms.values().map(|seat| format!("#{}", seat.room)).collect();
             return channels.iter().for_each(|channel| self.part_one(world, channel, ""));
         }
-        for channel in channels.split(',').filter(|channel| !channel.is_empty()) {
-            self.join_one(world, channel);
-        }
+        self.steps.extend(targets(channels).into_iter().map(|channel| Step::Join(channel.to_owned())));
     }
 
-    fn join_one(&mut self, world: &mut impl World, channel: &str) {
+    pub(super) fn join_one(&mut self, world: &mut impl World, channel: &str) {
         let Some(asked) = room_of(channel) else { return self.no_such_channel(channel) };
         let name = world.resolve(asked).unwrap_or_else(|| asked.to_owned());
         match self.rooms.get(&folded(&name)) {
@@ -86,9 +87,10 @@ impl Session {
         if self.has(Capabilities::READ_MARKER) {
             self.tell_read(&channel, None);
         }
-        self.names(&view);
+        // Before those of other channels.
+        let mut steps = vec![Step::Names { room: view.name, after: None }];
         if !self.has(Capabilities::CHATHISTORY) && self.about.replay > 0 {
-            self.changes.push_back(Change::History(HistoryRequest {
+            steps.push(Step::Replay(HistoryRequest {
                 room: id,
                 target: channel,
                 window: Window::Before(Bound::Position(position)),
@@ -97,6 +99,7 @@ impl Session {
                 since_leaving_as: Some(self.shown()),
             }));
         }
+        steps.into_iter().rev().for_each(|step| self.steps.push_front(step));
     }
 
     /// Says what a room is about, if that was ever said. Returns whether it was.
@@ -109,48 +112,38 @@ impl Session {
         true
     }
 
-    fn names(&mut self, view: &RoomView) {
-        let channel = format!("#{}", view.name);
-        let start = self.numeric(RPL_NAMREPLY).param("=").param(&channel);
-        let mut nicks = String::new();
-        for member in &view.members {
-            let nick = shown_nick(&member.name);
-            if !nicks.is_empty() && nicks.len() + 1 + nick.len() > start.room() {
-                self.replies.push(start.clone().text(&nicks));
-                nicks.clear();
-            }
-            if !nicks.is_empty() {
-                nicks.push(' ');
-            }
-            nicks.push_str(&nick);
-        }
-        if !nicks.is_empty() {
-            self.replies.push(start.text(&nicks));
-        }
-        self.numeric_text(RPL_ENDOFNAMES, &[&channel], "End of /NAMES list");
-    }
-
     pub(super) fn names_of(&mut self, world: &mut impl World, message: &Message) {
         let Some(channels) = message.param(0) else {
             return self.numeric_text(RPL_ENDOFNAMES, &["*"], "End of /NAMES list");
         };
-        for channel in channels.split(',').filter(|channel| !channel.is_empty()) {
-            match self.view(world, channel) {
-                Some(view) => self.names(&view),
-                None => self.numeric_text(RPL_ENDOFNAMES, &[channel], "End of /NAMES list"),
+        let mut found = BTreeSet::new();
+        for channel in targets(channels) {
+            match self.named(world, channel) {
+                // Other ways to write the same name are the same target.
+                Some(room) if !found.insert(room.clone()) => {}
+                Some(room) => self.steps.push_back(Step::Names { room, after: None }),
+                None => {
+                    let line = self.numeric(RPL_ENDOFNAMES).param(channel).text("End of /NAMES list");
+                    self.steps.push_back(Step::Tell(line));
+                }
             }
         }
     }
 
-    pub(super) fn view(&self, world: &mut impl World, channel: &str) -> Option<RoomView> {
+    /// What the room of a channel is called.
+    pub(super) fn named(&self, world: &impl World, channel: &str) -> Option<String> {
         let asked = room_of(channel)?;
-        let name = self.in_room(channel).map(|seat| seat.room.clone()).or_else(|| world.resolve(asked))?;
+        self.in_room(channel).map(|seat| seat.room.clone()).or_else(|| world.resolve(asked))
+    }
+
+    pub(super) fn view(&self, world: &mut impl World, channel: &str) -> Option<RoomView> {
+        let name = self.named(world, channel)?;
         world.look(&name)
     }
 
     pub(super) fn part(&mut self, world: &mut impl World, message: &Message) {
         let Some(channels) = message.param(0) else { return self.need_more("PART") };
-        for channel in channels.split(',').filter(|channel| !channel.is_empty()) {
+        for channel in targets(channels) {
             self.part_one(world, channel, message.param(1).unwrap_or_default());
         }
     }
@@ -171,21 +164,6 @@ impl Session {
             Some(_) => self.numeric_text(number, &[channel], why),
             None => self.no_such_channel(channel),
         }
-    }
-
-    pub(super) fn list(&mut self, world: &mut impl World, message: &Message) {
-        let wanted: Vec<_> = match message.param(0).filter(|param| param.contains('#')) {
-            Some(channels) => channels.split(',').filter_map(room_of).map(folded).collect(),
-            None => Vec::new(),
-        };
-        self.numeric_text(RPL_LISTSTART, &["Channel"], "Users  Name");
-        for (name, members, topic) in world.rooms() {
-            if wanted.is_empty() || wanted.contains(&folded(&name)) {
-                let channel = format!("#{name}");
-                self.numeric_text(RPL_LIST, &[&channel, &members.to_string()], &topic.unwrap_or_default());
-            }
-        }
-        self.numeric_text(RPL_LISTEND, &[], "End of /LIST");
     }
 
     pub(super) fn topic(&mut self, world: &mut impl World, message: &Message) {

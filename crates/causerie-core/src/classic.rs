@@ -213,11 +213,17 @@ pub fn parse_room(text: &str) -> RoomCommand {
 /// The bytes of one reply: always exactly one line, safe for a terminal, in ASCII if asked. The replies in
 /// JSON pass unchanged.
 pub fn encode(line: &str, ascii_only: bool) -> Vec<u8> {
-    let line = visible(line);
-    let line = if ascii_only { ascii(&line) } else { line.as_ref().into() };
-    let mut bytes = Vec::with_capacity(line.len() + 1);
-    bytes.extend_from_slice(line.as_bytes());
+    let mut bytes = encode_part(line, ascii_only);
     bytes.push(b'\n');
+    bytes
+}
+
+/// The bytes of a part of a reply, as [`encode`] has them.
+pub fn encode_part(part: &str, ascii_only: bool) -> Vec<u8> {
+    let part = visible(part);
+    let part = if ascii_only { ascii(&part) } else { part.as_ref().into() };
+    let mut bytes = Vec::with_capacity(part.len() + 1);
+    bytes.extend_from_slice(part.as_bytes());
     bytes
 }
 
@@ -251,6 +257,15 @@ pub fn rooms<'a>(rooms: impl IntoIterator<Item = (&'a str, Option<u16>, usize)>)
 /// From a room: who is in it.
 pub fn members<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     python_list(names)
+}
+
+/// A part of what [`members`] tells, where it is told in several.
+pub fn members_part<'a>(names: impl IntoIterator<Item = &'a str>, is_first: bool, is_last: bool) -> String {
+    let list = members(names);
+    let names = &list[1..list.len() - 1];
+    let (start, end) = (if is_first { "[" } else { ", " }, if is_last { "]" } else { "" });
+    let start = if names.is_empty() && !is_first { "" } else { start };
+    format!("{start}{names}{end}")
 }
 
 /// From a room: what a member said, as text: `about` is what it refers to, its author's name and its text, if that is
@@ -512,6 +527,14 @@ mod tests {
             )
         );
         assert_eq!(members(["Akshat", "Raj"]), "['Akshat', 'Raj']");
+        let parts = |names: &[&[&str]]| {
+            let part = |(n, part): (usize, &&[&str])| {
+                members_part(part.iter().copied(), n == 0, n + 1 == names.len())
+            };
+            names.iter().enumerate().map(part).collect::<String>()
+        };
+        assert_eq!(parts(&[&["Akshat", "Raj"], &["Ann"], &[]]), members(["Akshat", "Raj", "Ann"]));
+        assert_eq!(parts(&[&[]]), members([]));
         let raj = |body| {
             said("Raj", &body, Some(("Ann", "shall we meet at the station,\nor where was it?"))).unwrap()
         };

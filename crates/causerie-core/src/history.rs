@@ -3,7 +3,7 @@
 //! A page covers neighbouring positions. Each is that of a record, or lies in a gap: nothing is left out in silence,
 //! and [`HistoryPage::read`] refuses a page of which that is not true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use cbcast::{Kind, MemberId, Message, MessageId};
@@ -107,47 +107,9 @@ impl HistoryPage {
     /// # Errors
     /// [`PageError`].
     pub fn read(page: &Page) -> Result<Self, PageError> {
-        let names: BTreeMap<MemberId, &str> = page.names.iter().map(|m| (m.member, &m.name[..])).collect();
-        let &Page { from, to, kept, end, .. } = page;
-        let hole = |position| PageError::Hole { from, to, position };
-        let mut rest = BytesMut::from(&page.records[..]);
-        let mut gaps = page.gaps.iter().peekable();
-        let mut entries = Vec::new();
-        let mut next = from;
-        if from == 0 || to < from - 1 {
-            return Err(hole(from));
-        }
-        while next <= to {
-            if let Some(&(first, last)) = gaps.next_if(|gap| gap.0 == next) {
-                if last > to || last == u64::MAX {
-                    return Err(hole(last));
-                }
-                // Where removed ones and damaged ones meet, each is told by itself.
-                if first < kept && last >= kept {
-                    entries.push(Entry::Gap { from: first, to: kept - 1, removed: true });
-                    entries.push(Entry::Gap { from: kept, to: last, removed: false });
-                } else {
-                    entries.push(Entry::Gap { from: first, to: last, removed: last < kept });
-                }
-                next = last + 1;
-                continue;
-            }
-            let error = PageError::Record { position: next };
-            let frame = split_frame(&mut rest, usize::MAX).ok().flatten().ok_or(hole(next))?;
-            let record = match ServerFrame::decode(frame.0, &frame.1) {
-                Ok(Some(ServerFrame::Delivered(record))) => record,
-                _ => return Err(error),
-            };
-            if record.position != next {
-                return Err(hole(next));
-            }
-            entries.push(Entry::Record(HistoryRecord::read(record, &names).ok_or(error)?));
-            next = next.checked_add(1).ok_or(hole(next))?;
-        }
-        if gaps.next().is_some() || !rest.is_empty() {
-            return Err(hole(next));
-        }
-        Ok(Self { room: page.room.clone(), epoch: page.epoch, from, to, end, entries })
+        let &Page { epoch, from, to, end, .. } = page;
+        let entries = Entries::new(page.clone()).collect::<Result<_, _>>()?;
+        Ok(Self { room: page.room.clone(), epoch, from, to, end, entries })
     }
 
     /// The records in it, by position.
@@ -171,12 +133,91 @@ impl HistoryPage {
     }
 }
 
+/// What a page covers, read and checked entry by entry: for who cannot have all of it in hand.
+#[derive(Clone, Debug)]
+pub struct Entries {
+    names: BTreeMap<MemberId, String>,
+    rest: BytesMut,
+    gaps: VecDeque<(u64, u64)>,
+    /// Read, and not handed out yet.
+    ready: Option<Entry>,
+    from: u64,
+    to: u64,
+    kept: u64,
+    next: u64,
+    /// Nothing comes behind what is ready.
+    is_done: bool,
+}
+
+impl Entries {
+    /// Of a page that a server has sent.
+    #[must_use]
+    pub fn new(page: Page) -> Self {
+        let Page { from, to, kept, gaps, names, records, .. } = page;
+        let names = names.into_iter().map(|m| (m.member, m.name)).collect();
+        let (rest, gaps) = (BytesMut::from(records), gaps.into_iter().collect());
+        Self { names, rest, gaps, ready: None, from, to, kept, next: from, is_done: false }
+    }
+
+    fn read(&mut self) -> Result<Option<Entry>, PageError> {
+        let &mut Self { from, to, kept, next, .. } = self;
+        let hole = |position| PageError::Hole { from, to, position };
+        if from == 0 || to < from - 1 {
+            return Err(hole(from));
+        }
+        if next > to {
+            let is_whole = self.gaps.is_empty() && self.rest.is_empty();
+            return if is_whole { Ok(None) } else { Err(hole(next)) };
+        }
+        if let Some((first, last)) = self.gaps.front().copied().filter(|gap| gap.0 == next) {
+            self.gaps.pop_front();
+            if last > to || last == u64::MAX {
+                return Err(hole(last));
+            }
+            self.next = last + 1;
+            // Where removed ones and damaged ones meet, each is told by itself.
+            if first < kept && last >= kept {
+                self.ready = Some(Entry::Gap { from: kept, to: last, removed: false });
+                return Ok(Some(Entry::Gap { from: first, to: kept - 1, removed: true }));
+            }
+            return Ok(Some(Entry::Gap { from: first, to: last, removed: last < kept }));
+        }
+        let error = PageError::Record { position: next };
+        let frame = split_frame(&mut self.rest, usize::MAX).ok().flatten().ok_or(hole(next))?;
+        let record = match ServerFrame::decode(frame.0, &frame.1) {
+            Ok(Some(ServerFrame::Delivered(record))) => record,
+            _ => return Err(error),
+        };
+        if record.position != next {
+            return Err(hole(next));
+        }
+        self.next = next.checked_add(1).ok_or(hole(next))?;
+        Ok(Some(Entry::Record(HistoryRecord::read(record, &self.names).ok_or(error)?)))
+    }
+}
+
+impl Iterator for Entries {
+    type Item = Result<Entry, PageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(ready) = self.ready.take() {
+            return Some(Ok(ready));
+        }
+        if self.is_done {
+            return None;
+        }
+        let read = self.read();
+        self.is_done = !matches!(read, Ok(Some(_)));
+        read.transpose()
+    }
+}
+
 impl HistoryRecord {
-    fn read(record: Delivered, names: &BTreeMap<MemberId, &str>) -> Option<Self> {
+    fn read(record: Delivered, names: &BTreeMap<MemberId, String>) -> Option<Self> {
         let Delivered { position, time_millis, packet } = record;
         let message = Message::decode(packet).ok()?;
         Some(Self::of(Record { position, time_millis, message }, |member| match names.get(&member) {
-            Some(&name) => name.to_owned(),
+            Some(name) => name.clone(),
             None => member.to_string(),
         }))
     }

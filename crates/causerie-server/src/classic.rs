@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::{Bytes, BytesMut};
 use causerie_core::body::Body;
 use causerie_core::classic::{
-    self, ControllerCommand, Item, Lines, RoomCommand, encode, parse_controller, parse_room,
+    self, ControllerCommand, Item, Lines, RoomCommand, encode, encode_part, parse_controller, parse_room,
 };
 use causerie_core::log::{Record, records};
 use causerie_core::room::JoinError;
@@ -27,8 +27,8 @@ use crate::outbox::{self, Outbox, write_all};
 use crate::presence::Presence;
 use crate::writer::STORED_AGAIN;
 
-/// Runs of the log rendered at once.
-const SLICES_MAX: usize = 16;
+/// Members that are looked at for one piece of an answer.
+const MEMBERS_AT_ONCE: usize = 256;
 /// What one read takes at most: a chunk of a client that does not end its lines.
 pub(crate) const READ_MAX: usize = 64 << 10;
 
@@ -72,18 +72,27 @@ pub(crate) async fn serve(
         server,
         peer,
         visitor,
-        outbox: Outbox::default(),
+        outbox: Outbox::new(server.writer.memory.open(peer.ip())),
         beyond_ascii: AtomicBool::new(false),
         membership: Mutex::new(None),
         presence: Mutex::new(None),
     };
     let ended = tokio::select! {
-        read = session.read(&stream, first, room) => read,
-        written = session.write(&stream) => written,
+        read = session.read(&stream, first, room) => Some(read),
+        written = session.write(&stream) => Some(written),
+        () = session.outbox.charge().cut() => None,
     };
     drop(session);
-    outbox::close(&stream).await;
-    ended
+    match ended {
+        Some(ended) => {
+            outbox::close(&stream).await;
+            ended
+        }
+        None => {
+            outbox::cut(&stream);
+            Ok(())
+        }
+    }
 }
 
 impl Session<'_> {
@@ -250,11 +259,7 @@ impl Session<'_> {
     async fn talk(&self, hosted: &Arc<HostedRoom>, member: MemberId, text: &str) -> bool {
         match parse_room(text) {
             RoomCommand::Members => {
-                let (members, changes) = hosted.act_and_count(|room, _| room.members());
-                match hosted.stored_in_time(changes).await {
-                    Ok(()) => self.reply(&classic::members(members.iter().map(|m| &m.name[..]))),
-                    Err(why) => self.reply(&classic::error(&why)),
-                }
+                self.members(hosted).await;
             }
             RoomCommand::Leave => return false,
             RoomCommand::Unknown(command) => self.reply(&classic::unknown_room_command(&command)),
@@ -268,6 +273,30 @@ impl Session<'_> {
         true
     }
 
+    /// One line that may be long: its pieces are made as the client takes them.
+    async fn members(&self, hosted: &Arc<HostedRoom>) {
+        let ascii_only = !self.beyond_ascii.load(Ordering::Relaxed);
+        let mut after = None;
+        loop {
+            let (members, changes) =
+                hosted.act_and_count(|room, _| room.members_after(after, MEMBERS_AT_ONCE));
+            if let Err(why) = hosted.stored_in_time(changes).await {
+                if after.is_some() {
+                    self.outbox.push_piece(&encode("]", ascii_only), true).await;
+                }
+                return self.reply(&classic::error(&why));
+            }
+            let (is_first, is_last) = (after.is_none(), members.len() < MEMBERS_AT_ONCE);
+            after = members.last().map(|info| info.member);
+            let part = classic::members_part(members.iter().map(|info| &info.name[..]), is_first, is_last);
+            let part = if is_last { encode(&part, ascii_only) } else { encode_part(&part, ascii_only) };
+            self.outbox.push_piece(&part, is_last).await;
+            if is_last {
+                return;
+            }
+        }
+    }
+
     // Writing.
 
     /// Writes until the connection is to end.
@@ -275,12 +304,17 @@ impl Session<'_> {
         let mut changes = None;
         let mut news = self.server.writer.news();
         loop {
-            let (bytes, last) = self.outbox.take();
-            let said = write_all(stream, vec![bytes.into()]);
-            if last {
+            let taken = self.outbox.take();
+            let said = write_all(stream, vec![taken.bytes], None);
+            if taken.is_last {
                 return tokio::time::timeout(outbox::LAST_WORDS, said).await.unwrap_or(Ok(()));
             }
             said.await?;
+            self.outbox.written();
+            if taken.is_open {
+                self.outbox.filled().await;
+                continue;
+            }
             let membership = self.membership().clone();
             let mut more = false;
             let mut closed = false;
@@ -288,7 +322,7 @@ impl Session<'_> {
                 let changes = changes.get_or_insert_with(|| hosted.subscribe());
                 changes.mark_unchanged();
                 closed = hosted.closed.is_cancelled();
-                let (slices, cursor) = match hosted.read(*cursor, SLICES_MAX).await {
+                let (slices, cursor) = match hosted.read_piece(*cursor).await {
                     Ok(read) => read,
                     Err(Unreadable::Gap { end }) => {
                         let lost = end - cursor;
@@ -301,7 +335,9 @@ impl Session<'_> {
                 let quotes = hosted.quotes(&slices).await;
                 let names = hosted.names(&slices, &quotes).await;
                 let text = self.render(slices, *member, &names, &quotes);
-                write_all(stream, vec![text.into()]).await?;
+                // Nothing else is kept while it is written.
+                drop((names, quotes));
+                write_all(stream, vec![text.into()], Some(self.outbox.charge())).await?;
                 if let Some(membership) = self.membership().as_mut() {
                     membership.cursor = cursor;
                 }

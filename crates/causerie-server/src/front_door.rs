@@ -150,7 +150,7 @@ async fn converse(
         Some(Beginning::Speaks(protocol)) => protocol,
         Some(Beginning::Misdirected) => {
             debug!("closing the connection of {peer}, which speaks HTTP where it is not spoken");
-            outbox::write_all(&stream, vec![Bytes::from_static(NO_HTTP)]).await?;
+            outbox::write_all(&stream, vec![Bytes::from_static(NO_HTTP)], None).await?;
             outbox::close(&stream).await;
             return Ok(());
         }

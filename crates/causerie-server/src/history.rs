@@ -35,27 +35,28 @@ pub(crate) struct Ends {
     pub(crate) last: u64,
 }
 
-/// The page that is asked for. Blocks. Cost: that of a few reads of the store, the same anywhere in the log; a place
+/// The page that is asked for, with `bytes_max` bytes of records at most, unless it has one only. Blocks. Cost: that of a few reads of the store, the same anywhere in the log; a place
 /// in time takes some thirty.
 pub(crate) fn page(
     store: &dyn Store,
     room: RoomId,
     ends: &Ends,
     question: &HistoryQuestion,
+    bytes_max: usize,
 ) -> Result<Page, HistoryError> {
     let Edge { before, after } = edge(store, room, ends, question.place)?;
     let records = question.limit.min(RECORDS_MAX);
     let mut page = match question.direction {
-        Direction::Before => Gathered::at(before, records, BYTES_MAX),
-        Direction::After => Gathered::at(after + 1, records, BYTES_MAX),
-        Direction::Around => Gathered::at(before, records / 2, BYTES_MAX / 2),
+        Direction::Before => Gathered::at(before, records, bytes_max),
+        Direction::After => Gathered::at(after + 1, records, bytes_max),
+        Direction::Around => Gathered::at(before, records / 2, bytes_max / 2),
     };
     if question.direction != Direction::After {
         page.read_back(store, room)?;
     }
     if question.direction == Direction::Around {
         let had = page.records;
-        (page.records, page.bytes) = (records - (records / 2 - had), page.bytes + BYTES_MAX / 2);
+        (page.records, page.bytes) = (records - (records / 2 - had), page.bytes + bytes_max / 2);
     }
     if question.direction != Direction::Before {
         page.read_on(store, room)?;
@@ -269,7 +270,7 @@ mod tests {
         let ends = Ends { epoch: 1, first: found[0].first, last: found[0].last };
         let question =
             HistoryQuestion { room: "room".into(), epoch: 0, direction, place, limit, wait_millis: 0 };
-        let page = page(store, ROOM, &ends, &question).unwrap();
+        let page = page(store, ROOM, &ends, &question, BYTES_MAX).unwrap();
         let read = HistoryPage::read(&page).expect("it tells of each position");
         (read.from, read.to, read.records().count())
     }

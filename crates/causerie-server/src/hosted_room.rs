@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -186,7 +186,7 @@ impl HostedRoom {
     pub(crate) fn act_and_count<T>(self: &Arc<Self>, act: impl FnOnce(&mut Room, Now) -> T) -> (T, u64) {
         let mut room = self.lock();
         let (changes, seating, pending) = (room.changes(), room.seating(), room.pending_bytes());
-        let (counts, holding) = (room.counts(), room.holding());
+        let (counts, holding, held) = (room.counts(), room.holding(), room.held_bytes());
         room.set_storage_full(self.writer.is_full());
         let result = act(&mut room, self.clock.now());
         self.writer.metrics.room(&counts, &room.counts());
@@ -209,6 +209,9 @@ impl HostedRoom {
         if room.seating() != seating {
             self.tail_mut().seating = room.seating();
             self.tell();
+        }
+        if room.held_bytes() != held {
+            self.writer.memory.hold(held, room.held_bytes());
         }
         if room.holding() != holding {
             self.holding.send_replace(());
@@ -467,7 +470,14 @@ impl HostedRoom {
     }
 }
 
-/// What messages refer to: the text of each.
+impl Drop for HostedRoom {
+    fn drop(&mut self) {
+        let room = self.room.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.writer.memory.hold(room.held_bytes(), 0);
+    }
+}
+
+/// What messages refer to: how the text of each begins.
 pub(crate) type Quotes = BTreeMap<MessageId, String>;
 
 /// What members are called, departed ones too.
@@ -509,28 +519,40 @@ impl HostedRoom {
         let ranges: Vec<_> = targets.map(range).collect();
         let mut quotes = Quotes::new();
         for some in ranges.chunks(RANGES_MAX) {
-            let frames = match self.find(some.to_vec(), RANGES_MAX).await {
-                Ok(frames) => frames,
+            let mut positions = match self.find(some.to_vec(), RANGES_MAX).await {
+                Ok(positions) => positions,
                 Err(error) => {
                     warn_seldom!("what messages refer to cannot be read: {error}");
                     continue;
                 }
             };
-            for record in frames.into_iter().flat_map(records) {
-                let id = record.message.id();
-                if let Some(text) =
-                    said(record).and_then(|said| Body::decode(&said).text().map(str::to_owned))
-                {
-                    quotes.insert(id, text);
+            while !positions.is_empty() {
+                let frames = match self.records_at(positions.clone()).await {
+                    Ok((frames, done)) => {
+                        positions.drain(..done);
+                        frames
+                    }
+                    Err(error) => {
+                        warn_seldom!("what messages refer to cannot be read: {error}");
+                        break;
+                    }
+                };
+                for record in frames.into_iter().flat_map(records) {
+                    let id = record.message.id();
+                    if let Some(text) =
+                        said(record).and_then(|said| Body::decode(&said).text().map(beginning))
+                    {
+                        quotes.insert(id, text);
+                    }
                 }
             }
         }
         quotes
     }
 
-    /// The stored records of these messages as whole frames, oldest first, `max` at most. Of the ranges the first 64
+    /// The positions of the stored records of these messages, oldest first, `max` at most. Of the ranges the first 64
     /// count.
-    pub(crate) async fn find(&self, ranges: Vec<MissingRange>, max: usize) -> Result<Vec<Bytes>, StoreError> {
+    pub(crate) async fn find(&self, ranges: Vec<MissingRange>, max: usize) -> Result<Vec<u64>, StoreError> {
         let id = self.id;
         let find = move |store: &dyn Store| {
             let mut positions = Vec::new();
@@ -540,14 +562,29 @@ impl HostedRoom {
             }
             positions.sort_unstable();
             positions.dedup();
-            let mut frames = Vec::with_capacity(positions.len());
-            for position in positions {
-                // One record at least, and no more.
-                frames.extend(store.read(id, position - 1, 1)?.runs);
-            }
-            Ok(frames)
+            Ok(positions)
         };
         self.reading(Asker::Member, find).await
+    }
+
+    /// The stored records at these positions as whole frames, oldest first, as many as have some [`PIECE_BYTES`]; and how
+    /// many of the positions that are.
+    pub(crate) async fn records_at(&self, positions: Vec<u64>) -> Result<(Vec<Bytes>, usize), StoreError> {
+        let id = self.id;
+        let read = move |store: &dyn Store| {
+            let (mut frames, mut bytes) = (Vec::new(), 0);
+            for (done, position) in positions.iter().enumerate() {
+                if bytes >= PIECE_BYTES {
+                    return Ok((frames, done));
+                }
+                // One record at least, and no more.
+                let runs = store.read(id, position - 1, 1)?.runs;
+                bytes += runs.iter().map(Bytes::len).sum::<usize>();
+                frames.extend(runs);
+            }
+            Ok((frames, positions.len()))
+        };
+        self.reading(Asker::Member, read).await
     }
 }
 
@@ -579,16 +616,32 @@ impl HostedRoom {
 
     /// A page of what is stored, as it is asked for.
     pub(crate) async fn page(&self, asker: Asker, question: HistoryQuestion) -> Result<Page, HistoryError> {
+        self.page_within(asker, question, history::BYTES_MAX).await
+    }
+
+    /// As [`page`](Self::page), with so many bytes of records at most, unless it has one only.
+    pub(crate) async fn page_within(
+        &self,
+        asker: Asker,
+        question: HistoryQuestion,
+        bytes_max: usize,
+    ) -> Result<Page, HistoryError> {
         let (epoch, first) = self.look(|room| (room.epoch(), room.first()));
         let ends = Ends { epoch, first, last: self.tail().log.last() };
         let nothing = Page { room: question.room.clone(), epoch, from: 1, kept: first, ..Page::default() };
         let id = self.id;
-        match self.reading(asker, move |store| history::page(store, id, &ends, &question)).await {
+        match self.reading(asker, move |store| history::page(store, id, &ends, &question, bytes_max)).await {
             // It was made just now, and nothing of it is stored yet.
             Err(HistoryError::Store(StoreError::NoSuchRoom(_))) if !self.closed.is_cancelled() => Ok(nothing),
             read => read,
         }
     }
+}
+
+/// As much of a text as is ever quoted.
+fn beginning(text: &str) -> String {
+    const CHARS_MAX: usize = 64;
+    text.chars().take(CHARS_MAX).collect()
 }
 
 /// What a batch of a room is to the store.

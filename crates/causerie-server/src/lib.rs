@@ -16,6 +16,7 @@ mod hosted_room;
 mod http;
 mod idle;
 mod irc;
+mod memory;
 mod metrics;
 mod native;
 mod outbox;
@@ -51,6 +52,7 @@ use crate::addresses::Addresses;
 use crate::controller::Controller;
 use crate::front_door::{Connections, Door};
 use crate::half_open::HalfOpen;
+use crate::memory::Memory;
 use crate::metrics::Gauges;
 use crate::vanished::Vanished;
 use crate::writer::Writer;
@@ -72,6 +74,9 @@ pub struct Settings {
     pub connections_max: usize,
     /// What one address may take up of all this.
     pub address: AddressLimits,
+    /// Bytes that clients of all connections may leave unread, and rooms hold back, taken together. Beyond it connections
+    /// that read nothing are ended. Default 256 MiB.
+    pub unread_bytes_max: usize,
     /// Connections that have not shown yet what they speak; beyond it the oldest of them closes. Default 1,000.
     pub silent_max: usize,
     /// How long a connection may say nothing at all. Default 10 minutes.
@@ -140,6 +145,7 @@ impl Default for Settings {
             rooms_idle: Duration::from_secs(86_400),
             connections_max: 20_000,
             address: AddressLimits::default(),
+            unread_bytes_max: 256 << 20,
             silent_max: 1_000,
             silent_time: Duration::from_secs(600),
             first_words: Duration::from_secs(10),
@@ -207,8 +213,12 @@ impl Server {
     async fn follow_settings(&self) {
         let mut settings = self.settings.clone();
         while let Some(Ok(())) = self.stop.run_until_cancelled(settings.changed()).await {
-            let room = settings.borrow_and_update().room.clone();
+            let (room, unread) = {
+                let settings = settings.borrow_and_update();
+                (settings.room.clone(), settings.unread_bytes_max)
+            };
             self.controller.reconfigure(&room);
+            self.writer.memory.limit(unread);
         }
     }
 
@@ -236,6 +246,9 @@ impl Server {
             members: rooms.iter().map(|room| room.members as usize).sum(),
             silent: self.half_open.count(),
             pending_bytes: writer.pending_bytes(),
+            unread_bytes: writer.memory.unread(),
+            held_bytes: writer.memory.held(),
+            cut: writer.memory.cut(),
         };
         writer.metrics.text(gauges, &*writer.store)
     }
@@ -281,7 +294,8 @@ pub async fn serve(
             |error| io::Error::new(io::Error::kind(&error), format!("cannot listen on {address}: {error}"));
         doors.push((listener.map_err(why)?, Door::Own(protocol)));
     }
-    let writer = Writer::new(store);
+    let memory = Memory::new(settings.borrow().unread_bytes_max);
+    let writer = Writer::new(store, memory);
     let server = Arc::new(Server::new(address, Arc::clone(&writer), settings));
     let opening = Arc::clone(&server);
     let opened = tokio::task::spawn_blocking(move || opening.controller.restore()).await;

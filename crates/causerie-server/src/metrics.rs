@@ -79,6 +79,9 @@ pub(crate) struct Gauges {
     pub(crate) members: usize,
     pub(crate) silent: usize,
     pub(crate) pending_bytes: usize,
+    pub(crate) unread_bytes: usize,
+    pub(crate) held_bytes: usize,
+    pub(crate) cut: u64,
 }
 
 #[derive(Debug)]
@@ -105,6 +108,9 @@ pub(crate) struct Metrics {
     commit_records: Histogram,
     commits_put_off: Counter,
     pending_bytes: Gauge<i64>,
+    unread_bytes: Gauge,
+    held_bytes: Gauge,
+    cut: Counter,
     lag: Histogram,
     reads: Family<Source, Counter>,
     rooms: Gauge,
@@ -172,6 +178,17 @@ impl Metrics {
             stored_records: add(r, "stored_records", "Records that were stored"),
             stored_bytes: add(r, "stored_bytes", "Bytes of records that were stored"),
             commits_put_off: add(r, "commits_put_off", "Commits that the store could not take at the moment"),
+            unread_bytes: add(
+                r,
+                "unread_bytes",
+                "Bytes that connections hold for clients that have not read them",
+            ),
+            held_bytes: add(r, "held_bytes", "Bytes of messages that rooms hold back"),
+            cut: add(
+                r,
+                "connections_cut",
+                "Connections that were ended because they had left too much unread",
+            ),
             pending_bytes: add(r, "pending_bytes", "Bytes of records that wait to be stored"),
             reads: add(
                 r,
@@ -275,6 +292,9 @@ impl Metrics {
         self.members.set(gauge(gauges.members));
         self.silent.set(gauge(gauges.silent));
         self.pending_bytes.set(gauge(gauges.pending_bytes));
+        self.unread_bytes.set(gauge(gauges.unread_bytes));
+        self.held_bytes.set(gauge(gauges.held_bytes));
+        self.cut.inner().store(gauges.cut, std::sync::atomic::Ordering::Relaxed);
         self.store_bytes.get_or_create(&Source { from: "database" }).set(stats.file_bytes);
         self.store_bytes.get_or_create(&Source { from: "wal" }).set(stats.wal_bytes);
         self.staged_bytes.set(stats.staged_bytes);
@@ -322,7 +342,15 @@ mod tests {
         metrics.committed(Duration::from_millis(2), 3, 100);
         metrics.read(9, true);
         metrics.answered(204);
-        let gauges = Gauges { rooms: 1, members: 2, silent: 4, pending_bytes: 3 };
+        let gauges = Gauges {
+            rooms: 1,
+            members: 2,
+            silent: 4,
+            pending_bytes: 3,
+            unread_bytes: 5,
+            held_bytes: 6,
+            cut: 7,
+        };
         let text = metrics.text(gauges, &MemoryStore::new());
         for line in [
             "causerie_connections_open{protocol=\"native\"} 1",
@@ -344,6 +372,9 @@ mod tests {
             "causerie_rooms 1",
             "causerie_members 2",
             "causerie_pending_bytes 3",
+            "causerie_unread_bytes 5",
+            "causerie_held_bytes 6",
+            "causerie_connections_cut_total 7",
         ] {
             assert!(text.lines().any(|l| l == line), "no line {line:?} in\n{text}");
         }

@@ -16,6 +16,7 @@ use causerie_core::frame::{
 use causerie_core::key::{Challenge, Proof, PublicKey, Purpose};
 use causerie_core::room::{JoinError, ResumeError, Resumed, Seat};
 use causerie_core::text::{Name, visible};
+use cbcast::MissingRange;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -101,19 +102,28 @@ pub(crate) async fn serve(
         peer,
         visitor,
         stream,
-        outbox: Arc::default(),
+        outbox: Arc::new(Outbox::new(server.writer.memory.open(peer.ip()))),
         challenge: OnceLock::new(),
         membership: Mutex::new(None),
         presence: Mutex::new(None),
         observed: Mutex::new((Instant::now(), 0)),
     };
     let ended = tokio::select! {
-        read = session.read(first) => read,
-        written = session.write() => written,
+        read = session.read(first) => Some(read),
+        written = session.write() => Some(written),
+        () = session.outbox.charge().cut() => None,
     };
     session.stop_following();
-    Box::pin(outbox::close(&session.stream)).await;
-    ended
+    match ended {
+        Some(ended) => {
+            Box::pin(outbox::close(&session.stream)).await;
+            ended
+        }
+        None => {
+            outbox::cut(&session.stream);
+            Ok(())
+        }
+    }
 }
 
 impl Drop for Session<'_> {
@@ -316,7 +326,9 @@ impl Session<'_> {
             packets.clear();
             return self.unexpected("a message before joining");
         };
+        let memory = &self.server.writer.memory;
         let refusals = room.act(|room, now| {
+            room.limit_held_bytes(memory.may_hold(room.held_bytes()));
             let mut refusals = Vec::new();
             for packet in packets.drain(..) {
                 if room.is_closed() {
@@ -505,12 +517,7 @@ impl Session<'_> {
                 None => self.unexpected("asking for members before joining"),
             },
             ClientFrame::Want(ranges) => match self.current() {
-                Some(m) => match m.room.find(ranges, REPAIR_MAX).await {
-                    Ok(frames) => {
-                        self.outbox.push(|out| frames.iter().for_each(|f| out.extend_from_slice(f)))
-                    }
-                    Err(error) => warn_seldom!("what a client wants cannot be read: {error}"),
-                },
+                Some(m) => self.repair(&m.room, ranges).await,
                 None => self.unexpected("asking for messages before joining"),
             },
             ClientFrame::Clock(clock) => match self.current() {
@@ -539,6 +546,24 @@ impl Session<'_> {
                 None => self.unexpected("observations before joining"),
             },
             _ => self.unexpected("this"),
+        }
+    }
+
+    /// Sends again what a client lacks, as its socket takes it.
+    async fn repair(&self, room: &HostedRoom, ranges: Vec<MissingRange>) {
+        let mut positions = match room.find(ranges, REPAIR_MAX).await {
+            Ok(positions) => positions,
+            Err(error) => return warn_seldom!("what a client wants cannot be read: {error}"),
+        };
+        while !positions.is_empty() {
+            match room.records_at(positions.clone()).await {
+                Ok((frames, done)) => {
+                    self.outbox.push(|out| frames.iter().for_each(|f| out.extend_from_slice(f)));
+                    positions.drain(..done);
+                }
+                Err(error) => return warn_seldom!("what a client wants cannot be read: {error}"),
+            }
+            self.outbox.has_room().await;
         }
     }
 
@@ -740,17 +765,18 @@ impl Session<'_> {
         let membership = self.current();
         if let Some(membership) = &membership {
             let rest = membership.reader.take_over();
-            self.patiently(write_all(&self.stream, vec![rest])).await?;
+            self.patiently(write_all(&self.stream, vec![rest], Some(self.outbox.charge()))).await?;
             // Before anything is read for it: nothing is kept for who takes nothing.
             self.patiently(self.stream.writable()).await?;
         }
-        let (bytes, last) = self.outbox.take();
-        let said = write_all(&self.stream, vec![bytes.into()]);
-        if last {
+        let taken = self.outbox.take();
+        let said = write_all(&self.stream, vec![taken.bytes], None);
+        if taken.is_last {
             tokio::time::timeout(outbox::LAST_WORDS, said).await.unwrap_or(Ok(()))?;
             return Ok(Written::Last);
         }
         self.patiently(said).await?;
+        self.outbox.written();
         let mut changes = None;
         if let Some(membership) = &membership {
             // Before the log is read: what comes after that ends the wait.

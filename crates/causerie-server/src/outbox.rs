@@ -11,14 +11,17 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-/// While more waits than this, nothing is read.
-const FULL: usize = 256 << 10;
+use crate::memory::{Charge, Unwritten};
+
+/// While more waits than this, or is being written, nothing is read: with the largest page behind it, it is less than the
+/// 256 KiB that are promised.
+const FULL: usize = 64 << 10;
 
 /// How long the last words before the end of a connection may take.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(5);
 
-#[derive(Default)]
 pub(crate) struct Outbox {
+    charge: Charge,
     state: Mutex<State>,
     filled: Notify,
     emptied: Notify,
@@ -30,9 +33,33 @@ struct State {
     /// Goes behind what is there; only the last of these is said.
     latest: Vec<u8>,
     last: bool,
+    /// More of the same answer comes: nothing else is said before that.
+    is_open: bool,
+    /// Bytes that were taken and are not written yet.
+    writing: usize,
+}
+
+/// What was taken to be written.
+pub(crate) struct Taken {
+    pub(crate) bytes: Bytes,
+    /// Nothing comes behind it.
+    pub(crate) is_last: bool,
+    /// It ends within an answer, whose next piece goes next.
+    pub(crate) is_open: bool,
 }
 
 impl Outbox {
+    /// What waits in it is charged to this account.
+    pub(crate) fn new(charge: Charge) -> Self {
+        let (filled, emptied) = (Notify::new(), Notify::new());
+        Self { charge, state: Mutex::default(), filled, emptied }
+    }
+
+    /// The connection's account.
+    pub(crate) fn charge(&self) -> &Charge {
+        &self.charge
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while holding it")
     }
@@ -40,11 +67,21 @@ impl Outbox {
     /// Adds what the closure writes.
     pub(crate) fn push(&self, write: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
+        let before = state.bytes.len();
         if !state.last {
             write(&mut state.bytes);
         }
+        let more = state.bytes.len() - before;
         drop(state);
+        self.charge.add(more);
         self.filled.notify_one();
+    }
+
+    /// Adds a piece of an answer, once there is room for it; nothing but the next piece comes between, until the last.
+    pub(crate) async fn push_piece(&self, piece: &[u8], is_last: bool) {
+        self.state().is_open = !is_last;
+        self.push(|out| out.extend_from_slice(piece));
+        self.has_room().await;
     }
 
     /// Says this instead of what was to be said this way and has not been.
@@ -64,17 +101,28 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// What there is, and whether it is the last.
-    pub(crate) fn take(&self) -> (Vec<u8>, bool) {
+    /// What there is.
+    pub(crate) fn take(&self) -> Taken {
         let mut state = self.state();
-        let latest = std::mem::take(&mut state.latest);
-        if !state.last {
+        let waited = state.bytes.len();
+        if !state.last && !state.is_open {
+            let latest = std::mem::take(&mut state.latest);
             state.bytes.extend(latest);
         }
-        let taken = (std::mem::take(&mut state.bytes), state.last);
+        let bytes = Bytes::from(std::mem::take(&mut state.bytes));
+        state.writing = bytes.len();
+        let taken = Taken { bytes, is_last: state.last, is_open: state.is_open };
+        let more = state.writing - waited;
         drop(state);
-        self.emptied.notify_one();
+        self.charge.add(more);
         taken
+    }
+
+    /// What was taken is written.
+    pub(crate) fn written(&self) {
+        let written = std::mem::take(&mut self.state().writing);
+        self.charge.sub(written);
+        self.emptied.notify_one();
     }
 
     /// Until something was added, or the writer was woken.
@@ -90,7 +138,7 @@ impl Outbox {
     /// Whether reading has to wait.
     pub(crate) fn is_full(&self) -> bool {
         let state = self.state();
-        state.bytes.len() > FULL && !state.last
+        state.bytes.len() + state.writing > FULL && !state.last
     }
 
     /// Until there is room.
@@ -124,14 +172,22 @@ pub(crate) async fn read(
     }
 }
 
-/// Writes shared slices without copying them.
-pub(crate) async fn write_all(stream: &TcpStream, mut slices: Vec<Bytes>) -> io::Result<()> {
+/// Writes shared slices without copying them. What the socket does not take is charged to this account until it does.
+pub(crate) async fn write_all(
+    stream: &TcpStream,
+    mut slices: Vec<Bytes>,
+    charge: Option<&Charge>,
+) -> io::Result<()> {
     slices.retain(|slice| !slice.is_empty());
+    let mut unwritten = None;
     let mut first = 0;
     while first < slices.len() {
         let vectors: Vec<_> = slices[first..].iter().map(|slice| IoSlice::new(slice)).collect();
         let mut written = match stream.try_write_vectored(&vectors) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if let (None, Some(charge)) = (&unwritten, charge) {
+                    unwritten = Some(Unwritten::new(charge, slices.iter().map(Bytes::len).sum()));
+                }
                 stream.writable().await?;
                 continue;
             }
@@ -151,6 +207,12 @@ pub(crate) async fn write_all(stream: &TcpStream, mut slices: Vec<Bytes>) -> io:
         tokio::task::coop::consume_budget().await;
     }
     Ok(())
+}
+
+/// Ends a connection at once: what was not read is dropped, by the system too.
+pub(crate) fn cut(stream: &TcpStream) {
+    // It ends anyway.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 /// Ends a connection so that the other side can still read the last words: closing with unread bytes would

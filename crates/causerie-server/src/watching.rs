@@ -12,6 +12,8 @@ use tokio::sync::watch;
 
 /// What is kept for those who read slowly.
 const EVENTS_MAX: usize = 2_048;
+/// What one watcher has in hand of it.
+const READ_MAX: usize = 256;
 /// What one frame can say to have left out.
 const LEFT_OUT_MAX: u64 = 1_000_000;
 
@@ -46,6 +48,8 @@ pub(crate) struct Unread {
     pub(crate) missed: u64,
     /// Behind which position each stands, and the watcher's cursor behind it.
     pub(crate) events: VecDeque<(u64, u64, Utf8Bytes)>,
+    /// There are more behind these.
+    pub(crate) has_more: bool,
 }
 
 impl Watchers {
@@ -112,9 +116,10 @@ impl Watching {
         let watchers = self.watchers();
         let first = watchers.events.partition_point(|event| event.before < cursor);
         let unread = watchers.events.range(first..);
-        let events: VecDeque<_> = unread.map(|e| (e.behind, e.with, e.json.clone())).collect();
+        let events: VecDeque<_> = unread.take(READ_MAX).map(|e| (e.behind, e.with, e.json.clone())).collect();
+        let has_more = first + events.len() < watchers.events.len();
         let next = watchers.events.get(first).map_or(watchers.total, |event| event.before);
-        Unread { missed: next - cursor, events }
+        Unread { missed: next - cursor, events, has_more }
     }
 
     /// Wakes when there is something to read.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::hosted_room::HostedRoom;
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::reads::Reads;
 
@@ -27,6 +28,7 @@ pub(crate) struct Writer {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) reads: Reads,
     pub(crate) metrics: Metrics,
+    pub(crate) memory: Arc<Memory>,
     queue: Mutex<Queue>,
     filled: Condvar,
     pending: AtomicUsize,
@@ -67,11 +69,12 @@ struct Queue {
 }
 
 impl Writer {
-    pub(crate) fn new(store: Arc<dyn Store>) -> Arc<Self> {
+    pub(crate) fn new(store: Arc<dyn Store>, memory: Arc<Memory>) -> Arc<Self> {
         Arc::new(Self {
             reads: Reads::new(Arc::clone(&store)),
             store,
             metrics: Metrics::new(),
+            memory,
             queue: Mutex::default(),
             filled: Condvar::new(),
             pending: AtomicUsize::new(0),

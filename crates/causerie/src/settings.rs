@@ -178,6 +178,12 @@ pub(crate) struct Live {
         value_parser = range::<usize>(1, u64::MAX), env = "CAUSERIE_CONNECTIONS_MAX")]
     connections_max: usize,
 
+    /// How much clients may leave unread and rooms hold back, all of them together, in MiB; beyond it connections that
+    /// read nothing are ended.
+    #[arg(long, value_name = "MIB", default_value_t = Settings::default().unread_bytes_max >> 20,
+        value_parser = range::<usize>(1, 1 << 20), env = "CAUSERIE_UNREAD_MEMORY")]
+    unread_memory: usize,
+
     /// Connections at once that have not shown yet what they speak; of more the oldest closes.
     #[arg(long, value_name = "N", default_value_t = Settings::default().silent_max,
         value_parser = range::<usize>(1, u64::MAX), env = "CAUSERIE_SILENT_MAX")]
@@ -334,6 +340,7 @@ impl ServeArgs {
                 loopback: live.address_loopback,
             },
             connections_max: live.connections_max,
+            unread_bytes_max: live.unread_memory << 20,
             silent_max: live.silent_max,
             silent_time: Duration::from_secs(live.silent_time),
             first_words: Duration::from_secs(live.frame_time),

@@ -1,15 +1,15 @@
-//! Ten thousand connections that say nothing, or begin something and do not go on, on a real server: it stays as it was,
-//! and others talk on.
+//! Ten thousand connections that say nothing, or begin something and do not go on, and hundreds that ask for much and read
+//! nothing, on a real server: it stays as it was, and others talk on.
 #![cfg(target_os = "linux")]
 
 mod common;
 
 use causerie_client::{Body, Event, Room, RoomOptions};
-use causerie_core::frame::MAGIC;
+use causerie_core::frame::{ClientFrame, Direction, HistoryQuestion, MAGIC, Place, VERSION};
 use common::{Server, soon};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
@@ -59,12 +59,21 @@ fn resident_bytes(server: &Server) -> usize {
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
 }
 
+/// Asks the server something by HTTP. Returns head and body of the answer.
+async fn request(server: &Server, what: &str, json: &str) -> String {
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    let head = "Host: localhost\r\nConnection: close\r\nContent-Type: application/json";
+    let length = json.len();
+    let request = format!("{what} HTTP/1.1\r\n{head}\r\nContent-Length: {length}\r\n\r\n{json}");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    soon("an answer", stream.read_to_string(&mut text)).await.unwrap();
+    text
+}
+
 /// A number of `/metrics`.
 async fn metric(server: &Server, name: &str) -> f64 {
-    let mut stream = TcpStream::connect(server.address()).await.unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
-    let mut text = String::new();
-    soon("the metrics", stream.read_to_string(&mut text)).await.unwrap();
+    let text = request(server, "GET /metrics", "").await;
     let value = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{text}"));
     value.trim().parse().unwrap()
 }
@@ -223,4 +232,118 @@ async fn ten_thousand_irc_clients_that_never_say_who_they_are() {
     })
     .await;
     assert_eq!(metric(&server, "causerie_connections_open{protocol=\"irc\"}").await, 0.0);
+}
+
+/// Connections of each kind that read nothing.
+const UNREAD_EACH: usize = 60;
+/// What they may take up together, and each of them.
+const UNREAD_MEMORY: usize = 8 << 20;
+const UNREAD_BYTES_EACH: usize = 256 << 10;
+
+/// A text of a WebSocket's client.
+fn socket_text(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+    // Masked with zeros.
+    [&[0x81, 0x80 | 126, length[0], length[1], 0, 0, 0, 0], text.as_bytes()].concat()
+}
+
+/// What clients of each kind say first, and then again and again, so that they would be told far more than there is room for.
+async fn questions(server: &Server, n: usize) -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
+    let mut hello = MAGIC.to_vec();
+    ClientFrame::Hello { oldest: VERSION, newest: VERSION, agent: "test".into() }.encode(&mut hello);
+    let mut page = Vec::new();
+    let (room, direction, place) = ("lobby".into(), Direction::After, Place::Position(0));
+    let question = HistoryQuestion { room, epoch: 0, direction, place, limit: 1_000, wait_millis: 0 };
+    ClientFrame::History(question).encode(&mut page);
+    let joined =
+        request(server, "POST /api/rooms/lobby/members", &format!(r#"{{"name": "socket {n}"}}"#)).await;
+    let token =
+        joined.split_once(r#""token":""#).and_then(|(_, rest)| rest.split_once('"')).expect(&joined).0;
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let upgrade = format!("GET /api/rooms/lobby/ws HTTP/1.1\r\nHost: localhost\r\n{upgrade}\r\n\r\n");
+    let resume = socket_text(&format!(r#"{{"type": "resume", "token": "{token}", "after": 0}}"#));
+    let get = "GET /api/rooms/lobby/messages?after=0&limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    vec![
+        ("native", hello, page),
+        ("classic", format!("./join lobby\nclassic {n}\n").into(), b"./members\n".repeat(1_000)),
+        (
+            "irc",
+            format!("NICK irc{n}\r\nUSER irc 0 * :Irc\r\nJOIN #lobby\r\n").into(),
+            b"WHO #lobby\r\nNAMES #lobby,#lobby\r\n".repeat(1_000),
+        ),
+        ("websocket", [upgrade.as_bytes(), &resume[..]].concat(), socket_text(r#"{"type": "members"}"#)),
+        ("http", get.into(), get.into()),
+    ]
+}
+
+/// Asks again and again and reads nothing, until the server ends the connection.
+async fn never_read(server: String, first: Vec<u8>, again: Vec<u8>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    let mut stream = socket.connect(server.parse().unwrap()).await.unwrap();
+    let mut sent = stream.write_all(&first).await;
+    while sent.is_ok() {
+        sent = stream.write_all(&again).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_of_every_kind_that_read_nothing() {
+    let _turn = TURN.lock().await;
+    connections();
+    let memory = (UNREAD_MEMORY >> 20).to_string();
+    let args = ["--unread-memory", &memory, "--log-memory", "1", "--irc-rate", "0", "--log", "error"];
+    let server = Server::start(&args).await;
+    let mut talk = Talk { ann: join(&server, "Ann").await, bob: join(&server, "Bob").await, turns: 0 };
+    let long = |n: usize| format!("{n} {}", "long ".repeat(3_000));
+    for n in 0..400 {
+        talk.ann.say(&long(n)).unwrap();
+        hear(&mut talk.bob, &long(n)).await;
+    }
+    let before = resident_bytes(&server);
+    let mut most = before;
+    let mut open = JoinSet::new();
+    for n in 0..UNREAD_EACH {
+        for (kind, first, again) in questions(&server, n).await {
+            let asking = never_read(server.address(), first, again);
+            open.spawn(async move {
+                asking.await;
+                kind
+            });
+        }
+        talk.ann.say(&long(n)).unwrap();
+        talk.turn().await;
+        most = most.max(resident_bytes(&server));
+    }
+    // Until there is more than they may take up together, and beyond.
+    soon("a connection to be ended", async {
+        while metric(&server, "causerie_connections_cut_total").await == 0.0 {
+            talk.turn().await;
+        }
+    })
+    .await;
+    for n in 0..20 {
+        talk.ann.say(&long(n)).unwrap();
+        talk.turn().await;
+        most = most.max(resident_bytes(&server));
+    }
+    soon("what is unread to be within its limit", async {
+        while metric(&server, "causerie_unread_bytes").await > UNREAD_MEMORY as f64 {
+            talk.turn().await;
+        }
+    })
+    .await;
+    let cut = metric(&server, "causerie_connections_cut_total").await;
+    let connections = 5 * UNREAD_EACH;
+    println!(
+        "{connections} connections that read nothing, {cut} of them ended; {} KiB before, {} KiB at most",
+        before >> 10,
+        most >> 10
+    );
+    assert!(
+        most.saturating_sub(before) < connections * UNREAD_BYTES_EACH + UNREAD_MEMORY,
+        "{} KiB more than before",
+        (most - before) >> 10
+    );
 }

@@ -12,10 +12,9 @@ use crate::hosted_room::HostedRoom;
 
 /// Bytes kept, beside what was read last.
 const BYTES_MAX: usize = 512 << 10;
-/// Runs of the log rendered at once.
-const SLICES_MAX: usize = 16;
-/// Records read at once.
+/// Records and bytes read at once, but one record at least.
 const RECORDS_MAX: usize = 512;
+const PIECE_MAX: usize = 64 << 10;
 
 /// Neighbouring records as events, up to where somebody has read.
 #[derive(Debug, Default)]
@@ -58,7 +57,14 @@ impl JsonTail {
             self.render(room)?;
         }
         let skip = (cursor + 1 - self.first) as usize;
-        let events: Vec<_> = self.events.iter().skip(skip).take(RECORDS_MAX).cloned().collect();
+        let mut bytes = 0;
+        let fits = |event: &&Utf8Bytes| {
+            let is_first = bytes == 0;
+            bytes += event.len();
+            is_first || bytes <= PIECE_MAX
+        };
+        let events: Vec<_> =
+            self.events.iter().skip(skip).take(RECORDS_MAX).take_while(fits).cloned().collect();
         while self.bytes > BYTES_MAX && self.events.len() > events.len() {
             self.bytes -= self.events.pop_front().map_or(0, |event| event.len());
             self.first += 1;
@@ -69,7 +75,7 @@ impl JsonTail {
 
     /// Adds what the log has next.
     fn render(&mut self, room: &HostedRoom) -> Option<()> {
-        let Read::Records { slices, .. } = room.tail().log.read(self.last(), SLICES_MAX) else { return None };
+        let Read::Records { slices, .. } = room.read_tail_piece(self.last()) else { return None };
         if slices.is_empty() {
             return Some(());
         }

@@ -6,6 +6,7 @@
 
 mod failure;
 mod health;
+mod held;
 mod json_tail;
 mod lab;
 mod origin;
@@ -37,7 +38,9 @@ use tower_service::Service;
 
 use crate::Server;
 use crate::addresses::Visitor;
+use crate::memory::Charge;
 use crate::metrics::Open;
+use crate::outbox;
 use failure::Failure;
 use shared::Shared;
 
@@ -54,6 +57,8 @@ struct Connection {
     server: Arc<Server>,
     peer: SocketAddr,
     visitor: Arc<Visitor>,
+    /// What it holds for a client that does not read.
+    charge: Arc<Charge>,
     _open: Arc<Open>,
 }
 
@@ -98,7 +103,15 @@ pub(crate) async fn serve(
     visitor: Visitor,
 ) -> io::Result<()> {
     let open = Arc::new(server.writer.metrics.connection("http"));
-    let connection = Connection { server: Arc::clone(server), peer, visitor: Arc::new(visitor), _open: open };
+    let charge = Arc::new(server.writer.memory.open(peer.ip()));
+    let connection = Connection {
+        server: Arc::clone(server),
+        peer,
+        visitor: Arc::new(visitor),
+        charge: Arc::clone(&charge),
+        _open: open,
+    };
+    let socket = Arc::clone(&stream);
     let (input, output) = (Shared(Arc::clone(&stream)), Shared(stream));
     let stream = TokioIo::new(tokio::io::join(Cursor::new(first).chain(input), output));
     let service = service_fn(move |request| answer(connection.clone(), request));
@@ -117,6 +130,10 @@ pub(crate) async fn serve(
             serving.as_mut().graceful_shutdown();
             serving.await
         }
+        () = charge.cut() => {
+            outbox::cut(&socket);
+            return Ok(());
+        }
     };
     ended.map_err(io::Error::other)
 }
@@ -125,7 +142,7 @@ async fn answer(
     connection: Connection,
     mut request: hyper::Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    let server = Arc::clone(&connection.server);
+    let (server, charge) = (Arc::clone(&connection.server), Arc::clone(&connection.charge));
     let allowed = {
         let settings = server.settings();
         origin::judge(&request, &settings.origins, &settings.hosts)
@@ -148,5 +165,5 @@ async fn answer(
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     server.writer.metrics.answered(response.status().as_u16());
-    Ok(response)
+    Ok(response.map(|body| held::whole(body, &charge)))
 }

@@ -12,8 +12,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use causerie_core::api::{self, CreateRoom, Join, Member, Say, Welcome, message_id, to_json};
-use causerie_core::frame::{Direction, HistoryQuestion, Place};
-use causerie_core::history::{Entry, HistoryPage, HistoryRecord, authors};
+use causerie_core::frame::{Direction, HistoryQuestion, Page, Place};
+use causerie_core::history::{Entries, Entry, HistoryRecord, authors};
 use causerie_core::key::{KeyPair, Secret};
 use causerie_core::log::records;
 use causerie_core::room::Room;
@@ -23,12 +23,12 @@ use cbcast::MemberId;
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
-use super::{Connection, say};
+use super::{Connection, held, say};
 use crate::Server;
 use crate::addresses::TooOften;
 use crate::closing::Authority;
 use crate::controller::Maker;
-use crate::history::RECORDS_MAX;
+use crate::history::{BYTES_MAX, RECORDS_MAX};
 use crate::hosted_room::HostedRoom;
 use crate::reads::Asker;
 
@@ -335,7 +335,7 @@ pub(super) struct Part {
     limit: Option<u64>,
 }
 
-async fn page(hosted: &Arc<HostedRoom>, part: Part) -> Result<HistoryPage, Failure> {
+async fn page(hosted: &Arc<HostedRoom>, part: Part) -> Result<Page, Failure> {
     let limit = part.limit.unwrap_or(PAGE);
     if !(1..=RECORDS_MAX).contains(&limit) {
         return Err(Failure::malformed(format!("limit is 1 to {RECORDS_MAX}")));
@@ -347,7 +347,7 @@ async fn page(hosted: &Arc<HostedRoom>, part: Part) -> Result<HistoryPage, Failu
         (None, None, Some(place)) => (Direction::Around, read_place(&place)?),
         _ => return Err(Failure::malformed("at most one of before, after and around")),
     };
-    read_page(Asker::Stranger, hosted, direction, place, limit).await
+    read_page(Asker::Stranger, hosted, direction, place, limit, BYTES_MAX).await
 }
 
 fn read_place(text: &str) -> Result<Place, Failure> {
@@ -365,26 +365,36 @@ pub(super) async fn read_page(
     direction: Direction,
     place: Place,
     limit: u64,
-) -> Result<HistoryPage, Failure> {
+    bytes_max: usize,
+) -> Result<Page, Failure> {
     let room = hosted.look(|room| room.name().to_string());
     let question = HistoryQuestion { room, epoch: 0, direction, place, limit, wait_millis: 0 };
-    let page = hosted.page(asker, question).await?;
-    HistoryPage::read(&page)
-        .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", error.to_string()))
+    Ok(hosted.page_within(asker, question, bytes_max).await?)
 }
 
-pub(super) async fn messages(InRoom(_, hosted): InRoom, Asked(part): Asked<Part>) -> Answer {
+/// The page as JSON, made as the client takes it.
+fn pieces(
+    connection: &Connection,
+    page: Page,
+    start: String,
+    render: impl Fn(&Entry) -> String + Send + 'static,
+    between: &'static str,
+    end: &'static str,
+) -> Body {
+    let bytes = page.records.len() + page.names.iter().map(|named| named.name.len()).sum::<usize>();
+    held::entries(start, Entries::new(page), render, (between, end), (&connection.charge, bytes))
+}
+
+pub(super) async fn messages(InRoom(connection, hosted): InRoom, Asked(part): Asked<Part>) -> Answer {
     let page = page(&hosted, part).await?;
-    let entries: Vec<_> = page.entries.iter().map(api::entry).collect();
-    let HistoryPage { room, epoch, from, to, end, .. } = &page;
-    Ok(answer(
-        StatusCode::OK,
-        format!(
-            r#"{{"room":{},"epoch":"{epoch}","from":{from},"to":{to},"end":{end},"messages":[{}]}}"#,
-            json(room),
-            entries.join(",")
-        ),
-    ))
+    let Page { room, epoch, from, to, end, .. } = &page;
+    let start = format!(
+        r#"{{"room":{},"epoch":"{epoch}","from":{from},"to":{to},"end":{end},"messages":["#,
+        json(room)
+    );
+    let body = pieces(&connection, page, start, api::entry, ",", "]}");
+    let kind = HeaderValue::from_static("application/json");
+    Ok(([(CONTENT_TYPE, kind)], body).into_response())
 }
 
 /// Which part of the log, forwards.
@@ -396,13 +406,13 @@ pub(super) struct From {
 }
 
 /// The same as lines, for programs that read logs.
-pub(super) async fn trace(InRoom(_, hosted): InRoom, Asked(from): Asked<From>) -> Answer {
+pub(super) async fn trace(InRoom(connection, hosted): InRoom, Asked(from): Asked<From>) -> Answer {
     let after = from.after.or(Some("0".into()));
     let limit = from.limit.or(Some(RECORDS_MAX));
     let page = page(&hosted, Part { before: None, after, around: None, limit }).await?;
-    let lines: String = page.entries.iter().map(|entry| api::entry(entry) + "\n").collect();
+    let body = pieces(&connection, page, String::new(), |entry| api::entry(entry) + "\n", "", "");
     let kind = HeaderValue::from_static("application/x-ndjson");
-    Ok(([(CONTENT_TYPE, kind)], Body::from(lines)).into_response())
+    Ok(([(CONTENT_TYPE, kind)], body).into_response())
 }
 
 /// What is looked for.
@@ -431,7 +441,13 @@ pub(super) async fn search(InRoom(_, hosted): InRoom, Asked(sought): Asked<Sough
         let name = |member: MemberId| names.get(&member).cloned().unwrap_or_else(|| member.to_string());
         let found = hits.into_iter().flat_map(|hit| records(hit.frame));
         let found = found.map(|record| api::entry(&Entry::Record(HistoryRecord::of(record, name))));
-        Ok::<_, causerie_store::StoreError>((found.collect::<Vec<_>>(), complete))
+        let mut bytes = 0;
+        let fits = |entry: &String| {
+            let is_first = bytes == 0;
+            bytes += entry.len();
+            is_first || bytes <= BYTES_MAX
+        };
+        Ok::<_, causerie_store::StoreError>((found.take_while(fits).collect::<Vec<_>>(), complete))
     });
     let (found, complete) = match searching.await {
         // It was made just now.

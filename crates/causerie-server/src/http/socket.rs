@@ -1,7 +1,9 @@
 //! WebSockets: a member of a room that hears everything, and speaks. A cursor on the room's log, as every session.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::extract::WebSocketUpgrade;
@@ -10,7 +12,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use axum::response::Response;
 use causerie_core::api::{self, ClientEvent, Problem, Said, Say, ServerEvent, gap_event, record_event};
 use causerie_core::frame::{Direction, Place};
-use causerie_core::history::Entry;
+use causerie_core::history::{Entries, Entry};
 use causerie_core::room::Seat;
 use causerie_core::text::Name;
 use cbcast::{MemberId, MessageId};
@@ -22,6 +24,7 @@ use super::failure::Failure;
 use super::rooms::{self, InRoom};
 use super::{Connection, say};
 use crate::hosted_room::HostedRoom;
+use crate::memory::{Charge, Unwritten};
 use crate::presence::Presence;
 use crate::reads::Asker;
 use crate::watching::Unread;
@@ -42,8 +45,9 @@ const HELD_PAUSE: Duration = Duration::from_millis(100);
 const HELD_MAX: usize = 64;
 /// What members observe is told so long after it has come.
 const OBSERVED_PAUSE: Duration = Duration::from_millis(50);
-/// Records of a page read from the store.
+/// Records of a page read from the store, and their bytes.
 const PAGE: u64 = 500;
+const PAGE_BYTES: usize = 16 << 10;
 /// Codes of close frames [RFC 6455, 7.4.1].
 const NORMAL: u16 = 1000;
 const AWAY: u16 = 1001;
@@ -66,7 +70,6 @@ pub(super) async fn open(
     let upgrade = upgrade
         .read_buffer_size(READ_BYTES)
         .write_buffer_size(WRITE_BYTES)
-        .max_write_buffer_size(8 * limit + WRITE_BYTES)
         .max_message_size(limit)
         .max_frame_size(limit);
     Ok(upgrade.on_upgrade(async move |socket| {
@@ -83,6 +86,7 @@ pub(super) async fn open(
             presence: None,
             early: None,
             acks: VecDeque::new(),
+            in_hand: 0,
         };
         // It ends in many ways, and nobody is left to be told how.
         let _ = kill.run_until_cancelled(session.run()).await;
@@ -108,6 +112,8 @@ struct Session {
     early: Option<(Say, Instant)>,
     /// What was said, and how many changes have to be stored before that may be told.
     acks: VecDeque<(u64, Said)>,
+    /// Bytes of events that are being told.
+    in_hand: usize,
 }
 
 struct Membership {
@@ -170,9 +176,10 @@ impl Drop for Session {
 
 impl Session {
     async fn run(mut self) {
-        let end = match self.converse().await {
-            Err(end) => end,
-            Ok(never) => match never {},
+        let charge = Arc::clone(&self.connection.charge);
+        let end = tokio::select! {
+            Err(end) = self.converse() => end,
+            () = charge.cut() => End::Gone,
         };
         self.disconnect();
         let last_words = async {
@@ -475,12 +482,15 @@ impl Session {
 
     async fn feed(&mut self, message: Message) -> Step {
         let (hosted, seat) = (&self.hosted, self.membership.as_ref().map(|m| m.seat));
-        patiently(self.socket.feed(message), hosted, seat).await
+        let bytes = if let Message::Text(text) = &message { text.len() } else { 0 };
+        let held = (&*self.connection.charge, self.in_hand.max(bytes) + WRITE_BYTES);
+        patiently(self.socket.feed(message), hosted, seat, held).await
     }
 
     async fn flush(&mut self) -> Step {
         let (hosted, seat) = (&self.hosted, self.membership.as_ref().map(|m| m.seat));
-        patiently(self.socket.flush(), hosted, seat).await
+        let held = (&*self.connection.charge, WRITE_BYTES);
+        patiently(self.socket.flush(), hosted, seat, held).await
     }
 
     async fn tell_acks(&mut self) -> Step {
@@ -532,17 +542,20 @@ impl Session {
             Some(shared) => shared,
             None => self.read_page(cursor).await?,
         };
-        let more = !events.is_empty();
+        let mut more = !events.is_empty();
         // After the log: what is not there yet was observed by nobody who had said what is in the log.
         let mut unread = self.unobserved().await?;
+        self.in_hand = events.iter().map(|event| event.len()).sum();
         for (behind, event) in (cursor + 1..).zip(events) {
             self.tell_observed(&mut unread, behind - 1).await?;
             self.feed(Message::Text(event)).await?;
         }
+        self.in_hand = 0;
         self.tell_observed(&mut unread, last).await?;
         if let Some(membership) = &mut self.membership {
             membership.cursor = last;
         }
+        more |= unread.has_more && unread.events.is_empty();
         Ok(more)
     }
 
@@ -574,13 +587,16 @@ impl Session {
     /// What is not in memory any more.
     async fn read_page(&mut self, cursor: u64) -> Step<(Vec<Utf8Bytes>, u64)> {
         let place = Place::Position(cursor);
-        let page = rooms::read_page(Asker::Member, &self.hosted, Direction::After, place, PAGE).await;
+        let page =
+            rooms::read_page(Asker::Member, &self.hosted, Direction::After, place, PAGE, PAGE_BYTES).await;
         let page = page.map_err(|failure| End::Told(POLICY, Box::new(refused(failure, None))))?;
-        let events = page.entries.iter().map(|entry| match entry {
-            Entry::Record(record) => record_event(record).into(),
-            Entry::Gap { from, to, removed } => gap_event(*from, *to, *removed).to_json().into(),
+        let to = page.to;
+        let events = Entries::new(page).map(|entry| match entry {
+            Ok(Entry::Record(record)) => Ok(record_event(&record).into()),
+            Ok(Entry::Gap { from, to, removed }) => Ok(gap_event(from, to, removed).to_json().into()),
+            Err(error) => Err(fatal("unreadable", error.to_string())),
         });
-        Ok((events.collect(), page.to))
+        Ok((events.collect::<Step<_>>()?, to))
     }
 
     /// Tells what is held back, or is not any more.
@@ -607,13 +623,19 @@ impl Session {
     }
 }
 
-/// Writes for as long as it takes, while the connection still has a seat to write for.
+/// Writes for as long as it takes, while the connection still has a seat to write for. So much is charged to the connection
+/// while its socket takes nothing.
 async fn patiently(
     write: impl Future<Output = Result<(), axum::Error>>,
     hosted: &Arc<HostedRoom>,
     seat: Option<Seat>,
+    (charge, bytes): (&Charge, usize),
 ) -> Step {
     let mut write = std::pin::pin!(write);
+    if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
+        return Ok(done?);
+    }
+    let _unwritten = Unwritten::new(charge, bytes);
     loop {
         tokio::select! {
             biased;

@@ -35,6 +35,7 @@ use crate::addresses::Visitor;
 use crate::budget::{Bucket, Rate, warn_seldom};
 use crate::controller::Maker;
 use crate::hosted_room::{HostedRoom, Names, Quotes, Unreadable};
+use crate::memory::Charge;
 use crate::outbox::{self, write_all};
 use crate::writer::{STORED_AGAIN, StoreNews};
 pub(crate) use people::People;
@@ -98,19 +99,32 @@ pub(crate) async fn serve(
     first: BytesMut,
 ) -> io::Result<()> {
     if !server.settings().irc.enabled {
-        write_all(&stream, vec![Bytes::from_static(b"ERROR :IRC is turned off on this server\r\n")]).await?;
+        write_all(&stream, vec![Bytes::from_static(b"ERROR :IRC is turned off on this server\r\n")], None)
+            .await?;
         outbox::close(&stream).await;
         return Ok(());
     }
     let here = Here::new(server, visitor, peer.ip());
     let session = Session::new(server_view(server, &here.person));
     let (lines, budget, news) = (Lines::default(), Bucket::default(), server.writer.news());
-    let mut connection = Connection { session, here, stream, lines, budget, news };
-    let ended = connection.converse(first).await;
+    let charge = server.writer.memory.open(peer.ip());
+    let mut connection = Connection { session, here, stream, lines, budget, news, charge: &charge };
+    let ended = tokio::select! {
+        ended = connection.converse(first) => Some(ended),
+        () = charge.cut() => None,
+    };
     let Connection { here, stream, .. } = connection;
     drop(here);
-    outbox::close(&stream).await;
-    ended
+    match ended {
+        Some(ended) => {
+            outbox::close(&stream).await;
+            ended
+        }
+        None => {
+            outbox::cut(&stream);
+            Ok(())
+        }
+    }
 }
 
 /// What the server says of itself to a connection.
@@ -139,6 +153,7 @@ struct Connection<'a> {
     budget: Bucket,
     /// Whether anything can be stored.
     news: StoreNews,
+    charge: &'a Charge,
 }
 
 impl Connection<'_> {
@@ -151,7 +166,7 @@ impl Connection<'_> {
         let mut ask_at = begun + server.settings().irc.ping;
         loop {
             let mut wait = None;
-            write_all(&self.stream, self.session.take_output()).await?;
+            write_all(&self.stream, self.session.take_output(), Some(self.charge)).await?;
             if self.session.has_ended() {
                 return Ok(());
             }
@@ -260,7 +275,7 @@ impl Connection<'_> {
             }
             // A long answer waits until its beginning is written, and the lines behind it for its end.
             if self.session.output_bytes() >= OUTPUT_AT_ONCE {
-                write_all(&self.stream, self.session.take_output()).await?;
+                write_all(&self.stream, self.session.take_output(), Some(self.charge)).await?;
             }
             if !self.session.go_on(&mut self.here) {
                 break;
@@ -282,7 +297,7 @@ impl Connection<'_> {
                 () = &mut done => return Ok(()),
                 trouble = self.news.next() => {
                     self.tell_trouble(trouble);
-                    write_all(&self.stream, self.session.take_output()).await?;
+                    write_all(&self.stream, self.session.take_output(), Some(self.charge)).await?;
                 }
             }
         }
@@ -346,7 +361,13 @@ impl Connection<'_> {
         for (source, channel) in self.here.person.take_invitations() {
             self.session.invited(&source, &channel);
         }
-        for (source, News { away, realname }) in self.here.person.take_news() {
+        let (news, lost) = self.here.person.take_news();
+        if lost > 0 {
+            let words =
+                format!("{lost} changes of who is away and of real names were not told, as too many waited");
+            self.session.notice(&words);
+        }
+        for (source, News { away, realname }) in news {
             if let Some(away) = away {
                 self.session.away_changed(&source, away.as_deref());
             }

@@ -13,6 +13,9 @@ use tokio::sync::Notify;
 use super::host::HostKey;
 use crate::hosted_room::HostedRoom;
 
+/// People of whom something is kept that a client has not read.
+const NEWS_MAX: usize = 256;
+
 #[derive(Default)]
 pub(crate) struct People {
     /// Those with a nick, by its folded form; whoever is about to change it, by both. Taken before any [`Person`]'s own lock.
@@ -67,6 +70,8 @@ pub(super) struct State {
     addressed: Vec<Arc<Conversation>>,
     /// Of others, by how they are shown: only the latest counts.
     news: BTreeMap<String, News>,
+    /// How much of it there was no room for, as the client does not read.
+    news_lost: usize,
     /// Who has invited it, as it is shown, and into which channel.
     invitations: BTreeSet<(String, String)>,
 }
@@ -113,8 +118,10 @@ impl Person {
         std::mem::take(&mut self.state().invitations)
     }
 
-    pub(super) fn take_news(&self) -> BTreeMap<String, News> {
-        std::mem::take(&mut self.state().news)
+    /// What has changed of others, and how often that was too much to be kept.
+    pub(super) fn take_news(&self) -> (BTreeMap<String, News>, usize) {
+        let state = &mut *self.state();
+        (std::mem::take(&mut state.news), std::mem::take(&mut state.news_lost))
     }
 }
 
@@ -251,6 +258,10 @@ impl People {
         for other in all.values().filter(|other| !Arc::ptr_eq(other, person)) {
             let mut state = other.state();
             if !state.wants_news || !rooms.iter().any(|room| state.rooms.contains_key(room)) {
+                continue;
+            }
+            if state.news.len() >= NEWS_MAX && !state.news.contains_key(&source) {
+                state.news_lost += 1;
                 continue;
             }
             let told = state.news.entry(source.clone()).or_default();

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::{Here, IrcSettings, server_view};
 use crate::addresses::Visitor;
 use crate::controller::Maker;
+use crate::memory::Memory;
 use crate::writer::Writer;
 use crate::{Server, Settings};
 
@@ -27,7 +28,7 @@ fn server() -> Arc<Server> {
     // Changes without a budget.
     let irc = IrcSettings { lines_per_second: 0, ..IrcSettings::default() };
     let settings = watch::Sender::new(Settings { irc, ..Settings::default() }).subscribe();
-    let writer = Writer::new(Arc::new(MemoryStore::default()));
+    let writer = Writer::new(Arc::new(MemoryStore::default()), Memory::new(usize::MAX));
     Arc::new(Server::new(([127, 0, 0, 1], 1).into(), writer, settings))
 }
 

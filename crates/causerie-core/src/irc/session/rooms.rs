@@ -9,7 +9,7 @@ use crate::irc::capability::Capabilities;
 use crate::irc::history::{Bound, HistoryRequest, Window};
 use crate::irc::message::{Line, Message};
 use crate::irc::numeric::*;
-use crate::irc::render::room_of;
+use crate::irc::render::{room_of, shown_nick};
 use crate::irc::world::{JoinRefusal, Joined, RoomView, World};
 use crate::room::JoinError;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use causerie_core::frame::{ClientFrame, ErrorCode, ServerFrame};
 use causerie_server::{AddressLimits, IrcSettings, Protocol, Settings};
 use causerie_store::{MemoryStore, Store};
-use common::{Classic, Event, Harness, Native, Wire, join_frame, nonce, raw, within};
+use common::{Classic, Event, Harness, Native, Wire, raw, within};
 use tokio::net::TcpListener;
 
 /// Another than the tests' clients come from.
@@ -125,9 +125,9 @@ async fn joins_by_every_protocol() {
     // That was all.
     let words = "too many joins and new rooms from your address; try again in ";
     let mut wire = Wire::greeted(server.address).await;
-    wire.send(&join_frame("lobby", "Eve", nonce())).await;
+    wire.join("lobby", "Eve").await;
     assert!(wire.refused(ErrorCode::TooOften).await.message.starts_with(words));
-    wire.send(&ClientFrame::CreateRoom { name: "more".into(), port: false }).await;
+    wire.send(&ClientFrame::CreateRoom { name: "more".into(), port: false, maker: None }).await;
     wire.refused(ErrorCode::TooOften).await;
     let mut eve = Classic::enter(server.port(port), "Eve").await;
     assert!(eve.line().await.starts_with(&format!("Error: {words}")));
@@ -147,7 +147,7 @@ async fn joins_by_every_protocol() {
     assert!(ann.line().await.ends_with(" NICK :Anna\r"));
     assert_eq!(limited(&server, "joins").await, 5);
     let mut other = Wire::greeted_from(OTHER, server.address).await;
-    other.send(&join_frame("lobby", "Eve", nonce())).await;
+    other.join("lobby", "Eve").await;
     Native::welcomed(other).await;
     server.stop().await;
 }
@@ -155,7 +155,7 @@ async fn joins_by_every_protocol() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rooms_that_one_has_made() {
     let server = Harness::start(limits(AddressLimits { rooms: 2, ..NONE })).await;
-    let create = |name: &str| ClientFrame::CreateRoom { name: name.into(), port: false };
+    let create = |name: &str| ClientFrame::CreateRoom { name: name.into(), port: false, maker: None };
     let mut wire = Wire::greeted(server.address).await;
     for name in ["one", "two"] {
         wire.send(&create(name)).await;
@@ -177,7 +177,7 @@ async fn rooms_that_one_has_made() {
 async fn what_is_said_too_fast_is_read_later_and_nothing_is_lost() {
     let server = Harness::start(limits(AddressLimits { say_rate: 500, say_burst: 5, ..NONE })).await;
     let mut other = Wire::greeted_from(OTHER, server.address).await;
-    other.send(&join_frame("lobby", "Other", nonce())).await;
+    other.join("lobby", "Other").await;
     let mut other = Native::welcomed(other).await;
     // In one piece each, and with what ends the connection behind it.
     let mut raj = Native::join(server.address, "lobby", "Raj").await;
@@ -259,7 +259,7 @@ async fn ports_are_bounded_apart_from_rooms() {
         "the server has 2 rooms with ports of their own, and takes no more; rooms without are made by name";
     controller.expect(&format!(r#"{{"status": 400, "type": "error", "message": "{words}"}}"#)).await;
     let mut wire = Wire::greeted(server.address).await;
-    wire.send(&ClientFrame::CreateRoom { name: String::new(), port: true }).await;
+    wire.send(&ClientFrame::CreateRoom { name: String::new(), port: true, maker: None }).await;
     assert_eq!(wire.refused(ErrorCode::TooManyRooms).await.message, words);
     Native::join(server.address, "lobby", "Raj").await;
     server.stop().await;
@@ -272,7 +272,7 @@ async fn rooms_that_nobody_uses_go_restarts_or_not() {
     let server = Harness::with_store(idle(Duration::ZERO), Arc::clone(&store)).await;
     let mut ann = Wire::greeted(server.address).await;
     for name in ["left", "kept"] {
-        ann.send(&ClientFrame::CreateRoom { name: name.into(), port: false }).await;
+        ann.send(&ClientFrame::CreateRoom { name: name.into(), port: false, maker: None }).await;
         assert!(matches!(ann.frame().await, ServerFrame::RoomCreated(_)));
     }
     server.stop().await;

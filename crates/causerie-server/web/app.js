@@ -3,7 +3,7 @@
 import { shiviz } from "./causality.js";
 import { SYMBOLS, heldLine, line, outgoing, refused, short, written } from "./chat.js";
 import { Composer } from "./composer.js";
-import { Problem, createRoom, listRooms, search } from "./connection.js";
+import { Problem, closeRoom, createRoom, listRooms, search } from "./connection.js";
 import { Diagram, badge, shapePath, svg } from "./diagram.js";
 import { byId, h, timeElement } from "./element.js";
 import { compare, inspect, table } from "./inspector.js";
@@ -40,6 +40,7 @@ const page = {
 	searchWords: byId("search-words", HTMLInputElement),
 	hits: byId("hits", HTMLUListElement),
 	leave: byId("leave-button", HTMLButtonElement),
+	closeRoom: byId("close-room", HTMLButtonElement),
 	banner: byId("banner", HTMLElement),
 	scroller: byId("scroller", HTMLElement),
 	beginning: byId("beginning", HTMLElement),
@@ -414,7 +415,7 @@ async function openRoom(name) {
 		const missing = error instanceof Problem && error.code === "no_such_room";
 		banner(missing ? `There is no room “${name}”.` : `${words(error)} `, {
 			[missing ? "Create it" : "Try again"]: async () => {
-				if (missing) await createRoom(name);
+				if (missing) await make(name);
 				void openRoom(name);
 				void readRooms();
 			},
@@ -424,13 +425,34 @@ async function openRoom(name) {
 	}
 }
 
+/** Makes a room, and keeps the key with which it can be closed. @param {string} name */
+async function make(name) {
+	const { key } = await createRoom(name);
+	const kept = rooms.get(name)?.memory ?? recall(name);
+	kept.key = key;
+	save();
+}
+
+page.closeRoom.addEventListener("click", async () => {
+	const room = current;
+	if (!room?.memory.key || !confirm(`Close “${room.name}” for everybody?`)) return;
+	try {
+		await closeRoom(room.name, room.memory.key);
+		room.memory.key = undefined;
+		save();
+		void readRooms();
+	} catch (error) {
+		composer.problem.textContent = `Not closed: ${words(error)}`;
+	}
+});
+
 /** Opens a room; the one in which everybody begins is made by whoever comes first. @param {Room} room */
 async function openOrMake(room) {
 	try {
 		await room.open();
 	} catch (error) {
 		if (room.name !== FIRST_ROOM || !(error instanceof Problem) || error.code !== "no_such_room") throw error;
-		await createRoom(room.name).catch((refusal) => {
+		await make(room.name).catch((refusal) => {
 			// Another was first, which is as good.
 			if (!(refusal instanceof Problem) || refusal.code !== "room_exists") throw refusal;
 		});
@@ -481,6 +503,7 @@ function showState() {
 	composer.fit();
 	page.join.hidden = joined || !room.opened;
 	page.leave.hidden = state !== "live";
+	page.closeRoom.hidden = state !== "live" || !room.memory.key;
 	showNotify();
 	if (!page.join.hidden) page.joinName.value ||= room.problem?.suggestion ?? room.memory.name ?? memory.name;
 	if (state === "refused" && room.problem) {
@@ -502,7 +525,7 @@ function showState() {
 			+ `has to start it with --allow-origin ${location.origin}, or have the proxy before it pass on the Host that was asked for.`, { "Try again": () => room.join() });
 	} else if (state === "closed") {
 		banner("The room was closed. What you see is what is left of it here.", { "Create it again": async () => {
-			await createRoom(room.name);
+			await make(room.name);
 			room.close();
 			rooms.delete(room.name);
 			Object.assign(room.memory, { token: undefined, member: undefined, epoch: undefined, read: undefined });
@@ -516,7 +539,7 @@ page.create.addEventListener("submit", async (event) => {
 	const name = page.createName.value.trim();
 	page.createProblem.textContent = "";
 	try {
-		await createRoom(name);
+		await make(name);
 	} catch (error) {
 		if (!(error instanceof Problem) || error.code !== "room_exists") {
 			page.createProblem.textContent = words(error);

@@ -99,8 +99,10 @@ const roomPath = (room) => `api/rooms/${encodeURIComponent(room)}`;
 
 /** @returns {Promise<RoomInfo[]>} */
 export const listRooms = async () => (await ask("api/rooms")).rooms;
-/** @param {string} name */
+/** @param {string} name @returns {Promise<{key?: string}>} the key is told this once: it closes the room */
 export const createRoom = (name) => ask("api/rooms", { method: "POST", body: { name } });
+/** @param {string} room @param {string} key */
+export const closeRoom = (room, key) => ask(roomPath(room), { method: "DELETE", token: key });
 /** @param {string} room @returns {Promise<RoomDetails>} */
 export const describeRoom = (room) => ask(roomPath(room));
 

@@ -16,7 +16,7 @@ import { Timeline, isSaid } from "./timeline.js";
 
 /**
  * What is remembered of a room when the page is closed.
- * @typedef {import("./connection.js").Membership & {read?: number, draft?: string, joined?: boolean, name?: string}} Memory
+ * @typedef {import("./connection.js").Membership & {read?: number, draft?: string, joined?: boolean, name?: string, key?: string}} Memory `key`: of a room that was made here
  */
 /** @typedef {{waitsFor: string, clock: Map<string, import("./causality.js").Count>, at?: string}} Held with what had been delivered then, at the server or at a member */
 /** @typedef {{at: string, waitsFor: string, ms: number | null}} HeldAt that a member held a message, and for how long if that is over */

@@ -284,6 +284,26 @@ async function test() {
 		assert.deepEqual(await ann.page.evaluate(() => [document.documentElement.scrollTop, document.body.scrollTop]), [0, 0]);
 	}
 
+	console.log("whoever has made a room closes it, also later; others do not");
+	await ann.page.goto(`http://${address}/#lines`);
+	await live(ann.page);
+	await ann.page.click("#members-button");
+	assert.ok(await ann.page.isHidden("#close-room"), "a bot has made it");
+	await ann.page.fill("#create-name", "mine");
+	await ann.page.press("#create-name", "Enter");
+	await ann.page.waitForFunction(() => document.querySelector("#room-name")?.textContent === "mine");
+	await ann.page.press("#join-name", "Enter");
+	await live(ann.page);
+	await ann.page.reload();
+	await live(ann.page);
+	await ann.page.click("#members-button");
+	ann.page.once("dialog", (dialog) => void dialog.accept());
+	await ann.page.click("#close-room");
+	await until("the room to be closed", async () => /The room was closed/u.test(await ann.page.innerText("#banner")));
+	assert.equal((await fetch(`http://${address}/api/rooms/mine`)).status, 404);
+	await ann.page.evaluate(() => { location.hash = "lobby"; });
+	await live(ann.page);
+
 	console.log("the picture is closed, and stays closed");
 	assert.ok(await ann.page.isVisible("#diagram"));
 	await ann.page.click("#picture-close");

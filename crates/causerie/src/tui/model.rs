@@ -785,8 +785,12 @@ fn on_messages_key(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) 
         KeyCode::Up | KeyCode::Char('k') => select(model, room.message_beside(Some(id), false)),
         KeyCode::Down | KeyCode::Char('j') => select(model, room.message_beside(Some(id), true)),
         KeyCode::End | KeyCode::Char('G') => select(model, room.message_beside(None, false)),
-        KeyCode::Char('u') if deletion::take_back(model) => {}
-        KeyCode::Char('u') => to_unread(model),
+        KeyCode::Char('u') => {
+            let taken_back = deletion::take_back(model);
+            if !taken_back {
+                to_unread(model);
+            }
+        }
         KeyCode::Char('n') => {
             model.searched = 0..0;
             find(model, effects);

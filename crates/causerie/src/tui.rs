@@ -14,6 +14,7 @@ mod diagram;
 mod editor;
 mod links;
 mod model;
+mod places;
 mod room;
 mod run;
 #[cfg(test)]

@@ -222,6 +222,41 @@ async fn people_talk() {
 
 /// Bob and Eve answer each other, and what they say comes to Ann in any order.
 #[tokio::test(flavor = "multi_thread")]
+async fn the_next_chat_goes_on_where_reading_stopped() {
+    let server = Server::start(&[]).await;
+    let state = State::new();
+    let mut bob = bob(&server.address()).await;
+    let mut ann = Screen::start(&server.address(), &state.0);
+    ann.shows("connected to").await;
+    ann.press("/join ops\r").await;
+    ann.shows("the room 'ops' did not exist").await;
+    ann.press("\x10").await;
+    bob.say("read by Ann").unwrap();
+    ann.shows("Bob: read by Ann").await;
+    ann.press("\x03").await;
+    assert!(soon("it ends", ann.child.wait()).await.unwrap().success());
+    soon("Ann leaves", async {
+        while !matches!(bob.next_event().await, Some(Event::Left { name, .. }) if name == "Ann") {}
+    })
+    .await;
+    let missed = bob.say("said while she was away").unwrap();
+    soon("it is stored", async {
+        while !matches!(bob.next_event().await, Some(Event::Placed { id, .. }) if Some(id) == missed) {}
+    })
+    .await;
+    // Both rooms are joined again, and the line stands between what was read and what was not.
+    let mut ann = Screen::start(&server.address(), &state.0);
+    ann.shows("Bob: said while she was away").await;
+    ann.shows("ops").await;
+    let shown = ann.shown();
+    let [read, new, missed] =
+        ["read by Ann", " new ", "said while she was away"].map(|part| shown.find(part).expect(part));
+    assert!(read < new && new < missed, "{shown}");
+    ann.press("\x03").await;
+    assert!(soon("it ends", ann.child.wait()).await.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_held_back_is_told_with_what_it_waits_for_until_that_has_come() {
     let server = Server::start(&[]).await;
     let state = State::new();

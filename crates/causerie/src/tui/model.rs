@@ -11,6 +11,7 @@ use super::causality;
 use super::command::{self, Command};
 use super::deletion;
 use super::editor::Move;
+use super::places::{Place, Places};
 use super::room::{Anchor, Link, Purpose, RoomView, Row};
 use super::text::{cut, one_line};
 use super::theme::{MONO, Palette};
@@ -107,6 +108,8 @@ pub(super) struct Facts {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Effect {
     Join(String),
+    /// Joins a room of the time before, if it is there still.
+    JoinAgain(String),
     CreateRoom,
     Say {
         room: String,
@@ -233,6 +236,24 @@ impl Model {
         }
     }
 
+    /// Takes in the rooms of the time before: they are joined again, and what came since is new.
+    pub(super) fn restore(&mut self, places: Places) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for Place { room: name, epoch, read } in places.rooms {
+            let before = Some((epoch, read));
+            match self.named(&name) {
+                Some((_, room)) => room.read_before = before,
+                None => {
+                    let mut room = RoomView::new(&name);
+                    room.read_before = before;
+                    self.rooms.push(room);
+                    effects.push(Effect::JoinAgain(name));
+                }
+            }
+        }
+        effects
+    }
+
     pub(super) fn room(&self) -> &RoomView {
         &self.rooms[self.current]
     }
@@ -337,13 +358,18 @@ fn on_room(model: &mut Model, name: &str, event: RoomEvent, effects: &mut Vec<Ef
         let (author, text) = (&room.message(id)?.author, room.text(id)?);
         Some(cut(&one_line(&format!("In {}, {author}: {text}", room.name)), NOTICE_COLUMNS))
     });
-    if news.message && (index != current || room.anchor.is_some()) {
+    let is_read = index == current && room.anchor.is_none();
+    if news.message && !is_read {
         room.unread += 1;
         room.mentions += usize::from(news.mention.is_some());
         let last = room.numbers().end - 1;
         room.unread_from.get_or_insert(last);
     }
-    if news.mention.is_some() {
+    if is_read {
+        room.note_read();
+    }
+    // What was missed is counted, and rings for nobody any more.
+    if news.mention.is_some() && !news.missed {
         match model.rings {
             Notify::Off => {}
             Notify::Bell => effects.push(Effect::Bell),
@@ -411,6 +437,7 @@ fn show_room(model: &mut Model, index: usize) {
     let room = model.room_mut();
     room.anchor = None;
     (room.unread, room.mentions) = (0, 0);
+    room.note_read();
 }
 
 fn paste(model: &mut Model, text: String) {
@@ -508,6 +535,7 @@ fn set_anchor(model: &mut Model, anchor: Anchor) {
         let room = model.room_mut();
         room.anchor = None;
         (room.unread, room.mentions) = (0, 0);
+        room.note_read();
     }
 }
 
@@ -767,6 +795,7 @@ fn to_end(model: &mut Model) {
     let room = model.room_mut();
     (room.anchor, room.selected) = (None, None);
     (room.unread, room.mentions) = (0, 0);
+    room.note_read();
 }
 
 fn on_messages_key(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
@@ -946,7 +975,10 @@ fn obey(model: &mut Model, command: Command, effects: &mut Vec<Effect>) {
                 quit(model, effects);
             }
         }
-        Command::Leave => leave(room, effects),
+        Command::Leave => {
+            room.given_up = true;
+            leave(room, effects);
+        }
         Command::Rooms => effects.push(Effect::ListRooms),
         Command::Members => {
             let names: Vec<_> = room.members.iter().map(|member| member.name.clone()).collect();
@@ -1319,6 +1351,43 @@ mod tests {
         let earlier = page(1, vec![record(EVE, 1, Body::Text("more hay".into()))]);
         update(&mut model, Event::Earlier { room: "lobby".into(), page: Ok(Some(earlier)) });
         assert_eq!(model.room().selected, Some(id(BOB, 31)));
+    }
+
+    #[test]
+    fn what_was_said_since_the_time_before_is_new_and_counted() {
+        let history = |n: u64, text: &str| {
+            let mut event = said(BOB, n, text, None);
+            if let RoomEvent::Delivered(post) = &mut event {
+                (post.position, post.time_millis, post.history) = (Some(n), Some(MORNING), true);
+            }
+            event
+        };
+        let place = |room: &str, read| Place { room: room.into(), epoch: 7, read };
+        let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC);
+        let rooms = vec![place("lobby", 2), place("ops", 3)];
+        let effects = model.restore(Places { current: None, rooms });
+        assert_eq!(effects, [Effect::JoinAgain("ops".into())]);
+        let ops = |model: &mut Model, event| update(model, Event::Room { room: "ops".into(), event });
+        tell(&mut model, welcome());
+        ops(&mut model, welcome());
+        for n in 1..=5 {
+            assert_eq!(tell(&mut model, history(n, "for Ann")), [], "it rings no more");
+            ops(&mut model, history(n, if n == 5 { "for Ann" } else { "x" }));
+        }
+        // The first that is new in each; on the screen nothing is unread.
+        assert_eq!((model.rooms[0].unread_from, model.rooms[0].unread), (Some(2), 0));
+        let ops = &model.rooms[1];
+        assert_eq!((ops.unread_from, ops.unread, ops.mentions), (Some(3), 2, 1));
+        let kept = Places::of(&model);
+        assert_eq!(kept.rooms, [place("lobby", 5), place("ops", 3)], "what was not looked at is not read");
+        assert_eq!(kept.current.as_deref(), Some("lobby"));
+        // Earlier pages may have more of it; another log has none.
+        model.rooms[0].read_before = Some((7, 0));
+        let records = vec![record(EVE, 8, Body::Text("x".into()))];
+        model.rooms[0].earlier(page(1, records), "Ann");
+        assert_eq!(model.rooms[0].unread_from, Some(-1));
+        write(&mut model, "/leave");
+        assert_eq!(Places::of(&model).rooms, [place("ops", 3)]);
     }
 
     #[test]

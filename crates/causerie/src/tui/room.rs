@@ -157,6 +157,14 @@ pub(super) struct RoomView {
     /// The first row that has not been seen.
     pub(super) unread_from: Option<i64>,
     pub(super) epoch: u64,
+    /// Position of the last message that was on the screen with all before it.
+    pub(super) read: u64,
+    /// Where reading stopped before this start, and in which epoch; what comes behind it is new.
+    pub(super) read_before: Option<(u64, u64)>,
+    /// Position of the last message with a place.
+    last: u64,
+    /// It was left on purpose: it is not joined at the next start.
+    pub(super) given_up: bool,
     /// Earlier records are before this position; `None` if there are none.
     pub(super) older: Option<u64>,
     pub(super) loading: bool,
@@ -232,6 +240,8 @@ pub(super) struct News {
     pub(super) message: bool,
     /// It is for this reader.
     pub(super) mention: Option<MessageId>,
+    /// It was said while this reader was away.
+    pub(super) missed: bool,
 }
 
 impl RoomView {
@@ -257,6 +267,10 @@ impl RoomView {
             mentions: 0,
             unread_from: None,
             epoch: 0,
+            read: 0,
+            read_before: None,
+            last: 0,
+            given_up: false,
             older: None,
             loading: false,
             first_row: 0,
@@ -373,6 +387,12 @@ impl RoomView {
                 (self.member, self.link) = (Some(member), Link::In);
                 self.set_members(members);
                 self.epoch = epoch;
+                self.given_up = false;
+                match self.read_before {
+                    Some((same, read)) if same == epoch => self.read = self.read.max(read),
+                    // Positions of another log mean nothing here.
+                    _ => self.read_before = None,
+                }
                 if self.rows.is_empty() {
                     self.older = (first > 1).then_some(first);
                 }
@@ -432,7 +452,8 @@ impl RoomView {
         }
         // It has its place only once everything before it has come.
         let position = position.filter(|_| history);
-        let is_news = !own && !history;
+        let missed = history && position.is_some_and(|position| self.is_missed(own, position));
+        let is_news = !own && (!history || missed);
         self.links.insert(id, deps.clone());
         let said = Said { id, author, body, own, position, time_millis, deps, held_for };
         if !self.note(said, me) {
@@ -443,13 +464,34 @@ impl RoomView {
         }
         if history {
             self.compare(id);
+            self.last = self.last.max(position.unwrap_or(0));
             self.push(Row::Message(id));
+            if missed {
+                let row = self.numbers().end - 1;
+                self.unread_from.get_or_insert(row);
+            }
         } else {
             self.below.push(id);
             self.take_waiting_line();
         }
         let mention = (is_news && self.messages[&id].mention).then_some(id);
-        News { message: is_news, mention }
+        News { message: is_news, mention, missed }
+    }
+
+    /// Returns whether somebody else's message came after reading had stopped before this start.
+    fn is_missed(&self, own: bool, position: u64) -> bool {
+        !own && self.read_before.is_some_and(|(_, read)| position > read)
+    }
+
+    /// Notes that all that has a place was on the screen.
+    pub(super) fn note_read(&mut self) {
+        self.read = self.read.max(self.last);
+    }
+
+    /// Returns the epoch and how far it was read, if the room is to be joined at the next start.
+    pub(super) fn place(&self) -> Option<(u64, u64)> {
+        let joined = Some((self.epoch, self.read)).filter(|(epoch, _)| *epoch != 0);
+        joined.or(self.read_before).filter(|_| !self.given_up)
     }
 
     /// Takes a message in, and tells whether it is one to be shown in its place.
@@ -538,6 +580,7 @@ impl RoomView {
         if let Some(message) = self.messages.get_mut(&id) {
             (message.position, message.time_millis) = (Some(position), Some(time_millis));
         }
+        self.last = self.last.max(position);
         self.compare(id);
         if let Some(index) = self.below.iter().position(|&below| below == id) {
             self.below.remove(index);
@@ -699,6 +742,16 @@ impl RoomView {
             }
         }
         self.first_row -= rows.len() as i64;
+        let missed = |row: &Row| match row {
+            Row::Message(id) => {
+                let message = &self.messages[id];
+                message.position.is_some_and(|position| self.is_missed(message.own, position))
+            }
+            _ => false,
+        };
+        if let Some(index) = rows.iter().position(missed) {
+            self.unread_from = Some(self.first_row + index as i64);
+        }
         rows.into_iter().rev().for_each(|row| self.rows.push_front(row));
     }
 }

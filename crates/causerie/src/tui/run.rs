@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::deletion::TAKE_BACK;
 use super::model::{Effect, Event, Facts, Model, PAGE, update};
+use super::places::Places;
 use super::room::Purpose;
 use super::terminal::Terminal;
 use super::theme;
@@ -45,8 +46,14 @@ pub(crate) async fn run(
     settings: ChatSettings,
     notes: Vec<String>,
 ) -> anyhow::Result<()> {
-    let room = settings.room.unwrap_or_else(|| "lobby".into());
     let name = settings.name.unwrap_or_else(setup::own_name);
+    let places_path = entrance.state.as_ref().map(|state| {
+        // No room has that name.
+        state.join(kept_name(&entrance.server, "", &name)).with_extension("rooms")
+    });
+    let kept = places_path.as_ref().and_then(|path| fs::read_to_string(path).ok());
+    let places = kept.as_deref().map(Places::parse).unwrap_or_default();
+    let room = settings.room.or_else(|| places.current.clone()).unwrap_or_else(|| "lobby".into());
     let zone = TimeZone::try_system().unwrap_or(TimeZone::UTC);
     let mut model = Model::new(&entrance.server, &name, &room, zone);
     model.palette = theme::palette(settings.theme);
@@ -65,10 +72,12 @@ pub(crate) async fn run(
         incoming,
         rooms: BTreeMap::new(),
         drafts: BTreeMap::new(),
+        places_path,
+        places: places.clone(),
         is_draft_lost: false,
     };
-    let ended = client.run(room, notes).await;
-    client.keep_drafts();
+    let ended = client.run(room, places, notes).await;
+    client.keep();
     let unsent: usize = client.rooms.values().map(|handle| handle.speaker.on_their_way()).sum();
     drop(client);
     ended?;
@@ -87,6 +96,9 @@ struct Client {
     rooms: BTreeMap<String, Handle>,
     /// As they are on the disk.
     drafts: BTreeMap<PathBuf, String>,
+    places_path: Option<PathBuf>,
+    /// As they are on the disk.
+    places: Places,
     /// What is being written could not be written down, which was told.
     is_draft_lost: bool,
 }
@@ -111,7 +123,7 @@ enum Then {
 }
 
 impl Client {
-    async fn run(&mut self, room: String, notes: Vec<String>) -> anyhow::Result<()> {
+    async fn run(&mut self, room: String, places: Places, notes: Vec<String>) -> anyhow::Result<()> {
         let (joined_in, mut joined) = mpsc::unbounded_channel::<Joined>();
         let mut keys = EventStream::new();
         let mut signals = Signals::new()?;
@@ -130,6 +142,9 @@ impl Client {
             self.take(Event::Notice(note), &joined_in)?;
         }
         self.act(Effect::Join(room), &joined_in)?;
+        for effect in self.model.restore(places) {
+            self.act(effect, &joined_in)?;
+        }
         let mut terminated = None;
         loop {
             let answers = pressed && answered.elapsed() >= FRAME;
@@ -179,7 +194,7 @@ impl Client {
                 event = self.incoming.recv() => event.expect("this end has a sender as well"),
                 () = tokio::time::sleep_until(drawn + FRAME), if stale => continue,
                 _ = tick.tick() => {
-                    self.keep_drafts();
+                    self.keep();
                     for handle in self.rooms.values_mut() {
                         handle.changed = true;
                     }
@@ -252,7 +267,8 @@ impl Client {
 
     fn act(&mut self, effect: Effect, joined: &mpsc::UnboundedSender<Joined>) -> anyhow::Result<Then> {
         match effect {
-            Effect::Join(room) => self.join(room, joined.clone()),
+            Effect::Join(room) => self.join(room, true, joined.clone()),
+            Effect::JoinAgain(room) => self.join(room, false, joined.clone()),
             Effect::CreateRoom => self.ask(|entrance| async move {
                 let made = entrance.create_port_room().await;
                 told(made.map(|room| Event::Created(room.name)))
@@ -331,21 +347,40 @@ impl Client {
         });
     }
 
-    fn join(&self, room: String, joined: mpsc::UnboundedSender<Joined>) {
+    fn join(&self, room: String, create: bool, joined: mpsc::UnboundedSender<Joined>) {
         let (entrance, name, events) = (self.entrance.clone(), self.model.name.clone(), self.events.clone());
         let draft = self.draft_path(&room);
         tokio::spawn(async move {
             if let Some(text) = draft.and_then(|path| fs::read_to_string(path).ok()) {
                 let _ = events.send(Event::Draft { room: room.clone(), text }).await;
             }
-            if let Some(session) = enter(&entrance, &room, &name, &events).await {
+            if let Some(session) = enter(&entrance, &room, &name, create, &events).await {
                 let _ = joined.send((room.clone(), session.speaker()));
                 follow(session, room, events).await;
             }
         });
     }
 
-    // What is being written.
+    // What is kept for the next time.
+
+    fn keep(&mut self) {
+        self.keep_drafts();
+        self.keep_places();
+    }
+
+    /// Writes down which rooms are joined and how far they are read, where that has changed.
+    fn keep_places(&mut self) {
+        let places = Places::of(&self.model);
+        if places == self.places {
+            return;
+        }
+        // What cannot be kept is told with the drafts.
+        if let Some(path) = &self.places_path
+            && keep(path, &places.to_text()).is_ok()
+        {
+            self.places = places;
+        }
+    }
 
     fn draft_path(&self, room: &str) -> Option<PathBuf> {
         let name = kept_name(&self.entrance.server, room, &self.model.name);
@@ -381,7 +416,7 @@ impl Client {
 
     #[cfg(unix)]
     fn suspend(&mut self) -> anyhow::Result<()> {
-        self.keep_drafts();
+        self.keep();
         self.terminal.suspend()?;
         self.redraw()
     }
@@ -412,7 +447,7 @@ impl Client {
 }
 
 fn keep(path: &std::path::Path, text: &str) -> io::Result<()> {
-    let beside = path.with_extension("draft-new");
+    let beside = path.with_extension("new");
     private::create(&beside)?.write_all(text.as_bytes())?;
     fs::rename(beside, path)
 }
@@ -434,14 +469,20 @@ async fn sleep_until(at: Option<Instant>) {
 }
 
 /// Joins, again and again while the server does not answer.
-async fn enter(entrance: &Entrance, room: &str, name: &str, events: &mpsc::Sender<Event>) -> Option<Room> {
+async fn enter(
+    entrance: &Entrance,
+    room: &str,
+    name: &str,
+    create: bool,
+    events: &mpsc::Sender<Event>,
+) -> Option<Room> {
     let mut pause = RETRY_MIN;
     if let Err(error) = RoomName::parse(room) {
         let _ = events.send(Event::NotJoined { room: room.into(), reason: error.to_string() }).await;
         return None;
     }
     loop {
-        let error = match entrance.join(room, name, true).await {
+        let error = match entrance.join(room, name, create).await {
             Ok(session) => return Some(session),
             Err(error) => error,
         };

@@ -1,0 +1,78 @@
+//! The rooms that somebody was in, and where reading stopped in each: kept for the next start.
+
+use serde::{Deserialize, Serialize};
+
+use super::model::Model;
+use super::room::RoomView;
+
+/// Rooms that are remembered. Nobody has so many on a screen.
+const ROOMS_MAX: usize = 100;
+
+/// The rooms of one person at one server.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Places {
+    /// The room on the screen.
+    pub(super) current: Option<String>,
+    #[serde(default)]
+    pub(super) rooms: Vec<Place>,
+}
+
+/// Where reading stopped in a room.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Place {
+    pub(super) room: String,
+    /// Of the log whose positions these are, in hexadecimal: TOML's numbers have a sign.
+    #[serde(with = "hexadecimal")]
+    pub(super) epoch: u64,
+    /// Position of the last message that was on the screen.
+    pub(super) read: u64,
+}
+
+impl Places {
+    /// Returns the places as they are now, without the rooms that were left.
+    pub(super) fn of(model: &Model) -> Self {
+        let place = |room: &RoomView| {
+            room.place().map(|(epoch, read)| Place { room: room.name.clone(), epoch, read })
+        };
+        let current = place(model.room()).map(|place| place.room);
+        Self { current, rooms: model.rooms.iter().filter_map(place).take(ROOMS_MAX).collect() }
+    }
+
+    /// Reads what was kept; what cannot be read is as if nothing had been.
+    pub(super) fn parse(text: &str) -> Self {
+        toml::from_str(text).unwrap_or_default()
+    }
+
+    /// Returns the places as text.
+    pub(super) fn to_text(&self) -> String {
+        toml::to_string(self).expect("texts and numbers are valid TOML")
+    }
+}
+
+mod hexadecimal {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{number:x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u64::from_str_radix(&text, 16).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_as_they_were_written_and_damage_is_none() {
+        let place = |room: &str, epoch| Place { room: room.into(), epoch, read: 12 };
+        let rooms = vec![place("lobby", u64::MAX), place("日本\"\\", 1)];
+        let places = Places { current: Some("lobby".into()), rooms };
+        assert_eq!(Places::parse(&places.to_text()), places);
+        assert_eq!(Places::parse("rooms = 7"), Places::default());
+        assert_eq!(Places::parse("\u{0}"), Places::default());
+    }
+}

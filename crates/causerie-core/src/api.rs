@@ -1,6 +1,7 @@
 //! The JSON that browsers and bots speak with a server: what they send, read and checked, and what they are told.
 //! `docs/api.md` describes it.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
@@ -258,6 +259,17 @@ pub enum ClientEvent {
         #[serde(default)]
         observed: bool,
     },
+    /// The client reads along, and is no member.
+    Watch {
+        /// The last position that it has seen; if it is not there, what comes from now on is told.
+        after: Option<u64>,
+        /// Whether to tell what is held back.
+        #[serde(default)]
+        held: bool,
+        /// Whether to tell what members observe.
+        #[serde(default)]
+        observed: bool,
+    },
     /// The member says something.
     Say(Say),
     /// Who is in?
@@ -399,6 +411,17 @@ impl Problem {
 pub enum ServerEvent {
     /// The client is in.
     Welcome(Welcome),
+    /// The client reads along.
+    Watching {
+        /// The room's name.
+        room: String,
+        /// As in [`Welcome`].
+        epoch: String,
+        /// The room's last position.
+        position: u64,
+        /// Who is in.
+        members: Vec<Member>,
+    },
     /// Something is stored and has its place.
     Ack(Said),
     /// Who is in.
@@ -441,6 +464,9 @@ pub enum ServerEvent {
         /// For how long it has been held, if it has, in milliseconds.
         #[serde(skip_serializing_if = "Option::is_none")]
         held_ms: Option<u64>,
+        /// What had been delivered there when it was held, if that member tells: of each member how many messages.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        clock: Option<BTreeMap<String, u64>>,
     },
     /// What members have observed beyond what is told.
     Unobserved {
@@ -480,12 +506,15 @@ impl ServerEvent {
     pub fn observed(member: MemberId, seen: &Observation) -> Self {
         let (what, waits_for, held_ms) = match seen.what {
             Observed::Delivered { held_millis } => ("delivered", None, held_millis),
-            Observed::Held { held_millis, waits_for } => {
+            Observed::Held { held_millis, waits_for, .. } => {
                 ("held", Some(waits_for.to_string()), Some(held_millis))
             }
         };
+        let clock = seen.what.clock();
+        let clock =
+            clock.map(|clock| clock.iter().map(|(member, count)| (member.to_string(), count)).collect());
         let (member, message) = (member.to_string(), seen.message.to_string());
-        Self::Observed { member, message, what, waits_for, held_ms }
+        Self::Observed { member, message, what, waits_for, held_ms, clock }
     }
 }
 

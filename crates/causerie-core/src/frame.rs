@@ -111,7 +111,8 @@ pub enum ClientFrame {
     ListMembers,
     /// What was said in a room? Answered with a page.
     History(HistoryQuestion),
-    /// What the member has held and delivered of others' messages, for those who watch.
+    /// What the member has held and delivered of others' messages, for those who watch. On the wire the clocks of what is
+    /// held stand behind all else.
     Observed {
         /// In order.
         seen: Vec<Observation>,
@@ -121,7 +122,7 @@ pub enum ClientFrame {
 }
 
 /// What has happened to a message at a member.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Observation {
     /// Which message.
     pub message: MessageId,
@@ -130,7 +131,7 @@ pub struct Observation {
 }
 
 /// What happens to messages that arrive.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Observed {
     /// It was delivered.
     Delivered {
@@ -143,7 +144,20 @@ pub enum Observed {
         held_millis: u64,
         /// A cause that has not been delivered.
         waits_for: MessageId,
+        /// What had been delivered there then, if it is told.
+        clock: Option<VectorClock>,
     },
+}
+
+impl Observed {
+    /// What had been delivered at the member when the message was held, if that is told.
+    #[must_use]
+    pub fn clock(&self) -> Option<&VectorClock> {
+        match self {
+            Self::Held { clock, .. } => clock.as_ref(),
+            Self::Delivered { .. } => None,
+        }
+    }
 }
 
 /// Which records of a room's log are asked for.
@@ -671,10 +685,28 @@ impl<'a> Fields<'a> {
         let message = self.message_id()?;
         let what = match self.number()? {
             0 => Observed::Delivered { held_millis: self.option()? },
-            1 => Observed::Held { held_millis: self.number()?, waits_for: self.message_id()? },
+            1 => {
+                let (held_millis, waits_for) = (self.number()?, self.message_id()?);
+                Observed::Held { held_millis, waits_for, clock: None }
+            }
             _ => return Err(self.out_of_range()),
         };
         Ok(Observation { message, what })
+    }
+
+    /// Reads the clocks of what is held, each behind the place that its observation has. Older clients tell none.
+    fn held_clocks(&mut self, seen: &mut [Observation]) -> Result<(), FrameError> {
+        if self.reader.rest().is_empty() {
+            return Ok(());
+        }
+        for (place, told) in self.list(|f| Ok((f.number()?, f.clock()?)))? {
+            let seen = usize::try_from(place).ok().and_then(|place| seen.get_mut(place));
+            let Some(Observation { what: Observed::Held { clock, .. }, .. }) = seen else {
+                return Err(self.out_of_range());
+            };
+            *clock = Some(told);
+        }
+        Ok(())
     }
 
     fn out_of_range(&self) -> FrameError {
@@ -838,7 +870,7 @@ impl ClientFrame {
                             out.push(0);
                             put_option(out, *held_millis);
                         }
-                        Observed::Held { held_millis, waits_for } => {
+                        Observed::Held { held_millis, waits_for, .. } => {
                             out.push(1);
                             put_varint(out, *held_millis);
                             put_message_id(out, *waits_for);
@@ -846,6 +878,15 @@ impl ClientFrame {
                     }
                 }
                 put_varint(out, *left_out);
+                let clocks = || {
+                    let places = seen.iter().enumerate();
+                    places.filter_map(|(place, seen)| seen.what.clock().map(|clock| (place, clock)))
+                };
+                put_varint(out, clocks().count() as u64);
+                for (place, clock) in clocks() {
+                    put_varint(out, place as u64);
+                    clock.encode(out);
+                }
             }
         });
     }
@@ -916,7 +957,11 @@ impl ClientFrame {
             }),
             0x13 => Self::ListClosedRooms { operator: f.text()? },
             0x14 => Self::OpenRoom { name: f.text()?, operator: f.text()? },
-            0x0e => Self::Observed { seen: f.list(Fields::observation)?, left_out: f.number()? },
+            0x0e => {
+                let (mut seen, left_out) = (f.list(Fields::observation)?, f.number()?);
+                f.held_clocks(&mut seen)?;
+                Self::Observed { seen, left_out }
+            }
             _ => return Ok(None),
         }))
     }
@@ -1189,7 +1234,18 @@ mod tests {
             ClientFrame::Observed {
                 seen: vec![
                     observation(3, Observed::Delivered { held_millis: None }),
-                    observation(5, Observed::Held { held_millis: 300, waits_for: MessageId::new(RAJ, 4) }),
+                    observation(
+                        5,
+                        Observed::Held {
+                            held_millis: 300,
+                            waits_for: MessageId::new(RAJ, 4),
+                            clock: Some([(RAJ, 3)].into_iter().collect()),
+                        },
+                    ),
+                    observation(
+                        6,
+                        Observed::Held { held_millis: 0, waits_for: MessageId::new(RAJ, 5), clock: None },
+                    ),
                     observation(5, Observed::Delivered { held_millis: Some(0) }),
                 ],
                 left_out: 300,

@@ -1104,7 +1104,8 @@ impl Session {
                     self.deliver(now, &message, held_since);
                 }
                 GroupOutput::Held { id, waits_for } => {
-                    self.observer.see(now, id, Observed::Held { held_millis: 0, waits_for });
+                    let group = &membership.group;
+                    self.observer.see_held(now, id, (0, waits_for), || group.clock());
                     let name = |id: MessageId| membership.names.get(id.member).cloned();
                     let (author, waits_for_author) = (name(id), name(waits_for));
                     self.event(Event::Held { id, author, waits_for, waits_for_author });
@@ -1196,10 +1197,10 @@ impl Session {
     /// Somebody watches, or nobody does any more. Who watches from now on is told what is held already.
     fn watched(&mut self, now: Time, watched: bool) {
         self.observer.watched(watched);
-        let held = self.membership.iter().flat_map(|m| m.group.held());
-        for held in held {
+        let Some(Membership { group, .. }) = &self.membership else { return };
+        for held in group.held() {
             let held_millis = millis(now.since(held.since));
-            self.observer.see(now, held.id, Observed::Held { held_millis, waits_for: held.waits_for });
+            self.observer.see_held(now, held.id, (held_millis, held.waits_for), || group.clock());
         }
     }
 

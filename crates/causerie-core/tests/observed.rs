@@ -9,7 +9,7 @@ use causerie_core::key::Challenge;
 use causerie_core::room::{Now, Room, RoomSettings};
 use causerie_core::session::{Event, Output, Session, SessionConfig};
 use causerie_core::text::RoomName;
-use cbcast::{Kind, Message, MessageId, Time};
+use cbcast::{Kind, MemberId, Message, MessageId, Time};
 
 fn seed() -> [u8; 32] {
     [7; 32]
@@ -17,6 +17,11 @@ fn seed() -> [u8; 32] {
 
 /// Raj's session, live; and what Ann says in his room from then on, as records.
 fn live(count: u64) -> (Session, Vec<ServerFrame>) {
+    live_among(0, count)
+}
+
+/// The same in a room with so many others.
+fn live_among(others: u8, count: u64) -> (Session, Vec<ServerFrame>) {
     let mut session = Session::new(SessionConfig::new("lobby", "Raj", seed));
     session.connected();
     let (agent, challenge) = ("test".into(), Challenge::default());
@@ -24,6 +29,9 @@ fn live(count: u64) -> (Session, Vec<ServerFrame>) {
     let mut room = Room::new(RoomName::parse("lobby").unwrap(), 0, 7, RoomSettings::default(), false);
     let now = Now { time: Time::ZERO, wall_millis: 0 };
     let (ann, _) = room.join(now, "Ann", [1; 32], None, 0).unwrap();
+    for n in 0..others {
+        room.join(now, &format!("Other {n}"), [n + 10; 32], None, 0).unwrap();
+    }
     let (_, welcome) = room.join(now, "Raj", [2; 32], None, 0).unwrap();
     let joined = welcome.position;
     session.handle_frame(Time::ZERO, ServerFrame::Welcome(Box::new(welcome)));
@@ -67,7 +75,9 @@ fn told(frames: Vec<ClientFrame>) -> (Vec<(MessageId, &'static str)>, u64) {
         let ClientFrame::Observed { seen, left_out } = frame else { panic!("{frame:?}") };
         all_left_out += left_out;
         all.extend(seen.into_iter().map(|Observation { message, what }| match what {
-            Observed::Held { waits_for, held_millis: 0 } => {
+            Observed::Held { waits_for, held_millis: 0, clock } => {
+                let clock = clock.expect("few hold little");
+                assert_eq!(clock.get(waits_for.member), waits_for.seq - 1, "the rule fails by one");
                 assert_eq!((waits_for.member, waits_for.seq), (message.member, message.seq - 1));
                 (message, "held")
             }
@@ -173,8 +183,26 @@ fn who_begins_to_watch_is_told_what_is_held_already() {
         _ => None,
     });
     let seen = observed.expect("it is told");
-    assert!(
-        matches!(seen[..], [Observation { what: Observed::Held { held_millis: 300, .. }, .. }]),
-        "{seen:?}"
-    );
+    let [Observation { what: Observed::Held { held_millis: 300, clock: Some(clock), .. }, message }] =
+        &seen[..]
+    else {
+        panic!("{seen:?}")
+    };
+    // The host has said who came: Ann and Raj.
+    assert_eq!((clock.get(message.member), clock.get(MemberId::host(message.member.origin))), (0, 2));
+}
+
+#[test]
+fn clocks_of_what_is_held_are_told_up_to_a_bound() {
+    let (mut session, records) = live_among(100, 40);
+    session.handle_frame(at(0), ServerFrame::Watched(true));
+    swapped(records).for_each(|frame| session.handle_frame(at(1), frame));
+    session.handle_timeout(at(101));
+    let (_, sent) = drain(&mut session);
+    let [ClientFrame::Observed { seen, .. }] = &sent[..] else { panic!("{sent:?}") };
+    let held = seen.iter().filter(|seen| matches!(seen.what, Observed::Held { .. })).count();
+    let clocks: Vec<_> = seen.iter().filter_map(|seen| seen.what.clock()).collect();
+    // The host, Ann, Raj and the others.
+    assert!(clocks.iter().all(|clock| clock.len() == 103), "a clock is told whole or not at all");
+    assert_eq!((clocks.len(), held), (9, 11), "1,024 entries in a pause");
 }

@@ -51,7 +51,9 @@ fn what_a_member_has_observed() {
     let (kind, body) = whole(&bytes);
     let early = MessageId::new(MemberId::new(0, 3), 88);
     let cause = MessageId::new(MemberId::new(0, 7), 90);
-    let held = Observed::Held { held_millis: 120, waits_for: cause };
+    let clock = [(MemberId::host(0), 2), (early.member, 87), (cause.member, 89)];
+    let clock = Some(clock.into_iter().collect());
+    let held = Observed::Held { held_millis: 120, waits_for: cause, clock };
     let delivered = Observed::Delivered { held_millis: None };
     let seen =
         vec![Observation { message: early, what: held }, Observation { message: cause, what: delivered }];
@@ -60,6 +62,17 @@ fn what_a_member_has_observed() {
     let mut again = Vec::new();
     frame.encode(&mut again);
     assert_eq!(again, bytes);
+
+    // Older clients end their frame here, and it is only of what is held that a clock can be told.
+    let told = 15;
+    let older = ClientFrame::decode(kind, &body.slice(..told)).unwrap().unwrap();
+    let ClientFrame::Observed { seen, left_out: 0 } = older else { panic!("{older:?}") };
+    assert_eq!(seen[0].what, Observed::Held { held_millis: 120, waits_for: cause, clock: None });
+    for place in [1, 2] {
+        let mut wrong = body.to_vec();
+        wrong[told + 1] = place;
+        assert!(ClientFrame::decode(kind, &wrong.into()).is_err(), "a clock of {place}");
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use causerie_core::frame::{
 use causerie_core::key::{Challenge, Proof, PublicKey, Purpose};
 use causerie_core::room::{JoinError, ResumeError, Resumed, Seat};
 use causerie_core::text::{Name, visible};
-use cbcast::MissingRange;
+use cbcast::{MissingRange, VectorClock};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -49,6 +49,8 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// What a connection may tell of what it observes, in [`OBSERVED_TIME`]; beyond it is only counted.
 const OBSERVED_MAX: usize = 640;
 const OBSERVED_TIME: Duration = Duration::from_secs(1);
+/// So many entries of a clock count as one more.
+const CLOCK_ENTRIES: usize = 32;
 /// Records sent in answer to one repair request.
 const REPAIR_MAX: usize = 256;
 
@@ -578,18 +580,25 @@ impl Session<'_> {
             if observed.0.elapsed() >= OBSERVED_TIME {
                 *observed = (Instant::now(), 0);
             }
-            let within = seen.len().min(OBSERVED_MAX - observed.1);
-            observed.1 += within;
+            let mut places = OBSERVED_MAX - observed.1;
+            let fits = |seen: &&Observation| {
+                let cost = 1 + seen.what.clock().map_or(0, VectorClock::len) / CLOCK_ENTRIES;
+                let left = places.checked_sub(cost);
+                places = left.unwrap_or(places);
+                left.is_some()
+            };
+            let within = seen.iter().take_while(fits).count();
+            observed.1 = OBSERVED_MAX - places;
             within
         };
         left_out = left_out.saturating_add((seen.len() - within) as u64);
         seen.truncate(within);
         room.look(|room| {
-            let waited_for = |what| match what {
-                Observed::Held { waits_for, .. } => room.has_delivered(waits_for),
+            let waited_for = |what: &Observed| match what {
+                Observed::Held { waits_for, .. } => room.has_delivered(*waits_for),
                 Observed::Delivered { .. } => true,
             };
-            seen.retain(|seen| room.has_delivered(seen.message) && waited_for(seen.what));
+            seen.retain(|seen| room.has_delivered(seen.message) && waited_for(&seen.what));
             if !room.is_seated(*seat) {
                 (seen, left_out) = (Vec::new(), 0);
             }

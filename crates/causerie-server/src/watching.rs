@@ -14,6 +14,8 @@ use tokio::sync::watch;
 const EVENTS_MAX: usize = 2_048;
 /// What one watcher has in hand of it.
 const READ_MAX: usize = 256;
+/// Of their text: what is held is told with a clock, which has an entry for each member.
+const BYTES_MAX: usize = 1 << 20;
 /// What one frame can say to have left out.
 const LEFT_OUT_MAX: u64 = 1_000_000;
 
@@ -29,6 +31,8 @@ pub(crate) struct Watchers {
     /// How many observations there have been.
     total: u64,
     events: VecDeque<Event>,
+    /// Bytes of their text.
+    bytes: usize,
 }
 
 /// One observation, or how many were left out.
@@ -61,9 +65,12 @@ impl Watchers {
     fn push(&mut self, behind: u64, count: u64, event: &ServerEvent) {
         let before = self.total;
         self.total += count;
-        self.events.push_back(Event { behind, before, with: self.total, json: event.to_json().into() });
-        if self.events.len() > EVENTS_MAX {
-            self.events.pop_front();
+        let json = Utf8Bytes::from(event.to_json());
+        self.bytes += json.len();
+        self.events.push_back(Event { behind, before, with: self.total, json });
+        while self.events.len() > EVENTS_MAX || self.bytes > BYTES_MAX {
+            let Some(oldest) = self.events.pop_front() else { break };
+            self.bytes -= oldest.json.len();
         }
     }
 }
@@ -89,7 +96,7 @@ impl Watching {
         let mut watchers = self.watchers();
         watchers.count -= 1;
         if watchers.count == 0 {
-            watchers.events = VecDeque::new();
+            (watchers.events, watchers.bytes) = (VecDeque::new(), 0);
             tell_members(false);
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use causerie_core::frame::{ClientFrame, Observation, Observed, ServerFrame};
 use causerie_server::{AddressLimits, Protocol, Settings};
 use causerie_store::{Change, MemoryStore, Options, RoomRow, SqliteStore, Store};
-use cbcast::{MemberId, MessageId};
+use cbcast::{Kind, MemberId, MessageId};
 use common::limited::Limited;
 use common::{Classic, Event, Harness, Native, Wire, raw, within};
 use futures_util::{SinkExt, StreamExt};
@@ -885,8 +885,10 @@ async fn held_messages_are_told_to_those_who_ask() {
 async fn what_members_observe_is_told_to_those_who_ask_within_bounds() {
     let server = Harness::start(Settings::default()).await;
     let mut raj = Native::join(server.address, "lobby", "Raj").await;
-    let held =
-        |message, waits_for| Observation { message, what: Observed::Held { waits_for, held_millis: 3 } };
+    let held = |message, waits_for| {
+        let clock = Some([(MemberId::host(0), 1), (MemberId::new(0, 1), 4)].into_iter().collect());
+        Observation { message, what: Observed::Held { waits_for, held_millis: 3, clock } }
+    };
     let delivered = |message, held_millis| Observation { message, what: Observed::Delivered { held_millis } };
     let frame = |seen, left_out| ClientFrame::Observed { seen, left_out };
 
@@ -920,7 +922,7 @@ async fn what_members_observe_is_told_to_those_who_ask_within_bounds() {
     let (member, message) = (raj.member.to_string(), id.to_string());
     assert_eq!(
         eve.expect("observed").await,
-        json!({"type": "observed", "member": member, "message": message, "what": "held", "waits_for": "0.0#1", "held_ms": 3})
+        json!({"type": "observed", "member": member, "message": message, "what": "held", "waits_for": "0.0#1", "held_ms": 3, "clock": {"0.0": 1, "0.1": 4}})
     );
     assert_eq!(
         eve.expect("observed").await,
@@ -955,6 +957,49 @@ async fn what_members_observe_is_told_to_those_who_ask_within_bounds() {
     let mut nobody = Wire::greeted(server.address).await;
     nobody.send(&frame(Vec::new(), 0)).await;
     assert!(matches!(nobody.frame().await, ServerFrame::Error(error) if !error.fatal));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_only_reads_along_is_told_all_that_members_are_told_and_is_nobody() {
+    let server = Harness::start(Settings::default()).await;
+    let mut raj = Native::join(server.address, "lobby", "Raj").await;
+    let mut onlooker = Socket::open(server.address, "lobby").await;
+    onlooker.send(json!({"type": "watch", "after": 0, "held": true, "observed": true})).await;
+    let watching = onlooker.expect("watching").await;
+    assert_eq!(watching["members"], json!([{"member": raj.member.to_string(), "name": "Raj"}]));
+    assert_eq!((&watching["room"], &watching["position"]), (&json!("lobby"), &json!(1)));
+    assert_eq!(onlooker.expect("joined").await["author"], "Raj", "from behind the position that it names");
+    assert_eq!(raj.wire.frame().await, ServerFrame::Watched(true));
+
+    // What is held at the server, what members observe, and what is said.
+    let packet =
+        |seq| cbcast::Message::new(MessageId::new(raj.member, seq), Kind::Data, &[], b"\x01hi").unwrap();
+    raj.wire.send(&ClientFrame::Broadcast(packet(2).into_packet())).await;
+    assert_eq!(onlooker.expect("held").await["waits_for"], format!("{}#1", raj.member));
+    raj.wire.send(&ClientFrame::Broadcast(packet(1).into_packet())).await;
+    assert_eq!(onlooker.record().await["text"], "hi");
+    assert_eq!(onlooker.record().await["text"], "hi");
+    let seen = vec![Observation {
+        message: MessageId::new(MemberId::host(0), 1),
+        what: Observed::Delivered { held_millis: None },
+    }];
+    raj.wire.send(&ClientFrame::Observed { seen, left_out: 0 }).await;
+    assert_eq!(onlooker.expect("observed").await["message"], "0.0#1");
+
+    // It speaks for nobody, and nobody sees it.
+    for wrong in [
+        json!({"type": "say", "id": "1", "text": "hello"}),
+        json!({"type": "leave"}),
+        json!({"type": "join", "name": "Onlooker"}),
+    ] {
+        onlooker.send(wrong).await;
+        assert_eq!(onlooker.expect("error").await["code"], "unexpected");
+    }
+    onlooker.send(json!({"type": "members"})).await;
+    assert_eq!(onlooker.expect("members").await["members"].as_array().unwrap().len(), 1);
+    drop(onlooker);
+    while raj.wire.frame().await != ServerFrame::Watched(false) {}
     server.stop().await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cbcast::{MessageId, Time};
+use cbcast::{MessageId, Time, VectorClock};
 
 use crate::frame::{ClientFrame, Observation, Observed};
 
@@ -10,6 +10,8 @@ use crate::frame::{ClientFrame, Observation, Observed};
 const OBSERVED_PAUSE: Duration = Duration::from_millis(100);
 /// What is told in that time; what happens beyond it is counted.
 const OBSERVED_MAX: usize = 32;
+/// Entries of clocks that are told in that time: a hold in a room of a thousand, or each of 32 in a room of 32.
+const CLOCK_ENTRIES_MAX: usize = 1_024;
 
 /// What has been observed and not been told yet.
 #[derive(Debug, Default)]
@@ -19,6 +21,8 @@ pub(super) struct Observer {
     left_out: u64,
     /// What was told since the last pause began.
     told: usize,
+    /// Entries of clocks likewise.
+    told_entries: usize,
     until: Option<Time>,
 }
 
@@ -41,6 +45,22 @@ impl Observer {
         self.told = (self.told + 1).min(OBSERVED_MAX);
     }
 
+    /// A message is held back, where so much has been delivered.
+    pub(super) fn see_held(
+        &mut self,
+        now: Time,
+        message: MessageId,
+        (held_millis, waits_for): (u64, MessageId),
+        clock: impl FnOnce() -> VectorClock,
+    ) {
+        let mut told = None;
+        if self.is_watched && self.told < OBSERVED_MAX && self.told_entries < CLOCK_ENTRIES_MAX {
+            told = Some(clock()).filter(|clock| self.told_entries + clock.len() <= CLOCK_ENTRIES_MAX);
+            self.told_entries += told.as_ref().map_or(0, VectorClock::len);
+        }
+        self.see(now, message, Observed::Held { held_millis, waits_for, clock: told });
+    }
+
     /// What there is to tell.
     pub(super) fn take(&mut self) -> Option<ClientFrame> {
         let (seen, left_out) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.left_out));
@@ -55,7 +75,7 @@ impl Observer {
         if self.until.is_none_or(|until| until > now) {
             return None;
         }
-        (self.told, self.until) = (0, None);
+        (self.told, self.told_entries, self.until) = (0, 0, None);
         self.take()
     }
 }

@@ -1,4 +1,5 @@
-//! WebSockets: a member of a room that hears everything, and speaks. A cursor on the room's log, as every session.
+//! WebSockets: a member of a room that hears everything, and speaks; or somebody who only reads along. A cursor on the
+//! room's log, as every session.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::poll_fn;
@@ -15,7 +16,7 @@ use causerie_core::frame::{Direction, Place};
 use causerie_core::history::{Entries, Entry};
 use causerie_core::room::Seat;
 use causerie_core::text::Name;
-use cbcast::{MemberId, MessageId};
+use cbcast::MessageId;
 use futures_util::SinkExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -82,7 +83,7 @@ pub(super) async fn open(
             hosted,
             socket,
             bytes_max: limit,
-            membership: None,
+            reading: None,
             presence: None,
             early: None,
             acks: VecDeque::new(),
@@ -105,20 +106,21 @@ struct Session {
     observing: watch::Receiver<()>,
     /// Whether anything can be stored.
     news: StoreNews,
-    membership: Option<Membership>,
+    reading: Option<Reading>,
     /// That of the membership, until the connection ends.
     presence: Option<Presence>,
     /// What the client says faster than its address may: it is said then, and nothing is heard before.
-    early: Option<(Say, Instant)>,
+    early: Option<(Seat, Say, Instant)>,
     /// What was said, and how many changes have to be stored before that may be told.
     acks: VecDeque<(u64, Said)>,
     /// Bytes of events that are being told.
     in_hand: usize,
 }
 
-struct Membership {
-    member: MemberId,
-    seat: Seat,
+/// A client that follows the log.
+struct Reading {
+    /// Its membership, unless it only reads along.
+    seat: Option<Seat>,
     cursor: u64,
     /// The seating that was looked at last.
     seating: u64,
@@ -204,9 +206,9 @@ impl Session {
     /// It is in the room no longer, nor follows it.
     fn disconnect(&mut self) {
         drop(self.presence.take());
-        if let Some(membership) = self.membership.take().filter(|_| !self.hosted.is_poisoned()) {
+        if let Some(reading) = self.reading.take().filter(|_| !self.hosted.is_poisoned()) {
             self.hosted.json().leave();
-            if membership.observed.is_some() {
+            if reading.observed.is_some() {
                 self.hosted.unwatch();
             }
         }
@@ -237,13 +239,16 @@ impl Session {
                 continue;
             }
             let now = Instant::now();
-            if let Some((say, _)) = self.early.take_if(|(_, at)| *at <= now) {
+            if let Some((seat, say, _)) = self.early.take_if(|(.., at)| *at <= now) {
                 heard = now;
-                self.say(say).await?;
+                self.say(seat, say).await?;
                 continue;
             }
-            if self.membership.is_none() && now >= begun + server.settings().first_words {
-                return Err(fatal("timed_out", "the first event is join or resume, and it did not come"));
+            if self.reading.is_none() && now >= begun + server.settings().first_words {
+                return Err(fatal(
+                    "timed_out",
+                    "the first event is join, resume or watch, and it did not come",
+                ));
             }
             if now >= heard + 3 * PING_EVERY {
                 return Err(fatal("timed_out", "nothing was heard from the client"));
@@ -254,19 +259,19 @@ impl Session {
                 continue;
             }
             let mut wake = (heard + PING_EVERY).max(asked + PING_EVERY);
-            if self.membership.is_none() {
+            if self.reading.is_none() {
                 wake = wake.min(begun + server.settings().first_words);
             }
-            let due = self.early.as_ref().map(|(_, at)| *at);
+            let due = self.early.as_ref().map(|(.., at)| *at);
             wake = tell_held.into_iter().chain(tell_observed).chain(due).fold(wake, Instant::min);
-            let wants_held = self.membership.as_ref().is_some_and(|m| m.held.is_some());
-            let wants_observed = self.membership.as_ref().is_some_and(|m| m.observed.is_some());
+            let wants_held = self.reading.as_ref().is_some_and(|r| r.held.is_some());
+            let wants_observed = self.reading.as_ref().is_some_and(|r| r.observed.is_some());
             tokio::select! {
                 message = self.socket.recv(), if self.acks.len() < ACKS_MAX && due.is_none() => {
                     heard = Instant::now();
                     self.hear(message).await?;
                     // Held messages are told from the beginning on.
-                    if !wants_held && self.membership.as_ref().is_some_and(|m| m.held.is_some()) {
+                    if !wants_held && self.reading.as_ref().is_some_and(|r| r.held.is_some()) {
                         tell_held = Some(Instant::now());
                     }
                 }
@@ -277,7 +282,7 @@ impl Session {
                 _ = self.observing.changed(), if wants_observed => {
                     tell_observed.get_or_insert_with(|| Instant::now() + OBSERVED_PAUSE);
                 }
-                trouble = self.news.next(), if self.membership.is_some() => {
+                trouble = self.news.next(), if self.reading.is_some() => {
                     let problem = match trouble {
                         Some(why) => Problem::new("storage_full", &*why),
                         None => Problem::new("storage_again", STORED_AGAIN),
@@ -311,7 +316,7 @@ impl Session {
                 return self.tell(&refused(Failure::malformed(error), id)).await;
             }
         };
-        match (event, &mut self.membership) {
+        match (event, &mut self.reading) {
             (ClientEvent::Ping {}, _) => self.tell(&ServerEvent::Pong {}).await,
             (ClientEvent::Join { name, nonce, held, observed }, None) => {
                 self.join(&name, nonce.as_deref(), Wants { held, observed }).await
@@ -319,7 +324,13 @@ impl Session {
             (ClientEvent::Resume { token, after, held, observed }, None) => {
                 self.resume(&token, after, Wants { held, observed }).await
             }
-            (ClientEvent::Say(say), Some(_)) => self.say(say).await,
+            (ClientEvent::Watch { after, held, observed }, None) => {
+                self.read_along(after, Wants { held, observed }).await
+            }
+            (ClientEvent::Say(say), Some(Reading { seat: Some(seat), .. })) => {
+                let seat = *seat;
+                self.say(seat, say).await
+            }
             (ClientEvent::Members {}, Some(_)) => {
                 let (members, changes) = self.hosted.act_and_count(|room, _| rooms::members(room));
                 match self.hosted.stored_in_time(changes).await {
@@ -327,16 +338,20 @@ impl Session {
                     Err(why) => self.tell(&refused(Failure::storage_full(&why), None)).await,
                 }
             }
-            (ClientEvent::Leave {}, Some(membership)) => {
-                membership.leaving = true;
-                let member = membership.member;
+            (ClientEvent::Leave {}, Some(Reading { seat: Some(seat), leaving, .. })) => {
+                *leaving = true;
+                let member = seat.member;
                 self.hosted.act(|room, now| room.part(now, member, ""));
                 Ok(())
             }
-            (_, Some(_)) => self.unexpected("one WebSocket is in one room, as one member", None).await,
-            (event, None) => {
+            (event, reading) => {
                 let id = if let ClientEvent::Say(say) = event { Some(say.id) } else { None };
-                self.unexpected("the first event is join or resume", id).await
+                let message = match reading {
+                    Some(Reading { seat: None, .. }) => "this WebSocket only reads along",
+                    Some(_) => "one WebSocket is in one room, as one member",
+                    None => "the first event is join, resume or watch",
+                };
+                self.unexpected(message, id).await
             }
         }
     }
@@ -378,22 +393,17 @@ impl Session {
             let member = room.join_returning(now, name, nonce, token)?;
             let seat = room.take_seat(member, &token).expect("it has just been given that token");
             let is_new = room.position() > before;
-            Ok::<_, causerie_core::room::JoinError>((
-                rooms::welcome(room, member, &token, bytes_max),
-                member,
-                seat,
-                before,
-                is_new,
-            ))
+            let welcome = rooms::welcome(room, member, &token, bytes_max);
+            Ok::<_, causerie_core::room::JoinError>((welcome, seat, before, is_new))
         });
-        self.presence = joined.as_ref().ok().map(|(_, _, seat, ..)| Presence::seated(&self.hosted, *seat));
-        let member = joined.as_ref().ok().filter(|(.., is_new)| *is_new).map(|(_, member, ..)| *member);
+        self.presence = joined.as_ref().ok().map(|(_, seat, ..)| Presence::seated(&self.hosted, *seat));
+        let member = joined.as_ref().ok().filter(|(.., is_new)| *is_new).map(|(_, seat, ..)| seat.member);
         if let Err(why) = self.hosted.joined_in_time(member, changes).await {
             return self.tell(&refused(Failure::storage_full(&why), None)).await;
         }
         match joined {
-            Ok((welcome, member, seat, cursor, _)) => {
-                self.sit(member, seat, cursor, wants);
+            Ok((welcome, seat, cursor, _)) => {
+                self.follow(Some(seat), cursor, wants);
                 self.tell(&ServerEvent::Welcome(welcome)).await
             }
             Err(error) => self.tell(&refused(error.into(), None)).await,
@@ -420,38 +430,49 @@ impl Session {
         }
         match resumed {
             Ok((welcome, seat, cursor)) => {
-                self.sit(member, seat, cursor, wants);
+                self.follow(Some(seat), cursor, wants);
                 self.tell(&ServerEvent::Welcome(welcome)).await
             }
             Err(error) => self.tell(&refused(error.into(), None)).await,
         }
     }
 
-    fn sit(&mut self, member: MemberId, seat: Seat, cursor: u64, wants: Wants) {
+    /// Rooms are open to all who may join, so whoever only looks is told the same.
+    async fn read_along(&mut self, after: Option<u64>, wants: Wants) -> Step {
+        let ((cursor, watching), changes) = self.hosted.act_and_count(|room, _| {
+            let position = room.position();
+            let watching = ServerEvent::Watching {
+                room: room.name().to_string(),
+                epoch: room.epoch().to_string(),
+                position,
+                members: rooms::members(room),
+            };
+            (after.unwrap_or(position).min(position), watching)
+        });
+        if let Err(why) = self.hosted.stored_in_time(changes).await {
+            return self.tell(&refused(Failure::storage_full(&why), None)).await;
+        }
+        self.follow(None, cursor, wants);
+        self.tell(&watching).await
+    }
+
+    fn follow(&mut self, seat: Option<Seat>, cursor: u64, wants: Wants) {
         // Compared with the room before anything is read.
         let seating = u64::MAX;
         let held = wants.held.then(BTreeSet::new);
         let observed = wants.observed.then(|| self.hosted.watch());
         self.hosted.json().enter();
-        self.membership = Some(Membership {
-            member,
-            seat,
-            cursor,
-            seating,
-            farewell: None,
-            leaving: false,
-            held,
-            observed,
-        });
+        self.reading =
+            Some(Reading { seat, cursor, seating, farewell: None, leaving: false, held, observed });
     }
 
-    async fn say(&mut self, said: Say) -> Step {
+    async fn say(&mut self, seat: Seat, said: Say) -> Step {
         if let Err(wait) = self.connection.visitor.speak(1) {
-            self.early = Some((said, Instant::now() + wait));
+            self.early = Some((seat, said, Instant::now() + wait));
             return Ok(());
         }
         let id = said.id.clone();
-        let placed = self.say_checked(said).await;
+        let placed = self.say_checked(seat, said).await;
         match placed {
             Ok((changes, said)) => {
                 self.acks.push_back((changes, said));
@@ -461,15 +482,14 @@ impl Session {
         }
     }
 
-    async fn say_checked(&mut self, said: Say) -> Result<(u64, Said), Failure> {
+    async fn say_checked(&mut self, seat: Seat, said: Say) -> Result<(u64, Said), Failure> {
         let (id, body) = said.body().map_err(Failure::malformed)?;
-        let Some(membership) = &self.membership else { return Err(Failure::wrong_token()) };
         // Whoever has resumed elsewhere speaks there.
-        if !self.hosted.look(|room| room.is_seated(membership.seat)) {
+        if !self.hosted.look(|room| room.is_seated(seat)) {
             return Err(causerie_core::room::SayError::NotHere.into());
         }
         self.connection.server.writer.has_room().await;
-        let placed = say::say(&self.hosted, membership.member, &id, &body).await?;
+        let placed = say::say(&self.hosted, seat.member, &id, &body).await?;
         let said = Said { id, message: placed.said.id.to_string(), position: placed.said.position };
         Ok((placed.changes, said))
     }
@@ -481,14 +501,14 @@ impl Session {
     }
 
     async fn feed(&mut self, message: Message) -> Step {
-        let (hosted, seat) = (&self.hosted, self.membership.as_ref().map(|m| m.seat));
+        let (hosted, seat) = (&self.hosted, self.reading.as_ref().and_then(|r| r.seat));
         let bytes = if let Message::Text(text) = &message { text.len() } else { 0 };
         let held = (&*self.connection.charge, self.in_hand.max(bytes) + WRITE_BYTES);
         patiently(self.socket.feed(message), hosted, seat, held).await
     }
 
     async fn flush(&mut self) -> Step {
-        let (hosted, seat) = (&self.hosted, self.membership.as_ref().map(|m| m.seat));
+        let (hosted, seat) = (&self.hosted, self.reading.as_ref().and_then(|r| r.seat));
         let held = (&*self.connection.charge, WRITE_BYTES);
         patiently(self.socket.flush(), hosted, seat, held).await
     }
@@ -505,29 +525,30 @@ impl Session {
 
     /// Tells what lies behind the cursor. Whether there may be more at once.
     async fn tell_log(&mut self) -> Step<bool> {
-        let Some(membership) = &mut self.membership else { return Ok(false) };
+        let Some(reading) = &mut self.reading else { return Ok(false) };
         let seating = self.hosted.tail().seating;
-        if seating != membership.seating {
-            let Membership { member, seat, .. } = *membership;
-            membership.farewell = self.hosted.look(|room| {
+        if seating != reading.seating {
+            let seat = reading.seat;
+            reading.farewell = self.hosted.look(|room| {
                 if room.is_closed() {
                     return Err(fatal("room_closed", "the room was closed"));
                 }
-                if !room.is_present(member) {
-                    return Ok(Some(room.farewell(member).unwrap_or((room.position(), 0))));
+                let Some(seat) = seat else { return Ok(None) };
+                if !room.is_present(seat.member) {
+                    return Ok(Some(room.farewell(seat.member).unwrap_or((room.position(), 0))));
                 }
                 if !room.is_seated(seat) {
                     return Err(fatal("superseded", "the member has resumed on another connection"));
                 }
                 Ok(None)
             })?;
-            membership.seating = seating;
+            reading.seating = seating;
         }
-        if let Some((left_at, taken)) = membership.farewell
-            && membership.cursor >= left_at
+        if let Some((left_at, taken)) = reading.farewell
+            && reading.cursor >= left_at
             && self.acks.is_empty()
         {
-            return Err(match membership.leaving {
+            return Err(match reading.leaving {
                 true => End::Told(NORMAL, Box::new(ServerEvent::Parted { taken })),
                 false => {
                     let mut problem = Problem::new("expired", "the member has left");
@@ -536,7 +557,7 @@ impl Session {
                 }
             });
         }
-        let cursor = membership.cursor;
+        let cursor = reading.cursor;
         let shared = self.hosted.json().read(&self.hosted, cursor);
         let (events, last) = match shared {
             Some(shared) => shared,
@@ -552,8 +573,8 @@ impl Session {
         }
         self.in_hand = 0;
         self.tell_observed(&mut unread, last).await?;
-        if let Some(membership) = &mut self.membership {
-            membership.cursor = last;
+        if let Some(reading) = &mut self.reading {
+            reading.cursor = last;
         }
         more |= unread.has_more && unread.events.is_empty();
         Ok(more)
@@ -561,7 +582,7 @@ impl Session {
 
     /// What members have observed and the client was not told.
     async fn unobserved(&mut self) -> Step<Unread> {
-        let Some(cursor) = self.membership.as_mut().and_then(|m| m.observed.as_mut()) else {
+        let Some(cursor) = self.reading.as_mut().and_then(|r| r.observed.as_mut()) else {
             return Ok(Unread::default());
         };
         let unread = self.hosted.watching.read(*cursor);
@@ -577,8 +598,8 @@ impl Session {
         while unread.events.front().is_some_and(|(behind, ..)| *behind <= position) {
             let Some((_, cursor, event)) = unread.events.pop_front() else { break };
             self.feed(Message::Text(event)).await?;
-            if let Some(membership) = &mut self.membership {
-                membership.observed = Some(cursor);
+            if let Some(reading) = &mut self.reading {
+                reading.observed = Some(cursor);
             }
         }
         Ok(())
@@ -601,7 +622,7 @@ impl Session {
 
     /// Tells what is held back, or is not any more.
     async fn tell_held(&mut self) -> Step {
-        let Some(told) = self.membership.as_mut().and_then(|m| m.held.as_mut()) else { return Ok(()) };
+        let Some(told) = self.reading.as_mut().and_then(|r| r.held.as_mut()) else { return Ok(()) };
         let held = self.hosted.look(|room| room.held(usize::MAX));
         let mut events: Vec<_> = told
             .iter()

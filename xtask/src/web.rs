@@ -44,7 +44,7 @@ pub(crate) fn run(root: &Path) -> Outcome {
         node.arg(test).arg(&program).arg(&pictures).current_dir(&folder);
         call(&mut node).inspect_err(|_| eprintln!("xtask: what was seen last is in {}", pictures.display()))
     };
-    for test in ["tests/browser.mjs", "tests/daily.mjs"] {
+    for test in ["tests/browser.mjs", "tests/daily.mjs", "tests/lab.mjs"] {
         if let Err(code) = in_browser(test) {
             return Outcome::Failed(code);
         }

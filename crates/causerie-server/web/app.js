@@ -77,6 +77,10 @@ let listed = [];
 let current = null;
 /** @type {string[]} up to two messages */
 let selected = [];
+/** @type {string | null} the member at which it was chosen in the picture */
+let selectedAt = null;
+/** The picture stops at the next message that is held, and tells why: where the address asks for it. */
+let stopsAtHold = new URLSearchParams(location.search).has("hold");
 /** @type {string | null} */
 let hovered = null;
 /** The news that its reader found: the position behind which it begins, its size, and whether it was seen. */
@@ -110,7 +114,7 @@ const diagram = new Diagram({
 	scroller: page.diagram,
 	name: (member) => flat(current?.nameOf(member) ?? member),
 	onHover: (id) => hover(id),
-	onSelect: (id, both) => select(id, both),
+	onSelect: (id, both, at) => select(id, both, at),
 });
 
 /** @param {import("./diagram.js").DiagramEvent[]} events */
@@ -237,7 +241,7 @@ function changed(room, change, detail) {
 			reword(detail.reworded);
 			if (detail.added.some((/** @type {import("./timeline.js").Entry} */ { kind }) => kind === "joined" || kind === "left")) showMembers();
 			refresh(detail.added);
-			diagram.append(pictured(detail.events));
+			draw(detail.events);
 			if (lit) relight();
 			show("lines", "details");
 			break;
@@ -249,7 +253,7 @@ function changed(room, change, detail) {
 			show("lines", "details");
 			break;
 		case "held":
-			diagram.append(pictured(detail));
+			draw(detail);
 			show("lines", "details", "table");
 			break;
 		case "outbox":
@@ -286,6 +290,22 @@ function reword(ids) {
 	composer.showContext();
 	for (const told of [...page.announcer.children]) if (told instanceof HTMLElement && ids.has(told.dataset.id ?? "")) told.remove();
 	show("table");
+}
+
+/** What happened next. @param {import("./diagram.js").DiagramEvent[]} events */
+function draw(events) {
+	const drawn = pictured(events);
+	const hold = stopsAtHold ? drawn.findIndex(({ kind }) => kind === "hold") : -1;
+	if (hold < 0) {
+		diagram.append(drawn);
+		return;
+	}
+	stopsAtHold = false;
+	diagram.append(drawn.slice(0, hold + 1));
+	diagram.pause();
+	diagram.append(drawn.slice(hold + 1));
+	selected = [];
+	select(drawn[hold].id, false, drawn[hold].at);
 }
 
 /** What was changed by others that have come. @param {import("./timeline.js").Entry[]} added */
@@ -820,15 +840,17 @@ function cone(element) {
 /**
  * @param {string | null} id
  * @param {boolean} both
+ * @param {string | null} [at] the member at which it was chosen
  */
-function select(id, both) {
-	if (id === null) selected = [];
+function select(id, both, at = null) {
+	// A line that is clicked again is not chosen any more; of what is drawn, several events tell the same rule.
+	const isChosen = selected.length === 1 && selected[0] === id && selectedAt === null && at === null;
+	if (id === null || (isChosen && !both)) selected = [];
 	else if (both && selected.length > 0 && !selected.includes(id)) selected = [selected[0], id];
-	else if (selected.length === 1 && selected[0] === id) selected = [];
-	else selected = [id];
-	diagram.setSelected(selected);
+	else [selected, selectedAt] = [[id], at];
+	diagram.setSelected(selected, selectedAt);
 	// Once what is said about it has taken its room.
-	if (id) setTimeout(() => diagram.reveal(id), 50);
+	if (id) setTimeout(() => diagram.reveal(id, at), 50);
 	light();
 	show("details");
 }
@@ -836,20 +858,20 @@ function select(id, both) {
 function showDetails() {
 	const room = current;
 	if (!room) return;
-	const choose = (/** @type {string} */ id) => {
+	const choose = (/** @type {string} */ id, /** @type {string | undefined} */ at) => {
 		selected = [];
-		select(id, false);
-		void goTo(id);
+		select(id, false, at ?? null);
+		if (at === undefined) void goTo(id);
 	};
 	const [a, b] = selected;
 	if (a === undefined) {
 		page.details.replaceChildren(h("p", { class: "hint" },
-			"Point at a message to see its past and its future; what fades is concurrent with it. Click one for its stamp; click another with Shift to compare them."));
+			"Point at a message to see what is causally before it, and after it; what fades is concurrent with it. Click where it was sent, received or delivered, for the rule there; click another with Shift to compare them."));
 		return;
 	}
 	const close = h("button", { type: "button", class: "close", "aria-label": "Close", click: () => select(null, false) }, "✕");
 	try {
-		if (b === undefined) page.details.replaceChildren(close, ...inspect(room, a, choose));
+		if (b === undefined) page.details.replaceChildren(close, ...inspect(room, { id: a, at: selectedAt }, choose));
 		else page.details.replaceChildren(close, ...compare(room, a, b, choose));
 	} catch (error) {
 		// What was chosen is gone, as after another room has taken this one's name.
@@ -883,7 +905,7 @@ function showPictureState() {
 	const unobserved = current?.unobserved ? `${current.unobserved} arrivals at members were too many to be told.` : "";
 	page.foldedAfter.textContent = [newer, unobserved].filter(Boolean).join(" ");
 	if (!page.diagramTable.hidden && current) {
-		page.diagramTable.replaceChildren(table(current, diagram.visible(), (id) => select(id, false)));
+		page.diagramTable.replaceChildren(table(current, diagram.visible(), (id, at) => select(id, false, at)));
 	}
 }
 
@@ -898,6 +920,13 @@ byId("back", HTMLButtonElement).addEventListener("click", () => {
 });
 byId("forward", HTMLButtonElement).addEventListener("click", () => {
 	diagram.step(1);
+	show("table");
+});
+byId("picture", HTMLElement).addEventListener("keydown", (event) => {
+	const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+	if (by === undefined || event.defaultPrevented || (event.target instanceof Element && event.target.closest("select, input"))) return;
+	event.preventDefault();
+	diagram.step(by);
 	show("table");
 });
 page.window.addEventListener("change", () => {
@@ -956,8 +985,9 @@ function legend() {
 	const thin = svg("path", { class: "arrow delivery", d: "M-9 -5L3 2" });
 	const thinHead = /** @type {SVGElement} */ (head.cloneNode());
 	const held = svg("line", { class: "held hue-0", x1: 0, x2: 0, y1: -7, y2: 8 });
-	page.legend.append(sign(dot("send")), "said", sign(arrow, head), "known to its author",
-		sign(thin, thinHead), "delivered there", sign(held, dot("hold")), "received, and held");
+	const small = svg("g", { class: "event deliver hue-0" }, svg("path", { class: "dot", d: shapePath(0, 4) }));
+	page.legend.append(sign(dot("send")), "sent", sign(arrow, head), "causally before",
+		sign(thin, thinHead), "received", sign(small), "delivered", sign(held, dot("hold")), "held back");
 }
 
 // --- search, members --------------------------------------------------------------------------------------------
@@ -1071,11 +1101,11 @@ function openJoined() {
 }
 
 addEventListener("hashchange", route);
-addEventListener("online", () => rooms.forEach((room) => room.session.hurry()));
+addEventListener("online", () => rooms.forEach((room) => room.hurry()));
 addEventListener("focus", () => show("lines"));
 addEventListener("blur", () => show("lines"));
 document.addEventListener("visibilitychange", () => {
-	if (!document.hidden) rooms.forEach((room) => room.session.hurry());
+	if (!document.hidden) rooms.forEach((room) => room.hurry());
 	show("lines");
 });
 addEventListener("pagehide", () => {

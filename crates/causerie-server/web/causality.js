@@ -312,6 +312,17 @@ export class History {
 		return clock;
 	}
 
+	/**
+	 * What had been delivered at the least where this message was delivered when it was received.
+	 * @param {string} id
+	 * @returns {Map<string, Count>}
+	 */
+	clockAtLeast(id) {
+		const { author, seq } = parseId(id);
+		const clock = new Map([...this.vector(id)].map(([member, { count }]) => [member, { count, exact: false }]));
+		return clock.set(author, { count: seq - 1, exact: true });
+	}
+
 	/** What has been delivered by now. @returns {Map<string, Count>} */
 	clock() {
 		return new Map([...this.byAuthor].map(([author, own]) => [author, { count: own[own.length - 1].seq, exact: true }]));
@@ -322,14 +333,16 @@ export class History {
 	 * been delivered when the message arrived; without it, what had been when it was delivered, so that all conditions hold.
 	 * @param {string} id
 	 * @param {Map<string, Count>} [clock]
+	 * @param {string[]} [members] who has a condition even if the author had delivered nothing of them
 	 * @returns {Condition[]}
 	 */
-	conditions(id, clock = this.clockBefore(id)) {
+	conditions(id, clock = this.clockBefore(id), members = []) {
 		const { author, seq } = /** @type {Message} */ (this.messages.get(id));
 		const of = (/** @type {string} */ member) => clock.get(member) ?? { count: 0, exact: this.fromStart };
 		/** @type {Condition[]} */
 		const others = [];
-		const vector = this.vector(id);
+		const vector = new Map(this.vector(id));
+		for (const member of members) if (!vector.has(member)) vector.set(member, { count: 0, exact: this.fromStart });
 		for (const [member, stamp] of vector) {
 			if (member === author) continue;
 			const had = of(member);

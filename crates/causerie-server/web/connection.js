@@ -16,7 +16,7 @@
 
 /**
  * What a member that runs a group of its own says to have happened to a message there.
- * @typedef {{member: string, message: string, what: "held" | "delivered", waits_for?: string, held_ms?: number}} Seen
+ * @typedef {{member: string, message: string, what: "held" | "delivered", waits_for?: string, held_ms?: number, clock?: {[member: string]: number}}} Seen
  */
 
 /**
@@ -54,6 +54,8 @@
  * @property {() => void} save the membership has changed
  * @property {() => void} [refresh] another page may have changed it
  */
+
+/** @typedef {Pick<Handlers, "onEntries" | "lastPosition" | "onReset" | "onHeld" | "onReleased" | "onObserved" | "onUnobserved" | "onMembers">} Following what everybody is told who follows a room */
 
 /** What the server has against it. */
 export class Problem extends Error {
@@ -95,7 +97,7 @@ async function ask(path, { method = "GET", body, token } = {}) {
 }
 
 /** Returns a room's address from where the page came: a proxy may have put the server below a path. @param {string} room */
-const roomPath = (room) => `api/rooms/${encodeURIComponent(room)}`;
+export const roomPath = (room) => `api/rooms/${encodeURIComponent(room)}`;
 
 /** @returns {Promise<RoomInfo[]>} */
 export const listRooms = async () => (await ask("api/rooms")).rooms;
@@ -143,6 +145,44 @@ export const randomHex = () => [...crypto.getRandomValues(new Uint8Array(16))].m
 /** Something as the server's events have it. @param {any} event @returns {Entry} */
 function entryOf({ type, ...entry }) {
 	return type === "gap" ? { kind: "gap", ...entry } : entry;
+}
+
+/**
+ * Hands over what everybody is told who follows a room, members and others.
+ * @param {string} room
+ * @param {any} event
+ * @param {Following} handlers
+ */
+export async function follow(room, event, handlers) {
+	switch (event.type) {
+		case "message":
+		case "joined":
+		case "left":
+		case "gap": {
+			const entry = entryOf(event);
+			// A join is told from itself on; what was said between the page that we have read and it is fetched.
+			await fillUpTo(room, handlers, entry.kind === "gap" ? entry.from : entry.position);
+			handlers.onEntries([entry]);
+			break;
+		}
+		case "members":
+			handlers.onMembers(event.members);
+			break;
+		case "held":
+			handlers.onHeld(event.message, event.waits_for);
+			break;
+		case "released":
+			handlers.onReleased(event.message);
+			break;
+		case "observed":
+			handlers.onObserved(event);
+			break;
+		case "unobserved":
+			handlers.onUnobserved(event.count);
+			break;
+		default:
+		// "pong", "held_more", "shutting_down", and what later servers say: nothing to do.
+	}
 }
 
 /** A membership of one room. */
@@ -341,29 +381,8 @@ export class Session {
 				for (const said of [...membership.outbox]) this.#utter(said);
 				break;
 			}
-			case "message":
-			case "joined":
-			case "left":
-			case "gap":
-				await this.#take(entryOf(event));
-				break;
 			case "ack":
 				this.placed(event.id);
-				break;
-			case "members":
-				handlers.onMembers(event.members);
-				break;
-			case "held":
-				handlers.onHeld(event.message, event.waits_for);
-				break;
-			case "released":
-				handlers.onReleased(event.message);
-				break;
-			case "observed":
-				handlers.onObserved(event);
-				break;
-			case "unobserved":
-				handlers.onUnobserved(event.count);
 				break;
 			case "parted":
 				this.#become("idle");
@@ -373,16 +392,8 @@ export class Session {
 				await this.#troubled(new Problem(event), event.id);
 				break;
 			default:
-			// "pong", "held_more", "shutting_down", and what later servers say: nothing to do.
+				await follow(this.room, event, handlers);
 		}
-	}
-
-	/** @param {Entry} entry */
-	async #take(entry) {
-		const first = entry.kind === "gap" ? entry.from : entry.position;
-		// A join is told from itself on; what was said between the page that we have read and it is fetched.
-		await fillUpTo(this.room, this.handlers, first);
-		this.handlers.onEntries([entry]);
 	}
 
 	/** @param {string} id of the outbox */

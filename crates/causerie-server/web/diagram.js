@@ -7,14 +7,16 @@ import { Following } from "./following.js";
 /**
  * @typedef {object} DiagramEvent
  * @property {"send" | "hold" | "deliver" | "drop"} kind a message is sent by the member `at`; or received there and
- *   held; or delivered there; or given up there, held until then
+ *   held; or delivered there, when it was received or after it was held; or given up there, held until then
  * @property {string} at
  * @property {string} id the message
  * @property {string[]} [causes] of "send": from where arrows come
  * @property {string} [waitsFor] of "hold"
  * @property {string} [label] of "send": what it says, in short
- * @property {string} [mark] of "send": what stands at the row's left, such as its position
+ * @property {string} [mark] what stands at the row's left, such as its position, or when it was
+ * @property {number} [heldMs] of "deliver": for how long it was held
  * @property {boolean} [observed] a member has told of it that runs a group of its own
+ * @property {boolean} [wrong] of "deliver": before one of its causes
  * @property {boolean} [quiet] of "send": drawn small, since it says only who came or went
  */
 /** @typedef {DiagramEvent & {row: number}} PlacedEvent what comes before the first has rows below zero */
@@ -26,7 +28,9 @@ import { Following } from "./following.js";
  * @property {(member: string) => string} name
  * @property {() => string[]} [members] who has a column at all times
  * @property {(id: string | null) => void} onHover
- * @property {(id: string, both: boolean) => void} onSelect `both`: beside what is selected already
+ * @property {(id: string, both: boolean, at: string) => void} onSelect `both`: beside what is selected already; `at`: the
+ *   member whose event was chosen
+ * @property {boolean} [times] marks are times, in milliseconds
  */
 
 /** @typedef {{focus: Set<string>, past: ReadonlySet<string>, future: ReadonlySet<string>}} Cones */
@@ -34,6 +38,8 @@ import { Following } from "./following.js";
 const SVG = "http://www.w3.org/2000/svg";
 const ROW = 28;
 const RADIUS = 6.5;
+/** Of a delivery's dot. */
+const SMALL = 4;
 const GUTTER = 46;
 const HUES = 8;
 const SHAPES = 5;
@@ -99,7 +105,7 @@ export class Diagram {
 		this.sends = new Map();
 		/** @type {Map<string, PlacedEvent>} "member id" → where it stopped being held there, or was sent */
 		this.ends = new Map();
-		/** @type {Set<string>} "member id" of what is held there now */
+		/** @type {Set<string>} "member id" of what was held there */
 		this.held = new Set();
 		/** How many of the last events are drawn. */
 		this.window = 60;
@@ -107,6 +113,8 @@ export class Diagram {
 		this.pausedAt = null;
 		/** @type {string[]} */
 		this.selected = [];
+		/** @type {string | null} the member whose event is selected */
+		this.selectedAt = null;
 		/** @type {Cones | null} */
 		this.cones = null;
 		/** @type {(id: string) => string[]} from where arrows to a message come */
@@ -121,7 +129,7 @@ export class Diagram {
 		this.edges = new Map();
 		/** @type {Map<number, SVGElement>} what lies behind the lines, so that a whole row is easy to hit */
 		this.rows = new Map();
-		/** @type {string | null} where the keyboard is */
+		/** @type {number | null} the row in which the keyboard is */
 		this.cursor = null;
 		this.scheduled = false;
 		this.following = new Following(options.scroller, ROW);
@@ -145,75 +153,76 @@ export class Diagram {
 	}
 
 	#listen() {
-		const idOf = (/** @type {Event} */ event) => {
-			const group = event.target instanceof Element ? event.target.closest("[data-id]") : null;
-			return group instanceof SVGElement ? group.dataset.id ?? null : null;
+		const placedAt = (/** @type {Event} */ event) => {
+			const group = event.target instanceof Element ? event.target.closest("[data-row]") : null;
+			return group instanceof SVGElement ? this.#placed(Number(group.dataset.row)) : undefined;
 		};
+		const idOf = (/** @type {Event} */ event) => placedAt(event)?.id ?? null;
 		const { root } = this;
 		root.addEventListener("pointerover", (event) => this.options.onHover(idOf(event)));
 		root.addEventListener("pointerleave", () => this.options.onHover(null));
 		root.addEventListener("focusin", (event) => this.options.onHover(idOf(event)));
 		root.addEventListener("focusout", () => this.options.onHover(null));
 		root.addEventListener("click", (event) => {
-			const id = idOf(event);
-			if (id) this.options.onSelect(id, event.shiftKey || event.ctrlKey || event.metaKey);
+			const placed = placedAt(event);
+			if (placed) this.options.onSelect(placed.id, event.shiftKey || event.ctrlKey || event.metaKey, placed.at);
 		});
 		root.addEventListener("keydown", (event) => {
-			const id = idOf(event);
-			if (!id) return;
-			if (event.key === "Enter" || event.key === " ") this.options.onSelect(id, event.shiftKey);
+			const placed = placedAt(event);
+			if (!placed) return;
+			if (event.key === "Enter" || event.key === " ") this.options.onSelect(placed.id, event.shiftKey, placed.at);
 			else {
-				const to = this.#neighbour(id, event.key);
+				const to = this.#neighbour(placed, event.key);
 				if (to === null) return;
-				if (to !== id) this.focus(to);
+				if (to !== placed) this.#focus(to);
 			}
 			event.preventDefault();
 		});
 	}
 
 	/**
-	 * Up and down in time; left to the first cause, right to the first effect.
-	 * @param {string} id
+	 * Up and down in time; left to where it was sent, or to the first cause; right to the first effect.
+	 * @param {PlacedEvent} event
 	 * @param {string} key
-	 * @returns {string | null} null: not a key of ours
+	 * @returns {PlacedEvent | null} null: not a key of ours
 	 */
-	#neighbour(id, key) {
-		const shown = this.visible().filter(({ kind }) => kind === "send");
-		const index = shown.findIndex((event) => event.id === id);
+	#neighbour(event, key) {
+		const shown = this.visible();
+		const index = shown.indexOf(event);
+		const sent = (/** @type {string} */ id) => shown.find((other) => other.kind === "send" && other.id === id);
 		switch (key) {
-			case "ArrowUp": return shown[Math.max(0, index - 1)].id;
-			case "ArrowDown": return shown[Math.min(shown.length - 1, index + 1)].id;
-			case "Home": return shown[0].id;
-			case "End": return shown[shown.length - 1].id;
-			case "ArrowLeft": return this.causes(id).find((cause) => shown.some((event) => event.id === cause)) ?? id;
-			case "ArrowRight": return shown.find((event) => this.causes(event.id).includes(id))?.id ?? id;
+			case "ArrowUp": return shown[Math.max(0, index - 1)];
+			case "ArrowDown": return shown[Math.min(shown.length - 1, index + 1)];
+			case "Home": return shown[0];
+			case "End": return shown[shown.length - 1];
+			case "ArrowLeft": return (event.kind === "send" ? this.causes(event.id).map(sent).find(Boolean) : sent(event.id)) ?? event;
+			case "ArrowRight": return shown.find(({ kind, id }) => kind === "send" && this.causes(id).includes(event.id)) ?? event;
 			default: return null;
 		}
 	}
 
-	/** @param {string} id */
-	focus(id) {
-		this.cursor = id;
+	/** @param {PlacedEvent} event */
+	#focus({ row }) {
+		this.cursor = row;
 		this.#tabStop();
-		const group = this.#dot(id);
+		const group = this.dots.get(row);
 		if (!group) return;
 		buttonOf(group)?.focus({ preventScroll: true });
-		this.reveal(id);
+		this.#revealRow(row);
 	}
 
-	/** @param {string} id */
-	#dot(id) {
-		const row = this.sends.get(id)?.row;
-		return row === undefined ? undefined : this.dots.get(row);
+	/** The event in this row. @param {number} row */
+	#placed(row) {
+		return this.events.at(row - this.#first);
 	}
 
-	/** One dot can be reached by Tab: where the keyboard was, or the last. */
+	/** One dot can be reached by Tab: where the keyboard was, or the last that was sent. */
 	#tabStop() {
-		const shown = this.visible().filter(({ kind }) => kind === "send");
-		if (!shown.some(({ id }) => id === this.cursor)) this.cursor = shown.at(-1)?.id ?? null;
-		for (const group of this.dots.values()) {
-			buttonOf(group)?.setAttribute("tabindex", group.dataset.id === this.cursor ? "0" : "-1");
+		const shown = this.visible();
+		if (!shown.some(({ row }) => row === this.cursor)) {
+			this.cursor = (shown.findLast(({ kind }) => kind === "send") ?? shown.at(-1))?.row ?? null;
 		}
+		for (const [row, group] of this.dots) buttonOf(group)?.setAttribute("tabindex", row === this.cursor ? "0" : "-1");
 	}
 
 	/** Everything again. @param {DiagramEvent[]} events */
@@ -261,10 +270,7 @@ export class Diagram {
 			const here = `${event.at} ${event.id}`;
 			if (event.kind === "send") this.sends.set(event.id, placed);
 			if (event.kind === "hold") this.held.add(here);
-			else {
-				this.ends.set(here, placed);
-				this.held.delete(here);
-			}
+			else this.ends.set(here, placed);
 		}
 		this.schedule();
 	}
@@ -393,12 +399,12 @@ export class Diagram {
 				this.dots.set(event.row, group);
 				// In order, for those who read it in order.
 				this.dotLayer.insertBefore(group, next);
-				const row = svg("rect", { class: "row", x: 0, y: event.row * ROW + ROW / 4, width: "100%", height: ROW, "data-id": event.id });
+				const row = svg("rect", { class: "row", x: 0, y: event.row * ROW + ROW / 4, width: "100%", height: ROW, "data-id": event.id, "data-at": event.at, "data-row": event.row });
 				this.rows.set(event.row, row);
 				this.rowLayer.append(row);
 			}
 		}
-		const height = Math.max(1, end - start) * ROW + ROW / 2;
+		const height = Math.max(1, end - start) * ROW + ROW;
 		const width = Math.max(clientWidth, GUTTER + this.columns.length * this.columnWidth);
 		this.root.setAttribute("viewBox", `0 0 ${width} ${height}`);
 		this.root.setAttribute("width", String(width));
@@ -464,11 +470,13 @@ export class Diagram {
 	#edgesOf(event, end) {
 		const x = this.#x(event.at);
 		const y = this.#y(event.row);
-		if (event.kind === "send") return this.causes(event.id).map((cause) => this.#arrow(cause, event.id, x, y, "cause"));
+		if (event.kind === "send") return this.causes(event.id).map((cause) => this.#arrow(cause, event.id, x, y, "cause", event.at));
 		const edges = [];
 		const send = this.sends.get(event.id);
-		if (send && send.at !== event.at && send.row < event.row) {
-			edges.push(this.#arrow(event.id, event.id, x, y, event.kind === "hold" ? "arrival" : "delivery"));
+		// Where it was received, and nowhere else: what was held is delivered where it is.
+		const isReceived = event.kind === "hold" || (event.kind === "deliver" && !this.held.has(`${event.at} ${event.id}`));
+		if (isReceived && send && send.at !== event.at && send.row < event.row) {
+			edges.push(this.#arrow(event.id, event.id, x, y, event.kind === "hold" ? "arrival" : "delivery", event.at));
 		}
 		if (event.kind === "hold") {
 			const until = this.ends.get(`${event.at} ${event.id}`);
@@ -476,10 +484,10 @@ export class Diagram {
 			const y2 = ended ? this.#y(until.row) : this.#y(end - 1) + ROW * 0.6;
 			// Beside the column, each at another distance: what is held together is told apart.
 			const away = x - 9 - 4 * Math.abs(event.row % 4);
-			const back = ended ? x - RADIUS - 1 : away;
+			const back = ended ? x - SMALL - 1 : away;
 			edges.push(svg("path", {
 				class: `held hue-${lookOf(event.at).hue}`, "data-from": event.id, "data-to": event.id, "data-at": event.at,
-				d: `M${x - RADIUS} ${y}Q${away} ${y} ${away} ${y + 10}L${away} ${y2 - 10}${ended ? `Q${away} ${y2} ${back} ${y2}` : ""}`,
+				d: `M${x - RADIUS} ${y}Q${away} ${y} ${away} ${y + 10}L${away} ${ended ? y2 - 10 : Math.max(y2, y + 18)}${ended ? `Q${away} ${y2} ${back} ${y2}` : ""}`,
 			}));
 		}
 		return edges;
@@ -491,8 +499,9 @@ export class Diagram {
 	 * @param {number} x
 	 * @param {number} y
 	 * @param {string} kind
+	 * @param {string} at the member to which it leads
 	 */
-	#arrow(from, to, x, y, kind) {
+	#arrow(from, to, x, y, kind, at) {
 		const send = this.sends.get(from);
 		const { author } = parseId(from);
 		const x1 = this.#x(send?.at ?? author);
@@ -501,12 +510,13 @@ export class Diagram {
 		const [dx, dy] = [x - x1, y - y1];
 		const length = Math.hypot(dx, dy) || 1;
 		const [ux, uy] = [dx / length, dy / length];
-		const near = RADIUS + 1.5;
-		const points = send ? [x1 + ux * near, y1 + uy * near] : [x - ux * Math.min(length, ROW), y - uy * Math.min(length, ROW)];
+		const near = (kind === "delivery" ? SMALL : RADIUS) + 1.5;
+		const from_ = RADIUS + 1.5;
+		const points = send ? [x1 + ux * from_, y1 + uy * from_] : [x - ux * Math.min(length, ROW), y - uy * Math.min(length, ROW)];
 		return svg("path", {
 			class: `arrow ${kind} hue-${lookOf(author).hue}${send ? "" : " stub"}`,
 			d: `M${points[0].toFixed(1)} ${points[1].toFixed(1)}L${(x - ux * near).toFixed(1)} ${(y - uy * near).toFixed(1)}`,
-			"marker-end": "url(#arrow)", "data-from": from, "data-to": to,
+			"marker-end": "url(#arrow)", "data-from": from, "data-to": to, "data-at": at,
 		});
 	}
 
@@ -519,34 +529,39 @@ export class Diagram {
 		const { shape } = lookOf(parseId(event.id).author);
 		const [x, y] = [this.#x(event.at), this.#y(event.row)];
 		const name = this.options.name(event.at);
+		const called = this.#called(event.id);
+		const after = event.heldMs === undefined ? "" : ` after ${event.heldMs} ms`;
+		const wasHeld = this.held.has(`${event.at} ${event.id}`);
 		const words = {
-			send: `${name}: ${event.label ?? ""} (${event.id})`,
-			hold: `${this.#called(event.id)} is held${event.observed ? ` at ${name}` : ""}: it waits for ${this.#called(event.waitsFor ?? "")}`,
-			deliver: `${this.#called(event.id)} is delivered at ${name}`,
-			drop: `${this.#called(event.id)} is given up`,
-		}[event.kind];
-		const group = svg("g", { class: `event ${event.kind}${event.quiet ? " quiet" : ""} hue-${hue}`, "data-id": event.id, "data-at": event.at });
+			send: `${name} sends ${called}: ${event.label ?? ""}`,
+			hold: `${called} is received at ${name} and held: it waits for ${this.#called(event.waitsFor ?? "")}`,
+			deliver: wasHeld ? `${called} is delivered at ${name}${after || ", held until then"}` : `${called} is received and delivered at ${name}`,
+			drop: `${called} is given up at ${name}`,
+		}[event.kind] + (this.options.times && event.mark ? ` (${event.mark} ms)` : "");
+		const group = svg("g", {
+			class: `event ${event.kind}${event.quiet ? " quiet" : ""}${event.wrong ? " wrong" : ""} hue-${hue}`, "data-id": event.id, "data-at": event.at, "data-row": event.row,
+		});
 		const figure = svg("g", {}, svg("title", {}, words));
 		group.append(figure);
-		if (event.kind === "send" || event.kind === "hold") {
-			const size = event.quiet ? RADIUS * 0.62 : RADIUS;
-			figure.append(svg("path", { class: "dot", d: shapePath(shape, size), transform: `translate(${x} ${y})` }));
-		} else if (event.kind === "drop") {
+		if (event.kind === "drop") {
 			figure.append(svg("path", { class: "cross", d: "M-4 -4L4 4M-4 4L4 -4", transform: `translate(${x} ${y})` }));
+		} else {
+			const size = event.kind === "deliver" ? SMALL : event.quiet ? RADIUS * 0.62 : RADIUS;
+			figure.append(svg("path", { class: "dot", d: shapePath(shape, size), transform: `translate(${x} ${y})` }));
 		}
+		if (event.wrong) group.append(svg("text", { class: "wrong", x: x + SMALL + 3, y: y + 4 }, "✗"));
 		if (event.mark) group.append(svg("text", { class: "mark", x: GUTTER - 14, y: y + 4, "text-anchor": "end" }, event.mark));
 		const right = GUTTER + this.columns.length * this.columnWidth + 6;
-		const fits = Math.floor((this.room + GUTTER - right) / 6.7);
-		const label = event.kind === "hold" ? `held${event.observed ? ` at ${name}` : ""}: waits for ${this.#called(event.waitsFor ?? "")}` : event.label;
+		const fits = Math.floor((this.room + GUTTER - right) / 6.4);
+		const label = event.kind === "hold" ? `held: waits for ${this.#called(event.waitsFor ?? "")}`
+			: event.kind === "deliver" && wasHeld ? `delivered${after}` : event.label;
 		if (label && fits >= 8) {
 			const text = [...label].length > fits ? `${[...label].slice(0, fits - 1).join("")}…` : label;
 			group.append(svg("text", { class: "label", x: right, y: y + 4 }, text));
 		}
-		if (event.kind === "send") {
-			figure.setAttribute("role", "button");
-			figure.setAttribute("aria-label", words);
-			figure.setAttribute("tabindex", "-1");
-		}
+		figure.setAttribute("role", "button");
+		figure.setAttribute("aria-label", words);
+		figure.setAttribute("tabindex", "-1");
 		return group;
 	}
 
@@ -562,9 +577,12 @@ export class Diagram {
 		this.#light();
 	}
 
-	/** @param {string[]} ids */
-	setSelected(ids) {
-		this.selected = ids;
+	/**
+	 * @param {string[]} ids
+	 * @param {string | null} [at] the member whose event it is
+	 */
+	setSelected(ids, at = null) {
+		[this.selected, this.selectedAt] = [ids, at];
 		this.#light();
 	}
 
@@ -573,15 +591,17 @@ export class Diagram {
 		const inPast = (/** @type {string} */ id) => cones !== null && (cones.focus.has(id) || cones.past.has(id));
 		const inFuture = (/** @type {string} */ id) => cones !== null && (cones.focus.has(id) || cones.future.has(id));
 		this.root.classList.toggle("coned", cones !== null);
+		const isSelected = (/** @type {SVGElement} */ { dataset }) =>
+			selected.includes(dataset.id ?? "") && (this.selectedAt === null || selected.length > 1 || dataset.at === this.selectedAt);
 		for (const group of this.dots.values()) {
 			const id = group.dataset.id ?? "";
 			const state = !cones ? "" : cones.focus.has(id) ? "focus" : cones.past.has(id) ? "past" : cones.future.has(id) ? "future" : "concurrent";
 			if (group.dataset.cone !== state) group.dataset.cone = state;
-			group.classList.toggle("selected", selected.includes(id));
+			group.classList.toggle("selected", isSelected(group));
 		}
 		for (const row of this.rows.values()) {
 			const { id = "" } = row.dataset;
-			row.classList.toggle("selected", selected.includes(id) || (cones?.focus.has(id) ?? false));
+			row.classList.toggle("selected", isSelected(row) || (!selected.includes(id) && (cones?.focus.has(id) ?? false)));
 		}
 		for (const group of this.edges.values()) {
 			for (const edge of group.children) {
@@ -596,10 +616,19 @@ export class Diagram {
 		}
 	}
 
-	/** Brings a message's row into sight. @param {string} id */
-	reveal(id) {
-		const row = this.sends.get(id)?.row;
-		if (row === undefined) return;
+	/**
+	 * Brings a message's row into sight: where it was sent, or what became of it last at this member.
+	 * @param {string} id
+	 * @param {string | null} [at]
+	 */
+	reveal(id, at = null) {
+		const there = at === null ? undefined : this.visible().findLast((event) => event.id === id && event.at === at);
+		const row = (there ?? this.sends.get(id))?.row;
+		if (row !== undefined) this.#revealRow(row);
+	}
+
+	/** @param {number} row */
+	#revealRow(row) {
 		const { scroller } = this.options;
 		const y = this.#y(row - this.#first - this.#range().start);
 		if (y < scroller.scrollTop + ROW || y > scroller.scrollTop + scroller.clientHeight - ROW) {

@@ -1,13 +1,45 @@
-// Why a message stands where it stands: its stamp, its whole vector, the delivery rule number by number; and of two
-// messages, which came before the other.
+// Why a message stands where it stands: its stamp, its whole vector, and at a member the delivery rule number by number; and
+// of two messages, which came causally before the other.
 
 import { badge, lookOf } from "./diagram.js";
 import { h } from "./element.js";
 import { short } from "./chat.js";
 import { wordsOf } from "./room.js";
 
-/** @typedef {import("./run.js").Shown} Shown */
 /** @typedef {import("./causality.js").Count} Count */
+
+/**
+ * How a message fared where it was received.
+ * @typedef {object} Reception
+ * @property {string} at the member; of a room's host, the server
+ * @property {"held" | "delivered" | "shown"} how held until its causes had been delivered; delivered when it was received; or,
+ *   where nothing is ever held, delivered all the same
+ * @property {Map<string, Count> | null} clock what had been delivered there when it was received; null: that is not told
+ * @property {string} [waitsFor] of what is or was held
+ * @property {number | null} [ms] for how long it was held; null: it still is, or it is not known
+ */
+
+/**
+ * What the inspector looks at: a room, or a run.
+ * @typedef {object} Shown
+ * @property {{byId: Map<string, import("./timeline.js").LogRecord>}} timeline
+ * @property {import("./causality.js").History} history
+ * @property {(member: string) => string} nameOf
+ * @property {(member: string) => string} placeOf where a member delivers, in words
+ * @property {() => string[]} everybody who is in
+ * @property {(id: string) => string} [words] a message's, where they change
+ * @property {(id: string) => Reception[]} receptions where it was received, as far as that is known; first where its rule is
+ *   told if nobody says where
+ */
+
+/**
+ * A message as it fared at a member.
+ * @typedef {object} Choice
+ * @property {string} id
+ * @property {string | null} at null: wherever it is known
+ */
+
+/** @typedef {(id: string, at?: string) => void} Choose */
 
 /** @param {Count} count */
 const number = ({ count, exact }) => (exact ? String(count) : `≥ ${count}`);
@@ -18,7 +50,7 @@ const called = (room, id) => `${room.nameOf(id.split("#")[0])}#${id.split("#")[1
 /**
  * @param {Shown} room
  * @param {string} id
- * @param {(id: string) => void} choose
+ * @param {Choose} choose
  */
 function chip(room, id, choose) {
 	const [member] = id.split("#");
@@ -28,86 +60,104 @@ function chip(room, id, choose) {
 
 /**
  * @param {Shown} room
- * @param {string} id
- * @param {(id: string) => void} choose
+ * @param {Choice} choice
+ * @param {Choose} choose
  * @returns {Node[]}
  */
-export function inspect(room, id, choose) {
+export function inspect(room, { id, at }, choose) {
 	const record = room.timeline.byId.get(id);
-	if (!record) return heldNow(room, id, choose);
+	const receptions = room.receptions(id);
+	if (!record) return notPlaced(room, id, receptions[0], choose);
 	const { deps } = record;
 	const [author, seq] = id.split("#");
 	const own = Number(seq) > 1 ? [`${author}#${Number(seq) - 1}`] : [];
 	const past = room.history.past(id).size;
 	const future = room.history.future(id).size;
 	const others = room.history.size - past - future - 1;
+	const here = receptions.find((reception) => reception.at === at)
+		// The author delivers it without asking; a room's server is asked where the author is chosen.
+		?? receptions.find((reception) => reception.at.endsWith(".0"));
+	const elsewhere = receptions.filter((reception) => reception !== here);
 	return [
 		h("h3", {}, chip(room, id, choose), h("span", { class: "words" }, short(room.words?.(id) ?? wordsOf(record), 70))),
+		...(here ? rule(room, id, here) : [h("p", { class: "holds" }, `Sent by ${room.nameOf(author)}, and delivered there at once.`)]),
+		...(elsewhere.length === 0 ? [] : [h("p", {}, h("strong", {}, here ? "Elsewhere:" : "Received:")),
+			h("div", { class: "chips" }, ...elsewhere.map((reception) => place(room, id, reception, choose)))]),
 		h("p", {}, h("strong", {}, "Stamp: "), `number ${seq} of ${room.nameOf(author)}`,
-			deps.length + own.length > 0 ? ", right after " : ", after nothing"),
+			deps.length + own.length > 0 ? ", directly after " : ", after nothing"),
 		h("div", { class: "chips" }, ...[...own, ...deps].map((cause) => chip(room, cause, choose))),
-		h("p", { class: "counts" }, `${past} before it, ${future} after it, ${others} concurrent`,
+		h("p", { class: "counts" }, `${past} causally before it, ${future} causally after it, ${others} concurrent`,
 			room.history.fromStart ? "." : " of those that are loaded."),
-		...heldAt(room, id),
-		...rule(room, id),
 	];
 }
 
 /**
- * Where members say to have held it.
+ * How it fared at another member, and the way there.
  * @param {Shown} room
  * @param {string} id
+ * @param {Reception} reception
+ * @param {Choose} choose
  */
-function heldAt(room, id) {
-	return (room.heldAt?.get(id) ?? []).map(({ at, waitsFor, ms }) => h("p", { class: "fails" },
-		`Held at ${room.nameOf(at)}${ms === null ? "" : ` for ${ms} ms`}: it arrived there before ${called(room, waitsFor)}.`));
+function place(room, id, { at, how, ms }, choose) {
+	const words = how !== "held" ? "delivered" : ms === null || ms === undefined ? "held" : `held ${ms} ms`;
+	return h("button", { type: "button", class: `chip hue-${lookOf(at).hue}${how === "held" ? " fails" : ""}`, click: () => choose(id, at) },
+		badge(at, 12), `at ${room.placeOf(at)}: ${words}`);
 }
 
 /**
  * @param {Shown} room
  * @param {string} id
- * @param {(id: string) => void} choose
+ * @param {Reception | undefined} held
+ * @param {Choose} choose
  */
-function heldNow(room, id, choose) {
-	const held = room.held.get(id);
+function notPlaced(room, id, held, choose) {
 	const heading = h("h3", {}, chip(room, id, choose));
-	if (!held) return [heading, h("p", {}, "This message is not loaded: it stands further up.")];
+	if (!held?.waitsFor) return [heading, h("p", {}, "This message is not loaded: it stands further up.")];
 	const [member, seq] = held.waitsFor.split("#");
-	const clock = held.clock.get(member) ?? { count: 0, exact: room.history.fromStart };
+	const clock = held.clock?.get(member) ?? { count: 0, exact: room.history.fromStart };
 	return [
 		heading,
-		h("p", { class: "fails" }, `Received, and held since ${new Date(held.since).toLocaleTimeString()}: it waits for `, chip(room, held.waitsFor, choose), "."),
-		h("p", {}, `Delivered of ${room.nameOf(member)}: ${number(clock)}. Needed: ${seq}. What else it depends on is known when it is shown.`),
+		h("p", { class: "fails" }, `Received at ${room.placeOf(held.at)}, and held back: it waits for `, chip(room, held.waitsFor, choose), "."),
+		h("p", {}, `Delivered of ${room.nameOf(member)}: ${number(clock)}. Needed: ${seq}. What else it depends on is known when it is delivered.`),
 	];
 }
 
 /**
- * The delivery rule, as it was when the message arrived.
+ * The delivery rule, as it was when the message was received there.
  * @param {Shown} room
  * @param {string} id
+ * @param {Reception} reception
  */
-function rule(room, id) {
-	const held = room.wasHeld.get(id);
-	const arrival = held ?? room.arrived?.get(id);
-	const conditions = room.history.conditions(id, arrival?.clock);
-	// With the departed of a long day a table would be endless; what fails is always shown.
-	const rows = conditions.map(({ member, rule: which, stamp, clock, holds }) =>
+function rule(room, id, { at, how, clock, waitsFor, ms }) {
+	const where = room.placeOf(at);
+	// With the departed of a long day a table would be endless; those who are in, and what the vector has, are shown.
+	const conditions = clock ? room.history.conditions(id, clock, room.everybody()) : [];
+	const rows = conditions.map(({ member, rule: which, stamp, clock: had, holds }) =>
 		h("tr", { class: holds ? "" : "fails" },
 			h("th", { scope: "row" }, badge(member, 12), room.nameOf(member)),
-			h("td", {}, number(clock)),
 			h("td", {}, number(stamp)),
-			h("td", {}, which === 1 ? `${number(stamp)} = ${number(clock)} + 1` : `${number(stamp)} ≤ ${number(clock)}`),
-			h("td", {}, holds ? "✓" : "✗ not yet")));
+			h("td", {}, number(had)),
+			h("td", {}, which === 1 ? `${number(stamp)} = ${number(had)} + 1` : `${number(stamp)} ≤ ${number(had)}`),
+			h("td", {}, holds ? "✓" : h("span", {}, "✗", h("span", { class: "unseen" }, " not yet")))));
 	const failing = conditions.filter(({ holds }) => !holds);
-	const verdict = held
-		? `It was received early and held: ${failing.length || 1} condition${failing.length > 1 ? "s" : ""} failed. It waited for ${called(room, held.waitsFor)}.`
-		: "All conditions held when its turn came: delivered.";
+	const failed = clock ? `: ${failing.length || 1} condition${failing.length > 1 ? "s" : ""} failed` : "";
+	const cause = waitsFor === undefined ? "" : called(room, waitsFor);
+	const verdict = {
+		held: ms === null || ms === undefined
+			? `At ${where} it was received early and held${failed}. It waited for ${cause}.`
+			: `At ${where} it was received early and held for ${ms} ms${failed}. It waited for ${cause}.`,
+		delivered: `At ${where} all conditions held when its turn came: delivered.`,
+		shown: failing.length > 0
+			? `At ${where} ${failing.length} condition${failing.length > 1 ? "s" : ""} failed, and it was delivered all the same: before ${cause}, which its author had delivered.`
+			: `At ${where} it was delivered when it was received; its causes happened to be there.`,
+	}[how];
+	const table = h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Delivery rule" }, h("table", { class: "rule" },
+		h("caption", {}, `The delivery rule (Birman, Schiper, Stephenson) at ${where}, when it was received`),
+		h("thead", {}, h("tr", {}, ...["member", "its vector", "delivered there", "condition", ""].map((title) => h("th", { scope: "col" }, title)))),
+		h("tbody", {}, ...rows)));
 	return [
-		h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Delivery rule" }, h("table", { class: "rule" },
-			h("caption", {}, "The delivery rule (Birman, Schiper, Stephenson) at ", arrival?.at ? room.nameOf(arrival.at) : "the server"),
-			h("thead", {}, h("tr", {}, ...["member", held ? "delivered on arrival" : "delivered before it", "its vector", "condition", ""].map((title) => h("th", { scope: "col" }, title)))),
-			h("tbody", {}, ...rows))),
-		h("p", { class: held ? "fails" : "holds" }, verdict),
+		h("p", { class: how === "held" || failing.length > 0 ? "fails" : "holds" }, verdict),
+		clock ? table : h("p", {}, `What had been delivered at ${where} then is not told.`),
 	];
 }
 
@@ -115,7 +165,7 @@ function rule(room, id) {
  * @param {Shown} room
  * @param {string} a
  * @param {string} b
- * @param {(id: string) => void} choose
+ * @param {Choose} choose
  * @returns {Node[]}
  */
 export function compare(room, a, b, choose) {
@@ -131,19 +181,19 @@ export function compare(room, a, b, choose) {
 		};
 		return [
 			h("h3", {}, chip(room, a, choose), h("strong", { class: "relation" }, "concurrent with"), chip(room, b, choose)),
-			h("p", {}, "Neither author had seen the other’s message:"),
+			h("p", {}, "Neither author had delivered the other’s message:"),
 			h("ul", {}, knows(a, b), knows(b, a)),
-			h("p", { class: "counts" }, "The order on the screen is the server’s; another order would be as good."),
+			h("p", { class: "counts" }, "The order in which they are shown is one of two that are both causal."),
 		];
 	}
 	const [first, last] = relation === "before" ? [a, b] : [b, a];
 	const path = history.path(first, last);
 	const steps = path.slice(1).map((id, i) => {
 		const same = id.split("#")[0] === path[i].split("#")[0];
-		return h("li", {}, chip(room, path[i], choose), same ? " then the same author said " : ` was delivered to ${name(id)}, who then said `, chip(room, id, choose));
+		return h("li", {}, chip(room, path[i], choose), same ? " then the same author sent " : ` was delivered to ${name(id)}, who then sent `, chip(room, id, choose));
 	});
 	return [
-		h("h3", {}, chip(room, a, choose), h("strong", { class: "relation" }, `is ${relation}`), chip(room, b, choose)),
+		h("h3", {}, chip(room, a, choose), h("strong", { class: "relation" }, `is causally ${relation}`), chip(room, b, choose)),
 		h("p", {}, steps.length === 1 ? "Directly:" : `By a chain of ${steps.length} steps:`),
 		h("ol", {}, ...steps),
 	];
@@ -153,22 +203,22 @@ export function compare(room, a, b, choose) {
  * The picture as a table, for those who do not see it.
  * @param {Shown} room
  * @param {import("./diagram.js").PlacedEvent[]} events
- * @param {(id: string) => void} choose
+ * @param {Choose} choose
  */
 export function table(room, events, choose) {
 	const rows = events.map((event) => {
 		const [author] = event.id.split("#");
-		const held = room.wasHeld.get(event.id);
-		const what = event.kind === "send" ? (held ? `said; was held, waited for ${called(room, held.waitsFor)}` : "said")
-			: event.kind === "hold" ? `held: waits for ${called(room, event.waitsFor ?? "")}` : event.kind === "drop" ? "given up" : "delivered";
-		const at = event.observed ? `, at ${room.nameOf(event.at)}` : "";
+		const what = event.kind === "send"
+			? (event.quiet ? event.label ?? "" : "sent")
+			: event.kind === "hold" ? `held: waits for ${called(room, event.waitsFor ?? "")}`
+				: event.kind === "drop" ? "given up" : event.heldMs === undefined ? "delivered" : `delivered after ${event.heldMs} ms`;
+		const at = event.kind === "send" ? "" : `, at ${room.placeOf(event.at)}`;
 		return h("tr", {},
-			h("th", { scope: "row" }, h("button", { type: "button", class: "link", click: () => choose(event.id) }, event.id)),
+			h("th", { scope: "row" }, h("button", { type: "button", class: "link", click: () => choose(event.id, event.at) }, called(room, event.id))),
 			h("td", {}, room.nameOf(author)), h("td", {}, what + at), h("td", {}, event.label ? short(event.label, 60) : ""),
-			h("td", {}, (event.causes ?? []).join(", ")));
+			h("td", {}, (event.causes ?? []).map((cause) => called(room, cause)).join(", ")));
 	});
 	return h("table", {}, h("caption", {}, "Events, the newest last"),
-		h("thead", {}, h("tr", {}, ...["message", "member", "event", "words", "right after"].map((title) => h("th", { scope: "col" }, title)))),
+		h("thead", {}, h("tr", {}, ...["message", "sender", "event", "words", "directly after"].map((title) => h("th", { scope: "col" }, title)))),
 		h("tbody", {}, ...rows));
 }
-

@@ -6,29 +6,34 @@ import { compare, inspect, table } from "./inspector.js";
 import { Run, nameOf } from "./run.js";
 
 /** @typedef {{[name: string]: string}} Plan as it stands in the address */
+/** @typedef {import("./run.js").Order} Order */
 
 /** @type {Plan} */
-const DEFAULTS = { seed: "1", members: "4", messages: "30", pace: "100", delay: "20..200", loss: "0", dup: "0", reorder: "100", say: "", slow: "", cut: "" };
+const DEFAULTS = { seed: "1", members: "4", messages: "30", pace: "100", delay: "20..200", loss: "0", dup: "0", reorder: "100", repair: "1", say: "", slow: "", cut: "" };
 const PRESETS = [
 	{
-		name: "1. Three speak at once", plan: "members=3&delay=100..100&say=1@0,2@10,3@20",
-		words: "Nobody had seen the others’ words: the messages are concurrent. Each member sees them in another order, and all are right: nothing is held.",
+		name: "1. Three send at once", plan: "members=3&delay=100..100&repair=0&say=1@0,2@10,3@20",
+		words: "Nobody had delivered the others’ messages before sending: they are concurrent. Each member delivers them in another order, and all are right: nothing is held.",
 	},
 	{
-		name: "2. An answer overtakes its question", plan: "members=3&delay=100..100&say=1@0,2@200&slow=0..5000:1-3:900",
-		words: "The link from Ann to Cleo is slow. Bob’s answer arrives there before Ann’s question: it is held until the question has come.",
+		name: "2. An answer overtakes its question", plan: "members=3&delay=100..100&repair=0&say=1@0,2@200&slow=0..5000:1-3:900",
+		words: "The link from Ann to Cleo takes 900 ms. Bob’s answer is received there at 300 ms, before Ann’s question, which is causally before it: it is held until the question has been delivered.",
 	},
 	{
-		name: "3. One’s own words overtake each other", plan: "members=3&delay=100..100&say=1@0,1@100&slow=0..50:1-3:900",
-		words: "Ann’s first message to Cleo is late, and her second overtakes it: the second is held.",
+		name: "3. One’s own words overtake each other", plan: "members=3&delay=100..100&repair=0&say=1@0,1@100&slow=0..50:1-3:900",
+		words: "Ann’s first message takes 900 ms to Cleo, and her second overtakes it. A sender’s messages are causally ordered: the second is held.",
 	},
 	{
-		name: "4. A network falls in two", plan: "members=4&messages=24&pace=120&cut=500..2500:1%2B2&seed=7",
-		words: "Ann and Bob are cut off from Cleo and Dan, and all go on talking. When the cut has healed, what was missed comes, each after its causes.",
+		name: "4. What is missing is asked for", plan: "members=3&delay=100..100&say=1@0,2@200&slow=0..5000:1-3:900",
+		words: "The second exercise with repair: Cleo knows exactly what is missing, asks for it after 50 ms, and is sent it again, long before the slow copy arrives.",
 	},
 	{
-		name: "5. Bad weather", plan: "members=5&messages=40&pace=60&delay=10..900&loss=15&dup=5&seed=3",
-		words: "Packets are lost, come twice, and overtake each other all the time. What is missing is asked for again.",
+		name: "5. A network falls in two", plan: "members=4&messages=24&pace=120&cut=500..2500:1%2B2&seed=7",
+		words: "Ann and Bob are cut off from Cleo and Dan, and all go on talking. When the cut has healed, what was missed is sent again, and delivered after its causes.",
+	},
+	{
+		name: "6. Bad weather", plan: "members=5&messages=40&pace=60&delay=10..900&loss=15&dup=5&seed=3",
+		words: "Packets are lost, come twice, and overtake each other all the time. What is missing is asked for, and sent again.",
 	},
 ];
 /** Between two events of a run that plays, in milliseconds. */
@@ -39,6 +44,7 @@ const LANE = 14;
 
 const page = {
 	state: byId("state", HTMLElement),
+	own: byId("own", HTMLDetailsElement),
 	plan: byId("plan", HTMLFormElement),
 	presets: byId("presets", HTMLUListElement),
 	exercise: byId("exercise", HTMLElement),
@@ -61,6 +67,8 @@ let run = null;
 let at = 0;
 /** @type {string[]} up to two messages */
 let selected = [];
+/** @type {{at: string | null, order: Order}} at which member, and in which picture the first was chosen */
+let chosen = { at: null, order: "causal" };
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let playing;
 
@@ -69,7 +77,7 @@ let playing;
 /** @param {string} name */
 function field(name) {
 	const input = page.plan.elements.namedItem(name);
-	if (!(input instanceof HTMLInputElement)) throw new Error(`there is no field ${name}`);
+	if (!(input instanceof HTMLInputElement || input instanceof HTMLSelectElement)) throw new Error(`there is no field ${name}`);
 	return input;
 }
 
@@ -124,12 +132,13 @@ async function start() {
 		else link.removeAttribute("aria-current");
 	}
 	page.exercise.textContent = preset?.words ?? "";
+	if (!preset) page.own.open = true;
 	try {
 		const answer = await fetch(`api/lab?${query}`);
 		const text = await answer.text();
 		if (mine !== turn) return;
 		if (!answer.ok) throw new Error(JSON.parse(text).message);
-		show(new Run(text));
+		show(new Run(text), preset !== undefined);
 	} catch (error) {
 		if (mine !== turn) return;
 		page.problem.textContent = error instanceof Error ? error.message : String(error);
@@ -154,7 +163,7 @@ addEventListener("popstate", () => void start());
 
 // --- the pictures -----------------------------------------------------------------------------------------------
 
-/** @param {"causal" | "arrival"} order */
+/** @param {Order} order */
 function picture(order) {
 	const section = document.querySelector(`[data-order="${order}"]`);
 	const part = (/** @type {string} */ name) => {
@@ -164,29 +173,35 @@ function picture(order) {
 	};
 	const diagram = new Diagram({
 		head: part("heads"), scroller: part("scroller"), name: nameOf, members: () => run?.members ?? [],
-		onHover: (id) => light(id), onSelect: (id, both) => select(id, both),
+		onHover: (id) => light(id), onSelect: (id, both, at) => select(id, both, at, order), times: true,
 	});
 	diagram.window = Number(page.window.value);
-	return { diagram, verdict: part("verdict"), heads: part("heads"), scroller: part("scroller"), rows: part("tabled") };
+	return { order, diagram, verdict: part("verdict"), heads: part("heads"), scroller: part("scroller"), rows: part("tabled") };
 }
 
 const pictures = { causal: picture("causal"), arrival: picture("arrival") };
 const both = Object.values(pictures);
 
-/** @param {Run} next */
-function show(next) {
+/**
+ * @param {Run} next
+ * @param {boolean} atHold it begins at the first message that is held, with the reason
+ */
+function show(next, atHold) {
 	run = next;
 	selected = [];
 	pictures.causal.diagram.setEvents(run.causal);
 	pictures.arrival.diagram.setEvents(run.arrival);
 	setCauses();
-	const { messages, deliveries, held, lost, cut_off, duplicates, duration_us } = run.outcome;
+	const { messages, deliveries, held, lost, cut_off, came_twice, resent } = run.outcome;
+	const last = run.times.at(-1) ?? 0;
 	page.outcome.textContent = `${messages} messages, ${deliveries} deliveries, ${held} held; ${lost + cut_off} packets lost, `
-		+ `${duplicates} came twice; all have everything after ${(duration_us / 1e6).toFixed(1)} s of simulated time`;
+		+ `${came_twice} came twice, ${resent} messages sent again; all are delivered after ${last} ms`;
 	page.at.max = String(run.causal.length);
 	drawCuts();
-	step(run.causal.length);
-	light(null);
+	const hold = atHold ? run.causal.findIndex(({ kind }) => kind === "hold") : -1;
+	step(hold < 0 ? run.causal.length : hold + 1);
+	if (hold < 0) light(null);
+	else select(run.causal[hold].id, false, run.causal[hold].at, "causal");
 }
 
 function setCauses() {
@@ -210,8 +225,8 @@ function step(to) {
 	const held = run.causal.slice(0, at).filter(({ kind }) => kind === "hold").length;
 	const wrong = run.anomalies.filter((place) => place < (run?.arrivals[at] ?? 0)).length;
 	page.cuts.querySelector(".now")?.setAttribute("transform", `translate(${x(run.times[at - 1] ?? 0)} 0)`);
-	tell(pictures.causal.verdict, 0, `${held} held`);
-	tell(pictures.arrival.verdict, wrong, "nothing held");
+	tell(pictures.causal.verdict, 0, `, ${held} held`);
+	tell(pictures.arrival.verdict, wrong, "");
 	showTables();
 	showDetails();
 }
@@ -222,13 +237,15 @@ function step(to) {
  * @param {string} words
  */
 function tell(element, wrong, words) {
-	element.textContent = `${wrong} shown before what ${wrong === 1 ? "it" : "they"} followed, ${words}`;
+	element.textContent = `${wrong} delivered before ${wrong === 1 ? "its cause" : "their causes"}${words}`;
 	element.classList.toggle("bad", wrong > 0);
 }
 
 function showTables() {
 	if (!run || page.tableButton.getAttribute("aria-pressed") !== "true") return;
-	for (const { diagram, rows } of both) rows.replaceChildren(table(run, diagram.visible(), (id) => select(id, false)));
+	for (const { order, diagram, rows } of both) {
+		rows.replaceChildren(table(run.in(order), diagram.visible(), (id, there) => select(id, false, there ?? null, order)));
+	}
 }
 
 /** @param {string | null} hovered */
@@ -236,15 +253,21 @@ function light(hovered) {
 	const focus = hovered ?? (selected.length === 1 ? selected[0] : null);
 	const cones = focus && run?.history.get(focus) ? { focus: new Set([focus]), past: run.history.past(focus), future: run.history.future(focus) } : null;
 	for (const { diagram } of both) {
-		diagram.setSelected(selected);
+		diagram.setSelected(selected, chosen.at);
 		diagram.setCones(cones);
 	}
 }
 
-/** @param {string | null} id @param {boolean} beside */
-function select(id, beside) {
-	if (id === null || (selected.length === 1 && selected[0] === id)) selected = [];
-	else selected = beside && selected.length > 0 && !selected.includes(id) ? [selected[0], id] : [id];
+/**
+ * @param {string | null} id
+ * @param {boolean} beside what is chosen already
+ * @param {string | null} [at] the member at which it is chosen
+ * @param {Order} [order]
+ */
+function select(id, beside, at = null, order = "causal") {
+	if (id === null) selected = [];
+	else if (beside && selected.length > 0 && !selected.includes(id)) selected = [selected[0], id];
+	else [selected, chosen] = [[id], { at, order }];
 	light(null);
 	showDetails();
 }
@@ -252,17 +275,20 @@ function select(id, beside) {
 function showDetails() {
 	if (!run) return;
 	const [a, b] = selected;
-	const choose = (/** @type {string} */ id) => {
+	const { order, at } = chosen;
+	const choose = (/** @type {string} */ id, /** @type {string | undefined} */ there) => {
 		selected = [];
-		select(id, false);
+		select(id, false, there ?? null, order);
+		pictures[order].diagram.reveal(id, there);
 	};
 	if (a === undefined) {
 		page.details.replaceChildren(h("p", { class: "hint" },
-			"Point at a message to see its past and its future; what fades is concurrent with it. Click one for its stamp; click another with Shift to compare them."));
+			"Point at a message to see what is causally before it, and after it; what fades is concurrent with it. Click where it was sent, received or delivered, for the rule there; click another with Shift to compare them."));
 		return;
 	}
 	const close = h("button", { type: "button", class: "close", "aria-label": "Close", click: () => select(null, false) }, "✕");
-	page.details.replaceChildren(close, ...(b === undefined ? inspect(run, a, choose) : compare(run, a, b, choose)));
+	const shown = run.in(order);
+	page.details.replaceChildren(close, ...(b === undefined ? inspect(shown, { id: a, at }, choose) : compare(shown, a, b, choose)));
 }
 
 // --- step and rewind --------------------------------------------------------------------------------------------
@@ -297,6 +323,16 @@ button("rewind", () => 0);
 button("back", () => at - 1);
 button("forward", () => at + 1);
 button("end", () => run?.causal.length ?? 0);
+addEventListener("keydown", (event) => {
+	const { key, target } = event;
+	const isTaken = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey
+		|| (target instanceof Element && target.closest("input, select, textarea, [role=button]"));
+	const to = { ArrowLeft: at - 1, ArrowRight: at + 1 }[key];
+	if (isTaken || to === undefined) return;
+	event.preventDefault();
+	pause();
+	step(to);
+});
 page.at.addEventListener("input", () => {
 	pause();
 	step(Number(page.at.value));
@@ -340,6 +376,8 @@ function cuts() {
 /** @param {Cut[]} next */
 function setCuts(next) {
 	field("cut").value = next.map(({ from, to, members }) => `${from}..${to}:${members.join("+")}`).join(",");
+	// What is cut off comes only if it is asked for.
+	if (next.length > 0) field("repair").value = "1";
 	if (page.plan.reportValidity()) go(read());
 }
 

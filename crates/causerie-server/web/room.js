@@ -3,6 +3,7 @@
 
 import { History, parseId } from "./causality.js";
 import { PAGE, describeRoom, readPage } from "./connection.js";
+import { Onlooker } from "./onlooker.js";
 import { SharedSession } from "./sharing.js";
 import { flat, isMentioned } from "./text.js";
 import { Timeline, isSaid } from "./timeline.js";
@@ -18,12 +19,9 @@ import { Timeline, isSaid } from "./timeline.js";
  * What is remembered of a room when the page is closed.
  * @typedef {import("./connection.js").Membership & {read?: number, draft?: string, joined?: boolean, name?: string, key?: string}} Memory `key`: of a room that was made here
  */
-/** @typedef {{waitsFor: string, clock: Map<string, import("./causality.js").Count>, at?: string}} Held with what had been delivered then, at the server or at a member */
-/** @typedef {{at: string, waitsFor: string, ms: number | null}} HeldAt that a member held a message, and for how long if that is over */
+/** @typedef {import("./inspector.js").Reception} Reception */
+/** @typedef {{waitsFor: string, clock: Map<string, import("./causality.js").Count>}} Held with what had been delivered at the server then */
 /** @typedef {"lines" | "state" | "members" | "outbox" | "refused" | "held" | "reset" | "older"} Change */
-
-/** How often a room is looked at by somebody who has not joined, in milliseconds. */
-const LOOK_EVERY = 2_000;
 
 /** The words of a record by itself, as it was said. @param {LogRecord} record */
 export function wordsOf(record) {
@@ -71,10 +69,10 @@ export class Room {
 		this.events = [];
 		/** @type {Map<string, Held & {since: number}>} what is held at the server now */
 		this.held = new Map();
-		/** @type {Map<string, Held>} what was, and why */
+		/** @type {Map<string, Held & {ms: number}>} what was, and why */
 		this.wasHeld = new Map();
-		/** @type {Map<string, HeldAt[]>} by message, what members say to have held */
-		this.heldAt = new Map();
+		/** @type {Map<string, Reception[]>} by message, how it fared at members, as they say */
+		this.observed = new Map();
 		/** @type {Map<string, Set<string>>} by member, what it has held and not said to have delivered */
 		this.heldNow = new Map();
 		/** How many times members have observed something that was not told. */
@@ -83,15 +81,8 @@ export class Room {
 		this.gapped = false;
 		/** @type {Map<string, number>} where somebody calls us, by message */
 		this.mentions = new Map();
-		this.looking = false;
-		this.session = new SharedSession(name, memory, {
-			onState: (state, problem) => {
-				this.problem = problem;
-				if (state === "live") this.#joined();
-				if (state === "idle") this.#look();
-				onChange("state", state);
-			},
-			onWelcome: ({ members }) => this.#meet(members),
+		const following = {
+			/** @param {Entry[]} entries */
 			onEntries: (entries) => this.#take(entries),
 			lastPosition: () => this.timeline.to,
 			onReset: () => {
@@ -99,14 +90,30 @@ export class Room {
 				this.#forget();
 				onChange("reset");
 			},
+			/** @param {string} id @param {string} waitsFor */
 			onHeld: (id, waitsFor) => this.#hold(id, waitsFor),
+			/** @param {string} id */
 			onReleased: (id) => this.#release(id),
+			/** @param {import("./connection.js").Seen} seen */
 			onObserved: (seen) => this.#observe(seen),
+			/** @param {number} count */
 			onUnobserved: (count) => {
 				this.unobserved += count;
 				onChange("held", []);
 			},
+			/** @param {Member[]} members */
 			onMembers: (members) => this.#meet(members),
+		};
+		this.onlooker = new Onlooker(name, following);
+		this.session = new SharedSession(name, memory, {
+			...following,
+			onState: (state, problem) => {
+				this.problem = problem;
+				if (state === "live") this.#joined();
+				this.#look();
+				onChange("state", state);
+			},
+			onWelcome: ({ members }) => this.#meet(members),
 			onSaid: () => onChange("outbox"),
 			onPlaced: () => onChange("outbox"),
 			onRefused: (said, problem) => onChange("refused", { said, problem, own: this.session.isOwn(said) }),
@@ -122,7 +129,7 @@ export class Room {
 		this.events = [];
 		this.held.clear();
 		this.wasHeld.clear();
-		this.heldAt.clear();
+		this.observed.clear();
 		this.heldNow.clear();
 		this.unobserved = 0;
 		this.gapped = false;
@@ -168,25 +175,17 @@ export class Room {
 
 	/** Who has not joined can read all the same. */
 	#look() {
-		if (this.looking) return;
-		this.looking = true;
-		setTimeout(async () => {
-			this.looking = false;
-			if (this.session.state !== "idle" || this.session.stopped) return;
-			try {
-				while (!document.hidden && this.session.state === "idle") {
-					const page = await readPage(this.name, { after: this.timeline.to, limit: 1000 });
-					if (this.session.state === "idle") this.#take(page.messages);
-					if (page.to >= page.end) break;
-				}
-			} catch {
-				// The next look may succeed.
-			}
-			this.#look();
-		}, LOOK_EVERY);
+		this.onlooker.look(this.opened && ["idle", "refused"].includes(this.session.state));
+	}
+
+	/** Does not wait for a pause between attempts to connect. */
+	hurry() {
+		this.session.hurry();
+		this.onlooker.hurry();
 	}
 
 	close() {
+		this.onlooker.look(false);
 		this.session.stop();
 	}
 
@@ -217,7 +216,7 @@ export class Room {
 			this.history.append({ id: entry.id, ...parseId(entry.id), deps: entry.deps });
 			const held = this.held.get(entry.id);
 			if (held) {
-				this.wasHeld.set(entry.id, held);
+				this.wasHeld.set(entry.id, { ...held, ms: Date.now() - held.since });
 				this.held.delete(entry.id);
 			}
 			if (entry.kind === "joined" && !this.members.some(({ member }) => member === entry.member)) {
@@ -228,8 +227,12 @@ export class Room {
 		this.#knowsStart();
 		const reworded = this.#reword(added);
 		const events = added.flatMap((entry) => {
-			const before = entry.kind === "gap" ? [] : entry.deps.flatMap((dep) => this.#deliveredBy(entry.member, dep));
-			return [...before, ...this.#eventOf(entry)];
+			if (entry.kind === "gap") return [];
+			const before = entry.deps.flatMap((dep) => this.#deliveredBy(entry.member, dep));
+			const held = this.wasHeld.get(entry.id);
+			/** @type {DiagramEvent[]} */
+			const after = held ? [{ kind: "deliver", at: hostOf(entry.id), id: entry.id, heldMs: held.ms }] : [];
+			return [...before, ...this.#eventOf(entry), ...after];
 		});
 		this.events.push(...events);
 		this.onChange("lines", { added, events, reworded });
@@ -314,19 +317,22 @@ export class Room {
 		if (this.timeline.byId.has(id) || this.held.has(id)) return;
 		this.held.set(id, { waitsFor, clock: this.history.clock(), since: Date.now() });
 		/** @type {DiagramEvent} */
-		const event = { kind: "hold", at: parseId(id).author, id, waitsFor };
+		const event = { kind: "hold", at: hostOf(id), id, waitsFor };
 		this.events.push(event);
 		this.onChange("held", [event]);
 	}
 
 	/** @param {string} id */
 	#release(id) {
-		if (!this.held.delete(id)) return;
+		const held = this.held.get(id);
+		if (!held) return;
+		this.held.delete(id);
+		this.wasHeld.set(id, { ...held, ms: Date.now() - held.since });
 		// Released without a place: its author has left, and it was given up. Or its record is the next that comes.
 		setTimeout(() => {
 			if (this.timeline.byId.has(id)) return;
 			/** @type {DiagramEvent} */
-			const event = { kind: "drop", at: parseId(id).author, id };
+			const event = { kind: "drop", at: hostOf(id), id };
 			this.events.push(event);
 			this.onChange("held", [event]);
 		}, 1_000);
@@ -334,25 +340,24 @@ export class Room {
 	}
 
 	/** @param {import("./connection.js").Seen} seen */
-	#observe({ member, message, what, waits_for: waitsFor, held_ms: ms }) {
+	#observe({ member, message, what, waits_for: waitsFor, held_ms: ms, clock }) {
 		// What was said before we came in is not in the picture.
 		if (!this.timeline.byId.has(message)) return;
 		/** @type {DiagramEvent} */
 		const event = { kind: what === "held" ? "hold" : "deliver", at: member, id: message, waitsFor, observed: true };
-		if (waitsFor !== undefined) {
-			const held = this.heldAt.get(message) ?? [];
-			this.heldAt.set(message, held);
-			// A cause may come, and another still be missing.
-			const known = held.find(({ at }) => at === member);
-			if (known) {
-				known.waitsFor = waitsFor;
-				return;
-			}
-			held.push({ at: member, waitsFor, ms: null });
+		const receptions = this.observed.get(message) ?? [];
+		this.observed.set(message, receptions);
+		const known = receptions.find(({ at }) => at === member);
+		if (what === "held") {
+			// It is told again after a connection was cut.
+			if (known) return;
+			const had = clock ? new Map(Object.entries(clock).map(([of, count]) => [of, { count, exact: true }])) : null;
+			receptions.push({ at: member, how: "held", clock: had, waitsFor, ms: null });
 			this.heldNow.set(member, (this.heldNow.get(member) ?? new Set()).add(message));
 		} else {
-			const held = this.heldAt.get(message)?.find(({ at }) => at === member);
-			if (held) held.ms = ms ?? null;
+			if (known) known.ms = ms ?? null;
+			else receptions.push({ at: member, how: "delivered", clock: null });
+			if (known || ms !== undefined) event.heldMs = ms;
 			this.heldNow.get(member)?.delete(message);
 		}
 		const events = [...(what === "held" ? [] : this.#deliveredBy(member, message)), event];
@@ -374,6 +379,33 @@ export class Room {
 		const done = [...held].filter((other) => parseId(other).author === author && parseId(other).seq <= seq);
 		for (const other of done) held.delete(other);
 		return done.map((other) => ({ kind: "deliver", at: member, id: other, observed: true }));
+	}
+
+	/** Where a member delivers. @param {string} member */
+	placeOf(member) {
+		return member.endsWith(".0") ? "the server" : this.nameOf(member);
+	}
+
+	/** Who is in, the room's host among them. */
+	everybody() {
+		return [...new Set([...this.members.map(({ member }) => hostOf(member)), ...this.members.map(({ member }) => member)])];
+	}
+
+	/**
+	 * How a message fared: at the server, and where members have told of it.
+	 * @param {string} id
+	 * @returns {Reception[]}
+	 */
+	receptions(id) {
+		const at = hostOf(id);
+		const now = this.held.get(id);
+		if (now) return [{ at, how: "held", clock: now.clock, waitsFor: now.waitsFor, ms: null }];
+		if (!this.history.get(id)) return [];
+		const held = this.wasHeld.get(id);
+		/** @type {Reception} */
+		const server = held ? { at, how: "held", ...held } : { at, how: "delivered", clock: this.history.clockBefore(id) };
+		const members = (this.observed.get(id) ?? []).map((seen) => (seen.how === "delivered" ? { ...seen, clock: this.history.clockAtLeast(id) } : seen));
+		return [server, ...members];
 	}
 
 	/** How many messages others have said since this was read. */
@@ -422,3 +454,6 @@ export class Room {
 		}];
 	}
 }
+
+/** The host of where a message, or a member, comes from: the server delivers there. @param {string} id */
+const hostOf = (id) => `${id.split(".")[0]}.0`;

@@ -1,10 +1,13 @@
 // A run of the lab: what the server tells of a simulated group, as events for the picture, in causal order and as the
 // messages arrived; and what the inspector wants to know of it.
 
-import { History, directCauses, parseId } from "./causality.js";
+import { History, compareMembers, directCauses, parseId } from "./causality.js";
 
 /** @typedef {import("./diagram.js").DiagramEvent} DiagramEvent */
 /** @typedef {import("./causality.js").Count} Count */
+/** @typedef {import("./inspector.js").Reception} Reception */
+/** @typedef {import("./inspector.js").Shown} Shown */
+/** @typedef {"causal" | "arrival"} Order in which messages are delivered: after their causes, or as they arrive */
 
 /**
  * @typedef {object} Told a line of the server's
@@ -14,20 +17,9 @@ import { History, directCauses, parseId } from "./causality.js";
  * @property {string} message
  * @property {string[]} deps
  * @property {string} [waits_for]
+ * @property {number} [held_us]
  */
 /** @typedef {{[count: string]: number}} Outcome */
-/** @typedef {import("./room.js").Held} Held */
-/**
- * @typedef {object} Shown what the inspector looks at: a room, or a run
- * @property {{byId: Map<string, import("./timeline.js").LogRecord>}} timeline
- * @property {import("./causality.js").History} history
- * @property {(member: string) => string} nameOf
- * @property {(id: string) => string} [words] a message's, where they change
- * @property {Map<string, Held & {since: number}>} held
- * @property {Map<string, Held>} wasHeld
- * @property {Map<string, import("./room.js").HeldAt[]>} [heldAt]
- * @property {Map<string, {clock: Held["clock"], at: string}>} [arrived] where it was not held
- */
 
 const NAMES = ["Ann", "Bob", "Cleo", "Dan", "Eve", "Fay", "Gus", "Hal", "Ida", "Jon"];
 
@@ -52,12 +44,8 @@ export class Run {
 		/** @type {Shown["timeline"]} */
 		this.timeline = { byId: new Map() };
 		this.nameOf = nameOf;
-		/** @type {Map<string, Held & {since: number}>} in the end nothing is */
-		this.held = new Map();
-		/** @type {Map<string, Held>} where it was held first */
-		this.wasHeld = new Map();
-		/** @type {Map<string, {clock: Map<string, Count>, at: string}>} where it was delivered first */
-		this.arrived = new Map();
+		/** @type {{[order in Order]: Map<string, Map<string, Reception>>}} by message, by member */
+		this.receptions = { causal: new Map(), arrival: new Map() };
 		/** @type {DiagramEvent[]} */
 		this.causal = [];
 		/** @type {DiagramEvent[]} */
@@ -71,34 +59,52 @@ export class Run {
 		this.#build(told.filter(({ event }) => ["send", "hold", "deliver"].includes(event)));
 	}
 
+	/** For the inspector. @param {Order} order @returns {Shown} */
+	in(order) {
+		return {
+			timeline: this.timeline, history: this.history, nameOf, placeOf: nameOf, everybody: () => this.members,
+			receptions: (id) => [...this.receptions[order].get(id)?.values() ?? []].sort((a, b) => compareMembers(a.at, b.at)),
+		};
+	}
+
+	/** @param {Order} order @param {string} id @param {Reception} reception */
+	#receive(order, id, reception) {
+		const known = this.receptions[order].get(id) ?? new Map();
+		this.receptions[order].set(id, known.set(reception.at, reception));
+	}
+
 	/** @param {Told[]} told */
 	#build(told) {
 		/** @type {Map<string, Map<string, Count>>} */
-		const clocks = new Map(this.members.map((member) => [member, new Map()]));
+		const clocks = new Map(this.members.map((member) => [member, new Map(this.members.map((other) => [other, { count: 0, exact: true }]))]));
 		/** @type {Map<string, Set<string>>} what has arrived where */
 		const here = new Map(this.members.map((member) => [member, new Set()]));
-		for (const { event, at_us, process, message: id, deps, waits_for = "" } of told) {
+		for (const { event, at_us, process, message: id, deps, waits_for = "", held_us } of told) {
 			const { author, seq } = parseId(id);
 			const clock = /** @type {Map<string, Count>} */ (clocks.get(process));
 			const arrived = /** @type {Set<string>} */ (here.get(process));
 			const time = Math.round(at_us / 1000);
+			const mark = String(time);
 			this.times.push(time);
 			if (event === "send") {
 				this.history.append({ id, author, seq, deps });
 				const text = deps.length > 0 ? `after ${deps.map(called).join(", ")}` : seq > 1 ? "goes on" : "begins";
 				this.timeline.byId.set(id, { kind: "text", position: 0, id, deps, time: "", member: author, author: nameOf(author), text });
 				/** @type {DiagramEvent} */
-				const sent = { kind: "send", at: process, id, causes: deps, label: `${called(id)} ${text}`, mark: `${time}` };
+				const sent = { kind: "send", at: process, id, causes: deps, label: `${called(id)} ${text}`, mark };
 				this.causal.push(sent);
 				this.arrival.push(sent);
 			} else if (event === "hold") {
-				this.causal.push({ kind: "hold", at: process, id, waitsFor: waits_for });
-				if (!this.wasHeld.has(id)) this.wasHeld.set(id, { waitsFor: waits_for, clock: new Map(clock), at: process });
+				this.causal.push({ kind: "hold", at: process, id, waitsFor: waits_for, mark });
+				this.#receive("causal", id, { at: process, how: "held", clock: new Map(clock), waitsFor: waits_for, ms: null });
 			} else {
-				this.causal.push({ kind: "deliver", at: process, id });
-				if (!this.arrived.has(id)) this.arrived.set(id, { clock: new Map(clock), at: process });
+				const ms = held_us === undefined ? undefined : Math.round(held_us / 1000);
+				this.causal.push({ kind: "deliver", at: process, id, mark, heldMs: ms });
+				const held = this.receptions.causal.get(id)?.get(process);
+				if (held) held.ms = ms;
+				else this.#receive("causal", id, { at: process, how: "delivered", clock: new Map(clock) });
 			}
-			if (event !== "send" && !arrived.has(id)) this.#arrive(id, process, arrived);
+			if (event !== "send" && !arrived.has(id)) this.#arrive(id, process, arrived, mark);
 			arrived.add(id);
 			if (event !== "hold") clock.set(author, { count: seq, exact: true });
 			this.arrivals.push(this.arrival.length);
@@ -106,20 +112,28 @@ export class Run {
 	}
 
 	/**
-	 * Shows it as it arrives.
+	 * Delivers it as it arrives.
 	 * @param {string} id
 	 * @param {string} at
 	 * @param {Set<string>} arrived before it
+	 * @param {string} mark
 	 */
-	#arrive(id, at, arrived) {
+	#arrive(id, at, arrived, mark) {
 		const message = /** @type {import("./causality.js").Message} */ (this.history.get(id));
 		const missing = [...directCauses(message), ...this.history.past(id)].find((cause) => !arrived.has(cause));
 		/** @type {DiagramEvent} */
-		const event = { kind: "deliver", at, id };
+		const event = { kind: "deliver", at, id, mark };
 		if (missing) {
 			this.anomalies.push(this.arrival.length);
-			Object.assign(event, { mark: "✗", label: `${called(id)} before ${called(missing)}` });
+			Object.assign(event, { wrong: true, label: `${called(id)} before ${called(missing)}` });
 		}
 		this.arrival.push(event);
+		// Of each member all up to the first that is missing: what the rule would ask for.
+		const clock = new Map(this.members.map((member) => {
+			let count = 0;
+			while (arrived.has(`${member}#${count + 1}`)) count += 1;
+			return [member, { count, exact: true }];
+		}));
+		this.#receive("arrival", id, { at, how: "shown", clock, waitsFor: missing });
 	}
 }

@@ -32,12 +32,14 @@ pub(crate) struct DemoArgs {
 }
 
 const ROOM: &str = "demo";
+/// The worst link.
+const LINK: &str = "delay=0..2s,loss=35%";
 /// Who talks, and over which link.
 const TALKERS: [(&str, &str); 4] = [
     ("Ann", "delay=5..30ms"),
     ("Bob", "delay=20..150ms,loss=5%"),
-    ("Cleo", "delay=0..400ms,loss=15%"),
-    ("Eve", "delay=0..900ms,loss=35%"),
+    ("Cleo", "delay=0..800ms,loss=15%"),
+    ("Eve", LINK),
 ];
 /// A question of one, and what the others say to it: each in as many messages as there are sentences.
 const SCENES: [(&str, [&str; 3]); 8] = [
@@ -65,9 +67,10 @@ const SCENES: [(&str, [&str; 3]); 8] = [
     ("Shall we meet tomorrow?", ["At ten.", "I can. Ten is fine.", "Where? When? Say it again."]),
     ("Is this thing on?", ["It is.", "Red light means yes.", "Hello? Hello. Good."]),
 ];
-const SCENE_EVERY: Duration = Duration::from_secs(5);
-/// Between two sentences of one.
-const SENTENCE_EVERY: Duration = Duration::from_millis(200);
+/// Slow enough to be read, and for the picture to be followed.
+const SCENE_EVERY: Duration = Duration::from_secs(12);
+/// Between two sentences of one. The worst link takes longer now and then, so one overtakes another.
+const SENTENCE_EVERY: Duration = Duration::from_millis(900);
 /// The oldest go, so that a demonstration may run for days.
 const KEPT: u64 = 20_000;
 /// How long connections may take at the end.
@@ -144,16 +147,23 @@ fn welcome(address: SocketAddr) -> io::Result<()> {
         env!("CARGO_PKG_VERSION")
     )?;
     writeln!(out)?;
-    writeln!(out, "  To watch, in a browser:           http://{at}/#{ROOM}")?;
-    writeln!(out, "  To join, in another terminal:     {program} chat {at} --room {ROOM} --name YOUR-NAME")?;
     writeln!(out, "  To try it out step by step:       http://{at}/lab")?;
+    writeln!(out, "  To watch, in a browser:           http://{at}/?hold#{ROOM}")?;
+    writeln!(
+        out,
+        "  To join, in another terminal:     {program} chat {at} --room {ROOM} --name YOUR-NAME --link {LINK}"
+    )?;
     writeln!(out, "  To stop:                          Ctrl-C")?;
     writeln!(out)?;
     writeln!(
         out,
-        "  Ann, Bob, Cleo and Eve talk, each over a worse link than the one before. What arrives too early"
+        "  Ann, Bob, Cleo and Eve talk, each over a worse link than the one before. What is received before its"
     )?;
-    writeln!(out, "  is held until its causes are there: a hollow sign in the picture.")?;
+    writeln!(
+        out,
+        "  causes is held until they have been delivered: the picture stops there, and tells why. --link makes"
+    )?;
+    writeln!(out, "  your own link as bad; without it yours is good.")?;
     out.flush()
 }
 

@@ -1,11 +1,12 @@
 //! `causerie sim`: whole groups over a bad network, simulated.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
-use cbcast_sim::sim::{self, Export, Faults, Plan, Report, Topology};
+use cbcast_sim::sim::{self, Event, Export, Faults, Labels, Plan, Report, Topology};
 use clap::Args;
 
 /// Simulate groups over a bad network, and judge every delivery.
@@ -33,8 +34,8 @@ pub(crate) struct SimArgs {
     /// How many seeds to run, from --seed on.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     runs: u64,
-    /// Write down what happened: for ShiViz, for Graphviz (dot), as JSON lines (jsonl), or as a picture (svg).
-    #[arg(long, value_name = "shiviz|dot|jsonl|svg")]
+    /// Write down what happened: as a picture (svg), for ShiViz, for Graphviz (dot), or as JSON lines (jsonl, by ids).
+    #[arg(long, value_name = "svg|shiviz|dot|jsonl")]
     export: Option<Export>,
     /// Where to; standard output unless given.
     #[arg(long, value_name = "FILE", requires = "export")]
@@ -97,7 +98,8 @@ pub(crate) fn run(args: &SimArgs) -> anyhow::Result<()> {
 /// The trace is written also where it ends in a failure: that is when it is wanted most.
 fn export(args: &SimArgs, format: Export) -> anyhow::Result<()> {
     let (trace, done) = sim::trace_of(&args.plan(args.seed));
-    let text = sim::export(&trace, format);
+    let labels = labels(&trace, args.plan(args.seed).topology);
+    let text = sim::export_labelled(&trace, format, &labels);
     match &args.output {
         Some(path) => fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?,
         None => io::stdout().write_all(text.as_bytes())?,
@@ -107,6 +109,24 @@ fn export(args: &SimArgs, format: Export) -> anyhow::Result<()> {
         println!("causerie sim {}\n{report}", args.plan(args.seed));
     }
     Ok(())
+}
+
+/// As the lab has them. Whoever comes later than these goes by an id.
+const NAMES: [&str; 26] = [
+    "Ann", "Bob", "Cleo", "Dan", "Eve", "Fay", "Gus", "Hal", "Ida", "Jon", "Kim", "Lea", "Max", "Nia", "Oto",
+    "Pia", "Quin", "Ray", "Sam", "Tia", "Uma", "Vic", "Wim", "Xia", "Yan", "Zoe",
+];
+
+/// What the members of a run are called, by order of appearance, and its relays.
+fn labels(trace: &[Event], topology: Topology) -> Labels {
+    let (mut known, mut names) = (BTreeSet::new(), NAMES.iter());
+    let started = trace.iter().map(|event| event.process).filter(|process| known.insert(*process));
+    let named = started.filter_map(|process| match process.is_host() && topology != Topology::Mesh {
+        true if topology == Topology::Relay => Some((process, "relay".into())),
+        true => Some((process, format!("relay {}", process.origin + 1))),
+        false => names.next().map(|name| (process, (*name).into())),
+    });
+    Labels::named(named)
 }
 
 fn explained(args: &SimArgs, failure: sim::Failure) -> anyhow::Error {

@@ -1,5 +1,6 @@
 //! `causerie trace`: a room's real history as a diagram: who has said what, and after what.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use causerie_client::{Body, Entry, HistoryRecord, What};
 use causerie_core::text::visible;
-use cbcast::{MemberId, Time};
+use cbcast::{MemberId, MessageId, Time};
 use cbcast_sim::sim::{self, Event, Export, Labels};
 use clap::{Args, ValueEnum};
 
@@ -33,8 +34,8 @@ pub(crate) struct TraceArgs {
     #[arg(long, short = 'n', value_name = "N", default_value_t = 200)]
     limit: u64,
 
-    /// For what: ShiViz, Graphviz, or a picture.
-    #[arg(long, short)]
+    /// A picture, or for ShiViz or Graphviz.
+    #[arg(long, short, value_enum, default_value_t = Format::Svg)]
     format: Format,
 
     /// Where to; standard output unless given.
@@ -44,9 +45,9 @@ pub(crate) struct TraceArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
+    Svg,
     Shiviz,
     Dot,
-    Svg,
 }
 
 pub(crate) async fn run(args: TraceArgs) -> anyhow::Result<()> {
@@ -70,7 +71,8 @@ pub(crate) async fn run(args: TraceArgs) -> anyhow::Result<()> {
         Format::Dot => Export::Dot,
         Format::Svg => Export::Svg,
     };
-    let text = sim::export_labelled(&diagram.trace, format, &diagram.labels);
+    let (trace, labels) = diagram.finish();
+    let text = sim::export_labelled(&trace, format, &labels);
     match &args.output {
         Some(path) => fs::write(path, text).with_context(|| format!("cannot write {}", path.display())),
         None => match io::stdout().write_all(text.as_bytes()).map_err(anyhow::Error::from) {
@@ -85,7 +87,10 @@ pub(crate) async fn run(args: TraceArgs) -> anyhow::Result<()> {
 #[derive(Default)]
 struct Diagram {
     trace: Vec<Event>,
-    labels: Labels,
+    /// In order of appearance.
+    members: Vec<(MemberId, String)>,
+    known: BTreeSet<MemberId>,
+    said: Vec<(MessageId, String, What)>,
     /// The time of the first record.
     begun: Option<u64>,
 }
@@ -94,24 +99,34 @@ impl Diagram {
     fn add(&mut self, record: HistoryRecord) {
         let HistoryRecord { time_millis, id, deps, name, what, .. } = record;
         let begun = *self.begun.get_or_insert(time_millis);
-        let author = if id.member.is_host() { "room" } else { &name };
-        let author = visible(author).into_owned();
-        self.labels.members.entry(id.member).or_insert(author);
-        let said = match &what {
-            What::Said(body) => said(body),
-            What::Joined => format!("{name} joined"),
-            What::Left { reason } if reason.is_empty() => format!("{name} left"),
-            What::Left { reason } => format!("{name} left ({reason})"),
-        };
-        self.labels.messages.insert(id, visible(&said).into_owned());
+        if self.known.insert(id.member) {
+            let author = if id.member.is_host() { "room" } else { &name };
+            self.members.push((id.member, visible(author).into_owned()));
+        }
         let at = Time::from_millis(time_millis.saturating_sub(begun));
         let process: MemberId = id.member;
         self.trace.push(Event { at, process, what: sim::What::Send { message: id, deps } });
+        self.said.push((id, name, what));
+    }
+
+    /// What happened, and what members and messages are called.
+    fn finish(self) -> (Vec<Event>, Labels) {
+        let mut labels = Labels::named(self.members);
+        for (id, name, what) in self.said {
+            let said = match &what {
+                What::Said(body) => said(body, &labels),
+                What::Joined => format!("{name} joined"),
+                What::Left { reason } if reason.is_empty() => format!("{name} left"),
+                What::Left { reason } => format!("{name} left ({reason})"),
+            };
+            labels.messages.insert(id, visible(&said).into_owned());
+        }
+        (self.trace, labels)
     }
 }
 
-fn said(body: &Body) -> String {
-    let about = || body.target().map(|target| target.to_string()).unwrap_or_default();
+fn said(body: &Body, labels: &Labels) -> String {
+    let about = || body.target().map(|target| labels.id(target)).unwrap_or_default();
     match body {
         Body::Text(text) | Body::Notice(text) => text.clone(),
         Body::Action(text) => format!("* {text}"),

@@ -19,7 +19,8 @@ async fn start() -> (Process, mpsc::UnboundedReceiver<((), Said)>, String) {
     let address = soon("the address to look at", async {
         loop {
             let Some(((), Said::Out(line))) = told.recv().await else { continue };
-            if let Some((_, rest)) = line.split_once("http://") {
+            if let Some((before, rest)) = line.split_once("http://") {
+                assert!(before.contains("step by step"), "the lab comes first: {line}");
                 break rest.split('/').next().unwrap().to_owned();
             }
         }
@@ -72,6 +73,28 @@ async fn a_demonstration_shows_messages_that_are_held_and_ends_by_ctrl_c() {
     while let Some((_, said)) = told.recv().await {
         assert!(!matches!(said, Said::Err(_)), "{said:?}");
     }
+}
+
+#[tokio::test]
+async fn the_lab_stands_first_and_whoever_joins_gets_a_bad_link_too() {
+    let (_process, mut told, address) = start().await;
+    let mut lines = Vec::new();
+    soon("the way out", async {
+        while !lines.last().is_some_and(|line: &String| line.contains("Ctrl-C")) {
+            match told.recv().await {
+                Some(((), Said::Out(line))) => lines.push(line),
+                other => panic!("{other:?}"),
+            }
+        }
+    })
+    .await;
+    // The first address was read to find the server.
+    assert!(lines[0].contains(&format!("http://{address}/?hold#demo")), "the picture stops: {lines:?}");
+    let (_, command) = lines[1].split_once(" chat ").expect("how to join");
+    let (_, link) = command.split_once(" --link ").expect("over a bad link");
+    let link: causerie_client::Disturbance = link.trim().parse().expect("a link");
+    assert!(link.delay_max > std::time::Duration::from_secs(1), "{link:?}");
+    assert!(get(&address, "/lab").await.contains("The lab"));
 }
 
 #[tokio::test]

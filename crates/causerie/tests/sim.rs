@@ -44,6 +44,33 @@ fn exports_go_to_standard_output_or_a_file() {
 }
 
 #[test]
+fn a_picture_has_names_deliveries_and_holds() {
+    let run = "--seed 3 --members 4 --messages 20 --topology mesh --faults delay=0..200ms --export svg";
+    let picture = sim(run);
+    assert!(picture.status.success());
+    let picture = text(&picture.stdout);
+    let document = roxmltree::Document::parse(picture).expect("well-formed");
+    let of_class = |class: &str| {
+        let has = |node: &roxmltree::Node<'_, '_>| {
+            node.attribute("class").is_some_and(|classes| classes.split(' ').any(|c| c == class))
+        };
+        document.descendants().filter(has).count()
+    };
+    assert_eq!((of_class("send"), of_class("deliver")), (20, 60));
+    assert!(of_class("hold") > 0 && of_class("hold") == of_class("wait"));
+    assert_eq!(of_class("message"), 60, "an arrow for each that was received");
+    let names: Vec<_> = document
+        .descendants()
+        .filter(|node| node.attribute("class") == Some("name"))
+        .filter_map(|node| node.text())
+        .collect();
+    assert_eq!(names, ["Ann", "Bob", "Cleo", "Dan"]);
+    let held = document.descendants().find(|node| node.attribute("class") == Some("held"));
+    let held = held.and_then(|node| node.text()).unwrap();
+    assert!(names.iter().any(|name| held.contains(&format!("{name}#"))) && !held.contains("0."), "{held}");
+}
+
+#[test]
 fn wrong_usage_is_refused() {
     for wrong in
         ["--faults frogs", "--topology ring", "--members 1", "--export pdf", "--output x", "--runs 0"]

@@ -120,12 +120,32 @@ async fn pictures_and_graphs_have_every_message_and_every_direct_cause() {
     let server = Server::start(&[]).await;
     let records = a_talk(&server).await;
     let deps: usize = records.iter().map(|record| record.deps.len()).sum();
-    let picture = text(trace(&server, &["--format", "svg"]).await);
+    let picture = text(trace(&server, &[]).await);
+    assert_eq!(picture, text(trace(&server, &["--format", "svg"]).await), "unless told otherwise");
     let document = roxmltree::Document::parse(&picture).expect("well-formed");
-    let count = |tag: &str| document.descendants().filter(|node| node.has_tag_name(tag)).count();
-    assert_eq!((count("circle"), count("script")), (records.len(), 0));
-    let arrows = document.descendants().filter(|node| node.attribute("class") == Some("cause"));
+    let signs = |document: &roxmltree::Document<'_>| {
+        let class = |node: &roxmltree::Node<'_, '_>| {
+            node.attribute("class").is_some_and(|class| class.split(' ').any(|class| class == "send"))
+        };
+        document.descendants().filter(class).count()
+    };
+    assert_eq!(signs(&document), records.len());
+    assert!(!document.descendants().any(|node| node.has_tag_name("script")));
+    let arrows = document.descendants().filter(|node| node.attribute("class") == Some("arrow cause"));
     assert_eq!(arrows.count(), deps);
+    let titles = document.descendants().filter(|node| node.has_tag_name("path"));
+    let titles: Vec<_> = titles.filter_map(|node| node.first_element_child()?.text()).collect();
+    assert!(titles.iter().all(|title| !title.contains("0.")), "names, and no ids: {titles:?}");
+    // Whoever comes twice is two.
+    assert!(titles.iter().any(|title| title.starts_with("Bob-2: send Bob-2#1")), "{titles:?}");
+    // In the page's colours, light and dark.
+    let colours = include_str!("../../causerie-server/web/style.css").lines();
+    let colours: Vec<_> = colours
+        .filter(|line| line.trim_start().starts_with("--h"))
+        .flat_map(|line| line.split(';').filter_map(|rule| Some(rule.split_once(": ")?.1.trim())))
+        .collect();
+    assert_eq!(colours.len(), 2 * 9);
+    assert!(colours.iter().all(|colour| picture.contains(colour)), "{colours:?}");
     assert!(!picture.contains('\x1b'));
     let last = document.descendants().rfind(|node| node.has_tag_name("title")).and_then(|node| node.text());
     assert!(last.unwrap().contains("</title><script>alert(1)</script>"), "{last:?}");
@@ -144,7 +164,7 @@ async fn pictures_and_graphs_have_every_message_and_every_direct_cause() {
     let written = std::fs::read_to_string(&path).expect("it was written");
     std::fs::remove_file(&path).expect("it is ours");
     let document = roxmltree::Document::parse(&written).expect("well-formed");
-    assert_eq!(document.descendants().filter(|node| node.has_tag_name("circle")).count(), 5);
+    assert_eq!(signs(&document), 5);
 
     let wrong = trace(&server, &["--format", "pdf"]).await;
     assert_eq!(wrong.status.code(), Some(2));

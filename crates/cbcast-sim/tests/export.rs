@@ -126,8 +126,9 @@ fn pictures_are_xml_with_a_dot_for_each_message_and_an_arrow_for_each_cause() {
         let mut found: BTreeMap<String, usize> = BTreeMap::new();
         for node in document.descendants().filter(roxmltree::Node::is_element) {
             *found.entry(node.tag_name().name().to_owned()).or_default() += 1;
-            if node.attribute("class") == Some("cause") {
-                *found.entry("cause".into()).or_default() += 1;
+            let class = node.attribute("class").unwrap_or_default();
+            for kind in class.split(' ').filter(|kind| KINDS.contains(kind)) {
+                *found.entry(kind.into()).or_default() += 1;
             }
         }
         found
@@ -135,19 +136,40 @@ fn pictures_are_xml_with_a_dot_for_each_message_and_an_arrow_for_each_cause() {
     let (trace, labels) = hostile();
     let picture = sim::export_labelled(&trace, Export::Svg, &labels);
     let found = count(&picture);
-    let ours = ["cause", "circle", "defs", "line", "marker", "path", "rect", "style", "svg", "text", "title"];
+    let ours = ["cause", "defs", "line", "marker", "path", "rect", "send", "style", "svg", "text", "title"];
     assert_eq!(found.keys().collect::<Vec<_>>(), ours, "nothing from others is markup");
-    assert_eq!((found["circle"], found["cause"], found["text"]), (5, 4, 3 + 5));
+    assert_eq!((found["send"], found["cause"], found["text"]), (5, 4, 3 + 5));
     let document = roxmltree::Document::parse(&picture).unwrap();
     let title = document.descendants().rfind(|node| node.has_tag_name("title")).unwrap();
     assert!(title.text().unwrap().contains("</title><script>\"'&\\ {}\u{fffd}\u{fffd}\n"), "{title:?}");
 
+    let mut holds = 0;
     for seed in 0..10 {
         let (trace, report) = sim::trace_of(&Plan::swarm(seed));
+        let report = report.unwrap();
         let found = count(&sim::export(&trace, Export::Svg));
-        let deps = |event: &Event| if let What::Send { deps, .. } = &event.what { deps.len() } else { 0 };
-        assert_eq!(found["circle"] as u64, report.unwrap().messages);
-        let deps: usize = trace.iter().map(deps).sum();
-        assert_eq!(found.get("cause").copied().unwrap_or(0), deps);
+        let found = |kind: &str| found.get(kind).copied().unwrap_or(0) as u64;
+        assert_eq!(found("send"), report.messages);
+        assert_eq!(found("deliver"), report.deliveries);
+        assert_eq!((found("hold"), found("wait")), (report.held, report.held), "each has its line");
+        // One arrow to where it was received: what was held is delivered where it is.
+        let held = trace.iter().filter(|e| matches!(e.what, What::Deliver { held_for: Some(_), .. })).count();
+        let snapshots = found("deliver") - held as u64 + found("hold") - found("message");
+        assert_eq!(snapshots, 0, "seed {seed}");
+        assert_eq!(found("cause"), 0, "what was received says more");
+        holds += report.held;
     }
+    assert!(holds > 0, "nothing was held in any of these runs");
+}
+
+/// Classes of what is counted.
+const KINDS: [&str; 6] = ["cause", "message", "send", "hold", "wait", "deliver"];
+
+#[test]
+fn members_of_the_same_name_are_told_apart() {
+    let member = |ordinal| MemberId::new(0, ordinal);
+    let names = ["Bob", "Bob", "Bob-2", "Ann"].map(String::from);
+    let labels = Labels::named((1..).map(member).zip(names));
+    let named: Vec<_> = (1..=4).map(|ordinal| labels.id(MessageId::new(member(ordinal), 7))).collect();
+    assert_eq!(named, ["Bob#7", "Bob-2#7", "Bob-2-2#7", "Ann#7"]);
 }

@@ -50,6 +50,7 @@ pub(super) struct Wanted {
     loss: Option<u32>,
     dup: Option<u32>,
     reorder: Option<u32>,
+    repair: Option<u32>,
     say: Option<String>,
     slow: Option<String>,
     cut: Option<String>,
@@ -108,8 +109,14 @@ impl Wanted {
                 ..Faults::default()
             },
         };
+        let repair = within("repair", self.repair.unwrap_or(1), 0..=1)? == 1;
+        if !repair && (plan.faults.loss > 0 || !cuts.is_empty()) {
+            let message = "repair can be 0 only where nothing is lost: with loss 0, and without a cut";
+            return Err(Failure::malformed(message));
+        }
         let pace = Duration::from_millis(within("pace", self.pace.unwrap_or(100), 1..=PACE_MAX)?);
-        Ok((plan, Script { says, pace, cuts, slow, overtaking: percent("reorder", self.reorder, 100, 100)? }))
+        let overtaking = percent("reorder", self.reorder, 100, 100)?;
+        Ok((plan, Script { says, pace, cuts, slow, overtaking, repair }))
     }
 }
 
@@ -166,7 +173,7 @@ fn run(plan: &Plan, script: &Script) -> String {
     let mut lines = sim::export(&trace, Export::Jsonl);
     lines += &match done {
         Ok(report) => format!(
-            r#"{{"event":"end","messages":{},"deliveries":{},"held":{},"longest_hold_us":{},"anomalies":{},"lost":{},"cut_off":{},"duplicates":{},"resent":{},"duration_us":{}}}"#,
+            r#"{{"event":"end","messages":{},"deliveries":{},"held":{},"longest_hold_us":{},"anomalies":{},"lost":{},"cut_off":{},"came_twice":{},"resent":{},"duration_us":{}}}"#,
             report.messages,
             report.deliveries,
             report.held,
@@ -174,7 +181,7 @@ fn run(plan: &Plan, script: &Script) -> String {
             sim::anomalies(&trace).len(),
             report.lost,
             report.cut_off,
-            report.duplicates,
+            report.came_twice,
             report.resent,
             report.duration.as_micros(),
         ),
@@ -219,6 +226,41 @@ pub(super) async fn lab(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// How long something was held and how often packets came twice, of a run.
+    fn held_and_twice(wanted: &Wanted) -> (Vec<u64>, u64) {
+        let (plan, script) = wanted.read().unwrap();
+        let lines = run(&plan, &script);
+        let lines: Vec<serde_json::Value> =
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let held = lines.iter().filter_map(|line| line["held_us"].as_u64()).collect();
+        (held, lines.last().unwrap()["came_twice"].as_u64().unwrap())
+    }
+
+    #[test]
+    fn without_repair_a_slow_link_takes_its_time_and_nothing_comes_twice() {
+        let wanted = |repair| Wanted {
+            members: Some(3),
+            delay: Some("100..100".into()),
+            say: Some("1@0,2@200".into()),
+            slow: Some("0..5000:1-3:900".into()),
+            repair: Some(repair),
+            ..Wanted::default()
+        };
+        assert_eq!(held_and_twice(&wanted(0)), (vec![600_000], 0), "received at 300 ms, delivered at 900 ms");
+        let (held, twice) = held_and_twice(&wanted(1));
+        assert!(held[0] < 600_000, "it is asked for, and sent again: {held:?}");
+        assert_eq!(twice, 0, "what is sent again is another packet");
+        let doubled = Wanted { dup: Some(100), ..wanted(0) };
+        assert!(held_and_twice(&doubled).1 >= 4, "each of four messages, and what is told beside them");
+        for lossy in [
+            Wanted { loss: Some(1), ..wanted(0) },
+            Wanted { cut: Some("1..2:1".into()), ..wanted(0) },
+            Wanted { repair: Some(2), ..wanted(0) },
+        ] {
+            assert!(lossy.read().is_err());
+        }
+    }
 
     #[test]
     fn the_largest_run_is_bounded() {

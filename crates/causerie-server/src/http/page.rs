@@ -46,6 +46,7 @@ const FILES: &[File] = files! {
     "/lab.js" "text/javascript; charset=utf-8" "lab.js"
     "/memory.js" "text/javascript; charset=utf-8" "memory.js"
     "/notify.js" "text/javascript; charset=utf-8" "notify.js"
+    "/onlooker.js" "text/javascript; charset=utf-8" "onlooker.js"
     "/room.js" "text/javascript; charset=utf-8" "room.js"
     "/run.js" "text/javascript; charset=utf-8" "run.js"
     "/sharing.js" "text/javascript; charset=utf-8" "sharing.js"

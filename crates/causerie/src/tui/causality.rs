@@ -5,14 +5,30 @@
 //! however little of the log it is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display, Formatter};
 
-use causerie_client::{Entry, HistoryPage, HistoryRecord, MessageId, What};
+use causerie_client::{Entry, HistoryPage, HistoryRecord, MemberId, MessageId, What};
 
-use super::text::one_line;
+use super::text::{fit, one_line, width};
 use crate::chat::label;
 
 /// Messages that are named of each kind.
 const NAMED_MAX: usize = 8;
+/// Conditions of the delivery rule that are told.
+const CONDITIONS_MAX: usize = 40;
+
+/// How many messages of a member; at the least, if the log is not at hand from its beginning.
+#[derive(Clone, Copy)]
+struct Count {
+    count: u64,
+    exact: bool,
+}
+
+impl Display for Count {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.exact { "" } else { "≥ " }, self.count)
+    }
+}
 
 struct Stretch<'a> {
     records: BTreeMap<MessageId, &'a HistoryRecord>,
@@ -61,6 +77,66 @@ impl<'a> Stretch<'a> {
         chain
     }
 
+    /// The message's whole vector, without its author's own entry.
+    fn vector(&self, record: &HistoryRecord, past: &BTreeSet<MessageId>) -> BTreeMap<MemberId, Count> {
+        let mut vector = BTreeMap::new();
+        let earlier = past.iter().filter_map(|id| self.records.get(id)).flat_map(|earlier| causes(earlier));
+        for id in causes(record).chain(earlier).filter(|id| id.member != record.id.member) {
+            let entry = vector.entry(id.member).or_insert(Count { count: 0, exact: true });
+            if id.seq > entry.count {
+                *entry = Count { count: id.seq, exact: self.from == 1 || self.records.contains_key(&id) };
+            }
+        }
+        vector
+    }
+
+    /// The delivery rule [BSS91, section 5.1] number by number, as it was at the server when the message's turn came: the
+    /// author first, then by member.
+    fn rule(&self, record: &HistoryRecord, past: &BTreeSet<MessageId>, lines: &mut Vec<String>) {
+        let author = record.id.member;
+        let vector = self.vector(record, past);
+        // Of each member that has said something here: the last before the message, and the first of all.
+        let (mut before, mut first, mut names) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for other in self.records.values() {
+            let MessageId { member, seq } = other.id;
+            names.insert(member, if member.is_host() { "room".into() } else { one_line(&other.name) });
+            first.entry(member).or_insert(seq);
+            if other.position < record.position {
+                before.insert(member, seq);
+            }
+        }
+        let clock = |member: MemberId| match (before.get(&member), first.get(&member), vector.get(&member)) {
+            (Some(&count), ..) => Count { count, exact: true },
+            (None, Some(first), _) => Count { count: first - 1, exact: true },
+            (None, None, stamp) => {
+                Count { exact: self.from == 1, ..stamp.copied().unwrap_or(Count { count: 0, exact: true }) }
+            }
+        };
+        let others: BTreeSet<_> =
+            vector.keys().chain(first.keys()).copied().filter(|&member| member != author).collect();
+        let name = |member: MemberId| names.get(&member).cloned().unwrap_or_else(|| member.to_string());
+        // Whose first message is here and not in its past had sent nothing that is.
+        let nothing = |member| Count { count: 0, exact: self.from == 1 || first.get(&member) == Some(&1) };
+        let own = (name(author), format!("{} = {} + 1", record.id.seq, clock(author)));
+        let others = others.into_iter().map(|member| {
+            let stamp = vector.get(&member).copied().unwrap_or_else(|| nothing(member));
+            (name(member), format!("{stamp} ≤ {}", clock(member)))
+        });
+        let conditions: Vec<_> = std::iter::once(own).chain(others).collect();
+        let left_out = conditions.len().saturating_sub(CONDITIONS_MAX);
+        lines.push("The delivery rule (Birman, Schiper, Stephenson) at the server, its vector against what was delivered:".into());
+        let told = &conditions[..conditions.len() - left_out];
+        let names = told.iter().map(|(name, _)| width(name)).max().unwrap_or(0);
+        let numbers = told.iter().map(|(_, numbers)| width(numbers)).max().unwrap_or(0);
+        let line = |(name, condition): &(String, String)| {
+            format!("  {}  {}  ✓", fit(name, names), fit(condition, numbers))
+        };
+        lines.extend(told.iter().map(line));
+        if left_out > 0 {
+            lines.push(format!("  and {left_out} more"));
+        }
+    }
+
     fn name(&self, id: MessageId) -> String {
         let author = self.records.get(&id).map(|record| record.name.as_str());
         label(author, id)
@@ -103,6 +179,8 @@ pub(super) fn explain(page: &HistoryPage, id: MessageId, other: Option<MessageId
         lines.push(relation(&stretch, id, other, &past));
     }
     lines.push(String::new());
+    stretch.rule(record, &past, &mut lines);
+    lines.push(String::new());
     stretch.list("It depends directly on", causes(record).collect(), &mut lines);
     let direct = stretch.records.values().filter(|later| causes(later).any(|cause| cause == id));
     stretch.list("What depends directly on it", direct.map(|later| later.id).collect(), &mut lines);
@@ -119,7 +197,7 @@ pub(super) fn explain(page: &HistoryPage, id: MessageId, other: Option<MessageId
     stretch.list("Concurrent with it", concurrent.iter().map(|other| other.id).collect(), &mut lines);
     lines.push(String::new());
     lines.push(format!(
-        "Of positions {} to {}: {} before it, {after} after it, {} concurrent.",
+        "Of positions {} to {}: {} causally before it, {after} causally after it, {} concurrent.",
         stretch.from,
         stretch.to,
         past.len(),
@@ -138,12 +216,12 @@ fn relation(stretch: &Stretch<'_>, id: MessageId, other: MessageId, past: &BTree
         return format!("{that} is too far away to compare.");
     }
     if past.contains(&other) {
-        return format!("{that} is before it: {}", chain(other, id));
+        return format!("{that} is causally before it: {}", chain(other, id));
     }
     if stretch.past(other).contains(&id) {
-        return format!("{that} is after it: {}", chain(id, other));
+        return format!("{that} is causally after it: {}", chain(id, other));
     }
-    format!("{this} and {that} are concurrent: neither author had seen the other's.")
+    format!("{this} and {that} are concurrent: neither author had delivered the other's.")
 }
 
 #[cfg(test)]
@@ -179,9 +257,9 @@ mod tests {
         let said = |a, b| explain(&stretch(), a, Some(b)).join("\n");
         assert!(said(id(BOB, 2), id(EVE, 1)).contains("Bob#2 and Eve#1 are concurrent"));
         assert!(said(id(EVE, 1), id(BOB, 1)).contains("Eve#1 and Bob#1 are concurrent"));
-        assert!(said(id(ANN, 2), id(ANN, 1)).contains("Ann#1 is before it: Ann#1 → Ann#2"));
-        assert!(said(id(BOB, 2), id(ANN, 1)).contains("Ann#1 is before it: Ann#1 → Bob#1 → Bob#2"));
-        assert!(said(id(BOB, 1), id(ANN, 2)).contains("Ann#2 is after it: Bob#1 → Bob#2 → Ann#2"));
+        assert!(said(id(ANN, 2), id(ANN, 1)).contains("Ann#1 is causally before it: Ann#1 → Ann#2"));
+        assert!(said(id(BOB, 2), id(ANN, 1)).contains("Ann#1 is causally before it: Ann#1 → Bob#1 → Bob#2"));
+        assert!(said(id(BOB, 1), id(ANN, 2)).contains("Ann#2 is causally after it: Bob#1 → Bob#2 → Ann#2"));
         assert!(said(id(BOB, 1), id(BOB, 9)).contains("too far away"));
     }
 
@@ -194,6 +272,12 @@ mod tests {
                 "Bob#2: x",
                 "Stamp: 0.2#2 [], at position 14",
                 "",
+                "The delivery rule (Birman, Schiper, Stephenson) at the server, its vector against what was delivered:",
+                "  Bob  2 = 1 + 1  ✓",
+                "  Ann  1 ≤ 1      ✓",
+                // Her first message was there, and not in its past.
+                "  Eve  0 ≤ 1      ✓",
+                "",
                 "It depends directly on:",
                 "  Bob#1: x",
                 "What depends directly on it:",
@@ -201,7 +285,7 @@ mod tests {
                 "Concurrent with it:",
                 "  Eve#1: x",
                 "",
-                "Of positions 11 to 15: 2 before it, 1 after it, 1 concurrent.",
+                "Of positions 11 to 15: 2 causally before it, 1 causally after it, 1 concurrent.",
             ]
         );
         assert!(explain(&stretch(), id(ANN, 1), None).contains(&"  0.2#9, before what was read".into()));

@@ -23,7 +23,7 @@ pub enum Export {
     Dot,
     /// One JSON object a line and event. By ids only.
     Jsonl,
-    /// A space-time diagram as a picture: who has said what, and after what.
+    /// A space-time diagram as a picture: what was sent, received, held and delivered, as far as the trace has it.
     Svg,
 }
 
@@ -57,11 +57,27 @@ pub struct Labels {
 }
 
 impl Labels {
+    /// Names of members, each told apart from those before it.
+    #[must_use]
+    pub fn named(members: impl IntoIterator<Item = (MemberId, String)>) -> Self {
+        let (mut labels, mut taken) = (Self::default(), std::collections::BTreeSet::new());
+        for (member, name) in members {
+            let numbered = (2..).map(|n| format!("{name}-{n}"));
+            let mut free = std::iter::once(name.clone()).chain(numbered).filter(|name| !taken.contains(name));
+            let free = free.next().expect("there are more numbers than members");
+            taken.insert(free.clone());
+            labels.members.insert(member, free);
+        }
+        labels
+    }
+
     fn member(&self, member: MemberId) -> String {
         self.members.get(&member).cloned().unwrap_or_else(|| member.to_string())
     }
 
-    fn id(&self, id: MessageId) -> String {
+    /// A message by its author's name and its number.
+    #[must_use]
+    pub fn id(&self, id: MessageId) -> String {
         self.members.get(&id.member).map_or_else(|| id.to_string(), |name| format!("{name}#{}", id.seq))
     }
 

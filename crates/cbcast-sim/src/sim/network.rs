@@ -15,6 +15,8 @@ pub(super) struct Flight {
     pub(super) from: MemberId,
     pub(super) to: MemberId,
     pub(super) packet: Bytes,
+    /// What both copies of a packet have in common, if it has two.
+    twins: Option<u64>,
 }
 
 /// Links between all processes, one way each.
@@ -30,6 +32,8 @@ pub(super) struct Network {
     /// By arrival, then in the order in which they were sent.
     flights: BTreeMap<(Time, u64), Flight>,
     sent: u64,
+    /// Of which packets with two copies one has arrived.
+    first_copies: BTreeSet<u64>,
     cuts: BTreeMap<u64, Cut>,
     /// Who receives everything late.
     pub(super) slow: BTreeSet<MemberId>,
@@ -53,6 +57,7 @@ pub(super) struct Counts {
     pub(super) packets: u64,
     pub(super) bytes: u64,
     pub(super) lost: u64,
+    pub(super) came_twice: u64,
     pub(super) cut_off: u64,
     pub(super) partitions: u64,
 }
@@ -71,6 +76,7 @@ impl Network {
             last: BTreeMap::new(),
             flights: BTreeMap::new(),
             sent: 0,
+            first_copies: BTreeSet::new(),
             cuts: BTreeMap::new(),
             slow: BTreeSet::new(),
             counts: Counts::default(),
@@ -90,11 +96,12 @@ impl Network {
             self.counts.lost += 1;
             return;
         }
-        let copies = 1 + u64::from(self.random.below(10_000) < self.faults.duplicates.into());
-        for _ in 0..copies {
+        let is_doubled = self.random.below(10_000) < self.faults.duplicates.into();
+        let twins = is_doubled.then_some(self.sent);
+        for _ in 0..1 + u64::from(is_doubled) {
             let at = self.arrival(now, from, to);
             self.sent += 1;
-            self.flights.insert((at, self.sent), Flight { from, to, packet: packet.clone() });
+            self.flights.insert((at, self.sent), Flight { from, to, packet: packet.clone(), twins });
         }
     }
 
@@ -139,7 +146,15 @@ impl Network {
     }
 
     pub(super) fn arrive(&mut self) -> Option<Flight> {
-        self.flights.pop_first().map(|(_, flight)| flight)
+        let (_, flight) = self.flights.pop_first()?;
+        if let Some(twins) = flight.twins
+            && !self.first_copies.remove(&twins)
+        {
+            self.first_copies.insert(twins);
+        } else {
+            self.counts.came_twice += u64::from(flight.twins.is_some());
+        }
+        Some(flight)
     }
 }
 

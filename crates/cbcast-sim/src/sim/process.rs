@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cbcast::{Config, GapPolicy, Group, MemberId, MessageId};
 
-use crate::sim::{Plan, Topology, Wrong};
+use crate::sim::{Plan, Script, Topology, Wrong};
 use crate::textbook::Bss;
 
 #[derive(Debug)]
@@ -81,9 +81,15 @@ impl Process {
     }
 }
 
+/// Longer than any run.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
+
 /// Limits and delays of a process in this plan.
-pub(super) fn config(plan: &Plan, me: MemberId) -> Config {
+pub(super) fn config(plan: &Plan, script: Option<&Script>, me: MemberId) -> Config {
     let mut config = Config::default();
+    if script.is_some_and(|script| !script.repair) {
+        (config.repair_delay, config.repair_delay_max) = (NEVER, NEVER);
+    }
     config.seed = plan.seed ^ u64::from(me.origin) << 32 ^ u64::from(me.ordinal);
     config.heartbeat = Some(Duration::from_millis(200));
     config.retain = plan.topology == Topology::Mesh;

@@ -30,8 +30,10 @@ pub struct Report {
     pub wants: u64,
     /// Messages sent again because of them.
     pub resent: u64,
-    /// Packets that came twice and were recognised.
+    /// Messages that came again and were recognised: packets that came twice, and what was sent again and came after all.
     pub duplicates: u64,
+    /// Packets of which the network has delivered a second copy.
+    pub came_twice: u64,
     /// Packets lost on their way, or because nobody was there.
     pub lost: u64,
     /// Packets that a partition stopped.
@@ -73,6 +75,7 @@ impl Report {
             (&mut self.wants, other.wants),
             (&mut self.resent, other.resent),
             (&mut self.duplicates, other.duplicates),
+            (&mut self.came_twice, other.came_twice),
             (&mut self.lost, other.lost),
             (&mut self.cut_off, other.cut_off),
             (&mut self.partitions, other.partitions),

@@ -19,6 +19,8 @@ pub struct Script {
     pub slow: Vec<SlowLink>,
     /// Packets that may overtake those sent before them over the same link, in hundredths of a percent.
     pub overtaking: u32,
+    /// Whether members ask for what is missing. If not, it must come by itself: nothing may be lost or cut off.
+    pub repair: bool,
 }
 
 /// Between these members and all others nothing comes through for a time.
@@ -46,7 +48,7 @@ pub struct SlowLink {
 impl Default for Script {
     fn default() -> Self {
         let pace = Duration::from_millis(25);
-        Self { says: Vec::new(), pace, cuts: Vec::new(), slow: Vec::new(), overtaking: 10_000 }
+        Self { says: Vec::new(), pace, cuts: Vec::new(), slow: Vec::new(), overtaking: 10_000, repair: true }
     }
 }
 

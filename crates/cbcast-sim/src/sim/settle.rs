@@ -91,6 +91,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         let counts = self.network.counts;
         report.packets = counts.packets;
         report.bytes = counts.bytes;
+        report.came_twice = counts.came_twice;
         report.lost = counts.lost;
         report.cut_off = counts.cut_off;
         report.partitions = counts.partitions;

@@ -79,7 +79,7 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
         };
         let snapshot = Snapshot::fixed(members.iter().copied());
         for (number, &me) in members.iter().enumerate() {
-            let group = Group::new(config(plan, me), &snapshot, [me]);
+            let group = Group::new(config(plan, script, me), &snapshot, [me]);
             let mut process = Process::new(group, me, plan.topology != Topology::Mesh && me.is_host());
             process.textbook = plan.is_fixed().then(|| Bss::new(members.len(), number));
             world.processes.insert(me, process);
@@ -177,7 +177,7 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
 
     // What arrives.
 
-    fn receive(&mut self, Flight { from, to, packet }: Flight) -> Result<(), Wrong> {
+    fn receive(&mut self, Flight { from, to, packet, .. }: Flight) -> Result<(), Wrong> {
         let (now, is_mesh) = (self.now, self.is_mesh());
         let Some(process) = self.processes.get_mut(&to).filter(|p| !p.stopped) else {
             self.network.counts.lost += 1;

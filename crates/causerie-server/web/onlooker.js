@@ -1,0 +1,85 @@
+// Whoever has not joined reads along: the log as it grows, what is held, and what members observe. Nobody is told of it.
+
+import { follow, roomPath } from "./connection.js";
+
+/** Pauses before connecting again, in milliseconds: doubled each time. */
+const PAUSE_MIN = 500;
+const PAUSE_MAX = 10_000;
+
+export class Onlooker {
+	/**
+	 * @param {string} room
+	 * @param {import("./connection.js").Following} handlers
+	 */
+	constructor(room, handlers) {
+		this.room = room;
+		this.handlers = handlers;
+		/** @type {WebSocket | null} */
+		this.socket = null;
+		/** @type {ReturnType<typeof setTimeout> | undefined} */
+		this.timer = undefined;
+		this.pause = PAUSE_MIN;
+		/** @type {string | undefined} of the log that is read */
+		this.epoch = undefined;
+		/** What arrives is taken one after the other, also where something has to be fetched in between. */
+		this.queue = Promise.resolve();
+		this.looking = false;
+	}
+
+	/** Looks, or does so no longer. @param {boolean} looking */
+	look(looking) {
+		if (looking === this.looking) return;
+		this.looking = looking;
+		clearTimeout(this.timer);
+		const { socket } = this;
+		this.socket = null;
+		socket?.close();
+		this.pause = PAUSE_MIN;
+		if (looking) this.#connect();
+	}
+
+	/** Does not wait for the pause to end. */
+	hurry() {
+		if (!this.looking || this.socket) return;
+		clearTimeout(this.timer);
+		this.#connect();
+	}
+
+	#connect() {
+		const url = new URL(`${roomPath(this.room)}/ws`, location.href);
+		url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+		const socket = new WebSocket(url);
+		this.socket = socket;
+		socket.addEventListener("open", () => {
+			socket.send(JSON.stringify({ type: "watch", after: this.handlers.lastPosition(), held: true, observed: true }));
+		});
+		socket.addEventListener("message", ({ data }) => {
+			const event = JSON.parse(data);
+			this.queue = this.queue.then(() => (this.socket === socket ? this.#hear(event) : undefined)).catch((error) => {
+				// What cannot be understood now, is told again.
+				console.error(error);
+				socket.close();
+			});
+		});
+		socket.addEventListener("close", () => {
+			if (this.socket !== socket) return;
+			this.socket = null;
+			this.timer = setTimeout(() => this.#connect(), this.pause * (0.75 + Math.random() / 2));
+			this.pause = Math.min(2 * this.pause, PAUSE_MAX);
+		});
+	}
+
+	/** @param {any} event */
+	async #hear(event) {
+		const { handlers } = this;
+		if (event.type !== "watching") {
+			await follow(this.room, event, handlers);
+			return;
+		}
+		const isNew = (this.epoch ?? event.epoch) !== event.epoch;
+		this.epoch = event.epoch;
+		this.pause = PAUSE_MIN;
+		if (isNew || handlers.lastPosition() > event.position) handlers.onReset();
+		handlers.onMembers(event.members);
+	}
+}

@@ -228,7 +228,7 @@ fuzz_target!(|input: Input<'_>| {
                 1 => Body::Action(text),
                 2 => Body::Reply { to: id, text },
                 3 => Body::Edit { of: id, text },
-                4 => Body::Delete { of: id },
+                4 => Body::Delete { of: id, reason: text },
                 5 => Body::Reaction { to: id, symbol: text, set: kind & 8 == 0 },
                 6 => Body::Topic(text),
                 7 => Body::Notice(text),

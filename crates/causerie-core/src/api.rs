@@ -188,7 +188,7 @@ impl Say {
             "notice" => Body::Notice(take_text()?),
             "reply" => Body::Reply { to: target(to.take(), "to")?, text: take_text()? },
             "edit" => Body::Edit { of: target(of.take(), "of")?, text: take_text()? },
-            "delete" => Body::Delete { of: target(of.take(), "of")? },
+            "delete" => Body::Delete { of: target(of.take(), "of")?, reason: String::new() },
             "reaction" => Body::Reaction {
                 to: target(to.take(), "to")?,
                 symbol: symbol.take().ok_or(missing("symbol"))?,
@@ -580,7 +580,7 @@ fn write_record(record: &HistoryRecord, out: &mut String) {
             Body::Notice(text) => write!(out, r#","kind":"notice","text":{}"#, json(text)),
             Body::Reply { to, text } => write!(out, r#","kind":"reply","to":"{to}","text":{}"#, json(text)),
             Body::Edit { of, text } => write!(out, r#","kind":"edit","of":"{of}","text":{}"#, json(text)),
-            Body::Delete { of } => write!(out, r#","kind":"delete","of":"{of}""#),
+            Body::Delete { of, .. } => write!(out, r#","kind":"delete","of":"{of}""#),
             Body::Reaction { to, symbol, set } => {
                 write!(out, r#","kind":"reaction","to":"{to}","symbol":{},"set":{set}"#, json(symbol))
             }
@@ -617,7 +617,7 @@ mod tests {
                 json!({"kind": "reply", "to": "0.7#90", "text": "x"}),
             ),
             (Body::Edit { of: id, text: text.clone() }, json!({"kind": "edit", "of": "0.7#90", "text": "x"})),
-            (Body::Delete { of: id }, json!({"kind": "delete", "of": "0.7#90"})),
+            (Body::Delete { of: id, reason: String::new() }, json!({"kind": "delete", "of": "0.7#90"})),
             (
                 Body::Reaction { to: id, symbol: text.clone(), set: false },
                 json!({"kind": "reaction", "to": "0.7#90", "symbol": "x", "set": false}),

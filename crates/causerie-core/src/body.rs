@@ -9,7 +9,7 @@
 //! 2 action     text{rest}              what the author does: "/me waves"
 //! 3 reply      target text{rest}       answers that message
 //! 4 edit       target text{rest}       that message, the author's own, now reads so
-//! 5 delete     target                  that message, the author's own, is taken back
+//! 5 delete     target reason{rest}     that message, the author's own, is taken back; the reason may be empty
 //! 6 reaction   target set symbol{rest} set 1: the symbol is put beside that message, 0: taken away again
 //! 7 topic      text{rest}              what the room is about from now on; may be empty
 //! 8 notice     text{rest}              a text that no program answers of itself
@@ -38,6 +38,9 @@ const NOTICE: u64 = 8;
 
 /// Bytes of a reaction's symbol.
 pub const SYMBOL_BYTES_MAX: usize = 64;
+
+/// Bytes of the reason for a deletion.
+pub const REASON_BYTES_MAX: usize = 1_024;
 
 /// Bytes of a topic.
 pub const TOPIC_BYTES_MAX: usize = 1_024;
@@ -68,6 +71,8 @@ pub enum Body {
     Delete {
         /// Which.
         of: MessageId,
+        /// Why; empty if that is not said.
+        reason: String,
     },
     /// A symbol beside a message.
     Reaction {
@@ -143,7 +148,10 @@ impl Body {
             Self::Notice(_) => start(NOTICE, None),
             Self::Reply { to, .. } => start(REPLY, Some(to)),
             Self::Edit { of, .. } => start(EDIT, Some(of)),
-            Self::Delete { of } => start(DELETE, Some(of)),
+            Self::Delete { of, reason } => {
+                start(DELETE, Some(of));
+                out.extend_from_slice(reason.as_bytes());
+            }
             Self::Reaction { to, set, symbol } => {
                 start(REACTION, Some(to));
                 out.push((*set).into());
@@ -181,7 +189,7 @@ impl Body {
             ACTION => Self::Action(rest(reader)?),
             REPLY => Self::Reply { to: target(&mut reader)?, text: rest(reader)? },
             EDIT => Self::Edit { of: target(&mut reader)?, text: rest(reader)? },
-            DELETE => Self::Delete { of: target(&mut reader)? },
+            DELETE => Self::Delete { of: target(&mut reader)?, reason: rest(reader)? },
             REACTION => {
                 Self::Reaction { to: target(&mut reader)?, set: reader.byte()? != 0, symbol: rest(reader)? }
             }
@@ -211,7 +219,7 @@ impl Body {
             Self::Reply { to: target, .. }
             | Self::Reaction { to: target, .. }
             | Self::Edit { of: target, .. }
-            | Self::Delete { of: target } => Some(*target),
+            | Self::Delete { of: target, .. } => Some(*target),
             Self::Text(_) | Self::Action(_) | Self::Notice(_) | Self::Topic(_) | Self::Unknown(_) => None,
         }
     }
@@ -227,7 +235,7 @@ impl Body {
             (_, None) => return Err(BodyError::NoSuchMessage { target }),
             (Self::Reply { text, .. }, Some(to)) => Self::Reply { to, text },
             (Self::Edit { text, .. }, Some(of)) => Self::Edit { of, text },
-            (Self::Delete { .. }, Some(of)) => Self::Delete { of },
+            (Self::Delete { reason, .. }, Some(of)) => Self::Delete { of, reason },
             (Self::Reaction { symbol, set, .. }, Some(to)) => Self::Reaction { to, symbol, set },
             (other, _) => other,
         })
@@ -243,13 +251,14 @@ impl Body {
             if length > limit { Err(BodyError::TooLong { what, length, limit }) } else { Ok(()) }
         };
         match self {
-            Self::Edit { of: target, .. } | Self::Delete { of: target } if target.member != author => {
+            Self::Edit { of: target, .. } | Self::Delete { of: target, .. } if target.member != author => {
                 Err(BodyError::NotYours { target: *target })
             }
             Self::Reaction { symbol, .. } => {
                 fits("symbol", symbol.len(), SYMBOL_BYTES_MAX)?;
                 if is_symbol(symbol) { Ok(()) } else { Err(BodyError::NotASymbol) }
             }
+            Self::Delete { reason, .. } => fits("reason", reason.len(), REASON_BYTES_MAX),
             Self::Topic(topic) => fits("topic", topic.len(), TOPIC_BYTES_MAX),
             Self::Unknown(bytes) => fits("message", bytes.len(), text_bytes_max),
             _ => fits("text", self.text().map_or(0, str::len), text_bytes_max),
@@ -335,7 +344,7 @@ mod tests {
             any::<String>().prop_map(Body::Notice),
             (target.clone(), any::<String>()).prop_map(|(to, text)| Body::Reply { to, text }),
             (target.clone(), any::<String>()).prop_map(|(of, text)| Body::Edit { of, text }),
-            target.clone().prop_map(|of| Body::Delete { of }),
+            (target.clone(), any::<String>()).prop_map(|(of, reason)| Body::Delete { of, reason }),
             (target, any::<String>(), any::<bool>()).prop_map(|(to, symbol, set)| Body::Reaction {
                 to,
                 symbol,
@@ -376,7 +385,7 @@ mod tests {
             (Body::Notice("done".into()), b"\x08done"),
             (Body::Reply { to: target, text: "yes".into() }, b"\x03\x00\x03\xac\x02yes"),
             (Body::Edit { of: target, text: "no".into() }, b"\x04\x00\x03\xac\x02no"),
-            (Body::Delete { of: target }, b"\x05\x00\x03\xac\x02"),
+            (Body::Delete { of: target, reason: String::new() }, b"\x05\x00\x03\xac\x02"),
             (Body::Reaction { to: target, symbol: "+1".into(), set: true }, b"\x06\x00\x03\xac\x02\x01+1"),
             (Body::Topic(String::new()), b"\x07"),
         ];
@@ -400,11 +409,11 @@ mod tests {
         let mut recent = Recent::new(2);
         recent.note(id(1), "Ann", &Body::Text("teh".into()));
         recent.note(id(2), "Ann", &Body::Edit { of: id(1), text: "the".into() });
-        recent.note(id(3), "Ann", &Body::Delete { of: id(1) });
-        assert_eq!(recent.about(&Body::Delete { of: id(1) }), Some(("Ann", "the")));
+        recent.note(id(3), "Ann", &Body::Delete { of: id(1), reason: String::new() });
+        assert_eq!(recent.about(&Body::Delete { of: id(1), reason: String::new() }), Some(("Ann", "the")));
         recent.note(id(4), "Ann", &Body::Text("x".repeat(1_000)));
-        assert_eq!(recent.about(&Body::Delete { of: id(1) }), None);
-        assert_eq!(recent.about(&Body::Delete { of: id(4) }).unwrap().1.len(), 80);
+        assert_eq!(recent.about(&Body::Delete { of: id(1), reason: String::new() }), None);
+        assert_eq!(recent.about(&Body::Delete { of: id(4), reason: String::new() }).unwrap().1.len(), 80);
         assert_eq!(recent.texts.len(), 2);
     }
 
@@ -416,8 +425,11 @@ mod tests {
         assert_eq!(check(Body::Text("12345".into())), Ok(()));
         assert!(matches!(check(Body::Action("123456".into())), Err(BodyError::TooLong { length: 6, .. })));
         assert_eq!(check(Body::Reply { to: anns, text: "yes".into() }), Ok(()));
-        assert_eq!(check(Body::Delete { of: anns }), Err(BodyError::NotYours { target: anns }));
-        assert_eq!(Body::Delete { of: anns }.check(ann, 5), Ok(()));
+        assert_eq!(
+            check(Body::Delete { of: anns, reason: String::new() }),
+            Err(BodyError::NotYours { target: anns })
+        );
+        assert_eq!(Body::Delete { of: anns, reason: String::new() }.check(ann, 5), Ok(()));
         let reaction = |symbol: &str| check(Body::Reaction { to: anns, symbol: symbol.into(), set: true });
         assert_eq!(reaction("👍🏽"), Ok(()));
         for strange in ["", "a b", "\u{1b}[2J", "\n", "\u{202e}", "\u{200d}"] {

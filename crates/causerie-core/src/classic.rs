@@ -549,7 +549,7 @@ mod tests {
         let edit = Body::Edit { of: target, text: text() };
         assert_eq!(said("Raj", &edit, Some(("Raj", "ho"))).unwrap(), r#"Raj : (corrects Raj: "ho") hi"#);
         assert_eq!(said("Raj", &edit, None).unwrap(), "Raj : (corrects an earlier message) hi");
-        let delete = Body::Delete { of: target };
+        let delete = Body::Delete { of: target, reason: String::new() };
         assert_eq!(said("Raj", &delete, Some(("Raj", "ho"))).unwrap(), r#"Raj : (takes back Raj: "ho")"#);
         let thumb = |set| Body::Reaction { to: target, symbol: "+1".into(), set };
         assert_eq!(said("Raj", &thumb(true), Some(("Ann", "ho"))).unwrap(), r#"Raj : (+1 to Ann: "ho")"#);

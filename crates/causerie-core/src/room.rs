@@ -1698,7 +1698,8 @@ mod tests {
         assert_eq!(texts(&room)[5..], ["teh", "the", "yes"]);
         let about = [(hello, 4), (hello, 5), (first, 7), (hello, 8)];
         assert_eq!(room.pending.marks, about.map(|(target, position)| (mark::about(target), position)));
-        let refusal = room.receive(at(0), seat, said(&Body::Delete { of: hello })).unwrap_err();
+        let refusal =
+            room.receive(at(0), seat, said(&Body::Delete { of: hello, reason: String::new() })).unwrap_err();
         assert!(refusal.is_final && refusal.reason.contains("somebody else's"), "{refusal:?}");
         assert!(!room.is_present(welcome.member), "a hole in its numbers would block it for ever");
     }

@@ -271,7 +271,7 @@ impl World {
             (3, Some(to), _) => Body::Reaction { to, symbol: text.clone(), set: which < 4 },
             (4, _, Some(of)) => Body::Edit { of, text: text.clone() },
             (5, _, Some(of)) if !client.texts.values().any(|t| *t == format!("no {}", client.texts[&of])) => {
-                Body::Delete { of }
+                Body::Delete { of, reason: String::new() }
             }
             _ => Body::Text(text.clone()),
         };

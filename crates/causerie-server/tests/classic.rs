@@ -346,7 +346,7 @@ async fn what_is_more_than_text_reads_as_text() {
     akshat.expect("Raj : (corrects Raj: \"here\") there").await;
     raj.send(&Body::Reaction { to: question, symbol: "+1".into(), set: true }).await;
     akshat.expect("Raj : (+1 to Akshat: \"where do we meet?\")").await;
-    raj.send(&Body::Delete { of: here }).await;
+    raj.send(&Body::Delete { of: here, reason: String::new() }).await;
     akshat.expect("Raj : (takes back Raj: \"here\")").await;
     raj.send(&Body::Action("waves".into())).await;
     akshat.expect("Raj : * waves").await;

@@ -194,7 +194,7 @@ mod tests {
             ("notice", Body::Notice(text())),
             ("reply", Body::Reply { to: id, text: text() }),
             ("edit", Body::Edit { of: id, text: text() }),
-            ("delete", Body::Delete { of: id }),
+            ("delete", Body::Delete { of: id, reason: String::new() }),
             ("reaction", Body::Reaction { to: id, symbol: text(), set: false }),
             ("topic", Body::Topic(text())),
             ("unknown", Body::Unknown(vec![99, 1].into())),

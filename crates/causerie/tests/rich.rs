@@ -76,7 +76,7 @@ impl Said {
             Body::Topic(text) => ("topic", text, None, true),
             Body::Reply { to, text } => ("reply", text, Some(to), true),
             Body::Edit { of, text } => ("edit", text, Some(of), true),
-            Body::Delete { of } => ("delete", &String::new(), Some(of), true),
+            Body::Delete { of, .. } => ("delete", &String::new(), Some(of), true),
             Body::Reaction { to, symbol, set } => ("reaction", symbol, Some(to), *set),
             _ => panic!("nobody says that"),
         };
@@ -92,7 +92,7 @@ impl Said {
             "topic" => Body::Topic(word),
             "reply" => Body::Reply { to: about(), text: word },
             "edit" => Body::Edit { of: about(), text: word },
-            "delete" => Body::Delete { of: about() },
+            "delete" => Body::Delete { of: about(), reason: String::new() },
             "reaction" => Body::Reaction { to: about(), symbol: word, set: self.set },
             _ => Body::Text(word),
         }

@@ -149,8 +149,9 @@ impl Viewer<'_> {
                 tags.extend(REPLY_TAGS.map(|key| (key, target)));
                 (text.clone(), Shape::Text)
             }
-            Body::Delete { .. } if self.has(Capabilities::REDACTION) && self.takes_events() => {
-                return one(Line::new(&from, "REDACT").param(self.target).param(target));
+            Body::Delete { reason, .. } if self.has(Capabilities::REDACTION) && self.takes_events() => {
+                let line = Line::new(&from, "REDACT").param(self.target).param(target);
+                return one(if reason.is_empty() { line } else { line.text(reason) });
             }
             Body::Reaction { symbol, set, .. }
                 if self.has(Capabilities::MESSAGE_TAGS) && self.takes_events() =>

@@ -222,7 +222,7 @@ mod tests {
             3 => Body::Notice(text),
             4 => Body::Reply { to, text },
             5 => Body::Edit { of: to, text },
-            6 => Body::Delete { of: to },
+            6 => Body::Delete { of: to, reason: text },
             7 => Body::Reaction { to, symbol: "\u{1f44d}".into(), set: text.len() % 2 == 0 },
             _ => Body::Topic(text),
         })

@@ -68,6 +68,6 @@ pub(super) fn say_all(room: &mut RoomView, effects: &mut Vec<Effect>) {
 }
 
 fn say(room: &str, deletion: Deletion) -> Effect {
-    let body = Body::Delete { of: deletion.of };
+    let body = Body::Delete { of: deletion.of, reason: String::new() };
     Effect::Say { room: room.into(), body, text: String::new(), purpose: Purpose::Say }
 }

@@ -1157,7 +1157,7 @@ mod tests {
     fn a_deletion_is_asked_about_and_said_a_while_later() {
         let (mut model, mine) = deleting();
         let due = |number| Event::DeletionDue { room: "lobby".into(), number };
-        let deleted = || [say(Body::Delete { of: mine }, "", Purpose::Say)];
+        let deleted = || [say(Body::Delete { of: mine, reason: String::new() }, "", Purpose::Say)];
         assert_eq!(update(&mut model, due(0)), deleted());
         assert_eq!(update(&mut model, due(0)), [], "once");
         // Taken back, it is not said, and can be asked for again.

@@ -528,7 +528,7 @@ impl RoomView {
                 }
                 return false;
             }
-            Body::Delete { of } => {
+            Body::Delete { of, .. } => {
                 self.changes.entry(of).or_default().deleted = true;
                 return false;
             }
@@ -884,7 +884,7 @@ mod tests {
         assert_eq!(texts(&room), ["newest", "other"]);
         assert_eq!(room.changes(id(BOB, 1)).unwrap().reactions(Some(ANN)), [("+", 1, true)]);
         assert_eq!(room.changes(id(BOB, 2)).unwrap().reactions(Some(EVE)), [("❤", 2, true)]);
-        room.handle(change(BOB, 6, Body::Delete { of: id(BOB, 2) }), "Ann");
+        room.handle(change(BOB, 6, Body::Delete { of: id(BOB, 2), reason: String::new() }), "Ann");
         assert_eq!(texts(&room), ["newest", "(deleted)"]);
     }
 

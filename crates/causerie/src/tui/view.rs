@@ -855,7 +855,7 @@ mod tests {
 
         // What changes a message has no row: the line is empty until there is one, and who reads further up sees none.
         hold(&mut model, &[(id(EVE, 3), "Bob", 1)]);
-        tell(&mut model, change(EVE, 3, Body::Delete { of: id(EVE, 2) }));
+        tell(&mut model, change(EVE, 3, Body::Delete { of: id(EVE, 2), reason: String::new() }));
         assert_eq!(messages(&model)[3..], ["         Eve: (deleted)", ""]);
         tell(&mut model, said(ANN, 1, "mine", None));
         assert_eq!(messages(&model)[3..], ["         Eve: (deleted)", "…        Ann: mine"]);

@@ -161,7 +161,7 @@ impl Network {
                 self.says(who, channel, body);
             }
             [who, "deletes", channel, n] => {
-                self.says(who, channel, Body::Delete { of: self.nth(channel, n) })
+                self.says(who, channel, Body::Delete { of: self.nth(channel, n), reason: String::new() })
             }
             [who, "reacts", channel, n, symbol] => {
                 let body =

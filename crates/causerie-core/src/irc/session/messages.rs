@@ -2,7 +2,7 @@
 
 use super::answer::targets;
 use super::labels::Said;
-use super::{LINES_MAX, Session, Spot, TARGETS_MAX};
+use super::{LINES_MAX, Session, Spot, TARGETS_MAX, cut};
 use crate::body::{Body, BodyError};
 use crate::history::What;
 use crate::irc::history::{msgid, read_msgid};
@@ -11,6 +11,9 @@ use crate::irc::numeric::*;
 use crate::irc::render::REPLY_TAGS;
 use crate::irc::world::{PersonView, World};
 use crate::room::SayError;
+
+/// Bytes of the reason for a deletion: with what stands before it, it fits on a line.
+const REASON_MAX: usize = 300;
 
 /// A text that comes in several lines [IRCv3, multiline].
 #[derive(Clone, Debug)]
@@ -191,7 +194,8 @@ impl Session {
         };
         match read_msgid(id) {
             Some((room, of)) if room == spot.id => {
-                self.speak(world, &spot, Body::Delete { of }, "REDACT");
+                let reason = cut(message.param(2).unwrap_or_default(), REASON_MAX).to_owned();
+                self.speak(world, &spot, Body::Delete { of, reason }, "REDACT");
             }
             _ => self.fail("REDACT", "UNKNOWN_MSGID", &[target, id], "There is no such message"),
         }

@@ -15,6 +15,7 @@ use crate::frame::{MemberInfo, Observation, Observed};
 use crate::history::{Entry, HistoryRecord, What};
 use crate::key::Secret;
 use crate::mark::CLIENT_ID_BYTES_MAX;
+use crate::standing::Standing;
 use crate::text::json;
 
 /// Why something that was sent is not understood.
@@ -564,7 +565,7 @@ pub fn entry(entry: &Entry) -> String {
 
 /// The fields of a record, and the brace behind them.
 fn write_record(record: &HistoryRecord, out: &mut String) {
-    let HistoryRecord { position, time_millis, id, deps, member, name, what } = record;
+    let HistoryRecord { position, time_millis, id, deps, member, name, what, standing } = record;
     // Writing to a string does not fail.
     let _ = write!(out, r#""position":{position},"id":"{id}","deps":["#);
     for (i, dep) in deps.iter().enumerate() {
@@ -574,6 +575,13 @@ fn write_record(record: &HistoryRecord, out: &mut String) {
     let (time, author) = (rfc3339(*time_millis), json(name));
     let _ = write!(out, r#"],"time":"{time}","member":"{member}","author":{author}"#);
     let _ = match what {
+        What::Said(body) if *standing == Standing::Deleted => match body {
+            Body::Action(_) => write!(out, r#","kind":"action","deleted":true"#),
+            Body::Notice(_) => write!(out, r#","kind":"notice","deleted":true"#),
+            Body::Reply { to, .. } => write!(out, r#","kind":"reply","to":"{to}","deleted":true"#),
+            Body::Edit { of, .. } => write!(out, r#","kind":"edit","of":"{of}","deleted":true"#),
+            _ => write!(out, r#","kind":"text","deleted":true"#),
+        },
         What::Said(body) => match body {
             Body::Text(text) => write!(out, r#","kind":"text","text":{}"#, json(text)),
             Body::Action(text) => write!(out, r#","kind":"action","text":{}"#, json(text)),
@@ -590,7 +598,7 @@ fn write_record(record: &HistoryRecord, out: &mut String) {
         What::Joined => write!(out, r#","kind":"joined""#),
         What::Left { reason } => write!(out, r#","kind":"left","reason":{}"#, json(reason)),
     };
-    out.push('}');
+    out.push_str(if *standing == Standing::Edited { r#","edited":true}"# } else { "}" });
 }
 
 #[cfg(test)]
@@ -726,7 +734,7 @@ mod tests {
         fn whatever_is_said_is_an_object_with_that_in_it(text: String, name: String, position: u64, time_millis: u64) {
             let id = MessageId::new(MemberId::new(0, 7), 90);
             let what = What::Said(Body::Reply { to: id, text: text.clone() });
-            let record = HistoryRecord { position, time_millis, id, deps: vec![id], member: id.member, name: name.clone(), what };
+            let record = HistoryRecord { position, time_millis, id, deps: vec![id], member: id.member, name: name.clone(), what, standing: Standing::AsSaid };
             let value: Value = serde_json::from_str(&record_event(&record)).unwrap();
             prop_assert_eq!(&value["text"], &Value::from(text));
             prop_assert_eq!(&value["author"], &Value::from(name));

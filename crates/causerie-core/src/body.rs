@@ -212,6 +212,19 @@ impl Body {
         }
     }
 
+    /// The same with another text, if it has one.
+    #[must_use]
+    pub fn with_text(&self, text: String) -> Self {
+        match self {
+            Self::Text(_) => Self::Text(text),
+            Self::Action(_) => Self::Action(text),
+            Self::Notice(_) => Self::Notice(text),
+            Self::Reply { to, .. } => Self::Reply { to: *to, text },
+            Self::Edit { of, .. } => Self::Edit { of: *of, text },
+            Self::Delete { .. } | Self::Reaction { .. } | Self::Topic(_) | Self::Unknown(_) => self.clone(),
+        }
+    }
+
     /// The message that it refers to.
     #[must_use]
     pub const fn target(&self) -> Option<MessageId> {
@@ -267,12 +280,20 @@ impl Body {
 }
 
 /// The texts that were said last, to name what later messages refer to where there is no better way: at most as many
-/// as it was made for, and of each its start.
+/// as it was made for, and of each its start. Deleted ones are not kept.
 #[derive(Clone, Debug)]
 pub struct Recent {
-    texts: BTreeMap<MessageId, (String, String)>,
+    texts: BTreeMap<MessageId, Noted>,
     order: VecDeque<MessageId>,
     most: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Noted {
+    /// Whose it is, and how it reads; `None`: it was taken back.
+    Text(String, Option<String>),
+    /// It edits that one.
+    Edit(MessageId),
 }
 
 impl Recent {
@@ -282,16 +303,37 @@ impl Recent {
         Self { texts: BTreeMap::new(), order: VecDeque::new(), most }
     }
 
-    /// `author` has said it. O(log n).
+    /// `author` has said it. O(log n) for each edit of an edit.
     pub fn note(&mut self, id: MessageId, author: &str, body: &Body) {
-        let Some(text) = body.text() else { return };
-        let text: String = text.chars().take(80).collect();
-        if let Body::Edit { of, .. } = body
-            && let Some(edited) = self.texts.get_mut(of)
-        {
-            edited.1.clone_from(&text);
-        }
-        if self.texts.insert(id, (author.to_owned(), text)).is_none() {
+        let start = |text: &str| text.chars().take(80).collect::<String>();
+        let noted = match body {
+            Body::Edit { of, .. } | Body::Delete { of, .. } if of.member != id.member || of.seq >= id.seq => {
+                return;
+            }
+            Body::Edit { of, text } => {
+                let root = self.edited(*of);
+                match self.texts.get_mut(&root) {
+                    Some(Noted::Text(_, Some(reads))) => *reads = start(text),
+                    Some(_) => {}
+                    None => self.keep(root, Noted::Text(author.to_owned(), Some(start(text)))),
+                }
+                Noted::Edit(root)
+            }
+            Body::Delete { of, .. } => {
+                let root = self.edited(*of);
+                self.keep(root, Noted::Text(author.to_owned(), None));
+                return;
+            }
+            body => match body.text() {
+                Some(text) => Noted::Text(author.to_owned(), Some(start(text))),
+                None => return,
+            },
+        };
+        self.keep(id, noted);
+    }
+
+    fn keep(&mut self, id: MessageId, noted: Noted) {
+        if self.texts.insert(id, noted).is_none() {
             self.order.push_back(id);
         }
         if self.order.len() > self.most {
@@ -300,19 +342,41 @@ impl Recent {
         }
     }
 
+    /// What a message edits in the end.
+    fn edited(&self, mut id: MessageId) -> MessageId {
+        // Edits stand behind what they edit, so this ends.
+        while let Some(Noted::Edit(of)) = self.texts.get(&id) {
+            id = *of;
+        }
+        id
+    }
+
     /// Who said what `body` refers to, and how it reads now.
     #[must_use]
     pub fn about(&self, body: &Body) -> Option<(&str, &str)> {
-        self.texts.get(&body.target()?).map(|(author, text)| (&author[..], &text[..]))
+        match self.texts.get(&self.edited(body.target()?))? {
+            Noted::Text(author, Some(text)) => Some((author, text)),
+            _ => None,
+        }
     }
 }
 
-/// What a payload refers to, as [`Body::target`], without reading the rest of it. O(1).
+/// The message that a payload answers or reacts to. O(1).
 #[must_use]
-pub fn target_of(payload: &[u8]) -> Option<MessageId> {
+pub fn answered_by(payload: &[u8]) -> Option<MessageId> {
     let mut reader = Reader::new(payload);
     match reader.varint() {
-        Ok(REPLY | EDIT | DELETE | REACTION) => target(&mut reader).ok(),
+        Ok(REPLY | REACTION) => target(&mut reader).ok(),
+        _ => None,
+    }
+}
+
+/// The message that a payload changes: that it edits or deletes. O(1).
+#[must_use]
+pub fn changed_by(payload: &[u8]) -> Option<MessageId> {
+    let mut reader = Reader::new(payload);
+    match reader.varint() {
+        Ok(EDIT | DELETE) => target(&mut reader).ok(),
         _ => None,
     }
 }
@@ -358,7 +422,7 @@ mod tests {
         #[test]
         fn what_is_said_round_trips(body in any_body()) {
             let payload = Bytes::from(body.encode());
-            prop_assert_eq!(target_of(&payload), body.target());
+            prop_assert_eq!(answered_by(&payload).or(changed_by(&payload)), body.target());
             prop_assert_eq!(Body::try_decode(&payload), Ok(body));
         }
 
@@ -406,15 +470,24 @@ mod tests {
     #[test]
     fn recent_texts_read_as_they_were_corrected_and_are_few() {
         let id = |seq| MessageId::new(MemberId::new(0, 1), seq);
-        let mut recent = Recent::new(2);
+        let reply = |seq| Body::Reply { to: id(seq), text: String::new() };
+        let mut recent = Recent::new(3);
         recent.note(id(1), "Ann", &Body::Text("teh".into()));
         recent.note(id(2), "Ann", &Body::Edit { of: id(1), text: "the".into() });
-        recent.note(id(3), "Ann", &Body::Delete { of: id(1), reason: String::new() });
-        assert_eq!(recent.about(&Body::Delete { of: id(1), reason: String::new() }), Some(("Ann", "the")));
-        recent.note(id(4), "Ann", &Body::Text("x".repeat(1_000)));
-        assert_eq!(recent.about(&Body::Delete { of: id(1), reason: String::new() }), None);
-        assert_eq!(recent.about(&Body::Delete { of: id(4), reason: String::new() }).unwrap().1.len(), 80);
-        assert_eq!(recent.texts.len(), 2);
+        recent.note(id(3), "Ann", &Body::Edit { of: id(2), text: "this".into() });
+        for seq in 1..=3 {
+            assert_eq!(recent.about(&reply(seq)), Some(("Ann", "this")));
+        }
+        let strangers = MessageId::new(MemberId::new(0, 2), 9);
+        recent.note(strangers, "Eve", &Body::Delete { of: id(1), reason: String::new() });
+        assert_eq!(recent.about(&reply(1)), Some(("Ann", "this")), "only one's own");
+        recent.note(id(4), "Ann", &Body::Delete { of: id(2), reason: String::new() });
+        for seq in 1..=3 {
+            assert_eq!(recent.about(&reply(seq)), None);
+        }
+        recent.note(id(5), "Ann", &Body::Text("x".repeat(1_000)));
+        assert_eq!(recent.about(&reply(5)).unwrap().1.len(), 80);
+        assert_eq!(recent.texts.len(), 3);
     }
 
     #[test]

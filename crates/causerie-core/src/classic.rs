@@ -284,8 +284,9 @@ pub(crate) fn words(body: &Body, about: Option<(&str, &str)>) -> Option<String> 
         Body::Text(text) | Body::Notice(text) => text.clone(),
         Body::Action(text) => format!("* {text}"),
         Body::Reply { text, .. } => format!("(to {}) {text}", about()),
-        Body::Edit { text, .. } => format!("(corrects {}) {text}", about()),
-        Body::Delete { .. } => format!("(takes back {})", about()),
+        // Not what it was: that is not to be read any more.
+        Body::Edit { text, .. } => format!("(corrects an earlier message) {text}"),
+        Body::Delete { .. } => "(takes back an earlier message)".into(),
         Body::Reaction { symbol, set: true, .. } => format!("({symbol} to {})", about()),
         Body::Reaction { symbol, set: false, .. } => format!("(no more {symbol} to {})", about()),
         Body::Topic(topic) if topic.is_empty() => "(clears the topic)".into(),
@@ -547,10 +548,16 @@ mod tests {
             r#"Raj : (to Ann: "shall we meet at the station, or where w...") hi"#
         );
         let edit = Body::Edit { of: target, text: text() };
-        assert_eq!(said("Raj", &edit, Some(("Raj", "ho"))).unwrap(), r#"Raj : (corrects Raj: "ho") hi"#);
+        assert_eq!(
+            said("Raj", &edit, Some(("Raj", "ho"))).unwrap(),
+            "Raj : (corrects an earlier message) hi"
+        );
         assert_eq!(said("Raj", &edit, None).unwrap(), "Raj : (corrects an earlier message) hi");
         let delete = Body::Delete { of: target, reason: String::new() };
-        assert_eq!(said("Raj", &delete, Some(("Raj", "ho"))).unwrap(), r#"Raj : (takes back Raj: "ho")"#);
+        assert_eq!(
+            said("Raj", &delete, Some(("Raj", "ho"))).unwrap(),
+            "Raj : (takes back an earlier message)"
+        );
         let thumb = |set| Body::Reaction { to: target, symbol: "+1".into(), set };
         assert_eq!(said("Raj", &thumb(true), Some(("Ann", "ho"))).unwrap(), r#"Raj : (+1 to Ann: "ho")"#);
         assert_eq!(

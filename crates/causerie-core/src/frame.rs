@@ -297,7 +297,9 @@ pub struct Page {
     pub gaps: Vec<(u64, u64)>,
     /// Who has said the texts in it, and who leaves in it, present or departed; by member id.
     pub names: Vec<MemberInfo>,
-    /// The records, as whole [`Delivered`] frames.
+    /// Records whose text is another than was said, and whether it is none: the author has edited it, or taken it back.
+    pub revised: Vec<(u64, bool)>,
+    /// The records, as whole [`Delivered`] frames, revised ones with the text that stands.
     pub records: Bytes,
 }
 
@@ -1048,6 +1050,11 @@ impl ServerFrame {
                     put_varint(out, to - from);
                 }
                 put_members(out, &page.names);
+                put_varint(out, page.revised.len() as u64);
+                for (position, deleted) in &page.revised {
+                    put_varint(out, *position);
+                    out.push(u8::from(*deleted));
+                }
                 put_varint(out, page.records.len() as u64);
                 out.extend_from_slice(&page.records);
             }
@@ -1152,6 +1159,7 @@ impl ServerFrame {
                 end: f.number()?,
                 gaps: f.stretches()?,
                 names: f.members()?,
+                revised: f.list(|f| Ok((f.number()?, f.flag()?)))?,
                 records: f.bytes()?,
             }),
             0x90 => Self::Watched(f.flag()?),
@@ -1313,6 +1321,7 @@ mod tests {
                 end: 301,
                 gaps: vec![(1, 40), (90, 90)],
                 names: members(),
+                revised: vec![(41, true), (50, false)],
                 records: Bytes::from_static(b"records"),
             }),
             ServerFrame::Page(Page { from: 1, ..Page::default() }),
@@ -1428,7 +1437,9 @@ mod tests {
             let [from, to, kept, end] = bounds;
             let gaps = gaps.into_iter().map(|(a, b)| (u64::from(a.min(b)), u64::from(a.max(b)))).collect();
             let names = members();
-            let page = Page { room, epoch, from, to, kept, end, gaps, names, records: records.into() };
+            let revised = vec![(from, true), (to, false)];
+            let page =
+                Page { room, epoch, from, to, kept, end, gaps, names, revised, records: records.into() };
             let page = ServerFrame::Page(page);
             let mut bytes = Vec::new();
             page.encode(&mut bytes);

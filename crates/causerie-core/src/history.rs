@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::body::Body;
 use crate::frame::{Delivered, Page, ServerFrame, split_frame};
 use crate::log::{self, Record};
+use crate::standing::Standing;
 
 /// A part of a room's log.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +64,8 @@ pub struct HistoryRecord {
     pub name: String,
     /// What happened.
     pub what: What,
+    /// Whether that is what was said, or what stands of it.
+    pub standing: Standing,
 }
 
 /// What a record tells.
@@ -139,6 +142,7 @@ pub struct Entries {
     names: BTreeMap<MemberId, String>,
     rest: BytesMut,
     gaps: VecDeque<(u64, u64)>,
+    revised: BTreeMap<u64, Standing>,
     /// Read, and not handed out yet.
     ready: Option<Entry>,
     from: u64,
@@ -153,10 +157,13 @@ impl Entries {
     /// Of a page that a server has sent.
     #[must_use]
     pub fn new(page: Page) -> Self {
-        let Page { from, to, kept, gaps, names, records, .. } = page;
+        let Page { from, to, kept, gaps, names, revised, records, .. } = page;
+        let standing =
+            |(position, deleted)| (position, if deleted { Standing::Deleted } else { Standing::Edited });
+        let revised = revised.into_iter().map(standing).collect();
         let names = names.into_iter().map(|m| (m.member, m.name)).collect();
         let (rest, gaps) = (BytesMut::from(records), gaps.into_iter().collect());
-        Self { names, rest, gaps, ready: None, from, to, kept, next: from, is_done: false }
+        Self { names, rest, gaps, revised, ready: None, from, to, kept, next: from, is_done: false }
     }
 
     fn read(&mut self) -> Result<Option<Entry>, PageError> {
@@ -192,7 +199,9 @@ impl Entries {
             return Err(hole(next));
         }
         self.next = next.checked_add(1).ok_or(hole(next))?;
-        Ok(Some(Entry::Record(HistoryRecord::read(record, &self.names).ok_or(error)?)))
+        let mut record = HistoryRecord::read(record, &self.names).ok_or(error)?;
+        record.standing = self.revised.remove(&next).unwrap_or_default();
+        Ok(Some(Entry::Record(record)))
     }
 }
 
@@ -234,7 +243,7 @@ impl HistoryRecord {
             Kind::Left { member, .. } => (member, name(member), What::Left { reason: text() }),
         };
         let deps = message.deps().collect();
-        Self { position, time_millis, id, deps, member, name, what }
+        Self { position, time_millis, id, deps, member, name, what, standing: Standing::AsSaid }
     }
 }
 
@@ -274,7 +283,8 @@ mod tests {
         }
         let names = vec![MemberInfo { member: RAJ, name: "Raj".into(), present: false }];
         let (room, gaps, records) = ("lobby".into(), vec![(1, 3), (6, 6)], records.into());
-        Page { room, epoch: 7, from: 1, to: 9, kept: 4, end: 12, gaps, names, records }
+        let revised = vec![(5, true)];
+        Page { room, epoch: 7, from: 1, to: 9, kept: 4, end: 12, gaps, names, revised, records }
     }
 
     #[test]
@@ -297,6 +307,8 @@ mod tests {
             told,
             ["1-3 true", "4 Raj: hi", "5 Raj: hi", "6-6 false", "7 +Ann", "8 -Raj tired", "9 Raj: hi"]
         );
+        let standing: Vec<_> = read.records().map(|record| record.standing == Standing::Deleted).collect();
+        assert_eq!(standing, [false, true, false, false, false]);
         let Entry::Record(first) = &read.entries[1] else { panic!() };
         assert_eq!(first.deps, [MessageId::new(MemberId::new(0, 3), 5)]);
         let unknown = HistoryPage::read(&Page { names: vec![], ..page() }).unwrap();

@@ -13,5 +13,6 @@ pub mod log;
 pub mod mark;
 pub mod room;
 pub mod session;
+pub mod standing;
 
 pub mod text;

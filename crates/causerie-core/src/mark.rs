@@ -1,7 +1,7 @@
 //! Names under which a store finds records again.
 //!
 //! ```text
-//! name of what refers to a message = 'a' origin ordinal seq       the message
+//! name of what changes a message   = 'a' origin ordinal seq       the message, edited or deleted by its author
 //! name of what a member said once  = 'o' origin ordinal id        whose, and the id that its client made
 //! name of what sets a topic         = 't'
 //! ```
@@ -15,9 +15,9 @@ pub const CLIENT_ID_BYTES_MAX: usize = 64;
 /// Of the records that set the room's topic.
 pub const TOPIC: &[u8] = b"t";
 
-/// Of the records that refer to `target`.
+/// Of the records that edit or delete `target`. (Older rooms have marked replies and reactions so, too.)
 #[must_use]
-pub fn about(target: MessageId) -> Vec<u8> {
+pub fn changes(target: MessageId) -> Vec<u8> {
     let mut name = of(b'a', target.member);
     name.extend_from_slice(&target.seq.to_be_bytes());
     name

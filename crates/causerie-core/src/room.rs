@@ -20,7 +20,7 @@ use cbcast::{
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::body::{Body, BodyError, target_of, topic_of};
+use crate::body::{Body, BodyError, changed_by, topic_of};
 use crate::frame::{Delivered, Limits, MemberInfo, RoomInfo, Welcome};
 use crate::key::{PublicKey, Secret};
 use crate::log::{Record, Run};
@@ -1318,8 +1318,8 @@ impl Room {
             return;
         }
         let payload = message.payload();
-        if let Some(target) = target_of(&payload) {
-            self.pending.marks.push((mark::about(target), self.position));
+        if let Some(target) = changed_by(&payload).filter(|target| target.member == message.id().member) {
+            self.pending.marks.push((mark::changes(target), self.position));
         }
         if let Some(topic) = topic_of(&payload) {
             self.pending.marks.push((mark::TOPIC.to_vec(), self.position));
@@ -1696,8 +1696,8 @@ mod tests {
             room.receive(at(0), seat, packet).unwrap();
         }
         assert_eq!(texts(&room)[5..], ["teh", "the", "yes"]);
-        let about = [(hello, 4), (hello, 5), (first, 7), (hello, 8)];
-        assert_eq!(room.pending.marks, about.map(|(target, position)| (mark::about(target), position)));
+        let changed = [(hello, 5), (first, 7)];
+        assert_eq!(room.pending.marks, changed.map(|(target, position)| (mark::changes(target), position)));
         let refusal =
             room.receive(at(0), seat, said(&Body::Delete { of: hello, reason: String::new() })).unwrap_err();
         assert!(refusal.is_final && refusal.reason.contains("somebody else's"), "{refusal:?}");

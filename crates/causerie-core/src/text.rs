@@ -296,7 +296,7 @@ pub enum RoomNameError {
     },
     /// Something other than letters, digits, `-`, `_` and `.` is in it, a mark that no letter carries, or one mark too
     /// many on a letter.
-    #[error("the name of a room has only letters, digits, '-', '_' and '.', not {} there", shown(.character))]
+    #[error("the name of a room has only letters, digits, '-', '_' and '.', not {}", shown(.character))]
     Forbidden {
         /// The first such character.
         character: char,

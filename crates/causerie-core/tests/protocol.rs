@@ -94,6 +94,7 @@ fn a_page_of_history() {
         end: 300,
         gaps: vec![(298, 299)],
         names: vec![MemberInfo { member: raj, name: "Raj".into(), present: false }],
+        revised: vec![],
         records: records.into(),
     };
     assert_eq!(ServerFrame::decode(kind, &body), Ok(Some(ServerFrame::Page(page.clone()))));

@@ -10,6 +10,8 @@ use causerie_store::{Members, RoomId, Store, StoreError};
 use cbcast::{MemberId, MessageId};
 use thiserror::Error;
 
+use crate::standing::{Revised, revised};
+
 /// Records of one page at most.
 pub(crate) const RECORDS_MAX: u64 = 1_000;
 /// Bytes of its records at most, unless it has one record only.
@@ -24,6 +26,15 @@ pub(crate) enum HistoryError {
     NoSuchMessage(MessageId),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Which texts a page has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Texts {
+    /// Those that were said, for who takes in what changes them.
+    AsSaid,
+    /// Those that stand today.
+    Standing,
 }
 
 /// What is known of a room's log beside what the store has.
@@ -43,6 +54,7 @@ pub(crate) fn page(
     ends: &Ends,
     question: &HistoryQuestion,
     bytes_max: usize,
+    texts: Texts,
 ) -> Result<Page, HistoryError> {
     let Edge { before, after } = edge(store, room, ends, question.place)?;
     let records = question.limit.min(RECORDS_MAX);
@@ -65,6 +77,11 @@ pub(crate) fn page(
     page.runs.iter().for_each(|run| named.extend(authors(run.clone())));
     let named: Vec<_> = named.into_iter().collect();
     let members = store.members(room, Members::Ids(&named))?;
+    let runs = page.runs.make_contiguous();
+    let Revised { records, revised } = match texts {
+        Texts::AsSaid => Revised { records: runs.concat().into(), revised: Vec::new() },
+        Texts::Standing => revised(store, room, runs, bytes_max)?,
+    };
     let name = |row: causerie_store::MemberRow| MemberInfo {
         member: row.member,
         name: row.name,
@@ -79,7 +96,8 @@ pub(crate) fn page(
         end: ends.last.max(page.to),
         gaps: page.gaps.into(),
         names: members.into_iter().map(name).collect(),
-        records: page.runs.iter().flatten().copied().collect(),
+        revised,
+        records,
     })
 }
 
@@ -270,7 +288,7 @@ mod tests {
         let ends = Ends { epoch: 1, first: found[0].first, last: found[0].last };
         let question =
             HistoryQuestion { room: "room".into(), epoch: 0, direction, place, limit, wait_millis: 0 };
-        let page = page(store, ROOM, &ends, &question, BYTES_MAX).unwrap();
+        let page = page(store, ROOM, &ends, &question, BYTES_MAX, Texts::Standing).unwrap();
         let read = HistoryPage::read(&page).expect("it tells of each position");
         (read.from, read.to, read.records().count())
     }

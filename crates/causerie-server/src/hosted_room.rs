@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use causerie_core::body::{Body, target_of};
+use causerie_core::body::answered_by;
 use causerie_core::frame::{Direction, HistoryQuestion, MemberInfo, Page, Place, Welcome};
 use causerie_core::history::authors;
 use causerie_core::log::{self, Log, Read, Record, records};
@@ -25,10 +25,11 @@ use tracing::{debug, info};
 use crate::Server;
 use crate::budget::{Rate, Seldom, warn_seldom};
 use crate::fanout::{Fanout, Reader};
-use crate::history::{self, Ends, HistoryError};
+use crate::history::{self, Ends, HistoryError, Texts};
 use crate::http::JsonTail;
 use crate::irc::IrcTail;
 use crate::reads::Asker;
+use crate::standing::Stored;
 use crate::watching::Watching;
 use crate::writer::Writer;
 
@@ -509,45 +510,35 @@ impl HostedRoom {
         names
     }
 
-    /// What the texts among these records refer to, for clients that cannot look it up. Asks the store if they refer to
-    /// anything; what cannot be read is left out.
+    /// The texts, as they read today, of what these records answer, for clients that cannot look it up. Asks the store if
+    /// they answer anything; what was taken back or cannot be read is left out.
     pub(crate) async fn quotes(&self, slices: &[Bytes]) -> Quotes {
         let said = |r: Record| (r.message.kind() == Kind::Data).then(|| r.message.payload());
-        let targets = slices.iter().cloned().flat_map(records).filter_map(|r| target_of(&said(r)?));
-        let range =
-            |target: MessageId| MissingRange { member: target.member, from: target.seq, to: target.seq };
-        let ranges: Vec<_> = targets.map(range).collect();
-        let mut quotes = Quotes::new();
-        for some in ranges.chunks(RANGES_MAX) {
-            let mut positions = match self.find(some.to_vec(), RANGES_MAX).await {
-                Ok(positions) => positions,
-                Err(error) => {
-                    warn_seldom!("what messages refer to cannot be read: {error}");
-                    continue;
-                }
-            };
-            while !positions.is_empty() {
-                let frames = match self.records_at(positions.clone()).await {
-                    Ok((frames, done)) => {
-                        positions.drain(..done);
-                        frames
-                    }
-                    Err(error) => {
-                        warn_seldom!("what messages refer to cannot be read: {error}");
-                        break;
-                    }
-                };
-                for record in frames.into_iter().flat_map(records) {
-                    let id = record.message.id();
-                    if let Some(text) =
-                        said(record).and_then(|said| Body::decode(&said).text().map(beginning))
-                    {
-                        quotes.insert(id, text);
-                    }
-                }
+        // Each with the first that answers it: what comes behind that is not told with it.
+        let mut targets: BTreeMap<MessageId, u64> = BTreeMap::new();
+        for record in slices.iter().cloned().flat_map(records) {
+            let position = record.position;
+            if let Some(target) = said(record).and_then(|payload| answered_by(&payload)) {
+                targets.entry(target).or_insert(position);
             }
         }
-        quotes
+        if targets.is_empty() {
+            return Quotes::new();
+        }
+        let id = self.id;
+        let read = self.reading(Asker::Member, move |store| {
+            let (mut quotes, mut stored) = (Quotes::new(), Stored::new(store, id));
+            for (target, position) in targets {
+                if let Some(text) = stored.quote(target, position)? {
+                    quotes.insert(target, beginning(&text));
+                }
+            }
+            Ok::<_, StoreError>(quotes)
+        });
+        read.await.unwrap_or_else(|error| {
+            warn_seldom!("what messages refer to cannot be read: {error}");
+            Quotes::new()
+        })
     }
 
     /// The positions of the stored records of these messages, oldest first, `max` at most. Of the ranges the first 64
@@ -603,7 +594,7 @@ impl HostedRoom {
             limit: history,
             wait_millis: 0,
         };
-        match self.page(Asker::Member, question).await {
+        match self.page(Asker::Member, Texts::AsSaid, question).await {
             Ok(page) => {
                 let known: BTreeSet<_> = welcome.members.iter().map(|m| m.member).collect();
                 let departed = |m: &MemberInfo| !m.present && !known.contains(&m.member);
@@ -615,14 +606,20 @@ impl HostedRoom {
     }
 
     /// A page of what is stored, as it is asked for.
-    pub(crate) async fn page(&self, asker: Asker, question: HistoryQuestion) -> Result<Page, HistoryError> {
-        self.page_within(asker, question, history::BYTES_MAX).await
+    pub(crate) async fn page(
+        &self,
+        asker: Asker,
+        texts: Texts,
+        question: HistoryQuestion,
+    ) -> Result<Page, HistoryError> {
+        self.page_within(asker, texts, question, history::BYTES_MAX).await
     }
 
     /// As [`page`](Self::page), with so many bytes of records at most, unless it has one only.
     pub(crate) async fn page_within(
         &self,
         asker: Asker,
+        texts: Texts,
         question: HistoryQuestion,
         bytes_max: usize,
     ) -> Result<Page, HistoryError> {
@@ -630,7 +627,8 @@ impl HostedRoom {
         let ends = Ends { epoch, first, last: self.tail().log.last() };
         let nothing = Page { room: question.room.clone(), epoch, from: 1, kept: first, ..Page::default() };
         let id = self.id;
-        match self.reading(asker, move |store| history::page(store, id, &ends, &question, bytes_max)).await {
+        let page = move |store: &dyn Store| history::page(store, id, &ends, &question, bytes_max, texts);
+        match self.reading(asker, page).await {
             // It was made just now, and nothing of it is stored yet.
             Err(HistoryError::Store(StoreError::NoSuchRoom(_))) if !self.closed.is_cancelled() => Ok(nothing),
             read => read,

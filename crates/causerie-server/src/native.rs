@@ -27,7 +27,7 @@ use crate::budget::warn_seldom;
 use crate::closing::Authority;
 use crate::controller::{Maker, RoomError};
 use crate::fanout::Reader;
-use crate::history::HistoryError;
+use crate::history::{HistoryError, Texts};
 use crate::hosted_room::{HostedRoom, Unreadable};
 use crate::outbox::{self, Outbox, write_all};
 use crate::presence::Presence;
@@ -626,7 +626,7 @@ impl Session<'_> {
         let until = Instant::now() + wait;
         let mut changes = hosted.subscribe();
         loop {
-            let page = match hosted.page(Asker::Stranger, question.clone()).await {
+            let page = match hosted.page(Asker::Stranger, Texts::Standing, question.clone()).await {
                 Ok(page) => page,
                 Err(HistoryError::Store(_)) if hosted.closed.is_cancelled() => {
                     return refuse(RoomError::NoSuchRoom(question.room));

@@ -671,22 +671,42 @@ async fn a_search_is_bounded_in_words_and_in_time() {
 }
 
 #[tokio::test]
-async fn a_page_tells_messages_as_they_were_said_and_what_changes_them_behind_them() {
+async fn pages_and_search_have_what_stands() {
     let server = Harness::start(Settings::default()).await;
     let (member, token) = bot(server.address, "lobby", "Bot").await;
     let one = format!("{member}#1");
-    for said in [
-        json!({"id": "1", "text": "teh"}),
-        json!({"id": "2", "kind": "edit", "of": one, "text": "the"}),
-        json!({"id": "3", "kind": "delete", "of": one}),
-    ] {
+    let say = async |said: Value| {
         post(server.address, "/api/rooms/lobby/messages", &token, said).await.expect(201);
-    }
-    let page = get(server.address, "/api/rooms/lobby/messages?after=1").await.expect(200);
-    let fields = |n: usize| ["kind", "of", "text"].map(|field| page["messages"][n][field].clone());
-    assert_eq!(fields(0), [json!("text"), Value::Null, json!("teh")]);
-    assert_eq!(fields(1), [json!("edit"), json!(one), json!("the")]);
-    assert_eq!(fields(2), [json!("delete"), json!(one), Value::Null]);
+    };
+    let page = async || {
+        let page = get(server.address, "/api/rooms/lobby/messages?after=1").await.expect(200);
+        let messages = page["messages"].as_array().unwrap().iter();
+        let fields = |m: &Value| ["kind", "text", "edited", "deleted"].map(|field| m[field].clone());
+        messages.map(fields).collect::<Vec<_>>()
+    };
+    let found = async |q: &str| {
+        let found = get(server.address, &format!("/api/rooms/lobby/search?q={q}")).await.expect(200);
+        let messages = found["messages"].as_array().unwrap().iter();
+        messages.map(|m| m["text"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (none, yes) = (Value::Null, json!(true));
+    let row =
+        |kind: &str, text: &str, edited: &Value| [json!(kind), json!(text), edited.clone(), Value::Null];
+    say(json!({"id": "1", "text": "my passwort"})).await;
+    assert_eq!(page().await, [row("text", "my passwort", &none)]);
+    say(json!({"id": "2", "kind": "edit", "of": one, "text": "my password"})).await;
+    // Of the edit.
+    say(json!({"id": "3", "kind": "edit", "of": format!("{member}#2"), "text": "my mail"})).await;
+    let edited = [row("text", "my mail", &yes), row("edit", "my mail", &yes), row("edit", "my mail", &none)];
+    assert_eq!(page().await, edited);
+    assert_eq!((found("passw").await, found("my").await), (vec![], vec!["my mail".to_owned()]));
+    say(json!({"id": "4", "kind": "delete", "of": one})).await;
+    let gone = |kind: &str| [json!(kind), Value::Null, Value::Null, json!(true)];
+    let deletion = [json!("delete"), Value::Null, Value::Null, Value::Null];
+    assert_eq!(page().await, [gone("text"), gone("edit"), gone("edit"), deletion]);
+    assert_eq!(found("my").await, [""; 0]);
+    let trace = get(server.address, "/api/rooms/lobby/trace").await.body.to_string();
+    assert!(!trace.contains("mail") && !trace.contains("pass"), "{trace}");
     server.stop().await;
 }
 

@@ -343,11 +343,11 @@ async fn what_is_more_than_text_reads_as_text() {
     akshat.expect("Raj : (to Akshat: \"where do we meet?\") here").await;
     let here = MessageId::new(raj.member, 1);
     raj.send(&Body::Edit { of: here, text: "there".into() }).await;
-    akshat.expect("Raj : (corrects Raj: \"here\") there").await;
+    akshat.expect("Raj : (corrects an earlier message) there").await;
     raj.send(&Body::Reaction { to: question, symbol: "+1".into(), set: true }).await;
     akshat.expect("Raj : (+1 to Akshat: \"where do we meet?\")").await;
     raj.send(&Body::Delete { of: here, reason: String::new() }).await;
-    akshat.expect("Raj : (takes back Raj: \"here\")").await;
+    akshat.expect("Raj : (takes back an earlier message)").await;
     raj.send(&Body::Action("waves".into())).await;
     akshat.expect("Raj : * waves").await;
     raj.send(&Body::Topic("meeting".into())).await;

@@ -13,7 +13,8 @@ import { isVisible, symbolKey } from "./text.js";
  * @property {string} time for people; nothing is ordered by it
  * @property {string} member
  * @property {string} author
- * @property {string} [text]
+ * @property {string} [text] as it reads today; not there if it was deleted
+ * @property {boolean} [edited]
  * @property {string} [to]
  * @property {string} [of]
  * @property {string} [symbol]
@@ -200,7 +201,7 @@ export class Timeline {
 		let text = record?.text ?? "";
 		/** @type {string | null} */
 		let from = id;
-		let [edited, deleted] = [false, record?.deleted === true];
+		let [edited, deleted] = [record?.edited === true, record?.deleted === true];
 		/** @type {Map<string, {symbol: string, by: Map<string, string>}>} by what reads the same; member → name */
 		const reactions = new Map();
 		for (const { id: at, kind, member, author, symbol = "", set, text: instead = "" } of about) {

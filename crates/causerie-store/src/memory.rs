@@ -328,6 +328,22 @@ impl Store for MemoryStore {
         Ok(found.map(|&(_, position)| position).take(max).collect())
     }
 
+    fn marked_between(
+        &self,
+        room: RoomId,
+        from: &[u8],
+        to: &[u8],
+        max: usize,
+    ) -> Result<Vec<(Vec<u8>, u64)>, StoreError> {
+        let inner = self.lock();
+        let room = inner.room(room)?;
+        let from = (Bytes::copy_from_slice(from), room.first);
+        let mut found: Vec<_> = room.marks.range(from..).take_while(|(name, _)| name[..] <= *to).collect();
+        found.retain(|(_, position)| *position >= room.first);
+        found.sort_by_key(|(name, position)| (name, core::cmp::Reverse(position)));
+        Ok(found.into_iter().take(max).map(|(name, position)| (name.to_vec(), *position)).collect())
+    }
+
     fn search(
         &self,
         room: Option<RoomId>,

@@ -86,6 +86,19 @@ pub trait Store: Send + Sync + core::fmt::Debug {
     /// [`StoreError`]. One damaged row is reported and left out, no error.
     fn marked(&self, room: RoomId, name: &[u8], after: u64, max: usize) -> Result<Vec<u64>, StoreError>;
 
+    /// Names from `from` to `to`, both included, that mark readable and kept records, with the positions: by name, of each
+    /// name the last first, `max` at most. Cost: O(log marks + what is returned).
+    ///
+    /// # Errors
+    /// [`StoreError`]. One damaged row is reported and left out, no error.
+    fn marked_between(
+        &self,
+        room: RoomId,
+        from: &[u8],
+        to: &[u8],
+        max: usize,
+    ) -> Result<Vec<(Vec<u8>, u64)>, StoreError>;
+
     /// Texts in which every word of `query` occurs, newest first, `max` at most. A word of a query finds words that begin
     /// so, or, in scripts without spaces between words, any part of a sentence; what has no white space in it (`go-on`)
     /// has to stand together. Case, diacritics and width do not matter. A query without words finds nothing.

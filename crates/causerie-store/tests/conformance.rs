@@ -423,6 +423,11 @@ fn marks_find_their_records(store: &dyn Store) {
         assert_eq!(marked(b"x", u64::MAX, 9), [0; 0]);
         assert_eq!((marked(b"xy", 0, 9), marked(b"", 0, 9), marked(b"x", 0, 0)), (vec![11], vec![], vec![]));
         assert_eq!(store.marked(B, b"x", 0, 9), Ok(vec![]));
+        let between = |from: &[u8], to: &[u8], max| store.marked_between(A, from, to, max).unwrap();
+        let all = [("x", 10), ("x", 9), ("x", 2), ("xy", 11)].map(|(name, n)| (name.as_bytes().to_vec(), n));
+        assert_eq!(between(b"a", b"z", 99), all);
+        assert_eq!(between(b"x", b"x", 2), all[..2]);
+        assert_eq!((between(b"xa", b"xz", 9), between(b"y", b"x", 9)), (all[3..].to_vec(), vec![]));
         store.tidy().unwrap();
     }
     assert_eq!(store.marked(RoomId(1), b"x", 0, 9), Err(StoreError::NoSuchRoom(RoomId(1))));
@@ -438,6 +443,7 @@ fn marks_find_their_records(store: &dyn Store) {
     // Marks go with their records.
     store.retain(A, Retention { count: Some(900 - 9), ..Retention::default() }, 0).unwrap();
     assert_eq!(store.marked(A, b"x", 0, 9), Ok(vec![10]));
+    assert_eq!(store.marked_between(A, b"x", b"x", 9), Ok(vec![(b"x".to_vec(), 10)]));
     store.retain(A, Retention { count: Some(1), ..Retention::default() }, 0).unwrap();
     store.tidy().unwrap();
     assert_eq!(store.marked(A, b"x", 0, 9), Ok(vec![]));

@@ -7,6 +7,7 @@ use causerie_client::{ConnectError, Direction, Entry, History, HistoryPage, Plac
 use causerie_core::api;
 use causerie_core::body::Recent;
 use causerie_core::classic;
+use causerie_core::standing::Standing;
 use causerie_core::text::visible;
 use clap::Args;
 
@@ -155,10 +156,14 @@ pub(crate) fn line(entry: &Entry, recent: &mut Recent) -> String {
     let (time, name) = (to_the_second(record.time_millis), visible(&record.name));
     match &record.what {
         What::Said(body) => {
+            if record.standing == Standing::Deleted {
+                return format!("{time} {name} : (deleted)");
+            }
             let said = classic::said(&record.name, body, recent.about(body));
             recent.note(record.id, &record.name, body);
+            let edited = if record.standing == Standing::Edited { " (edited)" } else { "" };
             match said {
-                Some(said) => format!("{time} {}", visible(&said)),
+                Some(said) => format!("{time} {}{edited}", visible(&said)),
                 None => format!("{time} * {name} said something that this version cannot show"),
             }
         }
@@ -202,8 +207,16 @@ mod tests {
             let deps = vec![MessageId::new(MemberId::new(0, 3), 88), id];
             let (member, name) = (id.member, text());
             let what = What::Said(body.clone());
-            let record =
-                HistoryRecord { position: 3, time_millis: 1_700_000_000_000, id, deps, member, name, what };
+            let record = HistoryRecord {
+                position: 3,
+                time_millis: 1_700_000_000_000,
+                id,
+                deps,
+                member,
+                name,
+                what,
+                standing: Standing::AsSaid,
+            };
             let entry = Entry::Record(record);
             let value: serde_json::Value = serde_json::from_str(&api::entry(&entry)).expect("an object");
             assert_eq!((&value["kind"], &value["id"]), (&kind.into(), &"0.7#90".into()));

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use causerie_client::{Body, Entry, HistoryRecord, What};
+use causerie_core::standing::Standing;
 use causerie_core::text::visible;
 use cbcast::{MemberId, MessageId, Time};
 use cbcast_sim::sim::{self, Event, Export, Labels};
@@ -90,14 +91,14 @@ struct Diagram {
     /// In order of appearance.
     members: Vec<(MemberId, String)>,
     known: BTreeSet<MemberId>,
-    said: Vec<(MessageId, String, What)>,
+    said: Vec<(MessageId, String, What, Standing)>,
     /// The time of the first record.
     begun: Option<u64>,
 }
 
 impl Diagram {
     fn add(&mut self, record: HistoryRecord) {
-        let HistoryRecord { time_millis, id, deps, name, what, .. } = record;
+        let HistoryRecord { time_millis, id, deps, name, what, standing, .. } = record;
         let begun = *self.begun.get_or_insert(time_millis);
         if self.known.insert(id.member) {
             let author = if id.member.is_host() { "room" } else { &name };
@@ -106,14 +107,18 @@ impl Diagram {
         let at = Time::from_millis(time_millis.saturating_sub(begun));
         let process: MemberId = id.member;
         self.trace.push(Event { at, process, what: sim::What::Send { message: id, deps } });
-        self.said.push((id, name, what));
+        self.said.push((id, name, what, standing));
     }
 
     /// What happened, and what members and messages are called.
     fn finish(self) -> (Vec<Event>, Labels) {
         let mut labels = Labels::named(self.members);
-        for (id, name, what) in self.said {
+        for (id, name, what, standing) in self.said {
             let said = match &what {
+                What::Said(_) if standing == Standing::Deleted => "(deleted)".into(),
+                What::Said(body) if standing == Standing::Edited => {
+                    format!("{} (edited)", said(body, &labels))
+                }
                 What::Said(body) => said(body, &labels),
                 What::Joined => format!("{name} joined"),
                 What::Left { reason } if reason.is_empty() => format!("{name} left"),

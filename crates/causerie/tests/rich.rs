@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use causerie_client::{Body, Disturbance, Event, MemberId, MessageId, Room, RoomOptions, Speaker};
@@ -135,6 +135,8 @@ struct Screen {
 struct Judge {
     oracle: Oracle<String, String>,
     screens: BTreeMap<String, Screen>,
+    /// What each has taken back that who reads lines has not been told yet: lines do not say what.
+    taken_back: BTreeMap<String, VecDeque<String>>,
     /// How many of each kind were judged that refer to something.
     about: BTreeMap<String, u64>,
     held: u64,
@@ -155,6 +157,9 @@ impl Judge {
         let screen = self.screens.get_mut(who).expect("all are known");
         let key = Self::key(screen, said, who);
         screen.words.insert(key.clone());
+        if said.kind == "delete" {
+            self.taken_back.entry(who.to_owned()).or_default().push_back(key.clone());
+        }
         self.oracle.broadcast(who.to_owned(), key).expect("said once");
     }
 
@@ -177,14 +182,16 @@ impl Judge {
                 screen.keys.insert(id, key);
             }
             Saw::Line(line) => {
-                assert!(!line.contains("an earlier message"), "{who} is not told about what: {line}");
                 let is_word =
                     |word: &&str| word.len() > 1 && word.starts_with('k') && word[1..].parse::<u32>().is_ok();
                 let words: Vec<_> = line.split(|c: char| !c.is_alphanumeric()).filter(is_word).collect();
                 let mut unknown = words.iter().filter(|word| !screen.words.contains(**word));
-                let key = match line.contains(" : (takes back ") {
-                    true => format!("no {}", words[0]),
-                    false => unknown
+                let key = match line.split_once(" : (takes back ") {
+                    Some((author, _)) => {
+                        let taken_back = self.taken_back.get_mut(author).and_then(VecDeque::pop_front);
+                        taken_back.unwrap_or_else(|| panic!("{author} has taken nothing more back"))
+                    }
+                    None => unknown
                         .next()
                         .unwrap_or_else(|| panic!("{who} is told nothing new: {line}"))
                         .to_string(),
@@ -424,7 +431,14 @@ async fn nothing_is_seen_before_what_it_refers_to() {
         let said = Said::of_json(&record);
         if !matches!(&*said.kind, "joined" | "left") {
             let id = record["id"].as_str().expect("an id").to_owned();
-            let key = Judge::key(&reader, &said, "a reader of pages");
+            // Pages have the texts that stand: which message it is, its id says.
+            let key = judge.screens["native0"].keys[&id].clone();
+            let about = said.about.as_ref();
+            assert!(
+                about.is_none_or(|about| reader.keys.contains_key(about)),
+                "{key} before what it refers to"
+            );
+            assert!(record["deleted"] != true || record.get("text").is_none(), "{record}");
             assert!(reader.words.insert(key.clone()), "{key} stands there twice");
             reader.keys.insert(id.clone(), key);
             shown.add(id, said);

@@ -5,6 +5,7 @@ use cbcast::MessageId;
 use crate::api;
 use crate::body::Body;
 use crate::history::{HistoryRecord, What};
+use crate::standing::Standing;
 
 /// A place in a room's log; what is asked for does not include it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,9 +74,16 @@ impl HistoryRequest {
     /// Whether a record would be shown at all.
     #[must_use]
     pub fn shows(&self, record: &HistoryRecord) -> bool {
+        let is_edit = matches!(record.what, What::Said(Body::Edit { .. }));
+        match (&record.what, record.standing) {
+            // What was said stands no more, or stands in what was edited and comes with that.
+            (_, Standing::Deleted) => return false,
+            (_, Standing::Edited) if is_edit => return false,
+            _ => {}
+        }
         match &record.what {
             What::Joined | What::Left { .. } => self.events && self.target.starts_with('#'),
-            What::Said(Body::Topic(_)) => self.events,
+            What::Said(Body::Topic(_) | Body::Delete { .. }) => self.events,
             What::Said(Body::Unknown(_)) => false,
             What::Said(_) => true,
         }

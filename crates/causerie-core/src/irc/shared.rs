@@ -92,6 +92,7 @@ mod tests {
     use crate::body::Body;
     use crate::history::HistoryRecord;
     use crate::room::SayError;
+    use crate::standing::Standing;
     use crate::text::Name;
 
     const ROOM: u64 = 7;
@@ -244,8 +245,16 @@ mod tests {
                 let (position, deps) = (n as u64 + 2, Vec::new());
                 let id = MessageId::new(member, seq);
                 let mask = (member == OWN || member == NEXT).then(|| "~ann@ann.example".into());
-                let record =
-                    HistoryRecord { position, time_millis: 86_400_000, id, deps, member, name, what };
+                let record = HistoryRecord {
+                    position,
+                    time_millis: 86_400_000,
+                    id,
+                    deps,
+                    member,
+                    name,
+                    what,
+                    standing: Standing::AsSaid,
+                };
                 Found { record, about, mask, moved: None }
             };
             records.into_iter().enumerate().map(record).collect()
@@ -287,7 +296,16 @@ mod tests {
         let record = |seq, member| {
             let (id, what) = (MessageId::new(member, seq), What::Said(Body::Text(format!("text {seq}"))));
             let (position, name, deps) = (seq, "Raj".to_owned(), Vec::new());
-            let record = HistoryRecord { position, time_millis: 0, id, deps, member, name, what };
+            let record = HistoryRecord {
+                position,
+                time_millis: 0,
+                id,
+                deps,
+                member,
+                name,
+                what,
+                standing: Standing::AsSaid,
+            };
             Found { record, about: None, mask: None, moved: None }
         };
         let found: Vec<_> =

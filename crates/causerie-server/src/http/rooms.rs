@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::body::Body;
@@ -15,10 +16,11 @@ use causerie_core::api::{self, CreateRoom, Join, Member, Say, Welcome, message_i
 use causerie_core::frame::{Direction, HistoryQuestion, Page, Place};
 use causerie_core::history::{Entries, Entry, HistoryRecord, authors};
 use causerie_core::key::{KeyPair, Secret};
-use causerie_core::log::records;
+use causerie_core::log::{Record, records};
 use causerie_core::room::Room;
+use causerie_core::standing::Standing;
 use causerie_core::text::{Name, json};
-use causerie_store::Members;
+use causerie_store::{Found, Members, RoomId, Store, StoreError};
 use cbcast::MemberId;
 use serde::{Deserialize, Serialize};
 
@@ -28,12 +30,15 @@ use crate::Server;
 use crate::addresses::TooOften;
 use crate::closing::Authority;
 use crate::controller::Maker;
-use crate::history::{BYTES_MAX, RECORDS_MAX};
+use crate::history::{BYTES_MAX, RECORDS_MAX, Texts};
 use crate::hosted_room::HostedRoom;
 use crate::reads::Asker;
+use crate::standing::Stored;
 
 /// Records of a page where no number is asked for.
 const PAGE: u64 = 50;
+/// How long a search goes on behind messages that do not stand any more.
+const SEARCH_TIME_MAX: Duration = Duration::from_secs(1);
 /// Messages that one search finds at most.
 const HITS_MAX: usize = 100;
 
@@ -347,7 +352,7 @@ async fn page(hosted: &Arc<HostedRoom>, part: Part) -> Result<Page, Failure> {
         (None, None, Some(place)) => (Direction::Around, read_place(&place)?),
         _ => return Err(Failure::malformed("at most one of before, after and around")),
     };
-    read_page(Asker::Stranger, hosted, direction, place, limit, BYTES_MAX).await
+    read_page(Asker::Stranger, Texts::Standing, hosted, direction, place, limit, BYTES_MAX).await
 }
 
 fn read_place(text: &str) -> Result<Place, Failure> {
@@ -361,6 +366,7 @@ fn read_place(text: &str) -> Result<Place, Failure> {
 /// A part of the log, with names and gaps.
 pub(super) async fn read_page(
     asker: Asker,
+    texts: Texts,
     hosted: &Arc<HostedRoom>,
     direction: Direction,
     place: Place,
@@ -369,7 +375,7 @@ pub(super) async fn read_page(
 ) -> Result<Page, Failure> {
     let room = hosted.look(|room| room.name().to_string());
     let question = HistoryQuestion { room, epoch: 0, direction, place, limit, wait_millis: 0 };
-    Ok(hosted.page_within(asker, question, bytes_max).await?)
+    Ok(hosted.page_within(asker, texts, question, bytes_max).await?)
 }
 
 /// The page as JSON, made as the client takes it.
@@ -424,6 +430,36 @@ pub(super) struct Sought {
     limit: Option<usize>,
 }
 
+/// What a search finds of what stands: deleted texts and those that were edited away are passed over.
+fn search_standing(
+    store: &dyn Store,
+    room: RoomId,
+    words: &str,
+    mut before: Option<u64>,
+    limit: usize,
+) -> Result<Found, StoreError> {
+    let (mut found, mut stored) = (Vec::new(), Stored::new(store, room));
+    let end = Instant::now() + SEARCH_TIME_MAX;
+    loop {
+        let Found { hits, complete } = store.search(Some(room), words, before, limit)?;
+        let is_last = hits.len() < limit;
+        before = hits.last().map(|hit| hit.position);
+        for hit in hits {
+            let Some(Record { message, .. }) = records(hit.frame.clone()).next() else { continue };
+            let said = causerie_core::body::Body::decode(&message.payload());
+            if stored.reads(message.id(), &said)?.0 == Standing::AsSaid && found.len() < limit {
+                found.push(hit);
+            }
+        }
+        if is_last || found.len() == limit {
+            return Ok(Found { hits: found, complete });
+        }
+        if Instant::now() >= end {
+            return Err(StoreError::SearchTooLong);
+        }
+    }
+}
+
 pub(super) async fn search(InRoom(_, hosted): InRoom, Asked(sought): Asked<Sought>) -> Answer {
     let limit = sought.limit.unwrap_or(20);
     if !(1..=HITS_MAX).contains(&limit) {
@@ -431,8 +467,7 @@ pub(super) async fn search(InRoom(_, hosted): InRoom, Asked(sought): Asked<Sough
     }
     let room = hosted.id;
     let searching = hosted.reading(Asker::Search, move |store| {
-        let causerie_store::Found { hits, complete } =
-            store.search(Some(room), &sought.q, sought.before, limit)?;
+        let Found { hits, complete } = search_standing(store, room, &sought.q, sought.before, limit)?;
         let ids: std::collections::BTreeSet<_> =
             hits.iter().flat_map(|hit| authors(hit.frame.clone())).collect();
         let ids: Vec<_> = ids.into_iter().collect();
@@ -447,11 +482,11 @@ pub(super) async fn search(InRoom(_, hosted): InRoom, Asked(sought): Asked<Sough
             bytes += entry.len();
             is_first || bytes <= BYTES_MAX
         };
-        Ok::<_, causerie_store::StoreError>((found.take_while(fits).collect::<Vec<_>>(), complete))
+        Ok::<_, StoreError>((found.take_while(fits).collect::<Vec<_>>(), complete))
     });
     let (found, complete) = match searching.await {
         // It was made just now.
-        Err(causerie_store::StoreError::NoSuchRoom(_)) if !hosted.closed.is_cancelled() => (Vec::new(), true),
+        Err(StoreError::NoSuchRoom(_)) if !hosted.closed.is_cancelled() => (Vec::new(), true),
         found => found?,
     };
     let found = found.join(",");

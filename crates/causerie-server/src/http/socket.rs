@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::failure::Failure;
 use super::rooms::{self, InRoom};
 use super::{Connection, say};
+use crate::history::Texts;
 use crate::hosted_room::HostedRoom;
 use crate::memory::{Charge, Unwritten};
 use crate::presence::Presence;
@@ -608,8 +609,16 @@ impl Session {
     /// What is not in memory any more.
     async fn read_page(&mut self, cursor: u64) -> Step<(Vec<Utf8Bytes>, u64)> {
         let place = Place::Position(cursor);
-        let page =
-            rooms::read_page(Asker::Member, &self.hosted, Direction::After, place, PAGE, PAGE_BYTES).await;
+        let page = rooms::read_page(
+            Asker::Member,
+            Texts::AsSaid,
+            &self.hosted,
+            Direction::After,
+            place,
+            PAGE,
+            PAGE_BYTES,
+        )
+        .await;
         let page = page.map_err(|failure| End::Told(POLICY, Box::new(refused(failure, None))))?;
         let to = page.to;
         let events = Entries::new(page).map(|entry| match entry {

@@ -6,7 +6,7 @@ use causerie_core::frame::{Direction, HistoryQuestion, Page, Place};
 use causerie_core::history::{HistoryPage, What};
 use causerie_core::irc::{Bound, Found, HistoryRequest, Window};
 
-use crate::history::HistoryError;
+use crate::history::{HistoryError, Texts};
 use crate::hosted_room::HostedRoom;
 use crate::reads::Asker;
 
@@ -70,7 +70,7 @@ impl Piece<'_> {
     async fn page(&self, direction: Direction, place: Place, limit: u64) -> Result<Page, HistoryError> {
         let room = self.hosted.look(|room| room.name().to_string());
         let question = HistoryQuestion { room, epoch: 0, direction, place, limit, wait_millis: 0 };
-        self.hosted.page(Asker::Member, question).await
+        self.hosted.page(Asker::Member, Texts::Standing, question).await
     }
 
     /// What is before the bound lies below this position.

@@ -592,6 +592,16 @@ impl Store for SqliteStore {
         self.inner.marked(room, name, after, max)
     }
 
+    fn marked_between(
+        &self,
+        room: RoomId,
+        from: &[u8],
+        to: &[u8],
+        max: usize,
+    ) -> Result<Vec<(Vec<u8>, u64)>, StoreError> {
+        self.inner.marked_between(room, from, to, max)
+    }
+
     fn search(
         &self,
         room: Option<RoomId>,

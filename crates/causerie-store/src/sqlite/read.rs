@@ -275,6 +275,38 @@ impl Inner {
         Ok(positions)
     }
 
+    pub(super) fn marked_between(
+        &self,
+        room: RoomId,
+        from: &[u8],
+        to: &[u8],
+        max: usize,
+    ) -> Result<Vec<(Vec<u8>, u64)>, StoreError> {
+        let view = self.view(room, |_| false)?;
+        let found: Vec<_> = self.reading(|db| {
+            let mut select = db.prepare_cached(
+                "SELECT position, crc, name FROM mark WHERE room = ?1 AND name BETWEEN ?2 AND ?3
+                 AND position BETWEEN ?4 AND ?5 ORDER BY name, position DESC LIMIT ?6",
+            )?;
+            let limit = |n: u64| rows::int(n.min(i64::MAX as u64));
+            let (first, last, max) = (limit(view.first), limit(view.last), limit(max as u64));
+            let key = params![rows::int(room.0), from, to, first, last, max];
+            let read = |row: &rusqlite::Row<'_>| {
+                let name: Vec<u8> = row.get(2)?;
+                Ok(rows::mark(room, &name, row)?.map(|position| (name, position)))
+            };
+            select.query_map(key, read)?.collect()
+        })?;
+        let mut marks = Vec::with_capacity(found.len());
+        for row in found {
+            match row {
+                Ok(mark) => marks.push(mark),
+                Err(position) => tracing::error!(room = room.0, position, "a mark's row is damaged"),
+            }
+        }
+        Ok(marks)
+    }
+
     pub(super) fn positions(
         &self,
         room: RoomId,

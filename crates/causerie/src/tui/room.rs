@@ -9,6 +9,7 @@ use std::time::Duration;
 use causerie_client::{
     Body, Entry, Event, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId, Post, What,
 };
+use causerie_core::standing::Standing;
 use causerie_core::text::{is_symbol, symbol_key};
 
 use super::deletion::Deletion;
@@ -721,6 +722,10 @@ impl RoomView {
                     let (position, time_millis) = (Some(record.position), Some(record.time_millis));
                     let (author, deps) = (record.name, record.deps);
                     let held_for = None;
+                    if record.standing == Standing::Deleted {
+                        let of = if let Body::Edit { of, .. } = &body { *of } else { id };
+                        self.changes.entry(of).or_default().deleted = true;
+                    }
                     let concurrent = since.is_concurrent(id, &deps);
                     let links = Some(deps.clone());
                     let said = Said { id, author, body, own, position, time_millis, deps, held_for };

@@ -1,6 +1,7 @@
 //! Sessions in real rooms, without sockets and stores: what happens in a room is told to all who are in it at once.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::frame::MemberInfo;
 use crate::history::{HistoryRecord, What};
 use crate::log::records;
 use crate::room::{Now, Room, RoomSettings, SayError};
+use crate::standing::{Changes, Standing, standing};
 use crate::text::{Name, RoomName};
 
 pub(super) const SERVER: &str = "irc.test";
@@ -310,9 +312,10 @@ impl Network {
         let about = |record: &HistoryRecord| {
             let What::Said(body) = &record.what else { return None };
             let target = body.target()?;
-            let said = log.iter().find(|record| record.id == target)?;
-            let What::Said(body) = &said.what else { return None };
-            Some((said.name.clone(), body.text()?.to_owned()))
+            let said = log.iter().find(|record| record.id == target).map(|said| stands(log, said))?;
+            let What::Said(body) = said.what else { return None };
+            let text = body.text().filter(|_| said.standing != Standing::Deleted)?;
+            Some((said.name, text.to_owned()))
         };
         let moved = |record: &HistoryRecord| match record.what {
             What::Joined => hosted.came.get(&record.member).cloned(),
@@ -349,9 +352,9 @@ impl Network {
         };
         let seen = |record: &&HistoryRecord| record.position < to && request.has_seen(record);
         let from = hosted.log.iter().rev().find(seen).map_or(from, |record| from.max(record.position));
-        let mut found = self.found(request.room, |record| {
-            record.position > from && record.position < to && request.shows(record)
-        });
+        let mut found = self.found(request.room, |record| record.position > from && record.position < to);
+        found.iter_mut().for_each(|found| found.record = stands(&hosted.log, &found.record));
+        found.retain(|found| request.shows(&found.record));
         match newest {
             true => drop(found.drain(..found.len().saturating_sub(request.limit))),
             false => found.truncate(request.limit),
@@ -686,4 +689,33 @@ impl World for Here<'_> {
     fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, SayError> {
         self.network.hosted(id).room.say(now(), member, body)
     }
+}
+
+/// A room's log, in which changes are looked for.
+struct Said<'a>(&'a [HistoryRecord]);
+
+impl Changes for Said<'_> {
+    type Error = Infallible;
+
+    fn body(&mut self, id: MessageId) -> Result<Option<Body>, Infallible> {
+        let said = self.0.iter().find(|record| record.id == id);
+        Ok(said.and_then(|said| if let What::Said(body) = &said.what { Some(body.clone()) } else { None }))
+    }
+
+    fn changes(&mut self, target: MessageId) -> Result<Vec<(MessageId, Body)>, Infallible> {
+        let change = |record: &HistoryRecord| match &record.what {
+            What::Said(body @ (Body::Edit { of, .. } | Body::Delete { of, .. })) if *of == target => {
+                Some((record.id, body.clone()))
+            }
+            _ => None,
+        };
+        Ok(self.0.iter().filter_map(change).collect())
+    }
+}
+
+/// A record as it reads today.
+fn stands(log: &[HistoryRecord], record: &HistoryRecord) -> HistoryRecord {
+    let What::Said(body) = &record.what else { return record.clone() };
+    let Ok((standing, body)) = standing(&mut Said(log), record.id, body);
+    HistoryRecord { what: What::Said(body), standing, ..record.clone() }
 }

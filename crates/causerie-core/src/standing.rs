@@ -1,0 +1,176 @@
+//! What stands of what was said: the one place that follows edits and deletions of messages of long ago.
+//!
+//! A message, what edits it, and what edits those, belong together. If any of them was taken back, nothing of it stands;
+//! otherwise the last edit's text does, of all of them. Only authors change what they said.
+
+use std::collections::BTreeSet;
+
+use cbcast::MessageId;
+
+use crate::body::Body;
+
+/// How a text reads today.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Standing {
+    /// As it was said.
+    #[default]
+    AsSaid,
+    /// As its author has changed it since.
+    Edited,
+    /// Not at all: its author has taken it back.
+    Deleted,
+}
+
+/// A log in which messages and their changes are found.
+pub trait Changes {
+    /// Why it cannot be read.
+    type Error;
+
+    /// What a message says; `None` if it cannot be read.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    fn body(&mut self, id: MessageId) -> Result<Option<Body>, Self::Error>;
+
+    /// The edits and deletions that name a message, of its own author.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    fn changes(&mut self, of: MessageId) -> Result<Vec<(MessageId, Body)>, Self::Error>;
+}
+
+/// Messages that are looked at for one: who edits edits for ever is not followed for ever.
+const LOOKS_MAX: usize = 64;
+
+/// How a message reads today: what it says, with the text that stands, which is empty if none does.
+///
+/// # Errors
+/// The log cannot be read.
+pub fn standing<L: Changes>(log: &mut L, id: MessageId, said: &Body) -> Result<(Standing, Body), L::Error> {
+    if said.text().is_none() {
+        return Ok((Standing::AsSaid, said.clone()));
+    }
+    let mut root = id;
+    let mut at = Some(said.clone());
+    for _ in 0..LOOKS_MAX {
+        match at {
+            Some(Body::Edit { of, .. }) if of.member == root.member && of.seq < root.seq => {
+                at = log.body(of)?;
+                root = of;
+            }
+            _ => break,
+        }
+    }
+    let mut left = BTreeSet::from([root]);
+    let mut seen = left.clone();
+    let mut last: Option<(MessageId, String)> = None;
+    while let Some(of) = left.pop_last() {
+        if seen.len() > LOOKS_MAX {
+            break;
+        }
+        for (change, body) in log.changes(of)? {
+            match body {
+                Body::Delete { .. } => return Ok((Standing::Deleted, said.with_text(String::new()))),
+                Body::Edit { text, .. } => {
+                    if last.as_ref().is_none_or(|(last, _)| last.seq < change.seq) {
+                        last = Some((change, text));
+                    }
+                    if seen.insert(change) {
+                        left.insert(change);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(match last {
+        Some((change, text)) if change != id => (Standing::Edited, said.with_text(text)),
+        _ => (Standing::AsSaid, said.clone()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::convert::Infallible;
+
+    use cbcast::MemberId;
+
+    use super::*;
+
+    struct Log(BTreeMap<MessageId, Body>);
+
+    impl Changes for Log {
+        type Error = Infallible;
+
+        fn body(&mut self, id: MessageId) -> Result<Option<Body>, Infallible> {
+            Ok(self.0.get(&id).cloned())
+        }
+
+        fn changes(&mut self, of: MessageId) -> Result<Vec<(MessageId, Body)>, Infallible> {
+            let changes = |body: &Body| matches!(body, Body::Edit { of: x, .. } | Body::Delete { of: x, .. } if *x == of);
+            Ok(self
+                .0
+                .iter()
+                .filter(|(_, body)| changes(body))
+                .map(|(id, body)| (*id, body.clone()))
+                .collect())
+        }
+    }
+
+    fn id(seq: u64) -> MessageId {
+        MessageId::new(MemberId::new(0, 1), seq)
+    }
+
+    /// How each reads, of what one has said in a row.
+    fn read(said: &[Body]) -> Vec<(Standing, String)> {
+        let mut log = Log((1..).map(id).zip(said.iter().cloned()).collect());
+        let each = said.iter().enumerate().map(|(n, body)| {
+            let Ok((standing, body)) = standing(&mut log, id(n as u64 + 1), body);
+            (standing, body.text().unwrap_or("-").to_owned())
+        });
+        each.collect()
+    }
+
+    fn text(text: &str) -> Body {
+        Body::Text(text.into())
+    }
+
+    fn edit(of: u64, text: &str) -> Body {
+        Body::Edit { of: id(of), text: text.into() }
+    }
+
+    #[test]
+    fn the_last_edit_stands_for_all_of_them_and_a_deletion_takes_all_away() {
+        use Standing::{AsSaid, Deleted, Edited};
+        let reads = |said: &[Body], expected: &[(Standing, &str)]| {
+            let expected: Vec<_> = expected.iter().map(|(s, text)| (*s, (*text).to_owned())).collect();
+            assert_eq!(read(said), expected, "{said:?}");
+        };
+        let delete = |of| Body::Delete { of: id(of), reason: String::new() };
+        reads(&[text("a"), text("b")], &[(AsSaid, "a"), (AsSaid, "b")]);
+        reads(&[text("a"), edit(1, "b")], &[(Edited, "b"), (AsSaid, "b")]);
+        reads(&[text("a"), edit(1, "b"), edit(1, "c")], &[(Edited, "c"), (Edited, "c"), (AsSaid, "c")]);
+        reads(&[text("a"), edit(1, "b"), edit(2, "c")], &[(Edited, "c"), (Edited, "c"), (AsSaid, "c")]);
+        reads(
+            &[text("a"), edit(1, "b"), edit(2, "c"), edit(1, "d")],
+            &[(Edited, "d"), (Edited, "d"), (Edited, "d"), (AsSaid, "d")],
+        );
+        reads(&[text("a"), delete(1)], &[(Deleted, ""), (AsSaid, "-")]);
+        reads(
+            &[text("a"), edit(1, "b"), delete(2), edit(1, "c")],
+            &[(Deleted, ""), (Deleted, ""), (AsSaid, "-"), (Deleted, "")],
+        );
+        let reply = |text: &str| Body::Reply { to: id(9), text: text.into() };
+        let Ok((standing, body)) = standing(&mut Log([(id(2), edit(1, "b"))].into()), id(1), &reply("a"));
+        assert_eq!((standing, body), (Edited, reply("b")));
+        // What edits something that cannot be read any more.
+        assert_eq!(read(&[edit(9, "x")]), [(AsSaid, "x".to_owned())]);
+    }
+
+    #[test]
+    fn a_long_chain_ends_somewhere() {
+        let chain: Vec<_> = std::iter::once(text("0")).chain((1..500).map(|n| edit(n, "x"))).collect();
+        assert_eq!(read(&chain).len(), 500);
+    }
+}

@@ -23,7 +23,7 @@ use crate::text::json;
 #[non_exhaustive]
 pub enum ApiError {
     /// It is not the JSON that is expected there.
-    #[error("{0}")]
+    #[error(transparent)]
     Json(#[from] serde_json::Error),
     /// No kind of message has this name.
     #[error(

@@ -4,8 +4,11 @@
 //! command, and the functions below them make replies. A reply is one line without its end; [`encode`] makes
 //! the bytes, and is where a hostile name or text is rendered harmless.
 
+mod telnet;
+
 use std::collections::VecDeque;
 
+use self::telnet::Telnet;
 use crate::body::Body;
 use crate::text::{Name, ascii, python_list, visible};
 
@@ -21,6 +24,7 @@ use crate::text::{Name, ascii, python_list, visible};
 #[derive(Clone, Debug)]
 pub struct Lines {
     bytes_max: usize,
+    telnet: Telnet,
     /// Undecided until something arrives.
     line_mode: Option<bool>,
     /// The line so far; between reads without line ends, the start of a character that was cut: at most three
@@ -51,6 +55,7 @@ impl Lines {
     pub fn new(max_bytes: usize) -> Self {
         Self {
             bytes_max: max_bytes,
+            telnet: Telnet::default(),
             line_mode: None,
             held: Vec::new(),
             skipping: false,
@@ -62,6 +67,8 @@ impl Lines {
     /// Takes what one read brought; an empty one changes nothing. Drain [`Lines::poll_item`] before the next
     /// read, then no more is kept than one read and one text.
     pub fn push(&mut self, read: &[u8]) {
+        let read = self.telnet.text(read);
+        let read = &*read;
         if read.is_empty() {
             return;
         }
@@ -439,8 +446,8 @@ mod tests {
     #[test]
     fn what_is_not_utf8_is_refused_alone() {
         let expected = [text("a"), Item::NotUtf8, text("b")];
-        assert_eq!(items_of(100, [&b"a\n"[..], b"\xff\xf4\nb\n"]), expected);
-        assert_eq!(items_of(100, [&b"a"[..], b"\xff\xf4\nb"]), expected);
+        assert_eq!(items_of(100, [&b"a\n"[..], b"\xfe\xf4\nb\n"]), expected);
+        assert_eq!(items_of(100, [&b"a"[..], b"\xfe\xf4\nb"]), expected);
         assert_eq!(items_of(100, [&b"a"[..], b"\xc3", b"(", b"b"]), expected);
         assert_eq!(items_of(100, [&b"a"[..], b"\xc3\n", b"b"]), expected);
         assert_eq!(items_of(100, [&b"a\n"[..], b"\xed\xa0\x80\r\nb"]), expected);

@@ -101,9 +101,6 @@ async fn accept(server: Arc<Server>, listener: TcpListener, door: Door, stop: Ca
                 Ok(visitor) => visitor,
                 Err(words) => return refuse(stream, peer, words).await,
             };
-            if let Some(left_out) = visitor.log() {
-                info!("Connected to : {} : {}{left_out}", peer.ip(), peer.port());
-            }
             if let Err(error) = converse(&server, stream, peer, &door, visitor).await {
                 debug!("connection of {peer}: {error}");
             }
@@ -163,6 +160,12 @@ async fn converse(
             return Ok(());
         }
     };
+    // The original program's line, for those who use its client; a page alone opens several connections.
+    if protocol != Protocol::Classic {
+        debug!("{peer} speaks {protocol:?}");
+    } else if let Some(left_out) = visitor.log() {
+        info!("Connected to : {} : {}{left_out}", peer.ip(), peer.port());
+    }
     let metrics = &server.writer.metrics;
     // Each apart: a connection takes what its own protocol needs. What was read may stay as long as the connection, so it
     // goes into a piece of its own size where the session reads into smaller ones.
@@ -281,6 +284,19 @@ fn recognize(beginning: &[u8]) -> Option<Beginning> {
     if beginning.starts_with(&TLS) {
         return Some(Beginning::Foreign);
     }
+    // An empty line may stand before a request [RFC 9112, 2.2].
+    if let [b'\r' | b'\n', ..] = beginning {
+        let line_ends = beginning.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let request = &beginning[line_ends..];
+        return match METHODS
+            .iter()
+            .find(|method| method.as_bytes().starts_with(request) || request.starts_with(method.as_bytes()))
+        {
+            Some(method) if request.len() >= method.len() => Some(Beginning::Speaks(Protocol::Http)),
+            Some(_) if !request.is_empty() => None,
+            _ => Some(CLASSIC),
+        };
+    }
     let is_same = |word: &str, any_case: bool| {
         let length = word.len().min(beginning.len());
         let (word, begun) = (&word.as_bytes()[..length], &beginning[..length]);
@@ -383,6 +399,10 @@ mod tests {
             (b"JOIN", None),
             (b"JOIN :", Some(Protocol::Irc)),
             (b"JOIN x", Some(Protocol::Classic)),
+            (b"\r\nGE", None),
+            (b"\r\nGET ", Some(Protocol::Http)),
+            (b"\r\n", Some(Protocol::Classic)),
+            (b"\nAnn", Some(Protocol::Classic)),
             (b"NICK\n", Some(Protocol::Classic)),
         ] {
             assert_eq!(recognize(beginning), protocol.map(Beginning::Speaks), "{beginning:?}");

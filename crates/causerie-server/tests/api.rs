@@ -1377,6 +1377,28 @@ async fn requests_that_two_readers_could_read_differently_are_refused_and_end_th
 }
 
 #[tokio::test]
+async fn a_request_names_its_host_once() {
+    let server = Harness::start(Settings::default()).await;
+    let host = format!("Host: {}\r\n", server.address);
+    let foreign = "Host: evil.example\r\n";
+    for (what, request, status) in [
+        ("no host", "GET /healthz HTTP/1.1\r\n\r\n".to_owned(), "400"),
+        ("two hosts", format!("GET /healthz HTTP/1.1\r\n{host}{foreign}\r\n"), "400"),
+        ("the same twice", format!("GET /healthz HTTP/1.1\r\n{host}{host}\r\n"), "400"),
+        ("a target elsewhere", format!("GET http://evil.example/healthz HTTP/1.1\r\n{host}\r\n"), "421"),
+        ("its own target", format!("GET http://{}/healthz HTTP/1.1\r\n{host}\r\n", server.address), "204"),
+        ("an older version", "GET /healthz HTTP/1.0\r\n\r\n".to_owned(), "204"),
+        ("the server as a whole", format!("OPTIONS * HTTP/1.1\r\n{host}\r\n"), "204"),
+        ("an empty line before it", format!("\r\nGET /healthz HTTP/1.1\r\n{host}\r\n"), "204"),
+    ] {
+        let request = request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+        let answer = raw(server.address, request.as_bytes()).await;
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{what}: {answer}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn who_sends_too_slowly_or_too_much_is_refused_and_others_are_served() {
     let settings = Settings { first_words: Duration::from_millis(200), ..Settings::default() };
     let server = Harness::start(settings).await;

@@ -151,6 +151,8 @@ async fn answer(
     let mut response = match &allowed {
         Err(refused) => refused.clone().into_response(),
         Ok(Some(_)) if is_preflight => StatusCode::NO_CONTENT.into_response(),
+        // About the server as a whole [RFC 9110, 9.3.7].
+        Ok(_) if is_preflight && request.uri().path() == "*" => StatusCode::NO_CONTENT.into_response(),
         Ok(_) => {
             request.extensions_mut().insert(connection);
             let Ok(response) = ROUTES.clone().call(request.map(Body::new)).await;

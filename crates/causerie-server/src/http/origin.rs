@@ -6,7 +6,7 @@ use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_MAX_AGE, HOST, ORIGIN, UPGRADE, VARY,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 
 use causerie_core::text::visible;
 
@@ -21,6 +21,12 @@ pub(super) fn judge<B>(
     allowed: &[String],
     hosts: &[String],
 ) -> Result<Option<HeaderValue>, Failure> {
+    // Two readers of two names would choose each its own [RFC 9112, 3.2].
+    let count = request.headers().get_all(HOST).iter().count();
+    if count > 1 || count == 0 && request.version() == Version::HTTP_11 {
+        let message = "a request names its host once";
+        return Err(Failure::new(StatusCode::BAD_REQUEST, "malformed", message));
+    }
     let named = request.headers().get_all(HOST).iter().map(|host| host.to_str().unwrap_or("?"));
     let known = |host: &str| {
         is_local_name(host)

@@ -24,8 +24,8 @@ use crate::kept::Kept;
 #[non_exhaustive]
 pub enum ConnectError {
     /// There is no connection.
-    #[error("{0}")]
-    Io(#[source] io::Error),
+    #[error(transparent)]
+    Io(io::Error),
     /// The server said no.
     #[error("{}", visible(message))]
     Refused {
@@ -41,8 +41,8 @@ pub enum ConnectError {
 #[non_exhaustive]
 pub enum JoinError {
     /// There is no connection.
-    #[error("{0}")]
-    Io(#[source] io::Error),
+    #[error(transparent)]
+    Io(io::Error),
     /// The server said no, or broke the protocol.
     #[error(transparent)]
     Ended(#[from] End),

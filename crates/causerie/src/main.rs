@@ -19,6 +19,7 @@ mod trace;
 mod tui;
 mod welcome;
 mod when;
+mod wording;
 
 use std::process::ExitCode;
 
@@ -100,7 +101,7 @@ async fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format_args!("{error:#}"));
+            complain(&wording::failure(&error));
             // Neither becomes right by itself.
             let newer = matches!(error.downcast_ref(), Some(causerie_store::OpenError::Newer { .. }));
             let wrong = newer || error.is::<settings::UsageError>();

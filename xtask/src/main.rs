@@ -4,6 +4,7 @@
 //! is printed before it runs, so that a failure can be repeated by hand; the first failure ends the run with
 //! that step's exit code. What had to be skipped is said at the end.
 
+mod deny;
 mod fuzz;
 mod mutants;
 mod programs;
@@ -21,6 +22,7 @@ Usage: cargo xtask COMMAND
 Commands:
   check    all of the below but for mutants, as CI runs it
   lint     formatting, clippy and the documentation; warnings are errors
+  deny     the packages that we build on: licences, duplicates, sources, advisories (needs cargo-deny)
   no-std   builds cbcast where there is no standard library
   test     all tests and doctests
   sim [--seeds N] [--release]
@@ -56,6 +58,8 @@ enum Outcome {
 enum Step {
     Cargo(Cargo),
     Fuzz(fuzz::Options),
+    Packages,
+    Advisories,
     Web,
     Programs,
     Irc,
@@ -116,6 +120,8 @@ impl Step {
         match self {
             Self::Cargo(command) => command.run(root),
             Self::Fuzz(options) => fuzz::run(root, options),
+            Self::Packages => deny::packages(root),
+            Self::Advisories => deny::advisories(root),
             Self::Web => web::run(root),
             Self::Programs => programs::run(root),
             Self::Irc => {
@@ -169,6 +175,8 @@ impl fmt::Display for Step {
                 Some(target) => write!(f, "cargo xtask fuzz {target}"),
                 None => f.write_str("cargo xtask fuzz"),
             },
+            Self::Packages => f.write_str("cargo xtask deny: bans, licences, sources"),
+            Self::Advisories => f.write_str("cargo xtask deny: advisories"),
             Self::Web => f.write_str("cargo xtask web"),
             Self::Programs => f.write_str("cargo xtask programs"),
             Self::Irc => f.write_str("cargo xtask irc"),
@@ -227,6 +235,8 @@ fn steps(args: &[&str]) -> Option<Vec<Step>> {
         ["check"] => vec![
             Step::format(),
             Step::clippy(),
+            Step::Packages,
+            Step::Advisories,
             Step::no_std(),
             Step::docs(),
             Step::tests(),
@@ -238,6 +248,7 @@ fn steps(args: &[&str]) -> Option<Vec<Step>> {
             Step::fuzz(),
         ],
         ["lint"] => vec![Step::format(), Step::clippy(), Step::docs()],
+        ["deny"] => vec![Step::Packages, Step::Advisories],
         ["no-std"] => vec![Step::no_std()],
         ["test"] => vec![Step::tests()],
         ["web"] => vec![Step::Web],

@@ -292,6 +292,7 @@ async function test() {
 	await ann.page.fill("#create-name", "mine");
 	await ann.page.press("#create-name", "Enter");
 	await ann.page.waitForFunction(() => document.querySelector("#room-name")?.textContent === "mine");
+	await ann.page.waitForSelector("#join:not([hidden])");
 	await ann.page.press("#join-name", "Enter");
 	await live(ann.page);
 	await ann.page.reload();

@@ -192,8 +192,7 @@ mod tests {
     /// A room in which Raj has said these in a row, marked as rooms do it.
     fn store(said: &[Body]) -> MemoryStore {
         let store = MemoryStore::new();
-        let row =
-            RoomRow { name: "room".into(), port: None, creator: String::new(), epoch: 1, created_millis: 0 };
+        let row = RoomRow { name: "room".into(), epoch: 1, ..RoomRow::default() };
         let (mut run, mut marks) = (Vec::new(), Vec::new());
         for (position, body) in (1..).zip(said) {
             let message =

@@ -121,9 +121,17 @@ async fn a_damaged_record_is_a_gap_and_the_room_goes_on() {
         // Stopped, it leaves a state behind the damage; killed, it does not.
         running.process.signal(if killed { "KILL" } else { "INT" }).await;
         running.process.exit().await;
-        // The database as a whole, without a log beside.
         let clean = store(&["check"], &data).await;
         assert!(clean.status.success(), "{}", said(&clean));
+        // The database as a whole, without a log beside.
+        let copy = data.with_extension("whole");
+        let copied = store(&["backup", copy.to_str().unwrap()], &data).await;
+        assert!(copied.status.success(), "{}", said(&copied));
+        std::fs::rename(copy.join("causerie.db"), data.join("causerie.db")).unwrap();
+        for log in ["causerie.db-wal", "causerie.db-shm"] {
+            let _ = std::fs::remove_file(data.join(log));
+        }
+        std::fs::remove_dir(copy).unwrap();
         assert!(damage(&data, "the 15th of them") > 0);
         let found = store(&["check"], &data).await;
         assert_eq!(found.status.code(), Some(1));

@@ -47,7 +47,8 @@ fn is_whole(store: &SqliteStore) {
     assert_eq!(all(store, A, 9_000), (run(1, 12).to_vec(), vec![]));
     assert_eq!(store.rooms().unwrap().len(), 2);
     assert_eq!(store.rooms().unwrap()[0].checkpoint.as_ref().unwrap().position, 9);
-    assert_eq!(store.members(A, Members::Present).unwrap(), [member_row(1, None, Some(1))]);
+    // Older versions kept of native members what nobody can prove any more: they join anew.
+    assert_eq!(store.members(A, Members::Present).unwrap(), [member_row(1, None, None)]);
     let report = store.check();
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(report.records, 12);
@@ -136,7 +137,7 @@ fn other_tables_columns_indices_triggers_and_views_are_refused_and_told() {
         ("", "view 'seen'"),
         ("CREATE TABLE more (x)", "table 'more'"),
         ("DROP TABLE mark", "missing: table 'mark'"),
-        ("ALTER TABLE room ADD COLUMN x TEXT", "column 7 of 'room': 'x' TEXT"),
+        ("ALTER TABLE room ADD COLUMN x TEXT", "of 'room': 'x' TEXT"),
         ("ALTER TABLE room DROP COLUMN port", "missing: column 2 of 'room': 'port' INTEGER"),
         ("ALTER TABLE room RENAME COLUMN creator TO port2", "'port2' TEXT not null"),
         ("DROP INDEX present", "missing: index 'present' of 'member'"),

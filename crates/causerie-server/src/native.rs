@@ -627,10 +627,9 @@ impl Session<'_> {
         let mut changes = hosted.subscribe();
         loop {
             let page = match hosted.page(Asker::Stranger, Texts::Standing, question.clone()).await {
+                // What is kept of a closed room is for who may open it again.
+                _ if hosted.closed.is_cancelled() => return refuse(RoomError::NoSuchRoom(question.room)),
                 Ok(page) => page,
-                Err(HistoryError::Store(_)) if hosted.closed.is_cancelled() => {
-                    return refuse(RoomError::NoSuchRoom(question.room));
-                }
                 Err(error @ HistoryError::NoSuchMessage(_)) => {
                     return self.error(ErrorFrame::new(ErrorCode::NoSuchMessage, error.to_string()));
                 }

@@ -498,7 +498,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_on_its_way_through_a_bad_link_is_bounded_in_bytes() {
-        let slow: Disturbance = "delay=3600s..3600s".parse().unwrap();
+        let slow: Disturbance = "delay=60s..60s".parse().unwrap();
         let (mut driver, _events, mut peer) = conversing(Some(slow)).await;
         let clock = (0..20_000).map(|n| (MemberId::new(0, n), 1)).collect();
         let mut frame = Vec::new();

@@ -696,11 +696,8 @@ impl<'a> Fields<'a> {
         Ok(Observation { message, what })
     }
 
-    /// Reads the clocks of what is held, each behind the place that its observation has. Older clients tell none.
+    /// Reads the clocks of what is held, each behind the place that its observation has.
     fn held_clocks(&mut self, seen: &mut [Observation]) -> Result<(), FrameError> {
-        if self.reader.rest().is_empty() {
-            return Ok(());
-        }
         for (place, told) in self.list(|f| Ok((f.number()?, f.clock()?)))? {
             let seen = usize::try_from(place).ok().and_then(|place| seen.get_mut(place));
             let Some(Observation { what: Observed::Held { clock, .. }, .. }) = seen else {

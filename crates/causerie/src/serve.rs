@@ -124,10 +124,6 @@ fn open_store(data: Option<PathBuf>, forget: bool) -> anyhow::Result<Arc<dyn Sto
     Ok(Arc::new(SqliteStore::open(&data, Options::default())?))
 }
 
-/// What a server has open beside its connections: the store, listeners, the log.
-#[cfg(unix)]
-const FILES_BESIDE: u64 = 64;
-
 /// Raises the limit of open files as far as it may be: a shell's is far below what a server has connections.
 #[cfg(unix)]
 fn raise_open_files() {
@@ -144,9 +140,8 @@ fn raise_open_files() {
 #[cfg(unix)]
 fn check_open_files(connections_max: usize) {
     use nix::sys::resource::{Resource, getrlimit};
-    let wanted = u64::try_from(connections_max).unwrap_or(u64::MAX).saturating_add(FILES_BESIDE);
     if let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && limit < wanted
+        && limit < u64::try_from(connections_max).unwrap_or(u64::MAX)
     {
         warn!(
             "the system lets this process open {limit} files, which is not enough for connections-max = \

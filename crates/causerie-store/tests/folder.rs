@@ -285,6 +285,7 @@ fn an_older_index_is_made_anew_in_steps_while_the_store_is_used() {
     edit(dir.path(), |db| {
         db.execute_batch(
             "DROP TABLE words; DROP TABLE unindexed; PRAGMA user_version = 4;
+             ALTER TABLE room DROP COLUMN maker; ALTER TABLE room DROP COLUMN closed;
              CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0);
              INSERT INTO words (rowid, text) VALUES (1, 'of another time');",
         )

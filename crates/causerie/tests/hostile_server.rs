@@ -52,6 +52,10 @@ async fn the_words_of_a_server_command_no_terminal() {
             &["trace", "--server", &server, "--format", "dot", "lobby"],
             &["bench", "--server", &server, "--rooms", "1", "--receivers", "1", "--seconds", "1"],
         ] {
+            // The original's dialogue asks the server nothing before its user has asked.
+            if greets && args[1] == "--plain" {
+                continue;
+            }
             let mut command = causerie();
             command.args(args).stdin(std::process::Stdio::null());
             let output = soon("the command ends", command.output()).await.expect("it was built");

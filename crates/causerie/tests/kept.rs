@@ -45,7 +45,8 @@ impl Chat {
 /// The one file of state there is.
 fn kept(state: &Path) -> Option<PathBuf> {
     let entries = std::fs::read_dir(state).ok()?.map(|entry| entry.unwrap().path());
-    let mut files = entries.filter(|path| path.extension().is_none());
+    // Beside the key of rooms that were made.
+    let mut files = entries.filter(|path| path.extension().is_none() && !path.ends_with("key"));
     let file = files.next();
     assert_eq!(files.next(), None);
     file

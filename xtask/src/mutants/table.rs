@@ -17,6 +17,7 @@ const CONTROL: &str = "crates/cbcast/src/control.rs";
 const MESSAGE: &str = "crates/cbcast/src/message.rs";
 const WIRE: &str = "crates/cbcast/src/wire.rs";
 const SESSION: &str = "crates/causerie-core/src/session.rs";
+const PLACING: &str = "crates/causerie-core/src/session/placing.rs";
 const KEEP: &str = "crates/causerie-core/src/session/keep.rs";
 const ROOM: &str = "crates/causerie-core/src/room.rs";
 const BODY: &str = "crates/causerie-core/src/body.rs";
@@ -995,10 +996,10 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "p.message.id().seq > taken + 1) {\n            pending.sent_at = Some(now);\n            resent += 1;",
             ),
             session(
-                "placed in order of delivery, not of position",
-                SESSION,
-                "self.ready.remove(&self.placed.saturating_add(1))",
-                "self.ready.pop_first().map(|(_, ready)| ready)",
+                "what waits for an earlier position is not waited with",
+                PLACING,
+                "if at > position {",
+                "if at == u64::MAX {",
             ),
             session(
                 "what was taken is said again under the new membership",
@@ -1027,7 +1028,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             session(
                 "what is to be told again counts as placed",
                 KEEP,
-                "filter(|(_, (id, _))| !again.contains(id))",
+                "filter(|(_, id, _)| !again.contains(id))",
                 "filter(|_| true)",
             ),
             session(
@@ -1146,7 +1147,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             store(
                 "members' rows are not checked",
                 STORE_ROWS,
-                "fields().ok().filter(|(kept, crc)| member_crc(room, kept) == *crc)",
+                "fields().ok().filter(|(_, sum, crc)| sum == crc)",
                 "fields().ok()",
             ),
             store(

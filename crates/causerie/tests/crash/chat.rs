@@ -66,7 +66,9 @@ impl Chat {
     /// Of all that it was given, what is in its file.
     pub(crate) fn kept(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(&self.state) else { return Vec::new() };
-        let mut files = entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_none());
+        let entries = entries.map(|entry| entry.unwrap().path());
+        // Beside the key of rooms that were made.
+        let mut files = entries.filter(|path| path.extension().is_none() && !path.ends_with("key"));
         let bytes = files.next().and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
         assert_eq!(files.next(), None, "one membership, one file");
         let is_in = |text: &String| bytes.windows(text.len()).any(|window| window == text.as_bytes());

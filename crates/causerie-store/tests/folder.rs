@@ -274,11 +274,12 @@ fn damaged_rows_are_left_out_and_told() {
 #[test]
 fn an_older_index_is_made_anew_in_steps_while_the_store_is_used() {
     let dir = tempfile::tempdir().unwrap();
-    let (b, texts) = (RoomId(1), 4_000);
+    // Without makers, which stores of that time did not know.
+    let (a, b, texts) = (RoomId(1), RoomId(3), 4_000);
     let store = open(dir.path());
-    store.commit(vec![create(A), create(b), append(b, 1, 5)]).unwrap();
+    store.commit(vec![create(a), create(b), append(b, 1, 5)]).unwrap();
     for first in (1..=texts).step_by(1_000) {
-        store.commit(vec![append(A, first, first + 999)]).unwrap();
+        store.commit(vec![append(a, first, first + 999)]).unwrap();
     }
     store.tidy().unwrap();
     drop(store);
@@ -292,11 +293,11 @@ fn an_older_index_is_made_anew_in_steps_while_the_store_is_used() {
         .unwrap();
     });
     let store = open(dir.path());
-    let found = |query: &str| store.search(Some(A), query, None, 9_999).unwrap();
+    let found = |query: &str| store.search(Some(a), query, None, 9_999).unwrap();
     let none = found("text");
     assert_eq!((none.hits.len(), none.complete), (0, false), "it says so");
-    store.commit(vec![append(A, texts + 1, texts + 10), Change::Close { room: b }]).unwrap();
-    store.retain(A, Retention { count: Some(3_000), ..Retention::default() }, 0).unwrap();
+    store.commit(vec![append(a, texts + 1, texts + 10), Change::Close { room: b }]).unwrap();
+    store.retain(a, Retention { count: Some(3_000), ..Retention::default() }, 0).unwrap();
     store.tidy().unwrap();
     let all = found("text");
     assert_eq!((all.hits.len(), all.complete), (3_000, true));
@@ -304,7 +305,7 @@ fn an_older_index_is_made_anew_in_steps_while_the_store_is_used() {
     assert_eq!(positions, (texts - 2_989..=texts + 10).rev().collect::<Vec<_>>());
     assert!(store.search(None, "another", None, 9).unwrap().hits.is_empty());
     // What goes takes its words along.
-    store.retain(A, Retention { count: Some(0), ..Retention::default() }, 0).unwrap();
+    store.retain(a, Retention { count: Some(0), ..Retention::default() }, 0).unwrap();
     store.tidy().unwrap();
     drop(store);
     let left = |db: &rusqlite::Connection| {

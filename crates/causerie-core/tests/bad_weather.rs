@@ -651,7 +651,8 @@ impl World {
             }
             self.tick();
         }
-        // Everybody is connected again, and stays: all converge.
+        // Everybody is connected again, and stays: all converge, also on who is in, and stay so for a while.
+        let mut settled_for = 0;
         for _ in 0..60_000 {
             for n in 0..self.clients.len() {
                 if self.clients[n].connection.is_none() {
@@ -660,13 +661,14 @@ impl World {
             }
             self.tick();
             let all = self.oracle.broadcasts() - self.unsaid.len();
-            let settled = |c: &Client| c.placed.len() == all && c.session.on_their_way() == 0;
-            if self.clients.iter().all(settled) {
+            let settled = |c: &Client| {
+                let is_held = !c.session.held(Time::ZERO).is_empty();
+                c.placed.len() == all && c.session.on_their_way() == 0 && !is_held
+            };
+            settled_for = if self.clients.iter().all(settled) { settled_for + 1 } else { 0 };
+            if settled_for > 300 {
                 break;
             }
-        }
-        for _ in 0..300 {
-            self.tick();
         }
         for client in &self.clients {
             self.oracle.has_all(&client.name).unwrap();

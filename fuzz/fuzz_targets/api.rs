@@ -3,6 +3,7 @@
 
 use causerie_core::api::{self, ClientEvent, CreateRoom, Join, Say};
 use causerie_core::history::{Entry, HistoryRecord, What};
+use causerie_core::standing::Standing;
 use cbcast::MessageId;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -33,6 +34,7 @@ fuzz_target!(|bytes: &[u8]| {
         member: id.member,
         name: text.clone().unwrap_or_default(),
         what: What::Said(body),
+        standing: Standing::default(),
     };
     let object: Value = serde_json::from_str(&api::entry(&Entry::Record(record.clone()))).expect("JSON");
     let event: Value = serde_json::from_str(&api::record_event(&record)).expect("JSON");

@@ -13,6 +13,7 @@ use causerie_core::irc::{
     Rendering, RoomView, ServerView, Session, World,
 };
 use causerie_core::room::{Now, Room, RoomSettings, SayError};
+use causerie_core::standing::Standing;
 use causerie_core::text::{Name, RoomName};
 use cbcast::{MemberId, MessageId};
 use libfuzzer_sys::fuzz_target;
@@ -39,8 +40,7 @@ impl Rooms {
 }
 
 fn view(room: &Room) -> RoomView {
-    let members = room.members().into_iter().map(|m| MemberView { name: m.name, person: None }).collect();
-    RoomView { name: room.name().to_string(), members, topic: room.topic().cloned(), created: 1 }
+    RoomView { name: room.name().to_string(), topic: room.topic().cloned(), created: 1 }
 }
 
 impl World for Rooms {
@@ -76,9 +76,19 @@ impl World for Rooms {
         self.0.keys().find(|name| name.eq_ignore_ascii_case(room)).cloned()
     }
 
-    fn rooms(&self) -> Vec<(String, u64, Option<String>)> {
+    fn room_count(&self) -> usize {
+        self.0.keys().filter(|name| *name != CONVERSATION).count()
+    }
+
+    fn rooms(&self, after: Option<&str>, max: usize) -> Vec<(String, u64, Option<String>)> {
         let channels = self.0.iter().filter(|(name, _)| *name != CONVERSATION);
+        let channels = channels.filter(|(name, _)| after.is_none_or(|after| &name[..] > after)).take(max);
         channels.map(|(name, (_, room))| (name.clone(), 1, room.topic().map(|topic| topic.text.clone()))).collect()
+    }
+
+    fn members(&mut self, room: &str, after: Option<MemberId>, max: usize) -> Vec<MemberView> {
+        let members = self.0.get(room).map_or_else(Vec::new, |(_, room)| room.members_after(after, max));
+        members.into_iter().map(|m| MemberView { member: m.member, name: m.name, person: None }).collect()
     }
 
     fn look(&mut self, room: &str) -> Option<RoomView> {
@@ -240,8 +250,9 @@ fuzz_target!(|input: Input<'_>| {
                 _ => What::Said(body),
             };
             let name = if kind & 32 == 0 { "Raj".to_owned() } else { "R a:j!@".to_owned() };
+            let standing = Standing::default();
             let record =
-                HistoryRecord { position: 1, time_millis: 1, id, deps: Vec::new(), member: raj, name, what };
+                HistoryRecord { position: 1, time_millis: 1, id, deps: Vec::new(), member: raj, name, what, standing };
             let about = Some(("Raj".to_owned(), "a\r\nb".to_owned()));
             let words = record.name.clone();
             let moved = match kind % 5 {

@@ -226,7 +226,7 @@ impl Run {
 }
 
 fuzz_target!(|input: Input<'_>| {
-    let mut config = SessionConfig::new("room", "name", || [1; 16]);
+    let mut config = SessionConfig::new("room", "name", || [1; 32]);
     config.create = input.create;
     config.pending_max = usize::from(input.pending_max % 8);
     config.heartbeat = input.heartbeat.then_some(Duration::from_millis(100));

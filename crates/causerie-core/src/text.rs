@@ -317,8 +317,8 @@ impl RoomName {
         if length > ROOM_NAME_CHARS_MAX {
             return Err(RoomNameError::TooLong { limit: ROOM_NAME_CHARS_MAX, length });
         }
-        // Marks that a letter can still take, and the character before.
-        let (mut marks, mut before) = (0_usize, None);
+        // Marks that a letter can still take, and whether one of those since it is a virama: composing puts others behind it.
+        let (mut marks, mut virama) = (0_usize, false);
         for character in name.chars() {
             let allowed = match character {
                 '-' | '_' | '.' => {
@@ -326,7 +326,7 @@ impl RoomName {
                     true
                 }
                 // Joiners change how letters look behind a virama, and show nothing anywhere else [RFC 5892, A.1, A.2].
-                '\u{200c}' | '\u{200d}' => before.is_some_and(|c| canonical_combining_class(c) == VIRAMA),
+                '\u{200c}' | '\u{200d}' => virama,
                 // Some fillers count as letters and show nothing.
                 c if is_invisible(c) => false,
                 c if is_combining_mark(c) => {
@@ -342,7 +342,10 @@ impl RoomName {
             if !allowed {
                 return Err(RoomNameError::Forbidden { character });
             }
-            before = Some(character);
+            virama = match character {
+                c if is_combining_mark(c) => virama || canonical_combining_class(c) == VIRAMA,
+                _ => false,
+            };
         }
         if name.starts_with('.') {
             return Err(RoomNameError::LeadingDot);
@@ -542,6 +545,8 @@ mod tests {
             "မြန်မာ",
             "བསྒྲུབས",
             "ශ්\u{200d}රී",
+            // Composing puts the virama before the other mark.
+            "क\u{1dc2}\u{94d}\u{200d}",
             "שָׁלוֹם",
         ] {
             assert_eq!(

@@ -1064,8 +1064,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             server(
                 "a key that is not proven counts",
                 "crates/causerie-server/src/native.rs",
-                "|challenge| proof.holds(challenge)",
-                "|challenge| proof.holds(challenge) || true",
+                "|challenge| proof.holds(purpose, challenge)",
+                "|challenge| proof.holds(purpose, challenge) || true",
             ),
             session(
                 "who knows more than the room resumes",

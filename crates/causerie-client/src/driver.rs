@@ -211,7 +211,7 @@ impl Driver {
         }
     }
 
-    /// Whether what the server has said has to be written, or told, before more of it is looked at.
+    /// Returns whether what the server has said has to be written, or told, before more of it is looked at.
     fn is_full(&self) -> bool {
         let unwritten = self.connection.as_ref().map_or(0, Connection::unwritten);
         let link = self.bad_link.as_ref();
@@ -346,7 +346,7 @@ impl Driver {
         hang_up
     }
 
-    /// Whether the application may be given what waits for it.
+    /// Returns whether the application may be given what waits for it.
     fn may_hand_over(&self) -> bool {
         !self.waiting.is_empty() && self.shared.has_room()
     }

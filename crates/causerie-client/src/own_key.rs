@@ -15,7 +15,7 @@ use crate::private;
 /// Rooms made with it can be closed with it. Only its owner can read the file.
 ///
 /// # Errors
-/// What the file system says, and [`io::ErrorKind::InvalidData`] if something else stands there.
+/// Those of the file system, and [`io::ErrorKind::InvalidData`] if something else stands there.
 pub fn own_key(path: impl AsRef<Path>) -> io::Result<KeyPair> {
     let path = path.as_ref();
     if let Some(key) = read(path)? {

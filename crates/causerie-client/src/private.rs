@@ -27,7 +27,7 @@ fn set_mode(_: &File, _: u32) -> io::Result<()> {
 /// Opens a file to be written, and makes it if need be. What is in it stays.
 ///
 /// # Errors
-/// What the file system says.
+/// Those of the file system.
 pub fn open(path: &Path) -> io::Result<File> {
     let file = options().truncate(false).open(path)?;
     set_mode(&file, 0o600)?;
@@ -37,7 +37,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Opens a file to be written from its beginning, with nothing in it.
 ///
 /// # Errors
-/// What the file system says.
+/// Those of the file system.
 pub fn create(path: &Path) -> io::Result<File> {
     let file = options().truncate(true).open(path)?;
     set_mode(&file, 0o600)?;
@@ -47,7 +47,7 @@ pub fn create(path: &Path) -> io::Result<File> {
 /// Makes a folder, and those above it. One that is there stays as it is.
 ///
 /// # Errors
-/// What the file system says.
+/// Those of the file system.
 pub fn create_folder(path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());

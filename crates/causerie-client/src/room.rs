@@ -205,7 +205,7 @@ pub(crate) struct Shared {
     untaken: AtomicUsize,
 }
 
-/// So many bytes of events wait for the application, beside one of any size; the rest waits at the server.
+/// Most bytes of events that wait for the application, beside one of any size; the rest waits at the server.
 const UNTAKEN_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of the texts in an event.
@@ -230,7 +230,7 @@ impl Shared {
         Self { session, changed, epoch: Instant::now(), untaken: AtomicUsize::new(0) }
     }
 
-    /// Whether the application has taken so much that it may be given more.
+    /// Returns whether the application has taken so much that it may be given more.
     pub(crate) fn has_room(&self) -> bool {
         self.untaken.load(Ordering::Relaxed) < UNTAKEN_BYTES_MAX
     }

@@ -99,7 +99,7 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// Whether it answers this challenge.
+    /// Returns whether it answers this challenge.
     #[must_use]
     pub fn holds(&self, purpose: Purpose, challenge: &Challenge) -> bool {
         let signature = Signature::from_bytes(&self.signature);

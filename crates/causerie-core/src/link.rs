@@ -132,7 +132,7 @@ impl<T: Clone> DisturbedLink<T> {
         ((u128::from(z ^ (z >> 31)) * u128::from(n)) >> 64) as u64
     }
 
-    /// Whether there is no room for more: wait until something has [come out](Self::pop).
+    /// Returns whether there is no room for more: wait until something has [come out](Self::pop).
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.on_their_way.len() >= ON_THEIR_WAY_MAX || self.bytes >= BYTES_MAX

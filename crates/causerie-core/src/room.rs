@@ -138,7 +138,7 @@ impl RoomSettings {
         packet_bytes_max(self.text_bytes_max, self.members_max)
     }
 
-    /// Whether all that a room of these settings has to say fits into frames.
+    /// Returns whether all that a room of these settings has to say fits into frames.
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -208,7 +208,7 @@ impl Secrets {
         matches!(self, Self::Bearer { .. })
     }
 
-    /// Whether a join with these is the same join.
+    /// Returns whether a join with these is the same join.
     fn is_same_join(self, other: Self) -> bool {
         match (self, other) {
             (Self::Key(key), Self::Key(other)) => key == other,

@@ -294,7 +294,7 @@ impl Controller {
         room.close(None);
     }
 
-    /// Whether there may be a room of that name, beside those that there are.
+    /// Returns whether there may be a room of that name, beside those that there are.
     pub(crate) fn check_free(&self, rooms: &Rooms, name: &RoomName) -> Result<(), RoomError> {
         if rooms.by_name.contains_key(name) {
             return Err(RoomError::Exists(name.clone()));

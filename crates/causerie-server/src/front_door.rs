@@ -316,7 +316,7 @@ fn recognize(beginning: &[u8]) -> Option<Beginning> {
     (!may_become).then_some(CLASSIC)
 }
 
-/// Whether the first line is one of HTTP, with whatever method.
+/// Returns whether the first line is one of HTTP, with whatever method.
 fn is_request(first: &[u8]) -> bool {
     let line = first.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
     let Some(space) = line.iter().rposition(|byte| *byte == b' ') else { return false };

@@ -225,7 +225,7 @@ impl HostedRoom {
         (result, changed)
     }
 
-    /// Whether something has panicked while it held one of the room's locks.
+    /// Returns whether something has panicked while it held one of the room's locks.
     pub(crate) fn is_poisoned(&self) -> bool {
         self.room.is_poisoned()
             || self.tail.is_poisoned()

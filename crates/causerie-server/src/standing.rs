@@ -83,7 +83,7 @@ impl<'a> Stored<'a> {
         Ok(())
     }
 
-    /// Whether a message may read otherwise than it was said.
+    /// Returns whether a message may read otherwise than it was said.
     fn may_differ(&self, id: MessageId, payload: &[u8]) -> bool {
         changed_by(payload).is_some() || self.known.get(&id).is_none_or(|positions| !positions.is_empty())
     }

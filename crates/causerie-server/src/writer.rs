@@ -132,7 +132,7 @@ impl Writer {
         StoreNews { trouble, told: false }
     }
 
-    /// Whether nothing can be stored at the moment: then nobody is admitted, and nothing is taken.
+    /// Returns whether nothing can be stored at the moment: then nobody is admitted, and nothing is taken.
     pub(crate) fn is_full(&self) -> bool {
         self.is_full.load(Ordering::Relaxed)
     }

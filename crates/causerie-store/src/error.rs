@@ -23,7 +23,7 @@ impl DatabaseError {
         Self { code: rusqlite::ffi::SQLITE_FULL, message }
     }
 
-    /// Whether it found no room.
+    /// Returns whether it found no room.
     pub(crate) const fn is_full(&self) -> bool {
         // The second: the shared index of the write-ahead log could not grow.
         self.code & 0xff == rusqlite::ffi::SQLITE_FULL || self.code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE

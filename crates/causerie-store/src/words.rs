@@ -145,7 +145,7 @@ impl Query {
         Ok(Self { words })
     }
 
-    /// Whether there is nothing to look for.
+    /// Returns whether there is nothing to look for.
     pub(crate) fn is_empty(&self) -> bool {
         self.words.is_empty()
     }
@@ -159,7 +159,7 @@ impl Query {
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether all its words occur in a text.
+    /// Returns whether all its words occur in a text.
     pub(crate) fn matches(&self, text: &str) -> bool {
         let mut said = Vec::new();
         tokens(text, |token| {

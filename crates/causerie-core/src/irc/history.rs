@@ -64,7 +64,7 @@ pub struct HistoryRequest {
 }
 
 impl HistoryRequest {
-    /// Whether this record and those before it have been seen.
+    /// Returns whether this record and those before it have been seen.
     #[must_use]
     pub fn has_seen(&self, record: &HistoryRecord) -> bool {
         let name = self.since_leaving_as.as_ref().filter(|_| matches!(record.what, What::Left { .. }));

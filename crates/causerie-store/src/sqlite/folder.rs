@@ -56,7 +56,7 @@ impl Folder {
         }
     }
 
-    /// Whether rooms were made in the store at some time.
+    /// Returns whether rooms were made in the store at some time.
     pub(super) fn was_used(&self) -> bool {
         let Some(mut file) = self.lock.as_ref() else { return false };
         let mut found = Vec::new();
@@ -74,12 +74,12 @@ impl Folder {
     }
 }
 
-/// Whether there is anything in the database's file.
+/// Returns whether there is anything in the database's file.
 pub(super) fn has_database(dir: &Path) -> bool {
     length(dir.join(FILE)) > 0
 }
 
-/// Whether something of the database stands in a log beside it.
+/// Returns whether something of the database stands in a log beside it.
 pub(super) fn has_log(dir: &Path) -> bool {
     sizes(dir).1 > 0 || length(dir.join(format!("{FILE}-journal"))) > 0
 }
@@ -87,7 +87,7 @@ pub(super) fn has_log(dir: &Path) -> bool {
 /// Room that a disk must have not to be full: for some more messages.
 const ROOM_BYTES: usize = 512 << 10;
 
-/// Whether the disk takes nothing more to speak of.
+/// Returns whether the disk takes nothing more to speak of.
 pub(super) fn is_full(dir: &Path) -> bool {
     let path = dir.join(format!("{FILE}-room"));
     let write = || {

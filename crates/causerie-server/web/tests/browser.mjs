@@ -127,16 +127,14 @@ async function test() {
 	console.log("the rule is told for the member whose event is clicked");
 	const clicked = held[held.length - 1].id;
 	for (const kind of ["hold", "deliver"]) {
-		await ann.page.locator(`#diagram .event.${kind}[data-at="${eve}"][data-id="${clicked}"] path`).click({ force: true });
-		await until(`the rule at Eve, from where it was ${kind}ed`, async () => /at Eve/u.test(await ann.page.locator("#details caption").innerText()));
+		await choose(ann.page, `.event.${kind}[data-at="${eve}"][data-id="${clicked}"]`, /at Eve/u);
 		assert.match(await ann.page.innerText("#details p.fails"), /^At Eve it was received early and held for \d+ ms: [1-9]\d* conditions? failed\. It waited for /u);
 		assert.ok((await ann.page.locator("#details tr.fails").count()) >= 1);
 		// The room itself, and all who are in it, whether or not the author had delivered anything of them.
 		assert.equal(await ann.page.locator("#details tbody tr").count(), 1 + 4);
 		await ann.page.locator("#details .close").click();
 	}
-	await ann.page.locator(`#diagram .event.send[data-id="${clicked}"] path`).click({ force: true });
-	await until("the rule at the server", async () => /at the server/u.test(await ann.page.locator("#details caption").innerText()));
+	await choose(ann.page, `.event.send[data-id="${clicked}"]`, /at the server/u);
 	assert.equal(await ann.page.locator("#details tr.fails").count(), 0);
 	await ann.page.locator("#details .chip", { hasText: /at Eve: held \d+ ms/u }).click();
 	await until("the rule at Eve", async () => /at Eve/u.test(await ann.page.locator("#details caption").innerText()));
@@ -180,7 +178,7 @@ async function test() {
 	await ann.page.locator("#lines .message", { hasText: "that was it" }).locator(".text").click();
 	await ann.page.locator("#details table.rule").waitFor();
 	assert.equal(await ann.page.locator("#details tr.fails").count(), 0);
-	await ann.page.locator(`#diagram .event.hold[data-id="${drawn.holds[0]}"] path`).click({ force: true });
+	await choose(ann.page, `.event.hold[data-id="${drawn.holds[0]}"]`, /at the server/u);
 	await ann.page.locator("#details tr.fails").first().waitFor();
 	assert.match(await ann.page.innerText("#details p.fails"), /At the server it was received early and held for \d+ ms: [1-9].* It waited for /u);
 	await picture(ann.page, "chosen");

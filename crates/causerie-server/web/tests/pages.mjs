@@ -50,6 +50,19 @@ export function watch(page, address, troubles) {
 
 /** @typedef {import("playwright-core").Page} Page */
 
+/**
+ * Chooses an event in the picture. Clicks again where it moved below the pointer: it may still be laying itself out.
+ * @param {Page} page
+ * @param {string} event in the picture
+ * @param {RegExp} told by the caption of its rule
+ */
+export async function choose(page, event, told) {
+	await until(`the rule of ${event}`, async () => {
+		await page.locator(`#diagram ${event} path`).click({ force: true });
+		return page.locator("#details caption", { hasText: told }).waitFor({ timeout: 2_000 }).then(() => true, () => false);
+	});
+}
+
 /** @param {Page} page @param {string} address @param {string} name @param {string} [room] */
 export async function join_(page, address, name, room = "lobby") {
 	await page.goto(`http://${address}/#${room}`);

@@ -20,7 +20,9 @@ use std::{env, fmt};
 
 use bytes::Bytes;
 use cbcast::wire::{Reader, WireError, put_varint};
-use cbcast::{Config, Group, Link, MemberId, MessageId, Output, Packet, Snapshot, Time, VectorClock};
+use cbcast::{
+    Config, Group, Link, MemberId, MessageId, Output, Packet, Snapshot, Time, Topology, VectorClock,
+};
 
 const ANN: usize = 0;
 const BOB: usize = 1;
@@ -178,7 +180,7 @@ struct Replica {
 impl Replica {
     fn new(me: usize, tidy: bool) -> Self {
         let mut config = Config::default();
-        config.retain = true;
+        (config.topology, config.retain) = (Topology::Mesh, true);
         config.heartbeat = Some(Duration::from_millis(100));
         let group = Group::new(config, &Snapshot::fixed([ANN, BOB, EVE].map(member)), [member(me)]);
         let (settling, settled) = (VecDeque::new(), VectorClock::new());

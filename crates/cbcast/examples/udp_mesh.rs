@@ -24,7 +24,9 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use bytes::Bytes;
-use cbcast::{BroadcastError, Config, Group, Link, MemberId, MessageId, Output, Packet, Snapshot, Time};
+use cbcast::{
+    BroadcastError, Config, Group, Link, MemberId, MessageId, Output, Packet, Snapshot, Time, Topology,
+};
 
 const USAGE: &str = "\
 Usage: udp_mesh [OPTIONS]
@@ -160,7 +162,7 @@ fn run_member(me: usize, options: &Options) -> Result<ExitCode, Failure> {
         Err(error) => return Err(error.into()),
     };
     let mut config = Config::default();
-    config.retain = true;
+    (config.topology, config.retain) = (Topology::Mesh, true);
     config.heartbeat = Some(HEARTBEAT);
     config.repair_delay_max = Duration::from_millis(100);
     config.packet_bytes_max = PACKET_BYTES_MAX;

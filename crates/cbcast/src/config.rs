@@ -18,10 +18,26 @@ pub enum GapPolicy {
     },
 }
 
+/// The ways that messages of a member take to the others, which decide how its host parts with it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Topology {
+    /// Through the process of the host that admitted it, and through nobody else: then whatever anybody has of a member
+    /// is in the past of the host's *Left*, which [`Group::part`](crate::Group::part) says at once.
+    #[default]
+    Relay,
+    /// From the member to everybody: its last message may have reached only one.
+    /// [`Group::part`](crate::Group::part) then asks all who stay for what they have before *Left* is said. Needs
+    /// [`heartbeat`](Config::heartbeat), with which it is asked again, and [`retain`](Config::retain).
+    Mesh,
+}
+
 /// Limits and delays of a group. Reaching a limit is a named error or event, never silence.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
+    /// The ways that messages of a member take to the others. Default [`Topology::Relay`].
+    pub topology: Topology,
     /// Members present at once, local ones included. Default 65,536.
     ///
     /// Also the most dependencies a message may have: [`ReceiveError::TooManyDependencies`].
@@ -66,6 +82,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            topology: Topology::Relay,
             members_max: 65_536,
             packet_bytes_max: 1 << 20,
             holdback_max: 65_536,

@@ -18,7 +18,7 @@ mod upkeep;
 use alloc::vec::Vec;
 
 use crate::clock::VectorClock;
-use crate::config::Config;
+use crate::config::{Config, Topology};
 use crate::control::Control;
 use crate::error::{BroadcastError, MembershipError};
 use crate::id::{MemberId, MessageId};
@@ -270,8 +270,19 @@ impl Group {
         Ok(member)
     }
 
-    /// The local host parts with a member that it had admitted, and says so (*Left*). What has been delivered of
-    /// the member is in the past of that message; what is still held of it is dropped.
+    /// The local host parts with a member that it had admitted, and says so (*Left*, with `payload` for whatever the
+    /// application tells about it): at once where all that the member has said came through here
+    /// ([`Topology::Relay`]), and what is still held of it is dropped.
+    ///
+    /// In a [`Topology::Mesh`] the last message of the member may have reached only one, so a *flush* begins: every
+    /// member that stays is asked to take no more from it and to report what it has; once all have, of everybody
+    /// who is about to leave, and the host has delivered as much, *Left* is said by itself. Until then it waits for
+    /// all who stay: part with those, too, who do not come back. One host does all parting of a mesh: flushes of two
+    /// hosts at the same time do not know of each other. Where messages are given up
+    /// ([`GapPolicy::Skip`](crate::GapPolicy::Skip)) part with one at a time: of two who go at once, a message of one
+    /// may else be delivered although a cause of it, said by the other, is nowhere.
+    ///
+    /// Returns the *Left*, or `None` where a flush has begun, or is under way. O(members).
     ///
     /// # Errors
     /// [`MembershipError`]; nothing changed.
@@ -281,12 +292,18 @@ impl Group {
         host: MemberId,
         member: MemberId,
         payload: &[u8],
-    ) -> Result<MessageId, MembershipError> {
+    ) -> Result<Option<MessageId>, MembershipError> {
         self.local_host(host)?;
         let slot = self.members.live_slot(member);
         let slot = slot.filter(|_| member.origin == host.origin && member != host);
-        let last_seq = self.members.delivered(slot.ok_or(MembershipError::NotAMember { member })?);
-        Ok(self.say(now, host, Kind::Left { member, last_seq }, payload)?)
+        let slot = slot.ok_or(MembershipError::NotAMember { member })?;
+        match self.config.topology {
+            Topology::Relay => {
+                let last_seq = self.members.delivered(slot);
+                Ok(Some(self.say(now, host, Kind::Left { member, last_seq }, payload)?))
+            }
+            Topology::Mesh => self.begin_flush(now, host, slot, payload).map(|()| None),
+        }
     }
 
     fn local_host(&self, host: MemberId) -> Result<(), MembershipError> {

@@ -85,8 +85,8 @@
 //!
 //! *A mesh*: everybody sends to everybody, over anything. Set [`Config::heartbeat`] (lost tails are noticed, and it
 //! is how deliveries are acknowledged) and [`Config::retain`] (messages are kept until every member has delivered
-//! them). Members are fixed ([`Snapshot::fixed`]), or one host admits them and parts with them by
-//! [`Group::part_by_flush`]. `examples/udp_mesh.rs` is one, of processes that lose a fifth of their packets.
+//! them). Members are fixed ([`Snapshot::fixed`]), or one host admits them and parts with them; say
+//! [`Topology::Mesh`] in its [`Config::topology`], and parting is by a flush. `examples/udp_mesh.rs` is one, of processes that lose a fifth of their packets.
 //!
 //! # What it does beside ordering
 //! | | |
@@ -155,7 +155,7 @@ mod time;
 pub mod wire;
 
 pub use clock::VectorClock;
-pub use config::{Config, GapPolicy};
+pub use config::{Config, GapPolicy, Topology};
 pub use control::{Control, Packet};
 pub use error::{BroadcastError, MembershipError, ReceiveError};
 pub use group::{Group, HeldMessage, Link, Output, Relation, Stats};

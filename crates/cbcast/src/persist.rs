@@ -6,7 +6,7 @@
 //! ```text
 //! export   = version(1 byte) snapshot locals{ member } heard(clock) frozen(clock)
 //!            held{ since packet } stable(clock) retained{ packet } departed{ member left first places{ packet } }
-//!            flushes{ host member }
+//!            flushes{ host member payload }
 //! packet   = length bytes           in places, length 0: skipped
 //! member   = origin ordinal
 //! ```
@@ -127,6 +127,7 @@ impl Group {
         for flush in &self.flushes {
             put_member(&mut out, flush.host);
             put_member(&mut out, flush.member);
+            put_packet(&mut out, &flush.payload);
         }
         Ok(out)
     }
@@ -168,7 +169,8 @@ impl Group {
         group.import_stability(reader)?;
         for _ in 0..reader.varint()? {
             let (host, member) = (member(reader)?, member(reader)?);
-            group.flushes.push(Flush { host, member, reported: Vec::new() });
+            let payload = Bytes::copy_from_slice(reader.prefixed()?);
+            group.flushes.push(Flush { host, member, payload, reported: Vec::new() });
         }
         group.outputs.clear();
         group.stats = crate::group::Stats::default();

@@ -1,7 +1,8 @@
 //! Leaving by flush, step by step: who is asked, whose report counts, what is said when.
 
 use cbcast::{
-    Config, Control, Group, Kind, Link, MemberId, Message, MessageId, Output, ReceiveError, Snapshot, Time,
+    BroadcastError, Config, Control, Group, Kind, Link, MemberId, MembershipError, Message, MessageId,
+    Output, ReceiveError, Snapshot, Time, Topology,
 };
 
 const HOST: MemberId = MemberId::new(0, 0);
@@ -11,7 +12,7 @@ const EVE: MemberId = MemberId::new(0, 3);
 
 fn config() -> Config {
     let mut config = Config::default();
-    config.retain = true;
+    (config.topology, config.retain) = (Topology::Mesh, true);
     config
 }
 
@@ -51,6 +52,15 @@ fn flushed(member: MemberId, count: u64) -> Control {
     Control::Flushed { member, count }
 }
 
+/// The *Left* of a member, of which these have reported so much.
+fn parted(host: &mut Group, member: MemberId, reports: [(MemberId, u64); 2]) -> Message {
+    host.part(Time::ZERO, HOST, member, b"").unwrap();
+    for (from, count) in reports {
+        control(host, from, &flushed(member, count));
+    }
+    sent(host).pop().unwrap()
+}
+
 /// Whom these announce as gone, with their counts.
 fn farewells(messages: &[Message]) -> Vec<(MemberId, u64)> {
     let left = |m: &Message| match m.kind() {
@@ -60,13 +70,43 @@ fn farewells(messages: &[Message]) -> Vec<(MemberId, u64)> {
     messages.iter().filter_map(left).collect()
 }
 
+/// A call that would be forgotten with its word is none: *Left* is not said before the others have reported, and takes
+/// along what the application tells.
+#[test]
+fn parting_does_what_the_topology_needs() {
+    let mut relay = group(HOST);
+    let mut config = relay.config().clone();
+    config.topology = Topology::Relay;
+    relay = Group::new(config, &relay.snapshot(), [HOST]);
+    assert_eq!(relay.part(Time::ZERO, HOST, ANN, b"bye").unwrap(), Some(MessageId::new(HOST, 1)));
+
+    let mut host = group(HOST);
+    assert_eq!(host.part(Time::ZERO, HOST, ANN, b"bye").unwrap(), None);
+    assert_eq!(host.part(Time::ZERO, HOST, ANN, b"again").unwrap(), None, "it is under way");
+    assert_eq!(sent(&mut host), []);
+    let again = Group::import(host.config().clone(), &host.export().unwrap()).unwrap();
+    for mut host in [host, again] {
+        control(&mut host, BOB, &flushed(ANN, 0));
+        control(&mut host, EVE, &flushed(ANN, 0));
+        assert_eq!(sent(&mut host)[0].payload(), "bye");
+    }
+    let mut host = group(HOST);
+    let long = vec![0; host.config().packet_bytes_max - 20];
+    let refused = host.part(Time::ZERO, HOST, ANN, &long);
+    assert!(
+        matches!(refused, Err(MembershipError::Broadcast(BroadcastError::TooLong { .. }))),
+        "{refused:?}"
+    );
+    assert_eq!(outputs(&mut host), []);
+}
+
 #[test]
 fn what_one_had_who_stays_counts_and_is_fetched_first() {
     let (mut host, mut ann, mut bob) = (group(HOST), group(ANN), group(BOB));
     let last_words = say(&mut ann, ANN);
     hear(&mut bob, ANN, &last_words).unwrap();
 
-    host.part_by_flush(Time::ZERO, HOST, ANN).unwrap();
+    host.part(Time::ZERO, HOST, ANN, b"").unwrap();
     let ask = Control::Flush { member: ANN, count: 0 };
     assert_eq!(controls(&mut host), [(BOB, ask.clone()), (EVE, ask.clone())], "not the one who leaves");
     outputs(&mut bob);
@@ -97,8 +137,7 @@ fn who_has_reported_takes_no_more_until_the_farewell_says_how_many_there_are() {
     for message in &words[..2] {
         hear(&mut host, ANN, message).unwrap();
     }
-    host.part(Time::ZERO, HOST, ANN, b"").unwrap();
-    let farewell = sent(&mut host).pop().unwrap();
+    let farewell = parted(&mut host, ANN, [(BOB, 0), (EVE, 1)]);
     hear(&mut eve, HOST, &farewell).unwrap();
     assert!(!eve.is_member(ANN));
     assert_eq!((eve.held_count(), eve.stats().discarded), (0, 1), "the third never was");
@@ -114,9 +153,9 @@ fn the_reports_of_one_who_leaves_too_do_not_count() {
     hear(&mut host, BOB, &answer).unwrap();
     assert_eq!(host.held_count(), 1);
 
-    host.part_by_flush(Time::ZERO, HOST, ANN).unwrap();
+    host.part(Time::ZERO, HOST, ANN, b"").unwrap();
     control(&mut host, BOB, &flushed(ANN, 1));
-    host.part_by_flush(Time::ZERO, HOST, BOB).unwrap();
+    host.part(Time::ZERO, HOST, BOB, b"").unwrap();
     control(&mut host, EVE, &flushed(ANN, 0));
     assert_eq!(sent(&mut host), [], "Eve has not said what she has of Bob");
     control(&mut host, EVE, &flushed(BOB, 0));
@@ -132,8 +171,8 @@ fn what_only_those_who_leave_have_is_not_let_through_by_their_leaving() {
     let word = |seq, deps: &[_]| Message::new(MessageId::new(ANN, seq), Kind::Data, deps, b"x").unwrap();
     hear(&mut host, ANN, &word(1, &[])).unwrap();
     hear(&mut host, ANN, &word(2, &[MessageId::new(BOB, 1)])).unwrap();
-    host.part_by_flush(Time::ZERO, HOST, BOB).unwrap();
-    host.part_by_flush(Time::ZERO, HOST, ANN).unwrap();
+    host.part(Time::ZERO, HOST, BOB, b"").unwrap();
+    host.part(Time::ZERO, HOST, ANN, b"").unwrap();
     control(&mut host, BOB, &flushed(ANN, 2));
     control(&mut host, EVE, &flushed(ANN, 1));
     control(&mut host, EVE, &flushed(BOB, 0));
@@ -145,8 +184,8 @@ fn what_only_those_who_leave_have_is_not_let_through_by_their_leaving() {
 #[test]
 fn nobody_is_said_to_have_left_before_all_have_reported_on_all_who_leave() {
     let (mut host, mut eve) = (group(HOST), group(EVE));
-    host.part_by_flush(Time::ZERO, HOST, ANN).unwrap();
-    host.part_by_flush(Time::ZERO, HOST, BOB).unwrap();
+    host.part(Time::ZERO, HOST, ANN, b"").unwrap();
+    host.part(Time::ZERO, HOST, BOB, b"").unwrap();
     let asked = controls(&mut host);
     assert_eq!(asked.iter().filter(|(to, _)| *to == EVE).count(), 2);
     for (_, ask) in asked.iter().filter(|(to, _)| *to == EVE) {
@@ -196,8 +235,7 @@ fn a_farewell_that_finds_no_room_lets_through_what_it_counts() {
     for message in &words {
         hear(&mut eve, ANN, message).unwrap();
     }
-    host.part(Time::ZERO, HOST, ANN, b"").unwrap();
-    let farewell = sent(&mut host).pop().unwrap();
+    let farewell = parted(&mut host, ANN, [(BOB, 2), (EVE, 0)]);
     let refused = hear(&mut eve, HOST, &farewell).unwrap_err();
     assert!(matches!(refused, ReceiveError::HoldbackFull { .. }), "it waits for Bob's answer: {refused}");
     assert_eq!((eve.delivered(ANN), eve.held_count()), (Some(2), 0));

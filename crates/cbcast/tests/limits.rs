@@ -6,7 +6,7 @@ use cbcast::wire::Reader;
 use cbcast::{
     BroadcastError, Config, Control, DecodeError, GapPolicy, Group, ImportError, Kind, Link, MemberId,
     MembershipError, Message, MessageId, MissingRange, Output, Packet, ReceiveError, Snapshot, Time,
-    VectorClock,
+    Topology, VectorClock,
 };
 
 const HOST: MemberId = MemberId::new(0, 0);
@@ -614,12 +614,15 @@ fn what_the_host_has_given_up_of_the_departed_does_not_go_missing_in_silence() {
 
 #[test]
 fn an_export_keeps_who_is_to_leave_since_when_messages_are_held_and_what_the_departed_said() {
-    let retain = |config: &mut Config| config.retain = true;
-    let mut host = group(HOST, retain);
+    let mesh = |config: &mut Config| (config.topology, config.retain) = (Topology::Mesh, true);
+    let mut host = group(HOST, mesh);
     hear(&mut host, message(ANN, 1, &[])).unwrap();
     host.part(NOW, HOST, ANN, b"").unwrap();
+    for from in [BOB, EVE] {
+        host.handle_control(NOW, Link::Peer(from), &Control::Flushed { member: ANN, count: 0 });
+    }
     host.handle_message(Time::from_millis(7), Link::Peer(EVE), message(EVE, 2, &[])).unwrap();
-    host.part_by_flush(NOW, HOST, BOB).unwrap();
+    host.part(NOW, HOST, BOB, b"").unwrap();
     outputs(&mut host);
     let mut again = Group::import(host.config().clone(), &host.export().unwrap()).unwrap();
     assert_eq!(again.held().map(|held| held.since).collect::<Vec<_>>(), [Time::from_millis(7)]);

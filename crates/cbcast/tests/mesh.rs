@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use cbcast::{
     BroadcastError, Config, GapPolicy, Group, Kind, Link, MemberId, Message, MessageId, MissingRange, Output,
-    Packet, Relation, Snapshot, Time,
+    Packet, Relation, Snapshot, Time, Topology,
 };
 use cbcast_sim::Oracle;
 
 fn config(seed: u64) -> Config {
     let mut config = Config::default();
+    config.topology = Topology::Mesh;
     config.retain = true;
     config.heartbeat = Some(Duration::from_millis(200));
     config.seed = seed;
@@ -255,7 +256,7 @@ fn leaving_by_flush_takes_along_what_reached_only_one() {
         mesh.groups.remove(&raj);
         mesh.cut.clear();
         let now = mesh.now;
-        mesh.groups.get_mut(&host).unwrap().part_by_flush(now, host, raj).unwrap();
+        mesh.groups.get_mut(&host).unwrap().part(now, host, raj, b"").unwrap();
         mesh.drain(host);
         for _ in 0..20 {
             let who = members[mesh.below(3)];

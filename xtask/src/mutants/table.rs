@@ -775,6 +775,13 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
         "Leaving by flush",
         &[
             library(
+                "parting is at once in a mesh",
+                GROUP,
+                "match self.config.topology {",
+                "match Topology::Relay {",
+            ),
+            library("a farewell that can never be said is taken", FLUSH, "if length > limit {", "if false {"),
+            library(
                 "anybody freezes anybody",
                 FLUSH,
                 "if !host.is_host() || host.origin != member.origin {",
@@ -884,8 +891,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "an import has forgotten who is to leave",
                 PERSIST,
-                "group.flushes.push(Flush { host, member, reported: Vec::new() });",
-                "let _ = (host, member);",
+                "group.flushes.push(Flush { host, member, payload, reported: Vec::new() });",
+                "let _ = (host, member, payload);",
             ),
             library(
                 "more is stable than was delivered",

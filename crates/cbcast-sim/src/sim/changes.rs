@@ -135,12 +135,8 @@ impl<F: FnMut(Event)> World<'_, F> {
 
     /// The host parts with a member that is gone.
     fn part(&mut self, who: MemberId) -> Result<(), Wrong> {
-        let (now, host, is_mesh) = (self.now, MemberId::host(who.origin), self.is_mesh());
-        let group = &mut self.process(host).group;
-        let parted = match is_mesh {
-            true => group.part_by_flush(now, host, who),
-            false => group.part(now, host, who, b"").map(|_| ()),
-        };
+        let (now, host) = (self.now, MemberId::host(who.origin));
+        let parted = self.process(host).group.part(now, host, who, b"");
         parted.map_err(|error| Wrong::Command { process: host, what: "part", error: error.to_string() })?;
         self.report.leaves += 1;
         self.departed.push(who);

@@ -92,7 +92,9 @@ pub(super) fn config(plan: &Plan, script: Option<&Script>, me: MemberId) -> Conf
     }
     config.seed = plan.seed ^ u64::from(me.origin) << 32 ^ u64::from(me.ordinal);
     config.heartbeat = Some(Duration::from_millis(200));
-    config.retain = plan.topology == Topology::Mesh;
+    if plan.topology == Topology::Mesh {
+        (config.topology, config.retain) = (cbcast::Topology::Mesh, true);
+    }
     if plan.faults.skip > Duration::ZERO {
         config.gap_policy = GapPolicy::Skip { after: plan.faults.skip };
     }

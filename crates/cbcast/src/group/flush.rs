@@ -14,48 +14,49 @@
 
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::control::Control;
-use crate::error::MembershipError;
+use crate::error::{BroadcastError, MembershipError};
 use crate::group::{Group, Output};
 use crate::id::MemberId;
 use crate::members::Slot;
+use crate::message::Kind;
 use crate::time::Time;
+
+/// What a *Left* takes beside its payload and dependencies on a few members.
+const LEFT_BYTES_MAX: usize = 64;
 
 /// A member that the local host is about to part with, in a mesh.
 #[derive(Clone, Debug)]
 pub(crate) struct Flush {
     pub(crate) host: MemberId,
     pub(crate) member: MemberId,
+    /// Of the *Left* to come.
+    pub(crate) payload: Bytes,
     /// Who has reported, and how much.
     pub(crate) reported: Vec<(MemberId, u64)>,
 }
 
 impl Group {
-    /// The local host is about to part with a member in a mesh, which may not answer any more: its last message may
-    /// have reached only one. Every member that stays is asked to take no more from it and to report what it has;
-    /// once all have, of everybody who is about to leave, and the host has delivered as much, *Left* is said by
-    /// itself. Until then it waits for all who stay: part with those, too, who do not come back.
-    ///
-    /// Needs [`Config::heartbeat`](crate::Config::heartbeat), with which it is asked again, and
-    /// [`Config::retain`](crate::Config::retain). One host does all parting of a mesh: flushes of two hosts at the
-    /// same time do not know of each other. Where messages are given up ([`GapPolicy::Skip`](crate::GapPolicy::Skip)) part
-    /// with one at a time: of two who go at once, a message of one may else be delivered although a cause of it, said by
-    /// the other, is nowhere. O(members).
-    ///
-    /// # Errors
-    /// [`MembershipError`]; nothing changed.
-    pub fn part_by_flush(
+    /// The host asks all who stay about the member in `slot`, unless it does already.
+    pub(super) fn begin_flush(
         &mut self,
         now: Time,
         host: MemberId,
-        member: MemberId,
+        slot: Slot,
+        payload: &[u8],
     ) -> Result<(), MembershipError> {
-        self.local_host(host)?;
-        let slot = self.members.live_slot(member).filter(|_| member.origin == host.origin && member != host);
-        let slot = slot.ok_or(MembershipError::NotAMember { member })?;
+        let member = self.members.get(slot).id;
+        // A *Left* that could not be said in the end would hold up those of all others.
+        let (length, limit) = (LEFT_BYTES_MAX + payload.len(), self.config.packet_bytes_max);
+        if length > limit {
+            return Err(BroadcastError::TooLong { length, limit }.into());
+        }
         if self.flushes.iter().all(|flush| flush.member != member) {
             self.frozen_up_to(slot, self.members.delivered(slot));
-            self.flushes.push(Flush { host, member, reported: Vec::new() });
+            let payload = Bytes::copy_from_slice(payload);
+            self.flushes.push(Flush { host, member, payload, reported: Vec::new() });
             self.ask_to_flush(self.flushes.len() - 1);
             self.finish_flushes(now);
         }
@@ -141,7 +142,9 @@ impl Group {
             }
         }
         for flush in leaving {
-            if self.part(now, flush.host, flush.member, b"").is_err() && self.is_member(flush.member) {
+            let Some(last_seq) = self.delivered(flush.member) else { continue };
+            let left = Kind::Left { member: flush.member, last_seq };
+            if self.say(now, flush.host, left, &flush.payload).is_err() {
                 self.flushes.push(flush);
             }
         }

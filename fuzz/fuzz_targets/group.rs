@@ -13,7 +13,7 @@ use bytes::Bytes;
 use cbcast::wire::Reader;
 use cbcast::{
     Config, Control, GapPolicy, Group, Kind, Link, MemberId, Message, MessageId, MissingRange, Output,
-    Packet, ReceiveError, Relation, Snapshot, Time, Topology, VectorClock,
+    Packet, ReceiveError, Relation, Snapshot, Time, Topology, Transmit, VectorClock,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -183,9 +183,9 @@ struct Input<'a> {
 }
 
 fn config(limits: [u8; 5], mesh: u8) -> Config {
-    let mut config = Config::default();
+    let mut config = Config::relay();
     config.members_max = 2 + usize::from(limits[0] % 6);
-    config.packet_bytes_max = 16 + usize::from(limits[1]);
+    config.packet_bytes_max = 64 + usize::from(limits[1]);
     config.holdback_max = usize::from(limits[2] % 12);
     config.holdback_bytes_max = usize::from(limits[3]) * 4;
     config.ahead_max = u64::from(limits[4] % 8);
@@ -196,7 +196,7 @@ fn config(limits: [u8; 5], mesh: u8) -> Config {
     config.topology = if mesh & 17 == 17 { Topology::Mesh } else { Topology::Relay };
     config.heartbeat = (mesh & 2 != 0).then_some(Duration::from_millis(50));
     if mesh & 4 != 0 {
-        config.gap_policy = GapPolicy::Skip { after: Duration::from_millis((mesh / 16).into()) };
+        config.gap_policy = GapPolicy::Skip { after: Duration::from_millis(10 + u64::from(mesh / 16)) };
     }
     config.unstable_max = if mesh & 8 != 0 { 3 } else { 1_000 };
     config
@@ -246,9 +246,12 @@ impl Subject {
                     self.deliveries += 1;
                     self.released += u64::from(held_since.is_some());
                 }
-                Output::Send(message) => self.sent.push(message),
                 Output::Held { id, waits_for } => assert_ne!(id, waits_for),
-                Output::Control { control, .. } => {
+                Output::Transmit(Transmit { to: None, packet: Packet::Message(message) }) => self.sent.push(message),
+                Output::Transmit(Transmit { packet: Packet::Message(message), .. }) => {
+                    assert!(self.group.has_delivered(message.id()));
+                }
+                Output::Transmit(Transmit { packet: Packet::Control(control), .. }) => {
                     if let Control::Want(ranges) = &control {
                         let most = self.group.config().repair_ranges_max;
                         assert!(!ranges.is_empty() && ranges.len() <= most);
@@ -256,7 +259,6 @@ impl Subject {
                     let bytes = Bytes::from(control.encode());
                     assert_eq!(Packet::decode(bytes), Ok(Packet::Control(control)));
                 }
-                Output::Resend { message, .. } => assert!(self.group.has_delivered(message.id())),
                 Output::Stable(cut) => {
                     for (member, count) in cut.iter() {
                         if let Some(delivered) = self.group.delivered(member) {
@@ -347,7 +349,7 @@ impl Subject {
         snapshot.encode(&mut bytes);
         let read = Snapshot::decode(&mut Reader::new(&bytes)).expect("its own snapshot");
         assert_eq!(read, snapshot);
-        self.group = Group::new(self.group.config().clone(), &read, self.locals.iter().copied());
+        self.group = Group::new(self.group.config().clone(), &read, self.locals.iter().copied()).expect("limits that can be");
         self.twin = self.group.clone();
         assert_eq!(self.group.snapshot(), snapshot);
         (self.deliveries, self.released, self.skipped) = (0, 0, 0);
@@ -358,13 +360,13 @@ impl Subject {
 
 fuzz_target!(|input: Input<'_>| {
     let hosts = Snapshot::hosts([0, 1]);
-    let mut other = Group::new(Config::default(), &hosts, [MemberId::host(1)]);
+    let mut other = Group::new(Config::relay(), &hosts, [MemberId::host(1)]).expect("limits that can be");
     let (snapshot, locals) = match input.role % 3 {
         0 => (hosts, vec![MemberId::host(0)]),
         1 => (Snapshot::fixed([0, 1].map(|n| MemberId::new(0, n))), vec![MemberId::new(0, 1)]),
         _ => (hosts, vec![]),
     };
-    let group = Group::new(config(input.limits, input.mesh), &snapshot, locals.iter().copied());
+    let group = Group::new(config(input.limits, input.mesh), &snapshot, locals.iter().copied()).expect("limits that can be");
     let mut subject = Subject {
         twin: group.clone(),
         group,
@@ -502,7 +504,7 @@ fuzz_target!(|input: Input<'_>| {
             Op::Restart => subject.restart(),
         }
         packets.extend(from_fn(|| other.poll_output()).filter_map(|output| match output {
-            Output::Send(message) => Some(message),
+            Output::Transmit(Transmit { to: None, packet: Packet::Message(message) }) => Some(message),
             _ => None,
         }));
     }

@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn stamps_are_those_of_a_group() {
-        use cbcast::{Config, Group, Link, Output, Snapshot, Time};
+        use cbcast::{Config, Group, Link, Snapshot, Time};
         let ids = |member: &mut Member| {
             let mut out = Vec::new();
             member.say(b"hi", &mut out);
@@ -387,7 +387,8 @@ mod tests {
             }
         };
         let members = (0..4).map(|n| MemberId::new(0, n));
-        let mut group = Group::new(Config::default(), &Snapshot::fixed(members), [MemberId::new(0, 1)]);
+        let mut group =
+            Group::new(Config::relay(), &Snapshot::fixed(members), [MemberId::new(0, 1)]).unwrap();
         let mut member = member(true);
         // Two branches, joined by the third; then one beside it.
         let steps = [(id(2, 1), vec![]), (id(3, 1), vec![]), (id(2, 2), vec![id(3, 1)]), (id(3, 2), vec![])];
@@ -402,10 +403,8 @@ mod tests {
             if position % 2 == 0 {
                 while group.poll_output().is_some() {}
                 group.broadcast(Time::ZERO, MemberId::new(0, 1), &payload).unwrap();
-                let theirs = std::iter::from_fn(|| group.poll_output()).find_map(|output| match output {
-                    Output::Send(message) => Some(message),
-                    _ => None,
-                });
+                let theirs =
+                    std::iter::from_fn(|| group.poll_output()).find_map(|output| output.sent().cloned());
                 let ours = ids(&mut member);
                 assert_eq!(Some(ours.clone()), theirs);
                 position += 1;

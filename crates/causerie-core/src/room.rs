@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cbcast::{
-    BroadcastError, Config, Group, HeldMessage, Kind, Link, MemberId, MembershipError, Message, MessageId,
-    MissingRange, Output, Snapshot, Time, VectorClock, WireError, wire::Reader, wire::put_varint,
+    BroadcastError, Config, ConfigError, Group, HeldMessage, Kind, Link, MemberId, MembershipError, Message,
+    MessageId, MissingRange, Output, Snapshot, Time, VectorClock, WireError, message::PACKET_BYTES_MAX,
+    wire::Reader, wire::put_varint,
 };
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -356,6 +357,9 @@ pub enum RestoreError {
     /// The checkpoint cannot be read.
     #[error("the state of the room cannot be read: {0}")]
     Checkpoint(#[from] WireError),
+    /// The checkpoint has more members than a room can have.
+    #[error("the state of the room cannot be: {0}")]
+    Group(#[from] ConfigError),
     /// The checkpoint does not say who admits.
     #[error("the state of the room has no host")]
     NoHost,
@@ -585,7 +589,8 @@ impl Room {
     #[must_use]
     pub fn new(name: RoomName, origin: u32, epoch: u64, settings: RoomSettings, vectors: bool) -> Self {
         let snapshot = Snapshot::hosts([origin]);
-        let mut room = Self::at(name, &snapshot, MemberId::host(origin), epoch, settings, vectors);
+        let room = Self::at(name, &snapshot, MemberId::host(origin), epoch, settings, vectors);
+        let mut room = room.expect("one host, and limits that can be");
         // That there is such a room.
         room.changes = 1;
         room
@@ -598,20 +603,22 @@ impl Room {
         epoch: u64,
         settings: RoomSettings,
         vectors: bool,
-    ) -> Self {
-        let mut config = Config::default();
+    ) -> Result<Self, ConfigError> {
+        let mut config = Config::relay();
         // Also of rooms that were made when more members were allowed. How many may join the room itself decides.
         config.members_max = MEMBERS_MAX + 1;
-        config.packet_bytes_max = packet_bytes_max(settings.text_bytes_max, MEMBERS_MAX);
+        config.packet_bytes_max =
+            packet_bytes_max(settings.text_bytes_max, MEMBERS_MAX).min(PACKET_BYTES_MAX);
         // A client on a link that reorders may be this far out of order.
         config.ahead_max = 1_024;
         config.holdback_bytes_max = HELD_BYTES_MAX;
         config.ahead_bytes_max = HELD_BYTES_EACH.max(config.packet_bytes_max);
-        Self {
+        let group = Group::new(config, snapshot, [host])?;
+        Ok(Self {
             name,
             epoch,
             former: Vec::new(),
-            group: Group::new(config, snapshot, [host]),
+            group,
             host,
             people: BTreeMap::new(),
             names: Readings::default(),
@@ -635,7 +642,7 @@ impl Room {
             topic: None,
             counts: Counts::default(),
             held_for: Vec::new(),
-        }
+        })
     }
 
     /// The room that was stored, with nobody connected: the grace of those who can come back begins now, and the
@@ -659,7 +666,7 @@ impl Room {
             }
         };
         let host = state.host().ok_or(RestoreError::NoHost)?;
-        let mut room = Self::at(stored.name, &state.snapshot, host, state.epoch, settings, vectors);
+        let mut room = Self::at(stored.name, &state.snapshot, host, state.epoch, settings, vectors)?;
         (room.position, room.checkpoint_at, room.first) = (position, position, stored.first);
         room.former = state.former;
         room.topic = stored.topic;
@@ -698,7 +705,7 @@ impl Room {
         // Of those who speak through here.
         if !hosted.is_empty() {
             let config = room.group.config().clone();
-            room.group = Group::new(config, &room.group.snapshot(), hosted.into_iter().chain([host]));
+            room.group = Group::new(config, &room.group.snapshot(), hosted.into_iter().chain([host]))?;
         }
         for member in gone {
             room.part(now, member, "the server was restarted");
@@ -747,7 +754,8 @@ impl Room {
         snapshot = Snapshot::hosts([origin]);
         snapshot.next_ordinals.extend(origins.into_iter().map(|origin| (origin, u32::MAX)));
         snapshot.next_ordinals.sort_unstable();
-        let mut room = Self::at(stored.name, &snapshot, MemberId::host(origin), epoch, settings, vectors);
+        let room = Self::at(stored.name, &snapshot, MemberId::host(origin), epoch, settings, vectors);
+        let mut room = room.expect("one host, few origins, and limits that can be");
         (room.position, room.checkpoint_at, room.first) = (stored.last, stored.last, stored.first);
         room.former = former;
         room.topic = stored.topic;
@@ -1643,13 +1651,13 @@ mod tests {
 
     /// A native client's side, as little of it as a test needs.
     fn client(welcome: &Welcome) -> Group {
-        Group::new(Config::default(), &welcome.snapshot, [welcome.member])
+        Group::new(Config::relay(), &welcome.snapshot, [welcome.member]).unwrap()
     }
 
     fn packet(group: &mut Group, member: MemberId, text: &str) -> Bytes {
         group.broadcast(Time::ZERO, member, &Body::Text(text.into()).encode()).unwrap();
         let outputs = std::iter::from_fn(|| group.poll_output());
-        let sent = outputs.filter_map(|o| if let Output::Send(m) = o { Some(m) } else { None });
+        let sent = outputs.filter_map(|o| o.sent().cloned());
         sent.last().unwrap().into_packet()
     }
 
@@ -1686,7 +1694,7 @@ mod tests {
         let mut said = |body: &Body| {
             raj.broadcast(Time::ZERO, welcome.member, &body.encode()).unwrap();
             let outputs = std::iter::from_fn(|| raj.poll_output());
-            let sent = outputs.filter_map(|o| if let Output::Send(m) = o { Some(m) } else { None });
+            let sent = outputs.filter_map(|o| o.sent().cloned());
             sent.last().unwrap().into_packet()
         };
         let first = MessageId::new(welcome.member, 1);

@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use cbcast::{
-    Config, Control, Group, Kind, Link, MemberId, Message, MessageId, MissingRange, Output as GroupOutput,
-    Snapshot, Time,
+    Config, ConfigError, Control, Group, Kind, Link, MemberId, Message, MessageId, MissingRange,
+    Output as GroupOutput, Packet, Snapshot, Time, Transmit, message::PACKET_BYTES_MAX,
 };
 use thiserror::Error;
 
@@ -381,12 +381,20 @@ pub struct Session {
     observer: Observer,
 }
 
-fn group_of(config: &SessionConfig, snapshot: &Snapshot, member: MemberId, limits: &Limits) -> Group {
-    let mut group = Config::default();
-    group.repair_delay = config.repair_delay;
+fn group_of(
+    config: &SessionConfig,
+    snapshot: &Snapshot,
+    member: MemberId,
+    limits: &Limits,
+) -> Result<Group, ConfigError> {
+    let mut group = Config::relay();
+    // Of nothing it would be a timer that never rests.
+    group.repair_delay = config.repair_delay.max(Duration::from_millis(1));
+    group.repair_delay_max = group.repair_delay_max.max(group.repair_delay);
     group.seed = config.seed;
     // What the room takes its members take.
-    group.packet_bytes_max = usize::try_from(limits.frame_bytes).unwrap_or(usize::MAX);
+    group.packet_bytes_max =
+        usize::try_from(limits.frame_bytes).map_or(PACKET_BYTES_MAX, |bytes| bytes.min(PACKET_BYTES_MAX));
     Group::new(group, snapshot, [member])
 }
 
@@ -649,7 +657,10 @@ impl Session {
         if !matches!(self.phase, Phase::Joining | Phase::Resuming) {
             return;
         }
-        let group = group_of(&self.config, &welcome.snapshot, welcome.member, &welcome.limits);
+        let group = match group_of(&self.config, &welcome.snapshot, welcome.member, &welcome.limits) {
+            Ok(group) => group,
+            Err(error) => return self.end(End::Protocol(format!("a group cannot be like that: {error}"))),
+        };
         if !group.is_local(welcome.member) {
             return self.end(End::Protocol("the snapshot does not know its member".into()));
         }
@@ -1091,7 +1102,7 @@ impl Session {
             let Some(membership) = &mut self.membership else { return };
             let Some(output) = membership.group.poll_output() else { break };
             match output {
-                GroupOutput::Send(message) => {
+                GroupOutput::Transmit(Transmit { packet: Packet::Message(message), .. }) => {
                     if live {
                         // Before what may depend on it.
                         self.outputs.extend(self.observer.take().map(Output::Send));
@@ -1110,7 +1121,9 @@ impl Session {
                     let (author, waits_for_author) = (name(id), name(waits_for));
                     self.event(Event::Held { id, author, waits_for, waits_for_author });
                 }
-                GroupOutput::Control { control: Control::Want(ranges), .. } if live => {
+                GroupOutput::Transmit(Transmit {
+                    packet: Packet::Control(Control::Want(ranges)), ..
+                }) if live => {
                     self.outputs.push_back(Output::Send(ClientFrame::Want(ranges)));
                 }
                 _ => {}

@@ -215,11 +215,11 @@ fn repeat(only: &str, messages: &[usize], length: Duration) {
 
 /// A group that knows all members, is none of them, and may hold back everything.
 fn listener(history: &History) -> Group {
-    let mut config = Config::default();
-    config.holdback_max = usize::MAX;
-    config.ahead_max = u64::MAX;
+    let mut config = Config::relay();
+    config.holdback_max = 1 << 24;
+    config.ahead_max = 1 << 24;
     config.holdback_bytes_max = usize::MAX;
-    Group::new(config, &Snapshot::fixed(history.members()), [])
+    Group::new(config, &Snapshot::fixed(history.members()), []).expect("within what can be")
 }
 
 fn packets(sent: &[Message], order: Order) -> Vec<Bytes> {

@@ -21,7 +21,7 @@ use std::{env, fmt};
 use bytes::Bytes;
 use cbcast::wire::{Reader, WireError, put_varint};
 use cbcast::{
-    Config, Group, Link, MemberId, MessageId, Output, Packet, Snapshot, Time, Topology, VectorClock,
+    Config, Group, Link, MemberId, MessageId, Output, Packet, Snapshot, Time, Transmit, VectorClock,
 };
 
 const ANN: usize = 0;
@@ -179,10 +179,8 @@ struct Replica {
 
 impl Replica {
     fn new(me: usize, tidy: bool) -> Self {
-        let mut config = Config::default();
-        (config.topology, config.retain) = (Topology::Mesh, true);
-        config.heartbeat = Some(Duration::from_millis(100));
-        let group = Group::new(config, &Snapshot::fixed([ANN, BOB, EVE].map(member)), [member(me)]);
+        let everybody = Snapshot::fixed([ANN, BOB, EVE].map(member));
+        let group = Group::new(Config::mesh(), &everybody, [member(me)]).expect("a preset and three members");
         let (settling, settled) = (VecDeque::new(), VectorClock::new());
         Self { me, group, text: Text::default(), settling, settled, tidy }
     }
@@ -276,9 +274,7 @@ impl World {
     fn drain(&mut self, who: usize) -> Result<(), Box<dyn Error>> {
         while let Some(output) = self.replicas[who].group.poll_output() {
             match output {
-                Output::Send(message) => self.send(who, None, Packet::Message(message)),
-                Output::Resend { to, message } => self.send(who, Some(to), Packet::Message(message)),
-                Output::Control { to, control } => self.send(who, to, Packet::Control(control)),
+                Output::Transmit(Transmit { to, packet }) => self.send(who, to, packet),
                 Output::Deliver { message, .. } => {
                     self.replicas[who].text.apply(message.id(), Edit::decode(&message.payload())?);
                 }

@@ -8,7 +8,7 @@
 use std::error::Error;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use cbcast::{Config, Group, Link, MemberId, Message, Output, Snapshot, Time};
+use cbcast::{Config, Group, Link, MemberId, Message, Output, Packet, Snapshot, Time, Transmit};
 
 const ANN: usize = 0;
 const BOB: usize = 1;
@@ -23,8 +23,8 @@ fn member(friend: usize) -> MemberId {
 struct Friend {
     me: usize,
     group: Group,
-    to: [Sender<Message>; 3],
-    from: [Receiver<Message>; 3],
+    to: [Sender<Packet>; 3],
+    from: [Receiver<Packet>; 3],
     read: Vec<String>,
 }
 
@@ -33,9 +33,9 @@ impl Friend {
     fn drain(&mut self, now: Time) -> Result<(), Box<dyn Error>> {
         while let Some(output) = self.group.poll_output() {
             match output {
-                Output::Send(message) => {
+                Output::Transmit(Transmit { to: None, packet }) => {
                     for (_, wire) in self.to.iter().enumerate().filter(|&(to, _)| to != self.me) {
-                        wire.send(message.clone())?;
+                        wire.send(packet.clone())?;
                     }
                 }
                 Output::Deliver { message, held_since } => self.read(now, &message, held_since),
@@ -56,8 +56,8 @@ impl Friend {
 
     /// The wire from that friend has brought what was on it.
     fn hear(&mut self, now: Time, from: usize) -> Result<(), Box<dyn Error>> {
-        while let Ok(message) = self.from[from].try_recv() {
-            self.group.handle_message(now, Link::Member(member(from)), message)?;
+        while let Ok(packet) = self.from[from].try_recv() {
+            self.group.handle_packet(now, Link::Member(member(from)), packet)?;
             self.drain(now)?;
         }
         Ok(())
@@ -75,21 +75,24 @@ impl Friend {
     }
 }
 
-fn three_friends() -> [Friend; 3] {
+fn three_friends() -> Result<[Friend; 3], Box<dyn Error>> {
     let everybody = Snapshot::fixed([ANN, BOB, EVE].map(member));
     let mut wires: Vec<_> = (0..9).map(|_| channel()).map(|(to, from)| (to, Some(from))).collect();
-    [ANN, BOB, EVE].map(|me| Friend {
-        me,
-        group: Group::new(Config::default(), &everybody, [member(me)]),
-        to: [ANN, BOB, EVE].map(|friend| wires[3 * me + friend].0.clone()),
-        from: [ANN, BOB, EVE].map(|friend| wires[3 * friend + me].1.take().expect("taken once")),
-        read: Vec::new(),
-    })
+    let mut friend = |me: usize| -> Result<Friend, Box<dyn Error>> {
+        Ok(Friend {
+            me,
+            group: Group::new(Config::relay(), &everybody, [member(me)])?,
+            to: [ANN, BOB, EVE].map(|friend| wires[3 * me + friend].0.clone()),
+            from: [ANN, BOB, EVE].map(|friend| wires[3 * friend + me].1.take().expect("taken once")),
+            read: Vec::new(),
+        })
+    };
+    Ok([friend(ANN)?, friend(BOB)?, friend(EVE)?])
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let at = Time::from_millis;
-    let [mut ann, mut bob, mut eve] = three_friends();
+    let [mut ann, mut bob, mut eve] = three_friends()?;
 
     ann.say(at(0), "Lunch?")?;
     bob.hear(at(20), ANN)?;

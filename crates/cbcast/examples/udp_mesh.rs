@@ -25,7 +25,7 @@ use std::{env, thread};
 
 use bytes::Bytes;
 use cbcast::{
-    BroadcastError, Config, Group, Link, MemberId, MessageId, Output, Packet, Snapshot, Time, Topology,
+    BroadcastError, Config, Group, Link, MemberId, MessageId, Output, Packet, Snapshot, Time, Transmit,
 };
 
 const USAGE: &str = "\
@@ -161,8 +161,7 @@ fn run_member(me: usize, options: &Options) -> Result<ExitCode, Failure> {
         }
         Err(error) => return Err(error.into()),
     };
-    let mut config = Config::default();
-    (config.topology, config.retain) = (Topology::Mesh, true);
+    let mut config = Config::mesh();
     config.heartbeat = Some(HEARTBEAT);
     config.repair_delay_max = Duration::from_millis(100);
     config.packet_bytes_max = PACKET_BYTES_MAX;
@@ -172,7 +171,7 @@ fn run_member(me: usize, options: &Options) -> Result<ExitCode, Failure> {
     let mut this = Member {
         me: member(me),
         members: options.members,
-        group: Group::new(config, &everybody, [member(me)]),
+        group: Group::new(config, &everybody, [member(me)])?,
         network,
         words_each: options.words,
         words_left: options.words,
@@ -219,15 +218,11 @@ impl Member {
     fn drain(&mut self, now: Time) {
         while let Some(output) = self.group.poll_output() {
             match output {
-                Output::Send(message) => self.network.queue(now, None, &Packet::Message(message)),
-                Output::Resend { to, message } => {
-                    self.network.queue(now, Some(to), &Packet::Message(message))
-                }
-                Output::Control { to, control } => {
-                    if to.is_none() && self.is_done() {
+                Output::Transmit(Transmit { to, packet }) => {
+                    if to.is_none() && matches!(packet, Packet::Control(_)) && self.is_done() {
                         self.heartbeats_left = self.heartbeats_left.saturating_sub(1);
                     }
-                    self.network.queue(now, to, &Packet::Control(control));
+                    self.network.queue(now, to, &packet);
                 }
                 Output::Deliver { message, .. } => {
                     let (id, causes) = (message.id(), message.payload());

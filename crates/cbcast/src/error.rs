@@ -1,11 +1,37 @@
-//! Why a call was refused. Nothing has changed when one of these is returned.
+//! Why a call was refused. Each type says what has changed when it is returned: nothing that orders.
+
+use core::fmt;
 
 use thiserror::Error;
 
 use crate::id::{MemberId, MessageId};
 use crate::message::DecodeError;
 
-/// Why an arriving message was refused. Nothing changed.
+/// Unit of a limit that was met.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Unit {
+    /// Messages, or places for them.
+    Messages,
+    /// Bytes of packets.
+    Bytes,
+    /// Bytes of the packets of one member.
+    BytesOfMember,
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Messages => "messages",
+            Self::Bytes => "bytes",
+            Self::BytesOfMember => "bytes of one member",
+        })
+    }
+}
+
+/// Why an arriving message was refused. It has not been taken, and is counted in
+/// [`Stats::refused`](crate::Stats::refused). Beside that nothing changed, except with
+/// [`HoldbackFull`](Self::HoldbackFull), and where the message is a *Left* that lets more of a frozen member through.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum ReceiveError {
@@ -60,13 +86,14 @@ pub enum ReceiveError {
         /// [`Config::packet_bytes_max`](crate::Config::packet_bytes_max).
         limit: usize,
     },
-    /// No room to hold it back. The same bytes may come again later; repair asks for them.
+    /// No room to hold it back. The same bytes may come again later; that the message and its dependencies exist has
+    /// been noted, so repair asks for them.
     #[error("the hold-back queue is full at {limit} {unit}")]
     HoldbackFull {
         /// Which limit was met.
         limit: usize,
-        /// What it counts: `"messages"` or `"bytes"`.
-        unit: &'static str,
+        /// What it counts.
+        unit: Unit,
     },
     /// Too far ahead of its sender's messages that are here. The same bytes may come again later.
     #[error("{id} is more than {limit} messages ahead of what has been delivered of its sender")]
@@ -105,8 +132,8 @@ pub enum BroadcastError {
         member: MemberId,
         /// Which limit was met.
         limit: usize,
-        /// What it counts: `"messages"` or `"bytes"`.
-        unit: &'static str,
+        /// What it counts.
+        unit: Unit,
         /// One member that has acknowledged least.
         holder: Option<MemberId>,
     },

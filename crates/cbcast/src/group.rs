@@ -18,9 +18,9 @@ mod upkeep;
 use alloc::vec::Vec;
 
 use crate::clock::VectorClock;
-use crate::config::{Config, Topology};
-use crate::control::Control;
-use crate::error::{BroadcastError, MembershipError};
+use crate::config::{Config, ConfigError, Topology};
+use crate::control::{Control, Packet};
+use crate::error::{BroadcastError, MembershipError, Unit};
 use crate::id::{MemberId, MessageId};
 use crate::members::{Members, Slot};
 use crate::message::{Kind, Message};
@@ -50,9 +50,10 @@ pub enum Link {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Output {
-    /// Send this to the others: a local member has broadcast it. On a relay that appends every delivery to a
-    /// log which the others read, the [`Deliver`](Self::Deliver) that follows is enough.
-    Send(Message),
+    /// Send this. All that is to be sent comes as this: what local members broadcast, what somebody has asked for again,
+    /// clocks and requests. A relay that appends every delivery to a log which the others read needs none of it: what
+    /// its local members say is [delivered](Self::Deliver) as well.
+    Transmit(Transmit),
     /// Hand this to the application: all its causes have been.
     Deliver {
         /// The message.
@@ -67,26 +68,34 @@ pub enum Output {
         /// A cause that has not been delivered.
         waits_for: MessageId,
     },
-    /// Send this to one member, or to everybody: a clock, a repair request. On a relay, send it to the relay.
-    Control {
-        /// To whom; `None`: everybody.
-        to: Option<MemberId>,
-        /// What.
-        control: Control,
-    },
-    /// Send this message again, to one member that has asked for it.
-    Resend {
-        /// To whom.
-        to: MemberId,
-        /// The message, as its author wrote it.
-        message: Message,
-    },
     /// More is stable: of each member listed, every member has delivered all messages up to this number. (Messages
     /// concurrent with them may still be on their way here; see `examples/shared_list.rs` for what a CRDT does.)
     Stable(VectorClock),
     /// Delivered in place of messages that nobody has ([`GapPolicy::Skip`](crate::GapPolicy::Skip)): they count as
     /// delivered. Also, whatever the policy here, in place of those of a departed member that its host has given up.
     Gap(MissingRange),
+}
+
+impl Output {
+    /// Returns the message that a local member has just broadcast, if this sends it: for who keeps own messages, or
+    /// whose link carries them apart from the rest.
+    #[must_use]
+    pub const fn sent(&self) -> Option<&Message> {
+        match self {
+            Self::Transmit(Transmit { to: None, packet: Packet::Message(message) }) => Some(message),
+            _ => None,
+        }
+    }
+}
+
+/// Packet to be sent. A message to everybody is what a local member has just broadcast; one to a single member is sent
+/// again because it has asked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Transmit {
+    /// To whom; `None`: everybody. Members that hear of the group through a relay send all of it to the relay.
+    pub to: Option<MemberId>,
+    /// What, not encoded yet: [`Packet::into_bytes`].
+    pub packet: Packet,
 }
 
 /// Counts since the group was made.
@@ -123,14 +132,14 @@ pub struct Stats {
 ///
 /// let [ann, bob] = [MemberId::new(0, 0), MemberId::new(0, 1)];
 /// let group = Snapshot::fixed([ann, bob]);
-/// let mut at_ann = Group::new(Config::default(), &group, [ann]);
-/// let mut at_bob = Group::new(Config::default(), &group, [bob]);
+/// let mut at_ann = Group::new(Config::mesh(), &group, [ann])?;
+/// let mut at_bob = Group::new(Config::mesh(), &group, [bob])?;
 ///
 /// let now = Time::ZERO;
 /// at_ann.broadcast(now, ann, b"hello")?;
 /// while let Some(output) = at_ann.poll_output() {
-///     if let Output::Send(message) = output {
-///         at_bob.handle_message(now, Link::Peer(ann), message)?;
+///     if let Output::Transmit(transmit) = output {
+///         at_bob.handle_packet(now, Link::Peer(ann), transmit.packet)?;
 ///     }
 /// }
 /// let Some(Output::Deliver { message, .. }) = at_bob.poll_output() else { panic!("nothing was missing") };
@@ -169,8 +178,20 @@ impl Group {
     ///
     /// Local members that the snapshot does not know are ignored, as everybody else would ignore them; check
     /// with [`is_member`](Self::is_member). O(members).
-    #[must_use]
-    pub fn new(config: Config, snapshot: &Snapshot, locals: impl IntoIterator<Item = MemberId>) -> Self {
+    ///
+    /// # Errors
+    /// [`ConfigError`]: a setting that cannot be, or a snapshot beyond its limits.
+    pub fn new(
+        config: Config,
+        snapshot: &Snapshot,
+        locals: impl IntoIterator<Item = MemberId>,
+    ) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let (listed, limit) =
+            (snapshot.clock.len().max(snapshot.next_ordinals.len()), config.members_known_max());
+        if listed > limit {
+            return Err(ConfigError::SnapshotTooLarge { listed, limit });
+        }
         let mut members = Members::default();
         for &(origin, next) in &snapshot.next_ordinals {
             members.set_next_ordinal(origin, next);
@@ -200,7 +221,7 @@ impl Group {
             }
             stability
         });
-        Self {
+        Ok(Self {
             repair: Repair::new(&config),
             // From the first call on.
             heartbeat_at: config.heartbeat.map(|_| Time::ZERO),
@@ -218,14 +239,16 @@ impl Group {
             awake: Vec::new(),
             deps: Vec::new(),
             scratch: Vec::new(),
-        }
+        })
     }
 
     // Commands from the application.
 
     /// A local member says something: delivered here at once, and to be sent to everybody else.
     ///
-    /// Cost: O(frontier log frontier + members heard from since the last one), one allocation for the packet.
+    /// Cost: O(frontier log frontier + members heard from since the last one), one allocation for the packet, into
+    /// which the payload is copied: it stands behind the stamp, and is shared from there on
+    /// ([`Message::payload`]).
     ///
     /// # Errors
     /// [`BroadcastError`]; nothing changed.
@@ -338,7 +361,7 @@ impl Group {
         if length > limit {
             return Err(BroadcastError::TooLong { length, limit });
         }
-        self.outputs.push_back(Output::Send(message.clone()));
+        self.transmit(None, Packet::Message(message.clone()));
         let met = self.read_deps(&message);
         debug_assert!(met.is_ok(), "what is in the frontier has been delivered");
         self.deliver(now, slot, message, None);
@@ -352,9 +375,9 @@ impl Group {
         let Some(stability) = &self.stability else { return Ok(()) };
         let (messages, bytes) = stability.unstable(slot);
         let (limit, unit) = if messages >= self.config.unstable_max {
-            (self.config.unstable_max, "messages")
+            (self.config.unstable_max, Unit::Messages)
         } else if messages > 0 && bytes + length > self.config.unstable_bytes_max {
-            (self.config.unstable_bytes_max, "bytes")
+            (self.config.unstable_bytes_max, Unit::Bytes)
         } else {
             return Ok(());
         };
@@ -380,6 +403,14 @@ impl Group {
     }
 
     // What the caller does next.
+
+    fn transmit(&mut self, to: Option<MemberId>, packet: Packet) {
+        self.outputs.push_back(Output::Transmit(Transmit { to, packet }));
+    }
+
+    fn tell(&mut self, to: MemberId, control: Control) {
+        self.transmit(Some(to), Packet::Control(control));
+    }
 
     /// The next thing to do, in the order in which things were decided.
     #[inline]

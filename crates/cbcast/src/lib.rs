@@ -25,20 +25,20 @@
 //! A [`Group`] is one process's view of a group. Commands and what the world did go in; [`Output`]s come out.
 //!
 //! ```
-//! use cbcast::{Config, Group, Link, MemberId, Message, Output, Snapshot, Time};
+//! use cbcast::{Config, Group, Link, MemberId, MessageId, Output, Packet, Snapshot, Time};
 //!
 //! let [ann, bob, eve] = [0, 1, 2].map(|n| MemberId::new(0, n));
 //! let everybody = Snapshot::fixed([ann, bob, eve]);
-//! let [mut at_ann, mut at_bob, mut at_eve] =
-//!     [ann, bob, eve].map(|me| Group::new(Config::default(), &everybody, [me]));
+//! let start = |me| Group::new(Config::mesh(), &everybody, [me]);
+//! let (mut at_ann, mut at_bob, mut at_eve) = (start(ann)?, start(bob)?, start(eve)?);
 //! let now = Time::ZERO;
 //!
 //! /// Does what the group says: what is to be sent, and what is to be read.
-//! fn drain(group: &mut Group) -> (Vec<Message>, Vec<String>) {
+//! fn drain(group: &mut Group) -> (Vec<Packet>, Vec<String>) {
 //!     let (mut sent, mut read) = (Vec::new(), Vec::new());
 //!     while let Some(output) = group.poll_output() {
 //!         match output {
-//!             Output::Send(message) => sent.push(message),
+//!             Output::Transmit(transmit) => sent.push(transmit.packet),
 //!             Output::Deliver { message, .. } => {
 //!                 read.push(String::from_utf8_lossy(&message.payload()).into_owned());
 //!             }
@@ -48,24 +48,25 @@
 //!     (sent, read)
 //! }
 //!
-//! at_ann.broadcast(now, ann, b"lunch?")?;
+//! let asked: MessageId = at_ann.broadcast(now, ann, b"lunch?")?;
 //! let question = drain(&mut at_ann).0.remove(0);
-//! at_bob.handle_message(now, Link::Peer(ann), question.clone())?;
+//! at_bob.handle_packet(now, Link::Peer(ann), question.clone())?;
 //! assert_eq!(drain(&mut at_bob).1, ["lunch?"]);
-//! at_bob.broadcast(now, bob, b"yes")?;
+//! let answered = at_bob.broadcast(now, bob, b"yes")?;
 //! let answer = drain(&mut at_bob).0.remove(0);
 //!
 //! // At Eve the answer arrives first.
-//! at_eve.handle_message(now, Link::Peer(bob), answer.clone())?;
+//! at_eve.handle_packet(now, Link::Peer(bob), answer)?;
 //! assert!(drain(&mut at_eve).1.is_empty());
-//! assert_eq!(at_eve.waits_for(answer.id()), Some(question.id()));
-//! at_eve.handle_message(now, Link::Peer(ann), question)?;
+//! assert_eq!(at_eve.waits_for(answered), Some(asked));
+//! at_eve.handle_packet(now, Link::Peer(ann), question)?;
 //! assert_eq!(drain(&mut at_eve).1, ["lunch?", "yes"]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! On the wire a message is [`Message::packet`]; [`Message::decode`] takes it back, and refuses whatever is not one.
-//! Between processes of a mesh a [`Packet`] is a message or a [`Control`].
+//! A [`Packet`] is a message or a [`Control`]: [`Packet::into_bytes`] is what goes over a link, [`Packet::decode`] takes
+//! it back and refuses whatever is none. Where only messages are kept or passed on, as by a relay with a log, that is
+//! [`Message::packet`] and [`Message::decode`].
 //!
 //! # The contract
 //! - After every call that takes `&mut`, drain [`Group::poll_output`] and do what it says, in order.
@@ -73,20 +74,21 @@
 //! - Time is what you say it is ([`Time`]); it drives repair, never order.
 //! - What arrives is told apart by the [`Link`] that it came over: who may speak for whom is your transport's
 //!   knowledge, and the group refuses the rest.
+//! - All that is to be sent is one output, [`Output::Transmit`].
 //! - A refusal is a named error and changes nothing that orders. Nothing that arrives can make a group panic or grow
 //!   beyond its [`Config`].
 //! - Same calls, same [`Config::seed`]: same outputs. A run can be repeated exactly.
 //!
 //! # Two ways to connect
 //! *A relay* (a server): every member sends to one process, which delivers, and passes on what it has delivered, in
-//! that order, over links that keep it. The relay admits and parts with members ([`Group::admit`], [`Group::part`])
+//! that order, over links that keep it ([`Config::relay`], there and here). The relay admits and parts with members ([`Group::admit`], [`Group::part`])
 //! and needs neither heartbeats nor retention: its log answers whoever lacks something. Clients that cannot stamp
 //! may live in the relay's group as further local members.
 //!
-//! *A mesh*: everybody sends to everybody, over anything. Set [`Config::heartbeat`] (lost tails are noticed, and it
-//! is how deliveries are acknowledged) and [`Config::retain`] (messages are kept until every member has delivered
-//! them). Members are fixed ([`Snapshot::fixed`]), or one host admits them and parts with them; say
-//! [`Topology::Mesh`] in its [`Config::topology`], and parting is by a flush. `examples/udp_mesh.rs` is one, of processes that lose a fifth of their packets.
+//! *A mesh*: everybody sends to everybody, over anything. [`Config::mesh`] sets [`Config::heartbeat`] (lost tails are
+//! noticed, and it is how deliveries are acknowledged), [`Config::retain`] (messages are kept until every member has
+//! delivered them) and [`Topology::Mesh`] (parting is by a flush). Members are fixed ([`Snapshot::fixed`]), or one host
+//! admits them and parts with them. `examples/udp_mesh.rs` is one, of processes that lose a fifth of their packets.
 //!
 //! # What it does beside ordering
 //! | | |
@@ -155,10 +157,10 @@ mod time;
 pub mod wire;
 
 pub use clock::VectorClock;
-pub use config::{Config, GapPolicy, Topology};
+pub use config::{Config, ConfigError, GapPolicy, Topology};
 pub use control::{Control, Packet};
-pub use error::{BroadcastError, MembershipError, ReceiveError};
-pub use group::{Group, HeldMessage, Link, Output, Relation, Stats};
+pub use error::{BroadcastError, MembershipError, ReceiveError, Unit};
+pub use group::{Group, HeldMessage, Link, Output, Relation, Stats, Transmit};
 pub use id::{MemberId, MessageId};
 pub use message::{DecodeError, Kind, Message};
 pub use persist::{ExportError, ImportError};

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::clock::VectorClock;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::group::{Flush, Group, Link};
 use crate::id::{MemberId, MessageId};
 use crate::message::{DecodeError, Message};
@@ -47,6 +47,9 @@ pub enum ImportError {
     /// They end early, or a number is out of range.
     #[error(transparent)]
     Wire(#[from] WireError),
+    /// The configuration cannot be, or they are beyond its limits.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A packet in them is none.
     #[error(transparent)]
     Packet(#[from] DecodeError),
@@ -147,7 +150,7 @@ impl Group {
         for _ in 0..reader.varint()? {
             locals.push(member(reader)?);
         }
-        let mut group = Self::new(config, &snapshot, locals);
+        let mut group = Self::new(config, &snapshot, locals)?;
         let (heard, frozen) = (VectorClock::decode(reader)?, VectorClock::decode(reader)?);
         for (id, count) in frozen.iter() {
             let slot = group.members.live_slot(id).ok_or(ImportError::Inconsistent)?;

@@ -71,7 +71,7 @@ impl Repair {
     /// The missing was asked for at `now`: sets the next deadline. Which round that was.
     pub(crate) fn asked(&mut self, now: Time, config: &Config) -> Round {
         let round = if self.pause == self.first_delay { Round::First } else { Round::Later(self.draw()) };
-        self.pause = (self.pause * 2).min(config.repair_delay_max).max(self.first_delay);
+        self.pause = self.pause.saturating_mul(2).min(config.repair_delay_max).max(self.first_delay);
         let quarter = u64::try_from(self.pause.as_nanos() / 4).unwrap_or(u64::MAX).max(1);
         let jitter = Duration::from_nanos(self.draw() % quarter);
         self.deadline = Some(now + (self.pause - jitter));

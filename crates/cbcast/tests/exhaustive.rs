@@ -39,8 +39,8 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use cbcast::{
-    Config, Control, Group, Link, MemberId, Message, MessageId, MissingRange, Output, Snapshot, Time,
-    VectorClock,
+    Config, Control, Group, Link, MemberId, Message, MessageId, MissingRange, Output, Packet, Snapshot, Time,
+    Transmit, VectorClock,
 };
 use cbcast_sim::Oracle;
 
@@ -96,7 +96,7 @@ impl Shape {
 
     fn group(self, me: usize) -> Group {
         let everybody = (0..=self.authors).map(Self::member);
-        Group::new(Config::default(), &Snapshot::fixed(everybody), [Self::member(me)])
+        Group::new(Config::relay(), &Snapshot::fixed(everybody), [Self::member(me)]).unwrap()
     }
 }
 
@@ -153,9 +153,8 @@ fn packets(shape: Shape, history: &History) -> Vec<Message> {
         }
         *seen = history[m] | 1 << m;
         group.broadcast(Time::ZERO, Shape::member(author), &[m as u8]).unwrap();
-        let sent = std::iter::from_fn(|| group.poll_output());
-        let sent: Vec<_> =
-            sent.filter_map(|o| if let Output::Send(p) = o { Some(p) } else { None }).collect();
+        let outputs = std::iter::from_fn(|| group.poll_output());
+        let sent: Vec<_> = outputs.filter_map(|o| o.sent().cloned()).collect();
         let [packet] = &sent[..] else { panic!("one packet, not {sent:?}") };
         let direct = maximal(history, history[m]) & !shape.of_author(author);
         assert_eq!(packet.id(), shape.id(m));
@@ -310,7 +309,7 @@ impl Receiver<'_> {
                         oracle.deliver(self.me, &m).unwrap();
                     }
                 }
-                Output::Send(message) => {
+                Output::Transmit(Transmit { to: None, packet: Packet::Message(message) }) => {
                     let m = self.shape.index(message.id());
                     assert_eq!(
                         message.packet(),
@@ -374,8 +373,8 @@ impl Receiver<'_> {
             state.group.handle_timeout(due);
             // At first each message is asked for from its sender.
             let mut ranges = Vec::new();
-            while let Some(Output::Control { to, control: Control::Want(wanted) }) = state.group.poll_output()
-            {
+            while let Some(Output::Transmit(Transmit { to, packet })) = state.group.poll_output() {
+                let Packet::Control(Control::Want(wanted)) = packet else { panic!("{packet:?}") };
                 assert!(wanted.iter().all(|range| Some(range.member) == to));
                 ranges.extend(wanted);
             }

@@ -2,7 +2,7 @@
 
 use cbcast::{
     BroadcastError, Config, Control, Group, Kind, Link, MemberId, MembershipError, Message, MessageId,
-    Output, ReceiveError, Snapshot, Time, Topology,
+    Output, Packet, ReceiveError, Snapshot, Time, Topology, Transmit,
 };
 
 const HOST: MemberId = MemberId::new(0, 0);
@@ -11,13 +11,13 @@ const BOB: MemberId = MemberId::new(0, 2);
 const EVE: MemberId = MemberId::new(0, 3);
 
 fn config() -> Config {
-    let mut config = Config::default();
-    (config.topology, config.retain) = (Topology::Mesh, true);
+    let mut config = Config::mesh();
+    config.heartbeat = None;
     config
 }
 
 fn group(me: MemberId) -> Group {
-    Group::new(config(), &Snapshot::fixed([HOST, ANN, BOB, EVE]), [me])
+    Group::new(config(), &Snapshot::fixed([HOST, ANN, BOB, EVE]), [me]).unwrap()
 }
 
 fn say(group: &mut Group, me: MemberId) -> Message {
@@ -32,11 +32,14 @@ fn outputs(group: &mut Group) -> Vec<Output> {
 }
 
 fn sent(group: &mut Group) -> Vec<Message> {
-    outputs(group).into_iter().filter_map(|o| if let Output::Send(m) = o { Some(m) } else { None }).collect()
+    outputs(group).iter().filter_map(Output::sent).cloned().collect()
 }
 
 fn controls(group: &mut Group) -> Vec<(MemberId, Control)> {
-    let to = |o| if let Output::Control { to: Some(to), control } = o { Some((to, control)) } else { None };
+    let to = |o| match o {
+        Output::Transmit(Transmit { to: Some(to), packet: Packet::Control(control) }) => Some((to, control)),
+        _ => None,
+    };
     outputs(group).into_iter().filter_map(to).collect()
 }
 
@@ -77,7 +80,7 @@ fn parting_does_what_the_topology_needs() {
     let mut relay = group(HOST);
     let mut config = relay.config().clone();
     config.topology = Topology::Relay;
-    relay = Group::new(config, &relay.snapshot(), [HOST]);
+    relay = Group::new(config, &relay.snapshot(), [HOST]).unwrap();
     assert_eq!(relay.part(Time::ZERO, HOST, ANN, b"bye").unwrap(), Some(MessageId::new(HOST, 1)));
 
     let mut host = group(HOST);
@@ -222,7 +225,7 @@ fn a_farewell_that_finds_no_room_lets_through_what_it_counts() {
     let mut small = config();
     small.holdback_max = 2;
     let (mut host, mut ann, mut bob) = (group(HOST), group(ANN), group(BOB));
-    let mut eve = Group::new(small, &Snapshot::fixed([HOST, ANN, BOB, EVE]), [EVE]);
+    let mut eve = Group::new(small, &Snapshot::fixed([HOST, ANN, BOB, EVE]), [EVE]).unwrap();
     let words = [say(&mut ann, ANN), say(&mut ann, ANN)];
     for message in &words {
         hear(&mut bob, ANN, message).unwrap();

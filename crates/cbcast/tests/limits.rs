@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use cbcast::wire::Reader;
 use cbcast::{
-    BroadcastError, Config, Control, DecodeError, GapPolicy, Group, ImportError, Kind, Link, MemberId,
-    MembershipError, Message, MessageId, MissingRange, Output, Packet, ReceiveError, Snapshot, Time,
-    Topology, VectorClock,
+    BroadcastError, Config, ConfigError, Control, DecodeError, GapPolicy, Group, ImportError, Kind, Link,
+    MemberId, MembershipError, Message, MessageId, MissingRange, Output, Packet, ReceiveError, Snapshot,
+    Time, Topology, Transmit, Unit, VectorClock,
 };
 
 const HOST: MemberId = MemberId::new(0, 0);
@@ -25,9 +25,9 @@ fn message(member: MemberId, seq: u64, deps: &[MessageId]) -> Message {
 
 /// The group of these four, at one of them.
 fn group(me: MemberId, change: impl Fn(&mut Config)) -> Group {
-    let mut config = Config::default();
+    let mut config = Config::relay();
     change(&mut config);
-    Group::new(config, &Snapshot::fixed([HOST, ANN, BOB, EVE]), [me])
+    Group::new(config, &Snapshot::fixed([HOST, ANN, BOB, EVE]), [me]).unwrap()
 }
 
 fn outputs(group: &mut Group) -> Vec<Output> {
@@ -48,15 +48,93 @@ fn clock_from(group: &mut Group, peer: MemberId, counts: &[(MemberId, u64)]) {
     group.handle_clock(NOW, Link::Peer(peer), &clock);
 }
 
+// Configuring.
+
+#[test]
+fn what_cannot_be_configured_is_refused_by_name() {
+    let refused = |change: &dyn Fn(&mut Config)| {
+        let mut config = Config::mesh();
+        change(&mut config);
+        match Group::new(config, &Snapshot::fixed([HOST]), [HOST]).map(|_| ()) {
+            Err(ConfigError::OutOfRange { setting, .. } | ConfigError::TooShort { setting, .. }) => {
+                Some(setting)
+            }
+            other => {
+                other.unwrap();
+                None
+            }
+        }
+    };
+    let nanos = Duration::from_nanos;
+    let bounds: [(&str, &dyn Fn(&mut Config), &dyn Fn(&mut Config)); 15] = [
+        ("members_max", &|c| c.members_max = 0, &|c| c.members_max = 1),
+        ("members_max", &|c| c.members_max = (1 << 24) + 1, &|c| c.members_max = 1 << 24),
+        ("packet_bytes_max", &|c| c.packet_bytes_max = 63, &|c| c.packet_bytes_max = 64),
+        ("packet_bytes_max", &|c| c.packet_bytes_max = (1 << 30) + 1, &|c| c.packet_bytes_max = 1 << 30),
+        ("holdback_max", &|c| c.holdback_max = (1 << 24) + 1, &|c| c.holdback_max = 1 << 24),
+        ("ahead_max", &|c| c.ahead_max = u64::MAX, &|c| c.ahead_max = 0),
+        ("ahead_max", &|c| c.ahead_max = (1 << 24) + 1, &|c| c.ahead_max = 1 << 24),
+        ("repair_ranges_max", &|c| c.repair_ranges_max = 0, &|c| c.repair_ranges_max = usize::MAX),
+        ("unstable_max", &|c| c.unstable_max = 0, &|c| c.unstable_max = 1),
+        ("unstable_max", &|c| c.unstable_max = (1 << 24) + 1, &|c| c.unstable_max = 1 << 24),
+        ("repair_delay", &|c| c.repair_delay = nanos(99_999), &|c| c.repair_delay = nanos(100_000)),
+        ("repair_delay_max", &|c| c.repair_delay_max = nanos(49_999_999), &|c| {
+            c.repair_delay_max = c.repair_delay
+        }),
+        ("repair_delay_max", &|c| c.repair_delay = Duration::MAX, &|c| c.repair_delay_max = Duration::MAX),
+        ("heartbeat", &|c| c.heartbeat = Some(nanos(99_999)), &|c| c.heartbeat = Some(nanos(100_000))),
+        ("gap_policy", &|c| c.gap_policy = GapPolicy::Skip { after: nanos(49_999_999) }, &|c| {
+            c.gap_policy = GapPolicy::Skip { after: c.repair_delay }
+        }),
+    ];
+    for (setting, too_much, allowed) in bounds {
+        assert_eq!((refused(too_much), refused(allowed)), (Some(setting), None), "{setting}");
+    }
+}
+
+#[test]
+fn the_longest_delays_are_waited_for() {
+    let mut eve = group(EVE, |config| {
+        (config.repair_delay, config.repair_delay_max) = (Duration::MAX, Duration::MAX);
+    });
+    hear(&mut eve, message(ANN, 2, &[])).unwrap();
+    let due = eve.poll_timeout().unwrap();
+    eve.handle_timeout(due);
+    assert_eq!(due, eve.poll_timeout().unwrap(), "the end of time");
+}
+
+#[test]
+fn the_most_that_can_be_configured_bears_the_greatest_number() {
+    let mut eve = group(EVE, |config| (config.ahead_max, config.holdback_max) = (1 << 24, 1 << 24));
+    let refused = hear(&mut eve, message(ANN, u64::MAX, &[])).unwrap_err();
+    assert_eq!(refused, ReceiveError::TooFarAhead { id: id(ANN, u64::MAX), limit: 1 << 24 });
+    hear(&mut eve, message(ANN, 1, &[id(BOB, 1 << 62)])).unwrap();
+    assert_eq!(eve.missing(9), [MissingRange { member: BOB, from: 1, to: 1 << 24 }]);
+}
+
+#[test]
+fn a_snapshot_is_as_large_as_may_be_known_and_no_larger() {
+    let start = |members: u32, origins: u32| {
+        let mut config = Config::relay();
+        config.members_max = 3;
+        let mut snapshot = Snapshot::fixed((0..members).map(|n| MemberId::new(0, n)));
+        snapshot.next_ordinals = (0..origins).map(|origin| (origin, members)).collect();
+        Group::new(config, &snapshot, [HOST]).map(|_| ())
+    };
+    assert_eq!(start(6, 6), Ok(()));
+    let refused = Err(ConfigError::SnapshotTooLarge { listed: 7, limit: 6 });
+    assert_eq!((start(7, 1), start(1, 7)), (refused.clone(), refused));
+}
+
 // Sending.
 
 #[test]
 fn a_packet_is_as_long_as_allowed_and_no_longer() {
-    let mut ann = group(ANN, |config| config.packet_bytes_max = 20);
+    let mut ann = group(ANN, |config| config.packet_bytes_max = 64);
     let overhead = message(ANN, 1, &[]).packet().len() - 1;
-    ann.broadcast(NOW, ANN, &vec![0; 20 - overhead]).unwrap();
-    let refused = ann.broadcast(NOW, ANN, &vec![0; 21 - overhead]);
-    assert_eq!(refused, Err(BroadcastError::TooLong { length: 21, limit: 20 }));
+    ann.broadcast(NOW, ANN, &vec![0; 64 - overhead]).unwrap();
+    let refused = ann.broadcast(NOW, ANN, &vec![0; 65 - overhead]);
+    assert_eq!(refused, Err(BroadcastError::TooLong { length: 65, limit: 64 }));
     assert_eq!(ann.delivered(ANN), Some(1));
 }
 
@@ -67,7 +145,7 @@ fn unstable_bytes_block_before_they_exceed_the_limit_and_announcements_pass() {
     host.broadcast(NOW, HOST, &[0; 60]).unwrap();
     let blocked = host.broadcast(NOW, HOST, &[0; 60]).unwrap_err();
     assert!(
-        matches!(blocked, BroadcastError::WouldBlock { unit: "bytes", limit: 100, holder: Some(_), .. }),
+        matches!(blocked, BroadcastError::WouldBlock { unit: Unit::Bytes, limit: 100, holder: Some(_), .. }),
         "{blocked}"
     );
     host.part(NOW, HOST, EVE, &[0; 60]).unwrap();
@@ -99,7 +177,7 @@ fn a_message_is_as_far_ahead_as_allowed_and_no_further() {
 fn places_are_counted_with_their_gaps_and_given_back() {
     let mut eve = group(EVE, |config| config.holdback_max = 4);
     hear(&mut eve, message(ANN, 3, &[])).unwrap();
-    let full = ReceiveError::HoldbackFull { limit: 4, unit: "messages" };
+    let full = ReceiveError::HoldbackFull { limit: 4, unit: Unit::Messages };
     assert_eq!(hear(&mut eve, message(BOB, 2, &[])), Err(full.clone()), "two more are too many");
     hear(&mut eve, message(BOB, 1, &[id(ANN, 1)])).unwrap();
     assert_eq!(hear(&mut eve, message(HOST, 1, &[id(ANN, 1)])), Err(full));
@@ -115,7 +193,7 @@ fn held_bytes_stay_within_their_limit() {
     let length = message(ANN, 2, &[]).packet().len();
     let mut eve = group(EVE, |config| config.holdback_bytes_max = 2 * length - 1);
     hear(&mut eve, message(ANN, 2, &[])).unwrap();
-    let full = ReceiveError::HoldbackFull { limit: 2 * length - 1, unit: "bytes" };
+    let full = ReceiveError::HoldbackFull { limit: 2 * length - 1, unit: Unit::Bytes };
     assert_eq!(hear(&mut eve, message(BOB, 2, &[])), Err(full));
     assert_eq!(eve.held_bytes(), length);
 }
@@ -127,7 +205,7 @@ fn held_bytes_of_one_member_stay_within_their_limit() {
     for seq in [2, 3] {
         hear(&mut eve, message(ANN, seq, &[])).unwrap();
     }
-    let full = ReceiveError::HoldbackFull { limit: 2 * length, unit: "bytes of one member" };
+    let full = ReceiveError::HoldbackFull { limit: 2 * length, unit: Unit::BytesOfMember };
     assert_eq!(hear(&mut eve, message(ANN, 4, &[])), Err(full));
     hear(&mut eve, message(BOB, 2, &[])).unwrap();
     assert_eq!(eve.held_bytes(), 3 * length, "another has room of its own");
@@ -230,6 +308,23 @@ fn a_clock_cannot_claim_what_was_said_here() {
 // Members.
 
 #[test]
+fn members_locals_and_hosts_are_told_apart() {
+    let mut host = group(HOST, |_| {});
+    host.admit(NOW, HOST, true, b"").unwrap();
+    hear(&mut host, message(MemberId::new(0, 5), 1, &[])).unwrap_err();
+    host.part(NOW, HOST, BOB, b"").unwrap();
+    let sorted = |members: &mut dyn Iterator<Item = MemberId>| {
+        let mut members: Vec<_> = members.collect();
+        members.sort_unstable();
+        members
+    };
+    let raj = MemberId::new(0, 4);
+    assert_eq!(sorted(&mut host.members()), [HOST, ANN, EVE, raj]);
+    assert_eq!(sorted(&mut host.locals()), [HOST, raj]);
+    assert_eq!(sorted(&mut host.hosts()), [HOST]);
+}
+
+#[test]
 fn the_group_is_as_large_as_allowed_and_no_larger() {
     let mut host = group(HOST, |config| config.members_max = 5);
     host.admit(NOW, HOST, false, b"").unwrap();
@@ -280,7 +375,7 @@ fn a_frontier_beyond_the_cut_is_left_out() {
     snapshot.clock.set(ANN, 2);
     snapshot.clock.set(HOST, 1);
     snapshot.frontier = vec![id(HOST, 1), id(ANN, 9)];
-    assert_eq!(Group::new(Config::default(), &snapshot, [HOST]).frontier(), [id(HOST, 1)]);
+    assert_eq!(Group::new(Config::relay(), &snapshot, [HOST]).unwrap().frontier(), [id(HOST, 1)]);
 }
 
 #[test]
@@ -322,7 +417,10 @@ fn requests(group: &mut Group, count: usize) -> Vec<(Duration, Vec<Option<Member
     for _ in 0..count {
         let due = group.poll_timeout().unwrap();
         group.handle_timeout(due);
-        let to = |o| if let Output::Control { to, control: Control::Want(_) } = o { Some(to) } else { None };
+        let to = |o| match o {
+            Output::Transmit(Transmit { to, packet: Packet::Control(Control::Want(_)) }) => Some(to),
+            _ => None,
+        };
         all.push((due.since(last), outputs(group).into_iter().filter_map(to).collect()));
         last = due;
     }
@@ -412,7 +510,8 @@ fn a_request_names_so_many_ranges_and_another_member_each_time() {
         let due = eve.poll_timeout().unwrap();
         eve.handle_timeout(due);
         for output in outputs(&mut eve) {
-            if let Output::Control { control: Control::Want(ranges), .. } = output {
+            if let Output::Transmit(Transmit { packet: Packet::Control(Control::Want(ranges)), .. }) = output
+            {
                 assert_eq!(ranges.len(), 1);
                 named.push(ranges[0].member);
             }
@@ -434,7 +533,12 @@ fn an_answer_is_bounded_and_what_does_not_exist_costs_nothing() {
     outputs(&mut ann);
     let resent = |ann: &mut Group, ranges: Vec<MissingRange>| {
         ann.handle_control(NOW, Link::Peer(EVE), &Control::Want(ranges));
-        let count = |member| move |o: &&Output| matches!(o, Output::Resend { message, .. } if message.id().member == member);
+        let count = |member| {
+            move |o: &&Output| {
+                matches!(o, Output::Transmit(Transmit { to: Some(EVE), packet: Packet::Message(m) })
+                    if m.id().member == member)
+            }
+        };
         let all = outputs(ann);
         (all.iter().filter(count(ANN)).count(), all.iter().filter(count(BOB)).count())
     };
@@ -487,13 +591,13 @@ fn stable_is_what_the_last_has_and_never_less() {
 
 #[test]
 fn one_alone_and_its_guests_need_nobody() {
-    let mut config = Config::default();
+    let mut config = Config::relay();
     config.retain = true;
-    let mut host = Group::new(config.clone(), &Snapshot::hosts([0]), [HOST]);
+    let mut host = Group::new(config.clone(), &Snapshot::hosts([0]), [HOST]).unwrap();
     let guest = host.admit(NOW, HOST, true, b"").unwrap();
     host.broadcast(NOW, guest, b"x").unwrap();
     assert_eq!((host.stable(guest), host.retained_count()), (Some(1), 0));
-    let again = Group::new(config, &host.snapshot(), [guest]);
+    let again = Group::new(config, &host.snapshot(), [guest]).unwrap();
     assert_eq!((again.stable(HOST), again.stable(guest)), (Some(1), Some(1)), "all in a snapshot is");
 }
 
@@ -640,7 +744,7 @@ fn parts_of_an_export_that_do_not_fit_each_other_are_refused() {
         let at = export.windows(part.len()).rposition(|bytes| bytes == part).unwrap();
         let mut export = export.to_vec();
         export[at..at + other.len()].copy_from_slice(other);
-        let mut config = Config::default();
+        let mut config = Config::relay();
         config.retain = true;
         Group::import(config, &export)
     }

@@ -8,14 +8,12 @@ use std::time::Duration;
 
 use cbcast::{
     BroadcastError, Config, GapPolicy, Group, Kind, Link, MemberId, Message, MessageId, MissingRange, Output,
-    Packet, Relation, Snapshot, Time, Topology,
+    Packet, Relation, Snapshot, Time, Transmit, Unit,
 };
 use cbcast_sim::Oracle;
 
 fn config(seed: u64) -> Config {
-    let mut config = Config::default();
-    config.topology = Topology::Mesh;
-    config.retain = true;
+    let mut config = Config::mesh();
     config.heartbeat = Some(Duration::from_millis(200));
     config.seed = seed;
     config
@@ -39,7 +37,8 @@ struct Mesh {
 impl Mesh {
     fn new(seed: u64, loss: usize, members: &[MemberId], config: impl Fn(u64) -> Config) -> Self {
         let snapshot = Snapshot::fixed(members.iter().copied());
-        let group = |(n, &m): (usize, &MemberId)| (m, Group::new(config(seed + n as u64), &snapshot, [m]));
+        let group =
+            |(n, &m): (usize, &MemberId)| (m, Group::new(config(seed + n as u64), &snapshot, [m]).unwrap());
         Self {
             random: seed,
             now: Time::ZERO,
@@ -78,14 +77,10 @@ impl Mesh {
         while let Some(output) = self.groups.get_mut(&who).and_then(Group::poll_output) {
             let others: Vec<_> = self.groups.keys().copied().filter(|&m| m != who).collect();
             match output {
-                Output::Send(message) => {
-                    self.oracle.broadcast(who, message.id()).unwrap();
-                    let packet = Packet::Message(message);
-                    others.iter().for_each(|&to| self.transmit(who, to, &packet));
-                }
-                Output::Resend { to, message } => self.transmit(who, to, &Packet::Message(message)),
-                Output::Control { to, control } => {
-                    let packet = Packet::Control(control);
+                Output::Transmit(Transmit { to, packet }) => {
+                    if let (None, Packet::Message(message)) = (to, &packet) {
+                        self.oracle.broadcast(who, message.id()).unwrap();
+                    }
                     let others = others.iter().filter(|&&other| to.is_none_or(|to| to == other));
                     others.for_each(|&to| self.transmit(who, to, &packet));
                 }
@@ -226,7 +221,8 @@ fn a_sender_that_nobody_acknowledges_is_told_to_wait_and_for_whom() {
         mesh.say(ann).unwrap();
     }
     mesh.run(Duration::from_secs(3));
-    let blocked = BroadcastError::WouldBlock { member: ann, limit: 5, unit: "messages", holder: Some(bob) };
+    let blocked =
+        BroadcastError::WouldBlock { member: ann, limit: 5, unit: Unit::Messages, holder: Some(bob) };
     // The third has them all, and passes them on to whoever asks: it is the way back that Bob lacks.
     assert_eq!(mesh.groups[&bob].delivered(ann), Some(5), "repaired by way of the third");
     assert_eq!(mesh.say(ann), Err(blocked));

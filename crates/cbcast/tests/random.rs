@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use cbcast::{Config, Group, Link, MemberId, Message, MessageId, Output, Snapshot, Time};
+use cbcast::{Config, Group, Link, MemberId, Message, MessageId, Output, Packet, Snapshot, Time, Transmit};
 use cbcast_sim::Oracle;
 
 /// Who: a server, or the client of one member.
@@ -57,7 +57,7 @@ impl World {
         let servers = world.below(3) as u32 + 1;
         for origin in 0..servers {
             let host = MemberId::host(origin);
-            let group = Group::new(Config::default(), &Snapshot::hosts(0..servers), [host]);
+            let group = Group::new(Config::relay(), &Snapshot::hosts(0..servers), [host]).unwrap();
             world.processes.insert(Who::Server(origin), Process { group, locals: vec![host], server: None });
         }
         world
@@ -79,7 +79,7 @@ impl World {
     fn drain(&mut self, who: Who) {
         while let Some(output) = self.group(who).poll_output() {
             match output {
-                Output::Send(message) => {
+                Output::Transmit(Transmit { to: None, packet: Packet::Message(message) }) => {
                     self.oracle.broadcast(who, message.id()).unwrap();
                     self.store.insert(message.id(), message.clone());
                     self.pass_on(who, message);
@@ -155,7 +155,7 @@ impl World {
             let snapshot = Snapshot::decode(&mut cbcast::wire::Reader::new(&bytes)).unwrap();
             let who = Who::Client(member);
             self.oracle.starts_from(who, &server);
-            let group = Group::new(Config::default(), &snapshot, [member]);
+            let group = Group::new(Config::relay(), &snapshot, [member]).unwrap();
             self.processes.insert(who, Process { group, locals: vec![member], server: Some(origin) });
         }
         self.trouble.joins += 1;

@@ -2,7 +2,7 @@
 
 use cbcast::{
     BroadcastError, Config, Control, Group, Kind, Link, MemberId, MembershipError, Message, MessageId,
-    MissingRange, Output, ReceiveError, Snapshot, Time, VectorClock,
+    MissingRange, Output, Packet, ReceiveError, Snapshot, Time, Transmit, Unit, VectorClock,
 };
 
 const ANN: MemberId = MemberId::new(0, 0);
@@ -14,7 +14,7 @@ fn id(member: MemberId, seq: u64) -> MessageId {
 }
 
 fn group(me: MemberId) -> Group {
-    Group::new(Config::default(), &Snapshot::fixed([ANN, BOB, EVE]), [me])
+    Group::new(Config::relay(), &Snapshot::fixed([ANN, BOB, EVE]), [me]).unwrap()
 }
 
 fn say(group: &mut Group, me: MemberId, text: &str) -> Message {
@@ -24,7 +24,7 @@ fn say(group: &mut Group, me: MemberId, text: &str) -> Message {
 
 fn sent(group: &mut Group) -> Vec<Message> {
     let outputs = std::iter::from_fn(|| group.poll_output());
-    outputs.filter_map(|o| if let Output::Send(m) = o { Some(m) } else { None }).collect()
+    outputs.filter_map(|o| o.sent().cloned()).collect()
 }
 
 fn delivered(group: &mut Group) -> Vec<String> {
@@ -95,13 +95,13 @@ fn copies_are_counted_and_dropped() {
 #[test]
 fn a_chain_of_a_hundred_thousand_is_released_without_recursion() {
     let config = || {
-        let mut config = Config::default();
+        let mut config = Config::relay();
         (config.holdback_max, config.ahead_max) = (1 << 20, 1 << 20);
         config
     };
     let snapshot = Snapshot::fixed([ANN, BOB, EVE]);
-    let mut ann = Group::new(config(), &snapshot, [ANN]);
-    let mut bob = Group::new(config(), &snapshot, [BOB]);
+    let mut ann = Group::new(config(), &snapshot, [ANN]).unwrap();
+    let mut bob = Group::new(config(), &snapshot, [BOB]).unwrap();
     let mut chain = Vec::new();
     for n in 0..100_000 {
         let (speaker, me) = if n % 2 == 0 { (&mut ann, ANN) } else { (&mut bob, BOB) };
@@ -110,7 +110,7 @@ fn a_chain_of_a_hundred_thousand_is_released_without_recursion() {
         listener.handle_message(Time::ZERO, Link::Relay, m.clone()).unwrap();
         chain.push(m);
     }
-    let mut eve = Group::new(config(), &snapshot, [EVE]);
+    let mut eve = Group::new(config(), &snapshot, [EVE]).unwrap();
     for m in chain.iter().rev() {
         eve.handle_message(Time::ZERO, Link::Relay, m.clone()).unwrap();
     }
@@ -155,14 +155,14 @@ fn what_cannot_be_is_refused_by_name_and_changes_nothing() {
 
 #[test]
 fn a_full_queue_says_later_and_takes_the_rest_once_there_is_room() {
-    let mut config = Config::default();
+    let mut config = Config::relay();
     config.holdback_max = 3;
     let mut ann = group(ANN);
-    let mut eve = Group::new(config, &Snapshot::fixed([ANN, BOB, EVE]), [EVE]);
+    let mut eve = Group::new(config, &Snapshot::fixed([ANN, BOB, EVE]), [EVE]).unwrap();
     let m: Vec<_> = (1..=5).map(|n| say(&mut ann, ANN, &n.to_string())).collect();
     eve.handle_message(Time::ZERO, Link::Relay, m[2].clone()).unwrap();
     let refused = eve.handle_message(Time::ZERO, Link::Relay, m[4].clone()).unwrap_err();
-    assert_eq!(refused, ReceiveError::HoldbackFull { limit: 3, unit: "messages" });
+    assert_eq!(refused, ReceiveError::HoldbackFull { limit: 3, unit: Unit::Messages });
     assert!(!refused.is_final());
     assert_eq!(hears(&mut eve, &m[0]), ["1"]);
     assert_eq!(hears(&mut eve, &m[1]), ["2", "3"]);
@@ -173,10 +173,10 @@ fn a_full_queue_says_later_and_takes_the_rest_once_there_is_room() {
 /// Else it is refused for ever: nobody asks for the cause.
 #[test]
 fn a_full_queue_learns_what_the_refused_waits_for() {
-    let mut config = Config::default();
+    let mut config = Config::relay();
     config.holdback_max = 1;
     let (mut ann, mut bob) = (group(ANN), group(BOB));
-    let mut eve = Group::new(config, &Snapshot::fixed([ANN, BOB, EVE]), [EVE]);
+    let mut eve = Group::new(config, &Snapshot::fixed([ANN, BOB, EVE]), [EVE]).unwrap();
     let question = say(&mut ann, ANN, "?");
     hears(&mut bob, &question);
     let answers = [say(&mut bob, BOB, "1"), say(&mut bob, BOB, "2")];
@@ -186,7 +186,7 @@ fn a_full_queue_learns_what_the_refused_waits_for() {
     let mut raj = group(ANN);
     say(&mut raj, ANN, "lost");
     let second = say(&mut raj, ANN, "of Ann");
-    let mut eve = Group::new(eve.config().clone(), &Snapshot::fixed([ANN, BOB, EVE]), [EVE]);
+    let mut eve = Group::new(eve.config().clone(), &Snapshot::fixed([ANN, BOB, EVE]), [EVE]).unwrap();
     eve.handle_message(Time::ZERO, Link::Relay, answers[0].clone()).unwrap();
     eve.handle_message(Time::ZERO, Link::Relay, second).unwrap_err();
     let of = |member, from, to| MissingRange { member, from, to };
@@ -213,22 +213,22 @@ fn what_can_be_delivered_at_once_is_asked_for_before_what_cannot() {
 
 #[test]
 fn a_full_queue_of_bytes_says_later() {
-    let mut config = Config::default();
+    let mut config = Config::relay();
     config.holdback_bytes_max = 100;
     let mut ann = group(ANN);
-    let mut eve = Group::new(config, &Snapshot::fixed([ANN, BOB, EVE]), [EVE]);
+    let mut eve = Group::new(config, &Snapshot::fixed([ANN, BOB, EVE]), [EVE]).unwrap();
     let m: Vec<_> = (0..3).map(|_| say(&mut ann, ANN, &"x".repeat(60))).collect();
     eve.handle_message(Time::ZERO, Link::Relay, m[1].clone()).unwrap();
     let refused = eve.handle_message(Time::ZERO, Link::Relay, m[2].clone()).unwrap_err();
-    assert_eq!(refused, ReceiveError::HoldbackFull { limit: 100, unit: "bytes" });
+    assert_eq!(refused, ReceiveError::HoldbackFull { limit: 100, unit: Unit::Bytes });
 }
 
 #[test]
 fn nobody_hears_a_word_before_joined_nor_an_answer_to_a_farewell_before_left() {
     let host = MemberId::host(0);
-    let mut server = Group::new(Config::default(), &Snapshot::hosts([0]), [host]);
+    let mut server = Group::new(Config::relay(), &Snapshot::hosts([0]), [host]).unwrap();
     let eve = server.admit(Time::ZERO, host, false, b"Eve").unwrap();
-    let mut at_eve = Group::new(Config::default(), &server.snapshot(), [eve]);
+    let mut at_eve = Group::new(Config::relay(), &server.snapshot(), [eve]).unwrap();
     sent(&mut server);
 
     let raj = server.admit(Time::ZERO, host, true, b"Raj joined").unwrap();
@@ -253,9 +253,9 @@ fn nobody_hears_a_word_before_joined_nor_an_answer_to_a_farewell_before_left() {
 #[test]
 fn a_dependency_on_a_departed_member_counts_as_met() {
     let host = MemberId::host(0);
-    let mut server = Group::new(Config::default(), &Snapshot::hosts([0]), [host]);
+    let mut server = Group::new(Config::relay(), &Snapshot::hosts([0]), [host]).unwrap();
     let ann = server.admit(Time::ZERO, host, false, b"").unwrap();
-    let mut at_ann = Group::new(Config::default(), &server.snapshot(), [ann]);
+    let mut at_ann = Group::new(Config::relay(), &server.snapshot(), [ann]).unwrap();
     let raj = server.admit(Time::ZERO, host, true, b"").unwrap();
     server.broadcast(Time::ZERO, raj, b"hello").unwrap();
     for m in sent(&mut server) {
@@ -274,11 +274,11 @@ fn a_dependency_on_a_departed_member_counts_as_met() {
 #[test]
 fn a_waiter_is_released_though_the_farewell_goes_first() {
     let host = MemberId::host(0);
-    let mut server = Group::new(Config::default(), &Snapshot::hosts([0]), [host]);
+    let mut server = Group::new(Config::relay(), &Snapshot::hosts([0]), [host]).unwrap();
     let ann = server.admit(Time::ZERO, host, true, b"").unwrap();
     let raj = server.admit(Time::ZERO, host, true, b"").unwrap();
     let eve = server.admit(Time::ZERO, host, false, b"").unwrap();
-    let mut at_eve = Group::new(Config::default(), &server.snapshot(), [eve]);
+    let mut at_eve = Group::new(Config::relay(), &server.snapshot(), [eve]).unwrap();
     sent(&mut server);
     let word = {
         server.broadcast(Time::ZERO, raj, b"word").unwrap();
@@ -297,11 +297,11 @@ fn a_waiter_is_released_though_the_farewell_goes_first() {
 #[test]
 fn what_waits_for_a_message_that_the_departed_never_sent_is_released_by_the_farewell() {
     let host = MemberId::host(0);
-    let mut server = Group::new(Config::default(), &Snapshot::hosts([0]), [host]);
+    let mut server = Group::new(Config::relay(), &Snapshot::hosts([0]), [host]).unwrap();
     let ann = server.admit(Time::ZERO, host, true, b"").unwrap();
     let raj = server.admit(Time::ZERO, host, true, b"").unwrap();
     let eve = server.admit(Time::ZERO, host, false, b"").unwrap();
-    let mut at_eve = Group::new(Config::default(), &server.snapshot(), [eve]);
+    let mut at_eve = Group::new(Config::relay(), &server.snapshot(), [eve]).unwrap();
     sent(&mut server);
     let answer = Message::new(id(ann, 1), Kind::Data, &[id(raj, 5)], b"answer").unwrap();
     assert!(hears(&mut at_eve, &answer).is_empty());
@@ -316,7 +316,7 @@ fn who_starts_from_a_later_snapshot_depends_on_all_that_is_in_it() {
     let (mut ann, mut bob) = (group(ANN), group(BOB));
     let (a, b) = (say(&mut ann, ANN, "a"), say(&mut bob, BOB, "b"));
     hears(&mut ann, &b);
-    let mut again = Group::new(Config::default(), &ann.snapshot(), [EVE]);
+    let mut again = Group::new(Config::relay(), &ann.snapshot(), [EVE]).unwrap();
     let c = say(&mut again, EVE, "c");
     assert_eq!(c.deps().collect::<Vec<_>>(), [a.id(), b.id()]);
     assert!(hears(&mut bob, &c).is_empty(), "Bob has not seen what Eve had");
@@ -325,7 +325,7 @@ fn who_starts_from_a_later_snapshot_depends_on_all_that_is_in_it() {
 #[test]
 fn only_a_local_host_admits_and_only_whom_it_admitted_it_parts_with() {
     let host = MemberId::host(0);
-    let mut server = Group::new(Config::default(), &Snapshot::hosts([0, 1]), [host]);
+    let mut server = Group::new(Config::relay(), &Snapshot::hosts([0, 1]), [host]).unwrap();
     let part = |g: &mut Group, m| g.part(Time::ZERO, host, m, b"").unwrap_err();
     assert_eq!(server.admit(Time::ZERO, MemberId::host(1), true, b"").unwrap_err(), MembershipError::NotHost);
     for member in [host, MemberId::host(1), MemberId::new(0, 7)] {
@@ -362,7 +362,7 @@ fn gaps_are_named_exactly_and_asked_for_after_the_delay() {
     let wanted = vec![range(1, 2), range(5, 6), range(8, 9)];
     assert_eq!(
         eve.poll_output(),
-        Some(Output::Control { to: Some(ANN), control: Control::Want(wanted) }),
+        Some(Output::Transmit(Transmit { to: Some(ANN), packet: Packet::Control(Control::Want(wanted)) })),
         "at first from the sender"
     );
     let again = eve.poll_timeout().unwrap();
@@ -409,10 +409,10 @@ fn who_can_never_be_admitted_is_refused() {
 
 #[test]
 fn a_clock_that_claims_the_impossible_costs_nothing() {
-    let mut config = Config::default();
-    config.gap_policy = cbcast::GapPolicy::Skip { after: std::time::Duration::ZERO };
+    let mut config = Config::relay();
+    config.gap_policy = cbcast::GapPolicy::Skip { after: config.repair_delay };
     (config.retain, config.ahead_max) = (true, 1_000);
-    let mut bob = Group::new(config, &Snapshot::fixed([ANN, BOB, EVE]), [BOB]);
+    let mut bob = Group::new(config, &Snapshot::fixed([ANN, BOB, EVE]), [BOB]).unwrap();
     let lie: VectorClock = [(EVE, u64::MAX)].into_iter().collect();
     bob.handle_clock(Time::ZERO, Link::Peer(EVE), &lie);
     assert_eq!(bob.missing(9), [MissingRange { member: EVE, from: 1, to: 1_000 }]);

@@ -61,13 +61,13 @@ fn panic(_info: &PanicInfo<'_>) -> ! {
 #[unsafe(no_mangle)]
 pub extern "C" fn causerie_no_std_check() -> u32 {
     let [ann, bob] = [MemberId::new(0, 0), MemberId::new(0, 1)];
-    let mut group = Group::new(Config::default(), &Snapshot::fixed([ann, bob]), [ann]);
+    let Ok(mut group) = Group::new(Config::mesh(), &Snapshot::fixed([ann, bob]), [ann]) else { return 0 };
     if group.broadcast(Time::ZERO, ann, b"hello").is_err() {
         return 0;
     }
     let mut done = 0;
     while let Some(output) = group.poll_output() {
-        if matches!(output, Output::Send(_) | Output::Deliver { .. }) {
+        if matches!(output, Output::Transmit(_) | Output::Deliver { .. }) {
             done += 1;
         }
     }

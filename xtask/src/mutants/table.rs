@@ -3,6 +3,7 @@
 
 use super::{Mutant, Suite};
 
+const CONFIG: &str = "crates/cbcast/src/config.rs";
 const GROUP: &str = "crates/cbcast/src/group.rs";
 const HOLDBACK: &str = "crates/cbcast/src/group/holdback.rs";
 const UPKEEP: &str = "crates/cbcast/src/group/upkeep.rs";
@@ -270,6 +271,43 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 HOLDBACK,
                 "self.hear(now, slot, self.members.last_awaited(slot));",
                 "",
+            ),
+        ],
+    ),
+    (
+        "Configuring",
+        &[
+            library(
+                "limits may be anything",
+                CONFIG,
+                "if value < least || value > most {",
+                "if value > u64::MAX - least {",
+            ),
+            library(
+                "a limit may be one less",
+                CONFIG,
+                "if value < least || value > most {",
+                "if value + 1 < least || value > most {",
+            ),
+            library(
+                "a limit may be one more",
+                CONFIG,
+                "if value < least || value > most {",
+                "if value < least || value - 1 > most {",
+            ),
+            library("delays may be nothing", CONFIG, "filter(|&delay| delay < least)", "filter(|_| false)"),
+            library("long delays overflow", REPAIR, "self.pause.saturating_mul(2)", "(self.pause * 2)"),
+            library(
+                "a snapshot may be of any size",
+                GROUP,
+                "        if listed > limit {\n",
+                "        if listed > limit && limit == 0 {\n",
+            ),
+            library(
+                "a snapshot may have one more",
+                GROUP,
+                "        if listed > limit {\n",
+                "        if listed > limit + 1 {\n",
             ),
         ],
     ),
@@ -586,7 +624,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "behind.rotate_left(start as usize);",
                 "let _ = start;",
             ),
-            library("pauses do not grow", REPAIR, "(self.pause * 2)", "self.pause"),
+            library("pauses do not grow", REPAIR, "self.pause.saturating_mul(2)", "self.pause"),
             library("pauses grow without bound", REPAIR, ".min(config.repair_delay_max)", ""),
             library(
                 "jitter of the whole pause",

@@ -282,7 +282,7 @@ fn membership(config: &SessionConfig, reader: &mut Reader<'_>, version: u8) -> R
         let message = Message::decode(packet).map_err(|_| KeptError::Damaged)?;
         pending.push_back(Pending { message, sent_at: None });
     }
-    let group = super::group_of(config, &snapshot, member_id, &limits);
+    let group = super::group_of(config, &snapshot, member_id, &limits).map_err(|_| KeptError::Damaged)?;
     let fits = group.is_local(member_id) && pending.iter().all(|p| group.has_delivered(p.message.id()));
     if !fits {
         return Err(KeptError::Damaged);

@@ -24,7 +24,7 @@ use causerie_core::frame::{
 use causerie_core::key::{Challenge, KeyPair, Purpose};
 use causerie_server::{Settings, StartError};
 use causerie_store::{MemoryStore, Store};
-use cbcast::{Config, Group, Kind, Link, MemberId, Message, Output, Time};
+use cbcast::{Config, Group, Kind, Link, MemberId, Message, Time};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
@@ -383,7 +383,7 @@ impl Native {
         let ServerFrame::Welcome(welcome) = frame else { panic!("not welcome: {frame:?}") };
         let welcome = *welcome;
         let member = welcome.member;
-        let group = Group::new(Config::default(), &welcome.snapshot, [member]);
+        let group = Group::new(Config::relay(), &welcome.snapshot, [member]).unwrap();
         let position = welcome.first - 1;
         let key = wire.key.clone();
         let mut native = Self { wire, member, key, group, position, welcome };
@@ -401,7 +401,7 @@ impl Native {
     pub(crate) fn stamp(&mut self, payload: &[u8]) -> Bytes {
         self.group.broadcast(Time::ZERO, self.member, payload).unwrap();
         let outputs = std::iter::from_fn(|| self.group.poll_output());
-        let mut sent = outputs.filter_map(|o| if let Output::Send(m) = o { Some(m) } else { None });
+        let mut sent = outputs.filter_map(|o| o.sent().cloned());
         sent.next().unwrap().into_packet()
     }
 

@@ -174,7 +174,8 @@ impl<F: FnMut(Event)> World<'_, F> {
         let snapshot =
             Snapshot::decode(&mut Reader::new(&bytes)).map_err(|error| failed(error.to_string()))?;
         self.drain(host)?;
-        let group = Group::new(config(self.plan, self.script, member), &snapshot, [member]);
+        let group = Group::new(config(self.plan, self.script, member), &snapshot, [member])
+            .expect("the limits of a plan can be");
         let mut process = Process::new(group, member, false);
         process.seen = self.processes[&host].seen.clone();
         process.skipped = self.processes[&host].skipped.clone();

@@ -86,15 +86,15 @@ const NEVER: Duration = Duration::from_secs(24 * 3600);
 
 /// Limits and delays of a process in this plan.
 pub(super) fn config(plan: &Plan, script: Option<&Script>, me: MemberId) -> Config {
-    let mut config = Config::default();
+    let mut config = match plan.topology {
+        Topology::Mesh => Config::mesh(),
+        _ => Config::relay(),
+    };
     if script.is_some_and(|script| !script.repair) {
         (config.repair_delay, config.repair_delay_max) = (NEVER, NEVER);
     }
     config.seed = plan.seed ^ u64::from(me.origin) << 32 ^ u64::from(me.ordinal);
     config.heartbeat = Some(Duration::from_millis(200));
-    if plan.topology == Topology::Mesh {
-        (config.topology, config.retain) = (cbcast::Topology::Mesh, true);
-    }
     if plan.faults.skip > Duration::ZERO {
         config.gap_policy = GapPolicy::Skip { after: plan.faults.skip };
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cbcast::{
     BroadcastError, Control, Group, Link, MemberId, Message, MessageId, MissingRange, Output, Packet,
-    Snapshot, Time,
+    Snapshot, Time, Transmit,
 };
 
 use crate::Oracle;
@@ -79,7 +79,8 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
         };
         let snapshot = Snapshot::fixed(members.iter().copied());
         for (number, &me) in members.iter().enumerate() {
-            let group = Group::new(config(plan, script, me), &snapshot, [me]);
+            let group =
+                Group::new(config(plan, script, me), &snapshot, [me]).expect("the limits of a plan can be");
             let mut process = Process::new(group, me, plan.topology != Topology::Mesh && me.is_host());
             process.textbook = plan.is_fixed().then(|| Bss::new(members.len(), number));
             world.processes.insert(me, process);
@@ -232,7 +233,14 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
     pub(super) fn drain(&mut self, who: MemberId) -> Result<(), Wrong> {
         while let Some(output) = self.process(who).group.poll_output() {
             match output {
-                Output::Send(message) => self.sent(who, message)?,
+                Output::Transmit(Transmit { to, packet }) => match (to, packet) {
+                    (None, Packet::Message(message)) => self.sent(who, message)?,
+                    (Some(to), Packet::Message(message)) => {
+                        self.report.resent += 1;
+                        self.network.send(self.now, who, to, message.into_packet());
+                    }
+                    (to, Packet::Control(control)) => self.control(who, to, control),
+                },
                 Output::Deliver { message, held_since } if message.id().member != who => {
                     self.delivered(who, &message, held_since)?;
                 }
@@ -240,11 +248,6 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
                     self.report.held += 1;
                     let deps = self.deps(id);
                     self.tell(who, What::Hold { message: id, deps, waits_for });
-                }
-                Output::Control { to, control } => self.control(who, to, control),
-                Output::Resend { to, message } => {
-                    self.report.resent += 1;
-                    self.network.send(self.now, who, to, message.into_packet());
                 }
                 Output::Stable(cut) => {
                     for (member, count) in cut.iter() {

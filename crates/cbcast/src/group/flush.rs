@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use crate::control::Control;
 use crate::error::{BroadcastError, MembershipError};
-use crate::group::{Group, Output};
+use crate::group::Group;
 use crate::id::MemberId;
 use crate::members::Slot;
 use crate::message::Kind;
@@ -69,7 +69,7 @@ impl Group {
         let count = self.delivered(member).unwrap_or(0);
         for to in self.who_stays() {
             let control = Control::Flush { member, count };
-            self.outputs.push_back(Output::Control { to: Some(to), control });
+            self.tell(to, control);
         }
     }
 
@@ -90,7 +90,7 @@ impl Group {
         let Some(slot) = self.members.live_slot(member) else { return };
         let count = self.frozen_up_to(slot, count.max(self.members.delivered(slot)));
         let control = Control::Flushed { member, count };
-        self.outputs.push_back(Output::Control { to: Some(host), control });
+        self.tell(host, control);
         self.hear(now, slot, count);
         self.release(now);
     }

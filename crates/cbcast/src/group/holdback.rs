@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::error::ReceiveError;
+use crate::error::{ReceiveError, Unit};
 use crate::group::{Group, Link, Output};
 use crate::id::{MemberId, MessageId};
 use crate::members::{Held, NONE, Slot, Standing, Unmet, Wait};
@@ -157,7 +157,7 @@ impl Group {
     #[cold]
     fn hold_early(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
         let id = message.id();
-        if self.hosts(id.member.origin) {
+        if self.admits_for(id.member.origin) {
             // Ordinals of this origin are given out here: nobody has this one.
             return Err(ReceiveError::NotTheirs { member: id.member });
         }
@@ -232,7 +232,7 @@ impl Group {
         };
         // Members of an origin that is hosted here are heard of through here only, so what has not been
         // delivered here cannot have been seen by the other end.
-        let through_here = matches!(link, Link::Member(_)) && self.hosts(dependency.member.origin);
+        let through_here = matches!(link, Link::Member(_)) && self.admits_for(dependency.member.origin);
         if impossible || through_here {
             return Err(ReceiveError::FromTheFuture { id, dependency });
         }
@@ -244,7 +244,7 @@ impl Group {
         !member.is_host() && self.is_member(MemberId::host(member.origin))
     }
 
-    fn hosts(&self, origin: u32) -> bool {
+    fn admits_for(&self, origin: u32) -> bool {
         self.is_local(MemberId::host(origin))
     }
 
@@ -280,16 +280,16 @@ impl Group {
         let more = (places as usize).saturating_sub(taken);
         let limit = self.config.holdback_max;
         if self.holdback_places + more > limit {
-            return Err(ReceiveError::HoldbackFull { limit, unit: "messages" });
+            return Err(ReceiveError::HoldbackFull { limit, unit: Unit::Messages });
         }
         let limit = self.config.holdback_bytes_max;
         if self.held_bytes + message.packet().len() > limit {
-            return Err(ReceiveError::HoldbackFull { limit, unit: "bytes" });
+            return Err(ReceiveError::HoldbackFull { limit, unit: Unit::Bytes });
         }
         let limit = self.config.ahead_bytes_max;
         let held = if slot == NONE { 0 } else { self.members.get(slot).held_bytes() };
         if held + message.packet().len() > limit {
-            return Err(ReceiveError::HoldbackFull { limit, unit: "bytes of one member" });
+            return Err(ReceiveError::HoldbackFull { limit, unit: Unit::BytesOfMember });
         }
         Ok(())
     }
@@ -499,7 +499,7 @@ impl Group {
                 }
                 self.members.set_next_ordinal(member.origin, member.ordinal.saturating_add(1));
                 let slot = self.members.admit(member, 0);
-                let by_local_host = self.hosts(member.origin);
+                let by_local_host = self.admits_for(member.origin);
                 if let Some(stability) = self.stability.as_mut().filter(|_| !by_local_host) {
                     stability.add(slot, 0, true);
                 }

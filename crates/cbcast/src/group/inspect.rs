@@ -67,6 +67,21 @@ impl Group {
         }
     }
 
+    /// Iterates over the live members, local ones included, in no particular order. O(members).
+    pub fn members(&self) -> impl Iterator<Item = MemberId> + '_ {
+        self.live().map(|(_, member)| member)
+    }
+
+    /// Iterates over the live members that live here, in no particular order. O(members).
+    pub fn locals(&self) -> impl Iterator<Item = MemberId> + '_ {
+        self.live().filter(|&(slot, _)| self.members.get(slot).local).map(|(_, member)| member)
+    }
+
+    /// Iterates over the live hosts, which say who joins and who leaves, in no particular order. O(members).
+    pub fn hosts(&self) -> impl Iterator<Item = MemberId> + '_ {
+        self.members().filter(|member| member.is_host())
+    }
+
     /// What has been delivered of each live member. O(members log members).
     #[must_use]
     pub fn clock(&self) -> VectorClock {

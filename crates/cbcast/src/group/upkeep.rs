@@ -7,7 +7,7 @@ use crate::clock::VectorClock;
 use crate::config::GapPolicy;
 use crate::control::{Control, Packet};
 use crate::error::ReceiveError;
-use crate::group::{Group, Link, Output};
+use crate::group::{Group, Link, Output, Transmit};
 use crate::id::{MemberId, MessageId};
 use crate::members::{Member, Slot};
 use crate::repair::{MissingRange, Round};
@@ -90,7 +90,8 @@ impl Group {
                 };
                 if let Some(message) = retained {
                     self.stats.resent += 1;
-                    self.outputs.push_back(Output::Resend { to, message: message.clone() });
+                    let packet = Packet::Message(message.clone());
+                    self.outputs.push_back(Output::Transmit(Transmit { to: Some(to), packet }));
                 } else if self.members.live_slot(range.member).is_none() {
                     break;
                 }
@@ -145,7 +146,7 @@ impl Group {
         if self.heartbeat_at.is_some_and(|at| at <= now) {
             self.heartbeat_at = self.config.heartbeat.map(|pause| now + pause);
             let control = Control::Clock(self.clock());
-            self.outputs.push_back(Output::Control { to: None, control });
+            self.transmit(None, Packet::Control(control));
             for flush in 0..self.flushes.len() {
                 self.ask_to_flush(flush);
             }
@@ -190,7 +191,7 @@ impl Group {
             };
             self.stats.wants += 1;
             let control = Control::Want(ranges.to_vec());
-            self.outputs.push_back(Output::Control { to: Some(to), control });
+            self.tell(to, control);
         }
     }
 

@@ -458,11 +458,11 @@ fuzz_target!(|input: Input<'_>| {
                 subject.act(|g| g.handle_control(now, by.link(MemberId::host(1)), &control));
             }
             Op::Flush { by, member, count } => {
-                let control = Control::Flush { member: member.id(), count: count.get() };
+                let control = Control::Flush { member: member.id(), number: 1, count: count.get() };
                 subject.act(|g| g.handle_control(now, by.link(MemberId::host(member.id().origin)), &control));
             }
             Op::Flushed { by, member, count } => {
-                let control = Control::Flushed { member: member.id(), count: count.get() };
+                let control = Control::Flushed { member: member.id(), number: 1, count: count.get() };
                 subject.act(|g| g.handle_control(now, by.link(MemberId::host(1)), &control));
             }
             Op::Relation { a, b } => {

@@ -3,8 +3,10 @@
 //! ```text
 //! control = kind(1 byte) body
 //! kind 16 = clock      17 = ranges{ origin ordinal from to-from }
-//! kind 18 = origin ordinal count             flush: report what you have of this member, take no more than that
-//! kind 19 = origin ordinal count             flushed: so much
+//! kind 18 = origin ordinal number count      flush: report what you have of this member, take no more than that
+//! kind 19 = origin ordinal number count      flushed: so much
+//! kind 20 = origin ordinal count             departed: you have left, as your host says
+//! kind 21 = origin ordinal number            called off: that flush
 //! ```
 
 use alloc::vec::Vec;
@@ -20,6 +22,8 @@ const CLOCK: u8 = 16;
 const WANT: u8 = 17;
 const FLUSH: u8 = 18;
 const FLUSHED: u8 = 19;
+const DEPARTED: u8 = 20;
+const CALLED_OFF: u8 = 21;
 
 /// What members tell each other beside messages. Lost ones are told again.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,15 +38,34 @@ pub enum Control {
     Flush {
         /// Who is to leave.
         member: MemberId,
+        /// The number of the flush among those of this member, from 1.
+        number: u64,
         /// How many of its messages the host has delivered.
         count: u64,
     },
     /// The answer: so many have been delivered or may be, and no more will be until the host says that there are more.
+    /// Also the answer to [`CalledOff`](Self::CalledOff).
     Flushed {
         /// Who is to leave.
         member: MemberId,
+        /// The number of the flush.
+        number: u64,
         /// How many of its messages the reporter has delivered, or has been told that the host has.
         count: u64,
+    },
+    /// To a member that still speaks: it has left, and what it says is dropped by whoever has delivered its *Left*.
+    Departed {
+        /// Who has left.
+        member: MemberId,
+        /// How many messages of its host have been delivered; the *Left* is one of them.
+        count: u64,
+    },
+    /// The member does not leave after all: take what it says again, and answer by [`Flushed`](Self::Flushed).
+    CalledOff {
+        /// Who stays.
+        member: MemberId,
+        /// The number of the flush.
+        number: u64,
     },
 }
 
@@ -69,15 +92,16 @@ impl Control {
                     put_varint(&mut out, range.to - range.from);
                 }
             }
-            Self::Flush { member, count } => {
-                out.push(FLUSH);
+            Self::Flush { member, number, count } | Self::Flushed { member, number, count } => {
+                out.push(if matches!(self, Self::Flush { .. }) { FLUSH } else { FLUSHED });
                 put_member(&mut out, *member);
+                put_varint(&mut out, *number);
                 put_varint(&mut out, *count);
             }
-            Self::Flushed { member, count } => {
-                out.push(FLUSHED);
+            Self::Departed { member, count: number } | Self::CalledOff { member, number } => {
+                out.push(if matches!(self, Self::Departed { .. }) { DEPARTED } else { CALLED_OFF });
                 put_member(&mut out, *member);
-                put_varint(&mut out, *count);
+                put_varint(&mut out, *number);
             }
         }
         out
@@ -99,8 +123,18 @@ impl Control {
                 }
                 Self::Want(ranges)
             }
-            FLUSH => Self::Flush { member: member(&mut reader)?, count: reader.varint()? },
-            FLUSHED => Self::Flushed { member: member(&mut reader)?, count: reader.varint()? },
+            FLUSH => Self::Flush {
+                member: member(&mut reader)?,
+                number: reader.varint()?,
+                count: reader.varint()?,
+            },
+            FLUSHED => Self::Flushed {
+                member: member(&mut reader)?,
+                number: reader.varint()?,
+                count: reader.varint()?,
+            },
+            DEPARTED => Self::Departed { member: member(&mut reader)?, count: reader.varint()? },
+            CALLED_OFF => Self::CalledOff { member: member(&mut reader)?, number: reader.varint()? },
             kind => return Err(DecodeError::UnknownKind(kind)),
         })
     }
@@ -149,8 +183,10 @@ mod tests {
         for control in [
             Control::Clock([(raj, 7)].into_iter().collect()),
             Control::Want(vec![MissingRange { member: raj, from: 3, to: 300 }]),
-            Control::Flush { member: raj, count: 300 },
-            Control::Flushed { member: raj, count: 1 << 40 },
+            Control::Flush { member: raj, number: 2, count: 300 },
+            Control::Flushed { member: raj, number: 300, count: 1 << 40 },
+            Control::Departed { member: raj, count: 300 },
+            Control::CalledOff { member: raj, number: 1 },
         ] {
             let packet = Packet::Control(control);
             assert_eq!(Packet::decode(packet.clone().into_bytes()), Ok(packet));

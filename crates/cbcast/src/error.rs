@@ -62,6 +62,13 @@ pub enum ReceiveError {
         /// The sender.
         member: MemberId,
     },
+    /// The link speaks for a member that has left, and this is from it: nobody takes it. The other end is told by a
+    /// [`Control::Departed`](crate::Control::Departed), which is to be sent over the same link.
+    #[error("{member} has left")]
+    Departed {
+        /// The sender.
+        member: MemberId,
+    },
     /// Only hosts say *Joined* and *Left*, and not over a link that speaks for one member.
     #[error("{id} announces members, which its link may not")]
     NotHost {
@@ -124,6 +131,13 @@ pub enum BroadcastError {
         /// The sender.
         member: MemberId,
     },
+    /// The others have parted with the sender, as [`Output::Departed`](crate::Output::Departed) has told: whatever it
+    /// says is dropped by them. Join anew, and say it again under the new id.
+    #[error("{member} has left, as the others say")]
+    Departed {
+        /// The sender.
+        member: MemberId,
+    },
     /// Too much of what the sender has said is not stable yet. Broadcast again after the next
     /// [`Output::Stable`](crate::Output::Stable).
     #[error("{member} has {limit} {unit} unstable; {holder:?} has not acknowledged them")]
@@ -160,6 +174,12 @@ pub enum MembershipError {
     /// The member is not one that this host has admitted, or it has left.
     #[error("{member} is not a member admitted here")]
     NotAMember {
+        /// Who.
+        member: MemberId,
+    },
+    /// The host is not parting with this member: it has not begun to, or *Left* has been said.
+    #[error("{member} is not about to leave")]
+    NotLeaving {
         /// Who.
         member: MemberId,
     },

@@ -9,6 +9,7 @@
 //! Departures from [BSS91, section 5.1]: stamps carry direct dependencies instead of whole vectors (see
 //! [`crate::message`]); several local members may share one group and so one clock.
 
+mod departed;
 mod flush;
 mod holdback;
 mod inspect;
@@ -29,7 +30,7 @@ use crate::snapshot::{COUNT_MAX, Snapshot};
 use crate::stability::Stability;
 use crate::time::Time;
 
-pub(crate) use flush::Flush;
+pub(crate) use flush::{CalledOff, Flush};
 pub use inspect::{HeldMessage, Relation};
 use outputs::Outputs;
 
@@ -74,6 +75,13 @@ pub enum Output {
     /// Delivered in place of messages that nobody has ([`GapPolicy::Skip`](crate::GapPolicy::Skip)): they count as
     /// delivered. Also, whatever the policy here, in place of those of a departed member that its host has given up.
     Gap(MissingRange),
+    /// A local member has left without a command from here: its *Left* is delivered next, or somebody says that there
+    /// is one. What it says is dropped by the others, so [`Group::broadcast`] refuses it. Join anew; what others have
+    /// not acknowledged by then is said again under the new id. Without another local member this group is at its end.
+    Departed {
+        /// Who.
+        member: MemberId,
+    },
 }
 
 impl Output {
@@ -162,6 +170,10 @@ pub struct Group {
     pub(crate) stability: Option<Stability>,
     /// Whom the local host is about to part with.
     pub(crate) flushes: Vec<Flush>,
+    /// Flushes that not everybody knows to be called off.
+    pub(crate) called_off: Vec<CalledOff>,
+    /// Local members that others have parted with.
+    departed: Vec<MemberId>,
     heartbeat_at: Option<Time>,
     pub(crate) outputs: Outputs,
     pub(crate) stats: Stats,
@@ -234,6 +246,8 @@ impl Group {
             lagging: 0,
             stability,
             flushes: Vec::new(),
+            called_off: Vec::new(),
+            departed: Vec::new(),
             outputs: Outputs::default(),
             stats: Stats::default(),
             awake: Vec::new(),
@@ -344,6 +358,9 @@ impl Group {
         payload: &[u8],
     ) -> Result<MessageId, BroadcastError> {
         let slot = self.members.live_slot(from).filter(|&slot| self.members.get(slot).local);
+        if !self.departed.is_empty() && self.departed.contains(&from) {
+            return Err(BroadcastError::Departed { member: from });
+        }
         let slot = slot.ok_or(BroadcastError::NotLocal { member: from })?;
         if kind == Kind::Data {
             self.flow_control(from, slot, payload.len())?;

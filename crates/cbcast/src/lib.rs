@@ -95,7 +95,7 @@
 //! |---|---|
 //! | repair | what is missing is known exactly ([`Group::missing`]) and asked for after [`Config::repair_delay`], its sender first, then anybody who has it, with seeded jittered pauses; the original bytes are sent again |
 //! | joining | a [`Snapshot`] is all that a newcomer needs; nobody sees a word of it before its *Joined* |
-//! | leaving | *Left* follows all that the departed has said; its entries are dropped at once, so clocks follow today's members |
+//! | leaving | *Left* follows all that the departed has said; its entries are dropped at once, so clocks follow today's members. Who was parted with and speaks on is told ([`Output::Departed`]); a flush can be called off ([`Group::call_off_parting`]) |
 //! | stability | [`Output::Stable`]: every member has delivered so much. CRDTs may compact, buffers are emptied, [`Group::stability_holder`] names who holds it up |
 //! | flow control | beyond [`Config::unstable_max`] a broadcast is refused ([`BroadcastError::WouldBlock`]) and says whom it waits for |
 //! | why | [`Group::waits_for`] and [`Group::root_cause`] say why a message is held; [`Group::relation`] whether one is before, after or concurrent to another |

@@ -106,6 +106,8 @@ pub(crate) struct Member {
     pub(crate) lagging_since: Time,
     /// A flush has frozen it: only so many of its messages are deliverable.
     pub(crate) frozen: Option<u64>,
+    /// The number of the last flush of it that was heard of; unless it is frozen, that one was called off.
+    pub(crate) flush: u64,
     /// Received and not delivered: `ring[i]` is message `delivered + 1 + i`. Only `ring[0]` is ever read.
     pub(crate) ring: VecDeque<Option<Held>>,
     /// What `ring[0]` waits for, once it has been looked at.
@@ -460,6 +462,7 @@ impl Member {
             local: false,
             lagging_since: Time::ZERO,
             frozen: None,
+            flush: 0,
             ring: VecDeque::new(),
             wait: None,
             waiters: BinaryHeap::new(),

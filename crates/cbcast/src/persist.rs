@@ -4,9 +4,9 @@
 //! had never arrived, and repair brings it again.
 //!
 //! ```text
-//! export   = version(1 byte) snapshot locals{ member } heard(clock) frozen(clock)
+//! export   = version(1 byte) snapshot locals{ member } heard(clock) frozen(clock) flush(clock)
 //!            held{ since packet } stable(clock) retained{ packet } departed{ member left first places{ packet } }
-//!            flushes{ host member payload }
+//!            flushes{ host member payload } called_off{ member }
 //! packet   = length bytes           in places, length 0: skipped
 //! member   = origin ordinal
 //! ```
@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use crate::clock::VectorClock;
 use crate::config::{Config, ConfigError};
-use crate::group::{Flush, Group, Link};
+use crate::group::{CalledOff, Flush, Group, Link};
 use crate::id::{MemberId, MessageId};
 use crate::message::{DecodeError, Message};
 use crate::snapshot::Snapshot;
@@ -98,6 +98,8 @@ impl Group {
         heard.encode(&mut out);
         let frozen: VectorClock = live().filter_map(|(_, m)| Some((m.id, m.frozen?))).collect();
         frozen.encode(&mut out);
+        let flush = live().filter(|(_, m)| m.flush > 0).map(|(_, m)| (m.id, m.flush));
+        flush.collect::<VectorClock>().encode(&mut out);
         put_varint(&mut out, self.held as u64);
         for held in self.members.iter().flat_map(|(_, m)| m.ring.iter().flatten()) {
             put_varint(&mut out, held.since.as_nanos());
@@ -132,6 +134,8 @@ impl Group {
             put_member(&mut out, flush.member);
             put_packet(&mut out, &flush.payload);
         }
+        put_varint(&mut out, self.called_off.len() as u64);
+        self.called_off.iter().for_each(|called_off| put_member(&mut out, called_off.member));
         Ok(out)
     }
 
@@ -156,6 +160,10 @@ impl Group {
             let slot = group.members.live_slot(id).ok_or(ImportError::Inconsistent)?;
             group.members.get_mut(slot).frozen = Some(count);
         }
+        for (id, number) in VectorClock::decode(reader)?.iter() {
+            let slot = group.members.live_slot(id).ok_or(ImportError::Inconsistent)?;
+            group.members.get_mut(slot).flush = number;
+        }
         for n in 0..reader.varint()? {
             let since = Time::from_nanos(reader.varint()?);
             let taken = group.handle_message(since, Link::Relay, message(reader)?);
@@ -174,6 +182,10 @@ impl Group {
             let (host, member) = (member(reader)?, member(reader)?);
             let payload = Bytes::copy_from_slice(reader.prefixed()?);
             group.flushes.push(Flush { host, member, payload, reported: Vec::new() });
+        }
+        for _ in 0..reader.varint()? {
+            let member = member(reader)?;
+            group.called_off.push(CalledOff { member, told: Vec::new() });
         }
         group.outputs.clear();
         group.stats = crate::group::Stats::default();

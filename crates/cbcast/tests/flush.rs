@@ -52,7 +52,7 @@ fn control(group: &mut Group, from: MemberId, control: &Control) {
 }
 
 fn flushed(member: MemberId, count: u64) -> Control {
-    Control::Flushed { member, count }
+    Control::Flushed { member, number: 1, count }
 }
 
 /// The *Left* of a member, of which these have reported so much.
@@ -110,7 +110,7 @@ fn what_one_had_who_stays_counts_and_is_fetched_first() {
     hear(&mut bob, ANN, &last_words).unwrap();
 
     host.part(Time::ZERO, HOST, ANN, b"").unwrap();
-    let ask = Control::Flush { member: ANN, count: 0 };
+    let ask = Control::Flush { member: ANN, number: 1, count: 0 };
     assert_eq!(controls(&mut host), [(BOB, ask.clone()), (EVE, ask.clone())], "not the one who leaves");
     outputs(&mut bob);
     control(&mut bob, HOST, &ask);
@@ -129,12 +129,12 @@ fn who_has_reported_takes_no_more_until_the_farewell_says_how_many_there_are() {
     let (mut host, mut ann, mut eve) = (group(HOST), group(ANN), group(EVE));
     let words = [say(&mut ann, ANN), say(&mut ann, ANN), say(&mut ann, ANN)];
     hear(&mut eve, ANN, &words[0]).unwrap();
-    control(&mut eve, HOST, &Control::Flush { member: ANN, count: 0 });
+    control(&mut eve, HOST, &Control::Flush { member: ANN, number: 1, count: 0 });
     for message in &words[1..] {
         hear(&mut eve, ANN, message).unwrap();
     }
     assert_eq!((eve.delivered(ANN), eve.held_count()), (Some(1), 2));
-    control(&mut eve, BOB, &Control::Flush { member: ANN, count: 3 });
+    control(&mut eve, BOB, &Control::Flush { member: ANN, number: 1, count: 3 });
     assert_eq!(eve.delivered(ANN), Some(1), "only the host decides");
 
     for message in &words[..2] {
@@ -207,7 +207,7 @@ fn nobody_is_said_to_have_left_before_all_have_reported_on_all_who_leave() {
 fn what_the_host_has_is_let_through() {
     let (mut host, mut bob, mut eve) = (group(HOST), group(BOB), group(EVE));
     let word = say(&mut bob, BOB);
-    control(&mut eve, HOST, &Control::Flush { member: BOB, count: 0 });
+    control(&mut eve, HOST, &Control::Flush { member: BOB, number: 1, count: 0 });
     hear(&mut eve, BOB, &word).unwrap();
     assert_eq!(eve.delivered(BOB), Some(0));
     hear(&mut host, BOB, &word).unwrap();
@@ -215,7 +215,7 @@ fn what_the_host_has_is_let_through() {
     let joined = sent(&mut host).pop().unwrap();
     hear(&mut eve, HOST, &joined).unwrap();
     assert!(!eve.is_member(raj));
-    control(&mut eve, HOST, &Control::Flush { member: BOB, count: 1 });
+    control(&mut eve, HOST, &Control::Flush { member: BOB, number: 1, count: 1 });
     assert!(eve.is_member(raj));
     assert_eq!(eve.delivered(BOB), Some(1));
 }
@@ -233,7 +233,7 @@ fn a_farewell_that_finds_no_room_lets_through_what_it_counts() {
     }
     let answer = say(&mut bob, BOB);
     hear(&mut host, BOB, &answer).unwrap();
-    control(&mut eve, HOST, &Control::Flush { member: ANN, count: 0 });
+    control(&mut eve, HOST, &Control::Flush { member: ANN, number: 1, count: 0 });
     // The queue is full of what has been frozen.
     for message in &words {
         hear(&mut eve, ANN, message).unwrap();
@@ -245,4 +245,117 @@ fn a_farewell_that_finds_no_room_lets_through_what_it_counts() {
     hear(&mut eve, BOB, &answer).unwrap();
     hear(&mut eve, HOST, &farewell).unwrap();
     assert!(!eve.is_member(ANN));
+}
+
+// Calling it off.
+
+fn called_off(member: MemberId, number: u64) -> Control {
+    Control::CalledOff { member, number }
+}
+
+/// Ann was thought to be gone, and has come back.
+#[test]
+fn a_flush_that_is_called_off_leaves_nothing_behind() {
+    let (mut host, mut ann, mut eve) = (group(HOST), group(ANN), group(EVE));
+    let word = say(&mut ann, ANN);
+    host.part(Time::ZERO, HOST, ANN, b"").unwrap();
+    let asked = controls(&mut host).pop().unwrap();
+    control(&mut eve, HOST, &asked.1);
+    hear(&mut eve, ANN, &word).unwrap();
+    hear(&mut host, ANN, &word).unwrap();
+    assert_eq!((eve.delivered(ANN), host.delivered(ANN)), (Some(0), Some(0)), "frozen");
+    control(&mut host, EVE, &flushed(ANN, 0));
+    outputs(&mut eve);
+
+    assert_eq!(
+        host.call_off_parting(Time::ZERO, HOST, BOB),
+        Err(MembershipError::NotLeaving { member: BOB })
+    );
+    assert_eq!(host.call_off_parting(Time::ZERO, BOB, ANN), Err(MembershipError::NotHost));
+    host.call_off_parting(Time::ZERO, HOST, ANN).unwrap();
+    assert_eq!(host.delivered(ANN), Some(1));
+    let told = controls(&mut host);
+    assert_eq!(told, [(BOB, called_off(ANN, 1)), (EVE, called_off(ANN, 1))], "Ann never knew");
+    assert_eq!(
+        host.call_off_parting(Time::ZERO, HOST, ANN),
+        Err(MembershipError::NotLeaving { member: ANN })
+    );
+    control(&mut host, BOB, &flushed(ANN, 0));
+    assert_eq!(sent(&mut host), [], "an old report: nobody leaves");
+
+    control(&mut eve, BOB, &told[1].1);
+    assert_eq!(eve.delivered(ANN), Some(0), "only the host decides");
+    control(&mut eve, HOST, &told[1].1);
+    assert_eq!(eve.delivered(ANN), Some(1));
+    assert_eq!(controls(&mut eve), [(HOST, flushed(ANN, 1))]);
+    // What asked for the flush may come late, also at one who hears of it now only.
+    let mut bob = group(BOB);
+    control(&mut bob, HOST, &called_off(ANN, 1));
+    outputs(&mut bob);
+    let mut again = Group::import(bob.config().clone(), &bob.export().unwrap()).unwrap();
+    for late in [&mut eve, &mut bob, &mut again] {
+        control(late, HOST, &asked.1);
+        hear(late, ANN, &word).unwrap();
+        assert_eq!(late.delivered(ANN), Some(1));
+    }
+}
+
+/// With each heartbeat, as a flush is, and by a host that has been started again, too.
+#[test]
+fn who_was_not_told_that_it_is_called_off_is_told_again_until_it_answers() {
+    let mut host = group(HOST);
+    let mut config = config();
+    config.heartbeat = Some(std::time::Duration::from_millis(100));
+    host = Group::new(config.clone(), &host.snapshot(), [HOST]).unwrap();
+    host.part(Time::ZERO, HOST, ANN, b"").unwrap();
+    host.call_off_parting(Time::ZERO, HOST, ANN).unwrap();
+    control(&mut host, BOB, &flushed(ANN, 0));
+    outputs(&mut host);
+    let again = Group::import(config, &host.export().unwrap()).unwrap();
+    for (mut host, told) in [(host, vec![EVE]), (again, vec![BOB, EVE])] {
+        host.handle_timeout(Time::from_millis(100));
+        assert_eq!(controls(&mut host).into_iter().map(|(to, _)| to).collect::<Vec<_>>(), told);
+        told.iter().for_each(|&who| control(&mut host, who, &flushed(ANN, 0)));
+        host.handle_timeout(Time::from_millis(200));
+        assert_eq!(controls(&mut host), []);
+    }
+}
+
+/// Between the two Eve takes more, so what she said of the first says nothing about the second.
+#[test]
+fn reports_of_a_flush_that_was_called_off_do_not_count_for_the_next() {
+    let mut host = group(HOST);
+    host.part(Time::ZERO, HOST, ANN, b"").unwrap();
+    host.call_off_parting(Time::ZERO, HOST, ANN).unwrap();
+    host.part(Time::ZERO, HOST, ANN, b"").unwrap();
+    outputs(&mut host);
+    let report = |number| Control::Flushed { member: ANN, number, count: 0 };
+    control(&mut host, BOB, &report(2));
+    control(&mut host, EVE, &report(1));
+    assert_eq!(sent(&mut host), []);
+    control(&mut host, EVE, &report(2));
+    assert_eq!(farewells(&sent(&mut host)), [(ANN, 0)]);
+}
+
+/// Two were to leave. The one that stays may have what the other has said.
+#[test]
+fn who_stays_after_all_is_asked_about_those_who_leave() {
+    let (mut host, mut ann, mut bob) = (group(HOST), group(ANN), group(BOB));
+    let word = say(&mut ann, ANN);
+    hear(&mut bob, ANN, &word).unwrap();
+    host.part(Time::ZERO, HOST, ANN, b"").unwrap();
+    host.part(Time::ZERO, HOST, BOB, b"").unwrap();
+    control(&mut host, EVE, &flushed(ANN, 0));
+    outputs(&mut host);
+    outputs(&mut bob);
+    host.call_off_parting(Time::ZERO, HOST, BOB).unwrap();
+    let told = controls(&mut host);
+    assert!(told.contains(&(BOB, Control::Flush { member: ANN, number: 1, count: 0 })), "{told:?}");
+    assert_eq!(sent(&mut host), [], "Bob has not reported");
+    control(&mut bob, HOST, &Control::Flush { member: ANN, number: 1, count: 0 });
+    assert_eq!(controls(&mut bob), [(HOST, flushed(ANN, 1))]);
+    control(&mut host, BOB, &flushed(ANN, 1));
+    assert_eq!(sent(&mut host), [], "it is fetched first");
+    hear(&mut host, BOB, &word).unwrap();
+    assert_eq!(farewells(&sent(&mut host)), [(ANN, 1)]);
 }

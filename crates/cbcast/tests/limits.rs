@@ -550,7 +550,7 @@ fn an_answer_is_bounded_and_what_does_not_exist_costs_nothing() {
 #[test]
 fn who_is_about_to_leave_is_not_asked() {
     let mut eve = group(EVE, |_| {});
-    eve.handle_control(NOW, Link::Peer(HOST), &Control::Flush { member: BOB, count: 0 });
+    eve.handle_control(NOW, Link::Peer(HOST), &Control::Flush { member: BOB, number: 1, count: 0 });
     outputs(&mut eve);
     hear(&mut eve, message(ANN, 2, &[])).unwrap();
     let asked = requests(&mut eve, 40);
@@ -723,7 +723,7 @@ fn an_export_keeps_who_is_to_leave_since_when_messages_are_held_and_what_the_dep
     hear(&mut host, message(ANN, 1, &[])).unwrap();
     host.part(NOW, HOST, ANN, b"").unwrap();
     for from in [BOB, EVE] {
-        host.handle_control(NOW, Link::Peer(from), &Control::Flushed { member: ANN, count: 0 });
+        host.handle_control(NOW, Link::Peer(from), &Control::Flushed { member: ANN, number: 1, count: 0 });
     }
     host.handle_message(Time::from_millis(7), Link::Peer(EVE), message(EVE, 2, &[])).unwrap();
     host.part(NOW, HOST, BOB, b"").unwrap();
@@ -733,7 +733,7 @@ fn an_export_keeps_who_is_to_leave_since_when_messages_are_held_and_what_the_dep
     assert_eq!(again.retained_count(), 2);
     hear(&mut again, message(BOB, 1, &[])).unwrap();
     assert_eq!(again.delivered(BOB), Some(0), "he is frozen");
-    again.handle_control(NOW, Link::Peer(EVE), &Control::Flushed { member: BOB, count: 0 });
+    again.handle_control(NOW, Link::Peer(EVE), &Control::Flushed { member: BOB, number: 1, count: 0 });
     assert!(!again.is_member(BOB), "Eve was the only one to ask");
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cbcast::{
     BroadcastError, Config, GapPolicy, Group, Kind, Link, MemberId, Message, MessageId, MissingRange, Output,
-    Packet, Relation, Snapshot, Time, Transmit, Unit,
+    Packet, ReceiveError, Relation, Snapshot, Time, Transmit, Unit,
 };
 use cbcast_sim::Oracle;
 
@@ -31,6 +31,8 @@ struct Mesh {
     sent: u64,
     oracle: Oracle<MemberId, MessageId>,
     gaps: Vec<MissingRange>,
+    /// Who has been told to have left.
+    departed: Vec<MemberId>,
     stable: BTreeMap<MemberId, BTreeMap<MemberId, u64>>,
 }
 
@@ -49,6 +51,7 @@ impl Mesh {
             sent: 0,
             oracle: Oracle::new(),
             gaps: Vec::new(),
+            departed: Vec::new(),
             stable: BTreeMap::new(),
         }
     }
@@ -88,11 +91,13 @@ impl Mesh {
                     self.oracle.deliver(who, &message.id()).unwrap();
                 }
                 Output::Gap(range) => self.gaps.push(range),
+                Output::Departed { member } => self.departed.push(member),
                 Output::Stable(cut) => {
                     for (member, count) in cut.iter() {
                         let before = self.stable.entry(who).or_default().insert(member, count);
                         assert!(before.unwrap_or(0) < count, "stability only grows");
-                        let everybody = self.groups.values().filter_map(|g| g.delivered(member));
+                        let stay = self.groups.iter().filter(|(m, _)| self.groups[&who].is_member(**m));
+                        let everybody = stay.filter_map(|(_, g)| g.delivered(member));
                         assert!(everybody.min().unwrap() >= count, "stable means delivered by every member");
                     }
                 }
@@ -120,7 +125,9 @@ impl Mesh {
             while let Some(first) = self.network.first_entry().filter(|e| e.key().0 <= self.now) {
                 let (from, to, packet) = first.remove();
                 if let Some(group) = self.groups.get_mut(&to) {
-                    group.handle_packet(self.now, Link::Peer(from), packet).unwrap();
+                    let taken = group.handle_packet(self.now, Link::Peer(from), packet);
+                    let gone = Err(ReceiveError::Departed { member: from });
+                    assert!(taken.is_ok() || taken == gone && !group.is_member(from), "{taken:?}");
                     self.drain(to);
                 }
             }
@@ -286,6 +293,46 @@ fn leaving_by_flush_takes_along_what_reached_only_one() {
         let counts: Vec<_> = mesh.groups.keys().map(seen).collect();
         assert!(counts.windows(2).all(|w| w[0] == w[1]), "{counts:?}");
         assert!(counts[0] as u64 >= heard.unwrap_or(0));
+    });
+}
+
+/// Its *Left* is sent to it once, if at all, and nobody keeps it for long. But whatever it says is answered.
+#[test]
+fn who_is_parted_with_while_it_is_there_learns_it_over_links_that_lose() {
+    for_seeds(100, |seed| {
+        let host = MemberId::host(0);
+        let members = members(4);
+        let raj = members[3];
+        let mut mesh = Mesh::new(seed, 20, &members, config);
+        for _ in 0..10 {
+            let who = members[mesh.below(4)];
+            mesh.say(who).unwrap();
+            mesh.run(Duration::from_millis(20));
+        }
+        let now = mesh.now;
+        mesh.groups.get_mut(&host).unwrap().part(now, host, raj, b"").unwrap();
+        mesh.drain(host);
+        // What tells it is lost altogether at first.
+        mesh.cut = members.iter().map(|&m| (m, raj)).collect();
+        let gone = |mesh: &Mesh| members[..3].iter().all(|m| !mesh.groups[m].is_member(raj));
+        for _ in 0..100 {
+            mesh.run(Duration::from_millis(200));
+            if gone(&mesh) {
+                break;
+            }
+        }
+        assert!(gone(&mesh));
+        mesh.say(raj).unwrap();
+        mesh.run(Duration::from_secs(2));
+        assert_eq!(mesh.departed, []);
+        mesh.cut.clear();
+        mesh.run(Duration::from_secs(5));
+        assert_eq!(mesh.departed, [raj], "told, and once");
+        assert_eq!(mesh.say(raj), Err(BroadcastError::Departed { member: raj }));
+        // Those who stay have nothing more to do with it.
+        mesh.say(host).unwrap();
+        mesh.run(Duration::from_secs(5));
+        assert!(members[..3].iter().all(|m| mesh.groups[m].retained_count() == 0));
     });
 }
 

@@ -7,6 +7,7 @@ const CONFIG: &str = "crates/cbcast/src/config.rs";
 const GROUP: &str = "crates/cbcast/src/group.rs";
 const HOLDBACK: &str = "crates/cbcast/src/group/holdback.rs";
 const UPKEEP: &str = "crates/cbcast/src/group/upkeep.rs";
+const DEPARTED: &str = "crates/cbcast/src/group/departed.rs";
 const FLUSH: &str = "crates/cbcast/src/group/flush.rs";
 const INSPECT: &str = "crates/cbcast/src/group/inspect.rs";
 const MEMBERS: &str = "crates/cbcast/src/members.rs";
@@ -402,7 +403,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "ordinals that were not given out here are held",
                 HOLDBACK,
-                "if self.hosts(id.member.origin) {",
+                "if self.admits_for(id.member.origin) {",
                 "if false {",
             ),
             library(
@@ -426,7 +427,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "what is heard of through here only may be known before",
                 HOLDBACK,
-                "let through_here = matches!(link, Link::Member(_)) && self.hosts(dependency.member.origin);",
+                "let through_here = matches!(link, Link::Member(_)) && self.admits_for(dependency.member.origin);",
                 "let through_here = false;",
             ),
             library(
@@ -810,6 +811,59 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
         ],
     ),
     (
+        "Having left",
+        &[
+            library(
+                "the departed are dropped like copies",
+                HOLDBACK,
+                "Standing::Forgotten if self.answer_departed(link) == Some(id.member) => {",
+                "Standing::Forgotten if false => {",
+            ),
+            library(
+                "who passes on what the departed said is refused",
+                DEPARTED,
+                "if self.members.standing(speaker) != Standing::Forgotten {",
+                "if false {",
+            ),
+            library(
+                "having left is answered by having left",
+                UPKEEP,
+                "if !matches!(control, Control::Clock(_) | Control::Departed { .. }) {",
+                "if !matches!(control, Control::Clock(_)) {",
+            ),
+            library(
+                "clocks of the departed are not answered",
+                UPKEEP,
+                "        self.answer_departed(link);\n        for",
+                "        for",
+            ),
+            library(
+                "clients and others say who has left here",
+                DEPARTED,
+                "if matches!(link, Link::Member(_)) || !self.is_local(member) || self.admits_for(member.origin) {",
+                "if false {",
+            ),
+            library(
+                "the departed do not ask for their Left",
+                DEPARTED,
+                "            self.hear(now, host, count);\n",
+                "            let _ = (now, host, count);\n",
+            ),
+            library(
+                "the departed go on saying things",
+                GROUP,
+                "if !self.departed.is_empty() && self.departed.contains(&from) {",
+                "if false {",
+            ),
+            library(
+                "a deserted process goes on with its heartbeat",
+                UPKEEP,
+                "self.config.heartbeat.filter(|_| !self.is_deserted());",
+                "self.config.heartbeat;",
+            ),
+        ],
+    ),
+    (
         "Leaving by flush",
         &[
             library(
@@ -822,8 +876,38 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "anybody freezes anybody",
                 FLUSH,
-                "if !host.is_host() || host.origin != member.origin {",
+                "if host != MemberId::host(member.origin) || self.is_local(host) {\n            return;\n        }\n        // Who",
+                "if false {\n            return;\n        }\n        // Who",
+            ),
+            library(
+                "a late request freezes again",
+                FLUSH,
+                "if number < *known || number == *known && frozen.is_none() {",
                 "if false {",
+            ),
+            library(
+                "reports of an earlier flush count",
+                FLUSH,
+                "if number != self.flush_number(member) {",
+                "if false {",
+            ),
+            library(
+                "anybody calls off a flush",
+                FLUSH,
+                "if host != MemberId::host(member.origin) || self.is_local(host) {\n            return;\n        }\n        let Some(slot)",
+                "if false {\n            return;\n        }\n        let Some(slot)",
+            ),
+            library(
+                "who stays after all is not asked",
+                FLUSH,
+                "// It stays, so its reports on the others who leave count.\n        for flush in 0..self.flushes.len() {",
+                "for flush in 0..0 {",
+            ),
+            library(
+                "that a flush is called off is told once",
+                UPKEEP,
+                "            self.tell_called_off();\n",
+                "",
             ),
             library(
                 "less is reported than was delivered",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cbcast::{
     BroadcastError, Control, Group, Link, MemberId, Message, MessageId, MissingRange, Output, Packet,
-    Snapshot, Time, Transmit,
+    ReceiveError, Snapshot, Time, Transmit,
 };
 
 use crate::Oracle;
@@ -201,6 +201,8 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
                             textbook.receive(stamped.clone());
                         }
                     }
+                    // It was on its way when its sender left.
+                    Err(ReceiveError::Departed { .. }) => {}
                     Err(error) if error.is_final() => return Err(Wrong::Refused { process: to, error }),
                     Err(_) => self.report.refused += 1,
                 }

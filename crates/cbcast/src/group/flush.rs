@@ -20,7 +20,7 @@ use crate::control::Control;
 use crate::error::{BroadcastError, MembershipError};
 use crate::group::Group;
 use crate::id::MemberId;
-use crate::members::Slot;
+use crate::members::{Member, Slot};
 use crate::message::Kind;
 use crate::time::Time;
 
@@ -36,6 +36,14 @@ pub(crate) struct Flush {
     pub(crate) payload: Bytes,
     /// Who has reported, and how much.
     pub(crate) reported: Vec<(MemberId, u64)>,
+}
+
+/// A flush that the local host has called off.
+#[derive(Clone, Debug)]
+pub(crate) struct CalledOff {
+    pub(crate) member: MemberId,
+    /// Who has answered that it knows.
+    pub(crate) told: Vec<MemberId>,
 }
 
 impl Group {
@@ -54,6 +62,9 @@ impl Group {
             return Err(BroadcastError::TooLong { length, limit }.into());
         }
         if self.flushes.iter().all(|flush| flush.member != member) {
+            self.called_off.retain(|called_off| called_off.member != member);
+            let flush = &mut self.members.get_mut(slot).flush;
+            *flush = flush.saturating_add(1);
             self.frozen_up_to(slot, self.members.delivered(slot));
             let payload = Bytes::copy_from_slice(payload);
             self.flushes.push(Flush { host, member, payload, reported: Vec::new() });
@@ -63,12 +74,85 @@ impl Group {
         Ok(())
     }
 
+    /// The local host does not part with a member of a mesh after all: calls off the flush that [`part`](Self::part)
+    /// has begun. The member never knew; what the others have not taken from it meanwhile, they take now. Who cannot be
+    /// reached is told with each heartbeat, until it has answered. O(members).
+    ///
+    /// # Errors
+    /// [`MembershipError::NotHost`], [`MembershipError::NotLeaving`]; nothing changed.
+    pub fn call_off_parting(
+        &mut self,
+        now: Time,
+        host: MemberId,
+        member: MemberId,
+    ) -> Result<(), MembershipError> {
+        self.local_host(host)?;
+        let flush = self.flushes.iter().position(|flush| (flush.host, flush.member) == (host, member));
+        self.flushes.remove(flush.ok_or(MembershipError::NotLeaving { member })?);
+        if let Some(slot) = self.members.live_slot(member) {
+            self.thaw(slot);
+        }
+        self.called_off.push(CalledOff { member, told: Vec::new() });
+        self.tell_called_off();
+        // It stays, so its reports on the others who leave count.
+        for flush in 0..self.flushes.len() {
+            self.ask_to_flush(flush);
+        }
+        self.release(now);
+        Ok(())
+    }
+
+    /// Tells those who have not answered yet.
+    pub(super) fn tell_called_off(&mut self) {
+        let mut all = core::mem::take(&mut self.called_off);
+        all.retain(|CalledOff { member, told }| {
+            let number = self.flush_number(*member);
+            let others = self.members.iter().filter(|(_, m)| m.live && !m.local && m.id != *member);
+            let mut untold: Vec<_> = others.map(|(_, m)| m.id).filter(|id| !told.contains(id)).collect();
+            untold.sort_unstable();
+            for &to in &untold {
+                let control = Control::CalledOff { member: *member, number };
+                self.tell(to, control);
+            }
+            !untold.is_empty()
+        });
+        self.called_off = all;
+    }
+
+    fn flush_number(&self, member: MemberId) -> u64 {
+        self.members.live_slot(member).map_or(0, |slot| self.members.get(slot).flush)
+    }
+
+    /// The host says that a member does not leave after all.
+    pub(super) fn thaw_for(&mut self, now: Time, host: MemberId, member: MemberId, number: u64) {
+        if host != MemberId::host(member.origin) || self.is_local(host) {
+            return;
+        }
+        let Some(slot) = self.members.live_slot(member) else { return };
+        let known = self.members.get(slot).flush;
+        if number >= known {
+            self.members.get_mut(slot).flush = number;
+            self.thaw(slot);
+            self.release(now);
+        }
+        let count = self.delivered(member).unwrap_or(0);
+        let control = Control::Flushed { member, number, count };
+        self.tell(host, control);
+    }
+
+    /// What a member says is deliverable again.
+    fn thaw(&mut self, slot: Slot) {
+        self.members.get_mut(slot).frozen = None;
+        self.members.settle(slot);
+        self.awake.push(slot);
+    }
+
     /// All who stay are asked, those who have reported too: they are told how much may be delivered.
     pub(super) fn ask_to_flush(&mut self, flush: usize) {
         let member = self.flushes[flush].member;
-        let count = self.delivered(member).unwrap_or(0);
+        let (number, count) = (self.flush_number(member), self.delivered(member).unwrap_or(0));
         for to in self.who_stays() {
-            let control = Control::Flush { member, count };
+            let control = Control::Flush { member, number, count };
             self.tell(to, control);
         }
     }
@@ -82,20 +166,36 @@ impl Group {
     }
 
     /// The host asks to take no more of a member than what has been delivered here or there.
-    pub(super) fn freeze(&mut self, now: Time, host: MemberId, member: MemberId, count: u64) {
-        if !host.is_host() || host.origin != member.origin {
+    pub(super) fn freeze(&mut self, now: Time, host: MemberId, member: MemberId, number: u64, count: u64) {
+        if host != MemberId::host(member.origin) || self.is_local(host) {
             return;
         }
         // Who does not know the member yet will when its Joined comes, and is asked again.
         let Some(slot) = self.members.live_slot(member) else { return };
+        let Member { flush: known, frozen, .. } = self.members.get(slot);
+        if number < *known || number == *known && frozen.is_none() {
+            // It was on its way for longer than what called it off.
+            return;
+        }
+        self.members.get_mut(slot).flush = number;
         let count = self.frozen_up_to(slot, count.max(self.members.delivered(slot)));
-        let control = Control::Flushed { member, count };
+        let control = Control::Flushed { member, number, count };
         self.tell(host, control);
         self.hear(now, slot, count);
         self.release(now);
     }
 
-    pub(super) fn flushed(&mut self, now: Time, from: MemberId, member: MemberId, count: u64) {
+    /// A report, which counts for the flush that it names only: between two flushes its sender may have delivered more.
+    pub(super) fn flushed(&mut self, now: Time, from: MemberId, member: MemberId, number: u64, count: u64) {
+        if number != self.flush_number(member) {
+            return;
+        }
+        if let Some(called_off) = self.called_off.iter_mut().find(|c| c.member == member) {
+            if !called_off.told.contains(&from) {
+                called_off.told.push(from);
+            }
+            return;
+        }
         let Some(flush) = self.flushes.iter_mut().find(|flush| flush.member == member) else { return };
         if flush.reported.iter().all(|&(reporter, _)| reporter != from) {
             flush.reported.push((from, count));

@@ -85,6 +85,9 @@ impl Group {
         let slot = match self.members.standing(id.member) {
             Standing::Live(slot) => slot,
             Standing::Early(_) => return self.hold_early(now, link, message),
+            Standing::Forgotten if self.answer_departed(link) == Some(id.member) => {
+                return Err(ReceiveError::Departed { member: id.member });
+            }
             Standing::Forgotten => {
                 self.stats.duplicates += 1;
                 return Ok(());
@@ -244,7 +247,7 @@ impl Group {
         !member.is_host() && self.is_member(MemberId::host(member.origin))
     }
 
-    fn admits_for(&self, origin: u32) -> bool {
+    pub(super) fn admits_for(&self, origin: u32) -> bool {
         self.is_local(MemberId::host(origin))
     }
 
@@ -511,6 +514,9 @@ impl Group {
             }
             Kind::Left { member, last_seq } => match self.members.live_slot(member) {
                 Some(slot) if !member.is_host() => {
+                    if self.members.get(slot).local && !self.admits_for(member.origin) {
+                        self.departs(member);
+                    }
                     self.give_up_with(slot, last_seq);
                     self.forget(slot, id);
                 }
@@ -542,6 +548,7 @@ impl Group {
             stability.remove(slot, member.id, left);
         }
         self.flushes.retain(|flush| flush.member != member.id);
+        self.called_off.retain(|called_off| called_off.member != member.id);
         self.let_go(&member.ring);
     }
 

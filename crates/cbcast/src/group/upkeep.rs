@@ -21,6 +21,7 @@ impl Group {
     ///
     /// Over [`Link::Member`] only the speaker's own entry counts; over [`Link::Peer`] it acknowledges too. O(entries).
     pub fn handle_clock(&mut self, now: Time, link: Link, clock: &VectorClock) {
+        self.answer_departed(link);
         for (member, count) in clock.iter() {
             let theirs = match link {
                 Link::Member(speaker) => speaker == member,
@@ -56,6 +57,10 @@ impl Group {
     /// tells it again. O(entries) for clocks and requests, and what is sent again; O(1) for flushes, and what they
     /// release.
     pub fn handle_control(&mut self, now: Time, link: Link, control: &Control) {
+        // A clock is answered where it is taken; that somebody has left needs no answer, or two would go on for ever.
+        if !matches!(control, Control::Clock(_) | Control::Departed { .. }) {
+            self.answer_departed(link);
+        }
         match control {
             Control::Clock(clock) => self.handle_clock(now, link, clock),
             Control::Want(ranges) => {
@@ -63,14 +68,20 @@ impl Group {
                     self.resend(peer, ranges);
                 }
             }
-            Control::Flush { member, count } => {
+            Control::Flush { member, number, count } => {
                 if let Link::Peer(peer) = link {
-                    self.freeze(now, peer, *member, *count);
+                    self.freeze(now, peer, *member, *number, *count);
                 }
             }
-            Control::Flushed { member, count } => {
+            Control::Flushed { member, number, count } => {
                 if let Link::Peer(peer) = link {
-                    self.flushed(now, peer, *member, *count);
+                    self.flushed(now, peer, *member, *number, *count);
+                }
+            }
+            Control::Departed { member, count } => self.told_departed(now, link, *member, *count),
+            Control::CalledOff { member, number } => {
+                if let Link::Peer(peer) = link {
+                    self.thaw_for(now, peer, *member, *number);
                 }
             }
         }
@@ -144,12 +155,16 @@ impl Group {
     /// O(members log members + places in the hold-back queue) where something is missing.
     pub fn handle_timeout(&mut self, now: Time) {
         if self.heartbeat_at.is_some_and(|at| at <= now) {
-            self.heartbeat_at = self.config.heartbeat.map(|pause| now + pause);
-            let control = Control::Clock(self.clock());
-            self.transmit(None, Packet::Control(control));
+            let beats = self.config.heartbeat.filter(|_| !self.is_deserted());
+            self.heartbeat_at = beats.map(|pause| now + pause);
+            if beats.is_some() {
+                let control = Control::Clock(self.clock());
+                self.transmit(None, Packet::Control(control));
+            }
             for flush in 0..self.flushes.len() {
                 self.ask_to_flush(flush);
             }
+            self.tell_called_off();
         }
         if self.repair.due(now)
             && let GapPolicy::Skip { after } = self.config.gap_policy

@@ -31,7 +31,9 @@ pub mod private;
 mod room;
 
 pub use causerie_core::body::Body;
-pub use causerie_core::frame::{ClosedRoom, Direction, ErrorCode, Limits, MemberInfo, Place, RoomInfo};
+pub use causerie_core::frame::{
+    ClosedRoom, Direction, ErrorCode, Limits, MemberInfo, Place, RoomInfo, Stable,
+};
 pub use causerie_core::history::{Entry, HistoryPage, HistoryRecord, What};
 pub use causerie_core::key::KeyPair;
 pub use causerie_core::link::{Disturbance, DisturbanceError};

@@ -86,6 +86,13 @@ impl RoomOptions {
         self
     }
 
+    /// Ask the server up to where members have delivered: [`Event::Stable`], from the first own message on. Default: no.
+    #[must_use]
+    pub fn follow_stable(mut self, follow: bool) -> Self {
+        self.session.follows_stable = follow;
+        self
+    }
+
     /// Own messages that may be on their way at once. Default 1,000.
     #[must_use]
     pub fn pending_max(mut self, pending_max: usize) -> Self {

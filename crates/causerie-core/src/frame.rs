@@ -119,6 +119,10 @@ pub enum ClientFrame {
         /// How many more there were since the frame before, which are not told.
         left_out: u64,
     },
+    /// The position up to which all records are delivered here.
+    Acknowledge(u64),
+    /// Tell from now on, while this connection lasts, up to where members have delivered.
+    FollowStable,
 }
 
 /// What has happened to a message at a member.
@@ -260,10 +264,33 @@ pub enum ServerFrame {
     Error(ErrorFrame),
     /// A part of a room's log, as asked for.
     Page(Page),
-    /// Whether anybody wants to be told what the member [observes](ClientFrame::Observed).
-    Watched(bool),
+    /// What others want to be told by the member.
+    Watched(Watched),
     /// The rooms that were closed and are kept for a while.
     ClosedRooms(Vec<ClosedRoom>),
+    /// Up to where members have delivered the log.
+    Stable(Stable),
+}
+
+/// What others want to be told by a member.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Watched {
+    /// What it [observes](ClientFrame::Observed).
+    pub observations: bool,
+    /// What it [acknowledges](ClientFrame::Acknowledge).
+    pub acknowledgements: bool,
+}
+
+/// Members that a [`Stable`] names at most.
+pub const BEHIND_MAX: usize = 16;
+
+/// Up to where the members who are in have delivered the log.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Stable {
+    /// All have delivered up to here, but for those who are behind.
+    pub position: u64,
+    /// Those who are known to have delivered less, and how much; [`BEHIND_MAX`] at most.
+    pub behind: Vec<(MemberId, u64)>,
 }
 
 /// A room that was closed and is kept for a while.
@@ -887,6 +914,8 @@ impl ClientFrame {
                     clock.encode(out);
                 }
             }
+            Self::Acknowledge(position) => put_varint(out, *position),
+            Self::FollowStable => {}
         });
     }
 
@@ -909,6 +938,8 @@ impl ClientFrame {
             // 0f to 12 are for accounts.
             Self::ListClosedRooms { .. } => 0x13,
             Self::OpenRoom { .. } => 0x14,
+            Self::Acknowledge(_) => 0x15,
+            Self::FollowStable => 0x16,
         }
     }
 
@@ -956,6 +987,8 @@ impl ClientFrame {
             }),
             0x13 => Self::ListClosedRooms { operator: f.text()? },
             0x14 => Self::OpenRoom { name: f.text()?, operator: f.text()? },
+            0x15 => Self::Acknowledge(f.number()?),
+            0x16 => Self::FollowStable,
             0x0e => {
                 let (mut seen, left_out) = (f.list(Fields::observation)?, f.number()?);
                 f.held_clocks(&mut seen)?;
@@ -1055,7 +1088,18 @@ impl ServerFrame {
                 put_varint(out, page.records.len() as u64);
                 out.extend_from_slice(&page.records);
             }
-            Self::Watched(watched) => out.push(u8::from(*watched)),
+            Self::Watched(watched) => {
+                out.push(u8::from(watched.observations));
+                out.push(u8::from(watched.acknowledgements));
+            }
+            Self::Stable(stable) => {
+                put_varint(out, stable.position);
+                put_varint(out, stable.behind.len() as u64);
+                for (member, position) in &stable.behind {
+                    put_member(out, *member);
+                    put_varint(out, *position);
+                }
+            }
             Self::ClosedRooms(rooms) => {
                 put_varint(out, rooms.len() as u64);
                 for room in rooms {
@@ -1089,6 +1133,7 @@ impl ServerFrame {
             Self::Watched(_) => 0x90,
             // 91 to 93 are for accounts.
             Self::ClosedRooms(_) => 0x94,
+            Self::Stable(_) => 0x95,
         }
     }
 
@@ -1159,10 +1204,14 @@ impl ServerFrame {
                 revised: f.list(|f| Ok((f.number()?, f.flag()?)))?,
                 records: f.bytes()?,
             }),
-            0x90 => Self::Watched(f.flag()?),
+            0x90 => Self::Watched(Watched { observations: f.flag()?, acknowledgements: f.flag()? }),
             0x94 => Self::ClosedRooms(f.list(|f| {
                 Ok(ClosedRoom { name: f.text()?, closed_millis: f.number()?, until_millis: f.number()? })
             })?),
+            0x95 => Self::Stable(Stable {
+                position: f.number()?,
+                behind: f.list(|f| Ok((f.member()?, f.number()?)))?,
+            }),
             _ => return Ok(None),
         }))
     }
@@ -1255,6 +1304,8 @@ mod tests {
                 ],
                 left_out: 300,
             },
+            ClientFrame::Acknowledge(300),
+            ClientFrame::FollowStable,
         ]
     }
 
@@ -1322,8 +1373,9 @@ mod tests {
                 records: Bytes::from_static(b"records"),
             }),
             ServerFrame::Page(Page { from: 1, ..Page::default() }),
-            ServerFrame::Watched(true),
-            ServerFrame::Watched(false),
+            ServerFrame::Watched(Watched { observations: true, acknowledgements: false }),
+            ServerFrame::Watched(Watched { observations: false, acknowledgements: true }),
+            ServerFrame::Stable(Stable { position: 300, behind: vec![(RAJ, 299)] }),
             ServerFrame::ClosedRooms(vec![ClosedRoom {
                 name: "lobby".into(),
                 closed_millis: 1_700_000_000_000,

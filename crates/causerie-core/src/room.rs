@@ -1515,6 +1515,11 @@ impl Room {
         self.members_after(None, usize::MAX)
     }
 
+    /// The members who are in, in order of joining.
+    pub fn present(&self) -> impl Iterator<Item = MemberId> {
+        self.people.keys().copied()
+    }
+
     /// Who has joined after that one and is in, in order of joining, `max` at most.
     #[must_use]
     pub fn members_after(&self, after: Option<MemberId>, max: usize) -> Vec<MemberInfo> {

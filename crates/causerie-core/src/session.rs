@@ -28,8 +28,8 @@ use self::observe::Observer;
 use self::placing::{Next, Placing};
 use crate::body::{Body, BodyError};
 use crate::frame::{
-    ClientFrame, Delivered, ErrorCode, ErrorFrame, Limits, MemberInfo, Observed, ServerFrame, VERSION,
-    Welcome,
+    BEHIND_MAX, ClientFrame, Delivered, ErrorCode, ErrorFrame, Limits, MemberInfo, Observed, ServerFrame,
+    Stable, VERSION, Watched, Welcome,
 };
 use crate::key::{Challenge, KeyPair, Purpose};
 use crate::text::{clipped, visible};
@@ -57,6 +57,9 @@ pub struct SessionConfig {
     /// Whether each event is [acknowledged](Session::acknowledge): what was not is told again by a session that was
     /// [kept](Session::keep).
     pub acknowledges: bool,
+    /// Whether [`Event::Stable`] is wanted, from the first own message on. Default: no, since members then tell the server
+    /// what they have delivered.
+    pub follows_stable: bool,
     /// Where keys come from: 32 bytes of good randomness at each call.
     pub fresh_seed: fn() -> [u8; 32],
 }
@@ -75,6 +78,7 @@ impl SessionConfig {
             repair_delay: Duration::from_millis(50),
             seed: 0,
             acknowledges: false,
+            follows_stable: false,
             fresh_seed,
         }
     }
@@ -196,6 +200,9 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Up to where the members who are in have delivered the room's log, as far as the server knows. See
+    /// [`SessionConfig::follows_stable`].
+    Stable(Stable),
     /// The session is over.
     Ended(End),
 }
@@ -379,6 +386,8 @@ pub struct Session {
     instead: BTreeMap<MessageId, Option<MessageId>>,
     /// What those who watch the room are to be told.
     observer: Observer,
+    /// It was asked on this connection up to where members have delivered.
+    has_asked_stable: bool,
 }
 
 fn group_of(
@@ -452,6 +461,7 @@ impl Session {
             unkept: true,
             instead: BTreeMap::new(),
             observer: Observer::default(),
+            has_asked_stable: false,
         }
     }
 
@@ -551,6 +561,7 @@ impl Session {
             self.leave_sent = false;
             self.heartbeat_at = None;
             self.observer = Observer::default();
+            self.has_asked_stable = false;
             self.outputs.retain(|output| !matches!(output, Output::Send(_) | Output::HangUp(_)));
             // What was kept begins with a welcome, also if its membership is over and it has to join anew.
             if !(self.restored && self.rejoining.is_some()) {
@@ -613,6 +624,10 @@ impl Session {
             ServerFrame::Refused { seq, is_final, reason } => self.refused(seq, is_final, reason),
             ServerFrame::Watched(watched) => self.watched(now, watched),
             ServerFrame::Error(error) => self.error(error),
+            // More than a server names would be taken for others who are not behind.
+            ServerFrame::Stable(stable) if self.phase == Phase::Live && stable.behind.len() <= BEHIND_MAX => {
+                self.event(Event::Stable(stable));
+            }
             // Answers to questions that a session does not ask, and what tomorrow's servers say.
             _ => {}
         }
@@ -1093,6 +1108,21 @@ impl Session {
     fn drain(&mut self, now: Time) {
         self.drain_but(now, None);
         self.catch_up(now);
+        self.observer.delivered_to(now, self.placed);
+        self.follow_stable();
+    }
+
+    /// Asks up to where members have delivered, once there is something of this member's that they could.
+    fn follow_stable(&mut self) {
+        let has_spoken = |m: &Membership| m.group.delivered(m.member).is_some_and(|count| count > 0);
+        if self.config.follows_stable
+            && self.phase == Phase::Live
+            && !self.has_asked_stable
+            && self.membership.as_ref().is_some_and(has_spoken)
+        {
+            self.has_asked_stable = true;
+            self.outputs.push_back(Output::Send(ClientFrame::FollowStable));
+        }
     }
 
     /// The same, without telling of `quiet`.
@@ -1185,7 +1215,7 @@ impl Session {
         if self.phase != Phase::Live {
             return;
         }
-        self.outputs.extend(self.observer.handle_timeout(now).map(Output::Send));
+        self.outputs.extend(self.observer.handle_timeout(now).into_iter().map(Output::Send));
         let Some(membership) = &mut self.membership else { return };
         membership.group.handle_timeout(now);
         if let Some(pause) = self.config.heartbeat.filter(|_| self.heartbeat_at.is_some_and(|at| at <= now)) {
@@ -1207,9 +1237,11 @@ impl Session {
         self.drain(now);
     }
 
-    /// Somebody watches, or nobody does any more. Who watches from now on is told what is held already.
-    fn watched(&mut self, now: Time, watched: bool) {
-        self.observer.watched(watched);
+    /// Others want to be told something, or nothing any more. Who watches from now on is told what is held already.
+    fn watched(&mut self, now: Time, watched: Watched) {
+        if !self.observer.watched(watched) {
+            return;
+        }
         let Some(Membership { group, .. }) = &self.membership else { return };
         for held in group.held() {
             let held_millis = millis(now.since(held.since));

@@ -4,12 +4,17 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use causerie_core::body::Body;
-use causerie_core::frame::{ClientFrame, Observation, Observed, ServerFrame, VERSION, split_frame};
+use causerie_core::frame::{
+    BEHIND_MAX, ClientFrame, Observation, Observed, ServerFrame, Stable, VERSION, Watched, split_frame,
+};
 use causerie_core::key::Challenge;
 use causerie_core::room::{Now, Room, RoomSettings};
 use causerie_core::session::{Event, Output, Session, SessionConfig};
 use causerie_core::text::RoomName;
 use cbcast::{Kind, MemberId, Message, MessageId, Time};
+
+const OBSERVATIONS: Watched = Watched { observations: true, acknowledgements: false };
+const ACKNOWLEDGEMENTS: Watched = Watched { observations: false, acknowledgements: true };
 
 fn seed() -> [u8; 32] {
     [7; 32]
@@ -22,7 +27,11 @@ fn live(count: u64) -> (Session, Vec<ServerFrame>) {
 
 /// The same in a room with so many others.
 fn live_among(others: u8, count: u64) -> (Session, Vec<ServerFrame>) {
-    let mut session = Session::new(SessionConfig::new("lobby", "Raj", seed));
+    live_as(SessionConfig::new("lobby", "Raj", seed), others, count)
+}
+
+fn live_as(config: SessionConfig, others: u8, count: u64) -> (Session, Vec<ServerFrame>) {
+    let mut session = Session::new(config);
     session.connected();
     let (agent, challenge) = ("test".into(), Challenge::default());
     session.handle_frame(Time::ZERO, ServerFrame::Hello { version: VERSION, agent, challenge });
@@ -42,8 +51,10 @@ fn live_among(others: u8, count: u64) -> (Session, Vec<ServerFrame>) {
     }
     let mut bytes = BytesMut::from(&room.take_batch().unwrap().records.unwrap().bytes[..]);
     let frames = std::iter::from_fn(|| split_frame(&mut bytes, 1 << 20).unwrap());
-    let records = frames.map(|(kind, body)| ServerFrame::decode(kind, &body).unwrap().unwrap());
-    let live = records.skip(usize::try_from(joined).unwrap()).collect();
+    let mut records: Vec<_> =
+        frames.map(|(kind, body)| ServerFrame::decode(kind, &body).unwrap().unwrap()).collect();
+    let live = records.split_off(usize::try_from(joined).unwrap());
+    records.into_iter().for_each(|frame| session.handle_frame(Time::ZERO, frame));
     while session.poll_output().is_some() {}
     assert!(session.is_live());
     (session, live)
@@ -104,8 +115,8 @@ fn while_nobody_watches_nothing_is_told() {
     }
     // The clock runs on: nothing is gathered either.
     session.handle_timeout(at(10_000));
-    session.handle_frame(at(10_000), ServerFrame::Watched(true));
-    session.handle_frame(at(10_000), ServerFrame::Watched(false));
+    session.handle_frame(at(10_000), ServerFrame::Watched(OBSERVATIONS));
+    session.handle_frame(at(10_000), ServerFrame::Watched(Watched::default()));
     session.handle_timeout(at(20_000));
     let (events, frames) = drain(&mut session);
     assert_eq!(events.len(), 60);
@@ -116,7 +127,7 @@ fn while_nobody_watches_nothing_is_told() {
 #[test]
 fn who_watches_is_told_all_that_happens_where_little_does() {
     let (mut session, records) = live(40);
-    session.handle_frame(at(0), ServerFrame::Watched(true));
+    session.handle_frame(at(0), ServerFrame::Watched(OBSERVATIONS));
     let (mut happened, mut observed) = (Vec::new(), Vec::new());
     let (mut frames, mut millis) = (0, 0);
     for frame in swapped(records) {
@@ -143,7 +154,7 @@ fn who_watches_is_told_all_that_happens_where_little_does() {
 #[test]
 fn what_is_too_much_is_counted_and_not_queued() {
     let (mut session, records) = live(2_000);
-    session.handle_frame(at(0), ServerFrame::Watched(true));
+    session.handle_frame(at(0), ServerFrame::Watched(OBSERVATIONS));
     let mut happened = 0;
     for (n, frame) in records.into_iter().enumerate() {
         session.handle_frame(at(n as u64 / 1_000), frame);
@@ -160,7 +171,7 @@ fn what_is_too_much_is_counted_and_not_queued() {
 #[test]
 fn what_was_observed_goes_before_what_is_said_then() {
     let (mut session, records) = live(1);
-    session.handle_frame(at(0), ServerFrame::Watched(true));
+    session.handle_frame(at(0), ServerFrame::Watched(OBSERVATIONS));
     records.into_iter().for_each(|frame| session.handle_frame(at(1), frame));
     session.say(at(2), &Body::Text("yes".into())).unwrap();
     let (_, sent) = drain(&mut session);
@@ -174,7 +185,7 @@ fn what_was_observed_goes_before_what_is_said_then() {
 fn who_begins_to_watch_is_told_what_is_held_already() {
     let (mut session, records) = live(2);
     session.handle_frame(at(0), records[1].clone());
-    session.handle_frame(at(300), ServerFrame::Watched(true));
+    session.handle_frame(at(300), ServerFrame::Watched(OBSERVATIONS));
     while session.poll_output().is_some() {}
     session.handle_timeout(at(400));
     let (_, sent) = drain(&mut session);
@@ -195,7 +206,7 @@ fn who_begins_to_watch_is_told_what_is_held_already() {
 #[test]
 fn clocks_of_what_is_held_are_told_up_to_a_bound() {
     let (mut session, records) = live_among(100, 40);
-    session.handle_frame(at(0), ServerFrame::Watched(true));
+    session.handle_frame(at(0), ServerFrame::Watched(OBSERVATIONS));
     swapped(records).for_each(|frame| session.handle_frame(at(1), frame));
     session.handle_timeout(at(101));
     let (_, sent) = drain(&mut session);
@@ -205,4 +216,73 @@ fn clocks_of_what_is_held_are_told_up_to_a_bound() {
     // The host, Ann, Raj and the others.
     assert!(clocks.iter().all(|clock| clock.len() == 103), "a clock is told whole or not at all");
     assert_eq!((clocks.len(), held), (9, 11), "1,024 entries in a pause");
+}
+
+/// The positions that a session acknowledges now.
+fn acknowledged(session: &mut Session) -> Vec<u64> {
+    let position = |frame| match frame {
+        ClientFrame::Acknowledge(position) => Some(position),
+        // What it lacks it asks for.
+        ClientFrame::Want(_) => None,
+        other => panic!("{other:?}"),
+    };
+    drain(session).1.into_iter().filter_map(position).collect()
+}
+
+#[test]
+fn up_to_where_all_is_delivered_is_told_while_somebody_wants_to_know() {
+    let (mut session, mut records) = live(20);
+    let first = match &records[0] {
+        ServerFrame::Delivered(record) => record.position,
+        other => panic!("{other:?}"),
+    };
+    let welcomed = first - 1;
+    // What it was told at the welcome is history, which it has.
+    assert_eq!(session.poll_timeout(), None);
+    let later = records.split_off(10);
+    for frame in records {
+        session.handle_frame(at(1), frame);
+    }
+    assert_eq!((acknowledged(&mut session), session.poll_timeout()), (vec![], None), "nobody wants to know");
+    session.handle_frame(at(2), ServerFrame::Watched(ACKNOWLEDGEMENTS));
+    session.handle_timeout(at(102));
+    assert_eq!(acknowledged(&mut session), [welcomed + 10], "what was before, at once");
+    for (n, frame) in (0..).zip(swapped(later)) {
+        session.handle_frame(at(200 + 5 * n), frame);
+        // Of what is held nothing is claimed.
+        if n == 8 {
+            session.handle_timeout(at(299));
+            assert!(acknowledged(&mut session).is_empty());
+            session.handle_timeout(at(305));
+            assert_eq!(acknowledged(&mut session), [welcomed + 18]);
+        }
+    }
+    session.handle_timeout(at(500));
+    assert_eq!(acknowledged(&mut session), [welcomed + 20]);
+    session.handle_timeout(at(1_000));
+    assert_eq!((acknowledged(&mut session), session.poll_timeout()), (vec![], None), "and then it sleeps");
+    session.handle_frame(at(1_000), ServerFrame::Watched(Watched::default()));
+    session.handle_frame(at(1_000), ServerFrame::Watched(ACKNOWLEDGEMENTS));
+    session.handle_timeout(at(1_100));
+    assert_eq!(acknowledged(&mut session), [welcomed + 20], "others may not have heard it");
+}
+
+#[test]
+fn who_wants_to_know_who_has_delivered_asks_once_it_has_spoken() {
+    let mut config = SessionConfig::new("lobby", "Raj", seed);
+    config.follows_stable = true;
+    let (mut session, _) = live_as(config, 0, 0);
+    let asks =
+        |session: &mut Session| drain(session).1.iter().filter(|f| **f == ClientFrame::FollowStable).count();
+    assert_eq!(asks(&mut session), 0);
+    session.say(at(1), &Body::Text("yes".into())).unwrap();
+    session.say(at(2), &Body::Text("yes".into())).unwrap();
+    assert_eq!(asks(&mut session), 1);
+    let stable = Stable { position: 3, behind: vec![(MemberId::new(7, 1), 2)] };
+    session.handle_frame(at(3), ServerFrame::Stable(stable.clone()));
+    assert_eq!(session.poll_output(), Some(Output::Event(Event::Stable(stable.clone()))));
+    // Who is left out of the list would be taken for somebody who has delivered.
+    let too_many = Stable { behind: vec![stable.behind[0]; BEHIND_MAX + 1], ..stable };
+    session.handle_frame(at(3), ServerFrame::Stable(too_many));
+    assert_eq!(session.poll_output(), None);
 }

@@ -341,6 +341,7 @@ impl Session<'_> {
                 if let Some(membership) = self.membership().as_mut() {
                     membership.cursor = cursor;
                 }
+                hosted.acknowledge(self.server, *member, cursor);
             }
             if more {
                 continue;

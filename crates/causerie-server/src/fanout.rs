@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
-use causerie_core::frame::ServerFrame;
+use causerie_core::frame::{ServerFrame, Watched};
 use causerie_core::log::{self, Read};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::hosted_room::HostedRoom;
-use crate::outbox::Outbox;
+use crate::outbox::{Latest, Outbox};
 
 /// Readers of one pump: its turn is some hundred microseconds, and a large room has several.
 const READERS_MAX: usize = 128;
@@ -70,11 +70,16 @@ impl Reader {
         self.state().cursor
     }
 
-    /// Tells the client whether anybody watches.
-    pub(crate) fn watched(&self, watched: bool) {
+    /// Tells the client what others want to be told.
+    pub(crate) fn watched(&self, watched: Watched) {
         let mut frame = Vec::new();
         ServerFrame::Watched(watched).encode(&mut frame);
-        self.outbox.push_latest(frame);
+        self.tell_latest(Latest::Watched, frame);
+    }
+
+    /// Tells the client a frame in place of one of its kind that was not written yet.
+    pub(crate) fn tell_latest(&self, kind: Latest, frame: Vec<u8>) {
+        self.outbox.push_latest(kind, frame);
     }
 
     /// The session writes from now on: first of all what is returned, which begins within a record.
@@ -230,8 +235,8 @@ impl Fanout {
         }
     }
 
-    /// Tells all clients whether anybody watches.
-    pub(crate) fn watched(&self, watched: bool) {
+    /// Tells all clients what others want to be told.
+    pub(crate) fn watched(&self, watched: Watched) {
         for pump in &*self.pumps() {
             pump.readers().iter().for_each(|reader| reader.watched(watched));
         }

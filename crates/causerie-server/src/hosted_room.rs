@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use causerie_core::body::answered_by;
-use causerie_core::frame::{Direction, HistoryQuestion, MemberInfo, Page, Place, Welcome};
+use causerie_core::frame::{Direction, HistoryQuestion, MemberInfo, Page, Place, Watched, Welcome};
 use causerie_core::history::authors;
 use causerie_core::log::{self, Log, Read, Record, records};
 use causerie_core::room::{Batch, Now, Room};
@@ -29,6 +29,7 @@ use crate::history::{self, Ends, HistoryError, Texts};
 use crate::http::JsonTail;
 use crate::irc::IrcTail;
 use crate::reads::Asker;
+use crate::stability::Stability;
 use crate::standing::Stored;
 use crate::watching::Watching;
 use crate::writer::Writer;
@@ -78,6 +79,7 @@ pub(crate) struct HostedRoom {
     json: Mutex<JsonTail>,
     irc: Mutex<IrcTail>,
     pub(crate) watching: Watching,
+    pub(crate) stability: Stability,
     clock: Clock,
     writer: Arc<Writer>,
     /// It is in the writer's queue.
@@ -138,6 +140,7 @@ impl HostedRoom {
             json: Mutex::default(),
             irc: Mutex::default(),
             watching: Watching::default(),
+            stability: Stability::default(),
             clock,
             writer,
             is_queued: AtomicBool::new(false),
@@ -276,6 +279,11 @@ impl HostedRoom {
         self.changed.subscribe()
     }
 
+    /// Wakes sessions of members that live here.
+    pub(crate) fn stir(&self) {
+        self.changed.send_replace(());
+    }
+
     fn tell(&self) {
         self.fanout.kick();
         self.changed.send_replace(());
@@ -375,8 +383,8 @@ impl HostedRoom {
     /// The pumps serve this reader, too, until [`unfollow`](Self::unfollow).
     pub(crate) fn follow(self: &Arc<Self>, server: &Arc<Server>, reader: &Arc<Reader>) {
         let watchers = self.watching.watchers();
-        if watchers.are_there() {
-            reader.watched(true);
+        if watchers.watched() != Watched::default() {
+            reader.watched(watchers.watched());
         }
         let pump = self.fanout.add(Arc::clone(reader));
         drop(watchers);
@@ -398,6 +406,12 @@ impl HostedRoom {
 
     pub(crate) fn unfollow(&self, reader: &Arc<Reader>) {
         self.fanout.remove(reader);
+        self.stability.leave(reader, |is_followed| self.tell_wanted(is_followed));
+    }
+
+    /// Members acknowledge what they have delivered from now on, or no longer.
+    pub(crate) fn tell_wanted(&self, acknowledgements: bool) {
+        self.watching.acknowledged(acknowledgements, |watched| self.fanout.watched(watched));
     }
 
     /// Records before this position are not kept any more.

@@ -24,6 +24,7 @@ mod presence;
 mod reads;
 mod reopen;
 mod retention;
+mod stability;
 mod standing;
 mod vanished;
 mod watching;

@@ -547,6 +547,19 @@ impl Session<'_> {
                 Some(m) => self.observed(&m, seen, left_out),
                 None => self.unexpected("observations before joining"),
             },
+            ClientFrame::Acknowledge(position) => match self.current() {
+                Some(Membership { room, seat, .. }) => {
+                    if room.look(|room| room.is_seated(seat)) {
+                        let position = position.min(room.tail().log.last());
+                        room.acknowledge(self.server, seat.member, position);
+                    }
+                }
+                None => self.unexpected("an acknowledgement before joining"),
+            },
+            ClientFrame::FollowStable => match self.current() {
+                Some(m) => m.room.follow_stable(self.server, &m.reader),
+                None => self.unexpected("following before joining"),
+            },
             _ => self.unexpected("this"),
         }
     }

@@ -30,13 +30,20 @@ pub(crate) struct Outbox {
 #[derive(Default)]
 struct State {
     bytes: Vec<u8>,
-    /// Goes behind what is there; only the last of these is said.
-    latest: Vec<u8>,
+    /// Goes behind what is there; only the last of each kind is said.
+    latest: [Vec<u8>; 2],
     last: bool,
     /// More of the same answer comes: nothing else is said before that.
     is_open: bool,
     /// Bytes that were taken and are not written yet.
     writing: usize,
+}
+
+/// Kinds of what is said only as it is by then.
+#[derive(Clone, Copy)]
+pub(crate) enum Latest {
+    Watched,
+    Stable,
 }
 
 /// What was taken to be written.
@@ -85,8 +92,8 @@ impl Outbox {
     }
 
     /// Says this instead of what was to be said this way and has not been.
-    pub(crate) fn push_latest(&self, bytes: Vec<u8>) {
-        self.state().latest = bytes;
+    pub(crate) fn push_latest(&self, kind: Latest, bytes: Vec<u8>) {
+        self.state().latest[kind as usize] = bytes;
         self.filled.notify_one();
     }
 
@@ -107,7 +114,7 @@ impl Outbox {
         let waited = state.bytes.len();
         if !state.last && !state.is_open {
             let latest = std::mem::take(&mut state.latest);
-            state.bytes.extend(latest);
+            latest.into_iter().for_each(|bytes| state.bytes.extend(bytes));
         }
         let bytes = Bytes::from(std::mem::take(&mut state.bytes));
         state.writing = bytes.len();

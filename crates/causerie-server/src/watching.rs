@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use axum::extract::ws::Utf8Bytes;
 use causerie_core::api::ServerEvent;
-use causerie_core::frame::Observation;
+use causerie_core::frame::{Observation, Watched};
 use cbcast::MemberId;
 use tokio::sync::watch;
 
@@ -28,6 +28,8 @@ pub(crate) struct Watching {
 #[derive(Default)]
 pub(crate) struct Watchers {
     count: usize,
+    /// Somebody follows what members acknowledge ([`crate::stability`]).
+    acknowledgements: bool,
     /// How many observations there have been.
     total: u64,
     events: VecDeque<Event>,
@@ -62,6 +64,11 @@ impl Watchers {
         self.count > 0
     }
 
+    /// What members are to tell.
+    pub(crate) fn watched(&self) -> Watched {
+        Watched { observations: self.are_there(), acknowledgements: self.acknowledgements }
+    }
+
     fn push(&mut self, behind: u64, count: u64, event: &ServerEvent) {
         let before = self.total;
         self.total += count;
@@ -82,23 +89,30 @@ impl Watching {
     }
 
     /// Somebody watches from now on: from this cursor.
-    pub(crate) fn enter(&self, tell_members: impl FnOnce(bool)) -> u64 {
+    pub(crate) fn enter(&self, tell_members: impl FnOnce(Watched)) -> u64 {
         let mut watchers = self.watchers();
         watchers.count += 1;
         if watchers.count == 1 {
-            tell_members(true);
+            tell_members(watchers.watched());
         }
         watchers.total
     }
 
     /// Somebody watches no longer.
-    pub(crate) fn leave(&self, tell_members: impl FnOnce(bool)) {
+    pub(crate) fn leave(&self, tell_members: impl FnOnce(Watched)) {
         let mut watchers = self.watchers();
         watchers.count -= 1;
         if watchers.count == 0 {
             (watchers.events, watchers.bytes) = (VecDeque::new(), 0);
-            tell_members(false);
+            tell_members(watchers.watched());
         }
+    }
+
+    /// Somebody follows what members acknowledge from now on, or nobody does.
+    pub(crate) fn acknowledged(&self, is_followed: bool, tell_members: impl FnOnce(Watched)) {
+        let mut watchers = self.watchers();
+        watchers.acknowledgements = is_followed;
+        tell_members(watchers.watched());
     }
 
     /// A member has observed this, while the log ended there.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use causerie_core::frame::{ClientFrame, Observation, Observed, ServerFrame};
+use causerie_core::frame::{ClientFrame, ErrorCode, Observation, Observed, ServerFrame, Stable, Watched};
 use causerie_server::{AddressLimits, Protocol, Settings};
 use causerie_store::{Change, MemoryStore, Options, RoomRow, SqliteStore, Store};
 use cbcast::{Kind, MemberId, MessageId};
@@ -21,6 +21,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+const OBSERVATIONS: Watched = Watched { observations: true, acknowledgements: false };
 
 /// An answer.
 #[derive(Debug)]
@@ -926,12 +928,12 @@ async fn what_members_observe_is_told_to_those_who_ask_within_bounds() {
     eve.welcomed().await;
     let mut frames = vec![raj.wire.frame().await, raj.wire.frame().await];
     frames.retain(|frame| !matches!(frame, ServerFrame::Delivered(_)));
-    assert_eq!(frames, [ServerFrame::Watched(true)]);
+    assert_eq!(frames, [ServerFrame::Watched(OBSERVATIONS)]);
     // Who comes now is told at once.
     let mut bob = Wire::greeted(server.address).await;
     bob.join("lobby", "Bob").await;
     assert!(matches!(bob.frame().await, ServerFrame::Welcome(_)));
-    assert_eq!(bob.frame().await, ServerFrame::Watched(true));
+    assert_eq!(bob.frame().await, ServerFrame::Watched(OBSERVATIONS));
 
     // Of what is not there nothing can be observed.
     let (next, nobody) = (MessageId::new(id.member, 2), MessageId::new(MemberId::new(0, 99), 1));
@@ -970,13 +972,104 @@ async fn what_members_observe_is_told_to_those_who_ask_within_bounds() {
     loop {
         match raj.wire.frame().await {
             ServerFrame::Delivered(_) => {}
-            frame => break assert_eq!(frame, ServerFrame::Watched(false)),
+            frame => break assert_eq!(frame, ServerFrame::Watched(Watched::default())),
         }
     }
     // Outside a room it does not fit, and the connection goes on.
     let mut nobody = Wire::greeted(server.address).await;
     nobody.send(&frame(Vec::new(), 0)).await;
     assert!(matches!(nobody.frame().await, ServerFrame::Error(error) if !error.fatal));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn up_to_where_members_of_each_kind_have_delivered_is_told_to_who_follows() {
+    const ACKNOWLEDGEMENTS: Watched = Watched { observations: false, acknowledgements: true };
+    let server = Harness::start(Settings::default()).await;
+    let mut raj = Native::join(server.address, "lobby", "Raj").await;
+    let mut bob = Native::join(server.address, "lobby", "Bob").await;
+    let mut eve = Socket::join(server.address, "lobby", "Eve").await;
+    let mut dan = Classic::connect(server.address).await;
+    dan.send("./join lobby\nDan\n").await;
+    let mut kim = TcpStream::connect(server.address).await.unwrap();
+    kim.write_all(b"NICK Kim\r\nUSER kim 0 * :Kim\r\nJOIN #lobby\r\n").await.unwrap();
+    server.members("lobby", 5).await;
+    raj.say("hello").await;
+    while raj.event().await != Event::Text(raj.member, "hello".into()) {}
+    let end = raj.position;
+
+    // What it tells all the same is nobody's.
+    bob.wire.send(&ClientFrame::Acknowledge(end)).await;
+    raj.wire.send(&ClientFrame::FollowStable).await;
+    raj.wire.send(&ClientFrame::FollowStable).await;
+    while bob.wire.frame().await != ServerFrame::Watched(ACKNOWLEDGEMENTS) {}
+    // Members that live here have what was written to their connections; others have what they say.
+    let told = async |raj: &mut Native, behind: &[(MemberId, u64)]| {
+        let expected = ServerFrame::Stable(Stable { position: end, behind: behind.to_vec() });
+        while raj.wire.frame().await != expected {}
+    };
+    let (me, other) = (raj.member, bob.member);
+    told(&mut raj, &[(me, 0), (other, 0)]).await;
+    bob.wire.send(&ClientFrame::Acknowledge(u64::MAX)).await;
+    raj.wire.send(&ClientFrame::Acknowledge(end - 1)).await;
+    told(&mut raj, &[(me, end - 1)]).await;
+    raj.wire.send(&ClientFrame::Acknowledge(3)).await;
+    raj.wire.send(&ClientFrame::Acknowledge(end)).await;
+    told(&mut raj, &[]).await;
+
+    // Who comes now is asked at once, and is behind; a page that is closed stays behind until it comes back.
+    let mut ann = Wire::greeted(server.address).await;
+    ann.join("lobby", "Ann").await;
+    assert!(matches!(ann.frame().await, ServerFrame::Welcome(_)));
+    assert_eq!(ann.frame().await, ServerFrame::Watched(ACKNOWLEDGEMENTS));
+    let is_behind =
+        |stable: &Stable| stable.behind.iter().filter(|(_, position)| *position == 0).count() == 1;
+    while !matches!(raj.wire.frame().await, ServerFrame::Stable(stable) if is_behind(&stable)) {}
+    eve.send(json!({"type": "leave"})).await;
+    drop((raj, dan, kim));
+    let wanted = async |wire: &mut Wire| loop {
+        if let ServerFrame::Watched(watched) = wire.frame().await {
+            return watched;
+        }
+    };
+    assert_eq!(wanted(&mut ann).await, Watched::default());
+    assert_eq!(wanted(&mut bob.wire).await, Watched::default());
+
+    // Outside a room neither fits, and the connection goes on.
+    let mut nobody = Wire::greeted(server.address).await;
+    nobody.send(&ClientFrame::FollowStable).await;
+    nobody.refused(ErrorCode::Unexpected).await;
+    nobody.send(&ClientFrame::Acknowledge(1)).await;
+    nobody.refused(ErrorCode::Unexpected).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn in_a_crowd_nobody_is_asked_what_it_has_delivered() {
+    let server = Harness::start(Settings::default()).await;
+    let mut raj = Native::join(server.address, "lobby", "Raj").await;
+    let mut crowd = Vec::new();
+    for n in 0..256 {
+        let mut wire = Wire::greeted(server.address).await;
+        wire.join("lobby", &format!("Member {n}")).await;
+        assert!(matches!(wire.frame().await, ServerFrame::Welcome(_)));
+        crowd.push(wire);
+        if n == 100 {
+            raj.wire.send(&ClientFrame::FollowStable).await;
+            while !matches!(raj.wire.frame().await, ServerFrame::Watched(_)) {}
+        }
+    }
+    // It was asked while there were fewer, and that ends with the next that is told.
+    crowd[0].send(&ClientFrame::Acknowledge(1)).await;
+    while raj.wire.frame().await != ServerFrame::Watched(Watched::default()) {}
+    raj.wire.send(&ClientFrame::FollowStable).await;
+    raj.wire.send(&ClientFrame::Ping(1)).await;
+    loop {
+        match raj.wire.frame().await {
+            ServerFrame::Pong(1) => break,
+            frame => assert!(!matches!(frame, ServerFrame::Watched(_)), "{frame:?}"),
+        }
+    }
     server.stop().await;
 }
 
@@ -990,7 +1083,7 @@ async fn who_only_reads_along_is_told_all_that_members_are_told_and_is_nobody() 
     assert_eq!(watching["members"], json!([{"member": raj.member.to_string(), "name": "Raj"}]));
     assert_eq!((&watching["room"], &watching["position"]), (&json!("lobby"), &json!(1)));
     assert_eq!(onlooker.record().await["author"], "Raj", "from behind the position that it names");
-    assert_eq!(raj.wire.frame().await, ServerFrame::Watched(true));
+    assert_eq!(raj.wire.frame().await, ServerFrame::Watched(OBSERVATIONS));
 
     // What is held at the server, what members observe, and what is said.
     let packet =
@@ -1019,7 +1112,7 @@ async fn who_only_reads_along_is_told_all_that_members_are_told_and_is_nobody() 
     onlooker.send(json!({"type": "members"})).await;
     assert_eq!(onlooker.expect("members").await["members"].as_array().unwrap().len(), 1);
     drop(onlooker);
-    while raj.wire.frame().await != ServerFrame::Watched(false) {}
+    while raj.wire.frame().await != ServerFrame::Watched(Watched::default()) {}
     server.stop().await;
 }
 

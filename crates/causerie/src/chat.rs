@@ -112,7 +112,8 @@ pub(crate) async fn run(mut args: ChatArgs) -> anyhow::Result<()> {
     }
     let state = args.state.or_else(default_state);
     let server = args.settings.server.as_deref().unwrap_or(DEFAULT_SERVER);
-    let entrance = Entrance { server: with_port(server), link: args.link, state };
+    let entrance =
+        Entrance { server: with_port(server), link: args.link, state, follows_stable: is_full_screen };
     if is_full_screen {
         return tui::run(entrance, args.settings, notes).await;
     }
@@ -196,6 +197,8 @@ pub(crate) struct Entrance {
     pub(crate) link: Option<Disturbance>,
     /// `None`: nothing is kept.
     pub(crate) state: Option<PathBuf>,
+    /// Whether it is shown who has delivered what is said.
+    pub(crate) follows_stable: bool,
 }
 
 struct Chat {
@@ -263,7 +266,10 @@ impl Entrance {
     /// Where the server does not answer, the error is one of input and output.
     pub(crate) async fn join(&self, room: &str, name: &str, create: bool) -> anyhow::Result<Room> {
         let maker = if create { self.own_key()? } else { None };
-        let mut options = RoomOptions::new(&self.server, room, name).create(create).maker(maker);
+        let mut options = RoomOptions::new(&self.server, room, name)
+            .create(create)
+            .maker(maker)
+            .follow_stable(self.follows_stable);
         if let Some(link) = &self.link {
             options = options.disturbance(link.clone());
         }

@@ -19,6 +19,7 @@ mod room;
 mod run;
 #[cfg(test)]
 mod samples;
+mod stability;
 mod terminal;
 mod text;
 mod theme;

@@ -182,10 +182,10 @@ async fn people_talk() {
     ann.shows("Bob: shall we have lunch?").await;
     ann.press("yes, where?\r").await;
     assert_eq!(ann_says(&mut bob).await, Body::Text("yes, where?".into()));
-    ann.shows("✓ ").await;
-    bob.say("\x1b[2J\u{202e}the usual").unwrap();
-    // Bob has seen the question, and his escape sequence has cleared nothing.
+    // Bob has it, though he says nothing yet.
     ann.shows("✓✓").await;
+    bob.say("\x1b[2J\u{202e}the usual").unwrap();
+    // His escape sequence has cleared nothing.
     ann.shows("Bob: \\x1b[2J\\u202ethe usual").await;
 
     // An answer to what was said last.

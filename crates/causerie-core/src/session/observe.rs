@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use cbcast::{MessageId, Time, VectorClock};
 
-use crate::frame::{ClientFrame, Observation, Observed};
+use crate::frame::{ClientFrame, Observation, Observed, Watched};
 
-/// A frame goes out so long after the first of what it tells, or before the member's next message.
+/// What is told goes out so long after the first of it; observations also before the member's next message.
 const OBSERVED_PAUSE: Duration = Duration::from_millis(100);
 /// What is told in that time; what happens beyond it is counted.
 const OBSERVED_MAX: usize = 32;
@@ -16,7 +16,7 @@ const CLOCK_ENTRIES_MAX: usize = 1_024;
 /// What has been observed and not been told yet.
 #[derive(Debug, Default)]
 pub(super) struct Observer {
-    is_watched: bool,
+    watched: Watched,
     waiting: Vec<Observation>,
     left_out: u64,
     /// What was told since the last pause began.
@@ -24,17 +24,36 @@ pub(super) struct Observer {
     /// Entries of clocks likewise.
     told_entries: usize,
     until: Option<Time>,
+    /// Position up to which all is delivered, if that is still to be told.
+    delivered_to: Option<u64>,
+    acknowledged: u64,
 }
 
 impl Observer {
-    /// Somebody watches from now on, or nobody does.
-    pub(super) fn watched(&mut self, is_watched: bool) {
-        *self = Self { is_watched, ..Self::default() };
+    /// Takes in what others want to be told from now on, and returns whether they begin to watch.
+    pub(super) fn watched(&mut self, watched: Watched) -> bool {
+        let before = std::mem::replace(&mut self.watched, watched);
+        if before.observations != watched.observations {
+            (self.waiting, self.left_out, self.told, self.told_entries) = (Vec::new(), 0, 0, 0);
+            self.until = self.until.filter(|_| self.delivered_to.is_some());
+        }
+        if before.acknowledgements != watched.acknowledgements {
+            (self.delivered_to, self.acknowledged) = (None, 0);
+        }
+        watched.observations && !before.observations
+    }
+
+    /// Everything in the log is delivered up to this position.
+    pub(super) fn delivered_to(&mut self, now: Time, position: u64) {
+        if self.watched.acknowledgements && position > self.acknowledged {
+            (self.delivered_to, self.acknowledged) = (Some(position), position);
+            self.until.get_or_insert(now + OBSERVED_PAUSE);
+        }
     }
 
     /// Something has happened.
     pub(super) fn see(&mut self, now: Time, message: MessageId, what: Observed) {
-        if !self.is_watched {
+        if !self.watched.observations {
             return;
         }
         self.until.get_or_insert(now + OBSERVED_PAUSE);
@@ -54,14 +73,14 @@ impl Observer {
         clock: impl FnOnce() -> VectorClock,
     ) {
         let mut told = None;
-        if self.is_watched && self.told < OBSERVED_MAX && self.told_entries < CLOCK_ENTRIES_MAX {
+        if self.watched.observations && self.told < OBSERVED_MAX && self.told_entries < CLOCK_ENTRIES_MAX {
             told = Some(clock()).filter(|clock| self.told_entries + clock.len() <= CLOCK_ENTRIES_MAX);
             self.told_entries += told.as_ref().map_or(0, VectorClock::len);
         }
         self.see(now, message, Observed::Held { held_millis, waits_for, clock: told });
     }
 
-    /// What there is to tell.
+    /// What there is to tell of observations.
     pub(super) fn take(&mut self) -> Option<ClientFrame> {
         let (seen, left_out) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.left_out));
         (!seen.is_empty() || left_out > 0).then_some(ClientFrame::Observed { seen, left_out })
@@ -71,11 +90,12 @@ impl Observer {
         self.until
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Time) -> Option<ClientFrame> {
+    pub(super) fn handle_timeout(&mut self, now: Time) -> Vec<ClientFrame> {
         if self.until.is_none_or(|until| until > now) {
-            return None;
+            return Vec::new();
         }
         (self.told, self.told_entries, self.until) = (0, 0, None);
-        self.take()
+        let acknowledged = self.delivered_to.take().map(ClientFrame::Acknowledge);
+        self.take().into_iter().chain(acknowledged).collect()
     }
 }

@@ -233,6 +233,9 @@ impl Session {
                 self.tell_held().await?;
             }
             self.flush().await?;
+            if let Some(Reading { seat: Some(seat), cursor, .. }) = &self.reading {
+                self.hosted.acknowledge(&server, seat.member, *cursor);
+            }
             if server.stop.is_cancelled() && self.acks.is_empty() {
                 return Err(End::Told(AWAY, Box::new(ServerEvent::ShuttingDown {})));
             }

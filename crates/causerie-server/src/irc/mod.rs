@@ -170,6 +170,11 @@ impl Connection<'_> {
             if self.session.has_ended() {
                 return Ok(());
             }
+            for place in self.here.places.values() {
+                for &member in &place.members {
+                    place.hosted.acknowledge(server, member, place.cursor);
+                }
+            }
             if self.tell_rooms().await {
                 continue;
             }

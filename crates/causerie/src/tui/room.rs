@@ -14,6 +14,7 @@ use causerie_core::text::{is_symbol, symbol_key};
 
 use super::deletion::Deletion;
 use super::editor::Editor;
+use super::stability::Stability;
 
 /// Rows of a room that are kept in memory; earlier ones are read again when they are wanted.
 pub(super) const ROWS_MAX: usize = 100_000;
@@ -177,8 +178,7 @@ pub(super) struct RoomView {
     links: BTreeMap<MessageId, Vec<MessageId>>,
     messages: BTreeMap<MessageId, Message>,
     changes: BTreeMap<MessageId, Changes>,
-    /// Our last message that each member has told to have seen.
-    seen_by: BTreeMap<MemberId, u64>,
+    stability: Stability,
     /// Topics whose messages have no place yet, as they came: the last of them is shown.
     topics_below: Vec<(MessageId, String)>,
     /// The topic of the last message that has a place, and which.
@@ -281,7 +281,7 @@ impl RoomView {
             links: BTreeMap::new(),
             messages: BTreeMap::new(),
             changes: BTreeMap::new(),
-            seen_by: BTreeMap::new(),
+            stability: Stability::default(),
             topics_below: Vec::new(),
             topic_placed: (0, String::new()),
         }
@@ -370,14 +370,12 @@ impl RoomView {
         }
     }
 
-    /// Whether all who are in have said something after they had seen this message of ours.
-    pub(super) fn is_seen_by_all(&self, id: MessageId) -> bool {
-        let has = |m: &MemberInfo| Some(m.member) == self.member || self.has_seen(m.member, id);
+    /// Returns whether all who are in are known to have delivered this message of ours.
+    pub(super) fn is_delivered_to_all(&self, id: MessageId) -> bool {
+        let position = self.message(id).and_then(|message| message.position);
+        let has =
+            |m: &MemberInfo| Some(m.member) == self.member || self.stability.has(m.member, id, position);
         Some(id.member) == self.member && self.members.len() > 1 && self.members.iter().all(has)
-    }
-
-    fn has_seen(&self, member: MemberId, id: MessageId) -> bool {
-        self.seen_by.get(&member).is_some_and(|&seq| seq >= id.seq)
     }
 
     // What happens.
@@ -387,6 +385,7 @@ impl RoomView {
             Event::Welcomed { member, room, created, epoch, first, members, .. } => {
                 (self.member, self.link) = (Some(member), Link::In);
                 self.set_members(members);
+                self.stability = Stability::default();
                 self.epoch = epoch;
                 self.given_up = false;
                 match self.read_before {
@@ -403,10 +402,18 @@ impl RoomView {
             }
             Event::Delivered(post) => return self.delivered(post, me),
             Event::Placed { id, position, time_millis } => self.placed(id, position, time_millis),
-            Event::Joined { member, name, .. } if Some(member) != self.member => {
+            Event::Joined { member, name, history } if Some(member) != self.member => {
+                if !history {
+                    // It began with all that had its place.
+                    self.stability.delivered(member, self.last);
+                }
                 self.comings(Coming { name, joined: true, reason: String::new() });
             }
-            Event::Left { name, reason, .. } => self.comings(Coming { name, joined: false, reason }),
+            Event::Left { member, name, reason, .. } => {
+                self.stability.forget(member);
+                self.comings(Coming { name, joined: false, reason });
+            }
+            Event::Stable(stable) => self.stability.tell(&stable, &self.members),
             Event::Reconnecting { reason, .. } => self.link = Link::Lost(reason),
             Event::Trouble { message } => self.notice(format!("the server: {message}")),
             Event::Resumed { resent } => {
@@ -417,7 +424,7 @@ impl RoomView {
             }
             Event::Rejoined { member, reason, renamed } => {
                 (self.member, self.link) = (Some(member), Link::In);
-                self.seen_by.clear();
+                self.stability = Stability::default();
                 self.since = Since::default();
                 renamed.into_iter().for_each(|(old, new)| self.rename(old, new));
                 self.notice(format!("joined again ({reason})"));
@@ -501,8 +508,7 @@ impl RoomView {
         self.meet(&author);
         let own_seen = self.own_seen(id, &deps);
         if let Some(member) = self.member.filter(|&member| member != id.member) {
-            let seen = self.seen_by.entry(id.member).or_default();
-            *seen = own_seen.max(*seen);
+            self.stability.saw(id.member, own_seen);
             debug_assert!(!own || member == id.member);
         }
         let (text, action, reply_to) = match body {
@@ -574,7 +580,7 @@ impl RoomView {
             true => id.seq,
             false => self.messages.get(id).map_or(0, |message| message.own_seen),
         };
-        deps.iter().chain(&before).map(seen).chain(self.seen_by.get(&id.member).copied()).max().unwrap_or(0)
+        deps.iter().chain(&before).map(seen).chain(self.stability.seen(id.member)).max().unwrap_or(0)
     }
 
     fn placed(&mut self, id: MessageId, position: u64, time_millis: u64) {
@@ -775,6 +781,8 @@ fn mentions(text: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use causerie_client::Stable;
+
     use super::super::samples::*;
     use super::*;
 
@@ -894,18 +902,48 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_seen_by_all_once_all_have_answered_after_it() {
+    fn a_message_is_delivered_to_all_once_all_have_answered_after_it() {
         let mut room = welcomed();
         room.handle(said(ANN, 1, "question", None), "Ann");
         room.handle(said(BOB, 1, "not an answer", None), "Ann");
-        assert!(!room.is_seen_by_all(id(ANN, 1)));
+        assert!(!room.is_delivered_to_all(id(ANN, 1)));
         room.handle(said(BOB, 2, "yes", Some(id(ANN, 1))), "Ann");
-        assert!(!room.is_seen_by_all(id(ANN, 1)), "Eve has said nothing");
+        assert!(!room.is_delivered_to_all(id(ANN, 1)), "Eve has said nothing");
         // Eve has seen Bob's answer, and so the question.
         room.handle(said(EVE, 1, "me too", Some(id(BOB, 2))), "Ann");
-        assert!(room.is_seen_by_all(id(ANN, 1)));
-        assert!(!room.is_seen_by_all(id(ANN, 2)));
-        assert!(!room.is_seen_by_all(id(BOB, 1)), "of others' messages nothing is known");
+        assert!(room.is_delivered_to_all(id(ANN, 1)));
+        assert!(!room.is_delivered_to_all(id(ANN, 2)));
+        assert!(!room.is_delivered_to_all(id(BOB, 1)), "of others' messages nothing is known");
+    }
+
+    #[test]
+    fn a_message_is_delivered_to_all_once_all_have_told_so_or_answered() {
+        let mut room = welcomed();
+        for seq in 1..=2 {
+            room.handle(said(ANN, seq, "x", None), "Ann");
+            room.handle(placed(ANN, seq, seq + 10), "Ann");
+        }
+        let (first, second) = (id(ANN, 1), id(ANN, 2));
+        let stable = |position, behind: &[_]| Event::Stable(Stable { position, behind: behind.to_vec() });
+        room.handle(stable(12, &[(EVE, 10)]), "Ann");
+        assert!(!room.is_delivered_to_all(first), "Eve has neither told nor said anything");
+        room.handle(said(EVE, 1, "yes", Some(first)), "Ann");
+        assert!(room.is_delivered_to_all(first));
+        assert!(!room.is_delivered_to_all(second));
+        // Frames overtake one another, and nobody has delivered less than before.
+        room.handle(stable(11, &[(BOB, 0), (EVE, 9)]), "Ann");
+        assert!(room.is_delivered_to_all(first));
+        // Who comes has begun with it; who comes again has told nothing of what was said since.
+        let dan = MemberId::new(0, 4);
+        let mut members = room.members.clone();
+        members.push(MemberInfo { member: dan, name: "Dan".into(), present: true });
+        room.handle(Event::Joined { member: dan, name: "Dan".into(), history: false }, "Ann");
+        room.set_members(members);
+        assert!(room.is_delivered_to_all(first));
+        room.handle(stable(12, &[]), "Ann");
+        assert!(room.is_delivered_to_all(second));
+        room.handle(said(ANN, 3, "on its way", None), "Ann");
+        assert!(!room.is_delivered_to_all(id(ANN, 3)), "it has no place yet");
     }
 
     #[test]

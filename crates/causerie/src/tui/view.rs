@@ -58,7 +58,7 @@ const KEYS: [(&str, &str); 28] = [
     ("  t", "the diagram, as F4"),
     ("  y", "copy it"),
     ("  Esc", "back to writing"),
-    ("Marks", "… on its way  ✓ stored  ✓✓ seen by all  ◌ held back"),
+    ("Marks", "… on its way  ✓ stored  ✓✓ delivered to all  ◌ held back"),
     ("  ∥", "its author had not seen the one above"),
 ];
 
@@ -326,7 +326,7 @@ fn message_lines_of(
         () if room.marked == Some(id) => "◆ ",
         () if !message.own => "  ",
         () if message.position.is_none() => "… ",
-        () if room.is_seen_by_all(id) => "✓✓",
+        () if room.is_delivered_to_all(id) => "✓✓",
         () => "✓ ",
     };
     let time = message.time_millis.and_then(|millis| local(model, millis));

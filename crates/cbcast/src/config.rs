@@ -74,11 +74,12 @@ pub struct Config {
     pub ahead_bytes_max: usize,
     /// How far ahead of its sender's next message a message may be. Default 16,384, at most 2²⁴.
     pub ahead_max: u64,
-    /// How long a gap may be before it is asked for. Default 50 ms (a guess: several round trips on a fast
-    /// link, and short enough not to be noticed). At least 100 µs.
+    /// How long a gap may be before it is asked for, and how long a request has to be answered before who is
+    /// shown to have it is asked. Default 30 ms (a guess: several round trips on a fast link, and short enough not to be
+    /// noticed). At least 100 µs.
     pub repair_delay: Duration,
-    /// The longest pause between two requests while nothing of what is missing comes: each pause is twice the last,
-    /// from `repair_delay` up to this. Default 2 s, at least `repair_delay`.
+    /// The longest pause between two requests for messages of one member while none of them comes: each pause is twice
+    /// the last, from `repair_delay` up to this. Default 1 s, at least `repair_delay`.
     pub repair_delay_max: Duration,
     /// Ranges named in one repair request. Default 64, at least 1.
     pub repair_ranges_max: usize,
@@ -112,8 +113,8 @@ impl Config {
             holdback_bytes_max: 64 << 20,
             ahead_bytes_max: 64 << 20,
             ahead_max: 16_384,
-            repair_delay: Duration::from_millis(50),
-            repair_delay_max: Duration::from_secs(2),
+            repair_delay: Duration::from_millis(30),
+            repair_delay_max: Duration::from_secs(1),
             repair_ranges_max: 64,
             heartbeat: None,
             gap_policy: GapPolicy::Wait,

@@ -14,6 +14,7 @@ mod flush;
 mod holdback;
 mod inspect;
 mod outputs;
+mod requests;
 mod upkeep;
 
 use alloc::vec::Vec;

@@ -16,6 +16,7 @@ use core::cmp::Reverse;
 
 use crate::id::{MemberId, MessageId};
 use crate::message::{DepCursor, Stamp, StampRef};
+use crate::repair::Target;
 use crate::time::Time;
 
 pub(crate) type Slot = u32;
@@ -104,6 +105,8 @@ pub(crate) struct Member {
     pub(crate) local: bool,
     /// Since when its next message has been missing or held, if one is known of.
     pub(crate) lagging_since: Time,
+    /// The repair of what is missing of it, while it lags.
+    pub(crate) repair: Target,
     /// A flush has frozen it: only so many of its messages are deliverable.
     pub(crate) frozen: Option<u64>,
     /// The number of the last flush of it that was heard of; unless it is frozen, that one was called off.
@@ -461,6 +464,7 @@ impl Member {
             live: false,
             local: false,
             lagging_since: Time::ZERO,
+            repair: Target::default(),
             frozen: None,
             flush: 0,
             ring: VecDeque::new(),

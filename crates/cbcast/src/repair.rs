@@ -1,8 +1,16 @@
-//! When to ask for what is missing.
+//! When to ask for what is missing, and whom.
 //!
-//! A gap is given `repair_delay` to close by itself. Then it is asked for, again after each pause, which doubles
-//! up to `repair_delay_max` and is shortened by up to a quarter at random, so that many members that miss the
-//! same message do not all ask at once.
+//! Each member whose messages are missing has a [`Target`] of its own. Its gap is given `repair_delay` to close by
+//! itself. Then it is asked for, again after each pause, which doubles up to `repair_delay_max` and is shortened by up
+//! to a quarter at random, so that many members that miss the same message do not all ask at once. Whatever comes of
+//! the member starts the pauses anew. A clock that shows somebody to have what is missing ends the pause once a
+//! request has had `repair_delay` to be answered: whoever tells its clock is there to be asked.
+//!
+//! The sender is asked first, and every fourth time. In between those who are known to have it are asked in turn,
+//! and in every other cycle all others: an acknowledgement says that a member has delivered a message, not that it
+//! can send it again (it may have started from a snapshot). So everybody is asked in the end. From the third request
+//! on two are asked at once in a mesh: over links that lose a fifth, a request and its answer come through two times
+//! in three.
 
 use core::time::Duration;
 
@@ -21,61 +29,153 @@ pub struct MissingRange {
     pub to: u64,
 }
 
-/// Which time the same gaps are asked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Round {
-    /// The first: ask whoever sent the messages.
-    First,
-    /// A later one: ask anybody, by this draw.
-    Later(u64),
+/// The repair of one member's messages, while some of them are missing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Target {
+    /// When to ask next; `None` while nothing of the member is missing but what is held.
+    due: Option<Time>,
+    /// When it was asked for last.
+    asked_at: Time,
+    /// How often it was asked for since something of it came last.
+    pub(crate) requests: u32,
+    /// Where among the others those who are asked begin: drawn with the first request.
+    start: u32,
 }
 
+/// Whom a request goes to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ask {
+    /// Whoever sent the messages.
+    Sender,
+    /// Of those known to have the first of them, the one in this place, counted round.
+    Holder(usize),
+    /// Of all others, likewise.
+    Anybody(usize),
+}
+
+/// The sender is asked every so many requests.
+const CYCLE: u32 = 4;
+
+/// From this request on two are asked at once, in a mesh.
+const DOUBLED_FROM: u32 = 3;
+
+impl Target {
+    pub(crate) fn due(&self) -> Option<Time> {
+        self.due
+    }
+
+    pub(crate) fn is_due(&self, now: Time) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+
+    /// For whom it is the turn to be asked for, the one asked for longest ago.
+    pub(crate) fn asked_at(&self) -> Time {
+        if self.requests == 0 { Time::ZERO } else { self.asked_at }
+    }
+
+    /// Whom to send the request to that was counted last: one, or two where the first have come to nothing.
+    pub(crate) fn whom(&self) -> impl Iterator<Item = Ask> + use<> {
+        let target = *self;
+        let many = u32::from(self.requests >= DOUBLED_FROM);
+        (0..=many).map(move |more| target.nth(target.requests.saturating_add(more)))
+    }
+
+    fn nth(&self, request: u32) -> Ask {
+        let before = request.saturating_sub(1);
+        let (cycle, place) = (before / CYCLE, before % CYCLE);
+        let turn = self.start.wrapping_add(cycle / 2 * (CYCLE - 1) + place) as usize;
+        match place {
+            0 => Ask::Sender,
+            _ if cycle.is_multiple_of(2) => Ask::Holder(turn),
+            _ => Ask::Anybody(turn),
+        }
+    }
+}
+
+/// When the next target is due, and the draws.
 #[derive(Clone, Debug)]
 pub(crate) struct Repair {
-    first_delay: Duration,
+    delay: Duration,
+    delay_max: Duration,
+    /// No target is due before; there may be none at all.
     deadline: Option<Time>,
-    pause: Duration,
     random: u64,
 }
 
 impl Repair {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            first_delay: config.repair_delay,
+            delay: config.repair_delay,
+            delay_max: config.repair_delay_max,
             deadline: None,
-            pause: config.repair_delay,
             random: config.seed,
         }
     }
 
-    pub(crate) fn gap_opened(&mut self, now: Time) {
-        if self.deadline.is_none() {
-            self.deadline = Some(now + self.first_delay);
+    /// Something of the member is missing and nothing was, or something has come: it is given time to come by itself.
+    pub(crate) fn begin(&mut self, target: &mut Target, now: Time) {
+        *target = Target::default();
+        self.gap_opened(target, now);
+    }
+
+    /// More of the member is missing than before.
+    pub(crate) fn gap_opened(&mut self, target: &mut Target, now: Time) {
+        if target.due.is_none() {
+            self.set_due(target, now + self.delay);
         }
     }
 
-    pub(crate) fn all_gaps_closed(&mut self) {
-        self.deadline = None;
-        self.pause = self.first_delay;
+    /// Somebody who can be reached has what is missing.
+    pub(crate) fn shown(&mut self, target: &mut Target, now: Time) {
+        let soon = match target.requests {
+            0 => now + self.delay / 2,
+            _ => target.asked_at + self.delay,
+        };
+        if target.due.is_some_and(|due| due > soon.max(now)) {
+            self.set_due(target, soon.max(now));
+        }
     }
 
-    /// Something missing has come: the pauses start small again.
-    pub(crate) fn progress(&mut self) {
-        self.pause = self.first_delay;
+    /// It is asked for at `now`: sets when to ask again.
+    pub(crate) fn asked(&mut self, target: &mut Target, now: Time) {
+        if target.requests == 0 {
+            target.start = self.draw() as u32;
+        }
+        target.requests = target.requests.saturating_add(1);
+        target.asked_at = now;
+        let doubled = self.delay.saturating_mul(1u32.checked_shl(target.requests).unwrap_or(u32::MAX));
+        let pause = doubled.min(self.delay_max).max(self.delay);
+        let quarter = u64::try_from(pause.as_nanos() / 4).unwrap_or(u64::MAX).max(1);
+        let jitter = Duration::from_nanos(self.draw() % quarter);
+        target.due = Some(now + (pause - jitter));
+    }
+
+    /// There was no place for it in the requests made at `now`.
+    pub(crate) fn put_off(&mut self, target: &mut Target, now: Time) {
+        target.due = Some(now + self.delay);
+    }
+
+    /// Nothing is missing that can be asked for.
+    pub(crate) fn nothing_to_ask(&mut self, target: &mut Target) {
+        target.due = None;
+    }
+
+    fn set_due(&mut self, target: &mut Target, due: Time) {
+        target.due = Some(due);
+        self.deadline = Some(self.deadline.map_or(due, |deadline| deadline.min(due)));
+    }
+
+    /// How long before its time a target may be asked for with others.
+    pub(crate) fn slack(&self) -> Duration {
+        self.delay / 4
     }
 
     pub(crate) fn due(&self, now: Time) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// The missing was asked for at `now`: sets the next deadline. Which round that was.
-    pub(crate) fn asked(&mut self, now: Time, config: &Config) -> Round {
-        let round = if self.pause == self.first_delay { Round::First } else { Round::Later(self.draw()) };
-        self.pause = self.pause.saturating_mul(2).min(config.repair_delay_max).max(self.first_delay);
-        let quarter = u64::try_from(self.pause.as_nanos() / 4).unwrap_or(u64::MAX).max(1);
-        let jitter = Duration::from_nanos(self.draw() % quarter);
-        self.deadline = Some(now + (self.pause - jitter));
-        round
+    pub(crate) fn set_deadline(&mut self, deadline: Option<Time>) {
+        self.deadline = deadline;
     }
 
     /// SplitMix64 [SLF14].

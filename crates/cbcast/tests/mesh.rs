@@ -34,6 +34,8 @@ struct Mesh {
     /// Who has been told to have left.
     departed: Vec<MemberId>,
     stable: BTreeMap<MemberId, BTreeMap<MemberId, u64>>,
+    /// Packets put on the wire, those that are lost included.
+    packets: u64,
 }
 
 impl Mesh {
@@ -53,6 +55,7 @@ impl Mesh {
             gaps: Vec::new(),
             departed: Vec::new(),
             stable: BTreeMap::new(),
+            packets: 0,
         }
     }
 
@@ -65,6 +68,7 @@ impl Mesh {
     }
 
     fn transmit(&mut self, from: MemberId, to: MemberId, packet: &Packet) {
+        self.packets += 1;
         if self.cut.contains(&(from, to)) || self.below(100) < self.loss {
             return;
         }
@@ -429,4 +433,48 @@ fn what_is_no_export_is_refused() {
     let mut group = mesh.groups.remove(&members[0]).unwrap();
     group.broadcast(mesh.now, members[0], b"x").unwrap();
     assert_eq!(group.export(), Err(cbcast::ExportError::OutputsPending));
+}
+
+/// How long after the last word everybody has everything, and what it took: for sixty seeds, in order of time.
+fn recoveries(loss: usize, config: impl Fn(u64) -> Config + Copy) -> Vec<(Duration, u64, u64)> {
+    let mut all: Vec<_> = (0..60).map(|seed| recovery(seed, loss, config)).collect();
+    all.sort_unstable();
+    all
+}
+
+fn recovery(seed: u64, loss: usize, config: impl Fn(u64) -> Config) -> (Duration, u64, u64) {
+    let members = members(5);
+    let mut mesh = Mesh::new(seed, loss, &members, config);
+    for _ in 0..40 {
+        let pause = mesh.below(40) as u64;
+        mesh.run(Duration::from_millis(pause));
+        let who = members[mesh.below(5)];
+        mesh.say(who).unwrap();
+    }
+    let last_word = mesh.now;
+    while !members.iter().all(|who| mesh.oracle.has_all(who).is_ok()) {
+        mesh.run(Duration::from_millis(5));
+        assert!(mesh.now.since(last_word) < Duration::from_secs(60), "seed {seed}");
+    }
+    let took = mesh.now.since(last_word);
+    let repair = mesh.groups.values().map(|g| g.stats().wants + g.stats().resent).sum();
+    (took, mesh.packets, repair)
+}
+
+/// In virtual time, so this is no matter of the machine. It was 0.77 and 4.49 s at 20 % loss, and 8.2 and 22.3 s at
+/// 40 %, with 26,139 and 75,542 packets.
+#[test]
+fn repair_is_quick_where_much_is_lost() {
+    for (loss, median, worst, packets) in [(20, 300, 1_000, 26_139), (40, 1_000, 3_000, 75_542)] {
+        let all = recoveries(loss, config);
+        let sent: u64 = all.iter().map(|(_, packets, _)| packets).sum();
+        let repair: u64 = all.iter().map(|(_, _, repair)| repair).sum();
+        println!(
+            "{loss} %: median {:?}, worst {:?}, {sent} packets, {repair} for repair",
+            all[30].0, all[59].0
+        );
+        assert!(all[30].0 <= Duration::from_millis(median), "{:?}", all[30].0);
+        assert!(all[59].0 <= Duration::from_millis(worst), "{:?}", all[59].0);
+        assert!(sent <= 2 * packets, "{sent} packets");
+    }
 }

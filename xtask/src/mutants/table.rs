@@ -8,6 +8,7 @@ const GROUP: &str = "crates/cbcast/src/group.rs";
 const HOLDBACK: &str = "crates/cbcast/src/group/holdback.rs";
 const UPKEEP: &str = "crates/cbcast/src/group/upkeep.rs";
 const DEPARTED: &str = "crates/cbcast/src/group/departed.rs";
+const REQUESTS: &str = "crates/cbcast/src/group/requests.rs";
 const FLUSH: &str = "crates/cbcast/src/group/flush.rs";
 const INSPECT: &str = "crates/cbcast/src/group/inspect.rs";
 const MEMBERS: &str = "crates/cbcast/src/members.rs";
@@ -621,12 +622,18 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             ),
             library(
                 "each request begins with the same member",
-                INSPECT,
-                "behind.rotate_left(start as usize);",
-                "let _ = start;",
+                REQUESTS,
+                "due.sort_unstable();",
+                "due.sort_unstable_by_key(|&(_, id, _)| id);",
             ),
-            library("pauses do not grow", REPAIR, "self.pause.saturating_mul(2)", "self.pause"),
-            library("pauses grow without bound", REPAIR, ".min(config.repair_delay_max)", ""),
+            library(
+                "what was left out of a request is asked for before all others again and again",
+                REPAIR,
+                "target.due = Some(now + self.delay);\n    }\n\n    /// Nothing is missing",
+                "target.due = Some(now);\n    }\n\n    /// Nothing is missing",
+            ),
+            library("pauses do not grow", REPAIR, "1u32.checked_shl(target.requests)", "Some(2)"),
+            library("pauses grow without bound", REPAIR, "doubled.min(self.delay_max)", "doubled"),
             library(
                 "jitter of the whole pause",
                 REPAIR,
@@ -639,35 +646,62 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "Duration::from_nanos(self.draw() % quarter)",
                 "Duration::from_nanos(quarter / 2)",
             ),
+            library("at first anybody is asked", REPAIR, "0 => Ask::Sender,", "0 => Ask::Anybody(turn),"),
             library(
-                "at first anybody is asked",
+                "only who has acknowledged is ever asked",
                 REPAIR,
-                "if self.pause == self.first_delay { Round::First }",
-                "if self.pause < self.first_delay { Round::First }",
+                "_ => Ask::Anybody(turn),",
+                "_ => Ask::Holder(turn),",
             ),
             library(
-                "pauses stay long after progress",
+                "one other is asked again and again",
                 REPAIR,
-                "fn progress(&mut self) {\n        self.pause = self.first_delay;",
-                "fn progress(&mut self) {",
+                "self.start.wrapping_add(cycle / 2 * (CYCLE - 1) + place)",
+                "self.start",
+            ),
+            library("two are asked from the first", REPAIR, "u32::from(self.requests >= DOUBLED_FROM)", "1"),
+            library("one is asked, however often", REPAIR, "u32::from(self.requests >= DOUBLED_FROM)", "0"),
+            library(
+                "pauses stay long after progress",
+                HOLDBACK,
+                "            member.lagging_since = now;\n            self.repair.begin(&mut member.repair, now);\n        }\n        if matches!",
+                "            member.lagging_since = now;\n        }\n        if matches!",
             ),
             library(
                 "pauses stay long after all has come",
                 REPAIR,
-                "self.deadline = None;\n        self.pause = self.first_delay;",
-                "self.deadline = None;",
+                "        *target = Target::default();\n",
+                "        target.due = None;\n",
             ),
-            library("every arrival puts the request off", REPAIR, "if self.deadline.is_none() {", "{"),
+            library("every arrival puts the request off", REPAIR, "if target.due.is_none() {", "{"),
+            library(
+                "a clock that shows nothing ends the pause",
+                UPKEEP,
+                "if count > self.members.delivered(slot) {",
+                "{",
+            ),
+            library(
+                "a clock asks again before there can be an answer",
+                REPAIR,
+                "_ => target.asked_at + self.delay,",
+                "_ => now,",
+            ),
+            library(
+                "a clock that shows who has it changes nothing",
+                REPAIR,
+                "if target.due.is_some_and(|due| due > soon.max(now)) {",
+                "if false {",
+            ),
             library(
                 "it is asked before it is due",
                 REPAIR,
                 "deadline <= now",
                 "deadline >= Time::ZERO && now >= Time::ZERO",
             ),
-            library("who has not got it is asked too", UPKEEP, "if others.iter().any(has) {", "if false {"),
+            library("who has not got it is asked too", REQUESTS, "if holders.is_empty() {", "if true {"),
             library(
                 "who is about to leave is asked",
-                UPKEEP,
+                REQUESTS,
                 "m.live && !m.local && m.frozen.is_none()",
                 "m.live && !m.local",
             ),

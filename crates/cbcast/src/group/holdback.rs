@@ -326,6 +326,8 @@ impl Group {
         if ring.len() > kept {
             let dropped = ring.split_off(kept);
             self.let_go(&dropped);
+            let member = self.members.get_mut(slot);
+            self.repair.gap_opened(&mut member.repair, member.lagging_since);
         }
     }
 
@@ -374,8 +376,11 @@ impl Group {
         }
         if self.members.heard(slot) <= delivered {
             self.lagging += 1;
-            self.repair.gap_opened(now);
-            self.members.get_mut(slot).lagging_since = now;
+            let member = self.members.get_mut(slot);
+            member.lagging_since = now;
+            self.repair.begin(&mut member.repair, now);
+        } else {
+            self.repair.gap_opened(&mut self.members.get_mut(slot).repair, now);
         }
         self.members.set_heard(slot, seq);
     }
@@ -462,6 +467,7 @@ impl Group {
         let member = self.members.get_mut(slot);
         if heard > seq {
             member.lagging_since = now;
+            self.repair.begin(&mut member.repair, now);
         }
         if matches!(member.ring.front(), Some(Some(_))) {
             self.awake.push(slot);
@@ -562,9 +568,7 @@ impl Group {
         }
         self.awake.clear();
         if self.lagging == 0 {
-            self.repair.all_gaps_closed();
-        } else {
-            self.repair.gap_opened(now);
+            self.repair.set_deadline(None);
         }
         if !self.flushes.is_empty() {
             self.finish_flushes(now);
@@ -603,7 +607,6 @@ impl Group {
                 self.holdback_places -= 1;
                 self.held -= 1;
                 self.held_bytes -= held.packet.len();
-                self.repair.progress();
                 self.deliver(now, slot, Message::from_parts(held.packet, id, held.stamp), Some(held.since));
             }
             Err(unmet) => self.wait(now, slot, unmet),

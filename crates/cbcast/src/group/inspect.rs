@@ -8,7 +8,7 @@ use crate::clock::VectorClock;
 use crate::config::Config;
 use crate::group::{Group, Stats};
 use crate::id::{MemberId, MessageId};
-use crate::members::{Slot, Standing};
+use crate::members::{Member, Slot, Standing};
 use crate::message::Message;
 use crate::repair::MissingRange;
 use crate::snapshot::Snapshot;
@@ -169,19 +169,25 @@ impl Group {
     /// places in the queue).
     #[must_use]
     pub fn missing(&self, ranges_max: usize) -> Vec<MissingRange> {
-        self.missing_from(0, ranges_max)
+        let mut lagging: Vec<_> = self.lagging().map(|(slot, m)| (m.id, slot)).collect();
+        lagging.sort_unstable();
+        self.missing_of(lagging, ranges_max)
     }
 
-    /// [`missing`](Self::missing), beginning with another member each time that `start` is another.
-    pub(super) fn missing_from(&self, start: u64, ranges_max: usize) -> Vec<MissingRange> {
-        let behind = self.members.iter().filter(|(_, m)| !m.local);
-        let behind = behind.filter(|&(slot, _)| self.members.heard(slot) > self.members.delivered(slot));
-        let mut behind: Vec<_> = behind.map(|(slot, m)| (m.id, slot)).collect();
-        behind.sort_unstable();
-        let start = start.checked_rem(behind.len() as u64).unwrap_or(0);
-        behind.rotate_left(start as usize);
+    /// Members elsewhere of which a message is known to exist that has not been delivered, in no order.
+    pub(super) fn lagging(&self) -> impl Iterator<Item = (Slot, &Member)> + '_ {
+        let others = self.members.iter().filter(|(_, m)| !m.local);
+        others.filter(|&(slot, _)| self.members.heard(slot) > self.members.delivered(slot))
+    }
+
+    /// [`missing`](Self::missing) of these members, in this order.
+    pub(super) fn missing_of(
+        &self,
+        members: impl IntoIterator<Item = (MemberId, Slot)>,
+        ranges_max: usize,
+    ) -> Vec<MissingRange> {
         let (mut next, mut of_hosts, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        for (id, slot) in behind {
+        for (id, slot) in members {
             let first = self.members.delivered(slot) + 1;
             for range in self.gaps(id, slot).take(ranges_max) {
                 let ranges = match id.is_host() {
@@ -204,7 +210,7 @@ impl Group {
     }
 
     /// What is missing of one member, in order.
-    fn gaps(&self, member: MemberId, slot: Slot) -> impl Iterator<Item = MissingRange> + '_ {
+    pub(super) fn gaps(&self, member: MemberId, slot: Slot) -> impl Iterator<Item = MissingRange> + '_ {
         let first = self.members.delivered(slot) + 1;
         let held = self.members.get(slot).ring.iter().enumerate().filter(|(_, place)| place.is_some());
         let held = held.map(move |(i, _)| first + i as u64);

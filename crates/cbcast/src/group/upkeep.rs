@@ -10,7 +10,7 @@ use crate::error::ReceiveError;
 use crate::group::{Group, Link, Output, Transmit};
 use crate::id::{MemberId, MessageId};
 use crate::members::{Member, Slot};
-use crate::repair::{MissingRange, Round};
+use crate::repair::MissingRange;
 use crate::time::Time;
 
 /// Messages sent again in answer to one request.
@@ -32,6 +32,9 @@ impl Group {
                 && !self.members.get(slot).local
             {
                 self.hear(now, slot, count);
+                if count > self.members.delivered(slot) {
+                    self.repair.shown(&mut self.members.get_mut(slot).repair, now);
+                }
             }
         }
         if let Link::Peer(peer) = link {
@@ -173,56 +176,8 @@ impl Group {
         }
         // Unless nothing is missing any more, now that it was skipped.
         if self.repair.due(now) {
-            let round = self.repair.asked(now, &self.config);
-            let start = match round {
-                Round::First => 0,
-                // More may be missing than one request can name.
-                Round::Later(draw) => draw,
-            };
-            let wanted = self.missing_from(start, self.config.repair_ranges_max);
-            self.ask_for(wanted, round);
+            self.ask_for_missing(now);
         }
-    }
-
-    /// Asks for what is missing: at first the sender of each message, then anybody, drawn anew each time from those
-    /// whose clocks say that they have the first of it.
-    fn ask_for(&mut self, wanted: Vec<MissingRange>, round: Round) {
-        let others = match (round, wanted.first()) {
-            (Round::Later(_), Some(first)) => self.who_may_have(first),
-            _ => Vec::new(),
-        };
-        let mut rest = &wanted[..];
-        while let Some(range) = rest.first() {
-            let (ranges, to) = match round {
-                Round::Later(draw) if !others.is_empty() => {
-                    (core::mem::take(&mut rest), others[(draw % others.len() as u64) as usize])
-                }
-                _ => {
-                    let others = rest.iter().position(|other| other.member != range.member);
-                    let (ranges, others) = rest.split_at(others.unwrap_or(rest.len()));
-                    rest = others;
-                    (ranges, range.member)
-                }
-            };
-            self.stats.wants += 1;
-            let control = Control::Want(ranges.to_vec());
-            self.tell(to, control);
-        }
-    }
-
-    /// Members elsewhere that may be asked for the first message of a range: those that have acknowledged it, or
-    /// else all but those about to leave.
-    fn who_may_have(&self, range: &MissingRange) -> Vec<MemberId> {
-        let live = self.members.iter().filter(|(_, m)| m.live && !m.local && m.frozen.is_none());
-        let mut others: Vec<_> = live.map(|(slot, m)| (m.id, slot)).collect();
-        others.sort_unstable();
-        if let (Some(stability), Some(sender)) = (&self.stability, self.members.live_slot(range.member)) {
-            let has = |&(_, slot): &(MemberId, Slot)| stability.acknowledged(slot, sender) >= range.from;
-            if others.iter().any(has) {
-                others.retain(has);
-            }
-        }
-        others.into_iter().map(|(id, _)| id).collect()
     }
 
     /// Skips what has been missing for too long.

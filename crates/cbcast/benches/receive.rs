@@ -16,6 +16,9 @@ use cbcast::{Config, Group, Link, Message, Output, Snapshot, Time};
 use cbcast_sim::history::{History, Order, Pace};
 use cbcast_sim::textbook::{Bss, Stamped};
 
+#[path = "../tests/counting/mod.rs"]
+mod counting;
+
 const USAGE: &str = "\
 Usage: cargo bench -p cbcast [-- OPTIONS]
 
@@ -317,72 +320,5 @@ fn measure_for(time: Duration, runs_max: usize, mut run: impl FnMut() -> f64) ->
 impl std::fmt::Display for Measured {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:.0} ({:.0})", self.median, self.fastest)
-    }
-}
-
-/// The system's allocator, counted. One thread only: what others allocate at the same time may be missed.
-mod counting {
-    use std::alloc::{GlobalAlloc, Layout, System};
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-    static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-    static LIVE: AtomicUsize = AtomicUsize::new(0);
-    static MOST: AtomicUsize = AtomicUsize::new(0);
-
-    #[global_allocator]
-    static COUNTING: Counting = Counting;
-
-    struct Counting;
-
-    /// A load and a store instead of one atomic step: nothing is added to the times that would matter.
-    fn allocated(bytes: usize) {
-        ALLOCATIONS.store(ALLOCATIONS.load(Relaxed) + 1, Relaxed);
-        let live = LIVE.load(Relaxed).wrapping_add(bytes);
-        LIVE.store(live, Relaxed);
-        MOST.store(MOST.load(Relaxed).max(live), Relaxed);
-    }
-
-    fn freed(bytes: usize) {
-        LIVE.store(LIVE.load(Relaxed).wrapping_sub(bytes), Relaxed);
-    }
-
-    #[expect(unsafe_code, reason = "an allocator cannot be written without")]
-    // SAFETY: every call goes to the system's allocator as it came.
-    unsafe impl GlobalAlloc for Counting {
-        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            allocated(layout.size());
-            // SAFETY: the caller's promises are passed on.
-            unsafe { System.alloc(layout) }
-        }
-
-        unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-            freed(layout.size());
-            // SAFETY: as above.
-            unsafe { System.dealloc(at, layout) }
-        }
-
-        unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-            // Old and new may exist at the same moment.
-            allocated(bytes);
-            freed(layout.size());
-            // SAFETY: as above.
-            unsafe { System.realloc(at, layout, bytes) }
-        }
-    }
-
-    pub(super) fn allocations() -> usize {
-        ALLOCATIONS.load(Relaxed)
-    }
-
-    pub(super) fn live() -> usize {
-        LIVE.load(Relaxed)
-    }
-
-    pub(super) fn most() -> usize {
-        MOST.load(Relaxed)
-    }
-
-    pub(super) fn forget_most() {
-        MOST.store(live(), Relaxed);
     }
 }

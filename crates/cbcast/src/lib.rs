@@ -147,6 +147,7 @@ mod control;
 mod error;
 mod group;
 mod id;
+mod index;
 mod members;
 pub mod message;
 mod persist;

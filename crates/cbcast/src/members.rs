@@ -4,17 +4,16 @@
 //! delivered) or *forgotten* (its *Left* has been delivered). Live and early ones have a slot. What the delivery
 //! rule and a delivery look at for each dependency, [`Progress`], lies in an array of its own.
 //!
-//! Looking a live member up takes two array reads: origins are few, and each keeps its ordinals in pages that
-//! exist while somebody in them is live, so memory follows today's members. Early ones, and the few whose ordinal
-//! is beyond any page, are found in an ordered map.
+//! Looking a live member up takes one read of a table ([`Index`]). Early ones, and which ordinals an origin has given
+//! out, are found in ordered maps.
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BinaryHeap, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::cmp::Reverse;
 
 use crate::id::{MemberId, MessageId};
+use crate::index::Index;
 use crate::message::{DepCursor, Stamp, StampRef};
 use crate::repair::Target;
 use crate::time::Time;
@@ -23,11 +22,6 @@ pub(crate) type Slot = u32;
 
 /// No slot, no place.
 pub(crate) const NONE: u32 = u32::MAX;
-
-const PAGE: usize = 128;
-
-/// Ordinals below this are found by page: the page table of an origin takes 64 KiB at most.
-const PAGED: u32 = 1 << 20;
 
 /// A dependency that is not met, and of many where to go on behind it.
 pub(crate) type Unmet = (MessageId, Option<DepCursor>);
@@ -120,23 +114,14 @@ pub(crate) struct Member {
     waiters: BinaryHeap<Reverse<(u64, Slot)>>,
 }
 
-#[derive(Clone, Debug)]
-struct Origin {
-    id: u32,
-    next_ordinal: u32,
-    pages: Vec<Option<Box<Page>>>,
-}
-
-#[derive(Clone, Debug)]
-struct Page {
-    live: u32,
-    slots: [Slot; PAGE],
-}
-
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Members {
-    origins: Vec<Origin>,
-    unpaged: BTreeMap<MemberId, Slot>,
+    /// The first ordinal that each origin has not given out.
+    next_ordinals: BTreeMap<u32, u32>,
+    /// The live ones.
+    index: Index,
+    /// Those that are not live.
+    early: BTreeMap<MemberId, Slot>,
     /// By slot.
     progress: Vec<Progress>,
     all: Vec<Member>,
@@ -145,40 +130,29 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    #[inline(always)]
-    fn origin(&self, origin: u32) -> Option<&Origin> {
-        self.origins.iter().find(|o| o.id == origin)
-    }
-
-    /// The slot of a live member, or `NONE`: then look closer.
-    #[inline(always)]
-    fn paged_slot(&self, origin: Option<&Origin>, ordinal: u32) -> Slot {
-        let page = origin.and_then(|origin| origin.pages.get(ordinal as usize / PAGE)?.as_ref());
-        page.map_or(NONE, |page| page.slots[ordinal as usize % PAGE])
-    }
-
-    /// What is known of `member`. For a live one: O(origins), two reads.
+    /// What is known of `member`. O(1) for a live one, else O(log origins + log early members).
     #[inline]
     pub(crate) fn standing(&self, member: MemberId) -> Standing {
-        let slot = self.paged_slot(self.origin(member.origin), member.ordinal);
-        if slot != NONE { Standing::Live(slot) } else { self.standing_of_unpaged(member) }
+        match self.index.get(member) {
+            NONE => self.standing_of_absent(member),
+            slot => Standing::Live(slot),
+        }
     }
 
     #[inline]
     pub(crate) fn live_slot(&self, member: MemberId) -> Option<Slot> {
-        match self.standing(member) {
-            Standing::Live(slot) => Some(slot),
-            _ => None,
+        match self.index.get(member) {
+            NONE => None,
+            slot => Some(slot),
         }
     }
 
     #[cold]
-    fn standing_of_unpaged(&self, member: MemberId) -> Standing {
-        let slot = self.unpaged.get(&member).copied();
-        match (slot, self.origin(member.origin)) {
-            (Some(slot), _) if self.get(slot).live => Standing::Live(slot),
-            (_, Some(origin)) if member.ordinal < origin.next_ordinal => Standing::Forgotten,
-            _ => Standing::Early(slot),
+    fn standing_of_absent(&self, member: MemberId) -> Standing {
+        if member.ordinal < self.next_ordinal(member.origin) {
+            Standing::Forgotten
+        } else {
+            Standing::Early(self.early.get(&member).copied())
         }
     }
 
@@ -289,9 +263,8 @@ impl Members {
     pub(crate) fn first_unmet(&self, stamp: StampRef<'_>, deps: &mut Vec<(Slot, u64)>) -> Result<(), Unmet> {
         deps.clear();
         let Some(few) = stamp.few() else { return self.first_unmet_from(stamp, stamp.cursor(), deps) };
-        let origin = self.origin(stamp.origin());
         for dep in few {
-            self.meet(dep, origin, deps).map_err(|dep| (dep, None))?;
+            self.meet(dep, deps).map_err(|dep| (dep, None))?;
         }
         Ok(())
     }
@@ -305,10 +278,9 @@ impl Members {
         deps: &mut Vec<(Slot, u64)>,
     ) -> Result<(), Unmet> {
         loop {
-            let origin = self.origin(cursor.origin);
             while cursor.left > 0 {
                 let dep = stamp.next_in_list(&mut cursor);
-                self.meet(dep, origin, deps).map_err(|dep| (dep, Some(cursor)))?;
+                self.meet(dep, deps).map_err(|dep| (dep, Some(cursor)))?;
             }
             match stamp.next_list(cursor) {
                 Some(next) => cursor = next,
@@ -318,15 +290,8 @@ impl Members {
     }
 
     #[inline(always)]
-    fn meet(
-        &self,
-        dep: MessageId,
-        origin: Option<&Origin>,
-        deps: &mut Vec<(Slot, u64)>,
-    ) -> Result<(), MessageId> {
-        let slot = self.paged_slot(origin, dep.member.ordinal);
-        let standing = if slot == NONE { self.standing_of_unpaged(dep.member) } else { Standing::Live(slot) };
-        match standing {
+    fn meet(&self, dep: MessageId, deps: &mut Vec<(Slot, u64)>) -> Result<(), MessageId> {
+        match self.standing(dep.member) {
             Standing::Live(slot) if self.delivered(slot) >= dep.seq => deps.push((slot, dep.seq)),
             Standing::Forgotten => {}
             _ => return Err(dep),
@@ -347,21 +312,17 @@ impl Members {
 
     /// The first ordinal that `origin` has not given out.
     pub(crate) fn next_ordinal(&self, origin: u32) -> u32 {
-        self.origin(origin).map_or(0, |o| o.next_ordinal)
+        self.next_ordinals.get(&origin).copied().unwrap_or(0)
     }
 
     pub(crate) fn next_ordinals(&self) -> Vec<(u32, u32)> {
-        let mut all: Vec<_> = self.origins.iter().map(|o| (o.id, o.next_ordinal)).collect();
-        all.sort_unstable();
-        all
+        self.next_ordinals.iter().map(|(&origin, &next)| (origin, next)).collect()
     }
 
     /// Takes note that `origin` has given out all ordinals below `next`.
     pub(crate) fn set_next_ordinal(&mut self, origin: u32, next: u32) {
-        match self.origins.iter_mut().find(|o| o.id == origin) {
-            Some(o) => o.next_ordinal = o.next_ordinal.max(next),
-            None => self.origins.push(Origin { id: origin, next_ordinal: next, pages: Vec::new() }),
-        }
+        let known = self.next_ordinals.entry(origin).or_default();
+        *known = next.max(*known);
     }
 
     fn new_slot(&mut self, id: MemberId) -> Slot {
@@ -381,31 +342,18 @@ impl Members {
 
     /// A slot for somebody who has not been announced yet.
     pub(crate) fn early_slot(&mut self, id: MemberId) -> Slot {
-        if let Some(&slot) = self.unpaged.get(&id) {
+        if let Some(&slot) = self.early.get(&id) {
             return slot;
         }
         let slot = self.new_slot(id);
-        self.unpaged.insert(id, slot);
+        self.early.insert(id, slot);
         slot
     }
 
     /// Makes `id` live. Ordinals must be given out by [`set_next_ordinal`](Self::set_next_ordinal).
     pub(crate) fn admit(&mut self, id: MemberId, delivered: u64) -> Slot {
-        let slot = self.unpaged.remove(&id).unwrap_or_else(|| self.new_slot(id));
-        self.set_next_ordinal(id.origin, 0);
-        if id.ordinal < PAGED {
-            let origin = self.origins.iter_mut().find(|o| o.id == id.origin).expect("made above");
-            let page = id.ordinal as usize / PAGE;
-            if origin.pages.len() <= page {
-                origin.pages.resize(page + 1, None);
-            }
-            let page = &mut origin.pages[page];
-            let page = page.get_or_insert_with(|| Box::new(Page { live: 0, slots: [NONE; PAGE] }));
-            page.live += 1;
-            page.slots[id.ordinal as usize % PAGE] = slot;
-        } else {
-            self.unpaged.insert(id, slot);
-        }
+        let slot = self.early.remove(&id).unwrap_or_else(|| self.new_slot(id));
+        self.index.insert(id, slot);
         self.live += 1;
         let progress = self.progress_mut(slot);
         progress.delivered = delivered;
@@ -416,26 +364,14 @@ impl Members {
 
     /// Forgets a live member and gives back what was kept of it.
     pub(crate) fn remove(&mut self, slot: Slot) -> Member {
-        let id = self.get(slot).id;
-        if id.ordinal < PAGED {
-            let origin = self.origins.iter_mut().find(|o| o.id == id.origin);
-            let place = &mut origin.expect("a live member has an origin").pages[id.ordinal as usize / PAGE];
-            let page = place.as_mut().expect("a live member has a page");
-            page.slots[id.ordinal as usize % PAGE] = NONE;
-            page.live -= 1;
-            if page.live == 0 {
-                *place = None;
-            }
-        } else {
-            self.unpaged.remove(&id);
-        }
+        self.index.remove(self.get(slot).id);
         self.live -= 1;
         let member = self.vacate(slot);
         if let Some(wait) = member.wait.filter(|wait| wait.on != NONE) {
             self.strike_waiter(wait.on, slot);
             if !self.get(wait.on).live && !self.has_traffic(wait.on) {
                 let id = self.get(wait.on).id;
-                self.unpaged.remove(&id);
+                self.early.remove(&id);
                 self.vacate(wait.on);
             }
         }
@@ -493,12 +429,11 @@ mod tests {
         members.remove(early);
         assert_eq!(members.standing(raj), Standing::Forgotten);
         assert_eq!(members.live(), 0);
-        assert!(members.origins[0].pages.iter().all(Option::is_none), "no page without a live member");
         assert_eq!(members.admit(MemberId::new(2, 301), 0), early, "slots are used again");
     }
 
     #[test]
-    fn ordinals_beyond_any_page_are_found_too() {
+    fn the_last_ordinals_are_found_too() {
         let mut members = Members::default();
         let late = MemberId::new(0, u32::MAX - 1);
         let slot = members.admit(late, 3);
@@ -506,7 +441,6 @@ mod tests {
         assert_eq!(members.standing(late), Standing::Live(slot));
         members.remove(slot);
         assert_eq!(members.standing(late), Standing::Forgotten);
-        assert!(members.origins[0].pages.is_empty());
     }
 
     #[test]

@@ -5,13 +5,14 @@
 //!
 //! ```text
 //! export   = version(1 byte) snapshot locals{ member } heard(clock) frozen(clock) flush(clock)
-//!            held{ since packet } stable(clock) retained{ packet } departed{ member left first places{ packet } }
+//!            held{ since packet } stable(clock) places departed{ member left first places{ packet } }
 //!            flushes{ host member payload } called_off{ member }
-//! packet   = length bytes           in places, length 0: skipped
+//! places   = packet...              of each member in `stable`, those beyond what is stable; length 0: skipped
+//! packet   = length bytes
 //! member   = origin ordinal
 //! ```
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use thiserror::Error;
@@ -72,6 +73,16 @@ fn put_packet(out: &mut Vec<u8>, packet: &[u8]) {
     out.extend_from_slice(packet);
 }
 
+/// A message, or that it was skipped.
+fn put_place(out: &mut Vec<u8>, message: Option<&Message>) {
+    put_packet(out, message.map_or(&[], |message| &message.packet()[..]));
+}
+
+fn place(reader: &mut Reader<'_>) -> Result<Option<Message>, ImportError> {
+    let packet = reader.prefixed()?;
+    Ok((!packet.is_empty()).then(|| Message::decode(Bytes::copy_from_slice(packet))).transpose()?)
+}
+
 fn message(reader: &mut Reader<'_>) -> Result<Message, ImportError> {
     Ok(Message::decode(Bytes::copy_from_slice(reader.prefixed()?))?)
 }
@@ -109,15 +120,13 @@ impl Group {
         let stable: VectorClock =
             live().filter_map(|(slot, m)| Some((m.id, stability?.stable(slot)))).collect();
         stable.encode(&mut out);
-        let retained: Vec<_> = live()
-            .filter_map(|(slot, _)| Some((slot, stability?)))
-            .flat_map(|(slot, stability)| {
-                let seqs = stability.stable(slot) + 1..=self.members.delivered(slot);
-                seqs.filter_map(move |seq| stability.retained(slot, seq))
-            })
-            .collect();
-        put_varint(&mut out, retained.len() as u64);
-        retained.iter().for_each(|message| put_packet(&mut out, message.packet()));
+        for (id, count) in stable.iter() {
+            let slot = self.members.live_slot(id);
+            let (Some(slot), Some(stability)) = (slot, stability) else { continue };
+            for seq in count + 1..=self.members.delivered(slot) {
+                put_place(&mut out, stability.retained(slot, seq));
+            }
+        }
         let departed = stability.map_or(&[][..], Stability::departed);
         put_varint(&mut out, departed.len() as u64);
         for d in departed {
@@ -126,7 +135,7 @@ impl Group {
             put_varint(&mut out, d.left.seq);
             put_varint(&mut out, d.first);
             put_varint(&mut out, d.messages.len() as u64);
-            d.messages.iter().for_each(|m| put_packet(&mut out, m.as_ref().map_or(&[], |m| &m.packet()[..])));
+            d.messages.iter().for_each(|m| put_place(&mut out, m.as_ref()));
         }
         put_varint(&mut out, self.flushes.len() as u64);
         for flush in &self.flushes {
@@ -157,7 +166,8 @@ impl Group {
         let mut group = Self::new(config, &snapshot, locals)?;
         let (heard, frozen) = (VectorClock::decode(reader)?, VectorClock::decode(reader)?);
         for (id, count) in frozen.iter() {
-            let slot = group.members.live_slot(id).ok_or(ImportError::Inconsistent)?;
+            let slot = group.members.live_slot(id).filter(|_| !id.is_host());
+            let slot = slot.ok_or(ImportError::Inconsistent)?;
             group.members.get_mut(slot).frozen = Some(count);
         }
         for (id, number) in VectorClock::decode(reader)?.iter() {
@@ -181,6 +191,10 @@ impl Group {
         for _ in 0..reader.varint()? {
             let (host, member) = (member(reader)?, member(reader)?);
             let payload = Bytes::copy_from_slice(reader.prefixed()?);
+            let fits = member.origin == host.origin && !member.is_host() && group.is_member(member);
+            if !fits || !host.is_host() || !group.is_local(host) {
+                return Err(ImportError::Inconsistent);
+            }
             group.flushes.push(Flush { host, member, payload, reported: Vec::new() });
         }
         for _ in 0..reader.varint()? {
@@ -194,9 +208,20 @@ impl Group {
 
     fn import_stability(&mut self, reader: &mut Reader<'_>) -> Result<(), ImportError> {
         let stable = VectorClock::decode(reader)?;
-        let mut retained = Vec::new();
-        for _ in 0..reader.varint()? {
-            retained.push(message(reader)?);
+        let mut retained = BTreeMap::new();
+        for (id, count) in stable.iter() {
+            let delivered = self.delivered(id).filter(|&delivered| count <= delivered);
+            let delivered = delivered.ok_or(ImportError::Inconsistent)?;
+            let mut places = VecDeque::new();
+            // Each takes a byte at least, however many are claimed.
+            for seq in count + 1..=delivered {
+                let message = place(reader)?;
+                if message.as_ref().is_some_and(|message| message.id() != MessageId::new(id, seq)) {
+                    return Err(ImportError::Inconsistent);
+                }
+                places.push_back(message);
+            }
+            retained.insert(id, places);
         }
         let mut departed = Vec::new();
         for _ in 0..reader.varint()? {
@@ -205,9 +230,7 @@ impl Group {
             let first = reader.varint()?;
             let mut messages = VecDeque::new();
             for _ in 0..reader.varint()? {
-                let packet = reader.prefixed()?;
-                let message = (!packet.is_empty()).then(|| Message::decode(Bytes::copy_from_slice(packet)));
-                messages.push_back(message.transpose()?);
+                messages.push_back(place(reader)?);
             }
             departed.push(Departed { member: gone, first, messages, left });
         }
@@ -219,33 +242,12 @@ impl Group {
             self.members.iter().filter(|(_, m)| m.live).map(|(s, m)| (s, m.id, m.local)).collect();
         for &(slot, id, local) in &live {
             // Where the export did not retain, all counts as stable.
-            let delivered = self.members.delivered(slot);
-            let count = if stable.knows(id) { stable.get(id) } else { delivered };
-            if count > delivered {
-                return Err(ImportError::Inconsistent);
-            }
-            stability.add(slot, count, !local);
+            let places = retained.get(&id).map_or(0, VecDeque::len) as u64;
+            stability.add(slot, self.members.delivered(slot) - places, !local);
         }
-        retained.sort_unstable_by_key(Message::id);
-        let mut retained = retained.into_iter().peekable();
-        let mut by_member = live;
-        by_member.sort_unstable_by_key(|&(_, id, _)| id);
-        for (slot, id, _) in by_member {
-            for seq in stability.stable(slot) + 1..=self.members.delivered(slot) {
-                let wanted = MessageId::new(id, seq);
-                let message = retained.next_if(|m| m.id() == wanted);
-                if message.is_none() && retained.peek().is_none() {
-                    // Skipped ones at the end; a number that is out of all proportion is no export of ours.
-                    let missing = self.members.delivered(slot) - seq;
-                    if missing > self.config.ahead_max {
-                        return Err(ImportError::Inconsistent);
-                    }
-                }
-                stability.delivered(slot, message);
-            }
-        }
-        if retained.next().is_some() {
-            return Err(ImportError::Inconsistent);
+        for (slot, id, _) in live {
+            let places = retained.remove(&id).into_iter().flatten();
+            places.for_each(|message| stability.delivered(slot, message));
         }
         stability.take_advanced();
         stability.set_departed(departed);

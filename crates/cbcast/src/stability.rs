@@ -14,7 +14,8 @@ use crate::message::Message;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stability {
-    /// By acknowledging slot; `None` for slots that do not acknowledge (free, early, local).
+    /// By acknowledging slot; `None` for slots that do not acknowledge (free, early, local). What is stable is
+    /// acknowledged by all, whether their rows say so or not: those who have told nothing yet have empty ones.
     rows: Vec<Option<Vec<u64>>>,
     columns: Vec<Column>,
     departed: Vec<Departed>,
@@ -57,14 +58,11 @@ impl Stability {
     /// that. O(members).
     pub(crate) fn add(&mut self, slot: Slot, delivered: u64, acknowledges: bool) {
         *self.column(slot) = Column { stable: delivered, ..Column::default() };
-        for row in self.rows.iter_mut().flatten() {
-            set(row, slot, delivered);
-        }
         if acknowledges {
             if self.rows.len() <= slot as usize {
                 self.rows.resize_with(slot as usize + 1, || None);
             }
-            self.rows[slot as usize] = Some(self.columns.iter().map(|c| c.stable).collect());
+            self.rows[slot as usize] = Some(Vec::new());
             self.columns.iter_mut().for_each(|c| c.at_minimum += 1);
         }
         let rows = self.rows.iter().flatten().count();
@@ -80,8 +78,8 @@ impl Stability {
         if column.at_minimum > 0 {
             return;
         }
-        let own = column.stable + column.retained.len() as u64;
-        let acknowledged = self.rows.iter().flatten().map(|row| row.get(index).copied().unwrap_or(0));
+        let (stable, own) = (column.stable, column.stable + column.retained.len() as u64);
+        let acknowledged = self.rows.iter().flatten().map(|row| row_says(row, slot, stable));
         let minimum = acknowledged.clone().fold(own, u64::min);
         let at_minimum = acknowledged.filter(|&n| n <= minimum).count() + usize::from(own == minimum);
         let column = &mut self.columns[index];
@@ -110,11 +108,12 @@ impl Stability {
     /// The member in slot `from` has delivered so many of each slot.
     pub(crate) fn acknowledge(&mut self, from: Slot, counts: impl Iterator<Item = (Slot, u64)>) {
         for (slot, count) in counts {
+            let stable = self.stable(slot);
             let Some(Some(row)) = self.rows.get_mut(from as usize) else { return };
-            let old = row.get(slot as usize).copied().unwrap_or(0);
+            let old = row_says(row, slot, stable);
             if count > old {
                 set(row, slot, count);
-                if old == self.column(slot).stable {
+                if old == stable {
                     self.left_minimum(slot);
                 }
             }
@@ -129,10 +128,17 @@ impl Stability {
             self.departed.push(Departed { member, first, messages, left });
         }
         self.advanced.retain(|&advanced| advanced != slot);
+        for row in self.rows.iter_mut().flatten() {
+            // Or whoever has the slot next would have it.
+            if let Some(count) = row.get_mut(slot as usize) {
+                *count = 0;
+            }
+        }
         if let Some(row) = self.rows.get_mut(slot as usize).and_then(Option::take) {
-            for (other, count) in row.into_iter().enumerate() {
-                if other != slot as usize && count == self.columns[other].stable {
-                    self.left_minimum(other as Slot);
+            for other in (0..self.columns.len() as Slot).filter(|&other| other != slot) {
+                let stable = self.stable(other);
+                if row_says(&row, other, stable) == stable {
+                    self.left_minimum(other);
                 }
             }
         }
@@ -156,7 +162,7 @@ impl Stability {
     /// How many messages of the member in `slot` the one in `from` is known to have delivered.
     pub(crate) fn acknowledged(&self, from: Slot, slot: Slot) -> u64 {
         let row = self.rows.get(from as usize).and_then(Option::as_ref);
-        row.and_then(|row| row.get(slot as usize)).copied().unwrap_or(0)
+        row.map_or(0, |row| row_says(row, slot, self.stable(slot)))
     }
 
     /// Messages and bytes of the member in `slot` that are retained.
@@ -168,7 +174,7 @@ impl Stability {
     pub(crate) fn holder(&self, slot: Slot) -> Option<Slot> {
         let stable = self.stable(slot);
         let rows = self.rows.iter().enumerate().filter_map(|(holder, row)| Some((holder, row.as_ref()?)));
-        let mut at_minimum = rows.filter(|(_, row)| row.get(slot as usize).copied().unwrap_or(0) <= stable);
+        let mut at_minimum = rows.filter(|(_, row)| row_says(row, slot, stable) <= stable);
         at_minimum.next().map(|(holder, _)| holder as Slot)
     }
 
@@ -200,6 +206,11 @@ impl Stability {
         let live = self.columns.iter().flat_map(|c| c.retained.iter().flatten());
         live.chain(self.departed.iter().flat_map(|d| d.messages.iter().flatten()))
     }
+}
+
+/// How many messages of the member in `slot` a row acknowledges, of which so many are stable.
+fn row_says(row: &[u64], slot: Slot, stable: u64) -> u64 {
+    row.get(slot as usize).copied().unwrap_or(0).max(stable)
 }
 
 fn set(row: &mut Vec<u64>, slot: Slot, count: u64) {

@@ -351,6 +351,19 @@ fn ordinals_are_given_out_in_order() {
     assert!(eve.is_member(MemberId::new(0, 4)));
 }
 
+/// There is no next one: it would be given out again and again.
+#[test]
+fn the_last_ordinal_is_given_out_by_nobody() {
+    let mut snapshot = Snapshot::fixed([HOST, EVE]);
+    snapshot.next_ordinals = vec![(0, u32::MAX)];
+    let mut eve = Group::new(Config::relay(), &snapshot, [EVE]).unwrap();
+    let last = Kind::Joined(MemberId::new(0, u32::MAX));
+    for seq in [1, 2] {
+        hear(&mut eve, Message::new(id(HOST, seq), last, &[], b"").unwrap()).unwrap();
+    }
+    assert_eq!((eve.stats().void_announcements, eve.members().count()), (2, 2));
+}
+
 #[test]
 fn a_guest_is_no_host() {
     let mut ann = group(ANN, |_| {});
@@ -804,6 +817,51 @@ fn an_export_keeps_who_is_to_leave_since_when_messages_are_held_and_what_the_dep
     assert_eq!(again.delivered(BOB), Some(0), "he is frozen");
     again.handle_control(NOW, Link::Peer(EVE), &Control::Flushed { member: BOB, number: 1, count: 0 });
     assert!(!again.is_member(BOB), "Eve was the only one to ask");
+}
+
+/// Frozen, it would be so for good: no host says that it has left itself.
+#[test]
+fn a_flush_that_names_a_host_changes_nothing() {
+    let mut eve = group(EVE, |config| config.retain = true);
+    let before = eve.export().unwrap();
+    eve.handle_control(NOW, Link::Peer(HOST), &Control::Flush { member: HOST, number: 1, count: 0 });
+    assert_eq!((outputs(&mut eve), eve.export().unwrap()), (vec![], before));
+    hear(&mut eve, message(HOST, 1, &[])).unwrap();
+    assert_eq!(eve.delivered(HOST), Some(1));
+}
+
+#[test]
+fn an_import_parts_with_and_freezes_only_who_can_leave() {
+    let mesh = |config: &mut Config| (config.topology, config.retain) = (Topology::Mesh, true);
+    let mut host = group(HOST, mesh);
+    host.part(NOW, HOST, BOB, b"").unwrap();
+    outputs(&mut host);
+    let export = host.export().unwrap();
+    let with = |from: &[u8], to: &[u8], last: bool| {
+        let mut windows = export.windows(from.len());
+        let is = |bytes: &[u8]| bytes == from;
+        let at = if last { windows.rposition(is) } else { windows.position(is) }.unwrap();
+        let mut export = export.clone();
+        export[at..at + to.len()].copy_from_slice(to);
+        Group::import(host.config().clone(), &export).map(|_| ())
+    };
+    let parting = |host: MemberId, member: MemberId| {
+        [host, member].map(|id| [id.origin as u8, id.ordinal as u8]).concat()
+    };
+    let flush = |host, member| [&[1][..], &parting(host, member), &[0]].concat();
+    assert_eq!(with(&flush(HOST, BOB), &flush(HOST, BOB), true), Ok(()));
+    for (host, member) in [(HOST, HOST), (ANN, BOB), (HOST, MemberId::new(0, 9)), (MemberId::new(1, 0), BOB)]
+    {
+        let refused = with(&flush(HOST, BOB), &flush(host, member), true);
+        assert_eq!(refused, Err(ImportError::Inconsistent), "{host} parts with {member}");
+    }
+    let frozen = |member: MemberId| {
+        let mut bytes = Vec::new();
+        [(member, 0)].into_iter().collect::<VectorClock>().encode(&mut bytes);
+        bytes
+    };
+    assert_eq!(with(&frozen(BOB), &frozen(ANN), false), Ok(()));
+    assert_eq!(with(&frozen(BOB), &frozen(HOST), false), Err(ImportError::Inconsistent));
 }
 
 #[test]

@@ -11,6 +11,7 @@ const DEPARTED: &str = "crates/cbcast/src/group/departed.rs";
 const REQUESTS: &str = "crates/cbcast/src/group/requests.rs";
 const FLUSH: &str = "crates/cbcast/src/group/flush.rs";
 const INSPECT: &str = "crates/cbcast/src/group/inspect.rs";
+const INDEX: &str = "crates/cbcast/src/index.rs";
 const MEMBERS: &str = "crates/cbcast/src/members.rs";
 const STABILITY: &str = "crates/cbcast/src/stability.rs";
 const REPAIR: &str = "crates/cbcast/src/repair.rs";
@@ -298,7 +299,12 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "if value < least || value - 1 > most {",
             ),
             library("delays may be nothing", CONFIG, "filter(|&delay| delay < least)", "filter(|_| false)"),
-            library("long delays overflow", REPAIR, "self.pause.saturating_mul(2)", "(self.pause * 2)"),
+            library(
+                "long delays overflow",
+                REPAIR,
+                "self.delay.saturating_mul(1u32.checked_shl(target.requests).unwrap_or(u32::MAX))",
+                "(self.delay * 1u32.checked_shl(target.requests).unwrap_or(u32::MAX))",
+            ),
             library(
                 "a snapshot may be of any size",
                 GROUP,
@@ -535,6 +541,35 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
         ],
     ),
     (
+        "Finding members",
+        &[
+            library(
+                "who is crowded out is not found",
+                INDEX,
+                "None => self.crowded.get(&id).copied().unwrap_or(NONE),",
+                "None => NONE,",
+            ),
+            library(
+                "a place where nobody is hides a member",
+                INDEX,
+                "entry.id == id && entry.slot != NONE;",
+                "entry.id == id;",
+            ),
+            library(
+                "who is in a refuge is taken out of it and stays",
+                INDEX,
+                "Some(place) => self.entries[place] = nobody(place),",
+                "Some(_) => {}",
+            ),
+            library(
+                "the last ordinal is given out again",
+                HOLDBACK,
+                "let last = member.ordinal == u32::MAX;",
+                "let last = false;",
+            ),
+        ],
+    ),
+    (
         "Snapshots",
         &[
             library(
@@ -732,8 +767,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "stable without what was delivered here",
                 STABILITY,
-                "let own = column.stable + column.retained.len() as u64;",
-                "let own = column.stable + column.retained.len() as u64 + 1;",
+                "column.stable + column.retained.len() as u64);",
+                "column.stable + column.retained.len() as u64 + 1);",
             ),
             library(
                 "a clock that comes late takes acknowledgements back",
@@ -744,14 +779,14 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "a newcomer acknowledges nothing of what is stable",
                 STABILITY,
-                "Some(self.columns.iter().map(|c| c.stable).collect())",
-                "Some(Vec::new())",
+                "unwrap_or(0).max(stable)",
+                "unwrap_or(0).max(stable & 0)",
             ),
             library(
                 "a slot's next member inherits acknowledgements",
                 STABILITY,
-                "            set(row, slot, delivered);\n        }\n        if acknowledges",
-                "            let _ = row;\n        }\n        if acknowledges",
+                "                *count = 0;\n",
+                "                *count += 0;\n",
             ),
             library(
                 "the departed hold stability up",
@@ -910,8 +945,14 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "anybody freezes anybody",
                 FLUSH,
-                "if host != MemberId::host(member.origin) || self.is_local(host) {\n            return;\n        }\n        // Who",
-                "if false {\n            return;\n        }\n        // Who",
+                "if member.is_host() || host != MemberId::host(member.origin) || self.is_local(host) {\n",
+                "if member.is_host() {\n",
+            ),
+            library(
+                "a host is frozen for good",
+                FLUSH,
+                "if member.is_host() || host != MemberId::host(member.origin) || self.is_local(host) {\n",
+                "if host != MemberId::host(member.origin) || self.is_local(host) {\n",
             ),
             library(
                 "a late request freezes again",
@@ -1035,8 +1076,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "an import retains nothing",
                 PERSIST,
-                "stability.delivered(slot, message);",
-                "let _ = message;\n                stability.delivered(slot, None);",
+                "|message| stability.delivered(slot, message)",
+                "|_| stability.delivered(slot, None)",
             ),
             library(
                 "an import has forgotten what the departed said",
@@ -1051,16 +1092,28 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "let _ = (host, member, payload);",
             ),
             library(
+                "an import parts with anybody",
+                PERSIST,
+                "if !fits || !host.is_host() || !group.is_local(host) {",
+                "if false {",
+            ),
+            library(
+                "an import freezes hosts",
+                PERSIST,
+                "let slot = group.members.live_slot(id).filter(|_| !id.is_host());",
+                "let slot = group.members.live_slot(id);",
+            ),
+            library(
                 "more is stable than was delivered",
                 PERSIST,
-                "if count > delivered {\n                return Err(ImportError::Inconsistent);",
-                "if count > delivered && false {\n                return Err(ImportError::Inconsistent);",
+                "filter(|&delivered| count <= delivered)",
+                "filter(|_| count > 0 || count == 0)",
             ),
             library(
                 "messages that nobody asked for are imported",
                 PERSIST,
-                "if retained.next().is_some() {",
-                "if false {",
+                "if message.as_ref().is_some_and(|message| message.id() != MessageId::new(id, seq)) {",
+                "let _ = seq;\n                if false {",
             ),
         ],
     ),

@@ -167,7 +167,8 @@ impl Group {
 
     /// The host asks to take no more of a member than what has been delivered here or there.
     pub(super) fn freeze(&mut self, now: Time, host: MemberId, member: MemberId, number: u64, count: u64) {
-        if host != MemberId::host(member.origin) || self.is_local(host) {
+        // No host says that it has left itself: one that was frozen would be so for good.
+        if member.is_host() || host != MemberId::host(member.origin) || self.is_local(host) {
             return;
         }
         // Who does not know the member yet will when its Joined comes, and is asked again.

@@ -502,7 +502,9 @@ impl Group {
             Kind::Joined(member) => {
                 // A host gives its ordinals out in order, and its messages are delivered in order.
                 let full = self.members.live() >= self.config.members_max;
-                if full || self.members.next_ordinal(member.origin) != member.ordinal {
+                // The last ordinal is given out by nobody: there is no next one, so it could be given out again.
+                let last = member.ordinal == u32::MAX;
+                if full || last || self.members.next_ordinal(member.origin) != member.ordinal {
                     self.stats.void_announcements += 1;
                     return;
                 }

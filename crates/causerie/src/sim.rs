@@ -24,11 +24,17 @@ pub(crate) struct SimArgs {
     /// How many messages they say.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     messages: Option<u32>,
-    /// Who is connected to whom: relay, mesh, or relays=N.
+    /// Who is connected to whom: relay, mesh, relays=N (each to each), chain=N or ring=N (of relays).
     #[arg(long)]
     topology: Option<Topology>,
-    /// What goes wrong: none, or any of delay=0..60ms, loss=5%, dup=2%, and, each with how often: partitions,
-    /// one-way, crash, crash-anew (with all it had), joins, leaves, slow, deaths; small-buffers=PLACES; skip=500ms.
+    /// What goes wrong: none, or any of these, with commas between.
+    ///
+    /// The network: delay=0..60ms, loss=5%, dup=2%, corrupt=1%, replays (of old packets), and, each with how often,
+    /// partitions, one-way, slow (receivers). Processes: crash, restart (from what was exported), failover (of relays),
+    /// crash-anew (with all it had). Members: joins, late-snapshots, foreign-snapshots, leaves, evict (alive),
+    /// suspect (evict and call it off), deaths, roam (from relay to relay), two-relays (that one reads), shared
+    /// (processes), liars. Clocks: skew, jump, early-timeouts, late-timeouts, no-timeouts. Groups: limits (all drawn at
+    /// random), small-buffers=PLACES, skip=500ms. What there is nothing for in a topology does not happen.
     #[arg(long, value_name = "FAULTS")]
     faults: Option<Faults>,
     /// How many seeds to run, from --seed on.

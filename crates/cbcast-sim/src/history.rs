@@ -241,7 +241,7 @@ mod tests {
     fn vectors_are_those_of_a_textbook_process_per_author() {
         for history in histories() {
             let n = history.members().count();
-            let mut processes: Vec<_> = (0..n).map(|me| Bss::new(n, me)).collect();
+            let mut processes: Vec<_> = (0..n).map(|_| Bss::new(n)).collect();
             let mut taken = vec![0; n];
             let mut said: Vec<Stamped<()>> = Vec::new();
             for (k, vector) in history.vectors().enumerate() {
@@ -250,7 +250,7 @@ mod tests {
                 for earlier in &said[std::mem::replace(&mut taken[author], read)..read] {
                     processes[author].receive(earlier.clone());
                 }
-                let sent = processes[author].broadcast(());
+                let sent = processes[author].broadcast(author, ());
                 assert_eq!(sent.vector, vector);
                 said.push(sent);
             }
@@ -265,7 +265,7 @@ mod tests {
                 let mut reader = group(&history, None);
                 // It only listens: its number is one more than the members'.
                 let n = history.members().count();
-                let mut textbook = Bss::new(n + 1, n);
+                let mut textbook = Bss::new(n + 1);
                 for k in order.arrivals(history.len(), seed as u64) {
                     reader
                         .handle_message(Time::ZERO, Link::Relay, history.message(k, b""))
@@ -273,7 +273,8 @@ mod tests {
                     let mut ours = deliveries(&mut reader);
                     let mut vector = vectors[k].clone();
                     vector.push(0);
-                    let stamped = Stamped { sender: history.author(k), vector, payload: history.id(k) };
+                    let stamped =
+                        Stamped { sender: history.author(k), vector, change: None, payload: history.id(k) };
                     let theirs = textbook.receive(stamped);
                     let mut theirs: Vec<_> = theirs.into_iter().map(|message| message.payload).collect();
                     ours.sort_unstable();

@@ -11,4 +11,4 @@ mod random;
 pub mod sim;
 pub mod textbook;
 
-pub use oracle::{Oracle, Violation};
+pub use oracle::{Oracle, Seen, Violation};

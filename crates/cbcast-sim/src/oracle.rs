@@ -68,6 +68,13 @@ pub struct Oracle<P, M> {
     deliveries: u64,
 }
 
+/// What a process has seen and given up: see [`Oracle::seen`].
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    seen: Set,
+    skipped: Set,
+}
+
 #[derive(Clone, Debug, Default)]
 struct Set(Vec<u64>);
 
@@ -121,11 +128,31 @@ impl<P: Clone + Debug + Ord, M: Clone + Debug + Ord> Oracle<P, M> {
         }
     }
 
+    /// What `process` has seen and given up until now: what a snapshot holds that is taken of it.
+    #[must_use]
+    pub fn seen(&self, process: &P) -> Seen {
+        let of = |sets: &BTreeMap<P, Set>| sets.get(process).cloned().unwrap_or_default();
+        Seen { seen: of(&self.seen), skipped: of(&self.skipped) }
+    }
+
     /// `process` starts with all that `other` has seen (a snapshot was taken from it at this moment).
     pub fn starts_from(&mut self, process: P, other: &P) {
-        for sets in [&mut self.seen, &mut self.skipped] {
-            let set = sets.get(other).cloned().unwrap_or_default();
-            sets.insert(process.clone(), set);
+        let snapshot = self.seen(other);
+        self.starts_with(process, snapshot);
+    }
+
+    /// `process` starts, or starts again, with what a snapshot holds.
+    pub fn starts_with(&mut self, process: P, snapshot: Seen) {
+        self.seen.insert(process.clone(), snapshot.seen);
+        self.skipped.insert(process, snapshot.skipped);
+    }
+
+    /// Whoever was `process` is `other` from now on, and has seen what both have.
+    pub fn goes_on_as(&mut self, process: &P, other: P) {
+        let Seen { seen, skipped } = self.seen(process);
+        for (sets, set) in [(&mut self.seen, seen), (&mut self.skipped, skipped)] {
+            let all = sets.remove(&other).unwrap_or_default().and(&set);
+            sets.insert(other.clone(), all);
         }
     }
 
@@ -305,9 +332,26 @@ mod tests {
     fn a_joiner_owes_only_what_its_snapshot_lacks() {
         let mut oracle = Oracle::new();
         oracle.broadcast("host", "old").unwrap();
-        oracle.starts_from("raj", &"host");
+        let snapshot = oracle.seen(&"host");
+        oracle.broadcast("host", "after it").unwrap();
+        oracle.starts_with("raj", snapshot);
+        oracle.deliver("raj", &"after it").unwrap();
         oracle.broadcast("host", "new").unwrap();
         oracle.deliver("raj", &"new").unwrap();
         assert_eq!(oracle.has_all(&"raj"), Ok(()));
+    }
+
+    #[test]
+    fn who_goes_on_as_another_has_seen_what_it_had() {
+        let mut oracle = Oracle::new();
+        oracle.broadcast("ann", 1).unwrap();
+        oracle.broadcast("host", 2).unwrap();
+        let snapshot = oracle.seen(&"host");
+        oracle.starts_with("ann at host", snapshot);
+        oracle.goes_on_as(&"ann", "ann at host");
+        oracle.broadcast("ann at host", 3).unwrap();
+        oracle.deliver("bob", &2).unwrap();
+        assert!(matches!(oracle.deliver("bob", &3), Err(Violation::BeforeCause { cause: 1, .. })));
+        assert!(matches!(oracle.deliver("ann at host", &1), Err(Violation::Twice { .. })));
     }
 }

@@ -20,7 +20,7 @@ fn seeds(default: u64) -> Vec<u64> {
 #[derive(Default)]
 struct Swarm {
     all: Report,
-    kinds: [u64; 3],
+    kinds: [u64; 5],
     failed: Option<(u64, sim::Failure)>,
 }
 
@@ -47,12 +47,14 @@ fn run_some(plan: impl Fn(u64) -> Plan, seeds: &[u64], next: &AtomicU64, stop: &
             Topology::Relay => 0,
             Topology::Mesh => 1,
             Topology::Relays(_) => 2,
+            Topology::Chain(_) => 3,
+            Topology::Ring(_) => 4,
         }] += 1;
     }
 }
 
 /// Runs all of them on all processors. Panics with the least seed that fails, and how to repeat it.
-fn run_all(plan: impl Fn(u64) -> Plan + Sync, seeds: &[u64]) -> (Report, [u64; 3]) {
+fn run_all(plan: impl Fn(u64) -> Plan + Sync, seeds: &[u64]) -> (Report, [u64; 5]) {
     let (next, stop) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
     let swarms: Vec<Swarm> = thread::scope(|scope| {
         let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -61,11 +63,11 @@ fn run_all(plan: impl Fn(u64) -> Plan + Sync, seeds: &[u64]) -> (Report, [u64; 3
         running.into_iter().map(|thread| thread.join().expect("runs catch panics")).collect()
     });
     let mut all = Report::default();
-    let mut kinds = [0; 3];
+    let mut kinds = [0; 5];
     let mut failures = Vec::new();
     for swarm in swarms {
         all.add(&swarm.all);
-        (0..3).for_each(|kind| kinds[kind] += swarm.kinds[kind]);
+        (0..5).for_each(|kind| kinds[kind] += swarm.kinds[kind]);
         failures.extend(swarm.failed);
     }
     if let Some((seed, failure)) = failures.into_iter().min_by_key(|(seed, _)| *seed) {
@@ -85,8 +87,37 @@ fn swarms_keep_causal_order_and_converge() {
         let more = [joins, leaves, crashes, refused, blocked, textbook_agreed];
         let all_kinds = met.iter().chain(&more).chain(&kinds).all(|&n| n > 0);
         assert!(all_kinds, "a run without trouble proves nothing: {kinds:?} {all:?}");
+        let unmet: Vec<_> = MET.iter().filter(|fault| !all.met.contains_key(*fault)).collect();
+        assert!(unmet.is_empty(), "{unmet:?} were not met");
     }
 }
+
+/// What befalls processes, clocks, links and members beside that, and what came of it.
+const MET: [&str; 23] = [
+    "corrupt",
+    "corrupt, readable",
+    "early-timeouts",
+    "evict",
+    "failover",
+    "foreign-snapshots",
+    "jump",
+    "late-snapshots",
+    "late-timeouts",
+    "liars",
+    "lies delivered",
+    "lies refused",
+    "limits",
+    "limits refused",
+    "no-timeouts",
+    "replays",
+    "restart",
+    "roam",
+    "shared",
+    "skew",
+    "suspect, called off",
+    "suspect, too late",
+    "two-relays",
+];
 
 /// Members die, and what nobody has is given up, visibly: each message at most once at each process, none of it
 /// delivered there any more, and as a cause it counts.
@@ -156,6 +187,20 @@ fn shrinking_leaves_just_what_is_needed() {
     assert_eq!(small.faults.to_string(), "joins=1");
     let fine = Plan::swarm(1);
     assert_eq!(sim::shrink(&fine), fine, "does not fail");
+}
+
+/// Of many faults the one remains that a failure needs; of many relays as few as it needs.
+#[test]
+fn shrinking_finds_the_fault_among_the_others() {
+    let plan = (0..).map(Plan::swarm).find(|plan| {
+        let faults = &plan.faults;
+        matches!(plan.topology, Topology::Ring(_))
+            && faults.restarts > 1
+            && faults.skewed + faults.replays > 0
+    });
+    let fails = |plan: &Plan| plan.faults.restarts > 0 && plan.topology != Topology::Relay;
+    let small = sim::shrink_while(&plan.unwrap(), fails);
+    assert_eq!((small.topology, small.faults.to_string().as_str()), (Topology::Relays(2), "restart=1"));
 }
 
 #[test]

@@ -167,8 +167,7 @@ fn textbook_row(pace: Pace, members: u32, messages: usize) {
         let sent: Vec<_> = history.vectors().zip(senders).map(with_listener).collect();
         let arrivals: Vec<_> = order.arrivals(messages, SEED).into_iter().map(|k| sent[k].clone()).collect();
         measure(|| {
-            let (mut process, arrivals) =
-                (Bss::new(members as usize + 1, members as usize), arrivals.clone());
+            let (mut process, arrivals) = (Bss::new(members as usize + 1), arrivals.clone());
             let start = Instant::now();
             for message in arrivals {
                 black_box(process.receive(message));
@@ -188,7 +187,7 @@ fn textbook_row(pace: Pace, members: u32, messages: usize) {
 
 fn with_listener((mut vector, sender): (Vec<u64>, usize)) -> Stamped<()> {
     vector.push(0);
-    Stamped { sender, vector, payload: () }
+    Stamped { sender, vector, change: None, payload: () }
 }
 
 /// For a profiler: what is called `only`, for so long.

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use cbcast::wire::Reader;
-use cbcast::{Group, MemberId, Snapshot};
+use cbcast::MemberId;
 
-use crate::sim::process::{Process, config};
+use crate::sim::process::{Process, Stage};
 use crate::sim::schedule::Action;
 use crate::sim::world::World;
 use crate::sim::{Event, What, Wrong};
@@ -29,12 +28,8 @@ impl<F: FnMut(Event)> World<'_, F> {
             Action::Partition | Action::OneWay => self.cut(action == Action::Partition),
             Action::Mend(name) => self.network.mend(name),
             Action::Crash => self.crash(),
-            Action::Resume(who) => {
-                if let Some(process) = self.processes.get_mut(&who) {
-                    process.stopped = false;
-                    self.tell(who, What::Resume);
-                }
-            }
+            Action::Resume(who) => self.resume(who)?,
+            Action::Restart | Action::FailOver => self.kill(action)?,
             Action::CrashAnew => {
                 if let Some(who) = self.pick_leaver(action) {
                     self.report.crashes += 1;
@@ -58,7 +53,7 @@ impl<F: FnMut(Event)> World<'_, F> {
                         self.remove(who);
                         self.part(who)?;
                     } else {
-                        self.process(who).leaving = true;
+                        self.process(who).stage = Stage::Leaves;
                         self.finish_leaving(MemberId::host(who.origin))?;
                     }
                 }
@@ -76,6 +71,45 @@ impl<F: FnMut(Event)> World<'_, F> {
                 true => self.again(action),
                 false => self.part(who)?,
             },
+            Action::Evict => {
+                if let Some(who) = self.pick_leaver(action) {
+                    self.report.meet("evict");
+                    self.process(who).stage = Stage::Evicted;
+                    self.part(who)?;
+                }
+            }
+            Action::Suspect => {
+                if let Some(who) = self.pick_leaver(action).filter(|_| self.is_mesh()) {
+                    self.process(who).stage = Stage::Suspected;
+                    self.part(who)?;
+                    let at = self.now + self.a_while();
+                    self.schedule.add(at, Action::CallOff(who));
+                }
+            }
+            Action::CallOff(who) => self.call_off(who, action)?,
+            Action::Start(member) => self.start_newcomer(member)?,
+            Action::Roam => self.roam()?,
+            Action::Arrive(who) => self.arrive(who)?,
+            Action::ReadTwo => self.read_two(),
+            Action::Jump => {
+                let who = self.pick_process();
+                self.process(who).clock.jump();
+                self.report.meet("jump");
+            }
+            Action::HandleTimeout(who) => {
+                self.report.meet("early-timeouts");
+                self.handle_timeout(who)?;
+            }
+            Action::IgnoreTimeouts => {
+                let (who, until) = (self.pick_process(), self.now + self.a_while());
+                self.process(who).timeouts.ignored_until = until;
+                self.report.meet("no-timeouts");
+            }
+            Action::Replay => {
+                for _ in 0..self.network.replay(self.now) {
+                    self.report.meet("replays");
+                }
+            }
             Action::Slow => {
                 let all: Vec<_> = self.processes.keys().copied().collect();
                 self.network.slow.extend(self.random.pick(&all));
@@ -89,8 +123,13 @@ impl<F: FnMut(Event)> World<'_, F> {
     }
 
     /// Half a second to two and a half.
-    fn a_while(&mut self) -> Duration {
+    pub(super) fn a_while(&mut self) -> Duration {
         Duration::from_millis(500 + self.random.below(2_000))
+    }
+
+    fn pick_process(&mut self) -> MemberId {
+        let all: Vec<_> = self.processes.keys().copied().collect();
+        self.random.pick(&all).expect("there always is one")
     }
 
     /// The network falls in two, or one process is not heard, or hears nothing.
@@ -115,9 +154,9 @@ impl<F: FnMut(Event)> World<'_, F> {
         self.schedule.add(until, Action::Resume(who));
     }
 
-    /// A member whose host is up, where two others remain.
+    /// A member that has a process of its own and whose host is up, where two others remain.
     fn pick_leaver(&mut self, action: Action) -> Option<MemberId> {
-        let may = |p: &&Process| !p.me.is_host() && !p.leaving;
+        let may = |p: &&Process| !p.me.is_host() && p.stage == Stage::Stays && p.locals.len() == 1;
         let leavers: Vec<_> = self.processes.values().filter(may).map(|p| p.me).collect();
         let who = self.random.pick(&leavers).filter(|_| leavers.len() > 2)?;
         if self.processes[&MemberId::host(who.origin)].stopped {
@@ -127,19 +166,46 @@ impl<F: FnMut(Event)> World<'_, F> {
         Some(who)
     }
 
-    fn remove(&mut self, who: MemberId) {
+    pub(super) fn remove(&mut self, who: MemberId) {
         let process = self.processes.remove(&who).expect("the caller has picked it");
         self.count(&process);
+        self.readers.values_mut().for_each(|readers| {
+            readers.remove(&who);
+        });
         self.tell(who, What::Gone);
     }
 
     /// The host parts with a member that is gone.
-    fn part(&mut self, who: MemberId) -> Result<(), Wrong> {
-        let (now, host) = (self.now, MemberId::host(who.origin));
-        let parted = self.process(host).group.part(now, host, who, b"");
+    pub(super) fn part(&mut self, who: MemberId) -> Result<(), Wrong> {
+        let host = MemberId::host(who.origin);
+        let process = self.processes.get_mut(&host).expect("hosts stay");
+        let now = process.clock.at(self.now);
+        let parted = process.group.part(now, host, who, b"");
         parted.map_err(|error| Wrong::Command { process: host, what: "part", error: error.to_string() })?;
         self.report.leaves += 1;
         self.departed.push(who);
+        self.drain(host)
+    }
+
+    /// It stays, unless it has left by now.
+    fn call_off(&mut self, who: MemberId, action: Action) -> Result<(), Wrong> {
+        let host = MemberId::host(who.origin);
+        let process = self.processes.get_mut(&host).expect("hosts stay");
+        if process.stopped {
+            self.again(action);
+            return Ok(());
+        }
+        let now = process.clock.at(self.now);
+        let called_off = process.group.call_off_parting(now, host, who).is_ok();
+        let suspect = self.process(who);
+        if called_off {
+            suspect.stage = Stage::Stays;
+            self.departed.retain(|&departed| departed != who);
+            self.report.meet("suspect, called off");
+        } else if suspect.stage == Stage::Suspected {
+            suspect.stage = Stage::Evicted;
+            self.report.meet("suspect, too late");
+        }
         self.drain(host)
     }
 
@@ -150,7 +216,9 @@ impl<F: FnMut(Event)> World<'_, F> {
         }
         let theirs = |p: &&Process| {
             let here = &self.processes[&host].group;
-            p.leaving && p.me.origin == host.origin && here.delivered(p.me) == p.group.delivered(p.me)
+            p.stage == Stage::Leaves
+                && p.me.origin == host.origin
+                && here.delivered(p.me) == p.group.delivered(p.me)
         };
         let done: Vec<_> = self.processes.values().filter(theirs).map(|p| p.me).collect();
         for who in done {
@@ -160,29 +228,6 @@ impl<F: FnMut(Event)> World<'_, F> {
                 self.part(who)?;
             }
         }
-        Ok(())
-    }
-
-    /// The host admits somebody, who starts from its snapshot.
-    fn join(&mut self, origin: u32) -> Result<(), Wrong> {
-        let (now, host) = (self.now, MemberId::host(origin));
-        let failed = |error: String| Wrong::Command { process: host, what: "admit", error };
-        let group = &mut self.process(host).group;
-        let member = group.admit(now, host, false, b"").map_err(|error| failed(error.to_string()))?;
-        let mut bytes = Vec::new();
-        group.snapshot().encode(&mut bytes);
-        let snapshot =
-            Snapshot::decode(&mut Reader::new(&bytes)).map_err(|error| failed(error.to_string()))?;
-        self.drain(host)?;
-        let group = Group::new(config(self.plan, self.script, member), &snapshot, [member])
-            .expect("the limits of a plan can be");
-        let mut process = Process::new(group, member, false);
-        process.seen = self.processes[&host].seen.clone();
-        process.skipped = self.processes[&host].skipped.clone();
-        self.oracle.starts_from(member, &host);
-        self.processes.insert(member, process);
-        self.report.joins += 1;
-        self.tell(member, What::Start { from: Some(host) });
         Ok(())
     }
 }

@@ -135,6 +135,8 @@ fn words(what: &What, labels: &Labels) -> String {
     match what {
         What::Start { from: None } => "start".into(),
         What::Start { from: Some(from) } => format!("start from the snapshot of {}", labels.member(*from)),
+        What::Snapshot { to } => format!("snapshot for {}", labels.member(*to)),
+        What::Moved { to } => format!("goes on as {}", labels.member(*to)),
         What::Send { message, deps } => match labels.messages.get(message) {
             Some(said) => format!("send {}{}: {said}", id(message), after(deps)),
             None => format!("send {}{}", id(message), after(deps)),

@@ -1,12 +1,12 @@
 //! What goes wrong in a run.
 
-use std::fmt;
-use std::str::FromStr;
+mod text;
+
 use std::time::Duration;
 
-use thiserror::Error;
-
 use crate::random::SplitMix64;
+
+pub use text::FaultsError;
 
 /// What goes wrong. Written `delay=0..60ms,loss=5%,dup=2%,partitions=2,crash=1`; each part may be left out,
 /// `none` is nothing at all, and a count without a number is 1.
@@ -41,14 +41,48 @@ pub struct Faults {
     pub deaths: u32,
     /// What has been missing for so long is given up ([`GapPolicy::Skip`](cbcast::GapPolicy::Skip)); zero: never.
     pub skip: Duration,
+    /// Packets of which bits are flipped on the way, in hundredths of a percent. Links check integrity and drop them;
+    /// what could be read of them is tried on a copy of the group.
+    pub corrupt: u32,
+    /// How often a process is killed, and goes on with what it had exported.
+    pub restarts: u32,
+    /// How often a relay dies, what is on its way to it is lost, and another goes on in its place with its state.
+    pub failovers: u32,
+    /// How many processes have a clock that starts years away and runs up to a tenth too fast or too slow.
+    pub skewed: u32,
+    /// How often a process's clock jumps ahead by a year.
+    pub jumps: u32,
+    /// How many processes have their timeouts handled ten times when none is due.
+    pub early_timeouts: u32,
+    /// How many processes have all their timeouts handled late, by up to two seconds.
+    pub late_timeouts: u32,
+    /// How often a process has no timeout handled for a while.
+    pub no_timeouts: u32,
+    /// How often packets come again that are older than any delay.
+    pub replays: u32,
+    /// How many members are parted with while they live and talk.
+    pub evictions: u32,
+    /// In a mesh: how often a host begins to part with a member that lives, and calls that off if it still can.
+    pub suspicions: u32,
+    /// How many who join start from a snapshot that is taken later, or comes later.
+    pub late_snapshots: u32,
+    /// How many who join start from a snapshot of another process than their host's.
+    pub foreign_snapshots: u32,
+    /// How many members over a relay lie: of their causes, their clocks, their numbers, their names.
+    pub liars: u32,
+    /// How many members live in another's process: in their relay's, or in that of the next member.
+    pub shared: u32,
+    /// How often a client goes from one relay to another, where it is a member anew.
+    pub roams: u32,
+    /// How many clients read what two relays send.
+    pub readers: u32,
+    /// Above 0: all limits and delays of each group are drawn at random.
+    pub limits: u32,
 }
 
-/// Beyond this nothing comes through in reasonable time.
-const LOSS_MAX: u32 = 9_000;
 const DELAY_MAX: Duration = Duration::from_secs(60);
 /// Small enough to fill up, large enough for groups of a dozen.
 const SMALL: u32 = 64;
-const COUNT_MAX: u32 = 1_000;
 
 impl Faults {
     /// Some of them, by chance: bugs show where some faults are on and others are not.
@@ -72,9 +106,8 @@ impl Faults {
             leaves: some(3),
             slow: some(2),
             small_buffers: some(1) * SMALL,
-            // Not with the others: seeds keep what they mean.
-            deaths: 0,
-            skip: Duration::ZERO,
+            // The others are drawn apart from these: seeds keep what they mean.
+            ..Self::default()
         }
     }
 
@@ -85,8 +118,39 @@ impl Faults {
         self
     }
 
+    /// The same with what befalls processes, clocks, links and members in real life. Each is on in one of a few runs.
+    pub(crate) fn harsher(mut self, random: &mut SplitMix64) -> Self {
+        let mut some = |most: u64| {
+            let on = random.below(6) == 0;
+            let count = 1 + random.below(most) as u32;
+            if on { count } else { 0 }
+        };
+        self.corrupt = [0, 50, 200, 1_000][some(3) as usize];
+        self.restarts = some(4);
+        self.failovers = some(3);
+        self.skewed = some(6);
+        self.jumps = some(3);
+        self.early_timeouts = some(4);
+        self.late_timeouts = some(3);
+        self.no_timeouts = some(3);
+        self.replays = some(4);
+        self.evictions = some(2);
+        self.suspicions = some(3);
+        self.late_snapshots = some(3);
+        self.foreign_snapshots = some(3);
+        if self.late_snapshots + self.foreign_snapshots > 0 {
+            self.joins += 2;
+        }
+        self.liars = some(2);
+        self.shared = some(3);
+        self.roams = some(3);
+        self.readers = some(3);
+        self.limits = some(1);
+        self
+    }
+
     /// The counts, by name.
-    fn counts(&mut self) -> [(&'static str, &mut u32); 8] {
+    fn counts(&mut self) -> [(&'static str, &mut u32); 25] {
         [
             ("partitions", &mut self.partitions),
             ("one-way", &mut self.one_way),
@@ -96,7 +160,29 @@ impl Faults {
             ("leaves", &mut self.leaves),
             ("slow", &mut self.slow),
             ("deaths", &mut self.deaths),
+            ("restart", &mut self.restarts),
+            ("failover", &mut self.failovers),
+            ("skew", &mut self.skewed),
+            ("jump", &mut self.jumps),
+            ("early-timeouts", &mut self.early_timeouts),
+            ("late-timeouts", &mut self.late_timeouts),
+            ("no-timeouts", &mut self.no_timeouts),
+            ("replays", &mut self.replays),
+            ("evict", &mut self.evictions),
+            ("suspect", &mut self.suspicions),
+            ("late-snapshots", &mut self.late_snapshots),
+            ("foreign-snapshots", &mut self.foreign_snapshots),
+            ("liars", &mut self.liars),
+            ("shared", &mut self.shared),
+            ("roam", &mut self.roams),
+            ("two-relays", &mut self.readers),
+            ("limits", &mut self.limits),
         ]
+    }
+
+    /// The shares of packets, by name.
+    fn shares(&mut self) -> [(&'static str, &mut u32); 3] {
+        [("loss", &mut self.loss), ("dup", &mut self.duplicates), ("corrupt", &mut self.corrupt)]
     }
 
     /// The same with less of one of them: what a shrinking plan tries.
@@ -112,6 +198,7 @@ impl Faults {
         }
         tries.push(Self { loss: 0, ..self.clone() });
         tries.push(Self { duplicates: 0, ..self.clone() });
+        tries.push(Self { corrupt: 0, ..self.clone() });
         tries.push(Self { small_buffers: 0, ..self.clone() });
         tries.push(Self { delay_min: Duration::ZERO, ..self.clone() });
         let shorter = Duration::from_millis(self.delay_max.as_millis() as u64 / 2).max(self.delay_min);
@@ -119,139 +206,5 @@ impl Faults {
         tries.retain(|other| other != self);
         tries.dedup();
         tries
-    }
-}
-
-impl fmt::Display for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = Vec::new();
-        if self.delay_max > Duration::ZERO {
-            parts.push(format!("delay={}..{}ms", self.delay_min.as_millis(), self.delay_max.as_millis()));
-        }
-        for (name, hundredths) in [("loss", self.loss), ("dup", self.duplicates)] {
-            if hundredths > 0 {
-                parts.push(format!("{name}={}%", f64::from(hundredths) / 100.0));
-            }
-        }
-        let mut copy = self.clone();
-        let counts = copy.counts();
-        parts.extend(counts.into_iter().filter(|(_, n)| **n > 0).map(|(name, n)| format!("{name}={n}")));
-        if self.small_buffers > 0 {
-            parts.push(format!("small-buffers={}", self.small_buffers));
-        }
-        if self.skip > Duration::ZERO {
-            parts.push(format!("skip={}ms", self.skip.as_millis()));
-        }
-        f.write_str(&if parts.is_empty() { "none".into() } else { parts.join(",") })
-    }
-}
-
-/// Why a text is not [`Faults`].
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("'{part}': {reason}; write for example delay=0..60ms,loss=5%,dup=2%,partitions=2,crash")]
-pub struct FaultsError {
-    part: String,
-    reason: &'static str,
-}
-
-impl FromStr for Faults {
-    type Err = FaultsError;
-
-    fn from_str(text: &str) -> Result<Self, FaultsError> {
-        let mut faults = Self::default();
-        let parts = text.split(',').map(str::trim).filter(|part| !matches!(*part, "" | "none"));
-        for part in parts {
-            let error = |reason| FaultsError { part: part.into(), reason };
-            let (key, value) = part.split_once('=').map_or((part, None), |(key, value)| (key, Some(value)));
-            match (key, value) {
-                ("delay", Some(value)) => {
-                    let delay = delays(value).ok_or_else(|| error("a delay is like 50ms or 0..800ms"))?;
-                    if delay.0 > delay.1 || delay.1 > DELAY_MAX {
-                        return Err(error("a delay is at most 60s, the smaller bound first"));
-                    }
-                    (faults.delay_min, faults.delay_max) = delay;
-                }
-                ("loss" | "dup", Some(value)) => {
-                    let number = value.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
-                    let number = number.filter(|n| (0.0..=100.0).contains(n));
-                    let share = (number.ok_or_else(|| error("a share is like 5%"))? * 100.0).round() as u32;
-                    match key {
-                        "dup" => faults.duplicates = share,
-                        _ if share > LOSS_MAX => {
-                            return Err(error("a loss of more than 90% lets nothing through"));
-                        }
-                        _ => faults.loss = share,
-                    }
-                }
-                ("skip", Some(value)) => {
-                    let after = delays(value).filter(|(min, max)| min == max && *max <= DELAY_MAX);
-                    faults.skip = after.ok_or_else(|| error("skip is like 500ms, and at most 60s"))?.1;
-                }
-                ("small-buffers", None) => faults.small_buffers = SMALL,
-                ("small-buffers", Some(places)) => {
-                    let places = places.parse().ok().filter(|n| (1..=65_536).contains(n));
-                    faults.small_buffers =
-                        places.ok_or_else(|| error("places are a number from 1 to 65536"))?;
-                }
-                _ => {
-                    let count = value.map_or(Ok(1), str::parse).ok().filter(|&n| n <= COUNT_MAX);
-                    let mut counts = faults.counts();
-                    let known = counts.iter_mut().find(|(name, _)| *name == key);
-                    let known = known.ok_or_else(|| {
-                        error(
-                            "the parts are delay, loss, dup, partitions, one-way, crash, crash-anew, joins, \
-                             leaves, slow, deaths, small-buffers and skip",
-                        )
-                    })?;
-                    *known.1 = count.ok_or_else(|| error("a count is a number up to 1000"))?;
-                }
-            }
-        }
-        Ok(faults)
-    }
-}
-
-fn delays(text: &str) -> Option<(Duration, Duration)> {
-    let (min, max) = text.split_once("..").unwrap_or((text, text));
-    let (max, unit) = match (max.strip_suffix("ms"), max.strip_suffix('s')) {
-        (Some(max), _) => (max, 1),
-        (_, Some(max)) => (max, 1_000),
-        _ => return None,
-    };
-    let min = min.trim_end_matches(['m', 's']);
-    let parse = |text: &str| text.parse::<u64>().ok()?.checked_mul(unit).map(Duration::from_millis);
-    Some((parse(min)?, parse(max)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn faults_are_read_and_refused() {
-        let faults: Faults = "delay=1..60ms,loss=2.5%,partitions,joins=3,small-buffers=9".parse().unwrap();
-        assert_eq!(faults.delay_max, Duration::from_millis(60));
-        assert_eq!((faults.loss, faults.partitions, faults.joins), (250, 1, 3));
-        assert_eq!(faults.to_string(), "delay=1..60ms,loss=2.5%,partitions=1,joins=3,small-buffers=9");
-        assert_eq!("none".parse(), Ok(Faults::default()));
-        assert_eq!("delay=50ms".parse::<Faults>().unwrap().delay_min, Duration::from_millis(50));
-        let skipping: Faults = "deaths=2,skip=2s".parse().unwrap();
-        assert_eq!((skipping.deaths, skipping.skip), (2, Duration::from_secs(2)));
-        assert_eq!(skipping.to_string(), "deaths=2,skip=2000ms");
-        for wrong in [
-            "skip",
-            "skip=1..2s",
-            "skip=99s",
-            "loss",
-            "loss=5",
-            "loss=95%",
-            "delay=3",
-            "delay=9..1ms",
-            "frogs",
-            "joins=-1",
-            "delay",
-        ] {
-            assert!(wrong.parse::<Faults>().is_err(), "{wrong}");
-        }
     }
 }

@@ -1,10 +1,10 @@
-//! A deterministic simulator: groups over a network that loses, delays, repeats and reorders, falls apart and
-//! heals, while processes crash, join, leave and lag. In virtual time, from a seed, through cbcast's public API and
-//! real wire bytes at each hop.
+//! A deterministic simulator: groups over a network that loses, delays, repeats, damages and reorders, falls apart and
+//! heals, while processes crash, restart, join, leave, roam, lie and lag, with clocks that are wrong. In virtual time,
+//! from a seed, through cbcast's public API and real wire bytes at each hop.
 //!
-//! Every delivery is judged by the [`Oracle`](crate::Oracle). Where membership is fixed, the
-//! [`textbook`](crate::textbook) runs beside each process on the same arrivals, and must have delivered the same
-//! messages after each. Buffers must stay within their limits at all times, and once the network has healed
+//! Every delivery is judged by the [`Oracle`](crate::Oracle), and compared with what the author wrote. Where nothing is
+//! given up and nobody leaves by flush, the [`textbook`](crate::textbook) runs beside each process on the same
+//! arrivals, and must have delivered the same messages after each. Buffers must stay within their limits at all times, and once the network has healed
 //! everybody must come to have everything, hold nothing, and (in a mesh) know that all is stable.
 //!
 //! ```
@@ -17,12 +17,20 @@
 
 mod arrivals;
 mod changes;
+mod clocks;
 mod export;
 mod faults;
+mod incoming;
+mod joining;
+mod lies;
+mod limits;
+mod links;
 mod network;
+mod outgoing;
 mod plan;
 mod process;
 mod report;
+mod restarts;
 mod schedule;
 mod script;
 mod settle;

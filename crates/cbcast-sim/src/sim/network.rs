@@ -15,6 +15,8 @@ pub(super) struct Flight {
     pub(super) from: MemberId,
     pub(super) to: MemberId,
     pub(super) packet: Bytes,
+    /// What decides which bits are flipped on the way, if any.
+    pub(super) damage: Option<u64>,
     /// What both copies of a packet have in common, if it has two.
     twins: Option<u64>,
 }
@@ -35,6 +37,8 @@ pub(super) struct Network {
     /// Of which packets with two copies one has arrived.
     first_copies: BTreeSet<u64>,
     cuts: BTreeMap<u64, Cut>,
+    /// Packets that may come again, and when they were sent.
+    recorded: Vec<(Time, Flight)>,
     /// Who receives everything late.
     pub(super) slow: BTreeSet<MemberId>,
     pub(super) counts: Counts,
@@ -64,6 +68,9 @@ pub(super) struct Counts {
 
 /// How many times later the slow ones receive.
 const SLOWNESS: u32 = 8;
+/// Packets of a whole run that may come again, and that do at once.
+const RECORDED_MAX: usize = 256;
+const REPLAYED_MAX: usize = 32;
 
 impl Network {
     pub(super) fn new(seed: u64, faults: Faults, script: Option<&Script>) -> Self {
@@ -78,6 +85,7 @@ impl Network {
             sent: 0,
             first_copies: BTreeSet::new(),
             cuts: BTreeMap::new(),
+            recorded: Vec::new(),
             slow: BTreeSet::new(),
             counts: Counts::default(),
         }
@@ -100,9 +108,47 @@ impl Network {
         let twins = is_doubled.then_some(self.sent);
         for _ in 0..1 + u64::from(is_doubled) {
             let at = self.arrival(now, from, to);
+            let is_damaged =
+                self.faults.corrupt > 0 && self.random.below(10_000) < self.faults.corrupt.into();
+            let damage = is_damaged.then(|| self.random.next());
             self.sent += 1;
-            self.flights.insert((at, self.sent), Flight { from, to, packet: packet.clone(), twins });
+            let flight = Flight { from, to, packet: packet.clone(), damage, twins };
+            if self.faults.replays > 0 {
+                self.record(now, &flight);
+            }
+            self.flights.insert((at, self.sent), flight);
         }
+    }
+
+    /// Keeps some packets of all times.
+    fn record(&mut self, now: Time, flight: &Flight) {
+        let kept = Flight { damage: None, twins: None, ..flight.clone() };
+        if self.recorded.len() < RECORDED_MAX {
+            self.recorded.push((now, kept));
+        } else if let Some(place) = self.recorded.get_mut(self.random.below(self.sent) as usize) {
+            *place = (now, kept);
+        }
+    }
+
+    /// Some packets come again that were sent so long ago that no delay explains it. How many.
+    pub(super) fn replay(&mut self, now: Time) -> u64 {
+        let age = self.faults.delay_max * SLOWNESS * 2;
+        let mut old: Vec<_> = self.recorded.iter().filter(|(sent, _)| now.since(*sent) > age).collect();
+        self.random.shuffle(&mut old);
+        let old: Vec<_> = old.into_iter().take(REPLAYED_MAX).map(|(_, flight)| flight.clone()).collect();
+        let count = old.len() as u64;
+        for flight in old {
+            self.sent += 1;
+            self.flights.insert((now, self.sent), flight);
+        }
+        count
+    }
+
+    /// What is on its way to a process is lost.
+    pub(super) fn lose_all_to(&mut self, who: MemberId) {
+        let before = self.flights.len();
+        self.flights.retain(|_, flight| flight.to != who);
+        self.counts.lost += (before - self.flights.len()) as u64;
     }
 
     fn arrival(&mut self, now: Time, from: MemberId, to: MemberId) -> Time {
@@ -139,6 +185,7 @@ impl Network {
         self.cuts.clear();
         self.slow.clear();
         self.faults.loss = 0;
+        self.faults.corrupt = 0;
     }
 
     pub(super) fn next_arrival(&self) -> Option<Time> {

@@ -33,6 +33,10 @@ pub enum Topology {
     Mesh,
     /// So many relays, each connected to all others and to its own members.
     Relays(u32),
+    /// So many relays in a row, each connected to its neighbours and to its own members. They pass on what they hear.
+    Chain(u32),
+    /// The same, and the last is connected to the first.
+    Ring(u32),
 }
 
 /// More members than that make a run too slow to be of use.
@@ -46,18 +50,39 @@ impl Plan {
     pub fn swarm(seed: u64) -> Self {
         // Not the draws of the run itself: whoever overrides a part keeps the others.
         let random = &mut SplitMix64(seed ^ 0x7377_6172_6d00_0000);
-        let topology = match random.below(5) {
+        let mut topology = match random.below(5) {
             0 | 1 => Topology::Relay,
             2 | 3 => Topology::Mesh,
             _ => Topology::Relays(2 + random.below(2) as u32),
         };
-        Self {
-            seed,
-            members: 2 + random.below(11) as u32,
-            messages: 10 + random.below(91) as u32,
-            topology,
-            faults: Faults::swarm(random),
+        let members = 2 + random.below(11) as u32;
+        let messages = 10 + random.below(91) as u32;
+        let faults = Faults::swarm(random);
+        let random = &mut SplitMix64(seed ^ 0x6861_7273_6800_0000);
+        if let Topology::Relays(n) = topology {
+            topology = match random.below(3) {
+                0 => topology,
+                1 => Topology::Chain(n + random.below(3) as u32),
+                _ => Topology::Ring(n + 1 + random.below(2) as u32),
+            };
         }
+        Self { seed, members, messages, topology, faults: faults.harsher(random) }.with_what_can_be()
+    }
+
+    /// Without faults that there is nothing for in this topology.
+    fn with_what_can_be(mut self) -> Self {
+        let relays = self.topology.relays();
+        let faults = &mut self.faults;
+        if relays == 0 {
+            (faults.liars, faults.failovers, faults.shared, faults.foreign_snapshots) = (0, 0, 0, 0);
+        }
+        if relays > 0 {
+            faults.suspicions = 0;
+        }
+        if relays < 2 {
+            (faults.roams, faults.readers) = (0, 0);
+        }
+        self
     }
 
     /// The same, with members that die and messages that are given up where nobody has them. In a mesh one goes at most:
@@ -66,10 +91,14 @@ impl Plan {
     pub fn skipping(seed: u64) -> Self {
         let mut plan = Self::swarm(seed);
         plan.faults = plan.faults.skipping(&mut SplitMix64(seed ^ 0x736b_6970_0000_0000));
+        // Who names what nobody has said would have it given up.
+        plan.faults.liars = 0;
+        // What one relay has given up another may have.
+        plan.faults.roams = 0;
         if plan.topology == Topology::Mesh {
-            let Faults { deaths, leaves, crashes_anew, .. } = &mut plan.faults;
+            let Faults { deaths, leaves, crashes_anew, evictions, suspicions, .. } = &mut plan.faults;
             let mut left = 1;
-            for count in [deaths, leaves, crashes_anew] {
+            for count in [deaths, leaves, crashes_anew, evictions, suspicions] {
                 *count = left.min(*count);
                 left -= *count;
             }
@@ -81,18 +110,21 @@ impl Plan {
     #[must_use]
     pub fn clamped(mut self) -> Self {
         self.members = self.members.clamp(2, MEMBERS_MAX);
-        if let Topology::Relays(n) = &mut self.topology {
+        self.messages = self.messages.max(1);
+        if let Topology::Relays(n) | Topology::Chain(n) | Topology::Ring(n) = &mut self.topology {
             *n = (*n).clamp(1, RELAYS_MAX);
         }
         self.faults.delay_max = self.faults.delay_max.clamp(self.faults.delay_min, Duration::from_secs(60));
         self
     }
 
-    /// Whether nobody joins or leaves and nothing is given up, so that the textbook's fixed group can run beside it.
+    /// Whether the textbook runs beside: it gives nothing up, and knows no flush.
     #[must_use]
-    pub fn is_fixed(&self) -> bool {
-        let Faults { joins, leaves, crashes_anew, deaths, skip, .. } = self.faults;
-        (joins, leaves, crashes_anew, deaths) == (0, 0, 0, 0) && skip == Duration::ZERO
+    pub fn has_textbook(&self) -> bool {
+        let Faults { leaves, crashes_anew, deaths, evictions, suspicions, skip, .. } = self.faults;
+        let part = [leaves, crashes_anew, deaths, evictions, suspicions].iter().any(|&count| count > 0);
+        let flushes = self.topology == Topology::Mesh && part;
+        skip == Duration::ZERO && !flushes
     }
 }
 
@@ -110,7 +142,7 @@ impl Topology {
         match self {
             Self::Relay => 1,
             Self::Mesh => 0,
-            Self::Relays(n) => n,
+            Self::Relays(n) | Self::Chain(n) | Self::Ring(n) => n,
         }
     }
 }
@@ -121,13 +153,15 @@ impl fmt::Display for Topology {
             Self::Relay => f.write_str("relay"),
             Self::Mesh => f.write_str("mesh"),
             Self::Relays(n) => write!(f, "relays={n}"),
+            Self::Chain(n) => write!(f, "chain={n}"),
+            Self::Ring(n) => write!(f, "ring={n}"),
         }
     }
 }
 
 /// Why a text is not a [`Topology`].
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("'{0}' is none of relay, mesh, relays=N (N up to {RELAYS_MAX})")]
+#[error("'{0}' is none of relay, mesh, relays=N, chain=N, ring=N (N up to {RELAYS_MAX})")]
 pub struct TopologyError(String);
 
 impl FromStr for Topology {
@@ -138,9 +172,14 @@ impl FromStr for Topology {
             "relay" => Ok(Self::Relay),
             "mesh" => Ok(Self::Mesh),
             _ => {
-                let n = text.strip_prefix("relays=").and_then(|n| n.parse().ok());
-                let n = n.filter(|n| (1..=RELAYS_MAX).contains(n));
-                n.map(Self::Relays).ok_or_else(|| TopologyError(text.into()))
+                let (shape, n) = text.split_once('=').unwrap_or_default();
+                let n = n.parse().ok().filter(|n| (1..=RELAYS_MAX).contains(n));
+                match (shape, n) {
+                    ("relays", Some(n)) => Ok(Self::Relays(n)),
+                    ("chain", Some(n)) => Ok(Self::Chain(n)),
+                    ("ring", Some(n)) => Ok(Self::Ring(n)),
+                    _ => Err(TopologyError(text.into())),
+                }
             }
         }
     }

@@ -1,45 +1,95 @@
 //! One process: a group, what a driver keeps beside it, and the textbook's process to compare with.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use bytes::Bytes;
-use cbcast::{Config, GapPolicy, Group, MemberId, MessageId};
+use cbcast::{Group, MemberId, MessageId, Time};
 
-use crate::sim::{Plan, Script, Topology, Wrong};
+use crate::sim::Wrong;
+use crate::sim::clocks::{LocalClock, Timeouts};
 use crate::textbook::Bss;
 
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) group: Group,
-    /// Its one local member: in a relay, the host.
+    /// Whom it is known by: the first of its members, in a relay the host.
     pub(super) me: MemberId,
+    /// The members that live in it.
+    pub(super) locals: BTreeSet<MemberId>,
     pub(super) is_relay: bool,
     pub(super) stopped: bool,
-    /// It has said its last, and goes as soon as its relay has it all.
-    pub(super) leaving: bool,
+    /// What it goes on from, if it was killed.
+    pub(super) disk: Option<Vec<u8>>,
+    pub(super) stage: Stage,
+    pub(super) clock: LocalClock,
+    pub(super) timeouts: Timeouts,
     /// What a relay answers requests from: all that was delivered; elsewhere what was said here. Unused in a mesh.
     pub(super) log: BTreeMap<MessageId, Bytes>,
     /// What it has delivered, or has in its snapshot.
     pub(super) seen: BTreeSet<MessageId>,
     /// What it has given up.
     pub(super) skipped: BTreeSet<MessageId>,
+    /// What is held, and since when: its own clock may jump.
+    pub(super) held: BTreeMap<MessageId, Time>,
     pub(super) textbook: Option<Bss<MessageId>>,
 }
 
+/// How far a process has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stage {
+    Stays,
+    /// It has said its last, and goes as soon as its relay has it all.
+    Leaves,
+    /// It has said its last, and is to be this member of another relay.
+    Roams(MemberId),
+    /// In a mesh: it is being parted with, and lives. That may be called off.
+    Suspected,
+    /// It was parted with, and lives.
+    Evicted,
+    /// The same, and it knows.
+    ToldToHaveLeft,
+    /// It lies, and so many messages of its own it has numbered.
+    Lies(u64),
+}
+
 impl Process {
-    pub(super) fn new(group: Group, me: MemberId, is_relay: bool) -> Self {
+    pub(super) fn new(group: Group, locals: BTreeSet<MemberId>, is_relay: bool) -> Self {
+        let me = *locals.first().expect("a process has a member");
         Self {
             group,
             me,
+            locals,
             is_relay,
             stopped: false,
-            leaving: false,
+            disk: None,
+            stage: Stage::Stays,
+            clock: LocalClock::default(),
+            timeouts: Timeouts::default(),
             log: BTreeMap::new(),
             seen: BTreeSet::new(),
             skipped: BTreeSet::new(),
+            held: BTreeMap::new(),
             textbook: None,
         }
+    }
+
+    /// When its next timeout is handled, if ever.
+    pub(super) fn timeout(&self) -> Option<Time> {
+        let due = self.group.poll_timeout().filter(|_| !self.stopped)?;
+        Some(self.timeouts.when(self.clock.when(due)))
+    }
+
+    /// It runs, and is what it says.
+    pub(super) fn is_honest(&self) -> bool {
+        matches!(self.stage, Stage::Stays | Stage::Leaves | Stage::Roams(_) | Stage::Suspected)
+    }
+
+    /// Members that say something here, if any does.
+    pub(super) fn speakers(&self) -> impl Iterator<Item = MemberId> + '_ {
+        let stage = self.stage;
+        let speaks = matches!(stage, Stage::Stays | Stage::Suspected | Stage::Evicted | Stage::Lies(_));
+        let speaks = speaks && !self.stopped;
+        self.locals.iter().copied().filter(move |member| speaks && !(self.is_relay && member.is_host()))
     }
 
     /// What it holds and misses.
@@ -52,16 +102,25 @@ impl Process {
 
     /// No buffer is larger than its limit.
     pub(super) fn check_buffers(&self) -> Result<(), Wrong> {
-        let (group, config) = (&self.group, self.group.config());
-        let unstable = match (group.delivered(self.me), group.stable(self.me)) {
-            // Announcements of hosts are let through, whatever is unstable.
-            (Some(said), Some(stable)) if !self.me.is_host() => (said - stable) as usize,
+        self.check_buffers_of(&self.group)
+    }
+
+    /// The same of a copy of its group.
+    pub(super) fn check_buffers_of(&self, group: &Group) -> Result<(), Wrong> {
+        let config = group.config();
+        // Announcements of hosts are let through, whatever is unstable.
+        let unstable = |member: &MemberId| match (group.delivered(*member), group.stable(*member)) {
+            (Some(said), Some(stable)) if !member.is_host() => (said - stable) as usize,
             _ => 0,
         };
         for (what, size, limit) in [
             ("held messages", group.held_count(), config.holdback_max),
             ("held bytes", group.held_bytes(), config.holdback_bytes_max),
-            ("unstable messages of its own", unstable, config.unstable_max),
+            (
+                "unstable messages of one of its own",
+                self.locals.iter().map(unstable).max().unwrap_or(0),
+                config.unstable_max,
+            ),
         ] {
             if size > limit {
                 return Err(Wrong::Buffer { process: self.me, what, size, limit });
@@ -73,37 +132,11 @@ impl Process {
     /// The textbook's process has delivered what ours has. `members` are by their numbers in the textbook.
     pub(super) fn check_textbook(&self, members: &[MemberId]) -> Result<bool, Wrong> {
         let Some(textbook) = &self.textbook else { return Ok(false) };
-        let ours: Vec<_> = members.iter().map(|&member| self.group.delivered(member)).collect();
-        if ours.iter().zip(textbook.time()).all(|(&ours, &theirs)| ours == Some(theirs)) {
+        let ours = members.iter().map(|&member| self.group.delivered(member));
+        let theirs = (0..members.len()).map(|number| textbook.delivered(number));
+        if ours.clone().eq(theirs.clone()) {
             return Ok(true);
         }
-        Err(Wrong::NotAsTextbook { process: self.me, ours, textbook: textbook.time().to_vec() })
+        Err(Wrong::NotAsTextbook { process: self.me, ours: ours.collect(), textbook: theirs.collect() })
     }
-}
-
-/// Longer than any run.
-const NEVER: Duration = Duration::from_secs(24 * 3600);
-
-/// Limits and delays of a process in this plan.
-pub(super) fn config(plan: &Plan, script: Option<&Script>, me: MemberId) -> Config {
-    let mut config = match plan.topology {
-        Topology::Mesh => Config::mesh(),
-        _ => Config::relay(),
-    };
-    if script.is_some_and(|script| !script.repair) {
-        (config.repair_delay, config.repair_delay_max) = (NEVER, NEVER);
-    }
-    config.seed = plan.seed ^ u64::from(me.origin) << 32 ^ u64::from(me.ordinal);
-    config.heartbeat = Some(Duration::from_millis(200));
-    if plan.faults.skip > Duration::ZERO {
-        config.gap_policy = GapPolicy::Skip { after: plan.faults.skip };
-    }
-    if plan.faults.small_buffers > 0 {
-        let places = plan.faults.small_buffers;
-        config.holdback_max = places as usize;
-        config.holdback_bytes_max = places as usize * 32;
-        config.repair_ranges_max = (places as usize / 4).max(4);
-        config.unstable_max = 4;
-    }
-    config
 }

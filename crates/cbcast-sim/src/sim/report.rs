@@ -1,5 +1,6 @@
 //! How a run went.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -58,9 +59,17 @@ pub struct Report {
     pub bytes: u64,
     /// How long it took, in virtual time.
     pub duration: Duration,
+    /// How often each fault was met that has no count of its own above, by its name in
+    /// [`Faults`](crate::sim::Faults), and what came of some.
+    pub met: BTreeMap<&'static str, u64>,
 }
 
 impl Report {
+    /// A fault was met.
+    pub(super) fn meet(&mut self, fault: &'static str) {
+        *self.met.entry(fault).or_default() += 1;
+    }
+
     /// Sums up both; of the longest hold the longer.
     pub fn add(&mut self, other: &Self) {
         self.longest_hold = self.longest_hold.max(other.longest_hold);
@@ -90,6 +99,9 @@ impl Report {
         ] {
             *mine += theirs;
         }
+        for (&fault, count) in &other.met {
+            *self.met.entry(fault).or_default() += count;
+        }
     }
 }
 
@@ -115,6 +127,10 @@ impl fmt::Display for Report {
         if *skipped > 0 {
             writeln!(f, "  given up   {skipped}")?;
         }
+        let met: Vec<_> = self.met.iter().map(|(fault, count)| format!("{fault} {count}")).collect();
+        for (line, met) in met.chunks(5).enumerate() {
+            writeln!(f, "  {:<10} {}", if line == 0 { "met" } else { "" }, met.join(", "))?;
+        }
         write!(f, "  duration   {:.3} s, virtual", self.duration.as_secs_f64())
     }
 }
@@ -131,10 +147,34 @@ pub enum Wrong {
     NotAsTextbook {
         /// Where.
         process: MemberId,
-        /// Messages of each member delivered here.
+        /// Messages of each member delivered here; none of who is no member here.
         ours: Vec<Option<u64>>,
         /// And by the textbook.
-        textbook: Vec<u64>,
+        textbook: Vec<Option<u64>>,
+    },
+    /// A member is told that it has left, and it has not.
+    #[error("{process} was told that {member} has left")]
+    NotDeparted {
+        /// Where.
+        process: MemberId,
+        /// Who.
+        member: MemberId,
+    },
+    /// A message says something else than its author said.
+    #[error("{process} delivered {message} with another content than it was sent with")]
+    Content {
+        /// Where.
+        process: MemberId,
+        /// Which.
+        message: MessageId,
+    },
+    /// What was imported is not what was exported.
+    #[error("{process} has lost something by export and import: {what}")]
+    NotRestored {
+        /// Where.
+        process: MemberId,
+        /// What differs.
+        what: String,
     },
     /// A packet of ours cannot be read.
     #[error("{process} cannot read a packet: {error}")]

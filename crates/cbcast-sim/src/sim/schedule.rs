@@ -30,6 +30,31 @@ pub(super) enum Action {
     Die,
     /// Its host notices at last.
     PartWith(MemberId),
+    /// Is killed, and comes back with what it had exported.
+    Restart,
+    /// The same of a relay, with the loss of what is on its way to it.
+    FailOver,
+    /// A process's clock jumps.
+    Jump,
+    /// Timeouts are handled, whether or not one is due.
+    HandleTimeout(MemberId),
+    /// A process has no timeout handled for a while.
+    IgnoreTimeouts,
+    /// Old packets come again.
+    Replay,
+    /// Is parted with, and lives.
+    Evict,
+    /// Its host begins to part with it, and calls that off later.
+    Suspect,
+    CallOff(MemberId),
+    /// Who was admitted starts, from whose snapshot [`Newcomer`](crate::sim::joining::Newcomer) says.
+    Start(MemberId),
+    /// A client wants to go to another relay.
+    Roam,
+    /// It is a member there, and goes once the relay has all that it has seen.
+    Arrive(MemberId),
+    /// A client reads another relay, too.
+    ReadTwo,
 }
 
 /// What is to happen, by time.
@@ -37,6 +62,8 @@ pub(super) enum Action {
 pub(super) struct Schedule {
     actions: BTreeMap<(Time, u64), Action>,
     added: u64,
+    /// How long there is talk, in nanoseconds.
+    pub(super) span: u64,
 }
 
 impl Schedule {
@@ -57,7 +84,8 @@ impl Schedule {
             schedule.add(Time::ZERO + cut.during.start, Action::Cut(place));
             schedule.add(Time::ZERO + cut.during.end, Action::Mend(place as u64));
         }
-        let span = now.as_nanos();
+        schedule.span = now.as_nanos();
+        let span = schedule.span;
         let faults = &plan.faults;
         for (count, action) in [
             (faults.partitions, Action::Partition),
@@ -67,6 +95,15 @@ impl Schedule {
             (faults.joins, Action::Join),
             (faults.leaves, Action::Leave),
             (faults.deaths, Action::Die),
+            (faults.restarts, Action::Restart),
+            (faults.failovers, Action::FailOver),
+            (faults.jumps, Action::Jump),
+            (faults.no_timeouts, Action::IgnoreTimeouts),
+            (faults.replays, Action::Replay),
+            (faults.evictions, Action::Evict),
+            (faults.suspicions, Action::Suspect),
+            (faults.roams, Action::Roam),
+            (faults.readers, Action::ReadTwo),
         ] {
             for _ in 0..count {
                 schedule.add(Time::from_nanos(random.below(span + 1)), action);

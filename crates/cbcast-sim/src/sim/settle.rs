@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use cbcast::{MemberId, MessageId};
+use cbcast::{MemberId, MessageId, MissingRange};
 
-use crate::sim::process::Process;
+use crate::sim::clocks::Timeouts;
+use crate::sim::process::{Process, Stage};
 use crate::sim::world::World;
 use crate::sim::{Event, Report, Wrong};
 
@@ -16,6 +17,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 impl<F: FnMut(Event)> World<'_, F> {
     pub(super) fn settle(&mut self) -> Result<(), Wrong> {
         self.network.heal();
+        self.unmask_liars()?;
+        self.processes.values_mut().for_each(|process| process.timeouts = Timeouts::default());
         let patience = SETTLED_WITHIN + self.plan.faults.delay_max * 50;
         let end = self.now + patience;
         let mut look = self.now;
@@ -41,8 +44,11 @@ impl<F: FnMut(Event)> World<'_, F> {
                 Err(Wrong::NotSettled { process: process.me, what })
             };
             let group = &process.group;
-            if process.leaving {
-                return open("is still leaving".into());
+            if process.stage == Stage::ToldToHaveLeft {
+                continue;
+            }
+            if process.stage != Stage::Stays {
+                return open(format!("{:?}, still", process.stage));
             }
             if let Some(&member) = self.departed.iter().find(|&&member| group.is_member(member)) {
                 return open(format!("still has {member}, which has left"));
@@ -51,7 +57,11 @@ impl<F: FnMut(Event)> World<'_, F> {
                 let root = group.root_cause(held.id);
                 return open(format!("holds {}, which waits for {root:?} in the end", held.id));
             }
-            if let Some(missing) = group.missing(1).first() {
+            let exists = |range: &&MissingRange| {
+                let is_made_up = |seq| !self.exists(MessageId::new(range.member, seq));
+                self.liars.is_empty() || !(range.from..=range.to).all(is_made_up)
+            };
+            if let Some(missing) = group.missing(usize::MAX).iter().find(exists) {
                 return open(format!("misses {missing:?}"));
             }
             let first = *first.get_or_insert(process);
@@ -64,7 +74,10 @@ impl<F: FnMut(Event)> World<'_, F> {
             }
             if self.is_mesh() {
                 if group.retained_count() > 0 {
-                    return open(format!("retains {} messages", group.retained_count()));
+                    let clock = group.clock();
+                    let unstable = clock.iter().find(|&(member, count)| group.stable(member) != Some(count));
+                    let holder = unstable.and_then(|(member, _)| group.stability_holder(member));
+                    return open(format!("retains {} messages, for {holder:?}", group.retained_count()));
                 }
                 let clock = group.clock();
                 let unstable = clock.iter().find(|&(member, count)| group.stable(member) != Some(count));

@@ -35,10 +35,15 @@ fn smaller(plan: &Plan) -> Vec<Plan> {
     tries.extend(counts.map(|messages| Plan { messages, ..plan.clone() }));
     tries.extend([members / 2, members - 1].map(|n| Plan { members: n.max(2), ..plan.clone() }));
     tries.extend(plan.faults.fewer().into_iter().map(|faults| Plan { faults, ..plan.clone() }));
-    if let Topology::Relays(n) = plan.topology {
-        let topology = if n > 2 { Topology::Relays(n - 1) } else { Topology::Relay };
-        tries.push(Plan { topology, ..plan.clone() });
-    }
+    let topology = match plan.topology {
+        Topology::Relay | Topology::Mesh => plan.topology,
+        Topology::Relays(n) if n > 2 => Topology::Relays(n - 1),
+        Topology::Chain(n) if n > 2 => Topology::Chain(n - 1),
+        Topology::Ring(n) if n > 3 => Topology::Ring(n - 1),
+        Topology::Chain(n) | Topology::Ring(n) => Topology::Relays(n),
+        Topology::Relays(_) => Topology::Relay,
+    };
+    tries.push(Plan { topology, ..plan.clone() });
     tries.retain(|other| other != plan);
     tries
 }

@@ -1,5 +1,6 @@
 //! What happened, event by event, and judging it afterwards.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cbcast::{MemberId, MessageId, MissingRange, Time};
@@ -22,8 +23,18 @@ pub struct Event {
 pub enum What {
     /// The process begins, from a snapshot of another's unless it is one of the first.
     Start {
-        /// Whose snapshot.
+        /// Whose snapshot: the one taken for it before, or now.
         from: Option<MemberId>,
+    },
+    /// A snapshot is taken of it for another, who will start from it later.
+    Snapshot {
+        /// Who will.
+        to: MemberId,
+    },
+    /// Whoever this is goes on as another member, knowing what it knew.
+    Moved {
+        /// Who it is from now on.
+        to: MemberId,
     },
     /// It broadcasts a message, which is delivered there at once.
     Send {
@@ -55,7 +66,7 @@ pub enum What {
         /// Which.
         range: MissingRange,
     },
-    /// It stops, and forgets nothing.
+    /// It stops, and forgets nothing, or is killed after an export.
     Stop,
     /// It goes on.
     Resume,
@@ -69,9 +80,17 @@ pub enum What {
 /// The first [`Violation`].
 pub fn judge(trace: &[Event]) -> Result<(), Violation<MemberId, MessageId>> {
     let mut oracle = Oracle::new();
+    let mut snapshots = BTreeMap::new();
     for Event { process, what, .. } in trace {
         match what {
-            What::Start { from: Some(from) } => oracle.starts_from(*process, from),
+            What::Start { from: Some(from) } => {
+                let snapshot = snapshots.remove(process).unwrap_or_else(|| oracle.seen(from));
+                oracle.starts_with(*process, snapshot);
+            }
+            What::Snapshot { to } => {
+                snapshots.insert(*to, oracle.seen(process));
+            }
+            What::Moved { to } => oracle.goes_on_as(process, *to),
             What::Send { message, .. } => oracle.broadcast(*process, *message)?,
             What::Deliver { message, .. } => oracle.deliver(*process, message)?,
             What::Gap { range } => {

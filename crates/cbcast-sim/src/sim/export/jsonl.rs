@@ -13,6 +13,8 @@ pub(super) fn export(trace: &[Event]) -> String {
         let _ = match what {
             What::Start { from: None } => write!(out, "\"event\":\"start\""),
             What::Start { from: Some(from) } => write!(out, "\"event\":\"start\",\"from\":\"{from}\""),
+            What::Snapshot { to } => write!(out, "\"event\":\"snapshot\",\"to\":\"{to}\""),
+            What::Moved { to } => write!(out, "\"event\":\"moved\",\"to\":\"{to}\""),
             What::Send { message, deps } => {
                 write!(out, "\"event\":\"send\",\"message\":\"{message}\",\"deps\":[{}]", names(deps))
             }

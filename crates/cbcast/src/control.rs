@@ -6,7 +6,7 @@
 //! kind 18 = origin ordinal number count      flush: report what you have of this member, take no more than that
 //! kind 19 = origin ordinal number count      flushed: so much
 //! kind 20 = origin ordinal count             departed: you have left, as your host says
-//! kind 21 = origin ordinal number            called off: that flush
+//! kind 21 = origin ordinal number            called off: the flush before
 //! ```
 
 use alloc::vec::Vec;
@@ -38,7 +38,7 @@ pub enum Control {
     Flush {
         /// Who is to leave.
         member: MemberId,
-        /// The number of the flush among those of this member, from 1.
+        /// The number of the flush among the flushes of this member and the times that one was called off, from 1.
         number: u64,
         /// How many of its messages the host has delivered.
         count: u64,
@@ -48,7 +48,7 @@ pub enum Control {
     Flushed {
         /// Who is to leave.
         member: MemberId,
-        /// The number of the flush.
+        /// The number that is answered.
         number: u64,
         /// How many of its messages the reporter has delivered, or has been told that the host has.
         count: u64,
@@ -64,7 +64,7 @@ pub enum Control {
     CalledOff {
         /// Who stays.
         member: MemberId,
-        /// The number of the flush.
+        /// The number after that of the flush: reports of the flush itself are no answer.
         number: u64,
     },
 }

@@ -103,7 +103,7 @@ pub(crate) struct Member {
     pub(crate) repair: Target,
     /// A flush has frozen it: only so many of its messages are deliverable.
     pub(crate) frozen: Option<u64>,
-    /// The number of the last flush of it that was heard of; unless it is frozen, that one was called off.
+    /// The number of the last flush of it, or of its being called off, that was heard of.
     pub(crate) flush: u64,
     /// Received and not delivered: `ring[i]` is message `delivered + 1 + i`. Only `ring[0]` is ever read.
     pub(crate) ring: VecDeque<Option<Held>>,

@@ -275,7 +275,7 @@ fn a_flush_that_is_called_off_leaves_nothing_behind() {
     host.call_off_parting(Time::ZERO, HOST, ANN).unwrap();
     assert_eq!(host.delivered(ANN), Some(1));
     let told = controls(&mut host);
-    assert_eq!(told, [(BOB, called_off(ANN, 1)), (EVE, called_off(ANN, 1))], "Ann never knew");
+    assert_eq!(told, [(BOB, called_off(ANN, 2)), (EVE, called_off(ANN, 2))], "Ann never knew");
     assert_eq!(
         host.call_off_parting(Time::ZERO, HOST, ANN),
         Err(MembershipError::NotLeaving { member: ANN })
@@ -287,10 +287,11 @@ fn a_flush_that_is_called_off_leaves_nothing_behind() {
     assert_eq!(eve.delivered(ANN), Some(0), "only the host decides");
     control(&mut eve, HOST, &told[1].1);
     assert_eq!(eve.delivered(ANN), Some(1));
-    assert_eq!(controls(&mut eve), [(HOST, flushed(ANN, 1))]);
+    let answer = Control::Flushed { member: ANN, number: 2, count: 1 };
+    assert_eq!(controls(&mut eve), [(HOST, answer)]);
     // What asked for the flush may come late, also at one who hears of it now only.
     let mut bob = group(BOB);
-    control(&mut bob, HOST, &called_off(ANN, 1));
+    control(&mut bob, HOST, &called_off(ANN, 2));
     outputs(&mut bob);
     let mut again = Group::import(bob.config().clone(), &bob.export().unwrap()).unwrap();
     for late in [&mut eve, &mut bob, &mut again] {
@@ -309,13 +310,16 @@ fn who_was_not_told_that_it_is_called_off_is_told_again_until_it_answers() {
     host = Group::new(config.clone(), &host.snapshot(), [HOST]).unwrap();
     host.part(Time::ZERO, HOST, ANN, b"").unwrap();
     host.call_off_parting(Time::ZERO, HOST, ANN).unwrap();
-    control(&mut host, BOB, &flushed(ANN, 0));
+    let answer = Control::Flushed { member: ANN, number: 2, count: 0 };
+    control(&mut host, BOB, &answer);
+    // Her report was on its way for longer: she is frozen still.
+    control(&mut host, EVE, &flushed(ANN, 0));
     outputs(&mut host);
     let again = Group::import(config, &host.export().unwrap()).unwrap();
     for (mut host, told) in [(host, vec![EVE]), (again, vec![BOB, EVE])] {
         host.handle_timeout(Time::from_millis(100));
         assert_eq!(controls(&mut host).into_iter().map(|(to, _)| to).collect::<Vec<_>>(), told);
-        told.iter().for_each(|&who| control(&mut host, who, &flushed(ANN, 0)));
+        told.iter().for_each(|&who| control(&mut host, who, &answer));
         host.handle_timeout(Time::from_millis(200));
         assert_eq!(controls(&mut host), []);
     }
@@ -330,10 +334,10 @@ fn reports_of_a_flush_that_was_called_off_do_not_count_for_the_next() {
     host.part(Time::ZERO, HOST, ANN, b"").unwrap();
     outputs(&mut host);
     let report = |number| Control::Flushed { member: ANN, number, count: 0 };
-    control(&mut host, BOB, &report(2));
+    control(&mut host, BOB, &report(3));
     control(&mut host, EVE, &report(1));
     assert_eq!(sent(&mut host), []);
-    control(&mut host, EVE, &report(2));
+    control(&mut host, EVE, &report(3));
     assert_eq!(farewells(&sent(&mut host)), [(ANN, 0)]);
 }
 

@@ -979,6 +979,12 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "for flush in 0..0 {",
             ),
             library(
+                "a report is taken for the answer of who knows that it is called off",
+                FLUSH,
+                "            self.next_flush_number(slot);\n            self.thaw(slot);\n",
+                "            self.thaw(slot);\n",
+            ),
+            library(
                 "that a flush is called off is told once",
                 UPKEEP,
                 "            self.tell_called_off();\n",

@@ -63,8 +63,7 @@ impl Group {
         }
         if self.flushes.iter().all(|flush| flush.member != member) {
             self.called_off.retain(|called_off| called_off.member != member);
-            let flush = &mut self.members.get_mut(slot).flush;
-            *flush = flush.saturating_add(1);
+            self.next_flush_number(slot);
             self.frozen_up_to(slot, self.members.delivered(slot));
             let payload = Bytes::copy_from_slice(payload);
             self.flushes.push(Flush { host, member, payload, reported: Vec::new() });
@@ -90,6 +89,8 @@ impl Group {
         let flush = self.flushes.iter().position(|flush| (flush.host, flush.member) == (host, member));
         self.flushes.remove(flush.ok_or(MembershipError::NotLeaving { member })?);
         if let Some(slot) = self.members.live_slot(member) {
+            // Or a report that was on its way would be taken for the answer of one who does not know yet.
+            self.next_flush_number(slot);
             self.thaw(slot);
         }
         self.called_off.push(CalledOff { member, told: Vec::new() });
@@ -117,6 +118,11 @@ impl Group {
             !untold.is_empty()
         });
         self.called_off = all;
+    }
+
+    fn next_flush_number(&mut self, slot: Slot) {
+        let flush = &mut self.members.get_mut(slot).flush;
+        *flush = flush.saturating_add(1);
     }
 
     fn flush_number(&self, member: MemberId) -> u64 {

@@ -5,6 +5,7 @@
 //! that step's exit code. What had to be skipped is said at the end.
 
 mod deny;
+mod foreign;
 mod fuzz;
 mod mutants;
 mod programs;
@@ -23,7 +24,8 @@ Commands:
   check    all of the below but for mutants, as CI runs it
   lint     formatting, clippy and the documentation; warnings are errors
   deny     the packages that we build on: licences, duplicates, sources, advisories (needs cargo-deny)
-  no-std   builds cbcast where there is no standard library
+  no-std   builds cbcast where there is no standard library, and for a target with pointers of 32 bits (needs
+           `rustup target add wasm32-unknown-unknown`)
   test     all tests and doctests
   sim [--seeds N] [--release]
            simulated groups, N seeds of them (10000)
@@ -58,6 +60,7 @@ enum Outcome {
 enum Step {
     Cargo(Cargo),
     Fuzz(fuzz::Options),
+    Foreign,
     Packages,
     Advisories,
     Web,
@@ -120,6 +123,7 @@ impl Step {
         match self {
             Self::Cargo(command) => command.run(root),
             Self::Fuzz(options) => fuzz::run(root, options),
+            Self::Foreign => foreign::run(root),
             Self::Packages => deny::packages(root),
             Self::Advisories => deny::advisories(root),
             Self::Web => web::run(root),
@@ -175,6 +179,7 @@ impl fmt::Display for Step {
                 Some(target) => write!(f, "cargo xtask fuzz {target}"),
                 None => f.write_str("cargo xtask fuzz"),
             },
+            Self::Foreign => f.write_str("cargo xtask no-std: a target of 32 bits"),
             Self::Packages => f.write_str("cargo xtask deny: bans, licences, sources"),
             Self::Advisories => f.write_str("cargo xtask deny: advisories"),
             Self::Web => f.write_str("cargo xtask web"),
@@ -238,6 +243,7 @@ fn steps(args: &[&str]) -> Option<Vec<Step>> {
             Step::Packages,
             Step::Advisories,
             Step::no_std(),
+            Step::Foreign,
             Step::docs(),
             Step::tests(),
             Step::Web,
@@ -249,7 +255,7 @@ fn steps(args: &[&str]) -> Option<Vec<Step>> {
         ],
         ["lint"] => vec![Step::format(), Step::clippy(), Step::docs()],
         ["deny"] => vec![Step::Packages, Step::Advisories],
-        ["no-std"] => vec![Step::no_std()],
+        ["no-std"] => vec![Step::no_std(), Step::Foreign],
         ["test"] => vec![Step::tests()],
         ["web"] => vec![Step::Web],
         ["programs"] => vec![Step::Programs],

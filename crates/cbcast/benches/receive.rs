@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use cbcast::{Config, Group, Link, Message, Output, Snapshot, Time};
+use cbcast::{Config, Group, Link, MemberId, Message, Output, Snapshot, Time};
 use cbcast_sim::history::{History, Order, Pace};
 use cbcast_sim::textbook::{Bss, Stamped};
 
@@ -25,7 +25,7 @@ Usage: cargo bench -p cbcast [-- OPTIONS]
 Options:
   --messages N  so many messages instead of 100000
   --linear      10000, 100000 and 1000000 messages, without the textbook
-  --only TEXT   only what has TEXT in its name, such as 'gossip 1024 reversed'; repeats it for a profiler
+  --only TEXT   only what has TEXT in its name, such as 'gossip 1024 reversed' or 'lookups'; repeats it for a profiler
   --seconds S   for so long instead of 10, at least six times
 ";
 
@@ -76,6 +76,9 @@ fn main() {
     if !measured {
         messages = vec![1_000];
     }
+    if only.as_deref() == Some("lookups") {
+        return lookups();
+    }
     if let Some(only) = only {
         return repeat(&only, &messages, Duration::from_secs(seconds));
     }
@@ -100,6 +103,35 @@ fn main() {
                 textbook_row(pace, members, most.min(TEXTBOOK_MESSAGES));
             }
         }
+    }
+    lookups();
+}
+
+/// Finding members in random order, by what every dependency costs: so many members, of few origins and of many.
+fn lookups() {
+    const MEMBERS: u32 = 5_000;
+    println!("\n| members of | nanoseconds a look-up |");
+    println!("|---|---|");
+    for origins in [1, 2, 50, MEMBERS] {
+        let members = (0..MEMBERS).map(|n| MemberId::new(n % origins, n / origins));
+        let snapshot = Snapshot::fixed(members.clone());
+        let group = Group::new(Config::relay(), &snapshot, []).expect("few members");
+        let mut asked: Vec<_> = Order::FullyShuffled
+            .arrivals(MEMBERS as usize, SEED)
+            .into_iter()
+            .map(|n| MemberId::new(n as u32 % origins, n as u32 / origins))
+            .collect();
+        asked.extend(asked.clone().iter().rev());
+        let time = measure(|| {
+            let start = Instant::now();
+            for _ in 0..20 {
+                for &member in &asked {
+                    black_box(group.delivered(black_box(member)));
+                }
+            }
+            nanoseconds(start.elapsed(), 20 * asked.len())
+        });
+        println!("| {origins} origins | {time:.1} |");
     }
 }
 
@@ -318,6 +350,7 @@ fn measure_for(time: Duration, runs_max: usize, mut run: impl FnMut() -> f64) ->
 
 impl std::fmt::Display for Measured {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.0} ({:.0})", self.median, self.fastest)
+        let digits = f.precision().unwrap_or(0);
+        write!(f, "{:.digits$} ({:.digits$})", self.median, self.fastest)
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Held {
     pub(crate) since: Time,
 }
 
+// Where pointers have 32 bits it is less.
+#[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Option<Held>>() == 64);
 
 /// Why the next message of a member is held: it waits for message `seq` of the member in slot `on`.
@@ -389,6 +391,13 @@ impl Members {
 }
 
 impl Member {
+    /// Whether the message is held that has `ahead` others before it.
+    pub(crate) fn holds(&self, ahead: u64) -> bool {
+        // Not cut off to the size of a pointer, which may have 32 bits.
+        let place = usize::try_from(ahead).ok().and_then(|ahead| self.ring.get(ahead));
+        place.is_some_and(Option::is_some)
+    }
+
     /// Bytes of its packets that are held. O(places).
     pub(crate) fn held_bytes(&self) -> usize {
         self.ring.iter().flatten().map(|held| held.packet.len()).sum()

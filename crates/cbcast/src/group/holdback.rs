@@ -103,7 +103,7 @@ impl Group {
             return Err(ReceiveError::OwnFuture { id });
         }
         let ahead = id.seq - delivered - 1;
-        if (ahead as usize) < member.ring.len() && member.ring[ahead as usize].is_some() {
+        if member.holds(ahead) {
             self.stats.duplicates += 1;
             return Ok(());
         }
@@ -170,7 +170,7 @@ impl Group {
         let _ = self.check_deps(link, &message)?;
         let ahead = id.seq - 1;
         if let Standing::Early(Some(slot)) = self.members.standing(id.member) {
-            if self.members.get(slot).ring.get(ahead as usize).is_some_and(Option::is_some) {
+            if self.members.get(slot).holds(ahead) {
                 self.stats.duplicates += 1;
                 return Ok(());
             }

@@ -298,7 +298,7 @@ impl Subject {
         assert!(config.retain || group.retained_count() == 0);
         assert_eq!(stats.held, group.held_count() as u64 + self.released + stats.discarded);
         let clock = group.clock();
-        assert!(clock.len() <= config.members_max);
+        assert!(clock.len() <= config.members_known_max());
         for (member, count) in clock.iter() {
             let last = self.last.get(&member).copied();
             assert!(last.is_none_or(|last| last == count), "{member} is at {count}, not {last:?}");

@@ -60,8 +60,6 @@ pub struct Oracle<P, M> {
     names: Vec<M>,
     /// By message: what its author had seen when sending it.
     past: Vec<Set>,
-    /// The same with what its author had given up, which may be in its stamp.
-    past_and_skipped: Vec<Set>,
     seen: BTreeMap<P, Set>,
     /// What processes have given up: not in the past of what they say, and never to be delivered there.
     skipped: BTreeMap<P, Set>,
@@ -121,7 +119,6 @@ impl<P: Clone + Debug + Ord, M: Clone + Debug + Ord> Oracle<P, M> {
             numbers: BTreeMap::new(),
             names: Vec::new(),
             past: Vec::new(),
-            past_and_skipped: Vec::new(),
             seen: BTreeMap::new(),
             skipped: BTreeMap::new(),
             deliveries: 0,
@@ -167,10 +164,8 @@ impl<P: Clone + Debug + Ord, M: Clone + Debug + Ord> Oracle<P, M> {
         }
         self.numbers.insert(message.clone(), number);
         self.names.push(message);
-        let skipped = self.skipped.get(&process).cloned().unwrap_or_default();
         let seen = self.seen.entry(process).or_default();
         self.past.push(seen.clone());
-        self.past_and_skipped.push(skipped.and(seen));
         seen.insert(number);
         Ok(())
     }
@@ -205,7 +200,7 @@ impl<P: Clone + Debug + Ord, M: Clone + Debug + Ord> Oracle<P, M> {
         let seen = self.seen.get(process).unwrap_or(&nothing);
         let skipped = self.skipped.get(process).unwrap_or(&nothing);
         let first = past.beyond([seen, skipped])?;
-        let is_direct = |cause| past.iter().all(|n| !self.past_and_skipped[n].contains(cause));
+        let is_direct = |cause| past.iter().all(|n| !self.past[n].contains(cause));
         let missing = |&n: &usize| !seen.contains(n) && !skipped.contains(n);
         match past.iter().any(|n| skipped.contains(n)) {
             true => past.iter().filter(missing).find(|&cause| is_direct(cause)),

@@ -27,7 +27,8 @@ pub enum GapPolicy {
     #[default]
     Wait,
     /// After this long without progress, deliver a visible [`Output::Gap`](crate::Output::Gap) in its place and
-    /// go on. Messages of hosts are never skipped: who is in must be known. What a skipped message had followed is not
+    /// go on, once it has been asked for at least three times. Messages of hosts are never skipped: who is in must be
+    /// known; nor is what only a member claims that speaks over a link of its own. What a skipped message had followed is not
     /// known, so who follows it may be delivered before that; all other causes are awaited as ever.
     Skip {
         /// How long a member's next message may be missing; no less than [`Config::repair_delay`].
@@ -57,11 +58,8 @@ pub enum Topology {
 pub struct Config {
     /// The ways that messages of a member take to the others.
     pub topology: Topology,
-    /// Members present at once, local ones included. Default 65,536, from 1 to 2²⁴.
-    ///
-    /// Also the most dependencies a message may have: [`ReceiveError::TooManyDependencies`].
-    ///
-    /// [`ReceiveError::TooManyDependencies`]: crate::ReceiveError::TooManyDependencies
+    /// Members present at once up to which a local host admits others, local ones included. Default 65,536, from 1 to
+    /// 2²⁴. Whom hosts elsewhere admit counts in any case, up to [`members_known_max`](Self::members_known_max).
     pub members_max: usize,
     /// Bytes of one packet, stamp and payload. Default 1 MiB, from 64 bytes to 1 GiB.
     pub packet_bytes_max: usize,
@@ -178,7 +176,9 @@ impl Config {
     }
 
     /// How many members may be known at once, whoever admitted them: twice [`members_max`](Self::members_max).
-    /// What a snapshot may hold is bounded by it.
+    /// What a snapshot may hold is bounded by it, and how many dependencies a message may have
+    /// ([`ReceiveError::TooManyDependencies`](crate::ReceiveError::TooManyDependencies)). Beyond it hosts elsewhere
+    /// admit in vain: [`Output::MembersFull`](crate::Output::MembersFull).
     #[must_use]
     pub const fn members_known_max(&self) -> usize {
         self.members_max.saturating_mul(2)

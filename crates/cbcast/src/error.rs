@@ -80,7 +80,7 @@ pub enum ReceiveError {
     TooManyDependencies {
         /// The message.
         id: MessageId,
-        /// [`Config::members_max`](crate::Config::members_max).
+        /// [`Config::members_known_max`](crate::Config::members_known_max).
         limit: usize,
     },
     /// The packet is longer than this group takes.

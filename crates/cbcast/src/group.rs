@@ -15,6 +15,7 @@ mod holdback;
 mod inspect;
 mod outputs;
 mod requests;
+mod skip;
 mod upkeep;
 
 use alloc::vec::Vec;
@@ -76,6 +77,14 @@ pub enum Output {
     /// Delivered in place of messages that nobody has ([`GapPolicy::Skip`](crate::GapPolicy::Skip)): they count as
     /// delivered. Also, whatever the policy here, in place of those of a departed member that its host has given up.
     Gap(MissingRange),
+    /// A host elsewhere has admitted somebody for whom there is no room here, beyond [`Config::members_known_max`]. What
+    /// it says is not delivered here, and as a cause it counts as met.
+    MembersFull {
+        /// Who.
+        member: MemberId,
+        /// [`Config::members_known_max`].
+        limit: usize,
+    },
     /// A local member has left without a command from here: its *Left* is delivered next, or somebody says that there
     /// is one. What it says is dropped by the others, so [`Group::broadcast`] refuses it. Join anew; what others have
     /// not acknowledged by then is said again under the new id. Without another local member this group is at its end.
@@ -161,12 +170,18 @@ pub struct Group {
     pub(crate) members: Members,
     /// Slots of the members whose last delivered message may be in the frontier: see `Progress::in_frontier`.
     frontier: Vec<Slot>,
+    /// Messages in the frontier behind which others of their sender were skipped: see `skip.rs`.
+    passed: Vec<(Slot, u64)>,
     holdback_places: usize,
     pub(crate) held: usize,
     held_bytes: usize,
     /// Members of which a message is known to exist that has not been delivered.
     lagging: usize,
     repair: Repair,
+    /// For somebody whom a host has admitted there was no room here.
+    pub(crate) overfull: bool,
+    /// Some messages have been heard of only from members that speak for themselves.
+    mere_claims: bool,
     /// Where [`Config::retain`] asks for it.
     pub(crate) stability: Option<Stability>,
     /// Whom the local host is about to part with.
@@ -213,10 +228,15 @@ impl Group {
             members.admit(member, count.min(COUNT_MAX));
             members.set_next_ordinal(member.origin, member.ordinal.saturating_add(1));
         }
-        let mut frontier = Vec::new();
+        let (mut frontier, mut passed) = (Vec::new(), Vec::new());
         for id in &snapshot.frontier {
             let slot = members.live_slot(id.member);
-            if let Some(slot) = slot.filter(|&slot| members.delivered(slot) == id.seq) {
+            let Some(slot) = slot.filter(|&slot| id.seq > 0 && id.seq <= members.delivered(slot)) else {
+                continue;
+            };
+            if id.seq < members.delivered(slot) {
+                passed.push((slot, id.seq));
+            } else {
                 let progress = members.progress_mut(slot);
                 (progress.in_frontier, progress.listed) = (true, true);
                 frontier.push(slot);
@@ -236,11 +256,14 @@ impl Group {
         });
         Ok(Self {
             repair: Repair::new(&config),
+            overfull: false,
+            mere_claims: false,
             // From the first call on.
             heartbeat_at: config.heartbeat.map(|_| Time::ZERO),
             config,
             members,
             frontier,
+            passed,
             holdback_places: 0,
             held: 0,
             held_bytes: 0,
@@ -371,6 +394,7 @@ impl Group {
         deps.clear();
         self.prune_frontier();
         deps.extend(self.frontier_slots().filter(|&s| s != slot).map(|s| self.last_of(s)));
+        deps.extend(self.passed().filter(|passed| passed.member != from));
         deps.sort_unstable();
         let message = Message::new(id, kind, &deps, payload);
         self.scratch = deps;

@@ -125,7 +125,8 @@
 //! | [`Config::holdback_max`], [`Config::holdback_bytes_max`], [`Config::ahead_bytes_max`] | [`ReceiveError::HoldbackFull`]: the same bytes again, later; repair asks for what can be delivered first |
 //! | [`Config::ahead_max`] | [`ReceiveError::TooFarAhead`], likewise |
 //! | [`Config::packet_bytes_max`] | [`ReceiveError::TooLong`], [`BroadcastError::TooLong`] |
-//! | [`Config::members_max`] | [`MembershipError::Full`]; [`ReceiveError::TooManyDependencies`]; an announcement beyond it is void and counted |
+//! | [`Config::members_max`] | [`MembershipError::Full`]: whom hosts elsewhere admit counts all the same |
+//! | [`Config::members_known_max`] | [`Output::MembersFull`]: the newcomer's messages are not delivered here; [`ReceiveError::TooManyDependencies`] |
 //! | [`Config::unstable_max`], [`Config::unstable_bytes_max`] | [`BroadcastError::WouldBlock`] |
 //! | [`Config::repair_ranges_max`] | a request names so many ranges; the others have their turn in the next |
 //!

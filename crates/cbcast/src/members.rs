@@ -101,6 +101,11 @@ pub(crate) struct Member {
     pub(crate) local: bool,
     /// Since when its next message has been missing or held, if one is known of.
     pub(crate) lagging_since: Time,
+    /// The greatest number of a message of it that is shown to exist, by its own messages or by who passes messages on.
+    /// What is heard of follows it as far as messages may be ahead.
+    pub(crate) shown: u64,
+    /// It speaks over a link of its own ([`Link::Member`](crate::Link::Member)): what it says of others shows nothing.
+    pub(crate) direct: bool,
     /// The repair of what is missing of it, while it lags.
     pub(crate) repair: Target,
     /// A flush has frozen it: only so many of its messages are deliverable.
@@ -239,11 +244,16 @@ impl Members {
         Some(waiter)
     }
 
-    /// The greatest number of a message of the member in `slot` that somebody waits for; 0 if nobody does.
-    pub(crate) fn last_awaited(&self, slot: Slot) -> u64 {
+    /// The greatest number of a message of the member in `slot` that somebody waits for, and the greatest that
+    /// somebody waits for who does not speak over a link of its own; 0 if nobody does.
+    pub(crate) fn last_awaited(&self, slot: Slot) -> (u64, u64) {
         let progress = self.progress(slot);
-        let first = if progress.waiter == NONE { 0 } else { progress.awaited };
-        self.get(slot).waiters.iter().fold(first, |last, Reverse((seq, _))| last.max(*seq))
+        let first = (progress.waiter != NONE).then_some((progress.awaited, progress.waiter));
+        let others = self.get(slot).waiters.iter().map(|Reverse(waiter)| *waiter);
+        first.into_iter().chain(others).fold((0, 0), |(last, shown), (seq, waiter)| {
+            let shows = if self.get(waiter).direct { 0 } else { seq };
+            (last.max(seq), shown.max(shows))
+        })
     }
 
     /// `waiter` waits no more for whatever it waited for of the member in `slot`.
@@ -409,6 +419,8 @@ impl Member {
             live: false,
             local: false,
             lagging_since: Time::ZERO,
+            shown: 0,
+            direct: false,
             repair: Target::default(),
             frozen: None,
             flush: 0,

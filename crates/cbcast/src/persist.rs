@@ -4,9 +4,9 @@
 //! had never arrived, and repair brings it again.
 //!
 //! ```text
-//! export   = version(1 byte) snapshot locals{ member } heard(clock) frozen(clock) flush(clock)
-//!            held{ since packet } stable(clock) places departed{ member left first places{ packet } }
-//!            flushes{ host member payload } called_off{ member }
+//! export   = version(1 byte) snapshot locals{ member } direct{ member } heard(clock) shown(clock) frozen(clock)
+//!            flush(clock) held{ since packet } stable(clock) places departed{ member left first places{ packet } }
+//!            flushes{ host member payload } called_off{ member } overfull(1 byte)
 //! places   = packet...              of each member in `stable`, those beyond what is stable; length 0: skipped
 //! packet   = length bytes
 //! member   = origin ordinal
@@ -105,8 +105,14 @@ impl Group {
         let locals: Vec<_> = live().filter(|(_, m)| m.local).map(|(_, m)| m.id).collect();
         put_varint(&mut out, locals.len() as u64);
         locals.iter().for_each(|&local| put_member(&mut out, local));
+        let direct: Vec<_> = live().filter(|(_, m)| m.direct).map(|(_, m)| m.id).collect();
+        put_varint(&mut out, direct.len() as u64);
+        direct.iter().for_each(|&direct| put_member(&mut out, direct));
         let heard: VectorClock = live().map(|(slot, m)| (m.id, self.members.heard(slot))).collect();
         heard.encode(&mut out);
+        let shown = live().filter(|(slot, m)| m.shown > self.members.delivered(*slot));
+        let shown: VectorClock = shown.map(|(_, m)| (m.id, m.shown)).collect();
+        shown.encode(&mut out);
         let frozen: VectorClock = live().filter_map(|(_, m)| Some((m.id, m.frozen?))).collect();
         frozen.encode(&mut out);
         let flush = live().filter(|(_, m)| m.flush > 0).map(|(_, m)| (m.id, m.flush));
@@ -145,6 +151,7 @@ impl Group {
         }
         put_varint(&mut out, self.called_off.len() as u64);
         self.called_off.iter().for_each(|called_off| put_member(&mut out, called_off.member));
+        out.push(u8::from(self.overfull));
         Ok(out)
     }
 
@@ -164,7 +171,12 @@ impl Group {
             locals.push(member(reader)?);
         }
         let mut group = Self::new(config, &snapshot, locals)?;
-        let (heard, frozen) = (VectorClock::decode(reader)?, VectorClock::decode(reader)?);
+        for _ in 0..reader.varint()? {
+            let slot = group.members.live_slot(member(reader)?).ok_or(ImportError::Inconsistent)?;
+            group.members.get_mut(slot).direct = true;
+        }
+        let (heard, shown) = (VectorClock::decode(reader)?, VectorClock::decode(reader)?);
+        let frozen = VectorClock::decode(reader)?;
         for (id, count) in frozen.iter() {
             let slot = group.members.live_slot(id).filter(|_| !id.is_host());
             let slot = slot.ok_or(ImportError::Inconsistent)?;
@@ -184,7 +196,8 @@ impl Group {
         for (id, count) in heard.iter() {
             let slot = group.members.live_slot(id).ok_or(ImportError::Inconsistent)?;
             if !group.members.get(slot).local {
-                group.hear(Time::ZERO, slot, count);
+                group.hear(Time::ZERO, slot, count, false);
+                group.hear(Time::ZERO, slot, shown.get(id), true);
             }
         }
         group.import_stability(reader)?;
@@ -201,6 +214,7 @@ impl Group {
             let member = member(reader)?;
             group.called_off.push(CalledOff { member, told: Vec::new() });
         }
+        group.overfull = reader.byte()? != 0;
         group.outputs.clear();
         group.stats = crate::group::Stats::default();
         Ok(group)

@@ -120,10 +120,11 @@ impl Stability {
         }
     }
 
-    /// A member has left, as its host says in message `left`. O(members) and what becomes stable by it.
-    pub(crate) fn remove(&mut self, slot: Slot, member: MemberId, left: MessageId) {
+    /// A member has left, as its host says in message `left`, and some of its messages were `given_up` with it.
+    /// O(members) and what becomes stable by it.
+    pub(crate) fn remove(&mut self, slot: Slot, member: MemberId, left: MessageId, given_up: bool) {
         let column = core::mem::take(self.column(slot));
-        if !column.retained.is_empty() {
+        if !column.retained.is_empty() || given_up {
             let (first, messages) = (column.stable + 1, column.retained);
             self.departed.push(Departed { member, first, messages, left });
         }

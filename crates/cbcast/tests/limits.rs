@@ -5,8 +5,8 @@ use std::time::Duration;
 use cbcast::wire::Reader;
 use cbcast::{
     BroadcastError, Config, ConfigError, Control, DecodeError, GapPolicy, Group, ImportError, Kind, Link,
-    MemberId, MembershipError, Message, MessageId, MissingRange, Output, Packet, ReceiveError, Snapshot,
-    Time, Topology, Transmit, Unit, VectorClock,
+    MemberId, MembershipError, Message, MessageId, MissingRange, Output, Packet, ReceiveError, Relation,
+    Snapshot, Time, Topology, Transmit, Unit, VectorClock,
 };
 
 const HOST: MemberId = MemberId::new(0, 0);
@@ -109,7 +109,8 @@ fn the_most_that_can_be_configured_bears_the_greatest_number() {
     let refused = hear(&mut eve, message(ANN, u64::MAX, &[])).unwrap_err();
     assert_eq!(refused, ReceiveError::TooFarAhead { id: id(ANN, u64::MAX), limit: 1 << 24 });
     hear(&mut eve, message(ANN, 1, &[id(BOB, 1 << 62)])).unwrap();
-    assert_eq!(eve.missing(9), [MissingRange { member: BOB, from: 1, to: 1 << 24 }]);
+    let to_the_limit = |member, from| MissingRange { member, from, to: 1 << 24 };
+    assert_eq!(eve.missing(9), [to_the_limit(BOB, 1), to_the_limit(ANN, 2)]);
 }
 
 #[test]
@@ -289,13 +290,11 @@ fn a_message_has_no_more_dependencies_than_there_may_be_members() {
     for sender in [HOST, ANN, BOB] {
         hear(&mut eve, message(sender, 1, &[])).unwrap();
     }
-    hear(&mut eve, message(ANN, 2, &[id(HOST, 1), id(BOB, 1)])).unwrap();
     eve.broadcast(NOW, EVE, b"x").unwrap();
-    for last in [id(EVE, 1), id(MemberId::new(0, 4), 1)] {
-        // All met, and one not.
-        let refused = hear(&mut eve, message(BOB, 2, &[id(HOST, 1), id(ANN, 1), last])).unwrap_err();
-        assert_eq!(refused, ReceiveError::TooManyDependencies { id: id(BOB, 2), limit: 2 });
-    }
+    let deps = [HOST, ANN, EVE, MemberId::new(0, 4), MemberId::new(0, 5)].map(|member| id(member, 1));
+    let refused = hear(&mut eve, message(BOB, 2, &deps)).unwrap_err();
+    assert_eq!(refused, ReceiveError::TooManyDependencies { id: id(BOB, 2), limit: 4 });
+    hear(&mut eve, message(BOB, 2, &deps[..4])).unwrap();
 }
 
 #[test]
@@ -330,10 +329,29 @@ fn the_group_is_as_large_as_allowed_and_no_larger() {
     host.admit(NOW, HOST, false, b"").unwrap();
     assert_eq!(host.admit(NOW, HOST, false, b""), Err(MembershipError::Full { limit: 5 }));
 
-    let mut eve = group(EVE, |config| config.members_max = 4);
-    let raj = MemberId::new(0, 4);
-    hear(&mut eve, Message::new(id(HOST, 1), Kind::Joined(raj), &[], b"").unwrap()).unwrap();
-    assert_eq!((eve.is_member(raj), eve.stats().void_announcements), (false, 1));
+    // Limits bind who admits. Whom others have admitted counts, up to twice as many.
+    let mut eve = group(EVE, |config| config.members_max = 3);
+    let raj = |n: u32| MemberId::new(0, 4 + n);
+    let joined = |n: u32| Message::new(id(HOST, 1 + u64::from(n)), Kind::Joined(raj(n)), &[], b"").unwrap();
+    hear(&mut eve, message(raj(2), 1, &[])).unwrap();
+    hear(&mut eve, message(ANN, 1, &[id(raj(2), 1)])).unwrap();
+    for n in 0..3 {
+        hear(&mut eve, joined(n)).unwrap();
+    }
+    assert_eq!([0, 1, 2].map(|n| eve.is_member(raj(n))), [true, true, false]);
+    let outputs = outputs(&mut eve);
+    assert!(outputs.contains(&Output::MembersFull { member: raj(2), limit: 6 }), "{outputs:?}");
+    assert_eq!((eve.delivered(ANN), eve.held_count()), (Some(1), 0), "nobody waits for who is not let in");
+    // It has not left, and is not told so.
+    let word = message(raj(2), 2, &[]);
+    assert_eq!(eve.handle_message(NOW, Link::Peer(raj(2)), word), Ok(()));
+    assert_eq!((eve.poll_output(), eve.stats().duplicates), (None, 1));
+    // And no later one is out of order for that.
+    hear(&mut eve, Message::new(id(HOST, 4), Kind::Left { member: raj(0), last_seq: 0 }, &[], b"").unwrap())
+        .unwrap();
+    hear(&mut eve, Message::new(id(HOST, 5), Kind::Joined(raj(3)), &[], b"").unwrap()).unwrap();
+    assert!(eve.is_member(raj(3)));
+    assert_eq!(eve.stats().void_announcements, 0);
 }
 
 #[test]
@@ -378,6 +396,52 @@ fn what_is_missing_of_the_departed_is_missed_no_more() {
     assert!(host.poll_timeout().is_some());
     host.part(NOW, HOST, ANN, b"").unwrap();
     assert_eq!((host.poll_timeout(), host.missing(9)), (None, vec![]));
+}
+
+// How far ahead.
+
+/// Gives a group what it asks for, until it asks for nothing.
+fn serve(group: &mut Group, said: impl Fn(MessageId) -> Message) {
+    let mut rounds = 0;
+    while let Some(due) = group.poll_timeout() {
+        group.handle_timeout(due);
+        let wanted: Vec<_> =
+            outputs(group).into_iter().filter_map(want).flat_map(|(_, ranges)| ranges).collect();
+        for range in wanted {
+            for seq in range.from..=range.to.min(range.from + 255) {
+                let _ = hear(group, said(id(range.member, seq)));
+            }
+        }
+        rounds += 1;
+        assert!(rounds < 1_000, "it asks for ever: {:?}", group.missing(9));
+    }
+}
+
+#[test]
+fn who_lags_further_than_messages_may_be_ahead_catches_up() {
+    for (ahead_max, said) in [(4, 10), (Config::relay().ahead_max, 20_000)] {
+        // Somebody else's message shows it.
+        let mut eve = group(EVE, |config| config.ahead_max = ahead_max);
+        hear(&mut eve, message(BOB, 1, &[id(ANN, said)])).unwrap();
+        serve(&mut eve, |id| message(id.member, id.seq, &[]));
+        assert_eq!((eve.held_count(), eve.delivered(ANN), eve.delivered(BOB)), (0, Some(said), Some(1)));
+        // Its own last message does, which is too far ahead itself.
+        let mut eve = group(EVE, |config| config.ahead_max = ahead_max);
+        hear(&mut eve, message(ANN, said, &[])).unwrap_err();
+        serve(&mut eve, |id| message(id.member, id.seq, &[]));
+        assert_eq!(eve.delivered(ANN), Some(said));
+    }
+}
+
+#[test]
+fn an_export_remembers_how_far_somebody_is_ahead() {
+    let small = |config: &mut Config| config.ahead_max = 4;
+    let mut eve = group(EVE, small);
+    hear(&mut eve, message(BOB, 1, &[id(ANN, 10)])).unwrap();
+    outputs(&mut eve);
+    let mut again = Group::import(eve.config().clone(), &eve.export().unwrap()).unwrap();
+    serve(&mut again, |id| message(id.member, id.seq, &[]));
+    assert_eq!((again.held_count(), again.delivered(BOB)), (0, Some(1)));
 }
 
 // Snapshots.
@@ -771,6 +835,174 @@ fn who_waits_for_the_last_that_is_skipped_goes_on() {
     let (gaps, ids) = until(&mut eve, Time::from_millis(15_000));
     assert_eq!(gaps, [MissingRange { member: ANN, from: 1, to: 2 }]);
     assert_eq!((ids, eve.poll_timeout()), (vec![id(BOB, 1)], None));
+}
+
+#[test]
+fn nothing_is_skipped_before_it_has_been_asked_for() {
+    let mut eve = group(EVE, skipping);
+    hear(&mut eve, message(ANN, 2, &[])).unwrap();
+    outputs(&mut eve);
+    // Whoever calls has slept for hours.
+    let late = Time::from_millis(10_000_000);
+    eve.handle_timeout(late);
+    let wanted = Control::Want(vec![MissingRange { member: ANN, from: 1, to: 1 }]);
+    let request = Output::Transmit(Transmit { to: Some(ANN), packet: Packet::Control(wanted) });
+    assert_eq!(outputs(&mut eve), [request]);
+    eve.handle_timeout(late);
+    assert_eq!(outputs(&mut eve), [], "there was no time to answer");
+    let again = eve.poll_timeout().unwrap();
+    eve.handle_timeout(again);
+    assert_eq!((outputs(&mut eve).len(), eve.stats().skipped), (1, 0), "asked for again");
+    let third = eve.poll_timeout().unwrap();
+    eve.handle_timeout(third);
+    assert_eq!(eve.stats().wants, 3);
+    eve.handle_message(third, Link::Relay, message(BOB, 2, &[])).unwrap();
+    eve.handle_timeout(third + eve.config().repair_delay);
+    assert_eq!((eve.stats().wants, eve.stats().skipped), (4, 0), "it is another's turn");
+    outputs(&mut eve);
+    let (gaps, ids) = until(&mut eve, late + Duration::from_secs(60));
+    let gap = |member| MissingRange { member, from: 1, to: 1 };
+    assert_eq!((gaps, ids), (vec![gap(ANN), gap(BOB)], vec![id(ANN, 2), id(BOB, 2)]));
+}
+
+/// A member of this host claims to have seen what a member of another origin has not said.
+#[test]
+fn a_lie_over_a_members_link_does_not_make_anybody_elses_messages_be_given_up() {
+    let (other, victim) = (MemberId::host(1), MemberId::new(1, 1));
+    let members = [HOST, ANN, BOB, other, victim];
+    for exported in [false, true] {
+        let mut config = Config::relay();
+        skipping(&mut config);
+        let mut host = Group::new(config.clone(), &Snapshot::fixed(members), [HOST]).unwrap();
+        host.handle_message(NOW, Link::Member(ANN), message(ANN, 1, &[id(victim, 5_000)])).unwrap();
+        let newcomer = MemberId::new(1, 2);
+        host.handle_message(NOW, Link::Member(BOB), message(BOB, 1, &[id(newcomer, 7)])).unwrap();
+        let joined = Message::new(id(other, 1), Kind::Joined(newcomer), &[], b"").unwrap();
+        host.handle_message(NOW, Link::Relay, joined).unwrap();
+        outputs(&mut host);
+        if exported {
+            host = Group::import(config, &host.export().unwrap()).unwrap();
+        }
+        until(&mut host, Time::from_millis(100_000));
+        assert_eq!((host.delivered(victim), host.stats().skipped), (Some(0), 0));
+        // It speaks on, and what of it is missing and others know of is given up as ever.
+        let later = Time::from_millis(100_000);
+        for seq in [1, 2] {
+            host.handle_message(later, Link::Relay, message(victim, seq, &[])).unwrap();
+        }
+        assert_eq!(delivered(&mut host), [id(victim, 1), id(victim, 2)]);
+        host.handle_message(later, Link::Relay, message(other, 2, &[id(victim, 4)])).unwrap();
+        outputs(&mut host);
+        let (gaps, ids) = until(&mut host, Time::from_millis(300_000));
+        assert_eq!(
+            gaps,
+            [MissingRange { member: victim, from: 3, to: 4 }],
+            "what a relay passes on shows it"
+        );
+        assert_eq!(ids, [id(other, 2)]);
+        let mut held: Vec<_> = host.held().map(|held| held.id).collect();
+        held.sort_unstable();
+        assert_eq!(held, [id(ANN, 1), id(BOB, 1)], "who lied waits");
+    }
+}
+
+/// Ann said two. Bob gave up her second and spoke; Eve has it, and speaks after both. Whoever gives up Bob's word only
+/// must still wait for Ann's second before Eve's.
+#[test]
+fn what_was_skipped_stands_in_no_stamp() {
+    let mut bob = group(BOB, skipping);
+    hear(&mut bob, message(ANN, 1, &[])).unwrap();
+    hear(&mut bob, message(HOST, 1, &[id(ANN, 2)])).unwrap();
+    outputs(&mut bob);
+    let (gaps, ids) = until(&mut bob, Time::from_millis(20_000));
+    assert_eq!((gaps, ids), (vec![MissingRange { member: ANN, from: 2, to: 2 }], vec![id(HOST, 1)]));
+    assert_eq!(bob.frontier(), [id(HOST, 1), id(ANN, 1)], "the host may have skipped the one before");
+    hear(&mut bob, message(EVE, 1, &[id(ANN, 1)])).unwrap();
+    assert_eq!(bob.frontier(), [id(HOST, 1), id(EVE, 1)]);
+
+    let mut bob = group(BOB, skipping);
+    hear(&mut bob, message(ANN, 1, &[])).unwrap();
+    clock_from(&mut bob, HOST, &[(ANN, 2)]);
+    outputs(&mut bob);
+    until(&mut bob, Time::from_millis(20_000));
+    assert_eq!((bob.delivered(ANN), bob.frontier()), (Some(2), vec![id(ANN, 1)]));
+    let words = |group: &mut Group, me| {
+        group.broadcast(NOW, me, b"x").unwrap();
+        let sent = |o: Output| o.sent().cloned();
+        outputs(group).into_iter().find_map(sent).unwrap()
+    };
+    // So has who starts from its snapshot.
+    let snapshot = bob.snapshot();
+    let mut bytes = Vec::new();
+    snapshot.encode(&mut bytes);
+    let snapshot = Snapshot::decode(&mut Reader::new(&bytes)).unwrap();
+    let mut heir = Group::new(Config::relay(), &snapshot, [HOST]).unwrap();
+    assert_eq!(words(&mut heir, HOST).deps().collect::<Vec<_>>(), [id(ANN, 1)]);
+    let word = words(&mut bob, BOB);
+    assert_eq!(word.deps().collect::<Vec<_>>(), [id(ANN, 1)]);
+    assert_eq!(bob.frontier(), [word.id()]);
+
+    let mut eve = group(EVE, |_| {});
+    for m in [message(ANN, 1, &[]), message(ANN, 2, &[]), word] {
+        hear(&mut eve, m).unwrap();
+    }
+    outputs(&mut eve);
+    let effect = words(&mut eve, EVE);
+    assert_eq!(effect.deps().collect::<Vec<_>>(), [id(ANN, 2), id(BOB, 1)]);
+
+    let mut host = group(HOST, skipping);
+    hear(&mut host, message(ANN, 1, &[])).unwrap();
+    clock_from(&mut host, EVE, &[(BOB, 1)]);
+    outputs(&mut host);
+    until(&mut host, Time::from_millis(20_000));
+    assert_eq!((host.delivered(BOB), host.stats().skipped), (Some(1), 1));
+    let later = Time::from_millis(20_000);
+    host.handle_message(later, Link::Relay, effect.clone()).unwrap();
+    assert_eq!(host.waits_for(effect.id()), Some(id(ANN, 2)));
+    host.handle_message(later, Link::Relay, message(ANN, 2, &[])).unwrap();
+    assert_eq!(delivered(&mut host), [id(ANN, 2), effect.id()]);
+}
+
+/// Skipping needs no retention.
+#[test]
+fn the_last_that_was_delivered_before_a_skipped_one_is_followed_as_any() {
+    let skipped = || {
+        let mut host =
+            group(HOST, |config| config.gap_policy = GapPolicy::Skip { after: Duration::from_secs(1) });
+        hear(&mut host, message(ANN, 1, &[])).unwrap();
+        clock_from(&mut host, EVE, &[(ANN, 2)]);
+        outputs(&mut host);
+        until(&mut host, Time::from_millis(20_000));
+        assert_eq!(host.frontier(), [id(ANN, 1)]);
+        host
+    };
+    let mut host = skipped();
+    hear(&mut host, message(BOB, 1, &[id(ANN, 1)])).unwrap();
+    assert_eq!(host.frontier(), [id(BOB, 1)]);
+    let mut host = skipped();
+    hear(&mut host, message(ANN, 3, &[])).unwrap();
+    assert_eq!(host.frontier(), [id(ANN, 3)]);
+    let mut host = skipped();
+    host.part(NOW, HOST, ANN, b"").unwrap();
+    assert_eq!(host.frontier(), [id(HOST, 1)]);
+    // Ann goes on from there.
+    let mut ann = Group::new(Config::relay(), &skipped().snapshot(), [ANN]).unwrap();
+    assert_eq!(ann.broadcast(NOW, ANN, b"x"), Ok(id(ANN, 3)));
+}
+
+#[test]
+fn a_skipped_message_hides_how_others_are_related() {
+    let mut eve = group(EVE, skipping);
+    for m in [message(ANN, 1, &[]), message(HOST, 1, &[id(BOB, 1)])] {
+        hear(&mut eve, m).unwrap();
+    }
+    outputs(&mut eve);
+    until(&mut eve, Time::from_millis(20_000));
+    eve.broadcast(NOW, EVE, b"x").unwrap();
+    assert_eq!(eve.stats().skipped, 1);
+    assert_eq!(eve.relation(id(ANN, 1), id(HOST, 1)), None, "Bob may have seen Ann's");
+    assert_eq!(eve.relation(id(ANN, 1), id(EVE, 1)), Some(Relation::Before));
+    assert_eq!(eve.relation(id(HOST, 1), id(EVE, 1)), Some(Relation::Before));
 }
 
 #[test]

@@ -138,19 +138,24 @@ fn what_cannot_be_is_refused_by_name_and_changes_nothing() {
     );
     let joined = Message::new(id(ANN, 1), Kind::Joined(MemberId::new(0, 9)), &[], b"").unwrap();
     assert_eq!(refused(from_ann, &joined), ReceiveError::NotHost { id: id(ANN, 1) });
-    let far = message(id(ANN, 1 << 40), &[]);
-    assert!(matches!(refused(from_ann, &far), ReceiveError::TooFarAhead { .. }));
-    let deps: Vec<_> = (3..70_000).map(|n| id(MemberId::new(0, n), 1)).collect();
+    let deps: Vec<_> = (3..140_000).map(|n| id(MemberId::new(0, n), 1)).collect();
     assert!(matches!(
         refused(from_ann, &message(id(ANN, 1), &deps)),
-        ReceiveError::TooManyDependencies { limit: 65_536, .. }
+        ReceiveError::TooManyDependencies { limit: 131_072, .. }
     ));
     let long = Message::new(id(ANN, 1), Kind::Data, &[], &vec![0; 2 << 20]).unwrap();
     assert!(matches!(refused(from_ann, &long), ReceiveError::TooLong { .. }));
 
-    assert_eq!(bob.stats().refused, 7);
+    assert_eq!(bob.stats().refused, 6);
     assert_eq!((bob.clock(), bob.frontier()), (before.clock(), before.frontier()));
     assert_eq!((bob.held_count(), bob.poll_output(), bob.poll_timeout()), (0, None, None));
+
+    // What may be taken later shows that something is missing.
+    let far = message(id(ANN, 1 << 40), &[]);
+    let refused = bob.handle_message(Time::ZERO, from_ann, far).unwrap_err();
+    assert!(matches!(refused, ReceiveError::TooFarAhead { .. }));
+    assert_eq!((bob.clock(), bob.held_count()), (before.clock(), 0));
+    assert_eq!(bob.missing(9), [MissingRange { member: ANN, from: 1, to: bob.config().ahead_max }]);
 }
 
 #[test]

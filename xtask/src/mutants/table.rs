@@ -8,6 +8,7 @@ const GROUP: &str = "crates/cbcast/src/group.rs";
 const HOLDBACK: &str = "crates/cbcast/src/group/holdback.rs";
 const UPKEEP: &str = "crates/cbcast/src/group/upkeep.rs";
 const DEPARTED: &str = "crates/cbcast/src/group/departed.rs";
+const SKIP: &str = "crates/cbcast/src/group/skip.rs";
 const REQUESTS: &str = "crates/cbcast/src/group/requests.rs";
 const FLUSH: &str = "crates/cbcast/src/group/flush.rs";
 const INSPECT: &str = "crates/cbcast/src/group/inspect.rs";
@@ -152,16 +153,10 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "Standing::Forgotten => false,",
             ),
             library(
-                "more dependencies than members, at once",
-                HOLDBACK,
-                "(self.deps.len() <= self.config.members_max).then_some(slot)",
-                "Some(slot)",
-            ),
-            library(
                 "more dependencies than members",
                 HOLDBACK,
-                "if before >= self.config.members_max {",
-                "if before > self.config.members_max {",
+                "if before >= limit {",
+                "if before > limit {",
             ),
             library(
                 "a dependency on what was not said here yet",
@@ -202,8 +197,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "what is delivered is not retained, at once",
                 HOLDBACK,
-                "let quiet = self.flushes.is_empty() && self.stability.is_none();",
-                "let quiet = self.flushes.is_empty();",
+                "self.flushes.is_empty() && self.stability.is_none() &&",
+                "self.flushes.is_empty() &&",
             ),
             library(
                 "who is waited for is delivered like anybody, at once",
@@ -272,8 +267,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "what others wait for of a newcomer is not asked for",
                 HOLDBACK,
-                "self.hear(now, slot, self.members.last_awaited(slot));",
-                "",
+                "let (awaited, shown) = self.members.last_awaited(slot);",
+                "let (awaited, shown) = (0, 0);",
             ),
         ],
     ),
@@ -464,13 +459,31 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "a full queue does not hear of what it refuses",
                 HOLDBACK,
+                "if room.is_err() {",
+                "if matches!(room, Err(ReceiveError::TooFarAhead { .. })) {",
+            ),
+            library(
+                "who is too far ahead is not heard of",
+                HOLDBACK,
+                "if room.is_err() {",
                 "if matches!(room, Err(ReceiveError::HoldbackFull { .. })) {",
-                "if false {",
+            ),
+            library(
+                "what is shown beyond the limit is forgotten",
+                HOLDBACK,
+                "member.shown = member.shown.max(seq.min(COUNT_MAX));",
+                "member.shown = member.shown.max(seq.min(delivered));",
+            ),
+            library(
+                "who catches up does not hear of what comes behind",
+                HOLDBACK,
+                "let heard = self.hear_on(slot);",
+                "let heard = self.members.heard(slot);",
             ),
             library(
                 "claims of what exists are believed without bound",
                 HOLDBACK,
-                "let seq = seq.min(delivered + self.config.ahead_max.clamp(1, COUNT_MAX));",
+                "let seq = seq.min(self.horizon(delivered));",
                 "let seq = seq.min(COUNT_MAX);",
             ),
         ],
@@ -491,6 +504,12 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "let local = self.is_local(host);",
             ),
             library(
+                "who found no room is told that it has left",
+                DEPARTED,
+                "if self.overfull || self",
+                "if self",
+            ),
+            library(
                 "who does not host here admits",
                 GROUP,
                 "let local = host.is_host() && self.is_local(host);",
@@ -509,9 +528,9 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "slot.filter(|_| member.origin == host.origin)",
             ),
             library(
-                "a Joined is believed though the group is full",
+                "a Joined is believed however full the group is",
                 HOLDBACK,
-                "let full = self.members.live() >= self.config.members_max;",
+                "let full = self.members.live() >= limit;",
                 "let full = false;",
             ),
             library(
@@ -529,7 +548,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "the departed are not forgotten",
                 HOLDBACK,
-                "                    self.forget(slot, id);\n",
+                "                    self.forget(slot, id, given_up);\n",
                 "",
             ),
             library(
@@ -593,8 +612,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "a frontier beyond the cut is believed",
                 GROUP,
-                "slot.filter(|&slot| members.delivered(slot) == id.seq)",
-                "slot",
+                "id.seq > 0 && id.seq <= members.delivered(slot)",
+                "id.seq > 0",
             ),
             library(
                 "counts beyond all bounds are read",
@@ -797,7 +816,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "what the departed said is let go with them",
                 STABILITY,
-                "if !column.retained.is_empty() {",
+                "if !column.retained.is_empty() || given_up {",
                 "if false {",
             ),
             library(
@@ -835,45 +854,137 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
     (
         "Skipping",
         &[
-            library(
-                "hosts' messages are skipped",
-                UPKEEP,
-                "m.live && !m.local && !m.id.is_host() &&",
-                "m.live && !m.local &&",
-            ),
+            library("hosts' messages are skipped", SKIP, "m.live && !m.id.is_host() &&", "m.live &&"),
             library(
                 "skipped too early",
-                UPKEEP,
+                SKIP,
                 "now.since(m.lagging_since) >= after",
                 "now.since(m.lagging_since) >= after / 4",
             ),
             library(
+                "skipped before it was asked for",
+                SKIP,
+                "m.repair.requests >= REQUESTS_LEAST",
+                "m.repair.requests < u32::MAX",
+            ),
+            library(
+                "skipped before a request can have been answered",
+                SKIP,
+                "may_be && m.repair.is_due(now) &&",
+                "may_be &&",
+            ),
+            library(
+                "a mere claim is skipped",
+                SKIP,
+                "self.members.heard(slot).min(member.shown)",
+                "self.members.heard(slot)",
+            ),
+            library(
+                "who speaks over a link of its own shows what it claims",
+                HOLDBACK,
+                "            self.members.get_mut(slot).direct = true;\n",
+                "",
+            ),
+            library(
+                "what a held message depends on is shown by who speaks for itself",
+                HOLDBACK,
+                "            shows = !self.members.get(slot).direct;",
+                "            shows = true;",
+            ),
+            library(
+                "what a held message waits for is shown by who speaks for itself",
+                HOLDBACK,
+                "let shows = !self.members.get(slot).direct;",
+                "let shows = true;",
+            ),
+            library(
+                "what is awaited of a newcomer is shown by who speaks for itself",
+                MEMBERS,
+                "if self.get(waiter).direct { 0 } else { seq }",
+                "seq",
+            ),
+            library(
+                "what is shown after a mere claim is taken for one",
+                HOLDBACK,
+                "|| (self.mere_claims && shown) {",
+                "{",
+            ),
+            library(
+                "an export forgets who speaks for itself",
+                PERSIST,
+                "group.members.get_mut(slot).direct = true;",
+                "group.members.get_mut(slot).direct = false;",
+            ),
+            library(
+                "an export forgets what is shown beyond the limit",
+                PERSIST,
+                "group.hear(Time::ZERO, slot, shown.get(id), true);",
+                "",
+            ),
+            library(
                 "what is held is skipped with what is missing",
-                UPKEEP,
+                SKIP,
                 "let count = if missing == member.ring.len() as u64 { beyond_ring } else { missing };",
                 "let count = beyond_ring;\n            let _ = missing;",
             ),
             library(
                 "what follows a gap is not looked at",
-                UPKEEP,
+                SKIP,
                 "        if next_is_here {",
                 "        if next_is_here && false {",
             ),
+            library("who waits for what was skipped is not woken", SKIP, "self.wake_waiters(slot, to);", ""),
             library(
-                "who waits for what was skipped is not woken",
-                UPKEEP,
-                "self.wake_waiters(slot, to);",
+                "a skipped message stands in stamps",
+                SKIP,
+                "if core::mem::take(&mut progress.in_frontier) {",
+                "if false {",
+            ),
+            library(
+                "who follows a skipped message follows those before it",
+                SKIP,
+                "!deps.contains(passed)",
+                "!deps.iter().any(|dep| dep.0 == passed.0 && dep.1 >= passed.1)",
+            ),
+            library(
+                "the message before a skipped one is never followed",
+                HOLDBACK,
+                "self.stability.is_none() && self.passed.is_empty();",
+                "self.stability.is_none();",
+            ),
+            library(
+                "the departed stay in the frontier if what they said last was skipped",
+                HOLDBACK,
+                "        self.passed.retain(|&(passed, _)| passed != slot);\n",
+                "",
+            ),
+            library(
+                "a snapshot forgets the message before a skipped one",
+                GROUP,
+                "passed.push((slot, id.seq));",
+                "let _ = &mut passed;",
+            ),
+            library(
+                "who goes on behind skipped messages of its own depends on itself",
+                GROUP,
+                "self.passed().filter(|passed| passed.member != from)",
+                "self.passed()",
+            ),
+            library(
+                "what a skipped message may have followed is said not to be followed",
+                INSPECT,
+                "all_known &= !self.was_skipped(id);",
                 "",
             ),
             library(
                 "what the host has given up goes missing in silence",
                 HOLDBACK,
-                "self.give_up_with(slot, last_seq);",
-                "let _ = last_seq;",
+                "let given_up = self.give_up_with(slot, last_seq);",
+                "let given_up = last_seq > u64::MAX - 1;",
             ),
             library(
                 "skipped messages do not count as delivered for stability",
-                UPKEEP,
+                SKIP,
                 "stability.delivered(slot, None);",
                 "let _ = stability;",
             ),
@@ -891,8 +1002,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "who passes on what the departed said is refused",
                 DEPARTED,
-                "if self.members.standing(speaker) != Standing::Forgotten {",
-                "if false {",
+                "self.overfull || self.members.standing(speaker) != Standing::Forgotten {",
+                "self.overfull {",
             ),
             library(
                 "having left is answered by having left",
@@ -915,7 +1026,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "the departed do not ask for their Left",
                 DEPARTED,
-                "            self.hear(now, host, count);\n",
+                "            self.hear(now, host, count, true);\n",
                 "            let _ = (now, host, count);\n",
             ),
             library(
@@ -1058,7 +1169,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "an import has not heard of what is missing",
                 PERSIST,
-                "                group.hear(Time::ZERO, slot, count);",
+                "                group.hear(Time::ZERO, slot, count, false);",
                 "                let _ = (slot, count);",
             ),
             library(

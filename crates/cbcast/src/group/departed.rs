@@ -15,7 +15,8 @@ impl Group {
     /// Answers whoever speaks over a link of its own although it has left.
     pub(super) fn answer_departed(&mut self, link: Link) -> Option<MemberId> {
         let (Link::Member(speaker) | Link::Peer(speaker)) = link else { return None };
-        if self.members.standing(speaker) != Standing::Forgotten {
+        // Who found no room here has not left.
+        if self.overfull || self.members.standing(speaker) != Standing::Forgotten {
             return None;
         }
         let count = self.delivered(MemberId::host(speaker.origin)).unwrap_or(0);
@@ -30,7 +31,7 @@ impl Group {
             return;
         }
         if let Some(host) = self.members.live_slot(MemberId::host(member.origin)) {
-            self.hear(now, host, count);
+            self.hear(now, host, count, true);
         }
         self.departs(member);
     }

@@ -188,7 +188,7 @@ impl Group {
         let count = self.frozen_up_to(slot, count.max(self.members.delivered(slot)));
         let control = Control::Flushed { member, number, count };
         self.tell(host, control);
-        self.hear(now, slot, count);
+        self.hear(now, slot, count, true);
         self.release(now);
     }
 
@@ -217,7 +217,7 @@ impl Group {
             && self.members.get(slot).frozen.is_some()
         {
             self.frozen_up_to(slot, count);
-            self.hear(now, slot, count);
+            self.hear(now, slot, count, true);
         }
     }
 

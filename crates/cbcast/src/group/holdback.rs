@@ -46,7 +46,7 @@ impl Group {
             Link::Relay | Link::Peer(_) => true,
         };
         let fits = message.packet().len() <= self.config.packet_bytes_max;
-        let quiet = self.flushes.is_empty() && self.stability.is_none();
+        let quiet = self.flushes.is_empty() && self.stability.is_none() && self.passed.is_empty();
         if !theirs || !fits || !message.is_data() || !quiet {
             return None;
         }
@@ -56,7 +56,7 @@ impl Group {
             return None;
         }
         self.read_deps(message).ok()?;
-        (self.deps.len() <= self.config.members_max).then_some(slot)
+        Some(slot)
     }
 
     #[inline(never)]
@@ -93,6 +93,9 @@ impl Group {
                 return Ok(());
             }
         };
+        if matches!(link, Link::Member(_)) && !self.members.get(slot).direct {
+            self.members.get_mut(slot).direct = true;
+        }
         let delivered = self.members.delivered(slot);
         if id.seq <= delivered {
             self.stats.duplicates += 1;
@@ -179,6 +182,7 @@ impl Group {
             self.room_for(now, ahead + 1, ahead, NONE, &message)?;
         }
         let slot = self.members.early_slot(id.member);
+        self.members.get_mut(slot).direct = matches!(link, Link::Member(_));
         // What makes it live is the Joined of its host, whose number is not known yet.
         let waits_for = self.next_of_host(id.member);
         self.hold(now, slot, ahead, message, waits_for);
@@ -219,8 +223,9 @@ impl Group {
         dependency: MessageId,
         before: usize,
     ) -> Result<bool, ReceiveError> {
-        if before >= self.config.members_max {
-            return Err(ReceiveError::TooManyDependencies { id, limit: self.config.members_max });
+        let limit = self.config.members_known_max();
+        if before >= limit {
+            return Err(ReceiveError::TooManyDependencies { id, limit });
         }
         let impossible = match self.members.standing(dependency.member) {
             Standing::Live(slot) => {
@@ -262,7 +267,7 @@ impl Group {
         message: &Message,
     ) -> Result<(), ReceiveError> {
         let room = self.has_room_for(places, ahead, slot, message);
-        if matches!(room, Err(ReceiveError::HoldbackFull { .. })) {
+        if room.is_err() {
             self.hear_of(now, slot, message.id().seq);
         }
         room
@@ -349,40 +354,71 @@ impl Group {
 
     /// Takes note that message `seq` of `slot`, which may be `NONE`, and its dependencies, which stand in `deps`, exist.
     fn hear_of(&mut self, now: Time, slot: Slot, seq: u64) {
+        let mut shows = true;
         if slot != NONE {
-            self.hear(now, slot, seq);
+            self.hear(now, slot, seq, true);
+            shows = !self.members.get(slot).direct;
         }
         let deps = core::mem::take(&mut self.deps);
         for &(slot, seq) in &deps {
-            self.hear(now, slot, seq);
+            self.hear(now, slot, seq, shows);
         }
         self.deps = deps;
     }
 
-    /// Takes note that message `seq` of a member exists.
+    /// Takes note that message `seq` of a member exists; `shown`: it is no mere claim of a member that speaks for itself.
     #[inline]
-    pub(crate) fn hear(&mut self, now: Time, slot: Slot, seq: u64) {
-        if seq > self.members.heard(slot) {
-            self.hear_more(now, slot, seq);
+    pub(crate) fn hear(&mut self, now: Time, slot: Slot, seq: u64, shown: bool) {
+        if seq > self.members.heard(slot) || (self.mere_claims && shown) {
+            self.hear_more(now, slot, seq, shown);
         }
     }
 
-    /// Claims are believed as far as messages may be ahead; what lies beyond is heard of again later.
-    fn hear_more(&mut self, now: Time, slot: Slot, seq: u64) {
+    /// Messages are heard of as far as they may be ahead. What lies beyond is remembered if it is shown to exist, and
+    /// heard of as those before it are delivered; else the next who mentions it is believed anew.
+    fn hear_more(&mut self, now: Time, slot: Slot, seq: u64, shown: bool) {
         let delivered = self.members.delivered(slot);
-        let seq = seq.min(delivered + self.config.ahead_max.clamp(1, COUNT_MAX));
+        if seq <= delivered {
+            return;
+        }
+        let member = self.members.get_mut(slot);
+        if shown {
+            member.shown = member.shown.max(seq.min(COUNT_MAX));
+        } else {
+            self.mere_claims = true;
+        }
+        let seq = seq.min(self.horizon(delivered));
         if seq <= self.members.heard(slot) {
             return;
         }
-        if self.members.heard(slot) <= delivered {
+        let lagged = self.members.heard(slot) > delivered;
+        self.members.set_heard(slot, seq);
+        let member = self.members.get_mut(slot);
+        if lagged {
+            self.repair.gap_opened(&mut member.repair, now);
+        } else {
             self.lagging += 1;
-            let member = self.members.get_mut(slot);
             member.lagging_since = now;
             self.repair.begin(&mut member.repair, now);
-        } else {
-            self.repair.gap_opened(&mut self.members.get_mut(slot).repair, now);
         }
-        self.members.set_heard(slot, seq);
+    }
+
+    /// The greatest number that a message of somebody may have of whom so many have been delivered.
+    fn horizon(&self, delivered: u64) -> u64 {
+        delivered + self.config.ahead_max.clamp(1, COUNT_MAX)
+    }
+
+    /// More of a member counts as delivered: more of what is shown to exist is near enough to be heard of. The greatest
+    /// number heard of.
+    pub(super) fn hear_on(&mut self, slot: Slot) -> u64 {
+        let heard = self.members.heard(slot);
+        let shown = self.members.get(slot).shown;
+        if shown <= heard {
+            return heard;
+        }
+        let heard = shown.min(self.horizon(self.members.delivered(slot)));
+        self.members.set_heard(slot, heard);
+        heard
     }
 
     /// The BSS delivery rule [BSS91, section 5.1, step 2], its second half: every message that the author had
@@ -398,7 +434,8 @@ impl Group {
     pub(super) fn wait(&mut self, now: Time, slot: Slot, (dep, rest): Unmet) {
         let on = match self.members.standing(dep.member) {
             Standing::Live(on) => {
-                self.hear(now, on, dep.seq);
+                let shows = !self.members.get(slot).direct;
+                self.hear(now, on, dep.seq, shows);
                 on
             }
             _ => self.members.early_slot(dep.member),
@@ -435,6 +472,9 @@ impl Group {
             stability.delivered(slot, Some(message.clone()));
         }
         self.count_delivered(slot, id.seq);
+        if !self.passed.is_empty() {
+            self.follow_passed(slot);
+        }
         if !self.members.progress(slot).plain {
             self.delivered_unusual(now, slot, id.seq);
         }
@@ -463,7 +503,7 @@ impl Group {
 
     /// What a delivery sets off where something was missing, held or awaited.
     fn delivered_unusual(&mut self, now: Time, slot: Slot, seq: u64) {
-        let heard = self.members.heard(slot);
+        let heard = self.hear_on(slot);
         let member = self.members.get_mut(slot);
         if heard > seq {
             member.lagging_since = now;
@@ -501,15 +541,23 @@ impl Group {
             Kind::Data => {}
             Kind::Joined(member) => {
                 // A host gives its ordinals out in order, and its messages are delivered in order.
-                let full = self.members.live() >= self.config.members_max;
                 // The last ordinal is given out by nobody: there is no next one, so it could be given out again.
                 let last = member.ordinal == u32::MAX;
-                if full || last || self.members.next_ordinal(member.origin) != member.ordinal {
+                if last || self.members.next_ordinal(member.origin) != member.ordinal {
                     self.stats.void_announcements += 1;
                     return;
                 }
                 self.members.set_next_ordinal(member.origin, member.ordinal.saturating_add(1));
+                let limit = self.config.members_known_max();
+                let full = self.members.live() >= limit;
                 let slot = self.members.admit(member, 0);
+                if full {
+                    // The ordinal is given out all the same, or no later one would be in order.
+                    self.overfull = true;
+                    self.forget(slot, id, false);
+                    self.outputs.push_back(Output::MembersFull { member, limit });
+                    return;
+                }
                 let by_local_host = self.admits_for(member.origin);
                 if let Some(stability) = self.stability.as_mut().filter(|_| !by_local_host) {
                     stability.add(slot, 0, true);
@@ -518,15 +566,17 @@ impl Group {
                 if matches!(self.members.get(slot).ring.front(), Some(Some(_))) {
                     self.awake.push(slot);
                 }
-                self.hear(now, slot, self.members.last_awaited(slot));
+                let (awaited, shown) = self.members.last_awaited(slot);
+                self.hear(now, slot, awaited, false);
+                self.hear(now, slot, shown, true);
             }
             Kind::Left { member, last_seq } => match self.members.live_slot(member) {
                 Some(slot) if !member.is_host() => {
                     if self.members.get(slot).local && !self.admits_for(member.origin) {
                         self.departs(member);
                     }
-                    self.give_up_with(slot, last_seq);
-                    self.forget(slot, id);
+                    let given_up = self.give_up_with(slot, last_seq);
+                    self.forget(slot, id, given_up);
                 }
                 _ => self.stats.void_announcements += 1,
             },
@@ -534,26 +584,28 @@ impl Group {
     }
 
     /// What a *Left* counts is in its past, unless its host has given it up. Then it is given up here too, if it has not
-    /// been delivered: it must not go missing in silence.
-    fn give_up_with(&mut self, slot: Slot, last_seq: u64) {
+    /// been delivered: it must not go missing in silence. Whether anything was.
+    fn give_up_with(&mut self, slot: Slot, last_seq: u64) -> bool {
         let delivered = self.members.delivered(slot);
         if last_seq > delivered {
             self.stats.skipped = self.stats.skipped.saturating_add(last_seq - delivered);
             let member = self.members.get(slot).id;
             self.outputs.push_back(Output::Gap(MissingRange { member, from: delivered + 1, to: last_seq }));
         }
+        last_seq > delivered
     }
 
     /// Drops the entry of a departed member. All it has said is in the past of its *Left*, which has been
     /// delivered: as a dependency it counts as met from now on.
-    fn forget(&mut self, slot: Slot, left: MessageId) {
+    fn forget(&mut self, slot: Slot, left: MessageId, given_up: bool) {
         if self.members.heard(slot) > self.members.delivered(slot) {
             self.lagging -= 1;
         }
         self.wake_waiters(slot, u64::MAX);
+        self.passed.retain(|&(passed, _)| passed != slot);
         let member = self.members.remove(slot);
         if let Some(stability) = &mut self.stability {
-            stability.remove(slot, member.id, left);
+            stability.remove(slot, member.id, left, given_up);
         }
         self.flushes.retain(|flush| flush.member != member.id);
         self.called_off.retain(|called_off| called_off.member != member.id);

@@ -95,7 +95,8 @@ impl Group {
     /// The delivered messages that no other delivered message follows, sorted. O(frontier log frontier).
     #[must_use]
     pub fn frontier(&self) -> Vec<MessageId> {
-        let mut frontier: Vec<_> = self.frontier_slots().map(|slot| self.last_of(slot)).collect();
+        let last = self.frontier_slots().map(|slot| self.last_of(slot));
+        let mut frontier: Vec<_> = last.chain(self.passed()).collect();
         frontier.sort_unstable();
         frontier
     }
@@ -246,7 +247,7 @@ impl Group {
     }
 
     /// How two retained messages are related: did the author of one see the other before? `None` where that
-    /// cannot be told, because one of them or a message between them is not retained any more.
+    /// cannot be told, because one of them is not retained any more, or a message that may lie between them was skipped.
     /// O(retained messages in the past of the later one).
     #[must_use]
     pub fn relation(&self, a: MessageId, b: MessageId) -> Option<Relation> {
@@ -255,12 +256,11 @@ impl Group {
         }
         self.retained(a)?;
         self.retained(b)?;
-        if self.precedes(a, b) {
-            Some(Relation::Before)
-        } else if self.precedes(b, a) {
-            Some(Relation::After)
-        } else {
-            Some(Relation::Concurrent)
+        match (self.precedes(a, b), self.precedes(b, a)) {
+            (Some(true), _) => Some(Relation::Before),
+            (_, Some(true)) => Some(Relation::After),
+            (Some(false), Some(false)) => Some(Relation::Concurrent),
+            _ => None,
         }
     }
 
@@ -272,24 +272,38 @@ impl Group {
         }
     }
 
-    /// Whether `a` is in the past of `b`, both retained. Whatever lies between them is retained too: if it were
-    /// stable, everybody would have delivered it, and `a` before it, so `a` would be stable and not retained.
-    fn precedes(&self, a: MessageId, b: MessageId) -> bool {
+    /// Whether `a` is in the past of `b`, both retained. Whatever lies between them and was delivered is retained too: if
+    /// it were stable, everybody would have delivered it, and `a` before it, so `a` would be stable and not retained.
+    /// `None`: something was skipped, whose past is not known.
+    fn precedes(&self, a: MessageId, b: MessageId) -> Option<bool> {
+        let mut all_known = true;
         let mut seen = BTreeSet::new();
         let mut to_visit = Vec::from([b]);
         while let Some(id) = to_visit.pop() {
-            let Some(message) = self.retained(id) else { continue };
+            let Some(message) = self.retained(id) else {
+                all_known &= !self.was_skipped(id);
+                continue;
+            };
             let before = (id.seq > 1).then(|| MessageId::new(id.member, id.seq - 1));
             for cause in message.deps().chain(before) {
                 if cause.member == a.member && cause.seq >= a.seq {
-                    return true;
+                    return Some(true);
                 }
                 if seen.insert(cause) {
                     to_visit.push(cause);
                 }
             }
         }
-        false
+        all_known.then_some(false)
+    }
+
+    /// Whether a message that counts as delivered and is not retained was skipped; else it is stable.
+    fn was_skipped(&self, id: MessageId) -> bool {
+        let Some(stability) = &self.stability else { return false };
+        match self.members.live_slot(id.member) {
+            Some(slot) => id.seq > stability.stable(slot),
+            None => stability.departed().iter().any(|d| d.member == id.member && id.seq >= d.first),
+        }
     }
 
     /// How many messages are held back. O(1).

@@ -1,7 +1,6 @@
 //! What keeps a group going beside its messages: clocks, repair, stability, skipping.
 
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use crate::clock::VectorClock;
 use crate::config::GapPolicy;
@@ -9,7 +8,6 @@ use crate::control::{Control, Packet};
 use crate::error::ReceiveError;
 use crate::group::{Group, Link, Output, Transmit};
 use crate::id::{MemberId, MessageId};
-use crate::members::{Member, Slot};
 use crate::repair::MissingRange;
 use crate::time::Time;
 
@@ -31,7 +29,7 @@ impl Group {
                 && theirs
                 && !self.members.get(slot).local
             {
-                self.hear(now, slot, count);
+                self.hear(now, slot, count, true);
                 if count > self.members.delivered(slot) {
                     self.repair.shown(&mut self.members.get_mut(slot).repair, now);
                 }
@@ -178,54 +176,5 @@ impl Group {
         if self.repair.due(now) {
             self.ask_for_missing(now);
         }
-    }
-
-    /// Skips what has been missing for too long.
-    fn skip_overdue(&mut self, now: Time, after: Duration) {
-        let overdue =
-            |m: &Member| m.live && !m.local && !m.id.is_host() && now.since(m.lagging_since) >= after;
-        let lagging =
-            self.members.iter().filter(|(slot, _)| self.members.heard(*slot) > self.members.delivered(*slot));
-        let mut slots: Vec<_> = lagging.filter(|(_, m)| overdue(m)).map(|(slot, m)| (m.id, slot)).collect();
-        slots.sort_unstable();
-        for (id, slot) in slots {
-            let member = self.members.get(slot);
-            // Its next message may be held, waiting for another's: then that one is skipped, not this.
-            let missing = member.ring.iter().take_while(|place| place.is_none()).count() as u64;
-            let beyond_ring = self.members.heard(slot) - self.members.delivered(slot);
-            let count = if missing == member.ring.len() as u64 { beyond_ring } else { missing };
-            if count > 0 && member.id == id {
-                self.skip(now, slot, count);
-            }
-        }
-        self.release(now);
-    }
-
-    /// The next `count` messages of a member are given up: they count as delivered.
-    fn skip(&mut self, now: Time, slot: Slot, count: u64) {
-        let from = self.members.delivered(slot) + 1;
-        let to = from + count - 1;
-        self.members.progress_mut(slot).delivered = to;
-        for _ in 0..count {
-            if let Some(stability) = &mut self.stability {
-                stability.delivered(slot, None);
-            }
-        }
-        self.stats.skipped += count;
-        let member = self.members.get_mut(slot);
-        let places = member.ring.len().min(count as usize);
-        member.ring.drain(..places);
-        self.holdback_places -= places;
-        let next_is_here = matches!(member.ring.front(), Some(Some(_)));
-        member.lagging_since = now;
-        let member = member.id;
-        if self.members.heard(slot) <= to {
-            self.lagging -= 1;
-        }
-        if next_is_here {
-            self.awake.push(slot);
-        }
-        self.wake_waiters(slot, to);
-        self.outputs.push_back(Output::Gap(MissingRange { member, from, to }));
     }
 }

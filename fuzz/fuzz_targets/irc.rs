@@ -52,8 +52,8 @@ impl World for Rooms {
         Ok(())
     }
 
-    fn claim(&mut self, nick: &Name) -> bool {
-        !nick.as_str().eq_ignore_ascii_case("taken")
+    fn claim(&mut self, nick: &Name) -> Result<(), Name> {
+        if nick.as_str().eq_ignore_ascii_case("taken") { Err(nick.clone()) } else { Ok(()) }
     }
 
     fn adopt(&mut self, _: &Name) {}

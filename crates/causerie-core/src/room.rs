@@ -912,10 +912,10 @@ impl Room {
         }
         let max = self.settings.name_chars_max;
         let name = Name::parse(name, max)?;
-        if let Some(like) = self.named_like(&Reading::of(name.as_str())) {
+        if let Some(like) = self.named_like(&Reading::of(name.as_str()), None) {
             let like = like.clone();
             let suggestion =
-                name.suggestion(max, |other| self.named_like(&Reading::of(other.as_str())).is_some());
+                name.suggestion(max, |other| self.named_like(&Reading::of(other.as_str()), None).is_some());
             return Err(JoinError::NameTaken { name, like, suggestion });
         }
         if self.people.len() >= self.settings.members_max {
@@ -1549,10 +1549,11 @@ impl Room {
             .any(|member| self.people.get(member).is_some_and(|person| person.name.folded() == folded))
     }
 
-    /// Returns the name of somebody here that reads as `reading` does, within grace included.
+    /// Returns the name of somebody here, other than `besides`, that reads as `reading` does, within grace included.
     #[must_use]
-    pub fn named_like(&self, reading: &Reading) -> Option<&Name> {
-        self.names.like(reading).find_map(|member| self.people.get(member)).map(|person| &person.name)
+    pub fn named_like(&self, reading: &Reading, besides: Option<MemberId>) -> Option<&Name> {
+        let mut alike = self.names.like(reading).filter(|member| Some(**member) != besides);
+        alike.find_map(|member| self.people.get(member)).map(|person| &person.name)
     }
 
     /// What it is about, if anybody has said so.

@@ -9,8 +9,9 @@ use std::time::Duration;
 use causerie_core::frame::{ErrorCode, RoomInfo};
 use causerie_core::key::PublicKey;
 use causerie_core::room::{Now, Room, RoomSettings};
-use causerie_core::text::{Reading, RoomName, RoomNameError};
+use causerie_core::text::{Name, Reading, RoomName, RoomNameError};
 use causerie_store::{Change, Retention, RoomId, RoomRow, Store, StoreError, StoredRoom};
+use cbcast::MemberId;
 use subtle::ConstantTimeEq;
 use thiserror::Error as ThisError;
 use tokio::net::TcpListener;
@@ -497,6 +498,20 @@ impl Controller {
     pub(crate) fn rooms_of(&self, name: &str) -> Vec<String> {
         let has = |room: &Room| room.is_named(name).then(|| room.name().to_string());
         self.listed().iter().filter_map(|hosted| hosted.look(has)).collect()
+    }
+
+    /// Returns the name of a member of a room that everybody may see, if it reads as `reading` does and the member is not
+    /// the one that `own` tells for the room's number. Looks into each room.
+    pub(crate) fn named_like(
+        &self,
+        reading: &Reading,
+        own: impl Fn(u64) -> Option<MemberId>,
+    ) -> Option<Name> {
+        let in_room = |hosted: Arc<HostedRoom>| {
+            let own = own(hosted.id.0);
+            hosted.look(|room| room.named_like(reading, own).cloned())
+        };
+        self.listed().into_iter().find_map(in_room)
     }
 
     /// Lets grace run out, until the server stops.

@@ -442,9 +442,13 @@ async fn a_room_from_joining_to_leaving() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_of_other_members_and_of_rooms() {
     let server = Harness::start(Settings::default()).await;
-    let _raj = Native::join(server.address, "lobby", "Raj").await;
-    let mut lee = Native::join(server.address, "Hall", "Ann Lee").await;
     let mut raj = Irc::enter(server.address, "raj").await;
+    let _raj = Native::join(server.address, "lobby", "Raj").await;
+    let _ann = Native::join(server.address, "garden", "Ann").await;
+    let mut lee = Native::join(server.address, "Hall", "Ann Lee").await;
+    let mut bob = Irc::enter(server.address, "bob").await;
+    bob.ask("NICK RAJ", "433", "RAJ :Nickname is already in use").await;
+    bob.ask("NICK ａnn", "433", "ａnn :Nickname reads like Ann, which is in use").await;
     raj.ask("JOIN #lobby", "437", "#lobby :Cannot join channel: somebody in it is called Raj already").await;
     // The same channel, by other letters.
     raj.send("JOIN #hall").await;

@@ -109,8 +109,8 @@ mod tests {
         fn spend_change(&mut self) -> Result<(), Duration> {
             Ok(())
         }
-        fn claim(&mut self, _: &Name) -> bool {
-            true
+        fn claim(&mut self, _: &Name) -> Result<(), Name> {
+            Ok(())
         }
         fn adopt(&mut self, _: &Name) {}
         fn disclaim(&mut self, _: &Name) {}

@@ -96,8 +96,11 @@ pub trait World {
     fn now(&self) -> u64;
     /// Takes one change of who this connection is out of its budget, or returns for how long there is none.
     fn spend_change(&mut self) -> Result<(), Duration>;
-    /// Keeps that nick for this connection, beside the one that it has; `false` if another connection has it.
-    fn claim(&mut self, nick: &Name) -> bool;
+    /// Keeps that nick for this connection, beside the one that it has.
+    ///
+    /// # Errors
+    /// The nick of another connection, or the name of another member of any room, that reads the same.
+    fn claim(&mut self, nick: &Name) -> Result<(), Name>;
     /// Goes by the nick that was claimed last; the one before is free.
     fn adopt(&mut self, nick: &Name);
     /// Gives back the nick that was claimed last; the one before stays.

@@ -23,7 +23,7 @@ use causerie_core::irc::{
     RoomView, ServerView, Session, TargetsRequest, World,
 };
 use causerie_core::room::{JoinError, Room, SayError};
-use causerie_core::text::Name;
+use causerie_core::text::{Name, Reading};
 use cbcast::{MemberId, MessageId};
 use futures_util::future::select_all;
 use tokio::net::TcpStream;
@@ -597,8 +597,13 @@ impl World for Here<'_> {
         }
     }
 
-    fn claim(&mut self, nick: &Name) -> bool {
-        self.server.people.claim(&self.person, nick)
+    fn claim(&mut self, nick: &Name) -> Result<(), Name> {
+        let reading = Reading::of(nick.as_str());
+        self.server.people.claim(&self.person, nick, &reading)?;
+        let own = |id| self.person.state().rooms.get(&id).map(|(member, _)| *member);
+        let Some(like) = self.server.controller.named_like(&reading, own) else { return Ok(()) };
+        self.disclaim(nick);
+        Err(like)
     }
 
     fn adopt(&mut self, nick: &Name) {

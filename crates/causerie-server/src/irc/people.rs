@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use causerie_core::irc::{Move, MoveKind, PersonView};
-use causerie_core::text::Name;
+use causerie_core::text::{Name, Reading};
 use cbcast::MemberId;
 use tokio::sync::Notify;
 
@@ -19,7 +19,7 @@ const NEWS_MAX: usize = 256;
 #[derive(Default)]
 pub(crate) struct People {
     /// Those with a nick, by its folded form; whoever is about to change it, by both. Taken before any [`Person`]'s own lock.
-    all: Mutex<BTreeMap<String, Arc<Person>>>,
+    all: Mutex<BTreeMap<String, Holder>>,
     /// By the numbers of the two, the lower one first. Taken before any room's lock, and before `all`.
     conversations: Mutex<BTreeMap<(u64, u64), Arc<Conversation>>>,
     /// The number of who comes next.
@@ -27,6 +27,13 @@ pub(crate) struct People {
     /// The number of the next move.
     next_move: AtomicU64,
     key: HostKey,
+}
+
+/// Somebody with a nick.
+struct Holder {
+    nick: Name,
+    reading: Reading,
+    person: Arc<Person>,
 }
 
 /// Two people in a room of their own, or one who talks to itself.
@@ -130,8 +137,13 @@ impl People {
         self.conversations.lock().expect("nothing panics while holding it")
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Person>>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Holder>> {
         self.all.lock().expect("nothing panics while holding it")
+    }
+
+    /// Who has that nick, letter case aside.
+    fn goes_by(&self, nick: &str) -> Option<Arc<Person>> {
+        self.all().get(&nick.to_lowercase()).map(|holder| Arc::clone(&holder.person))
     }
 
     /// Somebody who has no nick yet, from that address.
@@ -155,7 +167,7 @@ impl People {
     /// Invites who has that nick; `false` if too many invitations wait for it.
     pub(super) fn invite(&self, person: &Person, nick: &str, channel: &str) -> bool {
         let source = person.state().view.source();
-        let Some(invited) = self.all().get(&nick.to_lowercase()).cloned() else { return true };
+        let Some(invited) = self.goes_by(nick) else { return true };
         let mut state = invited.state();
         let may = state.invitations.len() < INVITATIONS_MAX;
         if may {
@@ -165,17 +177,23 @@ impl People {
         may
     }
 
-    /// Keeps that nick for it, beside the one that it has; `false` if another has it.
-    pub(super) fn claim(&self, person: &Arc<Person>, nick: &Name) -> bool {
+    /// Keeps that nick, which reads so, for it, beside the one that it has. An error is the nick of another that reads the
+    /// same.
+    pub(super) fn claim(&self, person: &Arc<Person>, nick: &Name, reading: &Reading) -> Result<(), Name> {
         let mut all = self.all();
-        let holder = all.entry(nick.folded()).or_insert_with(|| Arc::clone(person));
-        Arc::ptr_eq(holder, person)
+        let mut others = all.values().filter(|holder| !Arc::ptr_eq(&holder.person, person));
+        if let Some(other) = others.find(|holder| holder.reading.same_as(reading)) {
+            return Err(other.nick.clone());
+        }
+        let holder = Holder { nick: nick.clone(), reading: reading.clone(), person: Arc::clone(person) };
+        all.insert(nick.folded(), holder);
+        Ok(())
     }
 
     /// From now on it goes by that nick alone, which it has claimed.
     pub(super) fn adopt(&self, person: &Arc<Person>, nick: &Name) {
         let kept = nick.folded();
-        self.all().retain(|nick, other| *nick == kept || !Arc::ptr_eq(other, person));
+        self.all().retain(|nick, other| *nick == kept || !Arc::ptr_eq(&other.person, person));
         person.state().view.nick = nick.to_string();
     }
 
@@ -183,13 +201,13 @@ impl People {
     pub(super) fn disclaim(&self, person: &Arc<Person>, nick: &Name) {
         let (given_back, kept) = (nick.folded(), person.nick().to_lowercase());
         if given_back != kept {
-            self.all().retain(|nick, other| *nick != given_back || !Arc::ptr_eq(other, person));
+            self.all().retain(|nick, other| *nick != given_back || !Arc::ptr_eq(&other.person, person));
         }
     }
 
     /// It has no nick any more; the conversations that it was in and has not left.
     pub(super) fn forget(&self, person: &Arc<Person>) -> Vec<Arc<Conversation>> {
-        self.all().retain(|_, other| !Arc::ptr_eq(other, person));
+        self.all().retain(|_, other| !Arc::ptr_eq(&other.person, person));
         // Nobody finds it from now on; who has found it already has finished once this lock is had.
         let mut conversations = self.conversations();
         let with = |(one, two): &&(u64, u64)| [*one, *two].contains(&person.number);
@@ -198,7 +216,7 @@ impl People {
     }
 
     pub(super) fn named(&self, nick: &str) -> Option<PersonView> {
-        let found = self.all().get(&nick.to_lowercase()).cloned()?;
+        let found = self.goes_by(nick)?;
         let is_registered = found.state().is_registered;
         is_registered.then(|| found.view())
     }
@@ -212,7 +230,7 @@ impl People {
         begin: impl FnOnce(&Arc<Person>) -> Result<(Arc<HostedRoom>, [MemberId; 2], u64), E>,
     ) -> Result<Option<Arc<Conversation>>, E> {
         let mut conversations = self.conversations();
-        let Some(other) = self.all().get(&nick.to_lowercase()).cloned() else { return Ok(None) };
+        let Some(other) = self.goes_by(nick) else { return Ok(None) };
         let key = (person.number.min(other.number), person.number.max(other.number));
         if let Some(conversation) = conversations.get(&key) {
             return Ok(Some(Arc::clone(conversation)));
@@ -233,7 +251,7 @@ impl People {
 
     /// Who that member of that room is, if it came by IRC.
     pub(super) fn member(&self, room: u64, member: MemberId, name: &str) -> Option<PersonView> {
-        let found = self.all().get(&name.to_lowercase()).cloned()?;
+        let found = self.goes_by(name)?;
         let is_it = found.state().rooms.get(&room).is_some_and(|(other, _)| *other == member);
         is_it.then(|| found.view())
     }
@@ -241,8 +259,8 @@ impl People {
     pub(super) fn count(&self) -> usize {
         // By the nick that it goes by: it may have claimed another.
         let goes_by = |nick: &str, state: &State| state.view.nick.to_lowercase() == nick;
-        let registered = |(nick, person): &(&String, &Arc<Person>)| {
-            let state = person.state();
+        let registered = |(nick, holder): &(&String, &Holder)| {
+            let state = holder.person.state();
             state.is_registered && goes_by(nick, &state)
         };
         self.all().iter().filter(registered).count()
@@ -255,7 +273,8 @@ impl People {
             let state = person.state();
             (state.view.source(), state.rooms.keys().copied().collect::<Vec<_>>())
         };
-        for other in all.values().filter(|other| !Arc::ptr_eq(other, person)) {
+        let people = all.values().map(|holder| &holder.person);
+        for other in people.filter(|other| !Arc::ptr_eq(other, person)) {
             let mut state = other.state();
             if !state.wants_news || !rooms.iter().any(|room| state.rooms.contains_key(room)) {
                 continue;

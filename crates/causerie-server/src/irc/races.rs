@@ -121,7 +121,7 @@ async fn whose_session_dies_is_in_no_room_and_has_no_nick() {
         tokio::spawn(async move {
             let visitor = Visitor::enter(&server, IP).expect("this machine has no limit");
             let mut here = Here::new(&server, &visitor, IP);
-            assert!(here.claim(&name), "{how}: the nick is free");
+            assert_eq!(here.claim(&name), Ok(()), "{how}: the nick is free");
             here.adopt(&name);
             for room in ["one", "two"] {
                 here.join(room, "Ann").expect("it can join");
@@ -143,5 +143,5 @@ async fn whose_session_dies_is_in_no_room_and_has_no_nick() {
     assert_eq!((names(&server, "one"), names(&server, "two")), (Vec::new(), Vec::new()));
     let visitor = Visitor::enter(&server, IP).expect("this machine has no limit");
     let mut next = Here::new(&server, &visitor, IP);
-    assert!(next.claim(&name), "the nick is free");
+    assert_eq!(next.claim(&name), Ok(()), "the nick is free");
 }

@@ -17,7 +17,7 @@ use crate::history::{HistoryRecord, What};
 use crate::log::records;
 use crate::room::{Now, Room, RoomSettings, SayError};
 use crate::standing::{Changes, Standing, standing};
-use crate::text::{Name, RoomName};
+use crate::text::{Name, Reading, RoomName};
 
 pub(super) const SERVER: &str = "irc.test";
 /// 2026-01-01T00:00:00Z. Nothing takes any time.
@@ -495,9 +495,20 @@ impl World for Here<'_> {
         })
     }
 
-    fn claim(&mut self, nick: &Name) -> bool {
-        let has = |person: &Person| person.view.nick.to_lowercase() == nick.folded();
-        !self.network.people.iter().any(|(who, person)| who != self.who && has(person))
+    fn claim(&mut self, nick: &Name) -> Result<(), Name> {
+        let reading = Reading::of(nick.as_str());
+        let others = self.network.people.iter().filter(|(who, _)| *who != self.who);
+        let mut nicks = others.filter_map(|(_, person)| Name::parse(&person.view.nick, usize::MAX).ok());
+        if let Some(like) = nicks.find(|other| Reading::of(other.as_str()).same_as(&reading)) {
+            return Err(like);
+        }
+        // Of those in rooms, the ones that did not come by IRC.
+        let members = self.network.rooms.values().flat_map(|hosted| {
+            let others = hosted.room.members().into_iter();
+            others.filter(|info| !hosted.masks.contains_key(&info.member)).map(|info| info.name)
+        });
+        let mut names = members.filter_map(|name| Name::parse(&name, usize::MAX).ok());
+        names.find(|name| Reading::of(name.as_str()).same_as(&reading)).map_or(Ok(()), Err)
     }
 
     fn adopt(&mut self, nick: &Name) {

@@ -118,8 +118,13 @@ impl Session {
             let (number, why) = refused(&refusal);
             return self.numeric_text(number, &[name.as_str(), &channel], &why);
         }
-        if !world.claim(&name) {
-            return self.numeric_text(ERR_NICKNAMEINUSE, &[wanted], "Nickname is already in use");
+        if let Err(like) = world.claim(&name) {
+            let why = if like.same_as(&name) {
+                "Nickname is already in use".to_owned()
+            } else {
+                format!("Nickname reads like {like}, which is in use")
+            };
+            return self.numeric_text(ERR_NICKNAMEINUSE, &[wanted], &why);
         }
         if !self.registered {
             world.adopt(&name);

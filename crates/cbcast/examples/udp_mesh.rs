@@ -344,7 +344,7 @@ impl Network {
 
     /// Sends a packet to one member or to all others: later, or never.
     fn queue(&mut self, now: Time, to: Option<MemberId>, packet: &Packet) {
-        let bytes = packet.clone().into_bytes();
+        let bytes = packet.clone().into_checked_bytes();
         let everybody = 0..self.addresses.len();
         for to in everybody.filter(|&i| i != self.me && to.is_none_or(|to| to == member(i))) {
             self.sent += 1;
@@ -384,7 +384,7 @@ impl Network {
             Err(error) => return Err(error),
         };
         let from = self.addresses.iter().position(|&known| known == address).filter(|&from| from != self.me);
-        let packet = Packet::decode(Bytes::copy_from_slice(&self.buffer[..length]));
+        let packet = Packet::decode_checked(Bytes::copy_from_slice(&self.buffer[..length]));
         Ok(from.zip(packet.ok()))
     }
 }

@@ -7,6 +7,7 @@
 //! kind 19 = origin ordinal number count      flushed: so much
 //! kind 20 = origin ordinal count             departed: you have left, as your host says
 //! kind 21 = origin ordinal number            called off: the flush before
+//! checked = packet crc32(4 bytes, least significant first)
 //! ```
 
 use alloc::vec::Vec;
@@ -24,6 +25,8 @@ const FLUSH: u8 = 18;
 const FLUSHED: u8 = 19;
 const DEPARTED: u8 = 20;
 const CALLED_OFF: u8 = 21;
+
+const CHECKSUM_BYTES: usize = 4;
 
 /// What members tell each other beside messages. Lost ones are told again.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -161,6 +164,30 @@ impl Packet {
         }
     }
 
+    /// Reads a whole packet that [`into_checked_bytes`](Self::into_checked_bytes) wrote. O(bytes).
+    ///
+    /// # Errors
+    /// [`DecodeError`]: [`Checksum`](DecodeError::Checksum) if it was changed on its way.
+    pub fn decode_checked(mut bytes: Bytes) -> Result<Self, DecodeError> {
+        let length = bytes.len().checked_sub(CHECKSUM_BYTES).ok_or(WireError::Truncated)?;
+        let checksum = bytes.split_off(length);
+        if checksum[..] != crc32fast::hash(&bytes).to_le_bytes() {
+            return Err(DecodeError::Checksum);
+        }
+        Self::decode(bytes)
+    }
+
+    /// Its bytes and, behind them, their CRC-32: for links that may change what they carry without a word. Nothing is
+    /// added to what a message's author wrote, so each link of a way can do it or leave it. O(bytes), and a copy.
+    #[must_use]
+    pub fn into_checked_bytes(self) -> Bytes {
+        let bytes = self.into_bytes();
+        let mut checked = Vec::with_capacity(bytes.len() + CHECKSUM_BYTES);
+        checked.extend_from_slice(&bytes);
+        checked.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        checked.into()
+    }
+
     /// Its bytes: those of a message as they are, O(1); those of a control, O(entries).
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
@@ -174,6 +201,8 @@ impl Packet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::MessageId;
+    use crate::message::Kind;
     use alloc::vec;
     use proptest::prelude::*;
 
@@ -194,9 +223,32 @@ mod tests {
     }
 
     proptest! {
+        /// Bits that are flipped, up to three of them, and an end that is missing.
+        #[test]
+        fn a_packet_that_was_changed_is_refused(
+            payload: Vec<u8>,
+            flips in prop::collection::vec(any::<prop::sample::Index>(), 1..4),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let id = MessageId::new(MemberId::new(0, 1), 1);
+            let message = Message::new(id, Kind::Data, &[], &payload).unwrap();
+            let packet = Packet::Message(message);
+            let checked = packet.clone().into_checked_bytes();
+            prop_assert_eq!(Packet::decode_checked(checked.clone()), Ok(packet));
+            let mut changed = checked.to_vec();
+            let bits: alloc::collections::BTreeSet<_> =
+                flips.iter().map(|flip| flip.index(8 * checked.len())).collect();
+            for bit in bits {
+                changed[bit / 8] ^= 1 << (bit % 8);
+            }
+            prop_assert_eq!(Packet::decode_checked(changed.into()), Err(DecodeError::Checksum));
+            prop_assert!(Packet::decode_checked(checked.slice(..cut.index(checked.len()))).is_err());
+        }
+
         #[test]
         fn any_bytes_are_a_packet_or_refused(mut bytes: Vec<u8>, kind in 0u8..24) {
             let _ = Packet::decode(Bytes::from(bytes.clone()));
+            let _ = Packet::decode_checked(Bytes::from(bytes.clone()));
             bytes.insert(0, kind);
             let _ = Packet::decode(Bytes::from(bytes));
         }

@@ -131,9 +131,21 @@
 //! | [`Config::repair_ranges_max`] | a request names so many ranges; the others have their turn in the next |
 //!
 //! # What it is not
-//! Not agreement: concurrent messages may be delivered in another order by another member. Not secure against peers
-//! that lie about their own past: a member that leaves dependencies out has its own message seen too early, and
-//! harms nobody else's. Packets are not signed; encrypt and authenticate links in the transport.
+//! Not agreement: concurrent messages may be delivered in another order by another member.
+//!
+//! # Whom it trusts
+//! Packets are not signed: whatever comes over a link counts as said by whom it names. So a link must be authenticated,
+//! and the [`Link`] be the one that it is.
+//! - Over [`Link::Member`] one member speaks for itself. It can lie about its own past: if it leaves dependencies out its
+//!   own message is seen too early, and nobody else's.
+//! - Over [`Link::Relay`] and [`Link::Peer`] anything may be passed on, and everything is believed. Any process of a
+//!   mesh can speak for any other: it can say *Left* for the host, and so have anybody dropped. Let only those into a
+//!   mesh whom all of it trusts.
+//!
+//! Links may lose, repeat, delay and reorder, but what arrives must be what was sent. What cannot be is refused; what
+//! was changed into something else that can be is not noticed, and orders wrongly. Where the transport does not see to
+//! it (UDP sums 16 bits up, if at all) send [`Packet::into_checked_bytes`]. That is for accidents: whoever changes
+//! packets on purpose is kept out by authenticated links alone.
 //!
 //! References are spelled out in `docs/REFERENCES.md` of the repository.
 #![no_std]

@@ -71,6 +71,9 @@ pub enum DecodeError {
     /// Only a host announces members, and no host announces itself.
     #[error("members are announced by the host of their origin only")]
     NotHost,
+    /// The checksum behind the packet is that of other bytes: it was changed on its way.
+    #[error("the packet was changed on its way: its checksum does not fit")]
+    Checksum,
     /// More than the whole packet may have.
     #[error("the message has {length} bytes, the limit is {limit}")]
     TooLong {

@@ -767,6 +767,12 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "Some(slot) if seq > self.members.delivered(slot) => None,",
             ),
             library(
+                "a packet that was changed is taken",
+                CONTROL,
+                "if checksum[..] != crc32fast::hash(&bytes).to_le_bytes() {",
+                "if checksum.is_empty() {",
+            ),
+            library(
                 "requests overflow",
                 CONTROL,
                 "from.checked_add(more).ok_or(WireError::Integer)?",

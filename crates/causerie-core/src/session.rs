@@ -1156,6 +1156,10 @@ impl Session {
                 }) if live => {
                     self.outputs.push_back(Output::Send(ClientFrame::Want(ranges)));
                 }
+                GroupOutput::Rollback { member, seq } => {
+                    let id = MessageId::new(member, seq);
+                    return self.end(End::Protocol(format!("{id} was never said here")));
+                }
                 _ => {}
             }
         }

@@ -138,6 +138,15 @@ pub enum BroadcastError {
         /// The sender.
         member: MemberId,
     },
+    /// Others have messages of the sender that are not known here, as [`Output::Rollback`](crate::Output::Rollback) has
+    /// told: the number would be given a second time. See [`Group::go_on`](crate::Group::go_on).
+    #[error("others have messages of {member} up to {seq}, and this state may be older")]
+    RolledBack {
+        /// The sender.
+        member: MemberId,
+        /// The greatest number that others are known to have.
+        seq: u64,
+    },
     /// Too much of what the sender has said is not stable yet. Broadcast again after the next
     /// [`Output::Stable`](crate::Output::Stable).
     #[error("{member} has {limit} {unit} unstable; {holder:?} has not acknowledged them")]
@@ -192,4 +201,39 @@ pub enum MembershipError {
     /// The host could not say it.
     #[error(transparent)]
     Broadcast(#[from] BroadcastError),
+}
+
+/// Why a local member that was rolled back cannot go on yet. Nothing changed.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum RollbackError {
+    /// It was not rolled back, has gone on, or is no local member (any more).
+    #[error("{member} was not rolled back")]
+    NotRolledBack {
+        /// Who.
+        member: MemberId,
+    },
+    /// Others have these messages of it, which have not been delivered here. They are asked for.
+    #[error("messages {from} to {to} of {member} have not come yet")]
+    Missing {
+        /// Who.
+        member: MemberId,
+        /// The number of the first one.
+        from: u64,
+        /// The number of the last one.
+        to: u64,
+    },
+    /// This member, or the relay of this host, has not told its clock since, and may have more. Should it never come
+    /// back, its host parts with it.
+    #[error("{member} has not told since what it has")]
+    Unheard {
+        /// Who.
+        member: MemberId,
+    },
+    /// The host of a relay does not go on: it takes a new origin.
+    #[error("{member} is the host of a relay, and needs a new origin")]
+    Host {
+        /// Who.
+        member: MemberId,
+    },
 }

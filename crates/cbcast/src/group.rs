@@ -15,6 +15,7 @@ mod holdback;
 mod inspect;
 mod outputs;
 mod requests;
+mod rollback;
 mod skip;
 mod upkeep;
 
@@ -35,6 +36,7 @@ use crate::time::Time;
 pub(crate) use flush::{CalledOff, Flush};
 pub use inspect::{HeldMessage, Relation};
 use outputs::Outputs;
+pub(crate) use rollback::Rollback;
 
 /// Who is at the other end of the link that a message came over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -84,6 +86,16 @@ pub enum Output {
         member: MemberId,
         /// [`Config::members_known_max`].
         limit: usize,
+    },
+    /// Others have messages of a local member, up to this number, which this process does not know: its state is older
+    /// than what it has said, or somebody else says it. The messages are asked for, and delivered as they come; the
+    /// member says nothing ([`BroadcastError::RolledBack`]) until the application calls [`Group::go_on`], or leaves.
+    /// Repeated when others are found to have more.
+    Rollback {
+        /// Whose.
+        member: MemberId,
+        /// The greatest number that others are known to have.
+        seq: u64,
     },
     /// A local member has left without a command from here: its *Left* is delivered next, or somebody says that there
     /// is one. What it says is dropped by the others, so [`Group::broadcast`] refuses it. Join anew; what others have
@@ -190,6 +202,10 @@ pub struct Group {
     pub(crate) called_off: Vec<CalledOff>,
     /// Local members that others have parted with.
     departed: Vec<MemberId>,
+    /// Local members of which others have more.
+    pub(crate) rollbacks: Vec<Rollback>,
+    /// As [`has_told`](crate::members::Member::has_told), for what came over [`Link::Relay`].
+    relay_has_told: bool,
     heartbeat_at: Option<Time>,
     pub(crate) outputs: Outputs,
     pub(crate) stats: Stats,
@@ -272,6 +288,8 @@ impl Group {
             flushes: Vec::new(),
             called_off: Vec::new(),
             departed: Vec::new(),
+            rollbacks: Vec::new(),
+            relay_has_told: false,
             outputs: Outputs::default(),
             stats: Stats::default(),
             awake: Vec::new(),
@@ -382,8 +400,8 @@ impl Group {
         payload: &[u8],
     ) -> Result<MessageId, BroadcastError> {
         let slot = self.members.live_slot(from).filter(|&slot| self.members.get(slot).local);
-        if !self.departed.is_empty() && self.departed.contains(&from) {
-            return Err(BroadcastError::Departed { member: from });
+        if !(self.departed.is_empty() && self.rollbacks.is_empty()) {
+            self.may_speak(from)?;
         }
         let slot = slot.ok_or(BroadcastError::NotLocal { member: from })?;
         if kind == Kind::Data {

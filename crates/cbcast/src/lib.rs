@@ -173,7 +173,7 @@ pub mod wire;
 pub use clock::VectorClock;
 pub use config::{Config, ConfigError, GapPolicy, Topology};
 pub use control::{Control, Packet};
-pub use error::{BroadcastError, MembershipError, ReceiveError, Unit};
+pub use error::{BroadcastError, MembershipError, ReceiveError, RollbackError, Unit};
 pub use group::{Group, HeldMessage, Link, Output, Relation, Stats, Transmit};
 pub use id::{MemberId, MessageId};
 pub use message::{DecodeError, Kind, Message};

@@ -108,6 +108,8 @@ pub(crate) struct Member {
     pub(crate) direct: bool,
     /// The repair of what is missing of it, while it lags.
     pub(crate) repair: Target,
+    /// Its process has told its clock: since this group was made, or since a local member was found to be rolled back.
+    pub(crate) has_told: bool,
     /// A flush has frozen it: only so many of its messages are deliverable.
     pub(crate) frozen: Option<u64>,
     /// The number of the last flush of it, or of its being called off, that was heard of.
@@ -422,6 +424,7 @@ impl Member {
             shown: 0,
             direct: false,
             repair: Target::default(),
+            has_told: false,
             frozen: None,
             flush: 0,
             ring: VecDeque::new(),

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! export   = version(1 byte) snapshot locals{ member } direct{ member } heard(clock) shown(clock) frozen(clock)
-//!            flush(clock) held{ since packet } stable(clock) places departed{ member left first places{ packet } }
+//!            flush(clock) rolled_back(clock) held{ since packet } stable(clock) places departed{ member left first places{ packet } }
 //!            flushes{ host member payload } called_off{ member } overfull(1 byte)
 //! places   = packet...              of each member in `stable`, those beyond what is stable; length 0: skipped
 //! packet   = length bytes
@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::clock::VectorClock;
 use crate::config::{Config, ConfigError};
-use crate::group::{CalledOff, Flush, Group, Link};
+use crate::group::{CalledOff, Flush, Group, Link, Rollback};
 use crate::id::{MemberId, MessageId};
 use crate::message::{DecodeError, Message};
 use crate::snapshot::Snapshot;
@@ -117,6 +117,8 @@ impl Group {
         frozen.encode(&mut out);
         let flush = live().filter(|(_, m)| m.flush > 0).map(|(_, m)| (m.id, m.flush));
         flush.collect::<VectorClock>().encode(&mut out);
+        let rolled_back = self.rollbacks.iter().map(|rollback| (rollback.member, rollback.proven));
+        rolled_back.collect::<VectorClock>().encode(&mut out);
         put_varint(&mut out, self.held as u64);
         for held in self.members.iter().flat_map(|(_, m)| m.ring.iter().flatten()) {
             put_varint(&mut out, held.since.as_nanos());
@@ -186,6 +188,8 @@ impl Group {
             let slot = group.members.live_slot(id).ok_or(ImportError::Inconsistent)?;
             group.members.get_mut(slot).flush = number;
         }
+        let rolled_back = VectorClock::decode(reader)?;
+        group.rollbacks = rolled_back.iter().map(|(member, proven)| Rollback { member, proven }).collect();
         for n in 0..reader.varint()? {
             let since = Time::from_nanos(reader.varint()?);
             let taken = group.handle_message(since, Link::Relay, message(reader)?);
@@ -195,10 +199,8 @@ impl Group {
         }
         for (id, count) in heard.iter() {
             let slot = group.members.live_slot(id).ok_or(ImportError::Inconsistent)?;
-            if !group.members.get(slot).local {
-                group.hear(Time::ZERO, slot, count, false);
-                group.hear(Time::ZERO, slot, shown.get(id), true);
-            }
+            group.hear(Time::ZERO, slot, count, false);
+            group.hear(Time::ZERO, slot, shown.get(id), true);
         }
         group.import_stability(reader)?;
         for _ in 0..reader.varint()? {

@@ -297,13 +297,6 @@ fn a_message_has_no_more_dependencies_than_there_may_be_members() {
     hear(&mut eve, message(BOB, 2, &deps[..4])).unwrap();
 }
 
-#[test]
-fn a_clock_cannot_claim_what_was_said_here() {
-    let mut ann = group(ANN, |_| {});
-    clock_from(&mut ann, BOB, &[(ANN, 9)]);
-    assert_eq!((ann.poll_timeout(), ann.missing(9)), (None, vec![]));
-}
-
 // Members.
 
 #[test]

@@ -129,7 +129,7 @@ fn what_cannot_be_is_refused_by_name_and_changes_nothing() {
     let m = message(id(EVE, 1), &[]);
     assert_eq!(refused(from_ann, &m), ReceiveError::NotTheirs { member: EVE });
     let m = message(id(BOB, 1), &[]);
-    assert_eq!(refused(Link::Relay, &m), ReceiveError::OwnFuture { id: id(BOB, 1) });
+    assert_eq!(refused(Link::Member(BOB), &m), ReceiveError::OwnFuture { id: id(BOB, 1) });
     let m = message(id(ANN, 1), &[id(BOB, 9)]);
     assert_eq!(
         refused(from_ann, &m),

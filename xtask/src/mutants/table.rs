@@ -15,6 +15,7 @@ const INSPECT: &str = "crates/cbcast/src/group/inspect.rs";
 const INDEX: &str = "crates/cbcast/src/index.rs";
 const MEMBERS: &str = "crates/cbcast/src/members.rs";
 const STABILITY: &str = "crates/cbcast/src/stability.rs";
+const ROLLBACK: &str = "crates/cbcast/src/group/rollback.rs";
 const REPAIR: &str = "crates/cbcast/src/repair.rs";
 const PERSIST: &str = "crates/cbcast/src/persist.rs";
 const SNAPSHOT: &str = "crates/cbcast/src/snapshot.rs";
@@ -161,8 +162,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "a dependency on what was not said here yet",
                 HOLDBACK,
-                "                self.members.get(slot).local\n            }",
-                "                false\n            }",
+                "self.members.get(slot).local && matches!(link, Link::Member(_))\n            }",
+                "false\n            }",
             ),
             library(
                 "what is frozen is delivered on arrival",
@@ -401,7 +402,12 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "            Standing::Forgotten => {\n                self.stats.duplicates += 1;\n                return Ok(());\n            }",
                 "            Standing::Forgotten => return self.hold_early(now, link, message),",
             ),
-            library("own messages are taken from others", HOLDBACK, "if member.local {", "if false {"),
+            library(
+                "own messages are taken from others",
+                HOLDBACK,
+                "if is_local && matches!(link, Link::Member(_)) {",
+                "if false {",
+            ),
             library(
                 "ordinals that were not given out here are held",
                 HOLDBACK,
@@ -653,7 +659,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "others know better what was said here",
                 UPKEEP,
-                "                && theirs\n                && !self.members.get(slot).local",
+                "                && theirs\n                && !(matches!(link, Link::Member(_)) && self.members.get(slot).local)",
                 "                && theirs",
             ),
             library(
@@ -997,6 +1003,71 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
         ],
     ),
     (
+        "Going back to an older state",
+        &[
+            library(
+                "what others have does not stop who went back",
+                HOLDBACK,
+                "            self.rolled_back(slot, seq);\n",
+                "            let _ = slot;\n",
+            ),
+            library(
+                "own messages from others prove nothing",
+                HOLDBACK,
+                "            self.hear(now, slot, id.seq, true);\n        }\n        if !message",
+                "        }\n        if !message",
+            ),
+            library(
+                "numbers are given a second time",
+                ROLLBACK,
+                "Some(rollback) => Err(BroadcastError::RolledBack { member, seq: rollback.proven }),",
+                "Some(_) => Ok(()),",
+            ),
+            library(
+                "who went back goes on without its own messages",
+                ROLLBACK,
+                "if last < proven {",
+                "if last < proven.min(last) {",
+            ),
+            library(
+                "who went back goes on before all have told",
+                ROLLBACK,
+                "others.filter(|(_, m)| !m.has_told)",
+                "others.filter(|(_, m)| !m.has_told && !m.live)",
+            ),
+            library(
+                "what was told before counts",
+                ROLLBACK,
+                "            self.members.get_mut(slot).has_told = false;\n",
+                "",
+            ),
+            library(
+                "who went back goes on before its relay has told",
+                ROLLBACK,
+                "Topology::Relay if !self.relay_has_told => {",
+                "Topology::Relay if false => {",
+            ),
+            library(
+                "a relay's host goes on",
+                ROLLBACK,
+                "Topology::Relay if member.is_host() => return Err(RollbackError::Host { member }),\n",
+                "",
+            ),
+            library(
+                "who went back asks itself",
+                REQUESTS,
+                "if self.members.get(sender).local && whom == Ask::Sender { Ask::Holder(0) } else { whom };",
+                "whom;",
+            ),
+            library(
+                "an import has forgotten that it was rolled back",
+                PERSIST,
+                "Rollback { member, proven }).collect();",
+                "Rollback { member, proven }).take(0).collect();",
+            ),
+        ],
+    ),
+    (
         "Having left",
         &[
             library(
@@ -1037,8 +1108,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             ),
             library(
                 "the departed go on saying things",
-                GROUP,
-                "if !self.departed.is_empty() && self.departed.contains(&from) {",
+                ROLLBACK,
+                "if self.departed.contains(&member) {",
                 "if false {",
             ),
             library(
@@ -1175,8 +1246,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "an import has not heard of what is missing",
                 PERSIST,
-                "                group.hear(Time::ZERO, slot, count, false);",
-                "                let _ = (slot, count);",
+                "            group.hear(Time::ZERO, slot, count, false);",
+                "            let _ = (slot, count);",
             ),
             library(
                 "an import has frozen nobody",

@@ -102,7 +102,8 @@ impl Group {
             return Ok(());
         }
         let member = self.members.get(slot);
-        if member.local {
+        let is_local = member.local;
+        if is_local && matches!(link, Link::Member(_)) {
             return Err(ReceiveError::OwnFuture { id });
         }
         let ahead = id.seq - delivered - 1;
@@ -111,6 +112,10 @@ impl Group {
             return Ok(());
         }
         let unmet = self.check_deps(link, &message)?;
+        if is_local {
+            // Others have it, so it was said here before this state.
+            self.hear(now, slot, id.seq, true);
+        }
         if !message.is_data()
             && let Kind::Left { member, last_seq } = message.kind()
         {
@@ -233,7 +238,8 @@ impl Group {
                 if dependency.seq <= self.members.delivered(slot) {
                     return Ok(true);
                 }
-                self.members.get(slot).local
+                // Of what others have seen, not all is known here: see `rollback`.
+                self.members.get(slot).local && matches!(link, Link::Member(_))
             }
             Standing::Forgotten => return Ok(true),
             Standing::Early(_) => !self.can_be_admitted(dependency.member),
@@ -380,6 +386,9 @@ impl Group {
         let delivered = self.members.delivered(slot);
         if seq <= delivered {
             return;
+        }
+        if self.members.get(slot).local {
+            self.rolled_back(slot, seq);
         }
         let member = self.members.get_mut(slot);
         if shown {

@@ -175,10 +175,10 @@ impl Group {
         self.missing_of(lagging, ranges_max)
     }
 
-    /// Members elsewhere of which a message is known to exist that has not been delivered, in no order.
+    /// Members of which a message is known to exist that has not been delivered, in no order. Local ones are among
+    /// them after a rollback only.
     pub(super) fn lagging(&self) -> impl Iterator<Item = (Slot, &Member)> + '_ {
-        let others = self.members.iter().filter(|(_, m)| !m.local);
-        others.filter(|&(slot, _)| self.members.heard(slot) > self.members.delivered(slot))
+        self.members.iter().filter(|&(slot, _)| self.members.heard(slot) > self.members.delivered(slot))
     }
 
     /// [`missing`](Self::missing) of these members, in this order.

@@ -72,6 +72,8 @@ impl Group {
         others: &[(MemberId, Slot)],
     ) -> MemberId {
         let nth = |n: usize, of: &[(MemberId, Slot)]| n.checked_rem(of.len()).map(|n| of[n].0);
+        // Who was rolled back asks for its own messages.
+        let whom = if self.members.get(sender).local && whom == Ask::Sender { Ask::Holder(0) } else { whom };
         let other = match whom {
             Ask::Sender => None,
             Ask::Anybody(n) => nth(n, others),

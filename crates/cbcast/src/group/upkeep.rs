@@ -27,7 +27,7 @@ impl Group {
             };
             if let Some(slot) = self.members.live_slot(member)
                 && theirs
-                && !self.members.get(slot).local
+                && !(matches!(link, Link::Member(_)) && self.members.get(slot).local)
             {
                 self.hear(now, slot, count, true);
                 if count > self.members.delivered(slot) {
@@ -35,6 +35,7 @@ impl Group {
                 }
             }
         }
+        self.has_told(link);
         if let Link::Peer(peer) = link {
             self.acknowledge(peer, clock);
         }

@@ -1,0 +1,221 @@
+//! Processes that go on from an older state than what they have said: a backup was put back.
+
+use cbcast::{
+    BroadcastError, Config, Control, Group, Kind, Link, MemberId, Message, MessageId, MissingRange, Output,
+    Packet, ReceiveError, RollbackError, Snapshot, Time, Transmit, VectorClock,
+};
+
+const HOST: MemberId = MemberId::new(0, 0);
+const ANN: MemberId = MemberId::new(0, 1);
+const BOB: MemberId = MemberId::new(0, 2);
+const EVE: MemberId = MemberId::new(0, 3);
+const NOW: Time = Time::ZERO;
+
+fn group(config: Config, me: MemberId) -> Group {
+    Group::new(config, &Snapshot::fixed([HOST, ANN, BOB, EVE]), [me]).unwrap()
+}
+
+fn outputs(group: &mut Group) -> Vec<Output> {
+    std::iter::from_fn(|| group.poll_output()).collect()
+}
+
+fn delivered(group: &mut Group) -> Vec<MessageId> {
+    let id = |o| if let Output::Deliver { message, .. } = o { Some(message.id()) } else { None };
+    outputs(group).into_iter().filter_map(id).collect()
+}
+
+fn say(group: &mut Group, me: MemberId) -> Message {
+    group.broadcast(NOW, me, b"x").unwrap();
+    outputs(group).iter().find_map(Output::sent).cloned().unwrap()
+}
+
+fn hear(group: &mut Group, link: Link, message: &Message) -> Result<(), ReceiveError> {
+    group.handle_message(NOW, link, message.clone())
+}
+
+fn clock(counts: &[(MemberId, u64)]) -> VectorClock {
+    counts.iter().copied().collect()
+}
+
+fn id(member: MemberId, seq: u64) -> MessageId {
+    MessageId::new(member, seq)
+}
+
+fn said(seq: u64) -> Result<MessageId, BroadcastError> {
+    Err(BroadcastError::RolledBack { member: ANN, seq })
+}
+
+fn rollback(seq: u64) -> Output {
+    Output::Rollback { member: ANN, seq }
+}
+
+/// Ann says five, of which a backup has two. Everybody has them, Bob and Eve the fifth, too.
+struct Restored {
+    ann: Group,
+    bob: Group,
+    words: Vec<Message>,
+}
+
+fn restored(config: fn() -> Config) -> Restored {
+    let (mut ann, mut bob) = (group(config(), ANN), group(config(), BOB));
+    let mut words: Vec<_> = (0..2).map(|_| say(&mut ann, ANN)).collect();
+    let backup = ann.export().unwrap();
+    words.extend((0..3).map(|_| say(&mut ann, ANN)));
+    words.iter().for_each(|word| hear(&mut bob, Link::Peer(ANN), word).unwrap());
+    outputs(&mut bob);
+    Restored { ann: Group::import(config(), &backup).unwrap(), bob, words }
+}
+
+#[test]
+fn what_a_clock_proves_stops_who_went_back_until_it_has_its_own_words_again() {
+    let Restored { mut ann, mut bob, words } = restored(Config::mesh);
+    ann.handle_clock(NOW, Link::Peer(BOB), &clock(&[(ANN, 4)]));
+    assert_eq!(outputs(&mut ann), [rollback(4)]);
+    ann.handle_clock(NOW, Link::Peer(BOB), &clock(&[(ANN, 4)]));
+    assert_eq!(outputs(&mut ann), [], "told once");
+    ann.handle_clock(NOW, Link::Peer(BOB), &bob.clock());
+    assert_eq!(outputs(&mut ann), [rollback(5)], "or when there is more");
+    assert_eq!(ann.broadcast(NOW, ANN, b"x"), said(5));
+    assert_eq!(ann.missing(9), [MissingRange { member: ANN, from: 3, to: 5 }]);
+
+    // They are asked for, of somebody else, and delivered like anybody's.
+    let mut wanted = Vec::new();
+    for _ in 0..9 {
+        let due = ann.poll_timeout().unwrap();
+        ann.handle_timeout(due);
+        for output in outputs(&mut ann) {
+            if let Output::Transmit(Transmit { to: Some(to), packet: Packet::Control(want) }) = output {
+                assert_ne!(to, ANN, "it would ask itself");
+                wanted.extend(Some(want).filter(|want| to == BOB && matches!(want, Control::Want(_))));
+            }
+        }
+    }
+    bob.handle_control(NOW, Link::Peer(ANN), wanted.first().expect("Bob is asked at some time"));
+    for output in outputs(&mut bob) {
+        let Output::Transmit(Transmit { to: Some(ANN), packet }) = output else { panic!("{output:?}") };
+        ann.handle_packet(NOW, Link::Peer(BOB), packet).unwrap();
+    }
+    assert_eq!(delivered(&mut ann), [3, 4, 5].map(|seq| id(ANN, seq)));
+    assert_eq!(ann.broadcast(NOW, ANN, b"x"), said(5), "until the application says so");
+    for peer in [HOST, EVE] {
+        assert_eq!(ann.go_on(ANN), Err(RollbackError::Unheard { member: peer }));
+        ann.handle_clock(NOW, Link::Peer(peer), &clock(&[(ANN, 2)]));
+    }
+    assert_eq!(ann.go_on(ANN), Ok(5));
+    assert_eq!(ann.go_on(ANN), Err(RollbackError::NotRolledBack { member: ANN }));
+    let sixth = say(&mut ann, ANN);
+    assert_eq!(sixth.id(), id(ANN, 6));
+    hear(&mut bob, Link::Peer(ANN), &sixth).unwrap();
+    assert_eq!(delivered(&mut bob), [sixth.id()], "not a copy");
+    assert_eq!(words.len(), 5);
+}
+
+#[test]
+fn its_own_words_prove_it_too_and_so_does_what_others_have_seen() {
+    let Restored { mut ann, mut bob, words } = restored(Config::mesh);
+    hear(&mut ann, Link::Peer(EVE), &words[3]).unwrap();
+    assert_eq!(ann.held_count(), 1);
+    assert_eq!(outputs(&mut ann)[0], rollback(4));
+    let answer = say(&mut bob, BOB);
+    hear(&mut ann, Link::Peer(BOB), &answer).unwrap();
+    assert_eq!(outputs(&mut ann)[0], rollback(5));
+    assert_eq!(ann.waits_for(answer.id()), Some(id(ANN, 5)));
+    assert_eq!(ann.go_on(ANN), Err(RollbackError::Missing { member: ANN, from: 3, to: 5 }));
+    for word in [&words[4], &words[2]] {
+        hear(&mut ann, Link::Relay, word).unwrap();
+    }
+    assert_eq!(delivered(&mut ann), [id(ANN, 3), id(ANN, 4), id(ANN, 5), answer.id()]);
+
+    // One that can be delivered at once.
+    let Restored { mut ann, words, .. } = restored(Config::mesh);
+    hear(&mut ann, Link::Relay, &words[2]).unwrap();
+    assert_eq!(outputs(&mut ann)[0], rollback(3));
+    assert_eq!(ann.broadcast(NOW, ANN, b"x"), said(3));
+}
+
+/// Or any client could silence a server.
+#[test]
+fn a_client_proves_nothing_about_those_who_live_here() {
+    let Restored { mut ann, words, .. } = restored(Config::relay);
+    ann.handle_clock(NOW, Link::Member(ANN), &clock(&[(ANN, 5)]));
+    ann.handle_clock(NOW, Link::Member(BOB), &clock(&[(ANN, 5)]));
+    let own = hear(&mut ann, Link::Member(ANN), &words[2]).unwrap_err();
+    assert_eq!(own, ReceiveError::OwnFuture { id: id(ANN, 3) });
+    let dependency = id(ANN, 5);
+    let lie = Message::new(id(BOB, 1), Kind::Data, &[dependency], b"x").unwrap();
+    let refused = hear(&mut ann, Link::Member(BOB), &lie).unwrap_err();
+    assert_eq!(refused, ReceiveError::FromTheFuture { id: lie.id(), dependency });
+    assert_eq!(outputs(&mut ann), []);
+    say(&mut ann, ANN);
+}
+
+/// Who knows that it is a backup need not wait until somebody proves it, when the number may be given already.
+#[test]
+fn who_puts_a_backup_back_asks_everybody_before_it_says_anything() {
+    let Restored { mut ann, bob, words } = restored(Config::mesh);
+    ann.handle_clock(NOW, Link::Peer(HOST), &clock(&[(ANN, 2)]));
+    ann.assume_rollback();
+    assert_eq!(ann.broadcast(NOW, ANN, b"x"), said(2));
+    assert_eq!(ann.go_on(ANN), Err(RollbackError::Unheard { member: HOST }), "told before");
+    for peer in [HOST, EVE] {
+        ann.handle_clock(NOW, Link::Peer(peer), &clock(&[(ANN, 2)]));
+    }
+    ann.assume_rollback();
+    ann.handle_clock(NOW, Link::Peer(BOB), &bob.clock());
+    assert_eq!(outputs(&mut ann)[0], rollback(5));
+    for peer in [HOST, EVE] {
+        words[2..].iter().for_each(|word| hear(&mut ann, Link::Peer(peer), word).unwrap());
+        assert_eq!(ann.go_on(ANN), Err(RollbackError::Unheard { member: peer }));
+        ann.handle_clock(NOW, Link::Peer(peer), &clock(&[(ANN, 2)]));
+    }
+    assert_eq!(ann.go_on(ANN), Ok(5));
+}
+
+#[test]
+fn where_there_is_a_relay_its_clock_is_enough() {
+    let Restored { mut ann, bob, words } = restored(Config::relay);
+    ann.assume_rollback();
+    hear(&mut ann, Link::Relay, &words[2]).unwrap();
+    assert_eq!(ann.go_on(ANN), Err(RollbackError::Unheard { member: HOST }));
+    ann.handle_clock(NOW, Link::Relay, &bob.clock());
+    words[3..].iter().for_each(|word| hear(&mut ann, Link::Relay, word).unwrap());
+    assert_eq!(ann.go_on(ANN), Ok(5));
+
+    // But a relay's clients may have seen what is nowhere else.
+    let mut host = group(Config::relay(), HOST);
+    host.assume_rollback();
+    host.handle_clock(NOW, Link::Relay, &clock(&[]));
+    assert_eq!(host.go_on(HOST), Err(RollbackError::Host { member: HOST }));
+    assert!(host.admit(NOW, HOST, false, b"").is_err(), "ordinals would be given twice");
+}
+
+#[test]
+fn an_export_keeps_that_it_was_rolled_back() {
+    let Restored { mut ann, bob, words } = restored(Config::mesh);
+    ann.handle_clock(NOW, Link::Peer(BOB), &bob.clock());
+    outputs(&mut ann);
+    let mut again = Group::import(Config::mesh(), &ann.export().unwrap()).unwrap();
+    assert_eq!(again.broadcast(NOW, ANN, b"x"), said(5));
+    assert_eq!(again.missing(9), ann.missing(9));
+    words[2..].iter().for_each(|word| hear(&mut again, Link::Peer(BOB), word).unwrap());
+    outputs(&mut again);
+    let mut again = Group::import(Config::mesh(), &again.export().unwrap()).unwrap();
+    assert_eq!(again.broadcast(NOW, ANN, b"x"), said(5), "it has them, and has not gone on");
+}
+
+/// A claim may be greater than what is believed at once; what it says is not forgotten.
+#[test]
+fn a_member_that_lacks_more_than_may_be_ahead_does_not_go_on_too_early() {
+    let config = || {
+        let mut config = Config::relay();
+        config.ahead_max = 2;
+        config
+    };
+    let Restored { mut ann, bob, words } = restored(config);
+    ann.handle_clock(NOW, Link::Relay, &bob.clock());
+    words[2..4].iter().for_each(|word| hear(&mut ann, Link::Relay, word).unwrap());
+    assert_eq!(ann.delivered(ANN), Some(4));
+    assert_eq!(ann.go_on(ANN), Err(RollbackError::Missing { member: ANN, from: 5, to: 5 }));
+    ann.handle_clock(NOW, Link::Relay, &bob.clock());
+    assert_eq!(ann.missing(9), [MissingRange { member: ANN, from: 5, to: 5 }]);
+}

@@ -580,6 +580,7 @@ fn write_record(record: &HistoryRecord, out: &mut String) {
             Body::Notice(_) => write!(out, r#","kind":"notice","deleted":true"#),
             Body::Reply { to, .. } => write!(out, r#","kind":"reply","to":"{to}","deleted":true"#),
             Body::Edit { of, .. } => write!(out, r#","kind":"edit","of":"{of}","deleted":true"#),
+            Body::Topic(_) => write!(out, r#","kind":"topic","deleted":true"#),
             _ => write!(out, r#","kind":"text","deleted":true"#),
         },
         What::Said(body) => match body {

@@ -25,6 +25,7 @@ use cbcast::wire::{Reader, WireError, put_varint};
 use cbcast::{MemberId, MessageId};
 use thiserror::Error;
 
+use crate::standing::topic_text;
 use crate::text::is_symbol;
 
 const TEXT: u64 = 1;
@@ -212,7 +213,16 @@ impl Body {
         }
     }
 
-    /// The same with another text, if it has one.
+    /// What there is to read, of a topic too.
+    #[must_use]
+    pub fn readable(&self) -> Option<&str> {
+        match self {
+            Self::Topic(topic) => Some(topic),
+            _ => self.text(),
+        }
+    }
+
+    /// The same with another text, if it has one, or with another topic.
     #[must_use]
     pub fn with_text(&self, text: String) -> Self {
         match self {
@@ -221,7 +231,8 @@ impl Body {
             Self::Notice(_) => Self::Notice(text),
             Self::Reply { to, .. } => Self::Reply { to: *to, text },
             Self::Edit { of, .. } => Self::Edit { of: *of, text },
-            Self::Delete { .. } | Self::Reaction { .. } | Self::Topic(_) | Self::Unknown(_) => self.clone(),
+            Self::Topic(_) => Self::Topic(topic_text(text)),
+            Self::Delete { .. } | Self::Reaction { .. } | Self::Unknown(_) => self.clone(),
         }
     }
 

@@ -26,6 +26,7 @@ use crate::frame::{Delivered, Limits, MemberInfo, RoomInfo, Welcome};
 use crate::key::{PublicKey, Secret};
 use crate::log::{Record, Run};
 use crate::mark::{self, CLIENT_ID_BYTES_MAX};
+use crate::standing::{LOOKS_MAX, topic_text};
 use crate::text::{Name, NameError, Reading, Readings, RoomName, clipped};
 
 /// When something happens: the caller's monotonic time, and what the wall clock shows, which is for people and
@@ -283,6 +284,8 @@ pub struct Topic {
     pub by: String,
     /// When that was, in milliseconds since 1970, for people.
     pub at_millis: u64,
+    /// The message that set it, and the edits of it.
+    pub said: BTreeSet<MessageId>,
 }
 
 /// A log that a room had before it [began anew](Room::renew): up to `last` it is the same as the present one.
@@ -1316,6 +1319,19 @@ impl Room {
         }
     }
 
+    /// What changes the message that set the topic, or an edit of it, changes the topic.
+    fn change_topic(&mut self, target: MessageId, id: MessageId, payload: &Bytes) {
+        let Some(topic) = self.topic.as_mut().filter(|topic| topic.said.contains(&target)) else { return };
+        match Body::decode(payload) {
+            Body::Edit { text, .. } if topic.said.len() <= LOOKS_MAX => {
+                topic.text = topic_text(text);
+                topic.said.insert(id);
+            }
+            Body::Delete { .. } => self.topic = None,
+            _ => {}
+        }
+    }
+
     fn append(&mut self, time_millis: u64, message: &Message) {
         self.position += 1;
         self.changes += 1;
@@ -1328,11 +1344,13 @@ impl Room {
         let payload = message.payload();
         if let Some(target) = changed_by(&payload).filter(|target| target.member == message.id().member) {
             self.pending.marks.push((mark::changes(target), self.position));
+            self.change_topic(target, message.id(), &payload);
         }
         if let Some(topic) = topic_of(&payload) {
             self.pending.marks.push((mark::TOPIC.to_vec(), self.position));
             let by = self.name_of(message.id().member).map(ToString::to_string).unwrap_or_default();
-            self.topic = Some(Topic { text: topic.to_owned(), by, at_millis: time_millis });
+            let said = BTreeSet::from([message.id()]);
+            self.topic = Some(Topic { text: topic.to_owned(), by, at_millis: time_millis, said });
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use cbcast::MessageId;
 
-use crate::body::Body;
+use crate::body::{Body, TOPIC_BYTES_MAX};
 
 /// How a text reads today.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -40,14 +40,14 @@ pub trait Changes {
 }
 
 /// Messages that are looked at for one: who edits edits for ever is not followed for ever.
-const LOOKS_MAX: usize = 64;
+pub(crate) const LOOKS_MAX: usize = 64;
 
 /// How a message reads today: what it says, with the text that stands, which is empty if none does.
 ///
 /// # Errors
 /// The log cannot be read.
 pub fn standing<L: Changes>(log: &mut L, id: MessageId, said: &Body) -> Result<(Standing, Body), L::Error> {
-    if said.text().is_none() {
+    if said.readable().is_none() {
         return Ok((Standing::AsSaid, said.clone()));
     }
     let mut root = id;
@@ -61,21 +61,38 @@ pub fn standing<L: Changes>(log: &mut L, id: MessageId, said: &Body) -> Result<(
             _ => break,
         }
     }
+    Ok(match whole(log, root)? {
+        None => (Standing::Deleted, said.with_text(String::new())),
+        Some(Whole { last: Some((change, text)), .. }) if change != id => {
+            (Standing::Edited, said.with_text(text))
+        }
+        Some(_) => (Standing::AsSaid, said.clone()),
+    })
+}
+
+/// A message with all that edits it.
+struct Whole {
+    ids: BTreeSet<MessageId>,
+    last: Option<(MessageId, String)>,
+}
+
+/// Gathers the edits of a message and of its edits; `None` if any of them was taken back.
+fn whole<L: Changes>(log: &mut L, root: MessageId) -> Result<Option<Whole>, L::Error> {
     let mut left = BTreeSet::from([root]);
-    let mut seen = left.clone();
+    let mut ids = left.clone();
     let mut last: Option<(MessageId, String)> = None;
     while let Some(of) = left.pop_last() {
-        if seen.len() > LOOKS_MAX {
+        if ids.len() > LOOKS_MAX {
             break;
         }
         for (change, body) in log.changes(of)? {
             match body {
-                Body::Delete { .. } => return Ok((Standing::Deleted, said.with_text(String::new()))),
+                Body::Delete { .. } => return Ok(None),
                 Body::Edit { text, .. } => {
                     if last.as_ref().is_none_or(|(last, _)| last.seq < change.seq) {
                         last = Some((change, text));
                     }
-                    if seen.insert(change) {
+                    if ids.insert(change) {
                         left.insert(change);
                     }
                 }
@@ -83,10 +100,30 @@ pub fn standing<L: Changes>(log: &mut L, id: MessageId, said: &Body) -> Result<(
             }
         }
     }
-    Ok(match last {
-        Some((change, text)) if change != id => (Standing::Edited, said.with_text(text)),
-        _ => (Standing::AsSaid, said.clone()),
-    })
+    Ok(Some(Whole { ids, last }))
+}
+
+/// Words of a topic as they stand, and the messages that say them; `None` if they were taken back.
+type StandingTopic = Option<(String, BTreeSet<MessageId>)>;
+
+/// The topic that a message has set, as it stands.
+///
+/// # Errors
+/// The log cannot be read.
+pub fn topic<L: Changes>(log: &mut L, id: MessageId, said: &str) -> Result<StandingTopic, L::Error> {
+    let Some(Whole { ids, last }) = whole(log, id)? else { return Ok(None) };
+    let text = last.map_or_else(|| said.to_owned(), |(_, text)| text);
+    Ok(Some((topic_text(text), ids)))
+}
+
+/// What is shown of a text as a topic.
+pub(crate) fn topic_text(mut text: String) -> String {
+    let mut end = text.len().min(TOPIC_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
 }
 
 #[cfg(test)]
@@ -166,6 +203,27 @@ mod tests {
         assert_eq!((standing, body), (Edited, reply("b")));
         // What edits something that cannot be read any more.
         assert_eq!(read(&[edit(9, "x")]), [(AsSaid, "x".to_owned())]);
+    }
+
+    #[test]
+    fn topics_are_told_as_they_stand() {
+        let said = Body::Topic("a".into());
+        let long = "é".repeat(TOPIC_BYTES_MAX);
+        let delete = Body::Delete { of: id(2), reason: String::new() };
+        for (changes, expected) in [
+            (vec![], Some("a")),
+            (vec![edit(1, "b"), edit(2, "c")], Some("c")),
+            (vec![edit(1, &long)], Some(&long[..TOPIC_BYTES_MAX])),
+            (vec![edit(1, "b"), delete], None),
+        ] {
+            let mut log = Log((2..).map(id).zip(changes.iter().cloned()).collect());
+            let Ok(found) = topic(&mut log, id(1), "a");
+            assert_eq!(found.as_ref().map(|(text, _)| &text[..]), expected);
+            let ids = found.map(|(_, ids)| ids.len());
+            assert!(ids.is_none_or(|count| count == 1 + changes.len()));
+            let Ok((_, body)) = standing(&mut log, id(1), &said);
+            assert_eq!(body, Body::Topic(expected.unwrap_or_default().into()));
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use causerie_core::body::Body;
 use causerie_core::log::{Record, records};
 use causerie_core::mark::TOPIC;
 use causerie_core::room::{Anew, MemberRecord, Now, Room, RoomSettings, Secrets, Stored, Topic};
+use causerie_core::standing;
 use causerie_core::text::RoomName;
 use causerie_store::{Change, MemberRow, Members, RoomId, Store, StoreError, StoredRoom};
 use cbcast::{MemberId, MessageId};
@@ -94,10 +95,15 @@ fn topic(store: &dyn Store, room: RoomId) -> Result<Option<Topic>, StoreError> {
     let page = store.read(room, last.saturating_sub(1), 1)?;
     let record = page.runs.into_iter().flat_map(records).find(|record| record.position == last);
     let Some(record) = record else { return Ok(None) };
-    let Body::Topic(text) = Body::decode(&record.message.payload()) else { return Ok(None) };
-    let by = store.members(room, Members::Ids(&[record.message.id().member]))?;
+    let (id, body) = (record.message.id(), Body::decode(&record.message.payload()));
+    let Body::Topic(text) = body else { return Ok(None) };
+    let Some((text, said)) = standing::topic(&mut crate::standing::Stored::new(store, room), id, &text)?
+    else {
+        return Ok(None);
+    };
+    let by = store.members(room, Members::Ids(&[id.member]))?;
     let by = by.into_iter().next().map(|row| row.name).unwrap_or_default();
-    Ok(Some(Topic { text, by, at_millis: record.time_millis }))
+    Ok(Some(Topic { text, by, at_millis: record.time_millis, said }))
 }
 
 fn begin_anew(

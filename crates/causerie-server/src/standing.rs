@@ -162,7 +162,7 @@ pub(crate) fn revised(
             out.extend_from_slice(&frame);
             continue;
         }
-        match left.checked_sub(body.text().map_or(0, str::len)) {
+        match left.checked_sub(body.readable().map_or(0, str::len)) {
             Some(less) => left = less,
             None => body = body.with_text(String::new()),
         }

@@ -542,6 +542,53 @@ async fn a_room_is_told_by_pages_lines_and_clocks_with_its_topic() {
 }
 
 #[tokio::test]
+async fn a_topic_is_told_as_it_stands() {
+    let store = Arc::new(MemoryStore::new());
+    let mut server = Harness::with_store(Settings::default(), store.clone()).await;
+    let (_, token) = bot(server.address, "lobby", "Bot").await;
+    let say = async |at: SocketAddr, said: Value| {
+        let said = post(at, "/api/rooms/lobby/messages", &token, said).await.expect(201);
+        said["message"].as_str().unwrap().to_owned()
+    };
+    let topic = async |at: SocketAddr| get(at, "/api/rooms/lobby").await.expect(200)["topic"].clone();
+    let set = say(server.address, json!({"id": "1", "kind": "topic", "text": "my password"})).await;
+    let edit = json!({"id": "2", "kind": "edit", "of": set, "text": "numbers"});
+    let edited = say(server.address, edit).await;
+    assert_eq!(topic(server.address).await, "numbers");
+    server.stop().await;
+    server = Harness::with_store(Settings::default(), store.clone()).await;
+    assert_eq!(topic(server.address).await, "numbers");
+    // An edit of the edit is one of the topic, before a restart and after it.
+    say(server.address, json!({"id": "3", "kind": "edit", "of": edited, "text": "odd numbers"})).await;
+    assert_eq!(topic(server.address).await, "odd numbers");
+    let mut kim = TcpStream::connect(server.address).await.unwrap();
+    kim.write_all(b"NICK Kim\r\nUSER kim 0 * :Kim\r\nTOPIC #lobby\r\nJOIN #lobby\r\n").await.unwrap();
+    let mut heard = Vec::new();
+    while !String::from_utf8_lossy(&heard).contains(" 332 Kim #lobby :odd numbers") {
+        assert_ne!(within("the topic", kim.read_buf(&mut heard)).await.unwrap(), 0);
+    }
+    say(server.address, json!({"id": "4", "kind": "delete", "of": set})).await;
+    for restarted in [false, true] {
+        if restarted {
+            server.stop().await;
+            server = Harness::with_store(Settings::default(), store.clone()).await;
+        }
+        assert_eq!(topic(server.address).await, Value::Null);
+        let page = get(server.address, "/api/rooms/lobby/messages?after=1&limit=2").await.expect(200);
+        let kinds: Vec<_> = page["messages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|record| {
+                (record["kind"].as_str().unwrap(), record["deleted"] == true, record.get("text").is_some())
+            })
+            .collect();
+        assert_eq!(kinds, [("topic", true, false), ("edit", true, false)]);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_lab_repeats_a_run_and_refuses_what_is_too_much() {
     let server = Harness::start(Settings::default()).await;
     let at = server.address;

@@ -64,7 +64,7 @@ export function line(room, index, act, read = null) {
 	const { lines } = room.timeline;
 	const entry = lines[index];
 	const before = lines[index - 1];
-	const element = entry.kind === "gap" ? gap(entry) : isSaid(entry) ? message(room, entry, before, act) : notice(entry);
+	const element = entry.kind === "gap" ? gap(entry) : isSaid(entry) ? message(room, entry, before, act) : notice(room, entry);
 	if (entry.kind !== "gap") element.dataset.id = entry.id;
 	if (beginsNews(entry, before, read)) {
 		element.classList.add("news");
@@ -83,19 +83,27 @@ function gap({ from, to, why }) {
 	return h("div", { class: "notice gap", "aria-label": words }, words);
 }
 
-/** @param {import("./timeline.js").LogRecord} record */
-function notice(record) {
-	const [words, text] = noticed(record);
+/**
+ * @param {Room} room
+ * @param {import("./timeline.js").LogRecord} record
+ */
+function notice(room, record) {
+	const [words, text] = noticed(record, room.timeline.view(record.id).text);
 	return h("div", { class: `notice hue-${lookOf(record.member).hue}`, "aria-label": `${record.author} ${words}${text}` },
 		badge(record.member, 12), h("span", { class: "line" }, h("bdi", {}, record.author), ` ${words}`, text && written(text)), timeElement(record.time));
 }
 
-/** Returns words for what has happened, and somebody's own. @param {import("./timeline.js").LogRecord} record @returns {[string, string]} */
-function noticed({ kind, reason, text }) {
+/**
+ * Returns words for what has happened, and somebody's own.
+ * @param {import("./timeline.js").LogRecord} record
+ * @param {string | null} text as it reads today
+ * @returns {[string, string]}
+ */
+function noticed({ kind, reason }, text) {
 	switch (kind) {
 		case "joined": return ["joined", ""];
 		case "left": return reason ? ["left: ", reason] : ["left", ""];
-		case "topic": return text ? ["set the topic: ", text] : ["removed the topic", ""];
+		case "topic": return text === null ? ["set a topic, since deleted", ""] : text ? ["set the topic: ", text] : ["removed the topic", ""];
 		default: return ["said something that this page does not know", ""];
 	}
 }

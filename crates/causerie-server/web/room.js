@@ -200,7 +200,8 @@ export class Room {
 	}
 
 	get topic() {
-		return this.timeline.topic ? this.timeline.topic.text ?? "" : this.topicBefore ?? "";
+		const { topic } = this.timeline;
+		return topic ? this.timeline.view(topic.id).text ?? "" : this.topicBefore ?? "";
 	}
 
 	/** @param {Entry[]} entries */
@@ -225,6 +226,8 @@ export class Room {
 			if (entry.kind === "left") this.members = this.members.filter(({ member }) => member !== entry.member);
 		}
 		this.#knowsStart();
+		const isUnknown = (/** @type {Entry} */ entry) => (entry.kind === "edit" || entry.kind === "delete") && !this.timeline.byId.has(entry.of ?? "");
+		if (!this.timeline.topic && this.topicBefore && added.some(isUnknown)) void this.#readTopic();
 		const reworded = this.#reword(added);
 		const events = added.flatMap((entry) => {
 			if (entry.kind === "gap") return [];
@@ -236,6 +239,13 @@ export class Room {
 		});
 		this.events.push(...events);
 		this.onChange("lines", { added, events, reworded });
+	}
+
+	/** What set the topic may stand further up, and be changed by what is not at hand. */
+	async #readTopic() {
+		const { topic } = await describeRoom(this.name).catch(() => ({ topic: this.topicBefore }));
+		this.topicBefore = topic;
+		this.onChange("outbox");
 	}
 
 	/**

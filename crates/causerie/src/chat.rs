@@ -15,14 +15,15 @@ use causerie_client::{
     KeyPair, MessageId, Place, Post, Room, RoomInfo, RoomOptions, SayError,
 };
 use causerie_core::body::Recent;
-use causerie_core::classic;
 use causerie_core::session::kept_name;
+use causerie_core::standing::Standing;
 use causerie_core::text::visible;
 use clap::Args;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::console::{Console, Input};
+use crate::past::Past;
 use crate::setup::{self, ChatSettings};
 use crate::{history, tui};
 
@@ -439,6 +440,7 @@ impl Chat {
         // Whether the lines behind `./leave` would have been said to this room.
         let ends_with_the_room = self.commands != Commands::All && !console.is_terminal();
         let mut recent = Recent::new(history::RECENT);
+        let mut past = Past::default();
         let mut leaving = false;
         let mut ended_by_input = false;
         let mut earlier: Option<Earlier> = None;
@@ -515,10 +517,14 @@ impl Chat {
                 None => return Err(anyhow!("the session is over")),
                 Some(event) => {
                     if let Event::Welcomed { room, epoch, first, position, .. } = &event {
-                        let shown_from = if self.history { *first } else { position + 1 };
+                        let shown_from = if self.history { *first } else { position.saturating_add(1) };
                         earlier = Some(Earlier::new(&self.entrance.server, room, *epoch, shown_from));
                     }
-                    if let Err(error) = self.show(console, &room, &mut recent, event) {
+                    let mut events = past.take(event).into_iter();
+                    let shown = events.try_for_each(|(event, standing)| {
+                        self.show(console, &room, &mut recent, event, standing)
+                    });
+                    if let Err(error) = shown {
                         if error.kind() != io::ErrorKind::BrokenPipe {
                             return Err(error.into());
                         }
@@ -568,7 +574,14 @@ impl Chat {
         }
     }
 
-    fn show(&self, console: &Console, room: &Room, recent: &mut Recent, event: Event) -> io::Result<()> {
+    fn show(
+        &self,
+        console: &Console,
+        room: &Room,
+        recent: &mut Recent,
+        event: Event,
+        standing: Standing,
+    ) -> io::Result<()> {
         match event {
             Event::Welcomed { room, created, members, .. } => {
                 let room = visible(&room);
@@ -579,8 +592,7 @@ impl Chat {
                 console.notice(&format!("in '{room}': {} (./help lists commands)", names.join(", ")));
             }
             Event::Delivered(Post { id, author, body, own, held_for, history, .. }) => {
-                let line = classic::said(&author, &body, recent.about(&body));
-                recent.note(id, &author, &body);
+                let line = history::said(id, &author, &body, standing, recent);
                 let Some(line) = line.filter(|_| !own && (!history || self.history)) else { return Ok(()) };
                 if let Some(held_for) = held_for {
                     let name = visible(&author);
@@ -620,7 +632,7 @@ impl Chat {
             }
             Event::Trouble { message } => console.notice(&format!("the server: {}", visible(&message))),
             Event::Gap { from, to } => {
-                let count = to + 1 - from;
+                let count = to.saturating_sub(from).saturating_add(1);
                 console.notice(&format!("gap: {count} messages are not kept by the server any more"));
             }
             Event::Refused { id, reason } => {

@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 
 use anyhow::{Context, ensure};
-use causerie_client::{ConnectError, Direction, Entry, History, HistoryPage, Place, What};
+use causerie_client::{Body, ConnectError, Direction, Entry, History, HistoryPage, MessageId, Place, What};
 use causerie_core::api;
 use causerie_core::body::Recent;
 use causerie_core::classic;
@@ -147,6 +147,24 @@ impl Log {
     }
 }
 
+/// Returns what somebody said, as it stands; `None` if this version cannot show it. What refers to it later is told what it
+/// is about.
+pub(crate) fn said(
+    id: MessageId,
+    name: &str,
+    body: &Body,
+    standing: Standing,
+    recent: &mut Recent,
+) -> Option<String> {
+    if standing == Standing::Deleted {
+        return Some(format!("{name} : (deleted)"));
+    }
+    let said = classic::said(name, body, recent.about(body));
+    recent.note(id, name, body);
+    let edited = if standing == Standing::Edited { " (edited)" } else { "" };
+    said.map(|said| format!("{said}{edited}"))
+}
+
 /// An entry for people: time (UTC), and what happened.
 pub(crate) fn line(entry: &Entry, recent: &mut Recent) -> String {
     let record = match entry {
@@ -155,18 +173,10 @@ pub(crate) fn line(entry: &Entry, recent: &mut Recent) -> String {
     };
     let (time, name) = (to_the_second(record.time_millis), visible(&record.name));
     match &record.what {
-        What::Said(body) => {
-            if record.standing == Standing::Deleted {
-                return format!("{time} {name} : (deleted)");
-            }
-            let said = classic::said(&record.name, body, recent.about(body));
-            recent.note(record.id, &record.name, body);
-            let edited = if record.standing == Standing::Edited { " (edited)" } else { "" };
-            match said {
-                Some(said) => format!("{time} {}{edited}", visible(&said)),
-                None => format!("{time} * {name} said something that this version cannot show"),
-            }
-        }
+        What::Said(body) => match said(record.id, &record.name, body, record.standing, recent) {
+            Some(said) => format!("{time} {}", visible(&said)),
+            None => format!("{time} * {name} said something that this version cannot show"),
+        },
         What::Joined => format!("{time} * {name} joined"),
         What::Left { reason } if reason.is_empty() => format!("{time} * {name} left"),
         What::Left { reason } => format!("{time} * {name} left ({})", visible(reason)),

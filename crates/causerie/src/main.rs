@@ -9,6 +9,7 @@ mod console;
 mod demo;
 mod history;
 mod man;
+mod past;
 mod rooms;
 mod serve;
 mod settings;

@@ -5,7 +5,7 @@ mod common;
 use std::io::Read;
 use std::process::{Output, Stdio};
 
-use causerie_client::{ErrorCode, Event, History, Place, Room, RoomOptions};
+use causerie_client::{Body, ErrorCode, Event, History, MessageId, Place, Room, RoomOptions};
 use common::{Process, Said, Server, causerie, soon};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -232,6 +232,75 @@ async fn a_reader_goes_both_ways_and_a_question_given_up_confuses_nothing() {
     history.expect_epoch(7);
     let error = history.newer(3).await.unwrap_err();
     assert!(matches!(error, causerie_client::ConnectError::Refused { code: ErrorCode::Diverged, .. }));
+    leave(ann).await;
+}
+
+#[tokio::test]
+async fn who_joins_a_chat_of_lines_is_shown_what_stands() {
+    let server = Server::start(&[]).await;
+    let mut ann = join(&server, "Ann").await;
+    let mut bodies =
+        vec![Body::Text("my password".into()), Body::Text("teh".into()), Body::Topic("secrets".into())];
+    let id = |seq| MessageId::new(ann.member().expect("she is in"), seq);
+    let (secret, typo, topic, reply) = (id(1), id(2), id(3), id(4));
+    let delete = |of| Body::Delete { of, reason: String::new() };
+    bodies.push(Body::Reply { to: secret, text: "oh".into() });
+    bodies.push(Body::Edit { of: typo, text: "the".into() });
+    bodies.extend([delete(secret), delete(topic)]);
+    bodies.push(Body::Reply { to: typo, text: "well".into() });
+    for body in &bodies {
+        ann.send(body).unwrap();
+    }
+    say(&mut ann, "that was it").await;
+    let (send, mut said) = mpsc::unbounded_channel();
+    let mut command = causerie();
+    command.args(["chat", &server.address(), "--plain", "--room", "lobby", "--name", "Eve", "--history"]);
+    let mut eve = Process::start(command, (), send);
+    let mut lines = async |last: &str| {
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|line| line != last) {
+            if let Some((_, Said::Out(line))) = soon(last, said.recv()).await {
+                lines.push(line);
+            }
+        }
+        lines
+    };
+    assert_eq!(
+        lines("Ann : that was it").await,
+        [
+            "Ann : (deleted)",
+            "Ann : the (edited)",
+            "Ann : (deleted)",
+            "Ann : (to an earlier message) oh",
+            "Ann : (corrects an earlier message) the",
+            "Ann : (takes back an earlier message)",
+            "Ann : (takes back an earlier message)",
+            "Ann : (to Ann: \"the\") well",
+            "Ann : that was it",
+        ]
+    );
+    // What is said from now on is told as it is said, and quotes what stands.
+    for body in [
+        Body::Reply { to: secret, text: "again".into() },
+        Body::Reply { to: typo, text: "still".into() },
+        delete(reply),
+        Body::Reply { to: reply, text: "gone".into() },
+    ] {
+        ann.send(&body).unwrap();
+    }
+    say(&mut ann, "bye").await;
+    assert_eq!(
+        lines("Ann : bye").await,
+        [
+            "Ann : (to an earlier message) again",
+            "Ann : (to Ann: \"the\") still",
+            "Ann : (takes back an earlier message)",
+            "Ann : (to an earlier message) gone",
+            "Ann : bye",
+        ]
+    );
+    drop(eve.stdin.take());
+    assert!(eve.exit().await.success());
     leave(ann).await;
 }
 

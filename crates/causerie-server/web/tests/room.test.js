@@ -45,6 +45,17 @@ test("the rule is told for the member that was clicked, by the clock that it has
 	assert.deepEqual(rule(question, "0.1#1"), ["0.1 true", "0.0 true", "0.2 true", "0.3 true"]);
 });
 
+test("the topic is told as it stands", () => {
+	const { room: lobby, handlers } = room();
+	const common = { time: "2026-01-01T00:00:00Z", member: "0.1", author: "Ann", deps: [] };
+	handlers.onEntries([{ ...common, kind: "topic", position: 1, id: "0.1#1", text: "secrets" }]);
+	assert.equal(lobby.topic, "secrets");
+	handlers.onEntries([{ ...common, kind: "edit", position: 2, id: "0.1#2", of: "0.1#1", text: "numbers" }]);
+	assert.equal(lobby.topic, "numbers");
+	handlers.onEntries([{ ...common, kind: "delete", position: 3, id: "0.1#3", of: "0.1#1" }]);
+	assert.equal(lobby.topic, "");
+});
+
 test("what the server holds is drawn where it is held, and delivered there", () => {
 	const { handlers, place, drawn } = room();
 	place("0.1#1", []);

@@ -192,8 +192,8 @@ pub(super) fn lines(
         let deps: Vec<_> = deps.collect();
         let mut spans =
             drawing(&draw(&lanes, lanes.of[&id.member], Cell::Sent, &deps), style(&message.author), dim);
-        let text = match room.text(id) {
-            Some(text) => format!("{}: {}", one_line(&message.author), one_line(text)),
+        let text = match room.words(id) {
+            Some(text) => format!("{}: {}", one_line(&message.author), one_line(&text)),
             None => format!("{}: (deleted)", one_line(&message.author)),
         };
         let held_for = message.held_for.map_or(String::new(), |held| format!(" (held back {})", show(held)));

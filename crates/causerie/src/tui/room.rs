@@ -3,6 +3,7 @@
 //! Rows are what has its place, and never change their order. Below them stands what is delivered and not placed yet:
 //! own messages on their way, and others' where an earlier one is missing.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -75,6 +76,8 @@ pub(super) struct Message {
     pub(super) own: bool,
     pub(super) text: String,
     pub(super) action: bool,
+    /// It sets the topic to its text.
+    is_topic: bool,
     pub(super) reply_to: Option<MessageId>,
     pub(super) position: Option<u64>,
     pub(super) time_millis: Option<u64>,
@@ -181,8 +184,8 @@ pub(super) struct RoomView {
     stability: Stability,
     /// Topics whose messages have no place yet, as they came: the last of them is shown.
     topics_below: Vec<(MessageId, String)>,
-    /// The topic of the last message that has a place, and which.
-    topic_placed: (u64, String),
+    /// The topic of the last message that has a place, and where and which that is.
+    topic_placed: Option<(u64, MessageId, String)>,
 }
 
 /// Who a record or a delivery is of, and what goes with it.
@@ -283,7 +286,7 @@ impl RoomView {
             changes: BTreeMap::new(),
             stability: Stability::default(),
             topics_below: Vec::new(),
-            topic_placed: (0, String::new()),
+            topic_placed: None,
         }
     }
 
@@ -318,6 +321,16 @@ impl RoomView {
         }
         let said = self.messages.get(&id).map(|message| message.text.as_str());
         said.map(|said| changes.and_then(Changes::text).unwrap_or(said))
+    }
+
+    /// Returns a message in words as it reads now; `None` as for its [text](Self::text).
+    pub(super) fn words(&self, id: MessageId) -> Option<Cow<'_, str>> {
+        let text = self.text(id)?;
+        Some(match self.messages.get(&id).is_some_and(|message| message.is_topic) {
+            false => text.into(),
+            true if text.is_empty() => "took the topic away".into(),
+            true => format!("set the topic: {text}").into(),
+        })
     }
 
     /// Returns the number by which a name has its colour.
@@ -511,32 +524,30 @@ impl RoomView {
             self.stability.saw(id.member, own_seen);
             debug_assert!(!own || member == id.member);
         }
+        let is_topic = matches!(body, Body::Topic(_));
         let (text, action, reply_to) = match body {
             Body::Text(text) | Body::Notice(text) => (text, false, None),
             Body::Action(text) => (text, true, None),
             Body::Reply { to, text } => (text, false, Some(to)),
             Body::Topic(topic) => {
-                let text = if topic.is_empty() {
-                    "took the topic away".into()
-                } else {
-                    format!("set the topic: {topic}")
-                };
                 match position {
-                    Some(position) => self.place_topic(position, topic),
-                    None => self.topics_below.push((id, topic)),
+                    Some(position) => self.place_topic(position, id, topic.clone()),
+                    None => self.topics_below.push((id, topic.clone())),
                 }
                 self.show_topic();
-                (text, true, None)
+                (topic, true, None)
             }
             Body::Edit { of, text } => {
                 let changes = self.changes.entry(of).or_default();
                 if changes.text.as_ref().is_none_or(|(seq, _)| *seq < id.seq) {
                     changes.text = Some((id.seq, text));
                 }
+                self.show_topic();
                 return false;
             }
             Body::Delete { of, .. } => {
                 self.changes.entry(of).or_default().deleted = true;
+                self.show_topic();
                 return false;
             }
             // Of another time, when anything was one.
@@ -560,6 +571,7 @@ impl RoomView {
                 own,
                 text,
                 action,
+                is_topic,
                 reply_to,
                 position,
                 time_millis,
@@ -594,8 +606,8 @@ impl RoomView {
             self.append(Row::Message(id));
         }
         if let Some(index) = self.topics_below.iter().position(|(below, _)| *below == id) {
-            let (_, topic) = self.topics_below.remove(index);
-            self.place_topic(position, topic);
+            let (id, topic) = self.topics_below.remove(index);
+            self.place_topic(position, id, topic);
             self.show_topic();
         }
     }
@@ -613,14 +625,21 @@ impl RoomView {
     }
 
     /// Of two that nobody had seen both of, the later in the log counts, for everybody.
-    fn place_topic(&mut self, position: u64, topic: String) {
-        if position >= self.topic_placed.0 {
-            self.topic_placed = (position, topic);
+    fn place_topic(&mut self, position: u64, id: MessageId, topic: String) {
+        if self.topic_placed.as_ref().is_none_or(|(before, ..)| position >= *before) {
+            self.topic_placed = Some((position, id, topic));
         }
     }
 
+    /// Shows the last topic as it stands.
     fn show_topic(&mut self) {
-        self.topic.clone_from(self.topics_below.last().map_or(&self.topic_placed.1, |(_, topic)| topic));
+        let placed = || self.topic_placed.as_ref().map(|(_, id, topic)| (*id, topic));
+        let last = self.topics_below.last().map(|(id, topic)| (*id, topic)).or_else(placed);
+        let stands = last.map(|(id, topic)| match self.changes.get(&id) {
+            Some(changes) if changes.deleted => "",
+            changes => changes.and_then(Changes::text).unwrap_or(topic),
+        });
+        self.topic = stands.unwrap_or_default().into();
     }
 
     fn remove_below(&mut self, id: MessageId) {
@@ -685,7 +704,10 @@ impl RoomView {
         self.first_row += 1;
         match self.rows.pop_front() {
             Some(Row::Message(id)) => {
-                self.changes.remove(&id);
+                // What has become of the topic is shown still.
+                if self.topic_placed.as_ref().is_none_or(|(_, topic, _)| *topic != id) {
+                    self.changes.remove(&id);
+                }
                 if let Some(position) = self.messages.remove(&id).and_then(|message| message.position) {
                     self.older = Some(position + 1);
                 }
@@ -865,6 +887,14 @@ mod tests {
         assert_eq!(room.topic, "mine", "it has no place yet, and will have a later one");
         room.handle(placed(ANN, 1, 11), "Ann");
         assert_eq!(room.topic, "mine");
+        assert_eq!(room.words(id(ANN, 1)).as_deref(), Some("set the topic: mine"));
+        room.handle(change(ANN, 2, Body::Edit { of: id(ANN, 1), text: "yours".into() }), "Ann");
+        assert_eq!(room.topic, "yours", "as it stands");
+        assert_eq!(room.words(id(ANN, 1)).as_deref(), Some("set the topic: yours"));
+        room.handle(change(ANN, 3, Body::Delete { of: id(ANN, 1), reason: String::new() }), "Ann");
+        assert_eq!((&room.topic[..], room.words(id(ANN, 1))), ("", None));
+        room.handle(change(BOB, 2, Body::Topic("again".into())), "Ann");
+        assert_eq!(room.topic, "again");
         room.handle(change(EVE, 1, Body::Topic(String::new())), "Ann");
         assert_eq!(room.topic, "");
     }

@@ -339,7 +339,7 @@ fn message_lines_of(
     let author = one_line(&message.author);
     let changes = room.changes(id);
     let edited = changes.is_some_and(|changes| changes.text().is_some());
-    let (text, text_style) = match room.text(id) {
+    let (text, text_style) = match room.words(id) {
         None => ("(deleted)".into(), dim()),
         Some(text) if room.is_being_deleted(id) => {
             (format!("{text} (to be deleted: u takes it back)"), dim())

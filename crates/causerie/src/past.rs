@@ -1,0 +1,199 @@
+//! What was said before somebody came, as it stands: it waits until all of it is there, since what was said later may edit
+//! it or take it back.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::mem;
+
+use causerie_client::{Body, Event, MessageId, Post};
+use causerie_core::standing::{Changes, Standing, standing};
+
+/// Events that wait, and bytes of their texts: more than a server sends, unless it is told to.
+const EVENTS_MAX: usize = 10_000;
+const BYTES_MAX: usize = 4 << 20;
+
+/// Events of a room, those of the past held back until they can be told as they stand.
+#[derive(Debug, Default)]
+pub(crate) struct Past {
+    /// Records of the past that are still to come.
+    left: u64,
+    waiting: Vec<Event>,
+    bytes: usize,
+}
+
+impl Past {
+    /// Takes an event in, and returns those that are to be shown now, each with how its text stands.
+    pub(crate) fn take(&mut self, event: Event) -> Vec<(Event, Standing)> {
+        let records = match &event {
+            Event::Welcomed { first, position, .. } => {
+                self.left = position.saturating_add(1).saturating_sub(*first);
+                return vec![(event, Standing::AsSaid)];
+            }
+            Event::Delivered(Post { history: true, body, .. }) => {
+                self.bytes += body.readable().map_or(0, str::len);
+                1
+            }
+            Event::Joined { history: true, .. } | Event::Left { history: true, .. } => 1,
+            Event::Gap { from, to } => to.saturating_sub(*from).saturating_add(1),
+            // All that comes of it is there.
+            _ => self.left,
+        };
+        self.left = self.left.saturating_sub(records);
+        self.waiting.push(event);
+        if self.left > 0 && self.waiting.len() < EVENTS_MAX && self.bytes < BYTES_MAX {
+            return Vec::new();
+        }
+        self.bytes = 0;
+        told(mem::take(&mut self.waiting))
+    }
+}
+
+/// What was said in these events, and what changes it there.
+#[derive(Default)]
+struct Said {
+    bodies: BTreeMap<MessageId, Body>,
+    changes: BTreeMap<MessageId, Vec<MessageId>>,
+}
+
+impl Changes for Said {
+    type Error = Infallible;
+
+    fn body(&mut self, id: MessageId) -> Result<Option<Body>, Infallible> {
+        Ok(self.bodies.get(&id).cloned())
+    }
+
+    fn changes(&mut self, of: MessageId) -> Result<Vec<(MessageId, Body)>, Infallible> {
+        let ids = self.changes.get(&of).into_iter().flatten();
+        Ok(ids.filter_map(|id| Some((*id, self.bodies.get(id)?.clone()))).collect())
+    }
+}
+
+/// What is not of the past is told as it was said: it is what changes things.
+fn told(events: Vec<Event>) -> Vec<(Event, Standing)> {
+    let mut said = Said::default();
+    for event in &events {
+        let Event::Delivered(Post { id, body, history: true, .. }) = event else { continue };
+        if let Body::Edit { of, .. } | Body::Delete { of, .. } = body
+            && of.member == id.member
+        {
+            said.changes.entry(*of).or_default().push(*id);
+        }
+        said.bodies.insert(*id, body.clone());
+    }
+    let as_it_stands = |event| match event {
+        Event::Delivered(post) if post.history => {
+            let Ok((standing, body)) = standing(&mut said, post.id, &post.body);
+            (Event::Delivered(Post { body, ..post }), standing)
+        }
+        other => (other, Standing::AsSaid),
+    };
+    events.into_iter().map(as_it_stands).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use causerie_client::{Limits, MemberId};
+
+    use super::*;
+
+    const ANN: MemberId = MemberId::new(0, 1);
+
+    fn welcomed(first: u64, position: u64) -> Event {
+        Event::Welcomed {
+            member: MemberId::new(0, 2),
+            room: "lobby".into(),
+            created: false,
+            epoch: 7,
+            first,
+            position,
+            members: Vec::new(),
+            limits: Limits { name_chars: 20, text_bytes: 1_000, frame_bytes: 10_000, grace_millis: 1 },
+        }
+    }
+
+    fn said(seq: u64, body: Body, history: bool) -> Event {
+        Event::Delivered(Post {
+            id: MessageId::new(ANN, seq),
+            author: "Ann".into(),
+            body,
+            own: false,
+            position: history.then_some(seq),
+            time_millis: None,
+            held_for: None,
+            history,
+            deps: Vec::new(),
+        })
+    }
+
+    fn texts(told: Vec<(Event, Standing)>) -> Vec<(String, Standing)> {
+        let text = |(event, standing)| match event {
+            Event::Delivered(post) => (post.body.readable().unwrap_or("-").to_owned(), standing),
+            other => (format!("{other:?}").split(' ').next().unwrap().to_owned(), standing),
+        };
+        told.into_iter().map(text).collect()
+    }
+
+    fn text(text: &str) -> Body {
+        Body::Text(text.into())
+    }
+
+    fn delete(seq: u64) -> Body {
+        Body::Delete { of: MessageId::new(ANN, seq), reason: String::new() }
+    }
+
+    #[test]
+    fn the_past_is_told_as_it_stands_once_it_is_whole() {
+        let edit = Body::Edit { of: MessageId::new(ANN, 3), text: "the".into() };
+        let mut past = Past::default();
+        assert_eq!(past.take(welcomed(2, 8)).len(), 1);
+        for event in [
+            said(2, text("my password"), true),
+            said(3, text("teh"), true),
+            Event::Joined { member: MemberId::new(0, 3), name: "Eve".into(), history: true },
+            said(4, Body::Topic("secret".into()), true),
+            said(5, edit, true),
+            said(6, delete(2), true),
+        ] {
+            assert_eq!(past.take(event), [], "something is still to come");
+        }
+        let last = past.take(said(7, delete(4), true));
+        assert_eq!(
+            texts(last),
+            [
+                (String::new(), Standing::Deleted),
+                ("the".into(), Standing::Edited),
+                ("Joined".into(), Standing::AsSaid),
+                (String::new(), Standing::Deleted),
+                ("the".into(), Standing::AsSaid),
+                ("-".into(), Standing::AsSaid),
+                ("-".into(), Standing::AsSaid),
+            ]
+        );
+        let live = texts(past.take(said(8, text("now"), false)));
+        assert_eq!(live, [("now".to_owned(), Standing::AsSaid)]);
+    }
+
+    #[test]
+    fn nothing_waits_for_a_past_that_does_not_come() {
+        let mut past = Past::default();
+        assert_eq!(past.take(said(1, text("now"), false)).len(), 1);
+        past.take(welcomed(1, 100));
+        assert_eq!(past.take(said(1, text("then"), true)), []);
+        let lost = Event::Reconnecting { reason: "cut".into(), retry_in: std::time::Duration::ZERO };
+        assert_eq!(
+            texts(past.take(lost)),
+            [("then".into(), Standing::AsSaid), ("Reconnecting".into(), Standing::AsSaid)]
+        );
+        assert_eq!(past.take(said(2, text("x"), true)).len(), 1);
+        past.take(welcomed(1, 100));
+        assert_eq!(past.take(Event::Gap { from: 1, to: 99 }), []);
+        assert_eq!(past.take(said(1, text("then"), true)).len(), 2);
+        // It is bounded, whatever a server claims.
+        past.take(welcomed(1, u64::MAX));
+        let long = "x".repeat(1_000);
+        let told = (1..).map(|seq| past.take(said(seq, text(&long), true)).len()).find(|told| *told > 0);
+        assert_eq!(told, Some(BYTES_MAX.div_ceil(1_000)));
+        let told = (1..).map(|seq| past.take(said(seq, text(""), true)).len()).find(|told| *told > 0);
+        assert_eq!(told, Some(EVENTS_MAX));
+    }
+}

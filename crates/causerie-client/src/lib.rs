@@ -38,7 +38,7 @@ pub use causerie_core::history::{Entry, HistoryPage, HistoryRecord, What};
 pub use causerie_core::key::KeyPair;
 pub use causerie_core::link::{Disturbance, DisturbanceError};
 pub use causerie_core::session::{End, Event, HeldPost, Post, SayError};
-pub use cbcast::{MemberId, MessageId};
+pub use cbcast::{MemberId, MessageId, VectorClock};
 pub use directory::Directory;
 pub use history::History;
 pub use kept::Kept;

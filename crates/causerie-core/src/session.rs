@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use cbcast::{
     Config, ConfigError, Control, Group, Kind, Link, MemberId, Message, MessageId, MissingRange,
-    Output as GroupOutput, Packet, Snapshot, Time, Transmit, message::PACKET_BYTES_MAX,
+    Output as GroupOutput, Packet, Snapshot, Time, Transmit, VectorClock, message::PACKET_BYTES_MAX,
 };
 use thiserror::Error;
 
@@ -128,6 +128,8 @@ pub enum Event {
         waits_for: MessageId,
         /// What that one's author is called, if that is known already.
         waits_for_author: Option<String>,
+        /// What had been delivered here by then.
+        clock: VectorClock,
     },
     /// Somebody joined.
     Joined {
@@ -1149,7 +1151,8 @@ impl Session {
                     self.observer.see_held(now, id, (0, waits_for), || group.clock());
                     let name = |id: MessageId| membership.names.get(id.member).cloned();
                     let (author, waits_for_author) = (name(id), name(waits_for));
-                    self.event(Event::Held { id, author, waits_for, waits_for_author });
+                    let clock = group.clock();
+                    self.event(Event::Held { id, author, waits_for, waits_for_author, clock });
                 }
                 GroupOutput::Transmit(Transmit {
                     packet: Packet::Control(Control::Want(ranges)), ..

@@ -603,7 +603,7 @@ impl Chat {
             Event::Unsaid { reason, .. } => {
                 self.leave_unsaid(console, &format!("not said: {}", visible(&reason)))
             }
-            Event::Held { id, author, waits_for, waits_for_author } => {
+            Event::Held { id, author, waits_for, waits_for_author, .. } => {
                 let held = label(author.as_deref(), id);
                 let cause = label(waits_for_author.as_deref(), waits_for);
                 console.notice(&format!("holding {held}: it waits for {cause}"));

@@ -12,6 +12,7 @@ mod command;
 mod deletion;
 mod diagram;
 mod editor;
+mod holds;
 mod links;
 mod model;
 mod places;

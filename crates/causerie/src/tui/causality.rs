@@ -6,16 +6,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
 
-use causerie_client::{Entry, HistoryPage, HistoryRecord, MemberId, MessageId, What};
+use causerie_client::{Entry, HistoryPage, HistoryRecord, MemberId, MemberInfo, MessageId, What};
+use causerie_core::standing::Standing;
 
+use super::holds::Hold;
+use super::room::RoomView;
 use super::text::{fit, one_line, width};
-use crate::chat::label;
+use crate::chat::{label, show};
 
 /// Messages that are named of each kind.
 const NAMED_MAX: usize = 8;
 /// Conditions of the delivery rule that are told.
 const CONDITIONS_MAX: usize = 40;
+
+const RULE: &str = "The delivery rule (Birman, Schiper, Stephenson)";
 
 /// How many messages of a member; at the least, if the log is not at hand from its beginning.
 #[derive(Clone, Copy)]
@@ -27,6 +33,30 @@ struct Count {
 impl Display for Count {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", if self.exact { "" } else { "≥ " }, self.count)
+    }
+}
+
+/// A line of the delivery rule: whose messages are counted, the condition, and whether it held.
+struct Condition {
+    name: String,
+    numbers: String,
+    holds: bool,
+}
+
+/// What this client has held back itself.
+pub(super) struct OwnHold<'a> {
+    /// What the reader is called.
+    at: &'a str,
+    hold: &'a Hold,
+    held_for: Option<Duration>,
+    members: &'a [MemberInfo],
+}
+
+impl<'a> OwnHold<'a> {
+    /// Returns how a message was held here, if it was and that is still known.
+    pub(super) fn of(room: &'a RoomView, at: &'a str, id: MessageId) -> Option<Self> {
+        let held_for = room.message(id)?.held_for;
+        Some(Self { at, hold: room.holds.get(id)?, held_for, members: &room.members })
     }
 }
 
@@ -115,26 +145,73 @@ impl<'a> Stretch<'a> {
         let others: BTreeSet<_> =
             vector.keys().chain(first.keys()).copied().filter(|&member| member != author).collect();
         let name = |member: MemberId| names.get(&member).cloned().unwrap_or_else(|| member.to_string());
-        // Whose first message is here and not in its past had sent nothing that is.
-        let nothing = |member| Count { count: 0, exact: self.from == 1 || first.get(&member) == Some(&1) };
-        let own = (name(author), format!("{} = {} + 1", record.id.seq, clock(author)));
+        let own = (author, format!("{} = {} + 1", record.id.seq, clock(author)));
         let others = others.into_iter().map(|member| {
-            let stamp = vector.get(&member).copied().unwrap_or_else(|| nothing(member));
-            (name(member), format!("{stamp} ≤ {}", clock(member)))
+            let stamp = vector.get(&member).copied().unwrap_or_else(|| self.nothing(first.get(&member)));
+            (member, format!("{stamp} ≤ {}", clock(member)))
         });
-        let conditions: Vec<_> = std::iter::once(own).chain(others).collect();
-        let left_out = conditions.len().saturating_sub(CONDITIONS_MAX);
-        lines.push("The delivery rule (Birman, Schiper, Stephenson) at the server, its vector against what was delivered:".into());
-        let told = &conditions[..conditions.len() - left_out];
-        let names = told.iter().map(|(name, _)| width(name)).max().unwrap_or(0);
-        let numbers = told.iter().map(|(_, numbers)| width(numbers)).max().unwrap_or(0);
-        let line = |(name, condition): &(String, String)| {
-            format!("  {}  {}  ✓", fit(name, names), fit(condition, numbers))
-        };
-        lines.extend(told.iter().map(line));
-        if left_out > 0 {
-            lines.push(format!("  and {left_out} more"));
+        let conditions = std::iter::once(own).chain(others);
+        let conditions =
+            conditions.map(|(member, numbers)| Condition { name: name(member), numbers, holds: true });
+        lines.push(format!("{RULE} at the server, its vector against what was delivered:"));
+        table(&conditions.collect::<Vec<_>>(), lines);
+    }
+
+    /// What a message has of a member of whom nothing that is here is in its past.
+    fn nothing(&self, first: Option<&u64>) -> Count {
+        // Whose first message is here and not in its past had sent nothing that is.
+        Count { count: 0, exact: self.from == 1 || first == Some(&1) }
+    }
+
+    /// The delivery rule as it was here when the message was received, before a cause of it.
+    fn own_rule(
+        &self,
+        record: &HistoryRecord,
+        past: &BTreeSet<MessageId>,
+        own: &OwnHold<'_>,
+        lines: &mut Vec<String>,
+    ) {
+        let author = record.id.member;
+        let OwnHold { hold: Hold { clock, waits_for: (waits_for, waits_for_author) }, .. } = own;
+        let (mut first, mut names) = (BTreeMap::new(), BTreeMap::new());
+        for other in self.records.values() {
+            first.entry(other.member).or_insert(other.id.seq);
+            names.insert(other.member, &other.name[..]);
         }
+        names.extend(own.members.iter().map(|info| (info.member, &info.name[..])));
+        let name = |member: MemberId| match names.get(&member) {
+            _ if member.is_host() => "room".into(),
+            Some(name) => one_line(name),
+            None => member.to_string(),
+        };
+        // Of who is not in the clock, as who had left, it is not known how many there were.
+        let had = |member| Count { count: clock.get(member), exact: clock.knows(member) };
+        let vector = self.vector(record, past);
+        let members = vector.keys().copied().chain(clock.iter().map(|(member, _)| member));
+        let members: BTreeSet<_> = members.filter(|&member| member != author).collect();
+        let next = Condition {
+            name: name(author),
+            numbers: format!("{} = {} + 1", record.id.seq, had(author)),
+            holds: !clock.knows(author) || record.id.seq == clock.get(author) + 1,
+        };
+        let others = members.into_iter().map(|member| {
+            let stamp = vector.get(&member).copied().unwrap_or_else(|| self.nothing(first.get(&member)));
+            let had = had(member);
+            let holds = !had.exact || stamp.count <= had.count;
+            Condition { name: name(member), numbers: format!("{stamp} ≤ {had}"), holds }
+        });
+        let mut conditions: Vec<_> = std::iter::once(next).chain(others).collect();
+        // Where not all are told, these are.
+        conditions.sort_by_key(|condition| condition.holds);
+        let failed = conditions.iter().filter(|condition| !condition.holds).count().max(1);
+        let (at, plural) = (one_line(own.at), if failed == 1 { "" } else { "s" });
+        let held_for = own.held_for.map_or(String::new(), |held_for| format!(" for {}", show(held_for)));
+        let cause = label(waits_for_author.as_deref().or(names.get(&waits_for.member).copied()), *waits_for);
+        lines.push(format!(
+            "At {at} it was received early and held{held_for}: {failed} condition{plural} failed. It waited for {cause}."
+        ));
+        lines.push(format!("{RULE} at {at}, its vector against what was delivered when it was received:"));
+        table(&conditions, lines);
     }
 
     fn name(&self, id: MessageId) -> String {
@@ -143,11 +220,12 @@ impl<'a> Stretch<'a> {
     }
 
     fn line(&self, id: MessageId) -> String {
-        let what = match self.records.get(&id).map(|record| &record.what) {
-            None => return format!("  {id}, before what was read"),
-            Some(What::Said(body)) => one_line(body.text().unwrap_or("(a change of a message)")),
-            Some(What::Joined) => "joined".into(),
-            Some(What::Left { .. }) => "left".into(),
+        let Some(record) = self.records.get(&id) else { return format!("  {id}, before what was read") };
+        let what = match &record.what {
+            What::Said(_) if record.standing == Standing::Deleted => "(deleted)".into(),
+            What::Said(body) => one_line(body.readable().unwrap_or("(a change of a message)")),
+            What::Joined => "joined".into(),
+            What::Left { .. } => "left".into(),
         };
         format!("  {}: {what}", self.name(id))
     }
@@ -164,8 +242,29 @@ impl<'a> Stretch<'a> {
     }
 }
 
-/// About a message, in lines; with another one also how the two stand to each other.
-pub(super) fn explain(page: &HistoryPage, id: MessageId, other: Option<MessageId>) -> Vec<String> {
+/// Tells the conditions, as many as there is room for.
+fn table(conditions: &[Condition], lines: &mut Vec<String>) {
+    let left_out = conditions.len().saturating_sub(CONDITIONS_MAX);
+    let told = &conditions[..conditions.len() - left_out];
+    let names = told.iter().map(|condition| width(&condition.name)).max().unwrap_or(0);
+    let numbers = told.iter().map(|condition| width(&condition.numbers)).max().unwrap_or(0);
+    lines.extend(told.iter().map(|Condition { name, numbers: condition, holds }| {
+        let mark = if *holds { "✓" } else { "✗ not yet" };
+        format!("  {}  {}  {mark}", fit(name, names), fit(condition, numbers))
+    }));
+    if left_out > 0 {
+        lines.push(format!("  and {left_out} more"));
+    }
+}
+
+/// About a message, in lines: if it was held here, with the rule that held it; with another one also how the two stand to
+/// each other.
+pub(super) fn explain(
+    page: &HistoryPage,
+    id: MessageId,
+    other: Option<MessageId>,
+    own: Option<&OwnHold<'_>>,
+) -> Vec<String> {
     let stretch = Stretch::new(page);
     let Some(record) = stretch.records.get(&id) else {
         return vec!["The server does not have this message any more.".into()];
@@ -179,6 +278,10 @@ pub(super) fn explain(page: &HistoryPage, id: MessageId, other: Option<MessageId
         lines.push(relation(&stretch, id, other, &past));
     }
     lines.push(String::new());
+    if let Some(own) = own {
+        stretch.own_rule(record, &past, own, &mut lines);
+        lines.push(String::new());
+    }
     stretch.rule(record, &past, &mut lines);
     lines.push(String::new());
     stretch.list("It depends directly on", causes(record).collect(), &mut lines);
@@ -226,7 +329,7 @@ fn relation(stretch: &Stretch<'_>, id: MessageId, other: MessageId, past: &BTree
 
 #[cfg(test)]
 mod tests {
-    use causerie_client::{Body, HistoryRecord, MemberId};
+    use causerie_client::{Body, Event, HistoryRecord, MemberId};
 
     use super::super::samples::*;
     use super::*;
@@ -254,7 +357,7 @@ mod tests {
 
     #[test]
     fn relations_are_those_of_the_dependencies() {
-        let said = |a, b| explain(&stretch(), a, Some(b)).join("\n");
+        let said = |a, b| explain(&stretch(), a, Some(b), None).join("\n");
         assert!(said(id(BOB, 2), id(EVE, 1)).contains("Bob#2 and Eve#1 are concurrent"));
         assert!(said(id(EVE, 1), id(BOB, 1)).contains("Eve#1 and Bob#1 are concurrent"));
         assert!(said(id(ANN, 2), id(ANN, 1)).contains("Ann#1 is causally before it: Ann#1 → Ann#2"));
@@ -265,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_message_is_told_with_what_is_around_it() {
-        let lines = explain(&stretch(), id(BOB, 2), None);
+        let lines = explain(&stretch(), id(BOB, 2), None, None);
         assert_eq!(
             lines,
             [
@@ -288,7 +391,47 @@ mod tests {
                 "Of positions 11 to 15: 2 causally before it, 1 causally after it, 1 concurrent.",
             ]
         );
-        assert!(explain(&stretch(), id(ANN, 1), None).contains(&"  0.2#9, before what was read".into()));
-        assert!(explain(&stretch(), id(EVE, 7), None)[0].contains("not have this message"));
+        assert!(
+            explain(&stretch(), id(ANN, 1), None, None).contains(&"  0.2#9, before what was read".into())
+        );
+        assert!(explain(&stretch(), id(EVE, 7), None, None)[0].contains("not have this message"));
+    }
+
+    #[test]
+    fn what_was_held_here_is_told_with_the_rule_as_it_was_here() {
+        let mut room = welcomed();
+        // Ann has her own message and Eve's first; Bob's second comes before his first.
+        let clock = [(MemberId::host(0), 3), (ANN, 1), (BOB, 0), (EVE, 1)].into_iter().collect();
+        room.handle(
+            Event::Held {
+                id: id(BOB, 2),
+                author: Some("Bob".into()),
+                waits_for: id(BOB, 1),
+                waits_for_author: Some("Bob".into()),
+                clock,
+            },
+            "Ann",
+        );
+        let mut delivered = said(BOB, 2, "x", None);
+        if let Event::Delivered(post) = &mut delivered {
+            post.held_for = Some(Duration::from_millis(451));
+        }
+        room.handle(delivered, "Ann");
+        let own = OwnHold::of(&room, "Ann", id(BOB, 2)).unwrap();
+        let lines = explain(&stretch(), id(BOB, 2), None, Some(&own));
+        assert_eq!(
+            lines[3..11],
+            [
+                "At Ann it was received early and held for 451 ms: 1 condition failed. It waited for Bob#1.",
+                "The delivery rule (Birman, Schiper, Stephenson) at Ann, its vector against what was delivered when it was received:",
+                "  Bob   2 = 0 + 1  ✗ not yet",
+                "  room  ≥ 0 ≤ 3    ✓",
+                "  Ann   1 ≤ 1      ✓",
+                "  Eve   0 ≤ 1      ✓",
+                "",
+                "The delivery rule (Birman, Schiper, Stephenson) at the server, its vector against what was delivered:",
+            ]
+        );
+        assert!(OwnHold::of(&room, "Ann", id(BOB, 1)).is_none());
     }
 }

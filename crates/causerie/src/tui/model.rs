@@ -7,7 +7,7 @@ use causerie_core::text::symbol_key;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use jiff::tz::TimeZone;
 
-use super::causality;
+use super::causality::{self, OwnHold};
 use super::command::{self, Command};
 use super::deletion;
 use super::editor::Move;
@@ -318,7 +318,10 @@ pub(super) fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             _ if model.focus != Focus::Messages || model.overlay.is_some() => {}
             Ok(page) => {
                 model.hint = None;
-                model.overlay = Some(Overlay::Causality(causality::explain(&page, id, other), 0));
+                let room = model.rooms.iter().find(|room| room.name == page.room);
+                let hold = room.and_then(|room| OwnHold::of(room, &model.name, id));
+                let told = causality::explain(&page, id, other, hold.as_ref());
+                model.overlay = Some(Overlay::Causality(told, 0));
             }
             Err(reason) => model.hint = Some(format!("no history: {reason}")),
         },

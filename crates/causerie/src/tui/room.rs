@@ -15,6 +15,7 @@ use causerie_core::text::{is_symbol, symbol_key};
 
 use super::deletion::Deletion;
 use super::editor::Editor;
+use super::holds::{Hold, Holds};
 use super::stability::Stability;
 
 /// Rows of a room that are kept in memory; earlier ones are read again when they are wanted.
@@ -182,6 +183,7 @@ pub(super) struct RoomView {
     messages: BTreeMap<MessageId, Message>,
     changes: BTreeMap<MessageId, Changes>,
     stability: Stability,
+    pub(super) holds: Holds,
     /// Topics whose messages have no place yet, as they came: the last of them is shown.
     topics_below: Vec<(MessageId, String)>,
     /// The topic of the last message that has a place, and where and which that is.
@@ -285,6 +287,7 @@ impl RoomView {
             messages: BTreeMap::new(),
             changes: BTreeMap::new(),
             stability: Stability::default(),
+            holds: Holds::default(),
             topics_below: Vec::new(),
             topic_placed: None,
         }
@@ -427,6 +430,9 @@ impl RoomView {
                 self.comings(Coming { name, joined: false, reason });
             }
             Event::Stable(stable) => self.stability.tell(&stable, &self.members),
+            Event::Held { id, waits_for, waits_for_author, clock, .. } => {
+                self.holds.keep(id, Hold { clock, waits_for: (waits_for, waits_for_author) });
+            }
             Event::Reconnecting { reason, .. } => self.link = Link::Lost(reason),
             Event::Trouble { message } => self.notice(format!("the server: {message}")),
             Event::Resumed { resent } => {

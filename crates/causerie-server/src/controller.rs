@@ -189,8 +189,8 @@ impl Controller {
         }
         let count = count - conversations.len();
         if self.retention().age_millis.is_some() {
-            let newest = found.iter().map(|room| retention::newest(&**store, room));
-            let newest = newest.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0);
+            let newest = found.iter().map(|room| idle::last_millis(&**store, room.room, room.last));
+            let newest = newest.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().max().unwrap_or(0);
             self.ages.compare(&**store, newest, self.clock.now());
         }
         for stored in found {

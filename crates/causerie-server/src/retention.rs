@@ -8,9 +8,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use causerie_core::log::records;
 use causerie_core::room::Now;
-use causerie_store::{Retention, Store, StoreError, StoredRoom};
+use causerie_store::{Retention, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -168,12 +167,6 @@ fn words(millis: u64) -> String {
         7_200..172_800 => format!("{} hours", seconds / 3_600),
         _ => format!("{} days", seconds / 86_400),
     }
-}
-
-/// The time of the last record of a room.
-pub(crate) fn newest(store: &dyn Store, room: &StoredRoom) -> Result<u64, StoreError> {
-    let page = store.read_before(room.room, u64::MAX, 1, 1)?;
-    Ok(page.runs.into_iter().flat_map(records).map(|record| record.time_millis).max().unwrap_or(0))
 }
 
 /// Says what of a room is beyond the limits, and removes it. The first position that is kept.

@@ -15,8 +15,11 @@ use common::{all, append, create, member_row, run, small};
 
 const A: RoomId = RoomId(0);
 
-/// Each older format, in a folder of its own. The first one had two search indices.
-const FORMATS: [(&str, i64); 5] = [("1a", 1), ("1b", 1), ("2", 2), ("3", 3), ("4", 4)];
+/// Each format, in a folder of its own. The first one had two search indices.
+const FORMATS: [(&str, i64); 7] = [("1a", 1), ("1b", 1), ("2", 2), ("3", 3), ("4", 4), ("5", 5), ("6", 6)];
+/// The first one that knows makers and closed rooms, and in which native members prove keys.
+const CLOSED: i64 = 6;
+const KEYS: i64 = 6;
 
 /// A copy of what an older version wrote, and whether there are marks in it.
 fn older(name: &str) -> tempfile::TempDir {
@@ -42,13 +45,14 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, (usize, u32)> {
     found
 }
 
-/// What the older versions stored.
-fn is_whole(store: &SqliteStore) {
+/// What the version of that format stored.
+fn is_whole(store: &SqliteStore, format: i64) {
     assert_eq!(all(store, A, 9_000), (run(1, 12).to_vec(), vec![]));
     assert_eq!(store.rooms().unwrap().len(), 2);
     assert_eq!(store.rooms().unwrap()[0].checkpoint.as_ref().unwrap().position, 9);
     // Older versions kept of native members what nobody can prove any more: they join anew.
-    assert_eq!(store.members(A, Members::Present).unwrap(), [member_row(1, None, None)]);
+    let secret = (format >= KEYS).then_some(1);
+    assert_eq!(store.members(A, Members::Present).unwrap(), [member_row(1, None, secret)]);
     let report = store.check();
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(report.records, 12);
@@ -61,7 +65,11 @@ fn an_older_store_is_read_as_it_is() {
         let before = files(dir.path());
         let store = SqliteStore::open_to_read(dir.path(), small()).unwrap();
         assert_eq!(store.format(), format);
-        is_whole(&store);
+        is_whole(&store, format);
+        let rooms = store.rooms().unwrap().into_iter().map(|room| (room.row.maker, room.row.closed_millis));
+        let known =
+            if format < CLOSED { [(None, None); 2] } else { [(Some([7; 32]), None), (None, Some(7))] };
+        assert_eq!(rooms.collect::<Vec<_>>(), known, "format {name}");
         let marked = store.marked(A, b"x", 0, 9).unwrap();
         assert_eq!(marked, if format > 1 { vec![9] } else { vec![] }, "format {name}");
         store.stats();
@@ -71,7 +79,7 @@ fn an_older_store_is_read_as_it_is() {
         assert_eq!(files(dir.path()), before, "format {name}: reading changes nothing");
         let copy = SqliteStore::open_to_read(copies.path().join("copy"), small()).unwrap();
         assert_eq!(copy.format(), format);
-        is_whole(&copy);
+        is_whole(&copy, format);
     }
 }
 
@@ -82,17 +90,18 @@ fn an_older_store_is_copied_and_brought_up_to_date() {
         for _ in 0..2 {
             let store = SqliteStore::open(dir.path(), small()).unwrap();
             assert_eq!(store.format(), SqliteStore::FORMAT);
-            is_whole(&store);
+            is_whole(&store, format);
             let mark = Change::Mark { room: A, name: Bytes::from_static(b"y"), position: 9 };
             store.commit(vec![mark]).unwrap();
             assert_eq!(store.marked(A, b"y", 0, 9), Ok(vec![9]));
             // What has to go out of the search index does so, whatever that was.
             store.tidy().unwrap();
+            assert_eq!(store.search(Some(A), "text 9", None, 9).unwrap().hits.len(), 1, "format {name}");
         }
         let copy = dir.path().join(format!("before-format-{}", SqliteStore::FORMAT));
         let copy = SqliteStore::open_to_read(copy, small()).unwrap();
         assert_eq!(copy.format(), format, "the way back");
-        is_whole(&copy);
+        is_whole(&copy, format);
         let store = SqliteStore::open(dir.path(), small()).unwrap();
         store.retain(A, Retention { count: Some(1), ..Retention::default() }, 0).unwrap();
         store.tidy().unwrap();
@@ -107,9 +116,9 @@ fn without_room_for_a_copy_an_older_store_stays_as_it_is() {
     std::fs::write(dir.path().join(format!("before-format-{}", SqliteStore::FORMAT)), "").unwrap();
     let refused = SqliteStore::open(dir.path(), small());
     assert!(matches!(refused, Err(OpenError::Copy { found: 3, .. })), "{refused:?}");
-    is_whole(&SqliteStore::open_to_read(dir.path(), small()).unwrap());
+    is_whole(&SqliteStore::open_to_read(dir.path(), small()).unwrap(), 3);
     let options = Options { copy_before_upgrade: false, ..small() };
-    is_whole(&SqliteStore::open(dir.path(), options).unwrap());
+    is_whole(&SqliteStore::open(dir.path(), options).unwrap(), 3);
 }
 
 fn edit(dir: &Path, sql: &str) {

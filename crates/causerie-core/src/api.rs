@@ -155,6 +155,8 @@ pub struct Say {
     pub symbol: Option<String>,
     /// Of a reaction: whether it is put there (if it is not there, it is).
     pub set: Option<bool>,
+    /// Of a deletion, if there is one.
+    pub reason: Option<String>,
 }
 
 impl Say {
@@ -163,7 +165,7 @@ impl Say {
     /// # Errors
     /// [`ApiError`].
     pub fn body(self) -> Result<(String, Body), ApiError> {
-        let Self { id, kind, mut text, mut to, mut of, mut symbol, mut set } = self;
+        let Self { id, kind, mut text, mut to, mut of, mut symbol, mut set, mut reason } = self;
         if !is_client_id(&id) {
             return Err(ApiError::ClientId);
         }
@@ -189,7 +191,9 @@ impl Say {
             "notice" => Body::Notice(take_text()?),
             "reply" => Body::Reply { to: target(to.take(), "to")?, text: take_text()? },
             "edit" => Body::Edit { of: target(of.take(), "of")?, text: take_text()? },
-            "delete" => Body::Delete { of: target(of.take(), "of")?, reason: String::new() },
+            "delete" => {
+                Body::Delete { of: target(of.take(), "of")?, reason: reason.take().unwrap_or_default() }
+            }
             "reaction" => Body::Reaction {
                 to: target(to.take(), "to")?,
                 symbol: symbol.take().ok_or(missing("symbol"))?,
@@ -204,6 +208,7 @@ impl Say {
             ("of", of.is_some()),
             ("symbol", symbol.is_some()),
             ("set", set.is_some()),
+            ("reason", reason.is_some()),
         ];
         match left.iter().find(|(_, left)| *left) {
             Some(&(field, _)) => Err(ApiError::Superfluous { kind, field }),
@@ -589,7 +594,12 @@ fn write_record(record: &HistoryRecord, out: &mut String) {
             Body::Notice(text) => write!(out, r#","kind":"notice","text":{}"#, json(text)),
             Body::Reply { to, text } => write!(out, r#","kind":"reply","to":"{to}","text":{}"#, json(text)),
             Body::Edit { of, text } => write!(out, r#","kind":"edit","of":"{of}","text":{}"#, json(text)),
-            Body::Delete { of, .. } => write!(out, r#","kind":"delete","of":"{of}""#),
+            Body::Delete { of, reason } if reason.is_empty() => {
+                write!(out, r#","kind":"delete","of":"{of}""#)
+            }
+            Body::Delete { of, reason } => {
+                write!(out, r#","kind":"delete","of":"{of}","reason":{}"#, json(reason))
+            }
             Body::Reaction { to, symbol, set } => {
                 write!(out, r#","kind":"reaction","to":"{to}","symbol":{},"set":{set}"#, json(symbol))
             }
@@ -629,6 +639,10 @@ mod tests {
             (Body::Delete { of: id, reason: String::new() }, json!({"kind": "delete", "of": "0.7#90"})),
             (
                 Body::Reaction { to: id, symbol: text.clone(), set: false },
+            (
+                Body::Delete { of: id, reason: text.clone() },
+                json!({"kind": "delete", "of": "0.7#90", "reason": "x"}),
+            ),
                 json!({"kind": "reaction", "to": "0.7#90", "symbol": "x", "set": false}),
             ),
             (Body::Topic(text), json!({"kind": "topic", "text": "x"})),

@@ -730,7 +730,8 @@ async fn pages_and_search_have_what_stands() {
     let page = async || {
         let page = get(server.address, "/api/rooms/lobby/messages?after=1").await.expect(200);
         let messages = page["messages"].as_array().unwrap().iter();
-        let fields = |m: &Value| ["kind", "text", "edited", "deleted"].map(|field| m[field].clone());
+        let fields =
+            |m: &Value| ["kind", "text", "edited", "deleted", "reason"].map(|field| m[field].clone());
         messages.map(fields).collect::<Vec<_>>()
     };
     let found = async |q: &str| {
@@ -739,8 +740,9 @@ async fn pages_and_search_have_what_stands() {
         messages.map(|m| m["text"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let (none, yes) = (Value::Null, json!(true));
-    let row =
-        |kind: &str, text: &str, edited: &Value| [json!(kind), json!(text), edited.clone(), Value::Null];
+    let row = |kind: &str, text: &str, edited: &Value| {
+        [json!(kind), json!(text), edited.clone(), Value::Null, Value::Null]
+    };
     say(json!({"id": "1", "text": "my passwort"})).await;
     assert_eq!(page().await, [row("text", "my passwort", &none)]);
     say(json!({"id": "2", "kind": "edit", "of": one, "text": "my password"})).await;
@@ -749,9 +751,9 @@ async fn pages_and_search_have_what_stands() {
     let edited = [row("text", "my mail", &yes), row("edit", "my mail", &yes), row("edit", "my mail", &none)];
     assert_eq!(page().await, edited);
     assert_eq!((found("passw").await, found("my").await), (vec![], vec!["my mail".to_owned()]));
-    say(json!({"id": "4", "kind": "delete", "of": one})).await;
-    let gone = |kind: &str| [json!(kind), Value::Null, Value::Null, json!(true)];
-    let deletion = [json!("delete"), Value::Null, Value::Null, Value::Null];
+    say(json!({"id": "4", "kind": "delete", "of": one, "reason": "not for here"})).await;
+    let gone = |kind: &str| [json!(kind), Value::Null, Value::Null, json!(true), Value::Null];
+    let deletion = [json!("delete"), Value::Null, Value::Null, Value::Null, json!("not for here")];
     assert_eq!(page().await, [gone("text"), gone("edit"), gone("edit"), deletion]);
     assert_eq!(found("my").await, [""; 0]);
     let trace = get(server.address, "/api/rooms/lobby/trace").await.body.to_string();

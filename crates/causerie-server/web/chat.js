@@ -120,7 +120,7 @@ function message(room, record, before, act) {
 	// A message right behind another of the same author needs no second head.
 	const follows = before !== undefined && before.kind !== "gap" && before.kind !== "action" && isSaid(before)
 		&& before.member === record.member && record.kind === "text" && firstOf(before) === record.position - 1;
-	const text = view.text === null ? h("p", { class: "text deleted" }, "deleted")
+	const text = view.text === null ? h("p", { class: "text deleted" }, "deleted", ...(view.reason ? [": ", h("bdi", {}, view.reason)] : []))
 		: h("p", { class: record.kind === "action" ? "text action" : "text", dir: "auto" },
 			...(record.kind === "action" ? [h("bdi", {}, record.author), " "] : []), h("span", { class: "written" }, ...linked(view.text, mine ? undefined : room.memory.name)),
 			view.edited && h("span", { class: "edited", title: "the author has changed this" }, " (edited)"));

@@ -31,6 +31,7 @@ import { isVisible, symbolKey } from "./text.js";
  * @property {string | null} from the record that has this text: the message, or what edits it
  * @property {boolean} edited
  * @property {boolean} deleted
+ * @property {string} reason why it was deleted, if its author has said so
  * @property {{symbol: string, by: {member: string, author: string}[]}[]} reactions in the order in which they first came
  */
 
@@ -201,10 +202,10 @@ export class Timeline {
 		let text = record?.text ?? "";
 		/** @type {string | null} */
 		let from = id;
-		let [edited, deleted] = [record?.edited === true, record?.deleted === true];
+		let [edited, deleted, reason] = [record?.edited === true, record?.deleted === true, ""];
 		/** @type {Map<string, {symbol: string, by: Map<string, string>}>} by what reads the same; member → name */
 		const reactions = new Map();
-		for (const { id: at, kind, member, author, symbol = "", set, text: instead = "" } of about) {
+		for (const { id: at, kind, member, author, symbol = "", set, text: instead = "", reason: why = "" } of about) {
 			if (kind === "reaction") {
 				if (!isVisible(symbol)) continue;
 				const key = symbolKey(symbol);
@@ -216,7 +217,7 @@ export class Timeline {
 				// Only one's own words are changed; the server sees to it, and we do not depend on it.
 			} else if (record && member === record.member) {
 				if (kind === "edit") [text, from, edited] = [instead, at, true];
-				else deleted = true;
+				else [deleted, reason] = [true, why];
 			}
 		}
 		return {
@@ -224,6 +225,7 @@ export class Timeline {
 			from: deleted ? null : from,
 			edited,
 			deleted,
+			reason,
 			reactions: [...reactions.values()].filter(({ by }) => by.size > 0)
 				.map(({ symbol, by }) => ({ symbol, by: [...by].map(([member, author]) => ({ member, author })) })),
 		};

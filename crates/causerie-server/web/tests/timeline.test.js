@@ -112,14 +112,14 @@ test("edits, deletions and reactions change what they refer to", () => {
 	]);
 	assert.equal(timeline.lines.length, 1);
 	assert.deepEqual(timeline.view("0.1#1"), {
-		text: "hello!", from: "0.1#3", edited: true, deleted: false, reactions: [{ symbol: "👍", by: [{ member: "0.2", author: "0.2" }] }],
+		text: "hello!", from: "0.1#3", edited: true, deleted: false, reason: "", reactions: [{ symbol: "👍", by: [{ member: "0.2", author: "0.2" }] }],
 	});
 	timeline.append([
-		record(8, "0.1#4", { kind: "delete", of: "0.1#1" }),
+		record(8, "0.1#4", { kind: "delete", of: "0.1#1", reason: "mistaken" }),
 		record(9, "0.1#5", { kind: "edit", of: "0.1#1", text: "back" }),
 	]);
-	const { text, deleted } = timeline.view("0.1#1");
-	assert.deepEqual([text, deleted], [null, true], "a message that was deleted stays so");
+	const { text, deleted, reason } = timeline.view("0.1#1");
+	assert.deepEqual([text, deleted, reason], [null, true, "mistaken"], "a message that was deleted stays so");
 });
 
 test("what the server tells as deleted, is; and has no text", () => {

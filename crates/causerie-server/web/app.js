@@ -507,6 +507,14 @@ function banner(text, actions = {}) {
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let countdown;
 
+/** What to tell where the server takes nothing from this page. @param {string} [code] of its answer */
+function refusal(code) {
+	const [what, setting] = code === "wrong_host"
+		? [`the server does not know that it is ${location.host}, as it was asked for`, `--allow-host ${location.hostname}`]
+		: [`the server takes nothing from the origin ${location.origin}, from which this page came`, `--allow-origin ${location.origin}`];
+	return `Nobody can join here: ${what}. Whoever runs it has to start it with ${setting}, or have the proxy before it pass on the Host that was asked for.`;
+}
+
 function showState() {
 	const room = current;
 	if (!room) return;
@@ -541,8 +549,7 @@ function showState() {
 	} else if (state === "elsewhere") {
 		banner("You are in this room in another browser.", { "Use it here": () => room.join() });
 	} else if (state === "foreign") {
-		banner(`Nobody can join here: the server takes nothing from the origin ${location.origin}, from which this page came. Whoever runs it `
-			+ `has to start it with --allow-origin ${location.origin}, or have the proxy before it pass on the Host that was asked for.`, { "Try again": () => room.join() });
+		banner(refusal(room.problem?.code), { "Try again": () => room.join() });
 	} else if (state === "closed") {
 		banner("The room was closed. What you see is what is left of it here.", { "Create it again": async () => {
 			await make(room.name);

@@ -334,6 +334,12 @@ async function test() {
 	const cy = await openPage({}, named.address);
 	await cy.page.goto(`http://${named.address}/#lobby`);
 	await cy.page.fill("#join-name", "Cy");
+	const unknown = await startProxy(address, { host: "talk.example.org", only: "/api/rooms/lobby/ws" });
+	const dora = await openPage({}, unknown.address);
+	await dora.page.goto(`http://${unknown.address}/#lobby`);
+	await dora.page.fill("#join-name", "Dora");
+	await dora.page.press("#join-name", "Enter");
+	await until("the reason", async () => (await dora.page.innerText("#banner")).includes("--allow-host 127.0.0.1"));
 	await cy.page.press("#join-name", "Enter");
 	await until("the reason", async () => (await cy.page.innerText("#banner")).includes(`--allow-origin http://${named.address}`));
 	await picture(cy.page, "foreign");

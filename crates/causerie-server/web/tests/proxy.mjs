@@ -7,15 +7,16 @@ import { endings } from "./programs.mjs";
 
 /**
  * @param {string} target the server's address
- * @param {{prefix?: string, host?: string}} [how] `prefix`: `/chat`, below which the server is; `host`: what the server is told
+ * @param {{prefix?: string, host?: string, only?: string}} [how] `prefix`: `/chat`, below which the server is; `host`: what the
+ * server is told, of what begins with `only`
  * @returns {Promise<{address: string, outside: string[]}>} and what was asked for outside the path
  */
-export async function startProxy(target, { prefix = "", host } = {}) {
+export async function startProxy(target, { prefix = "", host, only = "" } = {}) {
 	const [name, port] = target.split(":");
 	/** @type {string[]} */
 	const outside = [];
 	/** @param {http.IncomingMessage} request */
-	const options = ({ url = "", method, headers }) => ({ host: name, port, method, path: url.slice(prefix.length), headers: host ? { ...headers, host } : headers });
+	const options = ({ url = "", method, headers }) => ({ host: name, port, method, path: url.slice(prefix.length), headers: host && url.startsWith(only) ? { ...headers, host } : headers });
 	const server = http.createServer((request, response) => {
 		if (!request.url?.startsWith(`${prefix}/`)) {
 			if (request.url !== "/favicon.ico") outside.push(request.url ?? "");

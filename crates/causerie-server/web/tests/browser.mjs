@@ -5,12 +5,10 @@
 // Waits for what must come, and never for a time. Environment: CHROMIUM, another browser than /usr/bin/chromium.
 
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFile } from "node:fs/promises";
 
-import { accessible, fits, join_ as joinAt, live, openPage as openPageAt, picture, say, sees, shown, startChromium } from "./pages.mjs";
-import { PATIENCE, TRAIN, endings, log as logAt, startNative as startNativeAt, startServer, until } from "./programs.mjs";
+import { accessible, choose, fits, inChromium, join_ as joinAt, live, openPage as openPageAt, picture, say, sees, shown } from "./pages.mjs";
+import { PATIENCE, TRAIN, log as logAt, makeRoom, startNative as startNativeAt, startServer, until } from "./programs.mjs";
 
 /** A native client that speaks and listens in a pipe. @param {string} name @param {string} [link] */
 const startNative = (name, link) => startNativeAt(address, name, link);
@@ -18,25 +16,25 @@ const startNative = (name, link) => startNativeAt(address, name, link);
 const log = (room) => logAt(address, room);
 
 /** @param {import("playwright-core").BrowserContextOptions} [options] */
-const openPage = (options) => openPageAt(/** @type {import("playwright-core").Browser} */ (browser), address, options);
+const openPage = (options) => openPageAt(browser, address, options);
 /** @param {Page} page @param {string} name @param {string} [room] */
 const join_ = (page, name, room) => joinAt(page, address, name, room);
 
 /** @typedef {import("playwright-core").Page} Page */
 
-const folder = await mkdtemp(join(tmpdir(), "causerie-page-"));
-/** @type {import("playwright-core").Browser | undefined} */
+/** @type {import("playwright-core").Browser} */
 let browser;
 /** @type {string} */
 let address;
 
-async function test() {
+/** @param {import("./pages.mjs").World} world */
+async function test({ folder, browser: started }) {
+	browser = started;
 	const server = await startServer(folder);
 	address = server.address;
 	const version = await fetch(`http://${address}/`);
 	assert.equal(version.status, 200);
-	await fetch(`http://${address}/api/rooms`, { method: "POST", headers: { "Content-Type": "application/json" }, body: '{"name":"lobby"}' });
-	browser = await startChromium();
+	await makeRoom(address, "lobby");
 
 	console.log("two pages and a native client talk");
 	const ann = await openPage();
@@ -252,7 +250,7 @@ async function test() {
 	await twin.close();
 
 	console.log("50,000 messages: few in the document, all within reach");
-	await fetch(`http://${address}/api/rooms`, { method: "POST", headers: { "Content-Type": "application/json" }, body: '{"name":"long"}' });
+	await makeRoom(address, "long");
 	const many = 50_000;
 	const { token } = await (await fetch(`http://${address}/api/rooms/long/members`, { method: "POST", headers: { "Content-Type": "application/json" }, body: '{"name":"Max"}' })).json();
 	const tell = (/** @type {number} */ n) => fetch(`http://${address}/api/rooms/long/messages`, {
@@ -468,15 +466,4 @@ async function test() {
 	for (const { troubles } of [ann, raj, keys, evil]) assert.deepEqual(troubles, []);
 }
 
-try {
-	await test();
-	console.log("the page works");
-} catch (error) {
-	for (const [n, page] of (browser?.contexts() ?? []).flatMap((context) => context.pages()).entries()) await picture(page, `failed-${n}`);
-	throw error;
-} finally {
-	for (const end of endings.reverse()) await end();
-	await rm(folder, { recursive: true, force: true });
-}
-// What still listens must not keep us.
-process.exit();
+await inChromium("page", test);

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { FakeServer, FakeSocket, fastTimeout, realTimeout } from "./fake-server.js";
+import { FakeServer, FakeSocket, listener, realTimeout, standIn } from "./fake-server.js";
 import { random } from "./random.js";
 
 const FILE = "crates/causerie-server/web/tests/connection.test.js";
@@ -12,31 +12,13 @@ const FILE = "crates/causerie-server/web/tests/connection.test.js";
 async function run(seed) {
 	const chance = random(seed);
 	const server = new FakeServer(chance);
-	FakeSocket.server = server;
-	Object.assign(globalThis, {
-		WebSocket: FakeSocket, location: { href: "http://localhost/" }, setTimeout: fastTimeout,
-		fetch: (/** @type {string} */ path, /** @type {any} */ options) => server.fetch(path, options),
-	});
+	standIn(server);
 	const { Session } = await import("../connection.js");
 	for (let i = 0; i < 5; i += 1) server.append({ kind: "text", id: `0.99#${i + 1}`, member: "0.99", author: "X", text: `old ${i}` });
-	/** @type {any[]} */
-	const heard = [];
+	const { heard, handlers } = listener();
 	/** @type {import("../connection.js").Membership} */
 	const membership = { outbox: [], refused: [] };
-	const session = new Session("r", membership, {
-		onState: () => {}, onWelcome: () => {}, onReset: () => assert.fail("it is the same log"), onHeld: () => {}, onReleased: () => {}, onObserved: () => {}, onUnobserved: () => {},
-		onMembers: () => {}, onSaid: () => {}, onPlaced: () => {}, save: () => {},
-		onRefused: (said, problem) => assert.fail(`${said.text}: ${problem.message}`),
-		lastPosition: () => heard.length,
-		onEntries: (entries) => {
-			// As the timeline does: what is known is left out, and a hole is an error.
-			for (const entry of /** @type {any[]} */ (entries)) {
-				if (entry.position <= heard.length) continue;
-				assert.equal(entry.position, heard.length + 1);
-				heard.push(entry);
-			}
-		},
-	});
+	const session = new Session("r", membership, handlers);
 	session.start("Ann");
 	const said = [];
 	for (let i = 0; i < 25; i += 1) {
@@ -77,11 +59,7 @@ test("whatever happens to connections, each message is said once and the log is 
 /** A session with a server that does not get in its way, and what it tells. @param {FakeServer} server @param {any} [fetched] */
 async function calm(server, fetched) {
 	server.chaos = false;
-	FakeSocket.server = server;
-	Object.assign(globalThis, {
-		WebSocket: FakeSocket, location: { href: "http://localhost/" }, setTimeout: fastTimeout,
-		fetch: fetched ?? ((/** @type {string} */ path, /** @type {any} */ options) => server.fetch(path, options)),
-	});
+	standIn(server, fetched);
 	const { Session } = await import("../connection.js");
 	/** @type {import("../connection.js").Membership} */
 	const membership = { outbox: [], refused: [] };

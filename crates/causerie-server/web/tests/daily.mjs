@@ -3,18 +3,14 @@
 //   node tests/daily.mjs PATH-TO-CAUSERIE [FOLDER-FOR-SCREENSHOTS]
 
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 
-import { accessible, fits, live, openPage as openPageAt, picture, say, sees, shown, startChromium, watch } from "./pages.mjs";
-import { endings, log as logAt, startServer, until } from "./programs.mjs";
+import { accessible, fits, inChromium, live, openPage as openPageAt, picture, say, sees, shown, watch } from "./pages.mjs";
+import { log as logAt, startServer, until } from "./programs.mjs";
 import { startProxy } from "./proxy.mjs";
 
 /** @typedef {import("playwright-core").Page} Page */
 
-const folder = await mkdtemp(join(tmpdir(), "causerie-daily-"));
-/** @type {import("playwright-core").Browser | undefined} */
+/** @type {import("playwright-core").Browser} */
 let browser;
 /** @type {string} */
 let address;
@@ -22,7 +18,7 @@ let address;
 const troubles = [];
 
 const openPage = async (options = {}, at = address) => {
-	const opened = await openPageAt(/** @type {import("playwright-core").Browser} */ (browser), at, options);
+	const opened = await openPageAt(browser, at, options);
 	troubles.push(opened.troubles);
 	return opened;
 };
@@ -51,9 +47,10 @@ const line = (page, text) => page.locator("#lines .message", { hasText: text });
 /** @param {Page} page */
 const inDocument = (page) => page.evaluate(() => document.documentElement.outerHTML);
 
-async function test() {
+/** @param {import("./pages.mjs").World} world */
+async function test({ folder, browser: started }) {
+	browser = started;
 	address = (await startServer(folder)).address;
-	browser = await startChromium();
 
 	console.log("on a fresh server the first visitor makes the lobby, and a name is asked for once");
 	const ann = await openPage();
@@ -334,15 +331,15 @@ async function test() {
 	const cy = await openPage({}, named.address);
 	await cy.page.goto(`http://${named.address}/#lobby`);
 	await cy.page.fill("#join-name", "Cy");
+	await cy.page.press("#join-name", "Enter");
+	await until("the reason", async () => (await cy.page.innerText("#banner")).includes(`--allow-origin http://${named.address}`));
+	await picture(cy.page, "foreign");
 	const unknown = await startProxy(address, { host: "talk.example.org", only: "/api/rooms/lobby/ws" });
 	const dora = await openPage({}, unknown.address);
 	await dora.page.goto(`http://${unknown.address}/#lobby`);
 	await dora.page.fill("#join-name", "Dora");
 	await dora.page.press("#join-name", "Enter");
 	await until("the reason", async () => (await dora.page.innerText("#banner")).includes("--allow-host 127.0.0.1"));
-	await cy.page.press("#join-name", "Enter");
-	await until("the reason", async () => (await cy.page.innerText("#banner")).includes(`--allow-origin http://${named.address}`));
-	await picture(cy.page, "foreign");
 
 	console.log("narrow and large");
 	await ann.page.goto(`http://${address}/#lobby`);
@@ -359,15 +356,4 @@ async function test() {
 	for (const told of troubles) assert.deepEqual(told, []);
 }
 
-try {
-	await test();
-	console.log("daily use works");
-} catch (error) {
-	for (const [n, page] of (browser?.contexts() ?? []).flatMap((context) => context.pages()).entries()) await picture(page, `failed-daily-${n}`);
-	throw error;
-} finally {
-	for (const end of endings.reverse()) await end();
-	await rm(folder, { recursive: true, force: true });
-}
-// What still listens must not keep us.
-process.exit();
+await inChromium("daily", test);

@@ -1,5 +1,7 @@
 // A server in this process that cuts connections, loses answers, forgets members and takes its time.
 
+import assert from "node:assert/strict";
+
 /** @typedef {{member: string, seq: number, said: Map<string, {id: string, position: number}>, gone: boolean, name: string}} Member */
 
 export const realTimeout = globalThis.setTimeout;
@@ -173,4 +175,38 @@ export class FakeSocket extends EventTarget {
 		server.sockets.add(this);
 		this.pump();
 	}
+}
+
+/** Lets pages in this process find the server where they look for theirs. @param {FakeServer} server @param {any} [fetched] what is fetched, in place of the server's */
+export function standIn(server, fetched) {
+	FakeSocket.server = server;
+	Object.assign(globalThis, {
+		WebSocket: FakeSocket, location: { href: "http://localhost/" }, setTimeout: fastTimeout,
+		fetch: fetched ?? ((/** @type {string} */ path, /** @type {any} */ options) => server.fetch(path, options)),
+	});
+}
+
+/**
+ * What a session is to tell to, and a log that takes in entries as the timeline does: what is known is left out, and a hole is
+ * an error.
+ * @returns {{heard: any[], handlers: any}}
+ */
+export function listener() {
+	/** @type {any[]} */
+	const heard = [];
+	const nothing = () => {};
+	const handlers = {
+		onState: nothing, onWelcome: nothing, onReset: () => assert.fail("it is the same log"), onHeld: nothing, onReleased: nothing,
+		onObserved: nothing, onUnobserved: nothing, onMembers: nothing, onSaid: nothing, onPlaced: nothing, save: nothing,
+		onRefused: (/** @type {any} */ said, /** @type {any} */ problem) => assert.fail(`${said.text}: ${problem.message}`),
+		lastPosition: () => heard.length,
+		onEntries: (/** @type {any[]} */ entries) => {
+			for (const entry of entries) {
+				if (entry.position <= heard.length) continue;
+				assert.equal(entry.position, heard.length + 1);
+				heard.push(entry);
+			}
+		},
+	};
+	return { heard, handlers };
 }

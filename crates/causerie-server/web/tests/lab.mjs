@@ -5,15 +5,11 @@
 // Waits for what must come, and never for a time. Environment: CHROMIUM, another browser than /usr/bin/chromium.
 
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 
-import { accessible, fits, join_, openPage as openPageAt, picture, say, startChromium } from "./pages.mjs";
-import { endings, startServer, until } from "./programs.mjs";
+import { accessible, fits, inChromium, join_, openPage as openPageAt, picture, say } from "./pages.mjs";
+import { makeRoom, startServer, until } from "./programs.mjs";
 
-const folder = await mkdtemp(join(tmpdir(), "causerie-lab-"));
-/** @type {import("playwright-core").Browser | undefined} */
+/** @type {import("playwright-core").Browser} */
 let browser;
 
 /**
@@ -32,11 +28,12 @@ async function share(page, heads, scroller) {
 const ruleIsWhole = (page) =>
 	page.locator("#details .wide").evaluate(({ clientHeight, scrollHeight }) => clientHeight > 40 && clientHeight >= scrollHeight - 1);
 
-async function test() {
+/** @param {import("./pages.mjs").World} world */
+async function test({ folder, browser: started }) {
+	browser = started;
 	const { address } = await startServer(folder);
-	await fetch(`http://${address}/api/rooms`, { method: "POST", headers: { "Content-Type": "application/json" }, body: '{"name":"lobby"}' });
-	browser = await startChromium();
-	const openPage = () => openPageAt(/** @type {import("playwright-core").Browser} */ (browser), address);
+	await makeRoom(address, "lobby");
+	const openPage = () => openPageAt(browser, address);
 
 	console.log("three exercises, step and rewind, a link that repeats a run, partitions by mouse");
 	const lab = await openPage();
@@ -228,15 +225,4 @@ async function test() {
 	for (const { troubles } of [lab, room]) assert.deepEqual(troubles, []);
 }
 
-try {
-	await test();
-	console.log("the lab works");
-} catch (error) {
-	for (const [n, page] of (browser?.contexts() ?? []).flatMap((context) => context.pages()).entries()) await picture(page, `failed-${n}`);
-	throw error;
-} finally {
-	for (const end of endings.reverse()) await end();
-	await rm(folder, { recursive: true, force: true });
-}
-// What still listens must not keep us.
-process.exit();
+await inChromium("lab", test);

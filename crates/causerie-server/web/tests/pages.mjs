@@ -1,8 +1,9 @@
 // What the tests in Chromium do with pages.
 
 import assert from "node:assert/strict";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { chromium } from "playwright-core";
@@ -18,6 +19,30 @@ export async function startChromium() {
 	});
 	endings.push(() => started.close());
 	return started;
+}
+
+/** @typedef {{folder: string, browser: import("playwright-core").Browser}} World a folder for a server's data, and a browser */
+
+/**
+ * Runs a test in Chromium. If it fails, pictures are taken of what was open; whatever comes of it, what it has started ends.
+ * @param {string} name
+ * @param {(world: World) => Promise<void>} test
+ */
+export async function inChromium(name, test) {
+	const folder = await mkdtemp(join(tmpdir(), `causerie-${name}-`));
+	const browser = await startChromium();
+	try {
+		await test({ folder, browser });
+		console.log(`${name}: all of it works`);
+	} catch (error) {
+		for (const [n, page] of browser.contexts().flatMap((context) => context.pages()).entries()) await picture(page, `failed-${name}-${n}`);
+		throw error;
+	} finally {
+		for (const end of endings.reverse()) await end();
+		await rm(folder, { recursive: true, force: true });
+	}
+	// What still listens must not keep us.
+	process.exit();
 }
 
 /**

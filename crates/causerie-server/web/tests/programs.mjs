@@ -59,3 +59,7 @@ export async function until(what, condition, patience = PATIENCE) {
 /** The whole log of a room. @param {string} address @param {string} room */
 export const log = async (address, room) =>
 	(await (await fetch(`http://${address}/api/rooms/${room}/messages?after=0&limit=1000`)).json()).messages;
+
+/** @param {string} address @param {string} name */
+export const makeRoom = (address, name) =>
+	fetch(`http://${address}/api/rooms`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ name }) });

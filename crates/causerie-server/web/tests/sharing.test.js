@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { FakeServer, FakeSocket, fastTimeout, realTimeout } from "./fake-server.js";
+import { FakeServer, listener, realTimeout, standIn } from "./fake-server.js";
 import { random } from "./random.js";
 
 const FILE = "crates/causerie-server/web/tests/sharing.test.js";
@@ -38,11 +38,7 @@ class FakeChannel {
 async function run(seed) {
 	const chance = random(seed);
 	const server = new FakeServer(chance);
-	FakeSocket.server = server;
-	Object.assign(globalThis, {
-		WebSocket: FakeSocket, location: { href: "http://localhost/" }, setTimeout: fastTimeout,
-		fetch: (/** @type {string} */ path, /** @type {any} */ options) => server.fetch(path, options),
-	});
+	standIn(server);
 	const { SharedSession } = await import("../sharing.js");
 	/** @type {Set<FakeChannel>} */
 	const channels = new Set();
@@ -52,8 +48,7 @@ async function run(seed) {
 	const outbox = new Map();
 	const fields = ["token", "member", "nonce", "epoch"];
 	const open = () => {
-		/** @type {any[]} */
-		const heard = [];
+		const { heard, handlers } = listener();
 		/** @type {Membership} */
 		const membership = { outbox: [], refused: [] };
 		/** @type {{[field: string]: any}} */
@@ -63,9 +58,7 @@ async function run(seed) {
 		let had = [];
 		const channel = new FakeChannel(channels);
 		const session = new SharedSession("r", membership, {
-			onState: () => {}, onWelcome: () => {}, onReset: () => assert.fail("it is the same log"), onHeld: () => {}, onReleased: () => {}, onObserved: () => {}, onUnobserved: () => {},
-			onMembers: () => {}, onSaid: () => {}, onPlaced: () => {},
-			onRefused: (said, problem) => assert.fail(`${said.text}: ${problem.message}`),
+			...handlers,
 			save: () => {
 				for (const field of fields) if (mine[field] !== before[field]) stored[field] = before[field] = mine[field];
 				for (const said of had) if (!membership.outbox.includes(said)) outbox.delete(said.id);
@@ -76,14 +69,6 @@ async function run(seed) {
 				for (const field of fields) mine[field] = before[field] = stored[field];
 				for (const [id, said] of outbox) if (!membership.outbox.some((other) => other.id === id)) membership.outbox.push(said);
 				had = [...membership.outbox];
-			},
-			lastPosition: () => heard.length,
-			onEntries: (entries) => {
-				for (const entry of /** @type {any[]} */ (entries)) {
-					if (entry.position <= heard.length) continue;
-					assert.equal(entry.position, heard.length + 1);
-					heard.push(entry);
-				}
 			},
 		}, channel, `page ${chance.below(1e9)}`);
 		session.start("Ann");

@@ -56,6 +56,10 @@ impl Protocol for Native {
         Box::new(Member { seat, state, said: 0, seqs: Vec::new(), frontier: Vec::new() })
     }
 
+    fn open(&self, rooms: &[String]) -> Result<(), SpeakError> {
+        create_rooms(self.server, rooms)
+    }
+
     fn close(&self, rooms: &[String]) {
         // The server may be gone; then so are the rooms.
         let _ = close_rooms(self.server, rooms);
@@ -74,9 +78,15 @@ fn fresh_key() -> KeyPair {
     KeyPair::new(seed)
 }
 
-/// Makes rooms, for protocols that cannot, or could not close them.
+/// Makes rooms that go with all that was said once they are closed.
 pub(crate) fn create_rooms(server: SocketAddr, rooms: &[String]) -> Result<(), SpeakError> {
-    converse(server, rooms, |name, maker| ClientFrame::CreateRoom { name, port: false, maker })
+    converse(server, rooms, |name, maker| ClientFrame::CreateRoom {
+        name,
+        port: false,
+        maker,
+        // Nothing of them is of use to anybody.
+        temporary: true,
+    })
 }
 
 /// Closes rooms that this load has made.
@@ -160,8 +170,7 @@ impl Member {
             (Some(ServerFrame::Hello { challenge, .. }), State::Greeting) => {
                 let (room, name) = (self.seat.room.clone(), self.seat.name.clone());
                 let proof = fresh_key().prove(Purpose::Member, &challenge);
-                let maker = Some(maker().prove(Purpose::Room, &challenge));
-                let (create, after, epoch) = (true, None, 0);
+                let (create, maker, after, epoch) = (false, None, None, 0);
                 ClientFrame::Join { room, name, proof, create, maker, after, epoch }.encode(out);
                 self.state = State::Joining;
             }

@@ -95,7 +95,8 @@ impl Directory {
         maker: Option<&KeyPair>,
     ) -> Result<RoomInfo, ConnectError> {
         let maker = self.prove(maker);
-        match self.ask(&ClientFrame::CreateRoom { name: name.into(), port, maker }).await? {
+        let temporary = false;
+        match self.ask(&ClientFrame::CreateRoom { name: name.into(), port, maker, temporary }).await? {
             ServerFrame::RoomCreated(room) => Ok(room),
             other => Err(unexpected(&other)),
         }
@@ -131,13 +132,19 @@ impl Directory {
         }
     }
 
-    /// Opens the room of that name again that was closed last. For the operator.
+    /// Opens a closed room again: the one of that name and [number](ClosedRoom::number), or of that name the one that was closed
+    /// last. For the operator.
     ///
     /// # Errors
     /// [`ConnectError::Refused`] if there is none, or another room of that name, or that is not the operator's token.
-    pub async fn open_room(&mut self, name: &str, operator: &str) -> Result<RoomInfo, ConnectError> {
+    pub async fn open_room(
+        &mut self,
+        name: &str,
+        number: Option<u64>,
+        operator: &str,
+    ) -> Result<RoomInfo, ConnectError> {
         let (name, operator) = (name.to_owned(), operator.to_owned());
-        match self.ask(&ClientFrame::OpenRoom { name, operator }).await? {
+        match self.ask(&ClientFrame::OpenRoom { name, operator, number }).await? {
             ServerFrame::RoomCreated(room) => Ok(room),
             other => Err(unexpected(&other)),
         }

@@ -81,6 +81,8 @@ pub enum ClientFrame {
         port: bool,
         /// The key that may close the room, beside the operator.
         maker: Option<Proof>,
+        /// Nothing of it is kept once it is closed, unless the server was started again meanwhile.
+        temporary: bool,
     },
     /// Close a room: who has the key that it was made with may, and the operator.
     CloseRoom {
@@ -96,12 +98,14 @@ pub enum ClientFrame {
         /// The operator's token.
         operator: String,
     },
-    /// Open the room of that name again that was closed last. For the operator.
+    /// Open a closed room again. For the operator.
     OpenRoom {
         /// Its name.
         name: String,
         /// The operator's token.
         operator: String,
+        /// Its [number](ClosedRoom::number); without one, the room of that name that was closed last.
+        number: Option<u64>,
     },
     /// Send these again.
     Want(Vec<MissingRange>),
@@ -302,6 +306,8 @@ pub struct ClosedRoom {
     pub closed_millis: u64,
     /// Until when it is kept.
     pub until_millis: u64,
+    /// What tells it from others that had its name.
+    pub number: u64,
 }
 
 /// A part of a room's log: each of its positions is that of a record, or within a gap.
@@ -844,10 +850,11 @@ impl ClientFrame {
             Self::Broadcast(packet) => out.extend_from_slice(packet),
             Self::Leave { last_seq: number } | Self::Ping(number) => put_varint(out, *number),
             Self::ListRooms | Self::ListMembers => {}
-            Self::CreateRoom { name, port, maker } => {
+            Self::CreateRoom { name, port, maker, temporary } => {
                 put_text(out, name);
                 out.push(u8::from(*port));
                 put_maker(out, maker.as_ref());
+                out.push(u8::from(*temporary));
             }
             Self::CloseRoom { name, operator, maker } => {
                 put_text(out, name);
@@ -855,9 +862,11 @@ impl ClientFrame {
                 put_maker(out, maker.as_ref());
             }
             Self::ListClosedRooms { operator } => put_text(out, operator),
-            Self::OpenRoom { name, operator } => {
+            Self::OpenRoom { name, operator, number } => {
                 put_text(out, name);
                 put_text(out, operator);
+                out.push(u8::from(number.is_some()));
+                number.iter().for_each(|number| put_varint(out, *number));
             }
             Self::Want(ranges) => put_ranges(out, ranges),
             Self::Clock(clock) => clock.encode(out),
@@ -972,7 +981,9 @@ impl ClientFrame {
             0x05 => Self::Leave { last_seq: f.number()? },
             0x06 => Self::Ping(f.number()?),
             0x07 => Self::ListRooms,
-            0x08 => Self::CreateRoom { name: f.text()?, port: f.flag()?, maker: f.maker()? },
+            0x08 => {
+                Self::CreateRoom { name: f.text()?, port: f.flag()?, maker: f.maker()?, temporary: f.flag()? }
+            }
             0x09 => Self::CloseRoom { name: f.text()?, operator: f.text()?, maker: f.maker()? },
             0x0a => Self::Want(f.ranges()?),
             0x0b => Self::Clock(f.clock()?),
@@ -986,7 +997,11 @@ impl ClientFrame {
                 wait_millis: f.number()?,
             }),
             0x13 => Self::ListClosedRooms { operator: f.text()? },
-            0x14 => Self::OpenRoom { name: f.text()?, operator: f.text()? },
+            0x14 => Self::OpenRoom {
+                name: f.text()?,
+                operator: f.text()?,
+                number: if f.flag()? { Some(f.number()?) } else { None },
+            },
             0x15 => Self::Acknowledge(f.number()?),
             0x16 => Self::FollowStable,
             0x0e => {
@@ -1106,6 +1121,7 @@ impl ServerFrame {
                     put_text(out, &room.name);
                     put_varint(out, room.closed_millis);
                     put_varint(out, room.until_millis);
+                    put_varint(out, room.number);
                 }
             }
         });
@@ -1206,7 +1222,8 @@ impl ServerFrame {
             }),
             0x90 => Self::Watched(Watched { observations: f.flag()?, acknowledgements: f.flag()? }),
             0x94 => Self::ClosedRooms(f.list(|f| {
-                Ok(ClosedRoom { name: f.text()?, closed_millis: f.number()?, until_millis: f.number()? })
+                let (name, closed_millis) = (f.text()?, f.number()?);
+                Ok(ClosedRoom { name, closed_millis, until_millis: f.number()?, number: f.number()? })
             })?),
             0x95 => Self::Stable(Stable {
                 position: f.number()?,
@@ -1270,14 +1287,15 @@ mod tests {
             ClientFrame::Leave { last_seq: 300 },
             ClientFrame::Ping(u64::MAX),
             ClientFrame::ListRooms,
-            ClientFrame::CreateRoom { name: String::new(), port: true, maker: None },
+            ClientFrame::CreateRoom { name: String::new(), port: true, maker: None, temporary: true },
             ClientFrame::CloseRoom {
                 name: "lobby".into(),
                 operator: "secret".into(),
                 maker: Some(Proof { key: [5; 32], signature: [4; 64] }),
             },
             ClientFrame::ListClosedRooms { operator: "secret".into() },
-            ClientFrame::OpenRoom { name: "lobby".into(), operator: "secret".into() },
+            ClientFrame::OpenRoom { name: "lobby".into(), operator: "secret".into(), number: None },
+            ClientFrame::OpenRoom { name: "lobby".into(), operator: "secret".into(), number: Some(300) },
             ClientFrame::Want(vec![MissingRange { member: RAJ, from: 3, to: 9 }]),
             ClientFrame::Clock(clock),
             ClientFrame::ListMembers,
@@ -1380,6 +1398,7 @@ mod tests {
                 name: "lobby".into(),
                 closed_millis: 1_700_000_000_000,
                 until_millis: u64::MAX,
+                number: 300,
             }]),
         ]
     }

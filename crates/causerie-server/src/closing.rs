@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use causerie_core::frame;
 use causerie_core::key::PublicKey;
 use causerie_core::text::RoomName;
 use causerie_store::{Change, RoomId};
@@ -51,7 +52,7 @@ impl Controller {
         if self.writer.is_full() {
             return Err(RoomError::StorageFull);
         }
-        let kept_since = self.kept_since();
+        let kept_since = self.kept_since().filter(|_| !room.is_temporary);
         self.put_aside(&room, kept_since);
         let changes = room.close(kept_since);
         room.stored_in_time(changes).await.map_err(|_| RoomError::StorageFull)
@@ -74,18 +75,18 @@ impl Controller {
         }
     }
 
-    /// The rooms that were closed and are kept, and until when, in milliseconds since 1970; the last that was closed last.
-    pub(crate) fn closed(&self) -> Vec<(ClosedRoom, u64)> {
+    /// The rooms that were closed and are kept, as the operator is told; the last that was closed last.
+    pub(crate) fn closed(&self) -> Vec<frame::ClosedRoom> {
         let keeps = u64::try_from(self.settings().borrow().closed.as_millis()).unwrap_or(u64::MAX);
-        let mut closed: Vec<_> = self.rooms().closed.values().cloned().collect();
+        let told = |(id, room): (&RoomId, &ClosedRoom)| frame::ClosedRoom {
+            name: room.name.to_string(),
+            closed_millis: room.closed_millis,
+            until_millis: room.closed_millis.saturating_add(keeps),
+            number: id.0,
+        };
+        let mut closed: Vec<_> = self.rooms().closed.iter().map(told).collect();
         closed.sort_by_key(|room| room.closed_millis);
         closed
-            .into_iter()
-            .map(|room| {
-                let until = room.closed_millis.saturating_add(keeps);
-                (room, until)
-            })
-            .collect()
     }
 
     /// Removes rooms whose time is over, until the server stops.
@@ -120,12 +121,15 @@ impl Controller {
         }
     }
 
-    /// Opens the room of that name again that was closed last. Nobody is in it. Blocks.
-    fn open_again(&self, name: &str) -> Result<Arc<HostedRoom>, RoomError> {
+    /// Opens the room of that name and number again, or that of the name that was closed last. Nobody is in it. Blocks.
+    fn open_again(&self, name: &str, number: Option<u64>) -> Result<Arc<HostedRoom>, RoomError> {
         let name = RoomName::known(name);
         let (id, closed) = {
             let mut rooms = self.rooms();
-            let named = rooms.closed.iter().filter(|(_, room)| room.name == name);
+            let named = rooms
+                .closed
+                .iter()
+                .filter(|(id, room)| room.name == name && number.is_none_or(|number| number == id.0));
             let Some((&id, _)) = named.max_by_key(|(_, room)| room.closed_millis) else {
                 return Err(RoomError::NoSuchRoom(name.to_string()));
             };
@@ -173,13 +177,14 @@ impl Server {
     pub(crate) async fn open_closed(
         self: &Arc<Self>,
         name: &str,
+        number: Option<u64>,
         operator: &str,
     ) -> Result<Arc<HostedRoom>, RoomError> {
         if !self.controller.is_operator(operator) {
             return Err(RoomError::NotOperator);
         }
         let (server, named) = (Arc::clone(self), name.to_owned());
-        let opened = tokio::task::spawn_blocking(move || server.controller.open_again(&named)).await;
+        let opened = tokio::task::spawn_blocking(move || server.controller.open_again(&named, number)).await;
         let room = opened.map_err(|_| RoomError::NoSuchRoom(name.to_owned()))??;
         if let Some(port) = room.row.port {
             match TcpListener::bind((self.controller.ip(), port)).await {

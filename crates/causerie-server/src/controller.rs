@@ -95,12 +95,14 @@ pub(crate) struct Maker {
     pub(crate) address: IpAddr,
     /// With which the room may be closed, if anybody but the operator may.
     pub(crate) key: Option<PublicKey>,
+    /// Nothing of the room is kept once it is closed.
+    pub(crate) temporary: bool,
 }
 
 impl Maker {
-    /// One who keeps no key.
+    /// One who keeps no key, for a room that is kept for a while when it is closed.
     pub(crate) fn without_key(address: IpAddr) -> Self {
-        Self { address, key: None }
+        Self { address, key: None, temporary: false }
     }
 }
 
@@ -243,7 +245,8 @@ impl Controller {
         let settings = self.room_settings();
         let room = reopen::room(store, found, name, now, &settings, vectors)?;
         let tail_bytes = settings.log_bytes_max;
-        let hosting = Hosting { id, room, row, is_new: false, tail_bytes, stored, found_millis };
+        let (is_new, is_temporary) = (false, false);
+        let hosting = Hosting { id, room, row, is_new, is_temporary, tail_bytes, stored, found_millis };
         Ok(HostedRoom::new(hosting, self.clock, Arc::clone(&self.writer)))
     }
 
@@ -347,8 +350,16 @@ impl Controller {
             created_millis,
             closed_millis: None,
         };
-        let hosting =
-            Hosting { id, room, row, is_new: true, tail_bytes, stored: 0, found_millis: created_millis };
+        let hosting = Hosting {
+            id,
+            room,
+            row,
+            is_new: true,
+            is_temporary: maker.temporary,
+            tail_bytes,
+            stored: 0,
+            found_millis: created_millis,
+        };
         let room = HostedRoom::new(hosting, self.clock, Arc::clone(&self.writer));
         rooms.by_name.insert(name, Arc::clone(&room));
         Ok(room)

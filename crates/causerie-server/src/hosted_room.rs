@@ -91,6 +91,8 @@ pub(crate) struct HostedRoom {
     pub(crate) row: RoomRow,
     /// From which address it was made.
     pub(crate) creator: IpAddr,
+    /// Nothing of it is kept once it is closed. The store does not know: after a restart it is as any other.
+    pub(crate) is_temporary: bool,
     /// When something happened in it last, or it was made, by the wall clock of then, as it was at the start or its making.
     pub(crate) found_millis: u64,
     /// Cancelled when it is closed: its own port closes.
@@ -117,6 +119,8 @@ pub(crate) struct Hosting {
     pub(crate) is_new: bool,
     pub(crate) tail_bytes: usize,
     /// The last position that is in the store.
+    /// See [`HostedRoom::is_temporary`].
+    pub(crate) is_temporary: bool,
     pub(crate) stored: u64,
     /// See [`HostedRoom::found_millis`].
     pub(crate) found_millis: u64,
@@ -124,7 +128,7 @@ pub(crate) struct Hosting {
 
 impl HostedRoom {
     pub(crate) fn new(hosting: Hosting, clock: Clock, writer: Arc<Writer>) -> Arc<Self> {
-        let Hosting { id, room, row, is_new, tail_bytes, stored, found_millis } = hosting;
+        let Hosting { id, room, row, is_new, is_temporary, tail_bytes, stored, found_millis } = hosting;
         let log = Log::new(stored, tail_bytes);
         let tail = Tail { log, stored: 0, seating: room.seating() };
         let unstored = room.changes() > 0;
@@ -151,6 +155,7 @@ impl HostedRoom {
             found_millis,
             closed: CancellationToken::new(),
             kept_since: OnceLock::new(),
+            is_temporary,
         });
         if unstored {
             hosted.writer.queue(&hosted);

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use causerie_core::frame::{
-    ClientFrame, ClosedRoom, Direction, ErrorCode, ErrorFrame, FrameError, HistoryQuestion, Observation,
-    Observed, Place, ServerFrame, VERSION, split_frame,
+    ClientFrame, Direction, ErrorCode, ErrorFrame, FrameError, HistoryQuestion, Observation, Observed, Place,
+    ServerFrame, VERSION, split_frame,
 };
 use causerie_core::key::{Challenge, Proof, PublicKey, Purpose};
 use causerie_core::room::{JoinError, ResumeError, Resumed, Seat};
@@ -373,7 +373,7 @@ impl Session<'_> {
             None => None,
             Some(proof) => Some(self.holder(Purpose::Room, proof)?),
         };
-        Some(Maker { address: self.peer.ip(), key })
+        Some(Maker { key, ..Maker::without_key(self.peer.ip()) })
     }
 
     fn no_hello(&self) {
@@ -456,13 +456,17 @@ impl Session<'_> {
                 }
             }
             ClientFrame::Ping(number) => self.send(&ServerFrame::Pong(number)),
-            ClientFrame::ListRooms => self.send(&ServerFrame::Rooms(self.server.controller.list())),
-            ClientFrame::CreateRoom { name, port, maker } => {
+            ClientFrame::ListRooms => {
+                let _turn = self.visitor.turn().await;
+                self.send(&ServerFrame::Rooms(self.server.controller.list()));
+            }
+            ClientFrame::CreateRoom { name, port, maker, temporary } => {
                 if let Err(why) = self.visitor.join() {
                     return self.too_often(why);
                 }
                 let Some(maker) = self.maker(maker.as_ref()) else { return };
                 let created = match (port, name.is_empty()) {
+                let maker = Maker { temporary, ..maker };
                     (true, true) => self.server.open_port_room(maker).await,
                     (true, false) => return self.unexpected("a name for a room that is named by its port"),
                     (false, _) => self.server.controller.create(&name, maker),
@@ -491,20 +495,16 @@ impl Session<'_> {
                     let error = RoomError::NotOperator;
                     return self.error(ErrorFrame::new(error.code(), error.to_string()));
                 }
-                let closed = self.server.controller.closed().into_iter();
-                let closed = closed.map(|(room, until_millis)| ClosedRoom {
-                    name: room.name.to_string(),
-                    closed_millis: room.closed_millis,
-                    until_millis,
-                });
-                self.send(&ServerFrame::ClosedRooms(closed.collect()));
+                self.send(&ServerFrame::ClosedRooms(self.server.controller.closed()));
             }
-            ClientFrame::OpenRoom { name, operator } => match self.server.open_closed(&name, &operator).await
-            {
-                Ok(hosted) => {
-                    let (info, changes) = hosted.act_and_count(|room, _| room.info(hosted.row.port));
-                    hosted.stored(changes).await;
-                    self.send(&ServerFrame::RoomCreated(info));
+            ClientFrame::OpenRoom { name, operator, number } => {
+                match self.server.open_closed(&name, number, &operator).await {
+                    Ok(hosted) => {
+                        let (info, changes) = hosted.act_and_count(|room, _| room.info(hosted.row.port));
+                        hosted.stored(changes).await;
+                        self.send(&ServerFrame::RoomCreated(info));
+                    }
+                    Err(error) => self.error(ErrorFrame::new(error.code(), error.to_string())),
                 }
                 Err(error) => self.error(ErrorFrame::new(error.code(), error.to_string())),
             },

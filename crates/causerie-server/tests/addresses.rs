@@ -127,7 +127,8 @@ async fn joins_by_every_protocol() {
     let mut wire = Wire::greeted(server.address).await;
     wire.join("lobby", "Eve").await;
     assert!(wire.refused(ErrorCode::TooOften).await.message.starts_with(words));
-    wire.send(&ClientFrame::CreateRoom { name: "more".into(), port: false, maker: None }).await;
+    wire.send(&ClientFrame::CreateRoom { name: "more".into(), port: false, maker: None, temporary: false })
+        .await;
     wire.refused(ErrorCode::TooOften).await;
     let mut eve = Classic::enter(server.port(port), "Eve").await;
     assert!(eve.line().await.starts_with(&format!("Error: {words}")));
@@ -155,7 +156,12 @@ async fn joins_by_every_protocol() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rooms_that_one_has_made() {
     let server = Harness::start(limits(AddressLimits { rooms: 2, ..NONE })).await;
-    let create = |name: &str| ClientFrame::CreateRoom { name: name.into(), port: false, maker: None };
+    let create = |name: &str| ClientFrame::CreateRoom {
+        name: name.into(),
+        port: false,
+        maker: None,
+        temporary: false,
+    };
     let mut wire = Wire::greeted(server.address).await;
     for name in ["one", "two"] {
         wire.send(&create(name)).await;
@@ -259,7 +265,8 @@ async fn ports_are_bounded_apart_from_rooms() {
         "the server has 2 rooms with ports of their own, and takes no more; rooms without are made by name";
     controller.expect(&format!(r#"{{"status": 400, "type": "error", "message": "{words}"}}"#)).await;
     let mut wire = Wire::greeted(server.address).await;
-    wire.send(&ClientFrame::CreateRoom { name: String::new(), port: true, maker: None }).await;
+    wire.send(&ClientFrame::CreateRoom { name: String::new(), port: true, maker: None, temporary: false })
+        .await;
     assert_eq!(wire.refused(ErrorCode::TooManyRooms).await.message, words);
     Native::join(server.address, "lobby", "Raj").await;
     server.stop().await;
@@ -272,7 +279,8 @@ async fn rooms_that_nobody_uses_go_restarts_or_not() {
     let server = Harness::with_store(idle(Duration::ZERO), Arc::clone(&store)).await;
     let mut ann = Wire::greeted(server.address).await;
     for name in ["left", "kept"] {
-        ann.send(&ClientFrame::CreateRoom { name: name.into(), port: false, maker: None }).await;
+        ann.send(&ClientFrame::CreateRoom { name: name.into(), port: false, maker: None, temporary: false })
+            .await;
         assert!(matches!(ann.frame().await, ServerFrame::RoomCreated(_)));
     }
     server.stop().await;

@@ -162,7 +162,8 @@ async fn control_characters_are_shown() {
 async fn rooms_by_name_from_the_main_port() {
     let server = Harness::start(Settings::default()).await;
     let mut wire = Wire::greeted(server.address).await;
-    wire.send(&ClientFrame::CreateRoom { name: "lobby".into(), port: false, maker: None }).await;
+    wire.send(&ClientFrame::CreateRoom { name: "lobby".into(), port: false, maker: None, temporary: false })
+        .await;
     let ServerFrame::RoomCreated(info) = wire.frame().await else { panic!() };
     assert_eq!((&info.name[..], info.port, info.members), ("lobby", None, 0));
     let mut raj = Native::join(server.address, "lobby", "Raj").await;

@@ -132,7 +132,8 @@ async fn while_it_is_full_nobody_comes_in_and_each_is_told_once() {
     let mut eve = Wire::greeted(server.address).await;
     eve.join("lobby", "Eve").await;
     eve.refused(ErrorCode::StorageFull).await;
-    eve.send(&ClientFrame::CreateRoom { name: "another".into(), port: false, maker: None }).await;
+    eve.send(&ClientFrame::CreateRoom { name: "another".into(), port: false, maker: None, temporary: false })
+        .await;
     eve.refused(ErrorCode::StorageFull).await;
     door.send("./createRoom\n").await;
     assert!(door.line().await.contains("no room left"));

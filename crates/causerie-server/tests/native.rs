@@ -32,7 +32,7 @@ async fn two(server: &Harness) -> (Native, Native) {
 }
 
 fn create(name: &str, port: bool) -> ClientFrame {
-    ClientFrame::CreateRoom { name: name.into(), port, maker: None }
+    ClientFrame::CreateRoom { name: name.into(), port, maker: None, temporary: false }
 }
 
 fn close(name: &str, operator: &str) -> ClientFrame {
@@ -40,7 +40,7 @@ fn close(name: &str, operator: &str) -> ClientFrame {
 }
 
 fn open(name: &str, operator: &str) -> ClientFrame {
-    ClientFrame::OpenRoom { name: name.into(), operator: operator.into() }
+    ClientFrame::OpenRoom { name: name.into(), operator: operator.into(), number: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,11 +243,48 @@ async fn a_closed_room_is_kept_and_opened_again_by_the_operator_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn either_of_two_closed_rooms_of_one_name_can_be_opened_again() {
+    let settings = Settings { operator_token: Some("sesame".into()), ..Settings::default() };
+    let server = Harness::start(settings).await;
+    let mut wire = Wire::greeted(server.address).await;
+    let mut epochs = Vec::new();
+    for _ in 0..2 {
+        epochs.push(Native::join(server.address, "lobby", "Ann").await.welcome.epoch);
+        wire.send(&close("lobby", "sesame")).await;
+        assert!(matches!(wire.frame().await, ServerFrame::RoomClosed { .. }));
+    }
+    // What a program makes that tests is not kept.
+    let maker = Some(wire.key.prove(Purpose::Room, &wire.challenge));
+    let name = "test".to_owned();
+    wire.send(&ClientFrame::CreateRoom { name, port: false, maker, temporary: true }).await;
+    assert!(matches!(wire.frame().await, ServerFrame::RoomCreated(_)));
+    wire.send(&wire.close_frame("test", "")).await;
+    assert!(matches!(wire.frame().await, ServerFrame::RoomClosed { .. }));
+    wire.send(&ClientFrame::ListClosedRooms { operator: "sesame".into() }).await;
+    let ServerFrame::ClosedRooms(closed) = wire.frame().await else { panic!() };
+    let [older, newer] = &closed[..] else { panic!("{closed:?}") };
+    assert!(older.number != newer.number && older.name == newer.name, "{closed:?}");
+    let open = |name: &str, number| {
+        let operator = "sesame".to_owned();
+        ClientFrame::OpenRoom { name: name.into(), operator, number: Some(number) }
+    };
+    for (name, number) in [("lobby", 99), ("attic", older.number)] {
+        wire.send(&open(name, number)).await;
+        wire.refused(ErrorCode::NoSuchRoom).await;
+    }
+    wire.send(&open("lobby", older.number)).await;
+    assert!(matches!(wire.frame().await, ServerFrame::RoomCreated(_)));
+    let again = Native::join(server.address, "lobby", "Raj").await;
+    assert_eq!((again.welcome.epoch, epochs[0] == epochs[1]), (epochs[0], false));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn closing_a_port_room_closes_its_port() {
     let server = started().await;
     let mut wire = Wire::greeted(server.address).await;
     let maker = Some(wire.key.prove(Purpose::Room, &wire.challenge));
-    wire.send(&ClientFrame::CreateRoom { name: String::new(), port: true, maker }).await;
+    wire.send(&ClientFrame::CreateRoom { name: String::new(), port: true, maker, temporary: false }).await;
     let ServerFrame::RoomCreated(info) = wire.frame().await else { panic!() };
     let address = server.port(info.port.unwrap());
     let mut classic = common::Classic::enter(address, "Ann").await;

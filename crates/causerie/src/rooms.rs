@@ -49,10 +49,13 @@ enum RoomsCommand {
         #[arg(long, env = "CAUSERIE_OPERATOR_TOKEN", hide_env_values = true)]
         operator_token: String,
     },
-    /// Open a closed room again, for the operator: of that name the one that was closed last.
+    /// Open a closed room again, for the operator.
     Open {
         /// Its name.
         name: String,
+        /// Its number, as `closed` tells it, where several of that name were closed; else it is the one that was closed last.
+        #[arg(long, value_name = "N")]
+        number: Option<u64>,
         /// The operator's token, as given to `serve`.
         #[arg(long, env = "CAUSERIE_OPERATOR_TOKEN", hide_env_values = true)]
         operator_token: String,
@@ -80,15 +83,15 @@ pub(crate) async fn run(args: RoomsArgs) -> anyhow::Result<()> {
             directory.close_room(&name, operator_token.as_deref(), own_key.as_ref()).await?;
         }
         RoomsCommand::Closed { operator_token } => {
-            for ClosedRoom { name, closed_millis, until_millis } in
+            for ClosedRoom { name, closed_millis, until_millis, number } in
                 directory.closed_rooms(&operator_token).await?
             {
                 let (closed, until) = (to_the_second(closed_millis), to_the_second(until_millis));
-                writeln!(out, "{}  (closed {closed}, kept until {until})", visible(&name))?;
+                writeln!(out, "{}  (number {number}, closed {closed}, kept until {until})", visible(&name))?;
             }
         }
-        RoomsCommand::Open { name, operator_token } => {
-            directory.open_room(&name, &operator_token).await?;
+        RoomsCommand::Open { name, number, operator_token } => {
+            directory.open_room(&name, number, &operator_token).await?;
         }
     }
     Ok(())

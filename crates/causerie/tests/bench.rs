@@ -45,7 +45,7 @@ async fn nothing_is_lost_on_a_server_of_its_own_and_counts_add_up() {
 
 #[tokio::test]
 async fn every_kind_of_member_and_a_given_rate_on_a_running_server() {
-    let server = Server::start(&["--irc-rate", "0"]).await;
+    let server = Server::start(&["--irc-rate", "0", "--operator-token", "sesame"]).await;
     let (address, pid) = (server.address(), server.process.pid.to_string());
     for protocol in ["native", "classic", "websocket", "irc"] {
         let args = ["--server", &address, "--protocol", protocol, "--receivers", "6", "--senders", "3"];
@@ -61,9 +61,12 @@ async fn every_kind_of_member_and_a_given_rate_on_a_running_server() {
         assert_eq!((code, &err[..]), (Some(0), ""));
         assert!(out.contains("  server      "), "{out}");
     }
-    let rooms =
-        causerie().args(["rooms", "--server", &address]).output().await.expect("the binary was built");
-    assert_eq!(String::from_utf8_lossy(&rooms.stdout), "", "the load's rooms are closed behind it");
+    for which in [&["list"][..], &["closed", "--operator-token", "sesame"]] {
+        let rooms = causerie().args(["rooms", "--server", &address]).args(which).output().await;
+        let rooms = rooms.expect("the binary was built");
+        let told = String::from_utf8_lossy(&rooms.stdout);
+        assert_eq!((&told[..], rooms.status.success()), ("", true), "nothing of the load is left: {which:?}");
+    }
 }
 
 /// What the server may ever have in memory: what is staged in the store (64 MiB), the room's tail (16 MiB), the store's

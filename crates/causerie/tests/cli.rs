@@ -270,8 +270,8 @@ async fn a_shell_completes_and_the_manual_is_written() {
 }
 
 #[tokio::test]
-async fn rooms_are_listed_created_and_closed() {
-    let server = Server::start(&[]).await;
+async fn rooms_are_listed_created_closed_and_opened_again() {
+    let server = Server::start(&["--operator-token", "sesame"]).await;
     let address = server.address();
     let rooms = async |args: &[&str]| {
         let output = causerie().args(["rooms", "--server", &address]).args(args).output().await.unwrap();
@@ -286,6 +286,21 @@ async fn rooms_are_listed_created_and_closed() {
     ann.notice("the room was closed").await;
     assert_eq!(ann.process.exit().await.code(), Some(1));
     assert_eq!(rooms(&["close", "lobby"]).await.1, Some(1));
+    // Either of two of one name.
+    assert_eq!(rooms(&["create", "lobby"]).await.1, Some(0));
+    assert_eq!(rooms(&["close", "lobby"]).await.1, Some(0));
+    let operator = ["--operator-token", "sesame"];
+    let (closed, _) = rooms(&[&["closed"][..], &operator].concat()).await;
+    let numbers: Vec<_> = closed
+        .lines()
+        .map(|line| line.strip_prefix("lobby  (number ").expect(line).split_once(", closed ").expect(line).0)
+        .collect();
+    let [older, newer] = numbers[..] else { panic!("{closed}") };
+    let open = [&["open", "lobby", "--number", older][..], &operator].concat();
+    assert_eq!(rooms(&open).await, (String::new(), Some(0)));
+    assert_eq!(rooms(&["list"]).await.0, "lobby  (0 members)\n");
+    let (closed, _) = rooms(&[&["closed"][..], &operator].concat()).await;
+    assert!(closed.contains(&format!("(number {newer}, ")) && closed.lines().count() == 1, "{closed}");
 }
 
 #[tokio::test]

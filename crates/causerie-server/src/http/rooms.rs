@@ -201,7 +201,8 @@ pub(super) async fn create(
     connection.visitor.join()?;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).expect("the operating system gives random bytes");
-    let maker = Maker { address: connection.peer.ip(), key: Some(KeyPair::new(seed).public()) };
+    let key = Some(KeyPair::new(seed).public());
+    let maker = Maker { key, ..Maker::without_key(connection.peer.ip()) };
     let hosted = connection.server.controller.create(&asked.name, maker)?;
     let (room, changes) = hosted.act_and_count(|room, _| describe(room, &hosted));
     stored(&hosted, changes).await?;

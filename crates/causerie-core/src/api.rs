@@ -355,7 +355,7 @@ impl From<MemberInfo> for Member {
     }
 }
 
-/// The answer to a join or a resume.
+/// The answer to a join or a resume, beside who is in ([`with_members`]).
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Welcome {
     /// The room's name.
@@ -370,8 +370,6 @@ pub struct Welcome {
     pub position: u64,
     /// The most bytes that a body or a WebSocket message may have.
     pub bytes_max: usize,
-    /// Who is in.
-    pub members: Vec<Member>,
 }
 
 /// What has become of something that was said.
@@ -417,7 +415,7 @@ impl Problem {
 pub enum ServerEvent {
     /// The client is in.
     Welcome(Welcome),
-    /// The client reads along.
+    /// The client reads along; beside who is in ([`with_members`]).
     Watching {
         /// The room's name.
         room: String,
@@ -425,16 +423,11 @@ pub enum ServerEvent {
         epoch: String,
         /// The room's last position.
         position: u64,
-        /// Who is in.
-        members: Vec<Member>,
     },
     /// Something is stored and has its place.
     Ack(Said),
-    /// Who is in.
-    Members {
-        /// In order of joining.
-        members: Vec<Member>,
-    },
+    /// Who is in ([`with_members`]).
+    Members {},
     /// Positions that cannot be read.
     Gap {
         /// The first.
@@ -528,6 +521,15 @@ impl ServerEvent {
 #[must_use]
 pub fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("these have no maps with strange keys")
+}
+
+/// Adds to an object of JSON, which is not empty, its `members`, in the order of joining: a list that was written before.
+#[must_use]
+pub fn with_members(mut object: String, members: &str) -> String {
+    let end = object.pop();
+    debug_assert_eq!(end, Some('}'), "it is an object");
+    object.reserve_exact(members.len() + r#","members":}"#.len());
+    object + r#","members":"# + members + "}"
 }
 
 /// A record of the log as an event: `message`, `joined` or `left`.
@@ -638,11 +640,11 @@ mod tests {
             (Body::Edit { of: id, text: text.clone() }, json!({"kind": "edit", "of": "0.7#90", "text": "x"})),
             (Body::Delete { of: id, reason: String::new() }, json!({"kind": "delete", "of": "0.7#90"})),
             (
-                Body::Reaction { to: id, symbol: text.clone(), set: false },
-            (
                 Body::Delete { of: id, reason: text.clone() },
                 json!({"kind": "delete", "of": "0.7#90", "reason": "x"}),
             ),
+            (
+                Body::Reaction { to: id, symbol: text.clone(), set: false },
                 json!({"kind": "reaction", "to": "0.7#90", "symbol": "x", "set": false}),
             ),
             (Body::Topic(text), json!({"kind": "topic", "text": "x"})),

@@ -567,6 +567,8 @@ pub struct Room {
     storage_full: bool,
     /// Counts what makes seats void, new connections among it.
     seatings: u64,
+    /// How often somebody has come or gone.
+    rosters: u64,
     /// The last that were said with ids of their clients, by their marks, in that order, and how many were forgotten.
     once: BTreeMap<Vec<u8>, SaidOnce>,
     once_order: VecDeque<Vec<u8>>,
@@ -639,6 +641,7 @@ impl Room {
             closed: false,
             storage_full: false,
             seatings: 0,
+            rosters: 0,
             once: BTreeMap::new(),
             once_order: VecDeque::new(),
             once_forgotten: 0,
@@ -938,6 +941,7 @@ impl Room {
         self.names.insert(&name, &member);
         let joined_at = self.position + 1;
         self.people.insert(member, Person { name, joined_at, delivered: 0, pass });
+        self.rosters += 1;
         self.note_member(member);
         self.counts.joined += 1;
         self.drain(now);
@@ -1129,6 +1133,7 @@ impl Room {
         let Some(person) = self.people.remove(&member) else { return };
         self.counts.left += 1;
         self.seatings += 1;
+        self.rosters += 1;
         self.names.remove(&person.name, &member);
         let departed = Departed {
             name: person.name,
@@ -1525,6 +1530,12 @@ impl Room {
     #[must_use]
     pub fn clock(&self) -> VectorClock {
         self.group.clock()
+    }
+
+    /// Differs from an earlier value whenever somebody has come or gone since.
+    #[must_use]
+    pub fn roster(&self) -> u64 {
+        self.rosters
     }
 
     /// Who is in, in order of joining.

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::Server;
 use crate::budget::{Bucket, LeftOut, Rate, Seldom};
 use crate::metrics::Limited;
+use crate::turns::{Given, Turn};
 
 /// What one address may take up. 0 is no limit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -183,6 +184,7 @@ impl Table {
 pub(crate) struct Visitor {
     server: Arc<Server>,
     address: Arc<Address>,
+    given: Given,
 }
 
 impl Visitor {
@@ -222,7 +224,7 @@ impl Visitor {
         }
         used.connections += 1;
         drop(used);
-        Ok(Self { server: Arc::clone(server), address })
+        Ok(Self { server: Arc::clone(server), address, given: Given::default() })
     }
 
     /// The limits that count for it.
@@ -262,6 +264,16 @@ impl Visitor {
                 Err(more) => wait = more,
             }
         }
+    }
+
+    /// Waits until a piece of an answer may be made for it, which is to be [counted](Self::made) then.
+    pub(crate) async fn turn(&self) -> Turn<'_> {
+        self.server.turns.next(&self.given).await
+    }
+
+    /// So many bytes of answers were made for it.
+    pub(crate) fn made(&self, bytes: usize) {
+        self.given.add(bytes);
     }
 
     /// Takes one joining, or one making of a room, out of the budget.

@@ -58,6 +58,17 @@ impl Bucket {
         Ok(taken)
     }
 
+    /// Takes so much, whether or not it is there: what was too much has to come back first, which takes `longest` at most.
+    pub(crate) fn spend(&mut self, now: Instant, rate: Rate, taken: u32, longest: Duration) {
+        let full_at = self.full_at.map_or(now, |at| at.max(now)) + rate.every.saturating_mul(taken);
+        self.full_at = Some(full_at.min(now + longest));
+    }
+
+    /// Returns whether more was taken than there was.
+    pub(crate) fn is_empty(&self, now: Instant, rate: Rate) -> bool {
+        self.full_at.is_some_and(|at| at > now + rate.every * rate.burst)
+    }
+
     /// When it is full again, if it was ever used.
     pub(crate) fn full_at(&self) -> Option<Instant> {
         self.full_at

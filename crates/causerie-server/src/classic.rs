@@ -103,6 +103,7 @@ impl Session<'_> {
     fn reply(&self, line: &str) {
         let line = encode(line, !self.beyond_ascii.load(Ordering::Relaxed));
         self.outbox.push(|out| out.extend_from_slice(&line));
+        self.visitor.made(line.len());
     }
 
     // Reading.
@@ -200,6 +201,7 @@ impl Session<'_> {
                 }
             }
             ControllerCommand::Rooms => {
+                let _turn = self.visitor.turn().await;
                 let rooms = self.server.controller.list();
                 let rooms = rooms.iter().map(|r| (&r.name[..], r.port, r.members as usize));
                 self.reply(&classic::rooms(rooms));
@@ -278,18 +280,21 @@ impl Session<'_> {
         let ascii_only = !self.beyond_ascii.load(Ordering::Relaxed);
         let mut after = None;
         loop {
+            let turn = self.visitor.turn().await;
             let (members, changes) =
                 hosted.act_and_count(|room, _| room.members_after(after, MEMBERS_AT_ONCE));
+            let (is_first, is_last) = (after.is_none(), members.len() < MEMBERS_AT_ONCE);
+            let part = classic::members_part(members.iter().map(|info| &info.name[..]), is_first, is_last);
+            let part = if is_last { encode(&part, ascii_only) } else { encode_part(&part, ascii_only) };
+            self.visitor.made(part.len());
+            drop(turn);
             if let Err(why) = hosted.stored_in_time(changes).await {
                 if after.is_some() {
                     self.outbox.push_piece(&encode("]", ascii_only), true).await;
                 }
                 return self.reply(&classic::error(&why));
             }
-            let (is_first, is_last) = (after.is_none(), members.len() < MEMBERS_AT_ONCE);
             after = members.last().map(|info| info.member);
-            let part = classic::members_part(members.iter().map(|info| &info.name[..]), is_first, is_last);
-            let part = if is_last { encode(&part, ascii_only) } else { encode_part(&part, ascii_only) };
             self.outbox.push_piece(&part, is_last).await;
             if is_last {
                 return;
@@ -305,7 +310,7 @@ impl Session<'_> {
         let mut news = self.server.writer.news();
         loop {
             let taken = self.outbox.take();
-            let said = write_all(stream, vec![taken.bytes], None);
+            let said = write_all(stream, taken.slices, None);
             if taken.is_last {
                 return tokio::time::timeout(outbox::LAST_WORDS, said).await.unwrap_or(Ok(()));
             }

@@ -29,6 +29,7 @@ use crate::history::{self, Ends, HistoryError, Texts};
 use crate::http::JsonTail;
 use crate::irc::IrcTail;
 use crate::reads::Asker;
+use crate::roster::Roster;
 use crate::stability::Stability;
 use crate::standing::Stored;
 use crate::watching::Watching;
@@ -78,6 +79,7 @@ pub(crate) struct HostedRoom {
     holding: watch::Sender<()>,
     json: Mutex<JsonTail>,
     irc: Mutex<IrcTail>,
+    roster: Mutex<Roster>,
     pub(crate) watching: Watching,
     pub(crate) stability: Stability,
     clock: Clock,
@@ -89,10 +91,10 @@ pub(crate) struct HostedRoom {
     lines: Mutex<Seldom>,
     /// What is stored of it beside its log, as long as it is open.
     pub(crate) row: RoomRow,
-    /// From which address it was made.
-    pub(crate) creator: IpAddr,
     /// Nothing of it is kept once it is closed. The store does not know: after a restart it is as any other.
     pub(crate) is_temporary: bool,
+    /// From which address it was made.
+    pub(crate) creator: IpAddr,
     /// When something happened in it last, or it was made, by the wall clock of then, as it was at the start or its making.
     pub(crate) found_millis: u64,
     /// Cancelled when it is closed: its own port closes.
@@ -117,10 +119,10 @@ pub(crate) struct Hosting {
     pub(crate) row: RoomRow,
     /// It is not in the store yet.
     pub(crate) is_new: bool,
-    pub(crate) tail_bytes: usize,
-    /// The last position that is in the store.
     /// See [`HostedRoom::is_temporary`].
     pub(crate) is_temporary: bool,
+    pub(crate) tail_bytes: usize,
+    /// The last position that is in the store.
     pub(crate) stored: u64,
     /// See [`HostedRoom::found_millis`].
     pub(crate) found_millis: u64,
@@ -143,6 +145,7 @@ impl HostedRoom {
             holding: watch::Sender::new(()),
             json: Mutex::default(),
             irc: Mutex::default(),
+            roster: Mutex::default(),
             watching: Watching::default(),
             stability: Stability::default(),
             clock,
@@ -152,10 +155,10 @@ impl HostedRoom {
             lines: Mutex::default(),
             creator: row.creator.parse().unwrap_or(IpAddr::from([0, 0, 0, 0])),
             row,
+            is_temporary,
             found_millis,
             closed: CancellationToken::new(),
             kept_since: OnceLock::new(),
-            is_temporary,
         });
         if unstored {
             hosted.writer.queue(&hosted);
@@ -239,6 +242,7 @@ impl HostedRoom {
             || self.tail.is_poisoned()
             || self.json.is_poisoned()
             || self.irc.is_poisoned()
+            || self.roster.is_poisoned()
     }
 
     /// Until so many changes of the room are stored.
@@ -307,6 +311,11 @@ impl HostedRoom {
     /// The end of its log for IRC clients. Taken before the tail, and within the room.
     pub(crate) fn irc(&self) -> MutexGuard<'_, IrcTail> {
         self.irc.lock().expect("nothing panics while holding it")
+    }
+
+    /// Who is in, as clients are told. Taken within the room.
+    pub(crate) fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().expect("nothing panics while holding it")
     }
 
     // For the writer.

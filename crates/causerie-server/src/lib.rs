@@ -24,8 +24,10 @@ mod presence;
 mod reads;
 mod reopen;
 mod retention;
+mod roster;
 mod stability;
 mod standing;
+mod turns;
 mod vanished;
 mod watching;
 mod writer;
@@ -40,6 +42,7 @@ use causerie_core::room::{RoomSettings, SettingsError};
 use causerie_store::{Retention, Store, StoreError};
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +59,7 @@ use crate::front_door::{Connections, Door};
 use crate::half_open::HalfOpen;
 use crate::memory::Memory;
 use crate::metrics::Gauges;
+use crate::turns::Turns;
 use crate::vanished::Vanished;
 use crate::writer::Writer;
 
@@ -177,6 +181,8 @@ struct Server {
     connections: Connections,
     addresses: Addresses,
     people: irc::People,
+    /// At making long answers.
+    turns: Turns,
     /// When it began, in milliseconds since 1970.
     since: u64,
     lab: http::Lab,
@@ -197,6 +203,7 @@ impl Server {
             connections: Connections::default(),
             addresses: Addresses::default(),
             people: irc::People::default(),
+            turns: Turns::new(Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers())),
             since: hosted_room::Clock::start().now().wall_millis,
             lab: http::Lab::new(),
             stop: CancellationToken::new(),

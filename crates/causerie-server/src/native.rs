@@ -161,7 +161,8 @@ impl Session<'_> {
     }
 
     fn send(&self, frame: &ServerFrame) {
-        self.outbox.push(|out| frame.encode(out));
+        let bytes = self.outbox.push(|out| frame.encode(out));
+        self.visitor.made(bytes);
     }
 
     fn error(&self, error: ErrorFrame) {
@@ -465,8 +466,8 @@ impl Session<'_> {
                     return self.too_often(why);
                 }
                 let Some(maker) = self.maker(maker.as_ref()) else { return };
-                let created = match (port, name.is_empty()) {
                 let maker = Maker { temporary, ..maker };
+                let created = match (port, name.is_empty()) {
                     (true, true) => self.server.open_port_room(maker).await,
                     (true, false) => return self.unexpected("a name for a room that is named by its port"),
                     (false, _) => self.server.controller.create(&name, maker),
@@ -506,13 +507,15 @@ impl Session<'_> {
                     }
                     Err(error) => self.error(ErrorFrame::new(error.code(), error.to_string())),
                 }
-                Err(error) => self.error(ErrorFrame::new(error.code(), error.to_string())),
-            },
+            }
             ClientFrame::ListMembers => match self.current() {
                 Some(m) => {
-                    let (members, changes) = m.room.act_and_count(|room, _| room.members());
+                    let turn = self.visitor.turn().await;
+                    let (members, changes) = m.room.act_and_count(|room, _| m.room.roster().frame(room));
+                    self.visitor.made(members.len());
+                    drop(turn);
                     match m.room.stored_in_time(changes).await {
-                        Ok(()) => self.send(&ServerFrame::Members(members)),
+                        Ok(()) => self.outbox.push_shared(members),
                         Err(why) => self.storage_full(&why),
                     }
                 }
@@ -524,6 +527,7 @@ impl Session<'_> {
             },
             ClientFrame::Clock(clock) => match self.current() {
                 Some(m) => {
+                    let turn = self.visitor.turn().await;
                     let ((missing, clock), changes) = m.room.act_and_count(|room, now| {
                         let missing = match room.is_seated(m.seat) {
                             true => room.handle_clock(now, m.seat.member, &clock),
@@ -531,6 +535,7 @@ impl Session<'_> {
                         };
                         (missing, room.clock())
                     });
+                    drop(turn);
                     if m.room.stored_in_time(changes).await.is_err() {
                         // It has been told, and says its clock again.
                         return;
@@ -571,13 +576,16 @@ impl Session<'_> {
             Err(error) => return warn_seldom!("what a client wants cannot be read: {error}"),
         };
         while !positions.is_empty() {
+            let turn = self.visitor.turn().await;
             match room.records_at(positions.clone()).await {
                 Ok((frames, done)) => {
-                    self.outbox.push(|out| frames.iter().for_each(|f| out.extend_from_slice(f)));
+                    let bytes = self.outbox.push(|out| frames.iter().for_each(|f| out.extend_from_slice(f)));
+                    self.visitor.made(bytes);
                     positions.drain(..done);
                 }
                 Err(error) => return warn_seldom!("what a client wants cannot be read: {error}"),
             }
+            drop(turn);
             self.outbox.has_room().await;
         }
     }
@@ -639,6 +647,7 @@ impl Session<'_> {
         let until = Instant::now() + wait;
         let mut changes = hosted.subscribe();
         loop {
+            let turn = self.visitor.turn().await;
             let page = match hosted.page(Asker::Stranger, Texts::Standing, question.clone()).await {
                 // What is kept of a closed room is for who may open it again.
                 _ if hosted.closed.is_cancelled() => return refuse(RoomError::NoSuchRoom(question.room)),
@@ -654,6 +663,7 @@ impl Session<'_> {
             if page.from <= page.to || until <= Instant::now() {
                 return self.send(&ServerFrame::Page(page));
             }
+            drop(turn);
             // From here on it is this place, wherever the log ends then.
             question.place = Place::Position(page.to);
             while hosted.tail().log.last() < page.from && Instant::now() < until {
@@ -791,7 +801,7 @@ impl Session<'_> {
             self.patiently(self.stream.writable()).await?;
         }
         let taken = self.outbox.take();
-        let said = write_all(&self.stream, vec![taken.bytes], None);
+        let said = write_all(&self.stream, taken.slices, None);
         if taken.is_last {
             tokio::time::timeout(outbox::LAST_WORDS, said).await.unwrap_or(Ok(()))?;
             return Ok(Written::Last);

@@ -29,7 +29,11 @@ pub(crate) struct Outbox {
 
 #[derive(Default)]
 struct State {
+    /// Goes first.
+    shared: Vec<Bytes>,
     bytes: Vec<u8>,
+    /// Bytes of both.
+    waiting: usize,
     /// Goes behind what is there; only the last of each kind is said.
     latest: [Vec<u8>; 2],
     last: bool,
@@ -48,7 +52,7 @@ pub(crate) enum Latest {
 
 /// What was taken to be written.
 pub(crate) struct Taken {
-    pub(crate) bytes: Bytes,
+    pub(crate) slices: Vec<Bytes>,
     /// Nothing comes behind it.
     pub(crate) is_last: bool,
     /// It ends within an answer, whose next piece goes next.
@@ -71,14 +75,31 @@ impl Outbox {
         self.state.lock().expect("nothing panics while holding it")
     }
 
-    /// Adds what the closure writes.
-    pub(crate) fn push(&self, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds what the closure writes. Returns how many bytes that is.
+    pub(crate) fn push(&self, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         let mut state = self.state();
         let before = state.bytes.len();
         if !state.last {
             write(&mut state.bytes);
         }
         let more = state.bytes.len() - before;
+        state.waiting += more;
+        drop(state);
+        self.charge.add(more);
+        self.filled.notify_one();
+        more
+    }
+
+    /// Adds bytes that others are sent, too. They are charged to each: nobody else may want them any more.
+    pub(crate) fn push_shared(&self, bytes: Bytes) {
+        let mut state = self.state();
+        if state.last {
+            return;
+        }
+        let more = bytes.len();
+        let before = std::mem::take(&mut state.bytes);
+        state.shared.extend([before.into(), bytes]);
+        state.waiting += more;
         drop(state);
         self.charge.add(more);
         self.filled.notify_one();
@@ -111,15 +132,16 @@ impl Outbox {
     /// What there is.
     pub(crate) fn take(&self) -> Taken {
         let mut state = self.state();
-        let waited = state.bytes.len();
+        let mut more = 0;
         if !state.last && !state.is_open {
             let latest = std::mem::take(&mut state.latest);
+            more = latest.iter().map(Vec::len).sum();
             latest.into_iter().for_each(|bytes| state.bytes.extend(bytes));
         }
-        let bytes = Bytes::from(std::mem::take(&mut state.bytes));
-        state.writing = bytes.len();
-        let taken = Taken { bytes, is_last: state.last, is_open: state.is_open };
-        let more = state.writing - waited;
+        state.writing = std::mem::take(&mut state.waiting) + more;
+        let mut slices = std::mem::take(&mut state.shared);
+        slices.push(std::mem::take(&mut state.bytes).into());
+        let taken = Taken { slices, is_last: state.last, is_open: state.is_open };
         drop(state);
         self.charge.add(more);
         taken
@@ -145,7 +167,7 @@ impl Outbox {
     /// Whether reading has to wait.
     pub(crate) fn is_full(&self) -> bool {
         let state = self.state();
-        state.bytes.len() + state.writing > FULL && !state.last
+        state.waiting + state.writing > FULL && !state.last
     }
 
     /// Until there is room.

@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use causerie_client::{Body, Event, Room, RoomOptions};
 use causerie_core::frame::{ClientFrame, Direction, HistoryQuestion, MAGIC, Place, VERSION};
 use common::{Server, soon};
@@ -12,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 const CONNECTIONS: usize = 10_000;
 /// What the server is told to bear of silent ones.
@@ -85,17 +88,34 @@ struct Talk {
     ann: Room,
     bob: Room,
     turns: usize,
+    /// How long each took.
+    times: Vec<Duration>,
 }
 
 impl Talk {
+    async fn begin(server: &Server) -> Self {
+        let (ann, bob) = (join(server, "Ann").await, join(server, "Bob").await);
+        Self { ann, bob, turns: 0, times: Vec::new() }
+    }
+
     /// Ann says something, Bob hears it and answers, and Ann hears that.
     async fn turn(&mut self) {
+        let begun = Instant::now();
         self.turns += 1;
         let (ask, answer) = (format!("question {}", self.turns), format!("answer {}", self.turns));
         self.ann.say(&ask).unwrap();
         hear(&mut self.bob, &ask).await;
         self.bob.say(&answer).unwrap();
         hear(&mut self.ann, &answer).await;
+        self.times.push(begun.elapsed());
+    }
+
+    /// How long the turns took since this was asked last: half of them at most, and all but one in a hundred.
+    fn latency(&mut self) -> String {
+        let mut times = std::mem::take(&mut self.times);
+        times.sort_unstable();
+        let of = |percent| times.get(times.len() * percent / 100).copied().unwrap_or_default();
+        format!("{} turns, p50 {:?}, p99 {:?}", times.len(), of(50), of(99))
     }
 }
 
@@ -124,7 +144,7 @@ async fn ten_thousand_half_open_connections() {
     let server =
         Server::start(&["--silent-max", "1000", "--silent-time", "5", "--frame-time", "5", "--log", "error"])
             .await;
-    let mut talk = Talk { ann: join(&server, "Ann").await, bob: join(&server, "Bob").await, turns: 0 };
+    let mut talk = Talk::begin(&server).await;
     talk.turn().await;
     let before = resident_bytes(&server);
     let mut open = JoinSet::new();
@@ -175,7 +195,7 @@ async fn ten_thousand_half_open_connections() {
         while metric(&server, "causerie_connections_silent").await > 0.0
             || metric(&server, "causerie_connections_open{protocol=\"http\"}").await > 1.0
         {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;
@@ -187,7 +207,7 @@ async fn ten_thousand_irc_clients_that_never_say_who_they_are() {
     let _turn = TURN.lock().await;
     let connections = connections();
     let server = Server::start(&["--irc-registration-time", "20", "--log", "error"]).await;
-    let mut talk = Talk { ann: join(&server, "Ann").await, bob: join(&server, "Bob").await, turns: 0 };
+    let mut talk = Talk::begin(&server).await;
     talk.turn().await;
     let before = resident_bytes(&server);
     let (mut most, mut at_once) = (before, 0.0);
@@ -227,7 +247,7 @@ async fn ten_thousand_irc_clients_that_never_say_who_they_are() {
     }
     soon("no connection to be left", async {
         while metric(&server, "causerie_connections_open{protocol=\"irc\"}").await > 0.0 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;
@@ -295,7 +315,7 @@ async fn connections_of_every_kind_that_read_nothing() {
     let memory = (UNREAD_MEMORY >> 20).to_string();
     let args = ["--unread-memory", &memory, "--log-memory", "1", "--irc-rate", "0", "--log", "error"];
     let server = Server::start(&args).await;
-    let mut talk = Talk { ann: join(&server, "Ann").await, bob: join(&server, "Bob").await, turns: 0 };
+    let mut talk = Talk::begin(&server).await;
     let long = |n: usize| format!("{n} {}", "long ".repeat(3_000));
     for n in 0..400 {
         talk.ann.say(&long(n)).unwrap();
@@ -303,6 +323,10 @@ async fn connections_of_every_kind_that_read_nothing() {
     }
     let before = resident_bytes(&server);
     let mut most = before;
+    for _ in 0..20 {
+        talk.turn().await;
+    }
+    println!("before: {}", talk.latency());
     let mut open = JoinSet::new();
     for n in 0..UNREAD_EACH {
         for (kind, first, again) in questions(&server, n).await {
@@ -316,6 +340,7 @@ async fn connections_of_every_kind_that_read_nothing() {
         talk.turn().await;
         most = most.max(resident_bytes(&server));
     }
+    println!("while they come: {}", talk.latency());
     // Until there is more than they may take up together, and beyond.
     soon("a connection to be ended", async {
         while metric(&server, "causerie_connections_cut_total").await == 0.0 {
@@ -334,6 +359,7 @@ async fn connections_of_every_kind_that_read_nothing() {
         }
     })
     .await;
+    println!("behind that: {}", talk.latency());
     let cut = metric(&server, "causerie_connections_cut_total").await;
     let connections = 5 * UNREAD_EACH;
     println!(

@@ -199,7 +199,9 @@ mod tests {
         ];
         for line in lines {
             session.handle(&mut lobby, Item::Message(Message::parse(line).expect("a line")));
-            while session.go_on(&mut lobby) {}
+            while session.has_more() {
+                session.go_on(&mut lobby);
+            }
             session.finish();
         }
         session.take_output();

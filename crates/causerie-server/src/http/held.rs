@@ -10,6 +10,8 @@ use causerie_core::history::{Entries, Entry, PageError};
 use futures_util::{StreamExt, stream};
 use hyper::body::{Frame, SizeHint};
 
+use super::Connection;
+use crate::addresses::Visitor;
 use crate::memory::Charge;
 
 /// Bytes of JSON that are made at once, and of what is short enough to be made as a whole.
@@ -30,21 +32,24 @@ pub(super) fn held(body: Body, charge: &Arc<Charge>, bytes: usize) -> Body {
 }
 
 /// This body, charged with its own length, if it has one.
-pub(super) fn whole(body: Body, charge: &Arc<Charge>) -> Body {
+pub(super) fn whole(body: Body, visitor: &Visitor, charge: &Arc<Charge>) -> Body {
     match HttpBody::size_hint(&body).exact().and_then(|bytes| usize::try_from(bytes).ok()) {
         None | Some(0) => body,
-        Some(bytes) => held(body, charge, bytes),
+        Some(bytes) => {
+            visitor.made(bytes);
+            held(body, charge, bytes)
+        }
     }
 }
 
 /// The entries of a page as JSON behind `start`, with `between` between them and `end` behind them. What is long is made as
-/// the client takes it, and charged with so many bytes until then.
+/// the client takes it, in turns, and charged with so many bytes until then.
 pub(super) fn entries(
     start: String,
     entries: Entries,
     render: impl Fn(&Entry) -> String + Send + 'static,
     (between, end): (&'static str, &'static str),
-    (charge, bytes): (&Arc<Charge>, usize),
+    (connection, bytes): (&Connection, usize),
 ) -> Body {
     let mut pieces = Pieces { entries, render, between, end, is_first: true };
     // What fits is sent with its length, which is easier to read.
@@ -55,16 +60,25 @@ pub(super) fn entries(
     if is_whole {
         return Body::from(first);
     }
+    connection.visitor.made(first.len());
     let first = stream::iter([Ok(Bytes::from(first))]);
-    let rest = stream::unfold(Some(pieces), |pieces| async move {
-        let mut pieces = pieces?;
-        Some(match pieces.next(String::new(), PIECE) {
-            Ok((piece, is_last)) => (Ok(Bytes::from(piece)), (!is_last).then_some(pieces)),
-            // Our own page: it can be read.
-            Err(error) => (Err(error), None),
-        })
+    let visitor = Arc::clone(&connection.visitor);
+    let rest = stream::unfold(Some(pieces), move |pieces| {
+        let visitor = Arc::clone(&visitor);
+        async move {
+            let mut pieces = pieces?;
+            let _turn = visitor.turn().await;
+            Some(match pieces.next(String::new(), PIECE) {
+                Ok((piece, is_last)) => {
+                    visitor.made(piece.len());
+                    (Ok(Bytes::from(piece)), (!is_last).then_some(pieces))
+                }
+                // Our own page: it can be read.
+                Err(error) => (Err(error), None),
+            })
+        }
     });
-    held(Body::from_stream(first.chain(rest)), charge, bytes + WHOLE)
+    held(Body::from_stream(first.chain(rest)), &connection.charge, bytes + WHOLE)
 }
 
 struct Pieces<R> {

@@ -143,6 +143,7 @@ async fn answer(
     mut request: hyper::Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let (server, charge) = (Arc::clone(&connection.server), Arc::clone(&connection.charge));
+    let visitor = Arc::clone(&connection.visitor);
     let allowed = {
         let settings = server.settings();
         origin::judge(&request, &settings.origins, &settings.hosts)
@@ -167,5 +168,5 @@ async fn answer(
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     server.writer.metrics.answered(response.status().as_u16());
-    Ok(response.map(|body| held::whole(body, &charge)))
+    Ok(response.map(|body| held::whole(body, &visitor, &charge)))
 }

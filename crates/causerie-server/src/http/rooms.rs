@@ -12,7 +12,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use causerie_core::api::{self, CreateRoom, Join, Member, Say, Welcome, message_id, to_json};
+use causerie_core::api::{self, CreateRoom, Join, Say, Welcome, message_id, to_json, with_members};
 use causerie_core::frame::{Direction, HistoryQuestion, Page, Place};
 use causerie_core::history::{Entries, Entry, HistoryRecord, authors};
 use causerie_core::key::{KeyPair, Secret};
@@ -188,6 +188,7 @@ struct RoomInfo {
 }
 
 pub(super) async fn list(Extension(connection): Extension<Connection>) -> Response {
+    let _turn = connection.visitor.turn().await;
     let rooms = connection.server.controller.list().into_iter();
     let rooms: Vec<_> =
         rooms.map(|room| RoomInfo { name: room.name, port: room.port, members: room.members }).collect();
@@ -206,7 +207,9 @@ pub(super) async fn create(
     let hosted = connection.server.controller.create(&asked.name, maker)?;
     let (room, changes) = hosted.act_and_count(|room, _| describe(room, &hosted));
     stored(&hosted, changes).await?;
-    Ok(answer(StatusCode::CREATED, to_json(&Made { room, key: api::room_key(&seed) })))
+    let made = to_json(&Made { room, key: api::room_key(&seed) });
+    // Nobody is in it yet.
+    Ok(answer(StatusCode::CREATED, with_members(made, "[]")))
 }
 
 /// A room that was made just now, and with what its maker may close it.
@@ -226,6 +229,7 @@ pub(super) async fn close(InRoom(connection, hosted): InRoom, headers: HeaderMap
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// What is told of a room, beside who is in.
 #[derive(Serialize)]
 struct Described {
     name: String,
@@ -234,7 +238,6 @@ struct Described {
     topic: Option<String>,
     first: u64,
     position: u64,
-    members: Vec<Member>,
 }
 
 fn describe(room: &Room, hosted: &HostedRoom) -> Described {
@@ -245,18 +248,16 @@ fn describe(room: &Room, hosted: &HostedRoom) -> Described {
         topic: room.topic().map(|topic| topic.text.clone()),
         first: room.first(),
         position: room.position(),
-        members: members(room),
     }
 }
 
-pub(super) fn members(room: &Room) -> Vec<Member> {
-    room.members().into_iter().map(Member::from).collect()
-}
-
-pub(super) async fn room(InRoom(_, hosted): InRoom) -> Answer {
-    let (room, changes) = hosted.act_and_count(|room, _| describe(room, &hosted));
+pub(super) async fn room(InRoom(connection, hosted): InRoom) -> Answer {
+    let turn = connection.visitor.turn().await;
+    let ((room, members), changes) =
+        hosted.act_and_count(|room, _| (describe(room, &hosted), hosted.roster().json(room)));
+    drop(turn);
     stored(&hosted, changes).await?;
-    Ok(answer(StatusCode::OK, to_json(&room)))
+    Ok(answer(StatusCode::OK, with_members(to_json(&room), &members)))
 }
 
 // Members.
@@ -271,12 +272,14 @@ pub(super) async fn join(InRoom(connection, hosted): InRoom, Json(asked): Json<J
         let before = room.position();
         let member = room.join_returning(now, &asked.name, nonce, token)?;
         let is_new = room.position() > before;
-        Ok::<_, causerie_core::room::JoinError>((welcome(room, member, &token, bytes_max), is_new, member))
+        let welcome = welcome(room, member, &token, bytes_max);
+        Ok::<_, causerie_core::room::JoinError>((welcome, hosted.roster().json(room), is_new, member))
     });
-    let member = joined.as_ref().ok().filter(|(_, is_new, _)| *is_new).map(|(.., member)| *member);
+    let member = joined.as_ref().ok().filter(|(.., is_new, _)| *is_new).map(|(.., member)| *member);
     hosted.joined_in_time(member, changes).await.map_err(|why| Failure::storage_full(&why))?;
-    let (welcome, is_new, _) = joined?;
-    Ok(answer(if is_new { StatusCode::CREATED } else { StatusCode::OK }, to_json(&welcome)))
+    let (welcome, members, is_new, _) = joined?;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(answer(status, with_members(to_json(&welcome), &members)))
 }
 
 pub(super) fn welcome(room: &Room, member: MemberId, token: &Secret, bytes_max: usize) -> Welcome {
@@ -287,7 +290,6 @@ pub(super) fn welcome(room: &Room, member: MemberId, token: &Secret, bytes_max: 
         token: api::token(member, token),
         position: room.position(),
         bytes_max,
-        members: members(room),
     }
 }
 
@@ -389,10 +391,11 @@ fn pieces(
     end: &'static str,
 ) -> Body {
     let bytes = page.records.len() + page.names.iter().map(|named| named.name.len()).sum::<usize>();
-    held::entries(start, Entries::new(page), render, (between, end), (&connection.charge, bytes))
+    held::entries(start, Entries::new(page), render, (between, end), (connection, bytes))
 }
 
 pub(super) async fn messages(InRoom(connection, hosted): InRoom, Asked(part): Asked<Part>) -> Answer {
+    let _turn = connection.visitor.turn().await;
     let page = page(&hosted, part).await?;
     let Page { room, epoch, from, to, end, .. } = &page;
     let start = format!(
@@ -416,6 +419,7 @@ pub(super) struct From {
 pub(super) async fn trace(InRoom(connection, hosted): InRoom, Asked(from): Asked<From>) -> Answer {
     let after = from.after.or(Some("0".into()));
     let limit = from.limit.or(Some(RECORDS_MAX));
+    let _turn = connection.visitor.turn().await;
     let page = page(&hosted, Part { before: None, after, around: None, limit }).await?;
     let body = pieces(&connection, page, String::new(), |entry| api::entry(entry) + "\n", "", "");
     let kind = HeaderValue::from_static("application/x-ndjson");
@@ -503,12 +507,14 @@ struct Known {
     frontier: Vec<String>,
 }
 
-pub(super) async fn clock(InRoom(_, hosted): InRoom) -> Answer {
+pub(super) async fn clock(InRoom(connection, hosted): InRoom) -> Answer {
+    let turn = connection.visitor.turn().await;
     let (known, changes) = hosted.act_and_count(|room, _| Known {
         position: room.position(),
         clock: room.clock().iter().map(|(member, count)| (member.to_string(), count)).collect(),
         frontier: room.frontier().iter().map(ToString::to_string).collect(),
     });
+    drop(turn);
     stored(&hosted, changes).await?;
     Ok(answer(StatusCode::OK, to_json(&known)))
 }

@@ -336,9 +336,11 @@ impl Session {
                 self.say(seat, say).await
             }
             (ClientEvent::Members {}, Some(_)) => {
-                let (members, changes) = self.hosted.act_and_count(|room, _| rooms::members(room));
+                let turn = self.connection.visitor.turn().await;
+                let (members, changes) = self.hosted.act_and_count(|room, _| self.hosted.roster().json(room));
+                drop(turn);
                 match self.hosted.stored_in_time(changes).await {
-                    Ok(()) => self.tell(&ServerEvent::Members { members }).await,
+                    Ok(()) => self.tell_with(&ServerEvent::Members {}, &members).await,
                     Err(why) => self.tell(&refused(Failure::storage_full(&why), None)).await,
                 }
             }
@@ -398,6 +400,7 @@ impl Session {
             let seat = room.take_seat(member, &token).expect("it has just been given that token");
             let is_new = room.position() > before;
             let welcome = rooms::welcome(room, member, &token, bytes_max);
+            let welcome = (welcome, self.hosted.roster().json(room));
             Ok::<_, causerie_core::room::JoinError>((welcome, seat, before, is_new))
         });
         self.presence = joined.as_ref().ok().map(|(_, seat, ..)| Presence::seated(&self.hosted, *seat));
@@ -406,9 +409,9 @@ impl Session {
             return self.tell(&refused(Failure::storage_full(&why), None)).await;
         }
         match joined {
-            Ok((welcome, seat, cursor, _)) => {
+            Ok(((welcome, members), seat, cursor, _)) => {
                 self.follow(Some(seat), cursor, wants);
-                self.tell(&ServerEvent::Welcome(welcome)).await
+                self.tell_with(&ServerEvent::Welcome(welcome), &members).await
             }
             Err(error) => self.tell(&refused(error.into(), None)).await,
         }
@@ -422,20 +425,18 @@ impl Session {
         let (resumed, changes) = self.hosted.act_and_count(|room, _| {
             let seat = room.take_seat(member, &secret)?;
             let cursor = after.unwrap_or(room.position()).min(room.position());
-            Ok::<_, causerie_core::room::ResumeError>((
-                rooms::welcome(room, member, &secret, bytes_max),
-                seat,
-                cursor,
-            ))
+            let welcome = rooms::welcome(room, member, &secret, bytes_max);
+            let welcome = (welcome, self.hosted.roster().json(room));
+            Ok::<_, causerie_core::room::ResumeError>((welcome, seat, cursor))
         });
         self.presence = resumed.as_ref().ok().map(|(_, seat, _)| Presence::seated(&self.hosted, *seat));
         if let Err(why) = self.hosted.stored_in_time(changes).await {
             return self.tell(&refused(Failure::storage_full(&why), None)).await;
         }
         match resumed {
-            Ok((welcome, seat, cursor)) => {
+            Ok(((welcome, members), seat, cursor)) => {
                 self.follow(Some(seat), cursor, wants);
-                self.tell(&ServerEvent::Welcome(welcome)).await
+                self.tell_with(&ServerEvent::Welcome(welcome), &members).await
             }
             Err(error) => self.tell(&refused(error.into(), None)).await,
         }
@@ -443,21 +444,20 @@ impl Session {
 
     /// Rooms are open to all who may join, so whoever only looks is told the same.
     async fn read_along(&mut self, after: Option<u64>, wants: Wants) -> Step {
-        let ((cursor, watching), changes) = self.hosted.act_and_count(|room, _| {
+        let ((cursor, watching, members), changes) = self.hosted.act_and_count(|room, _| {
             let position = room.position();
             let watching = ServerEvent::Watching {
                 room: room.name().to_string(),
                 epoch: room.epoch().to_string(),
                 position,
-                members: rooms::members(room),
             };
-            (after.unwrap_or(position).min(position), watching)
+            (after.unwrap_or(position).min(position), watching, self.hosted.roster().json(room))
         });
         if let Err(why) = self.hosted.stored_in_time(changes).await {
             return self.tell(&refused(Failure::storage_full(&why), None)).await;
         }
         self.follow(None, cursor, wants);
-        self.tell(&watching).await
+        self.tell_with(&watching, &members).await
     }
 
     fn follow(&mut self, seat: Option<Seat>, cursor: u64, wants: Wants) {
@@ -502,6 +502,13 @@ impl Session {
 
     async fn tell(&mut self, event: &ServerEvent) -> Step {
         self.feed(Message::Text(event.to_json().into())).await
+    }
+
+    /// As [`tell`](Self::tell), with who is in.
+    async fn tell_with(&mut self, event: &ServerEvent, members: &str) -> Step {
+        let event = api::with_members(event.to_json(), members);
+        self.connection.visitor.made(event.len());
+        self.feed(Message::Text(event.into())).await
     }
 
     async fn feed(&mut self, message: Message) -> Step {
@@ -611,6 +618,8 @@ impl Session {
 
     /// What is not in memory any more.
     async fn read_page(&mut self, cursor: u64) -> Step<(Vec<Utf8Bytes>, u64)> {
+        let visitor = Arc::clone(&self.connection.visitor);
+        let _turn = visitor.turn().await;
         let place = Place::Position(cursor);
         let page = rooms::read_page(
             Asker::Member,
@@ -624,6 +633,7 @@ impl Session {
         .await;
         let page = page.map_err(|failure| End::Told(POLICY, Box::new(refused(failure, None))))?;
         let to = page.to;
+        visitor.made(page.records.len());
         let events = Entries::new(page).map(|entry| match entry {
             Ok(Entry::Record(record)) => Ok(record_event(&record).into()),
             Ok(Entry::Gap { from, to, removed }) => Ok(gap_event(from, to, removed).to_json().into()),

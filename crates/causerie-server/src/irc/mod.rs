@@ -166,7 +166,7 @@ impl Connection<'_> {
         let mut ask_at = begun + server.settings().irc.ping;
         loop {
             let mut wait = None;
-            write_all(&self.stream, self.session.take_output(), Some(self.charge)).await?;
+            self.write().await?;
             if self.session.has_ended() {
                 return Ok(());
             }
@@ -269,10 +269,12 @@ impl Connection<'_> {
             while let Some(change) = self.session.poll_change() {
                 match change {
                     Change::History(request) => {
+                        let _turn = self.here.visitor.turn().await;
                         let found = self.here.history(&request).await;
                         self.session.history(&self.here, &request, found.as_deref());
                     }
                     Change::Targets(request) => {
+                        let _turn = self.here.visitor.turn().await;
                         let found = self.here.targets(&request).await;
                         self.session.targets(&found);
                     }
@@ -280,11 +282,13 @@ impl Connection<'_> {
             }
             // A long answer waits until its beginning is written, and the lines behind it for its end.
             if self.session.output_bytes() >= OUTPUT_AT_ONCE {
-                write_all(&self.stream, self.session.take_output(), Some(self.charge)).await?;
+                self.write().await?;
             }
-            if !self.session.go_on(&mut self.here) {
+            if !self.session.has_more() {
                 break;
             }
+            let _turn = self.here.visitor.turn().await;
+            self.session.go_on(&mut self.here);
         }
         self.session.finish();
         let seats: BTreeMap<_, _> = self.session.seats().collect();
@@ -302,10 +306,17 @@ impl Connection<'_> {
                 () = &mut done => return Ok(()),
                 trouble = self.news.next() => {
                     self.tell_trouble(trouble);
-                    write_all(&self.stream, self.session.take_output(), Some(self.charge)).await?;
+                    self.write().await?;
                 }
             }
         }
+    }
+
+    /// Writes what the session has to say.
+    async fn write(&mut self) -> io::Result<()> {
+        let output = self.session.take_output();
+        self.here.visitor.made(output.iter().map(Bytes::len).sum());
+        write_all(&self.stream, output, Some(self.charge)).await
     }
 
     fn tell_trouble(&mut self, trouble: Option<Arc<str>>) {

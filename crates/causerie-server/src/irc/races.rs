@@ -34,7 +34,9 @@ fn server() -> Arc<Server> {
 
 fn send(session: &mut Session, here: &mut Here<'_>, line: &str) -> String {
     session.handle(here, Item::Message(Message::parse(line).expect("a line")));
-    while session.go_on(here) {}
+    while session.has_more() {
+        session.go_on(here);
+    }
     session.finish();
     here.unstored.clear();
     String::from_utf8(session.take_output().concat()).expect("UTF-8")

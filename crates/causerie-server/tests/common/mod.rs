@@ -135,6 +135,14 @@ pub(crate) async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
     String::from_utf8(answer).unwrap()
 }
 
+/// A number of `/metrics`.
+pub(crate) async fn metric(server: &Harness, name: &str) -> f64 {
+    let get = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let text = raw(server.address, get).await;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or_else(|| panic!("{text}"))
+}
+
 // Classic clients.
 
 pub(crate) struct Classic {

@@ -216,9 +216,10 @@ impl Network {
                         }
                     }
                     here.network.written(here.who, session);
-                    if !session.go_on(here) {
+                    if !session.has_more() {
                         break;
                     }
+                    session.go_on(here);
                 }
                 session.finish();
             });

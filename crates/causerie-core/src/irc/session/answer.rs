@@ -39,10 +39,16 @@ pub(super) fn targets(list: &str) -> Vec<&str> {
 }
 
 impl Session {
-    /// Makes the next piece of an answer that has more. What there is to write is to be written before this is called
-    /// again. Returns whether there may be more.
-    pub fn go_on(&mut self, world: &mut impl World) -> bool {
-        let Some(step) = self.steps.pop_front() else { return false };
+    /// Returns whether an answer has more.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
+    /// Makes the next piece of an answer that [has more](Self::has_more). What there is to write is to be written before this
+    /// is called again.
+    pub fn go_on(&mut self, world: &mut impl World) {
+        let Some(step) = self.steps.pop_front() else { return };
         match step {
             Step::Join(channel) => self.join_one(world, &channel),
             Step::Names { room, after } => self.names(world, room, after),
@@ -54,7 +60,6 @@ impl Session {
         if self.replies.iter().map(Line::bytes).sum::<usize>() >= PIECE {
             self.tell_piece();
         }
-        true
     }
 
     fn names(&mut self, world: &mut impl World, room: String, after: Option<MemberId>) {

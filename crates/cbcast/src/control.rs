@@ -7,6 +7,7 @@
 //! kind 19 = origin ordinal number count      flushed: so much
 //! kind 20 = origin ordinal count             departed: you have left, as your host says
 //! kind 21 = origin ordinal number            called off: the flush before
+//! kind 22 = members{ origin ordinal }        locals: they all live here
 //! checked = packet crc32(4 bytes, least significant first)
 //! ```
 
@@ -25,6 +26,7 @@ const FLUSH: u8 = 18;
 const FLUSHED: u8 = 19;
 const DEPARTED: u8 = 20;
 const CALLED_OFF: u8 = 21;
+const LOCALS: u8 = 22;
 
 const CHECKSUM_BYTES: usize = 4;
 
@@ -63,6 +65,9 @@ pub enum Control {
         /// How many messages of its host have been delivered; the *Left* is one of them.
         count: u64,
     },
+    /// These members live where the link comes from, the one that it speaks for among them: its clocks and reports are
+    /// those of all.
+    Locals(Vec<MemberId>),
     /// The member does not leave after all: take what it says again, and answer by [`Flushed`](Self::Flushed).
     CalledOff {
         /// Who stays.
@@ -101,6 +106,11 @@ impl Control {
                 put_varint(&mut out, *number);
                 put_varint(&mut out, *count);
             }
+            Self::Locals(members) => {
+                out.push(LOCALS);
+                put_varint(&mut out, members.len() as u64);
+                members.iter().for_each(|&member| put_member(&mut out, member));
+            }
             Self::Departed { member, count: number } | Self::CalledOff { member, number } => {
                 out.push(if matches!(self, Self::Departed { .. }) { DEPARTED } else { CALLED_OFF });
                 put_member(&mut out, *member);
@@ -136,6 +146,13 @@ impl Control {
                 number: reader.varint()?,
                 count: reader.varint()?,
             },
+            LOCALS => {
+                let mut members = Vec::new();
+                for _ in 0..reader.varint()? {
+                    members.push(member(&mut reader)?);
+                }
+                Self::Locals(members)
+            }
             DEPARTED => Self::Departed { member: member(&mut reader)?, count: reader.varint()? },
             CALLED_OFF => Self::CalledOff { member: member(&mut reader)?, number: reader.varint()? },
             kind => return Err(DecodeError::UnknownKind(kind)),
@@ -216,6 +233,7 @@ mod tests {
             Control::Flushed { member: raj, number: 300, count: 1 << 40 },
             Control::Departed { member: raj, count: 300 },
             Control::CalledOff { member: raj, number: 1 },
+            Control::Locals(vec![raj, MemberId::new(4, 1)]),
         ] {
             let packet = Packet::Control(control);
             assert_eq!(Packet::decode(packet.clone().into_bytes()), Ok(packet));

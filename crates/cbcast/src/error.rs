@@ -147,6 +147,13 @@ pub enum BroadcastError {
         /// The greatest number that others are known to have.
         seq: u64,
     },
+    /// The sender's host is about to part with it, and nobody takes what it says any more. Broadcast again should that
+    /// be called off.
+    #[error("{member} is about to leave")]
+    Leaving {
+        /// The sender.
+        member: MemberId,
+    },
     /// Too much of what the sender has said is not stable yet. Broadcast again after the next
     /// [`Output::Stable`](crate::Output::Stable).
     #[error("{member} has {limit} {unit} unstable; {holder:?} has not acknowledged them")]

@@ -13,6 +13,7 @@ mod departed;
 mod flush;
 mod holdback;
 mod inspect;
+mod locals;
 mod outputs;
 mod requests;
 mod rollback;
@@ -47,7 +48,7 @@ pub enum Link {
     /// A process that passes on what others have said: a relay, a peer that repairs.
     Relay,
     /// A process of the group in a mesh: it speaks for this member, passes on what others have said, and its
-    /// clock acknowledges.
+    /// clock acknowledges. Where several members live in a process its links speak for one of them, always the same.
     Peer(MemberId),
 }
 
@@ -404,6 +405,9 @@ impl Group {
             self.may_speak(from)?;
         }
         let slot = slot.ok_or(BroadcastError::NotLocal { member: from })?;
+        if kind == Kind::Data && self.members.get(slot).frozen.is_some() {
+            return Err(BroadcastError::Leaving { member: from });
+        }
         if kind == Kind::Data {
             self.flow_control(from, slot, payload.len())?;
         }

@@ -89,17 +89,19 @@
 //! noticed, and it is how deliveries are acknowledged), [`Config::retain`] (messages are kept until every member has
 //! delivered them) and [`Topology::Mesh`] (parting is by a flush). Members are fixed ([`Snapshot::fixed`]), or one host
 //! admits them and parts with them. `examples/udp_mesh.rs` is one, of processes that lose a fifth of their packets.
+//! Several members may live in one process: its links then speak for one of them, always the same, and what is sent to
+//! another of them before the others know ([`Control::Locals`]) goes to the same process.
 //!
 //! # What it does beside ordering
 //! | | |
 //! |---|---|
-//! | repair | what is missing is known exactly ([`Group::missing`]) and asked for after [`Config::repair_delay`], its sender first, then anybody who has it, with seeded jittered pauses; the original bytes are sent again |
+//! | repair | what is missing is known exactly ([`Group::missing`]) and asked for after [`Config::repair_delay`], member by member: its sender first, then in turn who has it and everybody, with seeded jittered pauses that a clock of who has it cuts short; the original bytes are sent again |
 //! | joining | a [`Snapshot`] is all that a newcomer needs; nobody sees a word of it before its *Joined* |
 //! | leaving | *Left* follows all that the departed has said; its entries are dropped at once, so clocks follow today's members. Who was parted with and speaks on is told ([`Output::Departed`]); a flush can be called off ([`Group::call_off_parting`]) |
 //! | stability | [`Output::Stable`]: every member has delivered so much. CRDTs may compact, buffers are emptied, [`Group::stability_holder`] names who holds it up |
 //! | flow control | beyond [`Config::unstable_max`] a broadcast is refused ([`BroadcastError::WouldBlock`]) and says whom it waits for |
 //! | why | [`Group::waits_for`] and [`Group::root_cause`] say why a message is held; [`Group::relation`] whether one is before, after or concurrent to another |
-//! | gaps | what nobody has is waited for, or skipped visibly ([`GapPolicy`]) |
+//! | gaps | what nobody has is waited for, or skipped visibly ([`GapPolicy`]), after three requests at least |
 //! | persistence | [`Group::export`] and [`Group::import`]: everything, what is held back included |
 //!
 //! # What it costs

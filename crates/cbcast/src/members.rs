@@ -106,6 +106,10 @@ pub(crate) struct Member {
     pub(crate) shown: u64,
     /// It speaks over a link of its own ([`Link::Member`](crate::Link::Member)): what it says of others shows nothing.
     pub(crate) direct: bool,
+    /// Its clock has come over a link of its own.
+    pub(crate) has_own_link: bool,
+    /// The member whose link speaks for its process, if that is another: see `group/locals.rs`.
+    pub(crate) lives_with: Option<MemberId>,
     /// The repair of what is missing of it, while it lags.
     pub(crate) repair: Target,
     /// Its process has told its clock: since this group was made, or since a local member was found to be rolled back.
@@ -423,6 +427,8 @@ impl Member {
             lagging_since: Time::ZERO,
             shown: 0,
             direct: false,
+            has_own_link: false,
+            lives_with: None,
             repair: Target::default(),
             has_told: false,
             frozen: None,

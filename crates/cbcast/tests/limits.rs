@@ -625,7 +625,9 @@ fn the_next_gap_starts_the_pauses_anew() {
     assert_eq!(eve.poll_timeout(), None);
     outputs(&mut eve);
     clock_from(&mut eve, BOB, &[(ANN, 2)]);
-    assert_eq!(requests(&mut eve, 1)[0].1, [Some(ANN)], "as in a first request");
+    let asked = requests(&mut eve, 2);
+    assert_eq!(asked[0].1, [Some(ANN)], "as in a first request");
+    assert!(asked[1].0 <= 2 * eve.config().repair_delay, "{asked:?}");
 }
 
 #[test]
@@ -775,6 +777,78 @@ fn what_the_departed_said_is_kept_until_all_know_that_they_left() {
         clock_from(&mut host, peer, &[(HOST, 2)]);
     }
     assert_eq!(host.stable(HOST), Some(2), "without Ann");
+}
+
+// Several members in a process.
+
+#[test]
+fn a_process_of_a_mesh_tells_who_lives_there() {
+    let told = |topology, locals: &[MemberId]| {
+        let mut config = Config::mesh();
+        config.topology = topology;
+        let all = Snapshot::fixed([HOST, ANN, BOB, EVE]);
+        let mut group = Group::new(config, &all, locals.iter().copied()).unwrap();
+        group.handle_timeout(NOW);
+        let locals = |o| match o {
+            Output::Transmit(Transmit { to: None, packet: Packet::Control(Control::Locals(all)) }) => {
+                Some(all)
+            }
+            _ => None,
+        };
+        outputs(&mut group).into_iter().filter_map(locals).collect::<Vec<_>>()
+    };
+    assert_eq!(told(Topology::Mesh, &[BOB, ANN]), [[ANN, BOB]]);
+    assert!(told(Topology::Mesh, &[ANN]).is_empty());
+    assert!(told(Topology::Relay, &[ANN, BOB]).is_empty(), "a relay acknowledges nothing");
+}
+
+#[test]
+fn a_clock_acknowledges_for_all_who_live_together_and_nobody_else() {
+    let together = |group: &mut Group| {
+        group.handle_control(NOW, Link::Peer(BOB), &Control::Locals(vec![BOB, EVE]));
+    };
+    let mut ann = group(ANN, |config| config.retain = true);
+    ann.broadcast(NOW, ANN, b"x").unwrap();
+    clock_from(&mut ann, HOST, &[(ANN, 1)]);
+    clock_from(&mut ann, BOB, &[(ANN, 1)]);
+    assert_eq!(ann.stable(ANN), Some(0));
+    together(&mut ann);
+    clock_from(&mut ann, BOB, &[(ANN, 1)]);
+    assert_eq!(ann.stable(ANN), Some(1));
+
+    let mut ann = group(ANN, |config| config.retain = true);
+    ann.broadcast(NOW, ANN, b"x").unwrap();
+    clock_from(&mut ann, HOST, &[(ANN, 1)]);
+    clock_from(&mut ann, EVE, &[(ANN, 0)]);
+    together(&mut ann);
+    clock_from(&mut ann, BOB, &[(ANN, 1)]);
+    assert_eq!(ann.stable(ANN), Some(0), "Eve's clock came over a link of her own");
+    // Who speaks for a process may change.
+    together(&mut ann);
+    clock_from(&mut ann, EVE, &[(ANN, 1)]);
+    assert_eq!(ann.stable(ANN), Some(1));
+}
+
+#[test]
+fn requests_go_to_whom_the_link_speaks_for() {
+    let mut ann = group(ANN, |_| {});
+    ann.handle_control(NOW, Link::Peer(BOB), &Control::Locals(vec![BOB, EVE]));
+    hear(&mut ann, message(EVE, 2, &[])).unwrap();
+    let asked: Vec<_> = requests(&mut ann, 40).into_iter().flat_map(|(_, to)| to).collect();
+    assert_eq!(asked[0], Some(BOB));
+    assert!(!asked.contains(&Some(EVE)) && asked.contains(&Some(HOST)), "{asked:?}");
+}
+
+#[test]
+fn who_is_about_to_leave_a_shared_process_says_nothing_more() {
+    let mut config = Config::mesh();
+    config.seed = 1;
+    let mut group = Group::new(config, &Snapshot::fixed([HOST, ANN, BOB]), [ANN, BOB]).unwrap();
+    group.handle_control(NOW, Link::Peer(HOST), &Control::Flush { member: ANN, number: 1, count: 0 });
+    assert_eq!(group.broadcast(NOW, ANN, b"x"), Err(BroadcastError::Leaving { member: ANN }));
+    group.broadcast(NOW, BOB, b"x").unwrap();
+    group.handle_control(NOW, Link::Peer(HOST), &Control::CalledOff { member: ANN, number: 2 });
+    group.broadcast(NOW, ANN, b"x").unwrap();
 }
 
 // Skipping.

@@ -40,14 +40,21 @@ struct Mesh {
 
 impl Mesh {
     fn new(seed: u64, loss: usize, members: &[MemberId], config: impl Fn(u64) -> Config) -> Self {
-        let snapshot = Snapshot::fixed(members.iter().copied());
-        let group =
-            |(n, &m): (usize, &MemberId)| (m, Group::new(config(seed + n as u64), &snapshot, [m]).unwrap());
+        Self::shared(seed, loss, &members.chunks(1).collect::<Vec<_>>(), config)
+    }
+
+    /// The members of each process; its links speak for the first.
+    fn shared(seed: u64, loss: usize, processes: &[&[MemberId]], config: impl Fn(u64) -> Config) -> Self {
+        let snapshot = Snapshot::fixed(processes.concat());
+        let group = |(n, locals): (usize, &&[MemberId])| {
+            let group = Group::new(config(seed + n as u64), &snapshot, locals.iter().copied());
+            (locals[0], group.unwrap())
+        };
         Self {
             random: seed,
             now: Time::ZERO,
             loss,
-            groups: members.iter().enumerate().map(group).collect(),
+            groups: processes.iter().enumerate().map(group).collect(),
             cut: Vec::new(),
             network: BTreeMap::new(),
             sent: 0,
@@ -91,7 +98,7 @@ impl Mesh {
                     let others = others.iter().filter(|&&other| to.is_none_or(|to| to == other));
                     others.for_each(|&to| self.transmit(who, to, &packet));
                 }
-                Output::Deliver { message, .. } if message.id().member != who => {
+                Output::Deliver { message, .. } if !self.groups[&who].is_local(message.id().member) => {
                     self.oracle.deliver(who, &message.id()).unwrap();
                 }
                 Output::Gap(range) => self.gaps.push(range),
@@ -111,8 +118,13 @@ impl Mesh {
     }
 
     fn say(&mut self, who: MemberId) -> Result<MessageId, BroadcastError> {
-        let said = self.groups.get_mut(&who).unwrap().broadcast(self.now, who, b"hi");
-        self.drain(who);
+        self.say_at(who, who)
+    }
+
+    /// A member of this process says something.
+    fn say_at(&mut self, process: MemberId, who: MemberId) -> Result<MessageId, BroadcastError> {
+        let said = self.groups.get_mut(&process).unwrap().broadcast(self.now, who, b"hi");
+        self.drain(process);
         said
     }
 
@@ -433,6 +445,53 @@ fn what_is_no_export_is_refused() {
     let mut group = mesh.groups.remove(&members[0]).unwrap();
     group.broadcast(mesh.now, members[0], b"x").unwrap();
     assert_eq!(group.export(), Err(cbcast::ExportError::OutputsPending));
+}
+
+/// Several members in a process have one clock, which acknowledges for all.
+#[test]
+fn members_of_one_process_block_nobody_and_leave_one_by_one() {
+    for_seeds(40, |seed| {
+        let members = members(6);
+        let processes: Vec<_> = members.chunks(2).collect();
+        let small = |seed| {
+            let mut config = config(seed);
+            config.unstable_max = 5;
+            config
+        };
+        let mut mesh = Mesh::shared(seed, [0, 20][seed as usize % 2], &processes, small);
+        let mut blocked = 0;
+        for n in 0..60 {
+            let who = members[n % 6];
+            blocked += usize::from(mesh.say_at(processes[n % 6 / 2][0], who).is_err());
+            mesh.run(Duration::from_millis(200));
+        }
+        assert!(blocked < 20, "{blocked} times");
+        mesh.settle();
+        // The first of the third process leaves, for whom its links speak; the other stays.
+        let (host, leaver, stays) = (members[0], members[4], members[5]);
+        let now = mesh.now;
+        mesh.groups.get_mut(&host).unwrap().part(now, host, leaver, b"").unwrap();
+        mesh.drain(host);
+        mesh.run(Duration::from_millis(70));
+        assert!(mesh.say_at(leaver, leaver).is_err() || mesh.loss > 0, "nobody would take it");
+        let mut waits = 0;
+        while mesh.groups.values().any(|group| group.is_member(leaver)) {
+            mesh.run(Duration::from_millis(500));
+            waits += 1;
+            assert!(waits < 100, "{leaver} does not get away");
+        }
+        assert_eq!(mesh.departed, [leaver]);
+        // From now on its links speak for who is left.
+        let group = mesh.groups.remove(&leaver).unwrap();
+        mesh.groups.insert(stays, group);
+        mesh.network.clear();
+        mesh.stable.clear();
+        let seen = mesh.oracle.seen(&leaver);
+        mesh.oracle.starts_with(stays, seen);
+        mesh.say_at(stays, stays).unwrap();
+        mesh.say(host).unwrap();
+        mesh.settle();
+    });
 }
 
 /// How long after the last word everybody has everything, and what it took: for sixty seeds, in order of time.

@@ -8,6 +8,7 @@ const GROUP: &str = "crates/cbcast/src/group.rs";
 const HOLDBACK: &str = "crates/cbcast/src/group/holdback.rs";
 const UPKEEP: &str = "crates/cbcast/src/group/upkeep.rs";
 const DEPARTED: &str = "crates/cbcast/src/group/departed.rs";
+const LOCALS: &str = "crates/cbcast/src/group/locals.rs";
 const SKIP: &str = "crates/cbcast/src/group/skip.rs";
 const REQUESTS: &str = "crates/cbcast/src/group/requests.rs";
 const FLUSH: &str = "crates/cbcast/src/group/flush.rs";
@@ -860,6 +861,59 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 GROUP,
                 "stability.add(slot, members.delivered(slot), !member.local);",
                 "stability.add(slot, 0, !member.local);",
+            ),
+        ],
+    ),
+    (
+        "Several members in a process",
+        &[
+            library(
+                "a clock acknowledges for one alone",
+                LOCALS,
+                "m.live && m.lives_with == Some(speaker)",
+                "m.live && m.lives_with == Some(speaker) && false",
+            ),
+            library(
+                "who has a link of its own lives with whom others say",
+                LOCALS,
+                "if !local && !has_own_link &&",
+                "if !local &&",
+            ),
+            library(
+                "who has a link of its own goes on living with another",
+                LOCALS,
+                "(member.has_own_link, member.lives_with) = (true, None);",
+                "let _ = member;",
+            ),
+            library(
+                "a relay tells who lives there",
+                LOCALS,
+                "if self.config.topology != Topology::Mesh {",
+                "if false {",
+            ),
+            library(
+                "each member of a process is asked what it has of the leaver",
+                FLUSH,
+                "stay.map(|(slot, _)| self.speaker(slot)).collect();",
+                "stay.map(|(_, m)| m.id).collect();",
+            ),
+            library(
+                "somebody is asked who has no link",
+                REQUESTS,
+                "live.map(|(slot, _)| (self.speaker(slot), slot)).collect();",
+                "live.map(|(slot, m)| (m.id, slot)).collect();",
+            ),
+            library(
+                "the sender is asked though it has no link",
+                REQUESTS,
+                "other.unwrap_or_else(|| self.speaker(sender))",
+                "other.unwrap_or(self.members.get(sender).id)",
+            ),
+            library(
+                "who is about to leave speaks on",
+                GROUP,
+                "if kind == Kind::Data && self.members.get(slot).frozen.is_some() {",
+                "if false {",
             ),
         ],
     ),

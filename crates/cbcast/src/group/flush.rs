@@ -109,8 +109,10 @@ impl Group {
         all.retain(|CalledOff { member, told }| {
             let number = self.flush_number(*member);
             let others = self.members.iter().filter(|(_, m)| m.live && !m.local && m.id != *member);
-            let mut untold: Vec<_> = others.map(|(_, m)| m.id).filter(|id| !told.contains(id)).collect();
+            let others = others.map(|(slot, _)| self.speaker(slot));
+            let mut untold: Vec<_> = others.filter(|id| !told.contains(id)).collect();
             untold.sort_unstable();
+            untold.dedup();
             for &to in &untold {
                 let control = Control::CalledOff { member: *member, number };
                 self.tell(to, control);
@@ -163,11 +165,12 @@ impl Group {
         }
     }
 
-    /// The live members elsewhere that are not about to leave.
+    /// The live members elsewhere that are not about to leave, by those who speak for them.
     fn who_stays(&self) -> Vec<MemberId> {
         let stay = self.members.iter().filter(|(_, m)| m.live && !m.local && m.frozen.is_none());
-        let mut stay: Vec<_> = stay.map(|(_, m)| m.id).collect();
+        let mut stay: Vec<_> = stay.map(|(slot, _)| self.speaker(slot)).collect();
         stay.sort_unstable();
+        stay.dedup();
         stay
     }
 

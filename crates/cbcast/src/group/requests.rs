@@ -36,7 +36,7 @@ impl Group {
                 self.repair.asked(target, now);
                 let whom = target.whom().take(at_once);
                 let mut to: Vec<_> =
-                    whom.map(|ask| self.whom_to_ask(ask, slot, &ranges[0], &others)).collect();
+                    whom.map(|ask| self.whom_to_ask(ask, slot, ranges[0].from, &others)).collect();
                 to.dedup();
                 for to in to {
                     requests.entry(to).or_default().extend_from_slice(&ranges);
@@ -55,22 +55,17 @@ impl Group {
         self.repair.set_deadline(deadline);
     }
 
-    /// Live members elsewhere, but for those about to leave, sorted.
+    /// Live members elsewhere, but for those about to leave, by those who speak for them; sorted.
     fn who_can_be_asked(&self) -> Vec<(MemberId, Slot)> {
         let live = self.members.iter().filter(|(_, m)| m.live && !m.local && m.frozen.is_none());
-        let mut others: Vec<_> = live.map(|(slot, m)| (m.id, slot)).collect();
+        let mut others: Vec<_> = live.map(|(slot, _)| (self.speaker(slot), slot)).collect();
         others.sort_unstable();
+        others.dedup_by_key(|(speaker, _)| *speaker);
         others
     }
 
     /// One of `others`, or the sender. Who is known to have it has acknowledged it.
-    fn whom_to_ask(
-        &self,
-        whom: Ask,
-        sender: Slot,
-        first: &MissingRange,
-        others: &[(MemberId, Slot)],
-    ) -> MemberId {
+    fn whom_to_ask(&self, whom: Ask, sender: Slot, first: u64, others: &[(MemberId, Slot)]) -> MemberId {
         let nth = |n: usize, of: &[(MemberId, Slot)]| n.checked_rem(of.len()).map(|n| of[n].0);
         // Who was rolled back asks for its own messages.
         let whom = if self.members.get(sender).local && whom == Ask::Sender { Ask::Holder(0) } else { whom };
@@ -80,13 +75,13 @@ impl Group {
             Ask::Holder(n) => {
                 let has = |slot| {
                     let stability = self.stability.as_ref()?;
-                    Some(stability.acknowledged(slot, sender) >= first.from)
+                    Some(stability.acknowledged(slot, sender) >= first)
                 };
                 let holders: Vec<_> =
                     others.iter().copied().filter(|&(_, slot)| has(slot).unwrap_or(false)).collect();
                 nth(n, if holders.is_empty() { others } else { &holders })
             }
         };
-        other.unwrap_or(first.member)
+        other.unwrap_or_else(|| self.speaker(sender))
     }
 }

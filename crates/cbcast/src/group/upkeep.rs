@@ -80,6 +80,11 @@ impl Group {
                     self.flushed(now, peer, *member, *number, *count);
                 }
             }
+            Control::Locals(members) => {
+                if let Link::Peer(peer) = link {
+                    self.live_together(now, peer, members);
+                }
+            }
             Control::Departed { member, count } => self.told_departed(now, link, *member, *count),
             Control::CalledOff { member, number } => {
                 if let Link::Peer(peer) = link {
@@ -118,7 +123,7 @@ impl Group {
 
     /// A peer's clock acknowledges what it has delivered.
     fn acknowledge(&mut self, from: MemberId, clock: &VectorClock) {
-        let Some(from) = self.members.live_slot(from) else { return };
+        let acknowledging = self.acknowledging(from);
         let members = &self.members;
         // Who has delivered a Joined that has not been here may count for one who is not counted here yet: then
         // its acknowledgement has to wait. It will tell its clock again.
@@ -129,9 +134,11 @@ impl Group {
             return;
         }
         if let Some(stability) = &mut self.stability {
-            let counts = clock.iter().filter_map(|(m, n)| Some((m, members.live_slot(m)?, n)));
-            // Nobody has delivered more than was sent, and what was not delivered here is not stable here.
-            stability.acknowledge(from, counts.map(|(_, slot, n)| (slot, n)));
+            for from in acknowledging {
+                let counts = clock.iter().filter_map(|(m, n)| Some((members.live_slot(m)?, n)));
+                // Nobody has delivered more than was sent, and what was not delivered here is not stable here.
+                stability.acknowledge(from, counts);
+            }
         }
         self.tell_stable();
     }
@@ -160,6 +167,7 @@ impl Group {
             let beats = self.config.heartbeat.filter(|_| !self.is_deserted());
             self.heartbeat_at = beats.map(|pause| now + pause);
             if beats.is_some() {
+                self.tell_locals();
                 let control = Control::Clock(self.clock());
                 self.transmit(None, Packet::Control(control));
             }

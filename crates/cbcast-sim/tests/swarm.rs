@@ -93,7 +93,7 @@ fn swarms_keep_causal_order_and_converge() {
 }
 
 /// What befalls processes, clocks, links and members beside that, and what came of it.
-const MET: [&str; 23] = [
+const MET: [&str; 24] = [
     "corrupt",
     "corrupt, readable",
     "early-timeouts",
@@ -101,6 +101,7 @@ const MET: [&str; 23] = [
     "failover",
     "foreign-snapshots",
     "jump",
+    "jump back",
     "late-snapshots",
     "late-timeouts",
     "liars",

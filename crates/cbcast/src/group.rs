@@ -18,6 +18,7 @@ mod outputs;
 mod requests;
 mod rollback;
 mod skip;
+mod timers;
 mod upkeep;
 
 use alloc::vec::Vec;
@@ -208,6 +209,8 @@ pub struct Group {
     /// As [`has_told`](crate::members::Member::has_told), for what came over [`Link::Relay`].
     relay_has_told: bool,
     heartbeat_at: Option<Time>,
+    /// The time that was told last.
+    pub(crate) latest: Time,
     pub(crate) outputs: Outputs,
     pub(crate) stats: Stats,
     /// Members whose next message may have become deliverable. Empty between calls.
@@ -277,6 +280,7 @@ impl Group {
             mere_claims: false,
             // From the first call on.
             heartbeat_at: config.heartbeat.map(|_| Time::ZERO),
+            latest: Time::ZERO,
             config,
             members,
             frontier,
@@ -400,6 +404,7 @@ impl Group {
         kind: Kind,
         payload: &[u8],
     ) -> Result<MessageId, BroadcastError> {
+        self.tell_time(now);
         let slot = self.members.live_slot(from).filter(|&slot| self.members.get(slot).local);
         if !(self.departed.is_empty() && self.rollbacks.is_empty()) {
             self.may_speak(from)?;

@@ -180,6 +180,11 @@ impl Members {
         &mut self.all[slot as usize]
     }
 
+    /// Everybody there is a slot for: for what the delivery rule does not look at.
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.all.iter_mut()
+    }
+
     /// Looks whether the member is plain again.
     pub(crate) fn settle(&mut self, slot: Slot) {
         let member = &self.all[slot as usize];

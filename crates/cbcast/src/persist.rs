@@ -4,8 +4,9 @@
 //! had never arrived, and repair brings it again.
 //!
 //! ```text
-//! export   = version(1 byte) snapshot locals{ member } direct{ member } heard(clock) shown(clock) frozen(clock)
-//!            flush(clock) rolled_back(clock) held{ since packet } stable(clock) places departed{ member left first places{ packet } }
+//! export   = version(1 byte) now snapshot locals{ member } direct{ member } heard(clock) shown(clock)
+//!            frozen(clock) flush(clock) rolled_back(clock) held{ since packet } stable(clock) places
+//!            departed{ member left first places{ packet } }
 //!            flushes{ host member payload } called_off{ member } overfull(1 byte)
 //! places   = packet...              of each member in `stable`, those beyond what is stable; length 0: skipped
 //! packet   = length bytes
@@ -100,6 +101,7 @@ impl Group {
             return Err(ExportError::OutputsPending);
         }
         let mut out = Vec::from([VERSION]);
+        put_varint(&mut out, self.latest.as_nanos());
         self.snapshot().encode(&mut out);
         let live = || self.members.iter().filter(|(_, m)| m.live);
         let locals: Vec<_> = live().filter(|(_, m)| m.local).map(|(_, m)| m.id).collect();
@@ -167,6 +169,7 @@ impl Group {
             VERSION => {}
             version => return Err(ImportError::Version(version)),
         }
+        let now = Time::from_nanos(reader.varint()?);
         let snapshot = Snapshot::decode(reader)?;
         let mut locals = Vec::new();
         for _ in 0..reader.varint()? {
@@ -192,15 +195,15 @@ impl Group {
         group.rollbacks = rolled_back.iter().map(|(member, proven)| Rollback { member, proven }).collect();
         for n in 0..reader.varint()? {
             let since = Time::from_nanos(reader.varint()?);
-            let taken = group.handle_message(since, Link::Relay, message(reader)?);
+            let taken = group.take(since, Link::Relay, message(reader)?);
             if taken.is_err() || group.held as u64 != n + 1 {
                 return Err(ImportError::Inconsistent);
             }
         }
         for (id, count) in heard.iter() {
             let slot = group.members.live_slot(id).ok_or(ImportError::Inconsistent)?;
-            group.hear(Time::ZERO, slot, count, false);
-            group.hear(Time::ZERO, slot, shown.get(id), true);
+            group.hear(now, slot, count, false);
+            group.hear(now, slot, shown.get(id), true);
         }
         group.import_stability(reader)?;
         for _ in 0..reader.varint()? {
@@ -217,6 +220,8 @@ impl Group {
             group.called_off.push(CalledOff { member, told: Vec::new() });
         }
         group.overfull = reader.byte()? != 0;
+        // The clock of the process may be another now: it is put back if need be.
+        group.latest = now;
         group.outputs.clear();
         group.stats = crate::group::Stats::default();
         Ok(group)

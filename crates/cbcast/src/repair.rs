@@ -64,6 +64,12 @@ impl Target {
         self.due
     }
 
+    /// The clock was put back by so much.
+    pub(crate) fn turn_back(&mut self, by: Duration) {
+        self.due = self.due.map(|due| due.earlier(by));
+        self.asked_at = self.asked_at.earlier(by);
+    }
+
     pub(crate) fn is_due(&self, now: Time) -> bool {
         self.due.is_some_and(|due| due <= now)
     }
@@ -110,6 +116,11 @@ impl Repair {
             deadline: None,
             random: config.seed,
         }
+    }
+
+    /// The clock was put back by so much. Targets are told apart from this.
+    pub(crate) fn turn_back(&mut self, by: Duration) {
+        self.deadline = self.deadline.map(|deadline| deadline.earlier(by));
     }
 
     /// Something of the member is missing and nothing was, or something has come: it is given time to come by itself.

@@ -5,8 +5,8 @@ use core::time::Duration;
 
 /// A moment, in nanoseconds since an epoch of the caller's choice.
 ///
-/// It must not run backwards between calls to one group; where it does, timers only fire late or early.
-/// No ordering decision ever looks at it.
+/// It should not run backwards between calls to one group. Where it does, or jumps ahead, nothing is due later than it
+/// was; what is due may be so early. No ordering decision ever looks at it.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Time(u64);
 
@@ -30,6 +30,12 @@ impl Time {
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.0
+    }
+
+    /// The moment so long before (the epoch if that does not fit).
+    pub(crate) const fn earlier(self, by: Duration) -> Self {
+        let nanos = by.as_nanos();
+        Self(if nanos < self.0 as u128 { self.0 - nanos as u64 } else { 0 })
     }
 
     /// How long ago `earlier` was; zero if it was not.

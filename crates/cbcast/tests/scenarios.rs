@@ -428,3 +428,48 @@ fn a_clock_that_claims_the_impossible_costs_nothing() {
     bob.handle_timeout(Time::from_millis(10_000));
     assert!(bob.stats().skipped <= 1_000);
 }
+
+/// In milliseconds: when this one asks for something, if it is left alone from `now` on.
+fn asks_at(group: &mut Group, now: u64) -> u64 {
+    group.handle_timeout(Time::from_millis(now));
+    for _ in 0..10 {
+        let outputs: Vec<_> = std::iter::from_fn(|| group.poll_output()).collect();
+        let is_request = |o: &Output| {
+            matches!(o, Output::Transmit(Transmit { packet: Packet::Control(Control::Want(_)), .. }))
+        };
+        if outputs.iter().any(is_request) {
+            break;
+        }
+        let due = group.poll_timeout().unwrap();
+        group.handle_timeout(due);
+    }
+    group.poll_timeout().unwrap().as_nanos() / 1_000_000
+}
+
+/// By a year, while something is missing; or the clock of the process that goes on from the export is another.
+#[test]
+fn a_clock_that_is_put_back_makes_nothing_due_later() {
+    let year = 365 * 24 * 3_600_000;
+    let (mut ann, mut eve) = (group(ANN), Group::new(Config::mesh(), &Snapshot::fixed([ANN, EVE]), [EVE]));
+    let eve = eve.as_mut().unwrap();
+    say(&mut ann, ANN, "a");
+    let second = say(&mut ann, ANN, "b");
+    eve.handle_timeout(Time::from_millis(year));
+    eve.handle_message(Time::from_millis(year), Link::Peer(ANN), second.clone()).unwrap();
+    while eve.poll_output().is_some() {}
+    let mut started_again = Group::import(Config::mesh(), &eve.export().unwrap()).unwrap();
+    let mut skipping = eve.clone();
+    for group in [eve, &mut started_again] {
+        assert!(asks_at(group, 7) < 1_000);
+        let since = group.held().next().unwrap().since;
+        assert!(since <= Time::from_millis(7), "{since:?}");
+    }
+    // What tells the time may be anything that happens.
+    let mut by_clock = skipping.clone();
+    by_clock.handle_clock(Time::from_millis(7), Link::Peer(ANN), &VectorClock::new());
+    skipping.broadcast(Time::from_millis(7), EVE, b"c").unwrap();
+    for mut group in [by_clock, skipping] {
+        assert!(group.poll_timeout().unwrap() < Time::from_millis(1_000));
+        assert!(asks_at(&mut group, 8) < 1_000);
+    }
+}

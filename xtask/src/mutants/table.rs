@@ -17,6 +17,7 @@ const INDEX: &str = "crates/cbcast/src/index.rs";
 const MEMBERS: &str = "crates/cbcast/src/members.rs";
 const STABILITY: &str = "crates/cbcast/src/stability.rs";
 const ROLLBACK: &str = "crates/cbcast/src/group/rollback.rs";
+const TIMERS: &str = "crates/cbcast/src/group/timers.rs";
 const REPAIR: &str = "crates/cbcast/src/repair.rs";
 const PERSIST: &str = "crates/cbcast/src/persist.rs";
 const SNAPSHOT: &str = "crates/cbcast/src/snapshot.rs";
@@ -1219,6 +1220,18 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 FLUSH,
                 "// It stays, so its reports on the others who leave count.\n        for flush in 0..self.flushes.len() {",
                 "for flush in 0..0 {",
+            ),
+            library(
+                "a clock that is put back makes things due later",
+                TIMERS,
+                "if now < self.latest {",
+                "if false {",
+            ),
+            library(
+                "who starts again under another clock waits for the old time",
+                PERSIST,
+                "group.latest = now;",
+                "let _ = now;",
             ),
             library(
                 "a report is taken for the answer of who knows that it is called off",

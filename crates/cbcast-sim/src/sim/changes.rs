@@ -12,6 +12,9 @@ use crate::sim::{Event, What, Wrong};
 /// When to try again what was not possible now.
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// Longer than any group wants its driver to sleep.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+
 /// When it is noticed that somebody is gone for good.
 const NOTICED_AFTER: Duration = Duration::from_secs(5);
 
@@ -92,12 +95,17 @@ impl<F: FnMut(Event)> World<'_, F> {
             Action::Arrive(who) => self.arrive(who)?,
             Action::ReadTwo => self.read_two(),
             Action::Jump => {
-                let who = self.pick_process();
-                self.process(who).clock.jump();
-                self.report.meet("jump");
+                let (who, back) = (self.pick_process(), self.random.below(2) == 0);
+                // Who sleeps sleeps on for as long as was meant.
+                let wakes = self.process(who).timeout();
+                self.process(who).clock.jump(back);
+                self.report.meet(if back { "jump back" } else { "jump" });
+                // Further away is only what it does not know yet to have been put back.
+                if let Some(at) = wakes.filter(|at| at.since(self.now) < SLEEP_MAX) {
+                    self.schedule.add(at.max(self.now), Action::HandleTimeout(who));
+                }
             }
             Action::HandleTimeout(who) => {
-                self.report.meet("early-timeouts");
                 self.handle_timeout(who)?;
             }
             Action::IgnoreTimeouts => {

@@ -50,9 +50,12 @@ impl LocalClock {
         Time::from_nanos(u64::try_from(passed.div_ceil(u128::from(self.pace))).unwrap_or(u64::MAX))
     }
 
-    /// It is put forward by a year.
-    pub(super) fn jump(&mut self) {
-        self.start += YEAR;
+    /// It is put forward by a year, or back by one if it can be.
+    pub(super) fn jump(&mut self, back: bool) {
+        match self.start.checked_sub(YEAR).filter(|_| back) {
+            Some(start) => self.start = start,
+            None => self.start += YEAR,
+        }
     }
 }
 
@@ -81,8 +84,10 @@ mod tests {
                 clock.at(Time::from_nanos(due.as_nanos().saturating_sub(1))) < shown || due == Time::ZERO
             );
             let before = clock.at(now);
-            clock.jump();
+            clock.jump(false);
             assert_eq!(clock.at(now).since(before), YEAR);
+            clock.jump(true);
+            assert_eq!(clock.at(now), before);
         }
     }
 }

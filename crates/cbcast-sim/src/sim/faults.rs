@@ -50,7 +50,7 @@ pub struct Faults {
     pub failovers: u32,
     /// How many processes have a clock that starts years away and runs up to a tenth too fast or too slow.
     pub skewed: u32,
-    /// How often a process's clock jumps ahead by a year.
+    /// How often a process's clock jumps by a year.
     pub jumps: u32,
     /// How many processes have their timeouts handled ten times when none is due.
     pub early_timeouts: u32,

@@ -133,12 +133,20 @@ impl<F: FnMut(Event)> World<'_, F> {
     /// A liar's message is delivered for the first time: only now does anybody know it.
     pub(super) fn note_lie(&mut self, message: &Message) -> Result<(), Wrong> {
         let id = message.id();
+        self.know_lie(id)?;
         if self.liars.contains(&id.member) && !self.said.contains_key(&id) {
-            self.oracle.broadcast(id.member, id)?;
             self.said.insert(id, message.clone());
             self.report.messages += 1;
             self.report.meet("lies delivered");
             self.tell(id.member, What::Send { message: id, deps: message.deps().collect() });
+        }
+        Ok(())
+    }
+
+    /// The oracle has to know a liar's message before it is delivered, or given up: that harms nobody else.
+    pub(super) fn know_lie(&mut self, id: MessageId) -> Result<(), Wrong> {
+        if self.liars.contains(&id.member) && self.lies.insert(id) {
+            self.oracle.broadcast(id.member, id)?;
         }
         Ok(())
     }

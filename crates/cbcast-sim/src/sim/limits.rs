@@ -71,7 +71,7 @@ fn draw(config: &mut Config, random: &mut SplitMix64) {
     config.ahead_bytes_max = between(512, 1 << 26) as usize;
     config.ahead_max = between(1_024, 1 << 20);
     config.repair_delay = Duration::from_millis(between(1, 400));
-    config.repair_delay_max = Duration::from_millis(between(1, 4_000)).max(config.repair_delay * 2);
+    config.repair_delay_max = Duration::from_millis(between(1, 4_000)).max(config.repair_delay);
     config.repair_ranges_max = between(1, 256) as usize;
     config.heartbeat = Some(Duration::from_millis(between(20, 1_000)));
     config.unstable_max = between(1, 4_096) as usize;

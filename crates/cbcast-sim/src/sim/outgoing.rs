@@ -133,6 +133,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         }
         for seq in range.from..=range.to {
             let id = MessageId::new(range.member, seq);
+            self.know_lie(id)?;
             self.oracle.skip(who, &id)?;
             self.process(who).skipped.insert(id);
             self.report.skipped += 1;

@@ -74,7 +74,7 @@ impl Plan {
         let relays = self.topology.relays();
         let faults = &mut self.faults;
         if relays == 0 {
-            (faults.liars, faults.failovers, faults.shared, faults.foreign_snapshots) = (0, 0, 0, 0);
+            (faults.liars, faults.failovers, faults.shared) = (0, 0, 0);
         }
         if relays > 0 {
             faults.suspicions = 0;
@@ -91,8 +91,6 @@ impl Plan {
     pub fn skipping(seed: u64) -> Self {
         let mut plan = Self::swarm(seed);
         plan.faults = plan.faults.skipping(&mut SplitMix64(seed ^ 0x736b_6970_0000_0000));
-        // Who names what nobody has said would have it given up.
-        plan.faults.liars = 0;
         // What one relay has given up another may have.
         plan.faults.roams = 0;
         if plan.topology == Topology::Mesh {

@@ -2,6 +2,7 @@
 
 use cbcast::{Group, MemberId};
 
+use crate::sim::clocks::LocalClock;
 use crate::sim::limits::config;
 use crate::sim::process::Stage;
 use crate::sim::schedule::Action;
@@ -50,8 +51,11 @@ impl<F: FnMut(Event)> World<'_, F> {
         Ok(())
     }
 
-    /// Nothing of what was exported is lost.
+    /// Nothing of what was exported is lost. The clock of a process that starts again may be another.
     fn import(&mut self, who: MemberId, bytes: &[u8]) -> Result<(), Wrong> {
+        if self.plan.faults.skewed > 0 {
+            self.process(who).clock = LocalClock::skewed(&mut self.random);
+        }
         let group = Group::import(config(self.plan, self.script, who), bytes);
         let lost = |what| Wrong::NotRestored { process: who, what };
         let group = group.map_err(|error| lost(error.to_string()))?;

@@ -41,6 +41,8 @@ pub(super) struct World<'a, F> {
     pub(super) readers: BTreeMap<MemberId, BTreeSet<MemberId>>,
     pub(super) newcomers: BTreeMap<MemberId, Newcomer>,
     pub(super) liars: BTreeSet<MemberId>,
+    /// Messages of theirs that the oracle knows.
+    pub(super) lies: BTreeSet<MessageId>,
     /// What the last sender that had to wait was told.
     blocked: String,
     observe: F,
@@ -78,6 +80,7 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
             readers: BTreeMap::new(),
             newcomers: BTreeMap::new(),
             liars: BTreeSet::new(),
+            lies: BTreeSet::new(),
             blocked: String::new(),
             observe,
         };
@@ -156,6 +159,7 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
         }
         for _ in 0..faults.early_timeouts {
             let who = self.random.pick(&all).unwrap_or(MemberId::host(0));
+            self.report.meet("early-timeouts");
             for _ in 0..EARLY_TIMEOUTS {
                 let at = Time::from_nanos(self.random.below(self.schedule.span + 1));
                 self.schedule.add(at, Action::HandleTimeout(who));

@@ -61,6 +61,7 @@ impl Group {
 
     #[inline(never)]
     fn handle_unusual(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
+        self.tell_time(now);
         let taken = self.take(now, link, message);
         if taken.is_err() {
             self.stats.refused += 1;
@@ -68,7 +69,7 @@ impl Group {
         taken
     }
 
-    fn take(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
+    pub(crate) fn take(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
         let id = message.id();
         let (length, limit) = (message.packet().len(), self.config.packet_bytes_max);
         if length > limit {

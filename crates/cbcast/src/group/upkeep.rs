@@ -19,6 +19,7 @@ impl Group {
     ///
     /// Over [`Link::Member`] only the speaker's own entry counts; over [`Link::Peer`] it acknowledges too. O(entries).
     pub fn handle_clock(&mut self, now: Time, link: Link, clock: &VectorClock) {
+        self.tell_time(now);
         self.answer_departed(link);
         for (member, count) in clock.iter() {
             let theirs = match link {
@@ -59,6 +60,7 @@ impl Group {
     /// tells it again. O(entries) for clocks and requests, and what is sent again; O(1) for flushes, and what they
     /// release.
     pub fn handle_control(&mut self, now: Time, link: Link, control: &Control) {
+        self.tell_time(now);
         // A clock is answered where it is taken; that somebody has left needs no answer, or two would go on for ever.
         if !matches!(control, Control::Clock(_) | Control::Departed { .. }) {
             self.answer_departed(link);
@@ -163,6 +165,7 @@ impl Group {
     /// The deadline of [`poll_timeout`](Self::poll_timeout) has come. Early or repeated calls do nothing.
     /// O(members log members + places in the hold-back queue) where something is missing.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.tell_time(now);
         if self.heartbeat_at.is_some_and(|at| at <= now) {
             let beats = self.config.heartbeat.filter(|_| !self.is_deserted());
             self.heartbeat_at = beats.map(|pause| now + pause);

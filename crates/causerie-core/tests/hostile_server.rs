@@ -140,11 +140,15 @@ fn an_answer_to_a_request_is_bounded_however_much_is_asked_for() {
 fn clocks_and_copies_leave_nothing_behind() {
     let (mut session, welcome) = live(None);
     for n in 0..10_000 {
-        let clock = [(HOST, n), (welcome.member, n), (MemberId::new(9, 9), n)].into_iter().collect();
+        let clock = [(HOST, n), (welcome.member, 0), (MemberId::new(9, 9), n)].into_iter().collect();
         say(&mut session, ServerFrame::Clock(clock));
         say(&mut session, record(1, HOST, 1, Kind::Joined(welcome.member), b"Raj"));
         assert_eq!(drain(&mut session), (Vec::new(), Vec::new()));
     }
+    // Either it lies, or this session has forgotten what it said: its next message would be taken for a copy.
+    say(&mut session, ServerFrame::Clock([(welcome.member, 1)].into_iter().collect()));
+    let Some(Event::Ended(End::Protocol(said))) = drain(&mut session).0.pop() else { panic!() };
+    assert_eq!(said, format!("{}#1 was never said here", welcome.member));
 }
 
 #[test]

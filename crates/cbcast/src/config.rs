@@ -90,6 +90,12 @@ pub struct Config {
     /// Keep delivered messages until they are *stable* (delivered by every member), to answer repair requests
     /// from. No in [`Config::relay`], where the log does that; yes in [`Config::mesh`], together with `heartbeat`.
     pub retain: bool,
+    /// Tell others nothing that they may rely on before the caller has said that it is stored
+    /// ([`Group::persisted`](crate::Group::persisted)): own messages wait to be sent, and what was delivered to be
+    /// acknowledged. For processes that come back from what they have stored. Default no.
+    pub durable: bool,
+    /// Changes that may wait to be stored, where `durable` is set. Default 65,536, from 1 to 2²⁴.
+    pub unpersisted_max: usize,
     /// Messages of one local member that may be unstable at once, where `retain` is on. Default 4,096, from 1 to 2²⁴.
     pub unstable_max: usize,
     /// Bytes of one local member's unstable packets, likewise. Default 16 MiB.
@@ -117,6 +123,8 @@ impl Config {
             heartbeat: None,
             gap_policy: GapPolicy::Wait,
             retain: false,
+            durable: false,
+            unpersisted_max: 65_536,
             unstable_max: 4_096,
             unstable_bytes_max: 16 << 20,
             seed: 0,
@@ -152,6 +160,7 @@ impl Config {
             ("holdback_max", self.holdback_max as u64, 0, places_most),
             ("ahead_max", self.ahead_max, 0, places_most),
             ("repair_ranges_max", self.repair_ranges_max as u64, 1, u64::MAX),
+            ("unpersisted_max", self.unpersisted_max as u64, 1, places_most),
             ("unstable_max", self.unstable_max as u64, 1, places_most),
         ] {
             if value < least || value > most {

@@ -102,6 +102,13 @@ pub enum ReceiveError {
         /// What it counts.
         unit: Unit,
     },
+    /// Too many changes wait to be stored ([`Group::persisted`](crate::Group::persisted)). Nothing changed; the same
+    /// bytes may come again later.
+    #[error("{limit} changes are not stored yet")]
+    Unpersisted {
+        /// [`Config::unpersisted_max`](crate::Config::unpersisted_max).
+        limit: usize,
+    },
     /// Too far ahead of its sender's messages that are here. The same bytes may come again later.
     #[error("{id} is more than {limit} messages ahead of what has been delivered of its sender")]
     TooFarAhead {
@@ -117,7 +124,7 @@ impl ReceiveError {
     /// then, as the hole in its numbers would block it for ever. Otherwise: the same bytes again, later.
     #[must_use]
     pub const fn is_final(&self) -> bool {
-        !matches!(self, Self::HoldbackFull { .. } | Self::TooFarAhead { .. })
+        !matches!(self, Self::HoldbackFull { .. } | Self::Unpersisted { .. } | Self::TooFarAhead { .. })
     }
 }
 
@@ -166,6 +173,12 @@ pub enum BroadcastError {
         unit: Unit,
         /// One member that has acknowledged least.
         holder: Option<MemberId>,
+    },
+    /// Too many changes wait to be stored: say it again after [`Group::persisted`](crate::Group::persisted).
+    #[error("{limit} changes are not stored yet")]
+    Unpersisted {
+        /// [`Config::unpersisted_max`](crate::Config::unpersisted_max).
+        limit: usize,
     },
     /// The packet would be longer than the group takes.
     #[error("the message would have {length} bytes, the limit is {limit}")]

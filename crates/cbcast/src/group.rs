@@ -13,6 +13,7 @@ mod departed;
 mod flush;
 mod holdback;
 mod inspect;
+mod journal;
 mod locals;
 mod outputs;
 mod requests;
@@ -37,6 +38,8 @@ use crate::time::Time;
 
 pub(crate) use flush::{CalledOff, Flush};
 pub use inspect::{HeldMessage, Relation};
+use journal::Journal;
+pub use journal::Mark;
 use outputs::Outputs;
 pub(crate) use rollback::Rollback;
 
@@ -198,6 +201,8 @@ pub struct Group {
     mere_claims: bool,
     /// Where [`Config::retain`] asks for it.
     pub(crate) stability: Option<Stability>,
+    /// Where [`Config::durable`] asks for it.
+    journal: Option<Journal>,
     /// Whom the local host is about to part with.
     pub(crate) flushes: Vec<Flush>,
     /// Flushes that not everybody knows to be called off.
@@ -267,8 +272,12 @@ impl Group {
                 members.get_mut(slot).local = true;
             }
         }
+        let journal = config.durable.then(Journal::default);
+        for (slot, count) in members.counts() {
+            members.set_persisted(slot, count);
+        }
         let stability = config.retain.then(|| {
-            let mut stability = Stability::default();
+            let mut stability = Stability::new(config.durable);
             for (slot, member) in members.iter() {
                 stability.add(slot, members.delivered(slot), !member.local);
             }
@@ -290,6 +299,7 @@ impl Group {
             held_bytes: 0,
             lagging: 0,
             stability,
+            journal,
             flushes: Vec::new(),
             called_off: Vec::new(),
             departed: Vec::new(),
@@ -347,11 +357,18 @@ impl Group {
         let member = MemberId::new(host.origin, ordinal);
         self.say(now, host, Kind::Joined(member), payload)?;
         let slot = self.members.live_slot(member).expect("its Joined has been delivered");
-        self.members.get_mut(slot).local = local;
-        if let Some(stability) = &mut self.stability {
-            stability.add(slot, 0, !local);
+        if local {
+            self.speaks_here(slot);
         }
         Ok(member)
+    }
+
+    /// Somebody who has just been admitted lives here.
+    fn speaks_here(&mut self, slot: Slot) {
+        self.members.get_mut(slot).local = true;
+        if let Some(stability) = &mut self.stability {
+            stability.speaks_here(slot);
+        }
     }
 
     /// The local host parts with a member that it had admitted, and says so (*Left*, with `payload` for whatever the
@@ -415,6 +432,8 @@ impl Group {
         }
         if kind == Kind::Data {
             self.flow_control(from, slot, payload.len())?;
+            self.room_in_journal()
+                .map_err(|_| BroadcastError::Unpersisted { limit: self.config.unpersisted_max })?;
         }
         let id = MessageId::new(from, self.members.delivered(slot) + 1);
         let mut deps = core::mem::take(&mut self.scratch);
@@ -430,10 +449,15 @@ impl Group {
         if length > limit {
             return Err(BroadcastError::TooLong { length, limit });
         }
-        self.transmit(None, Packet::Message(message.clone()));
+        if self.journal.is_none() {
+            self.transmit(None, Packet::Message(message.clone()));
+        }
         let met = self.read_deps(&message);
         debug_assert!(met.is_ok(), "what is in the frontier has been delivered");
         self.deliver(now, slot, message, None);
+        if let Some(journal) = &mut self.journal {
+            journal.promise_last();
+        }
         self.release(now);
         Ok(id)
     }

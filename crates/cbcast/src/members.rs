@@ -114,6 +114,8 @@ pub(crate) struct Member {
     pub(crate) repair: Target,
     /// Its process has told its clock: since this group was made, or since a local member was found to be rolled back.
     pub(crate) has_told: bool,
+    /// How many of its messages are known to be on disk, where [`Config::durable`](crate::Config::durable) is set.
+    pub(crate) persisted: u64,
     /// A flush has frozen it: only so many of its messages are deliverable.
     pub(crate) frozen: Option<u64>,
     /// The number of the last flush of it, or of its being called off, that was heard of.
@@ -183,6 +185,16 @@ impl Members {
     /// Everybody there is a slot for: for what the delivery rule does not look at.
     pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Member> {
         self.all.iter_mut()
+    }
+
+    pub(crate) fn set_persisted(&mut self, slot: Slot, count: u64) {
+        self.all[slot as usize].persisted = count;
+    }
+
+    /// How many messages of each live member have been delivered.
+    pub(crate) fn counts(&self) -> Vec<(Slot, u64)> {
+        let live = self.iter().filter(|(_, m)| m.live);
+        live.map(|(slot, _)| (slot, self.delivered(slot))).collect()
     }
 
     /// Looks whether the member is plain again.
@@ -436,6 +448,7 @@ impl Member {
             lives_with: None,
             repair: Target::default(),
             has_told: false,
+            persisted: 0,
             frozen: None,
             flush: 0,
             ring: VecDeque::new(),

@@ -4,10 +4,11 @@
 //! had never arrived, and repair brings it again.
 //!
 //! ```text
-//! export   = version(1 byte) now snapshot locals{ member } direct{ member } heard(clock) shown(clock)
-//!            frozen(clock) flush(clock) rolled_back(clock) held{ since packet } stable(clock) places
-//!            departed{ member left first places{ packet } }
-//!            flushes{ host member payload } called_off{ member } overfull(1 byte)
+//! export   = version(1 byte) now snapshot particulars direct{ member } heard(clock) shown(clock) held{ since packet }
+//!            stable(clock) places departed{ member left first places{ packet } } overfull(1 byte)
+//! particulars = locals{ member } frozen(clock) flush(clock) rolled_back(clock) flushes{ host member payload }
+//!            called_off{ member }
+//! changes  = ( entries{ 0 packet | 1 member to } particulars )...        1: skipped
 //! places   = packet...              of each member in `stable`, those beyond what is stable; length 0: skipped
 //! packet   = length bytes
 //! member   = origin ordinal
@@ -37,6 +38,10 @@ pub enum ExportError {
     /// There are outputs: drain [`Group::poll_output`] first, and do what they say. They are no part of an export.
     #[error("there are outputs to be drained first")]
     OutputsPending,
+    /// The changes since that moment are not kept: [`Config::durable`] is not set, or they are known to be stored. Make
+    /// a whole export.
+    #[error("the changes since then are not kept")]
+    NotKept,
 }
 
 /// Why bytes are not an exported group.
@@ -69,7 +74,7 @@ fn member(reader: &mut Reader<'_>) -> Result<MemberId, WireError> {
     Ok(MemberId::new(reader.varint_u32()?, reader.varint_u32()?))
 }
 
-fn put_packet(out: &mut Vec<u8>, packet: &[u8]) {
+pub(crate) fn put_packet(out: &mut Vec<u8>, packet: &[u8]) {
     put_varint(out, packet.len() as u64);
     out.extend_from_slice(packet);
 }
@@ -88,11 +93,109 @@ fn message(reader: &mut Reader<'_>) -> Result<Message, ImportError> {
     Ok(Message::decode(Bytes::copy_from_slice(reader.prefixed()?))?)
 }
 
+/// State of a group that does not follow from what it has delivered.
+#[derive(Clone, Debug)]
+pub(crate) struct Particulars {
+    pub(crate) locals: Vec<MemberId>,
+    frozen: VectorClock,
+    flush: VectorClock,
+    rolled_back: VectorClock,
+    flushes: Vec<Flush>,
+    called_off: Vec<MemberId>,
+}
+
+impl Particulars {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.locals.len() as u64);
+        self.locals.iter().for_each(|&local| put_member(out, local));
+        [&self.frozen, &self.flush, &self.rolled_back].into_iter().for_each(|clock| clock.encode(out));
+        put_varint(out, self.flushes.len() as u64);
+        for flush in &self.flushes {
+            put_member(out, flush.host);
+            put_member(out, flush.member);
+            put_packet(out, &flush.payload);
+        }
+        put_varint(out, self.called_off.len() as u64);
+        self.called_off.iter().for_each(|&member| put_member(out, member));
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        let mut locals = Vec::new();
+        for _ in 0..reader.varint()? {
+            locals.push(member(reader)?);
+        }
+        let [frozen, flush, rolled_back] =
+            [VectorClock::decode(reader)?, VectorClock::decode(reader)?, VectorClock::decode(reader)?];
+        let mut flushes = Vec::new();
+        for _ in 0..reader.varint()? {
+            let (host, member) = (member(reader)?, member(reader)?);
+            let payload = Bytes::copy_from_slice(reader.prefixed()?);
+            flushes.push(Flush { host, member, payload, reported: Vec::new() });
+        }
+        let mut called_off = Vec::new();
+        for _ in 0..reader.varint()? {
+            called_off.push(member(reader)?);
+        }
+        Ok(Self { locals, frozen, flush, rolled_back, flushes, called_off })
+    }
+}
+
 impl Group {
+    pub(crate) fn particulars(&self) -> Particulars {
+        let live = || self.members.iter().filter(|(_, m)| m.live);
+        let mut locals: Vec<_> = live().filter(|(_, m)| m.local).map(|(_, m)| m.id).collect();
+        locals.sort_unstable();
+        let flush = live().filter(|(_, m)| m.flush > 0).map(|(_, m)| (m.id, m.flush));
+        let rolled_back = self.rollbacks.iter().map(|rollback| (rollback.member, rollback.proven));
+        Particulars {
+            locals,
+            frozen: live().filter_map(|(_, m)| Some((m.id, m.frozen?))).collect(),
+            flush: flush.collect(),
+            rolled_back: rolled_back.collect(),
+            flushes: self.flushes.clone(),
+            called_off: self.called_off.iter().map(|called_off| called_off.member).collect(),
+        }
+    }
+
+    /// All but who is to leave.
+    pub(crate) fn set_particulars(&mut self, particulars: &Particulars) -> Result<(), ImportError> {
+        for (slot, _) in self.members.counts() {
+            self.members.get_mut(slot).frozen = None;
+            self.members.settle(slot);
+        }
+        for (id, count) in particulars.frozen.iter() {
+            let slot = self.members.live_slot(id).filter(|_| !id.is_host());
+            let slot = slot.ok_or(ImportError::Inconsistent)?;
+            self.members.get_mut(slot).frozen = Some(count);
+        }
+        for (id, number) in particulars.flush.iter() {
+            let slot = self.members.live_slot(id).ok_or(ImportError::Inconsistent)?;
+            self.members.get_mut(slot).flush = number;
+        }
+        let rolled_back = particulars.rolled_back.iter();
+        self.rollbacks = rolled_back.map(|(member, proven)| Rollback { member, proven }).collect();
+        Ok(())
+    }
+
+    /// Who is to leave, once nothing more is delivered: a flush may end with a delivery.
+    pub(crate) fn set_leaving(&mut self, particulars: Particulars) -> Result<(), ImportError> {
+        for Flush { host, member, .. } in &particulars.flushes {
+            let fits = member.origin == host.origin && !member.is_host() && self.is_member(*member);
+            if !fits || !host.is_host() || !self.is_local(*host) {
+                return Err(ImportError::Inconsistent);
+            }
+        }
+        self.flushes = particulars.flushes;
+        let called_off = particulars.called_off.into_iter();
+        self.called_off = called_off.map(|member| CalledOff { member, told: Vec::new() }).collect();
+        Ok(())
+    }
+
     /// The whole state as bytes, waiting and retained messages included; statistics and timers are not.
     /// [`import`](Self::import) makes the same group of them. O(members + bytes held and retained).
     ///
-    /// Export after each broadcast, before it is sent, if no message may ever be numbered twice.
+    /// A process that comes back from an older state than what others know of it has lost what it promised them. With
+    /// [`Config::durable`] nothing is promised before it is stored: see [`persisted`](Self::persisted).
     ///
     /// # Errors
     /// [`ExportError`]: drain the outputs first.
@@ -103,10 +206,8 @@ impl Group {
         let mut out = Vec::from([VERSION]);
         put_varint(&mut out, self.latest.as_nanos());
         self.snapshot().encode(&mut out);
+        self.particulars().encode(&mut out);
         let live = || self.members.iter().filter(|(_, m)| m.live);
-        let locals: Vec<_> = live().filter(|(_, m)| m.local).map(|(_, m)| m.id).collect();
-        put_varint(&mut out, locals.len() as u64);
-        locals.iter().for_each(|&local| put_member(&mut out, local));
         let direct: Vec<_> = live().filter(|(_, m)| m.direct).map(|(_, m)| m.id).collect();
         put_varint(&mut out, direct.len() as u64);
         direct.iter().for_each(|&direct| put_member(&mut out, direct));
@@ -115,12 +216,6 @@ impl Group {
         let shown = live().filter(|(slot, m)| m.shown > self.members.delivered(*slot));
         let shown: VectorClock = shown.map(|(_, m)| (m.id, m.shown)).collect();
         shown.encode(&mut out);
-        let frozen: VectorClock = live().filter_map(|(_, m)| Some((m.id, m.frozen?))).collect();
-        frozen.encode(&mut out);
-        let flush = live().filter(|(_, m)| m.flush > 0).map(|(_, m)| (m.id, m.flush));
-        flush.collect::<VectorClock>().encode(&mut out);
-        let rolled_back = self.rollbacks.iter().map(|rollback| (rollback.member, rollback.proven));
-        rolled_back.collect::<VectorClock>().encode(&mut out);
         put_varint(&mut out, self.held as u64);
         for held in self.members.iter().flat_map(|(_, m)| m.ring.iter().flatten()) {
             put_varint(&mut out, held.since.as_nanos());
@@ -147,14 +242,6 @@ impl Group {
             put_varint(&mut out, d.messages.len() as u64);
             d.messages.iter().for_each(|m| put_place(&mut out, m.as_ref()));
         }
-        put_varint(&mut out, self.flushes.len() as u64);
-        for flush in &self.flushes {
-            put_member(&mut out, flush.host);
-            put_member(&mut out, flush.member);
-            put_packet(&mut out, &flush.payload);
-        }
-        put_varint(&mut out, self.called_off.len() as u64);
-        self.called_off.iter().for_each(|called_off| put_member(&mut out, called_off.member));
         out.push(u8::from(self.overfull));
         Ok(out)
     }
@@ -171,28 +258,14 @@ impl Group {
         }
         let now = Time::from_nanos(reader.varint()?);
         let snapshot = Snapshot::decode(reader)?;
-        let mut locals = Vec::new();
-        for _ in 0..reader.varint()? {
-            locals.push(member(reader)?);
-        }
-        let mut group = Self::new(config, &snapshot, locals)?;
+        let particulars = Particulars::decode(reader)?;
+        let mut group = Self::new(config, &snapshot, particulars.locals.iter().copied())?;
+        group.set_particulars(&particulars)?;
         for _ in 0..reader.varint()? {
             let slot = group.members.live_slot(member(reader)?).ok_or(ImportError::Inconsistent)?;
             group.members.get_mut(slot).direct = true;
         }
         let (heard, shown) = (VectorClock::decode(reader)?, VectorClock::decode(reader)?);
-        let frozen = VectorClock::decode(reader)?;
-        for (id, count) in frozen.iter() {
-            let slot = group.members.live_slot(id).filter(|_| !id.is_host());
-            let slot = slot.ok_or(ImportError::Inconsistent)?;
-            group.members.get_mut(slot).frozen = Some(count);
-        }
-        for (id, number) in VectorClock::decode(reader)?.iter() {
-            let slot = group.members.live_slot(id).ok_or(ImportError::Inconsistent)?;
-            group.members.get_mut(slot).flush = number;
-        }
-        let rolled_back = VectorClock::decode(reader)?;
-        group.rollbacks = rolled_back.iter().map(|(member, proven)| Rollback { member, proven }).collect();
         for n in 0..reader.varint()? {
             let since = Time::from_nanos(reader.varint()?);
             let taken = group.take(since, Link::Relay, message(reader)?);
@@ -206,23 +279,12 @@ impl Group {
             group.hear(now, slot, shown.get(id), true);
         }
         group.import_stability(reader)?;
-        for _ in 0..reader.varint()? {
-            let (host, member) = (member(reader)?, member(reader)?);
-            let payload = Bytes::copy_from_slice(reader.prefixed()?);
-            let fits = member.origin == host.origin && !member.is_host() && group.is_member(member);
-            if !fits || !host.is_host() || !group.is_local(host) {
-                return Err(ImportError::Inconsistent);
-            }
-            group.flushes.push(Flush { host, member, payload, reported: Vec::new() });
-        }
-        for _ in 0..reader.varint()? {
-            let member = member(reader)?;
-            group.called_off.push(CalledOff { member, told: Vec::new() });
-        }
+        group.set_leaving(particulars)?;
         group.overfull = reader.byte()? != 0;
         // The clock of the process may be another now: it is put back if need be.
         group.latest = now;
         group.outputs.clear();
+        group.all_is_persisted();
         group.stats = crate::group::Stats::default();
         Ok(group)
     }
@@ -258,7 +320,7 @@ impl Group {
         if self.stability.is_none() {
             return Ok(());
         }
-        let mut stability = Stability::default();
+        let mut stability = Stability::new(self.config.durable);
         let live: Vec<_> =
             self.members.iter().filter(|(_, m)| m.live).map(|(s, m)| (s, m.id, m.local)).collect();
         for &(slot, id, local) in &live {

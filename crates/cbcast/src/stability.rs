@@ -20,6 +20,8 @@ pub(crate) struct Stability {
     columns: Vec<Column>,
     departed: Vec<Departed>,
     advanced: Vec<Slot>,
+    /// This process acknowledges what is on disk here, not what was delivered.
+    durable: bool,
 }
 
 /// What is known of one member's messages.
@@ -31,6 +33,8 @@ struct Column {
     /// Delivered here and not stable: `retained[i]` is message `stable + 1 + i`, if it was not skipped.
     retained: VecDeque<Option<Message>>,
     bytes: usize,
+    /// Those that are known to be on disk here.
+    persisted: u64,
 }
 
 /// Retained messages of one that has left: somebody may not have delivered its *Left* yet.
@@ -45,6 +49,10 @@ pub(crate) struct Departed {
 }
 
 impl Stability {
+    pub(crate) fn new(durable: bool) -> Self {
+        Self { durable, ..Self::default() }
+    }
+
     fn column(&mut self, slot: Slot) -> &mut Column {
         let slot = slot as usize;
         if self.columns.len() <= slot {
@@ -57,7 +65,7 @@ impl Stability {
     /// another process, which will tell its clock; it starts with all that is stable, since its snapshot holds
     /// that. O(members).
     pub(crate) fn add(&mut self, slot: Slot, delivered: u64, acknowledges: bool) {
-        *self.column(slot) = Column { stable: delivered, ..Column::default() };
+        *self.column(slot) = Column { stable: delivered, persisted: delivered, ..Column::default() };
         if acknowledges {
             if self.rows.len() <= slot as usize {
                 self.rows.resize_with(slot as usize + 1, || None);
@@ -70,7 +78,8 @@ impl Stability {
     }
 
     /// One acknowledgement less stands at the minimum of a column: finds the next minimum if it was the last.
-    /// `retained` holds what this process has delivered beyond it, which is its own acknowledgement.
+    /// `retained` holds what this process has delivered beyond it, which is its own acknowledgement, or of which it is
+    /// that what is on disk.
     fn left_minimum(&mut self, slot: Slot) {
         let index = slot as usize;
         let column = &mut self.columns[index];
@@ -78,7 +87,8 @@ impl Stability {
         if column.at_minimum > 0 {
             return;
         }
-        let (stable, own) = (column.stable, column.stable + column.retained.len() as u64);
+        let (stable, delivered) = (column.stable, column.stable + column.retained.len() as u64);
+        let own = if self.durable { column.persisted.min(delivered) } else { delivered };
         let acknowledged = self.rows.iter().flatten().map(|row| row_says(row, slot, stable));
         let minimum = acknowledged.clone().fold(own, u64::min);
         let at_minimum = acknowledged.filter(|&n| n <= minimum).count() + usize::from(own == minimum);
@@ -100,8 +110,24 @@ impl Stability {
         let column = self.column(slot);
         column.bytes += message.as_ref().map_or(0, |m| m.packet().len());
         column.retained.push_back(message);
-        if column.retained.len() == 1 {
+        if column.retained.len() == 1 && !self.durable {
             self.left_minimum(slot);
+        }
+    }
+
+    /// So many messages of the member in `slot` are on disk here.
+    pub(crate) fn persisted(&mut self, slot: Slot, count: u64) {
+        let column = self.column(slot);
+        let before = core::mem::replace(&mut column.persisted, count);
+        if self.durable && before == self.stable(slot) && count > before {
+            self.left_minimum(slot);
+        }
+    }
+
+    /// The member in `slot`, who has said nothing yet, lives in this process: it does not acknowledge for itself.
+    pub(crate) fn speaks_here(&mut self, slot: Slot) {
+        if self.rows.get_mut(slot as usize).and_then(Option::take).is_some() {
+            (0..self.columns.len()).for_each(|slot| self.left_minimum(slot as Slot));
         }
     }
 

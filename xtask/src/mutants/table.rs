@@ -10,6 +10,7 @@ const UPKEEP: &str = "crates/cbcast/src/group/upkeep.rs";
 const DEPARTED: &str = "crates/cbcast/src/group/departed.rs";
 const LOCALS: &str = "crates/cbcast/src/group/locals.rs";
 const SKIP: &str = "crates/cbcast/src/group/skip.rs";
+const JOURNAL: &str = "crates/cbcast/src/group/journal.rs";
 const REQUESTS: &str = "crates/cbcast/src/group/requests.rs";
 const FLUSH: &str = "crates/cbcast/src/group/flush.rs";
 const INSPECT: &str = "crates/cbcast/src/group/inspect.rs";
@@ -200,8 +201,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "what is delivered is not retained, at once",
                 HOLDBACK,
-                "self.flushes.is_empty() && self.stability.is_none() &&",
-                "self.flushes.is_empty() &&",
+                "            && self.stability.is_none()\n",
+                "",
             ),
             library(
                 "who is waited for is delivered like anybody, at once",
@@ -824,8 +825,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "the departed hold stability up",
                 STABILITY,
-                "self.rows.get_mut(slot as usize).and_then(Option::take)",
-                "self.rows.get_mut(slot as usize).and_then(|row| row.clone())",
+                "if let Some(row) = self.rows.get_mut(slot as usize).and_then(Option::take)",
+                "if let Some(row) = self.rows.get_mut(slot as usize).and_then(|row| row.clone())",
             ),
             library(
                 "what the departed said is let go with them",
@@ -854,8 +855,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "members hosted here must acknowledge",
                 GROUP,
-                "stability.add(slot, 0, !local);",
-                "stability.add(slot, 0, true);",
+                "            stability.speaks_here(slot);\n",
+                "            let _ = stability;\n",
             ),
             library(
                 "what a snapshot holds is unstable",
@@ -1016,8 +1017,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "the message before a skipped one is never followed",
                 HOLDBACK,
-                "self.stability.is_none() && self.passed.is_empty();",
-                "self.stability.is_none();",
+                "&& self.passed.is_empty()",
+                "",
             ),
             library(
                 "the departed stay in the frontier if what they said last was skipped",
@@ -1058,6 +1059,67 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
         ],
     ),
     (
+        "What is not stored yet",
+        &[
+            library(
+                "messages are sent before they are stored",
+                GROUP,
+                "        if self.journal.is_none() {\n            self.transmit(",
+                "        if true {\n            self.transmit(",
+            ),
+            library(
+                "what is not stored is acknowledged",
+                UPKEEP,
+                "Control::Clock(self.acknowledged())",
+                "Control::Clock(self.clock())",
+            ),
+            library(
+                "what is not stored here is stable",
+                STABILITY,
+                "if self.durable { column.persisted.min(delivered) } else { delivered };",
+                "delivered;",
+            ),
+            library(
+                "a flush is told of before it is stored",
+                JOURNAL,
+                "        match &mut self.journal {\n            None => self.tell(to, control),",
+                "        match &mut None::<Journal> {\n            None => self.tell(to, control),",
+            ),
+            library(
+                "who asks is sent what is not stored",
+                UPKEEP,
+                "Some(slot) if self.is_unpersisted_own(slot, seq) => break,",
+                "Some(_) if false => break,",
+            ),
+            library("a journal has no end", JOURNAL, "journal.len() >= limit", "journal.len() == usize::MAX"),
+            library("deliveries at once are not in the journal", HOLDBACK, "&& self.journal.is_none();", ";"),
+            library(
+                "replaying forgets who is to leave and who is frozen",
+                JOURNAL,
+                "            self.set_particulars(&particulars)?;\n            self.set_leaving(particulars)?;\n",
+                "            let _ = particulars;\n",
+            ),
+            library(
+                "replaying forgets who lives here",
+                JOURNAL,
+                "&& then.locals.contains(&member)",
+                "&& then.locals.is_empty()",
+            ),
+            library(
+                "changes that do not follow are replayed",
+                JOURNAL,
+                "if self.members.delivered(slot) + 1 != id.seq || self.read_deps(&message).is_err() {",
+                "if false {",
+            ),
+            library(
+                "what was replayed is not known to be stored",
+                JOURNAL,
+                "        self.all_is_persisted();\n        self.release",
+                "        self.release",
+            ),
+        ],
+    ),
+    (
         "Going back to an older state",
         &[
             library(
@@ -1087,8 +1149,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "who went back goes on before all have told",
                 ROLLBACK,
-                "others.filter(|(_, m)| !m.has_told)",
-                "others.filter(|(_, m)| !m.has_told && !m.live)",
+                "others.filter(|&(slot, _)| !has_told(slot))",
+                "others.filter(|&(slot, m)| !has_told(slot) && !m.live)",
             ),
             library(
                 "what was told before counts",
@@ -1319,7 +1381,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "an import has frozen nobody",
                 PERSIST,
-                "group.members.get_mut(slot).frozen = Some(count);",
+                "self.members.get_mut(slot).frozen = Some(count);",
                 "let _ = (slot, count);",
             ),
             library(
@@ -1349,20 +1411,20 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "an import has forgotten who is to leave",
                 PERSIST,
-                "group.flushes.push(Flush { host, member, payload, reported: Vec::new() });",
-                "let _ = (host, member, payload);",
+                "self.flushes = particulars.flushes;",
+                "",
             ),
             library(
                 "an import parts with anybody",
                 PERSIST,
-                "if !fits || !host.is_host() || !group.is_local(host) {",
+                "if !fits || !host.is_host() || !self.is_local(*host) {",
                 "if false {",
             ),
             library(
                 "an import freezes hosts",
                 PERSIST,
-                "let slot = group.members.live_slot(id).filter(|_| !id.is_host());",
-                "let slot = group.members.live_slot(id);",
+                "let slot = self.members.live_slot(id).filter(|_| !id.is_host());",
+                "let slot = self.members.live_slot(id);",
             ),
             library(
                 "more is stable than was delivered",

@@ -115,7 +115,7 @@ impl Group {
             untold.dedup();
             for &to in &untold {
                 let control = Control::CalledOff { member: *member, number };
-                self.tell(to, control);
+                self.promise(to, control);
             }
             !untold.is_empty()
         });
@@ -145,7 +145,7 @@ impl Group {
         }
         let count = self.delivered(member).unwrap_or(0);
         let control = Control::Flushed { member, number, count };
-        self.tell(host, control);
+        self.promise(host, control);
     }
 
     /// What a member says is deliverable again.
@@ -161,7 +161,7 @@ impl Group {
         let (number, count) = (self.flush_number(member), self.delivered(member).unwrap_or(0));
         for to in self.who_stays() {
             let control = Control::Flush { member, number, count };
-            self.tell(to, control);
+            self.promise(to, control);
         }
     }
 
@@ -190,7 +190,7 @@ impl Group {
         self.members.get_mut(slot).flush = number;
         let count = self.frozen_up_to(slot, count.max(self.members.delivered(slot)));
         let control = Control::Flushed { member, number, count };
-        self.tell(host, control);
+        self.promise(host, control);
         self.hear(now, slot, count, true);
         self.release(now);
     }

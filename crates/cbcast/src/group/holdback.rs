@@ -46,7 +46,10 @@ impl Group {
             Link::Relay | Link::Peer(_) => true,
         };
         let fits = message.packet().len() <= self.config.packet_bytes_max;
-        let quiet = self.flushes.is_empty() && self.stability.is_none() && self.passed.is_empty();
+        let quiet = self.flushes.is_empty()
+            && self.stability.is_none()
+            && self.passed.is_empty()
+            && self.journal.is_none();
         if !theirs || !fits || !message.is_data() || !quiet {
             return None;
         }
@@ -113,6 +116,7 @@ impl Group {
             return Ok(());
         }
         let unmet = self.check_deps(link, &message)?;
+        self.room_in_journal()?;
         if is_local {
             // Others have it, so it was said here before this state.
             self.hear(now, slot, id.seq, true);
@@ -144,9 +148,7 @@ impl Group {
             Some((dependency, _)) => dependency,
             None if frozen => self.next_of_host(id.member),
             None => {
-                // The place of the one that was missing, if later ones are held.
-                let place = self.members.get_mut(slot).ring.pop_front();
-                self.holdback_places -= usize::from(place.is_some());
+                self.take_place(slot);
                 self.deliver(now, slot, message, None);
                 return Ok(());
             }
@@ -157,6 +159,18 @@ impl Group {
             self.wait(now, slot, unmet);
         }
         Ok(())
+    }
+
+    /// The place of the next message of a member, if later ones are held, or this one is.
+    pub(super) fn take_place(&mut self, slot: Slot) {
+        let member = self.members.get_mut(slot);
+        let Some(place) = member.ring.pop_front() else { return };
+        self.holdback_places -= 1;
+        if let Some(held) = place {
+            member.wait = None;
+            self.held -= 1;
+            self.held_bytes -= held.packet.len();
+        }
     }
 
     /// The next message of the host that admitted `member`, which says what becomes of it.
@@ -481,6 +495,9 @@ impl Group {
         if let Some(stability) = &mut self.stability {
             stability.delivered(slot, Some(message.clone()));
         }
+        if let Some(journal) = &mut self.journal {
+            journal.delivered(message.clone());
+        }
         self.count_delivered(slot, id.seq);
         if !self.passed.is_empty() {
             self.follow_passed(slot);
@@ -568,8 +585,7 @@ impl Group {
                     self.outputs.push_back(Output::MembersFull { member, limit });
                     return;
                 }
-                let by_local_host = self.admits_for(member.origin);
-                if let Some(stability) = self.stability.as_mut().filter(|_| !by_local_host) {
+                if let Some(stability) = &mut self.stability {
                     stability.add(slot, 0, true);
                 }
                 // It may have been early: its first message held, others waiting for its messages.

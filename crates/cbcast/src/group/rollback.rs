@@ -60,7 +60,9 @@ impl Group {
         match self.config.topology {
             Topology::Mesh => {
                 let others = self.members.iter().filter(|(_, m)| m.live && !m.local);
-                let silent = others.filter(|(_, m)| !m.has_told).map(|(_, m)| m.id).min();
+                let speaker = |slot| self.members.live_slot(self.speaker(slot));
+                let has_told = |slot| speaker(slot).is_some_and(|slot| self.members.get(slot).has_told);
+                let silent = others.filter(|&(slot, _)| !has_told(slot)).map(|(_, m)| m.id).min();
                 silent.map_or(Ok(()), |member| Err(RollbackError::Unheard { member }))?;
             }
             Topology::Relay if member.is_host() => return Err(RollbackError::Host { member }),

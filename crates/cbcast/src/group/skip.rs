@@ -43,7 +43,7 @@ impl Group {
     }
 
     /// The next `count` messages of a member are given up: they count as delivered.
-    fn skip(&mut self, now: Time, slot: Slot, count: u64) {
+    pub(super) fn skip(&mut self, now: Time, slot: Slot, count: u64) {
         let from = self.members.delivered(slot) + 1;
         let to = from + count - 1;
         let progress = self.members.progress_mut(slot);
@@ -73,7 +73,11 @@ impl Group {
             self.awake.push(slot);
         }
         self.wake_waiters(slot, to);
-        self.outputs.push_back(Output::Gap(MissingRange { member, from, to }));
+        let range = MissingRange { member, from, to };
+        if let Some(journal) = &mut self.journal {
+            journal.skipped(range);
+        }
+        self.outputs.push_back(Output::Gap(range));
     }
 
     /// A message of `slot` has been delivered, whose dependencies stand in `deps`: what it follows leaves the frontier.

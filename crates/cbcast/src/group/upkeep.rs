@@ -105,6 +105,8 @@ impl Group {
                 let retained = match self.members.live_slot(range.member) {
                     // Nobody has said more than was delivered here; what was not cannot be retained.
                     Some(slot) if seq > self.members.delivered(slot) => break,
+                    // What is not on disk yet was not sent yet.
+                    Some(slot) if self.is_unpersisted_own(slot, seq) => break,
                     Some(slot) => stability.retained(slot, seq),
                     None => stability.retained_of_departed(id),
                 };
@@ -171,7 +173,7 @@ impl Group {
             self.heartbeat_at = beats.map(|pause| now + pause);
             if beats.is_some() {
                 self.tell_locals();
-                let control = Control::Clock(self.clock());
+                let control = Control::Clock(self.acknowledged());
                 self.transmit(None, Packet::Control(control));
             }
             for flush in 0..self.flushes.len() {

@@ -31,6 +31,7 @@ pub(super) fn config(plan: &Plan, script: Option<&Script>, me: MemberId) -> Conf
         config.holdback_bytes_max = places as usize * 32;
         config.repair_ranges_max = (places as usize / 4).max(4);
         config.unstable_max = 4;
+        config.ahead_max = 3;
     }
     if plan.faults.skip > Duration::ZERO {
         config.gap_policy = GapPolicy::Skip { after: plan.faults.skip.max(config.repair_delay) };

@@ -74,7 +74,7 @@ impl Plan {
         let relays = self.topology.relays();
         let faults = &mut self.faults;
         if relays == 0 {
-            (faults.liars, faults.failovers, faults.shared) = (0, 0, 0);
+            (faults.liars, faults.failovers) = (0, 0);
         }
         if relays > 0 {
             faults.suspicions = 0;

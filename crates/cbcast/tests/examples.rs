@@ -81,3 +81,38 @@ fn a_shared_text_converges_and_drops_its_tombstones() {
     assert!(printed.contains("600 random stories: all have converged"), "{printed}");
     assert!(number_before(&printed, " edits came before a cause") > 0, "{printed}");
 }
+
+#[test]
+fn a_map_over_udp_survives_joining_leaving_and_being_killed() {
+    let printed = run("udp_map", &[]);
+    let expected = [
+        "Ann and Bob have joined: lunch at noon, tea at four",
+        "Bob was killed, and is back: dinner at eight, lunch at one, tea at four",
+        "Ann has left, Carol has joined: dinner at eight, lunch at one, tea at five",
+    ];
+    assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn clients_of_a_relay_resume_where_they_were() {
+    let printed = run("relay_resume", &[]);
+    let expected = [
+        r#"Ann reads ["lunch?", "yes", "at one"]"#,
+        r#"Bob reads ["lunch?", "yes", "at one"], and 0 are pending"#,
+        r#"Eve reads ["bye"], and Ann is not there"#,
+        "Ann comes back: the relay has parted with it: join anew",
+    ];
+    assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_client_between_two_relays_reads_no_answer_before_its_question() {
+    let printed = run("two_relays", &[]);
+    let expected = [
+        r#"Eve, who reads the east first: ["lunch?", "yes"]"#,
+        r#"Ann, in the west: ["lunch?", "yes", "see you"]"#,
+        r#"Bob, in the east: ["lunch?", "yes", "see you"]"#,
+    ];
+    assert_eq!(printed.lines().take(3).collect::<Vec<_>>(), expected);
+    assert!(number_before(&printed, " copies more") > 0, "{printed}");
+}

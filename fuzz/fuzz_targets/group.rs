@@ -12,8 +12,8 @@ use arbitrary::Arbitrary;
 use bytes::Bytes;
 use cbcast::wire::Reader;
 use cbcast::{
-    Config, Control, GapPolicy, Group, Kind, Link, MemberId, Message, MessageId, MissingRange, Output,
-    Packet, ReceiveError, Relation, Snapshot, Time, Topology, Transmit, VectorClock,
+    Config, Control, Expulsion, GapPolicy, Group, Kind, Link, MemberId, Message, MessageId,
+    MissingRange, Output, Packet, ReceiveError, Relation, Signature, Snapshot, Time, Topology, Transmit, VectorClock,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -72,6 +72,9 @@ enum What {
     Data,
     Joined(Who),
     Left(Who, Number),
+    Signed,
+    Hosted(u8),
+    Expelled((Who, Number), Option<(Who, Number)>),
 }
 
 impl What {
@@ -80,6 +83,13 @@ impl What {
             Self::Data => Kind::Data,
             Self::Joined(who) => Kind::Joined(who.id()),
             Self::Left(who, last_seq) => Kind::Left { member: who.id(), last_seq: last_seq.get() },
+            Self::Signed => Kind::Signed(Signature::NONE),
+            Self::Hosted(origin) => Kind::Hosted { origin: u32::from(origin % 4), server: 1 },
+            Self::Expelled(one, other) => {
+                let counts = [Some(one), other].into_iter().flatten();
+                let counts = counts.flat_map(|(who, n)| [(MemberId::host(who.id().origin), n.get()), (who.id(), n.get())]);
+                Kind::Expelled { home: 1, counts: counts.collect() }
+            }
         }
     }
 }
@@ -168,6 +178,17 @@ enum Op<'a> {
     ReadoptPacket {
         which: u8,
     },
+    /// Another host is taken in, origins are frozen and expelled.
+    Sponsor {
+        origin: u8,
+    },
+    Freeze {
+        origins: [u8; 2],
+    },
+    Expel {
+        origins: [u8; 2],
+        counts: Vec<(Who, Number)>,
+    },
     Fork,
     /// The process goes on from its own snapshot, without what it held.
     Restart,
@@ -189,6 +210,7 @@ fn config(limits: [u8; 5], mesh: u8) -> Config {
     config.holdback_max = usize::from(limits[2] % 12);
     config.holdback_bytes_max = usize::from(limits[3]) * 4;
     config.ahead_max = u64::from(limits[4] % 8);
+    config.early_max = usize::from(limits[4] / 8 % 8);
     config.repair_ranges_max = 1 + usize::from(limits[4] / 64);
     config.repair_delay = Duration::from_millis(10);
     config.repair_delay_max = Duration::from_millis(200);
@@ -267,7 +289,8 @@ impl Subject {
                     }
                 }
                 Output::Gap(MissingRange { member, from, to }) => {
-                    assert!(from <= to && !member.is_host());
+                    // Hosts are given up with their origin only.
+                    assert!(from <= to && (!member.is_host() || !self.group.is_member(member)));
                     let last = self.last.insert(member, to).unwrap_or(from - 1);
                     assert_eq!(last + 1, from, "a gap that does not follow");
                     self.skipped = self.skipped.saturating_add(to - from + 1);
@@ -496,6 +519,27 @@ fuzz_target!(|input: Input<'_>| {
                     readopt(&mut subject, now, message.clone());
                 }
             }
+            Op::Sponsor { origin } => {
+                let before = state(&subject.group);
+                if subject.act(|g| g.sponsor(now, MemberId::host(0), u32::from(origin % 4), 1, b"")).is_err() {
+                    assert_eq!(before, state(&subject.group), "a refusal has left a trace");
+                }
+            }
+            Op::Freeze { origins } => {
+                let before = state(&subject.group);
+                let origins = origins.map(|origin| u32::from(origin % 4));
+                if subject.act(|g| g.freeze(now, origins)).is_err() {
+                    assert_eq!(before, state(&subject.group), "a refusal has left a trace");
+                }
+            }
+            Op::Expel { origins, counts } => {
+                let origins = origins.map(|origin| u32::from(origin % 4));
+                let mut expulsion = Expulsion::new(origins);
+                expulsion.answer(1, &counts.iter().map(|(who, n)| (who.id(), n.get())).collect());
+                if subject.act(|g| g.expel(now, MemberId::host(0), &expulsion, 0, b"")).is_ok() {
+                    assert!(origins.iter().all(|&origin| !subject.group.is_member(MemberId::host(origin))));
+                }
+            }
             Op::Fork => {
                 let whole = format!("{:?}", subject.group);
                 assert_eq!(whole, format!("{:?}", subject.twin), "the clone is in the same state");
@@ -522,13 +566,18 @@ fn arrive(subject: &mut Subject, now: Time, by: By, message: Message) {
         // What it shows to be missing is taken note of; and a Left lets through what it counts.
         assert!(!subject.group.has_delivered(message.id()));
         assert!(subject.group.held_count() <= held);
-        if !matches!(message.kind(), Kind::Left { .. }) {
+        if !lets_others_through(&message) {
             assert_eq!((subject.group.clock(), subject.deliveries), (clock, deliveries));
         }
-    } else if taken.is_err() || here {
+    } else if (taken.is_err() && !lets_others_through(&message)) || here {
         assert_eq!(before, state(&subject.group), "a refusal or a copy has left a trace");
         assert_eq!(deliveries, subject.deliveries);
     }
+}
+
+/// What it says of the frozen counts on arrival.
+fn lets_others_through(message: &Message) -> bool {
+    matches!(message.kind(), Kind::Left { .. } | Kind::Expelled { .. })
 }
 
 fn readopt(subject: &mut Subject, now: Time, message: Message) {

@@ -4,6 +4,7 @@
 //! All share one build directory. The quick tests come first, since most mutants fall to them. A test that does not
 //! end has noticed too: guards keep loops finite.
 
+mod hosts;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -42,9 +43,10 @@ impl Suite {
         match self {
             Self::Library => &[
                 &["-p", "cbcast", "--lib", "--test", "scenarios", "--test", "limits", "--test", "flush"],
+                &["-p", "cbcast", "--test", "hosts"],
                 &["-p", "cbcast", "--test", "mesh", "--test", "random"],
                 &["-p", "cbcast", "--test", "exhaustive"],
-                &["-p", "cbcast-sim", "--test", "swarm"],
+                &["-p", "cbcast-sim", "--test", "hosts", "--test", "swarm"],
             ],
             Self::Sessions => &[&["-p", "causerie-core", "--lib", "--test", "bad_weather"]],
             Self::Store => &[

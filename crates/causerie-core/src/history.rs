@@ -238,7 +238,13 @@ impl HistoryRecord {
         let (id, payload) = (message.id(), message.payload());
         let text = || String::from_utf8_lossy(&payload).into_owned();
         let (member, name, what) = match message.kind() {
-            Kind::Data => (id.member, name(id.member), What::Said(Body::decode(&payload))),
+            Kind::Data | Kind::Signed(_) | Kind::Emptied { .. } => {
+                (id.member, name(id.member), What::Said(Body::decode(&payload)))
+            }
+            // Nothing to show.
+            Kind::Hosted { .. } | Kind::Expelled { .. } => {
+                (id.member, name(id.member), What::Said(Body::Unknown(payload.clone())))
+            }
             Kind::Joined(member) => (member, text(), What::Joined),
             Kind::Left { member, .. } => (member, name(member), What::Left { reason: text() }),
         };
@@ -250,9 +256,9 @@ impl HistoryRecord {
 /// Whose names a reader of these records needs: who has said a text, and who leaves. Joining says its name itself.
 pub fn authors(run: Bytes) -> impl Iterator<Item = MemberId> {
     log::records(run).filter_map(|record| match record.message.kind() {
-        Kind::Data => Some(record.message.id().member),
         Kind::Left { member, .. } => Some(member),
-        Kind::Joined(_) => None,
+        Kind::Joined(_) | Kind::Hosted { .. } | Kind::Expelled { .. } => None,
+        Kind::Data | Kind::Signed(_) | Kind::Emptied { .. } => Some(record.message.id().member),
     })
 }
 

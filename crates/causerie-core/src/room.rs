@@ -1206,6 +1206,10 @@ impl Room {
         let last = |seq, reason: String| Refusal { seq, is_final: true, reason };
         let message = Message::decode(packet).map_err(|e| last(0, e.to_string()))?;
         let seq = message.id().seq;
+        if message.is_data() && message.kind() != Kind::Data {
+            self.counts.refused += 1;
+            return Err(last(seq, "signed messages are not taken here yet".to_owned()));
+        }
         let body = Body::try_decode(&message.payload());
         if let Err(error) = body.and_then(|body| self.check_body(message.id(), &body)) {
             self.counts.refused += 1;
@@ -1304,7 +1308,7 @@ impl Room {
                 let Output::Deliver { message, held_since } = output else { continue };
                 self.held_for.extend(held_since.map(|since| now.time.since(since)));
                 self.append(now.wall_millis, &message);
-                if message.kind() == Kind::Data {
+                if message.is_data() {
                     if let Some(person) = self.people.get_mut(&message.id().member) {
                         person.delivered = message.id().seq;
                     }
@@ -1343,7 +1347,7 @@ impl Room {
         self.pending.records += 1;
         let record = Delivered { position: self.position, time_millis, packet: message.packet().clone() };
         record.encode(&mut self.pending.bytes);
-        if message.kind() != Kind::Data {
+        if !message.is_data() {
             return;
         }
         let payload = message.payload();
@@ -1679,7 +1683,7 @@ mod tests {
         all.map(|r| match r.message.kind() {
             Kind::Joined(_) => format!("+{}", String::from_utf8_lossy(&r.message.payload())),
             Kind::Left { .. } => "-".into(),
-            Kind::Data => Body::decode(&r.message.payload()).text().unwrap_or("?").into(),
+            _ => Body::decode(&r.message.payload()).text().unwrap_or("?").into(),
         })
         .collect()
     }

@@ -950,7 +950,8 @@ impl Session {
                 let reason = String::from_utf8_lossy(&payload).into_owned();
                 self.event(Event::Left { member, name, reason, history });
             }
-            Kind::Data => {
+            Kind::Hosted { .. } | Kind::Expelled { .. } => {}
+            Kind::Data | Kind::Signed(_) | Kind::Emptied { .. } => {
                 let author = membership.names.get(id.member).cloned();
                 let author = author.unwrap_or_else(|| id.member.to_string());
                 let post = Post {
@@ -1195,7 +1196,10 @@ impl Session {
                 let reason = String::from_utf8_lossy(&payload).into_owned();
                 self.event(Event::Left { member, name, reason, history: false });
             }
-            Kind::Data => self.deliver_data(message, place, held_since.map(|since| now.since(since))),
+            Kind::Hosted { .. } | Kind::Expelled { .. } => {}
+            Kind::Data | Kind::Signed(_) | Kind::Emptied { .. } => {
+                self.deliver_data(message, place, held_since.map(|since| now.since(since)));
+            }
         }
     }
 

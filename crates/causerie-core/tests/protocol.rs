@@ -7,7 +7,7 @@ use causerie_core::frame::{
 };
 use causerie_core::history::{Entry, HistoryPage};
 use causerie_core::key::{Challenge, KeyPair, Purpose};
-use cbcast::{Kind, MemberId, Message, MessageId};
+use cbcast::{Kind, MemberId, Message, MessageId, Signature};
 
 /// The bytes of the first example below a heading: what stands before the comments.
 fn example(heading: &str) -> Vec<u8> {
@@ -102,6 +102,43 @@ fn a_page_of_history() {
     let entries = HistoryPage::read(&page).expect("it tells of each position").entries;
     assert_eq!(entries[0], Entry::Gap { from: 298, to: 299, removed: false });
     assert!(matches!(&entries[1], Entry::Record(record) if record.name == "Raj" && record.deps == [cause]));
+}
+
+/// Packets of kinds that only signing members and several servers use.
+#[test]
+fn packets_of_each_kind() {
+    let text = include_str!("../../../docs/protocol.md");
+    let (_, section) = text.split_once("\n### Signed, emptied, hosted, expelled\n").expect("the heading");
+    let (section, _) = section.split_once("\n## ").expect("its end");
+    let packet = |block: &str| -> Vec<u8> {
+        let hex = block.lines().flat_map(|l| l.split("    ").next().unwrap_or("").split_whitespace());
+        hex.map(|byte| u8::from_str_radix(byte, 16).expect("a byte")).collect()
+    };
+    let blocks: Vec<_> = section.split("```text\n").skip(1).map(|b| b.split("```").next().unwrap()).collect();
+    let [signed, emptied, hosted, expelled] = [0, 1, 2, 3].map(|n| packet(blocks[n]));
+
+    let (id, cause) = (MessageId::new(MemberId::new(0, 7), 90), MessageId::new(MemberId::new(0, 3), 88));
+    let payload: Vec<u8> = (0..16).chain(*b"\x01hi").collect();
+    let data = Message::new(id, Kind::Data, &[cause], &payload).unwrap();
+    let mut signature = Signature { signature: [0xaa; 64], links: None };
+    let message = data.signed(signature).unwrap();
+    assert_eq!(message.packet()[..], signed);
+    assert_eq!((message.payload(), message.signed_part()), (payload.into(), data.signed_part()));
+    signature.links = Some([0xbb; 32]);
+    let message = data.signed(signature).unwrap().emptied([0xcc; 32]).unwrap();
+    assert_eq!(message.packet()[..], emptied);
+    assert_eq!(message.signed_part(), data.signed_part());
+
+    let host = MemberId::host(1);
+    let kind = Kind::Hosted { origin: 3, server: 12 };
+    let message = Message::new(MessageId::new(host, 1), kind, &[], b"lyon").unwrap();
+    assert_eq!(message.packet()[..], hosted);
+    assert_eq!(message.signed_part(), (5, &hosted[1..7]), "whom it is about is covered");
+    let counts = [(MemberId::host(2), 5), (MemberId::new(2, 4), 1), (MemberId::host(3), 0)];
+    let kind = Kind::Expelled { home: 1, counts: counts.into_iter().collect() };
+    let message = Message::new(MessageId::new(host, 2), kind, &[], b"disk").unwrap();
+    assert_eq!(message.packet()[..], expelled);
+    assert_eq!(message.signed_part(), (6, &expelled[1..expelled.len() - 4]));
 }
 
 /// What stands in hexadecimal in a block of the section below a heading.

@@ -393,8 +393,9 @@ impl Session<'_> {
                     (newcomer != member).then(|| classic::joined(&String::from_utf8_lossy(&payload)))
                 }
                 Kind::Left { member: gone, .. } => Some(classic::left(&name_of(gone))),
-                Kind::Data if message.id().member == member => None,
-                Kind::Data => {
+                Kind::Hosted { .. } | Kind::Expelled { .. } => None,
+                _ if message.id().member == member => None,
+                Kind::Data | Kind::Signed(_) | Kind::Emptied { .. } => {
                     let body = Body::decode(&payload);
                     let quote = body.target().and_then(|to| Some((name_of(to.member), quotes.get(&to)?)));
                     let quote = quote.as_ref().map(|(name, text)| (&name[..], &text[..]));

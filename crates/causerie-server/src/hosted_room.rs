@@ -16,7 +16,7 @@ use causerie_core::log::{self, Log, Read, Record, records};
 use causerie_core::room::{Batch, Now, Room};
 use causerie_core::text::Reading;
 use causerie_store::{Change, MemberRow, Members, RoomId, RoomRow, Secrets, Store, StoreError};
-use cbcast::{Kind, MemberId, MessageId, MissingRange, Time};
+use cbcast::{MemberId, MessageId, MissingRange, Time};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -541,7 +541,7 @@ impl HostedRoom {
     /// The texts, as they read today, of what these records answer, for clients that cannot look it up. Asks the store if
     /// they answer anything; what was taken back or cannot be read is left out.
     pub(crate) async fn quotes(&self, slices: &[Bytes]) -> Quotes {
-        let said = |r: Record| (r.message.kind() == Kind::Data).then(|| r.message.payload());
+        let said = |r: Record| (r.message.is_data()).then(|| r.message.payload());
         // Each with the first that answers it: what comes behind that is not told with it.
         let mut targets: BTreeMap<MessageId, u64> = BTreeMap::new();
         for record in slices.iter().cloned().flat_map(records) {

@@ -100,7 +100,7 @@ impl Changes for Stored<'_> {
     fn body(&mut self, id: MessageId) -> Result<Option<Body>, StoreError> {
         let found = self.store.positions(self.room, id.member, id.seq, id.seq, 1)?;
         let Some(&position) = found.first() else { return Ok(None) };
-        let record = self.record(position)?.filter(|record| record.message.kind() == Kind::Data);
+        let record = self.record(position)?.filter(|record| record.message.is_data());
         Ok(record.map(|record| Body::decode(&record.message.payload())))
     }
 
@@ -145,7 +145,7 @@ pub(crate) fn revised(
 ) -> Result<Revised, StoreError> {
     let mut stored = Stored::new(store, room);
     let all: Vec<_> = runs.iter().cloned().flat_map(records).collect();
-    let said = |record: &Record| record.message.kind() == Kind::Data;
+    let said = |record: &Record| record.message.is_data();
     let ids: Vec<_> = all.iter().filter(|record| said(record)).map(|record| record.message.id()).collect();
     stored.look_up(&ids)?;
     let (mut out, mut others, mut left) = (Vec::new(), Vec::new(), bytes_max);

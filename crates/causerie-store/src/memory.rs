@@ -361,7 +361,7 @@ impl Store for MemoryStore {
         for (&id, kept) in inner.rooms.iter().filter(|(id, _)| room.is_none_or(|room| room == **id)) {
             for (position, record) in kept.numbered() {
                 let key = if room.is_some() { position } else { record.time_millis };
-                let Some(said) = message(&record.frame).filter(|m| m.kind() == cbcast::Kind::Data) else {
+                let Some(said) = message(&record.frame).filter(|m| m.is_data()) else {
                     continue;
                 };
                 let text = Body::decode(&said.payload());

@@ -72,6 +72,10 @@ pub struct Config {
     pub ahead_bytes_max: usize,
     /// How far ahead of its sender's next message a message may be. Default 16,384, at most 2²⁴.
     pub ahead_max: u64,
+    /// Places in the hold-back queue for members of origins that are not known here, whose *Hosted* is to come. Default 0:
+    /// they are refused ([`ReceiveError::UnknownOrigin`](crate::ReceiveError::UnknownOrigin)), and so is what depends on
+    /// them. A relay among several sets it: see [`Group::sponsor`](crate::Group::sponsor).
+    pub early_max: usize,
     /// How long a gap may be before it is asked for, and how long a request has to be answered before who is
     /// shown to have it is asked. Default 30 ms (a guess: several round trips on a fast link, and short enough not to be
     /// noticed). At least 100 µs.
@@ -117,6 +121,7 @@ impl Config {
             holdback_bytes_max: 64 << 20,
             ahead_bytes_max: 64 << 20,
             ahead_max: 16_384,
+            early_max: 0,
             repair_delay: Duration::from_millis(30),
             repair_delay_max: Duration::from_secs(1),
             repair_ranges_max: 64,
@@ -159,6 +164,7 @@ impl Config {
             ),
             ("holdback_max", self.holdback_max as u64, 0, places_most),
             ("ahead_max", self.ahead_max, 0, places_most),
+            ("early_max", self.early_max as u64, 0, places_most),
             ("repair_ranges_max", self.repair_ranges_max as u64, 1, u64::MAX),
             ("unpersisted_max", self.unpersisted_max as u64, 1, places_most),
             ("unstable_max", self.unstable_max as u64, 1, places_most),

@@ -17,6 +17,8 @@ pub enum Unit {
     Bytes,
     /// Bytes of the packets of one member.
     BytesOfMember,
+    /// Places for messages of origins that are not known.
+    EarlyMessages,
 }
 
 impl fmt::Display for Unit {
@@ -25,6 +27,7 @@ impl fmt::Display for Unit {
             Self::Messages => "messages",
             Self::Bytes => "bytes",
             Self::BytesOfMember => "bytes of one member",
+            Self::EarlyMessages => "messages of unknown origins",
         })
     }
 }
@@ -211,6 +214,12 @@ pub enum MembershipError {
     NotLeaving {
         /// Who.
         member: MemberId,
+    },
+    /// The origin has a host, or had one.
+    #[error("origin {origin} is taken")]
+    OriginTaken {
+        /// Which.
+        origin: u32,
     },
     /// There is no room for another.
     #[error("the group is full at {limit} members")]

@@ -10,18 +10,22 @@
 //! [`crate::message`]); several local members may share one group and so one clock.
 
 mod departed;
+mod expel;
 mod flush;
 mod holdback;
+mod hosts;
 mod inspect;
 mod journal;
 mod locals;
 mod outputs;
 mod requests;
+mod roam;
 mod rollback;
 mod skip;
 mod timers;
 mod upkeep;
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::clock::VectorClock;
@@ -36,6 +40,7 @@ use crate::snapshot::{COUNT_MAX, Snapshot};
 use crate::stability::Stability;
 use crate::time::Time;
 
+pub use expel::{ExpelError, Expulsion};
 pub(crate) use flush::{CalledOff, Flush};
 pub use inspect::{HeldMessage, Relation};
 use journal::Journal;
@@ -213,6 +218,8 @@ pub struct Group {
     pub(crate) rollbacks: Vec<Rollback>,
     /// As [`has_told`](crate::members::Member::has_told), for what came over [`Link::Relay`].
     relay_has_told: bool,
+    /// By origin that is about to be expelled: how many messages of its members may be delivered.
+    pub(crate) frozen_origins: BTreeMap<u32, VectorClock>,
     heartbeat_at: Option<Time>,
     /// The time that was told last.
     pub(crate) latest: Time,
@@ -305,6 +312,7 @@ impl Group {
             departed: Vec::new(),
             rollbacks: Vec::new(),
             relay_has_told: false,
+            frozen_origins: BTreeMap::new(),
             outputs: Outputs::default(),
             stats: Stats::default(),
             awake: Vec::new(),
@@ -427,10 +435,11 @@ impl Group {
             self.may_speak(from)?;
         }
         let slot = slot.ok_or(BroadcastError::NotLocal { member: from })?;
-        if kind == Kind::Data && self.members.get(slot).frozen.is_some() {
+        let is_data = matches!(kind, Kind::Data | Kind::Signed(_));
+        if is_data && self.members.get(slot).frozen.is_some() {
             return Err(BroadcastError::Leaving { member: from });
         }
-        if kind == Kind::Data {
+        if is_data {
             self.flow_control(from, slot, payload.len())?;
             self.room_in_journal()
                 .map_err(|_| BroadcastError::Unpersisted { limit: self.config.unpersisted_max })?;

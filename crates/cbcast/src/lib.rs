@@ -92,6 +92,12 @@
 //! Several members may live in one process: its links then speak for one of them, always the same, and what is sent to
 //! another of them before the others know ([`Control::Locals`]) goes to the same process.
 //!
+//! *Several relays*, each with a host of its own origin and a log: every one delivers all of the group's messages, stores
+//! them, and then passes on what is of its own origin. Another comes late by a sponsor ([`Group::sponsor`]; set
+//! [`Config::early_max`]); what is lost between them is repaired from logs by a [`Cut`]; a member goes from one to another with
+//! what it has delivered ([`Group::adopt`], [`Group::list_beyond`]); those that are destroyed are expelled together
+//! ([`Group::freeze`], [`Group::expel`]).
+//!
 //! # What it does beside ordering
 //! | | |
 //! |---|---|
@@ -160,8 +166,10 @@ extern crate std;
 mod clock;
 mod config;
 mod control;
+mod cut;
 mod error;
 mod group;
+mod host_stability;
 mod id;
 mod index;
 mod members;
@@ -176,10 +184,12 @@ pub mod wire;
 pub use clock::VectorClock;
 pub use config::{Config, ConfigError, GapPolicy, Topology};
 pub use control::{Control, Packet};
+pub use cut::Cut;
 pub use error::{BroadcastError, MembershipError, ReceiveError, RollbackError, Unit};
-pub use group::{Group, HeldMessage, Link, Mark, Output, Relation, Stats, Transmit};
+pub use group::{ExpelError, Expulsion, Group, HeldMessage, Link, Mark, Output, Relation, Stats, Transmit};
+pub use host_stability::HostStability;
 pub use id::{MemberId, MessageId};
-pub use message::{DecodeError, Kind, Message};
+pub use message::{DecodeError, Kind, Message, Signature};
 pub use persist::{ExportError, ImportError};
 pub use repair::MissingRange;
 pub use snapshot::Snapshot;

@@ -334,6 +334,17 @@ impl Members {
         Ok(())
     }
 
+    /// Whether this origin has a host, or had one.
+    pub(crate) fn knows_origin(&self, origin: u32) -> bool {
+        self.next_ordinal(origin) > 0
+    }
+
+    /// Places held for members of origins that are not known. O(early members).
+    pub(crate) fn early_places(&self) -> usize {
+        let early = self.early.iter().filter(|(id, _)| !self.knows_origin(id.origin));
+        early.map(|(_, &slot)| self.get(slot).ring.len()).sum()
+    }
+
     /// How many are live.
     pub(crate) fn live(&self) -> usize {
         self.live
@@ -411,6 +422,13 @@ impl Members {
             }
         }
         member
+    }
+
+    /// Forgets somebody who is not live and for whom nobody waits, and gives back what was kept of it.
+    pub(crate) fn remove_early(&mut self, slot: Slot) -> Member {
+        let id = self.get(slot).id;
+        self.early.remove(&id);
+        self.vacate(slot)
     }
 
     fn vacate(&mut self, slot: Slot) -> Member {

@@ -9,17 +9,25 @@
 //! stamp   = seq head dep{head >> 1} [groups{1..} group{groups}  if head & 1]
 //! group   = origin count{1..} dep{count}
 //! dep     = ordinal zigzag(dep.seq - seq)
-//! extra   = Data: nothing   Joined: ordinal   Left: ordinal last_seq
+//! extra   = Data: nothing   Joined: ordinal   Left: ordinal last_seq   Hosted: origin server
+//!           Signed: flags(1 byte) signature(64) [links(32)  if flags & 1]
+//!           Emptied: flags(1 byte) signature(64) [links(32)  if flags & 1] digest(32), and no payload
+//!           Expelled: home clock
 //! ```
 //! All numbers are shortest-form LEB128. The first list holds dependencies on members of the sender's own
 //! origin, each `group` those of another origin, origins ascending. Within a list the first `ordinal` is given
 //! whole, each next one as the difference to the one before, less one: repeated or unsorted dependencies of one
 //! origin cannot be written down. `Joined` and `Left` name members of the sender's origin.
+//!
+//! Signatures, links and digests are opaque here: the application makes and checks them, over
+//! [`Message::signed_part`]. A *Data*, *Signed* and *Emptied* of one id are one message, in whatever form it comes
+//! first. A salt, where an application wants one hashed with the payload, is the payload's beginning.
 
 use alloc::vec::Vec;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::clock::VectorClock;
 use crate::id::{MemberId, MessageId};
 use crate::snapshot::COUNT_MAX;
 use crate::wire::{
@@ -27,10 +35,19 @@ use crate::wire::{
 };
 
 /// What a message is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Kind {
     /// The application's own: the payload is all there is.
     Data,
+    /// The same with its author's signature.
+    Signed(Signature),
+    /// What stays of one of these when its payload is removed.
+    Emptied {
+        /// As it was signed; zeros if it was not.
+        signature: Signature,
+        /// The digest of the payload that was.
+        payload: [u8; 32],
+    },
     /// Its sender, a host, has admitted this member. Whoever delivers it knows the member from then on.
     Joined(MemberId),
     /// Its sender, a host, has parted with this member, whose last message was `last_seq` (0: none).
@@ -40,11 +57,47 @@ pub enum Kind {
         /// The number of its last message, which is in the past of this one.
         last_seq: u64,
     },
+    /// Its sender, a host, has taken in another host. Of an origin that is known already it changes nothing.
+    Hosted {
+        /// The origin, of which no host has been known.
+        origin: u32,
+        /// The number of the server behind it, for the application.
+        server: u32,
+    },
+    /// Its sender, a host, has parted with whole origins that will never speak again: their hosts and all whom they
+    /// have admitted.
+    Expelled {
+        /// Where the application's decisions are made from now on, for the application.
+        home: u32,
+        /// How many messages count of each member of these origins. All their hosts are in it, be it at 0.
+        counts: VectorClock,
+    },
+}
+
+/// What an author signs with, opaque to this crate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Signature {
+    /// The signature.
+    pub signature: [u8; 64],
+    /// The digest of what came before, where the author cannot rely on others to know it.
+    pub links: Option<[u8; 32]>,
+}
+
+impl Signature {
+    /// The place of a signature where there was none.
+    pub const NONE: Self = Self { signature: [0; 64], links: None };
 }
 
 const DATA: u8 = 0;
 const JOINED: u8 = 1;
 const LEFT: u8 = 2;
+const SIGNED: u8 = 3;
+const EMPTIED: u8 = 4;
+const HOSTED: u8 = 5;
+const EXPELLED: u8 = 6;
+
+/// The flag of a *Signed* or *Emptied* that has links.
+const LINKS: u8 = 1;
 
 /// Why bytes are not a message, or a stamp cannot be one. Nothing was changed.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -68,12 +121,21 @@ pub enum DecodeError {
     /// The sender's own messages are implied by `seq`, never listed.
     #[error("the sender is listed among its own dependencies")]
     DependencyOnSender,
-    /// Only a host announces members, and no host announces itself.
-    #[error("members are announced by the host of their origin only")]
+    /// Only a host announces members and other hosts, and no host announces itself.
+    #[error("members are announced by the host of their origin only, and hosts by another")]
     NotHost,
     /// The checksum behind the packet is that of other bytes: it was changed on its way.
     #[error("the packet was changed on its way: its checksum does not fit")]
     Checksum,
+    /// A flag that this version does not know.
+    #[error("unknown flags {0:#04x}")]
+    UnknownFlags(u8),
+    /// An emptied message has a payload.
+    #[error("an emptied message has a payload")]
+    NotEmpty,
+    /// Origins are expelled without their hosts, or not at all.
+    #[error("an origin is expelled without its host")]
+    ExpelledWithoutHost,
     /// More than the whole packet may have.
     #[error("the message has {length} bytes, the limit is {limit}")]
     TooLong {
@@ -162,11 +224,7 @@ impl Message {
         }
         let sender = id.member;
         let mut out = Vec::with_capacity(32 + 6 * deps.len() + payload.len());
-        out.push(match kind {
-            Kind::Data => DATA,
-            Kind::Joined(_) => JOINED,
-            Kind::Left { .. } => LEFT,
-        });
+        out.push(kind.tag());
         put_varint(&mut out, sender.origin.into());
         put_varint(&mut out, sender.ordinal.into());
         put_varint(&mut out, id.seq);
@@ -183,20 +241,56 @@ impl Message {
                 put_deps(&mut out, id.seq, group.iter())?;
             }
         }
-        match kind {
-            Kind::Data => {}
-            Kind::Joined(member) | Kind::Left { member, .. } => {
-                if member.origin != sender.origin {
-                    return Err(DecodeError::NotHost);
-                }
-                put_varint(&mut out, member.ordinal.into());
-                if let Kind::Left { last_seq, .. } = kind {
-                    put_varint(&mut out, last_seq);
-                }
-            }
-        }
+        kind.put_extra(sender, &mut out)?;
         out.extend_from_slice(payload);
         Self::decode(Bytes::from(out))
+    }
+
+    /// The *Signed* form of a *Data* message. One allocation.
+    ///
+    /// # Errors
+    /// [`DecodeError::UnknownKind`] names the kind of a message that is not *Data*.
+    pub fn signed(&self, signature: Signature) -> Result<Self, DecodeError> {
+        match self.packet[0] {
+            DATA => self.with_extra(&Kind::Signed(signature), &self.payload()),
+            kind => Err(DecodeError::UnknownKind(kind)),
+        }
+    }
+
+    /// What stays of a *Data* or *Signed* message when its payload is removed: `payload` is the payload's digest. One
+    /// allocation.
+    ///
+    /// # Errors
+    /// [`DecodeError::UnknownKind`] names the kind of another message.
+    pub fn emptied(&self, payload: [u8; 32]) -> Result<Self, DecodeError> {
+        let signature = match self.kind() {
+            Kind::Data => Signature::NONE,
+            Kind::Signed(signature) => signature,
+            kind => return Err(DecodeError::UnknownKind(kind.tag())),
+        };
+        self.with_extra(&Kind::Emptied { signature, payload }, b"")
+    }
+
+    /// The same id and stamp under another kind.
+    fn with_extra(&self, kind: &Kind, payload: &[u8]) -> Result<Self, DecodeError> {
+        let head = &self.packet[1..self.stamp.extra_at as usize];
+        let mut out = Vec::with_capacity(1 + head.len() + EXTRA_MAX + payload.len());
+        out.push(kind.tag());
+        out.extend_from_slice(head);
+        kind.put_extra(self.id.member, &mut out)?;
+        out.extend_from_slice(payload);
+        Self::decode(Bytes::from(out))
+    }
+
+    /// What a digest or a signature of the message covers beside its payload, in two pieces: the kind, in which
+    /// *Signed* and *Emptied* are written as *Data*; and author, stamp and, of what hosts say, the fields that tell whom it
+    /// is about.
+    #[must_use]
+    pub fn signed_part(&self) -> (u8, &[u8]) {
+        match self.packet[0] {
+            DATA | SIGNED | EMPTIED => (DATA, &self.packet[1..self.stamp.extra_at as usize]),
+            kind => (kind, &self.packet[1..self.kind_and_payload().1]),
+        }
     }
 
     /// Checks a whole packet and keeps it. Cost: O(deps), no allocation.
@@ -251,9 +345,6 @@ impl Message {
         }
         let mut reader = Reader::new(packet);
         let kind = reader.byte()?;
-        if kind > LEFT {
-            return Err(DecodeError::UnknownKind(kind));
-        }
         let sender = MemberId::new(reader.varint_u32()?, reader.varint_u32()?);
         let id = MessageId::new(sender, reader.varint()?);
         if id.seq == 0 {
@@ -265,16 +356,9 @@ impl Message {
         let mut cursor = DepCursor::start(id, head.into(), reader.position());
         while cursor.try_next(packet, id)?.is_some() {}
         let extra_at = cursor.at;
-        if kind != DATA {
-            let mut reader = Reader::starting(packet, extra_at as usize);
-            if reader.varint_u32()? == 0 || !sender.is_host() {
-                return Err(DecodeError::NotHost);
-            }
-            if kind == LEFT {
-                reader.varint()?;
-            }
-        }
-        let count = if kind == DATA { MANY } else { ANNOUNCES };
+        let mut reader = Reader::starting(packet, extra_at as usize);
+        Kind::read(kind, sender, &mut reader)?.check(sender, reader.rest())?;
+        let count = if matches!(kind, DATA | SIGNED | EMPTIED) { MANY } else { ANNOUNCES };
         Ok((id, Stamp { extra_at, deps_at, count, few: [Few::default(); FEW] }))
     }
 
@@ -298,23 +382,14 @@ impl Message {
 
     fn kind_and_payload(&self) -> (Kind, usize) {
         let mut reader = Reader::starting(&self.packet, self.stamp.extra_at as usize);
-        let kind = match self.packet[0] {
-            DATA => Kind::Data,
-            tag => {
-                let ordinal = reader.varint_u32().expect("checked by decode");
-                let member = MemberId::new(self.id.member.origin, ordinal);
-                if tag == JOINED {
-                    Kind::Joined(member)
-                } else {
-                    Kind::Left { member, last_seq: reader.varint().expect("checked by decode") }
-                }
-            }
-        };
+        let kind = Kind::read(self.packet[0], self.id.member, &mut reader).expect("checked by decode");
         (kind, reader.position())
     }
 
+    /// Whether a member says something, in whatever form: *Data*, *Signed* or *Emptied*; not a host who comes and goes. O(1).
     #[inline(always)]
-    pub(crate) fn is_data(&self) -> bool {
+    #[must_use]
+    pub fn is_data(&self) -> bool {
         self.stamp.count != ANNOUNCES
     }
 
@@ -363,6 +438,113 @@ impl Message {
     #[inline]
     pub(crate) fn from_parts(packet: Bytes, id: MessageId, stamp: Stamp) -> Self {
         Self { packet, id, stamp }
+    }
+}
+
+/// More bytes than the fields of a *Signed* or *Emptied* take.
+const EXTRA_MAX: usize = 1 + 64 + 32 + 32;
+
+impl Kind {
+    const fn tag(&self) -> u8 {
+        match self {
+            Self::Data => DATA,
+            Self::Joined(_) => JOINED,
+            Self::Left { .. } => LEFT,
+            Self::Signed(_) => SIGNED,
+            Self::Emptied { .. } => EMPTIED,
+            Self::Hosted { .. } => HOSTED,
+            Self::Expelled { .. } => EXPELLED,
+        }
+    }
+
+    /// Writes what stands between stamp and payload.
+    fn put_extra(&self, sender: MemberId, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+        let put_signature = |out: &mut Vec<u8>, signature: &Signature| {
+            out.push(if signature.links.is_some() { LINKS } else { 0 });
+            out.extend_from_slice(&signature.signature);
+            out.extend_from_slice(signature.links.as_ref().map_or(&[], |links| &links[..]));
+        };
+        match self {
+            Self::Data => {}
+            Self::Joined(member) | Self::Left { member, .. } => {
+                if member.origin != sender.origin {
+                    return Err(DecodeError::NotHost);
+                }
+                put_varint(out, member.ordinal.into());
+                if let Self::Left { last_seq, .. } = self {
+                    put_varint(out, *last_seq);
+                }
+            }
+            Self::Signed(signature) => put_signature(out, signature),
+            Self::Emptied { signature, payload } => {
+                put_signature(out, signature);
+                out.extend_from_slice(payload);
+            }
+            Self::Hosted { origin, server } => {
+                put_varint(out, (*origin).into());
+                put_varint(out, (*server).into());
+            }
+            Self::Expelled { home, counts } => {
+                put_varint(out, (*home).into());
+                counts.encode(out);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what stands between stamp and payload.
+    fn read(tag: u8, sender: MemberId, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        fn array<const N: usize>(reader: &mut Reader<'_>) -> Result<[u8; N], WireError> {
+            let mut bytes = [0; N];
+            bytes.copy_from_slice(reader.take(N)?);
+            Ok(bytes)
+        }
+        let signature = |reader: &mut Reader<'_>| {
+            let flags = reader.byte()?;
+            if flags & !LINKS != 0 {
+                return Err(DecodeError::UnknownFlags(flags));
+            }
+            let signature = array(reader)?;
+            let links = (flags & LINKS != 0).then(|| array(reader)).transpose()?;
+            Ok(Signature { signature, links })
+        };
+        let member =
+            |reader: &mut Reader<'_>| Ok::<_, WireError>(MemberId::new(sender.origin, reader.varint_u32()?));
+        Ok(match tag {
+            DATA => Self::Data,
+            JOINED => Self::Joined(member(reader)?),
+            LEFT => Self::Left { member: member(reader)?, last_seq: reader.varint()? },
+            SIGNED => Self::Signed(signature(reader)?),
+            EMPTIED => Self::Emptied { signature: signature(reader)?, payload: array(reader)? },
+            HOSTED => Self::Hosted { origin: reader.varint_u32()?, server: reader.varint_u32()? },
+            EXPELLED => Self::Expelled { home: reader.varint_u32()?, counts: VectorClock::decode(reader)? },
+            kind => return Err(DecodeError::UnknownKind(kind)),
+        })
+    }
+
+    /// Whether `sender` may say it, with this payload.
+    fn check(&self, sender: MemberId, payload: &[u8]) -> Result<(), DecodeError> {
+        let may = match self {
+            Self::Data | Self::Signed(_) => true,
+            Self::Emptied { .. } if payload.is_empty() => true,
+            Self::Emptied { .. } => return Err(DecodeError::NotEmpty),
+            Self::Joined(member) | Self::Left { member, .. } => sender.is_host() && !member.is_host(),
+            Self::Hosted { origin, .. } => sender.is_host() && *origin != sender.origin,
+            Self::Expelled { counts, .. } => {
+                let mut expelled = None;
+                for (member, _) in counts.iter() {
+                    if !member.is_host() && expelled != Some(member.origin) {
+                        return Err(DecodeError::ExpelledWithoutHost);
+                    }
+                    expelled = Some(member.origin);
+                }
+                if counts.is_empty() {
+                    return Err(DecodeError::ExpelledWithoutHost);
+                }
+                sender.is_host() && !counts.knows(sender)
+            }
+        };
+        if may { Ok(()) } else { Err(DecodeError::NotHost) }
     }
 }
 
@@ -633,13 +815,45 @@ mod tests {
     }
 
     #[test]
+    fn kinds_of_hosts_and_of_who_signs_are_refused_where_they_cannot_be() {
+        let host = id(4, 0, 9);
+        let clock = |members: &[(u32, u32)]| members.iter().map(|&(o, n)| (MemberId::new(o, n), 1)).collect();
+        let new = |id, kind| Message::new(id, kind, &[], b"").map(drop);
+        let expelled = |members: &[(u32, u32)]| Kind::Expelled { home: 4, counts: clock(members) };
+        assert_eq!(new(host, Kind::Hosted { origin: 5, server: 1 }), Ok(()));
+        assert_eq!(new(host, Kind::Hosted { origin: 4, server: 1 }), Err(DecodeError::NotHost));
+        assert_eq!(new(id(4, 1, 9), Kind::Hosted { origin: 5, server: 1 }), Err(DecodeError::NotHost));
+        assert_eq!(new(host, expelled(&[(3, 0), (3, 7), (5, 0)])), Ok(()));
+        assert_eq!(new(host, expelled(&[(3, 0), (4, 0)])), Err(DecodeError::NotHost));
+        assert_eq!(new(id(4, 1, 9), expelled(&[(3, 0)])), Err(DecodeError::NotHost));
+        for members in [&[][..], &[(3, 1)], &[(3, 0), (5, 2)]] {
+            assert_eq!(new(host, expelled(members)), Err(DecodeError::ExpelledWithoutHost));
+        }
+        let data = Message::new(id(4, 1, 9), Kind::Data, &[host], b"hi").unwrap();
+        let signature = Signature { signature: [1; 64], links: Some([2; 32]) };
+        let signed = data.signed(signature).unwrap();
+        assert_eq!((signed.kind(), signed.stamp_bytes()), (Kind::Signed(signature), data.stamp_bytes()));
+        let mut flags = signed.packet().to_vec();
+        flags[signed.stamp.extra_at as usize] = 2;
+        assert_eq!(packet(&flags), Err(DecodeError::UnknownFlags(2)));
+        let emptied = signed.emptied([3; 32]).unwrap();
+        assert_eq!(emptied.kind(), Kind::Emptied { signature, payload: [3; 32] });
+        let more = [&emptied.packet()[..], b"x"].concat();
+        assert_eq!(packet(&more), Err(DecodeError::NotEmpty));
+        assert_eq!(emptied.signed(signature).map(drop), Err(DecodeError::UnknownKind(EMPTIED)));
+        let hosted = Message::new(host, Kind::Hosted { origin: 5, server: 1 }, &[], b"lyon").unwrap();
+        let (kind, covered) = hosted.signed_part();
+        assert_eq!((kind, covered.len()), (HOSTED, hosted.packet().len() - 1 - 4), "whom it is about, too");
+    }
+
+    #[test]
     fn membership_round_trips() {
         let host = id(4, 0, 9);
         for kind in [
             Kind::Joined(MemberId::new(4, 300)),
             Kind::Left { member: MemberId::new(4, 1), last_seq: 1 << 40 },
         ] {
-            let m = Message::new(host, kind, &[id(4, 1, 3), id(5, 0, 1)], b"Raj").unwrap();
+            let m = Message::new(host, kind.clone(), &[id(4, 1, 3), id(5, 0, 1)], b"Raj").unwrap();
             assert_eq!((m.kind(), &m.payload()[..]), (kind, &b"Raj"[..]));
             assert_eq!(m.deps().collect::<Vec<_>>(), vec![id(4, 1, 3), id(5, 0, 1)]);
         }

@@ -6,8 +6,8 @@
 //! ```text
 //! export   = version(1 byte) now snapshot particulars direct{ member } heard(clock) shown(clock) held{ since packet }
 //!            stable(clock) places departed{ member left first places{ packet } } overfull(1 byte)
-//! particulars = locals{ member } frozen(clock) flush(clock) rolled_back(clock) flushes{ host member payload }
-//!            called_off{ member }
+//! particulars = locals{ member } frozen(clock) flush(clock) rolled_back(clock) expelling{ origin counts(clock) }
+//!            flushes{ host member payload } called_off{ member }
 //! changes  = ( entries{ 0 packet | 1 member to } particulars )...        1: skipped
 //! places   = packet...              of each member in `stable`, those beyond what is stable; length 0: skipped
 //! packet   = length bytes
@@ -29,7 +29,7 @@ use crate::stability::{Departed, Stability};
 use crate::time::Time;
 use crate::wire::{Reader, WireError, put_varint};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why a group cannot be exported now.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -100,6 +100,7 @@ pub(crate) struct Particulars {
     frozen: VectorClock,
     flush: VectorClock,
     rolled_back: VectorClock,
+    frozen_origins: BTreeMap<u32, VectorClock>,
     flushes: Vec<Flush>,
     called_off: Vec<MemberId>,
 }
@@ -109,6 +110,11 @@ impl Particulars {
         put_varint(out, self.locals.len() as u64);
         self.locals.iter().for_each(|&local| put_member(out, local));
         [&self.frozen, &self.flush, &self.rolled_back].into_iter().for_each(|clock| clock.encode(out));
+        put_varint(out, self.frozen_origins.len() as u64);
+        for (&origin, counts) in &self.frozen_origins {
+            put_varint(out, origin.into());
+            counts.encode(out);
+        }
         put_varint(out, self.flushes.len() as u64);
         for flush in &self.flushes {
             put_member(out, flush.host);
@@ -126,6 +132,10 @@ impl Particulars {
         }
         let [frozen, flush, rolled_back] =
             [VectorClock::decode(reader)?, VectorClock::decode(reader)?, VectorClock::decode(reader)?];
+        let mut frozen_origins = BTreeMap::new();
+        for _ in 0..reader.varint()? {
+            frozen_origins.insert(reader.varint_u32()?, VectorClock::decode(reader)?);
+        }
         let mut flushes = Vec::new();
         for _ in 0..reader.varint()? {
             let (host, member) = (member(reader)?, member(reader)?);
@@ -136,7 +146,7 @@ impl Particulars {
         for _ in 0..reader.varint()? {
             called_off.push(member(reader)?);
         }
-        Ok(Self { locals, frozen, flush, rolled_back, flushes, called_off })
+        Ok(Self { locals, frozen, flush, rolled_back, frozen_origins, flushes, called_off })
     }
 }
 
@@ -152,6 +162,7 @@ impl Group {
             frozen: live().filter_map(|(_, m)| Some((m.id, m.frozen?))).collect(),
             flush: flush.collect(),
             rolled_back: rolled_back.collect(),
+            frozen_origins: self.frozen_origins.clone(),
             flushes: self.flushes.clone(),
             called_off: self.called_off.iter().map(|called_off| called_off.member).collect(),
         }
@@ -163,9 +174,14 @@ impl Group {
             self.members.get_mut(slot).frozen = None;
             self.members.settle(slot);
         }
+        // Hosts are frozen with their origin, and no flush names them.
+        let with_origin = |id: MemberId| particulars.frozen_origins.contains_key(&id.origin);
+        if particulars.frozen.iter().any(|(id, _)| id.is_host() && !with_origin(id)) {
+            return Err(ImportError::Inconsistent);
+        }
+        self.frozen_origins.clone_from(&particulars.frozen_origins);
         for (id, count) in particulars.frozen.iter() {
-            let slot = self.members.live_slot(id).filter(|_| !id.is_host());
-            let slot = slot.ok_or(ImportError::Inconsistent)?;
+            let slot = self.members.live_slot(id).ok_or(ImportError::Inconsistent)?;
             self.members.get_mut(slot).frozen = Some(count);
         }
         for (id, number) in particulars.flush.iter() {

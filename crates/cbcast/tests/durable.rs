@@ -154,7 +154,7 @@ fn changes_bring_an_export_up_to_what_it_would_be_now() {
     let mut host = Group::new(config(), &Snapshot::fixed([HOST, ANN, BOB]), [HOST]).unwrap();
     hear(&mut host, ANN, &message(ANN, 2, &[]));
     outputs(&mut host);
-    assert_eq!(host.changes_since(Mark::default()).map(|changes| changes.len()), Ok(9), "next to nothing");
+    assert_eq!(host.changes_since(Mark::default()).map(|changes| changes.len()), Ok(10), "next to nothing");
     let (base, start) = (host.export().unwrap(), host.mark());
     let mut pieces = Vec::new();
     let mut last = start;

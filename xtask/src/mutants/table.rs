@@ -1,7 +1,7 @@
 //! The guards, and how each is weakened. Not listed is what can be weakened without any difference: see
 //! [`EQUIVALENT`].
 
-use super::{Mutant, Suite};
+use super::{Mutant, Suite, hosts};
 
 const CONFIG: &str = "crates/cbcast/src/config.rs";
 const GROUP: &str = "crates/cbcast/src/group.rs";
@@ -46,7 +46,12 @@ const FRONT_DOOR: &str = "crates/causerie-server/src/front_door.rs";
 const IDLE: &str = "crates/causerie-server/src/idle.rs";
 const CONTROLLER: &str = "crates/causerie-server/src/controller.rs";
 
-const fn library(name: &'static str, file: &'static str, from: &'static str, to: &'static str) -> Mutant {
+pub(super) const fn library(
+    name: &'static str,
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+) -> Mutant {
     Mutant { name, file, from, to, suite: Suite::Library }
 }
 
@@ -349,7 +354,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "announcements of hosts are blocked too",
                 GROUP,
-                "if kind == Kind::Data {\n            self.flow_control",
+                "if is_data {\n            self.flow_control",
                 "if kind != Kind::Joined(from) {\n            self.flow_control",
             ),
             library(
@@ -390,13 +395,13 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "copies of held messages are held again",
                 HOLDBACK,
-                "if (ahead as usize) < member.ring.len() && member.ring[ahead as usize].is_some() {",
+                "if member.holds(ahead) {",
                 "if false {",
             ),
             library(
                 "copies of messages held early are held again",
                 HOLDBACK,
-                "if self.members.get(slot).ring.get(ahead as usize).is_some_and(Option::is_some) {",
+                "if self.members.get(slot).holds(ahead) {",
                 "if false {",
             ),
             library(
@@ -425,7 +430,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             ),
             library(
                 "a host that is not a member may yet be admitted",
-                HOLDBACK,
+                hosts::HOSTS,
                 "!member.is_host() && self.is_member(MemberId::host(member.origin))",
                 "member.is_host() || self.is_member(MemberId::host(member.origin))",
             ),
@@ -914,7 +919,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "who is about to leave speaks on",
                 GROUP,
-                "if kind == Kind::Data && self.members.get(slot).frozen.is_some() {",
+                "if is_data && self.members.get(slot).frozen.is_some() {",
                 "if false {",
             ),
         ],
@@ -986,7 +991,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "an export forgets what is shown beyond the limit",
                 PERSIST,
-                "group.hear(Time::ZERO, slot, shown.get(id), true);",
+                "group.hear(now, slot, shown.get(id), true);",
                 "",
             ),
             library(
@@ -1315,7 +1320,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             ),
             library(
                 "a Left does not let through what it counts",
-                HOLDBACK,
+                hosts::EXPEL,
                 "self.exists_and_may_go(now, member, last_seq);",
                 "let _ = (member, last_seq);",
             ),
@@ -1363,6 +1368,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             ),
         ],
     ),
+    ("Several hosts", hosts::MUTANTS),
     (
         "Export and import",
         &[
@@ -1375,7 +1381,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "an import has not heard of what is missing",
                 PERSIST,
-                "            group.hear(Time::ZERO, slot, count, false);",
+                "            group.hear(now, slot, count, false);",
                 "            let _ = (slot, count);",
             ),
             library(
@@ -1423,8 +1429,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "an import freezes hosts",
                 PERSIST,
-                "let slot = self.members.live_slot(id).filter(|_| !id.is_host());",
-                "let slot = self.members.live_slot(id);",
+                "if particulars.frozen.iter().any(|(id, _)| id.is_host() && !with_origin(id)) {",
+                "if false {",
             ),
             library(
                 "more is stable than was delivered",
@@ -1461,7 +1467,12 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "        let id = MessageId::new(sender, reader.varint()?);\n        if id.seq == 0 {",
                 "        let id = MessageId::new(sender, reader.varint()?);\n        if false {",
             ),
-            library("kinds that nobody knows", MESSAGE, "if kind > LEFT {", "if kind > LEFT + 10 {"),
+            library(
+                "kinds that nobody knows",
+                MESSAGE,
+                "kind => return Err(DecodeError::UnknownKind(kind)),",
+                "_ => Self::Data,",
+            ),
             library("a dependency on the sender", MESSAGE, "if member == id.member {", "if false {"),
             library(
                 "dependencies on message 0",
@@ -1484,14 +1495,14 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "a guest announces",
                 MESSAGE,
-                "if reader.varint_u32()? == 0 || !sender.is_host() {",
-                "if reader.varint_u32()? == 0 {",
+                "=> sender.is_host() && !member.is_host(),",
+                "=> !member.is_host(),",
             ),
             library(
                 "a host is announced",
                 MESSAGE,
-                "if reader.varint_u32()? == 0 || !sender.is_host() {",
-                "if reader.varint_u32()? == u32::MAX || !sender.is_host() {",
+                "=> sender.is_host() && !member.is_host(),",
+                "=> sender.is_host(),",
             ),
             library(
                 "messages number 0, at once",

@@ -442,7 +442,8 @@ impl Native {
         match message.kind() {
             Kind::Joined(_) => Event::Joined(String::from_utf8(payload.to_vec()).unwrap()),
             Kind::Left { member, .. } => Event::Left(member),
-            Kind::Data => match Body::decode(&payload) {
+            Kind::Hosted { .. } | Kind::Expelled { .. } => Event::Other(payload),
+            Kind::Data | Kind::Signed(_) | Kind::Emptied { .. } => match Body::decode(&payload) {
                 Body::Text(text) => Event::Text(message.id().member, text),
                 _ => Event::Other(payload),
             },

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use causerie_core::body::Body;
-use cbcast::Kind;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params};
 
 use super::mover::STEP;
@@ -34,7 +33,7 @@ fn for_texts(
 ) -> rusqlite::Result<()> {
     let mut tokens = String::new();
     for slot in run.slots().filter(|s| s.good && positions.contains(&s.position)) {
-        let Some(m) = message(&run.frame(&slot)).filter(|m| m.kind() == Kind::Data) else { continue };
+        let Some(m) = message(&run.frame(&slot)).filter(|m| m.is_data()) else { continue };
         if let Some(text) = Body::decode(&m.payload()).text() {
             words::indexed(text, &mut tokens);
             each(key(run.directory.room, slot.position), &tokens)?;

@@ -175,7 +175,14 @@ impl Group {
     }
 
     /// The host asks to take no more of a member than what has been delivered here or there.
-    pub(super) fn freeze(&mut self, now: Time, host: MemberId, member: MemberId, number: u64, count: u64) {
+    pub(super) fn freeze_for(
+        &mut self,
+        now: Time,
+        host: MemberId,
+        member: MemberId,
+        number: u64,
+        count: u64,
+    ) {
         // No host says that it has left itself: one that was frozen would be so for good.
         if member.is_host() || host != MemberId::host(member.origin) || self.is_local(host) {
             return;
@@ -225,7 +232,7 @@ impl Group {
     }
 
     /// Freezes a member, or lets more of its messages through: how many then may be delivered.
-    fn frozen_up_to(&mut self, slot: Slot, count: u64) -> u64 {
+    pub(super) fn frozen_up_to(&mut self, slot: Slot, count: u64) -> u64 {
         let frozen = self.members.get_mut(slot).frozen.get_or_insert(count);
         *frozen = count.max(*frozen);
         let count = *frozen;

@@ -121,11 +121,8 @@ impl Group {
             // Others have it, so it was said here before this state.
             self.hear(now, slot, id.seq, true);
         }
-        if !message.is_data()
-            && let Kind::Left { member, last_seq } = message.kind()
-        {
-            // Whether or not there is room for it: what has been frozen may be what fills the queue.
-            self.exists_and_may_go(now, member, last_seq);
+        if !message.is_data() {
+            self.has_arrived(now, &message);
         }
         let taken = self.deliver_or_hold(now, slot, message, unmet);
         self.release(now);
@@ -173,10 +170,14 @@ impl Group {
         }
     }
 
-    /// The next message of the host that admitted `member`, which says what becomes of it.
+    /// The next message of the host that admitted `member`, which says what becomes of it. That there is a host another
+    /// says: this stands as the host's message 0, and as its last what another says of one that is frozen.
     pub(super) fn next_of_host(&self, member: MemberId) -> MessageId {
         let host = MemberId::host(member.origin);
-        MessageId::new(host, self.delivered(host).unwrap_or(0) + 1)
+        match self.delivered(host) {
+            Some(_) if member == host => MessageId::new(host, u64::MAX),
+            delivered => MessageId::new(host, delivered.map_or(0, |delivered| delivered + 1)),
+        }
     }
 
     /// A message of somebody whose *Joined* has not been delivered here.
@@ -190,7 +191,20 @@ impl Group {
         if !self.can_be_admitted(id.member) {
             return Err(ReceiveError::UnknownOrigin { member: id.member });
         }
+        if matches!(link, Link::Member(_)) && !self.members.knows_origin(id.member.origin) {
+            // Nobody has a membership here that was not announced here.
+            return Err(ReceiveError::UnknownOrigin { member: id.member });
+        }
         let _ = self.check_deps(link, &message)?;
+        if !message.is_data() {
+            self.has_arrived(now, &message);
+            self.release(now);
+            if !matches!(self.members.standing(id.member), Standing::Early(_)) {
+                // What it let through has announced it.
+                return self.take(now, link, message);
+            }
+        }
+        self.room_for_unknown(&message)?;
         let ahead = id.seq - 1;
         if let Standing::Early(Some(slot)) = self.members.standing(id.member) {
             if self.members.get(slot).holds(ahead) {
@@ -266,11 +280,6 @@ impl Group {
             return Err(ReceiveError::FromTheFuture { id, dependency });
         }
         Ok(false)
-    }
-
-    /// Whether somebody who is not known may be announced yet: its host is a member.
-    fn can_be_admitted(&self, member: MemberId) -> bool {
-        !member.is_host() && self.is_member(MemberId::host(member.origin))
     }
 
     pub(super) fn admits_for(&self, origin: u32) -> bool {
@@ -565,7 +574,9 @@ impl Group {
     #[cold]
     fn announce(&mut self, now: Time, id: MessageId, kind: Kind) {
         match kind {
-            Kind::Data => {}
+            Kind::Data | Kind::Signed(_) | Kind::Emptied { .. } => {}
+            Kind::Hosted { origin, .. } => self.hosted(now, origin, id),
+            Kind::Expelled { counts, .. } => self.expelled(id, &counts),
             Kind::Joined(member) => {
                 // A host gives its ordinals out in order, and its messages are delivered in order.
                 // The last ordinal is given out by nobody: there is no next one, so it could be given out again.
@@ -575,26 +586,7 @@ impl Group {
                     return;
                 }
                 self.members.set_next_ordinal(member.origin, member.ordinal.saturating_add(1));
-                let limit = self.config.members_known_max();
-                let full = self.members.live() >= limit;
-                let slot = self.members.admit(member, 0);
-                if full {
-                    // The ordinal is given out all the same, or no later one would be in order.
-                    self.overfull = true;
-                    self.forget(slot, id, false);
-                    self.outputs.push_back(Output::MembersFull { member, limit });
-                    return;
-                }
-                if let Some(stability) = &mut self.stability {
-                    stability.add(slot, 0, true);
-                }
-                // It may have been early: its first message held, others waiting for its messages.
-                if matches!(self.members.get(slot).ring.front(), Some(Some(_))) {
-                    self.awake.push(slot);
-                }
-                let (awaited, shown) = self.members.last_awaited(slot);
-                self.hear(now, slot, awaited, false);
-                self.hear(now, slot, shown, true);
+                self.admitted(now, member, id);
             }
             Kind::Left { member, last_seq } => match self.members.live_slot(member) {
                 Some(slot) if !member.is_host() => {
@@ -609,9 +601,36 @@ impl Group {
         }
     }
 
+    /// Somebody is a member from now on, as `announced` says, with nothing delivered yet.
+    pub(super) fn admitted(&mut self, now: Time, member: MemberId, announced: MessageId) {
+        let limit = self.config.members_known_max();
+        let full = self.members.live() >= limit;
+        let slot = self.members.admit(member, 0);
+        if full {
+            // The ordinal is given out all the same, or no later one would be in order.
+            self.overfull = true;
+            self.forget(slot, announced, false);
+            self.outputs.push_back(Output::MembersFull { member, limit });
+            return;
+        }
+        if let Some(stability) = &mut self.stability {
+            stability.add(slot, 0, true);
+        }
+        if let Some(count) = self.frozen_at(member) {
+            self.members.get_mut(slot).frozen = Some(count);
+        }
+        // It may have been early: its first message held, others waiting for its messages.
+        if matches!(self.members.get(slot).ring.front(), Some(Some(_))) {
+            self.awake.push(slot);
+        }
+        let (awaited, shown) = self.members.last_awaited(slot);
+        self.hear(now, slot, awaited, false);
+        self.hear(now, slot, shown, true);
+    }
+
     /// What a *Left* counts is in its past, unless its host has given it up. Then it is given up here too, if it has not
     /// been delivered: it must not go missing in silence. Whether anything was.
-    fn give_up_with(&mut self, slot: Slot, last_seq: u64) -> bool {
+    pub(super) fn give_up_with(&mut self, slot: Slot, last_seq: u64) -> bool {
         let delivered = self.members.delivered(slot);
         if last_seq > delivered {
             self.stats.skipped = self.stats.skipped.saturating_add(last_seq - delivered);
@@ -623,11 +642,8 @@ impl Group {
 
     /// Drops the entry of a departed member. All it has said is in the past of its *Left*, which has been
     /// delivered: as a dependency it counts as met from now on.
-    fn forget(&mut self, slot: Slot, left: MessageId, given_up: bool) {
-        if self.members.heard(slot) > self.members.delivered(slot) {
-            self.lagging -= 1;
-        }
-        self.wake_waiters(slot, u64::MAX);
+    pub(super) fn forget(&mut self, slot: Slot, left: MessageId, given_up: bool) {
+        self.missed_no_more(slot);
         self.passed.retain(|&(passed, _)| passed != slot);
         let member = self.members.remove(slot);
         if let Some(stability) = &mut self.stability {
@@ -636,6 +652,33 @@ impl Group {
         self.flushes.retain(|flush| flush.member != member.id);
         self.called_off.retain(|called_off| called_off.member != member.id);
         self.let_go(&member.ring);
+    }
+
+    /// Nothing more of it is to come: whoever waits for it waits no more.
+    fn missed_no_more(&mut self, slot: Slot) {
+        if self.members.heard(slot) > self.members.delivered(slot) {
+            self.lagging -= 1;
+        }
+        self.wake_waiters(slot, u64::MAX);
+    }
+
+    /// Drops what is held of somebody who will never be admitted, and wakes who waits for it.
+    pub(super) fn forget_early(&mut self, slot: Slot) {
+        self.missed_no_more(slot);
+        let member = self.members.remove_early(slot);
+        self.let_go(&member.ring);
+    }
+
+    /// What hosts have said of others and what is held: its ids and kinds. O(members + messages of hosts that are held).
+    pub(super) fn held_announcements(&self) -> impl Iterator<Item = (MessageId, Kind)> + '_ {
+        self.members.iter().filter(|(_, m)| m.id.is_host()).flat_map(|(slot, host)| {
+            let first = self.members.delivered(slot) + 1;
+            host.ring.iter().enumerate().filter_map(move |(i, place)| {
+                let (held, id) = (place.as_ref()?, MessageId::new(host.id, first + i as u64));
+                let message = Message::from_parts(held.packet.clone(), id, held.stamp);
+                (!message.is_data()).then(|| (id, message.kind()))
+            })
+        })
     }
 
     /// Delivers what has become deliverable, in the order in which it was woken, until nothing has. No recursion,

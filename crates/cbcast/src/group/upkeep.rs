@@ -74,7 +74,7 @@ impl Group {
             }
             Control::Flush { member, number, count } => {
                 if let Link::Peer(peer) = link {
-                    self.freeze(now, peer, *member, *number, *count);
+                    self.freeze_for(now, peer, *member, *number, *count);
                 }
             }
             Control::Flushed { member, number, count } => {

@@ -1549,7 +1549,7 @@ impl Room {
     }
 
     /// The members who are in, in order of joining.
-    pub fn present(&self) -> impl Iterator<Item = MemberId> {
+    pub fn present(&self) -> impl ExactSizeIterator<Item = MemberId> {
         self.people.keys().copied()
     }
 

@@ -554,7 +554,7 @@ impl Session<'_> {
             },
             ClientFrame::Acknowledge(position) => match self.current() {
                 Some(Membership { room, seat, .. }) => {
-                    if room.look(|room| room.is_seated(seat)) {
+                    if room.stability.is_followed() && room.look(|room| room.is_seated(seat)) {
                         let position = position.min(room.tail().log.last());
                         room.acknowledge(self.server, seat.member, position);
                     }

@@ -95,7 +95,7 @@ fn stable(present: &[MemberId], acknowledged: &BTreeMap<MemberId, u64>) -> Stabl
 impl HostedRoom {
     /// A reader is told from now on up to where members have delivered.
     pub(crate) fn follow_stable(self: &Arc<Self>, server: &Arc<Server>, reader: &Arc<Reader>) {
-        if self.look(|room| room.present().count()) > MEMBERS_MAX {
+        if self.look(|room| room.present().len()) > MEMBERS_MAX {
             return;
         }
         let is_due = {

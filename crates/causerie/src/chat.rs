@@ -4,6 +4,7 @@
 //! standard error. Otherwise the line-oriented client asks as the original program did.
 
 use std::cell::Cell;
+use std::fmt::Display;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -491,7 +492,7 @@ impl Chat {
                 }
                 () = self.interrupted.notified() => {
                     if leaving {
-                        return Err(anyhow!("interrupted with {} messages not taken yet", room.on_their_way()));
+                        return Err(anyhow!("interrupted with {} not taken yet", messages(room.on_their_way())));
                     }
                     leaving = true;
                     ended_by_input = true;
@@ -625,15 +626,15 @@ impl Chat {
                 console.notice(&format!("connection lost ({}), trying again in {retry}", visible(&reason)));
             }
             Event::Resumed { resent: 0 } => console.notice("back"),
-            Event::Resumed { resent } => console.notice(&format!("back; {resent} messages sent again")),
+            Event::Resumed { resent } => console.notice(&format!("back; {} sent again", messages(resent))),
             Event::Rejoined { reason, renamed, .. } => {
-                let resent = renamed.len();
-                console.notice(&format!("joined again ({}); {resent} messages sent again", visible(&reason)));
+                let resent = messages(renamed.len());
+                console.notice(&format!("joined again ({}); {resent} sent again", visible(&reason)));
             }
             Event::Trouble { message } => console.notice(&format!("the server: {}", visible(&message))),
             Event::Gap { from, to } => {
                 let count = to.saturating_sub(from).saturating_add(1);
-                console.notice(&format!("gap: {count} messages are not kept by the server any more"));
+                console.notice(&format!("gap: the server does not keep {} any more", messages(count)));
             }
             Event::Refused { id, reason } => {
                 console.notice(&format!("message {} was refused for now: {}", id.seq, visible(&reason)));
@@ -765,6 +766,12 @@ pub(crate) fn label(author: Option<&str>, id: MessageId) -> String {
         None if id.member.is_host() => format!("a notice of the room (#{})", id.seq),
         None => id.to_string(),
     }
+}
+
+/// Returns a number of messages in words.
+pub(crate) fn messages(count: impl Display + PartialEq + From<u8>) -> String {
+    let plural = if count == 1.into() { "" } else { "s" };
+    format!("{count} message{plural}")
 }
 
 pub(crate) fn show(duration: Duration) -> String {

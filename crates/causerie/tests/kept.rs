@@ -182,7 +182,7 @@ async fn a_membership_that_has_expired_goes_on_as_another_and_says_the_rest() {
         let gone = seen(&mut bob, "-Ann").await;
         assert!(!gone.contains(&text), "{gone:?}");
         chat = Chat::start(&address, &place.state);
-        chat.notice("joined again (the member has left, or was away for too long); 1 messages sent again")
+        chat.notice("joined again (the member has left, or was away for too long); 1 message sent again")
             .await;
         let came = seen(&mut bob, &text).await;
         assert_eq!(came.iter().filter(|line| **line == text).count(), 1, "{came:?}");

@@ -41,7 +41,18 @@ pub(super) fn confirm(model: &mut Model, of: MessageId, effects: &mut Vec<Effect
     room.deletions.push(Deletion { number, of });
     effects.push(Effect::SayDeletion { room: room.name.clone(), number });
     model.focus = Focus::Messages;
-    model.hint = Some(format!("deleted in {} s; u takes it back", TAKE_BACK.as_secs()));
+    model.hint = Some(hint());
+}
+
+fn hint() -> String {
+    format!("deleted in {} s; u takes it back", TAKE_BACK.as_secs())
+}
+
+/// Takes away what says that a deletion can be taken back, once none can be any more.
+pub(super) fn forget_hint(model: &mut Model) {
+    if model.rooms.iter().all(|room| room.deletions.is_empty()) {
+        model.hint.take_if(|told| *told == hint());
+    }
 }
 
 /// Takes back the deletion of the chosen message, or else the latest one; returns whether there was any.

@@ -342,6 +342,7 @@ pub(super) fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             if let Some((_, room)) = model.named(&room) {
                 deletion::due(room, number, &mut effects);
             }
+            deletion::forget_hint(model);
         }
         Event::Created(name) => join(model, &name, &mut effects),
         Event::Notice(text) => model.room_mut().notice(text),
@@ -1161,7 +1162,9 @@ mod tests {
         let (mut model, mine) = deleting();
         let due = |number| Event::DeletionDue { room: "lobby".into(), number };
         let deleted = || [say(Body::Delete { of: mine, reason: String::new() }, "", Purpose::Say)];
+        assert!(model.hint.is_some());
         assert_eq!(update(&mut model, due(0)), deleted());
+        assert_eq!(model.hint, None, "it can be taken back no longer");
         assert_eq!(update(&mut model, due(0)), [], "once");
         // Taken back, it is not said, and can be asked for again.
         let (mut model, _) = deleting();
@@ -1171,6 +1174,7 @@ mod tests {
         key(&mut model, KeyCode::Char('d'));
         key(&mut model, KeyCode::Enter);
         assert_eq!(update(&mut model, due(0)), [], "that was the first one's");
+        assert!(model.hint.is_some());
         assert_eq!(update(&mut model, due(1)), deleted());
         // Who leaves has meant it.
         for leave in [|model: &mut Model| control(model, 'c'), |model: &mut Model| write(model, "/leave")] {

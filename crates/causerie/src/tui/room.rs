@@ -17,6 +17,7 @@ use super::deletion::Deletion;
 use super::editor::Editor;
 use super::holds::{Hold, Holds};
 use super::stability::Stability;
+use crate::chat::messages;
 
 /// Rows of a room that are kept in memory; earlier ones are read again when they are wanted.
 pub(super) const ROWS_MAX: usize = 100_000;
@@ -438,7 +439,7 @@ impl RoomView {
             Event::Resumed { resent } => {
                 self.link = Link::In;
                 if resent > 0 {
-                    self.notice(format!("back; {resent} messages sent again"));
+                    self.notice(format!("back; {} sent again", messages(resent)));
                 }
             }
             Event::Rejoined { member, reason, renamed } => {

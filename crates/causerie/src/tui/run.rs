@@ -24,7 +24,7 @@ use super::places::Places;
 use super::room::Purpose;
 use super::terminal::Terminal;
 use super::theme;
-use crate::chat::{Entrance, NO_STATE};
+use crate::chat::{Entrance, NO_STATE, messages};
 use crate::setup::{self, ChatSettings};
 
 /// Between two drawings at least.
@@ -82,7 +82,10 @@ pub(crate) async fn run(
     drop(client);
     ended?;
     if unsent > 0 {
-        eprintln!("{unsent} messages are on their way still: the next chat in that room sends them");
+        eprintln!(
+            "{} still on the way: the next chat in that room sends what has not arrived",
+            messages(unsent)
+        );
     }
     Ok(())
 }

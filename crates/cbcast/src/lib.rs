@@ -98,6 +98,9 @@
 //! what it has delivered ([`Group::adopt`], [`Group::list_beyond`]); those that are destroyed are expelled together
 //! ([`Group::freeze`], [`Group::expel`]).
 //!
+//! There may be relays in a row or a ring, too, and clients that read two: [`guide`] says what is safe and why, which
+//! [`Link`] is which, and what comes before what where a process stores its state.
+//!
 //! # What it does beside ordering
 //! | | |
 //! |---|---|
@@ -169,6 +172,7 @@ mod control;
 mod cut;
 mod error;
 mod group;
+pub mod guide;
 mod host_stability;
 mod id;
 mod index;

@@ -237,7 +237,7 @@ fn a_long_list_is_said_in_parts() {
     loop {
         after = at_raj.list_beyond(&cut, after, 1);
         listed.push(say(&mut at_raj, again).deps().map(|dep| dep.member).collect::<Vec<_>>());
-        if after.is_none() {
+        if after.is_none() || listed.len() > 9 {
             break;
         }
     }
@@ -420,6 +420,23 @@ fn an_expulsion_that_is_given_up_lets_nothing_through() {
     assert_eq!(hears(&mut a, &[&word]), [], "it has answered that it has not");
     assert_eq!(hears(&mut a, &[&expelled]), [expelled.id()]);
     assert_eq!(a.cut(), c.cut());
+}
+
+#[test]
+fn an_expulsion_that_is_given_up_lets_nobody_through_who_comes_later() {
+    let [mut a, mut b, mut c] = hosts([A, B, C]);
+    let (joined, raj) = admit(&mut b, B);
+    let word = say(&mut start(&b.snapshot(), raj), raj);
+    hears(&mut c, &[&joined]);
+    let mut given_up = Expulsion::new([2]);
+    given_up.answer(1, &a.freeze(NOW, [2]).unwrap());
+    // Somebody who is gone by now had both.
+    given_up.answer(4, &[(B, 1), (raj, 1)].into_iter().collect());
+    assert_eq!(a.expel(NOW, A, &given_up, 1, b""), Err(ExpelError::Lacking { id: joined.id() }));
+    assert_eq!(hears(&mut a, &[&word]), []);
+    let expelled = expel_b(&mut c, C, &mut a);
+    assert_eq!(hears(&mut a, &[&expelled, &joined]), [joined.id(), expelled.id()], "and not what Raj said");
+    assert_eq!((a.cut(), a.held_count()), (c.cut(), 0));
 }
 
 #[test]

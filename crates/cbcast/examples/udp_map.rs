@@ -125,7 +125,8 @@ impl Node {
                     for (key, (.., at)) in self.map.iter().filter(|(key, _)| key.starts_with('@')) {
                         let peer = MemberId::new(0, key[1..].parse()?);
                         self.sent += 1;
-                        if peer != self.me && to.is_none_or(|to| to == peer) && self.sent * 7 % 10 != 0 {
+                        if peer != self.me && to.is_none_or(|to| to == peer) && !self.sent.is_multiple_of(10)
+                        {
                             let _ = self.socket.send_to(&datagram, at);
                         }
                     }

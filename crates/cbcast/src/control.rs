@@ -7,6 +7,7 @@
 //! kind 19 = origin ordinal number count      flushed: so much
 //! kind 20 = origin ordinal count             departed: you have left, as your host says
 //! kind 21 = origin ordinal number            called off: the flush before
+//! kind 23 = origin ordinal count             let go: so many of its messages are kept by nobody
 //! kind 22 = members{ origin ordinal }        locals: they all live here
 //! checked = packet crc32(4 bytes, least significant first)
 //! ```
@@ -27,6 +28,7 @@ const FLUSHED: u8 = 19;
 const DEPARTED: u8 = 20;
 const CALLED_OFF: u8 = 21;
 const LOCALS: u8 = 22;
+const LET_GO: u8 = 23;
 
 const CHECKSUM_BYTES: usize = 4;
 
@@ -68,6 +70,13 @@ pub enum Control {
     /// These members live where the link comes from, the one that it speaks for among them: its clocks and reports are
     /// those of all.
     Locals(Vec<MemberId>),
+    /// The answer to who asks for messages that all have acknowledged, the asker among them: nobody keeps them.
+    LetGo {
+        /// Whose messages.
+        member: MemberId,
+        /// So many of them.
+        count: u64,
+    },
     /// The member does not leave after all: take what it says again, and answer by [`Flushed`](Self::Flushed).
     CalledOff {
         /// Who stays.
@@ -111,8 +120,14 @@ impl Control {
                 put_varint(&mut out, members.len() as u64);
                 members.iter().for_each(|&member| put_member(&mut out, member));
             }
-            Self::Departed { member, count: number } | Self::CalledOff { member, number } => {
-                out.push(if matches!(self, Self::Departed { .. }) { DEPARTED } else { CALLED_OFF });
+            Self::Departed { member, count: number }
+            | Self::CalledOff { member, number }
+            | Self::LetGo { member, count: number } => {
+                out.push(match self {
+                    Self::Departed { .. } => DEPARTED,
+                    Self::CalledOff { .. } => CALLED_OFF,
+                    _ => LET_GO,
+                });
                 put_member(&mut out, *member);
                 put_varint(&mut out, *number);
             }
@@ -154,6 +169,7 @@ impl Control {
                 Self::Locals(members)
             }
             DEPARTED => Self::Departed { member: member(&mut reader)?, count: reader.varint()? },
+            LET_GO => Self::LetGo { member: member(&mut reader)?, count: reader.varint()? },
             CALLED_OFF => Self::CalledOff { member: member(&mut reader)?, number: reader.varint()? },
             kind => return Err(DecodeError::UnknownKind(kind)),
         })
@@ -233,6 +249,7 @@ mod tests {
             Control::Flushed { member: raj, number: 300, count: 1 << 40 },
             Control::Departed { member: raj, count: 300 },
             Control::CalledOff { member: raj, number: 1 },
+            Control::LetGo { member: raj, count: 300 },
             Control::Locals(vec![raj, MemberId::new(4, 1)]),
         ] {
             let packet = Packet::Control(control);

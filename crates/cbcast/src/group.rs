@@ -107,6 +107,9 @@ pub enum Output {
         /// The greatest number that others are known to have.
         seq: u64,
     },
+    /// Nobody keeps these any more, since all have acknowledged them, this process among them: its state is older than
+    /// that. What follows them can never be delivered here. Join anew, as a new member.
+    LetGo(MissingRange),
     /// A local member has left without a command from here: its *Left* is delivered next, or somebody says that there
     /// is one. What it says is dropped by the others, so [`Group::broadcast`] refuses it. Join anew; what others have
     /// not acknowledged by then is said again under the new id. Without another local member this group is at its end.

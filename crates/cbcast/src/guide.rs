@@ -107,7 +107,7 @@
 //! Who puts an old backup back all the same calls [`Group::assume_rollback`] before anything else; who does not know it
 //! is told by [`Output::Rollback`] as soon as a clock or a message proves it. Either way the member says nothing until
 //! [`Group::go_on`]; its messages that others still keep come back by repair. What everybody had acknowledged is kept
-//! by nobody: if that is what is missing, it joins anew.
+//! by nobody: if that is what is missing, it is told by [`Output::LetGo`], and joins anew.
 //!
 //! # Until when a leaver's address is kept
 //! For as long as something comes from it: whoever was parted with may not know, and each thing that it says is answered
@@ -128,6 +128,7 @@
 //! [`Link::Peer`]: crate::Link::Peer
 //! [`Link::Relay`]: crate::Link::Relay
 //! [`Output::Gap`]: crate::Output::Gap
+//! [`Output::LetGo`]: crate::Output::LetGo
 //! [`Output::Rollback`]: crate::Output::Rollback
 //! [`Topology::Mesh`]: crate::Topology::Mesh
 //! [`Topology::Relay`]: crate::Topology::Relay

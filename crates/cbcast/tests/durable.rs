@@ -89,9 +89,14 @@ fn what_is_not_stored_here_is_not_stable() {
     assert!(matches!(&outputs(&mut ann)[..], [Output::Deliver { .. }]));
     assert_eq!((ann.stable(BOB), ann.retained_count()), (Some(0), 1));
     let mark = ann.mark();
+    hear(&mut ann, BOB, &message(BOB, 2, &[]));
+    for peer in [HOST, BOB] {
+        ann.handle_clock(NOW, Link::Peer(peer), &clock([(HOST, 0), (ANN, 0), (BOB, 2)]));
+    }
+    outputs(&mut ann);
     ann.persisted(mark);
     assert_eq!(outputs(&mut ann), [Output::Stable([(BOB, 1)].into_iter().collect())]);
-    assert_eq!((ann.stable(BOB), ann.retained_count()), (Some(1), 0));
+    assert_eq!((ann.stable(BOB), ann.retained_count()), (Some(1), 1), "the second is not stored");
 }
 
 /// A host counts it, and the one who has reported must not take more once it has come back.
@@ -158,7 +163,8 @@ fn changes_bring_an_export_up_to_what_it_would_be_now() {
     let (base, start) = (host.export().unwrap(), host.mark());
     let mut pieces = Vec::new();
     let mut last = start;
-    let mut steps: Vec<Box<dyn FnMut(&mut Group)>> = vec![
+    type Step = Box<dyn FnMut(&mut Group)>;
+    let mut steps: Vec<Step> = vec![
         Box::new(|host| _ = host.admit(NOW, HOST, true, b"").unwrap()),
         Box::new(|host| _ = host.broadcast(NOW, MemberId::new(0, 3), b"hello").unwrap()),
         Box::new(|host| _ = host.admit(NOW, HOST, false, b"").unwrap()),

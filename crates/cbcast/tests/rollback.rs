@@ -219,3 +219,28 @@ fn a_member_that_lacks_more_than_may_be_ahead_does_not_go_on_too_early() {
     ann.handle_clock(NOW, Link::Relay, &bob.clock());
     assert_eq!(ann.missing(9), [MissingRange { member: ANN, from: 5, to: 5 }]);
 }
+
+/// All others have acknowledged the five, and so had Ann, before her disk was put back: nobody keeps them for her.
+#[test]
+fn who_asks_for_what_all_have_acknowledged_is_told_that_it_is_nowhere() {
+    let Restored { mut ann, mut bob, words } = restored(Config::mesh);
+    for peer in [HOST, ANN, EVE] {
+        bob.handle_clock(NOW, Link::Peer(peer), &clock(&[(ANN, 4)]));
+    }
+    outputs(&mut bob);
+    assert_eq!(bob.stable(ANN), Some(4));
+    let want = Control::Want(vec![MissingRange { member: ANN, from: 3, to: 5 }]);
+    bob.handle_control(NOW, Link::Peer(ANN), &want);
+    let let_go = Control::LetGo { member: ANN, count: 4 };
+    let to = Some(ANN);
+    let answers = [Packet::Control(let_go.clone()), Packet::Message(words[4].clone())];
+    assert_eq!(outputs(&mut bob), answers.map(|packet| Output::Transmit(Transmit { to, packet })));
+
+    ann.handle_control(NOW, Link::Member(BOB), &let_go);
+    assert_eq!(outputs(&mut ann), [], "a client knows nothing of it");
+    ann.handle_control(NOW, Link::Peer(BOB), &let_go);
+    assert_eq!(outputs(&mut ann), [Output::LetGo(MissingRange { member: ANN, from: 3, to: 4 })]);
+    ann.handle_control(NOW, Link::Peer(EVE), &let_go);
+    bob.handle_control(NOW, Link::Peer(EVE), &let_go);
+    assert_eq!((outputs(&mut ann), outputs(&mut bob)), (vec![], vec![]), "told, and not missing at all");
+}

@@ -1085,6 +1085,12 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "delivered;",
             ),
             library(
+                "what is delivered here is stable before it is stored",
+                STABILITY,
+                "column.retained.len() == 1 && !self.durable",
+                "column.retained.len() == 1",
+            ),
+            library(
                 "a flush is told of before it is stored",
                 JOURNAL,
                 "        match &mut self.journal {\n            None => self.tell(to, control),",
@@ -1174,6 +1180,18 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 ROLLBACK,
                 "Topology::Relay if member.is_host() => return Err(RollbackError::Host { member }),\n",
                 "",
+            ),
+            library(
+                "who asks for what was let go is not told",
+                UPKEEP,
+                "if range.from <= stable {",
+                "if false {",
+            ),
+            library(
+                "that something was let go is told again and again",
+                ROLLBACK,
+                "if count > delivered.max(self.members.get(slot).let_go) {",
+                "if count > delivered {",
             ),
             library(
                 "who went back asks itself",

@@ -12,6 +12,7 @@ use crate::error::{BroadcastError, RollbackError};
 use crate::group::{Group, Link, Output};
 use crate::id::MemberId;
 use crate::members::Slot;
+use crate::repair::MissingRange;
 
 /// A local member that must not say anything for now.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +74,19 @@ impl Group {
         }
         self.rollbacks.remove(place);
         Ok(last)
+    }
+
+    /// Somebody says that so many messages of a member are kept by nobody.
+    pub(super) fn told_let_go(&mut self, link: Link, member: MemberId, count: u64) {
+        let Some(slot) = self.members.live_slot(member).filter(|_| !matches!(link, Link::Member(_))) else {
+            return;
+        };
+        let delivered = self.members.delivered(slot);
+        if count > delivered.max(self.members.get(slot).let_go) {
+            self.members.get_mut(slot).let_go = count;
+            self.members.settle(slot);
+            self.outputs.push_back(Output::LetGo(MissingRange { member, from: delivered + 1, to: count }));
+        }
     }
 
     /// Others have message `seq` of the local member in `slot`, which has not said it.

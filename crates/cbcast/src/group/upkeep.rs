@@ -88,6 +88,7 @@ impl Group {
                 }
             }
             Control::Departed { member, count } => self.told_departed(now, link, *member, *count),
+            Control::LetGo { member, count } => self.told_let_go(link, *member, *count),
             Control::CalledOff { member, number } => {
                 if let Link::Peer(peer) = link {
                     self.thaw_for(now, peer, *member, *number);
@@ -99,8 +100,14 @@ impl Group {
     fn resend(&mut self, to: MemberId, ranges: &[MissingRange]) {
         let Some(stability) = &self.stability else { return };
         let mut budget = RESEND_MAX;
-        for range in ranges {
-            for seq in range.from..=range.to {
+        for range in ranges.iter().take(RESEND_MAX) {
+            let stable = self.members.live_slot(range.member).map_or(0, |slot| stability.stable(slot));
+            if range.from <= stable {
+                // It has acknowledged them, and does not know them any more.
+                let packet = Packet::Control(Control::LetGo { member: range.member, count: stable });
+                self.outputs.push_back(Output::Transmit(Transmit { to: Some(to), packet }));
+            }
+            for seq in range.from.max(stable.saturating_add(1))..=range.to {
                 let id = MessageId::new(range.member, seq);
                 let retained = match self.members.live_slot(range.member) {
                     // Nobody has said more than was delivered here; what was not cannot be retained.

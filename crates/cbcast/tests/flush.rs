@@ -2,7 +2,7 @@
 
 use cbcast::{
     BroadcastError, Config, Control, Group, Kind, Link, MemberId, MembershipError, Message, MessageId,
-    Output, Packet, ReceiveError, Snapshot, Time, Topology, Transmit,
+    MissingRange, Output, Packet, ReceiveError, Snapshot, Time, Topology, Transmit,
 };
 
 const HOST: MemberId = MemberId::new(0, 0);
@@ -243,6 +243,39 @@ fn a_farewell_that_finds_no_room_lets_through_what_it_counts() {
     assert!(matches!(refused, ReceiveError::HoldbackFull { .. }), "it waits for Bob's answer: {refused}");
     assert_eq!((eve.delivered(ANN), eve.held_count()), (Some(2), 0));
     hear(&mut eve, BOB, &answer).unwrap();
+    hear(&mut eve, HOST, &farewell).unwrap();
+    assert!(!eve.is_member(ANN));
+}
+
+/// What the host has said waits for what is frozen, and fills all places there are before the Left that lets it go.
+#[test]
+fn a_left_is_asked_for_though_it_is_too_far_ahead() {
+    let mut small = config();
+    small.ahead_max = 1;
+    let (mut host, mut ann) = (group(HOST), group(ANN));
+    let mut eve = Group::new(small, &Snapshot::fixed([HOST, ANN, BOB, EVE]), [EVE]).unwrap();
+    let word = say(&mut ann, ANN);
+    control(&mut eve, HOST, &Control::Flush { member: ANN, number: 1, count: 0 });
+    hear(&mut eve, ANN, &word).unwrap();
+    hear(&mut host, ANN, &word).unwrap();
+    let answers = [say(&mut host, HOST), say(&mut host, HOST)];
+    for answer in &answers {
+        hear(&mut eve, HOST, answer).unwrap();
+    }
+    assert_eq!(eve.missing(9), [], "all that is known of is here");
+    let farewell = parted(&mut host, ANN, [(BOB, 1), (EVE, 0)]);
+    // It is lost, and a clock tells of it.
+    eve.handle_clock(Time::ZERO, Link::Peer(HOST), &host.clock());
+    let (from, to) = (3, 3);
+    assert_eq!(eve.missing(9), [MissingRange { member: HOST, from, to }]);
+    let due = eve.poll_timeout().unwrap();
+    outputs(&mut eve);
+    eve.handle_timeout(due);
+    let asked = controls(&mut eve);
+    assert!(matches!(&asked[..], [(HOST, Control::Want(_))]), "{asked:?}");
+    let refused = hear(&mut eve, HOST, &farewell).unwrap_err();
+    assert!(matches!(refused, ReceiveError::TooFarAhead { .. }), "{refused}");
+    assert_eq!((eve.delivered(ANN), eve.delivered(HOST)), (Some(1), Some(2)));
     hear(&mut eve, HOST, &farewell).unwrap();
     assert!(!eve.is_member(ANN));
 }

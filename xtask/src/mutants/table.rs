@@ -1319,6 +1319,18 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "let _ = now;",
             ),
             library(
+                "a Left that is too far ahead is not asked for",
+                FLUSH,
+                "if frozen { heard.max(member.shown) } else { heard }",
+                "heard.max(if frozen { heard } else { 0 })",
+            ),
+            library(
+                "a Left that is too far ahead is not asked for in time",
+                FLUSH,
+                "if self.wanted_up_to(host) > self.members.heard(host) {",
+                "if false {",
+            ),
+            library(
                 "a report is taken for the answer of who knows that it is called off",
                 FLUSH,
                 "            self.next_flush_number(slot);\n            self.thaw(slot);\n",

@@ -221,6 +221,22 @@ impl Group {
         self.release(now);
     }
 
+    /// Somebody is frozen, and what the host has said is held up to where messages may be ahead. What lets the frozen go
+    /// lies behind that then, and what the host has said may wait for it.
+    pub(super) fn ask_beyond(&mut self, now: Time, host: Slot) {
+        if self.wanted_up_to(host) > self.members.heard(host) {
+            let target = &mut self.members.get_mut(host).repair;
+            self.repair.gap_opened(target, now);
+        }
+    }
+
+    /// The greatest number of a message of the member in `slot` that is worth asking for.
+    pub(super) fn wanted_up_to(&self, slot: Slot) -> u64 {
+        let (member, heard) = (self.members.get(slot), self.members.heard(slot));
+        let frozen = member.id.is_host() && self.members.iter().any(|(_, m)| m.frozen.is_some());
+        if frozen { heard.max(member.shown) } else { heard }
+    }
+
     /// So many messages of `member` there are: if it is frozen, they may be delivered after all.
     pub(super) fn exists_and_may_go(&mut self, now: Time, member: MemberId, count: u64) {
         if let Some(slot) = self.members.live_slot(member)

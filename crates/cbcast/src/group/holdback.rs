@@ -422,6 +422,7 @@ impl Group {
         }
         let seq = seq.min(self.horizon(delivered));
         if seq <= self.members.heard(slot) {
+            self.ask_beyond(now, slot);
             return;
         }
         let lagged = self.members.heard(slot) > delivered;

@@ -216,7 +216,7 @@ impl Group {
         let held = self.members.get(slot).ring.iter().enumerate().filter(|(_, place)| place.is_some());
         let held = held.map(move |(i, _)| first + i as u64);
         let mut from = first;
-        held.chain([self.members.heard(slot).saturating_add(1)]).filter_map(move |here| {
+        held.chain([self.wanted_up_to(slot).saturating_add(1)]).filter_map(move |here| {
             let gap = (from < here).then(|| MissingRange { member, from, to: here - 1 });
             from = here.saturating_add(1);
             gap

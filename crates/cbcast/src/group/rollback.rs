@@ -42,7 +42,9 @@ impl Group {
     ///
     /// That is sound once nobody can have more: in a mesh every other member must have told its clock since, where
     /// there is a relay the relay. (A clock that was sent before does not count; whoever may receive such, delayed for
-    /// longer than the restart took, waits for that long first.) The host of a relay cannot go on, since its clients may
+    /// longer than the restart took, waits for that long first. A clock tells what was delivered: a relay drops what it
+    /// holds of the member when its link begins anew, [`discard_ahead`](Self::discard_ahead), and tells its clock once it
+    /// holds nothing more of it.) The host of a relay cannot go on, since its clients may
     /// have seen what is nowhere else: it begins anew, with a new origin. O(members).
     ///
     /// Returns the number of its last message.

@@ -30,7 +30,8 @@ pub(crate) struct SimArgs {
     /// What goes wrong: none, or any of these, with commas between.
     ///
     /// The network: delay=0..60ms, loss=5%, dup=2%, corrupt=1%, replays (of old packets), and, each with how often,
-    /// partitions, one-way, slow (receivers). Processes: crash, restart (from what was exported), failover (of relays),
+    /// partitions, one-way, slow (receivers). Processes: crash, restart (from what was exported), rollback (to what
+    /// was exported before), failover (of relays),
     /// crash-anew (with all it had). Members: joins, late-snapshots, foreign-snapshots, leaves, evict (alive),
     /// suspect (evict and call it off), deaths, roam (from relay to relay), two-relays (that one reads), shared
     /// (processes), liars. Clocks: skew, jump, early-timeouts, late-timeouts, no-timeouts. Groups: limits (all drawn at

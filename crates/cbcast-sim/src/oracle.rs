@@ -63,6 +63,8 @@ pub struct Oracle<P, M> {
     seen: BTreeMap<P, Set>,
     /// What processes have given up: not in the past of what they say, and never to be delivered there.
     skipped: BTreeMap<P, Set>,
+    /// No messages, though they have numbers.
+    retracted: Set,
     deliveries: u64,
 }
 
@@ -121,6 +123,7 @@ impl<P: Clone + Debug + Ord, M: Clone + Debug + Ord> Oracle<P, M> {
             past: Vec::new(),
             seen: BTreeMap::new(),
             skipped: BTreeMap::new(),
+            retracted: Set::default(),
             deliveries: 0,
         }
     }
@@ -151,6 +154,17 @@ impl<P: Clone + Debug + Ord, M: Clone + Debug + Ord> Oracle<P, M> {
             let all = sets.remove(&other).unwrap_or_default().and(&set);
             sets.insert(other.clone(), all);
         }
+    }
+
+    /// Messages that their author has forgotten before anybody else saw them: they never were.
+    pub fn retract(&mut self, chosen: impl Fn(&M) -> bool) {
+        self.numbers.retain(|message, &mut number| {
+            let is_kept = !chosen(message);
+            if !is_kept {
+                self.retracted.insert(number);
+            }
+            is_kept
+        });
     }
 
     /// `process` broadcasts `message`, and so has seen it.
@@ -232,7 +246,7 @@ impl<P: Clone + Debug + Ord, M: Clone + Debug + Ord> Oracle<P, M> {
         let nothing = Set::default();
         let (seen, skipped) = (self.seen.get(process), self.skipped.get(process));
         let mut all = Set::default();
-        (0..self.names.len()).for_each(|n| {
+        (0..self.names.len()).filter(|&n| !self.retracted.contains(n)).for_each(|n| {
             all.insert(n);
         });
         match all.beyond([seen.unwrap_or(&nothing), skipped.unwrap_or(&nothing)]) {
@@ -334,6 +348,24 @@ mod tests {
         oracle.broadcast("host", "new").unwrap();
         oracle.deliver("raj", &"new").unwrap();
         assert_eq!(oracle.has_all(&"raj"), Ok(()));
+    }
+
+    #[test]
+    fn what_its_author_has_forgotten_may_be_said_anew() {
+        let mut oracle = Oracle::new();
+        oracle.broadcast("ann", 1).unwrap();
+        let backup = oracle.seen(&"ann");
+        oracle.broadcast("ann", 2).unwrap();
+        oracle.broadcast("ann", 3).unwrap();
+        oracle.deliver("bob", &1).unwrap();
+        oracle.deliver("bob", &2).unwrap();
+        oracle.starts_with("ann", backup);
+        oracle.deliver("ann", &2).unwrap();
+        oracle.retract(|&message| message > 2);
+        assert!(matches!(oracle.deliver("bob", &3), Err(Violation::FromNowhere { .. })));
+        assert_eq!(oracle.has_all(&"bob"), Ok(()));
+        oracle.broadcast("ann", 3).unwrap();
+        assert!(matches!(oracle.has_all(&"bob"), Err(Violation::Lost { message: 3, .. })));
     }
 
     #[test]

@@ -110,6 +110,12 @@ impl<T> Bss<T> {
         delivered
     }
 
+    /// Drops what is delayed of a member behind its next message: it will be sent again, if it still exists.
+    pub fn discard_ahead(&mut self, member: usize) {
+        let next = self.time.get(member).map_or(1, |time| time + 1);
+        self.delayed.retain(|message| message.sender != member || message.vector[member] <= next);
+    }
+
     /// The next one of its sender, and every message that the sender had delivered has been delivered here. (Of who is
     /// gone every message has been that ever will be.)
     fn deliverable(&self, message: &Stamped<T>) -> bool {

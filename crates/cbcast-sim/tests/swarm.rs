@@ -93,7 +93,7 @@ fn swarms_keep_causal_order_and_converge() {
 }
 
 /// What befalls processes, clocks, links and members beside that, and what came of it.
-const MET: [&str; 24] = [
+const MET: [&str; 26] = [
     "corrupt",
     "corrupt, readable",
     "early-timeouts",
@@ -113,6 +113,8 @@ const MET: [&str; 24] = [
     "replays",
     "restart",
     "roam",
+    "rollback",
+    "rollback, proven",
     "shared",
     "skew",
     "suspect, called off",

@@ -32,6 +32,9 @@ impl<F: FnMut(Event)> World<'_, F> {
             Action::Mend(name) => self.network.mend(name),
             Action::Crash => self.crash(),
             Action::Resume(who) => self.resume(who)?,
+            Action::BackUp => self.back_up()?,
+            Action::GoBack(who) => self.go_back(who, action),
+            Action::GoOn(who) => self.go_on(who, action)?,
             Action::Restart | Action::FailOver => self.kill(action)?,
             Action::CrashAnew => {
                 if let Some(who) = self.pick_leaver(action) {

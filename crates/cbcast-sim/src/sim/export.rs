@@ -151,6 +151,9 @@ fn words(what: &What, labels: &Labels) -> String {
         What::Gap { range } => {
             format!("skip {} to {}", labels.id(MessageId::new(range.member, range.from)), range.to)
         }
+        What::BackUp => "back up".into(),
+        What::GoBack => "go back to what was backed up".into(),
+        What::GoOn { last } => format!("go on from number {last}"),
         What::Stop => "stop".into(),
         What::Resume => "resume".into(),
         What::Gone => "gone".into(),

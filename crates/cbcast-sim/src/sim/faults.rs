@@ -46,6 +46,9 @@ pub struct Faults {
     pub corrupt: u32,
     /// How often a process is killed, and goes on with what it had exported.
     pub restarts: u32,
+    /// How often a member goes on from an older state than its last. Not where old packets come again: what they
+    /// bring back may have been numbered anew.
+    pub rollbacks: u32,
     /// How often a relay dies, what is on its way to it is lost, and another goes on in its place with its state.
     pub failovers: u32,
     /// How many processes have a clock that starts years away and runs up to a tenth too fast or too slow.
@@ -128,6 +131,7 @@ impl Faults {
         self.corrupt = [0, 50, 200, 1_000][some(3) as usize];
         self.restarts = some(4);
         self.failovers = some(3);
+        self.rollbacks = some(3);
         self.skewed = some(6);
         self.jumps = some(3);
         self.early_timeouts = some(4);
@@ -150,7 +154,7 @@ impl Faults {
     }
 
     /// The counts, by name.
-    fn counts(&mut self) -> [(&'static str, &mut u32); 25] {
+    fn counts(&mut self) -> [(&'static str, &mut u32); 26] {
         [
             ("partitions", &mut self.partitions),
             ("one-way", &mut self.one_way),
@@ -162,6 +166,7 @@ impl Faults {
             ("deaths", &mut self.deaths),
             ("restart", &mut self.restarts),
             ("failover", &mut self.failovers),
+            ("rollback", &mut self.rollbacks),
             ("skew", &mut self.skewed),
             ("jump", &mut self.jumps),
             ("early-timeouts", &mut self.early_timeouts),

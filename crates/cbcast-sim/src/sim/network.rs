@@ -132,7 +132,7 @@ impl Network {
 
     /// Some packets come again that were sent so long ago that no delay explains it. How many.
     pub(super) fn replay(&mut self, now: Time) -> u64 {
-        let age = self.faults.delay_max * SLOWNESS * 2;
+        let age = self.delay_max() * 2;
         let mut old: Vec<_> = self.recorded.iter().filter(|(sent, _)| now.since(*sent) > age).collect();
         self.random.shuffle(&mut old);
         let old: Vec<_> = old.into_iter().take(REPLAYED_MAX).map(|(_, flight)| flight.clone()).collect();
@@ -162,6 +162,11 @@ impl Network {
         let at = if overtakes { at } else { at.max(*last) };
         *last = at.max(*last);
         at
+    }
+
+    /// Nothing is on its way for longer.
+    pub(super) fn delay_max(&self) -> Duration {
+        self.faults.delay_max * SLOWNESS
     }
 
     fn delay(&mut self, to: MemberId) -> Duration {

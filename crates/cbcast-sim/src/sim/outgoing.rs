@@ -20,7 +20,11 @@ impl<F: FnMut(Event)> World<'_, F> {
             match output {
                 Output::Transmit(Transmit { to, packet }) => self.transmit(who, to, packet)?,
                 Output::Deliver { message, held_since } => {
-                    if !self.processes[&who].locals.contains(&message.id().member) {
+                    // Its own is noted when it is sent. After going back it comes again from others.
+                    let process = &self.processes[&who];
+                    let is_echo =
+                        process.locals.contains(&message.id().member) && process.seen.contains(&message.id());
+                    if !is_echo {
                         self.delivered(who, &message, held_since.is_some())?;
                     }
                 }
@@ -35,6 +39,12 @@ impl<F: FnMut(Event)> World<'_, F> {
                     for (member, count) in cut.iter() {
                         self.check_stable(who, member, count)?;
                     }
+                }
+                Output::Rollback { member, .. } => {
+                    if self.processes[&who].stage != Stage::WentBack {
+                        return Err(Wrong::NotRolledBack { process: who, member });
+                    }
+                    self.report.meet("rollback, proven");
                 }
                 Output::Departed { member } => self.told_departed(who, member)?,
                 Output::Gap(range) => {

@@ -78,6 +78,9 @@ impl Plan {
         }
         if relays > 0 {
             faults.suspicions = 0;
+        } else {
+            // What others have let go because it had acknowledged it is nowhere any more.
+            faults.rollbacks = 0;
         }
         if relays < 2 {
             (faults.roams, faults.readers) = (0, 0);
@@ -91,8 +94,8 @@ impl Plan {
     pub fn skipping(seed: u64) -> Self {
         let mut plan = Self::swarm(seed);
         plan.faults = plan.faults.skipping(&mut SplitMix64(seed ^ 0x736b_6970_0000_0000));
-        // What one relay has given up another may have.
-        plan.faults.roams = 0;
+        // What one relay has given up another may have, and what it gives up may be numbered anew.
+        (plan.faults.roams, plan.faults.rollbacks) = (0, 0);
         if plan.topology == Topology::Mesh {
             let Faults { deaths, leaves, crashes_anew, evictions, suspicions, .. } = &mut plan.faults;
             let mut left = 1;

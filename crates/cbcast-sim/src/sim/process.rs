@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use cbcast::{Group, MemberId, MessageId, Time};
 
+use crate::Seen;
 use crate::sim::Wrong;
 use crate::sim::clocks::{LocalClock, Timeouts};
 use crate::textbook::Bss;
@@ -20,6 +21,8 @@ pub(super) struct Process {
     pub(super) stopped: bool,
     /// What it goes on from, if it was killed.
     pub(super) disk: Option<Vec<u8>>,
+    /// An older state than that, and what the judges knew of it then.
+    pub(super) backup: Option<Backup>,
     pub(super) stage: Stage,
     pub(super) clock: LocalClock,
     pub(super) timeouts: Timeouts,
@@ -30,6 +33,18 @@ pub(super) struct Process {
     /// What it has given up.
     pub(super) skipped: BTreeSet<MessageId>,
     /// What is held, and since when: its own clock may jump.
+    pub(super) held: BTreeMap<MessageId, Time>,
+    pub(super) textbook: Option<Bss<MessageId>>,
+}
+
+/// A copy of a process's state that is put back later.
+#[derive(Clone, Debug)]
+pub(super) struct Backup {
+    pub(super) bytes: Vec<u8>,
+    pub(super) log: BTreeMap<MessageId, Bytes>,
+    pub(super) observed: Seen,
+    pub(super) seen: BTreeSet<MessageId>,
+    pub(super) skipped: BTreeSet<MessageId>,
     pub(super) held: BTreeMap<MessageId, Time>,
     pub(super) textbook: Option<Bss<MessageId>>,
 }
@@ -48,6 +63,8 @@ pub(super) enum Stage {
     Evicted,
     /// The same, and it knows.
     ToldToHaveLeft,
+    /// It has gone back to an older state, and says nothing until nobody can have more of it.
+    WentBack,
     /// It lies, and so many messages of its own it has numbered.
     Lies(u64),
 }
@@ -62,6 +79,7 @@ impl Process {
             is_relay,
             stopped: false,
             disk: None,
+            backup: None,
             stage: Stage::Stays,
             clock: LocalClock::default(),
             timeouts: Timeouts::default(),
@@ -81,7 +99,10 @@ impl Process {
 
     /// It runs, and is what it says.
     pub(super) fn is_honest(&self) -> bool {
-        matches!(self.stage, Stage::Stays | Stage::Leaves | Stage::Roams(_) | Stage::Suspected)
+        matches!(
+            self.stage,
+            Stage::Stays | Stage::Leaves | Stage::Roams(_) | Stage::Suspected | Stage::WentBack
+        )
     }
 
     /// Members that say something here, if any does.

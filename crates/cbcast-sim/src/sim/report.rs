@@ -152,6 +152,26 @@ pub enum Wrong {
         /// And by the textbook.
         textbook: Vec<Option<u64>>,
     },
+    /// A member takes a number of its own for free that another has a message of.
+    #[error("{process} goes on from number {last}, and {has} has {message}")]
+    NumberTaken {
+        /// Where.
+        process: MemberId,
+        /// Its last message, as it knows.
+        last: u64,
+        /// Who has more.
+        has: MemberId,
+        /// What.
+        message: MessageId,
+    },
+    /// A member is told that others have more of it, and they have not.
+    #[error("{process} was told that others have more of {member}")]
+    NotRolledBack {
+        /// Where.
+        process: MemberId,
+        /// Who.
+        member: MemberId,
+    },
     /// A member is told that it has left, and it has not.
     #[error("{process} was told that {member} has left")]
     NotDeparted {

@@ -1,10 +1,10 @@
 //! Processes that are killed and go on from what they had exported.
 
-use cbcast::{Group, MemberId};
+use cbcast::{Group, MemberId, MessageId};
 
 use crate::sim::clocks::LocalClock;
 use crate::sim::limits::config;
-use crate::sim::process::Stage;
+use crate::sim::process::{Backup, Stage};
 use crate::sim::schedule::Action;
 use crate::sim::world::World;
 use crate::sim::{Event, What, Wrong};
@@ -40,11 +40,13 @@ impl<F: FnMut(Event)> World<'_, F> {
 
     /// A process that was stopped goes on.
     pub(super) fn resume(&mut self, who: MemberId) -> Result<(), Wrong> {
-        if !self.processes.contains_key(&who) {
-            return Ok(());
-        }
+        let Some(process) = self.processes.get(&who) else { return Ok(()) };
+        let is_back = process.stage == Stage::WentBack;
         if let Some(bytes) = self.process(who).disk.take() {
             self.import(who, &bytes)?;
+        }
+        if let Some(backup) = self.process(who).backup.take_if(|_| is_back) {
+            self.put_back(who, backup)?;
         }
         self.process(who).stopped = false;
         self.tell(who, What::Resume);
@@ -79,5 +81,105 @@ impl<F: FnMut(Event)> World<'_, F> {
         self.report.duplicates += stats.duplicates;
         self.process(who).group = group;
         Ok(())
+    }
+
+    /// A copy is made of the state of a client that will go back to it. (The host of a relay would need a new origin.)
+    /// A second relay's clock would tell nothing of what its own has, so it reads one only.
+    pub(super) fn back_up(&mut self) -> Result<(), Wrong> {
+        let reads_two = |who: &MemberId| self.readers.values().any(|readers| readers.contains(who));
+        let may = self.processes.values().filter(|p| !p.is_relay && !p.stopped && p.stage == Stage::Stays);
+        let may = may.filter(|p| p.locals.len() == 1 && p.backup.is_none() && !reads_two(&p.me));
+        let may: Vec<_> = may.map(|p| p.me).collect();
+        let Some(who) = self.random.pick(&may).filter(|_| self.plan.faults.replays == 0) else {
+            return Ok(());
+        };
+        let observed = self.oracle.seen(&who);
+        let process = self.process(who);
+        let bytes = process.group.export();
+        let bytes = bytes.map_err(|error| Wrong::Command {
+            process: who,
+            what: "export",
+            error: error.to_string(),
+        })?;
+        process.backup = Some(Backup {
+            bytes,
+            log: process.log.clone(),
+            observed,
+            seen: process.seen.clone(),
+            skipped: process.skipped.clone(),
+            held: process.held.clone(),
+            textbook: process.textbook.clone(),
+        });
+        self.tell(who, What::BackUp);
+        let at = self.now + self.a_while();
+        self.schedule.add(at, Action::GoBack(who));
+        Ok(())
+    }
+
+    /// It is stopped until nothing that it had sent is on its way any more.
+    pub(super) fn go_back(&mut self, who: MemberId, action: Action) {
+        let Some(process) = self.processes.get_mut(&who) else { return };
+        if process.stage != Stage::Stays {
+            process.backup = None;
+        } else if process.stopped {
+            self.again(action);
+        } else {
+            (process.stage, process.stopped) = (Stage::WentBack, true);
+            self.readers.values_mut().for_each(|readers| {
+                readers.remove(&who);
+            });
+            self.tell(who, What::Stop);
+            let until = self.now + self.a_while() + self.network.delay_max() * 2;
+            self.schedule.add(until, Action::Resume(who));
+        }
+    }
+
+    /// The copy is put back, and the application knows it.
+    fn put_back(&mut self, who: MemberId, backup: Backup) -> Result<(), Wrong> {
+        self.report.meet("rollback");
+        let group = Group::import(config(self.plan, self.script, who), &backup.bytes);
+        let mut group =
+            group.map_err(|error| Wrong::NotRestored { process: who, what: error.to_string() })?;
+        group.assume_rollback();
+        self.oracle.starts_with(who, backup.observed);
+        let process = self.process(who);
+        process.group = group;
+        (process.seen, process.skipped, process.held) = (backup.seen, backup.skipped, backup.held);
+        (process.textbook, process.log) = (backup.textbook, backup.log);
+        self.tell(who, What::GoBack);
+        self.again(Action::GoOn(who));
+        Ok(())
+    }
+
+    /// It speaks again once nobody can have more of it than it knows. The relay's clock tells what it has delivered, not
+    /// what it holds, so that must be nothing.
+    pub(super) fn go_on(&mut self, who: MemberId, action: Action) -> Result<(), Wrong> {
+        let number = self.number_of(who);
+        let relay = self.process(MemberId::host(who.origin));
+        if !relay.stopped {
+            relay.group.discard_ahead(who);
+        }
+        if let Some(textbook) = relay.textbook.as_mut().filter(|_| !relay.stopped) {
+            textbook.discard_ahead(number);
+        }
+        let holds = relay.stopped || relay.group.held().any(|held| held.id.member == who);
+        let Some(process) = self.processes.get_mut(&who) else { return Ok(()) };
+        let last = if holds { None } else { process.group.go_on(who).ok() };
+        let Some(last) = last else {
+            self.again(action);
+            return Ok(());
+        };
+        process.stage = Stage::Stays;
+        let beyond = |id: &MessageId| id.member == who && id.seq > last;
+        for (&has, other) in &self.processes {
+            if let Some(&message) = other.seen.iter().find(|id| beyond(id)) {
+                return Err(Wrong::NumberTaken { process: who, last, has, message });
+            }
+        }
+        self.oracle.retract(beyond);
+        self.said.retain(|id, _| !beyond(id));
+        self.stamped.retain(|id, _| !beyond(id));
+        self.tell(who, What::GoOn { last });
+        self.drain(who)
     }
 }

@@ -34,6 +34,11 @@ pub(super) enum Action {
     Restart,
     /// The same of a relay, with the loss of what is on its way to it.
     FailOver,
+    /// A copy is made of the state of a process, which goes back to it later.
+    BackUp,
+    GoBack(MemberId),
+    /// It goes on once nobody can have more of it.
+    GoOn(MemberId),
     /// A process's clock jumps.
     Jump,
     /// Timeouts are handled, whether or not one is due.
@@ -97,6 +102,7 @@ impl Schedule {
             (faults.deaths, Action::Die),
             (faults.restarts, Action::Restart),
             (faults.failovers, Action::FailOver),
+            (faults.rollbacks, Action::BackUp),
             (faults.jumps, Action::Jump),
             (faults.no_timeouts, Action::IgnoreTimeouts),
             (faults.replays, Action::Replay),

@@ -70,6 +70,15 @@ pub enum What {
     Stop,
     /// It goes on.
     Resume,
+    /// A copy is made of its state.
+    BackUp,
+    /// That copy is put back: all that it has seen since is to come again.
+    GoBack,
+    /// It is known by now what others have of it: what it had said beyond that is nowhere, and never was.
+    GoOn {
+        /// The number of its last message.
+        last: u64,
+    },
     /// It is gone for good.
     Gone,
 }
@@ -80,7 +89,7 @@ pub enum What {
 /// The first [`Violation`].
 pub fn judge(trace: &[Event]) -> Result<(), Violation<MemberId, MessageId>> {
     let mut oracle = Oracle::new();
-    let mut snapshots = BTreeMap::new();
+    let (mut snapshots, mut backups) = (BTreeMap::new(), BTreeMap::new());
     for Event { process, what, .. } in trace {
         match what {
             What::Start { from: Some(from) } => {
@@ -90,6 +99,13 @@ pub fn judge(trace: &[Event]) -> Result<(), Violation<MemberId, MessageId>> {
             What::Snapshot { to } => {
                 snapshots.insert(*to, oracle.seen(process));
             }
+            What::BackUp => {
+                backups.insert(*process, oracle.seen(process));
+            }
+            What::GoBack => {
+                oracle.starts_with(*process, backups.remove(process).unwrap_or_default());
+            }
+            What::GoOn { last } => oracle.retract(|id: &MessageId| id.member == *process && id.seq > *last),
             What::Moved { to } => oracle.goes_on_as(process, *to),
             What::Send { message, .. } => oracle.broadcast(*process, *message)?,
             What::Deliver { message, .. } => oracle.deliver(*process, message)?,

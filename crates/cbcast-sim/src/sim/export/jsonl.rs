@@ -33,6 +33,9 @@ pub(super) fn export(trace: &[Event]) -> String {
                 "\"event\":\"gap\",\"member\":\"{}\",\"from\":{},\"to\":{}",
                 range.member, range.from, range.to
             ),
+            What::BackUp => write!(out, "\"event\":\"backup\""),
+            What::GoBack => write!(out, "\"event\":\"back\""),
+            What::GoOn { last } => write!(out, "\"event\":\"on\",\"last\":{last}"),
             What::Stop => write!(out, "\"event\":\"stop\""),
             What::Resume => write!(out, "\"event\":\"resume\""),
             What::Gone => write!(out, "\"event\":\"gone\""),

@@ -14,7 +14,7 @@ const LOSS_MAX: u32 = 9_000;
 const COUNT_MAX: u32 = 1_000;
 
 const PARTS: &str = "the parts are delay, loss, dup, corrupt, partitions, one-way, crash, crash-anew, restart, \
-                     failover, joins, leaves, evict, suspect, deaths, late-snapshots, foreign-snapshots, roam, two-relays, \
+                     failover, rollback, joins, leaves, evict, suspect, deaths, late-snapshots, foreign-snapshots, roam, two-relays, \
                      shared, liars, slow, skew, jump, early-timeouts, late-timeouts, no-timeouts, replays, limits, \
                      small-buffers and skip";
 

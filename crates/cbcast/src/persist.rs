@@ -4,7 +4,7 @@
 //! had never arrived, and repair brings it again.
 //!
 //! ```text
-//! export   = version(1 byte) now snapshot particulars direct{ member } heard(clock) shown(clock) held{ since packet }
+//! export   = version(1 byte) now snapshot particulars direct{ member } shown(clock) held{ since packet }
 //!            stable(clock) places departed{ member left first places{ packet } } overfull(1 byte)
 //! particulars = locals{ member } frozen(clock) flush(clock) rolled_back(clock) expelling{ origin counts(clock) }
 //!            flushes{ host member payload } called_off{ member }
@@ -227,8 +227,7 @@ impl Group {
         let direct: Vec<_> = live().filter(|(_, m)| m.direct).map(|(_, m)| m.id).collect();
         put_varint(&mut out, direct.len() as u64);
         direct.iter().for_each(|&direct| put_member(&mut out, direct));
-        let heard: VectorClock = live().map(|(slot, m)| (m.id, self.members.heard(slot))).collect();
-        heard.encode(&mut out);
+        // What is merely claimed is claimed by what is held.
         let shown = live().filter(|(slot, m)| m.shown > self.members.delivered(*slot));
         let shown: VectorClock = shown.map(|(_, m)| (m.id, m.shown)).collect();
         shown.encode(&mut out);
@@ -281,7 +280,7 @@ impl Group {
             let slot = group.members.live_slot(member(reader)?).ok_or(ImportError::Inconsistent)?;
             group.members.get_mut(slot).direct = true;
         }
-        let (heard, shown) = (VectorClock::decode(reader)?, VectorClock::decode(reader)?);
+        let shown = VectorClock::decode(reader)?;
         for n in 0..reader.varint()? {
             let since = Time::from_nanos(reader.varint()?);
             let taken = group.take(since, Link::Relay, message(reader)?);
@@ -289,10 +288,9 @@ impl Group {
                 return Err(ImportError::Inconsistent);
             }
         }
-        for (id, count) in heard.iter() {
+        for (id, count) in shown.iter() {
             let slot = group.members.live_slot(id).ok_or(ImportError::Inconsistent)?;
-            group.hear(now, slot, count, false);
-            group.hear(now, slot, shown.get(id), true);
+            group.hear(now, slot, count, true);
         }
         group.import_stability(reader)?;
         group.set_leaving(particulars)?;

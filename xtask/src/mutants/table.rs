@@ -989,12 +989,6 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "group.members.get_mut(slot).direct = false;",
             ),
             library(
-                "an export forgets what is shown beyond the limit",
-                PERSIST,
-                "group.hear(now, slot, shown.get(id), true);",
-                "",
-            ),
-            library(
                 "what is held is skipped with what is missing",
                 SKIP,
                 "let count = if missing == member.ring.len() as u64 { beyond_ring } else { missing };",
@@ -1411,7 +1405,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "an import has not heard of what is missing",
                 PERSIST,
-                "            group.hear(now, slot, count, false);",
+                "            group.hear(now, slot, count, true);",
                 "            let _ = (slot, count);",
             ),
             library(

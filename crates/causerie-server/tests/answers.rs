@@ -74,8 +74,8 @@ async fn say_much(native: &mut Native, count: usize) {
 /// On one thread: whatever the server does before the other is answered, it does before this test goes on.
 #[tokio::test]
 async fn others_are_answered_between_the_pieces_of_long_answers() {
-    /// Far less than a socket takes.
-    const BEFORE: usize = 192 << 10;
+    /// Far less than a socket takes: some four times as much.
+    const BEFORE: usize = 1 << 20;
     let irc = IrcSettings { lines_per_second: 0, ..IrcSettings::default() };
     let server = Harness::start(Settings { irc, ..Settings::default() }).await;
     let mut ann = Native::join(server.address, "lobby", "Ann").await;

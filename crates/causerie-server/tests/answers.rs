@@ -3,14 +3,16 @@
 mod common;
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use causerie_core::frame::{ClientFrame, Direction, HistoryQuestion, Place, ServerFrame};
 use causerie_core::room::RoomSettings;
 use causerie_server::{IrcSettings, Settings};
 use cbcast::MissingRange;
+use common::limited::Limited;
 use common::{Event, Harness, Native, Wire, metric, within};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 
 /// What waits for a client before it is read no further, and beside that the last piece.
 const FULL: f64 = (64 << 10) as f64;
@@ -212,5 +214,48 @@ async fn what_rooms_hold_back_counts_with_what_is_left_unread() {
     at_least(&server, "causerie_held_bytes", 1.0).await;
     drop(ann);
     nothing(&server, "causerie_held_bytes").await;
+    server.stop().await;
+}
+
+/// Reads along from the beginning.
+async fn onlooker(server: &Harness) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nHost: localhost";
+    let watch = br#"{"type":"watch","after":0}"#;
+    let mut words = format!("GET /api/rooms/lobby/ws HTTP/1.1\r\n{head}\r\n\r\n").into_bytes();
+    // Masked with zeros.
+    words.extend([0x81, 0x80 | watch.len() as u8, 0, 0, 0, 0]);
+    words.extend_from_slice(watch);
+    stream.write_all(&words).await.unwrap();
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_only_look_take_no_places_of_members() {
+    let room = RoomSettings { log_bytes_max: 1 << 10, ..RoomSettings::default() };
+    let store = Arc::new(Limited::default());
+    let server = Harness::with_store(Settings { room, ..Settings::default() }, store.clone()).await;
+    let mut ann = Native::join(server.address, "lobby", "Ann").await;
+    say_much(&mut ann, 10).await;
+    let held = store.hold_reads();
+    let mut onlookers = Vec::new();
+    for _ in 0..8 {
+        onlookers.push(onlooker(&server).await);
+    }
+    // As many as strangers have places. A member reads meanwhile.
+    store.holds_reads(2).await;
+    ann.wire.ping().await;
+    let first = MissingRange { member: ann.member, from: 1, to: 1 };
+    ann.wire.send(&ClientFrame::Want(vec![first])).await;
+    let frame = ann.wire.frame().await;
+    assert!(matches!(&frame, ServerFrame::Delivered(record) if record.position == 2), "{frame:?}");
+    drop(held);
+    for onlooker in &mut onlookers {
+        let mut told = Vec::new();
+        while !String::from_utf8_lossy(&told).contains("9 long") {
+            assert_ne!(within("the log", onlooker.read_buf(&mut told)).await.unwrap(), 0);
+        }
+    }
     server.stop().await;
 }

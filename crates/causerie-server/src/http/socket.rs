@@ -621,8 +621,9 @@ impl Session {
         let visitor = Arc::clone(&self.connection.visitor);
         let _turn = visitor.turn().await;
         let place = Place::Position(cursor);
+        let is_member = self.reading.as_ref().is_some_and(|reading| reading.seat.is_some());
         let page = rooms::read_page(
-            Asker::Member,
+            if is_member { Asker::Member } else { Asker::Stranger },
             Texts::AsSaid,
             &self.hosted,
             Direction::After,

@@ -21,6 +21,8 @@ pub(crate) struct Limited {
     refused: AtomicU64,
     gate: Mutex<Gate>,
     moved: Condvar,
+    reads: Mutex<Reads>,
+    read_on: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -28,6 +30,21 @@ struct Gate {
     closed: bool,
     /// A commit stands before it.
     waits: bool,
+}
+
+#[derive(Debug, Default)]
+struct Reads {
+    held: bool,
+    waiting: usize,
+}
+
+pub(crate) struct HeldReads<'a>(&'a Limited);
+
+impl Drop for HeldReads<'_> {
+    fn drop(&mut self) {
+        self.0.reads.lock().unwrap().held = false;
+        self.0.read_on.notify_all();
+    }
 }
 
 impl Limited {
@@ -52,6 +69,22 @@ impl Limited {
     pub(crate) fn release(&self) {
         self.gate.lock().unwrap().closed = false;
         self.moved.notify_all();
+    }
+
+    /// Reads from the beginning of a log wait until what is returned is dropped: also where a test fails.
+    pub(crate) fn hold_reads(&self) -> HeldReads<'_> {
+        self.reads.lock().unwrap().held = true;
+        HeldReads(self)
+    }
+
+    /// Until so many reads are held.
+    pub(crate) async fn holds_reads(&self, count: usize) {
+        within("reads", async {
+            while self.reads.lock().unwrap().waiting < count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
     }
 
     /// Until a commit is held.
@@ -91,6 +124,11 @@ impl Store for Limited {
     }
 
     fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<Page, StoreError> {
+        let mut reads = self.reads.lock().unwrap();
+        reads.waiting += 1;
+        reads = self.read_on.wait_while(reads, |reads| reads.held && after == 0).unwrap();
+        reads.waiting -= 1;
+        drop(reads);
         self.inner.read(room, after, bytes_max)
     }
 

@@ -45,6 +45,7 @@ const ADDRESSES: &str = "crates/causerie-server/src/addresses.rs";
 const FRONT_DOOR: &str = "crates/causerie-server/src/front_door.rs";
 const IDLE: &str = "crates/causerie-server/src/idle.rs";
 const CONTROLLER: &str = "crates/causerie-server/src/controller.rs";
+const TURNS: &str = "crates/causerie-server/src/turns.rs";
 
 pub(super) const fn library(
     name: &'static str,
@@ -1854,6 +1855,12 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 IDLE,
                 "            self.0 = Some(now);\n            return None;\n",
                 "",
+            ),
+            server(
+                "long answers wait for no turn",
+                TURNS,
+                "if !given.is_much() {",
+                "if !given.is_much() || true {",
             ),
             server(
                 "rooms go while somebody is in",

@@ -121,6 +121,8 @@ fn messages_of_unknown_origins_are_held_within_bounds() {
     let full = b.handle_message(NOW, Link::Relay, words[3].clone()).unwrap_err();
     assert!(!full.is_final(), "{full}: the gaps before it count");
     b.handle_message(NOW, Link::Relay, words[1].clone()).unwrap();
+    let farthest = Message::new(id(C, u64::MAX), Kind::Data, &[], b"").unwrap();
+    assert!(!b.handle_message(NOW, Link::Relay, farthest).unwrap_err().is_final());
     // Another unknown origin finds no place either.
     let (_, mut d) = sponsor(&mut a, A, D);
     let full = b.handle_message(NOW, Link::Relay, say(&mut d, D)).unwrap_err();

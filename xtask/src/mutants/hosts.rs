@@ -39,13 +39,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
     library(
         "messages of unknown origins are held without bound",
         HOSTS,
-        "if places as u64 + id.seq.saturating_sub(taken) > limit as u64 {",
+        "if id.seq.saturating_sub(taken).saturating_add(places as u64) > limit as u64 {",
         "if false {",
     ),
     library(
         "of an unknown origin the gaps do not count",
         HOSTS,
-        "places as u64 + id.seq.saturating_sub(taken)",
+        "id.seq.saturating_sub(taken).saturating_add(places as u64)",
         "places as u64 + 1",
     ),
     library(

@@ -65,7 +65,7 @@ impl Group {
             _ => 0,
         };
         let limit = self.config.early_max;
-        if places as u64 + id.seq.saturating_sub(taken) > limit as u64 {
+        if id.seq.saturating_sub(taken).saturating_add(places as u64) > limit as u64 {
             return Err(ReceiveError::HoldbackFull { limit, unit: Unit::EarlyMessages });
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! One process's view of a group: what it has delivered, what it holds back, and why.
 //!
-//! Invariants, between calls:
+//! Invariants, between calls (checked in debug builds, see `group/invariants.rs`):
 //! - no held message is deliverable;
 //! - the next message of a member, if it is held, waits on exactly one missing cause and stands in that cause's
 //!   list; later messages of the member lie unread;
@@ -15,6 +15,8 @@ mod flush;
 mod holdback;
 mod hosts;
 mod inspect;
+#[cfg(debug_assertions)]
+mod invariants;
 mod journal;
 mod locals;
 mod outputs;
@@ -520,7 +522,12 @@ impl Group {
     /// The next thing to do, in the order in which things were decided.
     #[inline]
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        #[cfg(debug_assertions)]
+        if output.is_none() {
+            self.check_invariants();
+        }
+        output
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if ever.

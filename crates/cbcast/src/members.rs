@@ -201,11 +201,15 @@ impl Members {
 
     /// Looks whether the member is plain again.
     pub(crate) fn settle(&mut self, slot: Slot) {
-        let member = &self.all[slot as usize];
-        let progress = &mut self.progress[slot as usize];
+        self.progress[slot as usize].plain = self.is_plain(slot);
+    }
+
+    /// Whether [`Progress::plain`] may be set.
+    pub(crate) fn is_plain(&self, slot: Slot) -> bool {
+        let (member, progress) = (self.get(slot), self.progress(slot));
         let here = member.live && !member.local && member.frozen.is_none();
         let idle = member.ring.is_empty() && progress.waiter == NONE;
-        progress.plain = here && idle && progress.heard <= progress.delivered;
+        here && idle && progress.heard <= progress.delivered
     }
 
     #[inline]
@@ -279,6 +283,20 @@ impl Members {
             let shows = if self.get(waiter).direct { 0 } else { seq };
             (last.max(seq), shown.max(shows))
         })
+    }
+
+    /// Who waits for which message of the member in `slot`, the first one first, the others in no order.
+    #[cfg(debug_assertions)]
+    pub(crate) fn waiters(&self, slot: Slot) -> impl Iterator<Item = (u64, Slot)> + '_ {
+        let progress = self.progress(slot);
+        let first = (progress.waiter != NONE).then_some((progress.awaited, progress.waiter));
+        first.into_iter().chain(self.get(slot).waiters.iter().map(|&Reverse(later)| later))
+    }
+
+    /// How many slots there are, taken or free.
+    #[cfg(debug_assertions)]
+    pub(crate) fn slots(&self) -> usize {
+        self.all.len()
     }
 
     /// `waiter` waits no more for whatever it waited for of the member in `slot`.

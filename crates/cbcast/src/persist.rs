@@ -348,6 +348,15 @@ impl Group {
         }
         stability.take_advanced();
         stability.set_departed(departed);
+        let followed = |dep: MessageId| {
+            let slot = self.members.live_slot(dep.member);
+            slot.is_some_and(|slot| {
+                self.members.progress(slot).in_frontier && self.members.delivered(slot) == dep.seq
+            })
+        };
+        if stability.all_retained().any(|message| message.deps().any(followed)) {
+            return Err(ImportError::Inconsistent);
+        }
         self.stability = Some(stability);
         Ok(())
     }

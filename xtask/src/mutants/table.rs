@@ -1446,6 +1446,12 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "",
             ),
             library(
+                "an import's frontier may be followed",
+                PERSIST,
+                "if stability.all_retained().any(|message| message.deps().any(followed)) {",
+                "if stability.all_retained().any(|message| message.deps().any(followed)) && false {",
+            ),
+            library(
                 "an import parts with anybody",
                 PERSIST,
                 "if !fits || !host.is_host() || !self.is_local(*host) {",

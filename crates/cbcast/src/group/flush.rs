@@ -68,7 +68,7 @@ impl Group {
             let payload = Bytes::copy_from_slice(payload);
             self.flushes.push(Flush { host, member, payload, reported: Vec::new() });
             self.ask_to_flush(self.flushes.len() - 1);
-            self.finish_flushes(now);
+            self.release(now);
         }
         Ok(())
     }

@@ -27,6 +27,8 @@ impl Group {
     pub fn handle_message(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
         match self.usual(link, &message) {
             Some(slot) => {
+                #[cfg(debug_assertions)]
+                self.check_usual(link, slot, &message);
                 self.count_delivered(slot, message.id().seq);
                 self.outputs.push_delivery(message, None);
                 Ok(())
@@ -97,9 +99,6 @@ impl Group {
                 return Ok(());
             }
         };
-        if matches!(link, Link::Member(_)) && !self.members.get(slot).direct {
-            self.members.get_mut(slot).direct = true;
-        }
         let delivered = self.members.delivered(slot);
         if id.seq <= delivered {
             self.stats.duplicates += 1;
@@ -117,6 +116,10 @@ impl Group {
         }
         let unmet = self.check_deps(link, &message)?;
         self.room_in_journal()?;
+        // Not where it is a copy, which must leave no trace.
+        if matches!(link, Link::Member(_)) && !self.members.get(slot).direct {
+            self.members.get_mut(slot).direct = true;
+        }
         if is_local {
             // Others have it, so it was said here before this state.
             self.hear(now, slot, id.seq, true);
@@ -225,7 +228,11 @@ impl Group {
 
     /// Refuses dependencies that cannot be, before anything is changed. Those on live members stand in `deps` then.
     /// The first that has not been delivered.
-    fn check_deps(&mut self, link: Link, message: &Message) -> Result<Option<Unmet>, ReceiveError> {
+    pub(super) fn check_deps(
+        &mut self,
+        link: Link,
+        message: &Message,
+    ) -> Result<Option<Unmet>, ReceiveError> {
         let (id, stamp) = (message.id(), message.stamp());
         let mut first_unmet = None;
         self.deps.clear();
@@ -438,7 +445,7 @@ impl Group {
     }
 
     /// The greatest number that a message of somebody may have of whom so many have been delivered.
-    fn horizon(&self, delivered: u64) -> u64 {
+    pub(super) fn horizon(&self, delivered: u64) -> u64 {
         delivered + self.config.ahead_max.clamp(1, COUNT_MAX)
     }
 

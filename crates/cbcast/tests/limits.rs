@@ -66,7 +66,8 @@ fn what_cannot_be_configured_is_refused_by_name() {
         }
     };
     let nanos = Duration::from_nanos;
-    let bounds: [(&str, &dyn Fn(&mut Config), &dyn Fn(&mut Config)); 15] = [
+    type Change<'a> = &'a dyn Fn(&mut Config);
+    let bounds: [(&str, Change<'_>, Change<'_>); 15] = [
         ("members_max", &|c| c.members_max = 0, &|c| c.members_max = 1),
         ("members_max", &|c| c.members_max = (1 << 24) + 1, &|c| c.members_max = 1 << 24),
         ("packet_bytes_max", &|c| c.packet_bytes_max = 63, &|c| c.packet_bytes_max = 64),
@@ -124,7 +125,7 @@ fn a_snapshot_is_as_large_as_may_be_known_and_no_larger() {
     };
     assert_eq!(start(6, 6), Ok(()));
     let refused = Err(ConfigError::SnapshotTooLarge { listed: 7, limit: 6 });
-    assert_eq!((start(7, 1), start(1, 7)), (refused.clone(), refused));
+    assert_eq!((start(7, 1), start(1, 7)), (refused, refused));
 }
 
 // Sending.

@@ -562,7 +562,7 @@ fn arrive(subject: &mut Subject, now: Time, by: By, message: Message) {
     let link = by.link(message.id().member);
     let deliveries = subject.deliveries;
     let taken = subject.act(|g| g.handle_message(now, link, message.clone()));
-    if let Err(ReceiveError::HoldbackFull { .. }) = taken {
+    if let Err(ReceiveError::HoldbackFull { .. } | ReceiveError::TooFarAhead { .. }) = taken {
         // What it shows to be missing is taken note of; and a Left lets through what it counts.
         assert!(!subject.group.has_delivered(message.id()));
         assert!(subject.group.held_count() <= held);

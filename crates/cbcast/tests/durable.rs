@@ -180,6 +180,7 @@ fn changes_bring_an_export_up_to_what_it_would_be_now() {
         }),
         Box::new(|host| _ = host.part(NOW, HOST, MemberId::new(0, 3), b"").unwrap()),
         Box::new(|host| _ = host.broadcast(NOW, HOST, b"bye").unwrap()),
+        Box::new(|host| _ = host.admit(NOW, HOST, true, b"").unwrap()),
     ];
     for step in &mut steps {
         step(&mut host);
@@ -195,6 +196,7 @@ fn changes_bring_an_export_up_to_what_it_would_be_now() {
     assert_eq!(again.acknowledged(), host.clock(), "all of it is on disk");
     assert!(again.is_local(HOST) && !again.is_local(MemberId::new(0, 4)));
     again.broadcast(NOW, HOST, b"x").unwrap();
+    again.broadcast(NOW, MemberId::new(0, 5), b"x").unwrap();
 
     let mut once = Group::import(config(), &base).unwrap();
     once.replay(&host.changes_since(start).unwrap()).unwrap();

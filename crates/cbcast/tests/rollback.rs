@@ -244,3 +244,13 @@ fn who_asks_for_what_all_have_acknowledged_is_told_that_it_is_nowhere() {
     bob.handle_control(NOW, Link::Peer(EVE), &let_go);
     assert_eq!((outputs(&mut ann), outputs(&mut bob)), (vec![], vec![]), "told, and not missing at all");
 }
+
+#[test]
+fn own_words_that_there_is_no_room_for_prove_it_too() {
+    let Restored { mut ann, .. } = restored(Config::mesh);
+    let far = Message::new(id(ANN, 1 << 40), Kind::Data, &[], b"x").unwrap();
+    let refused = hear(&mut ann, Link::Peer(BOB), &far).unwrap_err();
+    assert!(matches!(refused, ReceiveError::TooFarAhead { .. }), "{refused}");
+    assert_eq!(outputs(&mut ann), [rollback(1 << 40)]);
+    assert_eq!(ann.broadcast(NOW, ANN, b"x"), said(1 << 40));
+}

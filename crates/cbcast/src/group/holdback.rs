@@ -120,8 +120,8 @@ impl Group {
         if matches!(link, Link::Member(_)) && !self.members.get(slot).direct {
             self.members.get_mut(slot).direct = true;
         }
-        if is_local {
-            // Others have it, so it was said here before this state.
+        if is_local && ahead == 0 && unmet.is_none() {
+            // Others have it, so it was said here before this state. What has to wait is taken note of with its place.
             self.hear(now, slot, id.seq, true);
         }
         if !message.is_data() {

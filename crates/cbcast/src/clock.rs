@@ -12,6 +12,8 @@ use crate::wire::{Reader, WireError, put_varint};
 ///
 /// Clocks travel in heartbeats, snapshots and resumptions; messages carry direct dependencies instead.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(from = "Vec<(MemberId, u64)>", into = "Vec<(MemberId, u64)>"))]
 pub struct VectorClock {
     counts: BTreeMap<MemberId, u64>,
 }
@@ -97,6 +99,21 @@ impl VectorClock {
             counts.insert(MemberId::new(origin, ordinal), reader.varint()?);
         }
         Ok(Self { counts })
+    }
+}
+
+/// As pairs: many formats have no maps but of strings.
+#[cfg(feature = "serde")]
+impl From<Vec<(MemberId, u64)>> for VectorClock {
+    fn from(entries: Vec<(MemberId, u64)>) -> Self {
+        entries.into_iter().collect()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl From<VectorClock> for Vec<(MemberId, u64)> {
+    fn from(clock: VectorClock) -> Self {
+        clock.counts.into_iter().collect()
     }
 }
 

@@ -13,6 +13,7 @@ mod departed;
 mod expel;
 mod flush;
 mod holdback;
+mod holds;
 mod hosts;
 mod inspect;
 #[cfg(debug_assertions)]
@@ -44,6 +45,7 @@ use crate::time::Time;
 
 pub use expel::{ExpelError, Expulsion};
 pub(crate) use flush::{CalledOff, Flush};
+pub use holds::Holds;
 pub use inspect::{HeldMessage, Relation};
 use journal::Journal;
 pub use journal::Mark;
@@ -230,6 +232,7 @@ pub struct Group {
     pub(crate) latest: Time,
     pub(crate) outputs: Outputs,
     pub(crate) stats: Stats,
+    holds: Holds,
     /// Members whose next message may have become deliverable. Empty between calls.
     awake: Vec<Slot>,
     /// The dependencies on live members of the message that was read last.
@@ -320,6 +323,7 @@ impl Group {
             frozen_origins: BTreeMap::new(),
             outputs: Outputs::default(),
             stats: Stats::default(),
+            holds: Holds::default(),
             awake: Vec::new(),
             deps: Vec::new(),
             scratch: Vec::new(),

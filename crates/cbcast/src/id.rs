@@ -8,6 +8,7 @@ use core::fmt;
 /// ordinal 0 is the origin's *host*, which announces who joined and who left. In a group with fixed membership
 /// origin and ordinal are whatever the application numbers its processes by.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct MemberId {
     /// The server that admitted the member.
     pub origin: u32,
@@ -49,6 +50,7 @@ impl fmt::Debug for MemberId {
 
 /// One message: its sender, and which of the sender's messages it is, counted from 1 (a *dot*).
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct MessageId {
     /// Who broadcast it.
     pub member: MemberId,

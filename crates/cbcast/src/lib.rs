@@ -190,7 +190,9 @@ pub use config::{Config, ConfigError, GapPolicy, Topology};
 pub use control::{Control, Packet};
 pub use cut::Cut;
 pub use error::{BroadcastError, MembershipError, ReceiveError, RollbackError, Unit};
-pub use group::{ExpelError, Expulsion, Group, HeldMessage, Link, Mark, Output, Relation, Stats, Transmit};
+pub use group::{
+    ExpelError, Expulsion, Group, HeldMessage, Holds, Link, Mark, Output, Relation, Stats, Transmit,
+};
 pub use host_stability::HostStability;
 pub use id::{MemberId, MessageId};
 pub use message::{DecodeError, Kind, Message, Signature};

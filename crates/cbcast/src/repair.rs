@@ -20,6 +20,7 @@ use crate::time::Time;
 
 /// Messages of one member that are known to exist and have not arrived: `from..=to`.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct MissingRange {
     /// Whose messages.
     pub member: MemberId,

@@ -11,6 +11,7 @@ use crate::wire::{Reader, WireError, put_varint};
 ///
 /// It holds today's members only, so its size follows them, not all who ever came.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct Snapshot {
     /// Who is in, and how many messages of each are within the cut.
     pub clock: VectorClock,

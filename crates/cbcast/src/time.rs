@@ -8,6 +8,8 @@ use core::time::Duration;
 /// It should not run backwards between calls to one group. Where it does, or jumps ahead, nothing is due later than it
 /// was; what is due may be so early. No ordering decision ever looks at it.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Time(u64);
 
 impl Time {

@@ -191,6 +191,16 @@ fn places_are_counted_with_their_gaps_and_given_back() {
 }
 
 #[test]
+fn how_long_messages_were_held_is_counted() {
+    let mut eve = group(EVE, |_| {});
+    hear(&mut eve, message(ANN, 2, &[])).unwrap();
+    eve.handle_message(Time::from_millis(3), Link::Relay, message(ANN, 1, &[])).unwrap();
+    let counted: Vec<_> = eve.holds().iter().filter(|&(_, count)| count > 0).collect();
+    assert_eq!(counted, [(Some(Duration::from_millis(4)), 1)]);
+    assert_eq!(eve.holds().sum(), Duration::from_millis(3));
+}
+
+#[test]
 fn held_bytes_stay_within_their_limit() {
     let length = message(ANN, 2, &[]).packet().len();
     let mut eve = group(EVE, |config| config.holdback_bytes_max = 2 * length - 1);

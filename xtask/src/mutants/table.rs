@@ -1452,6 +1452,12 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "if stability.all_retained().any(|message| message.deps().any(followed)) && false {",
             ),
             library(
+                "how long a message was held is not counted",
+                HOLDBACK,
+                "self.holds.count(now.since(held.since));",
+                "",
+            ),
+            library(
                 "an import parts with anybody",
                 PERSIST,
                 "if !fits || !host.is_host() || !self.is_local(*host) {",

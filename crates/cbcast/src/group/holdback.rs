@@ -738,6 +738,7 @@ impl Group {
                 self.holdback_places -= 1;
                 self.held -= 1;
                 self.held_bytes -= held.packet.len();
+                self.holds.count(now.since(held.since));
                 self.deliver(now, slot, Message::from_parts(held.packet, id, held.stamp), Some(held.since));
             }
             Err(unmet) => self.wait(now, slot, unmet),

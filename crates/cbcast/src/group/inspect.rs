@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::clock::VectorClock;
 use crate::config::Config;
-use crate::group::{Group, Stats};
+use crate::group::{Group, Holds, Stats};
 use crate::id::{MemberId, MessageId};
 use crate::members::{Member, Slot, Standing};
 use crate::message::Message;
@@ -316,6 +316,12 @@ impl Group {
     #[must_use]
     pub const fn held_bytes(&self) -> usize {
         self.held_bytes
+    }
+
+    /// How long messages were held back that have been delivered since the group was made. O(1).
+    #[must_use]
+    pub const fn holds(&self) -> &Holds {
+        &self.holds
     }
 
     /// Counts since the group was made. O(1).

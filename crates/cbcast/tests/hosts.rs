@@ -100,7 +100,7 @@ fn two_sponsors_at_once_are_harmless() {
     assert_eq!(hears(&mut b, &[&by_a]), [by_a.id(), word.id()]);
     assert_eq!(hears(&mut c, &[&by_b]), [by_b.id()], "its own count stays");
     assert!(a.cut() == b.cut() && b.cut() == c.cut());
-    assert_eq!(a.delivered(C), Some(1));
+    assert_eq!((a.delivered(C), a.clock().get(C), a.members().count()), (Some(1), 1, 3));
     let taken = a.sponsor(NOW, A, 3, 9, b"");
     assert_eq!(taken, Err(MembershipError::OriginTaken { origin: 3 }));
 }
@@ -436,8 +436,10 @@ fn an_expulsion_that_is_given_up_lets_nobody_through_who_comes_later() {
     given_up.answer(4, &[(B, 1), (raj, 1)].into_iter().collect());
     assert_eq!(a.expel(NOW, A, &given_up, 1, b""), Err(ExpelError::Lacking { id: joined.id() }));
     assert_eq!(hears(&mut a, &[&word]), []);
+    let before = say(&mut c, C);
     let expelled = expel_b(&mut c, C, &mut a);
-    assert_eq!(hears(&mut a, &[&expelled, &joined]), [joined.id(), expelled.id()], "and not what Raj said");
+    assert_eq!(hears(&mut a, &[&expelled, &joined]), [joined.id()], "and not what Raj said");
+    assert_eq!(hears(&mut a, &[&before]), [before.id(), expelled.id()]);
     assert_eq!((a.cut(), a.held_count()), (c.cut(), 0));
 }
 

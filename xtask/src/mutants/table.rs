@@ -1080,12 +1080,6 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "delivered;",
             ),
             library(
-                "what is delivered here is stable before it is stored",
-                STABILITY,
-                "column.retained.len() == 1 && !self.durable",
-                "column.retained.len() == 1",
-            ),
-            library(
                 "a flush is told of before it is stored",
                 JOURNAL,
                 "        match &mut self.journal {\n            None => self.tell(to, control),",

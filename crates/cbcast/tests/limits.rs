@@ -359,6 +359,16 @@ fn the_group_is_as_large_as_allowed_and_no_larger() {
 }
 
 #[test]
+fn what_others_wait_for_of_a_newcomer_is_asked_for() {
+    let mut eve = group(EVE, |_| {});
+    let raj = MemberId::new(0, 4);
+    hear(&mut eve, message(BOB, 1, &[id(raj, 3)])).unwrap();
+    assert_eq!(eve.missing(9), []);
+    hear(&mut eve, Message::new(id(HOST, 1), Kind::Joined(raj), &[], b"").unwrap()).unwrap();
+    assert_eq!(eve.missing(9), [MissingRange { member: raj, from: 1, to: 3 }]);
+}
+
+#[test]
 fn ordinals_are_given_out_in_order() {
     let mut eve = group(EVE, |_| {});
     let joined = |seq, ordinal| {
@@ -1063,6 +1073,13 @@ fn the_last_that_was_delivered_before_a_skipped_one_is_followed_as_any() {
     let mut host = skipped();
     host.part(NOW, HOST, ANN, b"").unwrap();
     assert_eq!(host.frontier(), [id(HOST, 1)]);
+    // Others may part with Ann who have seen what was skipped here.
+    let mut config = Config::relay();
+    config.gap_policy = GapPolicy::Skip { after: Duration::from_secs(1) };
+    let mut eve = Group::new(config, &skipped().snapshot(), [EVE]).unwrap();
+    let left = Kind::Left { member: ANN, last_seq: 2 };
+    hear(&mut eve, Message::new(id(HOST, 1), left, &[id(ANN, 2)], b"").unwrap()).unwrap();
+    assert_eq!(eve.frontier(), [id(HOST, 1)]);
     // Ann goes on from there.
     let mut ann = Group::new(Config::relay(), &skipped().snapshot(), [ANN]).unwrap();
     assert_eq!(ann.broadcast(NOW, ANN, b"x"), Ok(id(ANN, 3)));

@@ -33,6 +33,11 @@ impl Default for LocalClock {
 }
 
 impl LocalClock {
+    /// Right, but for a year.
+    pub(super) fn a_year_ahead() -> Self {
+        Self { start: YEAR, ..Self::default() }
+    }
+
     /// Years away, and up to a tenth too fast or too slow.
     pub(super) fn skewed(random: &mut SplitMix64) -> Self {
         Self { start: YEAR * (1 + random.below(40) as u32), pace: 900 + random.below(201) }

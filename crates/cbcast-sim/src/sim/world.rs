@@ -143,6 +143,10 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
     fn set_clocks(&mut self) {
         let faults = &self.plan.faults;
         let all: Vec<_> = self.processes.keys().copied().collect();
+        if faults.jumps > 0 {
+            // So that they can jump back.
+            self.processes.values_mut().for_each(|process| process.clock = LocalClock::a_year_ahead());
+        }
         for _ in 0..faults.skewed {
             if let Some(who) = self.random.pick(&all) {
                 let clock = LocalClock::skewed(&mut self.random);

@@ -156,6 +156,17 @@ impl<P: Clone + Debug + Ord, M: Clone + Debug + Ord> Oracle<P, M> {
         }
     }
 
+    /// `process` claims to have seen `message`, and so all that its author had: whether or not it lies, nobody may see what
+    /// it says before that.
+    pub fn claims(&mut self, process: P, message: &M) {
+        if let Some(&number) = self.numbers.get(message) {
+            let past = &self.past[number];
+            let seen = self.seen.entry(process).or_default();
+            *seen = std::mem::take(seen).and(past);
+            seen.insert(number);
+        }
+    }
+
     /// Messages that their author has forgotten before anybody else saw them: they never were.
     pub fn retract(&mut self, chosen: impl Fn(&M) -> bool) {
         self.numbers.retain(|message, &mut number| {
@@ -348,6 +359,19 @@ mod tests {
         oracle.broadcast("host", "new").unwrap();
         oracle.deliver("raj", &"new").unwrap();
         assert_eq!(oracle.has_all(&"raj"), Ok(()));
+    }
+
+    #[test]
+    fn what_a_liar_claims_to_follow_must_come_first() {
+        let mut oracle = Oracle::new();
+        oracle.broadcast("ann", 1).unwrap();
+        oracle.broadcast("ann", 2).unwrap();
+        oracle.claims("liar", &2);
+        oracle.claims("liar", &9);
+        oracle.broadcast("liar", 3).unwrap();
+        assert!(matches!(oracle.deliver("bob", &3), Err(Violation::BeforeCause { cause: 1, .. })));
+        oracle.deliver("bob", &1).unwrap();
+        assert!(matches!(oracle.deliver("bob", &3), Err(Violation::BeforeCause { cause: 2, .. })));
     }
 
     #[test]

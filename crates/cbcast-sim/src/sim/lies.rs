@@ -131,8 +131,14 @@ impl<F: FnMut(Event)> World<'_, F> {
     }
 
     /// A liar's message is delivered for the first time: only now does anybody know it.
-    pub(super) fn note_lie(&mut self, message: &Message) -> Result<(), Wrong> {
+    /// What it claims to follow binds, as far as there is something.
+    pub(super) fn note_lie(&mut self, who: MemberId, message: &Message) -> Result<(), Wrong> {
         let id = message.id();
+        if self.liars.contains(&id.member) && !self.lies.contains(&id) {
+            let here = &self.processes[&who];
+            let is_here = |dep: &MessageId| here.seen.contains(dep) || here.skipped.contains(dep);
+            message.deps().filter(is_here).for_each(|dep| self.oracle.claims(id.member, &dep));
+        }
         self.know_lie(id)?;
         if self.liars.contains(&id.member) && !self.said.contains_key(&id) {
             self.said.insert(id, message.clone());

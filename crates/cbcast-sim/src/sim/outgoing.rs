@@ -108,7 +108,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         let id = message.id();
         let since = self.process(who).held.remove(&id).filter(|_| was_held);
         let held_for = was_held.then(|| since.map_or(Duration::ZERO, |since| self.now.since(since)));
-        self.note_lie(message)?;
+        self.note_lie(who, message)?;
         // Told first: a trace that ends in a violation shows it.
         self.tell(who, What::Deliver { message: id, deps: message.deps().collect(), held_for });
         self.oracle.deliver(who, &id)?;

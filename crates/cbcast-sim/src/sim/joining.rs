@@ -112,6 +112,7 @@ impl<F: FnMut(Event)> World<'_, F> {
                 self.newcomers.remove(&member);
                 self.report.meet(if foreign { "foreign-snapshots" } else { "late-snapshots" });
                 let taken = self.take_snapshot(from);
+                self.process(from).gave_snapshot = is_mesh;
                 self.start(member, taken)
             }
         }

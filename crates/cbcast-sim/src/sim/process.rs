@@ -19,6 +19,8 @@ pub(super) struct Process {
     pub(super) locals: BTreeSet<MemberId>,
     pub(super) is_relay: bool,
     pub(super) stopped: bool,
+    /// Somebody has started from its snapshot.
+    pub(super) gave_snapshot: bool,
     /// What it goes on from, if it was killed.
     pub(super) disk: Option<Vec<u8>>,
     /// An older state than that, and what the judges knew of it then.
@@ -78,6 +80,7 @@ impl Process {
             locals,
             is_relay,
             stopped: false,
+            gave_snapshot: false,
             disk: None,
             backup: None,
             stage: Stage::Stays,

@@ -102,6 +102,10 @@ impl Group {
     }
 
     /// What a new process needs to go on from here. O(members log members).
+    ///
+    /// Where there are relays only they give snapshots: a client has what it has said itself, and its relay may not. In a
+    /// mesh who gives one stays until all in it is stable, as the host does: whoever starts from it has delivered
+    /// messages that it cannot send again.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {

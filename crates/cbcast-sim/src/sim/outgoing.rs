@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cbcast::{Kind, MemberId, Message, MessageId, MissingRange, Output, Packet, Transmit};
 
+use crate::Violation;
 use crate::sim::process::{Process, Stage};
 use crate::sim::world::World;
 use crate::sim::{Event, What, Wrong};
@@ -111,7 +112,15 @@ impl<F: FnMut(Event)> World<'_, F> {
         self.note_lie(who, message)?;
         // Told first: a trace that ends in a violation shows it.
         self.tell(who, What::Deliver { message: id, deps: message.deps().collect(), held_for });
-        self.oracle.deliver(who, &id)?;
+        match self.oracle.deliver(who, &id) {
+            // Whoever is parted with together with others is not asked to take nothing more from them. Until its own Left
+            // comes, theirs may let through what followed their last messages, which are nowhere any more.
+            Err(Violation::BeforeCause { .. }) if !self.processes[&who].is_honest() => {
+                self.report.meet("evict, out of order");
+                return Ok(());
+            }
+            delivered => delivered?,
+        }
         if self.said.get(&id) != Some(message) {
             return Err(Wrong::Content { process: who, message: id });
         }

@@ -280,6 +280,32 @@ fn a_left_is_asked_for_though_it_is_too_far_ahead() {
     assert!(!eve.is_member(ANN));
 }
 
+/// The same where a clock had told of what lies behind before anybody was frozen.
+#[test]
+fn what_lies_too_far_ahead_is_asked_for_once_somebody_is_frozen() {
+    let mut small = config();
+    small.ahead_max = 1;
+    let (mut host, mut ann) = (group(HOST), group(ANN));
+    let mut eve = Group::new(small, &Snapshot::fixed([HOST, ANN, BOB, EVE]), [EVE]).unwrap();
+    let word = say(&mut ann, ANN);
+    hear(&mut host, ANN, &word).unwrap();
+    let answers = [say(&mut host, HOST), say(&mut host, HOST), say(&mut host, HOST)];
+    for answer in &answers[..2] {
+        hear(&mut eve, HOST, answer).unwrap();
+    }
+    eve.handle_clock(Time::ZERO, Link::Peer(HOST), &host.clock());
+    let of_host = |eve: &Group| eve.missing(9).into_iter().filter(|range| range.member == HOST).count();
+    assert_eq!(of_host(&eve), 0);
+    control(&mut eve, HOST, &Control::Flush { member: ANN, number: 1, count: 0 });
+    assert_eq!(of_host(&eve), 1);
+    let due = eve.poll_timeout().unwrap();
+    outputs(&mut eve);
+    eve.handle_timeout(due);
+    let of_host = |range: &MissingRange| range.member == HOST;
+    let is_asked = |control: &Control| matches!(control, Control::Want(ranges) if ranges.iter().any(of_host));
+    assert!(controls(&mut eve).iter().any(|(_, control)| is_asked(control)));
+}
+
 // Calling it off.
 
 fn called_off(member: MemberId, number: u64) -> Control {

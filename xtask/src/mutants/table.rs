@@ -1334,8 +1334,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "less is reported than was delivered",
                 FLUSH,
-                "self.frozen_up_to(slot, count.max(self.members.delivered(slot)));",
-                "self.frozen_up_to(slot, count);",
+                "self.frozen_up_to(now, slot, count.max(self.members.delivered(slot)));",
+                "self.frozen_up_to(now, slot, count);",
             ),
             library(
                 "a Left does not let through what it counts",

@@ -218,7 +218,7 @@ impl Group {
         let raised = count > counts.get(member);
         counts.set(member, count.max(counts.get(member)));
         if let Some(slot) = self.members.live_slot(member) {
-            self.frozen_up_to(slot, count);
+            self.frozen_up_to(now, slot, count);
             self.hear(now, slot, count, true);
         }
         raised

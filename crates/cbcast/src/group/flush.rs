@@ -64,7 +64,7 @@ impl Group {
         if self.flushes.iter().all(|flush| flush.member != member) {
             self.called_off.retain(|called_off| called_off.member != member);
             self.next_flush_number(slot);
-            self.frozen_up_to(slot, self.members.delivered(slot));
+            self.frozen_up_to(now, slot, self.members.delivered(slot));
             let payload = Bytes::copy_from_slice(payload);
             self.flushes.push(Flush { host, member, payload, reported: Vec::new() });
             self.ask_to_flush(self.flushes.len() - 1);
@@ -195,7 +195,7 @@ impl Group {
             return;
         }
         self.members.get_mut(slot).flush = number;
-        let count = self.frozen_up_to(slot, count.max(self.members.delivered(slot)));
+        let count = self.frozen_up_to(now, slot, count.max(self.members.delivered(slot)));
         let control = Control::Flushed { member, number, count };
         self.promise(host, control);
         self.hear(now, slot, count, true);
@@ -233,7 +233,8 @@ impl Group {
     /// The greatest number of a message of the member in `slot` that is worth asking for.
     pub(super) fn wanted_up_to(&self, slot: Slot) -> u64 {
         let (member, heard) = (self.members.get(slot), self.members.heard(slot));
-        let frozen = member.id.is_host() && self.members.iter().any(|(_, m)| m.frozen.is_some());
+        let is_theirs = |m: &Member| m.frozen.is_some() && m.id.origin == member.id.origin;
+        let frozen = member.id.is_host() && self.members.iter().any(|(_, m)| is_theirs(m));
         if frozen { heard.max(member.shown) } else { heard }
     }
 
@@ -242,17 +243,20 @@ impl Group {
         if let Some(slot) = self.members.live_slot(member)
             && self.members.get(slot).frozen.is_some()
         {
-            self.frozen_up_to(slot, count);
+            self.frozen_up_to(now, slot, count);
             self.hear(now, slot, count, true);
         }
     }
 
     /// Freezes a member, or lets more of its messages through: how many then may be delivered.
-    pub(super) fn frozen_up_to(&mut self, slot: Slot, count: u64) -> u64 {
+    pub(super) fn frozen_up_to(&mut self, now: Time, slot: Slot, count: u64) -> u64 {
         let frozen = self.members.get_mut(slot).frozen.get_or_insert(count);
         *frozen = count.max(*frozen);
         let count = *frozen;
         self.awake.push(slot);
+        if let Some(host) = self.members.live_slot(MemberId::host(self.members.get(slot).id.origin)) {
+            self.ask_beyond(now, host);
+        }
         count
     }
 

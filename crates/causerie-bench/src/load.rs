@@ -201,7 +201,7 @@ pub enum LoadError {
     Plan(#[from] PlanError),
     /// The rooms could not be made.
     #[error("cannot make the rooms: {0}")]
-    Rooms(#[source] SpeakError),
+    Rooms(SpeakError),
     /// No connection.
     #[error("cannot connect to {server}: {error}")]
     Connect {
@@ -282,7 +282,10 @@ pub fn run(
     getrandom::fill(&mut run).expect("the operating system gives random bytes");
     let run = u32::from_le_bytes(run);
     let names: Vec<_> = (0..plan.rooms).map(|n| format!("bench-{run:08x}-{n}")).collect();
-    protocol.open(&names).map_err(LoadError::Rooms)?;
+    protocol.open(&names).map_err(|error| match error {
+        SpeakError::Io(error) => LoadError::Connect { server, error },
+        error => LoadError::Rooms(error),
+    })?;
 
     let shared = Shared {
         plan: *plan,

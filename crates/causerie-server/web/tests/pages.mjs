@@ -83,8 +83,11 @@ export function watch(page, address, troubles) {
  */
 export async function choose(page, event, told) {
 	await until(`the rule of ${event}`, async () => {
-		await page.locator(`#diagram ${event} path`).click({ force: true });
-		return page.locator("#details caption", { hasText: told }).waitFor({ timeout: 2_000 }).then(() => true, () => false);
+		const patience = { timeout: 2_000 };
+		// It may also be gone from under the pointer when the click comes.
+		const chosen = page.locator(`#diagram ${event} path`).click({ force: true, ...patience });
+		const rule = page.locator("#details caption", { hasText: told });
+		return chosen.then(() => rule.waitFor(patience)).then(() => true, () => false);
 	});
 }
 

@@ -224,9 +224,13 @@ fn config(limits: [u8; 5], mesh: u8) -> Config {
     config
 }
 
-/// All of the state that can matter: what an export holds, and the timers.
+/// All of the state that can matter: what an export holds, and the timers. The time told last stands behind the
+/// export's version; a refused call tells it, too.
 fn state(group: &Group) -> (Vec<u8>, Option<Time>) {
-    (group.export().expect("outputs are drained after each call"), group.poll_timeout())
+    let export = group.export().expect("outputs are drained after each call");
+    let mut reader = Reader::new(&export[1..]);
+    reader.varint().expect("the time of the export");
+    (reader.rest().to_vec(), group.poll_timeout())
 }
 
 fn dependencies(deps: &[(Who, Number)], sender: MemberId) -> Vec<MessageId> {

@@ -706,7 +706,7 @@ const OLDER_BYTES: usize = 256 << 10;
 
 /// Bytes and runs of the log that a session has in hand, where it makes something else of them: rendered, short messages
 /// become several times as much.
-pub(crate) const PIECE_BYTES: usize = 32 << 10;
+pub(crate) const PIECE_BYTES: usize = 64 << 10;
 const PIECE_SLICES_MAX: usize = 16;
 
 /// Why the log cannot be read on.

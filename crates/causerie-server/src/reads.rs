@@ -1,8 +1,8 @@
 //! Reads of the store that clients start: so many at once, and each counts until it has ended, whether or not its client
 //! still waits for it.
 //!
-//! Who is in a room does not wait for those who only look: each kind of reader has places of its own, fewer together than
-//! the store reads at once ([`causerie_store::Options::readers`]; searches have a connection of their own).
+//! Who is in a room does not wait for those who only look, nor who speaks for those who catch up: each kind of reader has
+//! places of its own, no more together than the store reads at once ([`causerie_store::Options::readers`]; searches have a connection of their own).
 
 use std::sync::Arc;
 
@@ -11,14 +11,17 @@ use tokio::sync::Semaphore;
 
 /// Reads of each kind at once.
 const MEMBERS: usize = 4;
+const SPEAKERS: usize = 2;
 const STRANGERS: usize = 2;
 const SEARCHES: usize = 1;
 
 /// Whoever starts a read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Asker {
-    /// A member, who joins, catches up, comes back or says something.
+    /// A member, who joins, catches up or comes back.
     Member,
+    /// A member, who says something: all who catch up wait for that.
+    Speaker,
     /// Anybody, who asks for a page or for numbers.
     Stranger,
     /// Anybody, who searches.
@@ -28,6 +31,7 @@ pub(crate) enum Asker {
 pub(crate) struct Reads {
     store: Arc<dyn Store>,
     members: Arc<Semaphore>,
+    speakers: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
     searches: Arc<Semaphore>,
 }
@@ -35,7 +39,13 @@ pub(crate) struct Reads {
 impl Reads {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
-        Self { store, members: places(MEMBERS), strangers: places(STRANGERS), searches: places(SEARCHES) }
+        Self {
+            store,
+            members: places(MEMBERS),
+            speakers: places(SPEAKERS),
+            strangers: places(STRANGERS),
+            searches: places(SEARCHES),
+        }
     }
 
     /// Waits for a place, and reads on a thread that may block. A read that has begun goes on to its end, and keeps its
@@ -47,6 +57,7 @@ impl Reads {
     ) -> T {
         let places = match asker {
             Asker::Member => &self.members,
+            Asker::Speaker => &self.speakers,
             Asker::Stranger => &self.strangers,
             Asker::Search => &self.searches,
         };
@@ -97,6 +108,12 @@ mod tests {
         let mut page = Box::pin(reads.run(Asker::Stranger, |_| ()));
         assert!((&mut page).now_or_never().is_none(), "two at once");
         reads.run(Asker::Member, |_| ()).await;
+        let (one, two) = (abandoned(&reads, Asker::Member), abandoned(&reads, Asker::Member));
+        let more = (abandoned(&reads, Asker::Member), abandoned(&reads, Asker::Member));
+        let caught_up = (one.await, two.await, more.0.await, more.1.await);
+        assert!(Box::pin(reads.run(Asker::Member, |_| ())).now_or_never().is_none(), "four at once");
+        reads.run(Asker::Speaker, |_| ()).await;
+        drop(caught_up);
         drop(search);
         next.await;
         drop(pages);

@@ -57,7 +57,7 @@ pub(super) async fn find(
         return Ok(Ok(Placed { said, is_new: false, changes }));
     }
     let (room, name) = (hosted.id, mark::once(member, client_id));
-    let stored = hosted.reading(Asker::Member, move |store| {
+    let stored = hosted.reading(Asker::Speaker, move |store| {
         let Some(&position) = store.marked(room, &name, 0, 1)?.first() else { return Ok(None) };
         let runs = store.read(room, position - 1, 1)?.runs;
         let record = runs.into_iter().flat_map(records).find(|record| record.position == position);

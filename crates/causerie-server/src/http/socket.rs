@@ -49,7 +49,7 @@ const HELD_MAX: usize = 64;
 const OBSERVED_PAUSE: Duration = Duration::from_millis(50);
 /// Records of a page read from the store, and their bytes.
 const PAGE: u64 = 500;
-const PAGE_BYTES: usize = 16 << 10;
+const PAGE_BYTES: usize = 64 << 10;
 /// Codes of close frames [RFC 6455, 7.4.1].
 const NORMAL: u16 = 1000;
 const AWAY: u16 = 1001;
@@ -619,9 +619,10 @@ impl Session {
     /// What is not in memory any more.
     async fn read_page(&mut self, cursor: u64) -> Step<(Vec<Utf8Bytes>, u64)> {
         let visitor = Arc::clone(&self.connection.visitor);
-        let _turn = visitor.turn().await;
         let place = Place::Position(cursor);
         let is_member = self.reading.as_ref().is_some_and(|reading| reading.seat.is_some());
+        // A member hears the room so: that is no answer.
+        let _turn = if is_member { None } else { Some(visitor.turn().await) };
         let page = rooms::read_page(
             if is_member { Asker::Member } else { Asker::Stranger },
             Texts::AsSaid,

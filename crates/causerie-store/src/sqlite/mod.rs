@@ -57,7 +57,7 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Bytes of each reader's page cache. Default 2 MiB.
     pub reader_cache_bytes: usize,
-    /// Connections for reading at once; further readers wait. Default 6.
+    /// Connections for reading at once; further readers wait. Default 8.
     pub readers: usize,
     /// Staged bytes at which moving begins: larger batches make better blocks. Default 16 MiB.
     pub staging_bytes: u64,
@@ -82,7 +82,7 @@ impl Default for Options {
             background: true,
             cache_bytes: 16 << 20,
             reader_cache_bytes: 2 << 20,
-            readers: 6,
+            readers: 8,
             staging_bytes: 16 << 20,
             staging_bytes_max: 64 << 20,
             staging_age: Duration::from_secs(2),

@@ -2,7 +2,8 @@
 //! still waits for it.
 //!
 //! Who is in a room does not wait for those who only look, nor who speaks for those who catch up: each kind of reader has
-//! places of its own, no more together than the store reads at once ([`causerie_store::Options::readers`]; searches have a connection of their own).
+//! places of its own. Those of readers are no more together than the store reads at once
+//! ([`causerie_store::Options::readers`]; searches have a connection of their own).
 
 use std::sync::Arc;
 
@@ -11,7 +12,9 @@ use tokio::sync::Semaphore;
 
 /// Reads of each kind at once.
 const MEMBERS: usize = 4;
-const SPEAKERS: usize = 2;
+/// Theirs are short, and a place that is handed on lies idle until the task that gets it runs: with few places, a busy
+/// server takes a message at a time.
+const SPEAKERS: usize = 64;
 const STRANGERS: usize = 2;
 const SEARCHES: usize = 1;
 

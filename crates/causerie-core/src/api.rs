@@ -155,7 +155,7 @@ pub struct Say {
     pub symbol: Option<String>,
     /// Of a reaction: whether it is put there (if it is not there, it is).
     pub set: Option<bool>,
-    /// Of a deletion, if there is one.
+    /// The reason of a deletion, if there is one.
     pub reason: Option<String>,
 }
 

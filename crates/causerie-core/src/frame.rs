@@ -268,7 +268,7 @@ pub enum ServerFrame {
     Error(ErrorFrame),
     /// A part of a room's log, as asked for.
     Page(Page),
-    /// What others want to be told by the member.
+    /// Wishes of others to be told something by the member.
     Watched(Watched),
     /// The rooms that were closed and are kept for a while.
     ClosedRooms(Vec<ClosedRoom>),
@@ -276,12 +276,12 @@ pub enum ServerFrame {
     Stable(Stable),
 }
 
-/// What others want to be told by a member.
+/// Wishes of others to be told something by a member.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Watched {
-    /// What it [observes](ClientFrame::Observed).
+    /// Its [observations](ClientFrame::Observed).
     pub observations: bool,
-    /// What it [acknowledges](ClientFrame::Acknowledge).
+    /// Its [acknowledgements](ClientFrame::Acknowledge).
     pub acknowledgements: bool,
 }
 
@@ -306,7 +306,7 @@ pub struct ClosedRoom {
     pub closed_millis: u64,
     /// Until when it is kept.
     pub until_millis: u64,
-    /// What tells it from others that had its name.
+    /// Its number, among others that had its name.
     pub number: u64,
 }
 

@@ -567,7 +567,7 @@ pub struct Room {
     storage_full: bool,
     /// Counts what makes seats void, new connections among it.
     seatings: u64,
-    /// How often somebody has come or gone.
+    /// Number of times that somebody has come or gone.
     rosters: u64,
     /// The last that were said with ids of their clients, by their marks, in that order, and how many were forgotten.
     once: BTreeMap<Vec<u8>, SaidOnce>,

@@ -5,11 +5,13 @@
 use std::iter::from_fn;
 
 use arbitrary::Arbitrary;
-use causerie_core::body::Body;
-use causerie_core::classic::{
+use causerie_core::content::body::Body;
+use causerie_core::content::name::Name;
+use causerie_core::content::plain;
+use causerie_core::content::text;
+use causerie_gateway::classic::{
     self, ControllerCommand, Item, Lines, RoomCommand, encode, parse_controller, parse_room,
 };
-use causerie_core::text::{self, Name};
 use cbcast::{MemberId, MessageId};
 use libfuzzer_sys::fuzz_target;
 
@@ -79,10 +81,11 @@ fuzz_target!(|input: Input<'_>| {
         }
         let target = MessageId::new(MemberId::new(0, 1), 1);
         for reply in [
-            classic::said(&said, &Body::Reply { to: target, text: said.clone() }, Some((&said, &said))).expect("a text"),
-            classic::said(&said, &Body::Text(said.clone()), None).expect("a text"),
-            classic::joined(&said),
-            classic::left(&said),
+            plain::said(&said, &Body::Reply { to: target, text: said.clone() }, Some((&said, &said)))
+                .expect("a text"),
+            plain::said(&said, &Body::Text(said.clone()), None).expect("a text"),
+            plain::joined(&said),
+            plain::left(&said),
             classic::error(&said),
             classic::controller_error(&said),
             said.clone(),

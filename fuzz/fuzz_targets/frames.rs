@@ -2,9 +2,9 @@
 #![no_main]
 
 use bytes::{Bytes, BytesMut};
-use causerie_core::body::Body;
-use causerie_core::frame::{ClientFrame, FrameError, ServerFrame, split_frame};
-use causerie_core::history::{Entry, HistoryPage};
+use causerie_core::content::body::Body;
+use causerie_core::log::page::{Entry, HistoryPage};
+use causerie_core::wire::{ClientFrame, FrameError, ServerFrame, split_frame};
 use libfuzzer_sys::fuzz_target;
 
 const LIMIT: usize = 1 << 16;

@@ -12,8 +12,8 @@ use arbitrary::Arbitrary;
 use bytes::Bytes;
 use cbcast::wire::Reader;
 use cbcast::{
-    Config, Control, Expulsion, GapPolicy, Group, Kind, Link, MemberId, Message, MessageId,
-    MissingRange, Output, Packet, ReceiveError, Relation, Signature, Snapshot, Time, Topology, Transmit, VectorClock,
+    Config, Control, Expulsion, GapPolicy, Group, Kind, Link, MemberId, Message, MessageId, MissingRange,
+    Output, Packet, ReceiveError, Relation, Signature, Snapshot, Time, Topology, Transmit, VectorClock,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -87,7 +87,8 @@ impl What {
             Self::Hosted(origin) => Kind::Hosted { origin: u32::from(origin % 4), server: 1 },
             Self::Expelled(one, other) => {
                 let counts = [Some(one), other].into_iter().flatten();
-                let counts = counts.flat_map(|(who, n)| [(MemberId::host(who.id().origin), n.get()), (who.id(), n.get())]);
+                let counts = counts
+                    .flat_map(|(who, n)| [(MemberId::host(who.id().origin), n.get()), (who.id(), n.get())]);
                 Kind::Expelled { home: 1, counts: counts.collect() }
             }
         }
@@ -273,7 +274,9 @@ impl Subject {
                     self.released += u64::from(held_since.is_some());
                 }
                 Output::Held { id, waits_for } => assert_ne!(id, waits_for),
-                Output::Transmit(Transmit { to: None, packet: Packet::Message(message) }) => self.sent.push(message),
+                Output::Transmit(Transmit { to: None, packet: Packet::Message(message) }) => {
+                    self.sent.push(message)
+                }
                 Output::Transmit(Transmit { packet: Packet::Message(message), .. }) => {
                     assert!(self.group.has_delivered(message.id()));
                 }
@@ -376,7 +379,8 @@ impl Subject {
         snapshot.encode(&mut bytes);
         let read = Snapshot::decode(&mut Reader::new(&bytes)).expect("its own snapshot");
         assert_eq!(read, snapshot);
-        self.group = Group::new(self.group.config().clone(), &read, self.locals.iter().copied()).expect("limits that can be");
+        self.group = Group::new(self.group.config().clone(), &read, self.locals.iter().copied())
+            .expect("limits that can be");
         self.twin = self.group.clone();
         assert_eq!(self.group.snapshot(), snapshot);
         (self.deliveries, self.released, self.skipped) = (0, 0, 0);
@@ -393,7 +397,8 @@ fuzz_target!(|input: Input<'_>| {
         1 => (Snapshot::fixed([0, 1].map(|n| MemberId::new(0, n))), vec![MemberId::new(0, 1)]),
         _ => (hosts, vec![]),
     };
-    let group = Group::new(config(input.limits, input.mesh), &snapshot, locals.iter().copied()).expect("limits that can be");
+    let group = Group::new(config(input.limits, input.mesh), &snapshot, locals.iter().copied())
+        .expect("limits that can be");
     let mut subject = Subject {
         twin: group.clone(),
         group,
@@ -525,7 +530,8 @@ fuzz_target!(|input: Input<'_>| {
             }
             Op::Sponsor { origin } => {
                 let before = state(&subject.group);
-                if subject.act(|g| g.sponsor(now, MemberId::host(0), u32::from(origin % 4), 1, b"")).is_err() {
+                if subject.act(|g| g.sponsor(now, MemberId::host(0), u32::from(origin % 4), 1, b"")).is_err()
+                {
                     assert_eq!(before, state(&subject.group), "a refusal has left a trace");
                 }
             }

@@ -6,15 +6,15 @@ use std::iter::from_fn;
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use causerie_core::body::Body;
-use causerie_core::history::{HistoryRecord, What};
-use causerie_core::irc::{
+use causerie_core::content::body::Body;
+use causerie_core::content::name::{Name, RoomName};
+use causerie_core::log::page::{HistoryRecord, What};
+use causerie_core::room::{Now, Room, RoomSettings, SayError};
+use causerie_core::timeline::standing::Standing;
+use causerie_gateway::irc::{
     Change, Found, Item, JoinRefusal, Joined, LINE_BYTES_MAX, Lines, MemberView, Move, MoveKind, PersonView,
     Rendering, RoomView, ServerView, Session, World,
 };
-use causerie_core::room::{Now, Room, RoomSettings, SayError};
-use causerie_core::standing::Standing;
-use causerie_core::text::{Name, RoomName};
 use cbcast::{MemberId, MessageId};
 use libfuzzer_sys::fuzz_target;
 
@@ -83,7 +83,9 @@ impl World for Rooms {
     fn rooms(&self, after: Option<&str>, max: usize) -> Vec<(String, u64, Option<String>)> {
         let channels = self.0.iter().filter(|(name, _)| *name != CONVERSATION);
         let channels = channels.filter(|(name, _)| after.is_none_or(|after| &name[..] > after)).take(max);
-        channels.map(|(name, (_, room))| (name.clone(), 1, room.topic().map(|topic| topic.text.clone()))).collect()
+        channels
+            .map(|(name, (_, room))| (name.clone(), 1, room.topic().map(|topic| topic.text.clone())))
+            .collect()
     }
 
     fn members(&mut self, room: &str, after: Option<MemberId>, max: usize) -> Vec<MemberView> {
@@ -131,7 +133,9 @@ impl World for Rooms {
             return Err("nobody is called that".to_owned());
         }
         let id = self.0.len() as u64;
-        let make = || (id, Room::new(RoomName::parse("talk").expect("a name"), 0, 1, RoomSettings::default(), false));
+        let make = || {
+            (id, Room::new(RoomName::parse("talk").expect("a name"), 0, 1, RoomSettings::default(), false))
+        };
         let (id, room) = self.0.entry(CONVERSATION.to_owned()).or_insert_with(make);
         let member = match room.members().first() {
             Some(own) => own.member,
@@ -219,7 +223,7 @@ fuzz_target!(|input: Input<'_>| {
         while let Some(change) = session.poll_change() {
             match change {
                 Change::History(request) => {
-                    assert!(is_line && request.limit <= causerie_core::irc::HISTORY_MAX);
+                    assert!(is_line && request.limit <= causerie_gateway::irc::HISTORY_MAX);
                     session.history(&world, &request, None);
                 }
                 Change::Targets(_) => session.targets(&[("a".into(), 1)]),
@@ -251,8 +255,16 @@ fuzz_target!(|input: Input<'_>| {
             };
             let name = if kind & 32 == 0 { "Raj".to_owned() } else { "R a:j!@".to_owned() };
             let standing = Standing::default();
-            let record =
-                HistoryRecord { position: 1, time_millis: 1, id, deps: Vec::new(), member: raj, name, what, standing };
+            let record = HistoryRecord {
+                position: 1,
+                time_millis: 1,
+                id,
+                deps: Vec::new(),
+                member: raj,
+                name,
+                what,
+                standing,
+            };
             let about = Some(("Raj".to_owned(), "a\r\nb".to_owned()));
             let words = record.name.clone();
             let moved = match kind % 5 {
@@ -263,7 +275,8 @@ fuzz_target!(|input: Input<'_>| {
             let mask = (kind % 3 == 0).then(|| "~raj@raj.example".into());
             let found = [Found { record, about, mask, moved: moved.map(Into::into) }];
             for (room, _) in seats {
-                let rendering = session.perspective(room).map(|perspective| Rendering::new(perspective, &found));
+                let rendering =
+                    session.perspective(room).map(|perspective| Rendering::new(perspective, &found));
                 session.records(&mut world, room, &found, rendering.as_ref());
             }
             check(&session.take_output().concat());

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use bytes::Bytes;
-use causerie_core::body::Body;
-use causerie_core::frame::{
-    ClientFrame, Delivered, ErrorCode, ErrorFrame, MemberInfo, ServerFrame, VERSION, Welcome,
-};
+use causerie_core::content::body::Body;
 use causerie_core::key::Challenge;
 use causerie_core::session::{End, Event, Output, SayError, Session, SessionConfig};
+use causerie_core::wire::{
+    ClientFrame, Delivered, ErrorCode, ErrorFrame, MemberInfo, ServerFrame, VERSION, Welcome,
+};
 use cbcast::{Kind, MemberId, Message, MessageId, MissingRange, Snapshot, Time, VectorClock};
 use libfuzzer_sys::fuzz_target;
 
@@ -165,7 +165,7 @@ fn welcome(hello: &Hello) -> ServerFrame {
             .iter()
             .map(|(who, present)| MemberInfo { member: who.id(), name: "name".into(), present: *present })
             .collect(),
-        limits: causerie_core::frame::Limits {
+        limits: causerie_core::wire::Limits {
             name_chars: 50,
             text_bytes: hello.text_bytes.get(),
             frame_bytes: 1 << 20,

@@ -84,7 +84,6 @@ impl Default for Plan {
 
 /// Why a plan cannot be.
 #[derive(Clone, Copy, Debug, Error, PartialEq)]
-#[non_exhaustive]
 pub enum PlanError {
     /// Something is needed of which there is none.
     #[error("at least one {what} is needed")]
@@ -194,7 +193,6 @@ impl Plan {
 
 /// Why there is no report.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum LoadError {
     /// The plan cannot be.
     #[error(transparent)]

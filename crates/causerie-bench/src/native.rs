@@ -10,8 +10,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use causerie_core::frame::{ClientFrame, MAGIC, ServerFrame, VERSION, split_frame};
 use causerie_core::key::{KeyPair, Proof, Purpose};
+use causerie_core::wire::{ClientFrame, MAGIC, ServerFrame, VERSION, split_frame};
 use cbcast::wire::Reader;
 use cbcast::{Kind, MemberId, Message, MessageId, WireError};
 
@@ -21,7 +21,7 @@ use crate::speaker::{Protocol, Seat, SpeakError, Speaker};
 const DELIVERED: u8 = 0x84;
 /// The kind of a packet that a member said.
 const DATA: u8 = 0;
-/// The first byte of a payload that is a text (`causerie_core::body`).
+/// The first byte of a payload that is a text (`causerie_core::content::body`).
 const TEXT: u8 = 1;
 /// No server sends a larger frame; the reference client has the same limit.
 const FRAME_BYTES_MAX: usize = 16 << 20;
@@ -331,8 +331,8 @@ impl Speaker for Member {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use causerie_core::body::Body;
-    use causerie_core::frame::Delivered;
+    use causerie_core::content::body::Body;
+    use causerie_core::wire::Delivered;
 
     fn member(talks: bool) -> Member {
         let seat = Seat { room: "r".into(), name: "n".into(), talks, text_bytes: 2 };

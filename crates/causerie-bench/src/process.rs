@@ -23,7 +23,6 @@ pub struct Started {
 
 /// Why there is no server.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum StartError {
     /// The program does not start.
     #[error("{program} does not start: {error}")]

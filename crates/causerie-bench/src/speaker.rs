@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use causerie_core::text::visible;
+use causerie_core::content::text::visible;
 use thiserror::Error;
 
 /// One place in a room: who a connection is.
@@ -75,7 +75,6 @@ pub trait Speaker {
 
 /// Why a conversation is over.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum SpeakError {
     /// The server does not want to.
     #[error("the server says: {}", visible(message))]

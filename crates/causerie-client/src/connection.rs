@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use causerie_core::frame::{ClientFrame, MAGIC, ServerFrame, split_frame};
+use causerie_core::wire::{ClientFrame, MAGIC, ServerFrame, split_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;

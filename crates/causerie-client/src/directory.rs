@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use causerie_core::frame::{ClientFrame, ClosedRoom, ErrorCode, RoomInfo, ServerFrame, VERSION};
 use causerie_core::key::{Challenge, KeyPair, Proof, Purpose};
+use causerie_core::wire::{ClientFrame, ClosedRoom, ErrorCode, RoomInfo, ServerFrame, VERSION};
 
 use crate::connection::Connection;
 use crate::room::ConnectError;

@@ -5,9 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causerie_core::frame::{ClientFrame, ServerFrame};
 use causerie_core::link::{Disturbance, DisturbedLink};
 use causerie_core::session::{Event, Output, Session};
+use causerie_core::wire::{ClientFrame, ServerFrame};
 use cbcast::Time;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -379,12 +379,12 @@ async fn sleep_until(at: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
-    use causerie_core::body::Body;
-    use causerie_core::frame::{Delivered, MAGIC, VERSION, split_frame};
+    use causerie_core::content::body::Body;
+    use causerie_core::content::name::RoomName;
     use causerie_core::key::Challenge;
     use causerie_core::room::{Now, Room, RoomSettings};
     use causerie_core::session::SessionConfig;
-    use causerie_core::text::RoomName;
+    use causerie_core::wire::{Delivered, MAGIC, VERSION, split_frame};
     use cbcast::{Kind, MemberId, Message, MessageId, MissingRange};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};

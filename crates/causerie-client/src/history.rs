@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use causerie_core::frame::{ClientFrame, Direction, ErrorCode, HistoryQuestion, Place, ServerFrame};
-use causerie_core::history::HistoryPage;
+use causerie_core::log::page::HistoryPage;
+use causerie_core::wire::{ClientFrame, Direction, ErrorCode, HistoryQuestion, Place, ServerFrame};
 
 use crate::directory::{ANSWER_TIMEOUT, Directory, unexpected};
 use crate::room::ConnectError;

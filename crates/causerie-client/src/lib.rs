@@ -30,14 +30,14 @@ mod own_key;
 pub mod private;
 mod room;
 
-pub use causerie_core::body::Body;
-pub use causerie_core::frame::{
-    ClosedRoom, Direction, ErrorCode, Limits, MemberInfo, Place, RoomInfo, Stable,
-};
-pub use causerie_core::history::{Entry, HistoryPage, HistoryRecord, What};
+pub use causerie_core::content::body::Body;
 pub use causerie_core::key::KeyPair;
 pub use causerie_core::link::{Disturbance, DisturbanceError};
+pub use causerie_core::log::page::{Entry, HistoryPage, HistoryRecord, What};
 pub use causerie_core::session::{End, Event, HeldPost, Post, SayError};
+pub use causerie_core::wire::{
+    ClosedRoom, Direction, ErrorCode, Limits, MemberInfo, Place, RoomInfo, Stable,
+};
 pub use cbcast::{MemberId, MessageId, VectorClock};
 pub use directory::Directory;
 pub use history::History;

@@ -4,8 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use causerie_core::api;
-use causerie_core::key::KeyPair;
+use causerie_core::key::{KeyPair, read_room_key, room_key};
 
 use crate::kept::with_suffix;
 use crate::private;
@@ -29,7 +28,7 @@ pub fn own_key(path: impl AsRef<Path>) -> io::Result<KeyPair> {
     // Whole, or not there; and of two programs that make one at the same time both take the first.
     let new = with_suffix(path, &format!(".{}", std::process::id()));
     let mut file = private::create(&new)?;
-    writeln!(file, "{}", api::room_key(&seed))?;
+    writeln!(file, "{}", room_key(&seed))?;
     file.sync_all()?;
     let linked = fs::hard_link(&new, path);
     fs::remove_file(&new)?;
@@ -43,7 +42,7 @@ fn read(path: &Path) -> io::Result<Option<KeyPair>> {
     match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
-        Ok(text) => match api::read_room_key(text.trim_end()) {
+        Ok(text) => match read_room_key(text.trim_end()) {
             Some(seed) => Ok(Some(KeyPair::new(seed))),
             None => Err(io::Error::new(io::ErrorKind::InvalidData, "that is no key of rooms")),
         },

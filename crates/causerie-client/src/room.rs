@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use causerie_core::body::Body;
-use causerie_core::frame::{ErrorCode, MemberInfo};
+use causerie_core::content::body::Body;
+use causerie_core::content::text::visible;
 use causerie_core::key::KeyPair;
 use causerie_core::link::Disturbance;
 use causerie_core::session::{End, Event, HeldPost, SayError, Session, SessionConfig};
-use causerie_core::text::visible;
+use causerie_core::wire::{ErrorCode, MemberInfo};
 use cbcast::{MemberId, MessageId, Time};
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
@@ -21,7 +21,6 @@ use crate::kept::Kept;
 
 /// Why a server could not be asked.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum ConnectError {
     /// There is no connection.
     #[error(transparent)]
@@ -38,7 +37,6 @@ pub enum ConnectError {
 
 /// Why a room could not be joined.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum JoinError {
     /// There is no connection.
     #[error(transparent)]

@@ -109,6 +109,20 @@ impl Proof {
     }
 }
 
+/// The key of a room as its maker shows it: the 32 bytes of a [`KeyPair`] as 64 hexadecimal digits.
+#[must_use]
+pub fn room_key(seed: &[u8; 32]) -> String {
+    hex::encode(seed)
+}
+
+/// Reads what [`room_key`] has written.
+#[must_use]
+pub fn read_room_key(text: &str) -> Option<[u8; 32]> {
+    let mut seed = [0; 32];
+    hex::decode_to_slice(text, &mut seed).ok()?;
+    Some(seed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,12 +4,15 @@
 //! nothing. What is older than the tail is in the store. A record comes into the tail once it is stored, as part of
 //! the run that was stored together, and not before: what can be read here is never taken back.
 
+pub mod mark;
+pub mod page;
+
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use cbcast::Message;
 
-use crate::frame::{Delivered, ServerFrame, split_frame};
+use crate::wire::{Delivered, ServerFrame, split_frame};
 
 /// What a reader is given.
 #[derive(Clone, Debug)]

@@ -21,13 +21,15 @@ use cbcast::{
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::body::{Body, BodyError, changed_by, topic_of};
-use crate::frame::{Delivered, Limits, MemberInfo, RoomInfo, Welcome};
+use crate::content::body::{Body, BodyError, changed_by, topic_of};
+use crate::content::name::{Name, NameError, RoomName};
+use crate::content::reading::{Reading, Readings};
+use crate::content::text::clipped;
 use crate::key::{PublicKey, Secret};
+use crate::log::mark::{self, CLIENT_ID_BYTES_MAX};
 use crate::log::{Record, Run};
-use crate::mark::{self, CLIENT_ID_BYTES_MAX};
-use crate::standing::{LOOKS_MAX, topic_text};
-use crate::text::{Name, NameError, Reading, Readings, RoomName, clipped};
+use crate::timeline::standing::{LOOKS_MAX, topic_text};
+use crate::wire::{Delivered, Limits, MemberInfo, RoomInfo, Welcome};
 
 /// When something happens: the caller's monotonic time, and what the wall clock shows, which is for people and
 /// orders nothing.
@@ -93,7 +95,6 @@ const REASON_CHARS_MAX: usize = 500;
 
 /// Why a room cannot be of such settings. Named as the settings of `causerie serve` are.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
 pub enum SettingsError {
     /// More members than a room can have.
     #[error("members-max is {members}: a room has {MEMBERS_MAX} members at most")]
@@ -248,7 +249,7 @@ pub struct Batch {
     pub records: Option<Run>,
     /// Members that are new, or of whom something has changed.
     pub members: Vec<MemberRecord>,
-    /// Names of records, of this batch or of one before ([`crate::mark`]).
+    /// Names of records, of this batch or of one before ([`crate::log::mark`]).
     pub marks: Vec<(Vec<u8>, u64)>,
     /// The state of the group after the last of the records, now and then: [`Room::restore`] begins there.
     pub checkpoint: Option<(u64, Bytes)>,
@@ -355,7 +356,6 @@ pub struct Anew {
 
 /// Why a room cannot be made of what was stored.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
 pub enum RestoreError {
     /// The checkpoint cannot be read.
     #[error("the state of the room cannot be read: {0}")]
@@ -393,7 +393,6 @@ pub struct Seat {
 
 /// Why somebody could not join. Nothing changed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
 pub enum JoinError {
     /// That cannot be a name.
     #[error(transparent)]
@@ -433,7 +432,6 @@ fn taken(name: &Name, like: &Name) -> String {
 
 /// Why somebody could not resume. Nothing changed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
 pub enum ResumeError {
     /// There is no such member, or the token is not its.
     #[error("that is not the token of that member")]
@@ -468,7 +466,6 @@ pub struct Refusal {
 
 /// Why a hosted member could not say something. Nothing changed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
 pub enum SayError {
     /// It is not in the room (any more).
     #[error("you are not in this room")]
@@ -705,7 +702,7 @@ impl Room {
             }
             let delivered = room.group.delivered(member).filter(|_| !member.is_host());
             let delivered = delivered.ok_or(RestoreError::Member { member })?;
-            room.names.insert(&name, &member);
+            room.names.insert(name.as_str(), &member);
             room.people.insert(member, Person { name, joined_at, delivered, pass });
         }
         // Of those who speak through here.
@@ -938,7 +935,7 @@ impl Room {
             MembershipError::Full { limit } => JoinError::Full { limit: limit.saturating_sub(1) },
             other => JoinError::NotSaid(other),
         })?;
-        self.names.insert(&name, &member);
+        self.names.insert(name.as_str(), &member);
         let joined_at = self.position + 1;
         self.people.insert(member, Person { name, joined_at, delivered: 0, pass });
         self.rosters += 1;
@@ -1134,7 +1131,7 @@ impl Room {
         self.counts.left += 1;
         self.seatings += 1;
         self.rosters += 1;
-        self.names.remove(&person.name, &member);
+        self.names.remove(person.name.as_str(), &member);
         let departed = Departed {
             name: person.name,
             joined_at: person.joined_at,

@@ -26,13 +26,13 @@ pub use self::keep::{KeptError, kept_name};
 use self::names::Names;
 use self::observe::Observer;
 use self::placing::{Next, Placing};
-use crate::body::{Body, BodyError};
-use crate::frame::{
+use crate::content::body::{Body, BodyError};
+use crate::content::text::{clipped, visible};
+use crate::key::{Challenge, KeyPair, Purpose};
+use crate::wire::{
     BEHIND_MAX, ClientFrame, Delivered, ErrorCode, ErrorFrame, Limits, MemberInfo, Observed, ServerFrame,
     Stable, VERSION, Watched, Welcome,
 };
-use crate::key::{Challenge, KeyPair, Purpose};
-use crate::text::{clipped, visible};
 
 /// What a session needs to know.
 #[derive(Clone, Debug)]
@@ -86,7 +86,6 @@ impl SessionConfig {
 
 /// Something that happened in the room.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum Event {
     /// The member is in.
     Welcomed {
@@ -96,7 +95,7 @@ pub enum Event {
         room: String,
         /// Whether the room was created for it.
         created: bool,
-        /// Which log this is, for [`Place`](crate::frame::Place)s in it.
+        /// Which log this is, for [`Place`](crate::wire::Place)s in it.
         epoch: u64,
         /// The first position of the history that follows.
         first: u64,
@@ -234,7 +233,6 @@ pub struct Post {
 
 /// Why a session is over.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
 pub enum End {
     /// The member left, as asked.
     #[error("left the room")]
@@ -256,7 +254,6 @@ pub enum End {
 
 /// Why a text could not be said. Nothing changed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
 pub enum SayError {
     /// It is too long, may not be said by this member, or refers to what has not been delivered here.
     #[error(transparent)]

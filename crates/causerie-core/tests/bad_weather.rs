@@ -9,10 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use causerie_core::body::Body;
-use causerie_core::frame::{
-    ClientFrame, Delivered, ErrorCode, ErrorFrame, ServerFrame, VERSION, split_frame,
-};
+use causerie_core::content::body::Body;
+use causerie_core::content::name::RoomName;
 use causerie_core::key::{Challenge, Purpose};
 use causerie_core::link::{Disturbance, DisturbedLink};
 use causerie_core::log::{Log, Read, Record, Run, records};
@@ -20,7 +18,7 @@ use causerie_core::room::{
     Anew, Batch, MemberRecord, Now, ResumeError, Resumed, Room, RoomSettings, Seat, Stored,
 };
 use causerie_core::session::{End, Event, Output, Post, Session, SessionConfig};
-use causerie_core::text::RoomName;
+use causerie_core::wire::{ClientFrame, Delivered, ErrorCode, ErrorFrame, ServerFrame, VERSION, split_frame};
 use cbcast::{MemberId, MessageId, Time};
 use cbcast_sim::Oracle;
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use causerie_core::body::Body;
-use causerie_core::frame::{ClientFrame, Delivered, ErrorCode, ErrorFrame, ServerFrame, VERSION, Welcome};
+use causerie_core::content::body::Body;
+use causerie_core::content::name::RoomName;
 use causerie_core::key::Challenge;
 use causerie_core::room::{Now, Room, RoomSettings};
 use causerie_core::session::{End, Event, Output, Session, SessionConfig};
-use causerie_core::text::RoomName;
+use causerie_core::wire::{ClientFrame, Delivered, ErrorCode, ErrorFrame, ServerFrame, VERSION, Welcome};
 use cbcast::{Kind, MemberId, Message, MessageId, MissingRange, Time};
 
 const HOST: MemberId = MemberId::host(0);

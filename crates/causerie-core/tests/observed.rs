@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use causerie_core::body::Body;
-use causerie_core::frame::{
-    BEHIND_MAX, ClientFrame, Observation, Observed, ServerFrame, Stable, VERSION, Watched, split_frame,
-};
+use causerie_core::content::body::Body;
+use causerie_core::content::name::RoomName;
 use causerie_core::key::Challenge;
 use causerie_core::room::{Now, Room, RoomSettings};
 use causerie_core::session::{Event, Output, Session, SessionConfig};
-use causerie_core::text::RoomName;
+use causerie_core::wire::{
+    BEHIND_MAX, ClientFrame, Observation, Observed, ServerFrame, Stable, VERSION, Watched, split_frame,
+};
 use cbcast::{Kind, MemberId, Message, MessageId, Time};
 
 const OBSERVATIONS: Watched = Watched { observations: true, acknowledgements: false };

@@ -1,12 +1,12 @@
 //! The examples of `docs/protocol.md` are what it says they are.
 
 use bytes::{Bytes, BytesMut};
-use causerie_core::frame::{
+use causerie_core::key::{Challenge, KeyPair, Purpose};
+use causerie_core::log::page::{Entry, HistoryPage};
+use causerie_core::wire::{
     ClientFrame, Delivered, Direction, HistoryQuestion, MAGIC, MemberInfo, Observation, Observed, Page,
     Place, ServerFrame, split_frame,
 };
-use causerie_core::history::{Entry, HistoryPage};
-use causerie_core::key::{Challenge, KeyPair, Purpose};
 use cbcast::{Kind, MemberId, Message, MessageId, Signature};
 
 /// The bytes of the first example below a heading: what stands before the comments.

@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
-use causerie_core::body::Body;
-use causerie_core::classic::{
-    self, ControllerCommand, Item, Lines, RoomCommand, encode, encode_part, parse_controller, parse_room,
-};
+use causerie_core::content::body::Body;
+use causerie_core::content::plain;
 use causerie_core::log::{Record, records};
 use causerie_core::room::JoinError;
+use causerie_gateway::classic::{
+    self, ControllerCommand, Item, Lines, RoomCommand, encode, encode_part, parse_controller, parse_room,
+};
 use cbcast::{Kind, MemberId};
 use tokio::net::TcpStream;
 
@@ -390,16 +391,16 @@ impl Session<'_> {
             let payload = message.payload();
             let line = match message.kind() {
                 Kind::Joined(newcomer) => {
-                    (newcomer != member).then(|| classic::joined(&String::from_utf8_lossy(&payload)))
+                    (newcomer != member).then(|| plain::joined(&String::from_utf8_lossy(&payload)))
                 }
-                Kind::Left { member: gone, .. } => Some(classic::left(&name_of(gone))),
+                Kind::Left { member: gone, .. } => Some(plain::left(&name_of(gone))),
                 Kind::Hosted { .. } | Kind::Expelled { .. } => None,
                 _ if message.id().member == member => None,
                 Kind::Data | Kind::Signed(_) | Kind::Emptied { .. } => {
                     let body = Body::decode(&payload);
                     let quote = body.target().and_then(|to| Some((name_of(to.member), quotes.get(&to)?)));
                     let quote = quote.as_ref().map(|(name, text)| (&name[..], &text[..]));
-                    classic::said(&name_of(message.id().member), &body, quote)
+                    plain::said(&name_of(message.id().member), &body, quote)
                 }
             };
             if let Some(line) = line {

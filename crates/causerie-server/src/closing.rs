@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causerie_core::frame;
+use causerie_core::content::name::RoomName;
 use causerie_core::key::PublicKey;
-use causerie_core::text::RoomName;
+use causerie_core::wire;
 use causerie_store::{Change, RoomId};
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
@@ -76,9 +76,9 @@ impl Controller {
     }
 
     /// The rooms that were closed and are kept, as the operator is told; the last that was closed last.
-    pub(crate) fn closed(&self) -> Vec<frame::ClosedRoom> {
+    pub(crate) fn closed(&self) -> Vec<wire::ClosedRoom> {
         let keeps = u64::try_from(self.settings().borrow().closed.as_millis()).unwrap_or(u64::MAX);
-        let told = |(id, room): (&RoomId, &ClosedRoom)| frame::ClosedRoom {
+        let told = |(id, room): (&RoomId, &ClosedRoom)| wire::ClosedRoom {
             name: room.name.to_string(),
             closed_millis: room.closed_millis,
             until_millis: room.closed_millis.saturating_add(keeps),

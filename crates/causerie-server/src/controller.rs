@@ -6,10 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use causerie_core::frame::{ErrorCode, RoomInfo};
+use causerie_core::content::name::{Name, RoomName, RoomNameError};
+use causerie_core::content::reading::Reading;
 use causerie_core::key::PublicKey;
 use causerie_core::room::{Now, Room, RoomSettings};
-use causerie_core::text::{Name, Reading, RoomName, RoomNameError};
+use causerie_core::wire::{ErrorCode, RoomInfo};
 use causerie_store::{Change, Retention, RoomId, RoomRow, Store, StoreError, StoredRoom};
 use cbcast::MemberId;
 use subtle::ConstantTimeEq;

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
-use causerie_core::frame::{ServerFrame, Watched};
 use causerie_core::log::{self, Read};
+use causerie_core::wire::{ServerFrame, Watched};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use causerie_core::frame::{Direction, HistoryQuestion, MemberInfo, Page, Place};
-use causerie_core::history::authors;
+use causerie_core::log::page::authors;
 use causerie_core::log::{head, records};
+use causerie_core::wire::{Direction, HistoryQuestion, MemberInfo, Page, Place};
 use causerie_store::{Members, RoomId, Store, StoreError};
 use cbcast::{MemberId, MessageId};
 use thiserror::Error;
@@ -254,8 +254,8 @@ fn first_records(run: &Bytes, max: u64) -> (u64, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use causerie_core::frame::Delivered;
-    use causerie_core::history::HistoryPage;
+    use causerie_core::log::page::HistoryPage;
+    use causerie_core::wire::Delivered;
     use causerie_store::{Change, MemoryStore, Retention, RoomRow};
     use cbcast::{Kind, Message};
 

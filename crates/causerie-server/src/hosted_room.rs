@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use causerie_core::body::answered_by;
-use causerie_core::frame::{Direction, HistoryQuestion, MemberInfo, Page, Place, Watched, Welcome};
-use causerie_core::history::authors;
+use causerie_core::content::body::answered_by;
+use causerie_core::content::reading::Reading;
+use causerie_core::log::page::authors;
 use causerie_core::log::{self, Log, Read, Record, records};
 use causerie_core::room::{Batch, Now, Room};
-use causerie_core::text::Reading;
+use causerie_core::wire::{Direction, HistoryQuestion, MemberInfo, Page, Place, Watched, Welcome};
 use causerie_store::{Change, MemberRow, Members, RoomId, RoomRow, Secrets, Store, StoreError};
 use cbcast::{MemberId, MessageId, MissingRange, Time};
 use tokio::sync::watch;

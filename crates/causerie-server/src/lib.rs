@@ -126,7 +126,6 @@ pub enum Protocol {
 
 /// Why a server could not start, or had to end.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum StartError {
     /// The listener, or a thread, could not be had.
     #[error(transparent)]

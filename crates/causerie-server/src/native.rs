@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use causerie_core::frame::{
+use causerie_core::content::name::Name;
+use causerie_core::content::text::visible;
+use causerie_core::key::{Challenge, Proof, PublicKey, Purpose};
+use causerie_core::room::{JoinError, ResumeError, Resumed, Seat};
+use causerie_core::wire::{
     ClientFrame, Direction, ErrorCode, ErrorFrame, FrameError, HistoryQuestion, Observation, Observed, Place,
     ServerFrame, VERSION, split_frame,
 };
-use causerie_core::key::{Challenge, Proof, PublicKey, Purpose};
-use causerie_core::room::{JoinError, ResumeError, Resumed, Seat};
-use causerie_core::text::{Name, visible};
 use cbcast::{MissingRange, VectorClock};
 use tokio::net::TcpStream;
 use tokio::sync::watch;

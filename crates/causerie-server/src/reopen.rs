@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use causerie_core::body::Body;
+use causerie_core::content::body::Body;
+use causerie_core::content::name::RoomName;
+use causerie_core::log::mark::TOPIC;
 use causerie_core::log::{Record, records};
-use causerie_core::mark::TOPIC;
 use causerie_core::room::{Anew, MemberRecord, Now, Room, RoomSettings, Secrets, Stored, Topic};
-use causerie_core::standing;
-use causerie_core::text::RoomName;
+use causerie_core::timeline::standing;
 use causerie_store::{Change, MemberRow, Members, RoomId, Store, StoreError, StoredRoom};
 use cbcast::{MemberId, MessageId};
 use tracing::{error, warn};

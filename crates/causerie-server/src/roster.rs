@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use causerie_core::api::{Member, to_json};
-use causerie_core::frame::ServerFrame;
 use causerie_core::room::Room;
+use causerie_core::wire::ServerFrame;
+use causerie_gateway::api::{Member, to_json};
 
 #[derive(Default)]
 pub(crate) struct Roster {
@@ -46,8 +46,8 @@ impl Roster {
 
 #[cfg(test)]
 mod tests {
+    use causerie_core::content::name::RoomName;
     use causerie_core::room::{Now, RoomSettings};
-    use causerie_core::text::RoomName;
 
     use super::*;
 
@@ -59,7 +59,7 @@ mod tests {
         let ann = room.join_hosted(now, "Ann").unwrap();
         let mut roster = Roster::default();
         let (frame, json) = (roster.frame(&room), roster.json(&room));
-        room.say(now, ann, &causerie_core::body::Body::Text("hello".into())).unwrap();
+        room.say(now, ann, &causerie_core::content::body::Body::Text("hello".into())).unwrap();
         assert_eq!(roster.frame(&room).as_ptr(), frame.as_ptr());
         assert!(Arc::ptr_eq(&roster.json(&room), &json));
         room.join_hosted(now, "Raj").unwrap();

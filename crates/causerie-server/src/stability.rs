@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use causerie_core::frame::{BEHIND_MAX, ServerFrame, Stable};
+use causerie_core::wire::{BEHIND_MAX, ServerFrame, Stable};
 use cbcast::MemberId;
 
 use crate::Server;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use causerie_core::body::{Body, changed_by};
-use causerie_core::frame::Delivered;
+use causerie_core::content::body::{Body, changed_by};
+use causerie_core::log::mark;
 use causerie_core::log::{Record, head, records};
-use causerie_core::mark;
-use causerie_core::standing::{Changes, Standing, standing};
+use causerie_core::timeline::standing::{Changes, Standing, standing};
+use causerie_core::wire::Delivered;
 use causerie_store::{RoomId, Store, StoreError};
 use cbcast::{Kind, MemberId, Message, MessageId};
 

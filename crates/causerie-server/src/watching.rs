@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
 use axum::extract::ws::Utf8Bytes;
-use causerie_core::api::ServerEvent;
-use causerie_core::frame::{Observation, Watched};
+use causerie_core::wire::{Observation, Watched};
+use causerie_gateway::api::ServerEvent;
 use cbcast::MemberId;
 use tokio::sync::watch;
 

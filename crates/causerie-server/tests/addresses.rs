@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use causerie_core::frame::{ClientFrame, ErrorCode, ServerFrame};
+use causerie_core::wire::{ClientFrame, ErrorCode, ServerFrame};
 use causerie_server::{AddressLimits, IrcSettings, Protocol, Settings};
 use causerie_store::{MemoryStore, Store};
 use common::{Classic, Event, Harness, Native, Wire, metric, raw, within};

@@ -5,8 +5,8 @@ mod common;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use causerie_core::frame::{ClientFrame, Direction, HistoryQuestion, Place, ServerFrame};
 use causerie_core::room::RoomSettings;
+use causerie_core::wire::{ClientFrame, Direction, HistoryQuestion, Place, ServerFrame};
 use causerie_server::{IrcSettings, Settings};
 use cbcast::MissingRange;
 use common::limited::Limited;
@@ -23,7 +23,7 @@ async fn narrow(server: &Harness) -> Wire {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 << 10).unwrap();
     let mut wire = Wire::new(socket.connect(server.address).await.unwrap());
-    wire.send_bytes(&causerie_core::frame::MAGIC).await;
+    wire.send_bytes(&causerie_core::wire::MAGIC).await;
     wire.hello().await;
     wire
 }

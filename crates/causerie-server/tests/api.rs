@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use causerie_core::frame::{ClientFrame, ErrorCode, Observation, Observed, ServerFrame, Stable, Watched};
+use causerie_core::wire::{ClientFrame, ErrorCode, Observation, Observed, ServerFrame, Stable, Watched};
 use causerie_server::{AddressLimits, Protocol, Settings};
 use causerie_store::{Change, MemoryStore, Options, RoomRow, SqliteStore, Store};
 use cbcast::{Kind, MemberId, MessageId};
@@ -1167,7 +1167,7 @@ async fn who_only_reads_along_is_told_all_that_members_are_told_and_is_nobody() 
 
 /// Who has said it.
 fn ann_member(record: &Value) -> MemberId {
-    causerie_core::api::member_id(record["member"].as_str().unwrap()).unwrap()
+    causerie_gateway::api::member_id(record["member"].as_str().unwrap()).unwrap()
 }
 
 /// What is measured: the text, and the values by name and labels.

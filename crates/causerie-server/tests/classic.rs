@@ -6,8 +6,8 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use bytes::Bytes;
-use causerie_core::body::Body;
-use causerie_core::frame::{ClientFrame, ServerFrame};
+use causerie_core::content::body::Body;
+use causerie_core::wire::{ClientFrame, ServerFrame};
 use causerie_server::Settings;
 use cbcast::MessageId;
 use common::{Classic, Event, Harness, Native, Wire, capture_log};

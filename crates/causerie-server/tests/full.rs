@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::Arc;
 
-use causerie_core::frame::{ClientFrame, ErrorCode, ServerFrame};
+use causerie_core::wire::{ClientFrame, ErrorCode, ServerFrame};
 use causerie_server::Settings;
 use causerie_store::Store;
 use common::limited::Limited;

@@ -5,11 +5,11 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causerie_core::frame::{
+use causerie_core::log::page::{Entry, HistoryPage, What};
+use causerie_core::room::RoomSettings;
+use causerie_core::wire::{
     ClientFrame, Delivered, Direction, ErrorCode, HistoryQuestion, Place, ServerFrame,
 };
-use causerie_core::history::{Entry, HistoryPage, What};
-use causerie_core::room::RoomSettings;
 use causerie_server::Settings;
 use causerie_store::{MemoryStore, Options, Retention, SqliteStore, Store};
 use cbcast::{MemberId, MessageId};

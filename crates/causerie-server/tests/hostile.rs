@@ -6,8 +6,8 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use bytes::Bytes;
-use causerie_core::frame::{ClientFrame, ErrorCode, MAGIC, ServerFrame, VERSION};
 use causerie_core::room::RoomSettings;
+use causerie_core::wire::{ClientFrame, ErrorCode, MAGIC, ServerFrame, VERSION};
 use causerie_server::Settings;
 use cbcast::wire::put_varint;
 use cbcast::{Kind, MemberId, Message, MessageId};

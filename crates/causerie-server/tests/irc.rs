@@ -7,7 +7,7 @@ mod common;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use causerie_core::body::Body;
+use causerie_core::content::body::Body;
 use causerie_server::{IrcSettings, Settings};
 use causerie_store::{Change, MemoryStore, RoomId, RoomRow, Store as _};
 use cbcast::MessageId;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use causerie_core::frame::{ClientFrame, ErrorCode, ServerFrame, Welcome};
 use causerie_core::key::{Proof, Purpose};
 use causerie_core::room::RoomSettings;
+use causerie_core::wire::{ClientFrame, ErrorCode, ServerFrame, Welcome};
 use causerie_server::Settings;
 use causerie_store::Retention;
 use cbcast::{MemberId, MissingRange, VectorClock};

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use causerie_core::body::Body;
-use causerie_core::frame::Delivered;
+use causerie_core::content::body::Body;
+use causerie_core::wire::Delivered;
 use causerie_store::{Change, Options, RoomId, RoomRow, SqliteStore, Store};
 use cbcast::{Kind, MemberId, Message, MessageId};
 

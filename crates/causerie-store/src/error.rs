@@ -45,7 +45,6 @@ impl From<&rusqlite::Error> for DatabaseError {
 
 /// Why a store could not be opened. Nothing was changed.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum OpenError {
     /// Another process, or another part of this one, has it open.
     #[error("the data folder {} is in use by another process", dir.display())]
@@ -124,7 +123,6 @@ impl From<rusqlite::Error> for OpenError {
 
 /// Why a batch was not committed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
 pub enum CommitError {
     /// The disk is full, or the store has its greatest size. Rolled back, nothing changed: keep the batch and try
     /// the same again later. Reading goes on.
@@ -165,7 +163,6 @@ impl CommitError {
 
 /// What is wrong with a batch.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
 pub enum InvalidChange {
     /// There is no such room (any more).
     #[error("{0} does not exist")]
@@ -239,7 +236,6 @@ pub enum InvalidChange {
 
 /// Why bytes are not a run of records.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
 pub enum RunError {
     /// A frame that is not a whole `Delivered` frame.
     #[error("not a whole record")]
@@ -257,7 +253,6 @@ pub enum RunError {
 
 /// Why something could not be read, or removed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
 pub enum StoreError {
     /// There is no such room (any more).
     #[error("{0} does not exist")]

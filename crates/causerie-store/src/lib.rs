@@ -9,7 +9,7 @@
 //!   are synced: all of them or none. Show nothing before it has returned. One sync serves the whole batch, so
 //!   let the next batch gather while one is being committed.
 //! - **Positions count from 1, without holes.** An [`Append`](Change::Append) continues exactly behind the room's
-//!   last position, with whole `Delivered` frames ([`causerie_core::frame`]); they come back as the same bytes.
+//!   last position, with whole `Delivered` frames ([`causerie_core::wire`]); they come back as the same bytes.
 //! - **What cannot be read is a gap, never an error and never somebody else's message.** A [`Page`] ends before a
 //!   removed or damaged stretch and names it; [`Page::next`] is where reading goes on behind it.
 //! - **Full is not broken.** [`CommitError::Full`] changed nothing; keep the batch, tell the senders, try again.
@@ -22,7 +22,7 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use causerie_core::frame::Delivered;
+//! use causerie_core::wire::Delivered;
 //! use causerie_store::{Change, MemoryStore, RoomRow, Store};
 //! use cbcast::{Kind, MemberId, Message, MessageId};
 //!

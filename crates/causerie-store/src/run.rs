@@ -208,7 +208,7 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use causerie_core::frame::Delivered;
+    use causerie_core::wire::Delivered;
     use cbcast::Kind;
 
     fn run(first: u64, last: u64) -> Bytes {

@@ -17,7 +17,6 @@ const TOKEN_BYTES_MAX: usize = 256;
 
 /// Why a text is no query. Nothing was looked for.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
 pub enum QueryError {
     /// It has too many words.
     #[error("a query has at most {QUERY_WORDS_MAX} words")]

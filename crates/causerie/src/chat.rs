@@ -15,10 +15,10 @@ use causerie_client::{
     ConnectError, Directory, Disturbance, End, ErrorCode, Event, History, HistoryPage, JoinError, Kept,
     KeyPair, MessageId, Place, Post, Room, RoomInfo, RoomOptions, SayError,
 };
-use causerie_core::body::Recent;
+use causerie_core::content::body::Recent;
+use causerie_core::content::text::visible;
 use causerie_core::session::kept_name;
-use causerie_core::standing::Standing;
-use causerie_core::text::visible;
+use causerie_core::timeline::standing::Standing;
 use clap::Args;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -284,7 +284,6 @@ impl Entrance {
                 anyhow::Error::new(error).context(format!("cannot reach {}", self.server))
             }
             JoinError::Ended(end) => anyhow::Error::new(end),
-            other => other.into(),
         })
     }
 
@@ -730,7 +729,7 @@ fn answer_command(console: &Console, room: &Room, command: &str) {
     match command {
         "./members" => {
             let members = room.members();
-            console.notice(&causerie_core::text::python_list(members.iter().map(|m| &m.name[..])));
+            console.notice(&causerie_core::content::text::python_list(members.iter().map(|m| &m.name[..])));
         }
         "./clock" => {
             let vector = room.vector();

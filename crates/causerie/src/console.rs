@@ -27,7 +27,7 @@ use std::time::Duration;
 use std::{env, thread};
 
 use anyhow::Context as _;
-use causerie_core::text::visible;
+use causerie_core::content::text::visible;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;

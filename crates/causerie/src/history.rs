@@ -4,11 +4,11 @@ use std::io::{self, BufWriter, Write};
 
 use anyhow::{Context, ensure};
 use causerie_client::{Body, ConnectError, Direction, Entry, History, HistoryPage, MessageId, Place, What};
-use causerie_core::api;
-use causerie_core::body::Recent;
-use causerie_core::classic;
-use causerie_core::standing::Standing;
-use causerie_core::text::visible;
+use causerie_core::content::body::Recent;
+use causerie_core::content::plain;
+use causerie_core::content::text::visible;
+use causerie_core::timeline::standing::Standing;
+use causerie_gateway::api;
 use clap::Args;
 
 use crate::when::{Since, to_the_second};
@@ -159,7 +159,7 @@ pub(crate) fn said(
     if standing == Standing::Deleted {
         return Some(format!("{name} : (deleted)"));
     }
-    let said = classic::said(name, body, recent.about(body));
+    let said = plain::said(name, body, recent.about(body));
     recent.note(id, name, body);
     let edited = if standing == Standing::Edited { " (edited)" } else { "" };
     said.map(|said| format!("{said}{edited}"))

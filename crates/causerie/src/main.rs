@@ -24,7 +24,7 @@ mod wording;
 
 use std::process::ExitCode;
 
-use causerie_core::text::visible;
+use causerie_core::content::text::visible;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 

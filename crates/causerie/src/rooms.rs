@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use causerie_client::{ClosedRoom, ConnectError, Directory};
-use causerie_core::text::visible;
+use causerie_core::content::text::visible;
 use clap::{Args, Subcommand};
 
 use crate::when::to_the_second;

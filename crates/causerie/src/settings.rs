@@ -235,7 +235,7 @@ pub(crate) struct Live {
     /// How many messages an IRC client is shown at most, when it joins a room, of those that it has not seen, unless it can
     /// ask for history itself. 0 is none.
     #[arg(long, value_name = "N", default_value_t = IrcSettings::default().history,
-        value_parser = range::<usize>(0, causerie_core::irc::HISTORY_MAX as u64), env = "CAUSERIE_IRC_HISTORY")]
+        value_parser = range::<usize>(0, causerie_gateway::irc::HISTORY_MAX as u64), env = "CAUSERIE_IRC_HISTORY")]
     irc_history: usize,
 
     /// Lines a second that an IRC client may go on sending: what comes faster waits. 0 is no limit.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use causerie_client::private;
-use causerie_core::text::{Name, RoomName, visible};
+use causerie_core::content::name::{Name, RoomName};
+use causerie_core::content::text::visible;
 use clap::{Arg, Args, Command, CommandFactory as _, FromArgMatches as _, ValueEnum};
 
 use crate::Cli;

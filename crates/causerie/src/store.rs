@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use causerie_client::private;
-use causerie_core::text::visible;
+use causerie_core::content::text::visible;
 use causerie_store::{Members, Options, RoomId, SqliteStore, Store};
 use clap::{Args, Subcommand};
 

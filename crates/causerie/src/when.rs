@@ -62,7 +62,7 @@ fn timestamp(millis: u64) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use causerie_core::api::rfc3339;
+    use causerie_gateway::api::rfc3339;
 
     use super::*;
 

@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use causerie_client::{Body, Event, Room, RoomOptions};
-use causerie_core::frame::{ClientFrame, Direction, HistoryQuestion, MAGIC, Place, VERSION};
+use causerie_core::wire::{ClientFrame, Direction, HistoryQuestion, MAGIC, Place, VERSION};
 use common::{Server, soon};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

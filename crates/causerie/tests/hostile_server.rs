@@ -2,8 +2,8 @@
 
 mod common;
 
-use causerie_core::frame::{ErrorCode, ErrorFrame, MAGIC, ServerFrame, VERSION};
 use causerie_core::key::Challenge;
+use causerie_core::wire::{ErrorCode, ErrorFrame, MAGIC, ServerFrame, VERSION};
 use common::{causerie, soon};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;

@@ -14,12 +14,11 @@ use thiserror::Error;
 
 use super::names::Names;
 use super::{Event, Membership, Pending, Session, SessionConfig, Untaken};
-use crate::frame::Limits;
 use crate::key::KeyPair;
+use crate::wire::Limits;
 
 /// Why a session cannot be made of bytes.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
 pub enum KeptError {
     /// Written by a later version.
     #[error("it was written by a later version of the program")]
@@ -293,13 +292,13 @@ fn membership(config: &SessionConfig, reader: &mut Reader<'_>, version: u8) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::body::Body;
-    use crate::frame::{ClientFrame, Delivered, ErrorCode, ErrorFrame, ServerFrame};
+    use crate::content::body::Body;
+    use crate::content::name::RoomName;
     use crate::key::Challenge;
     use crate::log::records;
     use crate::room::{Now, Room, RoomSettings, Seat};
     use crate::session::Output;
-    use crate::text::RoomName;
+    use crate::wire::{ClientFrame, Delivered, ErrorCode, ErrorFrame, ServerFrame};
 
     /// What was kept without a membership, in the form of that version: nonces had 16 bytes, and the first version had no
     /// ids behind the place.
@@ -335,7 +334,7 @@ mod tests {
 
     fn lets_in(room: &mut Room, session: &mut Session) -> Seat {
         session.connected();
-        let (version, agent) = (crate::frame::VERSION, String::new());
+        let (version, agent) = (crate::wire::VERSION, String::new());
         let challenge = Challenge::default();
         session.handle_frame(Time::ZERO, ServerFrame::Hello { version, agent, challenge });
         while let Some(output) = session.poll_output() {

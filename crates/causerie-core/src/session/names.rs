@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cbcast::MemberId;
 
-use crate::frame::MemberInfo;
+use crate::wire::MemberInfo;
 
 /// More members than a server's room can have, with those who have left and whose messages are among the history.
 const MEMBERS_MAX: usize = 1 << 17;

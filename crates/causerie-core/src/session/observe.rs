@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cbcast::{MessageId, Time, VectorClock};
 
-use crate::frame::{ClientFrame, Observation, Observed, Watched};
+use crate::wire::{ClientFrame, Observation, Observed, Watched};
 
 /// What is told goes out so long after the first of it; observations also before the member's next message.
 const OBSERVED_PAUSE: Duration = Duration::from_millis(100);

@@ -3,9 +3,9 @@
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use causerie_core::api::{Problem, to_json};
-use causerie_core::body::BodyError;
+use causerie_core::content::body::BodyError;
 use causerie_core::room::{JoinError, ResumeError, SayError};
+use causerie_gateway::api::{Problem, to_json};
 use causerie_store::StoreError;
 
 use crate::addresses::TooOften;

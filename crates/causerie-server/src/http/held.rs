@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
-use causerie_core::history::{Entries, Entry, PageError};
+use causerie_core::log::page::{Entries, Entry, PageError};
 use futures_util::{StreamExt, stream};
 use hyper::body::{Frame, SizeHint};
 

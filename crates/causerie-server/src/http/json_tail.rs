@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use axum::extract::ws::Utf8Bytes;
-use causerie_core::api::record_event;
-use causerie_core::history::{HistoryRecord, authors};
+use causerie_core::log::page::{HistoryRecord, authors};
 use causerie_core::log::{Read, records};
+use causerie_gateway::api::record_event;
 use cbcast::MemberId;
 
 use crate::hosted_room::HostedRoom;

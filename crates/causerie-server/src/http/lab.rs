@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::IntoResponse;
-use causerie_core::text::json;
+use causerie_core::content::text::json;
 use cbcast_sim::sim::{self, Export, Faults, Plan, Script, ScriptedCut, SlowLink, Topology};
 use serde::Deserialize;
 use tokio::sync::Semaphore;

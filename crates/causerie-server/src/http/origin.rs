@@ -8,7 +8,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 
-use causerie_core::text::visible;
+use causerie_core::content::text::visible;
 
 use super::failure::Failure;
 

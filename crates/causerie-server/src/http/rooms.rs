@@ -12,14 +12,15 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use causerie_core::api::{self, CreateRoom, Join, Say, Welcome, message_id, to_json, with_members};
-use causerie_core::frame::{Direction, HistoryQuestion, Page, Place};
-use causerie_core::history::{Entries, Entry, HistoryRecord, authors};
-use causerie_core::key::{KeyPair, Secret};
+use causerie_core::content::name::Name;
+use causerie_core::content::text::json;
+use causerie_core::key::{KeyPair, Secret, read_room_key, room_key};
+use causerie_core::log::page::{Entries, Entry, HistoryRecord, authors};
 use causerie_core::log::{Record, records};
 use causerie_core::room::Room;
-use causerie_core::standing::Standing;
-use causerie_core::text::{Name, json};
+use causerie_core::timeline::standing::Standing;
+use causerie_core::wire::{Direction, HistoryQuestion, Page, Place};
+use causerie_gateway::api::{self, CreateRoom, Join, Say, Welcome, message_id, to_json, with_members};
 use causerie_store::{Found, Members, RoomId, Store, StoreError};
 use cbcast::MemberId;
 use serde::{Deserialize, Serialize};
@@ -207,7 +208,7 @@ pub(super) async fn create(
     let hosted = connection.server.controller.create(&asked.name, maker)?;
     let (room, changes) = hosted.act_and_count(|room, _| describe(room, &hosted));
     stored(&hosted, changes).await?;
-    let made = to_json(&Made { room, key: api::room_key(&seed) });
+    let made = to_json(&Made { room, key: room_key(&seed) });
     // Nobody is in it yet.
     Ok(answer(StatusCode::CREATED, with_members(made, "[]")))
 }
@@ -223,7 +224,7 @@ struct Made {
 /// Closes a room, for whoever shows its key or the operator's token.
 pub(super) async fn close(InRoom(connection, hosted): InRoom, headers: HeaderMap) -> Answer {
     let shown = bearer(&headers).ok_or_else(Failure::wrong_token)?;
-    let key = api::read_room_key(shown).map(|seed| KeyPair::new(seed).public());
+    let key = read_room_key(shown).map(|seed| KeyPair::new(seed).public());
     let name = hosted.look(|room| room.name().to_string());
     connection.server.controller.close(&name, Authority { operator: shown, key }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -451,7 +452,7 @@ fn search_standing(
         before = hits.last().map(|hit| hit.position);
         for hit in hits {
             let Some(Record { message, .. }) = records(hit.frame.clone()).next() else { continue };
-            let said = causerie_core::body::Body::decode(&message.payload());
+            let said = causerie_core::content::body::Body::decode(&message.payload());
             if stored.reads(message.id(), &said)?.0 == Standing::AsSaid && found.len() < limit {
                 found.push(hit);
             }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use causerie_core::body::Body;
+use causerie_core::content::body::Body;
+use causerie_core::log::mark;
 use causerie_core::log::records;
-use causerie_core::mark;
 use causerie_core::room::SaidOnce;
 use causerie_store::StoreError;
 use cbcast::MemberId;

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use causerie_core::frame::{Direction, HistoryQuestion, Page, Place};
-use causerie_core::history::{HistoryPage, What};
-use causerie_core::irc::{Bound, Found, HistoryRequest, Window};
+use causerie_core::log::page::{HistoryPage, What};
+use causerie_core::wire::{Direction, HistoryQuestion, Page, Place};
+use causerie_gateway::irc::{Bound, Found, HistoryRequest, Window};
 
 use crate::history::{HistoryError, Texts};
 use crate::hosted_room::HostedRoom;

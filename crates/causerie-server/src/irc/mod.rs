@@ -1,5 +1,5 @@
 //! Sessions of IRC clients: a connection in as many rooms as it likes. The decisions are in
-//! [`causerie_core::irc::Session`]; here are its socket, its cursors in the rooms' logs, and what it can ask for.
+//! [`causerie_gateway::irc::Session`]; here are its socket, its cursors in the rooms' logs, and what it can ask for.
 
 mod history;
 mod host;
@@ -15,15 +15,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use causerie_core::body::Body;
-use causerie_core::frame::MemberInfo;
-use causerie_core::history::{HistoryRecord, What};
-use causerie_core::irc::{
+use causerie_core::content::body::Body;
+use causerie_core::content::name::Name;
+use causerie_core::content::reading::Reading;
+use causerie_core::log::page::{HistoryRecord, What};
+use causerie_core::room::{JoinError, Room, SayError};
+use causerie_core::wire::MemberInfo;
+use causerie_gateway::irc::{
     Change, Found, HistoryRequest, Item, JoinRefusal, Joined, Lines, MemberView, Move, MoveKind, PersonView,
     RoomView, ServerView, Session, TargetsRequest, World,
 };
-use causerie_core::room::{JoinError, Room, SayError};
-use causerie_core::text::{Name, Reading};
 use cbcast::{MemberId, MessageId};
 use futures_util::future::select_all;
 use tokio::net::TcpStream;

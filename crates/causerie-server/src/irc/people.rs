@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use causerie_core::irc::{Move, MoveKind, PersonView};
-use causerie_core::text::{Name, Reading};
+use causerie_core::content::name::Name;
+use causerie_core::content::reading::Reading;
+use causerie_gateway::irc::{Move, MoveKind, PersonView};
 use cbcast::MemberId;
 use tokio::sync::Notify;
 

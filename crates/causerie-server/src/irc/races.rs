@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Barrier};
 
-use causerie_core::irc::{Item, Message, Session, World};
-use causerie_core::text::Name;
+use causerie_core::content::name::Name;
+use causerie_gateway::irc::{Item, Message, Session, World};
 use causerie_store::MemoryStore;
 use tokio::sync::watch;
 

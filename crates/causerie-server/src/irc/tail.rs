@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use causerie_core::history::{HistoryRecord, What};
-use causerie_core::irc::{Found, Move, Perspective, Rendering};
+use causerie_core::log::page::{HistoryRecord, What};
 use causerie_core::log::{Read, records};
+use causerie_gateway::irc::{Found, Move, Perspective, Rendering};
 use cbcast::MemberId;
 use tokio::sync::OnceCell;
 

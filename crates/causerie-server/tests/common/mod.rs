@@ -16,12 +16,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use causerie_core::body::Body;
-use causerie_core::frame::{
+use causerie_core::content::body::Body;
+use causerie_core::key::{Challenge, KeyPair, Purpose};
+use causerie_core::wire::{
     ClientFrame, Delivered, ErrorCode, ErrorFrame, MAGIC, RoomInfo, ServerFrame, VERSION, Welcome,
     split_frame,
 };
-use causerie_core::key::{Challenge, KeyPair, Purpose};
 use causerie_server::{Settings, StartError};
 use causerie_store::{MemoryStore, Store};
 use cbcast::{Config, Group, Kind, Link, MemberId, Message, Time};

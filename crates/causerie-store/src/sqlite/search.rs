@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use causerie_core::body::Body;
+use causerie_core::content::body::Body;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params};
 
 use super::mover::STEP;

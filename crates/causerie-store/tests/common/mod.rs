@@ -3,8 +3,8 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use bytes::Bytes;
-use causerie_core::body::Body;
-use causerie_core::frame::Delivered;
+use causerie_core::content::body::Body;
+use causerie_core::wire::Delivered;
 use causerie_store::{Change, MemberRow, Options, RoomId, RoomRow, Secrets, Store};
 use cbcast::{Kind, MemberId, Message, MessageId};
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use causerie_client::{Body, Event as RoomEvent, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId};
-use causerie_core::text::symbol_key;
+use causerie_core::content::text::symbol_key;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use jiff::tz::TimeZone;
 

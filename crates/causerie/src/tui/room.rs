@@ -10,8 +10,8 @@ use std::time::Duration;
 use causerie_client::{
     Body, Entry, Event, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId, Post, What,
 };
-use causerie_core::standing::Standing;
-use causerie_core::text::{is_symbol, symbol_key};
+use causerie_core::content::text::{is_symbol, symbol_key};
+use causerie_core::timeline::standing::Standing;
 
 use super::deletion::Deletion;
 use super::editor::Editor;

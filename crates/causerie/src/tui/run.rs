@@ -10,8 +10,8 @@ use std::time::Duration;
 use causerie_client::{
     Direction, End, ErrorCode, Event as RoomEvent, History, MemberInfo, Place, Room, Speaker, private,
 };
+use causerie_core::content::name::RoomName;
 use causerie_core::session::kept_name;
-use causerie_core::text::RoomName;
 use crossterm::event::{Event as TerminalEvent, EventStream, MouseEventKind};
 use futures_util::StreamExt as _;
 use jiff::tz::TimeZone;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use causerie_core::text::visible;
+use causerie_core::content::text::visible;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 

@@ -993,7 +993,7 @@ mod tests {
             terminal.draw(|frame| draw(model, frame)).expect("memory");
             for cell in &terminal.backend().buffer().content {
                 let symbol = cell.symbol();
-                assert_eq!(causerie_core::text::visible(symbol), symbol, "{hard:?}");
+                assert_eq!(causerie_core::content::text::visible(symbol), symbol, "{hard:?}");
                 assert!(width(symbol) > 0, "{hard:?}: {symbol:?}");
             }
             if model.overlay.is_none() {

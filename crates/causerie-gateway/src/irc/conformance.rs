@@ -12,7 +12,7 @@ use super::capability::OFFERED;
 use super::numeric;
 use network::{Network, SERVER};
 
-const SCRIPT: &str = include_str!("script.txt");
+const SCRIPT: &str = include_str!("conformance/script.txt");
 
 /// Where what is sent is written down.
 const SOURCES: [&str; 3] = ["[RFC2812", "[Modern", "[IRCv3"];

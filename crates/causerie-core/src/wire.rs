@@ -19,7 +19,6 @@ pub const VERSION: u64 = 2;
 
 /// Frames from the client.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum ClientFrame {
     /// The first frame: which versions the client speaks, and what it is.
     Hello {
@@ -211,7 +210,6 @@ pub enum Place {
 
 /// Frames from the server.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum ServerFrame {
     /// The answer to the client's hello.
     Hello {
@@ -311,7 +309,7 @@ pub struct ClosedRoom {
 }
 
 /// A part of a room's log: each of its positions is that of a record, or within a gap.
-/// [`HistoryPage`](crate::history::HistoryPage) reads it.
+/// [`HistoryPage`](crate::log::page::HistoryPage) reads it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Page {
     /// The room's name.
@@ -445,7 +443,6 @@ macro_rules! error_codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
         /// What went wrong, by number.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-        #[non_exhaustive]
         pub enum ErrorCode {
             $($(#[$doc])* $name,)*
             /// A number that this version does not know.
@@ -531,7 +528,6 @@ error_codes! {
 
 /// Why bytes are not a frame.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
 pub enum FrameError {
     /// Longer than agreed.
     #[error("a frame of {length} bytes, the limit is {limit}")]

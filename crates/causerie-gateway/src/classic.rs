@@ -9,8 +9,9 @@ mod telnet;
 use std::collections::VecDeque;
 
 use self::telnet::Telnet;
-use crate::body::Body;
-use crate::text::{Name, ascii, python_list, visible};
+use causerie_core::content::name::Name;
+use causerie_core::content::plain::beginning;
+use causerie_core::content::text::{ascii, python_list, visible};
 
 /// Splits the bytes of one connection into texts.
 ///
@@ -275,43 +276,6 @@ pub fn members_part<'a>(names: impl IntoIterator<Item = &'a str>, is_first: bool
     format!("{start}{names}{end}")
 }
 
-/// From a room: what a member said, as text: `about` is what it refers to, its author's name and its text, if that is
-/// known. `None` if there is nothing that can be read.
-pub fn said(name: &str, body: &Body, about: Option<(&str, &str)>) -> Option<String> {
-    Some(format!("{name} : {}", words(body, about)?))
-}
-
-/// What somebody said, as text.
-pub(crate) fn words(body: &Body, about: Option<(&str, &str)>) -> Option<String> {
-    let about = || match about {
-        Some((author, text)) => format!("{author}: \"{}\"", start(text)),
-        None => "an earlier message".into(),
-    };
-    Some(match body {
-        Body::Text(text) | Body::Notice(text) => text.clone(),
-        Body::Action(text) => format!("* {text}"),
-        Body::Reply { text, .. } => format!("(to {}) {text}", about()),
-        // Not what it was: that is not to be read any more.
-        Body::Edit { text, .. } => format!("(corrects an earlier message) {text}"),
-        Body::Delete { .. } => "(takes back an earlier message)".into(),
-        Body::Reaction { symbol, set: true, .. } => format!("({symbol} to {})", about()),
-        Body::Reaction { symbol, set: false, .. } => format!("(no more {symbol} to {})", about()),
-        Body::Topic(topic) if topic.is_empty() => "(clears the topic)".into(),
-        Body::Topic(topic) => format!("(sets the topic) {topic}"),
-        Body::Unknown(_) => return None,
-    })
-}
-
-/// From a room: a member has come.
-pub fn joined(name: &str) -> String {
-    format!("{name} joined the chatroom")
-}
-
-/// From a room: a member has gone.
-pub fn left(name: &str) -> String {
-    format!("{name} left the chatroom")
-}
-
 /// From a room: what was asked cannot be done.
 pub fn error(message: &str) -> String {
     format!("Error: {message}")
@@ -332,18 +296,7 @@ pub fn unknown_room_command(text: &str) -> String {
 }
 
 fn unknown(text: &str, commands: &str) -> String {
-    format!("unknown command {} (the commands are {commands})", start(text))
-}
-
-/// Enough to recognise a text by, in one line; the whole would send a long one back.
-fn start(text: &str) -> String {
-    const SHOWN_CHARS_MAX: usize = 40;
-    let mut chars = text.chars().map(|c| if c == '\n' || c == '\r' { ' ' } else { c });
-    let mut start: String = chars.by_ref().take(SHOWN_CHARS_MAX).collect();
-    if chars.next().is_some() {
-        start.push_str("...");
-    }
-    start
+    format!("unknown command {} (the commands are {commands})", beginning(text))
 }
 
 /// A JSON string in ASCII. DEL is escaped too, which JSON does not ask for, but [`encode`] would otherwise,
@@ -374,6 +327,9 @@ fn json_string(text: &str) -> String {
 mod tests {
     use cbcast::{MemberId, MessageId};
     use proptest::prelude::*;
+
+    use causerie_core::content::body::Body;
+    use causerie_core::content::plain::{joined, left, said};
 
     use super::*;
 

@@ -6,7 +6,7 @@ use cbcast::MessageId;
 use super::capability::Capabilities;
 use super::moved::Found;
 use super::render::Viewer;
-use crate::history::What;
+use causerie_core::log::page::What;
 
 /// How a session reads a room. To all with the same perspective it reads alike, but for what they do themselves, and for what
 /// [`Rendering`] leaves to each.
@@ -89,11 +89,11 @@ mod tests {
         Item, JoinRefusal, Joined, MemberView, Message, PersonView, RoomView, ServerView, Session, World,
     };
     use super::*;
-    use crate::body::Body;
-    use crate::history::HistoryRecord;
-    use crate::room::SayError;
-    use crate::standing::Standing;
-    use crate::text::Name;
+    use causerie_core::content::body::Body;
+    use causerie_core::content::name::Name;
+    use causerie_core::log::page::HistoryRecord;
+    use causerie_core::room::SayError;
+    use causerie_core::timeline::standing::Standing;
 
     const ROOM: u64 = 7;
     const OWN: MemberId = MemberId::new(0, 1);

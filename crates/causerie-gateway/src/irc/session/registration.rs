@@ -11,7 +11,7 @@ use crate::irc::message::{Line, Message};
 use crate::irc::numeric::*;
 use crate::irc::render::shown_nick;
 use crate::irc::world::{JoinRefusal, World};
-use crate::text::Name;
+use causerie_core::content::name::Name;
 
 /// Bytes of a username, with the `~`.
 const USER_MAX: usize = 16;
@@ -213,7 +213,7 @@ impl Session {
             "CASEMAPPING=ascii".into(),
             format!("CHANLIMIT=#:{ROOMS_MAX}"),
             "CHANMODES=,,,n".into(),
-            format!("CHANNELLEN={}", crate::text::ROOM_NAME_CHARS_MAX + 1),
+            format!("CHANNELLEN={}", causerie_core::content::name::ROOM_NAME_CHARS_MAX + 1),
             "CHANTYPES=#".into(),
             format!("CHATHISTORY={HISTORY_MAX}"),
             "CLIENTTAGDENY=*,-reply,-draft/reply,-draft/react,-draft/unreact".into(),

@@ -6,9 +6,9 @@ use super::message::Line;
 use super::moved::Found;
 use super::split::split;
 use crate::api::rfc3339;
-use crate::body::Body;
-use crate::classic;
-use crate::history::{HistoryRecord, What};
+use causerie_core::content::body::Body;
+use causerie_core::content::plain;
+use causerie_core::log::page::{HistoryRecord, What};
 
 /// What a message refers to: who said it, and how it read.
 pub type About<'a> = Option<(&'a str, &'a str)>;
@@ -161,7 +161,7 @@ impl Viewer<'_> {
                 let line = line.tag(key, symbol);
                 return one(REPLY_TAGS.into_iter().fold(line, |line, key| line.tag(key, target)));
             }
-            body => match classic::words(body, about) {
+            body => match plain::words(body, about) {
                 Some(words) => (words, Shape::Text),
                 None => return Rendered::default(),
             },

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::history::HistoryRecord;
+use causerie_core::log::page::HistoryRecord;
 
 /// A record as IRC clients need it.
 #[derive(Clone, Debug)]

@@ -3,14 +3,14 @@
 use super::answer::targets;
 use super::labels::Said;
 use super::{LINES_MAX, Session, Spot, TARGETS_MAX, cut};
-use crate::body::{Body, BodyError};
-use crate::history::What;
 use crate::irc::history::{msgid, read_msgid};
 use crate::irc::message::Message;
 use crate::irc::numeric::*;
 use crate::irc::render::REPLY_TAGS;
 use crate::irc::world::{PersonView, World};
-use crate::room::SayError;
+use causerie_core::content::body::{Body, BodyError};
+use causerie_core::log::page::What;
+use causerie_core::room::SayError;
 
 /// Bytes of the reason for a deletion: with what stands before it, it fits on a line.
 const REASON_MAX: usize = 300;

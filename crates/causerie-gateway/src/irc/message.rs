@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::split::fitting;
-use crate::text::visible;
+use causerie_core::content::text::visible;
 
 /// Bytes of a line without its tags, line end included [Modern, Message Format].
 pub const LINE_BYTES_MAX: usize = 512;

@@ -3,9 +3,9 @@
 use cbcast::MessageId;
 
 use crate::api;
-use crate::body::Body;
-use crate::history::{HistoryRecord, What};
-use crate::standing::Standing;
+use causerie_core::content::body::Body;
+use causerie_core::log::page::{HistoryRecord, What};
+use causerie_core::timeline::standing::Standing;
 
 /// A place in a room's log; what is asked for does not include it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

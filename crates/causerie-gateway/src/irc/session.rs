@@ -23,10 +23,10 @@ use super::render::{Rendered, Viewer, shown_by, shown_nick, source};
 use super::shared::{Perspective, Rendering};
 use super::world::{PersonView, World};
 use crate::api::rfc3339;
-use crate::body::{Body, TOPIC_BYTES_MAX};
-use crate::history::{HistoryRecord, What};
-use crate::text::Name;
 use answer::Step;
+use causerie_core::content::body::{Body, TOPIC_BYTES_MAX};
+use causerie_core::content::name::Name;
+use causerie_core::log::page::{HistoryRecord, What};
 use labels::{Answer, Said};
 use messages::Multiline;
 

@@ -25,8 +25,8 @@ use cbcast::wire::{Reader, WireError, put_varint};
 use cbcast::{MemberId, MessageId};
 use thiserror::Error;
 
-use crate::standing::topic_text;
-use crate::text::is_symbol;
+use crate::content::text::is_symbol;
+use crate::timeline::standing::topic_text;
 
 const TEXT: u64 = 1;
 const ACTION: u64 = 2;
@@ -48,7 +48,6 @@ pub const TOPIC_BYTES_MAX: usize = 1_024;
 
 /// What a member said.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
 pub enum Body {
     /// A text.
     Text(String),
@@ -95,7 +94,6 @@ pub enum Body {
 
 /// Why something cannot be said. Nothing changed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
 pub enum BodyError {
     /// The bytes are not what their kind says.
     #[error("the payload is malformed: {0}")]

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use super::answer::{Step, targets};
 use super::{HISTORY_MAX, ROOMS_MAX, Seat, Session, Spot, TOPIC_MAX, cut, folded};
-use crate::body::Body;
 use crate::irc::capability::Capabilities;
 use crate::irc::history::{Bound, HistoryRequest, Window};
 use crate::irc::message::{Line, Message};
 use crate::irc::numeric::*;
 use crate::irc::render::{room_of, shown_nick};
 use crate::irc::world::{JoinRefusal, Joined, RoomView, World};
-use crate::room::JoinError;
+use causerie_core::content::body::Body;
+use causerie_core::room::JoinError;
 
 impl Session {
     pub(super) fn seat(&self, id: u64) -> Option<&Seat> {

@@ -9,10 +9,10 @@ use bytes::{Bytes, BytesMut};
 use cbcast::{Kind, MemberId, Message, MessageId};
 use thiserror::Error;
 
-use crate::body::Body;
-use crate::frame::{Delivered, Page, ServerFrame, split_frame};
+use crate::content::body::Body;
 use crate::log::{self, Record};
-use crate::standing::Standing;
+use crate::timeline::standing::Standing;
+use crate::wire::{Delivered, Page, ServerFrame, split_frame};
 
 /// A part of a room's log.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +84,6 @@ pub enum What {
 
 /// Why a page is none: the server has broken the protocol.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
 pub enum PageError {
     /// A record cannot be read.
     #[error("the record at position {position} of a page cannot be read")]
@@ -265,7 +264,7 @@ pub fn authors(run: Bytes) -> impl Iterator<Item = MemberId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::MemberInfo;
+    use crate::wire::MemberInfo;
     use proptest::prelude::*;
 
     const RAJ: MemberId = MemberId::new(0, 7);

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use cbcast::MessageId;
 
-use crate::body::{Body, TOPIC_BYTES_MAX};
+use crate::content::body::{Body, TOPIC_BYTES_MAX};
 
 /// How a text reads today.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

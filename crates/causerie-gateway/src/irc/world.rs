@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use cbcast::{MemberId, MessageId};
 
-use crate::body::Body;
-use crate::room::{JoinError, SayError, Topic};
-use crate::text::Name;
+use causerie_core::content::body::Body;
+use causerie_core::content::name::Name;
+use causerie_core::room::{JoinError, SayError, Topic};
 
 /// A member of a room, seen from outside.
 #[derive(Clone, Debug, Eq, PartialEq)]

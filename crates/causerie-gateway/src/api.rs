@@ -10,17 +10,16 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::body::Body;
-use crate::frame::{MemberInfo, Observation, Observed};
-use crate::history::{Entry, HistoryRecord, What};
-use crate::key::Secret;
-use crate::mark::CLIENT_ID_BYTES_MAX;
-use crate::standing::Standing;
-use crate::text::json;
+use causerie_core::content::body::Body;
+use causerie_core::content::text::json;
+use causerie_core::key::Secret;
+use causerie_core::log::mark::CLIENT_ID_BYTES_MAX;
+use causerie_core::log::page::{Entry, HistoryRecord, What};
+use causerie_core::timeline::standing::Standing;
+use causerie_core::wire::{MemberInfo, Observation, Observed};
 
 /// Why something that was sent is not understood.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum ApiError {
     /// It is not the JSON that is expected there.
     #[error(transparent)]
@@ -75,31 +74,10 @@ fn number<N: FromStr>(text: &str) -> Option<N> {
     (canonical && digits).then(|| text.parse().ok()).flatten()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
-fn read_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digit = |b: u8| (b as char).to_digit(16);
-    let mut bytes = [0; N];
-    if text.len() != 2 * N {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
-    }
-    Some(bytes)
-}
-
 /// A membership as its client shows it: `0.7.` and the secret in hexadecimal.
 #[must_use]
 pub fn token(member: MemberId, secret: &Secret) -> String {
-    format!("{member}.{}", hex(secret))
+    format!("{member}.{}", hex::encode(secret))
 }
 
 /// Reads what [`token`] has written.
@@ -112,19 +90,9 @@ pub fn read_token(token: &str) -> Option<(MemberId, Secret)> {
 /// 32 hexadecimal digits.
 #[must_use]
 pub fn read_secret(text: &str) -> Option<Secret> {
-    read_hex(text)
-}
-
-/// The key of a room as its maker shows it: 64 hexadecimal digits, which a [`KeyPair`](crate::key::KeyPair) is made of.
-#[must_use]
-pub fn room_key(seed: &[u8; 32]) -> String {
-    hex(seed)
-}
-
-/// Reads what [`room_key`] has written.
-#[must_use]
-pub fn read_room_key(text: &str) -> Option<[u8; 32]> {
-    read_hex(text)
+    let mut secret = Secret::default();
+    hex::decode_to_slice(text, &mut secret).ok()?;
+    Some(secret)
 }
 
 /// A time in milliseconds since 1970, as RFC 3339 has it: `2026-01-31T09:30:00.125Z`. What no calendar reaches is

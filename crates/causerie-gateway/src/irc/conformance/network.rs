@@ -11,13 +11,14 @@ use super::super::{
     Bound, Change, Found, HistoryRequest, JoinRefusal, Joined, Lines, MemberView, Move, MoveKind, PersonView,
     RoomView, ServerView, Session, TargetsRequest, Window, World,
 };
-use crate::body::Body;
-use crate::frame::MemberInfo;
-use crate::history::{HistoryRecord, What};
-use crate::log::records;
-use crate::room::{Now, Room, RoomSettings, SayError};
-use crate::standing::{Changes, Standing, standing};
-use crate::text::{Name, Reading, RoomName};
+use causerie_core::content::body::Body;
+use causerie_core::content::name::{Name, RoomName};
+use causerie_core::content::reading::Reading;
+use causerie_core::log::page::{HistoryRecord, What};
+use causerie_core::log::records;
+use causerie_core::room::{Now, Room, RoomSettings, SayError};
+use causerie_core::timeline::standing::{Changes, Standing, standing};
+use causerie_core::wire::MemberInfo;
 
 pub(super) const SERVER: &str = "irc.test";
 /// 2026-01-01T00:00:00Z. Nothing takes any time.

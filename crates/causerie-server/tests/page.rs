@@ -34,6 +34,7 @@ async fn the_page_is_served_and_kept_by_its_tag() {
         ("/", "text/html; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
         ("/app.js", "text/javascript; charset=utf-8"),
+        ("/lab/lab.js", "text/javascript; charset=utf-8"),
         ("/icon.svg", "image/svg+xml"),
     ] {
         let (head, body) = ask(&server, "GET", path, "").await;
@@ -94,11 +95,21 @@ fn unpacked(gzip: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// What a file has between a quote and this start, and another quote.
-fn named<'a>(text: &'a str, start: &'a str) -> impl Iterator<Item = String> + 'a {
+/// Returns the addresses of what a file at `path` names between this start and a quote.
+fn named<'a>(path: &'a str, text: &'a str, start: &'a str) -> impl Iterator<Item = String> + 'a {
     text.lines().filter(|line| !line.contains(" * ")).filter_map(move |line| {
         let name = line.split(start).nth(1)?.split('"').next()?;
-        (name.is_empty() || name.contains('.')).then(|| format!("/{name}"))
+        let mut parts: Vec<&str> = path.split('/').collect();
+        parts.pop();
+        for part in name.split('/').filter(|part| *part != ".") {
+            match part {
+                ".." => {
+                    parts.pop();
+                }
+                _ => parts.push(part),
+            }
+        }
+        name.contains('.').then(|| parts.join("/"))
     })
 }
 
@@ -124,9 +135,8 @@ async fn what_crosses_the_wire_is_light() {
             assert!(head.starts_with("http/1.1 304 ") && nothing.is_empty(), "{path}: {head}");
             (light, plain) = (light + packed.len(), plain + body.len());
             let text = String::from_utf8(body).unwrap();
-            for start in ["<script type=\"module\" src=\"", "<link rel=\"stylesheet\" href=\"", " from \"./"]
-            {
-                paths.extend(named(&text, start));
+            for start in ["<script type=\"module\" src=\"", "<link rel=\"stylesheet\" href=\"", " from \""] {
+                paths.extend(named(&path, &text, start));
             }
             seen.push(path);
         }

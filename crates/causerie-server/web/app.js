@@ -1,17 +1,17 @@
 // The page: rooms at the left, the chat, and the picture of what happened before what.
 
-import { shiviz } from "./causality.js";
-import { SYMBOLS, heldLine, line, outgoing, refused, short, written } from "./chat.js";
-import { Composer } from "./composer.js";
-import { Problem, closeRoom, createRoom, listRooms, search } from "./connection.js";
-import { Diagram, badge, shapePath, svg } from "./diagram.js";
-import { byId, h, timeElement } from "./element.js";
-import { compare, inspect, table } from "./inspector.js";
-import { memory, onOthers, recall, refresh as refreshMemory, save } from "./memory.js";
-import { askPermission, permission, tell } from "./notify.js";
-import { Room } from "./room.js";
-import { flat, symbolKey } from "./text.js";
-import { VirtualList, firstOf, isSaid, keyOf } from "./timeline.js";
+import { shiviz } from "./log/causality.js";
+import { SYMBOLS, heldLine, line, outgoing, refused, short, written } from "./chat/lines.js";
+import { Composer } from "./chat/composer.js";
+import { Problem, closeRoom, createRoom, listRooms, search } from "./wire/connection.js";
+import { Diagram, badge, shapePath, svg } from "./picture/diagram.js";
+import { byId, h, timeElement } from "./lib/element.js";
+import { compare, inspect, table } from "./picture/inspector.js";
+import { memory, onOthers, recall, refresh as refreshMemory, save } from "./lib/memory.js";
+import { askPermission, permission, tell } from "./lib/notify.js";
+import { Room } from "./log/room.js";
+import { flat, symbolKey } from "./lib/text.js";
+import { VirtualList, firstOf, isSaid, keyOf } from "./log/timeline.js";
 
 /** How often the list of rooms is read again, in milliseconds. */
 const ROOMS_EVERY = 10_000;
@@ -71,7 +71,7 @@ const page = {
 
 /** @type {Map<string, Room>} */
 const rooms = new Map();
-/** @type {import("./connection.js").RoomInfo[]} */
+/** @type {import("./wire/connection.js").RoomInfo[]} */
 let listed = [];
 /** @type {Room | null} the one that is shown */
 let current = null;
@@ -117,7 +117,7 @@ const diagram = new Diagram({
 	onSelect: (id, both, at) => select(id, both, at),
 });
 
-/** @param {import("./diagram.js").DiagramEvent[]} events */
+/** @param {import("./picture/diagram.js").DiagramEvent[]} events */
 const pictured = (events) => (page.arrivals.checked ? events : events.filter(({ observed }) => !observed));
 
 /** What is to be shown again when the browser shows the next picture. */
@@ -226,7 +226,7 @@ function roomOf(name) {
 
 /**
  * @param {Room} room
- * @param {import("./room.js").Change} change
+ * @param {import("./log/room.js").Change} change
  * @param {any} detail
  */
 function changed(room, change, detail) {
@@ -239,7 +239,7 @@ function changed(room, change, detail) {
 		case "lines":
 			announce(detail.added);
 			reword(detail.reworded);
-			if (detail.added.some((/** @type {import("./timeline.js").Entry} */ { kind }) => kind === "joined" || kind === "left")) showMembers();
+			if (detail.added.some((/** @type {import("./log/timeline.js").Entry} */ { kind }) => kind === "joined" || kind === "left")) showMembers();
 			refresh(detail.added);
 			draw(detail.events);
 			if (lit) relight();
@@ -292,7 +292,7 @@ function reword(ids) {
 	show("table");
 }
 
-/** What happened next. @param {import("./diagram.js").DiagramEvent[]} events */
+/** What happened next. @param {import("./picture/diagram.js").DiagramEvent[]} events */
 function draw(events) {
 	const drawn = pictured(events);
 	const hold = stopsAtHold ? drawn.findIndex(({ kind }) => kind === "hold") : -1;
@@ -308,7 +308,7 @@ function draw(events) {
 	select(drawn[hold].id, false, drawn[hold].at);
 }
 
-/** What was changed by others that have come. @param {import("./timeline.js").Entry[]} added */
+/** What was changed by others that have come. @param {import("./log/timeline.js").Entry[]} added */
 function refresh(added) {
 	if (!current) return;
 	const keys = new Set();
@@ -321,7 +321,7 @@ function refresh(added) {
 	list.refresh(keys);
 }
 
-/** Says what is new to those who listen. @param {import("./timeline.js").Entry[]} added */
+/** Says what is new to those who listen. @param {import("./log/timeline.js").Entry[]} added */
 function announce(added) {
 	if (!current || current.session.state !== "live" || added.length > 20) return;
 	for (const entry of added) {
@@ -332,7 +332,7 @@ function announce(added) {
 	while (page.announcer.childElementCount > 20) page.announcer.firstElementChild?.remove();
 }
 
-/** Tells outside the page who has called us, unless it has been read before long: here, or in another page. @param {Room} room @param {import("./timeline.js").Entry[]} added */
+/** Tells outside the page who has called us, unless it has been read before long: here, or in another page. @param {Room} room @param {import("./log/timeline.js").Entry[]} added */
 function notify(room, added) {
 	if (room.session.state !== "live" || !room.session.leading || permission() !== "granted") return;
 	for (const entry of added) {
@@ -620,7 +620,7 @@ composer.text.addEventListener("keydown", (event) => {
 
 // --- what can be done with a message ----------------------------------------------------------------------------
 
-/** @type {import("./chat.js").Act} */
+/** @type {import("./chat/lines.js").Act} */
 function act(action, id, detail) {
 	const room = current;
 	if (!room) return;
@@ -740,7 +740,7 @@ page.lines.addEventListener("keydown", (event) => {
 		const key = { r: "reply", e: "edit", "+": "react", Delete: "delete", i: "inspect", Enter: "inspect" }[event.key];
 		if (key && (key === "inspect" || element.querySelector(`[data-action="${key}"]`))) {
 			event.preventDefault();
-			act(/** @type {import("./chat.js").Action} */ (key), id);
+			act(/** @type {import("./chat/lines.js").Action} */ (key), id);
 		}
 	}
 });
@@ -815,7 +815,7 @@ function lowestInSight(id) {
 	return lowest;
 }
 
-/** @returns {import("./diagram.js").Cones | null} */
+/** @returns {import("./picture/diagram.js").Cones | null} */
 function cones() {
 	const focus = hovered ?? (selected.length === 1 ? selected[0] : null);
 	if (!focus || !current?.history.get(focus)) return null;
@@ -823,7 +823,7 @@ function cones() {
 	return { focus: new Set([focus]), past: history.past(focus, lowestInSight(focus)), future: history.future(focus) };
 }
 
-/** @type {import("./diagram.js").Cones | null} */
+/** @type {import("./picture/diagram.js").Cones | null} */
 let lit = null;
 
 function light() {

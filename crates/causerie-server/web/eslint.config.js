@@ -5,7 +5,7 @@ export default [
 	{ ignores: ["node_modules/"] },
 	js.configs.recommended,
 	{
-		files: ["*.js"],
+		files: ["**/*.js"], ignores: ["tests/"],
 		languageOptions: { globals: globals.browser },
 		rules: {
 			eqeqeq: "error",

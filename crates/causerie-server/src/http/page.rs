@@ -15,49 +15,53 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
      trusted-types 'none'";
 
+/// A file of `web/`.
 struct File {
-    path: &'static str,
-    kind: &'static str,
+    /// Its path there.
+    name: &'static str,
     content: &'static [u8],
 }
 
 macro_rules! files {
-    ($($path:literal $kind:literal $file:literal)*) => {
-        &[$(File { path: $path, kind: $kind, content: include_bytes!(concat!("../../web/", $file)) }),*]
+    ($($name:literal)*) => {
+        &[$(File { name: $name, content: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/web/", $name)) }),*]
     };
 }
 
-/// All of them. What a module imports must be here.
+/// All files that are served. `web/` has others beside them, such as tests and what the tests need.
 const FILES: &[File] = files! {
-    "/" "text/html; charset=utf-8" "index.html"
-    "/style.css" "text/css; charset=utf-8" "style.css"
-    "/icon.svg" "image/svg+xml" "icon.svg"
-    "/app.js" "text/javascript; charset=utf-8" "app.js"
-    "/causality.js" "text/javascript; charset=utf-8" "causality.js"
-    "/chat.js" "text/javascript; charset=utf-8" "chat.js"
-    "/composer.js" "text/javascript; charset=utf-8" "composer.js"
-    "/connection.js" "text/javascript; charset=utf-8" "connection.js"
-    "/diagram.js" "text/javascript; charset=utf-8" "diagram.js"
-    "/element.js" "text/javascript; charset=utf-8" "element.js"
-    "/following.js" "text/javascript; charset=utf-8" "following.js"
-    "/inspector.js" "text/javascript; charset=utf-8" "inspector.js"
-    "/lab" "text/html; charset=utf-8" "lab.html"
-    "/lab.css" "text/css; charset=utf-8" "lab.css"
-    "/lab.js" "text/javascript; charset=utf-8" "lab.js"
-    "/memory.js" "text/javascript; charset=utf-8" "memory.js"
-    "/notify.js" "text/javascript; charset=utf-8" "notify.js"
-    "/onlooker.js" "text/javascript; charset=utf-8" "onlooker.js"
-    "/room.js" "text/javascript; charset=utf-8" "room.js"
-    "/run.js" "text/javascript; charset=utf-8" "run.js"
-    "/sharing.js" "text/javascript; charset=utf-8" "sharing.js"
-    "/text.js" "text/javascript; charset=utf-8" "text.js"
-    "/timeline.js" "text/javascript; charset=utf-8" "timeline.js"
+    "index.html" "style.css" "icon.svg" "app.js"
+    "chat/composer.js" "chat/lines.js"
+    "lab.html" "lab.css" "lab/lab.js" "lab/run.js"
+    "lib/element.js" "lib/following.js" "lib/memory.js" "lib/notify.js" "lib/text.js"
+    "log/causality.js" "log/room.js" "log/timeline.js"
+    "picture/diagram.js" "picture/inspector.js"
+    "wire/connection.js" "wire/onlooker.js" "wire/sharing.js"
 };
+
+impl File {
+    /// Returns the address: that of a page is without the ending.
+    fn path(&self) -> String {
+        match self.name {
+            "index.html" => "/".into(),
+            name => format!("/{}", name.strip_suffix(".html").unwrap_or(name)),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.name.rsplit('.').next() {
+            Some("html") => "text/html; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            Some("js") => "text/javascript; charset=utf-8",
+            _ => "image/svg+xml",
+        }
+    }
+}
 
 pub(super) fn routes() -> Router {
     let plain = FILES.iter().fold(Router::new(), |router, file| {
         let tag = tag(file.content);
-        router.route(file.path, get(async move |headers: HeaderMap| answer(file, &tag, &headers)))
+        router.route(&file.path(), get(async move |headers: HeaderMap| answer(file, &tag, &headers)))
     });
     plain.layer(CompressionLayer::new())
 }
@@ -70,7 +74,7 @@ fn answer(file: &File, tag: &HeaderValue, asked: &HeaderMap) -> Response {
         fixed(CACHE_CONTROL, "no-cache"),
         fixed(CONTENT_SECURITY_POLICY, POLICY),
         fixed(REFERRER_POLICY, "no-referrer"),
-        fixed(CONTENT_TYPE, file.kind),
+        fixed(CONTENT_TYPE, file.kind()),
         fixed(VARY, "accept-encoding"),
     ];
     let known = asked.get_all(IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
@@ -95,75 +99,108 @@ fn tag(content: &[u8]) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
-    #[test]
-    fn all_that_the_page_needs_is_in_the_binary() {
-        let text = |file: &File| String::from_utf8(file.content.to_vec()).expect("UTF-8");
-        let here = |path: &str| FILES.iter().any(|file| file.path == path);
-        let mut imports = 0;
-        for file in FILES.iter().filter(|file| file.path.ends_with(".js")) {
-            for line in text(file).lines().filter(|line| line.contains(" from \"") && !line.contains(" * ")) {
-                let name = line.split(" from \"./").nth(1).unwrap_or_else(|| panic!("{}: {line}", file.path));
-                let name = name.trim_end_matches("\";");
-                assert!(here(&format!("/{name}")), "{} imports {name}", file.path);
-                imports += 1;
+    fn text(file: &File) -> &'static str {
+        std::str::from_utf8(file.content).expect("UTF-8")
+    }
+
+    /// Returns the name of what a file names by its place beside it.
+    fn beside(file: &File, named: &str) -> String {
+        let mut parts: Vec<&str> = file.name.split('/').collect();
+        parts.pop();
+        for part in named.split('/') {
+            match part {
+                "." => {}
+                ".." => {
+                    parts.pop().expect("inside of web/");
+                }
+                _ => parts.push(part),
             }
         }
-        assert!(imports > 10);
-        for page in FILES.iter().filter(|file| file.kind.starts_with("text/html")) {
-            for start in ["href=\"", "src=\""] {
-                for rest in text(page).split(start).skip(1) {
+        parts.join("/")
+    }
+
+    /// Returns the names of the modules that a script imports, and of the files that a page names.
+    fn names(file: &File) -> Vec<String> {
+        let starts: &[&str] = match file.kind() {
+            "text/javascript; charset=utf-8" => &[" from \""],
+            "text/html; charset=utf-8" => &["href=\"", "src=\""],
+            _ => &[],
+        };
+        let mut found = Vec::new();
+        for line in text(file).lines().filter(|line| !line.contains(" * ")) {
+            for start in starts {
+                for rest in line.split(start).skip(1) {
                     let name = rest.split('"').next().unwrap_or_default();
                     // From where the page is: a proxy may have put it below a path.
-                    assert!(!name.starts_with('/'), "{} names {name}", page.path);
-                    let name = name.trim_start_matches("./");
-                    assert!(name.starts_with('#') || here(&format!("/{name}")), "{} names {name}", page.path);
+                    assert!(!name.starts_with('/'), "{} names {name}", file.name);
+                    match name {
+                        "./" => found.push("index.html".into()),
+                        "lab" => found.push("lab.html".into()),
+                        _ if name.starts_with('#') => {}
+                        _ => found.push(beside(file, name)),
+                    }
                 }
             }
         }
-        let on_disk = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/web")).expect("the folder");
-        let modules = on_disk.filter(|entry| {
-            let name = entry.as_ref().expect("an entry").file_name().into_string().expect("a name");
-            name.ends_with(".js") && !name.contains(".config.")
-        });
-        assert_eq!(modules.count(), FILES.iter().filter(|file| file.path.ends_with(".js")).count());
+        found
     }
 
-    /// The file and all that it loads.
-    fn loaded(path: &str) -> Vec<&'static File> {
-        let mut paths = vec![path.to_owned()];
+    fn scripts(folder: &Path) -> usize {
+        let mut count = 0;
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+            if path.is_dir() && name != "node_modules" && name != "tests" {
+                count += scripts(&path);
+            }
+            count += usize::from(name.ends_with(".js") && !name.contains(".config."));
+        }
+        count
+    }
+
+    #[test]
+    fn all_that_the_page_needs_is_in_the_binary() {
+        let mut imports = 0;
+        for file in FILES {
+            for name in names(file) {
+                assert!(FILES.iter().any(|file| file.name == name), "{} names {name}", file.name);
+                imports += 1;
+            }
+        }
+        assert!(imports > 30, "{imports}");
+        let served = FILES.iter().filter(|file| file.name.ends_with(".js")).count();
+        assert_eq!(scripts(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/web"))), served);
+    }
+
+    /// Returns a page and all that it loads.
+    fn loaded(page: &str) -> Vec<&'static File> {
+        let mut open = vec![page.to_owned()];
         let mut files: Vec<&File> = Vec::new();
-        while let Some(path) = paths.pop() {
-            if files.iter().any(|file| file.path == path) {
+        while let Some(name) = open.pop() {
+            // The other page is named, and not loaded.
+            if files.iter().any(|file| file.name == name) || (name.ends_with(".html") && name != page) {
                 continue;
             }
-            let file = FILES.iter().find(|file| file.path == path).expect("it is here");
+            let file = FILES.iter().find(|file| file.name == name).expect("it is here");
             files.push(file);
-            let text = std::str::from_utf8(file.content).expect("UTF-8");
-            for line in text.lines().filter(|line| !line.contains(" * ")) {
-                let module = line.split(" from \"./").nth(1).map(|rest| rest.trim_end_matches("\";"));
-                let named = ["<link", "<script"].iter().any(|tag| line.contains(tag));
-                let file =
-                    |rest: &str| rest.split('"').next().filter(|name| name.contains('.')).map(str::to_owned);
-                let named = ["href=\"", "src=\""]
-                    .iter()
-                    .filter(|_| named)
-                    .find_map(|start| line.split(start).nth(1).and_then(file));
-                paths.extend(module.map(str::to_owned).or(named).map(|name| format!("/{name}")));
-            }
+            open.extend(names(file));
         }
         files
     }
 
     #[test]
     fn the_pages_are_light_and_all_ours() {
-        for (path, modules) in [("/", 11), ("/lab", 11)] {
-            let files = loaded(path);
+        for page in ["index.html", "lab.html"] {
+            let files = loaded(page);
             let bytes: usize = files.iter().map(|file| file.content.len()).sum();
-            assert!(bytes <= 300_000, "{path}: {bytes} bytes");
-            assert!(files.iter().filter(|file| file.path.ends_with(".js")).count() >= modules, "{path}");
-            let page = std::str::from_utf8(files[0].content).expect("UTF-8");
+            assert!(bytes <= 300_000, "{page}: {bytes} bytes");
+            assert!(files.iter().filter(|file| file.name.ends_with(".js")).count() >= 11, "{page}");
+            let page = text(files[0]);
             for banned in ["<style", "style=", "onclick", "src=\"http", "href=\"http", "//cdn"] {
                 assert!(!page.contains(banned), "{banned}");
             }

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { History, parseId, shiviz } from "../causality.js";
+import { History, parseId, shiviz } from "../log/causality.js";
 import { forSeeds, randomRoom } from "./random.js";
 
 const FILE = "crates/causerie-server/web/tests/causality.test.js";
 
 /**
- * @param {import("../causality.js").Message[]} messages
+ * @param {import("../log/causality.js").Message[]} messages
  * @param {number} [from]
  */
 function history(messages, from = 0) {
@@ -38,7 +38,7 @@ test("past, future and relation are those that the authors knew", () => {
 				const path = all.path(a.id, b.id);
 				assert.equal(path.length > 0, expected === "before");
 				for (let i = 1; i < path.length; i += 1) {
-					const { author, seq, deps } = /** @type {import("../causality.js").Message} */ (all.get(path[i]));
+					const { author, seq, deps } = /** @type {import("../log/causality.js").Message} */ (all.get(path[i]));
 					assert.ok(deps.includes(path[i - 1]) || path[i - 1] === `${author}#${seq - 1}`, path.join(" "));
 				}
 			}
@@ -129,7 +129,7 @@ test("an answer that overtakes its question fails on the question's author", () 
 	const all = history([message("0.1#1"), message("0.2#1", "0.1#1"), message("0.2#2")]);
 	all.fromStart = true;
 	const empty = new Map();
-	const failing = (/** @type {string} */ id, /** @type {Map<string, import("../causality.js").Count>} */ clock) =>
+	const failing = (/** @type {string} */ id, /** @type {Map<string, import("../log/causality.js").Count>} */ clock) =>
 		all.conditions(id, clock).filter(({ holds }) => !holds).map(({ member, rule, stamp, clock }) => [member, rule, stamp.count, clock.count]);
 	assert.deepEqual(failing("0.2#1", empty), [["0.1", 2, 1, 0]]);
 	assert.deepEqual(failing("0.2#2", empty), [["0.2", 1, 2, 0], ["0.1", 2, 1, 0]]);

@@ -13,10 +13,10 @@ async function run(seed) {
 	const chance = random(seed);
 	const server = new FakeServer(chance);
 	standIn(server);
-	const { Session } = await import("../connection.js");
+	const { Session } = await import("../wire/connection.js");
 	for (let i = 0; i < 5; i += 1) server.append({ kind: "text", id: `0.99#${i + 1}`, member: "0.99", author: "X", text: `old ${i}` });
 	const { heard, handlers } = listener();
-	/** @type {import("../connection.js").Membership} */
+	/** @type {import("../wire/connection.js").Membership} */
 	const membership = { outbox: [], refused: [] };
 	const session = new Session("r", membership, handlers);
 	session.start("Ann");
@@ -60,8 +60,8 @@ test("whatever happens to connections, each message is said once and the log is 
 async function calm(server, fetched) {
 	server.chaos = false;
 	standIn(server, fetched);
-	const { Session } = await import("../connection.js");
-	/** @type {import("../connection.js").Membership} */
+	const { Session } = await import("../wire/connection.js");
+	/** @type {import("../wire/connection.js").Membership} */
 	const membership = { outbox: [], refused: [] };
 	/** @type {string[]} */
 	const refused = [];

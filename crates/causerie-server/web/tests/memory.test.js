@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-/** @typedef {typeof import("../memory.js")} Page */
+/** @typedef {typeof import("../lib/memory.js")} Page */
 
 let stored = /** @type {string | null} */ (null);
 Object.assign(globalThis, {
@@ -11,7 +11,7 @@ Object.assign(globalThis, {
 });
 let pages = 0;
 /** @returns {Promise<Page>} */
-const open = () => import(`../memory.js?${(pages += 1)}`);
+const open = () => import(`../lib/memory.js?${(pages += 1)}`);
 const rooms = () => JSON.parse(stored ?? "{}").rooms;
 const said = (/** @type {string} */ id) => ({ id, kind: "text", text: id });
 const ids = (/** @type {{id: string}[]} */ list) => list.map(({ id }) => id);

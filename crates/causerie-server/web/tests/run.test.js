@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Run } from "../run.js";
+import { Run } from "../lab/run.js";
 
 /**
  * Ann asks, Bob answers, and his answer overtakes her question on the way to Cleo and to Dan, who each hold it: Cleo for
@@ -23,7 +23,7 @@ const LINES = [
 	{ event: "end", messages: 3 },
 ].map((line) => JSON.stringify(line)).join("\n");
 
-/** @param {import("../inspector.js").Reception | undefined} reception */
+/** @param {import("../picture/inspector.js").Reception | undefined} reception */
 const told = (reception) => reception && {
 	how: reception.how, ms: reception.ms, clock: [...reception.clock ?? []].map(([member, { count }]) => `${member}: ${count}`).join(", "),
 };

@@ -8,7 +8,7 @@ import { random } from "./random.js";
 
 const FILE = "crates/causerie-server/web/tests/sharing.test.js";
 
-/** @typedef {import("../connection.js").Membership} Membership */
+/** @typedef {import("../wire/connection.js").Membership} Membership */
 
 /** A channel between pages of one browser. */
 class FakeChannel {
@@ -39,7 +39,7 @@ async function run(seed) {
 	const chance = random(seed);
 	const server = new FakeServer(chance);
 	standIn(server);
-	const { SharedSession } = await import("../sharing.js");
+	const { SharedSession } = await import("../wire/sharing.js");
 	/** @type {Set<FakeChannel>} */
 	const channels = new Set();
 	/** The storage of the browser, as memory.js keeps it. @type {{[field: string]: any}} */
@@ -54,7 +54,7 @@ async function run(seed) {
 		/** @type {{[field: string]: any}} */
 		const before = {};
 		const mine = /** @type {{[field: string]: any}} */ (membership);
-		/** @type {import("../connection.js").Outgoing[]} */
+		/** @type {import("../wire/connection.js").Outgoing[]} */
 		let had = [];
 		const channel = new FakeChannel(channels);
 		const session = new SharedSession("r", membership, {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { flat, isMentioned, splitAtMentions } from "../text.js";
+import { flat, isMentioned, splitAtMentions } from "../lib/text.js";
 
 test("a mention is a name as a word", () => {
 	for (const [text, name] of [

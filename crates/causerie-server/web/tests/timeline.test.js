@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Heights, Timeline, keyOf } from "../timeline.js";
+import { Heights, Timeline, keyOf } from "../log/timeline.js";
 import { forSeeds } from "./random.js";
 
 const FILE = "crates/causerie-server/web/tests/timeline.test.js";
 
-/** @typedef {import("../timeline.js").LogRecord} LogRecord */
-/** @typedef {import("../timeline.js").Entry} Entry */
+/** @typedef {import("../log/timeline.js").LogRecord} LogRecord */
+/** @typedef {import("../log/timeline.js").Entry} Entry */
 
 /**
  * A log with everything in it.

@@ -1,8 +1,8 @@
 // Everything that knows the wire (docs/api.md): questions over HTTP, and a session for each room over a WebSocket that
 // comes back by itself. What was said is kept until the server has placed it, and said again with the same id.
 
-/** @typedef {import("./timeline.js").Entry} Entry */
-/** @typedef {import("./timeline.js").LogRecord} LogRecord */
+/** @typedef {import("../log/timeline.js").Entry} Entry */
+/** @typedef {import("../log/timeline.js").LogRecord} LogRecord */
 /** @typedef {{name: string, port: number | null, members: number}} RoomInfo */
 /** @typedef {{member: string, name: string}} Member */
 /** @typedef {{epoch: string, topic: string | null, first: number, position: number, members: Member[]}} RoomDetails */

@@ -1,8 +1,8 @@
 // The lab: a form for what is to happen, and the run in two pictures, in causal order and as the messages arrived.
 
-import { Diagram, lookOf, svg } from "./diagram.js";
-import { byId, h } from "./element.js";
-import { compare, inspect, table } from "./inspector.js";
+import { Diagram, lookOf, svg } from "../picture/diagram.js";
+import { byId, h } from "../lib/element.js";
+import { compare, inspect, table } from "../picture/inspector.js";
 import { Run, nameOf } from "./run.js";
 
 /** @typedef {{[name: string]: string}} Plan as it stands in the address */

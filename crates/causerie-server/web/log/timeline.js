@@ -1,8 +1,8 @@
 // A room's log as people read it: records come in, in pages and live, and what is shown comes out. Edits, deletions and
 // reactions change what they refer to and have no line of their own; the order is that of the positions, always.
 
-import { Following } from "./following.js";
-import { isVisible, symbolKey } from "./text.js";
+import { Following } from "../lib/following.js";
+import { isVisible, symbolKey } from "../lib/text.js";
 
 /**
  * @typedef {object} LogRecord an entry of the log, as the server writes it

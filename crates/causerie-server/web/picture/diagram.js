@@ -1,8 +1,8 @@
 // The space-time diagram: a column for each member, the newest at the bottom. It is given events and draws them; it
 // knows nothing of rooms or servers. A row is an event, in the order in which the events came, and nothing else moves it.
 
-import { compareMembers, parseId } from "./causality.js";
-import { Following } from "./following.js";
+import { compareMembers, parseId } from "../log/causality.js";
+import { Following } from "../lib/following.js";
 
 /**
  * @typedef {object} DiagramEvent

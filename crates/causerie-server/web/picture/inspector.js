@@ -2,11 +2,11 @@
 // of two messages, which came causally before the other.
 
 import { badge, lookOf } from "./diagram.js";
-import { h } from "./element.js";
-import { short } from "./chat.js";
-import { wordsOf } from "./room.js";
+import { h } from "../lib/element.js";
+import { short } from "../chat/lines.js";
+import { wordsOf } from "../log/room.js";
 
-/** @typedef {import("./causality.js").Count} Count */
+/** @typedef {import("../log/causality.js").Count} Count */
 
 /**
  * How a message fared where it was received.
@@ -22,8 +22,8 @@ import { wordsOf } from "./room.js";
 /**
  * What the inspector looks at: a room, or a run.
  * @typedef {object} Shown
- * @property {{byId: Map<string, import("./timeline.js").LogRecord>}} timeline
- * @property {import("./causality.js").History} history
+ * @property {{byId: Map<string, import("../log/timeline.js").LogRecord>}} timeline
+ * @property {import("../log/causality.js").History} history
  * @property {(member: string) => string} nameOf
  * @property {(member: string) => string} placeOf where a member delivers, in words
  * @property {() => string[]} everybody who is in

@@ -1,12 +1,12 @@
 // How lines of the chat look. Whatever others have written is text here, and nothing else.
 
-import { badge, lookOf } from "./diagram.js";
-import { h, timeElement } from "./element.js";
-import { flat, splitAtMentions } from "./text.js";
-import { firstOf, isSaid } from "./timeline.js";
+import { badge, lookOf } from "../picture/diagram.js";
+import { h, timeElement } from "../lib/element.js";
+import { flat, splitAtMentions } from "../lib/text.js";
+import { firstOf, isSaid } from "../log/timeline.js";
 
-/** @typedef {import("./timeline.js").Entry} Entry */
-/** @typedef {import("./room.js").Room} Room */
+/** @typedef {import("../log/timeline.js").Entry} Entry */
+/** @typedef {import("../log/room.js").Room} Room */
 /** @typedef {"reply" | "react" | "edit" | "delete" | "inspect" | "go"} Action */
 /** @typedef {(action: Action, id: string, detail?: string) => void} Act */
 
@@ -75,7 +75,7 @@ export function line(room, index, act, read = null) {
 	return element;
 }
 
-/** @param {import("./timeline.js").Gap} entry */
+/** @param {import("../log/timeline.js").Gap} entry */
 function gap({ from, to, why }) {
 	const count = to - from + 1;
 	const what = count === 1 ? "1 entry" : `${count} entries`;
@@ -85,7 +85,7 @@ function gap({ from, to, why }) {
 
 /**
  * @param {Room} room
- * @param {import("./timeline.js").LogRecord} record
+ * @param {import("../log/timeline.js").LogRecord} record
  */
 function notice(room, record) {
 	const [words, text] = noticed(record, room.timeline.view(record.id).text);
@@ -95,7 +95,7 @@ function notice(room, record) {
 
 /**
  * Returns words for what has happened, and somebody's own.
- * @param {import("./timeline.js").LogRecord} record
+ * @param {import("../log/timeline.js").LogRecord} record
  * @param {string | null} text as it reads today
  * @returns {[string, string]}
  */
@@ -110,7 +110,7 @@ function noticed({ kind, reason }, text) {
 
 /**
  * @param {Room} room
- * @param {import("./timeline.js").LogRecord} record
+ * @param {import("../log/timeline.js").LogRecord} record
  * @param {Entry | undefined} before
  * @param {Act} act
  */
@@ -171,7 +171,7 @@ export function heldLine(room, id, waitsFor) {
 
 /**
  * Returns words for something that is on its way, of whatever kind.
- * @param {import("./connection.js").Outgoing} said
+ * @param {import("../wire/connection.js").Outgoing} said
  * @param {string} name
  */
 function outgoingWords({ kind, text = "", set, symbol }, name) {
@@ -188,7 +188,7 @@ function outgoingWords({ kind, text = "", set, symbol }, name) {
 /**
  * Something of one's own that is on its way.
  * @param {Room} room
- * @param {import("./connection.js").Outgoing} said
+ * @param {import("../wire/connection.js").Outgoing} said
  */
 export function outgoing(room, said) {
 	const state = room.session.state === "live" ? "on its way" : "waits for the connection";
@@ -199,8 +199,8 @@ export function outgoing(room, said) {
 /**
  * Something of one's own that was not said, and will not be as it is.
  * @param {Room} room
- * @param {import("./connection.js").Outgoing & {why: string}} said
- * @param {(said: import("./connection.js").Outgoing, mend: boolean) => void} then
+ * @param {import("../wire/connection.js").Outgoing & {why: string}} said
+ * @param {(said: import("../wire/connection.js").Outgoing, mend: boolean) => void} then
  */
 export function refused(room, said, then) {
 	const button = (/** @type {string} */ words, /** @type {boolean} */ mend) => h("button", { type: "button", click: () => then(said, mend) }, words);

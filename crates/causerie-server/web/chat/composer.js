@@ -1,10 +1,10 @@
 // The field where one writes: what stands in it, what it is about, its commands, and what came back unsaid.
 
-import { quoted } from "./chat.js";
-import { byId } from "./element.js";
+import { quoted } from "./lines.js";
+import { byId } from "../lib/element.js";
 
-/** @typedef {import("./room.js").Room} Room */
-/** @typedef {import("./connection.js").Outgoing} Outgoing */
+/** @typedef {import("../log/room.js").Room} Room */
+/** @typedef {import("../wire/connection.js").Outgoing} Outgoing */
 /** @typedef {{reply?: string, edit?: string}} Context what is being written, if it is about something */
 
 export class Composer {
@@ -127,7 +127,7 @@ export class Composer {
 		const rest = text.slice(command?.[0].length ?? 0);
 		const plain = text.startsWith("//") && !edit ? text.slice(1) : text;
 		this.problem.textContent = "";
-		/** @type {import("./connection.js").Body | null} */
+		/** @type {import("../wire/connection.js").Body | null} */
 		let body = null;
 		if (command?.[1] === "help") {
 			// It tells, and says nothing.

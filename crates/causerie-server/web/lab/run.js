@@ -1,12 +1,12 @@
 // A run of the lab: what the server tells of a simulated group, as events for the picture, in causal order and as the
 // messages arrived; and what the inspector wants to know of it.
 
-import { History, compareMembers, directCauses, parseId } from "./causality.js";
+import { History, compareMembers, directCauses, parseId } from "../log/causality.js";
 
-/** @typedef {import("./diagram.js").DiagramEvent} DiagramEvent */
-/** @typedef {import("./causality.js").Count} Count */
-/** @typedef {import("./inspector.js").Reception} Reception */
-/** @typedef {import("./inspector.js").Shown} Shown */
+/** @typedef {import("../picture/diagram.js").DiagramEvent} DiagramEvent */
+/** @typedef {import("../log/causality.js").Count} Count */
+/** @typedef {import("../picture/inspector.js").Reception} Reception */
+/** @typedef {import("../picture/inspector.js").Shown} Shown */
 /** @typedef {"causal" | "arrival"} Order in which messages are delivered: after their causes, or as they arrive */
 
 /**
@@ -119,7 +119,7 @@ export class Run {
 	 * @param {string} mark
 	 */
 	#arrive(id, at, arrived, mark) {
-		const message = /** @type {import("./causality.js").Message} */ (this.history.get(id));
+		const message = /** @type {import("../log/causality.js").Message} */ (this.history.get(id));
 		const missing = [...directCauses(message), ...this.history.past(id)].find((cause) => !arrived.has(cause));
 		/** @type {DiagramEvent} */
 		const event = { kind: "deliver", at, id, mark };

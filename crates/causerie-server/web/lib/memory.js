@@ -1,7 +1,7 @@
 // What this browser remembers, and forgets with its site data: the name, the rooms, what was typed and not sent. Several
 // pages of one browser write it: each writes only what it has changed itself, and takes over what others have.
 
-/** @typedef {import("./room.js").Memory} Memory */
+/** @typedef {import("../log/room.js").Memory} Memory */
 /** @typedef {{name: string, rooms: Map<string, Memory>, last?: string, picture?: boolean}} All `picture`: whether it is open */
 /** @typedef {{[field: string]: any}} Fields */
 

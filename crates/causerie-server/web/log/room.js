@@ -2,24 +2,24 @@
 // way, and what was read.
 
 import { History, parseId } from "./causality.js";
-import { PAGE, describeRoom, readPage } from "./connection.js";
-import { Onlooker } from "./onlooker.js";
-import { SharedSession } from "./sharing.js";
-import { flat, isMentioned } from "./text.js";
+import { PAGE, describeRoom, readPage } from "../wire/connection.js";
+import { Onlooker } from "../wire/onlooker.js";
+import { SharedSession } from "../wire/sharing.js";
+import { flat, isMentioned } from "../lib/text.js";
 import { Timeline, isSaid } from "./timeline.js";
 
 /** @typedef {import("./timeline.js").Entry} Entry */
 /** @typedef {import("./timeline.js").LogRecord} LogRecord */
-/** @typedef {import("./diagram.js").DiagramEvent} DiagramEvent */
-/** @typedef {import("./connection.js").Member} Member */
-/** @typedef {import("./connection.js").Outgoing} Outgoing */
-/** @typedef {import("./connection.js").Problem} Problem */
+/** @typedef {import("../picture/diagram.js").DiagramEvent} DiagramEvent */
+/** @typedef {import("../wire/connection.js").Member} Member */
+/** @typedef {import("../wire/connection.js").Outgoing} Outgoing */
+/** @typedef {import("../wire/connection.js").Problem} Problem */
 
 /**
  * What is remembered of a room when the page is closed.
- * @typedef {import("./connection.js").Membership & {read?: number, draft?: string, joined?: boolean, name?: string, key?: string}} Memory `key`: of a room that was made here
+ * @typedef {import("../wire/connection.js").Membership & {read?: number, draft?: string, joined?: boolean, name?: string, key?: string}} Memory `key`: of a room that was made here
  */
-/** @typedef {import("./inspector.js").Reception} Reception */
+/** @typedef {import("../picture/inspector.js").Reception} Reception */
 /** @typedef {{waitsFor: string, clock: Map<string, import("./causality.js").Count>}} Held with what had been delivered at the server then */
 /** @typedef {"lines" | "state" | "members" | "outbox" | "refused" | "held" | "reset" | "older"} Change */
 
@@ -94,7 +94,7 @@ export class Room {
 			onHeld: (id, waitsFor) => this.#hold(id, waitsFor),
 			/** @param {string} id */
 			onReleased: (id) => this.#release(id),
-			/** @param {import("./connection.js").Seen} seen */
+			/** @param {import("../wire/connection.js").Seen} seen */
 			onObserved: (seen) => this.#observe(seen),
 			/** @param {number} count */
 			onUnobserved: (count) => {
@@ -349,7 +349,7 @@ export class Room {
 		this.onChange("held", []);
 	}
 
-	/** @param {import("./connection.js").Seen} seen */
+	/** @param {import("../wire/connection.js").Seen} seen */
 	#observe({ member, message, what, waits_for: waitsFor, held_ms: ms, clock }) {
 		// What was said before we came in is not in the picture.
 		if (!this.timeline.byId.has(message)) return;

@@ -239,7 +239,7 @@ function changed(room, change, detail) {
 		case "lines":
 			announce(detail.added);
 			reword(detail.reworded);
-			if (detail.added.some((/** @type {import("./log/timeline.js").Entry} */ { kind }) => kind === "joined" || kind === "left")) showMembers();
+			if (detail.added.some((/** @type {import("./wire/connection.js").Entry} */ { kind }) => kind === "joined" || kind === "left")) showMembers();
 			refresh(detail.added);
 			draw(detail.events);
 			if (lit) relight();
@@ -308,20 +308,20 @@ function draw(events) {
 	select(drawn[hold].id, false, drawn[hold].at);
 }
 
-/** What was changed by others that have come. @param {import("./log/timeline.js").Entry[]} added */
+/** What was changed by others that have come. @param {import("./wire/connection.js").Entry[]} added */
 function refresh(added) {
 	if (!current) return;
 	const keys = new Set();
 	for (const entry of added) {
 		if (entry.kind === "gap") continue;
-		keys.add(current.timeline.shownAs(entry.id));
+		keys.add(current.timeline.fold.shownAs(entry.id));
 		// Whoever quotes it says what it says now.
 		if (entry.kind === "edit" || entry.kind === "delete") for (const key of list.elements.keys()) keys.add(key);
 	}
 	list.refresh(keys);
 }
 
-/** Says what is new to those who listen. @param {import("./log/timeline.js").Entry[]} added */
+/** Says what is new to those who listen. @param {import("./wire/connection.js").Entry[]} added */
 function announce(added) {
 	if (!current || current.session.state !== "live" || added.length > 20) return;
 	for (const entry of added) {
@@ -332,7 +332,7 @@ function announce(added) {
 	while (page.announcer.childElementCount > 20) page.announcer.firstElementChild?.remove();
 }
 
-/** Tells outside the page who has called us, unless it has been read before long: here, or in another page. @param {Room} room @param {import("./log/timeline.js").Entry[]} added */
+/** Tells outside the page who has called us, unless it has been read before long: here, or in another page. @param {Room} room @param {import("./wire/connection.js").Entry[]} added */
 function notify(room, added) {
 	if (room.session.state !== "live" || !room.session.leading || permission() !== "granted") return;
 	for (const entry of added) {
@@ -610,7 +610,7 @@ composer.text.addEventListener("keydown", (event) => {
 		composer.cancel();
 	} else if (event.key === "ArrowUp" && composer.text.value === "" && current) {
 		const { timeline, me } = current;
-		const own = timeline.lines.findLast((entry) => entry.kind !== "gap" && isSaid(entry) && entry.member === me && !timeline.view(entry.id).deleted);
+		const own = timeline.lines.findLast((entry) => entry.kind !== "gap" && isSaid(entry) && entry.member === me && !timeline.fold.view(entry.id).deleted);
 		if (own && own.kind !== "gap") {
 			event.preventDefault();
 			act("edit", own.id);
@@ -626,7 +626,7 @@ function act(action, id, detail) {
 	if (!room) return;
 	switch (action) {
 		case "reply": composer.write({ reply: id }); break;
-		case "edit": composer.write({ edit: id }, room.timeline.view(id).text ?? ""); break;
+		case "edit": composer.write({ edit: id }, room.timeline.fold.view(id).text ?? ""); break;
 		case "delete":
 			if (confirm("Delete this message for everybody?")) room.session.say({ kind: "delete", of: id });
 			break;
@@ -635,7 +635,7 @@ function act(action, id, detail) {
 				pick(id);
 				break;
 			}
-			const own = room.timeline.view(id).reactions.some(({ symbol, by }) => symbolKey(symbol) === symbolKey(detail) && by.some(({ member }) => member === room.me));
+			const own = room.timeline.fold.view(id).reactions.some(({ symbol, by }) => symbolKey(symbol) === symbolKey(detail) && by.some(({ member }) => member === room.me));
 			room.session.say({ kind: "reaction", to: id, symbol: detail, set: !own });
 			break;
 		}
@@ -685,11 +685,11 @@ async function goTo(id, position) {
 	if (!room) return;
 	const turn = (searching += 1);
 	const { timeline } = room;
-	while (!timeline.byId.has(id) && timeline.from > 1 && (position === undefined || position < timeline.from)) {
+	while (!timeline.fold.byId.has(id) && timeline.from > 1 && (position === undefined || position < timeline.from)) {
 		page.beginning.textContent = "Going back to it…";
 		if (!(await room.readOlder(1000)) || room !== current || turn !== searching) return;
 	}
-	const shown = timeline.shownAs(id);
+	const shown = timeline.fold.shownAs(id);
 	const index = timeline.lines.findIndex((entry) => keyOf(entry) === shown);
 	if (index < 0) return;
 	list.setKeys(timeline.keys);
@@ -836,7 +836,7 @@ function light() {
 /** @param {HTMLElement} element */
 function cone(element) {
 	const { id } = element.dataset;
-	const focus = lit && current ? [...lit.focus].map((at) => current?.timeline.shownAs(at)) : [];
+	const focus = lit && current ? [...lit.focus].map((at) => current?.timeline.fold.shownAs(at)) : [];
 	const state = !lit || !id ? "" : focus.includes(id) ? "focus" : lit.past.has(id) ? "past" : lit.future.has(id) ? "future" : "concurrent";
 	if (element.dataset.cone !== state) element.dataset.cone = state;
 	element.classList.toggle("selected", id !== undefined && selected.includes(id));
@@ -892,7 +892,7 @@ function setCauses() {
 	const room = current;
 	if (!room) return;
 	diagram.setCauses((id) => {
-		const record = room.timeline.byId.get(id);
+		const record = room.timeline.fold.byId.get(id);
 		if (!record) return [];
 		if (!page.allArrows.checked) return record.deps;
 		const [author] = id.split("#");
@@ -1026,7 +1026,7 @@ page.searchForm.addEventListener("submit", async (event) => {
 		const items = found.flatMap((record) => {
 			const { timeline } = room;
 			// What is at hand is known as it is today; the rest as the server has it.
-			const text = timeline.byId.has(timeline.shownAs(record.id)) ? timeline.view(timeline.shownAs(record.id)).text : record.text ?? null;
+			const text = timeline.fold.byId.has(timeline.fold.shownAs(record.id)) ? timeline.fold.view(timeline.fold.shownAs(record.id)).text : record.text ?? null;
 			if (text === null) return [];
 			return [h("li", {}, h("button", { type: "button", click: () => void goTo(record.id, record.position) },
 				h("bdi", { class: "author" }, record.author), " ", written(short(text, 120)), " ", timeElement(record.time)))];

@@ -34,7 +34,7 @@ const FILES: &[File] = files! {
     "chat/composer.js" "chat/lines.js"
     "lab.html" "lab.css" "lab/lab.js" "lab/run.js"
     "lib/element.js" "lib/following.js" "lib/memory.js" "lib/notify.js" "lib/text.js"
-    "log/causality.js" "log/room.js" "log/timeline.js"
+    "log/causality.js" "log/fold.js" "log/room.js" "log/timeline.js"
     "picture/diagram.js" "picture/inspector.js"
     "wire/connection.js" "wire/onlooker.js" "wire/sharing.js"
 };

@@ -5,7 +5,7 @@ import { h, timeElement } from "../lib/element.js";
 import { flat, splitAtMentions } from "../lib/text.js";
 import { firstOf, isSaid } from "../log/timeline.js";
 
-/** @typedef {import("../log/timeline.js").Entry} Entry */
+/** @typedef {import("../wire/connection.js").Entry} Entry */
 /** @typedef {import("../log/room.js").Room} Room */
 /** @typedef {"reply" | "react" | "edit" | "delete" | "inspect" | "go"} Action */
 /** @typedef {(action: Action, id: string, detail?: string) => void} Act */
@@ -43,11 +43,9 @@ export function short(text, most = 90) {
  * @param {string} id
  */
 export function quoted(room, id) {
-	const shown = room.timeline.shownAs(id);
-	const record = room.timeline.byId.get(shown);
-	if (!record) return { author: room.nameOf(id.split("#")[0]), text: `message ${id}, further up` };
-	const { text } = room.timeline.view(shown);
-	return { author: record.author, text: text === null ? "deleted" : short(text || record.kind) };
+	const { id: shown, author, text, deleted } = room.timeline.fold.quote(id);
+	if (author === null) return { author: room.nameOf(id.split("#")[0]), text: `message ${id}, further up` };
+	return { author, text: deleted ? "deleted" : short(text || room.record(shown)?.kind || "") };
 }
 
 /** Returns whether the news begins with this line. @param {Entry} entry @param {Entry | undefined} before @param {number | null} read the last position that was read */
@@ -75,7 +73,7 @@ export function line(room, index, act, read = null) {
 	return element;
 }
 
-/** @param {import("../log/timeline.js").Gap} entry */
+/** @param {import("../wire/connection.js").Gap} entry */
 function gap({ from, to, why }) {
 	const count = to - from + 1;
 	const what = count === 1 ? "1 entry" : `${count} entries`;
@@ -85,17 +83,17 @@ function gap({ from, to, why }) {
 
 /**
  * @param {Room} room
- * @param {import("../log/timeline.js").LogRecord} record
+ * @param {import("../wire/connection.js").LogRecord} record
  */
 function notice(room, record) {
-	const [words, text] = noticed(record, room.timeline.view(record.id).text);
+	const [words, text] = noticed(record, room.timeline.fold.view(record.id).text);
 	return h("div", { class: `notice hue-${lookOf(record.member).hue}`, "aria-label": `${record.author} ${words}${text}` },
 		badge(record.member, 12), h("span", { class: "line" }, h("bdi", {}, record.author), ` ${words}`, text && written(text)), timeElement(record.time));
 }
 
 /**
  * Returns words for what has happened, and somebody's own.
- * @param {import("../log/timeline.js").LogRecord} record
+ * @param {import("../wire/connection.js").LogRecord} record
  * @param {string | null} text as it reads today
  * @returns {[string, string]}
  */
@@ -110,12 +108,12 @@ function noticed({ kind, reason }, text) {
 
 /**
  * @param {Room} room
- * @param {import("../log/timeline.js").LogRecord} record
+ * @param {import("../wire/connection.js").LogRecord} record
  * @param {Entry | undefined} before
  * @param {Act} act
  */
 function message(room, record, before, act) {
-	const view = room.timeline.view(record.id);
+	const view = room.timeline.fold.view(record.id);
 	const mine = record.member === room.me;
 	// A message right behind another of the same author needs no second head.
 	const follows = before !== undefined && before.kind !== "gap" && before.kind !== "action" && isSaid(before)

@@ -206,7 +206,7 @@ function show(next, atHold) {
 
 function setCauses() {
 	for (const { diagram } of both) {
-		diagram.setCauses((id) => (page.arrows.checked ? run?.timeline.byId.get(id)?.deps ?? [] : []));
+		diagram.setCauses((id) => (page.arrows.checked ? run?.records.get(id)?.deps ?? [] : []));
 	}
 }
 

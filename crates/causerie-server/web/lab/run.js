@@ -41,8 +41,8 @@ export class Run {
 		this.members = told.flatMap(({ event, process }) => (event === "start" ? [process] : []));
 		this.history = new History();
 		this.history.fromStart = true;
-		/** @type {Shown["timeline"]} */
-		this.timeline = { byId: new Map() };
+		/** @type {Map<string, import("../wire/connection.js").LogRecord>} */
+		this.records = new Map();
 		this.nameOf = nameOf;
 		/** @type {{[order in Order]: Map<string, Map<string, Reception>>}} by message, by member */
 		this.receptions = { causal: new Map(), arrival: new Map() };
@@ -62,7 +62,7 @@ export class Run {
 	/** For the inspector. @param {Order} order @returns {Shown} */
 	in(order) {
 		return {
-			timeline: this.timeline, history: this.history, nameOf, placeOf: nameOf, everybody: () => this.members,
+			record: (id) => this.records.get(id), history: this.history, nameOf, placeOf: nameOf, everybody: () => this.members,
 			receptions: (id) => [...this.receptions[order].get(id)?.values() ?? []].sort((a, b) => compareMembers(a.at, b.at)),
 		};
 	}
@@ -89,7 +89,7 @@ export class Run {
 			if (event === "send") {
 				this.history.append({ id, author, seq, deps });
 				const text = deps.length > 0 ? `after ${deps.map(called).join(", ")}` : seq > 1 ? "goes on" : "begins";
-				this.timeline.byId.set(id, { kind: "text", position: 0, id, deps, time: "", member: author, author: nameOf(author), text });
+				this.records.set(id, { kind: "text", position: 0, id, deps, time: "", member: author, author: nameOf(author), text });
 				/** @type {DiagramEvent} */
 				const sent = { kind: "send", at: process, id, causes: deps, label: `${called(id)} ${text}`, mark };
 				this.causal.push(sent);

@@ -38,8 +38,14 @@ export const isMentioned = (text, name) => splitAtMentions(text, name).length > 
 /** Returns the key that reactions have in common which read the same: composed, and without selectors of a form. @param {string} symbol */
 export const symbolKey = (symbol) => symbol.normalize("NFC").replace(/[\ufe0e\ufe0f]/gu, "");
 
-/** Returns whether there is anything to see in it, and nothing that turns around what stands beside. @param {string} symbol */
-export const isVisible = (symbol) => /[^\p{M}\p{Z}\p{C}\p{Default_Ignorable_Code_Point}]/u.test(symbol) && !/\p{Bidi_Control}/u.test(symbol);
+/** Characters that show nothing of their own, or stand in a line otherwise than side by side. */
+const UNSEEN = "\\p{White_Space}\\p{Cc}\\p{Default_Ignorable_Code_Point}\\u2800";
+/** Unseen characters other than those that join emoji, give them a form, or tag a flag. */
+const STRAY = new RegExp(`(?!\\u200d|[\\ufe0e-\\ufe0f]|[\\u{e0020}-\\u{e007f}])[${UNSEEN}]`, "u");
+const SEEN = new RegExp(`[^\\p{M}${UNSEEN}]`, "u");
+
+/** Returns whether a text can be a reaction, as the server judges it: something in it shows, and nothing in it hides or turns what stands beside. @param {string} text */
+export const isSymbol = (text) => SEEN.test(text) && !STRAY.test(text);
 
 /** Returns the text with the lowest of each pile of marks, for where nothing else keeps it from its neighbours. @param {string} text */
 export const flat = (text) => text.replace(/(\p{M}{3})\p{M}+/gu, "$1");

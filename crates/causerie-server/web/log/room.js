@@ -8,8 +8,8 @@ import { SharedSession } from "../wire/sharing.js";
 import { flat, isMentioned } from "../lib/text.js";
 import { Timeline, isSaid } from "./timeline.js";
 
-/** @typedef {import("./timeline.js").Entry} Entry */
-/** @typedef {import("./timeline.js").LogRecord} LogRecord */
+/** @typedef {import("../wire/connection.js").Entry} Entry */
+/** @typedef {import("../wire/connection.js").LogRecord} LogRecord */
 /** @typedef {import("../picture/diagram.js").DiagramEvent} DiagramEvent */
 /** @typedef {import("../wire/connection.js").Member} Member */
 /** @typedef {import("../wire/connection.js").Outgoing} Outgoing */
@@ -200,8 +200,7 @@ export class Room {
 	}
 
 	get topic() {
-		const { topic } = this.timeline;
-		return topic ? this.timeline.view(topic.id).text ?? "" : this.topicBefore ?? "";
+		return this.timeline.fold.topic ?? this.topicBefore ?? "";
 	}
 
 	/** @param {Entry[]} entries */
@@ -226,8 +225,8 @@ export class Room {
 			if (entry.kind === "left") this.members = this.members.filter(({ member }) => member !== entry.member);
 		}
 		this.#knowsStart();
-		const isUnknown = (/** @type {Entry} */ entry) => (entry.kind === "edit" || entry.kind === "delete") && !this.timeline.byId.has(entry.of ?? "");
-		if (!this.timeline.topic && this.topicBefore && added.some(isUnknown)) void this.#readTopic();
+		const isUnknown = (/** @type {Entry} */ entry) => (entry.kind === "edit" || entry.kind === "delete") && !this.timeline.fold.byId.has(entry.of ?? "");
+		if (this.timeline.fold.topic === null && this.topicBefore && added.some(isUnknown)) void this.#readTopic();
 		const reworded = this.#reword(added);
 		const events = added.flatMap((entry) => {
 			if (entry.kind === "gap") return [];
@@ -256,7 +255,7 @@ export class Room {
 		/** @type {Set<string>} */
 		const reworded = new Set();
 		for (const entry of added) {
-			if (entry.kind === "edit" || entry.kind === "delete") for (const id of this.timeline.versions(entry.id)) reworded.add(id);
+			if (entry.kind === "edit" || entry.kind === "delete") for (const id of this.timeline.fold.versions(entry.id)) reworded.add(id);
 		}
 		if (reworded.size > 0) for (const event of this.events) if (event.kind === "send" && reworded.has(event.id)) event.label = this.label(event.id);
 		for (const id of [...reworded, ...added.flatMap((entry) => (isSaid(entry) && entry.kind !== "gap" ? [entry.id] : []))]) this.#noteMention(id);
@@ -265,7 +264,7 @@ export class Room {
 
 	/** @param {string} id */
 	#noteMention(id) {
-		const record = this.timeline.byId.get(id);
+		const record = this.timeline.fold.byId.get(id);
 		if (record && isSaid(record) && this.isMention(record)) this.mentions.set(id, record.position);
 		else this.mentions.delete(id);
 	}
@@ -273,7 +272,7 @@ export class Room {
 	/** Returns whether it calls us, by name or as an answer to something of ours. @param {LogRecord} record */
 	isMention(record) {
 		if (this.me === undefined || record.member === this.me) return false;
-		const { text } = this.timeline.view(record.id);
+		const { text } = this.timeline.fold.view(record.id);
 		if (text === null) return false;
 		return (record.kind === "reply" && record.to?.split("#")[0] === this.me) || isMentioned(text, this.memory.name);
 	}
@@ -281,11 +280,11 @@ export class Room {
 	/** Returns a message's words as they are today: none of one that was deleted, nor of what an edit has taken away. @param {string} id */
 	words(id) {
 		const { timeline } = this;
-		const record = timeline.byId.get(id);
+		const record = timeline.fold.byId.get(id);
 		if (!record) return "";
-		if (record.kind === "edit") return timeline.view(timeline.shownAs(id)).from === id ? wordsOf(record) : `edits ${record.of}`;
+		if (record.kind === "edit") return timeline.fold.view(timeline.fold.shownAs(id)).from === id ? wordsOf(record) : `edits ${record.of}`;
 		if (!isSaid(record)) return wordsOf(record);
-		const { text } = timeline.view(id);
+		const { text } = timeline.fold.view(id);
 		return wordsOf({ ...record, text: text ?? "", deleted: text === null });
 	}
 
@@ -324,7 +323,7 @@ export class Room {
 	 */
 	#hold(id, waitsFor) {
 		// It may have been placed while this was on its way.
-		if (this.timeline.byId.has(id) || this.held.has(id)) return;
+		if (this.timeline.fold.byId.has(id) || this.held.has(id)) return;
 		this.held.set(id, { waitsFor, clock: this.history.clock(), since: Date.now() });
 		/** @type {DiagramEvent} */
 		const event = { kind: "hold", at: hostOf(id), id, waitsFor };
@@ -340,7 +339,7 @@ export class Room {
 		this.wasHeld.set(id, { ...held, ms: Date.now() - held.since });
 		// Released without a place: its author has left, and it was given up. Or its record is the next that comes.
 		setTimeout(() => {
-			if (this.timeline.byId.has(id)) return;
+			if (this.timeline.fold.byId.has(id)) return;
 			/** @type {DiagramEvent} */
 			const event = { kind: "drop", at: hostOf(id), id };
 			this.events.push(event);
@@ -352,7 +351,7 @@ export class Room {
 	/** @param {import("../wire/connection.js").Seen} seen */
 	#observe({ member, message, what, waits_for: waitsFor, held_ms: ms, clock }) {
 		// What was said before we came in is not in the picture.
-		if (!this.timeline.byId.has(message)) return;
+		if (!this.timeline.fold.byId.has(message)) return;
 		/** @type {DiagramEvent} */
 		const event = { kind: what === "held" ? "hold" : "deliver", at: member, id: message, waitsFor, observed: true };
 		const receptions = this.observed.get(message) ?? [];
@@ -425,7 +424,7 @@ export class Room {
 		for (let i = this.timeline.lines.length - 1; i >= 0; i -= 1) {
 			const line = this.timeline.lines[i];
 			if (line.kind === "gap" || line.position <= read) break;
-			if (isSaid(line) && line.member !== this.me && !this.timeline.isDeleted(line.id)) count += 1;
+			if (isSaid(line) && line.member !== this.me && !this.timeline.fold.isDeleted(line.id)) count += 1;
 		}
 		return count;
 	}
@@ -447,6 +446,11 @@ export class Room {
 	/** What was said here and has no place yet. @returns {Outgoing[]} */
 	get outbox() {
 		return this.memory.outbox;
+	}
+
+	/** Returns a message as the log has it, if it is at hand. @param {string} id */
+	record(id) {
+		return this.timeline.fold.byId.get(id);
 	}
 
 	/** Returns its words for the picture. @param {string} id */

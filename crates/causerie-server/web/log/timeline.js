@@ -1,42 +1,10 @@
-// A room's log as people read it: records come in, in pages and live, and what is shown comes out. Edits, deletions and
-// reactions change what they refer to and have no line of their own; the order is that of the positions, always.
+// A stretch of a room's log: records come in, in pages and live, and have their lines in the order of the positions, always.
 
 import { Following } from "../lib/following.js";
-import { isVisible, symbolKey } from "../lib/text.js";
+import { Fold, hasLine } from "./fold.js";
 
-/**
- * @typedef {object} LogRecord an entry of the log, as the server writes it
- * @property {"text" | "action" | "notice" | "reply" | "edit" | "delete" | "reaction" | "topic" | "joined" | "left" | "unknown"} kind
- * @property {number} position
- * @property {string} id
- * @property {string[]} deps
- * @property {string} time for people; nothing is ordered by it
- * @property {string} member
- * @property {string} author
- * @property {string} [text] as it reads today; not there if it was deleted
- * @property {boolean} [edited]
- * @property {string} [to]
- * @property {string} [of]
- * @property {string} [symbol]
- * @property {boolean} [set]
- * @property {string} [reason]
- * @property {boolean} [deleted] then the server does not tell the text
- */
-/** @typedef {{kind: "gap", from: number, to: number, why: string}} Gap positions that cannot be read */
-/** @typedef {LogRecord | Gap} Entry */
-
-/**
- * @typedef {object} View a message as it is now
- * @property {string | null} text null if it was deleted
- * @property {string | null} from the record that has this text: the message, or what edits it
- * @property {boolean} edited
- * @property {boolean} deleted
- * @property {string} reason why it was deleted, if its author has said so
- * @property {{symbol: string, by: {member: string, author: string}[]}[]} reactions in the order in which they first came
- */
-
-/** Kinds that only change another message. */
-const REFERRING = new Set(["edit", "delete", "reaction"]);
+/** @typedef {import("../wire/connection.js").Entry} Entry */
+/** @typedef {import("../wire/connection.js").LogRecord} LogRecord */
 
 /** @param {Entry} entry */
 export const firstOf = (entry) => (entry.kind === "gap" ? entry.from : entry.position);
@@ -57,17 +25,11 @@ export class Timeline {
 		this.keys = [];
 		/** @type {LogRecord[]} everything, in order */
 		this.records = [];
-		/** @type {Map<string, LogRecord>} */
-		this.byId = new Map();
+		/** The messages among them, as they read now. */
+		this.fold = new Fold();
 		/** The first and the last position at hand: `to < from` as long as there is nothing. */
 		this.from = 1;
 		this.to = 0;
-		/** @type {Map<string, LogRecord[]>} what refers to a message by edit, deletion or reaction, in order */
-		this.about = new Map();
-		/** @type {Map<string, View>} */
-		this.views = new Map();
-		/** @type {LogRecord | undefined} what set the topic last */
-		this.topic = undefined;
 	}
 
 	/** Begins after this position: what comes next is the one behind it. @param {number} position */
@@ -87,13 +49,13 @@ export class Timeline {
 			if (lastOf(entry) <= this.to) continue;
 			if (firstOf(entry) > this.to + 1) throw new RangeError(`${this.to + 1} is missing before ${firstOf(entry)}`);
 			this.to = lastOf(entry);
-			if (!REFERRING.has(entry.kind)) {
+			if (hasLine(entry)) {
 				this.lines.push(entry);
 				this.keys.push(keyOf(entry));
 			}
 			if (entry.kind !== "gap") {
 				this.records.push(entry);
-				this.#know(entry, false);
+				this.fold.take(entry);
 			}
 			added.push(entry);
 		}
@@ -115,120 +77,16 @@ export class Timeline {
 		const lines = [];
 		const records = [];
 		for (const entry of added) {
-			if (!REFERRING.has(entry.kind)) lines.push(entry);
+			if (hasLine(entry)) lines.push(entry);
 			if (entry.kind !== "gap") records.push(entry);
 		}
-		// From the back, so that of what refers to a message the first stays the first.
-		for (const record of [...records].reverse()) this.#know(record, true);
+		for (const record of records) this.fold.take(record);
 		// One copy; arguments would not hold a long page.
 		this.lines = lines.concat(this.lines);
 		this.keys = lines.map(keyOf).concat(this.keys);
 		this.records = records.concat(this.records);
 		this.from = next;
 		return added;
-	}
-
-	/**
-	 * @param {LogRecord} record
-	 * @param {boolean} front
-	 */
-	#know(record, front) {
-		this.byId.set(record.id, record);
-		if (record.kind === "topic" && (!this.topic || record.position > this.topic.position)) this.topic = record;
-		if (!REFERRING.has(record.kind)) return;
-		const target = /** @type {string} */ (record.of ?? record.to);
-		const about = this.about.get(target);
-		if (!about) this.about.set(target, [record]);
-		else if (front) about.unshift(record);
-		else about.push(record);
-		this.views.delete(this.shownAs(target));
-		// Those who were known as referring to this one, refer to another through it.
-		this.views.delete(this.shownAs(record.id));
-	}
-
-	/**
-	 * The message whose line shows this one: an edit or a reaction shows at what it refers to.
-	 * @param {string} id
-	 * @returns {string}
-	 */
-	shownAs(id) {
-		let at = id;
-		// What refers to another stands behind it, so this ends.
-		for (let record = this.byId.get(at); record && REFERRING.has(record.kind); record = this.byId.get(at)) {
-			at = /** @type {string} */ (record.of ?? record.to);
-		}
-		return at;
-	}
-
-	/** Returns whether a message is deleted by now. @param {string} id of one that has a line */
-	isDeleted(id) {
-		return this.about.has(id) ? this.view(id).deleted : this.byId.get(id)?.deleted === true;
-	}
-
-	/**
-	 * Returns the records whose text stands where this one shows: the message, and what edits it.
-	 * @param {string} id
-	 * @returns {string[]}
-	 */
-	versions(id) {
-		const ids = [this.shownAs(id)];
-		for (const at of ids) ids.push(...(this.about.get(at) ?? []).flatMap((record) => (record.kind === "edit" ? [record.id] : [])));
-		return ids;
-	}
-
-	/**
-	 * A message as it is now.
-	 * @param {string} id of one that has a line
-	 * @returns {View}
-	 */
-	view(id) {
-		const known = this.views.get(id);
-		if (known) return known;
-		const view = this.#fold(id);
-		this.views.set(id, view);
-		return view;
-	}
-
-	/**
-	 * @param {string} id
-	 * @returns {View}
-	 */
-	#fold(id) {
-		const record = this.byId.get(id);
-		const about = [...(this.about.get(id) ?? [])];
-		// A list that grows while it is walked: what refers to an edit refers to what that one edits.
-		for (const referring of about) about.push(...(this.about.get(referring.id) ?? []));
-		about.sort((a, b) => a.position - b.position);
-		let text = record?.text ?? "";
-		/** @type {string | null} */
-		let from = id;
-		let [edited, deleted, reason] = [record?.edited === true, record?.deleted === true, ""];
-		/** @type {Map<string, {symbol: string, by: Map<string, string>}>} by what reads the same; member → name */
-		const reactions = new Map();
-		for (const { id: at, kind, member, author, symbol = "", set, text: instead = "", reason: why = "" } of about) {
-			if (kind === "reaction") {
-				if (!isVisible(symbol)) continue;
-				const key = symbolKey(symbol);
-				const { by } = reactions.get(key) ?? { by: new Map() };
-				// A new one looks as whoever put it there first made it.
-				if (by.size === 0) reactions.set(key, { symbol, by });
-				if (set) by.set(member, author);
-				else by.delete(member);
-				// Only one's own words are changed; the server sees to it, and we do not depend on it.
-			} else if (record && member === record.member) {
-				if (kind === "edit") [text, from, edited] = [instead, at, true];
-				else [deleted, reason] = [true, why];
-			}
-		}
-		return {
-			text: deleted ? null : text,
-			from: deleted ? null : from,
-			edited,
-			deleted,
-			reason,
-			reactions: [...reactions.values()].filter(({ by }) => by.size > 0)
-				.map(({ symbol, by }) => ({ symbol, by: [...by].map(([member, author]) => ({ member, author })) })),
-		};
 	}
 }
 

@@ -22,7 +22,7 @@ import { wordsOf } from "../log/room.js";
 /**
  * What the inspector looks at: a room, or a run.
  * @typedef {object} Shown
- * @property {{byId: Map<string, import("../log/timeline.js").LogRecord>}} timeline
+ * @property {(id: string) => import("../wire/connection.js").LogRecord | undefined} record of a message that is at hand
  * @property {import("../log/causality.js").History} history
  * @property {(member: string) => string} nameOf
  * @property {(member: string) => string} placeOf where a member delivers, in words
@@ -65,7 +65,7 @@ function chip(room, id, choose) {
  * @returns {Node[]}
  */
 export function inspect(room, { id, at }, choose) {
-	const record = room.timeline.byId.get(id);
+	const record = room.record(id);
 	const receptions = room.receptions(id);
 	if (!record) return notPlaced(room, id, receptions[0], choose);
 	const { deps } = record;

@@ -6,8 +6,8 @@ import { forSeeds } from "./random.js";
 
 const FILE = "crates/causerie-server/web/tests/timeline.test.js";
 
-/** @typedef {import("../log/timeline.js").LogRecord} LogRecord */
-/** @typedef {import("../log/timeline.js").Entry} Entry */
+/** @typedef {import("../wire/connection.js").LogRecord} LogRecord */
+/** @typedef {import("../wire/connection.js").Entry} Entry */
 
 /**
  * A log with everything in it.
@@ -52,7 +52,7 @@ function randomLog(random) {
 
 /** @param {Timeline} timeline */
 const shown = (timeline) =>
-	timeline.lines.map((line) => [keyOf(line), line.kind === "gap" ? line : timeline.view(line.id)]);
+	timeline.lines.map((line) => [keyOf(line), line.kind === "gap" ? line : timeline.fold.view(line.id)]);
 
 test("however the pages come, the same is shown", () => {
 	forSeeds(300, FILE, (random) => {
@@ -79,8 +79,8 @@ test("however the pages come, the same is shown", () => {
 		}
 		assert.deepEqual(shown(paged), shown(whole));
 		assert.deepEqual(paged.records, whole.records);
-		assert.deepEqual([paged.from, paged.to, paged.topic], [whole.from, whole.to, whole.topic]);
-		for (const { id } of whole.records) assert.equal(paged.shownAs(id), whole.shownAs(id));
+		assert.deepEqual([paged.from, paged.to, paged.fold.topic], [whole.from, whole.to, whole.fold.topic]);
+		for (const { id } of whole.records) assert.equal(paged.fold.shownAs(id), whole.fold.shownAs(id));
 	});
 });
 
@@ -111,22 +111,22 @@ test("edits, deletions and reactions change what they refer to", () => {
 		record(7, "0.3#2", { kind: "reaction", to: "0.1#1", symbol: "👍", set: false }),
 	]);
 	assert.equal(timeline.lines.length, 1);
-	assert.deepEqual(timeline.view("0.1#1"), {
+	assert.deepEqual(timeline.fold.view("0.1#1"), {
 		text: "hello!", from: "0.1#3", edited: true, deleted: false, reason: "", reactions: [{ symbol: "👍", by: [{ member: "0.2", author: "0.2" }] }],
 	});
 	timeline.append([
 		record(8, "0.1#4", { kind: "delete", of: "0.1#1", reason: "mistaken" }),
 		record(9, "0.1#5", { kind: "edit", of: "0.1#1", text: "back" }),
 	]);
-	const { text, deleted, reason } = timeline.view("0.1#1");
+	const { text, deleted, reason } = timeline.fold.view("0.1#1");
 	assert.deepEqual([text, deleted, reason], [null, true, "mistaken"], "a message that was deleted stays so");
 });
 
 test("what the server tells as deleted, is; and has no text", () => {
 	const timeline = new Timeline();
 	timeline.append([record(1, "0.1#1", { deleted: true }), record(2, "0.1#2", { text: "teh" }), record(3, "0.1#3", { kind: "edit", of: "0.1#2", text: "the" })]);
-	assert.deepEqual([timeline.view("0.1#1").text, timeline.isDeleted("0.1#1"), timeline.isDeleted("0.1#2")], [null, true, false]);
-	assert.deepEqual(timeline.versions("0.1#3"), ["0.1#2", "0.1#3"]);
+	assert.deepEqual([timeline.fold.view("0.1#1").text, timeline.fold.isDeleted("0.1#1"), timeline.fold.isDeleted("0.1#2")], [null, true, false]);
+	assert.deepEqual(timeline.fold.versions("0.1#3"), ["0.1#2", "0.1#3"]);
 });
 
 test("reactions that read the same are one, and those that show nothing are none", () => {
@@ -140,7 +140,7 @@ test("reactions that read the same are one, and those that show nothing are none
 		put(8, "0.2", "👍"), put(9, "0.3", "👍🏽"),
 		put(10, "0.2", "\u200d"), put(11, "0.2", "\u202e"), put(12, "0.2", "\u0301".repeat(20)), put(13, "0.2", "\u2066x"),
 		put(14, "0.2", "❤\ufe0f", false)]);
-	assert.deepEqual(timeline.view("0.1#1").reactions.map(({ symbol, by }) => [symbol, by.length]), [
+	assert.deepEqual(timeline.fold.view("0.1#1").reactions.map(({ symbol, by }) => [symbol, by.length]), [
 		["❤", 1], ["é", 2],
 		["🏴\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}", 1], ["🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}", 1],
 		["👍", 1], ["👍🏽", 1]]);

@@ -1,8 +1,26 @@
 // Everything that knows the wire (docs/api.md): questions over HTTP, and a session for each room over a WebSocket that
 // comes back by itself. What was said is kept until the server has placed it, and said again with the same id.
 
-/** @typedef {import("../log/timeline.js").Entry} Entry */
-/** @typedef {import("../log/timeline.js").LogRecord} LogRecord */
+/**
+ * @typedef {object} LogRecord an entry of the log, as the server writes it
+ * @property {"text" | "action" | "notice" | "reply" | "edit" | "delete" | "reaction" | "topic" | "joined" | "left" | "unknown"} kind
+ * @property {number} position
+ * @property {string} id
+ * @property {string[]} deps
+ * @property {string} time for people; nothing is ordered by it
+ * @property {string} member
+ * @property {string} author
+ * @property {string} [text] as it reads today; not there if it was deleted
+ * @property {boolean} [edited]
+ * @property {string} [to]
+ * @property {string} [of]
+ * @property {string} [symbol]
+ * @property {boolean} [set]
+ * @property {string} [reason]
+ * @property {boolean} [deleted] then the server does not tell the text
+ */
+/** @typedef {{kind: "gap", from: number, to: number, why: string}} Gap positions that cannot be read */
+/** @typedef {LogRecord | Gap} Entry */
 /** @typedef {{name: string, port: number | null, members: number}} RoomInfo */
 /** @typedef {{member: string, name: string}} Member */
 /** @typedef {{epoch: string, topic: string | null, first: number, position: number, members: Member[]}} RoomDetails */

@@ -30,12 +30,13 @@ macro_rules! files {
 
 /// All files that are served. `web/` has others beside them, such as tests and what the tests need.
 const FILES: &[File] = files! {
-    "index.html" "style.css" "icon.svg" "app.js"
-    "chat/composer.js" "chat/lines.js"
+    "index.html" "style.css" "icon.svg" "app.js" "lighting.js" "page.js" "state.js"
+    "chat/actions.js" "chat/banner.js" "chat/calls.js" "chat/composer.js" "chat/entrance.js" "chat/lines.js"
+    "chat/list.js" "chat/log.js" "chat/search.js" "chat/sidebar.js"
     "lab.html" "lab.css" "lab/lab.js" "lab/run.js"
-    "lib/element.js" "lib/following.js" "lib/memory.js" "lib/notify.js" "lib/text.js"
+    "lib/element.js" "lib/following.js" "lib/memory.js" "lib/notify.js" "lib/shapes.js" "lib/text.js"
     "log/causality.js" "log/fold.js" "log/room.js" "log/timeline.js"
-    "picture/diagram.js" "picture/inspector.js"
+    "picture/diagram.js" "picture/inspector.js" "picture/pane.js"
     "wire/connection.js" "wire/onlooker.js" "wire/sharing.js"
 };
 

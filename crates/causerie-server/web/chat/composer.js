@@ -1,18 +1,17 @@
 // The field where one writes: what stands in it, what it is about, its commands, and what came back unsaid.
 
-import { quoted } from "./lines.js";
 import { byId } from "../lib/element.js";
+import { save } from "../lib/memory.js";
+import { isSaid } from "../log/timeline.js";
+import { emit, on, state } from "../state.js";
+import { quoted } from "./lines.js";
 
 /** @typedef {import("../log/room.js").Room} Room */
-/** @typedef {import("../wire/connection.js").Outgoing} Outgoing */
+/** @typedef {import("../lib/memory.js").Outgoing} Outgoing */
 /** @typedef {{reply?: string, edit?: string}} Context what is being written, if it is about something */
 
 export class Composer {
-	/** @param {{room: () => Room | null, onSaid: () => void, save: () => void}} options */
-	constructor({ room, onSaid, save }) {
-		this.room = room;
-		this.onSaid = onSaid;
-		this.save = save;
+	constructor() {
 		this.form = byId("composer", HTMLFormElement);
 		this.text = byId("composer-text", HTMLTextAreaElement);
 		this.problem = byId("composer-problem", HTMLElement);
@@ -38,6 +37,23 @@ export class Composer {
 			clearTimeout(this.drafting);
 			this.drafting = setTimeout(() => this.keep(), 300);
 		});
+		this.text.addEventListener("keydown", (event) => this.#press(event));
+	}
+
+	/** @param {KeyboardEvent} event */
+	#press(event) {
+		if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+			event.preventDefault();
+			this.form.requestSubmit();
+		} else if (event.key === "Escape" && (this.context.reply || this.context.edit)) {
+			this.cancel();
+		} else if (event.key === "ArrowUp" && this.text.value === "" && state.current) {
+			const { timeline, me } = state.current;
+			const own = timeline.lines.findLast((entry) => entry.kind !== "gap" && isSaid(entry) && entry.member === me && !timeline.fold.isDeleted(entry.id));
+			if (!own || own.kind === "gap") return;
+			event.preventDefault();
+			emit("act", "edit", own.id, undefined);
+		}
 	}
 
 	/** Shows the draft of another room. @param {Room} room */
@@ -52,10 +68,10 @@ export class Composer {
 
 	/** Remembers what is written and not sent. What is being changed stands where it stood. */
 	keep() {
-		const room = this.room();
+		const room = state.current;
 		if (!room) return;
 		room.memory.draft = this.context.edit ? "" : this.text.value;
-		this.save();
+		save();
 	}
 
 	fit() {
@@ -67,7 +83,7 @@ export class Composer {
 	}
 
 	showContext() {
-		const room = this.room();
+		const room = state.current;
 		const id = this.context.reply ?? this.context.edit;
 		this.contextLine.hidden = id === undefined;
 		if (id === undefined || !room) return;
@@ -119,7 +135,7 @@ export class Composer {
 	}
 
 	#submit() {
-		const room = this.room();
+		const room = state.current;
 		const text = this.text.value.trim();
 		if (!room || !text) return;
 		const { reply, edit } = this.context;
@@ -127,7 +143,7 @@ export class Composer {
 		const rest = text.slice(command?.[0].length ?? 0);
 		const plain = text.startsWith("//") && !edit ? text.slice(1) : text;
 		this.problem.textContent = "";
-		/** @type {import("../wire/connection.js").Body | null} */
+		/** @type {import("../lib/memory.js").Body | null} */
 		let body = null;
 		if (command?.[1] === "help") {
 			// It tells, and says nothing.
@@ -148,7 +164,17 @@ export class Composer {
 			this.showHelp(true);
 			return;
 		}
-		this.onSaid();
+		emit("said");
 		room.session.say(body);
 	}
 }
+
+export const composer = new Composer();
+
+on("room", (room) => composer.open(room));
+on("lines", ({ reworded }) => {
+	if (reworded.size > 0) composer.showContext();
+});
+on("refused", ({ said, problem, own }) => {
+	if (own && composer.takeBack(said, problem.message)) state.current?.session.dismiss(said.id);
+});

@@ -1,13 +1,13 @@
 // How lines of the chat look. Whatever others have written is text here, and nothing else.
 
-import { badge, lookOf } from "../picture/diagram.js";
 import { h, timeElement } from "../lib/element.js";
-import { flat, splitAtMentions } from "../lib/text.js";
+import { badge, lookOf } from "../lib/shapes.js";
+import { short, splitAtMentions } from "../lib/text.js";
 import { firstOf, isSaid } from "../log/timeline.js";
 
 /** @typedef {import("../wire/connection.js").Entry} Entry */
 /** @typedef {import("../log/room.js").Room} Room */
-/** @typedef {"reply" | "react" | "edit" | "delete" | "inspect" | "go"} Action */
+/** @typedef {import("../state.js").Action} Action */
 /** @typedef {(action: Action, id: string, detail?: string) => void} Act */
 
 export const SYMBOLS = ["👍", "❤️", "😄", "🎉", "🤔", "👀", "✅", "👎"];
@@ -29,12 +29,6 @@ function linked(text, name) {
 	return text.split(/(https?:\/\/[^\s<>"']+[^\s<>"'.,;:!?)\]])/u).flatMap((part, i) =>
 		i % 2 === 1 ? [h("a", { href: part, rel: "noopener noreferrer nofollow", target: "_blank" }, part)]
 			: splitAtMentions(part, name).map((words, j) => (j % 2 === 1 ? h("mark", {}, words) : words)));
-}
-
-/** Returns a text as one line, cut, and without piles of marks. @param {string} text @param {number} [most] */
-export function short(text, most = 90) {
-	const line = flat(text.replace(/\s+/gu, " ").trim());
-	return [...line].length > most ? `${[...line].slice(0, most - 1).join("")}…` : line;
 }
 
 /**
@@ -169,7 +163,7 @@ export function heldLine(room, id, waitsFor) {
 
 /**
  * Returns words for something that is on its way, of whatever kind.
- * @param {import("../wire/connection.js").Outgoing} said
+ * @param {import("../lib/memory.js").Outgoing} said
  * @param {string} name
  */
 function outgoingWords({ kind, text = "", set, symbol }, name) {
@@ -186,7 +180,7 @@ function outgoingWords({ kind, text = "", set, symbol }, name) {
 /**
  * Something of one's own that is on its way.
  * @param {Room} room
- * @param {import("../wire/connection.js").Outgoing} said
+ * @param {import("../lib/memory.js").Outgoing} said
  */
 export function outgoing(room, said) {
 	const state = room.session.state === "live" ? "on its way" : "waits for the connection";
@@ -197,8 +191,8 @@ export function outgoing(room, said) {
 /**
  * Something of one's own that was not said, and will not be as it is.
  * @param {Room} room
- * @param {import("../wire/connection.js").Outgoing & {why: string}} said
- * @param {(said: import("../wire/connection.js").Outgoing, mend: boolean) => void} then
+ * @param {import("../lib/memory.js").Outgoing & {why: string}} said
+ * @param {(said: import("../lib/memory.js").Outgoing, mend: boolean) => void} then
  */
 export function refused(room, said, then) {
 	const button = (/** @type {string} */ words, /** @type {boolean} */ mend) => h("button", { type: "button", click: () => then(said, mend) }, words);

@@ -1,7 +1,9 @@
 // The lab: a form for what is to happen, and the run in two pictures, in causal order and as the messages arrived.
 
-import { Diagram, lookOf, svg } from "../picture/diagram.js";
 import { byId, h } from "../lib/element.js";
+import { lookOf, svg } from "../lib/shapes.js";
+import { words } from "../lib/text.js";
+import { Diagram } from "../picture/diagram.js";
 import { compare, inspect, table } from "../picture/inspector.js";
 import { Run, nameOf } from "./run.js";
 
@@ -141,7 +143,7 @@ async function start() {
 		show(new Run(text), preset !== undefined);
 	} catch (error) {
 		if (mine !== turn) return;
-		page.problem.textContent = error instanceof Error ? error.message : String(error);
+		page.problem.textContent = words(error);
 	}
 	page.state.textContent = "";
 }

@@ -3,9 +3,9 @@
 
 import { History, compareMembers, directCauses, parseId } from "../log/causality.js";
 
-/** @typedef {import("../picture/diagram.js").DiagramEvent} DiagramEvent */
+/** @typedef {import("../log/causality.js").DiagramEvent} DiagramEvent */
 /** @typedef {import("../log/causality.js").Count} Count */
-/** @typedef {import("../picture/inspector.js").Reception} Reception */
+/** @typedef {import("../log/causality.js").Reception} Reception */
 /** @typedef {import("../picture/inspector.js").Shown} Shown */
 /** @typedef {"causal" | "arrival"} Order in which messages are delivered: after their causes, or as they arrive */
 

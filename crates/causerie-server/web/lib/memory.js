@@ -1,7 +1,27 @@
 // What this browser remembers, and forgets with its site data: the name, the rooms, what was typed and not sent. Several
 // pages of one browser write it: each writes only what it has changed itself, and takes over what others have.
 
-/** @typedef {import("../log/room.js").Memory} Memory */
+/**
+ * What a client says: fields as in the API, without the id.
+ * @typedef {{kind: string, text?: string, to?: string, of?: string, symbol?: string, set?: boolean}} Body
+ */
+/** @typedef {Body & {id: string}} Outgoing */
+
+/**
+ * What is remembered of a room, also when the page is closed.
+ * @typedef {object} Membership
+ * @property {string} [token]
+ * @property {string} [member]
+ * @property {string} [nonce] of a join that was not answered yet
+ * @property {string} [epoch]
+ * @property {Outgoing[]} outbox said and not placed yet, in order
+ * @property {(Outgoing & {why: string})[]} refused what the server has refused for good, until it is mended or given up
+ */
+
+/**
+ * What is remembered of a room when the page is closed.
+ * @typedef {Membership & {read?: number, draft?: string, joined?: boolean, name?: string, key?: string}} Memory `key`: of a room that was made here
+ */
 /** @typedef {{name: string, rooms: Map<string, Memory>, last?: string, picture?: boolean}} All `picture`: whether it is open */
 /** @typedef {{[field: string]: any}} Fields */
 

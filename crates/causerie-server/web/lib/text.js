@@ -49,3 +49,12 @@ export const isSymbol = (text) => SEEN.test(text) && !STRAY.test(text);
 
 /** Returns the text with the lowest of each pile of marks, for where nothing else keeps it from its neighbours. @param {string} text */
 export const flat = (text) => text.replace(/(\p{M}{3})\p{M}+/gu, "$1");
+
+/** Returns a text as one line, cut, and without piles of marks. @param {string} text @param {number} [most] */
+export function short(text, most = 90) {
+	const line = flat(text.replace(/\s+/gu, " ").trim());
+	return [...line].length > most ? `${[...line].slice(0, most - 1).join("")}…` : line;
+}
+
+/** Returns what an error says. @param {unknown} error */
+export const words = (error) => (error instanceof Error ? error.message : String(error));

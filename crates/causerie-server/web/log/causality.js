@@ -25,6 +25,33 @@
  * @property {boolean} holds
  */
 
+/**
+ * How a message fared where it was received.
+ * @typedef {object} Reception
+ * @property {string} at the member; of a room's host, the server
+ * @property {"held" | "delivered" | "shown"} how held until its causes had been delivered; delivered when it was received; or,
+ *   where nothing is ever held, delivered all the same
+ * @property {Map<string, Count> | null} clock what had been delivered there when it was received; null: that is not told
+ * @property {string} [waitsFor] of what is or was held
+ * @property {number | null} [ms] for how long it was held; null: it still is, or it is not known
+ */
+
+/**
+ * @typedef {object} DiagramEvent
+ * @property {"send" | "hold" | "deliver" | "drop"} kind a message is sent by the member `at`; or received there and
+ *   held; or delivered there, when it was received or after it was held; or given up there, held until then
+ * @property {string} at
+ * @property {string} id the message
+ * @property {string[]} [causes] of "send": from where arrows come
+ * @property {string} [waitsFor] of "hold"
+ * @property {string} [label] of "send": what it says, in short
+ * @property {string} [mark] what stands at the row's left, such as its position, or when it was
+ * @property {number} [heldMs] of "deliver": for how long it was held
+ * @property {boolean} [observed] a member has told of it that runs a group of its own
+ * @property {boolean} [wrong] of "deliver": before one of its causes
+ * @property {boolean} [quiet] of "send": drawn small, since it says only who came or went
+ */
+
 /** Vectors that are remembered; each has an entry for each member. */
 const VECTORS_MAX = 2_000;
 /** Messages whose past and future are kept up to date: one that is pointed at, those that are chosen. */

@@ -10,16 +10,13 @@ import { Timeline, isSaid } from "./timeline.js";
 
 /** @typedef {import("../wire/connection.js").Entry} Entry */
 /** @typedef {import("../wire/connection.js").LogRecord} LogRecord */
-/** @typedef {import("../picture/diagram.js").DiagramEvent} DiagramEvent */
+/** @typedef {import("./causality.js").DiagramEvent} DiagramEvent */
 /** @typedef {import("../wire/connection.js").Member} Member */
-/** @typedef {import("../wire/connection.js").Outgoing} Outgoing */
+/** @typedef {import("../lib/memory.js").Outgoing} Outgoing */
 /** @typedef {import("../wire/connection.js").Problem} Problem */
 
-/**
- * What is remembered of a room when the page is closed.
- * @typedef {import("../wire/connection.js").Membership & {read?: number, draft?: string, joined?: boolean, name?: string, key?: string}} Memory `key`: of a room that was made here
- */
-/** @typedef {import("../picture/inspector.js").Reception} Reception */
+/** @typedef {import("../lib/memory.js").Memory} Memory */
+/** @typedef {import("./causality.js").Reception} Reception */
 /** @typedef {{waitsFor: string, clock: Map<string, import("./causality.js").Count>}} Held with what had been delivered at the server then */
 /** @typedef {"lines" | "state" | "members" | "outbox" | "refused" | "held" | "reset" | "older"} Change */
 

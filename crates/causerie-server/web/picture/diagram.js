@@ -3,22 +3,9 @@
 
 import { compareMembers, parseId } from "../log/causality.js";
 import { Following } from "../lib/following.js";
+import { SVG, lookOf, shapePath, svg } from "../lib/shapes.js";
 
-/**
- * @typedef {object} DiagramEvent
- * @property {"send" | "hold" | "deliver" | "drop"} kind a message is sent by the member `at`; or received there and
- *   held; or delivered there, when it was received or after it was held; or given up there, held until then
- * @property {string} at
- * @property {string} id the message
- * @property {string[]} [causes] of "send": from where arrows come
- * @property {string} [waitsFor] of "hold"
- * @property {string} [label] of "send": what it says, in short
- * @property {string} [mark] what stands at the row's left, such as its position, or when it was
- * @property {number} [heldMs] of "deliver": for how long it was held
- * @property {boolean} [observed] a member has told of it that runs a group of its own
- * @property {boolean} [wrong] of "deliver": before one of its causes
- * @property {boolean} [quiet] of "send": drawn small, since it says only who came or went
- */
+/** @typedef {import("../log/causality.js").DiagramEvent} DiagramEvent */
 /** @typedef {DiagramEvent & {row: number}} PlacedEvent what comes before the first has rows below zero */
 
 /**
@@ -35,64 +22,14 @@ import { Following } from "../lib/following.js";
 
 /** @typedef {{focus: Set<string>, past: ReadonlySet<string>, future: ReadonlySet<string>}} Cones */
 
-const SVG = "http://www.w3.org/2000/svg";
 const ROW = 28;
 const RADIUS = 6.5;
 /** Of a delivery's dot. */
 const SMALL = 4;
 const GUTTER = 46;
-const HUES = 8;
-const SHAPES = 5;
 
 /** What of a dot the keyboard reaches. @param {SVGElement} group */
 const buttonOf = (group) => /** @type {SVGElement | null} */ (group.querySelector("[role=button]"));
-
-/** Of a member: of ten neighbours none look alike. @param {string} member */
-export function lookOf(member) {
-	const [origin, ordinal] = member.split(".").map(Number);
-	if (ordinal === 0) return { hue: "host", shape: 1 };
-	const n = ordinal + 3 * origin;
-	return { hue: String(n % HUES), shape: n % SHAPES };
-}
-
-/**
- * @param {number} shape
- * @param {number} r
- */
-export function shapePath(shape, r) {
-	const polygon = (/** @type {number} */ n, /** @type {number} */ turn, /** @type {number} */ size) =>
-		`M${Array.from({ length: n }, (_, i) => {
-			const angle = ((turn + i / n) * 2 - 0.5) * Math.PI;
-			return `${(Math.cos(angle) * size).toFixed(2)} ${(Math.sin(angle) * size).toFixed(2)}`;
-		}).join("L")}Z`;
-	switch (shape) {
-		case 0: return `M${-r} 0A${r} ${r} 0 1 1 ${r} 0A${r} ${r} 0 1 1 ${-r} 0Z`;
-		case 1: return polygon(4, 1 / 8, r * 1.25);
-		case 2: return polygon(4, 0, r * 1.3);
-		case 3: return polygon(3, 0, r * 1.35);
-		default: return polygon(6, 0, r * 1.15);
-	}
-}
-
-/**
- * @param {string} name
- * @param {{[name: string]: string | number}} attributes
- * @param {(Node | string)[]} children
- */
-export function svg(name, attributes = {}, ...children) {
-	const element = document.createElementNS(SVG, name);
-	for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
-	element.append(...children);
-	return element;
-}
-
-/** A member's shape by itself. @param {string} member @param {number} [size] */
-export function badge(member, size = 14) {
-	const { hue, shape } = lookOf(member);
-	const view = `${-size / 2} ${-size / 2} ${size} ${size}`;
-	return svg("svg", { class: `badge hue-${hue}`, width: size, height: size, viewBox: view, "aria-hidden": "true" },
-		svg("path", { d: shapePath(shape, size * 0.36) }));
-}
 
 export class Diagram {
 	/** @param {DiagramOptions} options */

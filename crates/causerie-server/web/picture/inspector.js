@@ -1,23 +1,14 @@
 // Why a message stands where it stands: its stamp, its whole vector, and at a member the delivery rule number by number; and
 // of two messages, which came causally before the other.
 
-import { badge, lookOf } from "./diagram.js";
 import { h } from "../lib/element.js";
-import { short } from "../chat/lines.js";
+import { badge, lookOf } from "../lib/shapes.js";
+import { short } from "../lib/text.js";
 import { wordsOf } from "../log/room.js";
 
 /** @typedef {import("../log/causality.js").Count} Count */
 
-/**
- * How a message fared where it was received.
- * @typedef {object} Reception
- * @property {string} at the member; of a room's host, the server
- * @property {"held" | "delivered" | "shown"} how held until its causes had been delivered; delivered when it was received; or,
- *   where nothing is ever held, delivered all the same
- * @property {Map<string, Count> | null} clock what had been delivered there when it was received; null: that is not told
- * @property {string} [waitsFor] of what is or was held
- * @property {number | null} [ms] for how long it was held; null: it still is, or it is not known
- */
+/** @typedef {import("../log/causality.js").Reception} Reception */
 
 /**
  * What the inspector looks at: a room, or a run.

@@ -16,7 +16,7 @@ async function run(seed) {
 	const { Session } = await import("../wire/connection.js");
 	for (let i = 0; i < 5; i += 1) server.append({ kind: "text", id: `0.99#${i + 1}`, member: "0.99", author: "X", text: `old ${i}` });
 	const { heard, handlers } = listener();
-	/** @type {import("../wire/connection.js").Membership} */
+	/** @type {import("../lib/memory.js").Membership} */
 	const membership = { outbox: [], refused: [] };
 	const session = new Session("r", membership, handlers);
 	session.start("Ann");
@@ -61,7 +61,7 @@ async function calm(server, fetched) {
 	server.chaos = false;
 	standIn(server, fetched);
 	const { Session } = await import("../wire/connection.js");
-	/** @type {import("../wire/connection.js").Membership} */
+	/** @type {import("../lib/memory.js").Membership} */
 	const membership = { outbox: [], refused: [] };
 	/** @type {string[]} */
 	const refused = [];

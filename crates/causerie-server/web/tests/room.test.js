@@ -5,7 +5,7 @@ import { Room } from "../log/room.js";
 
 /** A room in which Ann has asked, and Bob has answered. */
 function room() {
-	/** @type {import("../picture/diagram.js").DiagramEvent[]} */
+	/** @type {import("../log/causality.js").DiagramEvent[]} */
 	const drawn = [];
 	const made = new Room("lobby", { outbox: [], refused: [] }, { save: () => {}, refresh: () => {} }, (change, detail) => {
 		if (change === "lines") drawn.push(...detail.events);
@@ -35,7 +35,7 @@ test("the rule is told for the member that was clicked, by the clock that it has
 	assert.deepEqual(others, []);
 	assert.deepEqual([server.at, server.how, lobby.placeOf(server.at)], ["0.0", "delivered", "the server"]);
 	assert.deepEqual([eve.at, eve.how, eve.ms], ["0.3", "held", 451]);
-	const rule = (/** @type {import("../picture/inspector.js").Reception} */ { clock }, id = "0.2#1") =>
+	const rule = (/** @type {import("../log/causality.js").Reception} */ { clock }, id = "0.2#1") =>
 		lobby.history.conditions(id, clock ?? undefined, lobby.everybody()).map(({ member, holds }) => `${member} ${holds}`);
 	assert.deepEqual(rule(eve), ["0.2 true", "0.0 true", "0.1 false", "0.3 true"]);
 	assert.deepEqual(rule(server), ["0.2 true", "0.0 true", "0.1 true", "0.3 true"]);

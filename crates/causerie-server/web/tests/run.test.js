@@ -23,7 +23,7 @@ const LINES = [
 	{ event: "end", messages: 3 },
 ].map((line) => JSON.stringify(line)).join("\n");
 
-/** @param {import("../picture/inspector.js").Reception | undefined} reception */
+/** @param {import("../log/causality.js").Reception | undefined} reception */
 const told = (reception) => reception && {
 	how: reception.how, ms: reception.ms, clock: [...reception.clock ?? []].map(([member, { count }]) => `${member}: ${count}`).join(", "),
 };

@@ -8,7 +8,7 @@ import { random } from "./random.js";
 
 const FILE = "crates/causerie-server/web/tests/sharing.test.js";
 
-/** @typedef {import("../wire/connection.js").Membership} Membership */
+/** @typedef {import("../lib/memory.js").Membership} Membership */
 
 /** A channel between pages of one browser. */
 class FakeChannel {
@@ -54,7 +54,7 @@ async function run(seed) {
 		/** @type {{[field: string]: any}} */
 		const before = {};
 		const mine = /** @type {{[field: string]: any}} */ (membership);
-		/** @type {import("../wire/connection.js").Outgoing[]} */
+		/** @type {import("../lib/memory.js").Outgoing[]} */
 		let had = [];
 		const channel = new FakeChannel(channels);
 		const session = new SharedSession("r", membership, {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Heights, Timeline, keyOf } from "../log/timeline.js";
+import { Heights } from "../chat/list.js";
+import { Timeline, keyOf } from "../log/timeline.js";
 import { forSeeds } from "./random.js";
 
 const FILE = "crates/causerie-server/web/tests/timeline.test.js";

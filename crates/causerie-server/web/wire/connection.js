@@ -27,26 +27,12 @@
 /** @typedef {{epoch: string, from: number, to: number, end: number, messages: Entry[]}} Page */
 
 /**
- * What a client says: fields as in the API, without the id.
- * @typedef {{kind: string, text?: string, to?: string, of?: string, symbol?: string, set?: boolean}} Body
- */
-/** @typedef {Body & {id: string}} Outgoing */
-
-/**
  * What a member that runs a group of its own says to have happened to a message there.
  * @typedef {{member: string, message: string, what: "held" | "delivered", waits_for?: string, held_ms?: number, clock?: {[member: string]: number}}} Seen
  */
 
-/**
- * What is remembered of a room, also when the page is closed.
- * @typedef {object} Membership
- * @property {string} [token]
- * @property {string} [member]
- * @property {string} [nonce] of a join that was not answered yet
- * @property {string} [epoch]
- * @property {Outgoing[]} outbox said and not placed yet, in order
- * @property {(Outgoing & {why: string})[]} refused what the server has refused for good, until it is mended or given up
- */
+/** @typedef {import("../lib/memory.js").Outgoing} Outgoing */
+/** @typedef {import("../lib/memory.js").Membership} Membership */
 
 /**
  * @typedef {"idle" | "connecting" | "live" | "waiting" | "elsewhere" | "closed" | "refused" | "foreign"} State idle:

@@ -6,10 +6,10 @@
 import { Problem, Session, fillUpTo, randomHex } from "./connection.js";
 
 /** @typedef {import("./connection.js").Handlers} Handlers */
-/** @typedef {import("./connection.js").Membership} Membership */
-/** @typedef {import("./connection.js").Outgoing} Outgoing */
+/** @typedef {import("../lib/memory.js").Membership} Membership */
+/** @typedef {import("../lib/memory.js").Outgoing} Outgoing */
 /** @typedef {import("./connection.js").State} State */
-/** @typedef {import("./connection.js").Body} Body */
+/** @typedef {import("../lib/memory.js").Body} Body */
 /** @typedef {{postMessage: (message: any) => void, addEventListener: (type: "message", then: (event: any) => void) => void}} Channel */
 /** @typedef {{code: string, message: string, suggestion?: string} | undefined} Told a problem, as it goes through a channel */
 

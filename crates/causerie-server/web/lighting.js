@@ -15,7 +15,7 @@ let scheduled = false;
 export const isLit = () => lit !== null;
 
 /**
- * Returns what stands first in the log of all that is in the document, and this one.
+ * Returns the first in the log of the messages that are in the document, and of this one.
  * @param {string} id
  */
 function lowestInSight(id) {
@@ -25,7 +25,7 @@ function lowestInSight(id) {
 	return lowest;
 }
 
-/** @returns {Cones | null} */
+/** Returns the cones of the message that is pointed at, or chosen. @returns {Cones | null} */
 function cones() {
 	const { current, hovered, selected } = state;
 	const focus = hovered ?? (selected.length === 1 ? selected[0] : null);

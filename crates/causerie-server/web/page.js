@@ -65,7 +65,7 @@ const painters = new Map();
 const stale = new Set();
 let scheduled = false;
 
-/** Says how a part is shown. @param {Part} part @param {() => void} paint */
+/** Sets the function that shows a part. @param {Part} part @param {() => void} paint */
 export function paints(part, paint) {
 	painters.set(part, paint);
 }

@@ -25,7 +25,7 @@ export function notify(room, added) {
 	}
 }
 
-/** Offers it to whoever is in a room and was not asked yet. */
+/** Offers to tell calls to whoever is in a room and was not asked yet. */
 export function offer() {
 	page.notify.hidden = permission() !== "default" || ![...state.rooms.values()].some((room) => room.memory.joined);
 }

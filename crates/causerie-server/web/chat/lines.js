@@ -13,14 +13,14 @@ import { firstOf, isSaid } from "../log/timeline.js";
 export const SYMBOLS = ["👍", "❤️", "😄", "🎉", "🤔", "👀", "✅", "👎"];
 
 /**
- * An element for what somebody has written, which its direction does not leave: where it runs from right to left, and where
- * it turns around what follows and does not turn it back.
+ * Returns an element for what somebody has written, which keeps its direction to itself: where it runs from right to left, and
+ * where it turns around what follows and does not turn it back.
  * @param {(Node | string)[]} children
  */
 export const written = (...children) => h("span", { class: "written", dir: "auto" }, ...children);
 
 /**
- * Words with their links, and with who is called: only what begins with http:// or https:// is a link.
+ * Returns words with their links, and with who is called: only what begins with http:// or https:// is a link.
  * @param {string} text
  * @param {string} [name] our own
  * @returns {(Node | string)[]}
@@ -32,7 +32,7 @@ function linked(text, name) {
 }
 
 /**
- * What a message that is referred to says now.
+ * Returns author and words, as they are now, of a message that another answers.
  * @param {Room} room
  * @param {string} id
  */
@@ -86,7 +86,7 @@ function notice(room, record) {
 }
 
 /**
- * Returns words for what has happened, and somebody's own.
+ * Returns words for an event of the room, and those that somebody has given with it.
  * @param {import("../wire/connection.js").LogRecord} record
  * @param {string | null} text as it reads today
  * @returns {[string, string]}
@@ -150,7 +150,7 @@ function message(room, record, before, act) {
 }
 
 /**
- * What the server has received, and does not show before what its author had seen.
+ * Returns a line for a message that the server holds back until what its author had seen is there.
  * @param {Room} room
  * @param {string} id
  * @param {string} waitsFor
@@ -178,7 +178,7 @@ function outgoingWords({ kind, text = "", set, symbol }, name) {
 }
 
 /**
- * Something of one's own that is on its way.
+ * Returns a line for an own message that is on its way.
  * @param {Room} room
  * @param {import("../lib/memory.js").Outgoing} said
  */
@@ -189,7 +189,7 @@ export function outgoing(room, said) {
 }
 
 /**
- * Something of one's own that was not said, and will not be as it is.
+ * Returns a line for an own message that was refused.
  * @param {Room} room
  * @param {import("../lib/memory.js").Outgoing & {why: string}} said
  * @param {(said: import("../lib/memory.js").Outgoing, mend: boolean) => void} then

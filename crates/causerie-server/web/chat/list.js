@@ -2,26 +2,24 @@
 
 import { Following } from "../lib/following.js";
 
-/**
- * Which lines are in sight, when each is as high as it was measured, or as is guessed until then.
- */
+/** Heights of lines, as they were measured, or as is guessed until then; they tell which lines are in sight. */
 export class Heights {
 	/** @param {number} guess */
 	constructor(guess) {
 		this.guess = guess;
 		/** @type {string[]} */
 		this.keys = [];
-		/** How many of them are known here: an array may have grown since. */
+		/** Number of keys that are known here: the array may have grown since. */
 		this.count = 0;
-		/** @type {Float64Array} how high each line is; not a number where it was not measured */
+		/** @type {Float64Array} height of each line; not a number where it was not measured */
 		this.sizes = new Float64Array(64);
-		/** @type {Float64Array} where each line begins, and where the last ends */
+		/** @type {Float64Array} beginning of each line, and the end of the last */
 		this.tops = new Float64Array(65);
 		this.valid = 0;
 	}
 
 	/**
-	 * Other lines at the end, or at the beginning, or altogether.
+	 * Takes other lines at the end, or at the beginning, or altogether.
 	 * @param {string[]} keys of all lines, in order; may be the same array with more at its end
 	 * @returns {number | null} how much further back the lines are that were there; null if not all are
 	 */
@@ -45,7 +43,7 @@ export class Heights {
 		return moved;
 	}
 
-	/** @param {number} length */
+	/** Returns the beginnings with room for more. @param {number} length */
 	#longer(length) {
 		const tops = new Float64Array(length);
 		tops.set(this.tops);
@@ -70,7 +68,7 @@ export class Heights {
 		this.valid = 0;
 	}
 
-	/** Where a line begins; behind the last, the height of all. @param {number} index */
+	/** Returns the beginning of a line; behind the last, the height of all. @param {number} index */
 	top(index) {
 		for (let i = this.valid; i < index; i += 1) {
 			const size = this.sizes[i];
@@ -84,7 +82,7 @@ export class Heights {
 		return this.top(this.count);
 	}
 
-	/** The line at this height, or the last. @param {number} y */
+	/** Returns the line at this height, or the last. @param {number} y */
 	at(y) {
 		this.top(this.count);
 		let [low, high] = [0, Math.max(0, this.count - 1)];
@@ -105,7 +103,7 @@ export class Heights {
  * @property {() => void} [onTop] near the beginning
  */
 
-/** Lines of which only those in sight, and some around them, are in the document. */
+/** A list of which only the lines in sight, and some around them, are in the document. */
 export class VirtualList {
 	/** @param {ListOptions} options */
 	constructor({ scroller, content, render, onTop }) {
@@ -130,7 +128,7 @@ export class VirtualList {
 		this.observer.observe(content);
 	}
 
-	/** Whether the newest stays in sight. */
+	/** Returns whether the newest line stays in sight. */
 	get atEnd() {
 		return this.following.atEnd;
 	}
@@ -139,7 +137,7 @@ export class VirtualList {
 		this.following.atEnd = atEnd;
 	}
 
-	/** Other lines, or other contents. @param {string[]} keys */
+	/** Takes other lines, or other contents. @param {string[]} keys */
 	setKeys(keys) {
 		const anchor = this.#anchor();
 		const moved = this.heights.setKeys(keys);
@@ -147,7 +145,7 @@ export class VirtualList {
 		this.layout(anchor && index >= 0 ? { index, offset: anchor.offset } : null);
 	}
 
-	/** These lines look different now. @param {Iterable<string>} keys */
+	/** Renders lines anew that look different now. @param {Iterable<string>} keys */
 	refresh(keys) {
 		for (const key of keys) {
 			const element = this.elements.get(key);

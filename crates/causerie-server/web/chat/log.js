@@ -21,7 +21,7 @@ const REFRESHED = 400;
 
 /** The news that its reader found: the position behind which it begins, its size, and whether it was seen. */
 const news = { behind: /** @type {number | null} */ (null), count: 0, seen: true };
-/** The reader is at the end, and looks. */
+/** True when the reader is at the end, and looks. */
 let reading = false;
 
 export const list = new VirtualList({

@@ -38,9 +38,9 @@ const PRESETS = [
 		words: "Packets are lost, come twice, and overtake each other all the time. What is missing is asked for, and sent again.",
 	},
 ];
-/** Between two events of a run that plays, in milliseconds. */
+/** Time between two events of a run that plays, in milliseconds. */
 const PLAY_EVERY = 500;
-/** Nothing is scripted later, in simulated milliseconds. */
+/** End of what may be scripted, in simulated milliseconds. */
 const END = 60_000;
 const LANE = 14;
 
@@ -65,11 +65,11 @@ const page = {
 
 /** @type {Run | null} */
 let run = null;
-/** How many of its events are shown. */
+/** Number of its events that are shown. */
 let at = 0;
 /** @type {string[]} up to two messages */
 let selected = [];
-/** @type {{at: string | null, order: Order}} at which member, and in which picture the first was chosen */
+/** @type {{at: string | null, order: Order}} the member and the picture in which the first was chosen */
 let chosen = { at: null, order: "causal" };
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let playing;
@@ -83,7 +83,7 @@ function field(name) {
 	return input;
 }
 
-/** A plan in full, of what stands behind a question mark. @param {string} query @returns {Plan} */
+/** Returns a plan in full, of what stands behind a question mark. @param {string} query @returns {Plan} */
 function planOf(query) {
 	const asked = new URLSearchParams(query);
 	return { ...DEFAULTS, ...Object.fromEntries(asked) };
@@ -119,7 +119,7 @@ function go(plan) {
 
 let turn = 0;
 
-/** Runs what the address says. */
+/** Runs the plan that the address has. */
 async function start() {
 	const plan = planOf(location.search);
 	const query = queryOf(plan);
@@ -212,7 +212,7 @@ function setCauses() {
 	}
 }
 
-/** Shows so many events. @param {number} to */
+/** Shows the run up to so many events. @param {number} to */
 function step(to) {
 	if (!run) return;
 	at = Math.max(0, Math.min(run.causal.length, to));
@@ -359,7 +359,7 @@ page.tableButton.addEventListener("click", () => {
 
 // --- partitions by mouse ----------------------------------------------------------------------------------------
 
-/** Simulated milliseconds from the left to the right. */
+/** Width of the drawing in simulated milliseconds. */
 let span = 1_000;
 let width = 280;
 const LEFT = 38;

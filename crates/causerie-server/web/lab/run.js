@@ -50,16 +50,16 @@ export class Run {
 		this.causal = [];
 		/** @type {DiagramEvent[]} */
 		this.arrival = [];
-		/** @type {number[]} how many arrivals there are among so many events in causal order */
+		/** @type {number[]} number of arrivals among so many events in causal order */
 		this.arrivals = [0];
-		/** @type {number[]} when each event in causal order happened, in milliseconds */
+		/** @type {number[]} time of each event in causal order, in milliseconds */
 		this.times = [];
 		/** @type {number[]} those among the arrivals that show a message before one of its past */
 		this.anomalies = [];
 		this.#build(told.filter(({ event }) => ["send", "hold", "deliver"].includes(event)));
 	}
 
-	/** For the inspector. @param {Order} order @returns {Shown} */
+	/** Returns the run as the inspector looks at it. @param {Order} order @returns {Shown} */
 	in(order) {
 		return {
 			record: (id) => this.records.get(id), history: this.history, nameOf, placeOf: nameOf, everybody: () => this.members,
@@ -77,7 +77,7 @@ export class Run {
 	#build(told) {
 		/** @type {Map<string, Map<string, Count>>} */
 		const clocks = new Map(this.members.map((member) => [member, new Map(this.members.map((other) => [other, { count: 0, exact: true }]))]));
-		/** @type {Map<string, Set<string>>} what has arrived where */
+		/** @type {Map<string, Set<string>>} messages that have arrived, by member */
 		const here = new Map(this.members.map((member) => [member, new Set()]));
 		for (const { event, at_us, process, message: id, deps, waits_for = "", held_us } of told) {
 			const { author, seq } = parseId(id);
@@ -112,7 +112,7 @@ export class Run {
 	}
 
 	/**
-	 * Delivers it as it arrives.
+	 * Notes a delivery in the order of arrival.
 	 * @param {string} id
 	 * @param {string} at
 	 * @param {Set<string>} arrived before it

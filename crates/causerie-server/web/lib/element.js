@@ -1,6 +1,7 @@
 // Elements of the document, made without any text ever being read as markup.
 
 /**
+ * Makes an element.
  * @template {keyof HTMLElementTagNameMap} N
  * @param {N} name
  * @param {{[name: string]: string | number | boolean | ((event: any) => void) | null | undefined}} [attributes] a function
@@ -19,7 +20,7 @@ export function h(name, attributes = {}, ...children) {
 }
 
 /**
- * The element of the page with this id.
+ * Returns the element of the page with this id.
  * @template {Element} T
  * @param {string} id
  * @param {new (...args: any) => T} type
@@ -31,7 +32,7 @@ export function byId(id, type) {
 	return element;
 }
 
-/** The time of day, as the server told it: for people. @param {string} time */
+/** Returns an element with the time of day, as the server told it: for people. @param {string} time */
 export function timeElement(time) {
 	const date = new Date(time);
 	const today = new Date().toDateString() === date.toDateString();

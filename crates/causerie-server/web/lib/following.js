@@ -3,7 +3,7 @@
 /** Pixels that a browser may move what it scrolls by itself. */
 const SLACK = 4;
 
-/** At the end, until the reader scrolls up. What only a change of sizes has moved, no reader has. */
+/** A scroller's stay at its end, until the reader scrolls up. What only a change of sizes has moved, no reader has. */
 export class Following {
 	/**
 	 * @param {HTMLElement} scroller
@@ -33,7 +33,7 @@ export class Following {
 		this.top = this.atEnd ? Math.max(this.top, scrollTop) : scrollTop;
 	}
 
-	/** What scrolls has been laid out, and is where it should be. */
+	/** Notes that the scroller has been laid out, and is where it should be. */
 	laidOut() {
 		this.top = this.scroller.scrollTop;
 		this.sizes = this.#sizes();

@@ -2,24 +2,24 @@
 // pages of one browser write it: each writes only what it has changed itself, and takes over what others have.
 
 /**
- * What a client says: fields as in the API, without the id.
+ * Something to say: fields as in the API, without the id.
  * @typedef {{kind: string, text?: string, to?: string, of?: string, symbol?: string, set?: boolean}} Body
  */
 /** @typedef {Body & {id: string}} Outgoing */
 
 /**
- * What is remembered of a room, also when the page is closed.
+ * Membership of a room, remembered also when the page is closed.
  * @typedef {object} Membership
  * @property {string} [token]
  * @property {string} [member]
  * @property {string} [nonce] of a join that was not answered yet
  * @property {string} [epoch]
- * @property {Outgoing[]} outbox said and not placed yet, in order
+ * @property {Outgoing[]} outbox messages that were said and are not placed yet, in order
  * @property {(Outgoing & {why: string})[]} refused what the server has refused for good, until it is mended or given up
  */
 
 /**
- * What is remembered of a room when the page is closed.
+ * Memory of a room: the membership, and what its reader has left.
  * @typedef {Membership & {read?: number, draft?: string, joined?: boolean, name?: string, key?: string}} Memory `key`: of a room that was made here
  */
 /** @typedef {{name: string, rooms: Map<string, Memory>, last?: string, picture?: boolean}} All `picture`: whether it is open */
@@ -122,7 +122,7 @@ export function refresh(all = false) {
 	if (memory.name === others.name) others.name = memory.name = stored.name;
 }
 
-/** Calls it whenever another page has written. @param {() => void} then */
+/** Calls a function whenever another page has written. @param {() => void} then */
 export function onOthers(then) {
 	addEventListener("storage", ({ key }) => {
 		if (key !== null && key !== KEY) return;

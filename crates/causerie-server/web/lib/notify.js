@@ -1,12 +1,13 @@
 // Tells, outside the page, that somebody called us. The browser is asked only when its owner clicks for it.
 
-/** @returns {"default" | "granted" | "denied" | "impossible"} */
+/** Returns whether the browser tells outside the page. @returns {"default" | "granted" | "denied" | "impossible"} */
 export const permission = () => ("Notification" in globalThis && isSecureContext ? Notification.permission : "impossible");
 
-/** Asks the browser's owner; to be called where there was a click. */
+/** Asks the browser's owner for permission; to be called where there was a click. */
 export const askPermission = () => Notification.requestPermission();
 
 /**
+ * Tells outside the page.
  * @param {{title: string, body: string, tag: string}} what the same tag is the same, also in another page
  * @param {() => void} onClick
  */

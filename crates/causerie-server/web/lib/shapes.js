@@ -4,7 +4,7 @@ export const SVG = "http://www.w3.org/2000/svg";
 const HUES = 8;
 const SHAPES = 5;
 
-/** Of a member: of ten neighbours none look alike. @param {string} member */
+/** Returns the hue and the shape of a member: of ten neighbours none look alike. @param {string} member */
 export function lookOf(member) {
 	const [origin, ordinal] = member.split(".").map(Number);
 	if (ordinal === 0) return { hue: "host", shape: 1 };
@@ -13,6 +13,7 @@ export function lookOf(member) {
 }
 
 /**
+ * Returns the path of a shape around the origin.
  * @param {number} shape
  * @param {number} r
  */
@@ -32,6 +33,7 @@ export function shapePath(shape, r) {
 }
 
 /**
+ * Makes an element of a picture.
  * @param {string} name
  * @param {{[name: string]: string | number}} attributes
  * @param {(Node | string)[]} children
@@ -43,7 +45,7 @@ export function svg(name, attributes = {}, ...children) {
 	return element;
 }
 
-/** A member's shape by itself. @param {string} member @param {number} [size] */
+/** Returns a member's shape by itself. @param {string} member @param {number} [size] */
 export function badge(member, size = 14) {
 	const { hue, shape } = lookOf(member);
 	const view = `${-size / 2} ${-size / 2} ${size} ${size}`;

@@ -1,11 +1,11 @@
 // What people write, as text: who is called in it, which reactions read the same, what does not keep to its line.
 
-/** Characters that a name does not end between. */
+/** Characters of words: no name begins or ends between two of them. */
 const WORD = "[\\p{L}\\p{N}\\p{M}_]";
 /** The last pattern: a room asks for one name again and again. @type {{name: string, pattern: RegExp | null}} */
 let known = { name: "", pattern: null };
 
-/** @param {string} name */
+/** Returns the pattern that finds a name. @param {string} name */
 function patternOf(name) {
 	if (known.name !== name) {
 		const literal = name.replace(/[\\^$.*+?()[\]{}|/-]/gu, "\\$&");
@@ -15,7 +15,7 @@ function patternOf(name) {
 }
 
 /**
- * A text in parts: every second one calls this name, as a word of its own, in capitals or not.
+ * Returns a text in parts: every second one calls this name, as a word of its own, in capitals or not.
  * @param {string} text
  * @param {string | undefined} name
  * @returns {string[]}
@@ -32,7 +32,7 @@ export function splitAtMentions(text, name) {
 	return [...parts, text.slice(from)];
 }
 
-/** @param {string} text @param {string | undefined} name */
+/** Returns whether a text calls this name. @param {string} text @param {string | undefined} name */
 export const isMentioned = (text, name) => splitAtMentions(text, name).length > 1;
 
 /** Returns the key that reactions have in common which read the same: composed, and without selectors of a form. @param {string} symbol */

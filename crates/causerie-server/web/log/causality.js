@@ -26,7 +26,7 @@
  */
 
 /**
- * How a message fared where it was received.
+ * Reception of a message at a member.
  * @typedef {object} Reception
  * @property {string} at the member; of a room's host, the server
  * @property {"held" | "delivered" | "shown"} how held until its causes had been delivered; delivered when it was received; or,
@@ -68,7 +68,7 @@ export function parseId(id) {
 }
 
 /**
- * By origin, then by ordinal.
+ * Compares two members: by origin, then by ordinal.
  * @param {string} a
  * @param {string} b
  */
@@ -78,22 +78,23 @@ export function compareMembers(a, b) {
 	return a0 - b0 || a1 - b1 || (a < b ? -1 : Number(a > b));
 }
 
+/** The causal order of a stretch of a log. */
 export class History {
 	constructor() {
 		/** @type {Map<string, Message & {order: number}>} by id; `order` only compares */
 		this.messages = new Map();
-		/** @type {Map<string, string[]>} what names a message as its direct cause, at hand */
+		/** @type {Map<string, string[]>} messages at hand that name this one as a direct cause */
 		this.followers = new Map();
 		/** @type {Map<string, Message[]>} by author, in order */
 		this.byAuthor = new Map();
-		/** The whole past is at hand: nothing comes before the first message. */
+		/** True when the whole past is at hand: nothing comes before the first message. */
 		this.fromStart = false;
 		this.first = 0;
 		this.next = 0;
 		/** @type {Map<string, Map<string, Count>>} vectors that were asked for, as long as the past stays the same */
 		this.vectors = new Map();
 		/**
-		 * What was asked for last, at the end. The past is known down to the order `from`.
+		 * Cones that were asked for, the last at the end; their past is known down to the order `from`.
 		 * @type {Map<string, {past: Set<string>, from: number, future: Set<string>}>}
 		 */
 		this.cones = new Map();
@@ -165,7 +166,7 @@ export class History {
 	}
 
 	/**
-	 * All that happened before it, itself not included, as far as it is at hand.
+	 * Returns all that happened before a message, itself not included, as far as it is at hand.
 	 * @param {string} id
 	 * @param {string} [from] what stands before this one in the log may be left out: then it costs only what lies between
 	 * @returns {ReadonlySet<string>}
@@ -182,7 +183,7 @@ export class History {
 	}
 
 	/**
-	 * All that happened after it, itself not included. Grows with what is appended.
+	 * Returns all that happened after a message, itself not included. It grows with what is appended.
 	 * @param {string} id
 	 * @returns {ReadonlySet<string>}
 	 */
@@ -227,7 +228,7 @@ export class History {
 	}
 
 	/**
-	 * A shortest chain of direct dependencies from the earlier to the later message, both included; empty if there is none.
+	 * Returns a shortest chain of direct dependencies from the earlier to the later message, both included; empty if there is none.
 	 * @param {string} earlier
 	 * @param {string} later
 	 * @returns {string[]}
@@ -235,7 +236,7 @@ export class History {
 	path(earlier, later) {
 		const [from, to] = [this.messages.get(earlier), this.messages.get(later)];
 		if (!from || !to || from === to) return [];
-		/** @type {Map<string, string>} what led there */
+		/** @type {Map<string, string>} the message that led there */
 		const via = new Map();
 		let edge = [to.id];
 		while (edge.length > 0) {
@@ -261,7 +262,7 @@ export class History {
 	}
 
 	/**
-	 * How the first stands to the second.
+	 * Returns the relation of the first message to the second.
 	 * @param {string} a
 	 * @param {string} b
 	 * @returns {Relation}
@@ -275,7 +276,7 @@ export class History {
 	}
 
 	/**
-	 * The message's whole vector, as BSS would send it: of each member, the number of its last message that the author
+	 * Returns the message's whole vector, as BSS would send it: of each member, the number of its last message that the author
 	 * had delivered; of the author, the message's own number.
 	 * @param {string} id
 	 * @returns {Map<string, Count>}
@@ -313,7 +314,7 @@ export class History {
 	}
 
 	/**
-	 * What had been delivered in the order of the log before this message: the clock of whoever keeps the log.
+	 * Returns the clock of whoever keeps the log before this message: counts of what had been delivered in the order of the log.
 	 * @param {string} id
 	 * @returns {Map<string, Count>}
 	 */
@@ -340,7 +341,7 @@ export class History {
 	}
 
 	/**
-	 * What had been delivered at the least where this message was delivered when it was received.
+	 * Returns the least clock with which this message was delivered when it was received.
 	 * @param {string} id
 	 * @returns {Map<string, Count>}
 	 */
@@ -350,13 +351,13 @@ export class History {
 		return clock.set(author, { count: seq - 1, exact: true });
 	}
 
-	/** What has been delivered by now. @returns {Map<string, Count>} */
+	/** Returns the clock at the end of the log. @returns {Map<string, Count>} */
 	clock() {
 		return new Map([...this.byAuthor].map(([author, own]) => [author, { count: own[own.length - 1].seq, exact: true }]));
 	}
 
 	/**
-	 * The delivery rule [BSS91, section 5.1] number by number: the author first, then by member. `clock` is what had
+	 * Returns the delivery rule [BSS91, section 5.1] number by number: the author first, then by member. `clock` is what had
 	 * been delivered when the message arrived; without it, what had been when it was delivered, so that all conditions hold.
 	 * @param {string} id
 	 * @param {Map<string, Count>} [clock]
@@ -383,7 +384,7 @@ export class History {
 }
 
 /**
- * What a message names as its direct causes: its stamp, and its author's message before.
+ * Returns the direct causes of a message: its stamp, and its author's message before.
  * @param {Message} message
  * @returns {string[]}
  */
@@ -392,7 +393,7 @@ export function directCauses({ author, seq, deps }) {
 }
 
 /**
- * A log for ShiViz: each message an event of its author's, with a clock that counts events.
+ * Returns a log for ShiViz: each message an event of its author's, with a clock that counts events.
  * @param {Message[]} messages in order
  * @param {(member: string) => string} name
  * @param {(message: Message) => string} words what to write beside it

@@ -148,7 +148,7 @@ export class Fold {
 	}
 
 	/**
-	 * Returns what counts of all that is about a message, or about its edits, in the order of the log.
+	 * Returns the edits, deletions and reactions that count for a message, in the order of the log.
 	 * @param {LogRecord} message
 	 */
 	#changes(message) {

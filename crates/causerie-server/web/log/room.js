@@ -17,10 +17,10 @@ import { Timeline, isSaid } from "./timeline.js";
 
 /** @typedef {import("../lib/memory.js").Memory} Memory */
 /** @typedef {import("./causality.js").Reception} Reception */
-/** @typedef {{waitsFor: string, clock: Map<string, import("./causality.js").Count>}} Held with what had been delivered at the server then */
+/** @typedef {{waitsFor: string, clock: Map<string, import("./causality.js").Count>}} Held a message that is held, with the clock of the server when it came */
 /** @typedef {"lines" | "state" | "members" | "outbox" | "refused" | "held" | "reset" | "older"} Change */
 
-/** The words of a record by itself, as it was said. @param {LogRecord} record */
+/** Returns the words of a record by itself, as it was said. @param {LogRecord} record */
 export function wordsOf(record) {
 	if (record.deleted) return "deleted";
 	switch (record.kind) {
@@ -38,6 +38,7 @@ export function wordsOf(record) {
 	}
 }
 
+/** A room, as this page knows it. */
 export class Room {
 	/**
 	 * @param {string} name
@@ -64,19 +65,19 @@ export class Room {
 		this.history = new History();
 		/** @type {DiagramEvent[]} */
 		this.events = [];
-		/** @type {Map<string, Held & {since: number}>} what is held at the server now */
+		/** @type {Map<string, Held & {since: number}>} messages that are held at the server now */
 		this.held = new Map();
-		/** @type {Map<string, Held & {ms: number}>} what was, and why */
+		/** @type {Map<string, Held & {ms: number}>} messages that were held, with the reason */
 		this.wasHeld = new Map();
-		/** @type {Map<string, Reception[]>} by message, how it fared at members, as they say */
+		/** @type {Map<string, Reception[]>} receptions at members, as they say, by message */
 		this.observed = new Map();
-		/** @type {Map<string, Set<string>>} by member, what it has held and not said to have delivered */
+		/** @type {Map<string, Set<string>>} messages that a member has held and not said to have delivered, by member */
 		this.heldNow = new Map();
-		/** How many times members have observed something that was not told. */
+		/** Number of observations of members that were not told. */
 		this.unobserved = 0;
-		/** Positions that cannot be read lie between those that can. */
+		/** True when positions that cannot be read lie between those that can. */
 		this.gapped = false;
-		/** @type {Map<string, number>} where somebody calls us, by message */
+		/** @type {Map<string, number>} positions of messages that call us */
 		this.mentions = new Map();
 		const following = {
 			/** @param {Entry[]} entries */
@@ -119,7 +120,7 @@ export class Room {
 		});
 	}
 
-	/** The log is another one now. */
+	/** Forgets the log: it is another one now. */
 	#forget() {
 		this.timeline = new Timeline();
 		this.history = new History();
@@ -146,7 +147,7 @@ export class Room {
 		this.onChange("members");
 	}
 
-	/** Reads what was said last, and comes in again if we were in. */
+	/** Reads the last page, and comes in again if we were in. */
 	async open() {
 		if (!this.opened) {
 			const [{ topic, members, epoch }, page] = await Promise.all([describeRoom(this.name), readPage(this.name)]);
@@ -170,12 +171,12 @@ export class Room {
 		this.session.start(name);
 	}
 
-	/** Who has not joined can read all the same. */
+	/** Reads along where nobody has joined. */
 	#look() {
 		this.onlooker.look(this.opened && ["idle", "refused"].includes(this.session.state));
 	}
 
-	/** Does not wait for a pause between attempts to connect. */
+	/** Tries at once to connect, without waiting for a pause to end. */
 	hurry() {
 		this.session.hurry();
 		this.onlooker.hurry();
@@ -186,16 +187,18 @@ export class Room {
 		this.session.stop();
 	}
 
+	/** Returns the own member, if there is one. */
 	get me() {
 		return this.memory.member;
 	}
 
-	/** @param {string} member */
+	/** Returns the name of a member. @param {string} member */
 	nameOf(member) {
 		if (member.endsWith(".0")) return "room";
 		return this.names.get(member) ?? member;
 	}
 
+	/** Returns the topic as it reads now; empty if there is none. */
 	get topic() {
 		return this.timeline.fold.topic ?? this.topicBefore ?? "";
 	}
@@ -237,7 +240,7 @@ export class Room {
 		this.onChange("lines", { added, events, reworded });
 	}
 
-	/** What set the topic may stand further up, and be changed by what is not at hand. */
+	/** Reads the topic: what set it may stand further up, and be changed by what is not at hand. */
 	async #readTopic() {
 		const { topic } = await describeRoom(this.name).catch(() => ({ topic: this.topicBefore }));
 		this.topicBefore = topic;
@@ -245,7 +248,7 @@ export class Room {
 	}
 
 	/**
-	 * Takes in what these change of messages before, and returns those that say something else now, or nothing any more.
+	 * Takes in changes of earlier messages, and returns those that say something else now, or nothing any more.
 	 * @param {Entry[]} added
 	 */
 	#reword(added) {
@@ -290,7 +293,7 @@ export class Room {
 		this.history.fromStart = !this.gapped && this.timeline.from === 1 && first !== undefined;
 	}
 
-	/** The page before the first line at hand. @returns {Promise<boolean>} whether there was one */
+	/** Reads the page before the first line at hand. @returns {Promise<boolean>} whether there was one */
 	async readOlder(limit = PAGE) {
 		if (this.loadingOlder || !this.opened || this.timeline.from <= 1) return false;
 		this.loadingOlder = true;
@@ -372,8 +375,8 @@ export class Room {
 	}
 
 	/**
-	 * What a member must have delivered when it had delivered this: its author's messages before. That may have been too
-	 * much to be told.
+	 * Returns deliveries that a member must have made before this one: its author's messages before. They may have been too
+	 * many to be told.
 	 * @param {string} member
 	 * @param {string} id
 	 * @returns {DiagramEvent[]}
@@ -387,18 +390,18 @@ export class Room {
 		return done.map((other) => ({ kind: "deliver", at: member, id: other, observed: true }));
 	}
 
-	/** Where a member delivers. @param {string} member */
+	/** Returns the place where a member delivers, in words. @param {string} member */
 	placeOf(member) {
 		return member.endsWith(".0") ? "the server" : this.nameOf(member);
 	}
 
-	/** Who is in, the room's host among them. */
+	/** Returns the members who are in, the room's host among them. */
 	everybody() {
 		return [...new Set([...this.members.map(({ member }) => hostOf(member)), ...this.members.map(({ member }) => member)])];
 	}
 
 	/**
-	 * How a message fared: at the server, and where members have told of it.
+	 * Returns the receptions of a message: at the server, and where members have told of it.
 	 * @param {string} id
 	 * @returns {Reception[]}
 	 */
@@ -414,7 +417,7 @@ export class Room {
 		return [server, ...members];
 	}
 
-	/** How many messages others have said since this was read. */
+	/** Returns the number of messages that others have said since this was read. */
 	get unread() {
 		const read = this.memory.read ?? this.timeline.to;
 		let count = 0;
@@ -426,7 +429,7 @@ export class Room {
 		return count;
 	}
 
-	/** The number of those that call us. */
+	/** Returns the number of unread messages that call us. */
 	get unreadMentions() {
 		const read = this.memory.read ?? this.timeline.to;
 		let count = 0;
@@ -434,13 +437,14 @@ export class Room {
 		return count;
 	}
 
+	/** Notes that all that is at hand has been read. */
 	markRead() {
 		if ((this.memory.read ?? 0) >= this.timeline.to) return;
 		this.memory.read = this.timeline.to;
 		this.save();
 	}
 
-	/** What was said here and has no place yet. @returns {Outgoing[]} */
+	/** Returns the messages that were said here and have no place yet. @returns {Outgoing[]} */
 	get outbox() {
 		return this.memory.outbox;
 	}
@@ -466,5 +470,5 @@ export class Room {
 	}
 }
 
-/** The host of where a message, or a member, comes from: the server delivers there. @param {string} id */
+/** Returns the host of the origin of a message, or of a member: the server delivers there. @param {string} id */
 const hostOf = (id) => `${id.split(".")[0]}.0`;

@@ -5,24 +5,24 @@ import { Fold, hasLine } from "./fold.js";
 /** @typedef {import("../wire/connection.js").Entry} Entry */
 /** @typedef {import("../wire/connection.js").LogRecord} LogRecord */
 
-/** @param {Entry} entry */
+/** Returns the first position of an entry. @param {Entry} entry */
 export const firstOf = (entry) => (entry.kind === "gap" ? entry.from : entry.position);
-/** @param {Entry} entry */
+/** Returns the last position of an entry. @param {Entry} entry */
 export const lastOf = (entry) => (entry.kind === "gap" ? entry.to : entry.position);
-/** A name for a line that stays the same. @param {Entry} entry */
+/** Returns a name for a line that stays the same. @param {Entry} entry */
 export const keyOf = (entry) => (entry.kind === "gap" ? `gap ${entry.from}` : entry.id);
 
-/** What was said, of all that happens in a room. @param {Entry} entry */
+/** Returns whether an entry is a message, of all that happens in a room. @param {Entry} entry */
 export const isSaid = (entry) => ["text", "action", "notice", "reply"].includes(entry.kind);
 
 /** One stretch of a room's log, without holes, that grows at both ends. */
 export class Timeline {
 	constructor() {
-		/** @type {Entry[]} what has a line of its own, in order */
+		/** @type {Entry[]} entries that have a line of their own, in order */
 		this.lines = [];
-		/** @type {string[]} their names */
+		/** @type {string[]} names of the lines */
 		this.keys = [];
-		/** @type {LogRecord[]} everything, in order */
+		/** @type {LogRecord[]} all records, in order */
 		this.records = [];
 		/** The messages among them, as they read now. */
 		this.fold = new Fold();
@@ -31,14 +31,14 @@ export class Timeline {
 		this.to = 0;
 	}
 
-	/** Begins after this position: what comes next is the one behind it. @param {number} position */
+	/** Begins after this position. @param {number} position */
 	startAfter(position) {
 		if (this.to >= this.from) throw new Error("there is something already");
 		[this.from, this.to] = [position + 1, position];
 	}
 
 	/**
-	 * What follows the last position at hand. What is there already is left out; a hole is an error.
+	 * Adds what follows the last position at hand. What is there already is left out; a hole is an error.
 	 * @param {Entry[]} entries
 	 * @returns {Entry[]} those that were new
 	 */
@@ -62,7 +62,7 @@ export class Timeline {
 	}
 
 	/**
-	 * What comes right before the first position at hand.
+	 * Adds what comes right before the first position at hand.
 	 * @param {Entry[]} entries
 	 * @returns {Entry[]} those that were new
 	 */

@@ -6,7 +6,7 @@ import { Following } from "../lib/following.js";
 import { SVG, lookOf, shapePath, svg } from "../lib/shapes.js";
 
 /** @typedef {import("../log/causality.js").DiagramEvent} DiagramEvent */
-/** @typedef {DiagramEvent & {row: number}} PlacedEvent what comes before the first has rows below zero */
+/** @typedef {DiagramEvent & {row: number}} PlacedEvent an event with its row; those before the first have rows below zero */
 
 /**
  * @typedef {object} DiagramOptions
@@ -24,13 +24,14 @@ import { SVG, lookOf, shapePath, svg } from "../lib/shapes.js";
 
 const ROW = 28;
 const RADIUS = 6.5;
-/** Of a delivery's dot. */
+/** Radius of a delivery's dot. */
 const SMALL = 4;
 const GUTTER = 46;
 
-/** What of a dot the keyboard reaches. @param {SVGElement} group */
+/** Returns the part of a dot that the keyboard reaches. @param {SVGElement} group */
 const buttonOf = (group) => /** @type {SVGElement | null} */ (group.querySelector("[role=button]"));
 
+/** A space-time diagram. */
 export class Diagram {
 	/** @param {DiagramOptions} options */
 	constructor(options) {
@@ -40,11 +41,11 @@ export class Diagram {
 		this.nextRow = 0;
 		/** @type {Map<string, PlacedEvent>} */
 		this.sends = new Map();
-		/** @type {Map<string, PlacedEvent>} "member id" → where it stopped being held there, or was sent */
+		/** @type {Map<string, PlacedEvent>} "member id" → the event with which it was held there no longer, or was sent */
 		this.ends = new Map();
-		/** @type {Set<string>} "member id" of what was held there */
+		/** @type {Set<string>} "member id" of messages that were held there */
 		this.held = new Set();
-		/** How many of the last events are drawn. */
+		/** Number of the last events that are drawn. */
 		this.window = 60;
 		/** @type {number | null} the row before which time stands still */
 		this.pausedAt = null;
@@ -54,7 +55,7 @@ export class Diagram {
 		this.selectedAt = null;
 		/** @type {Cones | null} */
 		this.cones = null;
-		/** @type {(id: string) => string[]} from where arrows to a message come */
+		/** @type {(id: string) => string[]} Returns the messages from which arrows to this one come */
 		this.causes = (id) => this.sends.get(id)?.causes ?? [];
 		/** @type {string[]} */
 		this.columns = [];
@@ -64,7 +65,7 @@ export class Diagram {
 		this.dots = new Map();
 		/** @type {Map<number, SVGElement>} */
 		this.edges = new Map();
-		/** @type {Map<number, SVGElement>} what lies behind the lines, so that a whole row is easy to hit */
+		/** @type {Map<number, SVGElement>} areas behind the lines, so that a whole row is easy to hit */
 		this.rows = new Map();
 		/** @type {number | null} the row in which the keyboard is */
 		this.cursor = null;
@@ -118,7 +119,7 @@ export class Diagram {
 	}
 
 	/**
-	 * Up and down in time; left to where it was sent, or to the first cause; right to the first effect.
+	 * Returns the event that a key leads to: up and down in time; left to where it was sent, or to the first cause; right to the first effect.
 	 * @param {PlacedEvent} event
 	 * @param {string} key
 	 * @returns {PlacedEvent | null} null: not a key of ours
@@ -148,12 +149,12 @@ export class Diagram {
 		this.#revealRow(row);
 	}
 
-	/** The event in this row. @param {number} row */
+	/** Returns the event in this row. @param {number} row */
 	#placed(row) {
 		return this.events.at(row - this.#first);
 	}
 
-	/** One dot can be reached by Tab: where the keyboard was, or the last that was sent. */
+	/** Lets Tab reach one dot: where the keyboard was, or the last that was sent. */
 	#tabStop() {
 		const shown = this.visible();
 		if (!shown.some(({ row }) => row === this.cursor)) {
@@ -162,7 +163,7 @@ export class Diagram {
 		for (const [row, group] of this.dots) buttonOf(group)?.setAttribute("tabindex", row === this.cursor ? "0" : "-1");
 	}
 
-	/** Everything again. @param {DiagramEvent[]} events */
+	/** Replaces all events. @param {DiagramEvent[]} events */
 	setEvents(events) {
 		this.events = [];
 		this.sends.clear();
@@ -174,7 +175,7 @@ export class Diagram {
 		this.append(events);
 	}
 
-	/** What happened before all that is here. Nothing that is drawn moves. @param {DiagramEvent[]} events */
+	/** Adds what happened before all that is here. Nothing that is drawn moves. @param {DiagramEvent[]} events */
 	prepend(events) {
 		const first = this.#first - events.length;
 		const placed = events.map((event, i) => ({ ...event, row: first + i }));
@@ -193,12 +194,12 @@ export class Diagram {
 		this.schedule();
 	}
 
-	/** The first event's row. */
+	/** Returns the first event's row. */
 	get #first() {
 		return this.events.length > 0 ? this.events[0].row : this.nextRow;
 	}
 
-	/** What happened next. @param {DiagramEvent[]} events */
+	/** Adds what happened next. @param {DiagramEvent[]} events */
 	append(events) {
 		for (const event of events) {
 			const placed = { ...event, row: this.nextRow };
@@ -212,7 +213,7 @@ export class Diagram {
 		this.schedule();
 	}
 
-	/** These messages say something else now. @param {Iterable<string>} ids @param {(id: string) => string} words */
+	/** Takes other words for messages. @param {Iterable<string>} ids @param {(id: string) => string} words */
 	relabel(ids, words) {
 		for (const id of ids) {
 			const sent = this.sends.get(id);
@@ -225,7 +226,7 @@ export class Diagram {
 		this.schedule();
 	}
 
-	/** How far what is drawn goes, and from where. */
+	/** Returns the beginning and the end of what is drawn. */
 	#range() {
 		const end = this.pausedAt ?? this.events.length;
 		return { start: Math.max(0, end - this.window), end };
@@ -237,7 +238,7 @@ export class Diagram {
 		return this.events.slice(start, end);
 	}
 
-	/** How many events are not drawn: before, and after. */
+	/** Returns the number of events that are not drawn: before, and after. */
 	get folded() {
 		const { start, end } = this.#range();
 		return { before: start, after: this.events.length - end };
@@ -502,7 +503,7 @@ export class Diagram {
 		return group;
 	}
 
-	/** A message by its author's name. @param {string} id */
+	/** Returns a message by its author's name. @param {string} id */
 	#called(id) {
 		const { author, seq } = parseId(id);
 		return `${this.options.name(author)}#${seq}`;
@@ -573,7 +574,7 @@ export class Diagram {
 		}
 	}
 
-	/** What is drawn as a file of its own: colours and fonts are written into it. */
+	/** Returns the drawing as a file of its own: colours and fonts are written into it. */
 	toSvg() {
 		const copy = /** @type {SVGElement} */ (this.root.cloneNode(true));
 		const styles = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "fill-opacity", "stroke-opacity", "font-size", "font-family", "display"];

@@ -11,7 +11,7 @@ import { wordsOf } from "../log/room.js";
 /** @typedef {import("../log/causality.js").Reception} Reception */
 
 /**
- * What the inspector looks at: a room, or a run.
+ * Something that the inspector looks at: a room, or a run.
  * @typedef {object} Shown
  * @property {(id: string) => import("../wire/connection.js").LogRecord | undefined} record of a message that is at hand
  * @property {import("../log/causality.js").History} history
@@ -35,7 +35,7 @@ import { wordsOf } from "../log/room.js";
 /** @param {Count} count */
 const number = ({ count, exact }) => (exact ? String(count) : `≥ ${count}`);
 
-/** A message by its author's name. @param {Shown} room @param {string} id */
+/** Returns a message by its author's name. @param {Shown} room @param {string} id */
 const called = (room, id) => `${room.nameOf(id.split("#")[0])}#${id.split("#")[1]}`;
 
 /**
@@ -83,7 +83,7 @@ export function inspect(room, { id, at }, choose) {
 }
 
 /**
- * How it fared at another member, and the way there.
+ * Returns a reception at another member, and the way there.
  * @param {Shown} room
  * @param {string} id
  * @param {Reception} reception
@@ -114,7 +114,7 @@ function notPlaced(room, id, held, choose) {
 }
 
 /**
- * The delivery rule, as it was when the message was received there.
+ * Returns the delivery rule, as it was when the message was received there.
  * @param {Shown} room
  * @param {string} id
  * @param {Reception} reception
@@ -191,7 +191,7 @@ export function compare(room, a, b, choose) {
 }
 
 /**
- * The picture as a table, for those who do not see it.
+ * Returns the picture as a table, for those who do not see it.
  * @param {Shown} room
  * @param {import("./diagram.js").PlacedEvent[]} events
  * @param {Choose} choose

@@ -11,12 +11,12 @@ import { compare, inspect, table } from "./inspector.js";
 
 /** @typedef {import("../log/causality.js").DiagramEvent} DiagramEvent */
 
-/** Events by which a window grows whose earlier events are asked for. */
+/** Number of events by which the window grows when earlier ones are asked for. */
 const WINDOW_STEP = 60;
 /** The time, in milliseconds, until what is said about a chosen message has taken its room. */
 const LAID_OUT = 50;
 
-/** The picture stops at the next message that is held, and tells why: where the address asks for it. */
+/** True when the picture stops at the next message that is held, and tells why: where the address asks for it. */
 let stopsAtHold = new URLSearchParams(location.search).has("hold");
 
 export const diagram = new Diagram({

@@ -10,9 +10,9 @@ import { readFile } from "node:fs/promises";
 import { accessible, choose, fits, inChromium, join_ as joinAt, live, openPage as openPageAt, picture, say, sees, shown } from "./pages.mjs";
 import { PATIENCE, TRAIN, log as logAt, makeRoom, startNative as startNativeAt, startServer, until } from "./programs.mjs";
 
-/** A native client that speaks and listens in a pipe. @param {string} name @param {string} [link] */
+/** Starts a native client that speaks and listens in a pipe. @param {string} name @param {string} [link] */
 const startNative = (name, link) => startNativeAt(address, name, link);
-/** The whole log of a room. @param {string} room */
+/** Returns the whole log of a room. @param {string} room */
 const log = (room) => logAt(address, room);
 
 /** @param {import("playwright-core").BrowserContextOptions} [options] */
@@ -310,7 +310,7 @@ async function test({ folder, browser: started }) {
 	console.log("the end stays in sight, however fast it grows, until its reader scrolls up");
 	const scroller = ann.page.locator("#scroller");
 	const fromEnd = () => scroller.evaluate((at) => at.scrollHeight - at.scrollTop - at.clientHeight);
-	/** As fast as the server takes them. @param {number} from @param {number} to */
+	/** Says messages as fast as the server takes them. @param {number} from @param {number} to */
 	const burst = async (from, to) => {
 		for (let n = from; n < to; n += 20) await Promise.all(Array.from({ length: 20 }, (_, i) => tell(n + i)));
 	};
@@ -362,7 +362,7 @@ async function test({ folder, browser: started }) {
 	const { page } = keys;
 	await page.goto(`http://${address}/`);
 	await page.waitForSelector("#room-list a");
-	/** Presses Tab until it is there. @param {string} selector */
+	/** Presses Tab until an element has the focus. @param {string} selector */
 	const tabTo = async (selector) => {
 		for (let i = 0; i < 80; i += 1) {
 			if (await page.evaluate((at) => document.activeElement?.matches(at) ?? false, selector)) return;

@@ -56,7 +56,7 @@ test("whatever happens to connections, each message is said once and the log is 
 	if (process.env.SEED === undefined) assert.ok(cuts > 60 && expired > 10, "there was trouble enough");
 });
 
-/** A session with a server that does not get in its way, and what it tells. @param {FakeServer} server @param {any} [fetched] */
+/** Makes a session with a server that does not get in its way, and a list of what it tells. @param {FakeServer} server @param {any} [fetched] */
 async function calm(server, fetched) {
 	server.chaos = false;
 	standIn(server, fetched);

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 /** @typedef {{member: string, seq: number, said: Map<string, {id: string, position: number}>, gone: boolean, name: string}} Member */
 
 export const realTimeout = globalThis.setTimeout;
-/** Pauses pass quickly here. @type {any} */
+/** Shortens all pauses. @type {any} */
 export const fastTimeout = (/** @type {() => void} */ then, /** @type {number} */ ms) => realTimeout(then, ms / 500);
 
 export class FakeServer {
@@ -66,7 +66,7 @@ export class FakeServer {
 		return said;
 	}
 
-	/** As `fetch`. @param {string} path @param {any} options */
+	/** Answers a request, as `fetch` does. @param {string} path @param {any} options */
 	async fetch(path, { method, headers, body }) {
 		if (this.chaos && this.random.chance(0.15)) throw new TypeError("no answer");
 		const url = new URL(path, "http://localhost");
@@ -87,7 +87,7 @@ export class FakeServer {
 	}
 }
 
-/** As a browser's. */
+/** A WebSocket, as a browser's. */
 export class FakeSocket extends EventTarget {
 	static OPEN = 1;
 	/** @type {FakeServer} */
@@ -107,7 +107,7 @@ export class FakeSocket extends EventTarget {
 		});
 	}
 
-	/** In order, but not at once. @param {() => void} then */
+	/** Hands over in order, but not at once. @param {() => void} then */
 	later(then) {
 		setImmediate(() => {
 			if (this.readyState < 2) then();
@@ -187,8 +187,8 @@ export function standIn(server, fetched) {
 }
 
 /**
- * What a session is to tell to, and a log that takes in entries as the timeline does: what is known is left out, and a hole is
- * an error.
+ * Returns handlers for a session, and a log that takes in entries as the timeline does: what is known is left out, and a hole
+ * is an error.
  * @returns {{heard: any[], handlers: any}}
  */
 export function listener() {

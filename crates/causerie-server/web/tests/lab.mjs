@@ -13,7 +13,7 @@ import { makeRoom, startServer, until } from "./programs.mjs";
 let browser;
 
 /**
- * What of the window's height the picture has, with its heads.
+ * Returns the part of the window's height that the picture has, with its heads.
  * @param {import("playwright-core").Page} page
  * @param {string} heads
  * @param {string} scroller
@@ -24,7 +24,7 @@ async function share(page, heads, scroller) {
 	return ((head?.height ?? 0) + (body?.height ?? 0)) / height;
 }
 
-/** The rule's table is not squeezed by what stands below it. @param {import("playwright-core").Page} page */
+/** Checks that the rule's table is not squeezed by what stands below it. @param {import("playwright-core").Page} page */
 const ruleIsWhole = (page) =>
 	page.locator("#details .wide").evaluate(({ clientHeight, scrollHeight }) => clientHeight > 40 && clientHeight >= scrollHeight - 1);
 
@@ -38,17 +38,17 @@ async function test({ folder, browser: started }) {
 	console.log("three exercises, step and rewind, a link that repeats a run, partitions by mouse");
 	const lab = await openPage();
 	await lab.page.goto(`http://${address}/lab`);
-	/** What the server tells of the run that is shown. */
+	/** Returns the server's lines of the run that is shown. */
 	const toldOf = async () => {
 		const text = await (await fetch(`http://${address}/api/lab${new URL(lab.page.url()).search}`)).text();
 		/** @type {any[]} */
 		const told = text.trim().split("\n").map((line) => JSON.parse(line));
 		return { text, told, end: told[told.length - 1], of: (/** @type {string} */ kind) => told.filter(({ event }) => event === kind) };
 	};
-	/** What is drawn: kind and message, in order. @param {string} order */
+	/** Returns the events that are drawn: kind and message, in order. @param {string} order */
 	const drawnIn = (order) => lab.page.evaluate((in_) => [...document.querySelectorAll(`[data-order="${in_}"] .event`)]
 		.map((dot) => `${dot.classList[1]} ${/** @type {SVGElement} */ (dot).dataset.id}`), order);
-	/** Waits for what the server tells to be drawn, and gives it. */
+	/** Waits until the server's lines are drawn, and returns them. */
 	const ran = async () => {
 		const told = await toldOf();
 		const events = told.told.filter(({ event }) => ["send", "hold", "deliver"].includes(event));

@@ -108,7 +108,7 @@ export async function say(page, text) {
 	await page.press("#composer-text", "Enter");
 }
 
-/** What stands in the chat, in order. @param {Page} page */
+/** Returns the lines of the chat, in order. @param {Page} page */
 export const shown = (page) => page.evaluate(() =>
 	[...document.querySelectorAll("#lines .message > .text")].map((text) => text.textContent ?? ""));
 
@@ -122,7 +122,7 @@ export async function picture(page, name) {
 	await page.screenshot({ path: join(pictures, `${name}.png`) });
 }
 
-/** A window that has another size now is laid out before long. @param {Page} page */
+/** Waits until a window that has another size now is laid out. @param {Page} page */
 export const fits = (page) =>
 	until("nothing to be wider than the window", () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
 

@@ -8,10 +8,10 @@ export const [binary, pictures] = process.argv.slice(2);
 assert.ok(binary, `usage: node ${process.argv[1]} PATH-TO-CAUSERIE [FOLDER-FOR-SCREENSHOTS]`);
 
 export const PATIENCE = 30_000;
-/** What somebody says whose link is bad. */
+/** Messages that somebody says whose link is bad. */
 export const TRAIN = ["and you?", "I am on the train", "a tunnel again", "lunch at one?", "did you get that?", "hello?", "there it is"];
 
-/** What is left to be ended, the last first. @type {(() => unknown)[]} */
+/** Functions that end what was started, the last first. @type {(() => unknown)[]} */
 export const endings = [];
 
 /** @param {string} data @param {string} [port] */
@@ -32,7 +32,7 @@ export async function startServer(data, port = "0") {
 	return { address, kill: () => (child.kill("SIGKILL"), ended) };
 }
 
-/** A native client that speaks and listens in a pipe. @param {string} address @param {string} name @param {string} [link] */
+/** Starts a native client that speaks and listens in a pipe. @param {string} address @param {string} name @param {string} [link] */
 export function startNative(address, name, link) {
 	const child = spawn(binary, ["chat", address, "--room", "lobby", "--name", name, "--plain", ...(link ? ["--link", link] : [])]);
 	endings.push(() => child.kill("SIGKILL"));
@@ -56,7 +56,7 @@ export async function until(what, condition, patience = PATIENCE) {
 	}
 }
 
-/** The whole log of a room. @param {string} address @param {string} room */
+/** Returns the whole log of a room. @param {string} address @param {string} room */
 export const log = async (address, room) =>
 	(await (await fetch(`http://${address}/api/rooms/${room}/messages?after=0&limit=1000`)).json()).messages;
 

@@ -1,7 +1,7 @@
 // Randomised tests: `SEED=n` replays one run, and a failure prints the command for it.
 
 /**
- * Numbers below 1 from a seed (mulberry32's construction: a Weyl sequence, mixed).
+ * Returns a source of numbers below 1 from a seed (mulberry32's construction: a Weyl sequence, mixed).
  * @param {number} seed
  */
 export function random(seed) {
@@ -45,7 +45,7 @@ export function forSeeds(count, file, test) {
 }
 
 /**
- * A room's messages in the order of its log: members who deliver what others have said at random times, and stamp what
+ * Returns a room's messages in the order of its log: members who deliver what others have said at random times, and stamp what
  * they say with their frontiers. `known` tells of each message all that its author had delivered: the oracle.
  * @param {Random} random
  * @param {number} members

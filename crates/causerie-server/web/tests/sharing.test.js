@@ -74,7 +74,7 @@ async function run(seed) {
 		session.start("Ann");
 		return { session, heard, membership, channel };
 	};
-	/** A page may end without a word. @param {ReturnType<typeof open>} page */
+	/** Ends a page without a word. @param {ReturnType<typeof open>} page */
 	const crash = ({ session, channel }) => {
 		channels.delete(channel);
 		session.suspend();

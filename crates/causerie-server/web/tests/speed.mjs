@@ -20,7 +20,7 @@ const TALKERS = 4;
 
 const folder = await mkdtemp(join(tmpdir(), "causerie-speed-"));
 const { address } = await startServer(folder);
-/** Each in a process of its own, as other people's are. */
+/** Processes that talk, each of its own, as other people's are. */
 async function openPage() {
 	const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
 	endings.push(() => browser.close());
@@ -32,7 +32,7 @@ async function openPage() {
 const [page, others] = [await openPage(), await openPage()];
 
 /** @typedef {{room: string, total: number, rate: number | null, talkers: number}} Load */
-/** Says so much in a room; without a rate as fast as it is stored. @param {Load} load */
+/** Says a load of messages in a room; without a rate as fast as they are stored. @param {Load} load */
 const talk = (load) => others.evaluate(async ({ room, total, rate, talkers }) => {
 	await fetch("/api/rooms", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ name: room }) });
 	let [sent, stored] = [0, 0];
@@ -73,7 +73,7 @@ function told(times) {
 	return `median ${at(0.5)}, p99 ${at(0.99)}, most ${at(1)} ms`;
 }
 
-/** Pauses between frames, and how long input took until its frame, while something is done. @param {string} what @param {() => Promise<unknown>} act */
+/** Measures pauses between frames, and the time from input to its frame, while something is done. @param {string} what @param {() => Promise<unknown>} act */
 async function measure(what, act) {
 	await page.evaluate(() => {
 		/** @type {any} */

@@ -11,7 +11,7 @@ const FILE = "crates/causerie-server/web/tests/timeline.test.js";
 /** @typedef {import("../wire/connection.js").Entry} Entry */
 
 /**
- * A log with everything in it.
+ * Returns a log with everything in it.
  * @param {import("./random.js").Random} random
  * @returns {Entry[]}
  */

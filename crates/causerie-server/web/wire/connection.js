@@ -27,7 +27,7 @@
 /** @typedef {{epoch: string, from: number, to: number, end: number, messages: Entry[]}} Page */
 
 /**
- * What a member that runs a group of its own says to have happened to a message there.
+ * Observation of a message by a member that runs a group of its own.
  * @typedef {{member: string, message: string, what: "held" | "delivered", waits_for?: string, held_ms?: number, clock?: {[member: string]: number}}} Seen
  */
 
@@ -61,7 +61,7 @@
 
 /** @typedef {Pick<Handlers, "onEntries" | "lastPosition" | "onReset" | "onHeld" | "onReleased" | "onObserved" | "onUnobserved" | "onMembers">} Following what everybody is told who follows a room */
 
-/** What the server has against it. */
+/** A refusal by the server. */
 export class Problem extends Error {
 	/** @param {{code?: string, message?: string, suggestion?: string}} told */
 	constructor({ code = "unreachable", message = "the server does not answer", suggestion }) {
@@ -74,9 +74,9 @@ export class Problem extends Error {
 /** Pauses before connecting again, in milliseconds: doubled each time. */
 const PAUSE_MIN = 250;
 const PAUSE_MAX = 10_000;
-/** A server that says nothing for so long is asked, and one that does not answer for half of it is gone. */
+/** Silence after which a server is asked, in milliseconds; one that does not answer for half of it is gone. */
 const SILENCE = 20_000;
-/** Of a page of the log. */
+/** Entries of a page of the log. */
 export const PAGE = 200;
 
 /**
@@ -146,7 +146,7 @@ export async function fillUpTo(room, { lastPosition, onEntries }, position) {
 
 export const randomHex = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** Something as the server's events have it. @param {any} event @returns {Entry} */
+/** Returns an entry of the log, of a server's event. @param {any} event @returns {Entry} */
 function entryOf({ type, ...entry }) {
 	return type === "gap" ? { kind: "gap", ...entry } : entry;
 }
@@ -211,14 +211,14 @@ export class Session {
 		/** @type {ReturnType<typeof setTimeout> | undefined} */
 		this.heartbeat = undefined;
 		this.retryAt = 0;
-		/** The last position that was at hand when the server was asked. */
+		/** Last position that was at hand when the server was asked. */
 		this.askedAt = 0;
-		/** What arrives is taken one after the other, also where something has to be fetched in between. */
+		/** End of the queue of events: one is taken after the other, also where something has to be fetched in between. */
 		this.queue = Promise.resolve();
 		/** @type {Entry[]} not handed over yet */
 		this.entries = [];
 		this.stopped = false;
-		/** @type {number | undefined} the most bytes that the server reads of a message, once it has told */
+		/** @type {number | undefined} limit of a message's bytes, once the server has told it */
 		this.bytesMax = undefined;
 	}
 
@@ -230,7 +230,7 @@ export class Session {
 		this.#connect();
 	}
 
-	/** For good: nothing comes any more. */
+	/** Ends the session for good. */
 	stop() {
 		this.stopped = true;
 		clearTimeout(this.timer);
@@ -240,7 +240,7 @@ export class Session {
 		socket?.close();
 	}
 
-	/** Does not wait for the pause to end. */
+	/** Connects at once, without waiting for the pause to end. */
 	hurry() {
 		if (this.state !== "waiting") return;
 		this.pause = PAUSE_MIN;
@@ -255,7 +255,7 @@ export class Session {
 		this.handlers.save();
 	}
 
-	/** Says it; with the same id again, it is the same message. @param {Outgoing} said */
+	/** Says a message; with the same id again, it is the same message. @param {Outgoing} said */
 	say(said) {
 		const { membership, handlers } = this;
 		if (!membership.outbox.some(({ id }) => id === said.id)) {
@@ -266,7 +266,7 @@ export class Session {
 		this.#utter(said);
 	}
 
-	/** Sends it, unless the server could not read it: that leaves the outbox here, as it would end the connection or hang for ever. @param {Outgoing} said */
+	/** Sends a message, unless the server could not read it: that leaves the outbox here, as it would end the connection or hang for ever. @param {Outgoing} said */
 	#utter(said) {
 		const text = JSON.stringify({ type: "say", ...said });
 		const bytes = new TextEncoder().encode(text).length;
@@ -452,7 +452,7 @@ export class Session {
 		if (said) this.#utter(said);
 	}
 
-	/** The membership is over. What was taken under it was said; the rest is said by the new member. */
+	/** Ends the membership. What was taken under it was said; the rest is said by the new member. */
 	async #joinAnew() {
 		const { membership } = this;
 		const { token } = membership;

@@ -6,6 +6,7 @@ import { follow, roomPath } from "./connection.js";
 const PAUSE_MIN = 500;
 const PAUSE_MAX = 10_000;
 
+/** A reader of a room who is no member of it. */
 export class Onlooker {
 	/**
 	 * @param {string} room
@@ -19,14 +20,14 @@ export class Onlooker {
 		/** @type {ReturnType<typeof setTimeout> | undefined} */
 		this.timer = undefined;
 		this.pause = PAUSE_MIN;
-		/** @type {string | undefined} of the log that is read */
+		/** @type {string | undefined} the epoch of the log that is read */
 		this.epoch = undefined;
-		/** What arrives is taken one after the other, also where something has to be fetched in between. */
+		/** End of the queue of events: one is taken after the other, also where something has to be fetched in between. */
 		this.queue = Promise.resolve();
 		this.looking = false;
 	}
 
-	/** Looks, or does so no longer. @param {boolean} looking */
+	/** Begins to look, or ends it. @param {boolean} looking */
 	look(looking) {
 		if (looking === this.looking) return;
 		this.looking = looking;
@@ -38,7 +39,7 @@ export class Onlooker {
 		if (looking) this.#connect();
 	}
 
-	/** Does not wait for the pause to end. */
+	/** Connects at once, without waiting for the pause to end. */
 	hurry() {
 		if (!this.looking || this.socket) return;
 		clearTimeout(this.timer);

@@ -52,7 +52,7 @@ export class SharedSession {
 		this.problem = undefined;
 		/** @type {import("./connection.js").Member[]} */
 		this.members = [];
-		/** @type {Map<string, string>} what is held now, and for what */
+		/** @type {Map<string, string>} messages that are held now, and the cause that each waits for */
 		this.held = new Map();
 		this.retry = 0;
 		/** The beginning of the ids that this page makes. */
@@ -60,7 +60,7 @@ export class SharedSession {
 		this.leading = false;
 		/** @type {string | null} the page that leads, if it is another */
 		this.leader = null;
-		/** Somebody is in, or wants to be. */
+		/** True when somebody is in, or wants to be. */
 		this.wanted = false;
 		this.stopped = false;
 		this.suspended = false;
@@ -110,7 +110,7 @@ export class SharedSession {
 		if (this.suspended) this.start(this.name);
 	}
 
-	/** Does not wait for a pause to end, nor trust in a leader that has not been heard for long. */
+	/** Connects at once, without waiting for a pause to end, and asks for a leader that has not been heard for long. */
 	hurry() {
 		if (this.leading) this.session.hurry();
 		else if (this.wanted) {
@@ -218,7 +218,7 @@ export class SharedSession {
 		this.timer = setTimeout(() => this.#ask(), ASK_EVERY);
 	}
 
-	/** Returns how things stand, for who follows from now on. */
+	/** Returns the state of the session, for who follows from now on. */
 	#standing() {
 		return {
 			what: "here", state: this.state, problem: told(this.problem), retryAt: this.session.retryAt, members: this.members, held: [...this.held],
@@ -296,7 +296,7 @@ export class SharedSession {
 		});
 	}
 
-	/** Takes in what the leader tells. @param {keyof Handlers} call @param {any[]} args */
+	/** Takes in a call of the leader's. @param {keyof Handlers} call @param {any[]} args */
 	async #take(call, args) {
 		const { handlers, membership } = this;
 		if (this.leading) return;

@@ -43,7 +43,8 @@ impl Suite {
         match self {
             Self::Library => &[
                 &["-p", "cbcast", "--lib", "--test", "scenarios", "--test", "limits", "--test", "flush"],
-                &["-p", "cbcast", "--test", "hosts"],
+                &["-p", "cbcast", "--test", "hosts", "--test", "rollback", "--test", "departed"],
+                &["-p", "cbcast", "--test", "durable", "--test", "topologies"],
                 &["-p", "cbcast", "--test", "mesh", "--test", "random"],
                 &["-p", "cbcast", "--test", "exhaustive"],
                 &["-p", "cbcast-sim", "--test", "hosts", "--test", "swarm"],

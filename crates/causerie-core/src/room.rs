@@ -1485,7 +1485,9 @@ impl Room {
         self.seatings += 1;
         self.changes += 1;
         self.closed = true;
-        self.people.keys().for_each(|member| self.group.discard_ahead(*member));
+        for member in self.people.keys() {
+            self.group.discard_ahead(*member);
+        }
     }
 
     // What there is to know.

@@ -252,14 +252,13 @@ pub enum RollbackError {
         /// The number of the last one.
         to: u64,
     },
-    /// This member, or the relay of this host, has not told its clock since, and may have more. Should it never come
-    /// back, its host parts with it.
-    #[error("{member} has not told since what it has")]
-    Unheard {
+    /// A member of a mesh does not go on under its id: nobody can tell what there is of it. It joins anew.
+    #[error("{member} lives in a mesh, and joins anew")]
+    Mesh {
         /// Who.
         member: MemberId,
     },
-    /// The host of a relay does not go on: it takes a new origin.
+    /// The host of a relay does not go on under its id: it takes a new origin.
     #[error("{member} is the host of a relay, and needs a new origin")]
     Host {
         /// Who.

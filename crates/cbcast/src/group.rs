@@ -103,7 +103,7 @@ pub enum Output {
     },
     /// Others have messages of a local member, up to this number, which this process does not know: its state is older
     /// than what it has said, or somebody else says it. The messages are asked for, and delivered as they come; the
-    /// member says nothing ([`BroadcastError::RolledBack`]) until the application calls [`Group::go_on`], or leaves.
+    /// member says nothing ([`BroadcastError::RolledBack`]) until the application calls [`Group::go_on`], or joins anew.
     /// Repeated when others are found to have more.
     Rollback {
         /// Whose.
@@ -223,8 +223,6 @@ pub struct Group {
     departed: Vec<MemberId>,
     /// Local members of which others have more.
     pub(crate) rollbacks: Vec<Rollback>,
-    /// As [`has_told`](crate::members::Member::has_told), for what came over [`Link::Relay`].
-    relay_has_told: bool,
     /// By origin that is about to be expelled: how many messages of its members may be delivered.
     pub(crate) frozen_origins: BTreeMap<u32, VectorClock>,
     heartbeat_at: Option<Time>,
@@ -319,7 +317,6 @@ impl Group {
             called_off: Vec::new(),
             departed: Vec::new(),
             rollbacks: Vec::new(),
-            relay_has_told: false,
             frozen_origins: BTreeMap::new(),
             outputs: Outputs::default(),
             stats: Stats::default(),

@@ -45,6 +45,8 @@
 //! | mesh, *Left* at once | **no** | | `cbcast/tests/topologies.rs`, `left_at_once_in_a_mesh` |
 //! | a client that speaks through two relays at a time | **no** | | the same, `a_client_that_speaks_through_two_relays` |
 //! | mesh, two hosts that part at a time | **no** | their flushes do not know of each other: let one host do all parting | |
+//! | a client of a relay that goes on from an older state | yes | [`Group::assume_rollback`], then [`Group::go_on`] with what its own relay has taken | `cbcast/tests/rollback.rs`, `where_there_is_a_relay_it_says_what_it_has_taken` |
+//! | the same in a mesh | **no** | it joins anew, from a snapshot; its host parts with the old member | `rollback.rs`, `in_a_mesh_no_number_is_given_twice` |
 //! | a state that is older than what others know, unnoticed | **no** | [`Config::durable`], or [`Group::assume_rollback`] | `cbcast/tests/rollback.rs`, `durable.rs` |
 //! | two processes that go on from the same state | **no** | each is told by [`Output::Rollback`] once it hears of the other | `rollback.rs` |
 //!
@@ -105,9 +107,16 @@
 //! store what they say before they send it, and resume at a position (`examples/relay_resume.rs`).
 //!
 //! Who puts an old backup back all the same calls [`Group::assume_rollback`] before anything else; who does not know it
-//! is told by [`Output::Rollback`] as soon as a clock or a message proves it. Either way the member says nothing until
-//! [`Group::go_on`]; its messages that others still keep come back by repair. What everybody had acknowledged is kept
-//! by nobody: if that is what is missing, it is told by [`Output::LetGo`], and joins anew.
+//! is told by [`Output::Rollback`] as soon as a clock or a message proves it. Either way the member says nothing more;
+//! its messages that others still keep come back by repair.
+//!
+//! Behind a relay it goes on under its id ([`Group::go_on`]): the relay tells over a new link how much it has taken, and
+//! nobody else can have more. In a mesh it joins anew and its host parts with the old member, since two things cannot be
+//! mended there. Some process may hold, or may still receive, a message that it said before, of which nobody has told;
+//! the same number given again would be two messages. And this process has acknowledged messages that others have let
+//! go since (as [`Output::LetGo`] tells), and reported on leavers what the host has counted. So a mesh whose members are fixed
+//! sets [`Config::durable`]; there, who is rolled back all the same reads on, and says nothing. A mesh whose only host is rolled
+//! back goes on with the members it has; for others to join it begins anew.
 //!
 //! # Until when a leaver's address is kept
 //! For as long as something comes from it: whoever was parted with may not know, and each thing that it says is answered

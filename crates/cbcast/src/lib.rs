@@ -111,7 +111,7 @@
 //! | flow control | beyond [`Config::unstable_max`] a broadcast is refused ([`BroadcastError::WouldBlock`]) and says whom it waits for |
 //! | why | [`Group::waits_for`] and [`Group::root_cause`] say why a message is held; [`Group::relation`] whether one is before, after or concurrent to another |
 //! | gaps | what nobody has is waited for, or skipped visibly ([`GapPolicy`]), after three requests at least |
-//! | restarts | a process that went back to an older state is told ([`Output::Rollback`]), gets its own messages back, and goes on when that is safe ([`Group::go_on`]); with [`Config::durable`] it has promised nothing that it has not stored |
+//! | restarts | a process that went back to an older state is told ([`Output::Rollback`]) and gets its own messages back; behind a relay it goes on ([`Group::go_on`]), in a mesh it joins anew; with [`Config::durable`] it has promised nothing that it has not stored |
 //! | persistence | [`Group::export`] and [`Group::import`]: everything, what is held back included |
 //!
 //! # What it costs

@@ -112,8 +112,6 @@ pub(crate) struct Member {
     pub(crate) lives_with: Option<MemberId>,
     /// The repair of what is missing of it, while it lags.
     pub(crate) repair: Target,
-    /// Its process has told its clock: since this group was made, or since a local member was found to be rolled back.
-    pub(crate) has_told: bool,
     /// So many of its messages are kept by nobody, as somebody has said when they were missing here.
     pub(crate) let_go: u64,
     /// How many of its messages are known to be on disk, where [`Config::durable`](crate::Config::durable) is set.
@@ -485,7 +483,6 @@ impl Member {
             has_own_link: false,
             lives_with: None,
             repair: Target::default(),
-            has_told: false,
             let_go: 0,
             persisted: 0,
             frozen: None,

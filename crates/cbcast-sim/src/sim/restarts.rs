@@ -84,11 +84,9 @@ impl<F: FnMut(Event)> World<'_, F> {
     }
 
     /// A copy is made of the state of a client that will go back to it. (The host of a relay would need a new origin.)
-    /// A second relay's clock would tell nothing of what its own has, so it reads one only.
     pub(super) fn back_up(&mut self) -> Result<(), Wrong> {
-        let reads_two = |who: &MemberId| self.readers.values().any(|readers| readers.contains(who));
         let may = self.processes.values().filter(|p| !p.is_relay && !p.stopped && p.stage == Stage::Stays);
-        let may = may.filter(|p| p.locals.len() == 1 && p.backup.is_none() && !reads_two(&p.me));
+        let may = may.filter(|p| p.locals.len() == 1 && p.backup.is_none());
         let may: Vec<_> = may.map(|p| p.me).collect();
         let Some(who) = self.random.pick(&may).filter(|_| self.plan.faults.replays == 0) else {
             return Ok(());
@@ -125,9 +123,6 @@ impl<F: FnMut(Event)> World<'_, F> {
             self.again(action);
         } else {
             (process.stage, process.stopped) = (Stage::WentBack, true);
-            self.readers.values_mut().for_each(|readers| {
-                readers.remove(&who);
-            });
             self.tell(who, What::Stop);
             let until = self.now + self.a_while() + self.network.delay_max() * 2;
             self.schedule.add(until, Action::Resume(who));
@@ -151,20 +146,16 @@ impl<F: FnMut(Event)> World<'_, F> {
         Ok(())
     }
 
-    /// It speaks again once nobody can have more of it than it knows. The relay's clock tells what it has delivered, not
-    /// what it holds, so that must be nothing.
+    /// It speaks again once it has all that its relay has taken, which says so as it would over a new link.
     pub(super) fn go_on(&mut self, who: MemberId, action: Action) -> Result<(), Wrong> {
         let number = self.number_of(who);
         let relay = self.process(MemberId::host(who.origin));
-        if !relay.stopped {
-            relay.group.discard_ahead(who);
-        }
+        let taken = (!relay.stopped).then(|| relay.group.discard_ahead(who));
         if let Some(textbook) = relay.textbook.as_mut().filter(|_| !relay.stopped) {
             textbook.discard_ahead(number);
         }
-        let holds = relay.stopped || relay.group.held().any(|held| held.id.member == who);
         let Some(process) = self.processes.get_mut(&who) else { return Ok(()) };
-        let last = if holds { None } else { process.group.go_on(who).ok() };
+        let last = taken.and_then(|taken| process.group.go_on(who, taken).ok());
         let Some(last) = last else {
             self.again(action);
             return Ok(());

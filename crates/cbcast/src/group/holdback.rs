@@ -359,9 +359,11 @@ impl Group {
         self.outputs.push_back(Output::Held { id, waits_for });
     }
 
-    /// Drops what is held of a member behind its next message: for who knows that it will be sent again.
-    pub fn discard_ahead(&mut self, member: MemberId) {
-        let Some(slot) = self.members.live_slot(member) else { return };
+    /// Drops what is held of a member behind its next message: for a relay whose link to the member begins anew, as the
+    /// member sends all that was not taken again. Returns the number of the last message that is taken then: delivered,
+    /// or next and held.
+    pub fn discard_ahead(&mut self, member: MemberId) -> u64 {
+        let Some(slot) = self.members.live_slot(member) else { return 0 };
         let ring = &mut self.members.get_mut(slot).ring;
         // Others may have been told that the next one waits.
         let kept = usize::from(matches!(ring.front(), Some(Some(_))));
@@ -371,6 +373,7 @@ impl Group {
             let member = self.members.get_mut(slot);
             self.repair.gap_opened(&mut member.repair, member.lagging_since);
         }
+        self.members.delivered(slot) + kept as u64
     }
 
     /// These places of the queue are given back.

@@ -1,9 +1,15 @@
-//! Members of this process of which others have more than it has itself: its state is older than what it has said.
+//! Local members of which others have more than this process knows: its state is older than what it has said.
 //!
 //! A disk was restored from a copy, an export was older than the last broadcast, or the same state was started twice.
 //! To go on from there would give numbers a second time, and whatever has such a number is dropped by others as a copy.
 //! So a local member that is *rolled back* says nothing. Meanwhile its messages that others have are asked for and
-//! delivered here as anybody's are, and the application decides: to go on once nobody can have more, or to leave.
+//! delivered here as anybody's are, and the application decides.
+//!
+//! Behind a relay the member may go on under its id: all that anybody has of it went through the relay, which says how
+//! much that is. In a mesh it joins anew. Any process may hold, or may still receive, messages of the time before that
+//! nobody who can be asked has told of; they bear numbers that would be given again, and nothing in a packet tells one
+//! run of a member from another. Numbers are not all that was promised there, either: what this process has
+//! acknowledged others have let go, and what it has reported of a leaver the host has counted.
 
 use alloc::vec::Vec;
 
@@ -34,45 +40,35 @@ impl Group {
                 self.rollbacks.push(Rollback { member, proven });
             }
         }
-        self.forget_who_has_told();
     }
 
-    /// A local member goes on after an [`Output::Rollback`] or [`assume_rollback`](Self::assume_rollback): its next
-    /// message follows the last one that others are known to have, all of which have been delivered here.
+    /// Lets a local member speak again after an [`Output::Rollback`] or [`assume_rollback`](Self::assume_rollback): its
+    /// next message follows the last one that others have, all of which have been delivered here. O(members).
     ///
-    /// That is sound once nobody can have more: in a mesh every other member must have told its clock since, where
-    /// there is a relay the relay. (A clock that was sent before does not count; whoever may receive such, delayed for
-    /// longer than the restart took, waits for that long first. A clock tells what was delivered: a relay drops what it
-    /// holds of the member when its link begins anew, [`discard_ahead`](Self::discard_ahead), and tells its clock once it
-    /// holds nothing more of it.) The host of a relay cannot go on, since its clients may
-    /// have seen what is nowhere else: it begins anew, with a new origin. O(members).
+    /// `taken` is the number of the last message that the member's own relay has taken from it, as the relay says when
+    /// the member comes back over a new link: what [`discard_ahead`](Self::discard_ahead) returns there. Nothing that was
+    /// sent over an older link may arrive at the relay after that. (The relay's log answers for the messages up to it.)
+    ///
+    /// A member of a mesh does not go on, and neither does the host of a relay, whose clients may have seen what is nowhere
+    /// else. The first joins anew, from a snapshot, and its host parts with the old member; the second begins anew, with a
+    /// new origin.
     ///
     /// Returns the number of its last message.
     ///
     /// # Errors
-    /// [`RollbackError`] says what is missing; nothing changed. Try again as time goes on, or leave: a new member says
-    /// under a new id what others lack.
-    pub fn go_on(&mut self, member: MemberId) -> Result<u64, RollbackError> {
+    /// [`RollbackError`]; nothing changed.
+    pub fn go_on(&mut self, member: MemberId, taken: u64) -> Result<u64, RollbackError> {
         let place = self.rollbacks.iter().position(|rollback| rollback.member == member);
         let (place, last) =
             place.zip(self.delivered(member)).ok_or(RollbackError::NotRolledBack { member })?;
-        let proven = self.rollbacks[place].proven;
-        if last < proven {
-            return Err(RollbackError::Missing { member, from: last + 1, to: proven });
-        }
         match self.config.topology {
-            Topology::Mesh => {
-                let others = self.members.iter().filter(|(_, m)| m.live && !m.local);
-                let speaker = |slot| self.members.live_slot(self.speaker(slot));
-                let has_told = |slot| speaker(slot).is_some_and(|slot| self.members.get(slot).has_told);
-                let silent = others.filter(|&(slot, _)| !has_told(slot)).map(|(_, m)| m.id).min();
-                silent.map_or(Ok(()), |member| Err(RollbackError::Unheard { member }))?;
-            }
+            Topology::Mesh => return Err(RollbackError::Mesh { member }),
             Topology::Relay if member.is_host() => return Err(RollbackError::Host { member }),
-            Topology::Relay if !self.relay_has_told => {
-                return Err(RollbackError::Unheard { member: MemberId::host(member.origin) });
-            }
             Topology::Relay => {}
+        }
+        let to = taken.max(self.rollbacks[place].proven);
+        if last < to {
+            return Err(RollbackError::Missing { member, from: last + 1, to });
         }
         self.rollbacks.remove(place);
         Ok(last)
@@ -97,37 +93,9 @@ impl Group {
         match self.rollbacks.iter_mut().find(|rollback| rollback.member == member) {
             Some(rollback) if rollback.proven >= seq => return,
             Some(rollback) => rollback.proven = seq,
-            None => {
-                self.rollbacks.push(Rollback { member, proven: seq });
-                self.forget_who_has_told();
-            }
+            None => self.rollbacks.push(Rollback { member, proven: seq }),
         }
         self.outputs.push_back(Output::Rollback { member, seq });
-    }
-
-    /// Somebody has told a whole clock.
-    pub(super) fn has_told(&mut self, link: Link) {
-        match link {
-            Link::Member(_) => {}
-            Link::Relay => self.relay_has_told = true,
-            Link::Peer(peer) => {
-                if let Some(slot) = self.members.live_slot(peer)
-                    && !self.members.get(slot).has_told
-                {
-                    self.members.get_mut(slot).has_told = true;
-                    self.members.settle(slot);
-                }
-            }
-        }
-    }
-
-    fn forget_who_has_told(&mut self) {
-        self.relay_has_told = false;
-        let all: Vec<_> = self.members.iter().map(|(slot, _)| slot).collect();
-        for slot in all {
-            self.members.get_mut(slot).has_told = false;
-            self.members.settle(slot);
-        }
     }
 
     /// Refuses what is said by members that others have parted with, or of which others have more.

@@ -36,7 +36,6 @@ impl Group {
                 }
             }
         }
-        self.has_told(link);
         if let Link::Peer(peer) = link {
             self.acknowledge(peer, clock);
         }

@@ -1,6 +1,6 @@
 //! Swarms of simulated groups: the seed decides who talks over which network and what goes wrong.
 //!
-//! `SEED=n cargo test -p cbcast-sim --test swarm` runs one seed; `SEEDS=n` that many.
+//! `SEED=n cargo test -p cbcast-sim --test swarm` runs one seed; `SEEDS=n` that many, `SEEDS=m..n` those from m on.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -9,10 +9,16 @@ use cbcast_sim::Violation;
 use cbcast_sim::sim::{self, Export, Plan, Report, Topology, What};
 
 fn seeds(default: u64) -> Vec<u64> {
-    let number = |name| std::env::var(name).ok().map(|v: String| v.parse::<u64>().expect("a number"));
-    match number("SEED") {
-        Some(seed) => vec![seed],
-        None => (0..number("SEEDS").unwrap_or(default)).collect(),
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    if let Ok(seed) = std::env::var("SEED") {
+        return vec![number(&seed)];
+    }
+    match std::env::var("SEEDS") {
+        Ok(seeds) => match seeds.split_once("..") {
+            Some((first, end)) => (number(first)..number(end)).collect(),
+            None => (0..number(&seeds)).collect(),
+        },
+        Err(_) => (0..default).collect(),
     }
 }
 

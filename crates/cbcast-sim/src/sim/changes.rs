@@ -100,7 +100,7 @@ impl<F: FnMut(Event)> World<'_, F> {
             Action::Jump => {
                 let (who, back) = (self.pick_process(), self.random.below(2) == 0);
                 // Who sleeps sleeps on for as long as was meant.
-                let wakes = self.process(who).timeout();
+                let wakes = self.process(who).wakes();
                 self.process(who).clock.jump(back);
                 self.report.meet(if back { "jump back" } else { "jump" });
                 // Further away is only what it does not know yet to have been put back.
@@ -108,9 +108,11 @@ impl<F: FnMut(Event)> World<'_, F> {
                     self.schedule.add(at.max(self.now), Action::HandleTimeout(who));
                 }
             }
-            Action::HandleTimeout(who) => {
-                self.handle_timeout(who)?;
-            }
+            // Who is stopped meanwhile wakes as soon as it goes on.
+            Action::HandleTimeout(who) => match self.processes.get(&who).is_some_and(|p| p.stopped) {
+                true => self.again(action),
+                false => self.handle_timeout(who)?,
+            },
             Action::IgnoreTimeouts => {
                 let (who, until) = (self.pick_process(), self.now + self.a_while());
                 self.process(who).timeouts.ignored_until = until;

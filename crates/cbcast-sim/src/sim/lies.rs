@@ -104,7 +104,9 @@ impl<F: FnMut(Event)> World<'_, F> {
         some
     }
 
-    /// What the textbook would have sent: a message that follows all that it says it does.
+    /// Stamps a liar's message as the textbook would: by its sender's number and the causes that it names. What those follow
+    /// in turn has been delivered wherever they have; and where their author has left without their being taken they
+    /// count as met, with all that they follow.
     pub(super) fn stamp_lie(&mut self, message: &Message) {
         let id = message.id();
         if !self.plan.has_textbook() || self.stamped.contains_key(&id) {
@@ -112,20 +114,12 @@ impl<F: FnMut(Event)> World<'_, F> {
         }
         let sender = self.number_of(id.member);
         let mut vector = vec![0; sender + 1];
-        let mut at_least = |number: usize, count: u64| {
+        for cause in message.deps().chain([id]) {
+            let number = self.number_of(cause.member);
             if vector.len() <= number {
                 vector.resize(number + 1, 0);
             }
-            vector[number] = count.max(vector[number]);
-        };
-        at_least(sender, id.seq);
-        for dep in message.deps() {
-            let number = self.number_of(dep.member);
-            at_least(number, dep.seq);
-            if let Some(cause) = self.stamped.get(&dep) {
-                let others = cause.vector.iter().enumerate().filter(|(number, _)| *number != sender);
-                others.for_each(|(number, &count)| at_least(number, count));
-            }
+            vector[number] = cause.seq;
         }
         self.stamped.insert(id, Stamped { sender, vector, change: None, payload: id });
     }

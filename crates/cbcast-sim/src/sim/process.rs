@@ -96,7 +96,12 @@ impl Process {
 
     /// When its next timeout is handled, if ever.
     pub(super) fn timeout(&self) -> Option<Time> {
-        let due = self.group.poll_timeout().filter(|_| !self.stopped)?;
+        self.wakes().filter(|_| !self.stopped)
+    }
+
+    /// The same, once it goes on if it is stopped.
+    pub(super) fn wakes(&self) -> Option<Time> {
+        let due = self.group.poll_timeout()?;
         Some(self.timeouts.when(self.clock.when(due)))
     }
 

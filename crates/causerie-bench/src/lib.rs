@@ -21,16 +21,21 @@
 
 pub mod check;
 pub mod classic;
+mod error;
 pub mod irc;
 mod load;
 pub mod native;
 pub mod payload;
+mod plan;
 pub mod process;
 mod report;
 mod room;
 mod speaker;
 pub mod websocket;
+mod worker;
 
-pub use load::{LoadError, Pace, Plan, PlanError, Progress, run};
+pub use error::LoadError;
+pub use load::{Progress, run};
+pub use plan::{Pace, Plan, PlanError};
 pub use report::{Latency, Report, ServerUse};
 pub use speaker::{Protocol, Seat, SpeakError, Speaker};

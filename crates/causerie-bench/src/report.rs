@@ -6,7 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::check::Tally;
-use crate::load::{Pace, Plan};
+use crate::plan::{Pace, Plan};
 
 /// What a load came to. It prints as a few lines; [`Report::to_json`] is for programs.
 #[derive(Clone, Debug)]

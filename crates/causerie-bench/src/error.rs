@@ -1,0 +1,61 @@
+//! Why a load gave no report.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::plan::PlanError;
+use crate::speaker::SpeakError;
+
+/// How long connecting and joining may take, all members together.
+pub(crate) const JOIN_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why there is no report.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The plan cannot be.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The rooms could not be made.
+    #[error("cannot make the rooms: {0}")]
+    Rooms(SpeakError),
+    /// No connection.
+    #[error("cannot connect to {server}: {error}")]
+    Connect {
+        /// Where to.
+        server: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// A conversation ended too early.
+    #[error("{name} in room {room}: {error}")]
+    Member {
+        /// Whose.
+        name: String,
+        /// Where.
+        room: String,
+        /// Why.
+        error: SpeakError,
+    },
+    /// Members who never got in.
+    #[error("{left} of {members} members were not in their room after {} s", JOIN_PATIENCE.as_secs())]
+    Joining {
+        /// How many did not get in.
+        left: usize,
+        /// How many there are.
+        members: usize,
+    },
+    /// What the server uses cannot be read.
+    #[error("cannot read what the server (process {pid}) uses: {error}")]
+    Usage {
+        /// The process.
+        pid: u32,
+        /// Why.
+        error: io::Error,
+    },
+    /// The operating system does not let us wait for sockets.
+    #[error("cannot wait for connections: {0}")]
+    Poll(#[source] io::Error),
+}

@@ -1,0 +1,198 @@
+//! What a load does.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::payload::TEXT_BYTES_MIN;
+use crate::room::OUTSTANDING_MAX;
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plan {
+    /// How many rooms.
+    pub rooms: u32,
+    /// How many members are in each: all of them receive.
+    pub receivers: u32,
+    /// How many of them talk.
+    pub senders: u32,
+    /// How many of them read nothing until the others have finished. They do not talk.
+    pub stopped: u32,
+    /// How long each text is.
+    pub text_bytes: usize,
+    /// How much they talk.
+    pub pace: Pace,
+    /// How many of a hundred messages answer what their sender has just received.
+    pub answers_percent: u32,
+    /// How long they talk before anything is measured.
+    pub warm_up: Duration,
+    /// How long is measured.
+    pub seconds: Duration,
+    /// Threads that share the rooms.
+    pub threads: u32,
+}
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// As much as goes through: so many messages are outstanding in each room, that is, sent and not yet received by
+    /// everybody.
+    Window(usize),
+    /// So many messages a second, over all rooms.
+    Rate(f64),
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            rooms: 1,
+            receivers: 10,
+            senders: 1,
+            stopped: 0,
+            text_bytes: 128,
+            pace: Pace::Window(100),
+            answers_percent: 25,
+            warm_up: Duration::from_secs(1),
+            seconds: Duration::from_secs(10),
+            threads: 1,
+        }
+    }
+}
+
+/// Why a plan cannot be.
+#[derive(Clone, Copy, Debug, Error, PartialEq)]
+pub enum PlanError {
+    /// Something is needed of which there is none.
+    #[error("at least one {what} is needed")]
+    None {
+        /// Of what.
+        what: &'static str,
+    },
+    /// Who talks is among those who receive.
+    #[error("{senders} senders among {receivers} receivers: a room's senders are some of its receivers")]
+    Senders {
+        /// How many talk.
+        senders: u32,
+        /// How many there are.
+        receivers: u32,
+    },
+    /// Who has stopped neither talks nor is waited for.
+    #[error("{senders} senders and {stopped} stopped readers among {receivers} receivers: nobody is both")]
+    Stopped {
+        /// How many talk.
+        senders: u32,
+        /// How many read nothing.
+        stopped: u32,
+        /// How many there are.
+        receivers: u32,
+    },
+    /// The text has no room for what it must say.
+    #[error("a payload of {bytes} bytes is too small: what is checked takes {TEXT_BYTES_MIN}")]
+    Text {
+        /// How long it would be.
+        bytes: usize,
+    },
+    /// The protocol would cut the text.
+    #[error("a payload of {bytes} bytes is too large for {protocol}: {most} at most")]
+    LongText {
+        /// How long it would be.
+        bytes: usize,
+        /// What carries it.
+        protocol: &'static str,
+        /// How long it may be.
+        most: usize,
+    },
+    /// No such pace.
+    #[error("a rate must be above 0 and below a million messages a second")]
+    Rate,
+    /// More than can be kept.
+    #[error("at most {OUTSTANDING_MAX} messages can be outstanding in a room")]
+    Window,
+    /// More than a hundred of a hundred.
+    #[error("{percent} % of the messages cannot be answers")]
+    Answers {
+        /// How many.
+        percent: u32,
+    },
+    /// The operating system does not allow as many connections.
+    #[error(
+        "{connections} connections are too many: this process may have {limit} files open (see ulimit -n)"
+    )]
+    Files {
+        /// How many there would be.
+        connections: u64,
+        /// How many files may be open.
+        limit: u64,
+    },
+}
+
+impl Plan {
+    /// Whether it can be.
+    ///
+    /// # Errors
+    /// [`PlanError`] says what is wrong with it.
+    pub fn check(&self) -> Result<(), PlanError> {
+        let needed = [
+            ("room", self.rooms),
+            ("receiver", self.receivers),
+            ("sender", self.senders),
+            ("thread", self.threads),
+            ("second", u32::from(!self.seconds.is_zero())),
+        ];
+        if let Some((what, _)) = needed.into_iter().find(|(_, n)| *n == 0) {
+            return Err(PlanError::None { what });
+        }
+        if self.senders > self.receivers {
+            return Err(PlanError::Senders { senders: self.senders, receivers: self.receivers });
+        }
+        if self.stopped > self.receivers - self.senders {
+            let Self { senders, stopped, receivers, .. } = *self;
+            return Err(PlanError::Stopped { senders, stopped, receivers });
+        }
+        if self.text_bytes < TEXT_BYTES_MIN {
+            return Err(PlanError::Text { bytes: self.text_bytes });
+        }
+        if self.answers_percent > 100 {
+            return Err(PlanError::Answers { percent: self.answers_percent });
+        }
+        match self.pace {
+            Pace::Window(0) => Err(PlanError::None { what: "message outstanding" }),
+            Pace::Window(window) if window > OUTSTANDING_MAX => Err(PlanError::Window),
+            Pace::Rate(rate) if !(rate > 0.0 && rate < 1e6) => Err(PlanError::Rate),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn connections(&self) -> u64 {
+        u64::from(self.rooms) * u64::from(self.receivers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_that_cannot_be_are_refused_with_the_reason() {
+        let good = Plan::default();
+        assert_eq!(good.check(), Ok(()));
+        let bad = [
+            Plan { rooms: 0, ..good },
+            Plan { receivers: 0, ..good },
+            Plan { senders: 0, ..good },
+            Plan { senders: 11, ..good },
+            Plan { senders: 8, stopped: 3, ..good },
+            Plan { text_bytes: TEXT_BYTES_MIN - 1, ..good },
+            Plan { answers_percent: 101, ..good },
+            Plan { pace: Pace::Window(0), ..good },
+            Plan { pace: Pace::Window(OUTSTANDING_MAX + 1), ..good },
+            Plan { pace: Pace::Rate(0.0), ..good },
+            Plan { pace: Pace::Rate(f64::NAN), ..good },
+            Plan { seconds: Duration::ZERO, ..good },
+            Plan { threads: 0, ..good },
+        ];
+        for plan in bad {
+            assert!(plan.check().is_err(), "{plan:?}");
+        }
+    }
+}

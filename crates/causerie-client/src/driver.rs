@@ -8,14 +8,13 @@ use std::time::Duration;
 use causerie_core::link::{Disturbance, DisturbedLink};
 use causerie_core::session::{Event, Output, Session};
 use causerie_core::wire::{ClientFrame, ServerFrame};
-use cbcast::Time;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::debug;
 
 use crate::connection::Connection;
 use crate::kept::{Kept, PLACE_PAUSE};
-use crate::room::Shared;
+use crate::shared::Shared;
 
 /// The first pause before connecting again; each next one is twice as long.
 const RETRY_MIN: Duration = Duration::from_millis(200);
@@ -30,11 +29,6 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// While so much waits to be written, nothing more is read or taken from the disturbed link: a server that asks and does not
 /// take what it asks for waits itself.
 const UNWRITTEN_MAX: usize = 1 << 20;
-
-/// Nanoseconds since `epoch`, as the state machines count them.
-pub(crate) fn time_since(epoch: Instant) -> Time {
-    Time::from_nanos(u64::try_from(epoch.elapsed().as_nanos()).unwrap_or(u64::MAX))
-}
 
 /// The two directions of a link that is bad on purpose.
 struct BadLink {
@@ -385,7 +379,7 @@ mod tests {
     use causerie_core::room::{Now, Room, RoomSettings};
     use causerie_core::session::SessionConfig;
     use causerie_core::wire::{Delivered, MAGIC, VERSION, split_frame};
-    use cbcast::{Kind, MemberId, Message, MessageId, MissingRange};
+    use cbcast::{Kind, MemberId, Message, MessageId, MissingRange, Time};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 

@@ -29,6 +29,7 @@ mod kept;
 mod own_key;
 pub mod private;
 mod room;
+mod shared;
 
 pub use causerie_core::content::body::Body;
 pub use causerie_core::key::KeyPair;

@@ -1,8 +1,7 @@
 //! A room, as an application sees it.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use causerie_core::content::body::Body;
@@ -11,13 +10,13 @@ use causerie_core::key::KeyPair;
 use causerie_core::link::Disturbance;
 use causerie_core::session::{End, Event, HeldPost, SayError, Session, SessionConfig};
 use causerie_core::wire::{ErrorCode, MemberInfo};
-use cbcast::{MemberId, MessageId, Time};
+use cbcast::{MemberId, MessageId};
 use thiserror::Error;
-use tokio::sync::{Notify, mpsc};
-use tokio::time::Instant;
+use tokio::sync::mpsc;
 
 use crate::driver::{self, Driver};
 use crate::kept::Kept;
+use crate::shared::Shared;
 
 /// Why a server could not be asked.
 #[derive(Debug, Error)]
@@ -198,71 +197,6 @@ fn fresh_seed() -> [u8; 32] {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).expect("the operating system gives random bytes");
     seed
-}
-
-/// What a room's handles and its driver share.
-pub(crate) struct Shared {
-    session: Mutex<Session>,
-    /// The application has said or asked something, or taken what there was no room behind.
-    pub(crate) changed: Notify,
-    epoch: Instant,
-    /// Bytes of events that the application has not taken.
-    untaken: AtomicUsize,
-}
-
-/// Most bytes of events that wait for the application, beside one of any size; the rest waits at the server.
-const UNTAKEN_BYTES_MAX: usize = 4 << 20;
-
-/// Bytes of the texts in an event.
-fn bytes(event: &Event) -> usize {
-    let body = |body: &Body| match body {
-        Body::Unknown(bytes) => bytes.len(),
-        body => body.text().map_or(0, str::len),
-    };
-    match event {
-        Event::Delivered(post) => body(&post.body) + post.author.len(),
-        Event::Unsaid { body: unsaid, reason, .. } => body(unsaid) + reason.len(),
-        Event::Welcomed { members, .. } => members.iter().map(|member| member.name.len()).sum(),
-        Event::Joined { name, .. } => name.len(),
-        Event::Left { name, reason, .. } => name.len() + reason.len(),
-        _ => 0,
-    }
-}
-
-impl Shared {
-    pub(crate) fn new(session: Session) -> Self {
-        let (session, changed) = (Mutex::new(session), Notify::new());
-        Self { session, changed, epoch: Instant::now(), untaken: AtomicUsize::new(0) }
-    }
-
-    /// Returns whether the application has taken so much that it may be given more.
-    pub(crate) fn has_room(&self) -> bool {
-        self.untaken.load(Ordering::Relaxed) < UNTAKEN_BYTES_MAX
-    }
-
-    /// The application is about to be given this.
-    pub(crate) fn gives(&self, event: &Event) {
-        self.untaken.fetch_add(bytes(event), Ordering::Relaxed);
-    }
-
-    fn takes(&self, event: &Event) {
-        let before = self.untaken.fetch_sub(bytes(event), Ordering::Relaxed);
-        if before >= UNTAKEN_BYTES_MAX {
-            self.changed.notify_one();
-        }
-    }
-
-    pub(crate) fn session(&self) -> MutexGuard<'_, Session> {
-        self.session.lock().expect("nothing panics while holding it")
-    }
-
-    pub(crate) fn now(&self) -> Time {
-        driver::time_since(self.epoch)
-    }
-
-    pub(crate) fn instant(&self, time: Time) -> Instant {
-        self.epoch + Duration::from_nanos(time.as_nanos())
-    }
 }
 
 /// A room that you are a member of. Dropping it breaks the connection without a farewell: the server keeps the

@@ -3,22 +3,13 @@
 //! Exit codes: 0 done, 1 failed (why is said in one line on standard error), 2 wrong usage, or a data folder of a newer
 //! version.
 
-mod bench;
-mod chat;
-mod console;
-mod demo;
-mod history;
-mod man;
-mod past;
-mod rooms;
-mod serve;
-mod settings;
-mod setup;
-mod sim;
-mod store;
-mod trace;
+mod address;
+mod commands;
+mod config;
+mod entrance;
+mod lines;
+mod log;
 mod tui;
-mod welcome;
 mod when;
 mod wording;
 
@@ -27,6 +18,9 @@ use std::process::ExitCode;
 use causerie_core::content::text::visible;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::commands::{bench, chat, demo, history, man, rooms, serve, sim, store, trace};
+use crate::config::{file, server, setup};
 
 /// Group chat in which nobody ever sees an answer before the question.
 #[derive(Debug, Parser)]
@@ -39,9 +33,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Open rooms for others to talk in (the default).
-    Serve(Box<settings::ServeArgs>),
+    Serve(Box<server::ServeArgs>),
     /// Join a room and talk.
-    Chat(chat::ChatArgs),
+    Chat(config::chat::ChatArgs),
     /// List, create and close rooms.
     Rooms(rooms::RoomsArgs),
     /// Print what was said in a room, without joining it.
@@ -66,8 +60,8 @@ fn parsed() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
         // A value may be the environment's, and clap does not say so.
         if matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue)
-            && let Err(usage) = settings::check_environment(&settings::command())
-                .and_then(|()| settings::check_environment(&setup::command()))
+            && let Err(usage) = file::check_environment(&server::command())
+                .and_then(|()| file::check_environment(&setup::command()))
         {
             complain(&usage);
             std::process::exit(2);
@@ -105,7 +99,7 @@ async fn main() -> ExitCode {
             complain(&wording::failure(&error));
             // Neither becomes right by itself.
             let newer = matches!(error.downcast_ref(), Some(causerie_store::OpenError::Newer { .. }));
-            let wrong = newer || error.is::<settings::UsageError>();
+            let wrong = newer || error.is::<file::UsageError>();
             if wrong { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }

@@ -1,7 +1,7 @@
 //! The full-screen client.
 //!
 //! ```text
-//! keys, rooms, clock ─► Event ─► update(&mut Model) ─► Effects ─► rooms, terminal        run.rs, model.rs
+//! keys, rooms, clock ─► Event ─► update(&mut Model) ─► Effects ─► rooms, terminal        run.rs, update.rs
 //!                                       Model ─► draw ─► cells ─► terminal               view.rs, terminal.rs
 //! ```
 //! `update` and `draw` are pure. The loop draws at most so often, and takes in between whatever has come, so a busy room
@@ -13,6 +13,7 @@ mod deletion;
 mod diagram;
 mod editor;
 mod holds;
+mod layout;
 mod links;
 mod model;
 mod places;
@@ -20,12 +21,13 @@ mod room;
 mod run;
 #[cfg(test)]
 mod samples;
+mod scroll;
 mod stability;
 mod terminal;
 mod text;
 mod theme;
+mod update;
 mod view;
 
 pub(crate) use run::run;
 pub(crate) use terminal::is_possible;
-pub(crate) use theme::Theme;

@@ -1,8 +1,16 @@
-//! Errors in words, and what to do about them.
+//! What people read: messages, entries of a log, errors and what to do about them.
 
+use std::fmt::Display;
 use std::io;
+use std::time::Duration;
 
-use causerie_client::{ConnectError, JoinError};
+use causerie_client::{Body, ConnectError, Directory, Entry, JoinError, MessageId, What};
+use causerie_core::content::body::Recent;
+use causerie_core::content::plain;
+use causerie_core::content::text::visible;
+use causerie_core::timeline::standing::Standing;
+
+use crate::when::to_the_second;
 
 /// Returns the words that tell why the command failed.
 pub(crate) fn failure(error: &anyhow::Error) -> String {
@@ -35,9 +43,97 @@ fn hint(error: &io::Error) -> Option<&'static str> {
     }
 }
 
+/// A message by its author's name and number: `Raj#7`.
+pub(crate) fn label(author: Option<&str>, id: MessageId) -> String {
+    match author {
+        Some(author) => format!("{}#{}", visible(author), id.seq),
+        None if id.member.is_host() => format!("a notice of the room (#{})", id.seq),
+        None => id.to_string(),
+    }
+}
+
+/// Returns a number of messages in words.
+pub(crate) fn messages(count: impl Display + PartialEq + From<u8>) -> String {
+    let plural = if count == 1.into() { "" } else { "s" };
+    format!("{count} message{plural}")
+}
+
+pub(crate) fn show(duration: Duration) -> String {
+    if duration < Duration::from_secs(10) {
+        format!("{} ms", duration.as_millis())
+    } else {
+        format!("{} s", duration.as_secs())
+    }
+}
+
+/// How many of the last texts are kept, to name what later messages are about.
+pub(crate) const RECENT: usize = 500;
+
+/// Returns what somebody said, as it stands; `None` if this version cannot show it. What refers to it later is told what it
+/// is about.
+pub(crate) fn said(
+    id: MessageId,
+    name: &str,
+    body: &Body,
+    standing: Standing,
+    recent: &mut Recent,
+) -> Option<String> {
+    if standing == Standing::Deleted {
+        return Some(format!("{name} : (deleted)"));
+    }
+    let said = plain::said(name, body, recent.about(body));
+    recent.note(id, name, body);
+    let edited = if standing == Standing::Edited { " (edited)" } else { "" };
+    said.map(|said| format!("{said}{edited}"))
+}
+
+/// An entry for people: time (UTC), and what happened.
+pub(crate) fn line(entry: &Entry, recent: &mut Recent) -> String {
+    let record = match entry {
+        Entry::Record(record) => record,
+        Entry::Gap { from, to, removed } => return gap(*from, *to, *removed),
+    };
+    let (time, name) = (to_the_second(record.time_millis), visible(&record.name));
+    match &record.what {
+        What::Said(body) => match said(record.id, &record.name, body, record.standing, recent) {
+            Some(said) => format!("{time} {}", visible(&said)),
+            None => format!("{time} * {name} said something that this version cannot show"),
+        },
+        What::Joined => format!("{time} * {name} joined"),
+        What::Left { reason } if reason.is_empty() => format!("{time} * {name} left"),
+        What::Left { reason } => format!("{time} * {name} left ({})", visible(reason)),
+    }
+}
+
+/// A gap in words.
+pub(crate) fn gap(from: u64, to: u64, removed: bool) -> String {
+    let why = if removed { "are not kept any more" } else { "are damaged and cannot be read" };
+    match to - from {
+        0 if removed => format!("* gap: the message at {from} is not kept any more"),
+        0 => format!("* gap: the message at {from} is damaged and cannot be read"),
+        more => format!("* gap: {} messages ({from} to {to}) {why}", more + 1),
+    }
+}
+
+/// One line for each room.
+pub(crate) async fn list(
+    directory: &mut Directory,
+    mut line: impl FnMut(&str) -> io::Result<()>,
+) -> Result<(), ConnectError> {
+    for room in directory.rooms().await? {
+        let members = if room.members == 1 { "member" } else { "members" };
+        let port = room.port.map_or(String::new(), |port| format!(", port {port}"));
+        let text = format!("{}  ({} {members}{port})", visible(&room.name), room.members);
+        line(&text).map_err(ConnectError::Io)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;
+    use causerie_client::{HistoryRecord, MemberId};
+    use causerie_gateway::api;
 
     use super::*;
 
@@ -57,5 +153,60 @@ mod tests {
             "cannot reach example.org:12343: invalid port value; an address is HOST or HOST:PORT, see --help"
         );
         assert_eq!(told(io::Error::other("unplugged")), "cannot reach example.org:12343: unplugged");
+    }
+
+    #[test]
+    fn whatever_is_said_is_an_object_and_a_harmless_line() {
+        let id = MessageId::new(MemberId::new(0, 7), 90);
+        let text = || "\"\x1b[2J\u{202e}\n\\ \u{1f600}".to_owned();
+        for (kind, body) in [
+            ("text", Body::Text(text())),
+            ("action", Body::Action(text())),
+            ("notice", Body::Notice(text())),
+            ("reply", Body::Reply { to: id, text: text() }),
+            ("edit", Body::Edit { of: id, text: text() }),
+            ("delete", Body::Delete { of: id, reason: String::new() }),
+            ("reaction", Body::Reaction { to: id, symbol: text(), set: false }),
+            ("topic", Body::Topic(text())),
+            ("unknown", Body::Unknown(vec![99, 1].into())),
+        ] {
+            let deps = vec![MessageId::new(MemberId::new(0, 3), 88), id];
+            let (member, name) = (id.member, text());
+            let what = What::Said(body.clone());
+            let record = HistoryRecord {
+                position: 3,
+                time_millis: 1_700_000_000_000,
+                id,
+                deps,
+                member,
+                name,
+                what,
+                standing: Standing::AsSaid,
+            };
+            let entry = Entry::Record(record);
+            let value: serde_json::Value = serde_json::from_str(&api::entry(&entry)).expect("an object");
+            assert_eq!((&value["kind"], &value["id"]), (&kind.into(), &"0.7#90".into()));
+            assert_eq!(value["deps"], serde_json::json!(["0.3#88", "0.7#90"]));
+            assert_eq!(
+                (&value["author"], &value["time"]),
+                (&text().into(), &"2023-11-14T22:13:20.000Z".into())
+            );
+            for field in ["to", "of"] {
+                assert!(value.get(field).is_none_or(|target| target == "0.7#90"));
+            }
+            assert_eq!(value.get("to").or(value.get("of")).is_some(), body.target().is_some());
+            for field in ["text", "symbol"] {
+                assert!(value.get(field).is_none_or(|said| *said == text()));
+            }
+            for line in [api::entry(&entry), line(&entry, &mut Recent::new(9))] {
+                assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
+            }
+        }
+        assert_eq!(
+            api::entry(&Entry::Gap { from: 1, to: 9, removed: true }),
+            r#"{"kind":"gap","from":1,"to":9,"why":"removed"}"#
+        );
+        assert_eq!(gap(1, 9, true), "* gap: 9 messages (1 to 9) are not kept any more");
+        assert_eq!(gap(9, 9, false), "* gap: the message at 9 is damaged and cannot be read");
     }
 }

@@ -14,7 +14,7 @@ use causerie_core::timeline::standing::Standing;
 use super::holds::Hold;
 use super::room::RoomView;
 use super::text::{fit, one_line, width};
-use crate::chat::{label, show};
+use crate::wording::{label, show};
 
 /// Messages that are named of each kind.
 const NAMED_MAX: usize = 8;

@@ -19,7 +19,7 @@ use ratatui::text::{Line, Span};
 
 use super::room::{RoomView, Row};
 use super::text::{cut, fit, one_line};
-use crate::chat::{label, show};
+use crate::wording::{label, show};
 
 /// Columns of the screen for each member.
 const LANE: usize = 4;

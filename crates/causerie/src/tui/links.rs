@@ -77,7 +77,7 @@ pub(super) fn in_lines(lines: &[String], text: &str) -> Vec<Link> {
 /// Line, start and end in bytes of each part of an address that begins in that line.
 fn parts(lines: &[String], first: usize, from: usize, address: &str) -> Option<Vec<(usize, usize, usize)>> {
     let line = lines[first].trim_end();
-    let is_quote = line.trim_start().starts_with(super::view::QUOTE);
+    let is_quote = line.trim_start().starts_with(super::layout::QUOTE);
     let rest = line.get(from..).filter(|_| !is_quote)?;
     if let Some(at) = rest.find(address) {
         return Some(vec![(first, from + at, from + at + address.len())]);

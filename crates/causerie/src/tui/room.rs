@@ -17,7 +17,7 @@ use super::deletion::Deletion;
 use super::editor::Editor;
 use super::holds::{Hold, Holds};
 use super::stability::Stability;
-use crate::chat::messages;
+use crate::wording::messages;
 
 /// Rows of a room that are kept in memory; earlier ones are read again when they are wanted.
 pub(super) const ROWS_MAX: usize = 100_000;

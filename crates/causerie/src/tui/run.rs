@@ -19,13 +19,16 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::deletion::TAKE_BACK;
-use super::model::{Effect, Event, Facts, Model, PAGE, update};
+use super::model::{Effect, Event, Facts, Model, PAGE};
 use super::places::Places;
 use super::room::Purpose;
 use super::terminal::Terminal;
 use super::theme;
-use crate::chat::{Entrance, NO_STATE, messages};
-use crate::setup::{self, ChatSettings};
+use super::update::update;
+use crate::config::chat::ChatSettings;
+use crate::config::setup;
+use crate::entrance::{Entrance, NO_STATE};
+use crate::wording::messages;
 
 /// Between two drawings at least.
 const FRAME: Duration = Duration::from_millis(25);

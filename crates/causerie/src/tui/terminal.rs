@@ -21,7 +21,7 @@ use ratatui::{TerminalOptions, Viewport};
 
 use super::model::Model;
 use super::view;
-use crate::setup::Notify;
+use crate::config::chat::Notify;
 
 type Ratatui = ratatui::Terminal<CrosstermBackend<Stdout>>;
 

@@ -2,18 +2,9 @@
 
 use std::env;
 
-use clap::ValueEnum;
 use ratatui::style::Color;
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(crate) enum Theme {
-    /// Colours that read on dark and on light backgrounds
-    Auto,
-    Dark,
-    Light,
-    /// No colours
-    Mono,
-}
+use crate::config::chat::Theme;
 
 /// The colours in use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

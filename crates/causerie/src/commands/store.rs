@@ -47,7 +47,7 @@ enum StoreCommand {
 }
 
 pub(crate) fn run(args: StoreArgs) -> anyhow::Result<()> {
-    let data = args.data.or_else(crate::settings::default_data);
+    let data = args.data.or_else(crate::config::server::default_data);
     let data = data.ok_or_else(|| anyhow!("there is no folder for data here; --data DIR chooses one"))?;
     match args.command {
         StoreCommand::Check => check(&data),

@@ -13,8 +13,10 @@ use cbcast::{MemberId, MessageId, Time};
 use cbcast_sim::sim::{self, Event, Export, Labels};
 use clap::{Args, ValueEnum};
 
-use crate::history::{Log, gap, is_broken_pipe};
+use super::history::is_broken_pipe;
+use crate::log::Log;
 use crate::when::Since;
+use crate::wording::gap;
 
 /// Draw what was said in a room, and after what: the causal order that it had.
 #[derive(Args, Debug)]

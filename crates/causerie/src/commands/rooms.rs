@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use causerie_client::{ClosedRoom, ConnectError, Directory};
+use causerie_client::{ClosedRoom, Directory};
 use causerie_core::content::text::visible;
 use clap::{Args, Subcommand};
 
@@ -63,14 +63,14 @@ enum RoomsCommand {
 }
 
 pub(crate) async fn run(args: RoomsArgs) -> anyhow::Result<()> {
-    let server = crate::chat::with_port(&args.server);
+    let server = crate::address::with_port(&args.server);
     let directory = Directory::connect(&server).await;
     let mut directory = directory.with_context(|| format!("cannot reach {server}"))?;
-    let state = args.state.or_else(crate::chat::default_state);
-    let own_key = || crate::chat::own_key(state.as_deref());
+    let state = args.state.or_else(crate::entrance::default_state);
+    let own_key = || crate::entrance::own_key(state.as_deref());
     let mut out = io::stdout();
     match args.command.unwrap_or(RoomsCommand::List) {
-        RoomsCommand::List => list(&mut directory, |line| writeln!(out, "{line}")).await?,
+        RoomsCommand::List => crate::wording::list(&mut directory, |line| writeln!(out, "{line}")).await?,
         RoomsCommand::Create { name } => {
             let room = match name {
                 Some(name) => directory.create_room(&name, own_key()?.as_ref()).await?,
@@ -93,20 +93,6 @@ pub(crate) async fn run(args: RoomsArgs) -> anyhow::Result<()> {
         RoomsCommand::Open { name, number, operator_token } => {
             directory.open_room(&name, number, &operator_token).await?;
         }
-    }
-    Ok(())
-}
-
-/// One line for each room.
-pub(crate) async fn list(
-    directory: &mut Directory,
-    mut line: impl FnMut(&str) -> io::Result<()>,
-) -> Result<(), ConnectError> {
-    for room in directory.rooms().await? {
-        let members = if room.members == 1 { "member" } else { "members" };
-        let port = room.port.map_or(String::new(), |port| format!(", port {port}"));
-        let text = format!("{}  ({} {members}{port})", visible(&room.name), room.members);
-        line(&text).map_err(ConnectError::Io)?;
     }
     Ok(())
 }

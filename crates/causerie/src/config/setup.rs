@@ -10,76 +10,15 @@ use anyhow::anyhow;
 use causerie_client::private;
 use causerie_core::content::name::{Name, RoomName};
 use causerie_core::content::text::visible;
-use clap::{Arg, Args, Command, CommandFactory as _, FromArgMatches as _, ValueEnum};
+use clap::{Arg, Args, Command, CommandFactory as _, FromArgMatches as _};
 
+use super::chat::{ChatArgs, HEADING};
+use super::file::{Kind, UsageError, name, read_file, wrapped};
 use crate::Cli;
-use crate::chat::{ChatArgs, DEFAULT_SERVER};
-use crate::settings::{Kind, UsageError, name, read_file, wrapped};
-use crate::tui::Theme;
-
-/// By it the settings are told from the other flags.
-pub(crate) const HEADING: &str = "Options that the configuration file can have too";
+use crate::address::DEFAULT_SERVER;
 
 /// Characters of the longest name that any server may allow.
 const NAME_CHARS_MAX: usize = 1_000;
-
-/// What the configuration file can have. Each has one name: `--name`, `CAUSERIE_NAME` and `name = `; the server is not a
-/// flag but the argument.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct ChatSettings {
-    /// The server, 127.0.0.1:12343 if there is none.
-    #[arg(value_name = "HOST[:PORT]", env = "CAUSERIE_SERVER")]
-    pub(crate) server: Option<String>,
-
-    /// What you are called. Without it you are asked, or called as on your machine.
-    #[arg(long, env = "CAUSERIE_NAME")]
-    pub(crate) name: Option<String>,
-
-    /// The room to join; it is created if it does not exist. Without it you are asked, or it is the lobby.
-    #[arg(long, env = "CAUSERIE_ROOM")]
-    pub(crate) room: Option<String>,
-
-    /// Which colours are used. By default they read on dark and on light backgrounds, and NO_COLOR is heeded.
-    #[arg(long, value_enum, env = "CAUSERIE_THEME")]
-    pub(crate) theme: Option<Theme>,
-
-    /// What tells that somebody has written your name: the terminal's bell, or a notice of the desktop, by the sequence that your
-    /// terminal knows.
-    #[arg(long, value_name = "HOW", value_enum, default_value_t = Notify::Bell, env = "CAUSERIE_NOTIFY")]
-    pub(crate) notify: Notify,
-
-    /// Whether addresses of web pages can be opened, where the terminal does that (OSC 8).
-    #[arg(long, value_name = "BOOL", default_value_t = true, default_missing_value = "true", num_args = 0..=1,
-        require_equals = true, action = clap::ArgAction::Set, env = "CAUSERIE_LINKS")]
-    pub(crate) links: bool,
-
-    /// Whether rooms are listed at the left. By default they are as soon as there are two.
-    #[arg(long, value_name = "BOOL", default_missing_value = "true", num_args = 0..=1, require_equals = true,
-        env = "CAUSERIE_ROOMS_PANE")]
-    pub(crate) rooms_pane: Option<bool>,
-
-    /// Whether members are listed at the right, where there is room.
-    #[arg(long, value_name = "BOOL", default_value_t = true, default_missing_value = "true", num_args = 0..=1,
-        require_equals = true, action = clap::ArgAction::Set, env = "CAUSERIE_MEMBERS_PANE")]
-    pub(crate) members_pane: bool,
-
-    /// Show at the bottom how many messages of each have been delivered here (the vector clock).
-    #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true", num_args = 0..=1,
-        require_equals = true, action = clap::ArgAction::Set, env = "CAUSERIE_CLOCK")]
-    pub(crate) clock: bool,
-}
-
-/// How a mention is told.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(crate) enum Notify {
-    Bell,
-    /// As iTerm2, WezTerm, Ghostty and kitty have it
-    Osc9,
-    /// As foot, urxvt, Ghostty and WezTerm have it
-    Osc777,
-    /// Nothing
-    Off,
-}
 
 pub(crate) fn command() -> Command {
     ChatArgs::augment_args(Command::new("causerie chat"))

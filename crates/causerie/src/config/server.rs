@@ -3,13 +3,10 @@
 //! The flags are the only list. A file's values are checked by the flags' own parsers and become their defaults, so
 //! flags come before the environment, the environment before the file, and the file before what is built in.
 
-use std::any::TypeId;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::env;
-use std::error::Error;
 use std::ffi::{OsStr, OsString};
-use std::fmt::{self, Write};
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -22,10 +19,10 @@ use causerie_store::Retention;
 use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
 use clap::parser::ValueSource;
 use clap::{Arg, Args, Command, FromArgMatches, ValueEnum};
-use serde::Deserialize;
-use toml::Spanned;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+
+use super::file::{Kind, UsageError, check_environment, name, read_file, read_text, wrapped};
 
 /// Open rooms for others to talk in.
 ///
@@ -389,18 +386,6 @@ fn log_filter(filter: &str) -> Result<String, String> {
     EnvFilter::try_new(filter).map(|_| filter.to_owned()).map_err(|error| error.to_string())
 }
 
-/// What is wrong with how the program was called or configured, in one line.
-#[derive(Debug)]
-pub(crate) struct UsageError(pub(crate) String);
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Error for UsageError {}
-
 /// Where a value comes from. The later ones count before the earlier.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Origin {
@@ -601,11 +586,6 @@ fn options(command: &Command) -> impl Iterator<Item = &Arg> {
     command.get_arguments().filter(|arg| !["config", "print_config"].contains(&arg.get_id().as_str()))
 }
 
-/// What a setting is called in a file.
-pub(crate) fn name(arg: &Arg) -> &str {
-    arg.get_long().unwrap_or(arg.get_id().as_str())
-}
-
 fn is_reloaded(arg: &Arg) -> bool {
     arg.get_help_heading() == Some(RELOADED)
 }
@@ -617,122 +597,6 @@ pub(crate) fn default_data() -> Option<PathBuf> {
 
 fn default_file() -> Option<PathBuf> {
     Some(directories::ProjectDirs::from("", "", "causerie")?.config_dir().join("config.toml"))
-}
-
-/// Whether the environment's values are possible: the parser of flags would not say where they come from.
-pub(crate) fn check_environment(command: &Command) -> Result<(), UsageError> {
-    for arg in command.get_arguments() {
-        let Some(variable) = arg.get_env() else { continue };
-        if let Some(value) = env::var_os(variable) {
-            let checked = check(arg, &value);
-            checked.map_err(|why| UsageError(format!("{}: {why}", variable.to_string_lossy())))?;
-        }
-    }
-    Ok(())
-}
-
-/// Asks the flag's own parser.
-fn check(arg: &Arg, value: &OsStr) -> Result<(), String> {
-    let mut word = arg.get_long().map(|long| OsString::from(format!("--{long}="))).unwrap_or_default();
-    word.push(value);
-    let words = if arg.is_positional() { vec!["--".into(), word] } else { vec![word] };
-    let alone = Command::new("check").no_binary_name(true).arg(arg.clone().env(None));
-    let Err(error) = alone.try_get_matches_from(words) else { return Ok(()) };
-    let possible: Vec<_> = arg.get_possible_values().iter().map(|v| v.get_name().to_owned()).collect();
-    let why = match error.source() {
-        Some(source) => source.to_string(),
-        None if possible.is_empty() => "a value is missing".to_owned(),
-        None => format!("it can be {}", possible.join(" or ")),
-    };
-    match arg.is_hide_env_values_set() {
-        true => Err(why),
-        false => Err(format!("'{}' is not possible: {why}", value.to_string_lossy())),
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    Switch,
-    Number,
-    Text,
-}
-
-impl Kind {
-    pub(crate) fn of(arg: &Arg) -> Self {
-        let id = arg.get_value_parser().type_id();
-        if id == TypeId::of::<bool>() {
-            Self::Switch
-        } else if id == TypeId::of::<u64>() || id == TypeId::of::<usize>() {
-            Self::Number
-        } else {
-            Self::Text
-        }
-    }
-
-    /// A flag's value as it stands in a file.
-    pub(crate) fn write(self, value: &str) -> String {
-        match self {
-            Self::Switch => value.to_owned(),
-            // 007 and +7 are flags' numbers, and none in the file.
-            Self::Number => value.parse::<u64>().map_or_else(|_| value.to_owned(), |n| n.to_string()),
-            Self::Text => toml::Value::from(value).to_string(),
-        }
-    }
-
-    /// A file's value as a flag has it.
-    fn read(self, value: &toml::Value) -> Result<String, String> {
-        match (self, value) {
-            (Self::Switch, toml::Value::Boolean(value)) => Ok(value.to_string()),
-            (Self::Number, toml::Value::Integer(value)) => Ok(value.to_string()),
-            (Self::Text, toml::Value::String(value)) => Ok(value.clone()),
-            (Self::Switch, _) => Err(format!("it must be true or false, not {}", article(value))),
-            (Self::Number, _) => Err(format!("it must be a whole number, not {}", article(value))),
-            (Self::Text, _) => Err(format!("it must be a string, not {}", article(value))),
-        }
-    }
-}
-
-fn article(value: &toml::Value) -> String {
-    match value.type_str() {
-        kind @ ("array" | "integer") => format!("an {kind}"),
-        kind => format!("a {kind}"),
-    }
-}
-
-/// Bytes of the longest configuration file.
-const FILE_MAX: u64 = 1 << 20;
-
-/// Ids, values and lines. `shows_all` says where all settings are listed.
-pub(crate) fn read_file(
-    file: &Path,
-    args: &[&Arg],
-    shows_all: &str,
-) -> Result<Vec<(String, String, usize)>, UsageError> {
-    let at = file.display();
-    let text = read_text(file, FILE_MAX).map_err(|error| UsageError(format!("{at}: {error}")))?;
-    let line = |offset: usize| text[..offset].matches('\n').count() + 1;
-    let read = BTreeMap::<Spanned<String>, Spanned<toml::Value>>::deserialize;
-    let table = toml::Deserializer::parse(&text).and_then(read).map_err(|error| {
-        let line = error.span().map_or(1, |span| line(span.start));
-        UsageError(format!("{at}:{line}: {}", error.message().replace('\n', "; ")))
-    })?;
-    let mut found = Vec::new();
-    for (key, value) in table {
-        let line = line(key.span().start);
-        let wrong = |why: String| UsageError(format!("{at}:{line}: {why}"));
-        let key = key.into_inner();
-        let Some(arg) = args.iter().find(|arg| name(arg) == key) else {
-            let other = key.replace('_', "-");
-            return Err(wrong(match args.iter().any(|arg| name(arg) == other) {
-                true => format!("there is no setting '{key}', but there is '{other}'"),
-                false => format!("there is no setting '{key}'; {shows_all}"),
-            }));
-        };
-        let value = Kind::of(arg).read(value.get_ref()).map_err(|why| wrong(format!("{key}: {why}")))?;
-        check(arg, OsStr::new(&value)).map_err(|why| wrong(format!("{key}: {why}")))?;
-        found.push((arg.get_id().to_string(), value, line));
-    }
-    Ok(found)
 }
 
 /// Names of machines with commas between them, without ports.
@@ -771,15 +635,6 @@ fn irc_network(name: &str) -> Result<String, String> {
 /// Bytes of the longest message of the day.
 const MOTD_MAX: u64 = 64 << 10;
 
-fn read_text(file: &Path, max: u64) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(file)?.take(max + 1).read_to_string(&mut text)?;
-    match text.len() as u64 > max {
-        true => Err(io::Error::other(format!("it has more than {max} bytes"))),
-        false => Ok(text),
-    }
-}
-
 /// Bytes of the longest secret.
 const SECRET_MAX: u64 = 4096;
 
@@ -794,22 +649,6 @@ fn read_secret(file: &Path) -> io::Result<String> {
         true => Err(io::Error::other("it is empty")),
         false => Ok(secret.to_owned()),
     }
-}
-
-/// As comments of at most 110 columns.
-pub(crate) fn wrapped(text: &str) -> String {
-    let mut out = String::from("#");
-    let mut column = 1;
-    for word in text.split_whitespace() {
-        let width = word.chars().count();
-        if column + 1 + width > 110 {
-            out.push_str("\n#");
-            column = 1;
-        }
-        column += 1 + width;
-        write!(out, " {word}").expect("a string takes everything");
-    }
-    out + "\n"
 }
 
 #[cfg(test)]

@@ -1,68 +1,31 @@
-//! `causerie chat`: in a terminal the full-screen client (`tui`), otherwise and with `--plain` the line-oriented one.
-//!
-//! With a room and a name there are no questions in a pipe: a message per line in, a message per line out, notices on
-//! standard error. Otherwise the line-oriented client asks as the original program did.
+//! The line-oriented chat: a message per line in, a message per line out.
+
+pub(crate) mod console;
+mod past;
 
 use std::cell::Cell;
-use std::fmt::Display;
-use std::io::{self, IsTerminal as _};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use causerie_client::{
-    ConnectError, Directory, Disturbance, End, ErrorCode, Event, History, HistoryPage, JoinError, Kept,
-    KeyPair, MessageId, Place, Post, Room, RoomInfo, RoomOptions, SayError,
+    ConnectError, End, ErrorCode, Event, History, HistoryPage, Place, Post, Room, SayError,
 };
 use causerie_core::content::body::Recent;
 use causerie_core::content::text::visible;
-use causerie_core::session::kept_name;
 use causerie_core::timeline::standing::Standing;
-use clap::Args;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::console::{Console, Input};
-use crate::past::Past;
-use crate::setup::{self, ChatSettings};
-use crate::{history, tui};
-
-/// Join a room and talk.
-#[derive(Args, Debug)]
-pub(crate) struct ChatArgs {
-    /// The configuration file of the full-screen client. By default chat.toml in the platform's folder for configurations. The
-    /// first chat in a terminal asks for server and name, and writes it.
-    #[arg(long, value_name = "FILE", env = "CAUSERIE_CHAT_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
-
-    /// Lines in, lines out, also in a terminal; in pipes always.
-    #[arg(long)]
-    plain: bool,
-
-    /// Every line is said as it is, also one that reads like a command.
-    #[arg(long)]
-    text: bool,
-
-    /// Show what was said before you joined (always in a terminal).
-    #[arg(long)]
-    history: bool,
-
-    /// Where it is kept who you are in a room, and what you have said, until the server has it: a chat that is killed
-    /// goes on where it was. By default in the platform's folder for the state of programs.
-    #[arg(long, value_name = "DIR", env = "CAUSERIE_STATE")]
-    state: Option<PathBuf>,
-
-    /// Disturb the connection on purpose, to see causal order at work: delay=0..800ms,loss=5%,dup=2%,seed=7.
-    #[arg(long, value_name = "FAULTS")]
-    link: Option<Disturbance>,
-
-    #[command(flatten, next_help_heading = setup::HEADING)]
-    pub(crate) settings: ChatSettings,
-}
+use self::console::{Console, Input};
+use self::past::Past;
+use crate::entrance::Entrance;
+use crate::log::LIMIT;
+use crate::wording::{self, RECENT, label, messages, show};
 
 /// What ended a stay in a room.
-enum Stay {
+pub(crate) enum Stay {
     /// The member left, as asked.
     Left,
     /// The room ended, or nobody reads our output.
@@ -81,140 +44,23 @@ Anything else is said to the room.";
 /// The commands of [`HELP`] that are a line of their own, beside `./history`.
 const COMMANDS: [&str; 5] = ["./members", "./clock", "./held", "./leave", "./help"];
 
-pub(crate) const NO_STATE: &str =
-    "there is no folder to keep state in: what is on its way is lost if this chat is killed";
-
 /// How long input may take to go on behind `./leave`. A guess: what is in a pipe already takes microseconds.
 const REST_TIME: Duration = Duration::from_millis(100);
 
 const WRONG_COMMAND: &str = "Please enter correct command";
 
-pub(crate) const DEFAULT_SERVER: &str = "127.0.0.1:12343";
-
-/// Adds the default port where none is given.
-pub(crate) fn with_port(server: &str) -> String {
-    let is_address = server.parse::<std::net::Ipv6Addr>().is_ok();
-    // A port that is none stays where it is, to be told.
-    let has_port = !is_address && server.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-    match (is_address, has_port) {
-        (true, _) => format!("[{server}]:12343"),
-        (false, true) => server.into(),
-        (false, false) => format!("{server}:12343"),
-    }
-}
-
-pub(crate) async fn run(mut args: ChatArgs) -> anyhow::Result<()> {
-    let is_full_screen = !args.plain && tui::is_possible();
-    let mut notes = Vec::new();
-    if is_full_screen {
-        match setup::complete(args)? {
-            Some(completed) => (args, notes) = completed,
-            None => return Ok(()),
-        }
-    }
-    let state = args.state.or_else(default_state);
-    let server = args.settings.server.as_deref().unwrap_or(DEFAULT_SERVER);
-    let entrance =
-        Entrance { server: with_port(server), link: args.link, state, follows_stable: is_full_screen };
-    if is_full_screen {
-        return tui::run(entrance, args.settings, notes).await;
-    }
-    let ChatSettings { room, name, .. } = args.settings;
-    let mut console = Console::open()?;
-    if !args.plain && io::stdin().is_terminal() && io::stdout().is_terminal() {
-        console.notice("this terminal cannot be drawn on (see TERM): a line at a time, as with --plain");
-    }
-    let history = args.history || console.is_terminal();
-    if entrance.state.is_none() {
-        console.notice(NO_STATE);
-    }
-    let reads_commands = match (args.text, room.is_some() && !console.is_terminal()) {
-        (true, _) => Commands::None,
-        (false, true) => Commands::Documented,
-        (false, false) => Commands::All,
-    };
-    let chat = Chat {
-        entrance,
-        history,
-        commands: reads_commands,
-        interrupted: interrupts()?,
-        unsaid: Cell::new(0),
-    };
-    if let Some(link) = &chat.entrance.link {
-        console.notice(&format!("this connection is disturbed on purpose: {link}"));
-    }
-    match room {
-        Some(room) => {
-            let name = match name {
-                Some(name) => name,
-                None => match console.ask("Enter Name : ").await {
-                    Input::Line(name) => name,
-                    _ => return Ok(()),
-                },
-            };
-            let room = chat.entrance.join(&room, &name, true).await?;
-            chat.stay(&mut console, room).await?;
-        }
-        None => chat.dialogue(&mut console, name).await?,
-    }
-    match chat.unsaid.get() {
-        // Who types has read why.
-        count if count > 0 && !console.is_terminal() => Err(anyhow!("lines that were not said: {count}")),
-        _ => Ok(()),
-    }
-}
-
-/// Ctrl-C, and the polite signal of whoever wants the process to end. Heard from now on: one that comes while
-/// nobody waits for it is kept for the next who does.
-fn interrupts() -> anyhow::Result<Arc<Notify>> {
-    let interrupted = Arc::new(Notify::new());
-    let tell = Arc::clone(&interrupted);
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => tell.notify_one(),
-                    _ = terminate.recv() => tell.notify_one(),
-                }
-            }
-        });
-    }
-    #[cfg(not(unix))]
-    tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            tell.notify_one();
-        }
-    });
-    Ok(interrupted)
-}
-
-/// The way into a server's rooms.
-#[derive(Clone, Debug)]
-pub(crate) struct Entrance {
-    pub(crate) server: String,
-    pub(crate) link: Option<Disturbance>,
-    /// `None`: nothing is kept.
-    pub(crate) state: Option<PathBuf>,
-    /// Whether it is shown who has delivered what is said.
-    pub(crate) follows_stable: bool,
-}
-
-struct Chat {
-    entrance: Entrance,
-    history: bool,
-    commands: Commands,
-    interrupted: Arc<Notify>,
+pub(crate) struct Chat {
+    pub(crate) entrance: Entrance,
+    pub(crate) history: bool,
+    pub(crate) commands: Commands,
+    pub(crate) interrupted: Arc<Notify>,
     /// Number of lines that were to be said and were not.
-    unsaid: Cell<u64>,
+    pub(crate) unsaid: Cell<u64>,
 }
 
 /// Lines that are taken for commands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Commands {
+pub(crate) enum Commands {
     /// Those that begin as commands do: somebody types, or the original's dialogue is followed.
     All,
     /// Those of [`HELP`], alone on their line. A log that is piped into a room may begin its lines as it likes.
@@ -251,74 +97,6 @@ impl Commands {
     }
 }
 
-/// The key with which rooms are made, and may be closed.
-pub(crate) fn own_key(state: Option<&Path>) -> anyhow::Result<Option<KeyPair>> {
-    let Some(path) = state.map(|state| state.join("key")) else { return Ok(None) };
-    let key = causerie_client::own_key(&path);
-    key.map(Some).with_context(|| format!("the key of your rooms, {}, cannot be had", path.display()))
-}
-
-/// The platform's folder for the state of programs.
-pub(crate) fn default_state() -> Option<PathBuf> {
-    let folders = directories::ProjectDirs::from("", "", "causerie")?;
-    Some(folders.state_dir().unwrap_or(folders.data_local_dir()).join("chat"))
-}
-
-impl Entrance {
-    /// Where the server does not answer, the error is one of input and output.
-    pub(crate) async fn join(&self, room: &str, name: &str, create: bool) -> anyhow::Result<Room> {
-        let maker = if create { self.own_key()? } else { None };
-        let mut options = RoomOptions::new(&self.server, room, name)
-            .create(create)
-            .maker(maker)
-            .follow_stable(self.follows_stable);
-        if let Some(link) = &self.link {
-            options = options.disturbance(link.clone());
-        }
-        let joined = match self.kept(room, name)? {
-            Some(kept) => options.join_and_keep(kept).await,
-            None => options.join().await,
-        };
-        joined.map_err(|error| match error {
-            JoinError::Io(error) => {
-                anyhow::Error::new(error).context(format!("cannot reach {}", self.server))
-            }
-            JoinError::Ended(end) => anyhow::Error::new(end),
-        })
-    }
-
-    /// The key with which rooms are made here; `None` where nothing is kept.
-    pub(crate) fn own_key(&self) -> anyhow::Result<Option<KeyPair>> {
-        own_key(self.state.as_deref())
-    }
-
-    /// Where the membership is kept.
-    fn kept(&self, room: &str, name: &str) -> anyhow::Result<Option<Kept>> {
-        let Some(state) = &self.state else { return Ok(None) };
-        let path = state.join(kept_name(&self.server, room, name));
-        match Kept::open(&path) {
-            Ok(kept) => Ok(Some(kept)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Err(anyhow!("'{}' is in '{}' already, from here", visible(name), visible(room)))
-            }
-            Err(error) => Err(anyhow!(
-                "who you are cannot be kept in {}: {error}; --state DIR chooses another folder",
-                state.display()
-            )),
-        }
-    }
-
-    /// Makes a room with a port of its own.
-    pub(crate) async fn create_port_room(&self) -> anyhow::Result<RoomInfo> {
-        let maker = self.own_key()?;
-        Ok(self.directory().await?.create_port_room(maker.as_ref()).await?)
-    }
-
-    pub(crate) async fn directory(&self) -> anyhow::Result<Directory> {
-        Directory::connect(&self.server).await.with_context(|| format!("cannot reach {}", self.server))
-    }
-}
-
 impl Chat {
     // The dialogue of the original program.
 
@@ -336,7 +114,7 @@ impl Chat {
         }
     }
 
-    async fn dialogue(&self, console: &mut Console, name: Option<String>) -> anyhow::Result<()> {
+    pub(crate) async fn dialogue(&self, console: &mut Console, name: Option<String>) -> anyhow::Result<()> {
         drop(self.entrance.directory().await?);
         loop {
             let Some(command) = self.answer(console, "Enter command : ").await else { return Ok(()) };
@@ -346,8 +124,7 @@ impl Chat {
                     Err(error) => console.notice(&error.to_string()),
                 },
                 "./rooms" => {
-                    crate::rooms::list(&mut self.entrance.directory().await?, |line| console.message(line))
-                        .await?
+                    wording::list(&mut self.entrance.directory().await?, |line| console.message(line)).await?
                 }
                 "./join" => {
                     let Some(room) = self.ask_room(console).await? else { continue };
@@ -431,7 +208,7 @@ impl Chat {
     // In a room.
 
     /// Talks until the member leaves, input ends, or the session is over.
-    async fn stay(&self, console: &mut Console, mut room: Room) -> anyhow::Result<Stay> {
+    pub(crate) async fn stay(&self, console: &mut Console, mut room: Room) -> anyhow::Result<Stay> {
         if let Some(why) = room.not_restored() {
             console.notice(&visible(why));
         }
@@ -439,7 +216,7 @@ impl Chat {
         let mut waiting: Option<String> = None;
         // Whether the lines behind `./leave` would have been said to this room.
         let ends_with_the_room = self.commands != Commands::All && !console.is_terminal();
-        let mut recent = Recent::new(history::RECENT);
+        let mut recent = Recent::new(RECENT);
         let mut past = Past::default();
         let mut leaving = false;
         let mut ended_by_input = false;
@@ -592,7 +369,7 @@ impl Chat {
                 console.notice(&format!("in '{room}': {} (./help lists commands)", names.join(", ")));
             }
             Event::Delivered(Post { id, author, body, own, held_for, history, .. }) => {
-                let line = history::said(id, &author, &body, standing, recent);
+                let line = wording::said(id, &author, &body, standing, recent);
                 let Some(line) = line.filter(|_| !own && (!history || self.history)) else { return Ok(()) };
                 if let Some(held_for) = held_for {
                     let name = visible(&author);
@@ -695,7 +472,7 @@ fn history_command(line: &str, is_terminal: bool) -> Option<Option<u64>> {
         "/history" if is_terminal => {}
         _ => return None,
     }
-    let limit = words.next().map_or(Some(history::LIMIT), |limit| limit.parse().ok());
+    let limit = words.next().map_or(Some(LIMIT), |limit| limit.parse().ok());
     Some(limit.filter(|&limit| limit > 0 && words.next().is_none()))
 }
 
@@ -707,9 +484,9 @@ fn show_page(
     match page {
         Ok(None) => console.notice("there is nothing earlier"),
         Ok(Some(page)) => {
-            let mut recent = Recent::new(history::RECENT);
+            let mut recent = Recent::new(RECENT);
             for entry in &page.entries {
-                console.message(&history::line(entry, &mut recent))?;
+                console.message(&wording::line(entry, &mut recent))?;
             }
             match page.has_older() {
                 true => {
@@ -758,29 +535,6 @@ fn answer_command(console: &Console, room: &Room, command: &str) {
     }
 }
 
-/// A message by its author's name and number: `Raj#7`.
-pub(crate) fn label(author: Option<&str>, id: MessageId) -> String {
-    match author {
-        Some(author) => format!("{}#{}", visible(author), id.seq),
-        None if id.member.is_host() => format!("a notice of the room (#{})", id.seq),
-        None => id.to_string(),
-    }
-}
-
-/// Returns a number of messages in words.
-pub(crate) fn messages(count: impl Display + PartialEq + From<u8>) -> String {
-    let plural = if count == 1.into() { "" } else { "s" };
-    format!("{count} message{plural}")
-}
-
-pub(crate) fn show(duration: Duration) -> String {
-    if duration < Duration::from_secs(10) {
-        format!("{} ms", duration.as_millis())
-    } else {
-        format!("{} s", duration.as_secs())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -807,20 +561,5 @@ mod tests {
         assert_eq!(Commands::None.read("./leave", false), Meaning::Text);
         assert_eq!(Commands::All.read("./unknown", true), Meaning::Command("./unknown"));
         assert_eq!(Commands::All.read("./history x", true), Meaning::History(None));
-    }
-
-    #[test]
-    fn a_server_without_a_port_has_the_default_one() {
-        for (given, meant) in [
-            ("localhost", "localhost:12343"),
-            ("localhost:99", "localhost:99"),
-            ("::1", "[::1]:12343"),
-            ("[::1]", "[::1]:12343"),
-            ("[::1]:99", "[::1]:99"),
-            ("localhost:99999", "localhost:99999"),
-            ("localhost:http", "localhost:http"),
-        ] {
-            assert_eq!(with_port(given), meant);
-        }
     }
 }

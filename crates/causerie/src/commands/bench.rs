@@ -126,7 +126,7 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
     let plan = args.plan();
     // Before a server is started for it.
     plan.check()?;
-    let named = crate::chat::with_port(&args.server);
+    let named = crate::address::with_port(&args.server);
     let address = match args.spawn {
         true => None,
         false => {

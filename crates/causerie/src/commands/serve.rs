@@ -1,5 +1,7 @@
 //! `causerie serve`: the server, and what a service manager does with it.
 
+mod welcome;
+
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,8 +16,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
-use crate::settings::{Configuration, LogFormat, default_data};
-use crate::welcome;
+use crate::config::server::{Configuration, LogFormat, default_data};
 
 pub(crate) async fn run() -> anyhow::Result<()> {
     let mut configuration = Configuration::load()?;

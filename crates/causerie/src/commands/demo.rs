@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::serve::Signals;
+use super::serve::Signals;
 
 /// Start a server for a look at once: members talk over bad links, and what arrives too early is held.
 ///

@@ -1,0 +1,6 @@
+//! The settings of the commands, from flags, the environment and configuration files.
+
+pub(crate) mod chat;
+pub(crate) mod file;
+pub(crate) mod server;
+pub(crate) mod setup;

@@ -1,0 +1,79 @@
+//! A part of a room's log, read from a server.
+
+use anyhow::Context;
+use causerie_client::{ConnectError, Direction, History, HistoryPage, Place};
+
+use crate::address::with_port;
+use crate::when::Since;
+
+/// How many are shown where nothing else is asked for.
+pub(crate) const LIMIT: u64 = 50;
+
+/// Records of one page: servers have a limit of their own.
+const PAGE: u64 = 1_000;
+
+fn explained(error: ConnectError, server: &str) -> anyhow::Error {
+    match error {
+        ConnectError::Io(error) => anyhow::anyhow!("the connection to {server} is lost: {error}"),
+        other => other.into(),
+    }
+}
+
+/// A part of a room's log, read forwards page by page.
+pub(crate) struct Log {
+    history: History,
+    server: String,
+    /// How many records more.
+    left: u64,
+    /// The log's end when it was opened: what comes later is not told.
+    end: u64,
+    read_to: u64,
+}
+
+impl Log {
+    /// From `since` on, `limit` records at most; without `since` the last `limit`.
+    pub(crate) async fn open(
+        server: &str,
+        room: &str,
+        since: Option<Since>,
+        limit: Option<u64>,
+    ) -> anyhow::Result<Self> {
+        let server = with_port(server);
+        let history = History::connect(&server, room).await;
+        let mut history = history.with_context(|| format!("cannot reach {server}"))?;
+        let nothing = history.page(Direction::After, Place::End, 0).await;
+        let end = nothing.map_err(|error| explained(error, &server))?.end;
+        let place = match since {
+            None => Place::Position(end.saturating_sub(limit.unwrap_or(LIMIT))),
+            // What is at the place is to be among them.
+            Some(Since(Place::Position(position))) => Place::Position(position.saturating_sub(1)),
+            Some(Since(Place::Message(id))) => {
+                let page = history.page(Direction::Around, Place::Message(id), 1).await;
+                Place::Position(page.map_err(|error| explained(error, &server))?.from - 1)
+            }
+            Some(Since(place)) => place,
+        };
+        history.seek(place);
+        let left = limit.filter(|_| since.is_some()).unwrap_or(u64::MAX);
+        Ok(Self { history, server, left, end, read_to: 0 })
+    }
+
+    /// The next page; `None` at the end.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Option<HistoryPage>> {
+        if self.left == 0 || self.end <= self.read_to {
+            return Ok(None);
+        }
+        let page = self.history.newer(self.left.min(PAGE)).await;
+        let page = page.map_err(|error| explained(error, &self.server))?;
+        if let Some(page) = &page {
+            self.left -= page.records().count() as u64;
+            self.read_to = page.to;
+        }
+        Ok(page)
+    }
+
+    /// Waits until something more has been said, and returns it.
+    pub(crate) async fn wait_for_newer(&mut self) -> anyhow::Result<HistoryPage> {
+        self.history.wait_for_newer(PAGE).await.map_err(|error| explained(error, &self.server))
+    }
+}

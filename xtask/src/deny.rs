@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 use crate::tools::{call, is_there};
 
 /// Why nothing can be checked.

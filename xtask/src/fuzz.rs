@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::{env, fs, thread};
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 /// Instrumentation for libFuzzer, as in cargo-fuzz's `project.rs`. Debug assertions check for overflow too.
 const RUSTFLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

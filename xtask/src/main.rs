@@ -7,7 +7,9 @@
 mod deny;
 mod foreign;
 mod fuzz;
+mod layers;
 mod mutants;
+mod outcome;
 mod programs;
 mod tools;
 mod web;
@@ -17,12 +19,15 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 use std::{env, fmt};
 
+use self::outcome::Outcome;
+
 const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
 Commands:
   check    all of the below but for mutants, as CI runs it
   lint     formatting, clippy and the documentation; warnings are errors
+  layers   imports between files: every one runs down, and there are no circles
   deny     the packages that we build on: licences, duplicates, sources, advisories (needs cargo-deny)
   no-std   builds cbcast where there is no standard library, and for a target with pointers of 32 bits (needs
            `rustup target add wasm32-unknown-unknown`)
@@ -47,20 +52,12 @@ const SIM_SEEDS: u64 = 10_000;
 /// How long `check` runs each fuzz target, in seconds.
 const FUZZ_SECONDS: u64 = 15;
 
-/// How a step ended.
-enum Outcome {
-    Passed,
-    /// Not done, and why.
-    Skipped(String),
-    /// With the code to exit with; why was said.
-    Failed(ExitCode),
-}
-
 /// One thing that is checked.
 enum Step {
     Cargo(Cargo),
     Fuzz(fuzz::Options),
     Foreign,
+    Layers,
     Packages,
     Advisories,
     Web,
@@ -124,6 +121,7 @@ impl Step {
             Self::Cargo(command) => command.run(root),
             Self::Fuzz(options) => fuzz::run(root, options),
             Self::Foreign => foreign::run(root),
+            Self::Layers => layers::run(root),
             Self::Packages => deny::packages(root),
             Self::Advisories => deny::advisories(root),
             Self::Web => web::run(root),
@@ -180,6 +178,7 @@ impl fmt::Display for Step {
                 None => f.write_str("cargo xtask fuzz"),
             },
             Self::Foreign => f.write_str("cargo xtask no-std: a target of 32 bits"),
+            Self::Layers => f.write_str("cargo xtask layers"),
             Self::Packages => f.write_str("cargo xtask deny: bans, licences, sources"),
             Self::Advisories => f.write_str("cargo xtask deny: advisories"),
             Self::Web => f.write_str("cargo xtask web"),
@@ -254,6 +253,7 @@ fn steps(args: &[&str]) -> Option<Vec<Step>> {
             Step::fuzz(),
         ],
         ["lint"] => vec![Step::format(), Step::clippy(), Step::docs()],
+        ["layers"] => vec![Step::Layers],
         ["deny"] => vec![Step::Packages, Step::Advisories],
         ["no-std"] => vec![Step::no_std(), Step::Foreign],
         ["test"] => vec![Step::tests()],

@@ -5,6 +5,7 @@
 //! end has noticed too: guards keep loops finite.
 
 mod hosts;
+mod mutant;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -12,66 +13,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-/// One guard, weakened.
-struct Mutant {
-    name: &'static str,
-    file: &'static str,
-    /// What stands there once, and what in its place.
-    from: &'static str,
-    to: &'static str,
-    suite: Suite,
-}
-
-/// Which tests must notice.
-#[derive(Clone, Copy)]
-enum Suite {
-    /// Those of cbcast and of its simulator.
-    Library,
-    /// Those of the room, the session and what is said; client sessions in bad weather.
-    Sessions,
-    /// Those of the store.
-    Store,
-    /// Those of the server, with real sockets.
-    Server,
-    /// Real processes.
-    Processes,
-}
-
-impl Suite {
-    /// A package and its test targets, in the order in which they are run.
-    const fn stages(self) -> &'static [&'static [&'static str]] {
-        match self {
-            Self::Library => &[
-                &["-p", "cbcast", "--lib", "--test", "scenarios", "--test", "limits", "--test", "flush"],
-                &["-p", "cbcast", "--test", "hosts", "--test", "rollback", "--test", "departed"],
-                &["-p", "cbcast", "--test", "durable", "--test", "topologies"],
-                &["-p", "cbcast", "--test", "mesh", "--test", "random"],
-                &["-p", "cbcast", "--test", "exhaustive"],
-                &["-p", "cbcast-sim", "--test", "hosts", "--test", "swarm"],
-            ],
-            Self::Sessions => &[&["-p", "causerie-core", "--lib", "--test", "bad_weather"]],
-            Self::Store => &[
-                &["-p", "causerie-store", "--lib", "--test", "conformance", "--test", "folder"],
-                &["-p", "causerie-store", "--test", "faults", "--test", "crash"],
-            ],
-            Self::Server => &[
-                &[
-                    "-p",
-                    "causerie-server",
-                    "--lib",
-                    "--test",
-                    "native",
-                    "--test",
-                    "history",
-                    "--test",
-                    "addresses",
-                ],
-                &["-p", "causerie", "--test", "crash", "--test", "damage"],
-            ],
-            Self::Processes => &[&["-p", "causerie", "--test", "causal_order"]],
-        }
-    }
-}
+use self::mutant::{Mutant, Suite};
 
 /// All that a test binary does takes seconds.
 const TIME_MAX: Duration = Duration::from_secs(120);

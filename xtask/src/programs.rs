@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 use crate::tools::{call, causerie, is_there, once_for, target};
 
 /// What they do, and which they are.

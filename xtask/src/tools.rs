@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs};
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 /// Runs a command to its end, and says which.
 pub(crate) fn call(command: &mut Command) -> Result<(), ExitCode> {

@@ -4,7 +4,7 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 use crate::tools::{call, causerie, once_for, target};
 
 /// Where the page is.

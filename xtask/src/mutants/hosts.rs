@@ -1,7 +1,6 @@
 //! Several hosts in one group: guards of coming, going elsewhere and parting with the destroyed.
 
-use super::Mutant;
-use super::table::library;
+use super::mutant::{Mutant, library};
 
 pub(super) const HOSTS: &str = "crates/cbcast/src/group/hosts.rs";
 const ROAM: &str = "crates/cbcast/src/group/roam.rs";

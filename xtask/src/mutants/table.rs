@@ -1,7 +1,8 @@
 //! The guards, and how each is weakened. Not listed is what can be weakened without any difference: see
 //! [`EQUIVALENT`].
 
-use super::{Mutant, Suite, hosts};
+use super::hosts;
+use super::mutant::{Mutant, Suite, library, server, session, store};
 
 const CONFIG: &str = "crates/cbcast/src/config.rs";
 const GROUP: &str = "crates/cbcast/src/group.rs";
@@ -46,27 +47,6 @@ const FRONT_DOOR: &str = "crates/causerie-server/src/front_door.rs";
 const IDLE: &str = "crates/causerie-server/src/idle.rs";
 const CONTROLLER: &str = "crates/causerie-server/src/controller.rs";
 const TURNS: &str = "crates/causerie-server/src/turns.rs";
-
-pub(super) const fn library(
-    name: &'static str,
-    file: &'static str,
-    from: &'static str,
-    to: &'static str,
-) -> Mutant {
-    Mutant { name, file, from, to, suite: Suite::Library }
-}
-
-const fn session(name: &'static str, file: &'static str, from: &'static str, to: &'static str) -> Mutant {
-    Mutant { name, file, from, to, suite: Suite::Sessions }
-}
-
-const fn store(name: &'static str, file: &'static str, from: &'static str, to: &'static str) -> Mutant {
-    Mutant { name, file, from, to, suite: Suite::Store }
-}
-
-const fn server(name: &'static str, file: &'static str, from: &'static str, to: &'static str) -> Mutant {
-    Mutant { name, file, from, to, suite: Suite::Server }
-}
 
 /// What the table says about weakenings that no test can notice.
 pub(super) const EQUIVALENT: &str = include_str!("equivalent.md");

@@ -21,14 +21,14 @@ use cbcast::{
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::content::body::{Body, BodyError, changed_by, topic_of};
+use crate::content::body::{Body, BodyError, changed_by, topic_of, topic_part};
 use crate::content::name::{Name, NameError, RoomName};
 use crate::content::reading::{Reading, Readings};
 use crate::content::text::clipped;
 use crate::key::{PublicKey, Secret};
 use crate::log::mark::{self, CLIENT_ID_BYTES_MAX};
 use crate::log::{Record, Run};
-use crate::timeline::standing::{LOOKS_MAX, topic_text};
+use crate::timeline::standing::LOOKS_MAX;
 use crate::wire::{Delivered, Limits, MemberInfo, RoomInfo, Welcome};
 
 /// When something happens: the caller's monotonic time, and what the wall clock shows, which is for people and
@@ -1330,7 +1330,7 @@ impl Room {
         let Some(topic) = self.topic.as_mut().filter(|topic| topic.said.contains(&target)) else { return };
         match Body::decode(payload) {
             Body::Edit { text, .. } if topic.said.len() <= LOOKS_MAX => {
-                topic.text = topic_text(text);
+                topic.text = topic_part(&text).to_owned();
                 topic.said.insert(id);
             }
             Body::Delete { .. } => self.topic = None,

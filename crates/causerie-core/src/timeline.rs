@@ -1,3 +1,5 @@
-//! The log as it stands: edits, deletions and reactions applied to what they refer to.
+//! The log as it stands: edits, deletions and reactions applied to what they refer to, and causal order.
 
+pub mod fold;
+pub mod relation;
 pub mod standing;

@@ -14,8 +14,8 @@ use causerie_core::content::body::Body;
 use causerie_core::content::text::json;
 use causerie_core::key::Secret;
 use causerie_core::log::mark::CLIENT_ID_BYTES_MAX;
+use causerie_core::log::page::Standing;
 use causerie_core::log::page::{Entry, HistoryRecord, What};
-use causerie_core::timeline::standing::Standing;
 use causerie_core::wire::{MemberInfo, Observation, Observed};
 
 /// Why something that was sent is not understood.

@@ -14,7 +14,7 @@ use causerie_client::{
 };
 use causerie_core::content::body::Recent;
 use causerie_core::content::text::visible;
-use causerie_core::timeline::standing::Standing;
+use causerie_core::log::page::Standing;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 

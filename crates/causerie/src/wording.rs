@@ -8,7 +8,7 @@ use causerie_client::{Body, ConnectError, Directory, Entry, JoinError, MessageId
 use causerie_core::content::body::Recent;
 use causerie_core::content::plain;
 use causerie_core::content::text::visible;
-use causerie_core::timeline::standing::Standing;
+use causerie_core::log::page::Standing;
 
 use crate::when::to_the_second;
 

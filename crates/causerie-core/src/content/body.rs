@@ -26,7 +26,6 @@ use cbcast::{MemberId, MessageId};
 use thiserror::Error;
 
 use crate::content::text::is_symbol;
-use crate::timeline::standing::topic_text;
 
 const TEXT: u64 = 1;
 const ACTION: u64 = 2;
@@ -229,8 +228,37 @@ impl Body {
             Self::Notice(_) => Self::Notice(text),
             Self::Reply { to, .. } => Self::Reply { to: *to, text },
             Self::Edit { of, .. } => Self::Edit { of: *of, text },
-            Self::Topic(_) => Self::Topic(topic_text(text)),
+            Self::Topic(_) => Self::Topic(topic_part(&text).to_owned()),
             Self::Delete { .. } | Self::Reaction { .. } | Self::Unknown(_) => self.clone(),
+        }
+    }
+
+    /// Whether it has a line of its own in a timeline. What has none only changes other messages.
+    #[must_use]
+    pub const fn has_line(&self) -> bool {
+        match self {
+            Self::Text(_)
+            | Self::Action(_)
+            | Self::Notice(_)
+            | Self::Reply { .. }
+            | Self::Topic(_)
+            | Self::Unknown(_) => true,
+            Self::Edit { .. } | Self::Delete { .. } | Self::Reaction { .. } => false,
+        }
+    }
+
+    /// The message that it edits or deletes.
+    #[must_use]
+    pub const fn changed(&self) -> Option<MessageId> {
+        match self {
+            Self::Edit { of, .. } | Self::Delete { of, .. } => Some(*of),
+            Self::Text(_)
+            | Self::Action(_)
+            | Self::Notice(_)
+            | Self::Reply { .. }
+            | Self::Reaction { .. }
+            | Self::Topic(_)
+            | Self::Unknown(_) => None,
         }
     }
 
@@ -388,6 +416,15 @@ pub fn changed_by(payload: &[u8]) -> Option<MessageId> {
         Ok(EDIT | DELETE) => target(&mut reader).ok(),
         _ => None,
     }
+}
+
+/// Returns as much of a text as a topic may have.
+pub(crate) fn topic_part(text: &str) -> &str {
+    let mut end = text.len().min(TOPIC_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// The topic that a payload sets.

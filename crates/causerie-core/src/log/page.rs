@@ -11,7 +11,6 @@ use thiserror::Error;
 
 use crate::content::body::Body;
 use crate::log::{self, Record};
-use crate::timeline::standing::Standing;
 use crate::wire::{Delivered, Page, ServerFrame, split_frame};
 
 /// A part of a room's log.
@@ -66,6 +65,18 @@ pub struct HistoryRecord {
     pub what: What,
     /// Whether that is what was said, or what stands of it.
     pub standing: Standing,
+}
+
+/// Difference between what a record tells and what was said.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Standing {
+    /// None: it is what was said.
+    #[default]
+    AsSaid,
+    /// Its author has changed it since: it has the words that stand.
+    Edited,
+    /// Its author has taken it back: it has no words.
+    Deleted,
 }
 
 /// What a record tells.

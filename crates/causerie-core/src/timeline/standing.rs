@@ -1,48 +1,37 @@
-//! What stands of what was said: the one place that follows edits and deletions of messages of long ago.
+//! Messages as they read today where the log is in a store: looks up what belongs to one, and folds that.
 //!
-//! A message, what edits it, and what edits those, belong together. If any of them was taken back, nothing of it stands;
-//! otherwise the last edit's text does, of all of them. Only authors change what they said.
+//! A message, what edits it, and what edits those, belong together.
 
 use std::collections::BTreeSet;
 
 use cbcast::MessageId;
 
-use crate::content::body::{Body, TOPIC_BYTES_MAX};
-
-/// How a text reads today.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Standing {
-    /// As it was said.
-    #[default]
-    AsSaid,
-    /// As its author has changed it since.
-    Edited,
-    /// Not at all: its author has taken it back.
-    Deleted,
-}
+use crate::content::body::Body;
+use crate::log::page::{Standing, What};
+use crate::timeline::fold::{Fold, Said};
 
 /// A log in which messages and their changes are found.
 pub trait Changes {
-    /// Why it cannot be read.
+    /// Failure of the log to be read.
     type Error;
 
-    /// What a message says; `None` if it cannot be read.
+    /// Returns the body of a message; `None` if it cannot be read.
     ///
     /// # Errors
     /// The log cannot be read.
     fn body(&mut self, id: MessageId) -> Result<Option<Body>, Self::Error>;
 
-    /// The edits and deletions that name a message, of its own author.
+    /// Returns the edits and deletions that name a message, of its own author.
     ///
     /// # Errors
     /// The log cannot be read.
     fn changes(&mut self, of: MessageId) -> Result<Vec<(MessageId, Body)>, Self::Error>;
 }
 
-/// Messages that are looked at for one: who edits edits for ever is not followed for ever.
+/// Limit of messages that are looked at for one: who edits edits for ever is not followed for ever.
 pub(crate) const LOOKS_MAX: usize = 64;
 
-/// How a message reads today: what it says, with the text that stands, which is empty if none does.
+/// Returns how a message reads today: what it says, with the text that stands, which is empty if none does.
 ///
 /// # Errors
 /// The log cannot be read.
@@ -50,80 +39,68 @@ pub fn standing<L: Changes>(log: &mut L, id: MessageId, said: &Body) -> Result<(
     if said.readable().is_none() {
         return Ok((Standing::AsSaid, said.clone()));
     }
-    let mut root = id;
-    let mut at = Some(said.clone());
-    for _ in 0..LOOKS_MAX {
-        match at {
-            Some(Body::Edit { of, .. }) if of.member == root.member && of.seq < root.seq => {
-                at = log.body(of)?;
-                root = of;
-            }
-            _ => break,
+    let fold = gather(log, id, said)?;
+    let (standing, words) = fold.standing(id);
+    Ok(match standing {
+        Standing::AsSaid => (standing, said.clone()),
+        Standing::Edited | Standing::Deleted => {
+            (standing, said.with_text(words.unwrap_or_default().to_owned()))
         }
-    }
-    Ok(match whole(log, root)? {
-        None => (Standing::Deleted, said.with_text(String::new())),
-        Some(Whole { last: Some((change, text)), .. }) if change != id => {
-            (Standing::Edited, said.with_text(text))
-        }
-        Some(_) => (Standing::AsSaid, said.clone()),
     })
-}
-
-/// A message with all that edits it.
-struct Whole {
-    ids: BTreeSet<MessageId>,
-    last: Option<(MessageId, String)>,
-}
-
-/// Gathers the edits of a message and of its edits; `None` if any of them was taken back.
-fn whole<L: Changes>(log: &mut L, root: MessageId) -> Result<Option<Whole>, L::Error> {
-    let mut left = BTreeSet::from([root]);
-    let mut ids = left.clone();
-    let mut last: Option<(MessageId, String)> = None;
-    while let Some(of) = left.pop_last() {
-        if ids.len() > LOOKS_MAX {
-            break;
-        }
-        for (change, body) in log.changes(of)? {
-            match body {
-                Body::Delete { .. } => return Ok(None),
-                Body::Edit { text, .. } => {
-                    if last.as_ref().is_none_or(|(last, _)| last.seq < change.seq) {
-                        last = Some((change, text));
-                    }
-                    if ids.insert(change) {
-                        left.insert(change);
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(Some(Whole { ids, last }))
 }
 
 /// Words of a topic as they stand, and the messages that say them; `None` if they were taken back.
 type StandingTopic = Option<(String, BTreeSet<MessageId>)>;
 
-/// The topic that a message has set, as it stands.
+/// Returns the topic that a message has set, as it stands.
 ///
 /// # Errors
 /// The log cannot be read.
 pub fn topic<L: Changes>(log: &mut L, id: MessageId, said: &str) -> Result<StandingTopic, L::Error> {
-    let Some(Whole { ids, last }) = whole(log, id)? else { return Ok(None) };
-    let text = last.map_or_else(|| said.to_owned(), |(_, text)| text);
-    Ok(Some((topic_text(text), ids)))
+    let fold = gather(log, id, &Body::Topic(said.to_owned()))?;
+    let ids = || fold.edits(id).into_iter().chain([id]).collect();
+    Ok(fold.words(id).map(|words| (words.to_owned(), ids())))
 }
 
-/// What is shown of a text as a topic.
-pub(crate) fn topic_text(mut text: String) -> String {
-    let mut end = text.len().min(TOPIC_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+/// Folds a message with what it edits and with all that changes those.
+fn gather<L: Changes>(log: &mut L, id: MessageId, said: &Body) -> Result<Fold, L::Error> {
+    let mut fold = Fold::default();
+    let mut root = id;
+    let mut at = Some(said.clone());
+    for _ in 0..LOOKS_MAX {
+        let Some(body) = at.take() else { break };
+        let target = body.changed().filter(|of| of.member == root.member && of.seq < root.seq);
+        note(&mut fold, root, body);
+        let Some(target) = target else { break };
+        at = log.body(target)?;
+        root = target;
     }
-    text.truncate(end);
-    text
+    let mut left = BTreeSet::from([root]);
+    let mut ids = left.clone();
+    while let Some(of) = left.pop_last() {
+        if ids.len() > LOOKS_MAX {
+            break;
+        }
+        for (change, body) in log.changes(of)? {
+            note(&mut fold, change, body);
+            if ids.insert(change) {
+                left.insert(change);
+            }
+        }
+    }
+    Ok(fold)
+}
+
+/// Takes in what one member has said: its numbers tell the order.
+fn note(fold: &mut Fold, id: MessageId, body: Body) {
+    fold.take(Said {
+        id,
+        author: String::new(),
+        what: What::Said(body),
+        position: Some(id.seq),
+        standing: Standing::AsSaid,
+        extra: (),
+    });
 }
 
 #[cfg(test)]
@@ -134,6 +111,7 @@ mod tests {
     use cbcast::MemberId;
 
     use super::*;
+    use crate::content::body::TOPIC_BYTES_MAX;
 
     struct Log(BTreeMap<MessageId, Body>);
 

@@ -4,8 +4,8 @@ use cbcast::MessageId;
 
 use crate::api;
 use causerie_core::content::body::Body;
+use causerie_core::log::page::Standing;
 use causerie_core::log::page::{HistoryRecord, What};
-use causerie_core::timeline::standing::Standing;
 
 /// A place in a room's log; what is asked for does not include it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

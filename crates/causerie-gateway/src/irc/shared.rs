@@ -92,8 +92,8 @@ mod tests {
     use causerie_core::content::body::Body;
     use causerie_core::content::name::Name;
     use causerie_core::log::page::HistoryRecord;
+    use causerie_core::log::page::Standing;
     use causerie_core::room::SayError;
-    use causerie_core::timeline::standing::Standing;
 
     const ROOM: u64 = 7;
     const OWN: MemberId = MemberId::new(0, 1);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use causerie_client::{Body, Entry, HistoryRecord, What};
 use causerie_core::content::text::visible;
-use causerie_core::timeline::standing::Standing;
+use causerie_core::log::page::Standing;
 use cbcast::{MemberId, MessageId, Time};
 use cbcast_sim::sim::{self, Event, Export, Labels};
 use clap::{Args, ValueEnum};

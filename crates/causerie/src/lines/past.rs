@@ -6,7 +6,8 @@ use std::convert::Infallible;
 use std::mem;
 
 use causerie_client::{Body, Event, MessageId, Post};
-use causerie_core::timeline::standing::{Changes, Standing, standing};
+use causerie_core::log::page::Standing;
+use causerie_core::timeline::standing::{Changes, standing};
 
 /// Events that wait, and bytes of their texts: more than a server sends, unless it is told to.
 const EVENTS_MAX: usize = 10_000;

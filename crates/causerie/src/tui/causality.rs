@@ -9,7 +9,7 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use causerie_client::{Entry, HistoryPage, HistoryRecord, MemberId, MemberInfo, MessageId, What};
-use causerie_core::timeline::standing::Standing;
+use causerie_core::log::page::Standing;
 
 use super::holds::Hold;
 use super::room::RoomView;

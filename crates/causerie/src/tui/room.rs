@@ -11,7 +11,7 @@ use causerie_client::{
     Body, Entry, Event, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId, Post, What,
 };
 use causerie_core::content::text::{is_symbol, symbol_key};
-use causerie_core::timeline::standing::Standing;
+use causerie_core::log::page::Standing;
 
 use super::deletion::Deletion;
 use super::editor::Editor;

@@ -81,7 +81,7 @@ pub(super) fn record(member: MemberId, seq: u64, body: Body) -> HistoryRecord {
         member,
         name: name(member),
         what: What::Said(body),
-        standing: causerie_core::timeline::standing::Standing::AsSaid,
+        standing: causerie_core::log::page::Standing::AsSaid,
     }
 }
 

@@ -17,8 +17,8 @@ use causerie_core::wire::{ServerFrame, Watched};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::hosted_room::HostedRoom;
-use crate::outbox::{Latest, Outbox};
+use crate::net::outbox::{Latest, Outbox};
+use crate::rooms::hosted::HostedRoom;
 
 /// Readers of one pump: its turn is some hundred microseconds, and a large room has several.
 const READERS_MAX: usize = 128;

@@ -3,34 +3,13 @@
 //! A message's journey: bytes → front door → session (decode, check limits) → room (`Group`: deliver or hold) →
 //! store → tail → pumps write to all readers. The decisions are in `causerie-core`; here bytes are moved.
 
-mod addresses;
-mod budget;
-mod classic;
-mod closing;
-mod controller;
+mod door;
 mod fanout;
-mod front_door;
-mod half_open;
-mod history;
-mod hosted_room;
-mod http;
-mod idle;
-mod irc;
-mod memory;
+mod gateways;
+mod journal;
 mod metrics;
-mod native;
-mod outbox;
-mod presence;
-mod reads;
-mod reopen;
-mod retention;
-mod roster;
-mod stability;
-mod standing;
-mod turns;
-mod vanished;
-mod watching;
-mod writer;
+mod net;
+mod rooms;
 
 use std::future::Future;
 use std::io;
@@ -49,19 +28,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
-pub use crate::addresses::AddressLimits;
-pub use crate::irc::IrcSettings;
-pub use crate::reopen::renew_all;
+pub use crate::gateways::irc::IrcSettings;
+pub use crate::net::addresses::AddressLimits;
+pub use crate::rooms::reopen::renew_all;
 
-use crate::addresses::Addresses;
-use crate::controller::Controller;
-use crate::front_door::{Connections, Door};
-use crate::half_open::HalfOpen;
-use crate::memory::Memory;
+use crate::door::{Connections, Door};
+use crate::journal::writer::Writer;
 use crate::metrics::Gauges;
-use crate::turns::Turns;
-use crate::vanished::Vanished;
-use crate::writer::Writer;
+use crate::net::addresses::Addresses;
+use crate::net::half_open::HalfOpen;
+use crate::net::memory::Memory;
+use crate::net::turns::Turns;
+use crate::net::vanished::Vanished;
+use crate::rooms::directory::Controller;
 
 /// What the server allows, and how long it waits. All of it may change while it serves, except what a room is made
 /// with: [`RoomSettings::text_bytes_max`], [`RoomSettings::members_max`] and [`RoomSettings::log_bytes_max`].
@@ -179,12 +158,12 @@ struct Server {
     vanished: Vanished,
     connections: Connections,
     addresses: Addresses,
-    people: irc::People,
+    people: gateways::irc::People,
     /// At making long answers.
     turns: Turns,
     /// When it began, in milliseconds since 1970.
     since: u64,
-    lab: http::Lab,
+    lab: gateways::http::Lab,
     /// Cancelled at shutdown: sessions say goodbye and end.
     stop: CancellationToken,
     /// Cancelled at the very end: nothing outlives [`serve`].
@@ -201,10 +180,10 @@ impl Server {
             vanished: Vanished::default(),
             connections: Connections::default(),
             addresses: Addresses::default(),
-            people: irc::People::default(),
+            people: gateways::irc::People::default(),
             turns: Turns::new(Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers())),
-            since: hosted_room::Clock::start().now().wall_millis,
-            lab: http::Lab::new(),
+            since: rooms::hosted::Clock::start().now().wall_millis,
+            lab: gateways::http::Lab::new(),
             stop: CancellationToken::new(),
             kill: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -321,7 +300,7 @@ pub async fn serve(
     let _killing = server.kill.clone().drop_guard();
     announce(address.port());
     for (listener, door) in doors {
-        front_door::open(&server, listener, door, server.stop.clone());
+        door::open(&server, listener, door, server.stop.clone());
     }
     server.reopen_ports().await;
     let keeper = Arc::clone(&server);

@@ -77,7 +77,7 @@ async fn request(
 
 /// What `/api/openapi.json` says.
 static DESCRIPTION: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(include_str!("../src/http/openapi.json")).unwrap());
+    LazyLock::new(|| serde_json::from_str(include_str!("../src/gateways/http/openapi.json")).unwrap());
 
 /// The value is as this schema of the description says.
 fn is_valid(value: &Value, schema: &Value, what: &str) {

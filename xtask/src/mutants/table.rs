@@ -38,15 +38,15 @@ const STORE_ROWS: &str = "crates/causerie-store/src/sqlite/rows.rs";
 const STORE_UPKEEP: &str = "crates/causerie-store/src/sqlite/upkeep.rs";
 const STORE_SCHEMA: &str = "crates/causerie-store/src/sqlite/schema.rs";
 const STORE_PAGE: &str = "crates/causerie-store/src/page.rs";
-const RETENTION: &str = "crates/causerie-server/src/retention.rs";
-const HOSTED_ROOM: &str = "crates/causerie-server/src/hosted_room.rs";
-const REOPEN: &str = "crates/causerie-server/src/reopen.rs";
-const WRITER: &str = "crates/causerie-server/src/writer.rs";
-const ADDRESSES: &str = "crates/causerie-server/src/addresses.rs";
-const FRONT_DOOR: &str = "crates/causerie-server/src/front_door.rs";
-const IDLE: &str = "crates/causerie-server/src/idle.rs";
-const CONTROLLER: &str = "crates/causerie-server/src/controller.rs";
-const TURNS: &str = "crates/causerie-server/src/turns.rs";
+const RETENTION: &str = "crates/causerie-server/src/rooms/retention.rs";
+const HOSTED_ROOM: &str = "crates/causerie-server/src/rooms/hosted.rs";
+const REOPEN: &str = "crates/causerie-server/src/rooms/reopen.rs";
+const WRITER: &str = "crates/causerie-server/src/journal/writer.rs";
+const ADDRESSES: &str = "crates/causerie-server/src/net/addresses.rs";
+const FRONT_DOOR: &str = "crates/causerie-server/src/door.rs";
+const IDLE: &str = "crates/causerie-server/src/rooms/idle.rs";
+const CONTROLLER: &str = "crates/causerie-server/src/rooms/directory.rs";
+const TURNS: &str = "crates/causerie-server/src/net/turns.rs";
 
 /// What the table says about weakenings that no test can notice.
 pub(super) const EQUIVALENT: &str = include_str!("equivalent.md");
@@ -1624,7 +1624,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             ),
             server(
                 "a key that is not proven counts",
-                "crates/causerie-server/src/native.rs",
+                "crates/causerie-server/src/gateways/native.rs",
                 "|challenge| proof.holds(purpose, challenge)",
                 "|challenge| proof.holds(purpose, challenge) || true",
             ),

@@ -1,0 +1,412 @@
+//! Sessions of classic clients: lines in, lines out. The server hosts their members.
+//!
+//! On the front port a connection first speaks to the controller; `./join ROOM` leads into a room. On a room's own
+//! port the first thing said is the name.
+
+use std::borrow::Cow;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::{Bytes, BytesMut};
+use causerie_core::content::body::Body;
+use causerie_core::content::plain;
+use causerie_core::log::{Record, records};
+use causerie_core::room::JoinError;
+use causerie_gateway::classic::{
+    self, ControllerCommand, Item, Lines, RoomCommand, encode, encode_part, parse_controller, parse_room,
+};
+use cbcast::{Kind, MemberId};
+use tokio::net::TcpStream;
+
+use crate::Server;
+use crate::gateways::membership::Presence;
+use crate::journal::writer::STORED_AGAIN;
+use crate::net::addresses::Visitor;
+use crate::net::outbox::{self, Outbox, write_all};
+use crate::rooms::directory::Maker;
+use crate::rooms::hosted::{HostedRoom, Names, Quotes, Unreadable};
+
+/// Members that are looked at for one piece of an answer.
+const MEMBERS_AT_ONCE: usize = 256;
+/// What one read takes at most: a chunk of a client that does not end its lines.
+pub(crate) const READ_MAX: usize = 64 << 10;
+
+/// A member that lives here, and where its connection is in the log.
+#[derive(Clone)]
+struct Membership {
+    room: Arc<HostedRoom>,
+    member: MemberId,
+    cursor: u64,
+}
+
+struct Session<'a> {
+    server: &'a Arc<Server>,
+    peer: SocketAddr,
+    visitor: &'a Visitor,
+    outbox: Outbox,
+    /// The client has sent something beyond ASCII, so it can read it too.
+    beyond_ascii: AtomicBool,
+    membership: Mutex<Option<Membership>>,
+    /// That of the membership, until the connection ends.
+    presence: Mutex<Option<Presence>>,
+}
+
+/// What a text is taken for.
+enum Talk {
+    Controller,
+    /// The next text is a name.
+    Name(Arc<HostedRoom>),
+    Room(Arc<HostedRoom>, MemberId),
+}
+
+pub(crate) async fn serve(
+    server: &Arc<Server>,
+    stream: Arc<TcpStream>,
+    peer: SocketAddr,
+    visitor: &Visitor,
+    first: BytesMut,
+    room: Option<Arc<HostedRoom>>,
+) -> io::Result<()> {
+    let session = Session {
+        server,
+        peer,
+        visitor,
+        outbox: Outbox::new(server.writer.memory.open(peer.ip())),
+        beyond_ascii: AtomicBool::new(false),
+        membership: Mutex::new(None),
+        presence: Mutex::new(None),
+    };
+    let ended = tokio::select! {
+        read = session.read(&stream, first, room) => Some(read),
+        written = session.write(&stream) => Some(written),
+        () = session.outbox.charge().cut() => None,
+    };
+    drop(session);
+    match ended {
+        Some(ended) => {
+            outbox::close(&stream).await;
+            ended
+        }
+        None => {
+            outbox::cut(&stream);
+            Ok(())
+        }
+    }
+}
+
+impl Session<'_> {
+    fn membership(&self) -> MutexGuard<'_, Option<Membership>> {
+        self.membership.lock().expect("nothing panics while holding it")
+    }
+
+    fn reply(&self, line: &str) {
+        let line = encode(line, !self.beyond_ascii.load(Ordering::Relaxed));
+        self.outbox.push(|out| out.extend_from_slice(&line));
+        self.visitor.made(line.len());
+    }
+
+    // Reading.
+
+    /// Reads until the client has left; the end of the stream is leaving too.
+    async fn read(
+        &self,
+        stream: &TcpStream,
+        mut buffer: BytesMut,
+        room: Option<Arc<HostedRoom>>,
+    ) -> io::Result<()> {
+        let mut lines = Lines::new(self.server.settings().room.text_bytes_max);
+        let mut talk = room.map_or(Talk::Controller, Talk::Name);
+        loop {
+            let ended =
+                buffer.is_empty() && { outbox::read(stream, &mut buffer, READ_MAX, READ_MAX).await? == 0 };
+            lines.push(&buffer);
+            // Nothing is kept for a connection that is silent.
+            buffer = BytesMut::new();
+            let mut items: Vec<_> = std::iter::from_fn(|| lines.poll_item()).collect();
+            if ended {
+                items.extend(std::iter::from_fn(|| lines.finish()));
+            }
+            if lines.saw_non_ascii() {
+                self.beyond_ascii.store(true, Ordering::Relaxed);
+            }
+            if !self.handle_all(&mut talk, items).await || ended {
+                // What is still to be said is written; then the connection ends.
+                self.outbox.finish();
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Handles the texts of one read. Whether the conversation goes on.
+    async fn handle_all(&self, talk: &mut Talk, items: Vec<Item>) -> bool {
+        for item in items {
+            self.outbox.has_room().await;
+            // Each answer is some work, too.
+            self.visitor.speak_in_turn().await;
+            let text = match item {
+                Item::Text(text) => text,
+                Item::TooLong { limit } => {
+                    self.complain(talk, &format!("a text has at most {limit} bytes, and yours had more"));
+                    continue;
+                }
+                Item::NotUtf8 => {
+                    self.complain(talk, "that was not UTF-8");
+                    continue;
+                }
+            };
+            match talk {
+                Talk::Controller => {
+                    if let Some(room) = self.command(&text).await {
+                        *talk = Talk::Name(room);
+                    }
+                }
+                Talk::Name(room) => {
+                    if let Some(member) = self.join(room, &text).await {
+                        *talk = Talk::Room(Arc::clone(room), member);
+                    }
+                }
+                Talk::Room(room, member) => {
+                    if !self.talk(room, *member, &text).await {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    fn complain(&self, talk: &Talk, message: &str) {
+        match talk {
+            Talk::Controller => self.reply(&classic::controller_error(message)),
+            _ => self.reply(&classic::error(message)),
+        }
+    }
+
+    /// To the controller. The room, if one is to be joined.
+    async fn command(&self, text: &str) -> Option<Arc<HostedRoom>> {
+        match parse_controller(text) {
+            ControllerCommand::CreateRoom => {
+                let created = match self.visitor.join() {
+                    Ok(()) => self
+                        .server
+                        .open_port_room(Maker::without_key(self.peer.ip()))
+                        .await
+                        .map_err(|e| e.to_string()),
+                    Err(why) => Err(why.to_string()),
+                };
+                match created {
+                    Ok(room) => self.reply(&classic::room_created(room.row.port.unwrap_or_default())),
+                    Err(why) => self.reply(&classic::controller_error(&why)),
+                }
+            }
+            ControllerCommand::Rooms => {
+                let _turn = self.visitor.turn().await;
+                let rooms = self.server.controller.list();
+                let rooms = rooms.iter().map(|r| (&r.name[..], r.port, r.members as usize));
+                self.reply(&classic::rooms(rooms));
+            }
+            ControllerCommand::Join(name) => match self.server.controller.find(&name) {
+                Ok(room) => return Some(room),
+                Err(error) => self.reply(&classic::controller_error(&error.to_string())),
+            },
+            ControllerCommand::MissingRoom => {
+                self.reply(&classic::controller_error("which room? ./rooms lists them"));
+            }
+            ControllerCommand::Unknown(command) => {
+                self.reply(&classic::unknown_controller_command(&command));
+            }
+        }
+        None
+    }
+
+    async fn join(&self, hosted: &Arc<HostedRoom>, name: &str) -> Option<MemberId> {
+        if let Err(why) = self.visitor.join() {
+            self.reply(&classic::error(&why.to_string()));
+            return None;
+        }
+        let (joined, changes) = hosted.act_and_count(|room, now| {
+            let joined = room.join_hosted(now, name).map(|member| (member, room.position()));
+            joined.map_err(|error| match error {
+                JoinError::NameTaken { name, like, suggestion } => {
+                    classic::name_taken(&name, &like, &suggestion)
+                }
+                error => classic::error(&error.to_string()),
+            })
+        });
+        if let Ok((member, _)) = joined {
+            let presence = Presence::hosted(hosted, member);
+            *self.presence.lock().expect("nothing panics while holding it") = Some(presence);
+        }
+        let member = joined.as_ref().ok().map(|(member, _)| *member);
+        if let Err(why) = hosted.joined_in_time(member, changes).await {
+            self.reply(&classic::error(&why));
+            return None;
+        }
+        match joined {
+            Ok((member, cursor)) => {
+                let room = Arc::clone(hosted);
+                *self.membership() = Some(Membership { room, member, cursor });
+                self.outbox.wake();
+                Some(member)
+            }
+            Err(line) => {
+                self.reply(&line);
+                None
+            }
+        }
+    }
+
+    /// In a room. Whether the conversation goes on.
+    async fn talk(&self, hosted: &Arc<HostedRoom>, member: MemberId, text: &str) -> bool {
+        match parse_room(text) {
+            RoomCommand::Members => {
+                self.members(hosted).await;
+            }
+            RoomCommand::Leave => return false,
+            RoomCommand::Unknown(command) => self.reply(&classic::unknown_room_command(&command)),
+            RoomCommand::Text(text) => {
+                if let Err(error) = hosted.act(|room, now| room.say(now, member, &Body::Text(text))) {
+                    self.reply(&classic::error(&error.to_string()));
+                }
+                self.server.writer.has_room().await;
+            }
+        }
+        true
+    }
+
+    /// One line that may be long: its pieces are made as the client takes them.
+    async fn members(&self, hosted: &Arc<HostedRoom>) {
+        let ascii_only = !self.beyond_ascii.load(Ordering::Relaxed);
+        let mut after = None;
+        loop {
+            let turn = self.visitor.turn().await;
+            let (members, changes) =
+                hosted.act_and_count(|room, _| room.members_after(after, MEMBERS_AT_ONCE));
+            let (is_first, is_last) = (after.is_none(), members.len() < MEMBERS_AT_ONCE);
+            let part = classic::members_part(members.iter().map(|info| &info.name[..]), is_first, is_last);
+            let part = if is_last { encode(&part, ascii_only) } else { encode_part(&part, ascii_only) };
+            self.visitor.made(part.len());
+            drop(turn);
+            if let Err(why) = hosted.stored_in_time(changes).await {
+                if after.is_some() {
+                    self.outbox.push_piece(&encode("]", ascii_only), true).await;
+                }
+                return self.reply(&classic::error(&why));
+            }
+            after = members.last().map(|info| info.member);
+            self.outbox.push_piece(&part, is_last).await;
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    // Writing.
+
+    /// Writes until the connection is to end.
+    async fn write(&self, stream: &TcpStream) -> io::Result<()> {
+        let mut changes = None;
+        let mut news = self.server.writer.news();
+        loop {
+            let taken = self.outbox.take();
+            let said = write_all(stream, taken.slices, None);
+            if taken.is_last {
+                return tokio::time::timeout(outbox::LAST_WORDS, said).await.unwrap_or(Ok(()));
+            }
+            said.await?;
+            self.outbox.written();
+            if taken.is_open {
+                self.outbox.filled().await;
+                continue;
+            }
+            let membership = self.membership().clone();
+            let mut more = false;
+            let mut closed = false;
+            if let Some(Membership { room: hosted, member, cursor }) = &membership {
+                let changes = changes.get_or_insert_with(|| hosted.subscribe());
+                changes.mark_unchanged();
+                closed = hosted.closed.is_cancelled();
+                let (slices, cursor) = match hosted.read_piece(*cursor).await {
+                    Ok(read) => read,
+                    Err(Unreadable::Gap { end }) => {
+                        let lost = end - cursor;
+                        self.reply(&classic::error(&format!("{lost} messages cannot be read any more")));
+                        (Vec::new(), end)
+                    }
+                    Err(Unreadable::Failed(why)) => return Err(io::Error::other(why)),
+                };
+                more = !slices.is_empty();
+                let quotes = hosted.quotes(&slices).await;
+                let names = hosted.names(&slices, &quotes).await;
+                let text = self.render(slices, *member, &names, &quotes);
+                // Nothing else is kept while it is written.
+                drop((names, quotes));
+                write_all(stream, vec![text.into()], Some(self.outbox.charge())).await?;
+                if let Some(membership) = self.membership().as_mut() {
+                    membership.cursor = cursor;
+                }
+                hosted.acknowledge(self.server, *member, cursor);
+            }
+            if more {
+                continue;
+            }
+            if closed {
+                self.reply(&classic::error("the room was closed"));
+                self.outbox.finish();
+            } else if self.server.stop.is_cancelled() {
+                self.reply("The server is shutting down");
+                self.outbox.finish();
+            } else {
+                let changed = async {
+                    match &mut changes {
+                        Some(changes) => drop(changes.changed().await),
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = self.outbox.filled() => {}
+                    () = changed => {}
+                    trouble = news.next(), if membership.is_some() => match trouble {
+                        Some(why) => self.reply(&classic::error(&why)),
+                        None => self.reply(STORED_AGAIN),
+                    },
+                    () = self.server.stop.cancelled() => {}
+                }
+            }
+        }
+    }
+
+    /// The records as lines for `member`, its own left out.
+    fn render(&self, slices: Vec<Bytes>, member: MemberId, names: &Names, quotes: &Quotes) -> Vec<u8> {
+        let ascii_only = !self.beyond_ascii.load(Ordering::Relaxed);
+        // What somebody says is told, whether or not the name can be read.
+        let name_of = |member: MemberId| match names.get(&member) {
+            Some(name) => Cow::from(name),
+            None => Cow::from(member.to_string()),
+        };
+        let mut out = Vec::new();
+        for Record { message, .. } in slices.into_iter().flat_map(records) {
+            let payload = message.payload();
+            let line = match message.kind() {
+                Kind::Joined(newcomer) => {
+                    (newcomer != member).then(|| plain::joined(&String::from_utf8_lossy(&payload)))
+                }
+                Kind::Left { member: gone, .. } => Some(plain::left(&name_of(gone))),
+                Kind::Hosted { .. } | Kind::Expelled { .. } => None,
+                _ if message.id().member == member => None,
+                Kind::Data | Kind::Signed(_) | Kind::Emptied { .. } => {
+                    let body = Body::decode(&payload);
+                    let quote = body.target().and_then(|to| Some((name_of(to.member), quotes.get(&to)?)));
+                    let quote = quote.as_ref().map(|(name, text)| (&name[..], &text[..]));
+                    plain::said(&name_of(message.id().member), &body, quote)
+                }
+            };
+            if let Some(line) = line {
+                out.extend_from_slice(&encode(&line, ascii_only));
+            }
+        }
+        out
+    }
+}

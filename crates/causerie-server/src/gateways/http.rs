@@ -1,0 +1,172 @@
+//! The JSON API over HTTP and WebSockets, for browsers and bots, which `docs/api.md` describes; and the page that
+//! speaks it.
+//!
+//! A gateway: what is sent becomes calls of the room, and records of its log become JSON. Members who come this way
+//! are hosted ones with a token.
+
+mod failure;
+mod health;
+mod held;
+mod lab;
+mod origin;
+mod page;
+mod rendering;
+mod rooms;
+mod say;
+mod shared;
+mod socket;
+
+use std::convert::Infallible;
+use std::io::{self, Cursor};
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, delete, get, post};
+use bytes::BytesMut;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use crate::Server;
+use crate::metrics::Open;
+use crate::net::addresses::Visitor;
+use crate::net::memory::Charge;
+use crate::net::outbox;
+use failure::Failure;
+use shared::Shared;
+
+pub(crate) use lab::Lab;
+pub(crate) use rendering::JsonTail;
+
+/// Of a request's head: bytes, and how many headers.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+const HEADERS_MAX: usize = 64;
+
+/// What requests of one connection share. Lives as long as the connection, or the WebSocket that it has become.
+#[derive(Clone)]
+struct Connection {
+    server: Arc<Server>,
+    peer: SocketAddr,
+    visitor: Arc<Visitor>,
+    /// What it holds for a client that does not read.
+    charge: Arc<Charge>,
+    _open: Arc<Open>,
+}
+
+static ROUTES: LazyLock<Router> = LazyLock::new(|| {
+    Router::new()
+        .route("/api/rooms", get(rooms::list).post(rooms::create))
+        .route("/api/rooms/{room}", get(rooms::room).delete(rooms::close))
+        .route("/api/rooms/{room}/members", post(rooms::join))
+        .route("/api/rooms/{room}/members/{member}", delete(rooms::leave))
+        .route("/api/rooms/{room}/messages", get(rooms::messages).post(rooms::say))
+        .route("/api/rooms/{room}/search", get(rooms::search))
+        .route("/api/rooms/{room}/clock", get(rooms::clock))
+        .route("/api/rooms/{room}/trace", get(rooms::trace))
+        .route("/api/rooms/{room}/ws", any(socket::open))
+        .route("/api/lab", get(lab::lab))
+        .route("/api/openapi.json", get(openapi))
+        .merge(page::routes())
+        .route("/healthz", get(async || StatusCode::NO_CONTENT))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .method_not_allowed_fallback(async || {
+            Failure::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "that cannot be done with this",
+            )
+        })
+        .fallback(async || Failure::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here"))
+});
+
+async fn openapi() -> Response {
+    let json = HeaderValue::from_static("application/json");
+    ([(CONTENT_TYPE, json)], include_str!("http/openapi.json")).into_response()
+}
+
+/// Answers requests until the connection ends or becomes a WebSocket. `first` has been read already.
+pub(crate) async fn serve(
+    server: &Arc<Server>,
+    stream: Arc<TcpStream>,
+    peer: SocketAddr,
+    first: BytesMut,
+    visitor: Visitor,
+) -> io::Result<()> {
+    let open = Arc::new(server.writer.metrics.connection("http"));
+    let charge = Arc::new(server.writer.memory.open(peer.ip()));
+    let connection = Connection {
+        server: Arc::clone(server),
+        peer,
+        visitor: Arc::new(visitor),
+        charge: Arc::clone(&charge),
+        _open: open,
+    };
+    let socket = Arc::clone(&stream);
+    let (input, output) = (Shared(Arc::clone(&stream)), Shared(stream));
+    let stream = TokioIo::new(tokio::io::join(Cursor::new(first).chain(input), output));
+    let service = service_fn(move |request| answer(connection.clone(), request));
+    let mut builder = http1::Builder::new();
+    builder
+        // Who has said all may close that side and still wait for the answer.
+        .half_close(true)
+        .timer(TokioTimer::new())
+        .header_read_timeout(server.settings().first_words)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX);
+    let mut serving = std::pin::pin!(builder.serve_connection(stream, service).with_upgrades());
+    let ended = tokio::select! {
+        ended = &mut serving => ended,
+        () = server.stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+        () = charge.cut() => {
+            outbox::cut(&socket);
+            return Ok(());
+        }
+    };
+    ended.map_err(io::Error::other)
+}
+
+async fn answer(
+    connection: Connection,
+    mut request: hyper::Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let (server, charge) = (Arc::clone(&connection.server), Arc::clone(&connection.charge));
+    let visitor = Arc::clone(&connection.visitor);
+    let allowed = {
+        let settings = server.settings();
+        origin::judge(&request, &settings.origins, &settings.hosts)
+    };
+    let is_preflight = request.method() == Method::OPTIONS;
+    let mut response = match &allowed {
+        Err(refused) => refused.clone().into_response(),
+        Ok(Some(_)) if is_preflight => StatusCode::NO_CONTENT.into_response(),
+        // About the server as a whole [RFC 9110, 9.3.7].
+        Ok(_) if is_preflight && request.uri().path() == "*" => StatusCode::NO_CONTENT.into_response(),
+        Ok(_) => {
+            request.extensions_mut().insert(connection);
+            let Ok(response) = ROUTES.clone().call(request.map(Body::new)).await;
+            response
+        }
+    };
+    if let Ok(Some(origin)) = allowed {
+        origin::allow(origin, is_preflight, response.headers_mut());
+    }
+    let headers = response.headers_mut();
+    // The page's files say for themselves how long they last.
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    server.writer.metrics.answered(response.status().as_u16());
+    Ok(response.map(|body| held::whole(body, &visitor, &charge)))
+}

@@ -1,0 +1,521 @@
+//! The requests that are answered at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use causerie_core::content::name::Name;
+use causerie_core::content::text::json;
+use causerie_core::key::{KeyPair, Secret, read_room_key, room_key};
+use causerie_core::log::page::Standing;
+use causerie_core::log::page::{Entries, Entry, HistoryRecord, authors};
+use causerie_core::log::{Record, records};
+use causerie_core::room::Room;
+use causerie_core::wire::{Direction, HistoryQuestion, Page, Place};
+use causerie_gateway::api::{self, CreateRoom, Join, Say, Welcome, message_id, to_json, with_members};
+use causerie_store::{Found, Members, RoomId, Store, StoreError};
+use cbcast::MemberId;
+use serde::{Deserialize, Serialize};
+
+use super::failure::Failure;
+use super::{Connection, held, say};
+use crate::Server;
+use crate::journal::reads::Asker;
+use crate::net::addresses::TooOften;
+use crate::rooms::closing::Authority;
+use crate::rooms::directory::Maker;
+use crate::rooms::history::{BYTES_MAX, RECORDS_MAX, Texts};
+use crate::rooms::hosted::HostedRoom;
+use crate::rooms::standing::Stored;
+
+/// Records of a page where no number is asked for.
+const PAGE: u64 = 50;
+/// How long a search goes on behind messages that do not stand any more.
+const SEARCH_TIME_MAX: Duration = Duration::from_secs(1);
+/// Messages that one search finds at most.
+const HITS_MAX: usize = 100;
+
+pub(super) type Answer = Result<Response, Failure>;
+
+/// The answer is this JSON.
+pub(super) fn answer(status: StatusCode, body: String) -> Response {
+    let json = HeaderValue::from_static("application/json");
+    (status, [(CONTENT_TYPE, json)], body).into_response()
+}
+
+impl Server {
+    /// Bytes of one message of JSON: each byte of a text may be written as six.
+    pub(super) fn json_bytes_max(&self) -> usize {
+        6 * self.settings().room.text_bytes_max + (4 << 10)
+    }
+}
+
+/// What the path names.
+pub(super) struct InRoom(pub(super) Connection, pub(super) Arc<HostedRoom>);
+
+impl<S: Send + Sync> FromRequestParts<S> for InRoom {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let path: Result<Path<BTreeMap<String, String>>, PathRejection> =
+            Path::from_request_parts(parts, state).await;
+        let Path(path) = path.map_err(|error| Failure::malformed(error.body_text()))?;
+        let connection =
+            parts.extensions.get::<Connection>().expect("each request has its connection").clone();
+        let room = path.get("room").map(String::as_str).unwrap_or_default();
+        let hosted = connection.server.controller.find(room)?;
+        Ok(Self(connection, hosted))
+    }
+}
+
+/// The body: JSON, within the limits of size and time.
+pub(super) struct Json<T>(T);
+
+impl<S: Send + Sync, T: for<'a> Deserialize<'a>> FromRequest<S> for Json<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        let kind =
+            request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/json") {
+            let message = "the body is JSON, and Content-Type says application/json";
+            return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
+        }
+        let connection = request.extensions().get::<Connection>().expect("each request has its connection");
+        let (limit, patience) =
+            (connection.server.json_bytes_max(), connection.server.settings().first_words);
+        let read = axum::body::to_bytes(request.into_body(), limit);
+        let bytes = match tokio::time::timeout(patience, read).await {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(error)) => return Err(unread(&error, limit)),
+            Err(_) => {
+                let message = "the body did not arrive in time";
+                return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "timed_out", message));
+            }
+        };
+        api::read(&bytes).map(Self).map_err(Failure::malformed)
+    }
+}
+
+fn unread(error: &axum::Error, limit: usize) -> Failure {
+    let too_long =
+        std::error::Error::source(error).is_some_and(|why| why.is::<http_body_util::LengthLimitError>());
+    match too_long {
+        true => {
+            let message = format!("a body has at most {limit} bytes here");
+            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_long", message)
+        }
+        false => Failure::malformed(error),
+    }
+}
+
+/// What stands behind the question mark.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<S: Send + Sync, T: for<'a> Deserialize<'a> + Send> FromRequestParts<S> for Asked<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let query: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
+        query.map(|Query(query)| Self(query)).map_err(|error| Failure::malformed(error.body_text()))
+    }
+}
+
+/// The token that a request shows.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Whose token the request shows.
+pub(super) struct Token(MemberId, Secret);
+
+impl<S: Send + Sync> FromRequestParts<S> for Token {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let token = bearer(&parts.headers).and_then(api::read_token);
+        token.map(|(member, secret)| Self(member, secret)).ok_or_else(Failure::wrong_token)
+    }
+}
+
+impl Token {
+    async fn authorize(&self, hosted: &Arc<HostedRoom>) -> Result<MemberId, Failure> {
+        let (known, changes) = hosted.act_and_count(|room, now| room.authorize(now, self.0, &self.1));
+        if known.is_err() {
+            // That somebody has left is told once it is stored.
+            stored(hosted, changes).await?;
+        }
+        known?;
+        Ok(self.0)
+    }
+}
+
+/// Fresh randomness.
+pub(super) fn secret() -> Secret {
+    let mut secret = Secret::default();
+    getrandom::fill(&mut secret).expect("the operating system gives random bytes");
+    secret
+}
+
+/// The nonce of a join: the client's, or one that nobody repeats.
+pub(super) fn nonce(given: Option<&str>) -> Result<Secret, Failure> {
+    let wrong =
+        || Failure::new(StatusCode::BAD_REQUEST, "nonce_invalid", "a nonce is 32 random hexadecimal digits");
+    given.map_or_else(|| Ok(secret()), |nonce| api::read_secret(nonce).ok_or_else(wrong))
+}
+
+/// Until so many changes are stored: nothing is told before. On a full disk that is answered.
+async fn stored(hosted: &HostedRoom, changes: u64) -> Result<(), Failure> {
+    hosted.stored_in_time(changes).await.map_err(|why| Failure::storage_full(&why))
+}
+
+// Rooms.
+
+#[derive(Serialize)]
+struct RoomInfo {
+    name: String,
+    port: Option<u16>,
+    members: u64,
+}
+
+pub(super) async fn list(Extension(connection): Extension<Connection>) -> Response {
+    let _turn = connection.visitor.turn().await;
+    let rooms = connection.server.controller.list().into_iter();
+    let rooms: Vec<_> =
+        rooms.map(|room| RoomInfo { name: room.name, port: room.port, members: room.members }).collect();
+    answer(StatusCode::OK, format!(r#"{{"rooms":{}}}"#, to_json(&rooms)))
+}
+
+pub(super) async fn create(
+    Extension(connection): Extension<Connection>,
+    Json(asked): Json<CreateRoom>,
+) -> Answer {
+    connection.visitor.join()?;
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).expect("the operating system gives random bytes");
+    let key = Some(KeyPair::new(seed).public());
+    let maker = Maker { key, ..Maker::without_key(connection.peer.ip()) };
+    let hosted = connection.server.controller.create(&asked.name, maker)?;
+    let (room, changes) = hosted.act_and_count(|room, _| describe(room, &hosted));
+    stored(&hosted, changes).await?;
+    let made = to_json(&Made { room, key: room_key(&seed) });
+    // Nobody is in it yet.
+    Ok(answer(StatusCode::CREATED, with_members(made, "[]")))
+}
+
+/// A room that was made just now, and with what its maker may close it.
+#[derive(Serialize)]
+struct Made {
+    #[serde(flatten)]
+    room: Described,
+    key: String,
+}
+
+/// Closes a room, for whoever shows its key or the operator's token.
+pub(super) async fn close(InRoom(connection, hosted): InRoom, headers: HeaderMap) -> Answer {
+    let shown = bearer(&headers).ok_or_else(Failure::wrong_token)?;
+    let key = read_room_key(shown).map(|seed| KeyPair::new(seed).public());
+    let name = hosted.look(|room| room.name().to_string());
+    connection.server.controller.close(&name, Authority { operator: shown, key }).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// What is told of a room, beside who is in.
+#[derive(Serialize)]
+struct Described {
+    name: String,
+    port: Option<u16>,
+    epoch: String,
+    topic: Option<String>,
+    first: u64,
+    position: u64,
+}
+
+fn describe(room: &Room, hosted: &HostedRoom) -> Described {
+    Described {
+        name: room.name().to_string(),
+        port: hosted.row.port,
+        epoch: room.epoch().to_string(),
+        topic: room.topic().map(|topic| topic.text.clone()),
+        first: room.first(),
+        position: room.position(),
+    }
+}
+
+pub(super) async fn room(InRoom(connection, hosted): InRoom) -> Answer {
+    let turn = connection.visitor.turn().await;
+    let ((room, members), changes) =
+        hosted.act_and_count(|room, _| (describe(room, &hosted), hosted.roster().json(room)));
+    drop(turn);
+    stored(&hosted, changes).await?;
+    Ok(answer(StatusCode::OK, with_members(to_json(&room), &members)))
+}
+
+// Members.
+
+pub(super) async fn join(InRoom(connection, hosted): InRoom, Json(asked): Json<Join>) -> Answer {
+    let nonce = nonce(asked.nonce.as_deref())?;
+    Name::parse(&asked.name, connection.server.settings().room.name_chars_max)
+        .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, "name_invalid", error.to_string()))?;
+    connection.visitor.join()?;
+    let (token, bytes_max) = (secret(), connection.server.json_bytes_max());
+    let (joined, changes) = hosted.act_and_count(|room, now| {
+        let before = room.position();
+        let member = room.join_returning(now, &asked.name, nonce, token)?;
+        let is_new = room.position() > before;
+        let welcome = welcome(room, member, &token, bytes_max);
+        Ok::<_, causerie_core::room::JoinError>((welcome, hosted.roster().json(room), is_new, member))
+    });
+    let member = joined.as_ref().ok().filter(|(.., is_new, _)| *is_new).map(|(.., member)| *member);
+    hosted.joined_in_time(member, changes).await.map_err(|why| Failure::storage_full(&why))?;
+    let (welcome, members, is_new, _) = joined?;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(answer(status, with_members(to_json(&welcome), &members)))
+}
+
+pub(super) fn welcome(room: &Room, member: MemberId, token: &Secret, bytes_max: usize) -> Welcome {
+    Welcome {
+        room: room.name().to_string(),
+        epoch: room.epoch().to_string(),
+        member: member.to_string(),
+        token: api::token(member, token),
+        position: room.position(),
+        bytes_max,
+    }
+}
+
+pub(super) async fn leave(
+    InRoom(_, hosted): InRoom,
+    Path((_, member)): Path<(String, String)>,
+    token: Token,
+) -> Answer {
+    let member = api::member_id(&member);
+    let member = member.ok_or_else(|| Failure::malformed("the id of a member is like 0.7"))?;
+    if member != token.authorize(&hosted).await? {
+        return Err(Failure::new(StatusCode::FORBIDDEN, "not_permitted", "that is somebody else"));
+    }
+    let (taken, changes) = hosted.act_and_count(|room, now| {
+        room.part(now, member, "");
+        room.farewell(member).map_or(0, |(_, taken)| taken)
+    });
+    stored(&hosted, changes).await?;
+    Ok(answer(StatusCode::OK, format!(r#"{{"taken":{taken}}}"#)))
+}
+
+// Messages.
+
+pub(super) async fn say(InRoom(connection, hosted): InRoom, token: Token, Json(asked): Json<Say>) -> Answer {
+    let (id, body) = asked.body().map_err(Failure::malformed)?;
+    connection.visitor.speak(1).map_err(TooOften::messages)?;
+    let placed = match token.authorize(&hosted).await {
+        // What it has said it has said.
+        Err(expired) if expired.status == StatusCode::GONE => {
+            say::find(&hosted, token.0, &id).await?.map_err(|_| expired)?
+        }
+        Err(failure) => return Err(failure),
+        Ok(member) => {
+            connection.server.writer.has_room().await;
+            say::say(&hosted, member, &id, &body).await?
+        }
+    };
+    stored(&hosted, placed.changes).await?;
+    let said = api::Said { id, message: placed.said.id.to_string(), position: placed.said.position };
+    let status = if placed.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(answer(status, to_json(&said)))
+}
+
+/// Which part of the log.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Part {
+    before: Option<String>,
+    after: Option<String>,
+    around: Option<String>,
+    limit: Option<u64>,
+}
+
+async fn page(hosted: &Arc<HostedRoom>, part: Part) -> Result<Page, Failure> {
+    let limit = part.limit.unwrap_or(PAGE);
+    if !(1..=RECORDS_MAX).contains(&limit) {
+        return Err(Failure::malformed(format!("limit is 1 to {RECORDS_MAX}")));
+    }
+    let (direction, place) = match (part.before, part.after, part.around) {
+        (None, None, None) => (Direction::Before, Place::End),
+        (Some(place), None, None) => (Direction::Before, read_place(&place)?),
+        (None, Some(place), None) => (Direction::After, read_place(&place)?),
+        (None, None, Some(place)) => (Direction::Around, read_place(&place)?),
+        _ => return Err(Failure::malformed("at most one of before, after and around")),
+    };
+    read_page(Asker::Stranger, Texts::Standing, hosted, direction, place, limit, BYTES_MAX).await
+}
+
+fn read_place(text: &str) -> Result<Place, Failure> {
+    let position = || text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
+    let place = position().map(Place::Position).or_else(|| message_id(text).map(Place::Message));
+    place.ok_or_else(|| {
+        Failure::malformed("a place is a position (90) or a message (0.7#90, where # is written %23)")
+    })
+}
+
+/// A part of the log, with names and gaps.
+pub(super) async fn read_page(
+    asker: Asker,
+    texts: Texts,
+    hosted: &Arc<HostedRoom>,
+    direction: Direction,
+    place: Place,
+    limit: u64,
+    bytes_max: usize,
+) -> Result<Page, Failure> {
+    let room = hosted.look(|room| room.name().to_string());
+    let question = HistoryQuestion { room, epoch: 0, direction, place, limit, wait_millis: 0 };
+    Ok(hosted.page_within(asker, texts, question, bytes_max).await?)
+}
+
+/// The page as JSON, made as the client takes it.
+fn pieces(
+    connection: &Connection,
+    page: Page,
+    start: String,
+    render: impl Fn(&Entry) -> String + Send + 'static,
+    between: &'static str,
+    end: &'static str,
+) -> Body {
+    let bytes = page.records.len() + page.names.iter().map(|named| named.name.len()).sum::<usize>();
+    held::entries(start, Entries::new(page), render, (between, end), (connection, bytes))
+}
+
+pub(super) async fn messages(InRoom(connection, hosted): InRoom, Asked(part): Asked<Part>) -> Answer {
+    let _turn = connection.visitor.turn().await;
+    let page = page(&hosted, part).await?;
+    let Page { room, epoch, from, to, end, .. } = &page;
+    let start = format!(
+        r#"{{"room":{},"epoch":"{epoch}","from":{from},"to":{to},"end":{end},"messages":["#,
+        json(room)
+    );
+    let body = pieces(&connection, page, start, api::entry, ",", "]}");
+    let kind = HeaderValue::from_static("application/json");
+    Ok(([(CONTENT_TYPE, kind)], body).into_response())
+}
+
+/// Which part of the log, forwards.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct From {
+    after: Option<String>,
+    limit: Option<u64>,
+}
+
+/// The same as lines, for programs that read logs.
+pub(super) async fn trace(InRoom(connection, hosted): InRoom, Asked(from): Asked<From>) -> Answer {
+    let after = from.after.or(Some("0".into()));
+    let limit = from.limit.or(Some(RECORDS_MAX));
+    let _turn = connection.visitor.turn().await;
+    let page = page(&hosted, Part { before: None, after, around: None, limit }).await?;
+    let body = pieces(&connection, page, String::new(), |entry| api::entry(entry) + "\n", "", "");
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    Ok(([(CONTENT_TYPE, kind)], body).into_response())
+}
+
+/// What is looked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sought {
+    q: String,
+    before: Option<u64>,
+    limit: Option<usize>,
+}
+
+/// What a search finds of what stands: deleted texts and those that were edited away are passed over.
+fn search_standing(
+    store: &dyn Store,
+    room: RoomId,
+    words: &str,
+    mut before: Option<u64>,
+    limit: usize,
+) -> Result<Found, StoreError> {
+    let (mut found, mut stored) = (Vec::new(), Stored::new(store, room));
+    let end = Instant::now() + SEARCH_TIME_MAX;
+    loop {
+        let Found { hits, complete } = store.search(Some(room), words, before, limit)?;
+        let is_last = hits.len() < limit;
+        before = hits.last().map(|hit| hit.position);
+        for hit in hits {
+            let Some(Record { message, .. }) = records(hit.frame.clone()).next() else { continue };
+            let said = causerie_core::content::body::Body::decode(&message.payload());
+            if stored.reads(message.id(), &said)?.0 == Standing::AsSaid && found.len() < limit {
+                found.push(hit);
+            }
+        }
+        if is_last || found.len() == limit {
+            return Ok(Found { hits: found, complete });
+        }
+        if Instant::now() >= end {
+            return Err(StoreError::SearchTooLong);
+        }
+    }
+}
+
+pub(super) async fn search(InRoom(_, hosted): InRoom, Asked(sought): Asked<Sought>) -> Answer {
+    let limit = sought.limit.unwrap_or(20);
+    if !(1..=HITS_MAX).contains(&limit) {
+        return Err(Failure::malformed(format!("limit is 1 to {HITS_MAX}")));
+    }
+    let room = hosted.id;
+    let searching = hosted.reading(Asker::Search, move |store| {
+        let Found { hits, complete } = search_standing(store, room, &sought.q, sought.before, limit)?;
+        let ids: std::collections::BTreeSet<_> =
+            hits.iter().flat_map(|hit| authors(hit.frame.clone())).collect();
+        let ids: Vec<_> = ids.into_iter().collect();
+        let members = store.members(room, Members::Ids(&ids))?;
+        let names: BTreeMap<_, _> = members.into_iter().map(|row| (row.member, row.name)).collect();
+        let name = |member: MemberId| names.get(&member).cloned().unwrap_or_else(|| member.to_string());
+        let found = hits.into_iter().flat_map(|hit| records(hit.frame));
+        let found = found.map(|record| api::entry(&Entry::Record(HistoryRecord::of(record, name))));
+        let mut bytes = 0;
+        let fits = |entry: &String| {
+            let is_first = bytes == 0;
+            bytes += entry.len();
+            is_first || bytes <= BYTES_MAX
+        };
+        Ok::<_, StoreError>((found.take_while(fits).collect::<Vec<_>>(), complete))
+    });
+    let (found, complete) = match searching.await {
+        // It was made just now.
+        Err(StoreError::NoSuchRoom(_)) if !hosted.closed.is_cancelled() => (Vec::new(), true),
+        found => found?,
+    };
+    let found = found.join(",");
+    Ok(answer(StatusCode::OK, format!(r#"{{"messages":[{found}],"complete":{complete}}}"#)))
+}
+
+// What is known.
+
+#[derive(Serialize)]
+struct Known {
+    position: u64,
+    clock: BTreeMap<String, u64>,
+    frontier: Vec<String>,
+}
+
+pub(super) async fn clock(InRoom(connection, hosted): InRoom) -> Answer {
+    let turn = connection.visitor.turn().await;
+    let (known, changes) = hosted.act_and_count(|room, _| Known {
+        position: room.position(),
+        clock: room.clock().iter().map(|(member, count)| (member.to_string(), count)).collect(),
+        frontier: room.frontier().iter().map(ToString::to_string).collect(),
+    });
+    drop(turn);
+    stored(&hosted, changes).await?;
+    Ok(answer(StatusCode::OK, to_json(&known)))
+}

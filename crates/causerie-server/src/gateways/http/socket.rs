@@ -1,0 +1,696 @@
+//! WebSockets: a member of a room that hears everything, and speaks; or somebody who only reads along. A cursor on the
+//! room's log, as every session.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::extract::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use axum::response::Response;
+use causerie_core::content::name::Name;
+use causerie_core::log::page::{Entries, Entry};
+use causerie_core::room::Seat;
+use causerie_core::wire::{Direction, Place};
+use causerie_gateway::api::{self, ClientEvent, Problem, Said, Say, ServerEvent, gap_event, record_event};
+use cbcast::MessageId;
+use futures_util::SinkExt;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::failure::Failure;
+use super::rooms::{self, InRoom};
+use super::{Connection, say};
+use crate::gateways::membership::Presence;
+use crate::journal::reads::Asker;
+use crate::journal::writer::{STORED_AGAIN, StoreNews};
+use crate::net::memory::{Charge, Unwritten};
+use crate::rooms::history::Texts;
+use crate::rooms::hosted::HostedRoom;
+use crate::rooms::watching::Unread;
+
+/// What tungstenite reads at once; its own default is 128 KiB for each connection.
+const READ_BYTES: usize = 4 << 10;
+/// What is gathered before it is written.
+const WRITE_BYTES: usize = 16 << 10;
+/// Said and not stored yet; beyond it nothing more is read.
+const ACKS_MAX: usize = 256;
+/// How often a silent client is asked whether it is there; after two that it has not answered it is not.
+const PING_EVERY: Duration = Duration::from_secs(30);
+/// How long a client that reads nothing is waited for before it is looked whether anybody still waits for it.
+const STUCK: Duration = Duration::from_secs(2);
+/// Held messages are told after this time, and so many at once: most are released within it.
+const HELD_PAUSE: Duration = Duration::from_millis(100);
+const HELD_MAX: usize = 64;
+/// What members observe is told so long after it has come.
+const OBSERVED_PAUSE: Duration = Duration::from_millis(50);
+/// Records of a page read from the store, and their bytes.
+const PAGE: u64 = 500;
+const PAGE_BYTES: usize = 64 << 10;
+/// Codes of close frames [RFC 6455, 7.4.1].
+const NORMAL: u16 = 1000;
+const AWAY: u16 = 1001;
+const PROTOCOL: u16 = 1002;
+const UNSUPPORTED: u16 = 1003;
+const NOT_UTF8: u16 = 1007;
+const POLICY: u16 = 1008;
+const TOO_BIG: u16 = 1009;
+/// The time that a connection has to end well.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+pub(super) async fn open(
+    InRoom(connection, hosted): InRoom,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Failure> {
+    let upgrade =
+        upgrade.map_err(|error| Failure::new(error.status(), "not_a_websocket", error.body_text()))?;
+    let limit = connection.server.json_bytes_max();
+    let (tracked, kill) = (connection.server.tasks.token(), connection.server.kill.clone());
+    let upgrade = upgrade
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(WRITE_BYTES)
+        .max_message_size(limit)
+        .max_frame_size(limit);
+    Ok(upgrade.on_upgrade(async move |socket| {
+        let session = Session {
+            news: connection.server.writer.news(),
+            changed: hosted.subscribe(),
+            holding: hosted.holding(),
+            observing: hosted.watching.news(),
+            connection,
+            hosted,
+            socket,
+            bytes_max: limit,
+            reading: None,
+            presence: None,
+            early: None,
+            acks: VecDeque::new(),
+            in_hand: 0,
+        };
+        // It ends in many ways, and nobody is left to be told how.
+        let _ = kill.run_until_cancelled(session.run()).await;
+        drop(tracked);
+    }))
+}
+
+struct Session {
+    connection: Connection,
+    hosted: Arc<HostedRoom>,
+    socket: WebSocket,
+    /// The most bytes of a message that the client sends.
+    bytes_max: usize,
+    changed: watch::Receiver<()>,
+    holding: watch::Receiver<()>,
+    observing: watch::Receiver<()>,
+    /// Whether anything can be stored.
+    news: StoreNews,
+    reading: Option<Reading>,
+    /// That of the membership, until the connection ends.
+    presence: Option<Presence>,
+    /// What the client says faster than its address may: it is said then, and nothing is heard before.
+    early: Option<(Seat, Say, Instant)>,
+    /// What was said, and how many changes have to be stored before that may be told.
+    acks: VecDeque<(u64, Said)>,
+    /// Bytes of events that are being told.
+    in_hand: usize,
+}
+
+/// A client that follows the log.
+struct Reading {
+    /// Its membership, unless it only reads along.
+    seat: Option<Seat>,
+    cursor: u64,
+    /// The seating that was looked at last.
+    seating: u64,
+    /// Where it has left, and how much was taken.
+    farewell: Option<(u64, u64)>,
+    leaving: bool,
+    /// What it was told to be held, if it wants to know.
+    held: Option<BTreeSet<MessageId>>,
+    /// How far it was told what members observe, if it wants to know.
+    observed: Option<u64>,
+}
+
+/// What a client wants to be told beside the log.
+#[derive(Clone, Copy)]
+struct Wants {
+    held: bool,
+    observed: bool,
+}
+
+/// How a session ends.
+enum End {
+    /// The client has gone, or the connection has.
+    Gone,
+    /// The client has closed, and is answered.
+    Closed,
+    /// The client is told.
+    Told(u16, Box<ServerEvent>),
+}
+
+impl From<axum::Error> for End {
+    fn from(_: axum::Error) -> Self {
+        Self::Gone
+    }
+}
+
+type Step<T = ()> = Result<T, End>;
+
+fn refused(failure: Failure, id: Option<String>) -> ServerEvent {
+    ServerEvent::Error(Problem { id, ..*failure.problem })
+}
+
+fn fatal(code: &'static str, message: impl Into<String>) -> End {
+    closing(POLICY, code, message)
+}
+
+fn closing(with: u16, code: &'static str, message: impl Into<String>) -> End {
+    End::Told(with, Box::new(ServerEvent::Error(Problem::new(code, message))))
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.disconnect();
+    }
+}
+
+impl Session {
+    async fn run(mut self) {
+        let charge = Arc::clone(&self.connection.charge);
+        let end = tokio::select! {
+            Err(end) = self.converse() => end,
+            () = charge.cut() => End::Gone,
+        };
+        self.disconnect();
+        let last_words = async {
+            match end {
+                End::Gone => return Ok(()),
+                // The library has an answer ready, which is written before the end is read.
+                End::Closed => {}
+                End::Told(code, event) => {
+                    self.socket.send(Message::Text(event.to_json().into())).await?;
+                    let frame = CloseFrame { code, reason: Utf8Bytes::default() };
+                    self.socket.send(Message::Close(Some(frame))).await?;
+                }
+            }
+            // Until the client has closed too: else it might not read the last words.
+            while self.socket.recv().await.is_some_and(|message| message.is_ok()) {}
+            Ok::<_, axum::Error>(())
+        };
+        // Whatever happens here, the connection is over.
+        let _ = tokio::time::timeout(FAREWELL, last_words).await;
+    }
+
+    /// It is in the room no longer, nor follows it.
+    fn disconnect(&mut self) {
+        drop(self.presence.take());
+        if let Some(reading) = self.reading.take().filter(|_| !self.hosted.is_poisoned()) {
+            self.hosted.json().leave();
+            if reading.observed.is_some() {
+                self.hosted.unwatch();
+            }
+        }
+    }
+
+    async fn converse(&mut self) -> Step<std::convert::Infallible> {
+        let server = Arc::clone(&self.connection.server);
+        let begun = Instant::now();
+        let (mut heard, mut asked) = (begun, begun);
+        let mut tell_held: Option<Instant> = None;
+        let mut tell_observed: Option<Instant> = None;
+        loop {
+            self.changed.mark_unchanged();
+            self.tell_acks().await?;
+            if tell_observed.is_some_and(|at| at <= Instant::now()) {
+                tell_observed = None;
+            }
+            let more = self.tell_log().await?;
+            if tell_held.is_some_and(|at| at <= Instant::now()) {
+                tell_held = None;
+                self.tell_held().await?;
+            }
+            self.flush().await?;
+            if let Some(Reading { seat: Some(seat), cursor, .. }) = &self.reading {
+                self.hosted.acknowledge(&server, seat.member, *cursor);
+            }
+            if server.stop.is_cancelled() && self.acks.is_empty() {
+                return Err(End::Told(AWAY, Box::new(ServerEvent::ShuttingDown {})));
+            }
+            if more {
+                continue;
+            }
+            let now = Instant::now();
+            if let Some((seat, say, _)) = self.early.take_if(|(.., at)| *at <= now) {
+                heard = now;
+                self.say(seat, say).await?;
+                continue;
+            }
+            if self.reading.is_none() && now >= begun + server.settings().first_words {
+                return Err(fatal(
+                    "timed_out",
+                    "the first event is join, resume or watch, and it did not come",
+                ));
+            }
+            if now >= heard + 3 * PING_EVERY {
+                return Err(fatal("timed_out", "nothing was heard from the client"));
+            }
+            if now >= heard + PING_EVERY && now >= asked + PING_EVERY {
+                asked = now;
+                self.feed(Message::Ping(Default::default())).await?;
+                continue;
+            }
+            let mut wake = (heard + PING_EVERY).max(asked + PING_EVERY);
+            if self.reading.is_none() {
+                wake = wake.min(begun + server.settings().first_words);
+            }
+            let due = self.early.as_ref().map(|(.., at)| *at);
+            wake = tell_held.into_iter().chain(tell_observed).chain(due).fold(wake, Instant::min);
+            let wants_held = self.reading.as_ref().is_some_and(|r| r.held.is_some());
+            let wants_observed = self.reading.as_ref().is_some_and(|r| r.observed.is_some());
+            tokio::select! {
+                message = self.socket.recv(), if self.acks.len() < ACKS_MAX && due.is_none() => {
+                    heard = Instant::now();
+                    self.hear(message).await?;
+                    // Held messages are told from the beginning on.
+                    if !wants_held && self.reading.as_ref().is_some_and(|r| r.held.is_some()) {
+                        tell_held = Some(Instant::now());
+                    }
+                }
+                _ = self.changed.changed() => {}
+                _ = self.holding.changed(), if wants_held => {
+                    tell_held.get_or_insert_with(|| Instant::now() + HELD_PAUSE);
+                }
+                _ = self.observing.changed(), if wants_observed => {
+                    tell_observed.get_or_insert_with(|| Instant::now() + OBSERVED_PAUSE);
+                }
+                trouble = self.news.next(), if self.reading.is_some() => {
+                    let problem = match trouble {
+                        Some(why) => Problem::new("storage_full", &*why),
+                        None => Problem::new("storage_again", STORED_AGAIN),
+                    };
+                    self.tell(&ServerEvent::Error(problem)).await?;
+                }
+                () = server.stop.cancelled(), if self.acks.is_empty() => {}
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+    }
+
+    // Hearing.
+
+    async fn hear(&mut self, message: Option<Result<Message, axum::Error>>) -> Step {
+        let text = match message {
+            None => return Err(End::Gone),
+            Some(Ok(Message::Close(_))) => return Err(End::Closed),
+            Some(Err(error)) => return Err(self.unreadable(&error)),
+            // Pings are answered by the library.
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
+            Some(Ok(Message::Binary(_))) => {
+                return Err(closing(UNSUPPORTED, "malformed", "events are text messages"));
+            }
+            Some(Ok(Message::Text(text))) => text,
+        };
+        let event = match api::read(text.as_bytes()) {
+            Ok(event) => event,
+            Err(error) => {
+                let id = api::id_of_unread(text.as_bytes());
+                return self.tell(&refused(Failure::malformed(error), id)).await;
+            }
+        };
+        match (event, &mut self.reading) {
+            (ClientEvent::Ping {}, _) => self.tell(&ServerEvent::Pong {}).await,
+            (ClientEvent::Join { name, nonce, held, observed }, None) => {
+                self.join(&name, nonce.as_deref(), Wants { held, observed }).await
+            }
+            (ClientEvent::Resume { token, after, held, observed }, None) => {
+                self.resume(&token, after, Wants { held, observed }).await
+            }
+            (ClientEvent::Watch { after, held, observed }, None) => {
+                self.read_along(after, Wants { held, observed }).await
+            }
+            (ClientEvent::Say(say), Some(Reading { seat: Some(seat), .. })) => {
+                let seat = *seat;
+                self.say(seat, say).await
+            }
+            (ClientEvent::Members {}, Some(_)) => {
+                let turn = self.connection.visitor.turn().await;
+                let (members, changes) = self.hosted.act_and_count(|room, _| self.hosted.roster().json(room));
+                drop(turn);
+                match self.hosted.stored_in_time(changes).await {
+                    Ok(()) => self.tell_with(&ServerEvent::Members {}, &members).await,
+                    Err(why) => self.tell(&refused(Failure::storage_full(&why), None)).await,
+                }
+            }
+            (ClientEvent::Leave {}, Some(Reading { seat: Some(seat), leaving, .. })) => {
+                *leaving = true;
+                let member = seat.member;
+                self.hosted.act(|room, now| room.part(now, member, ""));
+                Ok(())
+            }
+            (event, reading) => {
+                let id = if let ClientEvent::Say(say) = event { Some(say.id) } else { None };
+                let message = match reading {
+                    Some(Reading { seat: None, .. }) => "this WebSocket only reads along",
+                    Some(_) => "one WebSocket is in one room, as one member",
+                    None => "the first event is join, resume or watch",
+                };
+                self.unexpected(message, id).await
+            }
+        }
+    }
+
+    async fn unexpected(&mut self, message: &str, id: Option<String>) -> Step {
+        self.tell(&ServerEvent::Error(Problem { id, ..Problem::new("unexpected", message) })).await
+    }
+
+    /// The end of a session whose client sends what is too long, or not a WebSocket's bytes.
+    fn unreadable(&self, error: &axum::Error) -> End {
+        use tungstenite::error::{Error, ProtocolError};
+        let cause = std::error::Error::source(error).and_then(|why| why.downcast_ref::<Error>());
+        match cause {
+            Some(Error::Capacity(_)) => {
+                let message = format!("a message has at most {} bytes here", self.bytes_max);
+                closing(TOO_BIG, "too_long", message)
+            }
+            Some(Error::Utf8(_)) => closing(NOT_UTF8, "malformed", error.to_string()),
+            Some(Error::Protocol(why)) if *why != ProtocolError::ResetWithoutClosingHandshake => {
+                closing(PROTOCOL, "malformed", error.to_string())
+            }
+            _ => End::Gone,
+        }
+    }
+
+    async fn join(&mut self, name: &str, nonce: Option<&str>, wants: Wants) -> Step {
+        let chars = self.connection.server.settings().room.name_chars_max;
+        let named = Name::parse(name, chars).map_err(causerie_core::room::JoinError::from);
+        let nonce = match named.map_err(Failure::from).and_then(|_| rooms::nonce(nonce)) {
+            Ok(nonce) => nonce,
+            Err(failure) => return self.tell(&refused(failure, None)).await,
+        };
+        if let Err(why) = self.connection.visitor.join() {
+            return self.tell(&refused(why.into(), None)).await;
+        }
+        let (token, bytes_max) = (rooms::secret(), self.bytes_max);
+        let (joined, changes) = self.hosted.act_and_count(|room, now| {
+            let before = room.position();
+            let member = room.join_returning(now, name, nonce, token)?;
+            let seat = room.take_seat(member, &token).expect("it has just been given that token");
+            let is_new = room.position() > before;
+            let welcome = rooms::welcome(room, member, &token, bytes_max);
+            let welcome = (welcome, self.hosted.roster().json(room));
+            Ok::<_, causerie_core::room::JoinError>((welcome, seat, before, is_new))
+        });
+        self.presence = joined.as_ref().ok().map(|(_, seat, ..)| Presence::seated(&self.hosted, *seat));
+        let member = joined.as_ref().ok().filter(|(.., is_new)| *is_new).map(|(_, seat, ..)| seat.member);
+        if let Err(why) = self.hosted.joined_in_time(member, changes).await {
+            return self.tell(&refused(Failure::storage_full(&why), None)).await;
+        }
+        match joined {
+            Ok(((welcome, members), seat, cursor, _)) => {
+                self.follow(Some(seat), cursor, wants);
+                self.tell_with(&ServerEvent::Welcome(welcome), &members).await
+            }
+            Err(error) => self.tell(&refused(error.into(), None)).await,
+        }
+    }
+
+    async fn resume(&mut self, token: &str, after: Option<u64>, wants: Wants) -> Step {
+        let Some((member, secret)) = api::read_token(token) else {
+            return self.tell(&refused(Failure::wrong_token(), None)).await;
+        };
+        let bytes_max = self.bytes_max;
+        let (resumed, changes) = self.hosted.act_and_count(|room, _| {
+            let seat = room.take_seat(member, &secret)?;
+            let cursor = after.unwrap_or(room.position()).min(room.position());
+            let welcome = rooms::welcome(room, member, &secret, bytes_max);
+            let welcome = (welcome, self.hosted.roster().json(room));
+            Ok::<_, causerie_core::room::ResumeError>((welcome, seat, cursor))
+        });
+        self.presence = resumed.as_ref().ok().map(|(_, seat, _)| Presence::seated(&self.hosted, *seat));
+        if let Err(why) = self.hosted.stored_in_time(changes).await {
+            return self.tell(&refused(Failure::storage_full(&why), None)).await;
+        }
+        match resumed {
+            Ok(((welcome, members), seat, cursor)) => {
+                self.follow(Some(seat), cursor, wants);
+                self.tell_with(&ServerEvent::Welcome(welcome), &members).await
+            }
+            Err(error) => self.tell(&refused(error.into(), None)).await,
+        }
+    }
+
+    /// Rooms are open to all who may join, so whoever only looks is told the same.
+    async fn read_along(&mut self, after: Option<u64>, wants: Wants) -> Step {
+        let ((cursor, watching, members), changes) = self.hosted.act_and_count(|room, _| {
+            let position = room.position();
+            let watching = ServerEvent::Watching {
+                room: room.name().to_string(),
+                epoch: room.epoch().to_string(),
+                position,
+            };
+            (after.unwrap_or(position).min(position), watching, self.hosted.roster().json(room))
+        });
+        if let Err(why) = self.hosted.stored_in_time(changes).await {
+            return self.tell(&refused(Failure::storage_full(&why), None)).await;
+        }
+        self.follow(None, cursor, wants);
+        self.tell_with(&watching, &members).await
+    }
+
+    fn follow(&mut self, seat: Option<Seat>, cursor: u64, wants: Wants) {
+        // Compared with the room before anything is read.
+        let seating = u64::MAX;
+        let held = wants.held.then(BTreeSet::new);
+        let observed = wants.observed.then(|| self.hosted.watch());
+        self.hosted.json().enter();
+        self.reading =
+            Some(Reading { seat, cursor, seating, farewell: None, leaving: false, held, observed });
+    }
+
+    async fn say(&mut self, seat: Seat, said: Say) -> Step {
+        if let Err(wait) = self.connection.visitor.speak(1) {
+            self.early = Some((seat, said, Instant::now() + wait));
+            return Ok(());
+        }
+        let id = said.id.clone();
+        let placed = self.say_checked(seat, said).await;
+        match placed {
+            Ok((changes, said)) => {
+                self.acks.push_back((changes, said));
+                Ok(())
+            }
+            Err(failure) => self.tell(&refused(failure, Some(id))).await,
+        }
+    }
+
+    async fn say_checked(&mut self, seat: Seat, said: Say) -> Result<(u64, Said), Failure> {
+        let (id, body) = said.body().map_err(Failure::malformed)?;
+        // Whoever has resumed elsewhere speaks there.
+        if !self.hosted.look(|room| room.is_seated(seat)) {
+            return Err(causerie_core::room::SayError::NotHere.into());
+        }
+        self.connection.server.writer.has_room().await;
+        let placed = say::say(&self.hosted, seat.member, &id, &body).await?;
+        let said = Said { id, message: placed.said.id.to_string(), position: placed.said.position };
+        Ok((placed.changes, said))
+    }
+
+    // Telling.
+
+    async fn tell(&mut self, event: &ServerEvent) -> Step {
+        self.feed(Message::Text(event.to_json().into())).await
+    }
+
+    /// As [`tell`](Self::tell), with who is in.
+    async fn tell_with(&mut self, event: &ServerEvent, members: &str) -> Step {
+        let event = api::with_members(event.to_json(), members);
+        self.connection.visitor.made(event.len());
+        self.feed(Message::Text(event.into())).await
+    }
+
+    async fn feed(&mut self, message: Message) -> Step {
+        let (hosted, seat) = (&self.hosted, self.reading.as_ref().and_then(|r| r.seat));
+        let bytes = if let Message::Text(text) = &message { text.len() } else { 0 };
+        let held = (&*self.connection.charge, self.in_hand.max(bytes) + WRITE_BYTES);
+        patiently(self.socket.feed(message), hosted, seat, held).await
+    }
+
+    async fn flush(&mut self) -> Step {
+        let (hosted, seat) = (&self.hosted, self.reading.as_ref().and_then(|r| r.seat));
+        let held = (&*self.connection.charge, WRITE_BYTES);
+        patiently(self.socket.flush(), hosted, seat, held).await
+    }
+
+    async fn tell_acks(&mut self) -> Step {
+        let stored = self.hosted.tail().stored;
+        while self.acks.front().is_some_and(|(changes, _)| *changes <= stored) {
+            if let Some((_, said)) = self.acks.pop_front() {
+                self.tell(&ServerEvent::Ack(said)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells what lies behind the cursor. Whether there may be more at once.
+    async fn tell_log(&mut self) -> Step<bool> {
+        let Some(reading) = &mut self.reading else { return Ok(false) };
+        let seating = self.hosted.tail().seating;
+        if seating != reading.seating {
+            let seat = reading.seat;
+            reading.farewell = self.hosted.look(|room| {
+                if room.is_closed() {
+                    return Err(fatal("room_closed", "the room was closed"));
+                }
+                let Some(seat) = seat else { return Ok(None) };
+                if !room.is_present(seat.member) {
+                    return Ok(Some(room.farewell(seat.member).unwrap_or((room.position(), 0))));
+                }
+                if !room.is_seated(seat) {
+                    return Err(fatal("superseded", "the member has resumed on another connection"));
+                }
+                Ok(None)
+            })?;
+            reading.seating = seating;
+        }
+        if let Some((left_at, taken)) = reading.farewell
+            && reading.cursor >= left_at
+            && self.acks.is_empty()
+        {
+            return Err(match reading.leaving {
+                true => End::Told(NORMAL, Box::new(ServerEvent::Parted { taken })),
+                false => {
+                    let mut problem = Problem::new("expired", "the member has left");
+                    problem.taken = Some(taken);
+                    End::Told(POLICY, Box::new(ServerEvent::Error(problem)))
+                }
+            });
+        }
+        let cursor = reading.cursor;
+        let shared = self.hosted.json().read(&self.hosted, cursor);
+        let (events, last) = match shared {
+            Some(shared) => shared,
+            None => self.read_page(cursor).await?,
+        };
+        let mut more = !events.is_empty();
+        // After the log: what is not there yet was observed by nobody who had said what is in the log.
+        let mut unread = self.unobserved().await?;
+        self.in_hand = events.iter().map(|event| event.len()).sum();
+        for (behind, event) in (cursor + 1..).zip(events) {
+            self.tell_observed(&mut unread, behind - 1).await?;
+            self.feed(Message::Text(event)).await?;
+        }
+        self.in_hand = 0;
+        self.tell_observed(&mut unread, last).await?;
+        if let Some(reading) = &mut self.reading {
+            reading.cursor = last;
+        }
+        more |= unread.has_more && unread.events.is_empty();
+        Ok(more)
+    }
+
+    /// What members have observed and the client was not told.
+    async fn unobserved(&mut self) -> Step<Unread> {
+        let Some(cursor) = self.reading.as_mut().and_then(|r| r.observed.as_mut()) else {
+            return Ok(Unread::default());
+        };
+        let unread = self.hosted.watching.read(*cursor);
+        *cursor += unread.missed;
+        if unread.missed > 0 {
+            self.tell(&ServerEvent::Unobserved { count: unread.missed }).await?;
+        }
+        Ok(unread)
+    }
+
+    /// Tells of it what stands behind positions up to this one.
+    async fn tell_observed(&mut self, unread: &mut Unread, position: u64) -> Step {
+        while unread.events.front().is_some_and(|(behind, ..)| *behind <= position) {
+            let Some((_, cursor, event)) = unread.events.pop_front() else { break };
+            self.feed(Message::Text(event)).await?;
+            if let Some(reading) = &mut self.reading {
+                reading.observed = Some(cursor);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is not in memory any more.
+    async fn read_page(&mut self, cursor: u64) -> Step<(Vec<Utf8Bytes>, u64)> {
+        let visitor = Arc::clone(&self.connection.visitor);
+        let place = Place::Position(cursor);
+        let is_member = self.reading.as_ref().is_some_and(|reading| reading.seat.is_some());
+        // A member hears the room so: that is no answer.
+        let _turn = if is_member { None } else { Some(visitor.turn().await) };
+        let page = rooms::read_page(
+            if is_member { Asker::Member } else { Asker::Stranger },
+            Texts::AsSaid,
+            &self.hosted,
+            Direction::After,
+            place,
+            PAGE,
+            PAGE_BYTES,
+        )
+        .await;
+        let page = page.map_err(|failure| End::Told(POLICY, Box::new(refused(failure, None))))?;
+        let to = page.to;
+        visitor.made(page.records.len());
+        let events = Entries::new(page).map(|entry| match entry {
+            Ok(Entry::Record(record)) => Ok(record_event(&record).into()),
+            Ok(Entry::Gap { from, to, removed }) => Ok(gap_event(from, to, removed).to_json().into()),
+            Err(error) => Err(fatal("unreadable", error.to_string())),
+        });
+        Ok((events.collect::<Step<_>>()?, to))
+    }
+
+    /// Tells what is held back, or is not any more.
+    async fn tell_held(&mut self) -> Step {
+        let Some(told) = self.reading.as_mut().and_then(|r| r.held.as_mut()) else { return Ok(()) };
+        let held = self.hosted.look(|room| room.held(usize::MAX));
+        let mut events: Vec<_> = told
+            .iter()
+            .filter(|id| held.iter().all(|held| held.id != **id))
+            .map(|id| (*id, ServerEvent::Released { message: id.to_string() }))
+            .collect();
+        for (id, _) in &events {
+            told.remove(id);
+        }
+        for held in &held {
+            if told.len() < HELD_MAX && told.insert(held.id) {
+                events.push((held.id, ServerEvent::held(held)));
+            }
+        }
+        for (_, event) in events {
+            self.tell(&event).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes for as long as it takes, while the connection still has a seat to write for. So much is charged to the connection
+/// while its socket takes nothing.
+async fn patiently(
+    write: impl Future<Output = Result<(), axum::Error>>,
+    hosted: &Arc<HostedRoom>,
+    seat: Option<Seat>,
+    (charge, bytes): (&Charge, usize),
+) -> Step {
+    let mut write = std::pin::pin!(write);
+    if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
+        return Ok(done?);
+    }
+    let _unwritten = Unwritten::new(charge, bytes);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut write => return Ok(done?),
+            () = tokio::time::sleep(STUCK) => {
+                let waits = |seat| hosted.look(|room| !room.is_closed() && room.is_seated(seat));
+                if !seat.is_some_and(waits) {
+                    return Err(End::Gone);
+                }
+            }
+        }
+    }
+}

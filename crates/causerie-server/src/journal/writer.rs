@@ -1,0 +1,257 @@
+//! The one thread that stores: whatever waits, of all rooms together, with one sync. While it runs, the next batch
+//! gathers. What is stored is shown; nothing is shown before.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use causerie_store::{RoomId, Store};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::journal::reads::Reads;
+use crate::metrics::Metrics;
+use crate::net::memory::Memory;
+use crate::rooms::hosted::HostedRoom;
+
+/// Bytes of records that may wait to be stored, of all rooms together. Beyond it connections are not read.
+const PENDING_MAX: usize = 64 << 20;
+
+/// What is told once there is room again.
+pub(crate) const STORED_AGAIN: &str = "there is room again: messages are stored";
+
+/// How long to wait after the store was full.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
+
+pub(crate) struct Writer {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) reads: Reads,
+    pub(crate) metrics: Metrics,
+    pub(crate) memory: Arc<Memory>,
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    pending: AtomicUsize,
+    drained: watch::Sender<()>,
+    /// Why nothing can be stored at the moment. Changes when that begins and when it ends, not in between.
+    trouble: watch::Sender<Option<Arc<str>>>,
+    /// Whether there is any.
+    is_full: AtomicBool,
+    /// Why it has ended.
+    failed: watch::Sender<Option<String>>,
+}
+
+/// That nothing can be stored at the moment, and that it can be again: each once.
+pub(crate) struct StoreNews {
+    trouble: watch::Receiver<Option<Arc<str>>>,
+    told: bool,
+}
+
+impl StoreNews {
+    /// Waits for the next of them: why nothing can be stored, or `None` once it can. May be dropped at any time.
+    pub(crate) async fn next(&mut self) -> Option<Arc<str>> {
+        loop {
+            if self.trouble.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            let trouble = self.trouble.borrow_and_update().clone();
+            if std::mem::replace(&mut self.told, trouble.is_some()) != trouble.is_some() {
+                return trouble;
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    rooms: Vec<Arc<HostedRoom>>,
+    stopping: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(store: Arc<dyn Store>, memory: Arc<Memory>) -> Arc<Self> {
+        Arc::new(Self {
+            reads: Reads::new(Arc::clone(&store)),
+            store,
+            metrics: Metrics::new(),
+            memory,
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            pending: AtomicUsize::new(0),
+            drained: watch::Sender::new(()),
+            trouble: watch::Sender::new(None),
+            is_full: AtomicBool::new(false),
+            failed: watch::Sender::new(None),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("nothing panics while holding it")
+    }
+
+    /// The room has something to be stored.
+    pub(crate) fn queue(&self, room: &Arc<HostedRoom>) {
+        if !room.is_queued.swap(true, Ordering::AcqRel) {
+            self.lock().rooms.push(Arc::clone(room));
+            self.filled.notify_one();
+        }
+    }
+
+    /// So many bytes more wait.
+    pub(crate) fn add(&self, bytes: usize) {
+        self.pending.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many bytes wait.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// Until little enough waits that more may be read.
+    pub(crate) async fn has_room(&self) {
+        if self.pending.load(Ordering::Relaxed) <= PENDING_MAX {
+            return;
+        }
+        let mut drained = self.drained.subscribe();
+        while self.pending.load(Ordering::Relaxed) > PENDING_MAX {
+            if drained.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Why nothing can be stored at the moment, if so.
+    pub(crate) fn trouble(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.trouble.subscribe()
+    }
+
+    /// What a client is to be told of that.
+    pub(crate) fn news(&self) -> StoreNews {
+        let mut trouble = self.trouble.subscribe();
+        trouble.mark_changed();
+        StoreNews { trouble, told: false }
+    }
+
+    /// Returns whether nothing can be stored at the moment: then nobody is admitted, and nothing is taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    fn set_trouble(&self, why: Option<Arc<str>>) {
+        self.is_full.store(why.is_some(), Ordering::Relaxed);
+        self.trouble.send_replace(why);
+    }
+
+    /// Until the store has failed for good: why.
+    pub(crate) async fn failed(&self) -> String {
+        let mut failed = self.failed.subscribe();
+        let why = failed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        why.unwrap_or_default()
+    }
+
+    /// Why the store has failed for good, if it has.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failed.borrow().clone()
+    }
+
+    /// Whatever waits is stored; then [`run`](Self::run) returns.
+    pub(crate) fn stop(&self) {
+        self.lock().stopping = true;
+        self.filled.notify_one();
+    }
+
+    /// Stores until it is stopped, or the store has failed. Blocks.
+    pub(crate) fn run(&self) {
+        // These come back when their readers have been served; at the end, without that.
+        let mut put_off = BTreeMap::new();
+        // A store that found no room when it was opened is known to be full before anybody comes.
+        if let Err(why) = self.store_all(Vec::new(), &mut put_off, false) {
+            error!("{why}");
+            self.failed.send_replace(Some(why));
+            return;
+        }
+        loop {
+            let (mut rooms, stopping) = {
+                let mut queue = self.lock();
+                while queue.rooms.is_empty() && !queue.stopping {
+                    queue = self.filled.wait(queue).expect("nothing panics while holding it");
+                }
+                (std::mem::take(&mut queue.rooms), queue.stopping)
+            };
+            put_off.retain(|_, room: &mut Arc<HostedRoom>| room.fanout.is_awaited());
+            if stopping {
+                rooms.extend(std::mem::take(&mut put_off).into_values());
+            }
+            if rooms.is_empty() {
+                return;
+            }
+            if let Err(why) = self.store_all(rooms, &mut put_off, stopping) {
+                error!("{why}");
+                self.failed.send_replace(Some(why));
+                return;
+            }
+        }
+    }
+
+    /// Stores what the rooms have, but for those whose last messages are still being written to their readers.
+    fn store_all(
+        &self,
+        rooms: Vec<Arc<HostedRoom>>,
+        put_off: &mut BTreeMap<RoomId, Arc<HostedRoom>>,
+        stopping: bool,
+    ) -> Result<(), String> {
+        let mut changes = Vec::new();
+        let mut batches = Vec::with_capacity(rooms.len());
+        for room in rooms {
+            // Before it is looked at: what changes after that queues it again.
+            room.is_queued.store(false, Ordering::Release);
+            if !stopping && room.fanout.is_busy() {
+                put_off.insert(room.id, room);
+                continue;
+            }
+            if let Some(batch) = room.take_changes(&mut changes) {
+                batches.push((room, batch));
+            }
+        }
+        let mut full = false;
+        let mut begun = Instant::now();
+        while let Err(error) = self.store.commit(changes.clone()) {
+            if !error.is_retryable() {
+                return Err(error.to_string());
+            }
+            self.metrics.commit_put_off();
+            if !std::mem::replace(&mut full, true) {
+                warn!("{error}; nobody joins and nothing is stored until there is room");
+                self.set_trouble(Some(error.to_string().into()));
+            }
+            if stopping || self.lock().stopping {
+                if changes.is_empty() {
+                    return Ok(());
+                }
+                return Err(format!("{error}; what was said last is not stored, and nobody has seen it"));
+            }
+            std::thread::sleep(FULL_PAUSE);
+            begun = Instant::now();
+        }
+        if full {
+            self.set_trouble(None);
+            info!("{STORED_AGAIN}");
+        }
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let time = begun.elapsed();
+        let (mut bytes, mut records) = (0, 0);
+        for (room, batch) in batches {
+            if let Some(run) = &batch.records {
+                bytes += run.bytes.len();
+                records += run.last + 1 - run.first;
+            }
+            room.has_stored(batch);
+        }
+        self.metrics.committed(time, records, bytes);
+        self.pending.fetch_sub(bytes, Ordering::Relaxed);
+        self.drained.send_replace(());
+        Ok(())
+    }
+}

@@ -1,0 +1,383 @@
+//! What one address may take up, so that one stranger cannot use up what is there for all.
+//!
+//! An address is one of IPv4, or a network of 64 bits of IPv6, which one host may have to itself. The table of addresses is
+//! bounded: it forgets those without a connection whose budgets are full, and, if there are too many of the others, those that
+//! are closest to that.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::Server;
+use crate::metrics::Limited;
+use crate::net::budget::{Bucket, LeftOut, Rate, Seldom};
+use crate::net::turns::{Given, Turn};
+
+/// What one address may take up. 0 is no limit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AddressLimits {
+    /// Connections at once. Default 64.
+    pub connections: usize,
+    /// New connections in ten minutes. Default 240.
+    pub rate: u32,
+    /// Connections at once that have not shown yet what they speak; of more the oldest closes. Default 32.
+    pub silent: usize,
+    /// Rooms at once that it has made. Default 20.
+    pub rooms: usize,
+    /// Joins, and rooms made, in ten minutes. Default 100.
+    pub joins: u32,
+    /// Messages a second in the long term; what comes faster is read later. Default 10.
+    pub say_rate: u32,
+    /// Messages at once. Default 50.
+    pub say_burst: u32,
+    /// Whether this machine's own addresses have these limits, too. Default: no.
+    pub loopback: bool,
+}
+
+impl Default for AddressLimits {
+    fn default() -> Self {
+        Self {
+            connections: 64,
+            rate: 240,
+            silent: 32,
+            rooms: 20,
+            joins: 100,
+            say_rate: 10,
+            say_burst: 50,
+            loopback: false,
+        }
+    }
+}
+
+impl AddressLimits {
+    /// Returns the limits that count for an address, if any do.
+    pub(crate) fn of(self, network: Network) -> Option<Self> {
+        (self.loopback || !network.is_loopback()).then_some(self)
+    }
+}
+
+/// An address of IPv4, or a network of IPv6.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Network(IpAddr);
+
+impl Network {
+    pub(crate) fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(address) if !address.is_loopback() => {
+                IpAddr::V6((u128::from(address) >> 64 << 64).into())
+            }
+            address => address,
+        })
+    }
+
+    fn is_loopback(self) -> bool {
+        self.0.is_loopback()
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V6(address) if !address.is_loopback() => write!(f, "{address}/64"),
+            address => write!(f, "{address}"),
+        }
+    }
+}
+
+/// Time in which connections and joins are counted.
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+/// Refusals of one address that are told it.
+const WORDS: Rate = Rate::each(TEN_MINUTES, 60).expect("not 0");
+/// Lines of the log about one address.
+const LINES: Rate = Rate::each(TEN_MINUTES, 120).expect("not 0");
+/// Runs of the lab of one address, loopback among them: each takes a while of a processor.
+const LAB: Rate = Rate::new(4, Duration::from_secs(1), 60).expect("not 0");
+/// Addresses without a connection that are remembered.
+const IDLE_MAX: usize = 1 << 16;
+
+/// What one address has taken up.
+#[derive(Debug)]
+pub(crate) struct Address {
+    network: Network,
+    used: Mutex<Used>,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    connections: usize,
+    arrivals: Bucket,
+    joins: Bucket,
+    messages: Bucket,
+    lab: Bucket,
+    words: Bucket,
+    lines: Seldom,
+}
+
+impl Used {
+    /// When nothing is left to be known of it.
+    fn forgotten_at(&self) -> Option<Instant> {
+        let Self { connections: _, arrivals, joins, messages, lab, words, lines } = self;
+        let buckets = [arrivals, joins, messages, lab, words, lines.bucket()];
+        buckets.into_iter().filter_map(|bucket| bucket.full_at()).max()
+    }
+}
+
+impl Address {
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().expect("nothing panics while holding it")
+    }
+}
+
+/// The addresses that somebody comes from, or came from lately.
+#[derive(Debug, Default)]
+pub(crate) struct Addresses {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    known: BTreeMap<Network, Arc<Address>>,
+    /// With so many it is looked again which can be forgotten.
+    full_at: usize,
+}
+
+impl Addresses {
+    pub(crate) fn find(&self, address: IpAddr) -> Arc<Address> {
+        let network = Network::of(address);
+        let mut table = self.table.lock().expect("nothing panics while holding it");
+        if let Some(known) = table.known.get(&network) {
+            return Arc::clone(known);
+        }
+        if table.known.len() >= table.full_at.max(IDLE_MAX) {
+            table.forget(Instant::now());
+        }
+        let address = Arc::new(Address { network, used: Mutex::default() });
+        table.known.insert(network, Arc::clone(&address));
+        address
+    }
+}
+
+impl Table {
+    /// Forgets who has nothing and takes nothing. Whoever comes from very many addresses does not fill the table with them.
+    fn forget(&mut self, now: Instant) {
+        // Without a connection: the table alone has it.
+        let is_idle = |address: &Arc<Address>| Arc::strong_count(address) == 1;
+        self.known.retain(|_, a| !is_idle(a) || a.used().forgotten_at().is_some_and(|at| at > now));
+        let idle = self.known.values().filter(|address| is_idle(address));
+        let mut idle: Vec<_> = idle.map(|address| (address.used().forgotten_at(), address.network)).collect();
+        idle.sort_unstable();
+        // Some more than need be, so that this is not done each time.
+        let too_many = (idle.len() + IDLE_MAX / 4).saturating_sub(IDLE_MAX);
+        for (_, network) in &idle[..too_many] {
+            self.known.remove(network);
+        }
+        self.full_at = self.known.len() + IDLE_MAX / 4;
+    }
+}
+
+/// A connection that is served, counted for all and for its address until this is dropped.
+pub(crate) struct Visitor {
+    server: Arc<Server>,
+    address: Arc<Address>,
+    given: Given,
+}
+
+impl Visitor {
+    /// Counts one more connection.
+    ///
+    /// # Errors
+    /// Why it is one too many, in words if some are left to say. The attempt counts.
+    pub(crate) fn enter(server: &Arc<Server>, from: IpAddr) -> Result<Self, Option<&'static str>> {
+        let (max, limits) = {
+            let settings = server.settings();
+            (settings.connections_max, settings.address)
+        };
+        let address = server.addresses.find(from);
+        let mut used = address.used();
+        let limits = limits.of(address.network);
+        let now = Instant::now();
+        let refused = limits.and_then(|limits| {
+            let rate = Rate::each(TEN_MINUTES, limits.rate);
+            if rate.is_some_and(|rate| used.arrivals.take(now, rate, 1).is_err()) {
+                return Some(Limited::Arrivals);
+            }
+            let is_full = limits.connections > 0 && used.connections >= limits.connections;
+            is_full.then_some(Limited::Connections)
+        });
+        let refused = match refused {
+            Some(what) => {
+                server.writer.metrics.limited(what);
+                Some("too many connections from your address; try again later")
+            }
+            None if server.connections.enter(max) => None,
+            None => Some("too many connections; try again later"),
+        };
+        if let Some(words) = refused {
+            server.writer.metrics.connection_refused();
+            let may_say = limits.is_none() || used.words.take(now, WORDS, 1).is_ok();
+            return Err(may_say.then_some(words));
+        }
+        used.connections += 1;
+        drop(used);
+        Ok(Self { server: Arc::clone(server), address, given: Given::default() })
+    }
+
+    /// The limits that count for it.
+    pub(crate) fn limits(&self) -> Option<AddressLimits> {
+        self.server.settings().address.of(self.address.network)
+    }
+
+    pub(crate) fn network(&self) -> Network {
+        self.address.network
+    }
+
+    /// Takes up to so many messages out of the budget, one at least.
+    ///
+    /// # Errors
+    /// How long to wait before it is asked again.
+    pub(crate) fn speak(&self, wanted: usize) -> Result<usize, Duration> {
+        let rate = self.limits().and_then(|l| Rate::new(l.say_rate, Duration::from_secs(1), l.say_burst));
+        let Some(rate) = rate else { return Ok(wanted) };
+        let some = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let taken = self.address.used().messages.take(Instant::now(), rate, some);
+        taken.map(|taken| taken as usize).inspect_err(|_| self.limited(Limited::Messages))
+    }
+
+    /// Waits until one message more may be said.
+    pub(crate) async fn speak_in_turn(&self) {
+        if let Err(wait) = self.speak(1) {
+            // Apart: it is rare.
+            Box::pin(self.speak_after(wait)).await;
+        }
+    }
+
+    async fn speak_after(&self, mut wait: Duration) {
+        loop {
+            tokio::time::sleep(wait).await;
+            match self.speak(1) {
+                Ok(_) => return,
+                Err(more) => wait = more,
+            }
+        }
+    }
+
+    /// Waits until a piece of an answer may be made for it, which is to be [counted](Self::made) then.
+    pub(crate) async fn turn(&self) -> Turn<'_> {
+        self.server.turns.next(&self.given).await
+    }
+
+    /// So many bytes of answers were made for it.
+    pub(crate) fn made(&self, bytes: usize) {
+        self.given.add(bytes);
+    }
+
+    /// Takes one joining, or one making of a room, out of the budget.
+    pub(crate) fn join(&self) -> Result<(), TooOften> {
+        let Some(rate) = self.limits().and_then(|l| Rate::each(TEN_MINUTES, l.joins)) else { return Ok(()) };
+        let taken = self.address.used().joins.take(Instant::now(), rate, 1);
+        taken.map(drop).map_err(|wait| {
+            self.limited(Limited::Joins);
+            TooOften { what: "joins and new rooms", wait }
+        })
+    }
+
+    /// Takes one run of the lab out of the budget.
+    pub(crate) fn run_lab(&self) -> Result<(), TooOften> {
+        let taken = self.address.used().lab.take(Instant::now(), LAB, 1);
+        taken.map(drop).map_err(|wait| {
+            self.limited(Limited::Lab);
+            TooOften { what: "runs of the lab", wait }
+        })
+    }
+
+    /// Returns what stands behind a line of the log about this connection, if it may be written.
+    pub(crate) fn log(&self) -> Option<LeftOut> {
+        match self.limits() {
+            Some(_) => self.address.used().lines.turn(Instant::now(), LINES),
+            None => Some(LeftOut::default()),
+        }
+    }
+
+    pub(crate) fn limited(&self, what: Limited) {
+        self.server.writer.metrics.limited(what);
+    }
+}
+
+impl Drop for Visitor {
+    fn drop(&mut self) {
+        self.server.connections.leave();
+        self.address.used().connections -= 1;
+    }
+}
+
+/// There was too much of something from an address.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("too many {what} from your address; try again in {} s", self.seconds())]
+pub(crate) struct TooOften {
+    what: &'static str,
+    wait: Duration,
+}
+
+impl TooOften {
+    pub(crate) fn messages(wait: Duration) -> Self {
+        Self { what: "messages", wait }
+    }
+
+    /// After so many whole seconds it is worth trying.
+    pub(crate) fn seconds(&self) -> u64 {
+        self.wait.as_secs() + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(address: &str) -> Network {
+        Network::of(address.parse().unwrap())
+    }
+
+    #[test]
+    fn one_host_is_one_network() {
+        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:1:2:3"));
+        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+        assert_eq!(network("2001:db8::1").to_string(), "2001:db8::/64");
+        assert_eq!(network("::ffff:192.0.2.1").to_string(), "192.0.2.1");
+        let limits = AddressLimits::default();
+        for local in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(limits.of(network(local)), None, "{local}");
+            let told = AddressLimits { loopback: true, ..limits };
+            assert_eq!(told.of(network(local)), Some(told), "{local}");
+        }
+        assert_eq!(limits.of(network("::2")), Some(limits));
+    }
+
+    #[test]
+    fn few_addresses_are_remembered_and_those_longest_that_took_most() {
+        let addresses = Addresses::default();
+        let now = Instant::now();
+        let address = |n: usize| IpAddr::from((n as u32).to_be_bytes());
+        let find = |n: usize| addresses.find(address(n));
+        let rate = Rate::each(TEN_MINUTES, 100).unwrap();
+        let connected = find(0);
+        for n in 1..=IDLE_MAX {
+            // All have taken something, and the first ones most.
+            find(n).used().joins.take(now, rate, if n < 100 { 100 } else { 1 }).unwrap();
+        }
+        for n in 0..3 * IDLE_MAX {
+            find(2 * IDLE_MAX + n);
+        }
+        let known = addresses.table.lock().unwrap().known.len();
+        assert!(known <= IDLE_MAX + IDLE_MAX / 4 + 1, "{known}");
+        assert!(Arc::ptr_eq(&connected, &find(0)), "who is there is known");
+        let left = find(50).used().joins.take(now, rate, 1);
+        assert!(left.is_err(), "who has used up something does not get it again by filling the table");
+    }
+}

@@ -1,0 +1,13 @@
+//! The rooms that are open, and all that is known of each.
+
+pub(crate) mod closing;
+pub(crate) mod directory;
+pub(crate) mod history;
+pub(crate) mod hosted;
+pub(crate) mod idle;
+pub(crate) mod reopen;
+pub(crate) mod retention;
+pub(crate) mod roster;
+pub(crate) mod stability;
+pub(crate) mod standing;
+pub(crate) mod watching;

@@ -1,0 +1,582 @@
+//! The rooms there are: making, finding and listing them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use causerie_core::content::name::{Name, RoomName, RoomNameError};
+use causerie_core::content::reading::Reading;
+use causerie_core::key::PublicKey;
+use causerie_core::room::{Now, Room, RoomSettings};
+use causerie_core::wire::{ErrorCode, RoomInfo};
+use causerie_store::{Change, Retention, RoomId, RoomRow, Store, StoreError, StoredRoom};
+use cbcast::MemberId;
+use subtle::ConstantTimeEq;
+use thiserror::Error as ThisError;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::journal::writer::Writer;
+use crate::metrics::Limited;
+use crate::net::addresses::Network;
+use crate::rooms::closing::{ClosedRoom, ClosedRooms};
+use crate::rooms::hosted::{Clock, HostedRoom, Hosting};
+use crate::rooms::retention::{self, Ages};
+use crate::rooms::{idle, reopen};
+use crate::{Server, Settings, StartError};
+
+/// Why a room could not be made, found or closed. Nothing changed.
+#[derive(Clone, Debug, Eq, PartialEq, ThisError)]
+pub(crate) enum RoomError {
+    #[error("there is no room '{0}'")]
+    NoSuchRoom(String),
+    #[error(transparent)]
+    Name(#[from] RoomNameError),
+    #[error("names that are numbers belong to rooms with a port of their own")]
+    Reserved,
+    #[error("there is a room '{0}' already")]
+    Exists(RoomName),
+    #[error("the name '{0}' reads like that of the room '{1}'")]
+    ReadsLike(RoomName, RoomName),
+    #[error("the server has {0} rooms, and takes no more")]
+    TooMany(usize),
+    #[error(
+        "the server has {0} rooms with ports of their own, and takes no more; rooms without are made by name"
+    )]
+    TooManyPorts(usize),
+    #[error("your address has made {0} rooms, and makes no more until one of them has gone")]
+    TooManyOfAddress(usize),
+    #[error("no port above the server's own is free")]
+    NoPort,
+    #[error("cannot listen on port {0}: {1}")]
+    Bind(u16, String),
+    #[error("only who has the key that the room was made with, and the operator, may close it")]
+    NotPermitted,
+    #[error("only the operator may do that")]
+    NotOperator,
+    #[error("what is stored of the room '{0}' is damaged; the operator knows more")]
+    Damaged(RoomName),
+    #[error("no room left to store messages; try again later")]
+    StorageFull,
+}
+
+impl RoomError {
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            Self::NoSuchRoom(_) | Self::Damaged(_) => ErrorCode::NoSuchRoom,
+            Self::Name(_) | Self::Reserved => ErrorCode::RoomNameInvalid,
+            Self::Exists(_) | Self::ReadsLike(..) => ErrorCode::RoomExists,
+            Self::TooMany(_)
+            | Self::TooManyPorts(_)
+            | Self::TooManyOfAddress(_)
+            | Self::NoPort
+            | Self::Bind(..) => ErrorCode::TooManyRooms,
+            Self::NotPermitted | Self::NotOperator => ErrorCode::NotPermitted,
+            Self::StorageFull => ErrorCode::StorageFull,
+        }
+    }
+}
+
+pub(crate) struct Controller {
+    rooms: Mutex<Rooms>,
+    pub(crate) writer: Arc<Writer>,
+    address: SocketAddr,
+    settings: watch::Receiver<Settings>,
+    clock: Clock,
+    ages: Arc<Ages>,
+}
+
+/// Who makes a room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Maker {
+    /// For the operator, who may want to know.
+    pub(crate) address: IpAddr,
+    /// With which the room may be closed, if anybody but the operator may.
+    pub(crate) key: Option<PublicKey>,
+    /// Nothing of the room is kept once it is closed.
+    pub(crate) temporary: bool,
+}
+
+impl Maker {
+    /// One who keeps no key, for a room that is kept for a while when it is closed.
+    pub(crate) fn without_key(address: IpAddr) -> Self {
+        Self { address, key: None, temporary: false }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Rooms {
+    pub(crate) by_name: BTreeMap<RoomName, Arc<HostedRoom>>,
+    /// They are kept for a while, and can be opened again.
+    pub(crate) closed: ClosedRooms,
+    /// They stand in the store, and cannot be made of what stands there.
+    damaged: BTreeSet<RoomName>,
+    next: u64,
+}
+
+impl Rooms {
+    /// The name that is meant: that of an older room as it was stored, whatever the grammar is now; else composed.
+    fn called(&self, name: &str) -> Result<RoomName, RoomNameError> {
+        let stored = RoomName::known(name);
+        let is_there = self.by_name.contains_key(&stored) || self.damaged.contains(&stored);
+        if is_there && !RoomName::is_of_conversation(name) { Ok(stored) } else { RoomName::parse(name) }
+    }
+}
+
+/// As whom rooms admit until they begin anew.
+pub(crate) const ORIGIN: u32 = 0;
+
+/// How often it is checked whose grace is over.
+pub(crate) const TICK: Duration = Duration::from_millis(500);
+
+impl Controller {
+    pub(crate) fn new(address: SocketAddr, settings: watch::Receiver<Settings>, writer: Arc<Writer>) -> Self {
+        let clock = Clock::start();
+        let ages = Arc::new(Ages::new(clock.now()));
+        Self { rooms: Mutex::default(), writer, address, settings, clock, ages }
+    }
+
+    pub(crate) fn settings(&self) -> watch::Receiver<Settings> {
+        self.settings.clone()
+    }
+
+    pub(crate) fn ages(&self) -> &Arc<Ages> {
+        &self.ages
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.writer.store)
+    }
+
+    pub(crate) fn retention(&self) -> Retention {
+        self.settings.borrow().retention
+    }
+
+    fn room_settings(&self) -> RoomSettings {
+        self.settings.borrow().room.clone()
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// The rooms go by these settings from now on, as far as they can change.
+    pub(crate) fn reconfigure(&self, settings: &RoomSettings) {
+        for hosted in self.all() {
+            hosted.act(|room, _| room.reconfigure(settings));
+        }
+    }
+
+    /// The rooms that are stored. Blocks.
+    pub(crate) fn restore(&self) -> Result<(), StartError> {
+        let store = &self.writer.store;
+        let mut rooms = self.rooms();
+        rooms.next = store.next_room()?.0;
+        let found = store.rooms()?;
+        let count = found.len();
+        // Who was in a conversation is gone.
+        let (conversations, found): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|stored| RoomName::is_of_conversation(&stored.row.name));
+        let gone = conversations.iter().map(|stored| Change::Close { room: stored.room });
+        match store.commit(gone.collect()) {
+            // They go at the next start.
+            Err(error) if error.is_retryable() => warn!("conversations that have ended stay stored: {error}"),
+            closed => closed.map_err(|error| StartError::Writing(error.to_string()))?,
+        }
+        let count = count - conversations.len();
+        if self.retention().age_millis.is_some() {
+            let newest = found.iter().map(|room| idle::last_millis(&**store, room.room, room.last));
+            let newest = newest.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().max().unwrap_or(0);
+            self.ages.compare(&**store, newest, self.clock.now());
+        }
+        for stored in found {
+            let name = RoomName::known(&stored.row.name);
+            if let Some(closed_millis) = stored.row.closed_millis {
+                rooms.closed.insert(stored.room, ClosedRoom { name, closed_millis });
+                continue;
+            }
+            match self.restore_one(stored, name.clone()) {
+                Ok(room) => {
+                    rooms.by_name.insert(name, room);
+                }
+                Err(why) => {
+                    error!("the room '{name}' cannot be opened: {why}");
+                    rooms.damaged.insert(name);
+                }
+            }
+        }
+        if count > 0 {
+            let (open, closed) = (rooms.by_name.len(), rooms.closed.len());
+            info!("{open} of {count} stored rooms are open, and {closed} were closed");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn restore_one(
+        &self,
+        mut found: StoredRoom,
+        name: RoomName,
+    ) -> Result<Arc<HostedRoom>, StoreError> {
+        let store = &*self.writer.store;
+        let id = found.room;
+        let retention = self.ages.now(self.retention());
+        if retention != Retention::default() {
+            // What the next start needs is kept.
+            let before = found.checkpoint.as_ref().map_or(1, |checkpoint| checkpoint.position + 1);
+            let keep = Retention { before: Some(before), ..retention };
+            match retention::retain(store, id, name.as_str(), keep, self.clock.now()) {
+                Ok(first) => found.first = first,
+                Err(StoreError::Full(error)) => warn!("old messages cannot be removed: {error}"),
+                Err(error) => return Err(error),
+            }
+        }
+        let vectors = found.row.port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
+        let row = found.row.clone();
+        let (stored, now) = (found.last, self.clock.now());
+        let created_millis = row.created_millis;
+        let last_millis = idle::last_millis(store, id, stored)?.unwrap_or(now.wall_millis);
+        let found_millis = last_millis.max(created_millis).min(now.wall_millis);
+        let settings = self.room_settings();
+        let room = reopen::room(store, found, name, now, &settings, vectors)?;
+        let tail_bytes = settings.log_bytes_max;
+        let (is_new, is_temporary) = (false, false);
+        let hosting = Hosting { id, room, row, is_new, is_temporary, tail_bytes, stored, found_millis };
+        Ok(HostedRoom::new(hosting, self.clock, Arc::clone(&self.writer)))
+    }
+
+    pub(crate) fn rooms(&self) -> MutexGuard<'_, Rooms> {
+        self.rooms.lock().expect("nothing panics while holding it")
+    }
+
+    /// The room of that name.
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<HostedRoom>, RoomError> {
+        let rooms = self.rooms();
+        let name = rooms.called(name)?;
+        match rooms.by_name.get(&name) {
+            Some(room) => Ok(Arc::clone(room)),
+            None if rooms.damaged.contains(&name) => Err(RoomError::Damaged(name)),
+            None => Err(RoomError::NoSuchRoom(name.to_string())),
+        }
+    }
+
+    /// The room of that name, made if need be; whether it was.
+    pub(crate) fn find_or_create(
+        &self,
+        name: &str,
+        maker: Maker,
+    ) -> Result<(Arc<HostedRoom>, bool), RoomError> {
+        match self.create(name, maker) {
+            Ok(room) => Ok((room, true)),
+            Err(RoomError::Exists(_) | RoomError::Reserved) => Ok((self.find(name)?, false)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a room without a port of its own.
+    pub(crate) fn create(&self, name: &str, maker: Maker) -> Result<Arc<HostedRoom>, RoomError> {
+        let name = self.rooms().called(name)?;
+        if name.is_port().is_some() {
+            return Err(RoomError::Reserved);
+        }
+        self.insert(|_| name, None, maker)
+    }
+
+    /// Makes the room of a conversation between two: it is in no list, and nobody can ask for it.
+    pub(crate) fn create_conversation(&self, maker: Maker) -> Result<Arc<HostedRoom>, RoomError> {
+        self.insert(|id| RoomName::of_conversation(id.0), None, maker)
+    }
+
+    /// It goes, with all that was said.
+    pub(crate) fn close_conversation(&self, room: &Arc<HostedRoom>) {
+        self.rooms().by_name.remove(&RoomName::of_conversation(room.id.0));
+        room.close(None);
+    }
+
+    /// Returns whether there may be a room of that name, beside those that there are.
+    pub(crate) fn check_free(&self, rooms: &Rooms, name: &RoomName) -> Result<(), RoomError> {
+        if rooms.by_name.contains_key(name) {
+            return Err(RoomError::Exists(name.clone()));
+        }
+        if rooms.damaged.contains(name) {
+            return Err(RoomError::Damaged(name.clone()));
+        }
+        // Numbers and conversations are not chosen by anybody.
+        if name.is_port().is_none() && !RoomName::is_of_conversation(name.as_str()) {
+            let reading = Reading::of(name.as_str());
+            let mut rooms = rooms.by_name.iter();
+            if let Some((other, _)) = rooms.find(|(_, room)| room.reading.same_as(&reading)) {
+                return Err(RoomError::ReadsLike(name.clone(), other.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(
+        &self,
+        name: impl FnOnce(RoomId) -> RoomName,
+        port: Option<u16>,
+        maker: Maker,
+    ) -> Result<Arc<HostedRoom>, RoomError> {
+        let mut rooms = self.rooms();
+        let id = RoomId(rooms.next);
+        let name = name(id);
+        self.check_free(&rooms, &name)?;
+        if self.writer.is_full() {
+            return Err(RoomError::StorageFull);
+        }
+        self.has_room(&rooms, &name, port.is_some(), Network::of(maker.address))?;
+        let settings = self.room_settings();
+        let tail_bytes = settings.log_bytes_max;
+        let vectors = port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
+        let mut epoch = [0; 8];
+        getrandom::fill(&mut epoch).expect("the operating system gives random bytes");
+        // 0 is no epoch.
+        let epoch = u64::from_le_bytes(epoch).max(1);
+        let room = Room::new(name.clone(), ORIGIN, epoch, settings, vectors);
+        rooms.next += 1;
+        let created_millis = self.clock.now().wall_millis;
+        let row = RoomRow {
+            name: name.to_string(),
+            port,
+            creator: maker.address.to_string(),
+            maker: maker.key,
+            epoch,
+            created_millis,
+            closed_millis: None,
+        };
+        let hosting = Hosting {
+            id,
+            room,
+            row,
+            is_new: true,
+            is_temporary: maker.temporary,
+            tail_bytes,
+            stored: 0,
+            found_millis: created_millis,
+        };
+        let room = HostedRoom::new(hosting, self.clock, Arc::clone(&self.writer));
+        rooms.by_name.insert(name, Arc::clone(&room));
+        Ok(room)
+    }
+
+    /// # Errors
+    /// Why no such room may be added, if so.
+    fn has_room(
+        &self,
+        rooms: &Rooms,
+        name: &RoomName,
+        has_port: bool,
+        creator: Network,
+    ) -> Result<(), RoomError> {
+        let (rooms_max, ports_max, limits) = {
+            let settings = self.settings.borrow();
+            (settings.rooms_max, settings.ports_max, settings.address)
+        };
+        // Neither takes the other's room.
+        let is_conversation = |name: &RoomName| RoomName::is_of_conversation(name.as_str());
+        let (mut all, mut with_ports, mut own) = (0, 0, 0);
+        let alike = rooms.by_name.iter().filter(|(other, _)| is_conversation(other) == is_conversation(name));
+        for (_, room) in alike {
+            all += 1;
+            with_ports += usize::from(room.row.port.is_some());
+            own += usize::from(Network::of(room.creator) == creator);
+        }
+        if all >= rooms_max {
+            return Err(RoomError::TooMany(rooms_max));
+        }
+        if has_port && with_ports >= ports_max {
+            return Err(RoomError::TooManyPorts(ports_max));
+        }
+        let own_max = limits.of(creator).map_or(0, |limits| limits.rooms);
+        // Conversations end with those who are in them.
+        let own_max = if is_conversation(name) { own_max.saturating_mul(10) } else { own_max };
+        if own_max > 0 && own >= own_max {
+            self.writer.metrics.limited(Limited::Rooms);
+            return Err(RoomError::TooManyOfAddress(own_max));
+        }
+        Ok(())
+    }
+
+    /// Makes a room with a port of its own, the next free one above the controller's, bound on return. The room
+    /// is named by it.
+    pub(crate) async fn create_with_port(
+        &self,
+        maker: Maker,
+    ) -> Result<(Arc<HostedRoom>, TcpListener), RoomError> {
+        for port in self.address.port().saturating_add(1)..=u16::MAX {
+            let name = RoomName::parse(&port.to_string()).expect("a number is a room's name");
+            {
+                let rooms = self.rooms();
+                if rooms.by_name.contains_key(&name) || rooms.damaged.contains(&name) {
+                    continue;
+                }
+                // Before a port is bound for it.
+                self.has_room(&rooms, &name, true, Network::of(maker.address))?;
+            }
+            match TcpListener::bind((self.address.ip(), port)).await {
+                Ok(listener) => return Ok((self.insert(|_| name, Some(port), maker)?, listener)),
+                // A port that somebody else has is skipped.
+                Err(error) if matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) => {}
+                Err(error) => return Err(RoomError::Bind(port, error.to_string())),
+            }
+        }
+        Err(RoomError::NoPort)
+    }
+
+    /// Whether anybody can show that they are the operator.
+    pub(crate) fn has_operator(&self) -> bool {
+        self.settings.borrow().operator_token.as_deref().is_some_and(|token| !token.is_empty())
+    }
+
+    pub(crate) fn is_operator(&self, given: &str) -> bool {
+        let settings = self.settings.borrow();
+        let token = settings.operator_token.as_deref().filter(|token| !token.is_empty());
+        token.is_some_and(|token| token.as_bytes().ct_eq(given.as_bytes()).into())
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<HostedRoom>> {
+        self.rooms().by_name.values().filter(|room| !room.is_broken()).cloned().collect()
+    }
+
+    /// Those that everybody may see.
+    fn listed(&self) -> Vec<Arc<HostedRoom>> {
+        let rooms = self.rooms();
+        let seen = rooms.by_name.iter().filter(|(name, _)| !RoomName::is_of_conversation(name.as_str()));
+        seen.filter(|(_, room)| !room.is_broken()).map(|(_, room)| Arc::clone(room)).collect()
+    }
+
+    /// Those that go when they are idle.
+    pub(crate) fn transient(&self) -> Vec<Arc<HostedRoom>> {
+        let limits = self.settings.borrow().address;
+        let mut rooms = self.listed();
+        rooms.retain(|room| limits.of(Network::of(room.creator)).is_some());
+        rooms
+    }
+
+    /// Closes a room if nobody is in it and nothing has happened behind that position. Whether it has.
+    pub(crate) fn close_idle(&self, room: &Arc<HostedRoom>, position: u64) -> bool {
+        let is_idle = |room: &Room| room.position() == position && room.info(None).members == 0;
+        let kept_since = self.kept_since();
+        let closed = room.close_if(kept_since, is_idle).is_some();
+        if closed {
+            self.put_aside(room, kept_since);
+        }
+        closed
+    }
+
+    /// What there is, sorted by name.
+    pub(crate) fn list(&self) -> Vec<RoomInfo> {
+        let rooms = self.listed();
+        rooms.iter().map(|hosted| hosted.look(|room| room.info(hosted.row.port))).collect()
+    }
+
+    /// How many rooms there are that everybody may see.
+    pub(crate) fn count(&self) -> usize {
+        self.listed().len()
+    }
+
+    /// The rooms whose names come after this one, `max` at most: names, how many are in each, and topics.
+    pub(crate) fn describe(&self, after: Option<&str>, max: usize) -> Vec<(String, u64, Option<String>)> {
+        let rooms = self.listed();
+        let from = rooms.partition_point(|hosted| {
+            after.is_some_and(|after| hosted.look(|room| room.name().as_str() <= after))
+        });
+        let told = |room: &Room| {
+            let topic = room.topic().map(|topic| topic.text.clone());
+            (room.name().to_string(), room.info(None).members, topic)
+        };
+        rooms[from..].iter().take(max).map(|hosted| hosted.look(told)).collect()
+    }
+
+    /// The room of that name, or, if there is none, the first of one that differs in the case of ASCII letters only.
+    pub(crate) fn resolve(&self, name: &str) -> Option<String> {
+        let rooms = self.rooms();
+        let name = rooms.called(name).ok()?;
+        if rooms.by_name.contains_key(&name) {
+            return Some(name.to_string());
+        }
+        let similar = rooms.by_name.keys().find(|other| other.as_str().eq_ignore_ascii_case(name.as_str()));
+        similar.map(ToString::to_string)
+    }
+
+    /// The rooms in which somebody has that name.
+    pub(crate) fn rooms_of(&self, name: &str) -> Vec<String> {
+        let has = |room: &Room| room.is_named(name).then(|| room.name().to_string());
+        self.listed().iter().filter_map(|hosted| hosted.look(has)).collect()
+    }
+
+    /// Returns the name of a member of a room that everybody may see, if it reads as `reading` does and the member is not
+    /// the one that `own` tells for the room's number. Looks into each room.
+    pub(crate) fn named_like(
+        &self,
+        reading: &Reading,
+        own: impl Fn(u64) -> Option<MemberId>,
+    ) -> Option<Name> {
+        let in_room = |hosted: Arc<HostedRoom>| {
+            let own = own(hosted.id.0);
+            hosted.look(|room| room.named_like(reading, own).cloned())
+        };
+        self.listed().into_iter().find_map(in_room)
+    }
+
+    /// Lets grace run out, until the server stops.
+    pub(crate) async fn keep_time(&self, stop: &CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_some() {
+            let now = self.clock.now();
+            for hosted in self.all() {
+                if hosted.look(|room| room.poll_timeout().is_some_and(|at| at <= now.time)) {
+                    hosted.act(|room, now| room.handle_timeout(now));
+                }
+            }
+        }
+    }
+
+    /// Each room leaves its state, so that the next start has little to read.
+    pub(crate) fn leave_checkpoints(&self) {
+        for hosted in self.all() {
+            hosted.act(|room, _| room.ask_for_checkpoint());
+        }
+    }
+
+    /// The rooms that have ports of their own.
+    pub(crate) fn with_ports(&self) -> Vec<(Arc<HostedRoom>, u16)> {
+        self.all().into_iter().filter_map(|room| Some((Arc::clone(&room), room.row.port?))).collect()
+    }
+
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.address.ip()
+    }
+}
+
+impl Server {
+    /// Makes a room with a port of its own and serves it.
+    pub(crate) async fn open_port_room(self: &Arc<Self>, maker: Maker) -> Result<Arc<HostedRoom>, RoomError> {
+        let (room, listener) = self.controller.create_with_port(maker).await?;
+        self.serve_port(&room, listener);
+        Ok(room)
+    }
+
+    pub(crate) fn serve_port(self: &Arc<Self>, room: &Arc<HostedRoom>, listener: TcpListener) {
+        crate::announce(room.row.port.unwrap_or_default());
+        let door = crate::door::Door::Room(Arc::clone(room));
+        crate::door::open(self, listener, door, room.closed.clone());
+    }
+
+    /// Rooms with ports of their own have the same ones again.
+    pub(crate) async fn reopen_ports(self: &Arc<Self>) {
+        for (room, port) in self.controller.with_ports() {
+            match TcpListener::bind((self.controller.ip(), port)).await {
+                Ok(listener) => self.serve_port(&room, listener),
+                Err(error) => warn!("the room of port {port} is reached by ./join only: {error}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What members observe, for those who watch a room: kept for a moment, told in its place between the records of the
+//! log, never stored. While nobody watches, no member tells anything.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard};
+
+use axum::extract::ws::Utf8Bytes;
+use causerie_core::wire::{Observation, Watched};
+use causerie_gateway::api::ServerEvent;
+use cbcast::MemberId;
+use tokio::sync::watch;
+
+/// What is kept for those who read slowly.
+const EVENTS_MAX: usize = 2_048;
+/// What one watcher has in hand of it.
+const READ_MAX: usize = 256;
+/// Of their text: what is held is told with a clock, which has an entry for each member.
+const BYTES_MAX: usize = 1 << 20;
+/// What one frame can say to have left out.
+const LEFT_OUT_MAX: u64 = 1_000_000;
+
+#[derive(Default)]
+pub(crate) struct Watching {
+    watchers: Mutex<Watchers>,
+    news: watch::Sender<()>,
+}
+
+#[derive(Default)]
+pub(crate) struct Watchers {
+    count: usize,
+    /// Somebody follows what members acknowledge ([`crate::rooms::stability`]).
+    acknowledgements: bool,
+    /// How many observations there have been.
+    total: u64,
+    events: VecDeque<Event>,
+    /// Bytes of their text.
+    bytes: usize,
+}
+
+/// One observation, or how many were left out.
+struct Event {
+    /// The log's last position when it came.
+    behind: u64,
+    /// The total before it, and with it.
+    before: u64,
+    with: u64,
+    json: Utf8Bytes,
+}
+
+/// What a watcher has not been told.
+#[derive(Debug, Default)]
+pub(crate) struct Unread {
+    /// How many observations are not there any more.
+    pub(crate) missed: u64,
+    /// Behind which position each stands, and the watcher's cursor behind it.
+    pub(crate) events: VecDeque<(u64, u64, Utf8Bytes)>,
+    /// There are more behind these.
+    pub(crate) has_more: bool,
+}
+
+impl Watchers {
+    /// Whether anybody watches.
+    pub(crate) fn are_there(&self) -> bool {
+        self.count > 0
+    }
+
+    /// What members are to tell.
+    pub(crate) fn watched(&self) -> Watched {
+        Watched { observations: self.are_there(), acknowledgements: self.acknowledgements }
+    }
+
+    fn push(&mut self, behind: u64, count: u64, event: &ServerEvent) {
+        let before = self.total;
+        self.total += count;
+        let json = Utf8Bytes::from(event.to_json());
+        self.bytes += json.len();
+        self.events.push_back(Event { behind, before, with: self.total, json });
+        while self.events.len() > EVENTS_MAX || self.bytes > BYTES_MAX {
+            let Some(oldest) = self.events.pop_front() else { break };
+            self.bytes -= oldest.json.len();
+        }
+    }
+}
+
+impl Watching {
+    /// Held while members are told whether anybody watches, so that they are told in order.
+    pub(crate) fn watchers(&self) -> MutexGuard<'_, Watchers> {
+        self.watchers.lock().expect("nothing panics while holding it")
+    }
+
+    /// Somebody watches from now on: from this cursor.
+    pub(crate) fn enter(&self, tell_members: impl FnOnce(Watched)) -> u64 {
+        let mut watchers = self.watchers();
+        watchers.count += 1;
+        if watchers.count == 1 {
+            tell_members(watchers.watched());
+        }
+        watchers.total
+    }
+
+    /// Somebody watches no longer.
+    pub(crate) fn leave(&self, tell_members: impl FnOnce(Watched)) {
+        let mut watchers = self.watchers();
+        watchers.count -= 1;
+        if watchers.count == 0 {
+            (watchers.events, watchers.bytes) = (VecDeque::new(), 0);
+            tell_members(watchers.watched());
+        }
+    }
+
+    /// Somebody follows what members acknowledge from now on, or nobody does.
+    pub(crate) fn acknowledged(&self, is_followed: bool, tell_members: impl FnOnce(Watched)) {
+        let mut watchers = self.watchers();
+        watchers.acknowledgements = is_followed;
+        tell_members(watchers.watched());
+    }
+
+    /// A member has observed this, while the log ended there.
+    pub(crate) fn tell(&self, behind: u64, member: MemberId, seen: &[Observation], left_out: u64) {
+        let mut watchers = self.watchers();
+        if !watchers.are_there() {
+            return;
+        }
+        for seen in seen {
+            watchers.push(behind, 1, &ServerEvent::observed(member, seen));
+        }
+        let count = left_out.min(LEFT_OUT_MAX);
+        if count > 0 {
+            watchers.push(behind, count, &ServerEvent::Unobserved { count });
+        }
+        drop(watchers);
+        self.news.send_replace(());
+    }
+
+    /// What lies behind a cursor.
+    pub(crate) fn read(&self, cursor: u64) -> Unread {
+        let watchers = self.watchers();
+        let first = watchers.events.partition_point(|event| event.before < cursor);
+        let unread = watchers.events.range(first..);
+        let events: VecDeque<_> = unread.take(READ_MAX).map(|e| (e.behind, e.with, e.json.clone())).collect();
+        let has_more = first + events.len() < watchers.events.len();
+        let next = watchers.events.get(first).map_or(watchers.total, |event| event.before);
+        Unread { missed: next - cursor, events, has_more }
+    }
+
+    /// Wakes when there is something to read.
+    pub(crate) fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+}

@@ -94,7 +94,7 @@ fn dependencies(manifest: &str) -> impl Iterator<Item = &str> {
     names.filter(|name| name.starts_with("cbcast") || name.starts_with("causerie"))
 }
 
-/// The files below `folder` whose names end so.
+/// The files below `folder` whose names end so. Packages of others, which the page's tools are, are left out.
 fn read(folder: &Path, ending: &str) -> io::Result<Files> {
     let mut files = Files::new();
     let mut folders = vec![folder.to_path_buf()];
@@ -102,7 +102,7 @@ fn read(folder: &Path, ending: &str) -> io::Result<Files> {
         for entry in fs::read_dir(next)? {
             let path = entry?.path();
             if path.is_dir() {
-                folders.push(path);
+                folders.extend((!path.ends_with("node_modules")).then_some(path));
             } else if path.to_string_lossy().ends_with(ending) {
                 let name =
                     path.strip_prefix(folder).expect("it was found there").to_string_lossy().into_owned();

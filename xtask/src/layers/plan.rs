@@ -82,5 +82,20 @@ pub(super) const HOUSES: &[House] = &[
         ],
     },
     free("crates/causerie/src"),
-    House { folder: "crates/causerie-server/web", ending: ".js", imports: javascript::imports, layers: &[] },
+    House {
+        folder: "crates/causerie-server/web",
+        ending: ".js",
+        imports: javascript::imports,
+        layers: &[
+            one(&["tests", "eslint.config"]),
+            one(&["app"]),
+            // The page of the lab is another than the chat's.
+            apart(&["lighting", "lab"]),
+            apart(&["chat", "picture"]),
+            apart(&["state", "page"]),
+            one(&["log"]),
+            one(&["wire"]),
+            one(&["lib"]),
+        ],
+    },
 ];

@@ -12,7 +12,8 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use cbcast::Message;
 
-use crate::wire::{Delivered, ServerFrame, split_frame};
+pub use crate::wire::head;
+use crate::wire::{Delivered, split_frame};
 
 /// What a reader is given.
 #[derive(Clone, Debug)]
@@ -112,13 +113,10 @@ pub fn records(run: Bytes) -> impl Iterator<Item = Record> {
     let mut rest = BytesMut::from(run);
     std::iter::from_fn(move || {
         let (kind, body) = split_frame(&mut rest, usize::MAX).expect("the log's own frames")?;
-        match ServerFrame::decode(kind, &body).expect("the log's own frames") {
-            Some(ServerFrame::Delivered(Delivered { position, time_millis, packet })) => {
-                let message = Message::decode(packet).expect("checked before it was appended");
-                Some(Record { position, time_millis, message })
-            }
-            _ => unreachable!("the log holds records only"),
-        }
+        let record = Delivered::decode(kind, &body).expect("the log's own frames");
+        let Delivered { position, time_millis, packet } = record.expect("the log holds records only");
+        let message = Message::decode(packet).expect("checked before it was appended");
+        Some(Record { position, time_millis, message })
     })
 }
 
@@ -155,17 +153,6 @@ fn behind(run: &Bytes, cursor: u64) -> Bytes {
         }
         rest = rest.slice(next.1..);
     }
-}
-
-/// The position of the first record of a run, and the length of its frame. The run is one of the log's own, and
-/// not empty.
-#[must_use]
-pub fn head(run: &Bytes) -> (u64, usize) {
-    let mut reader = cbcast::wire::Reader::new(run);
-    let length = reader.varint().expect("the log's own frames") as usize;
-    let head = reader.position();
-    reader.byte().expect("the log's own frames");
-    (reader.varint().expect("the log's own frames"), head + length)
 }
 
 /// Where a reader is that has taken the first `taken` bytes of these runs, and what it still needs of the record in which

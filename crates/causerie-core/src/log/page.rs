@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::content::body::Body;
 use crate::log::{self, Record};
-use crate::wire::{Delivered, Page, ServerFrame, split_frame};
+use crate::wire::{Delivered, Page, split_frame};
 
 /// A part of a room's log.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,10 +201,7 @@ impl Entries {
         }
         let error = PageError::Record { position: next };
         let frame = split_frame(&mut self.rest, usize::MAX).ok().flatten().ok_or(hole(next))?;
-        let record = match ServerFrame::decode(frame.0, &frame.1) {
-            Ok(Some(ServerFrame::Delivered(record))) => record,
-            _ => return Err(error),
-        };
+        let Ok(Some(record)) = Delivered::decode(frame.0, &frame.1) else { return Err(error) };
         if record.position != next {
             return Err(hole(next));
         }

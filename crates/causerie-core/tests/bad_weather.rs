@@ -15,7 +15,7 @@ use causerie_core::key::{Challenge, Purpose};
 use causerie_core::link::{Disturbance, DisturbedLink};
 use causerie_core::log::{Log, Read, Record, Run, records};
 use causerie_core::room::{
-    Anew, Batch, MemberRecord, Now, ResumeError, Resumed, Room, RoomSettings, Seat, Stored,
+    Batch, MemberRecord, NewOrigin, Now, ResumeError, Resumed, Room, RoomSettings, Seat, Stored,
 };
 use causerie_core::session::{End, Event, Output, Post, Session, SessionConfig};
 use causerie_core::wire::{ClientFrame, Delivered, ErrorCode, ErrorFrame, ServerFrame, VERSION, split_frame};
@@ -538,7 +538,7 @@ impl World {
         let settings = self.settings.clone();
         self.room = if begins_anew {
             self.trouble.anew += 1;
-            let anew = Anew { origin: self.now as u32 + 1, epoch: self.now + 100 };
+            let anew = NewOrigin { origin: self.now as u32 + 1, epoch: self.now + 100 };
             let mut taken = BTreeMap::new();
             for record in records {
                 let MessageId { member, seq } = record.message.id();

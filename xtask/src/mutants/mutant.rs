@@ -37,7 +37,7 @@ impl Suite {
                 &["-p", "cbcast", "--test", "exhaustive"],
                 &["-p", "cbcast-sim", "--test", "hosts", "--test", "swarm"],
             ],
-            Self::Sessions => &[&["-p", "causerie-core", "--lib", "--test", "bad_weather"]],
+            Self::Sessions => &[&["-p", "causerie-core", "--lib", "--test", "kept", "--test", "bad_weather"]],
             Self::Store => &[
                 &["-p", "causerie-store", "--lib", "--test", "conformance", "--test", "folder"],
                 &["-p", "causerie-store", "--test", "faults", "--test", "crash"],

@@ -27,9 +27,14 @@ const CONTROL: &str = "crates/cbcast/src/control.rs";
 const MESSAGE: &str = "crates/cbcast/src/message.rs";
 const WIRE: &str = "crates/cbcast/src/wire.rs";
 const SESSION: &str = "crates/causerie-core/src/session.rs";
+const HANDSHAKE: &str = "crates/causerie-core/src/session/handshake.rs";
+const OUTBOX: &str = "crates/causerie-core/src/session/outbox.rs";
+const RECEIPTS: &str = "crates/causerie-core/src/session/receipts.rs";
 const PLACING: &str = "crates/causerie-core/src/session/placing.rs";
 const KEEP: &str = "crates/causerie-core/src/session/keep.rs";
 const ROOM: &str = "crates/causerie-core/src/room.rs";
+const ADMISSION: &str = "crates/causerie-core/src/room/admission.rs";
+const ROSTER: &str = "crates/causerie-core/src/room/roster.rs";
 const BODY: &str = "crates/causerie-core/src/content/body.rs";
 const STORE_RUN: &str = "crates/causerie-store/src/run.rs";
 const STORE_COMMIT: &str = "crates/causerie-store/src/sqlite/commit.rs";
@@ -1541,20 +1546,20 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             session(
                 "what is wanted is sent before the connection is let in",
                 SESSION,
-                "ServerFrame::Want(ranges) if self.phase == Phase::Live =>",
+                "ServerFrame::Want(ranges) if phase == Phase::Live =>",
                 "ServerFrame::Want(ranges) =>",
             ),
             session(
                 "what was unsent is said and not kept",
-                SESSION,
-                "self.unkept |= !self.unsent.is_empty();",
+                HANDSHAKE,
+                "self.unkept |= !unsent.is_empty();",
                 "",
             ),
             session(
                 "own messages are not sent again on resuming",
-                SESSION,
-                "p.message.id().seq > taken) {\n            pending.sent_at = Some(now);\n            resent += 1;",
-                "p.message.id().seq > taken + 1) {\n            pending.sent_at = Some(now);\n            resent += 1;",
+                OUTBOX,
+                "filter(|p| p.message.id().seq > taken)",
+                "filter(|p| p.message.id().seq > taken + 1)",
             ),
             session(
                 "what waits for an earlier position is not waited with",
@@ -1564,61 +1569,61 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             ),
             session(
                 "what was taken is said again under the new membership",
-                SESSION,
-                "if id.seq <= taken {\n                    // What was said in another life",
-                "if id.seq < taken {\n                    // What was said in another life",
+                OUTBOX,
+                "if id.seq <= taken {",
+                "if id.seq < taken {",
             ),
             session(
                 "what was told and not shown before a kill is not told again",
-                SESSION,
-                "if self.again.remove(&message.id()) {",
-                "if self.again.remove(&message.id()) && self.again.is_empty() {",
+                RECEIPTS,
+                "self.retold.remove(&id)",
+                "self.retold.remove(&id) && self.retold.is_empty()",
             ),
             session(
                 "what a kept session has missed may be lost on a bad link",
                 SESSION,
-                "ServerFrame::Delivered(_) if self.catching_up.is_some() => false,",
+                "ServerFrame::Delivered(_) if self.recovery.catch_up.is_open() => false,",
                 "",
             ),
             session(
                 "the place is kept that the application has not got to",
                 KEEP,
                 "put_varint(&mut out, self.taken());",
-                "put_varint(&mut out, self.placed);",
+                "put_varint(&mut out, self.placement.placed());",
             ),
             session(
                 "what is to be told again counts as placed",
                 KEEP,
-                "filter(|(_, id, _)| !again.contains(id))",
+                "filter(|(_, id, _)| !retold.contains(id))",
                 "filter(|_| true)",
             ),
             session(
                 "what refers to a renamed message is not renamed",
-                SESSION,
-                "instead.insert(old, Some(new));",
+                HANDSHAKE,
+                "replacements.insert(old, Some(new));",
                 "let _ = new;",
             ),
             session(
                 "any token resumes",
-                ROOM,
+                ROSTER,
                 "(Some(person), _) if person.pass.as_ref().is_some_and(|pass| has(pass.secrets)) => Ok(()),",
                 "(Some(person), _) if person.pass.is_some() => Ok(()),",
             ),
             session(
                 "any token learns what was taken of who has left",
-                ROOM,
+                ROSTER,
                 "(None, Some(departed)) if departed.secrets.is_some_and(has) => {",
                 "(None, Some(departed)) if departed.secrets.is_some() => {",
             ),
             session(
                 "who stamps its own messages may let the room speak for it, and the other way round",
-                ROOM,
+                ADMISSION,
                 "matches!(secrets, Secrets::Bearer { token, .. } if token == given)",
                 "matches!(secrets, Secrets::Bearer { token, .. } | Secrets::Key(token) if token == given)",
             ),
             session(
                 "the proof of any key is enough",
-                ROOM,
+                ADMISSION,
                 "|secrets| secrets == Secrets::Key(key)",
                 "|secrets| matches!(secrets, Secrets::Key(_))",
             ),
@@ -1630,13 +1635,13 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             ),
             session(
                 "who knows more than the room resumes",
-                ROOM,
-                "position > self.position || clock.iter().any(knows_more)",
-                "position > self.position || (false && clock.iter().any(knows_more))",
+                ADMISSION,
+                "position > last || clock.iter().any(knows_more)",
+                "position > last || (false && clock.iter().any(knows_more))",
             ),
             session(
                 "an older connection still speaks",
-                ROOM,
+                ROSTER,
                 "pass.is_some_and(|pass| pass.connection == seat.connection)",
                 "pass.is_some()",
             ),

@@ -45,6 +45,9 @@ pub const REASON_BYTES_MAX: usize = 1_024;
 /// Bytes of a topic.
 pub const TOPIC_BYTES_MAX: usize = 1_024;
 
+/// Limit of messages that are looked at for one: who edits edits for ever is not followed for ever.
+pub(crate) const LOOKS_MAX: usize = 64;
+
 /// What a member said.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Body {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use cbcast::MessageId;
 
-use crate::content::body::Body;
+use crate::content::body::{Body, LOOKS_MAX};
 use crate::log::page::{Standing, What};
 use crate::timeline::fold::{Fold, Said};
 
@@ -27,9 +27,6 @@ pub trait Changes {
     /// The log cannot be read.
     fn changes(&mut self, of: MessageId) -> Result<Vec<(MessageId, Body)>, Self::Error>;
 }
-
-/// Limit of messages that are looked at for one: who edits edits for ever is not followed for ever.
-pub(crate) const LOOKS_MAX: usize = 64;
 
 /// Returns how a message reads today: what it says, with the text that stands, which is empty if none does.
 ///

@@ -7,7 +7,7 @@ use causerie_core::content::body::Body;
 use causerie_core::content::name::RoomName;
 use causerie_core::log::mark::TOPIC;
 use causerie_core::log::{Record, records};
-use causerie_core::room::{Anew, MemberRecord, Now, Room, RoomSettings, Secrets, Stored, Topic};
+use causerie_core::room::{MemberRecord, NewOrigin, Now, Room, RoomSettings, Secrets, Stored, Topic};
 use causerie_core::timeline::standing;
 use causerie_store::{Change, MemberRow, Members, RoomId, Store, StoreError, StoredRoom};
 use cbcast::{MemberId, MessageId};
@@ -129,7 +129,7 @@ fn begin_anew(
     getrandom::fill(&mut fresh).expect("the operating system gives random bytes");
     let (origin, epoch) = fresh.split_at(4);
     // 0 is the first origin, and no epoch.
-    let anew = Anew {
+    let anew = NewOrigin {
         origin: u32::from_le_bytes(origin.try_into().expect("four bytes")).max(1),
         epoch: u64::from_le_bytes(epoch.try_into().expect("eight bytes")).max(1),
     };

@@ -8,6 +8,7 @@ mod messages;
 mod people;
 mod registration;
 mod rooms;
+mod state;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use cbcast::{MemberId, MessageId};
 
 use super::capability::Capabilities;
-use super::history::{HistoryRequest, TargetsRequest};
+use super::history::HistoryRequest;
 use super::message::{Item, Line, Message};
 use super::moved::{Found, MoveKind, Told};
 use super::numeric::*;
@@ -23,87 +24,12 @@ use super::render::{Rendered, Viewer, shown_by, shown_nick, source};
 use super::shared::{Perspective, Rendering};
 use super::world::{PersonView, World};
 use crate::api::rfc3339;
-use answer::Step;
-use causerie_core::content::body::{Body, TOPIC_BYTES_MAX};
+use causerie_core::content::body::Body;
 use causerie_core::content::name::Name;
 use causerie_core::log::page::{HistoryRecord, What};
-use labels::{Answer, Said};
-use messages::Multiline;
 
-/// Messages of one answer to `CHATHISTORY`.
-pub const HISTORY_MAX: usize = 100;
-/// Rooms that a connection may be in.
-const ROOMS_MAX: usize = 100;
-/// Targets of one message.
-const TARGETS_MAX: usize = 4;
-/// Lines of one text.
-const LINES_MAX: usize = 100;
-/// Bytes of a topic: with what stands before it, it fits on a line.
-const TOPIC_MAX: usize = 390;
-/// Bytes of what is told of being away, and of a name beside the nick.
-const AWAY_MAX: usize = 300;
-const REALNAME_MAX: usize = 150;
-/// Bytes of a label [IRCv3, labeled-response].
-const LABEL_MAX: usize = 64;
-
-const _: () = assert!(TOPIC_MAX <= TOPIC_BYTES_MAX);
-
-/// What the session needs from elsewhere before its command is done: answer in this order.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Change {
-    /// A piece of history, for [`Session::history`].
-    History(HistoryRequest),
-    /// For [`Session::targets`].
-    Targets(TargetsRequest),
-}
-
-/// What a server says of itself.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct ServerView {
-    /// Its own name, with a dot in it.
-    pub server: String,
-    /// What others are shown instead of this connection's address.
-    pub host: String,
-    /// What the network is called.
-    pub network: String,
-    /// Program and version.
-    pub version: String,
-    /// Lines of welcome.
-    pub motd: Vec<String>,
-    /// When it began, in milliseconds since 1970.
-    pub since: u64,
-    /// Characters of a nick.
-    pub nick_max: usize,
-    /// Bytes of a text.
-    pub text_max: usize,
-    /// How many messages who joins is shown, if it cannot ask for history.
-    pub replay: usize,
-}
-
-#[derive(Clone, Debug)]
-struct Seat {
-    room: String,
-    id: u64,
-    member: MemberId,
-    /// Members that it was before it took another nick.
-    former: Vec<MemberId>,
-    /// Up to where its user has read.
-    read: Option<u64>,
-}
-
-/// Where something can be said.
-struct Spot {
-    /// As the client calls it: a channel, or a nick.
-    target: String,
-    id: u64,
-    member: MemberId,
-}
-
-impl Seat {
-    fn is_own(&self, member: MemberId) -> bool {
-        self.member == member || self.former.contains(&member)
-    }
-}
+use self::state::{Answer, LABEL_MAX, Multiline, Said, Seat, Step, folded};
+pub use self::state::{Change, HISTORY_MAX, ServerView};
 
 /// What a client has negotiated, where it is, and what is still to be told.
 #[derive(Clone, Debug)]
@@ -149,10 +75,6 @@ pub struct Session {
     told: Vec<Bytes>,
     out: Vec<u8>,
     ended: bool,
-}
-
-fn folded(room: &str) -> String {
-    room.to_ascii_lowercase()
 }
 
 impl Session {
@@ -674,8 +596,4 @@ impl Session {
             }
         }
     }
-}
-
-fn cut(text: &str, bytes_max: usize) -> &str {
-    &text[..super::split::fitting(text, bytes_max)]
 }

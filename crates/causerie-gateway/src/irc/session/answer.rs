@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use cbcast::MemberId;
 
-use super::{Change, HistoryRequest, Session, folded};
+use super::Session;
+use super::state::{Change, Step, folded, targets};
 use crate::irc::message::Line;
 use crate::irc::numeric::*;
 use crate::irc::render::{room_of, shown_nick};
@@ -14,29 +15,6 @@ use crate::irc::world::World;
 const STEP: usize = 256;
 /// Bytes of replies that are gathered before they are written.
 const PIECE: usize = 16 << 10;
-
-/// Next step of an answer.
-#[derive(Clone, Debug)]
-pub(super) enum Step {
-    /// Joining a channel.
-    Join(String),
-    /// The names behind that member.
-    Names { room: String, after: Option<MemberId> },
-    /// The members behind that one, as `WHO` tells of them.
-    Who { room: String, mask: String, fields: Option<String>, after: Option<MemberId> },
-    /// The rooms behind the one of that name, if these are wanted (by their folded names) or none is named.
-    List { wanted: BTreeSet<String>, after: Option<String> },
-    /// A line of it.
-    Tell(Line),
-    /// What was said before a join.
-    Replay(HistoryRequest),
-}
-
-/// The targets of a list with commas, each once.
-pub(super) fn targets(list: &str) -> Vec<&str> {
-    let mut seen = BTreeSet::new();
-    list.split(',').filter(|target| !target.is_empty() && seen.insert(*target)).collect()
-}
 
 impl Session {
     /// Returns whether an answer has more.

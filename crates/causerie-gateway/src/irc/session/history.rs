@@ -1,6 +1,7 @@
 //! What was said before [IRCv3, chathistory], and how far it was read [IRCv3, read-marker].
 
-use super::{Change, HISTORY_MAX, Seat, Session, Spot, folded};
+use super::Session;
+use super::state::{Change, HISTORY_MAX, Seat, Spot, folded};
 use crate::api::rfc3339;
 use crate::irc::capability::Capabilities;
 use crate::irc::history::{Bound, HistoryRequest, TargetsRequest, Window, bound, timestamp};

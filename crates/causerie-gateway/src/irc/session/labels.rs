@@ -4,29 +4,10 @@
 use cbcast::MessageId;
 
 use super::Session;
+use super::state::Answer;
 use crate::irc::capability::Capabilities;
 use crate::irc::message::Line;
 use crate::irc::render::Rendered;
-
-/// What a command has said, and will come back.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Said {
-    pub(super) room: u64,
-    pub(super) id: MessageId,
-    /// The client is sent it then; otherwise it is silent.
-    pub(super) is_heard: bool,
-}
-
-/// An answer that is not complete.
-#[derive(Clone, Debug)]
-pub(super) struct Answer {
-    /// Until something has it.
-    label: Option<String>,
-    /// The batch that all of it is in, which has been begun.
-    batch: Option<String>,
-    /// How much of what was said has not come back.
-    awaited: usize,
-}
 
 impl Session {
     /// The command is done: writes its answer, as far as there is one.

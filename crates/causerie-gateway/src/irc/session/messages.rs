@@ -1,8 +1,7 @@
 //! What is said in rooms and between two, and what changes it.
 
-use super::answer::targets;
-use super::labels::Said;
-use super::{LINES_MAX, Session, Spot, TARGETS_MAX, cut};
+use super::Session;
+use super::state::{LINES_MAX, Multiline, Said, Spot, TARGETS_MAX, cut, targets};
 use crate::irc::history::{msgid, read_msgid};
 use crate::irc::message::Message;
 use crate::irc::numeric::*;
@@ -14,20 +13,6 @@ use causerie_core::room::SayError;
 
 /// Bytes of the reason for a deletion: with what stands before it, it fits on a line.
 const REASON_MAX: usize = 300;
-
-/// A text that comes in several lines [IRCv3, multiline].
-#[derive(Clone, Debug)]
-pub(super) struct Multiline {
-    name: String,
-    target: String,
-    label: Option<String>,
-    reply: Option<String>,
-    /// That of the lines, once there is one.
-    command: Option<String>,
-    text: Option<String>,
-    lines: usize,
-    failed: bool,
-}
 
 impl Session {
     pub(super) fn say(&mut self, world: &mut impl World, message: &Message) {

@@ -1,7 +1,7 @@
 //! Who somebody is, and whether it is away.
 
-use super::answer::Step;
-use super::{AWAY_MAX, REALNAME_MAX, Session, cut};
+use super::Session;
+use super::state::{AWAY_MAX, REALNAME_MAX, Step, cut};
 use crate::irc::message::{Line, Message};
 use crate::irc::numeric::*;
 use crate::irc::world::{PersonView, World};

@@ -1,9 +1,9 @@
 //! Who it is, what it has negotiated, and what the server says of itself.
 
+use super::Session;
 use super::rooms::refused;
-use super::{
-    AWAY_MAX, HISTORY_MAX, LINES_MAX, REALNAME_MAX, ROOMS_MAX, Seat, ServerView, Session, TARGETS_MAX,
-    TOPIC_MAX, cut,
+use super::state::{
+    AWAY_MAX, HISTORY_MAX, LINES_MAX, REALNAME_MAX, ROOMS_MAX, Seat, ServerView, TARGETS_MAX, TOPIC_MAX, cut,
 };
 use crate::api::rfc3339;
 use crate::irc::capability::{Capabilities, OFFERED};

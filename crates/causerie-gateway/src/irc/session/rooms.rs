@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::answer::{Step, targets};
-use super::{HISTORY_MAX, ROOMS_MAX, Seat, Session, Spot, TOPIC_MAX, cut, folded};
+use super::Session;
+use super::state::{HISTORY_MAX, ROOMS_MAX, Seat, Spot, Step, TOPIC_MAX, cut, folded, targets};
 use crate::irc::capability::Capabilities;
 use crate::irc::history::{Bound, HistoryRequest, Window};
 use crate::irc::message::{Line, Message};

@@ -1167,7 +1167,7 @@ async fn who_only_reads_along_is_told_all_that_members_are_told_and_is_nobody() 
 
 /// Who has said it.
 fn ann_member(record: &Value) -> MemberId {
-    causerie_gateway::api::member_id(record["member"].as_str().unwrap()).unwrap()
+    record["member"].as_str().unwrap().parse().unwrap()
 }
 
 /// What is measured: the text, and the values by name and labels.

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
-use causerie_client::{MemberId, MessageId, Place};
+use causerie_client::Place;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
 /// From where on to read a room's log.
@@ -14,7 +14,7 @@ impl FromStr for Since {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        if let Some(id) = text.contains('#').then(|| message_id(text)) {
+        if let Some(id) = text.contains('#').then(|| text.parse().ok()) {
             return Ok(Self(Place::Message(id.context("a message's id is written like 0.7#90")?)));
         }
         if text.chars().all(|c| c.is_ascii_digit()) && !text.is_empty() {
@@ -41,12 +41,6 @@ fn ago(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
     Ok(now.checked_sub(span).unwrap_or(Timestamp::UNIX_EPOCH).max(Timestamp::UNIX_EPOCH))
 }
 
-fn message_id(text: &str) -> Option<MessageId> {
-    let (member, seq) = text.split_once('#')?;
-    let (origin, ordinal) = member.split_once('.')?;
-    Some(MessageId::new(MemberId::new(origin.parse().ok()?, ordinal.parse().ok()?), seq.parse().ok()?))
-}
-
 /// A time in milliseconds since 1970, as RFC 3339 has it, to the second: `2026-01-31T09:30:00Z`. What no calendar
 /// reaches is shown as its end.
 pub(crate) fn to_the_second(millis: u64) -> String {
@@ -62,6 +56,7 @@ fn timestamp(millis: u64) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use causerie_client::{MemberId, MessageId};
     use causerie_gateway::api::rfc3339;
 
     use super::*;

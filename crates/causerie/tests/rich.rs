@@ -8,7 +8,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use causerie_client::{Body, Disturbance, Event, MemberId, MessageId, Room, RoomOptions, Speaker};
+use causerie_client::{Body, Disturbance, Event, Room, RoomOptions, Speaker};
 use cbcast_sim::Oracle;
 use common::socket::{Socket, Told};
 use common::{Proxy, Server, soon};
@@ -59,14 +59,6 @@ struct Said {
     set: bool,
 }
 
-/// As it is written: `0.7#90`.
-fn message_id(text: &str) -> MessageId {
-    let mut numbers = text.split(['.', '#']).map(|number| number.parse::<u64>().expect("a number"));
-    let mut next = || numbers.next().expect("three numbers");
-    let member = MemberId::new(next() as u32, next() as u32);
-    MessageId::new(member, next())
-}
-
 impl Said {
     fn of_body(body: &Body) -> Self {
         let (kind, word, about, set) = match body {
@@ -84,7 +76,7 @@ impl Said {
     }
 
     fn body(&self) -> Body {
-        let about = || message_id(self.about.as_ref().expect("it refers to something"));
+        let about = || self.about.as_ref().expect("it refers to something").parse().expect("an id");
         let word = self.word.clone();
         match &*self.kind {
             "action" => Body::Action(word),

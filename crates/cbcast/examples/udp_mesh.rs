@@ -527,7 +527,7 @@ impl Report {
             let mut words = line.split_whitespace();
             match (words.next(), words.next()) {
                 (Some("delivered"), Some(id)) => {
-                    report.log.push((parse_id(id)?, words.map(parse_id).collect::<Result<_, _>>()?));
+                    report.log.push((id.parse()?, words.map(str::parse).collect::<Result<_, _>>()?));
                 }
                 (Some("count"), Some(name)) => {
                     let count = words.next().ok_or("a count without a number")?.parse()?;
@@ -538,13 +538,6 @@ impl Report {
         }
         Ok(report)
     }
-}
-
-/// An id as it is displayed: `0.3#17`.
-fn parse_id(text: &str) -> Result<MessageId, Failure> {
-    let parts = text.split_once('#').and_then(|(member, seq)| Some((member.split_once('.')?, seq)));
-    let ((origin, ordinal), seq) = parts.ok_or_else(|| format!("{text:?} is not a message id"))?;
-    Ok(MessageId::new(MemberId::new(origin.parse()?, ordinal.parse()?), seq.parse()?))
 }
 
 /// Whatever is wrong with the logs. That the direct causes of each word are before it is enough: they have theirs

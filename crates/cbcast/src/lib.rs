@@ -194,7 +194,7 @@ pub use group::{
     ExpelError, Expulsion, Group, HeldMessage, Holds, Link, Mark, Output, Relation, Stats, Transmit,
 };
 pub use host_stability::HostStability;
-pub use id::{MemberId, MessageId};
+pub use id::{MemberId, MessageId, ParseIdError};
 pub use message::{DecodeError, Kind, Message, Signature};
 pub use persist::{ExportError, ImportError};
 pub use repair::MissingRange;

@@ -6,7 +6,6 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::error::ApiError;
-use super::text::message_id;
 use causerie_core::content::body::Body;
 use causerie_core::log::mark::CLIENT_ID_BYTES_MAX;
 
@@ -57,7 +56,7 @@ impl Say {
         let mut take_text = || text.take().ok_or(missing("text"));
         let target = |id: Option<String>, field| {
             let id = id.ok_or(missing(field))?;
-            message_id(&id).ok_or_else(|| ApiError::MessageId(id.chars().take(60).collect()))
+            id.parse().map_err(|_| ApiError::MessageId(id.chars().take(60).collect()))
         };
         let body = match kind {
             "action" => Body::Action(take_text()?),

@@ -1,31 +1,8 @@
-//! Ids, tokens and times as texts.
+//! Tokens and times as texts.
 
-use std::str::FromStr;
-
-use cbcast::{MemberId, MessageId};
+use cbcast::MemberId;
 
 use causerie_core::key::Secret;
-
-/// Reads `0.7`.
-#[must_use]
-pub fn member_id(text: &str) -> Option<MemberId> {
-    let (origin, ordinal) = text.split_once('.')?;
-    Some(MemberId::new(number(origin)?, number(ordinal)?))
-}
-
-/// Reads `0.7#90`.
-#[must_use]
-pub fn message_id(text: &str) -> Option<MessageId> {
-    let (member, seq) = text.split_once('#')?;
-    Some(MessageId::new(member_id(member)?, number(seq)?))
-}
-
-/// Reads digits only: an id is written in one way.
-fn number<N: FromStr>(text: &str) -> Option<N> {
-    let canonical = !text.is_empty() && (text == "0" || !text.starts_with('0'));
-    let digits = text.bytes().all(|b| b.is_ascii_digit());
-    (canonical && digits).then(|| text.parse().ok()).flatten()
-}
 
 /// Writes a membership as its client shows it: `0.7.` and the secret in hexadecimal.
 #[must_use]
@@ -37,7 +14,7 @@ pub fn token(member: MemberId, secret: &Secret) -> String {
 #[must_use]
 pub fn read_token(token: &str) -> Option<(MemberId, Secret)> {
     let (member, secret) = token.rsplit_once('.')?;
-    Some((member_id(member)?, read_secret(secret)?))
+    Some((member.parse().ok()?, read_secret(secret)?))
 }
 
 /// Reads 32 hexadecimal digits.

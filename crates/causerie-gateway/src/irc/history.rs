@@ -2,7 +2,6 @@
 
 use cbcast::MessageId;
 
-use crate::api;
 use causerie_core::content::body::Body;
 use causerie_core::log::page::Standing;
 use causerie_core::log::page::{HistoryRecord, What};
@@ -108,7 +107,7 @@ pub(super) fn msgid(room: u64, id: MessageId) -> String {
 
 pub(super) fn read_msgid(text: &str) -> Option<(u64, MessageId)> {
     let (room, id) = text.split_once('/')?;
-    Some((room.parse().ok()?, api::message_id(id)?))
+    Some((room.parse().ok()?, id.parse().ok()?))
 }
 
 /// `timestamp=2026-01-31T09:30:00.125Z`.

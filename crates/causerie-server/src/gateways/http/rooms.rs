@@ -20,7 +20,7 @@ use causerie_core::log::page::{Entries, Entry, HistoryRecord, authors};
 use causerie_core::log::{Record, records};
 use causerie_core::room::Room;
 use causerie_core::wire::{Direction, HistoryQuestion, Page, Place};
-use causerie_gateway::api::{self, CreateRoom, Join, Say, Welcome, message_id, to_json, with_members};
+use causerie_gateway::api::{self, CreateRoom, Join, Say, Welcome, to_json, with_members};
 use causerie_store::{Found, Members, RoomId, Store, StoreError};
 use cbcast::MemberId;
 use serde::{Deserialize, Serialize};
@@ -299,8 +299,8 @@ pub(super) async fn leave(
     Path((_, member)): Path<(String, String)>,
     token: Token,
 ) -> Answer {
-    let member = api::member_id(&member);
-    let member = member.ok_or_else(|| Failure::malformed("the id of a member is like 0.7"))?;
+    let member = member.parse::<MemberId>();
+    let member = member.map_err(|_| Failure::malformed("the id of a member is like 0.7"))?;
     if member != token.authorize(&hosted).await? {
         return Err(Failure::new(StatusCode::FORBIDDEN, "not_permitted", "that is somebody else"));
     }
@@ -361,7 +361,7 @@ async fn page(hosted: &Arc<HostedRoom>, part: Part) -> Result<Page, Failure> {
 
 fn read_place(text: &str) -> Result<Place, Failure> {
     let position = || text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
-    let place = position().map(Place::Position).or_else(|| message_id(text).map(Place::Message));
+    let place = position().map(Place::Position).or_else(|| text.parse().ok().map(Place::Message));
     place.ok_or_else(|| {
         Failure::malformed("a place is a position (90) or a message (0.7#90, where # is written %23)")
     })

@@ -1,4 +1,5 @@
 //! Storing, and reading what is stored.
 
+pub(crate) mod changes;
 pub(crate) mod reads;
 pub(crate) mod writer;

@@ -2,22 +2,36 @@
 //!
 //! No room and no member is a label: the number of series does not grow with the number of either.
 
+use std::fmt::Write;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use causerie_core::room::Counts;
 use causerie_store::Store;
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-/// What a connection speaks.
+use crate::settings::Protocol;
+
+/// Label of connections: what they speak.
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Speaks {
-    protocol: &'static str,
+    protocol: Protocol,
+}
+
+impl EncodeLabelValue for Protocol {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        encoder.write_str(match self {
+            Self::Native => "native",
+            Self::Classic => "classic",
+            Self::Http => "http",
+            Self::Irc => "irc",
+        })
+    }
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -211,7 +225,7 @@ impl Metrics {
             lag,
         };
         // They are there before anything is counted, so that a rate has a beginning.
-        for protocol in ["native", "classic", "http"] {
+        for protocol in Protocol::ALL {
             drop(metrics.open.get_or_create(&Speaks { protocol }));
             drop(metrics.opened.get_or_create(&Speaks { protocol }));
         }
@@ -225,7 +239,7 @@ impl Metrics {
     }
 
     /// A connection has shown what it speaks. Counted until the guard is dropped.
-    pub(crate) fn connection(&self, protocol: &'static str) -> Open {
+    pub(crate) fn connection(&self, protocol: Protocol) -> Open {
         let speaks = Speaks { protocol };
         self.opened.get_or_create(&speaks).inc();
         let gauge = self.open.get_or_create(&speaks).clone();
@@ -334,8 +348,8 @@ mod tests {
     fn metrics_are_named_by_the_conventions_and_count() {
         let metrics = Metrics::new();
         metrics.limited(Limited::Joins);
-        let open = metrics.connection("native");
-        drop(metrics.connection("native"));
+        let open = metrics.connection(Protocol::Native);
+        drop(metrics.connection(Protocol::Native));
         let after = Counts { delivered: 7, held: 2, ..Counts::default() };
         metrics.room(&Counts { delivered: 4, ..Counts::default() }, &after);
         metrics.held_for(Duration::from_millis(5));
@@ -365,6 +379,8 @@ mod tests {
             "causerie_log_reads_total{from=\"memory\"} 1",
             "causerie_log_reads_total{from=\"store\"} 0",
             "causerie_connections_total{protocol=\"classic\"} 0",
+            "causerie_connections_total{protocol=\"irc\"} 0",
+            "causerie_connections_open{protocol=\"irc\"} 0",
             "causerie_address_limited_total{what=\"joins\"} 1",
             "causerie_address_limited_total{what=\"messages\"} 0",
             "causerie_connections_silent 4",

@@ -43,14 +43,14 @@ const STORE_ROWS: &str = "crates/causerie-store/src/sqlite/rows.rs";
 const STORE_UPKEEP: &str = "crates/causerie-store/src/sqlite/upkeep.rs";
 const STORE_SCHEMA: &str = "crates/causerie-store/src/sqlite/schema.rs";
 const STORE_PAGE: &str = "crates/causerie-store/src/page.rs";
-const RETENTION: &str = "crates/causerie-server/src/rooms/retention.rs";
+const AGES: &str = "crates/causerie-server/src/rooms/ages.rs";
 const HOSTED_ROOM: &str = "crates/causerie-server/src/rooms/hosted.rs";
 const REOPEN: &str = "crates/causerie-server/src/rooms/reopen.rs";
 const WRITER: &str = "crates/causerie-server/src/journal/writer.rs";
 const ADDRESSES: &str = "crates/causerie-server/src/net/addresses.rs";
-const FRONT_DOOR: &str = "crates/causerie-server/src/door.rs";
+const SNIFF: &str = "crates/causerie-server/src/door/sniff.rs";
 const IDLE: &str = "crates/causerie-server/src/rooms/idle.rs";
-const CONTROLLER: &str = "crates/causerie-server/src/rooms/directory.rs";
+const DIRECTORY: &str = "crates/causerie-server/src/rooms/directory.rs";
 const TURNS: &str = "crates/causerie-server/src/net/turns.rs";
 
 /// What the table says about weakenings that no test can notice.
@@ -1629,7 +1629,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             ),
             server(
                 "a key that is not proven counts",
-                "crates/causerie-server/src/gateways/native.rs",
+                "crates/causerie-server/src/gateways/native/answer.rs",
                 "|challenge| proof.holds(purpose, challenge)",
                 "|challenge| proof.holds(purpose, challenge) || true",
             ),
@@ -1772,7 +1772,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             ),
             server(
                 "messages go by age right after the start",
-                RETENTION,
+                AGES,
                 "monotonic - self.steady_since >= SETTLE_MILLIS",
                 "monotonic >= self.steady_since",
             ),
@@ -1819,31 +1819,31 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             ),
             server(
                 "one address may make all rooms",
-                CONTROLLER,
+                DIRECTORY,
                 "if own_max > 0 && own >= own_max {",
                 "if own_max > 0 && own > rooms_max {",
             ),
             server(
                 "ports have no limit of their own",
-                CONTROLLER,
+                DIRECTORY,
                 "if has_port && with_ports >= ports_max {",
                 "if has_port && with_ports > rooms_max {",
             ),
             server(
                 "a web page speaks to ports for lines",
-                FRONT_DOOR,
+                SNIFF,
                 "(Beginning::Speaks(Protocol::Http), Some(_)) => Beginning::Misdirected,",
                 "(Beginning::Speaks(Protocol::Http), Some(own)) => Beginning::Speaks(own),",
             ),
             server(
                 "the clock is believed at once",
-                IDLE,
+                AGES,
                 "(ran >= BELIEVED_AFTER).then_some(now.wall_millis)",
                 "Some(now.wall_millis)",
             ),
             server(
                 "a clock that was set is believed",
-                IDLE,
+                AGES,
                 "            self.0 = Some(now);\n            return None;\n",
                 "",
             ),

@@ -18,15 +18,17 @@ use causerie_gateway::classic::{
     self, ControllerCommand, Item, Lines, RoomCommand, encode, encode_part, parse_controller, parse_room,
 };
 use cbcast::{Kind, MemberId};
-use tokio::net::TcpStream;
 
-use crate::Server;
-use crate::gateways::membership::Presence;
+use crate::gateways::membership::{Presence, acknowledge};
 use crate::journal::writer::STORED_AGAIN;
 use crate::net::addresses::Visitor;
 use crate::net::outbox::{self, Outbox, write_all};
+use crate::net::stream::Stream;
 use crate::rooms::directory::Maker;
-use crate::rooms::hosted::{HostedRoom, Names, Quotes, Unreadable};
+use crate::rooms::error::Unreadable;
+use crate::rooms::hosted::HostedRoom;
+use crate::rooms::references::{Names, Quotes};
+use crate::server::Server;
 
 /// Members that are looked at for one piece of an answer.
 const MEMBERS_AT_ONCE: usize = 256;
@@ -63,7 +65,7 @@ enum Talk {
 
 pub(crate) async fn serve(
     server: &Arc<Server>,
-    stream: Arc<TcpStream>,
+    stream: Arc<Stream>,
     peer: SocketAddr,
     visitor: &Visitor,
     first: BytesMut,
@@ -73,7 +75,7 @@ pub(crate) async fn serve(
         server,
         peer,
         visitor,
-        outbox: Outbox::new(server.writer.memory.open(peer.ip())),
+        outbox: Outbox::new(server.memory.open(peer.ip())),
         beyond_ascii: AtomicBool::new(false),
         membership: Mutex::new(None),
         presence: Mutex::new(None),
@@ -112,7 +114,7 @@ impl Session<'_> {
     /// Reads until the client has left; the end of the stream is leaving too.
     async fn read(
         &self,
-        stream: &TcpStream,
+        stream: &Stream,
         mut buffer: BytesMut,
         room: Option<Arc<HostedRoom>>,
     ) -> io::Result<()> {
@@ -203,11 +205,11 @@ impl Session<'_> {
             }
             ControllerCommand::Rooms => {
                 let _turn = self.visitor.turn().await;
-                let rooms = self.server.controller.list();
+                let rooms = self.server.directory.list();
                 let rooms = rooms.iter().map(|r| (&r.name[..], r.port, r.members as usize));
                 self.reply(&classic::rooms(rooms));
             }
-            ControllerCommand::Join(name) => match self.server.controller.find(&name) {
+            ControllerCommand::Join(name) => match self.server.directory.find(&name) {
                 Ok(room) => return Some(room),
                 Err(error) => self.reply(&classic::controller_error(&error.to_string())),
             },
@@ -306,7 +308,7 @@ impl Session<'_> {
     // Writing.
 
     /// Writes until the connection is to end.
-    async fn write(&self, stream: &TcpStream) -> io::Result<()> {
+    async fn write(&self, stream: &Stream) -> io::Result<()> {
         let mut changes = None;
         let mut news = self.server.writer.news();
         loop {
@@ -347,7 +349,7 @@ impl Session<'_> {
                 if let Some(membership) = self.membership().as_mut() {
                     membership.cursor = cursor;
                 }
-                hosted.acknowledge(self.server, *member, cursor);
+                acknowledge(self.server, hosted, *member, cursor);
             }
             if more {
                 continue;

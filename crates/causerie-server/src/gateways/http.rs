@@ -4,6 +4,7 @@
 //! A gateway: what is sent becomes calls of the room, and records of its log become JSON. Members who come this way
 //! are hosted ones with a token.
 
+mod extract;
 mod failure;
 mod health;
 mod held;
@@ -33,34 +34,22 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::Server;
 use crate::metrics::Open;
 use crate::net::addresses::Visitor;
-use crate::net::memory::Charge;
 use crate::net::outbox;
+use crate::net::stream::Stream;
+use crate::server::Server;
+use extract::Connection;
 use failure::Failure;
 use shared::Shared;
 
-pub(crate) use lab::Lab;
-pub(crate) use rendering::JsonTail;
+pub(crate) use extract::Lab;
 
 /// Of a request's head: bytes, and how many headers.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
-
-/// What requests of one connection share. Lives as long as the connection, or the WebSocket that it has become.
-#[derive(Clone)]
-struct Connection {
-    server: Arc<Server>,
-    peer: SocketAddr,
-    visitor: Arc<Visitor>,
-    /// What it holds for a client that does not read.
-    charge: Arc<Charge>,
-    _open: Arc<Open>,
-}
 
 static ROUTES: LazyLock<Router> = LazyLock::new(|| {
     Router::new()
@@ -97,19 +86,21 @@ async fn openapi() -> Response {
 /// Answers requests until the connection ends or becomes a WebSocket. `first` has been read already.
 pub(crate) async fn serve(
     server: &Arc<Server>,
-    stream: Arc<TcpStream>,
+    lab: &Arc<Lab>,
+    stream: Arc<Stream>,
     peer: SocketAddr,
     first: BytesMut,
     visitor: Visitor,
+    open: Open,
 ) -> io::Result<()> {
-    let open = Arc::new(server.writer.metrics.connection("http"));
-    let charge = Arc::new(server.writer.memory.open(peer.ip()));
+    let charge = Arc::new(server.memory.open(peer.ip()));
     let connection = Connection {
         server: Arc::clone(server),
         peer,
         visitor: Arc::new(visitor),
         charge: Arc::clone(&charge),
-        _open: open,
+        lab: Arc::clone(lab),
+        _open: Arc::new(open),
     };
     let socket = Arc::clone(&stream);
     let (input, output) = (Shared(Arc::clone(&stream)), Shared(stream));
@@ -167,6 +158,6 @@ async fn answer(
     // The page's files say for themselves how long they last.
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    server.writer.metrics.answered(response.status().as_u16());
+    server.metrics.answered(response.status().as_u16());
     Ok(response.map(|body| held::whole(body, &visitor, &charge)))
 }

@@ -7,94 +7,44 @@ mod people;
 #[cfg(test)]
 mod races;
 mod rendering;
+mod world;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use causerie_core::content::body::Body;
-use causerie_core::content::name::Name;
-use causerie_core::content::reading::Reading;
-use causerie_core::log::page::{HistoryRecord, What};
-use causerie_core::room::{JoinError, Room, SayError};
-use causerie_core::wire::MemberInfo;
-use causerie_gateway::irc::{
-    Change, Found, HistoryRequest, Item, JoinRefusal, Joined, Lines, MemberView, Move, MoveKind, PersonView,
-    RoomView, ServerView, Session, TargetsRequest, World,
-};
-use cbcast::{MemberId, MessageId};
+use causerie_gateway::irc::{Change, Item, Lines, Session, World};
 use futures_util::future::select_all;
-use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::Server;
+use crate::gateways::membership::acknowledge;
 use crate::journal::writer::{STORED_AGAIN, StoreNews};
 use crate::net::addresses::Visitor;
-use crate::net::budget::{Bucket, Rate, warn_seldom};
+use crate::net::budget::{Bucket, Rate};
 use crate::net::memory::Charge;
 use crate::net::outbox::{self, write_all};
-use crate::rooms::directory::Maker;
-use crate::rooms::hosted::{HostedRoom, Names, Quotes, Unreadable};
+use crate::net::stream::Stream;
+use crate::rooms::error::Unreadable;
+use crate::server::Server;
+use people::News;
 pub(crate) use people::People;
-use people::{Conversation, News, Person};
-pub(crate) use rendering::IrcTail;
-
-/// How the gateway shows itself to IRC clients.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct IrcSettings {
-    /// Whether IRC is spoken at all. Default: yes.
-    pub enabled: bool,
-    /// What the server calls itself: with a dot in it, so that it is not taken for a nick. Default `causerie.local`.
-    pub server_name: String,
-    /// What clients show as the network's name. Default `Causerie`.
-    pub network: String,
-    /// Lines that everybody is shown who connects. Default: none.
-    pub motd: Vec<String>,
-    /// How many messages who joins is shown that it has not seen, unless it can ask for history itself; at most 100.
-    /// Default 50.
-    pub history: usize,
-    /// How often a client that says nothing is asked whether it is there. Default 60 s.
-    pub ping: Duration,
-    /// Lines a second that a client may go on sending; what comes faster waits. 0: no limit. Default 10.
-    pub lines_per_second: u32,
-    /// How long a client may take to say who it is: people are asked for passwords meanwhile. Default 60 s.
-    pub registration: Duration,
-}
-
-impl Default for IrcSettings {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            server_name: "causerie.local".into(),
-            network: "Causerie".into(),
-            motd: Vec::new(),
-            history: 50,
-            ping: Duration::from_secs(60),
-            lines_per_second: 10,
-            registration: Duration::from_secs(60),
-        }
-    }
-}
+use world::{GatewayWorld, Place, server_view};
 
 /// What one read takes at most.
 const READ_MAX: usize = 16 << 10;
 /// Lines handled before what they have brought is written, and bytes of that.
 const LINES_AT_ONCE: usize = 64;
 const OUTPUT_AT_ONCE: usize = 32 << 10;
-/// Conversations that a connection may have begun.
-const CONVERSATIONS_MAX: usize = 100;
 /// So many seconds' worth of lines may come at once.
 const BURST_SECONDS: u32 = 5;
-/// Changes of nick, realname and being away: as many as this at once, and as often as this in the long term.
-const CHANGES: Rate = Rate::each(Duration::from_secs(100), 5).expect("not 0");
-
+/// Serves an IRC client until its connection ends.
 pub(crate) async fn serve(
     server: &Arc<Server>,
-    stream: Arc<TcpStream>,
+    people: &People,
+    stream: Arc<Stream>,
     peer: SocketAddr,
     visitor: &Visitor,
     first: BytesMut,
@@ -105,10 +55,10 @@ pub(crate) async fn serve(
         outbox::close(&stream).await;
         return Ok(());
     }
-    let here = Here::new(server, visitor, peer.ip());
+    let here = GatewayWorld::new(server, people, visitor, peer.ip());
     let session = Session::new(server_view(server, &here.person));
     let (lines, budget, news) = (Lines::default(), Bucket::default(), server.writer.news());
-    let charge = server.writer.memory.open(peer.ip());
+    let charge = server.memory.open(peer.ip());
     let mut connection = Connection { session, here, stream, lines, budget, news, charge: &charge };
     let ended = tokio::select! {
         ended = connection.converse(first) => Some(ended),
@@ -128,27 +78,10 @@ pub(crate) async fn serve(
     }
 }
 
-/// What the server says of itself to a connection.
-fn server_view(server: &Server, person: &Person) -> ServerView {
-    let settings = server.settings();
-    let view = settings.irc.clone();
-    ServerView {
-        server: view.server_name,
-        host: person.host(),
-        network: view.network,
-        version: crate::AGENT.replace(' ', "-"),
-        motd: view.motd,
-        since: server.since,
-        nick_max: settings.room.name_chars_max,
-        text_max: settings.room.text_bytes_max,
-        replay: view.history,
-    }
-}
-
 struct Connection<'a> {
     session: Session,
-    here: Here<'a>,
-    stream: Arc<TcpStream>,
+    here: GatewayWorld<'a>,
+    stream: Arc<Stream>,
     lines: Lines,
     /// For lines to be handled.
     budget: Bucket,
@@ -173,7 +106,7 @@ impl Connection<'_> {
             }
             for place in self.here.places.values() {
                 for &member in &place.members {
-                    place.hosted.acknowledge(server, member, place.cursor);
+                    acknowledge(server, &place.hosted, member, place.cursor);
                 }
             }
             if self.tell_rooms().await {
@@ -420,398 +353,4 @@ async fn any_changed(places: &mut BTreeMap<u64, Place>) {
     }
     // It fails only without the room, which is held here.
     drop(select_all(places.values_mut().map(|place| Box::pin(place.changed.changed()))).await);
-}
-
-/// Who has said what a record refers to, and what.
-fn about(record: &HistoryRecord, names: &Names, quotes: &Quotes) -> Option<(String, String)> {
-    let What::Said(body) = &record.what else { return None };
-    let target = body.target()?;
-    let name = names.get(&target.member).cloned().unwrap_or_else(|| target.member.to_string());
-    Some((name, quotes.get(&target)?.clone()))
-}
-
-/// A room that the connection is in, and how far it has read there.
-struct Place {
-    hosted: Arc<HostedRoom>,
-    cursor: u64,
-    changed: watch::Receiver<()>,
-    /// As whom it is in there, as long as it is.
-    members: Vec<MemberId>,
-    /// In a conversation: the other one.
-    other: Option<Arc<Person>>,
-    /// A conversation that this connection has begun.
-    begun: bool,
-}
-
-impl Place {
-    fn new(hosted: Arc<HostedRoom>, cursor: u64) -> Self {
-        hosted.irc().enter();
-        Self { changed: hosted.subscribe(), hosted, cursor, members: Vec::new(), other: None, begun: false }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if !self.hosted.is_poisoned() {
-            self.hosted.irc().leave();
-        }
-    }
-}
-
-/// What a session can reach.
-struct Here<'a> {
-    server: &'a Arc<Server>,
-    ip: IpAddr,
-    visitor: &'a Visitor,
-    person: Arc<Person>,
-    /// By the rooms' numbers.
-    places: BTreeMap<u64, Place>,
-    /// What has to be stored before the client is told anything.
-    unstored: Vec<(Arc<HostedRoom>, u64)>,
-    /// For changes of who this is.
-    changes: Bucket,
-}
-
-/// Who was in it leaves it; with the last one it goes.
-fn leave_conversation(server: &Server, hosted: &Arc<HostedRoom>, member: MemberId) {
-    server.people.end_conversation(hosted);
-    let is_empty = hosted.act(|room, now| {
-        room.part(now, member, "");
-        room.info(None).members == 0
-    });
-    if is_empty {
-        server.controller.close_conversation(hosted);
-    }
-}
-
-fn view(hosted: &HostedRoom, room: &Room) -> RoomView {
-    let name = room.name().to_string();
-    RoomView { name, topic: room.topic().cloned(), created: hosted.row.created_millis }
-}
-
-/// However the session ends, it is in no room then, and has no nick.
-impl Drop for Here<'_> {
-    fn drop(&mut self) {
-        // Whatever panicked in a room itself, a second panic on the way out would end the server.
-        self.places.retain(|_, place| !place.hosted.is_poisoned());
-        self.quit("Connection closed", "Connection closed");
-        // Behind that, since its members have the nick.
-        for conversation in self.server.people.forget(&self.person) {
-            let (member, _) = conversation.seen_by(&self.person);
-            leave_conversation(self.server, &conversation.hosted, member);
-        }
-    }
-}
-
-impl<'a> Here<'a> {
-    fn new(server: &'a Arc<Server>, visitor: &'a Visitor, ip: IpAddr) -> Self {
-        let person = server.people.begin(ip, crate::rooms::hosted::Clock::start().now().wall_millis);
-        let changes = Bucket::default();
-        Self { server, ip, visitor, person, places: BTreeMap::new(), unstored: Vec::new(), changes }
-    }
-
-    /// Reads on in that conversation; as whom.
-    fn enter(&mut self, conversation: &Conversation) -> MemberId {
-        let (member, other) = conversation.seen_by(&self.person);
-        let hosted = &conversation.hosted;
-        self.places.entry(hosted.id.0).or_insert_with(|| {
-            let mut place = Place::new(Arc::clone(hosted), conversation.position);
-            place.members.push(member);
-            place.other = Some(Arc::clone(other));
-            place.begun = conversation.was_begun_by(&self.person);
-            place
-        });
-        member
-    }
-
-    fn leave(&mut self, id: u64) {
-        self.places.remove(&id);
-        self.person.state().rooms.remove(&id);
-    }
-
-    fn part_room(&mut self, id: u64, member: MemberId, reason: &str, moved: Option<&Arc<Move>>) {
-        let hosted = Arc::clone(&self.places[&id].hosted);
-        let ((), changes) = hosted.act_and_count(|room, now| {
-            hosted.irc().went(member, moved.cloned());
-            room.part(now, member, reason);
-        });
-        self.unstored.push((hosted, changes));
-        let mut state = self.person.state();
-        if state.rooms.get(&id).is_some_and(|(now, _)| *now == member) {
-            state.rooms.remove(&id);
-        }
-    }
-
-    /// The one member goes and the other comes, as a part of that move.
-    fn rename_in(
-        &mut self,
-        id: u64,
-        member: MemberId,
-        name: &str,
-        moved: &Arc<Move>,
-    ) -> Result<MemberId, JoinRefusal> {
-        let gone = || JoinRefusal::NoSuchRoom("the room was closed".to_owned());
-        let place = self.places.get_mut(&id).ok_or_else(gone)?;
-        let (hosted, mask) = (Arc::clone(&place.hosted), self.person.mask());
-        let (renamed, changes) = hosted.act_and_count(|room, now| {
-            let renamed = room.rename_hosted(now, member, name, &format!("is {name} now"))?;
-            let mut tail = hosted.irc();
-            tail.came(renamed, mask, Some(Arc::clone(moved)));
-            tail.went(member, Some(Arc::clone(moved)));
-            self.person.state().rooms.insert(id, (renamed, room.name().to_string()));
-            Ok(renamed)
-        });
-        self.unstored.push((hosted, changes));
-        let renamed = renamed.map_err(JoinRefusal::Room)?;
-        place.members.retain(|before| *before != member);
-        place.members.push(renamed);
-        Ok(renamed)
-    }
-
-    async fn history(&self, request: &HistoryRequest) -> Option<Vec<Found>> {
-        let hosted = Arc::clone(&self.places.get(&request.room)?.hosted);
-        history::window(&hosted, request)
-            .await
-            .inspect_err(|error| warn_seldom!("history for an IRC client cannot be read: {error}"))
-            .ok()
-    }
-
-    async fn targets(&self, request: &TargetsRequest) -> Vec<(String, u64)> {
-        let mut found = Vec::new();
-        for place in self.places.values() {
-            match history::newest(&place.hosted).await {
-                Ok(Some(millis)) if request.from < millis && millis < request.to => {
-                    let target = match &place.other {
-                        Some(other) => other.nick(),
-                        None => place.hosted.look(|room| format!("#{}", room.name())),
-                    };
-                    found.push((target, millis));
-                }
-                Ok(_) => {}
-                Err(error) => warn_seldom!("history for an IRC client cannot be read: {error}"),
-            }
-        }
-        found.sort_by_key(|(_, millis)| *millis);
-        found.truncate(request.limit);
-        found
-    }
-}
-
-impl World for Here<'_> {
-    fn now(&self) -> u64 {
-        crate::rooms::hosted::Clock::start().now().wall_millis
-    }
-
-    fn spend_change(&mut self) -> Result<(), Duration> {
-        match self.server.settings().irc.lines_per_second {
-            0 => Ok(()),
-            _ => self.changes.take(Instant::now(), CHANGES, 1).map(drop),
-        }
-    }
-
-    fn claim(&mut self, nick: &Name) -> Result<(), Name> {
-        let reading = Reading::of(nick.as_str());
-        self.server.people.claim(&self.person, nick, &reading)?;
-        let own = |id| self.person.state().rooms.get(&id).map(|(member, _)| *member);
-        let Some(like) = self.server.controller.named_like(&reading, own) else { return Ok(()) };
-        self.disclaim(nick);
-        Err(like)
-    }
-
-    fn adopt(&mut self, nick: &Name) {
-        self.server.people.adopt(&self.person, nick);
-    }
-
-    fn disclaim(&mut self, nick: &Name) {
-        self.server.people.disclaim(&self.person, nick);
-    }
-
-    fn register(&mut self, user: &str) {
-        let state = &mut *self.person.state();
-        (state.is_registered, state.view.user) = (true, user.to_owned());
-    }
-
-    fn describe(&mut self, realname: Option<&str>, away: Option<Option<&str>>) {
-        let news =
-            News { realname: realname.map(str::to_owned), away: away.map(|away| away.map(str::to_owned)) };
-        {
-            let state = &mut *self.person.state();
-            if let Some(realname) = &news.realname {
-                state.view.realname.clone_from(realname);
-            }
-            if let Some(away) = &news.away {
-                state.view.away.clone_from(away);
-            }
-        }
-        self.server.people.tell(&self.person, &news);
-    }
-
-    fn person(&self, nick: &str) -> Option<PersonView> {
-        self.server.people.named(nick)
-    }
-
-    fn people(&self) -> usize {
-        self.server.people.count()
-    }
-
-    fn resolve(&self, room: &str) -> Option<String> {
-        self.server.controller.resolve(room)
-    }
-
-    fn room_count(&self) -> usize {
-        self.server.controller.count()
-    }
-
-    fn rooms(&self, after: Option<&str>, max: usize) -> Vec<(String, u64, Option<String>)> {
-        self.server.controller.describe(after, max)
-    }
-
-    fn look(&mut self, room: &str) -> Option<RoomView> {
-        let hosted = self.server.controller.find(room).ok()?;
-        let (view, changes) = hosted.act_and_count(|room, _| view(&hosted, room));
-        self.unstored.push((hosted, changes));
-        Some(view)
-    }
-
-    fn members(&mut self, room: &str, after: Option<MemberId>, max: usize) -> Vec<MemberView> {
-        let Ok(hosted) = self.server.controller.find(room) else { return Vec::new() };
-        let (members, changes) = hosted.act_and_count(|room, _| room.members_after(after, max));
-        let id = hosted.id.0;
-        self.unstored.push((hosted, changes));
-        let view = |info: MemberInfo| MemberView {
-            member: info.member,
-            person: self.server.people.member(id, info.member, &info.name),
-            name: info.name,
-        };
-        members.into_iter().map(view).collect()
-    }
-
-    fn find(&self, nick: &str) -> Vec<String> {
-        self.server.controller.rooms_of(nick)
-    }
-
-    fn could_join(&self, room: &str, name: &str) -> Result<(), JoinRefusal> {
-        // A room that has gone meanwhile is made again.
-        let Ok(hosted) = self.server.controller.find(room) else { return Ok(()) };
-        hosted.look(|room| room.could_admit(name)).map(drop).map_err(JoinRefusal::Room)
-    }
-
-    fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {
-        self.visitor.join().map_err(|why| JoinRefusal::TooOften(why.to_string()))?;
-        let found = self.server.controller.find_or_create(room, Maker::without_key(self.ip));
-        let (hosted, _) = found.map_err(|error| JoinRefusal::NoSuchRoom(error.to_string()))?;
-        let (id, mask) = (hosted.id.0, self.person.mask());
-        // It reads along before it is in: what is known of IRC's members is known as long as one of them does.
-        let mut place = Place::new(Arc::clone(&hosted), 0);
-        let (joined, changes) = hosted.act_and_count(|room, now| {
-            let member = room.join_hosted(now, name)?;
-            hosted.irc().came(member, mask, None);
-            let position = room.position();
-            self.person.state().rooms.insert(id, (member, room.name().to_string()));
-            Ok(Joined { id, member, position, view: view(&hosted, room) })
-        });
-        let joined = joined.map_err(JoinRefusal::Room)?;
-        self.unstored.push((hosted, changes));
-        place.cursor = joined.position;
-        place.members.push(joined.member);
-        self.places.insert(id, place);
-        Ok(joined)
-    }
-
-    fn rename(&mut self, members: &mut [(u64, MemberId)], name: &Name) -> Result<(), (u64, JoinRefusal)> {
-        let old = self.person.nick();
-        let moved = self.server.people.begin_move(&old, MoveKind::Nick(name.to_string()));
-        for at in 0..members.len() {
-            let (id, member) = members[at];
-            match self.rename_in(id, member, name.as_str(), &moved) {
-                Ok(renamed) => members[at].1 = renamed,
-                Err(refusal) => {
-                    // Somebody without an IRC client has taken the name just now.
-                    let back = self.server.people.begin_move(name.as_str(), MoveKind::Nick(old.clone()));
-                    for (id, member) in &mut members[..at] {
-                        match self.rename_in(*id, *member, &old, &back) {
-                            Ok(renamed) => *member = renamed,
-                            // Nor is the one before left there: then it is out, and told so.
-                            Err(_) => self.part(*id, *member, "both names are taken"),
-                        }
-                    }
-                    return Err((id, refusal));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn invite(&mut self, nick: &str, channel: &str) -> bool {
-        self.server.people.invite(&self.person, nick, channel)
-    }
-
-    fn part(&mut self, id: u64, member: MemberId, reason: &str) {
-        let Some(place) = self.places.get_mut(&id) else { return };
-        place.members.retain(|other| *other != member);
-        if place.other.is_some() {
-            return leave_conversation(self.server, &place.hosted, member);
-        }
-        self.part_room(id, member, reason, None);
-    }
-
-    fn quit(&mut self, reason: &str, told: &str) {
-        let moved = self.server.people.begin_move(&self.person.nick(), MoveKind::Quit(told.to_owned()));
-        let places = self.places.iter_mut();
-        let members = places.flat_map(|(id, place)| place.members.drain(..).map(|member| (*id, member)));
-        for (id, member) in members.collect::<Vec<_>>() {
-            let place = &self.places[&id];
-            match place.other.is_some() {
-                true => leave_conversation(self.server, &place.hosted, member),
-                false => self.part_room(id, member, reason, Some(&moved)),
-            }
-        }
-    }
-
-    fn converse(&mut self, nick: &str) -> Result<(u64, MemberId), String> {
-        let begun = self.places.values().filter(|place| place.begun).count();
-        let (server, ip, own) = (self.server, self.ip, self.person.nick());
-        let conversation = server.people.converse(&self.person, nick, |other| {
-            if begun >= CONVERSATIONS_MAX {
-                return Err("you have begun too many conversations".to_owned());
-            }
-            let hosted = server
-                .controller
-                .create_conversation(Maker::without_key(ip))
-                .map_err(|error| error.to_string())?;
-            let (masks, other) = ([self.person.mask(), other.mask()], other.nick());
-            let joined = hosted.act(|room, now| {
-                let one = room.join_hosted(now, &own)?;
-                let two = if own == other { one } else { room.join_hosted(now, &other)? };
-                let members = [one, two].into_iter().zip(masks);
-                members.for_each(|(member, mask)| hosted.irc().came(member, mask, None));
-                Ok((one, two, room.position()))
-            });
-            match joined {
-                Ok((one, two, position)) => Ok((hosted, [one, two], position)),
-                Err::<_, JoinError>(error) => {
-                    server.controller.close_conversation(&hosted);
-                    Err(error.to_string())
-                }
-            }
-        })?;
-        let conversation = conversation.ok_or_else(|| format!("{nick} has just gone"))?;
-        Ok((conversation.hosted.id.0, self.enter(&conversation)))
-    }
-
-    fn conversation(&self, nick: &str) -> Option<u64> {
-        let nick = nick.to_lowercase();
-        let is_with =
-            |place: &&Place| place.other.as_ref().is_some_and(|other| other.nick().to_lowercase() == nick);
-        self.places.values().find(is_with).map(|place| place.hosted.id.0)
-    }
-
-    fn other(&self, id: u64) -> Option<String> {
-        Some(self.places.get(&id)?.other.as_ref()?.nick())
-    }
-
-    fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, SayError> {
-        let place = self.places.get(&id).ok_or(SayError::NotHere)?;
-        place.hosted.act(|room, now| room.say(now, member, body))
-    }
 }

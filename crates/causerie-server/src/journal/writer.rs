@@ -10,38 +10,35 @@ use causerie_store::{RoomId, Store};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::journal::reads::Reads;
+use crate::journal::changes::{Journaled, Rooms};
 use crate::metrics::Metrics;
-use crate::net::memory::Memory;
-use crate::rooms::hosted::HostedRoom;
 
 /// Bytes of records that may wait to be stored, of all rooms together. Beyond it connections are not read.
 const PENDING_MAX: usize = 64 << 20;
 
-/// What is told once there is room again.
+/// Notice that there is room again.
 pub(crate) const STORED_AGAIN: &str = "there is room again: messages are stored";
 
-/// How long to wait after the store was full.
+/// Pause after the store was full.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
+/// The queue of rooms that have something to be stored, and the thread's side of it.
 pub(crate) struct Writer {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) reads: Reads,
-    pub(crate) metrics: Metrics,
-    pub(crate) memory: Arc<Memory>,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
     queue: Mutex<Queue>,
     filled: Condvar,
     pending: AtomicUsize,
     drained: watch::Sender<()>,
-    /// Why nothing can be stored at the moment. Changes when that begins and when it ends, not in between.
+    /// Reason why nothing can be stored at the moment. Changes when that begins and when it ends, not in between.
     trouble: watch::Sender<Option<Arc<str>>>,
-    /// Whether there is any.
+    /// There is such a reason.
     is_full: AtomicBool,
-    /// Why it has ended.
+    /// Reason why it has ended.
     failed: watch::Sender<Option<String>>,
 }
 
-/// That nothing can be stored at the moment, and that it can be again: each once.
+/// News that nothing can be stored at the moment, and that it can be again: each once.
 pub(crate) struct StoreNews {
     trouble: watch::Receiver<Option<Arc<str>>>,
     told: bool,
@@ -64,17 +61,15 @@ impl StoreNews {
 
 #[derive(Default)]
 struct Queue {
-    rooms: Vec<Arc<HostedRoom>>,
+    rooms: Rooms,
     stopping: bool,
 }
 
 impl Writer {
-    pub(crate) fn new(store: Arc<dyn Store>, memory: Arc<Memory>) -> Arc<Self> {
+    pub(crate) fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
-            reads: Reads::new(Arc::clone(&store)),
             store,
-            metrics: Metrics::new(),
-            memory,
+            metrics,
             queue: Mutex::default(),
             filled: Condvar::new(),
             pending: AtomicUsize::new(0),
@@ -89,25 +84,25 @@ impl Writer {
         self.queue.lock().expect("nothing panics while holding it")
     }
 
-    /// The room has something to be stored.
-    pub(crate) fn queue(&self, room: &Arc<HostedRoom>) {
-        if !room.is_queued.swap(true, Ordering::AcqRel) {
-            self.lock().rooms.push(Arc::clone(room));
+    /// Queues a room that has something to be stored.
+    pub(crate) fn queue(&self, room: Arc<dyn Journaled>) {
+        if !room.is_queued().swap(true, Ordering::AcqRel) {
+            self.lock().rooms.push(room);
             self.filled.notify_one();
         }
     }
 
-    /// So many bytes more wait.
+    /// Counts bytes that wait from now on.
     pub(crate) fn add(&self, bytes: usize) {
         self.pending.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// So many bytes wait.
+    /// Returns how many bytes wait.
     pub(crate) fn pending_bytes(&self) -> usize {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// Until little enough waits that more may be read.
+    /// Waits until little enough waits that more may be read.
     pub(crate) async fn has_room(&self) {
         if self.pending.load(Ordering::Relaxed) <= PENDING_MAX {
             return;
@@ -120,12 +115,12 @@ impl Writer {
         }
     }
 
-    /// Why nothing can be stored at the moment, if so.
+    /// Watches the reason why nothing can be stored at the moment, if there is one.
     pub(crate) fn trouble(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.trouble.subscribe()
     }
 
-    /// What a client is to be told of that.
+    /// Returns what a client is to be told of that.
     pub(crate) fn news(&self) -> StoreNews {
         let mut trouble = self.trouble.subscribe();
         trouble.mark_changed();
@@ -142,19 +137,19 @@ impl Writer {
         self.trouble.send_replace(why);
     }
 
-    /// Until the store has failed for good: why.
+    /// Waits until the store has failed for good. Returns the reason.
     pub(crate) async fn failed(&self) -> String {
         let mut failed = self.failed.subscribe();
         let why = failed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
         why.unwrap_or_default()
     }
 
-    /// Why the store has failed for good, if it has.
+    /// Returns why the store has failed for good, if it has.
     pub(crate) fn failure(&self) -> Option<String> {
         self.failed.borrow().clone()
     }
 
-    /// Whatever waits is stored; then [`run`](Self::run) returns.
+    /// Has [`run`](Self::run) return once whatever waits is stored.
     pub(crate) fn stop(&self) {
         self.lock().stopping = true;
         self.filled.notify_one();
@@ -178,7 +173,7 @@ impl Writer {
                 }
                 (std::mem::take(&mut queue.rooms), queue.stopping)
             };
-            put_off.retain(|_, room: &mut Arc<HostedRoom>| room.fanout.is_awaited());
+            put_off.retain(|_, room: &mut Arc<dyn Journaled>| room.is_awaited());
             if stopping {
                 rooms.extend(std::mem::take(&mut put_off).into_values());
             }
@@ -193,20 +188,20 @@ impl Writer {
         }
     }
 
-    /// Stores what the rooms have, but for those whose last messages are still being written to their readers.
+    /// Stores what the rooms have, except for those whose last messages are still being written to their readers.
     fn store_all(
         &self,
-        rooms: Vec<Arc<HostedRoom>>,
-        put_off: &mut BTreeMap<RoomId, Arc<HostedRoom>>,
+        rooms: Rooms,
+        put_off: &mut BTreeMap<RoomId, Arc<dyn Journaled>>,
         stopping: bool,
     ) -> Result<(), String> {
         let mut changes = Vec::new();
         let mut batches = Vec::with_capacity(rooms.len());
         for room in rooms {
             // Before it is looked at: what changes after that queues it again.
-            room.is_queued.store(false, Ordering::Release);
-            if !stopping && room.fanout.is_busy() {
-                put_off.insert(room.id, room);
+            room.is_queued().store(false, Ordering::Release);
+            if !stopping && room.is_busy() {
+                put_off.insert(room.id(), room);
                 continue;
             }
             if let Some(batch) = room.take_changes(&mut changes) {

@@ -7,65 +7,26 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::Server;
-use crate::metrics::Limited;
+use crate::metrics::{Limited, Metrics};
 use crate::net::budget::{Bucket, LeftOut, Rate, Seldom};
-use crate::net::turns::{Given, Turn};
-
-/// What one address may take up. 0 is no limit.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct AddressLimits {
-    /// Connections at once. Default 64.
-    pub connections: usize,
-    /// New connections in ten minutes. Default 240.
-    pub rate: u32,
-    /// Connections at once that have not shown yet what they speak; of more the oldest closes. Default 32.
-    pub silent: usize,
-    /// Rooms at once that it has made. Default 20.
-    pub rooms: usize,
-    /// Joins, and rooms made, in ten minutes. Default 100.
-    pub joins: u32,
-    /// Messages a second in the long term; what comes faster is read later. Default 10.
-    pub say_rate: u32,
-    /// Messages at once. Default 50.
-    pub say_burst: u32,
-    /// Whether this machine's own addresses have these limits, too. Default: no.
-    pub loopback: bool,
-}
-
-impl Default for AddressLimits {
-    fn default() -> Self {
-        Self {
-            connections: 64,
-            rate: 240,
-            silent: 32,
-            rooms: 20,
-            joins: 100,
-            say_rate: 10,
-            say_burst: 50,
-            loopback: false,
-        }
-    }
-}
-
-impl AddressLimits {
-    /// Returns the limits that count for an address, if any do.
-    pub(crate) fn of(self, network: Network) -> Option<Self> {
-        (self.loopback || !network.is_loopback()).then_some(self)
-    }
-}
+use crate::net::turns::{Given, Turn, Turns};
+use crate::settings::{AddressLimits, Settings};
 
 /// An address of IPv4, or a network of IPv6.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Network(IpAddr);
 
 impl Network {
+    /// Returns the network of an address.
     pub(crate) fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(address) if !address.is_loopback() => {
@@ -77,6 +38,11 @@ impl Network {
 
     fn is_loopback(self) -> bool {
         self.0.is_loopback()
+    }
+
+    /// Returns the limits that count for it, if any do.
+    pub(crate) fn limits(self, limits: AddressLimits) -> Option<AddressLimits> {
+        (limits.loopback || !self.is_loopback()).then_some(limits)
     }
 }
 
@@ -100,7 +66,7 @@ const LAB: Rate = Rate::new(4, Duration::from_secs(1), 60).expect("not 0");
 /// Addresses without a connection that are remembered.
 const IDLE_MAX: usize = 1 << 16;
 
-/// What one address has taken up.
+/// Use that one address has made of what is there for all.
 #[derive(Debug)]
 pub(crate) struct Address {
     network: Network,
@@ -119,7 +85,7 @@ struct Used {
 }
 
 impl Used {
-    /// When nothing is left to be known of it.
+    /// Returns the time at which nothing is left to be known of it.
     fn forgotten_at(&self) -> Option<Instant> {
         let Self { connections: _, arrivals, joins, messages, lab, words, lines } = self;
         let buckets = [arrivals, joins, messages, lab, words, lines.bucket()];
@@ -133,21 +99,43 @@ impl Address {
     }
 }
 
-/// The addresses that somebody comes from, or came from lately.
-#[derive(Debug, Default)]
+/// The addresses that somebody comes from, or came from lately, and the limits that they are held to.
 pub(crate) struct Addresses {
+    settings: watch::Receiver<Settings>,
+    metrics: Arc<Metrics>,
+    /// Connections that are open.
+    connections: AtomicUsize,
+    /// Turns at making long answers.
+    turns: Turns,
     table: Mutex<Table>,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     known: BTreeMap<Network, Arc<Address>>,
-    /// With so many it is looked again which can be forgotten.
+    /// Number of addresses at which it is looked again which can be forgotten.
     full_at: usize,
 }
 
 impl Addresses {
-    pub(crate) fn find(&self, address: IpAddr) -> Arc<Address> {
+    pub(crate) fn new(settings: watch::Receiver<Settings>, metrics: Arc<Metrics>) -> Arc<Self> {
+        let threads = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
+        let (connections, turns, table) = (AtomicUsize::new(0), Turns::new(threads), Mutex::default());
+        Arc::new(Self { settings, metrics, connections, turns, table })
+    }
+
+    /// Returns how many connections are open.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Counts one connection more, unless that is more than `max`.
+    fn enter(&self, max: usize) -> bool {
+        let more = |open| (open < max).then_some(open + 1);
+        self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    fn find(&self, address: IpAddr) -> Arc<Address> {
         let network = Network::of(address);
         let mut table = self.table.lock().expect("nothing panics while holding it");
         if let Some(known) = table.known.get(&network) {
@@ -182,7 +170,7 @@ impl Table {
 
 /// A connection that is served, counted for all and for its address until this is dropped.
 pub(crate) struct Visitor {
-    server: Arc<Server>,
+    all: Arc<Addresses>,
     address: Arc<Address>,
     given: Given,
 }
@@ -192,14 +180,14 @@ impl Visitor {
     ///
     /// # Errors
     /// Why it is one too many, in words if some are left to say. The attempt counts.
-    pub(crate) fn enter(server: &Arc<Server>, from: IpAddr) -> Result<Self, Option<&'static str>> {
+    pub(crate) fn enter(all: &Arc<Addresses>, from: IpAddr) -> Result<Self, Option<&'static str>> {
         let (max, limits) = {
-            let settings = server.settings();
+            let settings = all.settings.borrow();
             (settings.connections_max, settings.address)
         };
-        let address = server.addresses.find(from);
+        let address = all.find(from);
         let mut used = address.used();
-        let limits = limits.of(address.network);
+        let limits = address.network.limits(limits);
         let now = Instant::now();
         let refused = limits.and_then(|limits| {
             let rate = Rate::each(TEN_MINUTES, limits.rate);
@@ -211,25 +199,26 @@ impl Visitor {
         });
         let refused = match refused {
             Some(what) => {
-                server.writer.metrics.limited(what);
+                all.metrics.limited(what);
                 Some("too many connections from your address; try again later")
             }
-            None if server.connections.enter(max) => None,
+            None if all.enter(max) => None,
             None => Some("too many connections; try again later"),
         };
         if let Some(words) = refused {
-            server.writer.metrics.connection_refused();
+            all.metrics.connection_refused();
             let may_say = limits.is_none() || used.words.take(now, WORDS, 1).is_ok();
             return Err(may_say.then_some(words));
         }
         used.connections += 1;
         drop(used);
-        Ok(Self { server: Arc::clone(server), address, given: Given::default() })
+        Ok(Self { all: Arc::clone(all), address, given: Given::default() })
     }
 
-    /// The limits that count for it.
+    /// Returns the limits that count for it.
     pub(crate) fn limits(&self) -> Option<AddressLimits> {
-        self.server.settings().address.of(self.address.network)
+        let limits = self.all.settings.borrow().address;
+        self.address.network.limits(limits)
     }
 
     pub(crate) fn network(&self) -> Network {
@@ -268,10 +257,10 @@ impl Visitor {
 
     /// Waits until a piece of an answer may be made for it, which is to be [counted](Self::made) then.
     pub(crate) async fn turn(&self) -> Turn<'_> {
-        self.server.turns.next(&self.given).await
+        self.all.turns.next(&self.given).await
     }
 
-    /// So many bytes of answers were made for it.
+    /// Counts bytes of answers that were made for it.
     pub(crate) fn made(&self, bytes: usize) {
         self.given.add(bytes);
     }
@@ -304,18 +293,18 @@ impl Visitor {
     }
 
     pub(crate) fn limited(&self, what: Limited) {
-        self.server.writer.metrics.limited(what);
+        self.all.metrics.limited(what);
     }
 }
 
 impl Drop for Visitor {
     fn drop(&mut self) {
-        self.server.connections.leave();
+        self.all.connections.fetch_sub(1, Ordering::Relaxed);
         self.address.used().connections -= 1;
     }
 }
 
-/// There was too much of something from an address.
+/// Refusal of what there was too much of from an address.
 #[derive(Clone, Copy, Debug, Error)]
 #[error("too many {what} from your address; try again in {} s", self.seconds())]
 pub(crate) struct TooOften {
@@ -352,16 +341,17 @@ mod tests {
         assert_eq!(network("::ffff:192.0.2.1").to_string(), "192.0.2.1");
         let limits = AddressLimits::default();
         for local in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
-            assert_eq!(limits.of(network(local)), None, "{local}");
+            assert_eq!(network(local).limits(limits), None, "{local}");
             let told = AddressLimits { loopback: true, ..limits };
-            assert_eq!(told.of(network(local)), Some(told), "{local}");
+            assert_eq!(network(local).limits(told), Some(told), "{local}");
         }
-        assert_eq!(limits.of(network("::2")), Some(limits));
+        assert_eq!(network("::2").limits(limits), Some(limits));
     }
 
     #[test]
     fn few_addresses_are_remembered_and_those_longest_that_took_most() {
-        let addresses = Addresses::default();
+        let settings = watch::Sender::new(Settings::default()).subscribe();
+        let addresses = Addresses::new(settings, Arc::new(Metrics::new()));
         let now = Instant::now();
         let address = |n: usize| IpAddr::from((n as u32).to_be_bytes());
         let find = |n: usize| addresses.find(address(n));

@@ -7,11 +7,10 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::net::memory::{Charge, Unwritten};
+use crate::net::stream::Stream;
 
 /// While more waits than this, or is being written, nothing is read: with the largest page behind it, it is less than the
 /// 256 KiB that are promised.
@@ -180,7 +179,7 @@ impl Outbox {
 
 /// Reads some, once there is something: until then nothing is allocated for it. 0 at the end of the stream.
 pub(crate) async fn read(
-    stream: &TcpStream,
+    stream: &Stream,
     buffer: &mut BytesMut,
     at_least: usize,
     at_once: usize,
@@ -203,7 +202,7 @@ pub(crate) async fn read(
 
 /// Writes shared slices without copying them. What the socket does not take is charged to this account until it does.
 pub(crate) async fn write_all(
-    stream: &TcpStream,
+    stream: &Stream,
     mut slices: Vec<Bytes>,
     charge: Option<&Charge>,
 ) -> io::Result<()> {
@@ -239,18 +238,18 @@ pub(crate) async fn write_all(
 }
 
 /// Ends a connection at once: what was not read is dropped, by the system too.
-pub(crate) fn cut(stream: &TcpStream) {
+pub(crate) fn cut(stream: &Stream) {
     // It ends anyway.
-    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    stream.drop_untaken().ok();
 }
 
 /// Ends a connection so that the other side can still read the last words: closing with unread bytes would
 /// discard them.
-pub(crate) async fn close(stream: &TcpStream) {
+pub(crate) async fn close(stream: &Stream) {
     const LINGER: Duration = Duration::from_secs(1);
     const UNREAD_MAX: usize = 1 << 20;
     let drain = async {
-        SockRef::from(stream).shutdown(Shutdown::Write)?;
+        stream.shutdown(Shutdown::Write)?;
         let mut sink = BytesMut::new();
         let mut unread = 0;
         while unread < UNREAD_MAX {
@@ -263,5 +262,5 @@ pub(crate) async fn close(stream: &TcpStream) {
         io::Result::Ok(())
     };
     // Whatever happens here, the connection is over.
-    let _ = tokio::time::timeout(LINGER, drain).await;
+    tokio::time::timeout(LINGER, drain).await.ok();
 }

@@ -1,28 +1,29 @@
 //! Connections whose other host has gone without a word: a cable was pulled, a laptop closed.
 //!
-//! Of one that is idle the system's own probes tell ([`watch_over`](crate::door)). Where something is on its way, it does
+//! Of one that is idle the system's own probes tell ([`Stream::new`]). Where something is on its way, it does
 //! not probe, but sends that again for a quarter of an hour before it gives up. Whoever does not take what it is sent may
 //! just be slow, though, and its system answers for it: what tells the two apart is whether anything at all is heard.
 
+use std::net::Shutdown;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
+
+use crate::net::stream::Stream;
 
 /// So many looks are taken while something waits for an answer, before the other host counts as gone.
 const LOOKS: u32 = 9;
 
 /// The connections that are looked after. One task for all: nothing waits for each.
 #[derive(Default)]
-pub(crate) struct Vanished(Mutex<Vec<(Weak<TcpStream>, Watch)>>);
+pub(crate) struct Vanished(Mutex<Vec<(Weak<Stream>, Watch)>>);
 
 impl Vanished {
     /// Looks after it as long as it is there.
-    pub(crate) fn watch(&self, stream: &Arc<TcpStream>) {
+    pub(crate) fn watch(&self, stream: &Arc<Stream>) {
         let entry = (Arc::downgrade(stream), Watch::default());
         self.0.lock().expect("nothing panics while holding it").push(entry);
     }
@@ -32,12 +33,12 @@ impl Vanished {
         while stop.run_until_cancelled(tokio::time::sleep(patience() / LOOKS)).await.is_some() {
             self.0.lock().expect("nothing panics while holding it").retain_mut(|(stream, watch)| {
                 let Some(stream) = stream.upgrade() else { return false };
-                let Some(sight) = Sight::of(&stream) else { return true };
+                let Some(sight) = Sight::of(&*stream) else { return true };
                 let is_gone = watch.is_gone(Instant::now(), sight, patience());
                 if is_gone {
                     debug!("the host of {:?} does not answer any more", stream.peer_addr());
                     // Its session, wherever that waits, reads the end or fails to write. If that is so already, it knows.
-                    let _ = SockRef::from(&*stream).shutdown(std::net::Shutdown::Both);
+                    stream.shutdown(Shutdown::Both).ok();
                 }
                 !is_gone
             });
@@ -84,11 +85,11 @@ impl Watch {
 
 #[cfg(target_os = "linux")]
 mod linux {
+    use std::os::fd::AsFd;
     use std::time::Duration;
 
     use nix::libc;
     use nix::sys::socket::sockopt::GetStruct;
-    use tokio::net::TcpStream;
 
     use super::Sight;
 
@@ -115,7 +116,7 @@ mod linux {
 
     impl Sight {
         /// What the system tells; `None` if it does not.
-        pub(super) fn of(stream: &TcpStream) -> Option<Self> {
+        pub(super) fn of(stream: &impl AsFd) -> Option<Self> {
             let info = nix::sys::socket::getsockopt(stream, TcpInfo).ok()?;
             Some(Self {
                 is_unacknowledged: info.unacknowledged > 0,
@@ -130,13 +131,15 @@ mod linux {
 #[cfg(not(target_os = "linux"))]
 impl Sight {
     /// There is no common way to ask: the system ends the connection when it gives up.
-    fn of(_: &TcpStream) -> Option<Self> {
+    fn of(_: &Stream) -> Option<Self> {
         None
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(90);

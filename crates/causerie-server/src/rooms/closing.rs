@@ -1,6 +1,5 @@
 //! Rooms that were closed: kept for a while, opened again by the operator, and then removed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,19 +8,18 @@ use causerie_core::key::PublicKey;
 use causerie_core::wire;
 use causerie_store::{Change, RoomId};
 use subtle::ConstantTimeEq;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::Server;
-use crate::rooms::directory::{Controller, RoomError};
+use crate::rooms::ages::Wall;
+use crate::rooms::directory::{ClosedRoom, Directory};
+use crate::rooms::error::RoomError;
 use crate::rooms::hosted::HostedRoom;
-use crate::rooms::idle::Wall;
 
-/// How often it is looked which rooms have been kept for long enough.
+/// Time between looks at which rooms have been kept for long enough.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// With what somebody may close a room.
+/// Authority to close a room.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Authority<'a> {
     /// Perhaps the operator's token.
@@ -30,26 +28,16 @@ pub(crate) struct Authority<'a> {
     pub(crate) key: Option<PublicKey>,
 }
 
-/// A room that nobody can ask for.
-#[derive(Clone, Debug)]
-pub(crate) struct ClosedRoom {
-    pub(crate) name: RoomName,
-    pub(crate) closed_millis: u64,
-}
-
-/// Those that are kept.
-pub(crate) type ClosedRooms = BTreeMap<RoomId, ClosedRoom>;
-
-impl Controller {
+impl Directory {
     /// Closes a room for whoever may: its members are told, its port closes. What was said in it is kept for
-    /// [`closed`](crate::Settings::closed).
+    /// [`closed`](crate::settings::Settings::closed).
     pub(crate) async fn close(&self, name: &str, authority: Authority<'_>) -> Result<(), RoomError> {
         let room = self.find(name)?;
         let made = |key: PublicKey| room.row.maker.is_some_and(|maker| maker.ct_eq(&key).into());
         if !authority.key.is_some_and(made) && !self.is_operator(authority.operator) {
             return Err(RoomError::NotPermitted);
         }
-        if self.writer.is_full() {
+        if self.is_full() {
             return Err(RoomError::StorageFull);
         }
         let kept_since = self.kept_since().filter(|_| !room.is_temporary);
@@ -58,13 +46,13 @@ impl Controller {
         room.stored_in_time(changes).await.map_err(|_| RoomError::StorageFull)
     }
 
-    /// As of when a room is kept that is closed now, if it is.
+    /// Returns as of when a room is kept that is closed now, if it is.
     pub(crate) fn kept_since(&self) -> Option<u64> {
         let keeps = !self.settings().borrow().closed.is_zero();
         keeps.then(|| self.now().wall_millis)
     }
 
-    /// Nobody finds the room any more.
+    /// Takes a room out of those that are found.
     pub(crate) fn put_aside(&self, room: &Arc<HostedRoom>, kept_since: Option<u64>) {
         let mut rooms = self.rooms();
         let there = rooms.by_name.len();
@@ -75,7 +63,7 @@ impl Controller {
         }
     }
 
-    /// The rooms that were closed and are kept, as the operator is told; the last that was closed last.
+    /// Returns the rooms that were closed and are kept, as the operator is told; the last that was closed last.
     pub(crate) fn closed(&self) -> Vec<wire::ClosedRoom> {
         let keeps = u64::try_from(self.settings().borrow().closed.as_millis()).unwrap_or(u64::MAX);
         let told = |(id, room): (&RoomId, &ClosedRoom)| wire::ClosedRoom {
@@ -107,7 +95,7 @@ impl Controller {
             over.map(|(&id, room)| (id, room.name.clone())).collect()
         };
         for (id, name) in over {
-            let store = Arc::clone(&self.writer.store);
+            let store = self.store();
             let removed =
                 tokio::task::spawn_blocking(move || store.commit(vec![Change::Close { room: id }])).await;
             match removed {
@@ -122,7 +110,7 @@ impl Controller {
     }
 
     /// Opens the room of that name and number again, or that of the name that was closed last. Nobody is in it. Blocks.
-    fn open_again(&self, name: &str, number: Option<u64>) -> Result<Arc<HostedRoom>, RoomError> {
+    pub(crate) fn open_again(&self, name: &str, number: Option<u64>) -> Result<Arc<HostedRoom>, RoomError> {
         let name = RoomName::known(name);
         let (id, closed) = {
             let mut rooms = self.rooms();
@@ -155,44 +143,19 @@ impl Controller {
             warn!("the closed room '{name}' cannot be opened: {error}");
             RoomError::Damaged(name.clone())
         };
-        let stored = self.writer.store.rooms().map_err(|error| damaged(&error))?;
+        let stored = self.store().rooms().map_err(|error| damaged(&error))?;
         let found = stored.into_iter().find(|stored| stored.room == id);
         let mut found = found.ok_or_else(|| RoomError::NoSuchRoom(name.to_string()))?;
         found.row.closed_millis = None;
         let row = found.row.clone();
         let room = self.restore_one(found, name.clone()).map_err(|error| damaged(&error))?;
-        let opened = self.writer.store.commit(vec![Change::Update { room: id, row }]);
+        let opened = self.store().commit(vec![Change::Update { room: id, row }]);
         opened.map_err(|error| damaged(&error))?;
         room.act(|room, now| {
             for member in room.members() {
                 room.part(now, member.member, "the room was closed");
             }
         });
-        Ok(room)
-    }
-}
-
-impl Server {
-    /// Opens a closed room again, for the operator.
-    pub(crate) async fn open_closed(
-        self: &Arc<Self>,
-        name: &str,
-        number: Option<u64>,
-        operator: &str,
-    ) -> Result<Arc<HostedRoom>, RoomError> {
-        if !self.controller.is_operator(operator) {
-            return Err(RoomError::NotOperator);
-        }
-        let (server, named) = (Arc::clone(self), name.to_owned());
-        let opened = tokio::task::spawn_blocking(move || server.controller.open_again(&named, number)).await;
-        let room = opened.map_err(|_| RoomError::NoSuchRoom(name.to_owned()))??;
-        if let Some(port) = room.row.port {
-            match TcpListener::bind((self.controller.ip(), port)).await {
-                Ok(listener) => self.serve_port(&room, listener),
-                Err(error) => warn!("the room of port {port} is reached by ./join only: {error}"),
-            }
-        }
-        info!("the room '{name}' is open again");
         Ok(room)
     }
 }

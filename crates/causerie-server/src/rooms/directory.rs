@@ -10,83 +10,31 @@ use causerie_core::content::name::{Name, RoomName, RoomNameError};
 use causerie_core::content::reading::Reading;
 use causerie_core::key::PublicKey;
 use causerie_core::room::{Now, Room, RoomSettings};
-use causerie_core::wire::{ErrorCode, RoomInfo};
+use causerie_core::wire::RoomInfo;
 use causerie_store::{Change, Retention, RoomId, RoomRow, Store, StoreError, StoredRoom};
 use cbcast::MemberId;
 use subtle::ConstantTimeEq;
-use thiserror::Error as ThisError;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::journal::writer::Writer;
+use crate::clock::Clock;
+use crate::error::StartError;
 use crate::metrics::Limited;
 use crate::net::addresses::Network;
-use crate::rooms::closing::{ClosedRoom, ClosedRooms};
-use crate::rooms::hosted::{Clock, HostedRoom, Hosting};
-use crate::rooms::retention::{self, Ages};
-use crate::rooms::{idle, reopen};
-use crate::{Server, Settings, StartError};
+use crate::rooms::ages::{self, Ages};
+use crate::rooms::error::RoomError;
+use crate::rooms::hosted::{HostedRoom, Hosting, Resources};
+use crate::rooms::reopen;
+use crate::settings::Settings;
 
-/// Why a room could not be made, found or closed. Nothing changed.
-#[derive(Clone, Debug, Eq, PartialEq, ThisError)]
-pub(crate) enum RoomError {
-    #[error("there is no room '{0}'")]
-    NoSuchRoom(String),
-    #[error(transparent)]
-    Name(#[from] RoomNameError),
-    #[error("names that are numbers belong to rooms with a port of their own")]
-    Reserved,
-    #[error("there is a room '{0}' already")]
-    Exists(RoomName),
-    #[error("the name '{0}' reads like that of the room '{1}'")]
-    ReadsLike(RoomName, RoomName),
-    #[error("the server has {0} rooms, and takes no more")]
-    TooMany(usize),
-    #[error(
-        "the server has {0} rooms with ports of their own, and takes no more; rooms without are made by name"
-    )]
-    TooManyPorts(usize),
-    #[error("your address has made {0} rooms, and makes no more until one of them has gone")]
-    TooManyOfAddress(usize),
-    #[error("no port above the server's own is free")]
-    NoPort,
-    #[error("cannot listen on port {0}: {1}")]
-    Bind(u16, String),
-    #[error("only who has the key that the room was made with, and the operator, may close it")]
-    NotPermitted,
-    #[error("only the operator may do that")]
-    NotOperator,
-    #[error("what is stored of the room '{0}' is damaged; the operator knows more")]
-    Damaged(RoomName),
-    #[error("no room left to store messages; try again later")]
-    StorageFull,
-}
-
-impl RoomError {
-    pub(crate) fn code(&self) -> ErrorCode {
-        match self {
-            Self::NoSuchRoom(_) | Self::Damaged(_) => ErrorCode::NoSuchRoom,
-            Self::Name(_) | Self::Reserved => ErrorCode::RoomNameInvalid,
-            Self::Exists(_) | Self::ReadsLike(..) => ErrorCode::RoomExists,
-            Self::TooMany(_)
-            | Self::TooManyPorts(_)
-            | Self::TooManyOfAddress(_)
-            | Self::NoPort
-            | Self::Bind(..) => ErrorCode::TooManyRooms,
-            Self::NotPermitted | Self::NotOperator => ErrorCode::NotPermitted,
-            Self::StorageFull => ErrorCode::StorageFull,
-        }
-    }
-}
-
-pub(crate) struct Controller {
+/// The rooms of the server.
+pub(crate) struct Directory {
     rooms: Mutex<Rooms>,
-    pub(crate) writer: Arc<Writer>,
+    resources: Resources,
     address: SocketAddr,
     settings: watch::Receiver<Settings>,
-    clock: Clock,
     ages: Arc<Ages>,
 }
 
@@ -108,6 +56,17 @@ impl Maker {
     }
 }
 
+/// A room that nobody can ask for.
+#[derive(Clone, Debug)]
+pub(crate) struct ClosedRoom {
+    pub(crate) name: RoomName,
+    pub(crate) closed_millis: u64,
+}
+
+/// Closed rooms that are kept.
+pub(crate) type ClosedRooms = BTreeMap<RoomId, ClosedRoom>;
+
+/// The rooms by name, those that are not open among them.
 #[derive(Default)]
 pub(crate) struct Rooms {
     pub(crate) by_name: BTreeMap<RoomName, Arc<HostedRoom>>,
@@ -127,19 +86,20 @@ impl Rooms {
     }
 }
 
-/// As whom rooms admit until they begin anew.
-pub(crate) const ORIGIN: u32 = 0;
-
 /// How often it is checked whose grace is over.
 pub(crate) const TICK: Duration = Duration::from_millis(500);
 
-impl Controller {
-    pub(crate) fn new(address: SocketAddr, settings: watch::Receiver<Settings>, writer: Arc<Writer>) -> Self {
-        let clock = Clock::start();
-        let ages = Arc::new(Ages::new(clock.now()));
-        Self { rooms: Mutex::default(), writer, address, settings, clock, ages }
+impl Directory {
+    pub(crate) fn new(
+        address: SocketAddr,
+        settings: watch::Receiver<Settings>,
+        resources: Resources,
+    ) -> Self {
+        let ages = Arc::new(Ages::new(resources.clock.now()));
+        Self { rooms: Mutex::default(), resources, address, settings, ages }
     }
 
+    /// Watches the settings.
     pub(crate) fn settings(&self) -> watch::Receiver<Settings> {
         self.settings.clone()
     }
@@ -149,15 +109,20 @@ impl Controller {
     }
 
     pub(crate) fn clock(&self) -> Clock {
-        self.clock
+        self.resources.clock
     }
 
     pub(crate) fn store(&self) -> Arc<dyn Store> {
-        Arc::clone(&self.writer.store)
+        Arc::clone(&self.resources.store)
     }
 
     pub(crate) fn retention(&self) -> Retention {
         self.settings.borrow().retention
+    }
+
+    /// Returns whether nothing can be stored at the moment.
+    pub(crate) fn is_full(&self) -> bool {
+        self.resources.writer.is_full()
     }
 
     fn room_settings(&self) -> RoomSettings {
@@ -165,7 +130,7 @@ impl Controller {
     }
 
     pub(crate) fn now(&self) -> Now {
-        self.clock.now()
+        self.resources.clock.now()
     }
 
     /// The rooms go by these settings from now on, as far as they can change.
@@ -177,7 +142,7 @@ impl Controller {
 
     /// The rooms that are stored. Blocks.
     pub(crate) fn restore(&self) -> Result<(), StartError> {
-        let store = &self.writer.store;
+        let store = &self.resources.store;
         let mut rooms = self.rooms();
         rooms.next = store.next_room()?.0;
         let found = store.rooms()?;
@@ -193,9 +158,9 @@ impl Controller {
         }
         let count = count - conversations.len();
         if self.retention().age_millis.is_some() {
-            let newest = found.iter().map(|room| idle::last_millis(&**store, room.room, room.last));
+            let newest = found.iter().map(|room| ages::last_millis(&**store, room.room, room.last));
             let newest = newest.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().max().unwrap_or(0);
-            self.ages.compare(&**store, newest, self.clock.now());
+            self.ages.compare(&**store, newest, self.now());
         }
         for stored in found {
             let name = RoomName::known(&stored.row.name);
@@ -225,14 +190,14 @@ impl Controller {
         mut found: StoredRoom,
         name: RoomName,
     ) -> Result<Arc<HostedRoom>, StoreError> {
-        let store = &*self.writer.store;
+        let store = &*self.resources.store;
         let id = found.room;
         let retention = self.ages.now(self.retention());
         if retention != Retention::default() {
             // What the next start needs is kept.
             let before = found.checkpoint.as_ref().map_or(1, |checkpoint| checkpoint.position + 1);
             let keep = Retention { before: Some(before), ..retention };
-            match retention::retain(store, id, name.as_str(), keep, self.clock.now()) {
+            match ages::retain(store, id, name.as_str(), keep, self.now()) {
                 Ok(first) => found.first = first,
                 Err(StoreError::Full(error)) => warn!("old messages cannot be removed: {error}"),
                 Err(error) => return Err(error),
@@ -240,16 +205,16 @@ impl Controller {
         }
         let vectors = found.row.port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
         let row = found.row.clone();
-        let (stored, now) = (found.last, self.clock.now());
+        let (stored, now) = (found.last, self.now());
         let created_millis = row.created_millis;
-        let last_millis = idle::last_millis(store, id, stored)?.unwrap_or(now.wall_millis);
+        let last_millis = ages::last_millis(store, id, stored)?.unwrap_or(now.wall_millis);
         let found_millis = last_millis.max(created_millis).min(now.wall_millis);
         let settings = self.room_settings();
         let room = reopen::room(store, found, name, now, &settings, vectors)?;
         let tail_bytes = settings.log_bytes_max;
         let (is_new, is_temporary) = (false, false);
         let hosting = Hosting { id, room, row, is_new, is_temporary, tail_bytes, stored, found_millis };
-        Ok(HostedRoom::new(hosting, self.clock, Arc::clone(&self.writer)))
+        Ok(HostedRoom::new(hosting, self.resources.clone()))
     }
 
     pub(crate) fn rooms(&self) -> MutexGuard<'_, Rooms> {
@@ -329,7 +294,7 @@ impl Controller {
         let id = RoomId(rooms.next);
         let name = name(id);
         self.check_free(&rooms, &name)?;
-        if self.writer.is_full() {
+        if self.is_full() {
             return Err(RoomError::StorageFull);
         }
         self.has_room(&rooms, &name, port.is_some(), Network::of(maker.address))?;
@@ -340,9 +305,9 @@ impl Controller {
         getrandom::fill(&mut epoch).expect("the operating system gives random bytes");
         // 0 is no epoch.
         let epoch = u64::from_le_bytes(epoch).max(1);
-        let room = Room::new(name.clone(), ORIGIN, epoch, settings, vectors);
+        let room = Room::new(name.clone(), reopen::ORIGIN, epoch, settings, vectors);
         rooms.next += 1;
-        let created_millis = self.clock.now().wall_millis;
+        let created_millis = self.now().wall_millis;
         let row = RoomRow {
             name: name.to_string(),
             port,
@@ -362,7 +327,7 @@ impl Controller {
             stored: 0,
             found_millis: created_millis,
         };
-        let room = HostedRoom::new(hosting, self.clock, Arc::clone(&self.writer));
+        let room = HostedRoom::new(hosting, self.resources.clone());
         rooms.by_name.insert(name, Arc::clone(&room));
         Ok(room)
     }
@@ -395,11 +360,11 @@ impl Controller {
         if has_port && with_ports >= ports_max {
             return Err(RoomError::TooManyPorts(ports_max));
         }
-        let own_max = limits.of(creator).map_or(0, |limits| limits.rooms);
+        let own_max = creator.limits(limits).map_or(0, |limits| limits.rooms);
         // Conversations end with those who are in them.
         let own_max = if is_conversation(name) { own_max.saturating_mul(10) } else { own_max };
         if own_max > 0 && own >= own_max {
-            self.writer.metrics.limited(Limited::Rooms);
+            self.resources.metrics.limited(Limited::Rooms);
             return Err(RoomError::TooManyOfAddress(own_max));
         }
         Ok(())
@@ -457,7 +422,7 @@ impl Controller {
     pub(crate) fn transient(&self) -> Vec<Arc<HostedRoom>> {
         let limits = self.settings.borrow().address;
         let mut rooms = self.listed();
-        rooms.retain(|room| limits.of(Network::of(room.creator)).is_some());
+        rooms.retain(|room| Network::of(room.creator).limits(limits).is_some());
         rooms
     }
 
@@ -530,7 +495,7 @@ impl Controller {
     /// Lets grace run out, until the server stops.
     pub(crate) async fn keep_time(&self, stop: &CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_some() {
-            let now = self.clock.now();
+            let now = self.now();
             for hosted in self.all() {
                 if hosted.look(|room| room.poll_timeout().is_some_and(|at| at <= now.time)) {
                     hosted.act(|room, now| room.handle_timeout(now));
@@ -546,37 +511,7 @@ impl Controller {
         }
     }
 
-    /// The rooms that have ports of their own.
-    pub(crate) fn with_ports(&self) -> Vec<(Arc<HostedRoom>, u16)> {
-        self.all().into_iter().filter_map(|room| Some((Arc::clone(&room), room.row.port?))).collect()
-    }
-
     pub(crate) fn ip(&self) -> IpAddr {
         self.address.ip()
-    }
-}
-
-impl Server {
-    /// Makes a room with a port of its own and serves it.
-    pub(crate) async fn open_port_room(self: &Arc<Self>, maker: Maker) -> Result<Arc<HostedRoom>, RoomError> {
-        let (room, listener) = self.controller.create_with_port(maker).await?;
-        self.serve_port(&room, listener);
-        Ok(room)
-    }
-
-    pub(crate) fn serve_port(self: &Arc<Self>, room: &Arc<HostedRoom>, listener: TcpListener) {
-        crate::announce(room.row.port.unwrap_or_default());
-        let door = crate::door::Door::Room(Arc::clone(room));
-        crate::door::open(self, listener, door, room.closed.clone());
-    }
-
-    /// Rooms with ports of their own have the same ones again.
-    pub(crate) async fn reopen_ports(self: &Arc<Self>) {
-        for (room, port) in self.controller.with_ports() {
-            match TcpListener::bind((self.controller.ip(), port)).await {
-                Ok(listener) => self.serve_port(&room, listener),
-                Err(error) => warn!("the room of port {port} is reached by ./join only: {error}"),
-            }
-        }
     }
 }

@@ -9,44 +9,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causerie_core::log::records;
 use causerie_core::room::Now;
-use causerie_store::{RoomId, Store, StoreError};
+use causerie_store::RoomId;
 use cbcast::Time;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
-use crate::rooms::directory::Controller;
+use crate::rooms::ages::Wall;
+use crate::rooms::directory::Directory;
 use crate::rooms::hosted::HostedRoom;
 
-/// How often it is looked which rooms are idle.
+/// Time between looks at which rooms are idle.
 const EVERY: Duration = Duration::from_secs(60);
-/// The wall clock is believed once it has agreed with the monotonic one for so long,
-const BELIEVED_AFTER: Duration = Duration::from_secs(3_600);
-/// to so much.
-const AGREES_TO: Duration = Duration::from_secs(300);
-
-/// Since when the wall clock has agreed with the monotonic one.
-#[derive(Debug, Default)]
-pub(crate) struct Wall(Option<Now>);
-
-impl Wall {
-    /// Returns what it shows, if that can be believed.
-    pub(crate) fn look(&mut self, now: Now) -> Option<u64> {
-        let since = *self.0.get_or_insert(now);
-        let ran = now.time.since(since.time);
-        let shown = Duration::from_millis(now.wall_millis.saturating_sub(since.wall_millis));
-        let went_back = now.wall_millis < since.wall_millis;
-        if went_back || shown.abs_diff(ran) > AGREES_TO {
-            warn!("the clock was set: rooms go by it in an hour at the earliest");
-            self.0 = Some(now);
-            return None;
-        }
-        (ran >= BELIEVED_AFTER).then_some(now.wall_millis)
-    }
-}
-
-/// What was seen of a room last.
+/// State of a room when it was seen last.
 #[derive(Debug)]
 struct Seen {
     position: u64,
@@ -57,7 +32,7 @@ struct Seen {
     stored_millis: Option<u64>,
 }
 
-/// How long rooms have been idle.
+/// Idle times of rooms.
 #[derive(Debug, Default)]
 pub(crate) struct IdleRooms {
     wall: Wall,
@@ -101,17 +76,7 @@ impl IdleRooms {
     }
 }
 
-/// Returns when the last record of a room was stored, by the wall clock of then; `None` if it cannot be read, 0 if there is
-/// none.
-pub(crate) fn last_millis(store: &dyn Store, room: RoomId, last: u64) -> Result<Option<u64>, StoreError> {
-    if last == 0 {
-        return Ok(Some(0));
-    }
-    let page = store.read_before(room, last + 1, 1, 1)?;
-    Ok(page.runs.into_iter().flat_map(records).map(|record| record.time_millis).max())
-}
-
-impl Controller {
+impl Directory {
     /// Lets idle rooms go, until the server stops.
     pub(crate) async fn keep_idle_rooms(&self, stop: &CancellationToken) {
         let mut idle = IdleRooms::default();

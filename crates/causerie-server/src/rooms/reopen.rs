@@ -13,9 +13,11 @@ use causerie_store::{Change, MemberRow, Members, RoomId, Store, StoreError, Stor
 use cbcast::{MemberId, MessageId};
 use tracing::{error, warn};
 
-use crate::StartError;
-use crate::rooms::directory::ORIGIN;
-use crate::rooms::hosted::changes_of;
+use crate::error::StartError;
+use crate::journal::changes::changes_of;
+
+/// Origin as which rooms admit until they begin anew.
+pub(crate) const ORIGIN: u32 = 0;
 
 /// Marks read at once.
 const MARKS_AT_ONCE: usize = 4_096;
@@ -23,7 +25,7 @@ const MARKS_AT_ONCE: usize = 4_096;
 /// Bytes read at once.
 const REPLAY_BYTES: usize = 1 << 20;
 
-/// The room that is stored. If its state cannot be known it begins anew: who was in joins again, and goes on with the
+/// Returns the room that is stored. If its state cannot be known it begins anew: who was in joins again, and goes on with the
 /// log where it was.
 pub(crate) fn room(
     store: &dyn Store,
@@ -86,7 +88,7 @@ fn stored(store: &dyn Store, found: &StoredRoom, name: RoomName) -> Result<Store
     })
 }
 
-/// What was said last of what a room is about.
+/// Returns what was said last of what a room is about.
 fn topic(store: &dyn Store, room: RoomId) -> Result<Option<Topic>, StoreError> {
     let mut last = 0;
     while let Some(&later) = store.marked(room, TOPIC, last, MARKS_AT_ONCE)?.last() {

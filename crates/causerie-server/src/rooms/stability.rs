@@ -12,15 +12,13 @@ use std::time::Duration;
 use causerie_core::wire::{BEHIND_MAX, ServerFrame, Stable};
 use cbcast::MemberId;
 
-use crate::Server;
-use crate::fanout::Reader;
+use crate::fanout::reader::Reader;
 use crate::net::outbox::Latest;
-use crate::rooms::hosted::HostedRoom;
 
-/// Followers are told so long after the first news.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Time after the first news when followers are told.
+pub(crate) const PAUSE: Duration = Duration::from_millis(200);
 /// Members of a room that can be followed: in larger ones each message would be acknowledged hundreds of times.
-const MEMBERS_MAX: usize = 256;
+pub(crate) const MEMBERS_MAX: usize = 256;
 
 #[derive(Default)]
 pub(crate) struct Stability {
@@ -34,7 +32,7 @@ struct State {
     acknowledged: BTreeMap<MemberId, u64>,
     /// Followers are about to be told.
     is_due: bool,
-    /// What all of them were told last.
+    /// The last that all of them were told.
     told: Option<Stable>,
 }
 
@@ -43,13 +41,17 @@ impl Stability {
         self.state.lock().expect("nothing panics while holding it")
     }
 
-    /// Whether anybody wants to know what members acknowledge.
+    /// Returns whether anybody wants to know what members acknowledge.
     pub(crate) fn is_followed(&self) -> bool {
         self.is_followed.load(Ordering::Relaxed)
     }
 
-    /// A member has delivered the log up to there. Returns whether followers have to be told in a while.
-    fn acknowledge(&self, member: MemberId, position: u64) -> bool {
+    /// Notes that a member has delivered the log up to there. Returns whether followers have to be told in a while.
+    #[must_use]
+    pub(crate) fn acknowledge(&self, member: MemberId, position: u64) -> bool {
+        if !self.is_followed() {
+            return false;
+        }
         let mut state = self.state();
         if state.followers.is_empty() {
             return false;
@@ -68,7 +70,7 @@ impl Stability {
         tell_members(false);
     }
 
-    /// A reader goes, and with the last follower what was known.
+    /// Removes a reader, and with the last follower what was known.
     pub(crate) fn leave(&self, reader: &Arc<Reader>, tell_members: impl FnOnce(bool)) {
         if !self.is_followed() {
             return;
@@ -79,71 +81,33 @@ impl Stability {
             self.end(&mut state, tell_members);
         }
     }
-}
 
-/// What these members have acknowledged, so that few are named.
-fn stable(present: &[MemberId], acknowledged: &BTreeMap<MemberId, u64>) -> Stable {
-    let mut positions: Vec<_> =
-        present.iter().map(|member| (acknowledged.get(member).copied().unwrap_or(0), *member)).collect();
-    positions.sort_unstable();
-    let least = positions.len().saturating_sub(1).min(BEHIND_MAX);
-    let position = positions.get(least).map_or(0, |(position, _)| *position);
-    let behind = positions.iter().filter(|(other, _)| *other < position);
-    Stable { position, behind: behind.map(|&(position, member)| (member, position)).collect() }
-}
-
-impl HostedRoom {
-    /// A reader is told from now on up to where members have delivered.
-    pub(crate) fn follow_stable(self: &Arc<Self>, server: &Arc<Server>, reader: &Arc<Reader>) {
-        if self.look(|room| room.present().len()) > MEMBERS_MAX {
-            return;
+    /// Adds a reader to those who are told up to where members have delivered, unless it is one of them. Returns whether they
+    /// have to be told in a while.
+    #[must_use]
+    pub(crate) fn follow(&self, reader: &Arc<Reader>, tell_members: impl FnOnce(bool)) -> bool {
+        let mut state = self.state();
+        if state.followers.iter().any(|other| Arc::ptr_eq(other, reader)) {
+            return false;
         }
-        let is_due = {
-            let mut state = self.stability.state();
-            if state.followers.iter().any(|other| Arc::ptr_eq(other, reader)) {
-                return;
-            }
-            state.followers.push(Arc::clone(reader));
-            // It has been told nothing.
-            state.told = None;
-            if !self.stability.is_followed.swap(true, Ordering::Relaxed) {
-                self.tell_wanted(true);
-            }
-            !std::mem::replace(&mut state.is_due, true)
-        };
-        // Members that live here and have nothing to read say how far they are.
-        self.stir();
-        if is_due {
-            self.tell_stable(server);
+        state.followers.push(Arc::clone(reader));
+        // It has been told nothing.
+        state.told = None;
+        if !self.is_followed.swap(true, Ordering::Relaxed) {
+            tell_members(true);
         }
+        !std::mem::replace(&mut state.is_due, true)
     }
 
-    /// A member has delivered the log up to there.
-    pub(crate) fn acknowledge(self: &Arc<Self>, server: &Arc<Server>, member: MemberId, position: u64) {
-        if self.stability.is_followed() && self.stability.acknowledge(member, position) {
-            self.tell_stable(server);
-        }
-    }
-
-    /// Tells followers, in a while.
-    fn tell_stable(self: &Arc<Self>, server: &Arc<Server>) {
-        let (room, stop) = (Arc::clone(self), server.stop.clone());
-        server.spawn(async move {
-            if stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_some() {
-                room.tell_followers();
-            }
-        });
-    }
-
-    fn tell_followers(&self) {
-        let present: Vec<_> = self.look(|room| room.present().collect());
-        let mut state = self.stability.state();
+    /// Tells followers, where these members are in the room.
+    pub(crate) fn tell(&self, present: &[MemberId], tell_members: impl FnOnce(bool)) {
+        let mut state = self.state();
         state.is_due = false;
-        if present.len() > MEMBERS_MAX && self.stability.is_followed() {
-            return self.stability.end(&mut state, |_| self.tell_wanted(false));
+        if present.len() > MEMBERS_MAX && self.is_followed() {
+            return self.end(&mut state, tell_members);
         }
         state.acknowledged.retain(|member, _| present.binary_search(member).is_ok());
-        let stable = stable(&present, &state.acknowledged);
+        let stable = stable(present, &state.acknowledged);
         if state.told.as_ref() == Some(&stable) {
             return;
         }
@@ -152,6 +116,17 @@ impl HostedRoom {
         state.followers.iter().for_each(|reader| reader.tell_latest(Latest::Stable, frame.clone()));
         state.told = Some(stable);
     }
+}
+
+/// Returns what these members have acknowledged, so that few are named.
+fn stable(present: &[MemberId], acknowledged: &BTreeMap<MemberId, u64>) -> Stable {
+    let mut positions: Vec<_> =
+        present.iter().map(|member| (acknowledged.get(member).copied().unwrap_or(0), *member)).collect();
+    positions.sort_unstable();
+    let least = positions.len().saturating_sub(1).min(BEHIND_MAX);
+    let position = positions.get(least).map_or(0, |(position, _)| *position);
+    let behind = positions.iter().filter(|(other, _)| *other < position);
+    Stable { position, behind: behind.map(|&(position, member)| (member, position)).collect() }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use causerie_store::StoreError;
 
 use crate::net::addresses::TooOften;
 use crate::net::budget::warn_seldom;
-use crate::rooms::directory::RoomError;
+use crate::rooms::error::RoomError;
 use crate::rooms::history::HistoryError;
 
 /// Something was not done.

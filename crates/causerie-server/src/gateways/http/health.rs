@@ -8,9 +8,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::IntoResponse;
 
+use super::extract::{Answer, Connection, bearer};
 use super::failure::Failure;
-use super::rooms::{Answer, bearer};
-use super::{Connection, origin};
+use super::origin;
 use crate::journal::reads::Asker;
 
 pub(super) async fn ready(Extension(connection): Extension<Connection>) -> Answer {
@@ -25,12 +25,12 @@ pub(super) async fn ready(Extension(connection): Extension<Connection>) -> Answe
 
 pub(super) async fn metrics(Extension(connection): Extension<Connection>, headers: HeaderMap) -> Answer {
     let Connection { server, peer, .. } = connection;
-    let controller = &server.controller;
-    let is_operator = || bearer(&headers).is_some_and(|shown| controller.is_operator(shown));
-    may_read_metrics(controller.has_operator().then(is_operator), peer.ip())?;
+    let directory = &server.directory;
+    let is_operator = || bearer(&headers).is_some_and(|shown| directory.is_operator(shown));
+    may_read_metrics(directory.has_operator().then(is_operator), peer.ip())?;
     // The store is asked, too.
     let counted = Arc::clone(&server);
-    let text = server.writer.reads.run(Asker::Stranger, move |_| counted.metrics()).await;
+    let text = server.reads.run(Asker::Stranger, move |_| counted.metrics_text()).await;
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     Ok(([(CONTENT_TYPE, kind)], text).into_response())
 }

@@ -10,7 +10,7 @@ use causerie_core::log::page::{Entries, Entry, PageError};
 use futures_util::{StreamExt, stream};
 use hyper::body::{Frame, SizeHint};
 
-use super::Connection;
+use super::extract::Connection;
 use crate::net::addresses::Visitor;
 use crate::net::memory::Charge;
 

@@ -15,11 +15,9 @@ use axum::response::IntoResponse;
 use causerie_core::content::text::json;
 use cbcast_sim::sim::{self, Export, Faults, Plan, Script, ScriptedCut, SlowLink, Topology};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 
-use super::Connection;
+use super::extract::{Answer, Asked, Connection};
 use super::failure::Failure;
-use super::rooms::{Answer, Asked};
 
 /// A run of that size takes a fraction of a second and has less than a mebibyte of events.
 const MEMBERS_MAX: u32 = 10;
@@ -33,10 +31,6 @@ const DELAY_MAX: Duration = Duration::from_secs(5);
 const LOSS_MAX: u32 = 80;
 /// Numbers that JavaScript has exactly.
 const SEED_MAX: u64 = (1 << 53) - 1;
-
-/// Runs at once, in threads that may block, and those that wait for that.
-const AT_ONCE: usize = 2;
-const WAITING_MAX: usize = 64;
 
 /// What is asked for.
 #[derive(Debug, Default, Deserialize)]
@@ -190,29 +184,16 @@ fn run(plan: &Plan, script: &Script) -> String {
     lines + "\n"
 }
 
-/// Who may run something, and when.
-#[derive(Debug)]
-pub(crate) struct Lab {
-    running: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
-}
-
-impl Lab {
-    pub(crate) fn new() -> Self {
-        Self { running: Arc::new(Semaphore::new(AT_ONCE)), waiting: Arc::new(Semaphore::new(WAITING_MAX)) }
-    }
-}
-
 pub(super) async fn lab(
     Extension(connection): Extension<Connection>,
     Asked(wanted): Asked<Wanted>,
 ) -> Answer {
     let (plan, script) = wanted.read()?;
     connection.visitor.run_lab()?;
-    let server = connection.server;
+    let lab = connection.lab;
     let busy = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many wait for the lab");
-    let waiting = Arc::clone(&server.lab.waiting).try_acquire_owned().map_err(busy)?;
-    let place = Arc::clone(&server.lab.running).acquire_owned().await.expect("it is never closed");
+    let waiting = Arc::clone(&lab.waiting).try_acquire_owned().map_err(busy)?;
+    let place = Arc::clone(&lab.running).acquire_owned().await.expect("it is never closed");
     let running = tokio::task::spawn_blocking(move || {
         // Until it has ended, also if nobody waits for it any more.
         let _places = (waiting, place);

@@ -18,7 +18,7 @@ const PIECE_MAX: usize = 64 << 10;
 
 /// Neighbouring records as events, up to where somebody has read.
 #[derive(Debug, Default)]
-pub(crate) struct JsonTail {
+pub(super) struct JsonTail {
     /// The position of the first.
     first: u64,
     events: VecDeque<Utf8Bytes>,

@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
-use axum::http::request::Parts;
+use axum::extract::Path;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use causerie_core::content::name::Name;
@@ -25,9 +23,9 @@ use causerie_store::{Found, Members, RoomId, Store, StoreError};
 use cbcast::MemberId;
 use serde::{Deserialize, Serialize};
 
+use super::extract::{Answer, Asked, Connection, InRoom, Json, Token, answer, bearer, nonce, secret};
 use super::failure::Failure;
-use super::{Connection, held, say};
-use crate::Server;
+use super::{held, say};
 use crate::journal::reads::Asker;
 use crate::net::addresses::TooOften;
 use crate::rooms::closing::Authority;
@@ -43,111 +41,6 @@ const SEARCH_TIME_MAX: Duration = Duration::from_secs(1);
 /// Messages that one search finds at most.
 const HITS_MAX: usize = 100;
 
-pub(super) type Answer = Result<Response, Failure>;
-
-/// The answer is this JSON.
-pub(super) fn answer(status: StatusCode, body: String) -> Response {
-    let json = HeaderValue::from_static("application/json");
-    (status, [(CONTENT_TYPE, json)], body).into_response()
-}
-
-impl Server {
-    /// Bytes of one message of JSON: each byte of a text may be written as six.
-    pub(super) fn json_bytes_max(&self) -> usize {
-        6 * self.settings().room.text_bytes_max + (4 << 10)
-    }
-}
-
-/// What the path names.
-pub(super) struct InRoom(pub(super) Connection, pub(super) Arc<HostedRoom>);
-
-impl<S: Send + Sync> FromRequestParts<S> for InRoom {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let path: Result<Path<BTreeMap<String, String>>, PathRejection> =
-            Path::from_request_parts(parts, state).await;
-        let Path(path) = path.map_err(|error| Failure::malformed(error.body_text()))?;
-        let connection =
-            parts.extensions.get::<Connection>().expect("each request has its connection").clone();
-        let room = path.get("room").map(String::as_str).unwrap_or_default();
-        let hosted = connection.server.controller.find(room)?;
-        Ok(Self(connection, hosted))
-    }
-}
-
-/// The body: JSON, within the limits of size and time.
-pub(super) struct Json<T>(T);
-
-impl<S: Send + Sync, T: for<'a> Deserialize<'a>> FromRequest<S> for Json<T> {
-    type Rejection = Failure;
-
-    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
-        let kind =
-            request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        if !kind.eq_ignore_ascii_case("application/json") {
-            let message = "the body is JSON, and Content-Type says application/json";
-            return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
-        }
-        let connection = request.extensions().get::<Connection>().expect("each request has its connection");
-        let (limit, patience) =
-            (connection.server.json_bytes_max(), connection.server.settings().first_words);
-        let read = axum::body::to_bytes(request.into_body(), limit);
-        let bytes = match tokio::time::timeout(patience, read).await {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(error)) => return Err(unread(&error, limit)),
-            Err(_) => {
-                let message = "the body did not arrive in time";
-                return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "timed_out", message));
-            }
-        };
-        api::read(&bytes).map(Self).map_err(Failure::malformed)
-    }
-}
-
-fn unread(error: &axum::Error, limit: usize) -> Failure {
-    let too_long =
-        std::error::Error::source(error).is_some_and(|why| why.is::<http_body_util::LengthLimitError>());
-    match too_long {
-        true => {
-            let message = format!("a body has at most {limit} bytes here");
-            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_long", message)
-        }
-        false => Failure::malformed(error),
-    }
-}
-
-/// What stands behind the question mark.
-pub(super) struct Asked<T>(pub(super) T);
-
-impl<S: Send + Sync, T: for<'a> Deserialize<'a> + Send> FromRequestParts<S> for Asked<T> {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let query: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
-        query.map(|Query(query)| Self(query)).map_err(|error| Failure::malformed(error.body_text()))
-    }
-}
-
-/// The token that a request shows.
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-/// Whose token the request shows.
-pub(super) struct Token(MemberId, Secret);
-
-impl<S: Send + Sync> FromRequestParts<S> for Token {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        let token = bearer(&parts.headers).and_then(api::read_token);
-        token.map(|(member, secret)| Self(member, secret)).ok_or_else(Failure::wrong_token)
-    }
-}
-
 impl Token {
     async fn authorize(&self, hosted: &Arc<HostedRoom>) -> Result<MemberId, Failure> {
         let (known, changes) = hosted.act_and_count(|room, now| room.authorize(now, self.0, &self.1));
@@ -158,20 +51,6 @@ impl Token {
         known?;
         Ok(self.0)
     }
-}
-
-/// Fresh randomness.
-pub(super) fn secret() -> Secret {
-    let mut secret = Secret::default();
-    getrandom::fill(&mut secret).expect("the operating system gives random bytes");
-    secret
-}
-
-/// The nonce of a join: the client's, or one that nobody repeats.
-pub(super) fn nonce(given: Option<&str>) -> Result<Secret, Failure> {
-    let wrong =
-        || Failure::new(StatusCode::BAD_REQUEST, "nonce_invalid", "a nonce is 32 random hexadecimal digits");
-    given.map_or_else(|| Ok(secret()), |nonce| api::read_secret(nonce).ok_or_else(wrong))
 }
 
 /// Until so many changes are stored: nothing is told before. On a full disk that is answered.
@@ -190,7 +69,7 @@ struct RoomInfo {
 
 pub(super) async fn list(Extension(connection): Extension<Connection>) -> Response {
     let _turn = connection.visitor.turn().await;
-    let rooms = connection.server.controller.list().into_iter();
+    let rooms = connection.server.directory.list().into_iter();
     let rooms: Vec<_> =
         rooms.map(|room| RoomInfo { name: room.name, port: room.port, members: room.members }).collect();
     answer(StatusCode::OK, format!(r#"{{"rooms":{}}}"#, to_json(&rooms)))
@@ -205,7 +84,7 @@ pub(super) async fn create(
     getrandom::fill(&mut seed).expect("the operating system gives random bytes");
     let key = Some(KeyPair::new(seed).public());
     let maker = Maker { key, ..Maker::without_key(connection.peer.ip()) };
-    let hosted = connection.server.controller.create(&asked.name, maker)?;
+    let hosted = connection.server.directory.create(&asked.name, maker)?;
     let (room, changes) = hosted.act_and_count(|room, _| describe(room, &hosted));
     stored(&hosted, changes).await?;
     let made = to_json(&Made { room, key: room_key(&seed) });
@@ -226,7 +105,7 @@ pub(super) async fn close(InRoom(connection, hosted): InRoom, headers: HeaderMap
     let shown = bearer(&headers).ok_or_else(Failure::wrong_token)?;
     let key = read_room_key(shown).map(|seed| KeyPair::new(seed).public());
     let name = hosted.look(|room| room.name().to_string());
-    connection.server.controller.close(&name, Authority { operator: shown, key }).await?;
+    connection.server.directory.close(&name, Authority { operator: shown, key }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -268,7 +147,7 @@ pub(super) async fn join(InRoom(connection, hosted): InRoom, Json(asked): Json<J
     Name::parse(&asked.name, connection.server.settings().room.name_chars_max)
         .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, "name_invalid", error.to_string()))?;
     connection.visitor.join()?;
-    let (token, bytes_max) = (secret(), connection.server.json_bytes_max());
+    let (token, bytes_max) = (secret(), connection.json_bytes_max());
     let (joined, changes) = hosted.act_and_count(|room, now| {
         let before = room.position();
         let member = room.join_returning(now, &asked.name, nonce, token)?;

@@ -6,18 +6,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::net::stream::Stream;
 
 /// One direction of a socket: what reads has one, and what writes another.
-pub(super) struct Shared(pub(super) Arc<TcpStream>);
+pub(super) struct Shared(pub(super) Arc<Stream>);
 
 impl Shared {
     fn poll_write_some(
         &self,
         context: &mut Context<'_>,
-        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
+        mut write: impl FnMut(&Stream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.0.poll_write_ready(context))?;
@@ -72,6 +72,6 @@ impl AsyncWrite for Shared {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(&*self.0).shutdown(Shutdown::Write))
+        Poll::Ready(self.0.shutdown(Shutdown::Write))
     }
 }

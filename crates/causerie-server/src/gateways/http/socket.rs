@@ -1,9 +1,11 @@
 //! WebSockets: a member of a room that hears everything, and speaks; or somebody who only reads along. A cursor on the
 //! room's log, as every session.
 
+mod end;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -21,10 +23,15 @@ use futures_util::SinkExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use end::{
+    AWAY, End, NORMAL, NOT_UTF8, POLICY, PROTOCOL, Step, TOO_BIG, UNSUPPORTED, closing, fatal, refused,
+};
+
+use super::extract::{self, Connection, InRoom, secret};
 use super::failure::Failure;
-use super::rooms::{self, InRoom};
-use super::{Connection, say};
-use crate::gateways::membership::Presence;
+use super::rendering::JsonTail;
+use super::{rooms, say};
+use crate::gateways::membership::{Presence, acknowledge};
 use crate::journal::reads::Asker;
 use crate::journal::writer::{STORED_AGAIN, StoreNews};
 use crate::net::memory::{Charge, Unwritten};
@@ -50,14 +57,6 @@ const OBSERVED_PAUSE: Duration = Duration::from_millis(50);
 /// Records of a page read from the store, and their bytes.
 const PAGE: u64 = 500;
 const PAGE_BYTES: usize = 64 << 10;
-/// Codes of close frames [RFC 6455, 7.4.1].
-const NORMAL: u16 = 1000;
-const AWAY: u16 = 1001;
-const PROTOCOL: u16 = 1002;
-const UNSUPPORTED: u16 = 1003;
-const NOT_UTF8: u16 = 1007;
-const POLICY: u16 = 1008;
-const TOO_BIG: u16 = 1009;
 /// The time that a connection has to end well.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -67,7 +66,7 @@ pub(super) async fn open(
 ) -> Result<Response, Failure> {
     let upgrade =
         upgrade.map_err(|error| Failure::new(error.status(), "not_a_websocket", error.body_text()))?;
-    let limit = connection.server.json_bytes_max();
+    let limit = connection.json_bytes_max();
     let (tracked, kill) = (connection.server.tasks.token(), connection.server.kill.clone());
     let upgrade = upgrade
         .read_buffer_size(READ_BYTES)
@@ -80,6 +79,7 @@ pub(super) async fn open(
             changed: hosted.subscribe(),
             holding: hosted.holding(),
             observing: hosted.watching.news(),
+            tail: hosted.renderings.of(),
             connection,
             hosted,
             socket,
@@ -91,7 +91,7 @@ pub(super) async fn open(
             in_hand: 0,
         };
         // It ends in many ways, and nobody is left to be told how.
-        let _ = kill.run_until_cancelled(session.run()).await;
+        kill.run_until_cancelled(session.run()).await;
         drop(tracked);
     }))
 }
@@ -99,6 +99,7 @@ pub(super) async fn open(
 struct Session {
     connection: Connection,
     hosted: Arc<HostedRoom>,
+    tail: Arc<Mutex<JsonTail>>,
     socket: WebSocket,
     /// The most bytes of a message that the client sends.
     bytes_max: usize,
@@ -141,36 +142,6 @@ struct Wants {
     observed: bool,
 }
 
-/// How a session ends.
-enum End {
-    /// The client has gone, or the connection has.
-    Gone,
-    /// The client has closed, and is answered.
-    Closed,
-    /// The client is told.
-    Told(u16, Box<ServerEvent>),
-}
-
-impl From<axum::Error> for End {
-    fn from(_: axum::Error) -> Self {
-        Self::Gone
-    }
-}
-
-type Step<T = ()> = Result<T, End>;
-
-fn refused(failure: Failure, id: Option<String>) -> ServerEvent {
-    ServerEvent::Error(Problem { id, ..*failure.problem })
-}
-
-fn fatal(code: &'static str, message: impl Into<String>) -> End {
-    closing(POLICY, code, message)
-}
-
-fn closing(with: u16, code: &'static str, message: impl Into<String>) -> End {
-    End::Told(with, Box::new(ServerEvent::Error(Problem::new(code, message))))
-}
-
 impl Drop for Session {
     fn drop(&mut self) {
         self.disconnect();
@@ -201,14 +172,19 @@ impl Session {
             Ok::<_, axum::Error>(())
         };
         // Whatever happens here, the connection is over.
-        let _ = tokio::time::timeout(FAREWELL, last_words).await;
+        tokio::time::timeout(FAREWELL, last_words).await.ok();
     }
 
-    /// It is in the room no longer, nor follows it.
+    /// Returns the shared end of the log. Taken before the room and its tail.
+    fn tail(&self) -> MutexGuard<'_, JsonTail> {
+        self.tail.lock().expect("nothing panics while holding it")
+    }
+
+    /// Takes it out of the room, and out of those who follow it.
     fn disconnect(&mut self) {
         drop(self.presence.take());
         if let Some(reading) = self.reading.take().filter(|_| !self.hosted.is_poisoned()) {
-            self.hosted.json().leave();
+            self.tail().leave();
             if reading.observed.is_some() {
                 self.hosted.unwatch();
             }
@@ -234,7 +210,7 @@ impl Session {
             }
             self.flush().await?;
             if let Some(Reading { seat: Some(seat), cursor, .. }) = &self.reading {
-                self.hosted.acknowledge(&server, seat.member, *cursor);
+                acknowledge(&server, &self.hosted, seat.member, *cursor);
             }
             if server.stop.is_cancelled() && self.acks.is_empty() {
                 return Err(End::Told(AWAY, Box::new(ServerEvent::ShuttingDown {})));
@@ -386,14 +362,14 @@ impl Session {
     async fn join(&mut self, name: &str, nonce: Option<&str>, wants: Wants) -> Step {
         let chars = self.connection.server.settings().room.name_chars_max;
         let named = Name::parse(name, chars).map_err(causerie_core::room::JoinError::from);
-        let nonce = match named.map_err(Failure::from).and_then(|_| rooms::nonce(nonce)) {
+        let nonce = match named.map_err(Failure::from).and_then(|_| extract::nonce(nonce)) {
             Ok(nonce) => nonce,
             Err(failure) => return self.tell(&refused(failure, None)).await,
         };
         if let Err(why) = self.connection.visitor.join() {
             return self.tell(&refused(why.into(), None)).await;
         }
-        let (token, bytes_max) = (rooms::secret(), self.bytes_max);
+        let (token, bytes_max) = (secret(), self.bytes_max);
         let (joined, changes) = self.hosted.act_and_count(|room, now| {
             let before = room.position();
             let member = room.join_returning(now, name, nonce, token)?;
@@ -465,7 +441,7 @@ impl Session {
         let seating = u64::MAX;
         let held = wants.held.then(BTreeSet::new);
         let observed = wants.observed.then(|| self.hosted.watch());
-        self.hosted.json().enter();
+        self.tail().enter();
         self.reading =
             Some(Reading { seat, cursor, seating, farewell: None, leaving: false, held, observed });
     }
@@ -569,7 +545,7 @@ impl Session {
             });
         }
         let cursor = reading.cursor;
-        let shared = self.hosted.json().read(&self.hosted, cursor);
+        let shared = self.tail().read(&self.hosted, cursor);
         let (events, last) = match shared {
             Some(shared) => shared,
             None => self.read_page(cursor).await?,

@@ -6,6 +6,7 @@ use causerie_core::log::page::{HistoryPage, What};
 use causerie_core::wire::{Direction, HistoryQuestion, Page, Place};
 use causerie_gateway::irc::{Bound, Found, HistoryRequest, Window};
 
+use super::rendering::{about, with_tail};
 use crate::journal::reads::Asker;
 use crate::rooms::history::{HistoryError, Texts};
 use crate::rooms::hosted::HostedRoom;
@@ -138,11 +139,12 @@ impl Piece<'_> {
         let seen = read.records().rev().find(|record| self.request.has_seen(record));
         let seen = seen.map(|record| record.position);
         let shown = read.records().filter(|record| self.request.shows(record));
-        let shown = shown.map(|record| (record.clone(), super::about(record, &names, &quotes)));
-        let tail = self.hosted.irc();
-        // As they stand alone: a history is of one room.
-        let alone = |(record, about)| Found { moved: None, ..tail.found(record, about) };
-        (shown.map(alone).collect(), seen)
+        let shown = shown.map(|record| (record.clone(), about(record, &names, &quotes)));
+        let found = with_tail(self.hosted, |tail| {
+            // As they stand alone: a history is of one room.
+            shown.map(|(record, about)| Found { moved: None, ..tail.found(record, about) }).collect()
+        });
+        (found, seen)
     }
 }
 

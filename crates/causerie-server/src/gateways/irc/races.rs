@@ -9,12 +9,12 @@ use causerie_gateway::irc::{Item, Message, Session, World};
 use causerie_store::MemoryStore;
 use tokio::sync::watch;
 
-use super::{Here, IrcSettings, server_view};
-use crate::journal::writer::Writer;
+use super::people::People;
+use super::world::{GatewayWorld, server_view};
 use crate::net::addresses::Visitor;
-use crate::net::memory::Memory;
 use crate::rooms::directory::Maker;
-use crate::{Server, Settings};
+use crate::server::Server;
+use crate::settings::{IrcSettings, Settings};
 
 const IP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Connections, and one nick more than they need.
@@ -28,11 +28,10 @@ fn server() -> Arc<Server> {
     // Changes without a budget.
     let irc = IrcSettings { lines_per_second: 0, ..IrcSettings::default() };
     let settings = watch::Sender::new(Settings { irc, ..Settings::default() }).subscribe();
-    let writer = Writer::new(Arc::new(MemoryStore::default()), Memory::new(usize::MAX));
-    Arc::new(Server::new(([127, 0, 0, 1], 1).into(), writer, settings))
+    Arc::new(Server::new(([127, 0, 0, 1], 1).into(), Arc::new(MemoryStore::default()), settings).0)
 }
 
-fn send(session: &mut Session, here: &mut Here<'_>, line: &str) -> String {
+fn send(session: &mut Session, here: &mut GatewayWorld<'_>, line: &str) -> String {
     session.handle(here, Item::Message(Message::parse(line).expect("a line")));
     while session.has_more() {
         session.go_on(here);
@@ -44,7 +43,7 @@ fn send(session: &mut Session, here: &mut Here<'_>, line: &str) -> String {
 
 /// Who is in a room, by name.
 fn names(server: &Server, room: &str) -> Vec<String> {
-    let hosted = server.controller.find(room).expect("there is such a room");
+    let hosted = server.directory.find(room).expect("there is such a room");
     hosted.look(|room| room.members().into_iter().map(|member| member.name).collect())
 }
 
@@ -59,20 +58,20 @@ fn next(state: &mut u64) -> usize {
 /// Each takes nicks of the others as they become free, in rooms where somebody else has one of them, so that some
 /// changes fail in the middle.
 fn race(seed: u64) {
-    let server = server();
+    let (server, people) = (server(), People::default());
     let taken = |room: usize| format!("nick{}", room % NICKS);
     for room in (0..ROOMS).step_by(3) {
         let (hosted, _) =
-            server.controller.find_or_create(&format!("r{room}"), Maker::without_key(IP)).expect("a room");
+            server.directory.find_or_create(&format!("r{room}"), Maker::without_key(IP)).expect("a room");
         hosted.act(|r, now| r.join_hosted(now, &taken(room + seed as usize)).expect("it is free"));
     }
     let start = Barrier::new(SESSIONS);
     let nicks: BTreeSet<String> = std::thread::scope(|scope| {
         let session = |n: usize| {
-            let (server, start) = (&server, &start);
+            let (server, people, start) = (&server, &people, &start);
             move || {
-                let visitor = Visitor::enter(server, IP).expect("this machine has no limit");
-                let mut here = Here::new(server, &visitor, IP);
+                let visitor = Visitor::enter(&server.addresses, IP).expect("this machine has no limit");
+                let mut here = GatewayWorld::new(server, people, &visitor, IP);
                 let mut session = Session::new(server_view(server, &here.person));
                 let mut state = (seed << 8 | n as u64) + 1;
                 send(&mut session, &mut here, &format!("NICK own{n}"));
@@ -94,7 +93,7 @@ fn race(seed: u64) {
                     assert!(members.contains(&nick), "{seed}: {nick} is not in r{room}: {members:?}");
                     assert_eq!(members.len(), SESSIONS + of_others, "{seed}: r{room}: {members:?}");
                 }
-                assert!(server.people.named(&nick).is_some());
+                assert!(people.named(&nick).is_some());
                 nick
             }
         };
@@ -102,7 +101,7 @@ fn race(seed: u64) {
         threads.into_iter().map(|thread| thread.join().expect("no session panics")).collect()
     });
     assert_eq!(nicks.len(), SESSIONS, "{seed}: two have the same nick: {nicks:?}");
-    assert_eq!(server.people.count(), 0, "{seed}: somebody is left");
+    assert_eq!(people.count(), 0, "{seed}: somebody is left");
     for room in 0..ROOMS {
         let left = names(&server, &format!("r{room}"));
         assert_eq!(left.len(), usize::from(room % 3 == 0), "{seed}: in r{room} are left {left:?}");
@@ -116,13 +115,13 @@ fn who_takes_each_others_nicks_at_once_has_one_and_its_rooms() {
 
 #[tokio::test]
 async fn whose_session_dies_is_in_no_room_and_has_no_nick() {
-    let server = server();
+    let (server, people) = (server(), Arc::new(People::default()));
     let name = Name::parse("Ann", 9).expect("a name");
     let dies = |how: &'static str| {
-        let (server, name) = (Arc::clone(&server), name.clone());
+        let (server, people, name) = (Arc::clone(&server), Arc::clone(&people), name.clone());
         tokio::spawn(async move {
-            let visitor = Visitor::enter(&server, IP).expect("this machine has no limit");
-            let mut here = Here::new(&server, &visitor, IP);
+            let visitor = Visitor::enter(&server.addresses, IP).expect("this machine has no limit");
+            let mut here = GatewayWorld::new(&server, &people, &visitor, IP);
             assert_eq!(here.claim(&name), Ok(()), "{how}: the nick is free");
             here.adopt(&name);
             for room in ["one", "two"] {
@@ -137,13 +136,13 @@ async fn whose_session_dies_is_in_no_room_and_has_no_nick() {
     };
     assert!(dies("panics").await.expect_err("it dies").is_panic());
     let pending = dies("is ended");
-    while server.controller.find("two").is_err() || names(&server, "two").is_empty() {
+    while server.directory.find("two").is_err() || names(&server, "two").is_empty() {
         tokio::task::yield_now().await;
     }
     pending.abort();
     assert!(pending.await.expect_err("it dies").is_cancelled());
     assert_eq!((names(&server, "one"), names(&server, "two")), (Vec::new(), Vec::new()));
-    let visitor = Visitor::enter(&server, IP).expect("this machine has no limit");
-    let mut next = Here::new(&server, &visitor, IP);
+    let visitor = Visitor::enter(&server.addresses, IP).expect("this machine has no limit");
+    let mut next = GatewayWorld::new(&server, &people, &visitor, IP);
     assert_eq!(next.claim(&name), Ok(()), "the nick is free");
 }

@@ -10,8 +10,17 @@ use causerie_gateway::irc::{Found, Move, Perspective, Rendering};
 use cbcast::MemberId;
 use tokio::sync::OnceCell;
 
-use super::about;
-use crate::rooms::hosted::{HostedRoom, Unreadable};
+use crate::rooms::error::Unreadable;
+use crate::rooms::hosted::HostedRoom;
+use crate::rooms::references::{Names, Quotes};
+
+/// Returns who has said what a record refers to, and what.
+pub(super) fn about(record: &HistoryRecord, names: &Names, quotes: &Quotes) -> Option<(String, String)> {
+    let What::Said(body) = &record.what else { return None };
+    let target = body.target()?;
+    let name = names.get(&target.member).cloned().unwrap_or_else(|| target.member.to_string());
+    Some((name, quotes.get(&target)?.clone()))
+}
 
 /// Bytes and records of the log that are kept, beside the last piece.
 const BYTES_MAX: usize = 512 << 10;
@@ -58,8 +67,7 @@ impl Piece {
             })
         });
         let found: Vec<_> = records.map(|record| (about(&record, &names, &quotes), record)).collect();
-        let tail = hosted.irc();
-        found.into_iter().map(|(about, record)| tail.found(record, about)).collect()
+        with_tail(hosted, |tail| found.into_iter().map(|(about, record)| tail.found(record, about)).collect())
     }
 
     fn rendering(&self, found: &[Found], perspective: Perspective) -> Arc<Rendering> {
@@ -77,7 +85,7 @@ impl Piece {
 
 /// Neighbouring pieces, up to where somebody has read, and what is known of the members that came by IRC.
 #[derive(Default)]
-pub(crate) struct IrcTail {
+pub(super) struct IrcTail {
     pieces: VecDeque<Arc<Piece>>,
     bytes: usize,
     readers: usize,
@@ -95,6 +103,11 @@ struct Trace {
 
 /// Members that have left and are still known. Whoever is further behind is told of them as of any others.
 const GONE_MAX: usize = 1_024;
+
+/// Does something with the tail of a room.
+pub(super) fn with_tail<T>(hosted: &HostedRoom, act: impl FnOnce(&mut IrcTail) -> T) -> T {
+    act(&mut hosted.renderings.of().lock().expect("nothing panics while holding it"))
+}
 
 impl IrcTail {
     /// Somebody reads along.
@@ -166,7 +179,7 @@ impl IrcTail {
 
 /// What lies behind a cursor, from memory or from the store; `None` if there is nothing more yet.
 pub(super) async fn read(hosted: &HostedRoom, cursor: u64) -> Result<Option<Arc<Piece>>, Unreadable> {
-    let shared = hosted.irc().piece(hosted, cursor);
+    let shared = with_tail(hosted, |tail| tail.piece(hosted, cursor));
     if shared.is_some() {
         return Ok(shared);
     }

@@ -1,0 +1,171 @@
+//! Parts of requests: the connection, the room, the token, the question and the body.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use causerie_core::key::Secret;
+use causerie_gateway::api;
+use cbcast::MemberId;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+
+use super::failure::Failure;
+use crate::metrics::Open;
+use crate::net::addresses::Visitor;
+use crate::net::memory::Charge;
+use crate::rooms::hosted::HostedRoom;
+use crate::server::Server;
+
+/// Runs at once, in threads that may block, and those that wait for that.
+const AT_ONCE: usize = 2;
+const WAITING_MAX: usize = 64;
+
+/// Places of the lab.
+pub(crate) struct Lab {
+    pub(super) running: Arc<Semaphore>,
+    pub(super) waiting: Arc<Semaphore>,
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Self { running: Arc::new(Semaphore::new(AT_ONCE)), waiting: Arc::new(Semaphore::new(WAITING_MAX)) }
+    }
+}
+
+/// Parts that requests of one connection share. Lives as long as the connection, or the WebSocket that it has become.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) server: Arc<Server>,
+    pub(super) peer: SocketAddr,
+    pub(super) visitor: Arc<Visitor>,
+    pub(super) lab: Arc<Lab>,
+    /// Account of what it holds for a client that does not read.
+    pub(super) charge: Arc<Charge>,
+    pub(super) _open: Arc<Open>,
+}
+
+impl Connection {
+    /// Returns how many bytes one message of JSON may have: each byte of a text may be written as six.
+    pub(super) fn json_bytes_max(&self) -> usize {
+        6 * self.server.settings().room.text_bytes_max + (4 << 10)
+    }
+}
+
+/// Answer of a request.
+pub(super) type Answer = Result<Response, Failure>;
+
+/// Returns an answer that is this JSON.
+pub(super) fn answer(status: StatusCode, body: String) -> Response {
+    let json = HeaderValue::from_static("application/json");
+    (status, [(CONTENT_TYPE, json)], body).into_response()
+}
+
+/// Connection of a request, and the room that its path names.
+pub(super) struct InRoom(pub(super) Connection, pub(super) Arc<HostedRoom>);
+
+impl<S: Send + Sync> FromRequestParts<S> for InRoom {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let path: Result<Path<BTreeMap<String, String>>, PathRejection> =
+            Path::from_request_parts(parts, state).await;
+        let Path(path) = path.map_err(|error| Failure::malformed(error.body_text()))?;
+        let connection =
+            parts.extensions.get::<Connection>().expect("each request has its connection").clone();
+        let room = path.get("room").map(String::as_str).unwrap_or_default();
+        let hosted = connection.server.directory.find(room)?;
+        Ok(Self(connection, hosted))
+    }
+}
+
+/// Body of a request: JSON, within the limits of size and time.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<S: Send + Sync, T: for<'a> Deserialize<'a>> FromRequest<S> for Json<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        let kind =
+            request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/json") {
+            let message = "the body is JSON, and Content-Type says application/json";
+            return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
+        }
+        let connection = request.extensions().get::<Connection>().expect("each request has its connection");
+        let (limit, patience) = (connection.json_bytes_max(), connection.server.settings().first_words);
+        let read = axum::body::to_bytes(request.into_body(), limit);
+        let bytes = match tokio::time::timeout(patience, read).await {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(error)) => return Err(unread(&error, limit)),
+            Err(_) => {
+                let message = "the body did not arrive in time";
+                return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "timed_out", message));
+            }
+        };
+        api::read(&bytes).map(Self).map_err(Failure::malformed)
+    }
+}
+
+fn unread(error: &axum::Error, limit: usize) -> Failure {
+    let too_long =
+        std::error::Error::source(error).is_some_and(|why| why.is::<http_body_util::LengthLimitError>());
+    match too_long {
+        true => {
+            let message = format!("a body has at most {limit} bytes here");
+            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_long", message)
+        }
+        false => Failure::malformed(error),
+    }
+}
+
+/// Question behind the question mark.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<S: Send + Sync, T: for<'a> Deserialize<'a> + Send> FromRequestParts<S> for Asked<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let query: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
+        query.map(|Query(query)| Self(query)).map_err(|error| Failure::malformed(error.body_text()))
+    }
+}
+
+/// Returns the token that a request shows.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Token that a request shows, and whose it is.
+pub(super) struct Token(pub(super) MemberId, pub(super) Secret);
+
+impl<S: Send + Sync> FromRequestParts<S> for Token {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let token = bearer(&parts.headers).and_then(api::read_token);
+        token.map(|(member, secret)| Self(member, secret)).ok_or_else(Failure::wrong_token)
+    }
+}
+
+/// Returns fresh randomness.
+pub(super) fn secret() -> Secret {
+    let mut secret = Secret::default();
+    getrandom::fill(&mut secret).expect("the operating system gives random bytes");
+    secret
+}
+
+/// Returns the nonce of a join: the client's, or one that nobody repeats.
+pub(super) fn nonce(given: Option<&str>) -> Result<Secret, Failure> {
+    let wrong =
+        || Failure::new(StatusCode::BAD_REQUEST, "nonce_invalid", "a nonce is 32 random hexadecimal digits");
+    given.map_or_else(|| Ok(secret()), |nonce| api::read_secret(nonce).ok_or_else(wrong))
+}

@@ -1,0 +1,47 @@
+//! Ends of WebSocket sessions, and what clients are told then.
+
+use causerie_gateway::api::{Problem, ServerEvent};
+
+use crate::gateways::http::failure::Failure;
+
+/// Codes of close frames [RFC 6455, 7.4.1].
+pub(super) const NORMAL: u16 = 1000;
+pub(super) const AWAY: u16 = 1001;
+pub(super) const PROTOCOL: u16 = 1002;
+pub(super) const UNSUPPORTED: u16 = 1003;
+pub(super) const NOT_UTF8: u16 = 1007;
+pub(super) const POLICY: u16 = 1008;
+pub(super) const TOO_BIG: u16 = 1009;
+/// End of a session.
+pub(super) enum End {
+    /// The client has gone, or the connection has.
+    Gone,
+    /// The client has closed, and is answered.
+    Closed,
+    /// The client is told.
+    Told(u16, Box<ServerEvent>),
+}
+
+impl From<axum::Error> for End {
+    fn from(_: axum::Error) -> Self {
+        Self::Gone
+    }
+}
+
+/// Outcome of a step: the session goes on, or ends.
+pub(super) type Step<T = ()> = Result<T, End>;
+
+/// Returns the event that tells of a failure.
+pub(super) fn refused(failure: Failure, id: Option<String>) -> ServerEvent {
+    ServerEvent::Error(Problem { id, ..*failure.problem })
+}
+
+/// Returns the end that tells of a violation.
+pub(super) fn fatal(code: &'static str, message: impl Into<String>) -> End {
+    closing(POLICY, code, message)
+}
+
+/// Returns the end with this code, which tells why.
+pub(super) fn closing(with: u16, code: &'static str, message: impl Into<String>) -> End {
+    End::Told(with, Box::new(ServerEvent::Error(Problem::new(code, message))))
+}

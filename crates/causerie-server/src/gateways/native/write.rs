@@ -1,0 +1,171 @@
+//! Writing to native clients: what was answered, then the room's log, until a pump takes over.
+
+use std::io;
+use std::time::Duration;
+
+use causerie_core::wire::{ErrorCode, ErrorFrame, ServerFrame};
+use tokio::sync::watch;
+
+use super::session::{Membership, Session};
+use crate::journal::writer::STORED_AGAIN;
+use crate::net::outbox::{self, write_all};
+use crate::rooms::error::Unreadable;
+
+/// Runs of the log written at once.
+const SLICES_MAX: usize = 64;
+/// How often a write that does not come to an end is looked after.
+const STUCK: Duration = Duration::from_secs(2);
+
+/// Progress of a session that writes.
+pub(super) enum Written {
+    /// There is more to do at once.
+    More,
+    /// All there is. Of what changes in the room it has to be told, if it waits for its member's *Left*.
+    All(Option<watch::Receiver<()>>),
+    /// The last words.
+    Last,
+}
+
+impl Session<'_> {
+    /// Writes until the connection is to end.
+    pub(super) async fn write(&self) -> io::Result<()> {
+        let mut news = self.server.writer.news();
+        loop {
+            // Apart: it is large, and while the pumps write for it a session only waits.
+            let mut changes = match Box::pin(self.write_what_there_is()).await? {
+                Written::More => continue,
+                Written::Last => return Ok(()),
+                Written::All(changes) => changes,
+            };
+            let changed = async {
+                match &mut changes {
+                    Some(changes) => drop(changes.changed().await),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.outbox.filled() => {}
+                () = changed => {}
+                trouble = news.next(), if self.membership().is_some() => match trouble {
+                    Some(why) => self.storage_full(&why),
+                    None => self.error(ErrorFrame::new(ErrorCode::StorageAgain, STORED_AGAIN)),
+                },
+                () = self.server.stop.cancelled() => {}
+            }
+        }
+    }
+
+    pub(super) async fn write_what_there_is(&self) -> io::Result<Written> {
+        // In this order: a membership is made after its welcome was put into the outbox, and goes after it.
+        let membership = self.current();
+        if let Some(membership) = &membership {
+            let rest = membership.reader.take_over();
+            self.patiently(write_all(&self.stream, vec![rest], Some(self.outbox.charge()))).await?;
+            // Before anything is read for it: nothing is kept for who takes nothing.
+            self.patiently(self.stream.writable()).await?;
+        }
+        let taken = self.outbox.take();
+        let said = write_all(&self.stream, taken.slices, None);
+        if taken.is_last {
+            tokio::time::timeout(outbox::LAST_WORDS, said).await.unwrap_or(Ok(()))?;
+            return Ok(Written::Last);
+        }
+        self.patiently(said).await?;
+        self.outbox.written();
+        let mut changes = None;
+        if let Some(membership) = &membership {
+            // Before the log is read: what comes after that ends the wait.
+            changes = membership.farewell.map(|_| membership.room.subscribe());
+            if self.write_log(membership).await? {
+                return Ok(Written::More);
+            }
+        }
+        if self.server.stop.is_cancelled() {
+            self.error(ErrorFrame::fatal(ErrorCode::ShuttingDown, "the server is shutting down"));
+            return Ok(Written::More);
+        }
+        Ok(Written::All(changes))
+    }
+
+    /// Writes for as long as it takes, while the connection still has a seat to write for: a client that reads
+    /// slowly is waited for, but not once it has resumed elsewhere or its room is gone.
+    pub(super) async fn patiently(&self, write: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+        let mut write = std::pin::pin!(write);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut write => return done,
+                () = tokio::time::sleep(STUCK) => {
+                    let membership = self.membership().clone();
+                    let void = |m: Membership| m.room.look(|room| room.is_closed() || !room.is_seated(m.seat));
+                    if membership.is_some_and(void) {
+                        return Err(io::Error::other("the client reads nothing, and has no seat any more"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes what lies behind the cursor. Whether there is more to do at once; if not, the pump goes on.
+    pub(super) async fn write_log(&self, membership: &Membership) -> io::Result<bool> {
+        let Membership { room, seat, reader, leaving, .. } = membership;
+        let cursor = reader.cursor();
+        let mut farewell = membership.farewell;
+        let seating = room.tail().seating;
+        if seating != membership.seating {
+            let void = room.look(|room| {
+                if room.is_closed() {
+                    return Some((ErrorCode::RoomClosed, "the room was closed"));
+                }
+                if !room.is_present(seat.member) {
+                    farewell = Some(room.farewell(seat.member).unwrap_or((room.position(), 0)));
+                } else if !room.is_seated(*seat) {
+                    return Some((ErrorCode::Superseded, "the member has resumed on another connection"));
+                }
+                None
+            });
+            if let Some((code, message)) = void {
+                self.error(ErrorFrame::fatal(code, message));
+                return Ok(true);
+            }
+            if let Some(membership) = self.membership().as_mut() {
+                (membership.seating, membership.farewell) = (seating, farewell);
+            }
+        }
+        match farewell {
+            Some((left_at, taken)) if cursor >= left_at => {
+                match leaving {
+                    true => {
+                        self.send(&ServerFrame::Parted { taken });
+                        self.outbox.finish();
+                    }
+                    false => {
+                        let error = ErrorFrame::fatal(ErrorCode::Expired, "the member has left");
+                        self.error(ErrorFrame { taken, ..error });
+                    }
+                }
+                return Ok(true);
+            }
+            _ => {}
+        }
+        match room.read(cursor, SLICES_MAX).await {
+            Ok((slices, last)) => {
+                if slices.is_empty() {
+                    return Ok(match (farewell, membership.farewell) {
+                        (None, _) => !reader.hand_over(&**room, seating),
+                        // The session waits itself for the member's *Left*, and from now on is told of changes.
+                        (Some(_), told) => told.is_none(),
+                    });
+                }
+                reader.write(&slices, last)?;
+                Ok(true)
+            }
+            Err(Unreadable::Gap { .. }) => {
+                let message = "what comes next cannot be read any more; resume to go on behind it";
+                self.error(ErrorFrame::fatal(ErrorCode::TooFarBehind, message));
+                Ok(true)
+            }
+            Err(Unreadable::Failed(why)) => Err(io::Error::other(why)),
+        }
+    }
+}

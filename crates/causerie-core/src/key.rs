@@ -18,7 +18,7 @@ pub type Secret = [u8; 16];
 /// The public half of a [`KeyPair`].
 pub type PublicKey = [u8; 32];
 
-/// What a proof is for. What is signed begins with it, so that it reads as nothing else.
+/// Purpose of a proof. What is signed begins with it, so that it reads as nothing else.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Purpose {
     /// Joining, and resuming.
@@ -36,7 +36,7 @@ impl Purpose {
     }
 }
 
-/// What the server's hello gives a client to sign.
+/// Challenge in the server's hello, for the client to sign.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Challenge {
     /// The server's own key; zeros, as long as servers have none.
@@ -68,7 +68,7 @@ impl KeyPair {
         Self(seed)
     }
 
-    /// What it was made of: to be kept where only its owner can read.
+    /// Returns the seed that it was made of: to be kept where only its owner can read.
     #[must_use]
     pub const fn seed(&self) -> &[u8; 32] {
         &self.0
@@ -92,9 +92,9 @@ impl KeyPair {
 /// A claim to hold the private half of a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Proof {
-    /// Whose.
+    /// Public half of the key.
     pub key: PublicKey,
-    /// Of the purpose's words, the server's key and the challenge.
+    /// Signature of the purpose's words, the server's key and the challenge.
     pub signature: [u8; 64],
 }
 

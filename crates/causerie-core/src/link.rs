@@ -11,7 +11,7 @@ use std::time::Duration;
 use cbcast::Time;
 use thiserror::Error;
 
-/// How bad a link is. Written `delay=0..800ms,loss=5%,dup=2%,seed=7`; each part may be left out.
+/// Badness of a link. Written `delay=0..800ms,loss=5%,dup=2%,seed=7`; each part may be left out.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Disturbance {
     /// The shortest delay of a copy.
@@ -22,11 +22,11 @@ pub struct Disturbance {
     pub loss: u32,
     /// Messages repeated, in hundredths of a percent.
     pub duplicates: u32,
-    /// What everything is drawn from.
+    /// Seed that everything is drawn from.
     pub seed: u64,
 }
 
-/// Why a text is not a [`Disturbance`].
+/// Error of a text that is not a [`Disturbance`].
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error("'{part}': {reason}; write for example delay=0..800ms,loss=5%,dup=2%,seed=7")]
 pub struct DisturbanceError {
@@ -168,7 +168,7 @@ impl<T: Clone> DisturbedLink<T> {
         Some(item)
     }
 
-    /// When the next comes out, if anything is on its way.
+    /// Returns when the next comes out, if anything is on its way.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         self.on_their_way.first_key_value().map(|((at, _), _)| *at)

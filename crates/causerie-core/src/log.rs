@@ -15,7 +15,7 @@ use cbcast::Message;
 pub use crate::wire::head;
 use crate::wire::{Delivered, split_frame};
 
-/// What a reader is given.
+/// Answer to a reader.
 #[derive(Clone, Debug)]
 pub enum Read {
     /// Frames of the records behind the cursor, and the position of the last of them. No slices: there are none.
@@ -47,7 +47,7 @@ pub struct Record {
     pub position: u64,
     /// The wall clock at delivery, for people.
     pub time_millis: u64,
-    /// What was said.
+    /// Message that was said.
     pub message: Message,
 }
 
@@ -91,7 +91,7 @@ impl Log {
         self.last
     }
 
-    /// What lies behind `cursor`: up to `slices_max` slices. O(log runs + slices + records of one run).
+    /// Returns what lies behind `cursor`: up to `slices_max` slices. O(log runs + slices + records of one run).
     #[must_use]
     pub fn read(&self, cursor: u64, slices_max: usize) -> Read {
         if cursor + 1 < self.first() {
@@ -155,8 +155,8 @@ fn behind(run: &Bytes, cursor: u64) -> Bytes {
     }
 }
 
-/// Where a reader is that has taken the first `taken` bytes of these runs, and what it still needs of the record in which
-/// that is: the position of the last record that it has begun to read, if any, and a copy, so that nothing else is kept
+/// Returns where a reader is that has taken the first `taken` bytes of these runs, and what it still needs of the record
+/// in which that is: the position of the last record that it has begun to read, if any, and a copy, so that nothing else is kept
 /// for who reads slowly.
 #[must_use]
 pub fn after(runs: &[Bytes], mut taken: usize) -> (Option<u64>, Bytes) {

@@ -39,14 +39,14 @@ fn hello(challenge: Challenge) -> ServerFrame {
 struct Connection {
     seat: Option<Seat>,
     challenge: Challenge,
-    /// It has asked to be let in: nothing else may come before that.
+    /// Wish to be let in, which was told: nothing else may come before that.
     has_joined: bool,
     cursor: u64,
     /// To the client, in order: TCP. Each once so many changes of the room are stored.
     down: VecDeque<(u64, ServerFrame)>,
 }
 
-/// What outlives the server.
+/// Store that outlives the server.
 #[derive(Default)]
 struct Disk {
     records: Vec<Record>,
@@ -73,17 +73,17 @@ struct Client {
     down: DisturbedLink<ServerFrame>,
     /// Messages under all their ids.
     told: BTreeMap<MessageId, String>,
-    /// What the application has not taken.
+    /// Events that the application has not taken.
     untaken: VecDeque<Event>,
     connection: Option<Connection>,
     said: u64,
     /// Texts in the order of this client's screen.
     placed: BTreeMap<u64, String>,
     texts: BTreeMap<MessageId, String>,
-    /// What was delivered since it was started, and ever.
+    /// Messages that were delivered since it was started, and ever.
     life: BTreeSet<MessageId>,
     seen: BTreeSet<String>,
-    /// What is on its disk, with the screen of that moment.
+    /// Session on its disk, with the screen of that moment.
     kept: Vec<u8>,
     kept_screen: BTreeMap<u64, String>,
     ended: Option<End>,
@@ -105,7 +105,7 @@ struct Trouble {
     anew: u64,
     /// Messages that were shown again to clients that had been killed.
     again: u64,
-    /// What had been told to clients that were killed before they looked.
+    /// Number of events told to clients that were killed before they looked.
     untaken: u64,
 }
 
@@ -115,23 +115,23 @@ struct World {
     room: Room,
     settings: RoomSettings,
     disk: Disk,
-    /// What is on its way to the disk, and when it will be there.
+    /// Batch on its way to the disk, and when it will be there.
     storing: Option<(u64, Batch)>,
     /// Changes of the room that are on the disk, since it was started.
     stored: u64,
-    /// What is on the disk, as readers get it.
+    /// Log on the disk, as readers get it.
     log: Log,
     clients: Vec<Client>,
     oracle: Oracle<String, String>,
     trouble: Trouble,
-    /// What its author had said and could not say again.
+    /// Texts that their author had said and could not say again.
     unsaid: Vec<String>,
     lossless: bool,
     /// Applications take their time.
     lazy: bool,
 }
 
-/// What the oracle calls it. What it refers to must have been seen.
+/// Returns the oracle's name for it. What it refers to must have been seen.
 fn key(body: &Body, texts: &BTreeMap<MessageId, String>) -> String {
     let target = body.target().map(|target| &texts[&target]);
     match body {
@@ -396,7 +396,7 @@ impl World {
         }
     }
 
-    /// What the server does with a frame, as the real one does.
+    /// Does with a frame what the real server does.
     fn serve(&mut self, n: usize, frame: ClientFrame) {
         let mut bytes = Vec::new();
         frame.encode(&mut bytes);

@@ -64,7 +64,7 @@ fn at(millis: u64) -> Time {
     Time::ZERO + Duration::from_millis(millis)
 }
 
-/// What the session says now: to the application, as observations, and to the server.
+/// Takes what the session says now: to the application, as observations, and to the server.
 fn drain(session: &mut Session) -> (Vec<(MessageId, &'static str)>, Vec<ClientFrame>) {
     let (mut events, mut frames) = (Vec::new(), Vec::new());
     while let Some(output) = session.poll_output() {

@@ -141,7 +141,7 @@ fn packets_of_each_kind() {
     assert_eq!(message.signed_part(), (6, &expelled[1..expelled.len() - 4]));
 }
 
-/// What stands in hexadecimal in a block of the section below a heading.
+/// Reads what stands in hexadecimal in a block of the section below a heading.
 fn hex(line: &str) -> Option<Vec<u8>> {
     line.split_whitespace()
         .map(|byte| u8::from_str_radix(byte, 16).ok().filter(|_| byte.len() == 2))

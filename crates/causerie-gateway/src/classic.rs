@@ -37,7 +37,7 @@ pub struct Lines {
     items: VecDeque<Item>,
 }
 
-/// What a client sent.
+/// Item that a client sent.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Item {
     /// A text without its line end, never empty; it may contain any other character.
@@ -52,7 +52,7 @@ pub enum Item {
 }
 
 impl Lines {
-    /// For a connection that has sent nothing yet. A text has at most `max_bytes`, its line end not counted.
+    /// Begins with a connection that has sent nothing yet. A text has at most `max_bytes`, its line end not counted.
     pub fn new(max_bytes: usize) -> Self {
         Self {
             bytes_max: max_bytes,
@@ -97,13 +97,13 @@ impl Lines {
         self.poll_item()
     }
 
-    /// Whether the client has sent something beyond ASCII, so that it can be sent such too. Only texts count
+    /// Returns whether the client has sent something beyond ASCII, so that it can be sent such too. Only texts count
     /// that are UTF-8 and not too long: bytes of another kind do not show that the client reads UTF-8.
     pub fn saw_non_ascii(&self) -> bool {
         self.saw_non_ascii
     }
 
-    /// Whether everything is lines; `None` until something has arrived.
+    /// Returns whether everything is lines; `None` until something has arrived.
     pub fn line_mode(&self) -> Option<bool> {
         self.line_mode
     }
@@ -154,7 +154,7 @@ impl Lines {
     }
 }
 
-/// How many bytes at the end, at most three, are the start of a character whose rest is missing.
+/// Counts the bytes at the end, at most three, that are the start of a character whose rest is missing.
 fn cut_character(bytes: &[u8]) -> usize {
     let is_cut = |tail: &[u8]| {
         std::str::from_utf8(tail).is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none())
@@ -162,7 +162,7 @@ fn cut_character(bytes: &[u8]) -> usize {
     (1..=bytes.len().min(3)).find(|length| is_cut(&bytes[bytes.len() - length..])).unwrap_or(0)
 }
 
-/// What a client asks of the controller.
+/// Command to the controller.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ControllerCommand {
     /// `./createRoom`: a room with a port of its own.
@@ -194,7 +194,7 @@ pub fn parse_controller(text: &str) -> ControllerCommand {
     }
 }
 
-/// What a member asks of a room, once it has a name.
+/// Command of a member to a room, once it has a name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum RoomCommand {
     /// `./members`: the list of names.
@@ -235,22 +235,22 @@ pub fn encode_part(part: &str, ascii_only: bool) -> Vec<u8> {
     bytes
 }
 
-/// From the controller: a room was made, and listens on this port.
+/// Writes the controller's answer that a room was made, and listens on this port.
 pub fn room_created(port: u16) -> String {
     format!(r#"{{"status": 200, "port": {port}, "type": "creation", "message": "CHATROOM CREATED"}}"#)
 }
 
-/// From the controller: what was asked cannot be done.
+/// Writes the controller's answer that what was asked cannot be done.
 pub fn controller_error(message: &str) -> String {
     format!(r#"{{"status": 400, "type": "error", "message": {}}}"#, json_string(message))
 }
 
-/// From the controller: this is none of its commands, which are listed.
+/// Writes the controller's answer that this is none of its commands, which are listed.
 pub fn unknown_controller_command(text: &str) -> String {
     controller_error(&unknown(text, "./createRoom, ./rooms and ./join ROOM"))
 }
 
-/// From the controller: the rooms, each with its name, its own port if it has one, and how many are in it.
+/// Writes the controller's list of rooms, each with its name, its own port if it has one, and how many are in it.
 pub fn rooms<'a>(rooms: impl IntoIterator<Item = (&'a str, Option<u16>, usize)>) -> String {
     let rooms: Vec<String> = rooms
         .into_iter()
@@ -262,7 +262,7 @@ pub fn rooms<'a>(rooms: impl IntoIterator<Item = (&'a str, Option<u16>, usize)>)
     format!(r#"{{"status": 200, "type": "rooms", "rooms": [{}]}}"#, rooms.join(", "))
 }
 
-/// From a room: who is in it.
+/// Writes a room's answer who is in it.
 pub fn members<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     python_list(names)
 }
@@ -276,12 +276,12 @@ pub fn members_part<'a>(names: impl IntoIterator<Item = &'a str>, is_first: bool
     format!("{start}{names}{end}")
 }
 
-/// From a room: what was asked cannot be done.
+/// Writes a room's answer that what was asked cannot be done.
 pub fn error(message: &str) -> String {
     format!("Error: {message}")
 }
 
-/// From a room: the name is taken, or reads like that of somebody there, and another is free.
+/// Writes a room's answer that the name is taken, or reads like that of somebody there, and another is free.
 pub fn name_taken(name: &Name, like: &Name, suggestion: &Name) -> String {
     if name.same_as(like) {
         error(&format!("the name {name} is taken, {suggestion} is free"))
@@ -290,7 +290,7 @@ pub fn name_taken(name: &Name, like: &Name, suggestion: &Name) -> String {
     }
 }
 
-/// From a room: this is none of its commands, which are listed.
+/// Writes a room's answer that this is none of its commands, which are listed.
 pub fn unknown_room_command(text: &str) -> String {
     error(&unknown(text, "./members and ./leave"))
 }

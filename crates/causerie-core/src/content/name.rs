@@ -24,13 +24,13 @@ const VIRAMA: u8 = 9;
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Name(Box<str>);
 
-/// Why a text is no name. Nothing changed; tell whoever asked, who may try another.
+/// Error of a text that is no name. Nothing changed; tell whoever asked, who may try another.
 #[derive(Clone, Debug, Error, Eq, PartialEq)]
 pub enum NameError {
-    /// It is empty, or nothing in it is visible.
+    /// Empty text, or one in which nothing is visible.
     #[error("a name cannot be empty")]
     Empty,
-    /// It has too many characters.
+    /// Text with too many characters.
     #[error("a name has at most {limit} characters, and this one has {length}")]
     TooLong {
         /// The most characters allowed.
@@ -45,7 +45,7 @@ pub enum NameError {
         /// The first such character.
         character: char,
     },
-    /// It starts with `./`, as commands do.
+    /// Beginning `./`, as commands have it.
     #[error("a name cannot start with ./ because commands do")]
     LooksLikeCommand,
 }
@@ -127,13 +127,13 @@ impl fmt::Display for Name {
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct RoomName(Box<str>);
 
-/// Why a text is no name of a room. Nothing changed; tell whoever asked, who may try another.
+/// Error of a text that is no name of a room. Nothing changed; tell whoever asked, who may try another.
 #[derive(Clone, Debug, Error, Eq, PartialEq)]
 pub enum RoomNameError {
-    /// It is empty.
+    /// Empty text.
     #[error("the name of a room cannot be empty")]
     Empty,
-    /// It has more than [`ROOM_NAME_CHARS_MAX`] characters.
+    /// More than [`ROOM_NAME_CHARS_MAX`] characters.
     #[error("the name of a room has at most {limit} characters, and this one has {length}")]
     TooLong {
         /// The most characters allowed.
@@ -148,7 +148,7 @@ pub enum RoomNameError {
         /// The first such character.
         character: char,
     },
-    /// It starts with a dot, as hidden files and relative paths do.
+    /// Leading dot, as hidden files and relative paths have it.
     #[error("the name of a room cannot start with a dot")]
     LeadingDot,
 }
@@ -212,7 +212,7 @@ impl RoomName {
         Self(format!(".{number}").into())
     }
 
-    /// Whether it is such a name.
+    /// Returns whether it is such a name.
     #[must_use]
     pub fn is_of_conversation(name: &str) -> bool {
         name.starts_with('.')

@@ -101,7 +101,7 @@ fn push_escaped(out: &mut String, c: char) {
     }
 }
 
-/// Whether a character moves the cursor, breaks the line or reorders what stands around it.
+/// Returns whether a character moves the cursor, breaks the line or reorders what stands around it.
 pub(super) fn is_unsafe(c: char) -> bool {
     c.is_control() && c != '\t'
         || matches!(c,
@@ -122,7 +122,7 @@ fn is_printable(c: char) -> bool {
     pair.escape_debug().nth(1) == Some(c)
 }
 
-/// Whether a character shows nothing of its own: white space, Unicode's `Default_Ignorable_Code_Point`, and
+/// Returns whether a character shows nothing of its own: white space, Unicode's `Default_Ignorable_Code_Point`, and
 /// the blank Braille pattern.
 pub(super) fn is_invisible(c: char) -> bool {
     c.is_whitespace()

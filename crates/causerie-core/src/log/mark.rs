@@ -12,10 +12,10 @@ use cbcast::{MemberId, MessageId};
 /// Bytes of an id that a client makes.
 pub const CLIENT_ID_BYTES_MAX: usize = 64;
 
-/// Of the records that set the room's topic.
+/// Name of the records that set the room's topic.
 pub const TOPIC: &[u8] = b"t";
 
-/// Of the records that edit or delete `target`. (Older rooms have marked replies and reactions so, too.)
+/// Returns the name of the records that edit or delete `target`. (Older rooms have marked replies and reactions so, too.)
 #[must_use]
 pub fn changes(target: MessageId) -> Vec<u8> {
     let mut name = of(b'a', target.member);
@@ -23,7 +23,7 @@ pub fn changes(target: MessageId) -> Vec<u8> {
     name
 }
 
-/// Of the record of what `member` said with the id `client_id`.
+/// Returns the name of the record of what `member` said with the id `client_id`.
 #[must_use]
 pub fn once(member: MemberId, client_id: &str) -> Vec<u8> {
     let mut name = of(b'o', member);

@@ -18,7 +18,7 @@ use crate::wire::{Delivered, Page, split_frame};
 pub struct HistoryPage {
     /// The room's name.
     pub room: String,
-    /// Which log this is: positions mean something within it only.
+    /// Epoch of the log: positions mean something within it only.
     pub epoch: u64,
     /// The first position that it covers.
     pub from: u64,
@@ -26,7 +26,7 @@ pub struct HistoryPage {
     pub to: u64,
     /// The log's last position when the server answered.
     pub end: u64,
-    /// What it covers, by position.
+    /// Records and gaps that it covers, by position.
     pub entries: Vec<Entry>,
 }
 
@@ -57,13 +57,13 @@ pub struct HistoryRecord {
     pub id: MessageId,
     /// The messages that its author had seen last, its own before it not among them.
     pub deps: Vec<MessageId>,
-    /// Who has said it, or joined, or left.
+    /// Member that has said it, or joined, or left.
     pub member: MemberId,
-    /// What that one is called; its id if the server does not know.
+    /// Name of that member; its id if the server does not know.
     pub name: String,
-    /// What happened.
+    /// Event that it tells.
     pub what: What,
-    /// Whether that is what was said, or what stands of it.
+    /// Relation of what it tells to what was said.
     pub standing: Standing,
 }
 
@@ -79,7 +79,7 @@ pub enum Standing {
     Deleted,
 }
 
-/// What a record tells.
+/// Event in a room.
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
     /// Somebody has said something.
@@ -88,18 +88,18 @@ pub enum What {
     Joined,
     /// Somebody has left.
     Left {
-        /// Why, if not by its own wish.
+        /// Reason, if it was not its own wish.
         reason: String,
     },
 }
 
-/// Why a page is none: the server has broken the protocol.
+/// Error of a page that is none: the server has broken the protocol.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum PageError {
     /// A record cannot be read.
     #[error("the record at position {position} of a page cannot be read")]
     Record {
-        /// Where it should be.
+        /// Place where it should be.
         position: u64,
     },
     /// A position has neither a record nor a gap, or both.
@@ -109,7 +109,7 @@ pub enum PageError {
         from: u64,
         /// Its last.
         to: u64,
-        /// Which one.
+        /// Position that is not told.
         position: u64,
     },
 }
@@ -133,20 +133,20 @@ impl HistoryPage {
         })
     }
 
-    /// Whether there is more before it, be it a gap.
+    /// Returns whether there is more before it, be it a gap.
     #[must_use]
     pub fn has_older(&self) -> bool {
         self.from > 1
     }
 
-    /// Whether there was more behind it when the server answered.
+    /// Returns whether there was more behind it when the server answered.
     #[must_use]
     pub fn has_newer(&self) -> bool {
         self.to < self.end
     }
 }
 
-/// What a page covers, read and checked entry by entry: for who cannot have all of it in hand.
+/// Entries of a page, read and checked one by one: for who cannot have all of it in hand.
 #[derive(Clone, Debug)]
 pub struct Entries {
     names: BTreeMap<MemberId, String>,
@@ -159,12 +159,12 @@ pub struct Entries {
     to: u64,
     kept: u64,
     next: u64,
-    /// Nothing comes behind what is ready.
+    /// End of the page: nothing comes behind what is ready.
     is_done: bool,
 }
 
 impl Entries {
-    /// Of a page that a server has sent.
+    /// Begins with the first entry of a page that a server has sent.
     #[must_use]
     pub fn new(page: Page) -> Self {
         let Page { from, to, kept, gaps, names, revised, records, .. } = page;
@@ -260,7 +260,7 @@ impl HistoryRecord {
     }
 }
 
-/// Whose names a reader of these records needs: who has said a text, and who leaves. Joining says its name itself.
+/// Returns whose names a reader of these records needs: who has said a text, and who leaves. Joining says its name itself.
 pub fn authors(run: Bytes) -> impl Iterator<Item = MemberId> {
     log::records(run).filter_map(|record| match record.message.kind() {
         Kind::Left { member, .. } => Some(member),

@@ -10,10 +10,10 @@ use crate::log::mark::CLIENT_ID_BYTES_MAX;
 /// Error of joining. Nothing changed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum JoinError {
-    /// That cannot be a name.
+    /// Text that is no name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// Somebody here has it, or one that reads the same ([`Reading`]).
+    /// Somebody here has it, or one that reads the same ([`Reading`](crate::content::reading::Reading)).
     #[error("{}; '{suggestion}' is free", taken(.name, .like))]
     NameTaken {
         /// Name that was asked for.
@@ -29,7 +29,7 @@ pub enum JoinError {
         /// [`members_max`](super::RoomSettings::members_max).
         limit: usize,
     },
-    /// Nothing can be stored at the moment.
+    /// Full storage: nothing can be stored at the moment.
     #[error("no room left to store messages, so nobody can join at the moment; try again later")]
     StorageFull,
     /// The room's host cannot say so.
@@ -49,19 +49,19 @@ fn taken(name: &Name, like: &Name) -> String {
 /// Error of resuming. Nothing changed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum ResumeError {
-    /// There is no such member, or the token is not its.
+    /// Unknown member, or a token that is not its.
     #[error("that is not the token of that member")]
     WrongToken,
-    /// There is no such member, or the key is not its.
+    /// Unknown member, or a key that is not its.
     #[error("that is not the key of that member")]
     WrongKey,
-    /// It has been declared left.
+    /// Departed member: it has been declared left.
     #[error("the member has left, or was away for too long")]
     Expired {
         /// Greatest number taken of its messages.
         taken: u64,
     },
-    /// It knows more than the room does. Its membership is over.
+    /// Member that knows more than the room does. Its membership is over.
     #[error("this server lacks messages that you have seen: it was restored from an older copy")]
     Diverged {
         /// Greatest number taken of its messages.
@@ -83,19 +83,19 @@ pub struct Refusal {
 /// Error of speaking as a hosted member. Nothing changed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum SayError {
-    /// It is not in the room (any more).
+    /// Member that is not in the room (any more).
     #[error("you are not in this room")]
     NotHere,
-    /// It is too long, or may not be said by this member.
+    /// Body that is too long, or may not be said by this member.
     #[error(transparent)]
     Body(#[from] BodyError),
     /// Its packet cannot be made.
     #[error(transparent)]
     Packet(BroadcastError),
-    /// That cannot be a client's id.
+    /// Text that is no client's id.
     #[error("an id has 1 to {CLIENT_ID_BYTES_MAX} characters, all of them visible ASCII")]
     ClientId,
-    /// Nothing can be stored at the moment.
+    /// Full storage: nothing can be stored at the moment.
     #[error("no room left to store messages, so this was not said; try again later")]
     StorageFull,
 }

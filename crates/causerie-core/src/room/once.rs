@@ -21,7 +21,7 @@ pub struct SaidOnce {
 /// Messages that were said last with ids of their clients.
 #[derive(Debug, Default)]
 pub(super) struct SaidLast {
-    /// By their marks.
+    /// Messages by their marks.
     said: BTreeMap<Vec<u8>, SaidOnce>,
     order: VecDeque<Vec<u8>>,
     forgotten: u64,

@@ -10,7 +10,7 @@ use crate::wire::Limits;
 /// Instant of a call: the caller's monotonic time, and what the wall clock shows, which is for people and orders nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Now {
-    /// For timers.
+    /// Monotonic time, for timers.
     pub time: Time,
     /// Milliseconds since 1970, for people.
     pub wall_millis: u64,
@@ -84,7 +84,7 @@ pub enum SettingsError {
         members: usize,
         /// [`RoomSettings::name_chars_max`].
         chars: usize,
-        /// As many members would do.
+        /// Number of members that would do.
         fit: usize,
     },
     /// Text and stamp do not fit into a frame.
@@ -96,7 +96,7 @@ pub enum SettingsError {
         bytes: usize,
         /// [`RoomSettings::members_max`].
         members: usize,
-        /// As many bytes would do.
+        /// Number of bytes that would do.
         fit: usize,
     },
 }

@@ -19,7 +19,7 @@ pub(super) fn at(seconds: u64) -> Now {
     Now { time: Time::from_millis(seconds * 1_000), wall_millis: 0 }
 }
 
-/// What stands in the log, as a store would have it.
+/// Returns what stands in the log, as a store would have it.
 pub(super) fn texts(room: &Room) -> Vec<String> {
     let all = records(room.journal.pending().0);
     all.map(|r| match r.message.kind() {
@@ -42,7 +42,7 @@ pub(super) fn packet(group: &mut Group, member: MemberId, text: &str) -> Bytes {
     sent.last().unwrap().into_packet()
 }
 
-/// What outlives a room.
+/// Store that outlives a room.
 #[derive(Default)]
 pub(super) struct Disk {
     pub(super) records: Vec<Record>,

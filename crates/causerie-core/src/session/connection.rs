@@ -13,7 +13,7 @@ pub(super) enum Phase {
     Joining,
     Resuming,
     Live,
-    /// There is no other connection after this one.
+    /// End: there is no other connection after this one.
     Over,
 }
 
@@ -24,9 +24,9 @@ pub(super) struct Connection {
     pub(super) heartbeat_at: Option<Time>,
     /// Things that those who watch the room are to be told.
     pub(super) observer: Observer,
-    /// It was asked up to where members have delivered.
+    /// Flag of a server that was asked up to where members have delivered.
     pub(super) has_asked_stable: bool,
-    /// It was asked to say *Left*.
+    /// Flag of a server that was asked to say *Left*.
     pub(super) has_asked_to_leave: bool,
 }
 

@@ -180,7 +180,7 @@ pub enum End {
 /// Error of speaking. Nothing changed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum SayError {
-    /// It is too long, may not be said by this member, or refers to what has not been delivered here.
+    /// Body that is too long, may not be said by this member, or refers to what has not been delivered here.
     #[error(transparent)]
     Body(#[from] BodyError),
     /// Too many own messages are on their way: say it again once some are placed.
@@ -229,7 +229,7 @@ pub enum KeptError {
     /// Written by a later version.
     #[error("it was written by a later version of the program")]
     Newer,
-    /// They are not what was written.
+    /// Bytes that are not what was written.
     #[error("it is damaged")]
     Damaged,
 }

@@ -51,7 +51,7 @@ impl Names {
         self.present.contains(&member)
     }
 
-    /// Who is in, in order of joining.
+    /// Returns those who are in, in order of joining.
     pub(super) fn present(&self) -> Vec<MemberInfo> {
         let info = |&member: &MemberId| MemberInfo {
             member,

@@ -6,20 +6,20 @@ use cbcast::{MessageId, Time, VectorClock};
 
 use crate::wire::{ClientFrame, Observation, Observed, Watched};
 
-/// What is told goes out so long after the first of it; observations also before the member's next message.
+/// Time after the first of what is told at which it goes out; observations also before the member's next message.
 const OBSERVED_PAUSE: Duration = Duration::from_millis(100);
-/// What is told in that time; what happens beyond it is counted.
+/// Number of observations that are told in that time; those beyond it are counted.
 const OBSERVED_MAX: usize = 32;
 /// Entries of clocks that are told in that time: a hold in a room of a thousand, or each of 32 in a room of 32.
 const CLOCK_ENTRIES_MAX: usize = 1_024;
 
-/// What has been observed and not been told yet.
+/// Observations that have not been told yet.
 #[derive(Debug, Default)]
 pub(super) struct Observer {
     watched: Watched,
     waiting: Vec<Observation>,
     left_out: u64,
-    /// What was told since the last pause began.
+    /// Number of observations told since the last pause began.
     told: usize,
     /// Entries of clocks likewise.
     told_entries: usize,
@@ -80,7 +80,7 @@ impl Observer {
         self.see(now, message, Observed::Held { held_millis, waits_for, clock: told });
     }
 
-    /// What there is to tell of observations.
+    /// Takes the observations that there are to tell.
     pub(super) fn take(&mut self) -> Option<ClientFrame> {
         let (seen, left_out) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.left_out));
         (!seen.is_empty() || left_out > 0).then_some(ClientFrame::Observed { seen, left_out })

@@ -5,15 +5,15 @@ use std::collections::btree_map::Entry;
 
 use cbcast::MessageId;
 
-/// So many positions wait for an earlier one at most.
+/// Number of positions that wait for an earlier one at most.
 const WAITING_MAX: usize = 1 << 16;
 
-/// What stands at a position.
+/// Content of a position.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     /// A message, and when the server delivered it.
     Message(MessageId, u64),
-    /// Nothing from here to there: the server has left it out.
+    /// Stretch up to there that the server has left out.
     Nothing(u64),
 }
 
@@ -23,12 +23,12 @@ pub(super) struct Placing {
     waiting: BTreeMap<u64, Place>,
 }
 
-/// What comes next in the room's order.
+/// Next entry in the room's order.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Next {
     /// This message.
     Message { id: MessageId, position: u64, time_millis: u64 },
-    /// Nothing that is still to come, up to this position; whether that has been told.
+    /// Stretch in which nothing is still to come; whether that has been told.
     Nothing { from: u64, to: u64, is_told: bool },
 }
 
@@ -44,12 +44,12 @@ impl Placing {
         }
     }
 
-    /// Nothing comes at these positions, and that has been told.
+    /// Leaves out these positions: nothing comes there, and that has been told.
     pub(super) fn leave_out(&mut self, from: u64, to: u64) {
         self.waiting.entry(from).or_insert(Place::Nothing(to));
     }
 
-    /// What stands behind `placed`, if that is known; where too much waits for what is not, that is given up.
+    /// Takes what stands behind `placed`, if that is known; where too much waits for what is not, that is given up.
     pub(super) fn next(&mut self, placed: u64) -> Option<Next> {
         let position = placed.checked_add(1)?;
         loop {

@@ -4,12 +4,12 @@
 /// in another life.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum CatchUp {
-    /// Nothing is waited for.
+    /// Caught up: nothing is waited for.
     #[default]
     Done,
     /// The server has not told yet where the log ends.
     ToTheEnd,
-    /// Up to this position.
+    /// Catching up to this position.
     To(u64),
 }
 

@@ -37,14 +37,15 @@ pub enum ClientFrame {
         maker: Option<Proof>,
         /// Send the records after this position first, if they are still there; `None`: the usual tail.
         after: Option<u64>,
-        /// Of which log that is a position: the [`Welcome::epoch`] it came from. Another log: the usual tail.
+        /// Epoch of the log that this is a position in: the [`Welcome::epoch`](super::Welcome::epoch) it came from. Another
+        /// log: the common tail.
         epoch: u64,
     },
     /// Go on as a member after a broken connection.
     Resume {
         /// The room's name.
         room: String,
-        /// Who the client is.
+        /// Id of the client's member.
         member: MemberId,
         /// The key that it joined with.
         proof: Proof,
@@ -52,7 +53,7 @@ pub enum ClientFrame {
         epoch: u64,
         /// The last contiguous position that has come off a connection.
         position: u64,
-        /// What the client has delivered.
+        /// Clock of what the client has delivered.
         clock: VectorClock,
     },
     /// A message of the member: a whole `cbcast` packet.
@@ -64,7 +65,7 @@ pub enum ClientFrame {
     },
     /// Answer with a pong.
     Ping(u64),
-    /// Which rooms are there?
+    /// Question for the rooms.
     ListRooms,
     /// Make a room.
     CreateRoom {
@@ -74,7 +75,7 @@ pub enum ClientFrame {
         port: bool,
         /// The key that may close the room, beside the operator.
         maker: Option<Proof>,
-        /// Nothing of it is kept once it is closed, unless the server was started again meanwhile.
+        /// Wish that nothing of it is kept once it is closed, unless the server was started again meanwhile.
         temporary: bool,
     },
     /// Close a room: who has the key that it was made with may, and the operator.
@@ -86,7 +87,7 @@ pub enum ClientFrame {
         /// The key that it was made with.
         maker: Option<Proof>,
     },
-    /// Which rooms were closed and are kept for a while? For the operator.
+    /// Question for the rooms that were closed and are kept for a while. For the operator.
     ListClosedRooms {
         /// The operator's token.
         operator: String,
@@ -97,23 +98,23 @@ pub enum ClientFrame {
         name: String,
         /// The operator's token.
         operator: String,
-        /// Its [number](ClosedRoom::number); without one, the room of that name that was closed last.
+        /// Its [number](super::ClosedRoom::number); without one, the room of that name that was closed last.
         number: Option<u64>,
     },
     /// Send these again.
     Want(Vec<MissingRange>),
-    /// What the client has delivered. Answered with the server's clock.
+    /// Clock of what the client has delivered. Answered with the server's clock.
     Clock(VectorClock),
-    /// Who is in the room?
+    /// Question who is in the room.
     ListMembers,
-    /// What was said in a room? Answered with a page.
+    /// Question what was said in a room. Answered with a page.
     History(HistoryQuestion),
-    /// What the member has held and delivered of others' messages, for those who watch. On the wire the clocks of what is
-    /// held stand behind all else.
+    /// Observations of what the member has held and delivered of others' messages, for those who watch. On the wire the
+    /// clocks of what is held stand behind all else.
     Observed {
         /// In order.
         seen: Vec<Observation>,
-        /// How many more there were since the frame before, which are not told.
+        /// Number of those since the frame before that are not told.
         left_out: u64,
     },
     /// The position up to which all records are delivered here.
@@ -122,36 +123,36 @@ pub enum ClientFrame {
     FollowStable,
 }
 
-/// What has happened to a message at a member.
+/// Event of a message at a member.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Observation {
-    /// Which message.
+    /// Id of the message.
     pub message: MessageId,
-    /// What.
+    /// Event that was observed.
     pub what: Observed,
 }
 
-/// What happens to messages that arrive.
+/// Events of messages that arrive.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Observed {
-    /// It was delivered.
+    /// Delivery.
     Delivered {
-        /// For how long it had been held back, in milliseconds; `None`: it was not.
+        /// Time for which it had been held back, in milliseconds; `None`: it was not.
         held_millis: Option<u64>,
     },
-    /// It is held back.
+    /// Hold: it waits for a cause.
     Held {
-        /// For how long by now, in milliseconds.
+        /// Time for which it has been held by now, in milliseconds.
         held_millis: u64,
         /// A cause that has not been delivered.
         waits_for: MessageId,
-        /// What had been delivered there then, if it is told.
+        /// Clock of what had been delivered there then, if it is told.
         clock: Option<VectorClock>,
     },
 }
 
 impl Observed {
-    /// What had been delivered at the member when the message was held, if that is told.
+    /// Returns what had been delivered at the member when the message was held, if that is told.
     #[must_use]
     pub fn clock(&self) -> Option<&VectorClock> {
         match self {
@@ -161,20 +162,21 @@ impl Observed {
     }
 }
 
-/// Which records of a room's log are asked for.
+/// Question for records of a room's log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HistoryQuestion {
     /// The room's name.
     pub room: String,
-    /// Of which log a position is: the [`Page::epoch`] it came from. 0: of whichever there is.
+    /// Epoch of the log that a position is in: the [`Page::epoch`](super::Page::epoch) it came from. 0: of whichever there
+    /// is.
     pub epoch: u64,
     /// On which side of the place.
     pub direction: Direction,
-    /// From where.
+    /// Place where the records begin or end.
     pub place: Place,
-    /// How many records at most; the server has a limit of its own.
+    /// Number of records at most; the server has a limit of its own.
     pub limit: u64,
-    /// How long the answer may wait, in milliseconds, where it would have nothing behind the place.
+    /// Time that the answer may wait, in milliseconds, where it would have nothing behind the place.
     pub wait_millis: u64,
 }
 
@@ -185,7 +187,7 @@ pub enum Direction {
     Before,
     /// The records behind it, from it on.
     After,
-    /// It, and as many on either side.
+    /// The record, and as many on either side.
     Around,
 }
 

@@ -6,7 +6,7 @@ use thiserror::Error;
 /// Something went wrong.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ErrorFrame {
-    /// What.
+    /// Code of the error.
     pub code: ErrorCode,
     /// The server closes the connection behind this frame.
     pub fatal: bool,
@@ -34,7 +34,7 @@ impl ErrorFrame {
 
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
-        /// What went wrong, by number.
+        /// Codes of what can go wrong.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         pub enum ErrorCode {
             $($(#[$doc])* $name,)*
@@ -75,17 +75,17 @@ error_codes! {
     TimedOut = 4,
     /// A frame that does not fit here, such as a broadcast before joining.
     Unexpected = 5,
-    /// There is no room of that name.
+    /// No room of that name.
     NoSuchRoom = 10,
-    /// That cannot be a room's name.
+    /// Text that is no room's name.
     RoomNameInvalid = 11,
-    /// That cannot be a member's name.
+    /// Text that is no member's name.
     NameInvalid = 12,
     /// Another member has that name.
     NameTaken = 13,
     /// The room takes no more members.
     RoomFull = 14,
-    /// There is a room of that name already.
+    /// Name that a room has already.
     RoomExists = 15,
     /// The server takes no more rooms, or has no port left for one.
     TooManyRooms = 16,
@@ -109,17 +109,17 @@ error_codes! {
     MembershipEnded = 26,
     /// The connection was read so slowly that what comes next is not kept any more. Resuming tells the gap.
     TooFarBehind = 27,
-    /// Nothing can be stored at the moment: nobody joins; what members say waits, and nobody sees it yet.
+    /// Full storage: nobody joins; what members say waits, and nobody sees it yet.
     StorageFull = 28,
-    /// What was asked for cannot be read at the moment; the server's operator knows more.
+    /// Records that cannot be read at the moment; the server's operator knows more.
     Unreadable = 29,
-    /// There is too much of that from the client's address: it may try again later.
+    /// Too much of that from the client's address: it may try again later.
     TooOften = 30,
-    /// What waited is stored: the end of [`StorageFull`](Self::StorageFull).
+    /// End of [`StorageFull`](Self::StorageFull): what waited is stored.
     StorageAgain = 31,
 }
 
-/// Why bytes are not a frame.
+/// Error of bytes that are not a frame.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum FrameError {
     /// Longer than agreed.
@@ -138,7 +138,7 @@ pub enum FrameError {
     Field {
         /// The kind of frame.
         kind: u8,
-        /// What is wrong.
+        /// Error in the field.
         error: WireError,
     },
     /// A text is not UTF-8.

@@ -19,7 +19,7 @@ pub enum ServerFrame {
         version: u64,
         /// Name and version of the server.
         agent: String,
-        /// What the client's keys sign on this connection.
+        /// Challenge that the client's keys sign on this connection.
         challenge: Challenge,
     },
     /// The client is a member.
@@ -51,9 +51,9 @@ pub enum ServerFrame {
     },
     /// Send these again.
     Want(Vec<MissingRange>),
-    /// What the server has delivered.
+    /// Clock of what the server has delivered.
     Clock(VectorClock),
-    /// Who is in the room.
+    /// Members who are in the room.
     Members(Vec<MemberInfo>),
     /// A message of the member was refused.
     Refused {
@@ -61,7 +61,7 @@ pub enum ServerFrame {
         seq: u64,
         /// The same bytes can never be taken: the membership ends. Otherwise: again, later.
         is_final: bool,
-        /// Why, for people.
+        /// Reason, for people.
         reason: String,
     },
     /// Something went wrong.
@@ -72,23 +72,23 @@ pub enum ServerFrame {
     Watched(Watched),
     /// The rooms that were closed and are kept for a while.
     ClosedRooms(Vec<ClosedRoom>),
-    /// Up to where members have delivered the log.
+    /// Positions up to which members have delivered the log.
     Stable(Stable),
 }
 
 /// Wishes of others to be told something by a member.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Watched {
-    /// Its [observations](ClientFrame::Observed).
+    /// Its [observations](super::ClientFrame::Observed).
     pub observations: bool,
-    /// Its [acknowledgements](ClientFrame::Acknowledge).
+    /// Its [acknowledgements](super::ClientFrame::Acknowledge).
     pub acknowledgements: bool,
 }
 
 /// Members that a [`Stable`] names at most.
 pub const BEHIND_MAX: usize = 16;
 
-/// Up to where the members who are in have delivered the log.
+/// Positions up to which the members who are in have delivered the log.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Stable {
     /// All have delivered up to here, but for those who are behind.
@@ -102,7 +102,7 @@ pub struct Stable {
 pub struct ClosedRoom {
     /// Its name.
     pub name: String,
-    /// When it was closed, in milliseconds since 1970.
+    /// Time at which it was closed, in milliseconds since 1970.
     pub closed_millis: u64,
     /// Until when it is kept.
     pub until_millis: u64,
@@ -116,7 +116,7 @@ pub struct ClosedRoom {
 pub struct Page {
     /// The room's name.
     pub room: String,
-    /// Which log this is.
+    /// Epoch of the log.
     pub epoch: u64,
     /// Its first position. There is more before it if this is greater than 1.
     pub from: u64,
@@ -128,7 +128,7 @@ pub struct Page {
     pub end: u64,
     /// Positions that cannot be read: first and last of each stretch, ascending.
     pub gaps: Vec<(u64, u64)>,
-    /// Who has said the texts in it, and who leaves in it, present or departed; by member id.
+    /// Members who have said the texts in it or leave in it, present or departed; by member id.
     pub names: Vec<MemberInfo>,
     /// Records whose text is another than was said, and whether it is none: the author has edited it, or taken it back.
     pub revised: Vec<(u64, bool)>,
@@ -136,16 +136,16 @@ pub struct Page {
     pub records: Bytes,
 }
 
-/// What a new member starts from.
+/// State that a new member starts from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Welcome {
     /// The room's name.
     pub room: String,
-    /// Whether the room was created by this join.
+    /// Creation of the room by this join.
     pub created: bool,
-    /// Who the client is now.
+    /// Id of the member that the client is now.
     pub member: MemberId,
-    /// Which log this is, drawn at random when the room was made, and again when it had to begin anew: positions mean
+    /// Epoch of the log, drawn at random when the room was made, and again when it had to begin anew: positions mean
     /// something within it only.
     pub epoch: u64,
     /// The position of the snapshot's cut: records up to it are history, those behind it are live.
@@ -157,16 +157,16 @@ pub struct Welcome {
     pub gap_from: Option<u64>,
     /// The state at `position`.
     pub snapshot: Snapshot,
-    /// Who is in, in order of joining, and then the departed whose messages are among the history.
+    /// Members who are in, in order of joining, and then the departed whose messages are among the history.
     pub members: Vec<MemberInfo>,
-    /// What the room allows.
+    /// Limits of the room.
     pub limits: Limits,
-    /// If the client named a place in a log: up to where this one is the same. `None`: it shares nothing with what the
+    /// Position up to which this log is the one that the client named a place in. `None`: it shares nothing with what the
     /// client knows.
     pub shared: Option<u64>,
 }
 
-/// What a room allows.
+/// Limits of a room.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Characters of a name.
@@ -175,18 +175,18 @@ pub struct Limits {
     pub text_bytes: u64,
     /// Bytes of a frame, its length field not counted.
     pub frame_bytes: u64,
-    /// How long a member may be away before it is declared left, in milliseconds.
+    /// Time for which a member may be away before it is declared left, in milliseconds.
     pub grace_millis: u64,
 }
 
 /// One member, for people.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MemberInfo {
-    /// Who.
+    /// Id of the member.
     pub member: MemberId,
-    /// What it is called.
+    /// Name of the member.
     pub name: String,
-    /// Whether it is in the room (a departed one is listed to give its old messages a name).
+    /// Presence in the room (a departed one is listed to give its old messages a name).
     pub present: bool,
 }
 
@@ -197,7 +197,7 @@ pub struct RoomInfo {
     pub name: String,
     /// Its own port, if it has one.
     pub port: Option<u16>,
-    /// How many members are in.
+    /// Number of members who are in.
     pub members: u64,
 }
 

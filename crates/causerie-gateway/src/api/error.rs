@@ -7,7 +7,7 @@ use causerie_core::log::mark::CLIENT_ID_BYTES_MAX;
 /// Error of something that a client has sent.
 #[derive(Debug, Error)]
 pub enum ApiError {
-    /// It is not the JSON that is expected there.
+    /// Text that is not the JSON that is expected there.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
     /// No kind of message has this name.
@@ -34,7 +34,7 @@ pub enum ApiError {
     /// A text that is no id of a message.
     #[error("'{0}' is not the id of a message, such as 0.7#90")]
     MessageId(String),
-    /// That cannot be a client's id.
+    /// Text that is no client's id.
     #[error("an id has 1 to {CLIENT_ID_BYTES_MAX} characters, all of them visible ASCII")]
     ClientId,
 }

@@ -18,7 +18,7 @@ use causerie_core::wire::{MemberInfo, Observation, Observed};
 pub struct Member {
     /// Its id.
     pub member: String,
-    /// What it is called.
+    /// Name of the member.
     pub name: String,
 }
 
@@ -33,11 +33,11 @@ impl From<MemberInfo> for Member {
 pub struct Welcome {
     /// The room's name.
     pub room: String,
-    /// What tells its log from any other, as text: it has more digits than numbers in JSON.
+    /// Epoch of the log, as text: it has more digits than numbers in JSON.
     pub epoch: String,
-    /// Who the client is.
+    /// Id of the member that the client is.
     pub member: String,
-    /// What it shows from now on.
+    /// Token that it shows from now on.
     pub token: String,
     /// The room's last position.
     pub position: u64,
@@ -45,28 +45,28 @@ pub struct Welcome {
     pub bytes_max: usize,
 }
 
-/// What has become of something that was said.
+/// Receipt of something that was said.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Said {
     /// The client's id.
     pub id: String,
-    /// Which message it is.
+    /// Id of the message.
     pub message: String,
-    /// Where it stands.
+    /// Place of the message.
     pub position: u64,
 }
 
-/// What went wrong.
+/// Error as clients are told of it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Problem {
-    /// For programs.
+    /// Code, for programs.
     pub code: &'static str,
-    /// For people.
+    /// Explanation, for people.
     pub message: String,
     /// A name that is free.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suggestion: Option<String>,
-    /// How many of the member's messages were taken before it left.
+    /// Number of the member's messages that were taken before it left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub taken: Option<u64>,
     /// The client's id of what was not said.
@@ -82,7 +82,7 @@ impl Problem {
     }
 }
 
-/// What a server tells on a WebSocket, beside the records of the log ([`record_event`]).
+/// Event on a WebSocket from the server, beside the records of the log ([`record_event`]).
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerEvent {
@@ -92,14 +92,14 @@ pub enum ServerEvent {
     Watching {
         /// The room's name.
         room: String,
-        /// As in [`Welcome`].
+        /// Epoch, as in [`Welcome`].
         epoch: String,
         /// The room's last position.
         position: u64,
     },
     /// Something is stored and has its place.
     Ack(Said),
-    /// Who is in ([`with_members`]).
+    /// Members who are in ([`with_members`]).
     Members {},
     /// Positions that cannot be read.
     Gap {
@@ -112,37 +112,37 @@ pub enum ServerEvent {
     },
     /// A message is held back, since something that its author had seen is not here yet.
     Held {
-        /// Which.
+        /// Id of the message.
         message: String,
         /// A message that it waits for.
         waits_for: String,
     },
     /// A message is not held back any more.
     Released {
-        /// Which.
+        /// Id of the message.
         message: String,
     },
-    /// What has happened to a message at another member, as that one says.
+    /// Event of a message at another member, as that one says.
     Observed {
-        /// Which member.
+        /// Id of the member.
         member: String,
-        /// Which message.
+        /// Id of the message.
         message: String,
         /// `held` or `delivered`.
         what: &'static str,
-        /// What it is held for: a message that has not been delivered there.
+        /// Message that it is held for, and that has not been delivered there.
         #[serde(skip_serializing_if = "Option::is_none")]
         waits_for: Option<String>,
-        /// For how long it has been held, if it has, in milliseconds.
+        /// Time for which it has been held, if it has, in milliseconds.
         #[serde(skip_serializing_if = "Option::is_none")]
         held_ms: Option<u64>,
-        /// What had been delivered there when it was held, if that member tells: of each member how many messages.
+        /// Clock of what had been delivered there when it was held, if that member tells: of each member how many messages.
         #[serde(skip_serializing_if = "Option::is_none")]
         clock: Option<BTreeMap<String, u64>>,
     },
-    /// What members have observed beyond what is told.
+    /// Observations of members beyond what is told.
     Unobserved {
-        /// How many times.
+        /// Number of these.
         count: u64,
     },
     /// More messages than can be told are held back, or are not any more.
@@ -161,7 +161,7 @@ pub enum ServerEvent {
 }
 
 impl ServerEvent {
-    /// As text.
+    /// Writes it as text.
     #[must_use]
     pub fn to_json(&self) -> String {
         to_json(self)
@@ -173,7 +173,7 @@ impl ServerEvent {
         Self::Held { message: held.id.to_string(), waits_for: held.waits_for.to_string() }
     }
 
-    /// What a member has observed.
+    /// Tells what a member has observed.
     #[must_use]
     pub fn observed(member: MemberId, seen: &Observation) -> Self {
         let (what, waits_for, held_ms) = match seen.what {
@@ -190,7 +190,7 @@ impl ServerEvent {
     }
 }
 
-/// As text.
+/// Writes it as text.
 #[must_use]
 pub fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("these have no maps with strange keys")

@@ -45,7 +45,7 @@ impl BitOr for Capabilities {
 }
 
 impl Capabilities {
-    /// Whether all of `others` are in it.
+    /// Returns whether all of `others` are in it.
     #[must_use]
     pub(super) const fn has(self, others: Self) -> bool {
         self.0 & others.0 == others.0

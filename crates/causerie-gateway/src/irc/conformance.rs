@@ -14,12 +14,12 @@ use network::{Network, SERVER};
 
 const SCRIPT: &str = include_str!("conformance/script.txt");
 
-/// Where what is sent is written down.
+/// Specifications in which what is sent is written down.
 const SOURCES: [&str; 3] = ["[RFC2812", "[Modern", "[IRCv3"];
 
 struct Section {
     title: &'static str,
-    /// With their numbers, from 1.
+    /// Steps with their numbers, from 1.
     steps: Vec<(usize, String)>,
 }
 
@@ -156,7 +156,7 @@ fn parts(line: &str) -> (Vec<&str>, &str, Vec<&str>) {
     (tags.split(';').filter(|tag| !tag.is_empty()).collect(), source, line.split(' ').collect())
 }
 
-/// Whether a line to Ann's client is one that only this capability brings; `None`: it brings none, as nothing of the kind ever
+/// Returns whether a line to Ann's client is one that only this capability brings; `None`: it brings none, as nothing of the kind ever
 /// happens here.
 fn is_brought_by(capability: &str, line: &str) -> Option<bool> {
     let (tags, source, words) = parts(line);
@@ -183,7 +183,7 @@ fn is_brought_by(capability: &str, line: &str) -> Option<bool> {
     })
 }
 
-/// What Ann's client is sent, who has negotiated these, while all sorts of things happen.
+/// Returns what Ann's client is sent, who has negotiated these, while all sorts of things happen.
 fn life(capabilities: &[&str]) -> Vec<String> {
     let mut network = Network::default();
     for step in ["newcomers are shown 3", "bob enters", "Raj joins #lobby", "Raj says #lobby question?"] {

@@ -17,7 +17,7 @@ pub enum Bound {
     Position(u64),
 }
 
-/// Which part of the log.
+/// Part of a log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Window {
     /// The newest, behind the bound if there is one.
@@ -33,7 +33,7 @@ pub enum Window {
 }
 
 impl Window {
-    /// What a client asks for it by.
+    /// Returns the subcommand by which a client asks for it.
     pub(super) fn subcommand(&self) -> &'static str {
         match self {
             Self::Latest(_) => "LATEST",
@@ -50,15 +50,15 @@ impl Window {
 pub struct HistoryRequest {
     /// Its number.
     pub room: u64,
-    /// As the client calls it: a channel, or a nick.
+    /// Channel or nick, as the client calls it.
     pub target: String,
-    /// Which.
+    /// Part of the log that is asked for.
     pub window: Window,
-    /// How many at most.
+    /// Number of messages at most.
     pub limit: usize,
     /// Joins, leaves and the like are wanted too.
     pub events: bool,
-    /// Of the newest, only what came after one of this name left: it has seen the rest.
+    /// Name that the client went by before: of the newest, only what came after one of this name left is wanted.
     pub since_leaving_as: Option<String>,
 }
 
@@ -70,7 +70,7 @@ impl HistoryRequest {
         name.is_some_and(|name| record.name.to_lowercase() == name.to_lowercase())
     }
 
-    /// Whether a record would be shown at all.
+    /// Returns whether a record would be shown at all.
     #[must_use]
     pub fn shows(&self, record: &HistoryRecord) -> bool {
         let is_edit = matches!(record.what, What::Said(Body::Edit { .. }));
@@ -96,11 +96,11 @@ pub struct TargetsRequest {
     pub from: u64,
     /// And older.
     pub to: u64,
-    /// How many at most.
+    /// Number of targets at most.
     pub limit: usize,
 }
 
-/// How a message is called: in a room that no other room ever is, so on the whole server.
+/// Writes the name of a message: in a room that no other room ever is, so on the whole server.
 pub(super) fn msgid(room: u64, id: MessageId) -> String {
     format!("{room}/{id}")
 }

@@ -11,7 +11,7 @@ pub const LINE_BYTES_MAX: usize = 512;
 /// Bytes of the tags that a client sends, with the `@` and the space around them [IRCv3, message-tags, Size limit].
 pub const CLIENT_TAGS_BYTES_MAX: usize = 4096;
 
-/// What a client sent.
+/// Item that a client sent.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Item {
     /// A line that can be read; it is not checked further.
@@ -31,7 +31,7 @@ pub struct Message {
     pub tags: Vec<(String, String)>,
     /// The command, in capitals.
     pub command: String,
-    /// What goes with it.
+    /// Parameters of the command.
     pub params: Vec<String>,
 }
 
@@ -200,7 +200,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// From `source`.
+    /// Begins a line from `source`.
     #[must_use]
     pub fn new(source: &str, command: &str) -> Self {
         let mut body = String::with_capacity(128);
@@ -268,12 +268,12 @@ impl Line {
         (words.next() == Some("BATCH")).then(|| words.next()?.strip_prefix(sign)).flatten()
     }
 
-    /// Whether it ends the batch that `start` begins.
+    /// Returns whether it ends the batch that `start` begins.
     pub(super) fn ends_batch_of(&self, start: &Self) -> bool {
         self.batch('-').is_some() && self.batch('-') == start.batch('+')
     }
 
-    /// Whether it is in a batch.
+    /// Returns whether it is in a batch.
     pub(super) fn is_in_batch(&self) -> bool {
         self.tags.split(';').any(|tag| tag.starts_with("batch="))
     }
@@ -284,7 +284,7 @@ impl Line {
         self.tags.len() + self.client_tags.len() + self.body.len()
     }
 
-    /// How many bytes of a text fit behind what is there.
+    /// Counts the bytes of a text that fit behind what is there.
     #[must_use]
     pub fn room(&self) -> usize {
         (LINE_BYTES_MAX - 2).saturating_sub(self.body.len() + 2)

@@ -11,11 +11,11 @@ use causerie_core::log::page::HistoryRecord;
 pub struct Found {
     /// The record itself.
     pub record: HistoryRecord,
-    /// Who has said what it refers to, and how that read.
+    /// Author and text of the message that it refers to.
     pub about: Option<(String, String)>,
     /// User and host of its member, if that came by IRC.
     pub mask: Option<Arc<str>>,
-    /// What it is a part of.
+    /// Move that it is a part of.
     pub moved: Option<Arc<Move>>,
 }
 
@@ -31,23 +31,23 @@ impl Found {
     }
 }
 
-/// What somebody does in all its rooms at once.
+/// Act of somebody in all its rooms at once.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Move {
     /// Tells it from all others.
     pub number: u64,
-    /// By which nick it went until then.
+    /// Nick by which it went until then.
     pub nick: String,
-    /// What it is.
+    /// Kind of the act.
     pub kind: MoveKind,
 }
 
 /// The kinds of moves.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum MoveKind {
-    /// It goes, with these words.
+    /// Going, with these words.
     Quit(String),
-    /// From now on it has that nick.
+    /// Change to that nick.
     Nick(String),
 }
 

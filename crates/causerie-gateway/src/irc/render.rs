@@ -10,28 +10,28 @@ use causerie_core::content::body::Body;
 use causerie_core::content::plain;
 use causerie_core::log::page::{HistoryRecord, What};
 
-/// What a message refers to: who said it, and how it read.
+/// Message that another refers to: its author, and how it read.
 pub type About<'a> = Option<(&'a str, &'a str)>;
 
-/// What says to which message an answer is [IRCv3, reply], and as what it began, which some clients still know alone.
+/// Tags that say to which message an answer is [IRCv3, reply]: the present one, and the draft's, which some clients still know alone.
 pub(super) const REPLY_TAGS: [&str; 2] = ["+reply", "+draft/reply"];
 
-/// Whose eyes a record is shown to, and where.
+/// Point of view from which a record is shown.
 pub(super) struct Viewer<'a> {
     pub(super) capabilities: Capabilities,
     /// The server's name, which members without an IRC client have as their host.
     pub(super) server: &'a str,
-    /// What messages are addressed to: the channel, or between two people the nick of whom they are for.
+    /// Target of messages: the channel, or between two people the nick of whom they are for.
     pub(super) target: &'a str,
     /// The room's number.
     pub(super) id: u64,
-    /// It is a conversation of two people with IRC clients.
+    /// Conversation of two people with IRC clients.
     pub(super) is_conversation: bool,
-    /// It is history, not news.
+    /// History, not news.
     pub(super) replayed: bool,
 }
 
-/// How a text is told.
+/// Shape of a text.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Shape {
     Text,
@@ -43,7 +43,7 @@ enum Shape {
 #[derive(Default)]
 pub(super) struct Rendered {
     pub(super) lines: Vec<Line>,
-    /// They are a batch: what is said of all is said on the first.
+    /// Batch of these lines: what is said of all is said on the first.
     pub(super) batched: bool,
 }
 
@@ -60,7 +60,7 @@ impl Rendered {
     }
 }
 
-/// What members are called where the rules for nicks are IRC's [Modern, Clients]: spaces and the like become `_`.
+/// Returns the name of a member where the rules for nicks are IRC's [Modern, Clients]: spaces and the like become `_`.
 #[must_use]
 pub fn shown_nick(name: &str) -> String {
     let strange =
@@ -87,7 +87,7 @@ pub(super) fn source(nick: &str, mask: Option<&str>, server: &str) -> String {
     }
 }
 
-/// Of what was negotiated, what decides how something that was said now is told.
+/// Returns, of what was negotiated, what decides how something that was said now is told.
 pub(super) fn shown_by(capabilities: Capabilities) -> Capabilities {
     let batches = Capabilities::MULTILINE | Capabilities::BATCH;
     let shown = Capabilities::SERVER_TIME | Capabilities::MESSAGE_TAGS | Capabilities::REDACTION;
@@ -100,12 +100,12 @@ impl Viewer<'_> {
         self.capabilities.has(capabilities)
     }
 
-    /// Whether things that are no messages may be told.
+    /// Returns whether things that are no messages may be told.
     fn takes_events(&self) -> bool {
         !self.replayed || self.has(Capabilities::EVENT_PLAYBACK)
     }
 
-    /// With what every message has.
+    /// Adds what every message has.
     pub(super) fn tagged(&self, mut line: Line, record: &HistoryRecord) -> Line {
         if self.has(Capabilities::SERVER_TIME) {
             line = line.tag("time", &rfc3339(record.time_millis));

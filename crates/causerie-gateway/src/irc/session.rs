@@ -31,39 +31,39 @@ use causerie_core::log::page::{HistoryRecord, What};
 use self::state::{Answer, LABEL_MAX, Multiline, Said, Seat, Step, folded};
 pub use self::state::{Change, HISTORY_MAX, ServerView};
 
-/// What a client has negotiated, where it is, and what is still to be told.
+/// State of a client: what it has negotiated, where it is, and what is still to be told.
 #[derive(Clone, Debug)]
 pub struct Session {
     about: ServerView,
     capabilities: Capabilities,
-    /// It is negotiating: registration waits.
+    /// Negotiation in progress: registration waits.
     negotiating: bool,
-    /// It knows values of capabilities, and is told of new ones.
+    /// Knowledge of values of capabilities: it is told of new ones.
     knows_302: bool,
     nick: Option<Name>,
-    /// As others are shown it, marked as unchecked by a `~`.
+    /// User as others are shown it, marked as unchecked by a `~`.
     user: Option<String>,
     realname: Option<String>,
     registered: bool,
     away: Option<String>,
     /// The user mode `i`, which nothing depends on: who shares no room is in no list anyway.
     invisible: bool,
-    /// By the lower case of their names.
+    /// Rooms by the lower case of their names.
     rooms: BTreeMap<String, Seat>,
-    /// As whom, by the numbers of their rooms.
+    /// Members that it is in conversations, by the numbers of their rooms.
     conversations: BTreeMap<u64, MemberId>,
-    /// Up to where its user has read what was said with a person, by the lower case of the nick.
+    /// Times up to which its user has read what was said with a person, by the lower case of the nick.
     read: BTreeMap<String, u64>,
-    /// Of what was said and has not come back: the number of the answer that it is a part of.
+    /// Numbers of answers, by what was said for them and has not come back.
     labels: BTreeMap<(u64, MessageId), u64>,
     answers: BTreeMap<u64, Answer>,
     answers_begun: u64,
-    /// What others have done in many rooms at once and was told.
+    /// Moves of others in many rooms at once that were told.
     told_moves: Told,
     multiline: Option<Multiline>,
     batches: u64,
     label: Option<String>,
-    /// What the command has said.
+    /// Messages that the command has said.
     said: Vec<Said>,
     replies: Vec<Line>,
     changes: VecDeque<Change>,
@@ -71,14 +71,14 @@ pub struct Session {
     steps: VecDeque<Step>,
     /// The batch of an answer with a label that is written in pieces.
     batch_begun: Option<String>,
-    /// What is to be written, and behind it `out`.
+    /// Bytes that are to be written, and behind them `out`.
     told: Vec<Bytes>,
     out: Vec<u8>,
     ended: bool,
 }
 
 impl Session {
-    /// Of a client that has said nothing yet.
+    /// Begins with a client that has said nothing yet.
     #[must_use]
     pub fn new(about: ServerView) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl Session {
 
     // For the caller.
 
-    /// What is to be written.
+    /// Takes what is to be written.
     pub fn take_output(&mut self) -> Vec<Bytes> {
         self.tell_shared(Bytes::new());
         std::mem::take(&mut self.told)
@@ -127,19 +127,19 @@ impl Session {
         self.told.iter().map(Bytes::len).sum::<usize>() + self.out.len()
     }
 
-    /// Whether the connection ends behind that.
+    /// Returns whether the connection ends behind that.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// Whether it is known who this is.
+    /// Returns whether it is known who this is.
     #[must_use]
     pub fn is_registered(&self) -> bool {
         self.registered
     }
 
-    /// Whether it is told when others are away or change what they call themselves.
+    /// Returns whether it is told when others are away or change what they call themselves.
     #[must_use]
     pub fn wants_news(&self) -> bool {
         self.has(Capabilities::AWAY_NOTIFY) || self.has(Capabilities::SETNAME)
@@ -180,7 +180,7 @@ impl Session {
         self.command(world, &message);
     }
 
-    /// What is needed before the command is done.
+    /// Takes what is needed before the command is done.
     pub fn poll_change(&mut self) -> Option<Change> {
         self.changes.pop_front()
     }
@@ -243,7 +243,7 @@ impl Session {
         }
     }
 
-    /// How it reads a room, if others read it alike.
+    /// Returns its view of a room, if others read it alike.
     #[must_use]
     pub fn perspective(&self, id: u64) -> Option<Perspective> {
         let channel = format!("#{}", self.seat(id)?.room);
@@ -335,7 +335,7 @@ impl Session {
         }
     }
 
-    /// What somebody does in all its rooms is told with the first record of it, in whichever room that is.
+    /// Tells what somebody does in all its rooms with the first record of it, in whichever room that is.
     fn tell_move(&mut self, id: u64, found: &Found) {
         let Some(moved) = found.moved.as_deref().filter(|moved| self.told_moves.is_first(moved)) else {
             return;
@@ -350,7 +350,7 @@ impl Session {
         viewer.tagged(line, &found.record).encode(&mut self.out);
     }
 
-    /// Whether what it has done itself is told to it.
+    /// Returns whether what it has done itself is told to it.
     fn hears_itself(&self, what: &What) -> bool {
         match what {
             What::Said(Body::Topic(_) | Body::Delete { .. }) => true,

@@ -8,7 +8,7 @@ use super::moved::Found;
 use super::render::Viewer;
 use causerie_core::log::page::What;
 
-/// How a session reads a room. To all with the same perspective it reads alike, but for what they do themselves, and for what
+/// View of a room by a session. To all with the same perspective it reads alike, but for what they do themselves, and for what
 /// [`Rendering`] leaves to each.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Perspective {
@@ -26,12 +26,12 @@ pub struct Rendering {
     places: Vec<Place>,
 }
 
-/// Of one record.
+/// Place of one record's lines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    /// What it says; `None`: each session is told it by itself.
+    /// Message that it says; `None`: each session is told it by itself.
     pub(super) said: Option<MessageId>,
-    /// Where its lines end.
+    /// End of its lines.
     pub(super) end: usize,
 }
 
@@ -71,7 +71,7 @@ impl Rendering {
         &self.lines
     }
 
-    /// By record.
+    /// Returns the places by record.
     pub(super) fn places(&self) -> &[Place] {
         &self.places
     }
@@ -231,7 +231,7 @@ mod tests {
         })
     }
 
-    /// By strangers, by this connection, and by whom it was before.
+    /// Makes records by strangers, by this connection, and by whom it was before.
     fn found() -> impl Strategy<Value = Vec<Found>> {
         let what = prop_oneof![
             8 => body().prop_map(What::Said),

@@ -5,9 +5,9 @@ use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 /// A part of a text that fits on one line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Piece<'a> {
-    /// What it says.
+    /// Text of the piece.
     pub text: &'a str,
-    /// It goes on the line before it, which was too long; else a new line of the text begins here.
+    /// Continuation of the line before it, which was too long; else a new line of the text begins here.
     pub goes_on: bool,
 }
 
@@ -37,7 +37,7 @@ fn piece_end(text: &str, bytes_max: usize) -> usize {
     }
 }
 
-/// Where to cut so that at most `bytes_max` bytes are in front: between two characters as people see them, or, where
+/// Returns where to cut so that at most `bytes_max` bytes are in front: between two characters as people see them, or, where
 /// one is longer than that, between code points. At least one code point.
 pub(super) fn fitting(text: &str, bytes_max: usize) -> usize {
     if text.len() <= bytes_max {

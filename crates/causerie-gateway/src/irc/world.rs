@@ -13,9 +13,9 @@ use causerie_core::room::{JoinError, SayError, Topic};
 pub struct MemberView {
     /// Its id.
     pub member: MemberId,
-    /// What it is called there.
+    /// Name of the member there.
     pub name: String,
-    /// Of a member that came by IRC: what else is known.
+    /// Person behind a member that came by IRC.
     pub person: Option<PersonView>,
 }
 
@@ -26,13 +26,13 @@ pub struct PersonView {
     pub nick: String,
     /// The username that it gave, marked as unchecked by a `~`.
     pub user: String,
-    /// What stands for its address.
+    /// Host that stands for its address.
     pub host: String,
-    /// What it calls itself beside that.
+    /// Name that it gives itself beside that.
     pub realname: String,
-    /// What it says of being away, if it is.
+    /// Words on being away, if it is.
     pub away: Option<String>,
-    /// When it came, and when it said something last, in milliseconds since 1970.
+    /// Time at which it came, and that at which it said something last, in milliseconds since 1970.
     pub came: u64,
     /// See `came`.
     pub spoke: u64,
@@ -59,9 +59,9 @@ impl PersonView {
 pub struct RoomView {
     /// Its name.
     pub name: String,
-    /// What it is about.
+    /// Topic of the room.
     pub topic: Option<Topic>,
-    /// When it was made, in milliseconds since 1970.
+    /// Time at which it was made, in milliseconds since 1970.
     pub created: u64,
 }
 
@@ -70,7 +70,7 @@ pub struct RoomView {
 pub struct Joined {
     /// The room's number.
     pub id: u64,
-    /// As whom.
+    /// Member as which it has joined.
     pub member: MemberId,
     /// The position of its *Joined*: what is behind it will be told.
     pub position: u64,
@@ -78,18 +78,18 @@ pub struct Joined {
     pub view: RoomView,
 }
 
-/// Why somebody could not join.
+/// Refusal of a join.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum JoinRefusal {
-    /// There is no such room, and it cannot be made.
+    /// No such room, and it cannot be made.
     NoSuchRoom(String),
-    /// There are too many joins from there at the moment.
+    /// Too many joins from there at the moment.
     TooOften(String),
     /// The room does not take this member.
     Room(JoinError),
 }
 
-/// What a session asks of the rooms, and of the server around them. Nothing that is answered is told to the client before
+/// Rooms, and the server around them, as a session asks them. Nothing that is answered is told to the client before
 /// it is stored.
 pub trait World {
     /// Milliseconds since 1970, for people.
@@ -109,13 +109,13 @@ pub trait World {
     fn register(&mut self, user: &str);
     /// Tells others of the realname, and of being away. `None`: as before.
     fn describe(&mut self, realname: Option<&str>, away: Option<Option<&str>>);
-    /// Who has that nick.
+    /// Finds who has that nick.
     fn person(&self, nick: &str) -> Option<PersonView>;
-    /// How many connections have registered.
+    /// Counts the connections that have registered.
     fn people(&self) -> usize;
-    /// What the room is called that IRC's rules for names make of this one, if there is any.
+    /// Returns the name of the room that IRC's rules for names make of this one, if there is any.
     fn resolve(&self, room: &str) -> Option<String>;
-    /// How many rooms there are.
+    /// Counts the rooms.
     fn room_count(&self) -> usize;
     /// The rooms whose names come after this one, in order, `max` at most: names, how many are in each, and topics.
     fn rooms(&self, after: Option<&str>, max: usize) -> Vec<(String, u64, Option<String>)>;

@@ -35,7 +35,7 @@ struct Person {
     lines: Lines,
     view: PersonView,
     is_registered: bool,
-    /// How far it has been told of its rooms, by their numbers.
+    /// Positions up to which it has been told of its rooms, by their numbers.
     cursors: BTreeMap<u64, u64>,
     told: VecDeque<String>,
 }
@@ -54,7 +54,7 @@ struct Hosted {
     names: BTreeMap<MemberId, String>,
     /// User and host of members with IRC clients.
     masks: BTreeMap<MemberId, Arc<str>>,
-    /// What the coming of members was a part of, and their going.
+    /// Moves that the coming of members was a part of, and their going.
     came: BTreeMap<MemberId, Arc<Move>>,
     went: BTreeMap<MemberId, Arc<Move>>,
     /// In a conversation: who is in it.
@@ -87,11 +87,11 @@ pub(super) struct Network {
     motd: Vec<String>,
     replay: usize,
     members_max: Option<usize>,
-    /// How often each may still change what is known of it.
+    /// Number of times that each may still change what is known of it.
     changes: Option<u32>,
-    /// By number.
+    /// Rooms by number.
     rooms: BTreeMap<u64, Hosted>,
-    /// By what the script calls them.
+    /// People by what the script calls them.
     people: BTreeMap<String, Person>,
     /// Those without an IRC client, by name and channel.
     others: BTreeMap<(String, String), MemberId>,
@@ -237,7 +237,7 @@ impl Network {
         }
     }
 
-    /// What there is of an answer that has more goes to who has asked.
+    /// Writes to who has asked what there is of an answer that has more.
     fn written(&mut self, who: &str, session: &mut Session) {
         self.piece_max = self.piece_max.max(session.output_bytes());
         let told = String::from_utf8(session.take_output().concat()).expect("UTF-8");
@@ -299,7 +299,7 @@ impl Network {
         self.collect();
     }
 
-    /// What sessions have to say.
+    /// Gathers what sessions have to say.
     fn collect(&mut self) {
         for person in self.people.values_mut() {
             let told = person.session.as_mut().expect("it is at rest").take_output().concat();
@@ -439,7 +439,7 @@ impl Network {
     }
 }
 
-/// As the script writes control characters.
+/// Reads control characters as the script writes them.
 fn unescaped(line: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = line;

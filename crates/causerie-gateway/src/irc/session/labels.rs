@@ -84,7 +84,7 @@ impl Session {
         }
     }
 
-    /// Nothing more comes back of a room.
+    /// Gives up what was said in a room of which nothing more comes back.
     pub(super) fn forget_said_in(&mut self, room: u64) {
         let gone: Vec<_> = self.labels.keys().filter(|(of, _)| *of == room).copied().collect();
         for key in gone {

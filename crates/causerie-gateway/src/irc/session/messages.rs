@@ -70,7 +70,7 @@ impl Session {
         self.speak(world, &spot, body, command);
     }
 
-    /// Where that is, in a room that it is in or with somebody; otherwise it is told why not.
+    /// Finds where that is, in a room that it is in or with somebody; otherwise it is told why not.
     fn reach(&mut self, world: &mut impl World, target: &str) -> Option<Spot> {
         if target.starts_with('#') {
             let spot = self.spot(world, target);
@@ -99,7 +99,7 @@ impl Session {
         }
     }
 
-    /// Where that is, if it is in that room or conversation.
+    /// Finds where that is, if it is in that room or conversation.
     pub(super) fn spot(&self, world: &impl World, target: &str) -> Option<Spot> {
         if target.starts_with('#') {
             let seat = self.in_room(target)?;
@@ -144,7 +144,7 @@ impl Session {
         }
     }
 
-    /// By the numeric that clients show in the window in which the message was written: others they show elsewhere.
+    /// Answers by the numeric that clients show in the window in which the message was written: others they show elsewhere.
     fn unreachable(&mut self, nick: &str, why: &str) {
         self.numeric_text(ERR_NOSUCHNICK, &[nick], &format!("Cannot send to user: {why}"));
     }

@@ -130,7 +130,7 @@ impl Session {
         }
     }
 
-    /// What the room of a channel is called.
+    /// Returns the name of a channel's room.
     pub(super) fn named(&self, world: &impl World, channel: &str) -> Option<String> {
         let asked = room_of(channel)?;
         self.in_room(channel).map(|seat| seat.room.clone()).or_else(|| world.resolve(asked))
@@ -158,7 +158,7 @@ impl Session {
         self.replies.push(if reason.is_empty() { line } else { line.text(reason) });
     }
 
-    /// There is no such room, or it is not in it.
+    /// Answers that there is no such room, or that it is not in it.
     pub(super) fn not_in(&mut self, world: &impl World, channel: &str, number: &str, why: &str) {
         match room_of(channel).and_then(|room| world.resolve(room)) {
             Some(_) => self.numeric_text(number, &[channel], why),
@@ -212,7 +212,7 @@ impl Session {
         }
     }
 
-    /// As an operator: there are none.
+    /// Refuses what only operators may: there are none.
     pub(super) fn refuse_to_operate(&mut self, world: &impl World, channel: &str) {
         if self.in_room(channel).is_none() {
             return self.not_in(world, channel, ERR_NOTONCHANNEL, "You're not on that channel");
@@ -265,7 +265,7 @@ impl Session {
 }
 
 impl Session {
-    /// There is one mode, `i`.
+    /// Changes its own modes, of which there is one, `i`.
     fn own_modes(&mut self, modes: &str) {
         let (mut sets, mut invisible, mut unknown) = (true, self.invisible, false);
         for mode in modes.chars() {

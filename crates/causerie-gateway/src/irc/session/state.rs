@@ -27,35 +27,35 @@ pub(super) const LABEL_MAX: usize = 64;
 
 const _: () = assert!(TOPIC_MAX <= TOPIC_BYTES_MAX);
 
-/// What the session needs from elsewhere before its command is done: answer in this order.
+/// Need of a session from elsewhere before its command is done: answer in this order.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Change {
-    /// A piece of history, for [`Session::history`].
+    /// A piece of history, for [`Session::history`](super::Session::history).
     History(HistoryRequest),
-    /// For [`Session::targets`].
+    /// Names of conversations, for [`Session::targets`](super::Session::targets).
     Targets(TargetsRequest),
 }
 
-/// What a server says of itself.
+/// Words of a server about itself.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ServerView {
     /// Its own name, with a dot in it.
     pub server: String,
-    /// What others are shown instead of this connection's address.
+    /// Host that others are shown instead of this connection's address.
     pub host: String,
-    /// What the network is called.
+    /// Name of the network.
     pub network: String,
     /// Program and version.
     pub version: String,
     /// Lines of welcome.
     pub motd: Vec<String>,
-    /// When it began, in milliseconds since 1970.
+    /// Time at which it began, in milliseconds since 1970.
     pub since: u64,
     /// Characters of a nick.
     pub nick_max: usize,
     /// Bytes of a text.
     pub text_max: usize,
-    /// How many messages who joins is shown, if it cannot ask for history.
+    /// Number of messages that who joins is shown, if it cannot ask for history.
     pub replay: usize,
 }
 
@@ -66,13 +66,13 @@ pub(super) struct Seat {
     pub(super) member: MemberId,
     /// Members that it was before it took another nick.
     pub(super) former: Vec<MemberId>,
-    /// Up to where its user has read.
+    /// Position up to which its user has read.
     pub(super) read: Option<u64>,
 }
 
-/// Where something can be said.
+/// Spot where something can be said.
 pub(super) struct Spot {
-    /// As the client calls it: a channel, or a nick.
+    /// Channel or nick, as the client calls it.
     pub(super) target: String,
     pub(super) id: u64,
     pub(super) member: MemberId,
@@ -97,11 +97,11 @@ pub(super) enum Step {
     List { wanted: BTreeSet<String>, after: Option<String> },
     /// A line of it.
     Tell(Line),
-    /// What was said before a join.
+    /// Replay of what was said before a join.
     Replay(HistoryRequest),
 }
 
-/// What a command has said, and will come back.
+/// Message that a command has said, and that will come back.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Said {
     pub(super) room: u64,
@@ -117,7 +117,7 @@ pub(super) struct Answer {
     pub(super) label: Option<String>,
     /// The batch that all of it is in, which has been begun.
     pub(super) batch: Option<String>,
-    /// How much of what was said has not come back.
+    /// Number of messages that have not come back.
     pub(super) awaited: usize,
 }
 
@@ -128,7 +128,7 @@ pub(super) struct Multiline {
     pub(super) target: String,
     pub(super) label: Option<String>,
     pub(super) reply: Option<String>,
-    /// That of the lines, once there is one.
+    /// Command of the lines, once there is one.
     pub(super) command: Option<String>,
     pub(super) text: Option<String>,
     pub(super) lines: usize,

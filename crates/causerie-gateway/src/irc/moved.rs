@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use causerie_core::log::page::HistoryRecord;
 
+/// Message that another refers to: its author, and how it read.
+pub type About<'a> = Option<(&'a str, &'a str)>;
+
 /// A record as IRC clients need it.
 #[derive(Clone, Debug)]
 pub struct Found {
@@ -21,7 +24,7 @@ pub struct Found {
 
 impl Found {
     /// Returns who has said what it refers to, and how that read.
-    pub(super) fn about(&self) -> super::About<'_> {
+    pub(super) fn about(&self) -> About<'_> {
         self.about.as_ref().map(|(author, text)| (&author[..], &text[..]))
     }
 

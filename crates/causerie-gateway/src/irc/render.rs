@@ -10,9 +10,6 @@ use causerie_core::content::body::Body;
 use causerie_core::content::plain;
 use causerie_core::log::page::{HistoryRecord, What};
 
-/// Message that another refers to: its author, and how it read.
-pub type About<'a> = Option<(&'a str, &'a str)>;
-
 /// Tags that say to which message an answer is [IRCv3, reply]: the present one, and the draft's, which some clients still know alone.
 pub(super) const REPLY_TAGS: [&str; 2] = ["+reply", "+draft/reply"];
 

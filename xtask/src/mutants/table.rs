@@ -40,7 +40,7 @@ const STORE_RUN: &str = "crates/causerie-store/src/run.rs";
 const STORE_COMMIT: &str = "crates/causerie-store/src/sqlite/commit.rs";
 const STORE_MOVER: &str = "crates/causerie-store/src/sqlite/mover.rs";
 const STORE_ROWS: &str = "crates/causerie-store/src/sqlite/rows.rs";
-const STORE_UPKEEP: &str = "crates/causerie-store/src/sqlite/upkeep.rs";
+const STORE_LOAD: &str = "crates/causerie-store/src/sqlite/load.rs";
 const STORE_SCHEMA: &str = "crates/causerie-store/src/sqlite/schema.rs";
 const STORE_PAGE: &str = "crates/causerie-store/src/page.rs";
 const AGES: &str = "crates/causerie-server/src/rooms/ages.rs";
@@ -1730,19 +1730,19 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             ),
             store(
                 "marks outlive what was cut",
-                STORE_UPKEEP,
+                STORE_LOAD,
                 "\"DELETE FROM mark WHERE room = ?1 AND position > ?2\"",
                 "\"DELETE FROM mark WHERE room = ?1 AND position > ?2 AND 0\"",
             ),
             store(
                 "what others stored behind it hides a lost end",
-                STORE_UPKEEP,
+                STORE_LOAD,
                 "            known.clear();\n",
                 "",
             ),
             store(
                 "a lost end is forgotten with its batch",
-                STORE_UPKEEP,
+                STORE_LOAD,
                 "\"INSERT OR REPLACE INTO cut VALUES (?1)\"",
                 "\"INSERT OR REPLACE INTO cut SELECT ?1 WHERE 0\"",
             ),

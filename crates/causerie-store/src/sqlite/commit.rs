@@ -5,43 +5,17 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
-use rusqlite::ErrorCode;
-use rusqlite::ffi;
 
-use super::{Inner, Pen, Writer, folder, rows};
+use super::inner::{Inner, Pen, Writer, unpoisoned};
+use super::state::{Room, State};
+use super::trouble::{Trouble, trouble};
+use super::{folder, rows};
 use crate::change::{Change, MARK_BYTES_MAX, POSITION_MAX, RoomId};
 use crate::error::{CommitError, DatabaseError, InvalidChange};
 use crate::run::{Directory, Run};
-use crate::sqlite::state::{Room, State};
 
 /// Bytes of runs in one commit: a blob of SQLite has at most a billion.
 const COMMIT_BYTES_MAX: usize = 256 << 20;
-
-/// What kind of error the database reports.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Trouble {
-    Full,
-    Busy,
-    Damaged,
-    Sync,
-    Other,
-}
-
-pub(super) fn trouble(error: &rusqlite::Error) -> Trouble {
-    let Some(error) = error.sqlite_error() else {
-        // A column of another type than was written.
-        return Trouble::Damaged;
-    };
-    match (error.code, error.extended_code) {
-        (ErrorCode::DiskFull, _) => Trouble::Full,
-        // The shared index of the write-ahead log could not grow: the file system is full, or out of quota.
-        (_, ffi::SQLITE_IOERR_SHMSIZE) => Trouble::Full,
-        (_, ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) => Trouble::Sync,
-        (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => Trouble::Busy,
-        (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) => Trouble::Damaged,
-        _ => Trouble::Other,
-    }
-}
 
 /// A batch that has been checked.
 #[derive(Default)]
@@ -206,7 +180,7 @@ impl Inner {
         if changes.is_empty() && matches!(&*pen, Pen::Writer(_)) && !self.full.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let failed = super::unpoisoned(&self.failed).clone();
+        let failed = unpoisoned(&self.failed).clone();
         if let Some(error) = failed {
             return Err(CommitError::Failed(error));
         }

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Row};
 
+use super::tables::make;
+
 /// The differences between what is there and what the program makes for that format, in words.
 pub(super) fn differences(db: &Connection, format: i64) -> rusqlite::Result<Vec<String>> {
     let ours = Connection::open_in_memory()?;
-    super::schema::make(&ours, format)?;
+    make(&ours, format)?;
     // The first format had two search indices, one after the other.
     let virtual_too = format > 1;
     let (found, ours) = (shape(db, virtual_too)?, shape(&ours, virtual_too)?);

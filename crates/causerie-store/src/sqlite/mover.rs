@@ -11,9 +11,9 @@ use bytes::Bytes;
 use cbcast::MemberId;
 use rusqlite::{Connection, params};
 
-use super::commit::{Trouble, trouble};
+use super::inner::{Inner, Pen, Plan, Writer, unpoisoned};
 use super::rows::{self, int, member_key};
-use super::{Inner, Pen, Writer, unpoisoned};
+use super::trouble::{Trouble, trouble};
 use crate::change::RoomId;
 use crate::error::{DatabaseError, StoreError};
 use crate::run::{Directory, Entry, Run, message_id};
@@ -41,13 +41,6 @@ const WAL_FRAMES_MAX: i64 = 32_768;
 const GIVE_WAY_TIMES: u32 = 4;
 /// The mover looks around this often when nobody wakes it.
 const REST: Duration = Duration::from_millis(200);
-
-/// A round of moving: all rows up to one, room by room.
-#[derive(Debug)]
-pub(super) struct Plan {
-    up_to: i64,
-    rooms: VecDeque<RoomId>,
-}
 
 impl Inner {
     pub(super) fn wake(&self) {

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use cbcast::MemberId;
 use rusqlite::{Connection, params};
 
+use super::inner::Inner;
 use super::rows::{self, Place};
-use super::{Inner, commit};
+use super::trouble::{Trouble, trouble};
 use crate::change::{MemberRow, RoomId};
 use crate::error::StoreError;
 use crate::page::{Checkpoint, Members, Page, StoredRoom};
@@ -412,7 +413,7 @@ fn at(db: &Connection, room: RoomId, position: u64, moved: u64) -> rusqlite::Res
 /// A block's bytes; `None` if the database itself cannot read them, too.
 pub(super) fn read_block(db: &Connection, room: RoomId, place: &Place) -> rusqlite::Result<Option<Run>> {
     match rows::block(db, room, place) {
-        Err(error) if commit::trouble(&error) == commit::Trouble::Damaged => Ok(None),
+        Err(error) if trouble(&error) == Trouble::Damaged => Ok(None),
         other => other,
     }
 }

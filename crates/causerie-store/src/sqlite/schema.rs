@@ -7,100 +7,18 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::folder::{self, FILE, Folder};
-use super::{Options, compare, upkeep};
+use super::options::Options;
+use super::tables::{FORMAT, STEPS, make};
+use super::{compare, copy};
 use crate::error::{DatabaseError, OpenError};
 
 /// "CSRL", in the header of the file.
 const APPLICATION_ID: i64 = 0x4353_524c;
-/// The newest format that this version knows.
-pub(super) const FORMAT: i64 = STEPS.len() as i64;
-/// What each format has more than the one before. A new one goes behind them; these stay as they are.
-const STEPS: [Step; 6] = [
-    Step { change: SCHEMA, stand_in: "" },
-    Step { change: MARKS, stand_in: NO_MARKS },
-    Step { change: HOSTED, stand_in: NOT_HOSTED },
-    Step { change: CUT, stand_in: NO_CUTS },
-    Step { change: TOKENS, stand_in: NO_TOKENS },
-    Step { change: CLOSED, stand_in: NOT_CLOSED },
-];
-
-/// How a format comes out of the one before.
-struct Step {
-    change: &'static str,
-    /// What stands in for it, in the connection's memory, while a store of an older format is only read.
-    stand_in: &'static str,
-}
-
 /// The first version without the bug by which two connections could lose a commit.
 const ENGINE_MIN: i32 = 3_051_003;
 
 /// SQLite's default: the least that a single message writes. Others were not measured.
 const PAGE_BYTES: u32 = 4096;
-
-/// `staging` holds one row for each commit, all rooms' runs in it. `place` says which block has which positions
-/// (and its own checksum), `block` has the bytes: apart, so that the first stays small, and the second grows at
-/// its end. `author` finds a member's messages: one row for each block and
-/// member. `words` is the search index; texts are taken out by telling it what they were, since there are the records.
-const SCHEMA: &str = "
-CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE room (id INTEGER PRIMARY KEY, name TEXT NOT NULL, port INTEGER, creator TEXT NOT NULL,
-    epoch INTEGER NOT NULL, created INTEGER NOT NULL, crc INTEGER NOT NULL);
-CREATE TABLE kept (room INTEGER PRIMARY KEY, first INTEGER NOT NULL, crc INTEGER NOT NULL);
-CREATE TABLE closing (room INTEGER PRIMARY KEY);
-CREATE TABLE checkpoint (room INTEGER PRIMARY KEY, position INTEGER NOT NULL, crc INTEGER NOT NULL,
-    state BLOB NOT NULL);
-CREATE TABLE member (room INTEGER NOT NULL, member INTEGER NOT NULL, name TEXT NOT NULL,
-    joined_at INTEGER NOT NULL, left_at INTEGER, taken INTEGER NOT NULL, token BLOB, nonce BLOB,
-    crc INTEGER NOT NULL, PRIMARY KEY (room, member)) WITHOUT ROWID;
-CREATE INDEX present ON member (room) WHERE left_at IS NULL;
-CREATE INDEX known ON member (room) WHERE token IS NOT NULL;
-CREATE TABLE staging (id INTEGER PRIMARY KEY, crc INTEGER NOT NULL, head BLOB NOT NULL, frames BLOB NOT NULL);
-CREATE TABLE block (id INTEGER PRIMARY KEY, directory BLOB NOT NULL, frames BLOB NOT NULL);
-CREATE TABLE place (room INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
-    bytes INTEGER NOT NULL, block INTEGER NOT NULL, crc INTEGER NOT NULL,
-    PRIMARY KEY (room, first)) WITHOUT ROWID;
-CREATE TABLE author (room INTEGER NOT NULL, member INTEGER NOT NULL, first_seq INTEGER NOT NULL,
-    block_first INTEGER NOT NULL, last_seq INTEGER NOT NULL,
-    PRIMARY KEY (room, member, first_seq, block_first)) WITHOUT ROWID;
-CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0);
-";
-
-/// Names under which records are found again.
-const MARKS: &str = "
-CREATE TABLE mark (room INTEGER NOT NULL, name BLOB NOT NULL, position INTEGER NOT NULL, crc INTEGER NOT NULL,
-    PRIMARY KEY (room, name, position)) WITHOUT ROWID;
-CREATE INDEX marks_of ON mark (room, position);
-";
-
-const NO_MARKS: &str = "CREATE TEMP TABLE mark (room INTEGER, name BLOB, position INTEGER, crc INTEGER);";
-
-/// Whether the server speaks for a member that can come back.
-const HOSTED: &str = "ALTER TABLE member ADD COLUMN hosted INTEGER NOT NULL DEFAULT 0;";
-const NOT_HOSTED: &str = "CREATE TEMP VIEW member AS SELECT *, 0 AS hosted FROM main.member;";
-
-/// Who may close a room, and since when it is closed.
-const CLOSED: &str = "ALTER TABLE room ADD COLUMN maker BLOB; ALTER TABLE room ADD COLUMN closed INTEGER;";
-const NOT_CLOSED: &str = "CREATE TEMP VIEW room AS SELECT *, NULL AS maker, NULL AS closed FROM main.room;";
-
-/// Rooms whose end may be lost, until their next checkpoint.
-const CUT: &str = "CREATE TABLE cut (room INTEGER PRIMARY KEY);";
-const NO_CUTS: &str = "CREATE TEMP TABLE cut (room INTEGER PRIMARY KEY);";
-
-/// The index of what `words.rs` makes of texts, in place of SQLite's own words: what is in blocks goes into it bit by bit,
-/// from `up_to` downwards.
-const TOKENS: &str = "
-DROP TABLE words;
-CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0, tokenize='ascii');
-CREATE TABLE unindexed (room INTEGER PRIMARY KEY, up_to INTEGER NOT NULL);
-INSERT INTO unindexed SELECT room, max(last) FROM place GROUP BY room;
-";
-const NO_TOKENS: &str =
-    "CREATE TEMP TABLE unindexed AS SELECT room, max(last) AS up_to FROM place GROUP BY room;";
-
-/// Makes the tables of a format, in an empty database.
-pub(super) fn make(db: &Connection, format: i64) -> rusqlite::Result<()> {
-    STEPS.iter().take(usize::try_from(format).unwrap_or(0)).try_for_each(|step| db.execute_batch(step.change))
-}
 
 /// The format of a database; `None`: it has nothing in it.
 fn format(db: &Connection, path: &Path) -> Result<Option<i64>, OpenError> {
@@ -188,7 +106,7 @@ fn upgrade(db: &mut Connection, dir: &Path, found: i64, options: &Options) -> Re
         let copy = folder::before_format(dir, FORMAT);
         let failed = |message: String| OpenError::Copy { found, known: FORMAT, message };
         folder::make_private(&copy).map_err(|error| failed(error.to_string()))?;
-        upkeep::copy(db, &copy).map_err(|error| failed(error.to_string()))?;
+        copy::copy(db, &copy).map_err(|error| failed(error.to_string()))?;
         tracing::warn!(
             "the store is brought from format {found} to {FORMAT}; as it was it is in {}: `causerie store restore` of \
              the older program goes back to that",

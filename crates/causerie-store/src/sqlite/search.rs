@@ -2,16 +2,17 @@
 
 use std::ops::RangeBounds;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use causerie_core::content::body::Body;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
+use super::inner::{Inner, Writer, unpoisoned};
 use super::mover::STEP;
 use super::read::read_block;
 use super::rows::{self, int};
-use super::{Inner, Writer, commit, unpoisoned};
+use super::searcher::Searcher;
+use super::trouble::{Trouble, trouble};
 use crate::change::{POSITION_MAX, RoomId};
 use crate::error::{DatabaseError, StoreError};
 use crate::page::{Found, Hit};
@@ -48,37 +49,6 @@ fn unindexed(db: &Connection, room: RoomId) -> rusqlite::Result<Option<u64>> {
     select.query_row([int(room.0)], |row| Ok(row.get::<_, i64>(0)? as u64)).optional()
 }
 
-/// The connection that searches: one search at a time, beside those who read.
-#[derive(Debug)]
-pub(super) struct Searcher {
-    db: Connection,
-    /// When the search has to end.
-    end: Arc<Mutex<Option<Instant>>>,
-}
-
-/// Instructions of SQLite between two looks at the clock: some microseconds. A guess.
-const LOOK_EVERY: i32 = 200;
-
-impl Searcher {
-    fn new(mut db: Connection) -> rusqlite::Result<Self> {
-        let end = Arc::new(Mutex::new(None));
-        let ends = Arc::clone(&end);
-        let is_over = move || unpoisoned(&ends).is_some_and(|end| Instant::now() >= end);
-        db.progress_handler(LOOK_EVERY, Some(is_over))?;
-        Ok(Self { db, end })
-    }
-
-    /// An error once the time is over: between two rows SQLite does not look.
-    fn look(&self) -> rusqlite::Result<()> {
-        match *unpoisoned(&self.end) {
-            Some(end) if Instant::now() >= end => {
-                Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), None))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
 impl Inner {
     /// Runs a search, for as long as one may take.
     fn searching<T>(&self, search: impl FnOnce(&Searcher) -> rusqlite::Result<T>) -> Result<T, StoreError> {
@@ -97,9 +67,9 @@ impl Inner {
             None => connect().map_err(|error| self.store_error(error))?,
         };
         let searcher = kept.insert(searcher);
-        *unpoisoned(&searcher.end) = Some(Instant::now() + self.options.search_time);
+        searcher.end_at(Some(Instant::now() + self.options.search_time));
         let found = search(searcher);
-        *unpoisoned(&searcher.end) = None;
+        searcher.end_at(None);
         found.map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) => StoreError::SearchTooLong,
             _ => self.store_error(error),
@@ -126,7 +96,7 @@ impl Inner {
         let mut delete =
             db.prepare_cached("INSERT INTO words (words, rowid, text) VALUES ('delete', ?1, ?2)")?;
         match for_texts(run, up_to + 1.., |key, text| delete.execute(params![key, text]).map(|_| ())) {
-            Err(error) if commit::trouble(&error) == commit::Trouble::Damaged => {
+            Err(error) if trouble(&error) == Trouble::Damaged => {
                 self.search_is_damaged(&error);
                 Ok(())
             }
@@ -173,7 +143,7 @@ impl Inner {
             Ok(true)
         });
         match more {
-            Err(error) if commit::trouble(&error) == commit::Trouble::Damaged => {
+            Err(error) if trouble(&error) == Trouble::Damaged => {
                 self.search_is_damaged(&error);
                 Ok(false)
             }

@@ -1,5 +1,5 @@
 //! What is kept in memory: where each room's log begins and ends, and the staged runs. Bounded by the number of
-//! rooms and by [`Options::staging_bytes_max`](super::Options::staging_bytes_max), never by history.
+//! rooms and by [`Options::staging_bytes_max`](super::options::Options::staging_bytes_max), never by history.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 

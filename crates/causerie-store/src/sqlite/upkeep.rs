@@ -1,156 +1,22 @@
-//! Opening what is there, retention, checking, numbers, copies.
+//! Retention, checking, numbers, copies.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use rusqlite::Connection;
 
-use super::commit::{Trouble, trouble};
+use super::copy::{CopyError, copy};
 use super::folder::{self, Folder};
-use super::rows::{self, Place};
-use super::state::{Room, State};
-use super::{Inner, Recovery, compare, schema, unpoisoned};
+use super::inner::{Inner, unpoisoned};
+use super::state::Room;
+use super::trouble::{Trouble, trouble};
+use super::{compare, rows, schema};
 use crate::change::RoomId;
 use crate::error::{OpenError, StoreError};
 use crate::page::{Ages, Damage, Removed, Report, Retention, Stats};
 
 /// Entries of a report's lists.
 const REPORT_MAX: usize = 10_000;
-
-/// What opening keeps in memory, from the tables.
-pub(super) fn load(db: &Connection) -> rusqlite::Result<(State, Recovery)> {
-    let mut state = State::default();
-    let mut recovery = Recovery::default();
-    let next = db.query_row("SELECT max(value) FROM meta WHERE key = 'next_room'", [], |row| {
-        row.get::<_, Option<i64>>(0)
-    })?;
-    state.next_room = next.unwrap_or(0) as u64;
-    let ages_from = "SELECT max(value) FROM meta WHERE key = 'ages_from'";
-    let ages_from = db.query_row(ages_from, [], |row| row.get::<_, Option<i64>>(0))?;
-    state.ages_from = ages_from.unwrap_or(0) as u64;
-    for (room, row) in rows::rooms(db)? {
-        if row.is_none() {
-            tracing::error!(room = room.0, "the room's row is damaged: the room is left out");
-            recovery.rooms_damaged.push(room);
-        }
-        let kept = match rows::kept_from(db, room)? {
-            Some(first) => first.max(1),
-            None => rows::place_behind(db, room, 0)?.map_or(1, |place| place.first.max(1)),
-        };
-        let end = match rows::place_at(db, room, u64::MAX)? {
-            Some(place) if place.good => place.last,
-            Some(place) => true_last(db, room, &place)?,
-            None => 0,
-        };
-        let moved = end.max(kept - 1);
-        state.next_room = state.next_room.max(room.0 + 1);
-        state.rooms.insert(room, Room { first: kept, moved, last: moved, ..Room::EMPTY });
-    }
-    let mut closing = db.prepare("SELECT room FROM closing")?;
-    for room in closing.query_map([], |row| row.get::<_, i64>(0))? {
-        let room = RoomId(room? as u64);
-        state.next_room = state.next_room.max(room.0 + 1);
-        state.closing.insert(room);
-    }
-    load_staging(db, &mut state, &mut recovery)?;
-    let mut cut = db.prepare("SELECT room FROM cut")?;
-    for room in cut.query_map([], |row| row.get::<_, i64>(0))? {
-        if let Some(room) = state.rooms.get_mut(&RoomId(room? as u64)) {
-            room.cut = true;
-        }
-    }
-    for (&room, ends) in &mut state.rooms {
-        // What a checkpoint says was there, was there.
-        if let Some(Some((position, _))) = rows::checkpoint(db, room)?
-            && position > ends.last
-        {
-            tracing::error!(room = room.0, first = ends.last + 1, last = position, "records are lost");
-            recovery.records_damaged += position - ends.last;
-            ends.last = position;
-        }
-        if ends.cut {
-            tracing::error!(room = room.0, last = ends.last, "what was stored last may be lost");
-            recovery.rooms_cut.push(room);
-        }
-    }
-    recovery.rooms_cut.sort_unstable();
-    Ok((state, recovery))
-}
-
-/// Writes down which rooms may have lost their end, before anything else can take the damaged batches away.
-pub(super) fn note_cuts(db: &mut Connection, state: &State) -> rusqlite::Result<()> {
-    let cut: Vec<_> = state.rooms.iter().filter(|(_, ends)| ends.cut).collect();
-    if cut.is_empty() {
-        return Ok(());
-    }
-    let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    for (room, ends) in cut {
-        tx.prepare_cached("INSERT OR REPLACE INTO cut VALUES (?1)")?.execute([rows::int(room.0)])?;
-        // The positions of what was cut are given out again.
-        tx.prepare_cached("DELETE FROM mark WHERE room = ?1 AND position > ?2")?
-            .execute([rows::int(room.0), rows::int(ends.last)])?;
-    }
-    tx.commit()
-}
-
-fn load_staging(db: &Connection, state: &mut State, recovery: &mut Recovery) -> rusqlite::Result<()> {
-    let mut select = db.prepare("SELECT id, crc, head, frames FROM staging ORDER BY id")?;
-    let mut rows = select.query([])?;
-    // Rooms that have something behind the last damaged batch, which shows what is missing.
-    let mut known = HashSet::new();
-    while let Some(row) = rows.next()? {
-        let row = rows::staging(row)?;
-        recovery.batches += 1;
-        state.rows.insert(row.id, row.bytes);
-        let lost = |slot: &crate::run::Slot| !slot.good;
-        if !row.whole {
-            known.clear();
-            recovery.batches_damaged += 1;
-            tracing::error!(
-                batch = row.id,
-                bytes = row.bytes,
-                runs = row.runs.len(),
-                "a staged batch is damaged"
-            );
-        }
-        for run in row.runs {
-            let room = run.directory.room;
-            if row.whole {
-                known.insert(room);
-            }
-            let Some(ends) = state.rooms.get(&room) else { continue };
-            if run.last() <= ends.moved || run.last() <= ends.last || run.directory.entries.is_empty() {
-                continue;
-            }
-            let damaged = run.slots().filter(lost).count() as u64;
-            if damaged > 0 {
-                tracing::error!(
-                    room = room.0,
-                    first = run.first(),
-                    records = damaged,
-                    "staged records are damaged"
-                );
-                recovery.records_damaged += damaged;
-            }
-            state.stage(room, row.id, run);
-        }
-    }
-    if recovery.batches_damaged > 0 {
-        for (_, ends) in state.rooms.iter_mut().filter(|(room, _)| !known.contains(room)) {
-            ends.cut = true;
-        }
-    }
-    Ok(())
-}
-
-/// The last position of a block whose place is damaged.
-fn true_last(db: &Connection, room: RoomId, place: &Place) -> rusqlite::Result<u64> {
-    tracing::error!(room = room.0, first = place.first, "the place of the room's last block is damaged");
-    let known = rows::directory(db, room, place)?.map(|d| d.last());
-    // Too great costs a gap; too small would give positions twice.
-    Ok(known.unwrap_or(place.last.min(crate::change::POSITION_MAX / 2).max(place.first)))
-}
 
 impl Inner {
     /// The first position of the room now, and what it would be by these limits. `None`: there is no such room.
@@ -418,42 +284,6 @@ pub(super) fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
         }
         error => refuse(error.to_string()),
     })
-}
-
-/// Why a copy could not be written.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum CopyError {
-    #[error(transparent)]
-    Database(#[from] rusqlite::Error),
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    #[error("the path is not Unicode")]
-    Path,
-}
-
-/// Copies what a connection sees into the folder `to`, in place of what is there.
-pub(super) fn copy(db: &Connection, to: &Path) -> Result<(), CopyError> {
-    folder::make_private(to)?;
-    // Where it is not ours to say who may look into it, the file in it is its owner's alone.
-    let _ = folder::own(to);
-    let (part, whole) = (to.join(folder::PART), to.join(folder::FILE));
-    let name = part.to_str().ok_or(CopyError::Path)?;
-    let write = || {
-        match std::fs::remove_file(&part) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => folder::make_private_file(&part)?,
-        }
-        db.execute("VACUUM main INTO ?1", [name])?;
-        // Not before it is whole and on the disk does it have the name.
-        std::fs::File::options().write(true).open(&part)?.sync_all()?;
-        std::fs::rename(&part, &whole)?;
-        Ok(folder::sync_folder(to)?)
-    };
-    let written = write();
-    if written.is_err() {
-        let _ = std::fs::remove_file(&part);
-    }
-    written
 }
 
 /// The first position of the longest end of the log that has at most so many bytes.

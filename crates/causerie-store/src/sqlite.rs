@@ -1,0 +1,301 @@
+//! The store on SQLite: one data folder, one writer, a few readers.
+//!
+//! A commit writes one row into a staging table, whatever the number of rooms: all runs of the batch in one blob,
+//! with their directories. What is staged is also in memory, where it is read from. Behind the commits the mover
+//! (`mover.rs`) takes what has gathered, room by room, into the rooms' own blocks, in transactions of some
+//! milliseconds, and then removes the rows.
+//!
+//! Invariants:
+//! - A position is in a block exactly up to the room's `moved`, and staged from there to `last`; a run that was
+//!   moved and whose row is still there is ignored at open.
+//! - The state in memory changes after a transaction has succeeded, never before.
+//! - Who opened the folder to read changes nothing in it. So does who opened it to write and found no room, until a
+//!   commit finds some.
+//! - Only commits are synced. What the mover wrote goes to the disk with the next commit or checkpoint, in order:
+//!   a row is never gone before its blocks are there.
+
+mod commit;
+mod compare;
+mod copy;
+mod folder;
+mod inner;
+mod load;
+mod mover;
+mod options;
+mod read;
+mod rows;
+mod schema;
+mod search;
+mod searcher;
+mod state;
+mod tables;
+mod trouble;
+mod upkeep;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use cbcast::MemberId;
+
+use crate::change::{Change, MemberRow, RoomId};
+use crate::error::{CommitError, DatabaseError, OpenError, StoreError};
+use crate::page::{Found, Members, Page, Removed, Report, Retention, Stats, StoredRoom};
+use crate::store::Store;
+use folder::Folder;
+use inner::{Inner, Pen, Writer, unpoisoned};
+pub use load::Recovery;
+pub use options::Options;
+use rusqlite::Connection;
+use state::State;
+
+/// A store on SQLite. Dropping it ends its thread and [closes](Store::close) it; nothing committed is lost without that.
+#[derive(Debug)]
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+    mover: Option<JoinHandle<()>>,
+    recovery: Recovery,
+}
+
+impl SqliteStore {
+    /// Opens the data folder `dir`, and makes it if need be. Waits for nothing: a folder in use is an error.
+    ///
+    /// Cost: O(rooms) and what is staged, at most [`Options::staging_bytes_max`]; not the length of the logs.
+    ///
+    /// # Errors
+    /// [`OpenError`]. Damaged records, batches and rows are no error: see [`recovery`](Self::recovery).
+    pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        let dir = dir.as_ref();
+        let folder = Folder::take(dir)?;
+        let mut db = match schema::writer(dir, &folder, &options) {
+            Err(OpenError::Database(error)) if error.is_full() || folder::is_full(dir) => {
+                // What is there can be read, if there is something.
+                if folder::has_database(dir) && schema::look(dir)? == tables::FORMAT {
+                    return Self::without_room(dir, folder, options, &error);
+                }
+                return Err(OpenError::Database(error));
+            }
+            db => db?,
+        };
+        let checkpointer = schema::checkpointer(dir)?;
+        let (state, recovery) = load::load(&db)?;
+        load::note_cuts(&mut db, &state)?;
+        if state.next_room > 0 {
+            folder.note_use();
+        } else if folder.was_used() {
+            return Err(OpenError::Emptied { path: dir.join(Self::FILE) });
+        }
+        let pen = Pen::Writer(Box::new(Writer::new(db, &state)));
+        Self::begin(dir, folder, options, pen, Some(checkpointer), tables::FORMAT, (state, recovery))
+    }
+
+    /// Opens the data folder `dir` to be read, and changes nothing there: not the format, not the files' rights, nothing
+    /// on a medium that cannot be written. Others may read it meanwhile; while one has it open to write, it is locked.
+    ///
+    /// # Errors
+    /// [`OpenError`]. Other tables than the program makes are no error here, but a problem that [`Store::check`] tells.
+    pub fn open_to_read(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        let dir = dir.as_ref();
+        let folder = Folder::take_to_read(dir)?;
+        let format = schema::look(dir)?;
+        let db = schema::quiet_reader(dir, &options, format)?;
+        let loaded = match load::load(&db) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                // Where it cannot be read at all, this says more.
+                schema::refuse_foreign(&db, format, dir)?;
+                return Err(error.into());
+            }
+        };
+        if loaded.0.next_room == 0 && folder.was_used() {
+            return Err(OpenError::Emptied { path: dir.join(Self::FILE) });
+        }
+        let options = Options { background: false, ..options };
+        Self::begin(dir, folder, options, Pen::None, None, format, loaded)
+    }
+
+    /// The store as it is on a full disk: it is read, and written as soon as there is room.
+    fn without_room(
+        dir: &Path,
+        folder: Folder,
+        options: Options,
+        error: &DatabaseError,
+    ) -> Result<Self, OpenError> {
+        tracing::error!(%error, "the disk is full: what is stored can be read, and nothing is stored until there is room");
+        let loaded = load::load(&schema::quiet_reader(dir, &options, tables::FORMAT)?)?;
+        Self::begin(dir, folder, options, Pen::NoRoom, None, tables::FORMAT, loaded)
+    }
+
+    fn begin(
+        dir: &Path,
+        folder: Folder,
+        options: Options,
+        pen: Pen,
+        checkpointer: Option<Connection>,
+        format: i64,
+        (state, recovery): (State, Recovery),
+    ) -> Result<Self, OpenError> {
+        let background = options.background;
+        let inner = Arc::new(Inner::new(dir, folder, options, pen, checkpointer, format, state));
+        let mover = if background {
+            let inner = inner.clone();
+            let named = std::thread::Builder::new().name("store-mover".into());
+            let spawned = named.spawn(move || inner.run_mover());
+            let failed = |e: std::io::Error| DatabaseError { code: 0, message: e.to_string() };
+            Some(spawned.map_err(failed)?)
+        } else {
+            None
+        };
+        Ok(Self { inner, mover, recovery })
+    }
+
+    /// The name of the database in a data folder.
+    pub const FILE: &str = folder::FILE;
+
+    /// The newest format of data folders that this version knows.
+    pub const FORMAT: i64 = tables::FORMAT;
+
+    /// The data folder's format: an older one only where it was opened [to be read](Self::open_to_read).
+    #[must_use]
+    pub fn format(&self) -> i64 {
+        self.inner.format
+    }
+
+    /// Keeps servers out of a data folder for as long as the result lives, whatever state it is in.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`], [`OpenError::Io`].
+    pub fn hold(dir: &Path) -> Result<impl core::fmt::Debug + use<>, OpenError> {
+        Folder::take_to_read(dir)
+    }
+
+    /// As [`Store::backup`], of a folder that another process may have open.
+    ///
+    /// # Errors
+    /// [`StoreError::Backup`], and the others.
+    pub fn backup_of(dir: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), StoreError> {
+        upkeep::backup(dir.as_ref(), to.as_ref())
+    }
+
+    /// What opening found that was not as it should be.
+    #[must_use]
+    pub const fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        unpoisoned(&self.inner.signal).stop = true;
+        self.inner.wake.notify_all();
+        if let Some(mover) = self.mover.take() {
+            // It has reported its own failures.
+            let _ = mover.join();
+        }
+        // And so does this.
+        let _ = self.inner.close();
+    }
+}
+
+impl Store for SqliteStore {
+    fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {
+        self.inner.commit(changes)
+    }
+
+    fn rooms(&self) -> Result<Vec<StoredRoom>, StoreError> {
+        self.inner.rooms()
+    }
+
+    fn next_room(&self) -> Result<RoomId, StoreError> {
+        Ok(RoomId(self.inner.state().next_room))
+    }
+
+    fn members(&self, room: RoomId, which: Members<'_>) -> Result<Vec<MemberRow>, StoreError> {
+        self.inner.members(room, which)
+    }
+
+    fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<Page, StoreError> {
+        self.inner.read(room, after, bytes_max)
+    }
+
+    fn read_before(
+        &self,
+        room: RoomId,
+        before: u64,
+        records_max: usize,
+        bytes_max: usize,
+    ) -> Result<Page, StoreError> {
+        self.inner.read_before(room, before, records_max, bytes_max)
+    }
+
+    fn positions(
+        &self,
+        room: RoomId,
+        member: MemberId,
+        from_seq: u64,
+        to_seq: u64,
+        max: usize,
+    ) -> Result<Vec<u64>, StoreError> {
+        self.inner.positions(room, member, from_seq, to_seq, max)
+    }
+
+    fn marked(&self, room: RoomId, name: &[u8], after: u64, max: usize) -> Result<Vec<u64>, StoreError> {
+        self.inner.marked(room, name, after, max)
+    }
+
+    fn marked_between(
+        &self,
+        room: RoomId,
+        from: &[u8],
+        to: &[u8],
+        max: usize,
+    ) -> Result<Vec<(Vec<u8>, u64)>, StoreError> {
+        self.inner.marked_between(room, from, to, max)
+    }
+
+    fn search(
+        &self,
+        room: Option<RoomId>,
+        query: &str,
+        before: Option<u64>,
+        max: usize,
+    ) -> Result<Found, StoreError> {
+        self.inner.search(room, query, before, max)
+    }
+
+    fn excess(&self, room: RoomId, keep: Retention, now_millis: u64) -> Result<Removed, StoreError> {
+        self.inner.excess(room, keep, now_millis)
+    }
+
+    fn count_ages_from(&self, millis: u64) -> Result<(), StoreError> {
+        self.inner.count_ages_from(millis)
+    }
+
+    fn ages_from(&self) -> u64 {
+        self.inner.state().ages_from
+    }
+
+    fn retain(&self, room: RoomId, keep: Retention, now_millis: u64) -> Result<Removed, StoreError> {
+        self.inner.retain(room, keep, now_millis)
+    }
+
+    fn tidy(&self) -> Result<(), StoreError> {
+        self.inner.tidy()
+    }
+
+    fn check(&self) -> Report {
+        self.inner.check()
+    }
+
+    fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+
+    fn backup(&self, to: &Path) -> Result<(), StoreError> {
+        upkeep::backup(&self.inner.dir, to)
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        self.inner.close()
+    }
+}

@@ -1,0 +1,331 @@
+//! The connections, and what is in memory beside them.
+
+use std::collections::{HashSet, VecDeque};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::folder::{self, Folder};
+use super::options::Options;
+use super::searcher::Searcher;
+use super::state::State;
+use super::trouble::{Trouble, trouble};
+use super::{load, schema};
+use crate::change::RoomId;
+use crate::error::{DatabaseError, OpenError, StoreError};
+
+/// The store itself, shared with the thread that moves.
+pub(super) struct Inner {
+    pub(super) dir: PathBuf,
+    pub(super) options: Options,
+    pub(super) writer: Mutex<Pen>,
+    /// Commits that wait for the writer: the mover lets them go first.
+    pub(super) queue: AtomicUsize,
+    pub(super) state: RwLock<State>,
+    pub(super) readers: Mutex<Readers>,
+    pub(super) reader_back: Condvar,
+    /// Beside the writer.
+    pub(super) checkpointer: Mutex<Option<Connection>>,
+    /// Why writing has ended.
+    pub(super) failed: Mutex<Option<DatabaseError>>,
+    pub(super) search: AtomicBool,
+    /// Texts of older formats may have to be indexed.
+    pub(super) indexing: AtomicBool,
+    pub(super) searcher: Mutex<Option<Searcher>>,
+    pub(super) wake: Condvar,
+    pub(super) signal: Mutex<Signal>,
+    pub(super) counts: Counts,
+    pub(super) reported: Mutex<HashSet<(RoomId, u64)>>,
+    /// The last commit found no room: the next one waits until there is enough for more than itself, or what is said would
+    /// be taken and refused in turns.
+    pub(super) full: AtomicBool,
+    /// Of the database as it was found, or was brought to.
+    pub(super) format: i64,
+    /// Held for as long as the store is open: dropped last.
+    pub(super) folder: Folder,
+}
+
+/// What there is to write with.
+pub(super) enum Pen {
+    Writer(Box<Writer>),
+    /// The disk was full when the store was opened: each commit tries again.
+    NoRoom,
+    /// Opened to be read.
+    None,
+    Closed,
+}
+
+/// The connections that read.
+#[derive(Debug, Default)]
+pub(super) struct Readers {
+    pub(super) idle: Vec<Connection>,
+    pub(super) out: usize,
+    /// A writer is there. Without one nothing changes, and nothing is locked.
+    pub(super) beside_writer: bool,
+    pub(super) closed: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    pub(super) stop: bool,
+    pub(super) work: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) commits: AtomicU64,
+    pub(super) appended: AtomicU64,
+    pub(super) damaged: AtomicU64,
+}
+
+impl core::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Inner")
+            .field("dir", &self.dir)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The one connection that writes, and what belongs to it.
+pub(super) struct Writer {
+    pub(super) db: Connection,
+    /// Whether a commit syncs at present.
+    pub(super) full_sync: bool,
+    pub(super) next_row: i64,
+    pub(super) plan: Option<Plan>,
+    /// When the oldest staged batch came.
+    pub(super) waiting_since: Option<Instant>,
+}
+
+/// A round of moving: all rows up to one, room by room.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) up_to: i64,
+    pub(super) rooms: VecDeque<RoomId>,
+}
+
+impl Writer {
+    pub(super) fn new(db: Connection, state: &State) -> Self {
+        let next_row = state.rows.last_key_value().map_or(1, |(&row, _)| row + 1);
+        let waiting_since = (!state.rows.is_empty()).then(Instant::now);
+        Self { db, full_sync: true, next_row, plan: None, waiting_since }
+    }
+}
+
+pub(super) fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many damaged places are remembered as reported.
+const REPORTED_MAX: usize = 4_096;
+
+impl Inner {
+    pub(super) fn new(
+        dir: &Path,
+        folder: Folder,
+        options: Options,
+        pen: Pen,
+        checkpointer: Option<Connection>,
+        format: i64,
+        state: State,
+    ) -> Self {
+        let beside_writer = matches!(pen, Pen::Writer(_));
+        Self {
+            checkpointer: Mutex::new(checkpointer),
+            writer: Mutex::new(pen),
+            queue: AtomicUsize::new(0),
+            state: RwLock::new(state),
+            readers: Mutex::new(Readers { beside_writer, ..Readers::default() }),
+            reader_back: Condvar::new(),
+            failed: Mutex::new(None),
+            search: AtomicBool::new(options.search),
+            indexing: AtomicBool::new(true),
+            searcher: Mutex::default(),
+            wake: Condvar::new(),
+            signal: Mutex::default(),
+            counts: Counts::default(),
+            reported: Mutex::default(),
+            full: AtomicBool::new(false),
+            dir: dir.to_owned(),
+            options,
+            format,
+            folder,
+        }
+    }
+
+    pub(super) fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What writes, before the mover if that wants it too.
+    pub(super) fn writer_first(&self) -> MutexGuard<'_, Pen> {
+        self.queue.fetch_add(1, Ordering::SeqCst);
+        let pen = unpoisoned(&self.writer);
+        self.queue.fetch_sub(1, Ordering::SeqCst);
+        pen
+    }
+
+    /// What writes, after every commit that waits.
+    pub(super) fn writer_last(&self) -> MutexGuard<'_, Pen> {
+        while self.queue.load(Ordering::SeqCst) > 0 {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        unpoisoned(&self.writer)
+    }
+
+    /// The writer. Where there was no room for one, tries again.
+    pub(super) fn writer<'a>(&self, pen: &'a mut Pen) -> Result<&'a mut Writer, DatabaseError> {
+        if matches!(pen, Pen::NoRoom) {
+            let opened = self.open_writer();
+            *pen = Pen::Writer(Box::new(opened.map_err(|error| match error {
+                OpenError::Database(error) if error.is_full() => error,
+                error if folder::is_full(&self.dir) => DatabaseError::full(error.to_string()),
+                error => DatabaseError { code: 0, message: error.to_string() },
+            })?));
+        }
+        let none = |why: &str| DatabaseError { code: 0, message: why.to_owned() };
+        match pen {
+            Pen::Writer(writer) => Ok(writer),
+            Pen::NoRoom | Pen::None => Err(none("the store was opened to be read")),
+            Pen::Closed => Err(none("the store is closed")),
+        }
+    }
+
+    fn open_writer(&self) -> Result<Writer, OpenError> {
+        // Readers that lock nothing have to be gone before anything is written.
+        let mut searcher = unpoisoned(&self.searcher);
+        *searcher = None;
+        let mut readers = unpoisoned(&self.readers);
+        while readers.out > 0 {
+            readers = self.reader_back.wait(readers).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut db = schema::writer(&self.dir, &self.folder, &self.options)?;
+        load::note_cuts(&mut db, &self.state())?;
+        *unpoisoned(&self.checkpointer) = Some(schema::checkpointer(&self.dir)?);
+        *readers = Readers { beside_writer: true, ..Readers::default() };
+        Ok(Writer::new(db, &self.state()))
+    }
+
+    /// Runs `read` on a connection of the pool.
+    pub(super) fn reading<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        struct Out<'a>(&'a Inner, Option<Connection>);
+        impl Drop for Out<'_> {
+            fn drop(&mut self) {
+                let mut readers = unpoisoned(&self.0.readers);
+                readers.out -= 1;
+                if !readers.closed {
+                    readers.idle.extend(self.1.take());
+                }
+                drop(readers);
+                self.0.reader_back.notify_all();
+            }
+        }
+        let mut readers = unpoisoned(&self.readers);
+        while readers.out >= self.options.readers.max(1) && !readers.closed {
+            readers = self.reader_back.wait(readers).unwrap_or_else(PoisonError::into_inner);
+        }
+        if readers.closed {
+            let message = "the store is closed".to_owned();
+            return Err(StoreError::Failed(DatabaseError { code: 0, message }));
+        }
+        readers.out += 1;
+        let mut out = Out(self, readers.idle.pop());
+        let beside_writer = readers.beside_writer;
+        drop(readers);
+        let db = match out.1.take() {
+            Some(db) => Ok(db),
+            None => self.open_reader(beside_writer),
+        };
+        let db = out.1.insert(db.map_err(|error| self.store_error(error))?);
+        read(db).map_err(|error| self.store_error(error))
+    }
+
+    pub(super) fn open_reader(&self, beside_writer: bool) -> rusqlite::Result<Connection> {
+        match beside_writer {
+            true => schema::reader(&self.dir, &self.options),
+            false => schema::quiet_reader(&self.dir, &self.options, self.format),
+        }
+    }
+
+    /// Ends writing and reading, and leaves nothing in the write-ahead log.
+    pub(super) fn close(&self) -> Result<(), StoreError> {
+        unpoisoned(&self.signal).stop = true;
+        self.wake.notify_all();
+        // Before the writer, as the mover has them.
+        drop(unpoisoned(&self.checkpointer).take());
+        let mut pen = self.writer_first();
+        let closed = std::mem::replace(&mut *pen, Pen::Closed);
+        let mut searcher = unpoisoned(&self.searcher);
+        *searcher = None;
+        let mut readers = unpoisoned(&self.readers);
+        readers.closed = true;
+        drop(searcher);
+        self.reader_back.notify_all();
+        while readers.out > 0 {
+            readers = self.reader_back.wait(readers).unwrap_or_else(PoisonError::into_inner);
+        }
+        readers.idle.clear();
+        let Pen::Writer(mut writer) = closed else { return Ok(()) };
+        if self.state().next_room > 0 {
+            self.folder.note_use();
+        }
+        // After a failure nobody knows what the log has: opening it finds out.
+        if unpoisoned(&self.failed).is_some() {
+            return Ok(());
+        }
+        let moved = writer.sync(true).and_then(|()| {
+            writer.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
+        });
+        match moved {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                tracing::warn!(
+                    "another program reads the database: what was stored last stays in its log beside it"
+                );
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what was stored last stays in the log beside the database");
+                Err(self.store_error(error))
+            }
+        }
+    }
+
+    pub(super) fn store_error(&self, error: rusqlite::Error) -> StoreError {
+        match trouble(&error) {
+            Trouble::Damaged => StoreError::Damaged(error.into()),
+            Trouble::Full => StoreError::Full(error.into()),
+            _ => StoreError::Failed(error.into()),
+        }
+    }
+
+    /// Says once that positions of a room cannot be read.
+    pub(super) fn report(&self, room: RoomId, gap: &RangeInclusive<u64>) {
+        let mut reported = unpoisoned(&self.reported);
+        if reported.len() < REPORTED_MAX && reported.insert((room, *gap.start())) {
+            self.counts.damaged.fetch_add(gap.end() - gap.start() + 1, Ordering::Relaxed);
+            tracing::error!(room = room.0, first = gap.start(), last = gap.end(), "records are damaged");
+        }
+    }
+
+    /// Writing has ended.
+    pub(super) fn fail(&self, error: &DatabaseError) {
+        let mut failed = unpoisoned(&self.failed);
+        if failed.is_none() {
+            tracing::error!(%error, "the store has failed: nothing can be stored any more");
+            *failed = Some(error.clone());
+        }
+    }
+}

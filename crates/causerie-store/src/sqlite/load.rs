@@ -1,0 +1,159 @@
+//! Opening: what is kept in memory, read from the tables.
+
+use std::collections::HashSet;
+
+use rusqlite::Connection;
+
+use super::rows::{self, Place};
+use super::state::{Room, State};
+use crate::change::RoomId;
+
+/// Damage that opening found. Everything in it was reported by [`tracing`], too.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Recovery {
+    /// Staged batches that were read back.
+    pub batches: u64,
+    /// Staged batches whose head is damaged: which records they had is known in part only.
+    pub batches_damaged: u64,
+    /// Records of staged batches that are damaged: gaps now.
+    pub records_damaged: u64,
+    /// Rooms that may have had records in a batch whose head is damaged, with nothing behind it that shows how many:
+    /// [`StoredRoom::cut`](crate::StoredRoom::cut).
+    pub rooms_cut: Vec<RoomId>,
+    /// Rooms whose row is damaged: left out of [`Store::rooms`](crate::Store::rooms).
+    pub rooms_damaged: Vec<RoomId>,
+}
+
+/// What opening keeps in memory, from the tables.
+pub(super) fn load(db: &Connection) -> rusqlite::Result<(State, Recovery)> {
+    let mut state = State::default();
+    let mut recovery = Recovery::default();
+    let next = db.query_row("SELECT max(value) FROM meta WHERE key = 'next_room'", [], |row| {
+        row.get::<_, Option<i64>>(0)
+    })?;
+    state.next_room = next.unwrap_or(0) as u64;
+    let ages_from = "SELECT max(value) FROM meta WHERE key = 'ages_from'";
+    let ages_from = db.query_row(ages_from, [], |row| row.get::<_, Option<i64>>(0))?;
+    state.ages_from = ages_from.unwrap_or(0) as u64;
+    for (room, row) in rows::rooms(db)? {
+        if row.is_none() {
+            tracing::error!(room = room.0, "the room's row is damaged: the room is left out");
+            recovery.rooms_damaged.push(room);
+        }
+        let kept = match rows::kept_from(db, room)? {
+            Some(first) => first.max(1),
+            None => rows::place_behind(db, room, 0)?.map_or(1, |place| place.first.max(1)),
+        };
+        let end = match rows::place_at(db, room, u64::MAX)? {
+            Some(place) if place.good => place.last,
+            Some(place) => true_last(db, room, &place)?,
+            None => 0,
+        };
+        let moved = end.max(kept - 1);
+        state.next_room = state.next_room.max(room.0 + 1);
+        state.rooms.insert(room, Room { first: kept, moved, last: moved, ..Room::EMPTY });
+    }
+    let mut closing = db.prepare("SELECT room FROM closing")?;
+    for room in closing.query_map([], |row| row.get::<_, i64>(0))? {
+        let room = RoomId(room? as u64);
+        state.next_room = state.next_room.max(room.0 + 1);
+        state.closing.insert(room);
+    }
+    load_staging(db, &mut state, &mut recovery)?;
+    let mut cut = db.prepare("SELECT room FROM cut")?;
+    for room in cut.query_map([], |row| row.get::<_, i64>(0))? {
+        if let Some(room) = state.rooms.get_mut(&RoomId(room? as u64)) {
+            room.cut = true;
+        }
+    }
+    for (&room, ends) in &mut state.rooms {
+        // What a checkpoint says was there, was there.
+        if let Some(Some((position, _))) = rows::checkpoint(db, room)?
+            && position > ends.last
+        {
+            tracing::error!(room = room.0, first = ends.last + 1, last = position, "records are lost");
+            recovery.records_damaged += position - ends.last;
+            ends.last = position;
+        }
+        if ends.cut {
+            tracing::error!(room = room.0, last = ends.last, "what was stored last may be lost");
+            recovery.rooms_cut.push(room);
+        }
+    }
+    recovery.rooms_cut.sort_unstable();
+    Ok((state, recovery))
+}
+
+/// Writes down which rooms may have lost their end, before anything else can take the damaged batches away.
+pub(super) fn note_cuts(db: &mut Connection, state: &State) -> rusqlite::Result<()> {
+    let cut: Vec<_> = state.rooms.iter().filter(|(_, ends)| ends.cut).collect();
+    if cut.is_empty() {
+        return Ok(());
+    }
+    let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    for (room, ends) in cut {
+        tx.prepare_cached("INSERT OR REPLACE INTO cut VALUES (?1)")?.execute([rows::int(room.0)])?;
+        // The positions of what was cut are given out again.
+        tx.prepare_cached("DELETE FROM mark WHERE room = ?1 AND position > ?2")?
+            .execute([rows::int(room.0), rows::int(ends.last)])?;
+    }
+    tx.commit()
+}
+
+fn load_staging(db: &Connection, state: &mut State, recovery: &mut Recovery) -> rusqlite::Result<()> {
+    let mut select = db.prepare("SELECT id, crc, head, frames FROM staging ORDER BY id")?;
+    let mut rows = select.query([])?;
+    // Rooms that have something behind the last damaged batch, which shows what is missing.
+    let mut known = HashSet::new();
+    while let Some(row) = rows.next()? {
+        let row = rows::staging(row)?;
+        recovery.batches += 1;
+        state.rows.insert(row.id, row.bytes);
+        let lost = |slot: &crate::run::Slot| !slot.good;
+        if !row.whole {
+            known.clear();
+            recovery.batches_damaged += 1;
+            tracing::error!(
+                batch = row.id,
+                bytes = row.bytes,
+                runs = row.runs.len(),
+                "a staged batch is damaged"
+            );
+        }
+        for run in row.runs {
+            let room = run.directory.room;
+            if row.whole {
+                known.insert(room);
+            }
+            let Some(ends) = state.rooms.get(&room) else { continue };
+            if run.last() <= ends.moved || run.last() <= ends.last || run.directory.entries.is_empty() {
+                continue;
+            }
+            let damaged = run.slots().filter(lost).count() as u64;
+            if damaged > 0 {
+                tracing::error!(
+                    room = room.0,
+                    first = run.first(),
+                    records = damaged,
+                    "staged records are damaged"
+                );
+                recovery.records_damaged += damaged;
+            }
+            state.stage(room, row.id, run);
+        }
+    }
+    if recovery.batches_damaged > 0 {
+        for (_, ends) in state.rooms.iter_mut().filter(|(room, _)| !known.contains(room)) {
+            ends.cut = true;
+        }
+    }
+    Ok(())
+}
+
+/// The last position of a block whose place is damaged.
+fn true_last(db: &Connection, room: RoomId, place: &Place) -> rusqlite::Result<u64> {
+    tracing::error!(room = room.0, first = place.first, "the place of the room's last block is damaged");
+    let known = rows::directory(db, room, place)?.map(|d| d.last());
+    // Too great costs a gap; too small would give positions twice.
+    Ok(known.unwrap_or(place.last.min(crate::change::POSITION_MAX / 2).max(place.first)))
+}

@@ -4,10 +4,12 @@
 //! command, and the functions below them make replies. A reply is one line without its end; [`encode`] makes
 //! the bytes, and is where a hostile name or text is rendered harmless.
 
+mod rendering;
 mod telnet;
 
 use std::collections::VecDeque;
 
+pub use self::rendering::Rendering;
 use self::telnet::Telnet;
 use causerie_core::content::name::Name;
 use causerie_core::content::plain::beginning;

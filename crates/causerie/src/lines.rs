@@ -520,14 +520,9 @@ fn answer_command(console: &Console, room: &Room, command: &str) {
                 console.notice("nothing is held back");
             }
             for h in held {
-                let since = show(h.held_for);
-                let cause = label(h.waits_for_author.as_deref(), h.waits_for);
                 let root = h.root_cause.filter(|root| *root != h.waits_for);
                 let root = root.map_or(String::new(), |root| format!(" (and that, in the end, for {root})"));
-                console.notice(&format!(
-                    "{} for {since}: waits for {cause}{root}",
-                    label(h.author.as_deref(), h.id)
-                ));
+                console.notice(&format!("{}{root}", wording::held(&h)));
             }
         }
         "./help" => HELP.lines().for_each(|line| console.notice(line)),

@@ -82,7 +82,7 @@ async fn main() -> ExitCode {
     let done = match parsed().command {
         // It reads its flags once more, with the configuration file beneath them.
         None | Some(Command::Serve(_)) => serve::run().await,
-        Some(Command::Chat(args)) => chat::run(args).await,
+        Some(Command::Chat(args)) => chat::run(args, Cli::command()).await,
         Some(Command::Rooms(args)) => rooms::run(args).await,
         Some(Command::History(args)) => history::run(args).await,
         Some(Command::Trace(args)) => trace::run(args).await,

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::time::Duration;
 
-use causerie_client::{Body, ConnectError, Directory, Entry, JoinError, MessageId, What};
+use causerie_client::{Body, ConnectError, Directory, Entry, HeldPost, JoinError, MessageId, What};
 use causerie_core::content::body::Recent;
 use causerie_core::content::plain;
 use causerie_core::content::text::visible;
@@ -50,6 +50,13 @@ pub(crate) fn label(author: Option<&str>, id: MessageId) -> String {
         None if id.member.is_host() => format!("a notice of the room (#{})", id.seq),
         None => id.to_string(),
     }
+}
+
+/// Returns what is held back, since when, and for which message.
+pub(crate) fn held(held: &HeldPost) -> String {
+    let since = show(held.held_for);
+    let cause = label(held.waits_for_author.as_deref(), held.waits_for);
+    format!("{} for {since}: waits for {cause}", label(held.author.as_deref(), held.id))
 }
 
 /// Returns a number of messages in words.

@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
 use anyhow::anyhow;
+use clap::Command;
 use tokio::sync::Notify;
 
 use crate::address::{DEFAULT_SERVER, with_port};
@@ -18,11 +19,12 @@ use crate::lines::console::{Console, Input};
 use crate::lines::{Chat, Commands};
 use crate::tui;
 
-pub(crate) async fn run(mut args: ChatArgs) -> anyhow::Result<()> {
+/// Runs it; `cli` is the whole command line, which is read once more with the values of the configuration file.
+pub(crate) async fn run(mut args: ChatArgs, cli: Command) -> anyhow::Result<()> {
     let is_full_screen = !args.plain && tui::is_possible();
     let mut notes = Vec::new();
     if is_full_screen {
-        match setup::complete(args)? {
+        match setup::complete(args, cli)? {
             Some(completed) => (args, notes) = completed,
             None => return Ok(()),
         }

@@ -10,11 +10,10 @@ use anyhow::anyhow;
 use causerie_client::private;
 use causerie_core::content::name::{Name, RoomName};
 use causerie_core::content::text::visible;
-use clap::{Arg, Args, Command, CommandFactory as _, FromArgMatches as _};
+use clap::{Arg, Args, Command, FromArgMatches as _};
 
 use super::chat::{ChatArgs, HEADING};
 use super::file::{Kind, UsageError, name, read_file, wrapped};
-use crate::Cli;
 use crate::address::DEFAULT_SERVER;
 
 /// Characters of the longest name that any server may allow.
@@ -39,13 +38,13 @@ pub(crate) fn own_name() -> String {
 }
 
 /// Adds what the file has, and what is answered; and what is to be told of it. `None`: nobody wants to answer.
-pub(crate) fn complete(args: ChatArgs) -> anyhow::Result<Option<(ChatArgs, Vec<String>)>> {
+pub(crate) fn complete(args: ChatArgs, cli: Command) -> anyhow::Result<Option<(ChatArgs, Vec<String>)>> {
     let is_chosen = args.config.is_some();
     let Some(file) = args.config.clone().or_else(default_file) else {
         return with_answers(args, None);
     };
     match file.try_exists() {
-        Ok(true) => Ok(Some((with_file(&file)?, Vec::new()))),
+        Ok(true) => Ok(Some((with_file(&file, cli)?, Vec::new()))),
         Ok(false) if is_chosen && (args.settings.server.is_some() || args.settings.name.is_some()) => {
             Err(UsageError(format!("{}: there is no such file", file.display())).into())
         }
@@ -62,9 +61,8 @@ pub(crate) fn complete(args: ChatArgs) -> anyhow::Result<Option<(ChatArgs, Vec<S
 }
 
 /// The program's arguments once more, with the file's values as defaults.
-fn with_file(file: &Path) -> anyhow::Result<ChatArgs> {
+fn with_file(file: &Path, mut cli: Command) -> anyhow::Result<ChatArgs> {
     let command = command();
-    let mut cli = Cli::command();
     let shows_all = "causerie chat --help shows all";
     let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     for (id, value, line) in read_file(file, &settings(&command), shows_all)? {

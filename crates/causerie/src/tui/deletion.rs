@@ -5,7 +5,7 @@ use std::time::Duration;
 use causerie_client::{Body, MessageId};
 
 use super::model::{Effect, Focus, Model, Overlay};
-use super::room::{Purpose, RoomView};
+use super::room::{Deletion, Purpose, RoomView};
 use super::text::{cut, one_line};
 
 /// How long a deletion can be taken back.
@@ -13,14 +13,6 @@ pub(super) const TAKE_BACK: Duration = Duration::from_secs(5);
 
 /// Columns of the text that is asked about.
 const QUOTED_COLUMNS: usize = 40;
-
-/// A deletion that was confirmed and not said yet.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Deletion {
-    /// Tells it from others, also when its message gets another id.
-    number: u64,
-    pub(super) of: MessageId,
-}
 
 /// Asks whether a message is to be deleted.
 pub(super) fn ask(model: &mut Model, of: MessageId) {

@@ -6,7 +6,7 @@ use causerie_client::{Body, Event as RoomEvent, HeldPost, HistoryPage, MemberId,
 use crossterm::event::KeyEvent;
 use jiff::tz::TimeZone;
 
-use super::places::{Place, Places};
+use super::places::{Place, Places, ROOMS_MAX};
 use super::room::{Purpose, RoomView};
 use super::theme::{MONO, Palette};
 use crate::config::chat::Notify;
@@ -233,6 +233,15 @@ impl Model {
             }
         }
         effects
+    }
+
+    /// Returns where reading has come to, without the rooms that were left.
+    pub(super) fn places(&self) -> Places {
+        let place = |room: &RoomView| {
+            room.place().map(|(epoch, read)| Place { room: room.name.clone(), epoch, read })
+        };
+        let current = place(self.room()).map(|place| place.room);
+        Places { current, rooms: self.rooms.iter().filter_map(place).take(ROOMS_MAX).collect() }
     }
 
     pub(super) fn room(&self) -> &RoomView {

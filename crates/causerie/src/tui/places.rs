@@ -2,11 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::model::Model;
-use super::room::RoomView;
-
 /// Rooms that are remembered. Nobody has so many on a screen.
-const ROOMS_MAX: usize = 100;
+pub(super) const ROOMS_MAX: usize = 100;
 
 /// The rooms of one person at one server.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -29,15 +26,6 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// Returns the places as they are now, without the rooms that were left.
-    pub(super) fn of(model: &Model) -> Self {
-        let place = |room: &RoomView| {
-            room.place().map(|(epoch, read)| Place { room: room.name.clone(), epoch, read })
-        };
-        let current = place(model.room()).map(|place| place.room);
-        Self { current, rooms: model.rooms.iter().filter_map(place).take(ROOMS_MAX).collect() }
-    }
-
     /// Reads what was kept; what cannot be read is as if nothing had been.
     pub(super) fn parse(text: &str) -> Self {
         toml::from_str(text).unwrap_or_default()

@@ -13,7 +13,6 @@ use causerie_client::{
 use causerie_core::content::text::{is_symbol, symbol_key};
 use causerie_core::log::page::Standing;
 
-use super::deletion::Deletion;
 use super::editor::Editor;
 use super::holds::{Hold, Holds};
 use super::stability::Stability;
@@ -128,6 +127,14 @@ pub(super) enum Purpose {
     Reply(MessageId),
     Edit(MessageId),
     React(MessageId),
+}
+
+/// A deletion that was confirmed and not said yet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Deletion {
+    /// Tells it from others, also when its message gets another id.
+    pub(super) number: u64,
+    pub(super) of: MessageId,
 }
 
 /// The lowest line on the screen: so many lines of that row are seen.

@@ -376,7 +376,7 @@ impl Client {
 
     /// Writes down which rooms are joined and how far they are read, where that has changed.
     fn keep_places(&mut self) {
-        let places = Places::of(&self.model);
+        let places = self.model.places();
         if places == self.places {
             return;
         }

@@ -1,34 +1,25 @@
 //! What events change: [`update`] is pure, and what is to be done it hands back.
 
-use causerie_client::{Body, Event as RoomEvent, HistoryPage, MessageId};
-use causerie_core::content::text::symbol_key;
-use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use causerie_client::{Event as RoomEvent, HistoryPage};
+use crossterm::event::KeyEventKind;
 
 use super::causality::{self, OwnHold};
-use super::command::{self, Command};
 use super::deletion;
-use super::editor::Move;
-use super::layout;
-use super::model::{Completing, Effect, Event, Focus, Model, Overlay};
-use super::room::{Link, Purpose, RoomView, Row};
-use super::scroll::{reveal, scroll, scroll_on, show_lowest};
+use super::keys::on_key;
+use super::layout::Layout;
+use super::model::{Effect, Event, Focus, Model, Overlay};
+use super::room::Link;
+use super::rooms::{ends_if_all_left, join, quit};
+use super::scroll::scroll;
+use super::search::{TOO_FAR, find};
 use super::text::{cut, one_line};
-use super::view;
 use crate::config::chat::Notify;
 
 /// Lines that may be pasted without a question.
 const PASTE_LINES_MAX: usize = 5;
 
-/// Of a room that has as many rows as are read back at most.
-const TOO_FAR: &str = "what is earlier is not read: a million lines are here already";
-
 /// Columns of a notice to the desktop.
 const NOTICE_COLUMNS: usize = 200;
-
-/// Records that are read before and behind a message to tell what it depends on, and all of them.
-const AROUND: u64 = 100;
-
-const AROUND_MAX: u64 = 500;
 
 /// What there is to do after it.
 pub(super) fn update(model: &mut Model, event: Event) -> Vec<Effect> {
@@ -40,7 +31,10 @@ pub(super) fn update(model: &mut Model, event: Event) -> Vec<Effect> {
         }
         Event::Key(_) => {}
         Event::Paste(text) => paste(model, text),
-        Event::Wheel(up) => scroll(model, up),
+        Event::Wheel(up) => {
+            let layout = Layout::of(model);
+            scroll(model.room_mut(), &layout, up);
+        }
         Event::Resize(columns, lines) => model.size = (columns, lines),
         Event::Room { room, event } => on_room(model, &room, event, &mut effects),
         Event::Facts { room, facts } => {
@@ -150,63 +144,6 @@ fn on_room(model: &mut Model, name: &str, event: RoomEvent, effects: &mut Vec<Ef
     }
 }
 
-fn ends_if_all_left(model: &Model, effects: &mut Vec<Effect>) {
-    if model.leaving && model.rooms.iter().all(|room| matches!(room.link, Link::Over(_))) {
-        effects.push(Effect::Quit);
-    }
-}
-
-/// Leaves all rooms; the second time it ends at once.
-fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
-    if model.leaving {
-        effects.push(Effect::Quit);
-        return;
-    }
-    model.leaving = true;
-    model.hint = Some("leaving; once more ends at once, and keeps what is on its way".into());
-    for room in model.rooms.iter_mut().filter(|room| !matches!(room.link, Link::Over(_))) {
-        leave(room, effects);
-    }
-    ends_if_all_left(model, effects);
-}
-
-/// Leaves a room, once what was confirmed is said.
-fn leave(room: &mut RoomView, effects: &mut Vec<Effect>) {
-    deletion::say_all(room, effects);
-    effects.push(Effect::Leave(room.name.clone()));
-}
-
-fn join(model: &mut Model, name: &str, effects: &mut Vec<Effect>) {
-    match model.named(name) {
-        Some((index, room)) => {
-            let again = matches!(room.link, Link::Over(_));
-            if again {
-                room.link = Link::Joining;
-                effects.push(Effect::Join(name.into()));
-            }
-            show_room(model, index);
-        }
-        None => {
-            model.rooms.push(RoomView::new(name));
-            effects.push(Effect::Join(name.into()));
-            show_room(model, model.rooms.len() - 1);
-        }
-    }
-}
-
-fn show_room(model: &mut Model, index: usize) {
-    if index != model.current {
-        model.room_mut().unread_from = None;
-        model.room_mut().selected = None;
-    }
-    model.current = index;
-    model.focus = Focus::Input;
-    let room = model.room_mut();
-    room.anchor = None;
-    (room.unread, room.mentions) = (0, 0);
-    room.note_read();
-}
-
 fn paste(model: &mut Model, text: String) {
     // Terminals paste line ends as the key that makes them.
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
@@ -239,7 +176,7 @@ fn earlier(
         }
     }
     if model.search.is_some() && model.room().name == name {
-        find(model, effects);
+        find(model, &Layout::of(model), effects);
     }
 }
 
@@ -247,7 +184,7 @@ fn earlier(
 fn load_if_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
     let room = model.room();
     let Some(before) = room.older.filter(|_| !room.loading && room.link == Link::In) else { return };
-    if layout::sees_first_row(model) {
+    if Layout::of(model).sees_first_row(room) {
         let room = model.room_mut();
         if room.is_full() {
             model.hint = Some(TOO_FAR.into());
@@ -258,483 +195,25 @@ fn load_if_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
     }
 }
 
-fn select(model: &mut Model, id: Option<MessageId>) {
-    let Some(id) = id else { return };
-    model.room_mut().selected = Some(id);
-    if let Some(row) = model.room().number_of(id) {
-        reveal(model, row);
-    }
-}
-
-/// The next message before the selected one with the text that is looked for.
-fn find(model: &mut Model, effects: &mut Vec<Effect>) {
-    let Some(wanted) = model.search.clone() else { return };
-    let low = wanted.to_lowercase();
-    let room = model.room();
-    let mut at = room.selected;
-    if at.is_none() {
-        at = room.message_beside(None, false);
-        if at.and_then(|id| room.text(id)).is_some_and(|text| text.to_lowercase().contains(&low)) {
-            return found(model, at);
-        }
-    }
-    let start = at.and_then(|id| room.number_of(id)).unwrap_or(room.numbers().end);
-    let is_it = |number: i64| match room.row(number) {
-        Some(Row::Message(id)) if room.text(id)?.to_lowercase().contains(&low) => Some(id),
-        _ => None,
-    };
-    let searched = model.searched.clone();
-    let mut rows = (room.numbers().start..start).rev().filter(|number| !searched.contains(number));
-    match rows.find_map(is_it) {
-        Some(id) => found(model, Some(id)),
-        None => match room.older {
-            None => {
-                model.search = None;
-                model.hint = Some(format!("'{}' was not said before that", one_line(&wanted)));
-            }
-            Some(_) if room.is_full() => (model.search, model.hint) = (None, Some(TOO_FAR.into())),
-            Some(before) if !room.loading && room.link == Link::In => {
-                let (name, epoch, searched) = (room.name.clone(), room.epoch, room.numbers());
-                model.searched = searched;
-                model.room_mut().loading = true;
-                model.hint = Some(format!("looking for '{}'; Esc ends it", one_line(&wanted)));
-                effects.push(Effect::Earlier { room: name, epoch, before });
-            }
-            Some(_) => {}
-        },
-    }
-}
-
-fn found(model: &mut Model, id: Option<MessageId>) {
-    model.focus = Focus::Messages;
-    select(model, id);
-    model.hint = Some("n finds the next one before it".into());
-}
-
-fn on_key(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
-    let (control, alt) =
-        (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
-    if let Some(overlay) = model.overlay.take() {
-        return on_overlay_key(model, overlay, key, effects);
-    }
-    let page = layout::message_lines(model).saturating_sub(1).max(1) as isize;
-    if key.code != KeyCode::Tab {
-        model.completing = None;
-    }
-    match key.code {
-        KeyCode::Char('c') if control => return quit(model, effects),
-        KeyCode::Char('z') if control => return effects.push(Effect::Suspend),
-        KeyCode::Char('l') if control => return effects.push(Effect::Redraw),
-        KeyCode::Char('n') if control => return show_room(model, (model.current + 1) % model.rooms.len()),
-        KeyCode::Char('p') if control => {
-            return show_room(model, (model.current + model.rooms.len() - 1) % model.rooms.len());
-        }
-        KeyCode::Char(digit @ '1'..='9') if alt => {
-            let index = digit as usize - '1' as usize;
-            if index < model.rooms.len() {
-                show_room(model, index);
-            }
-            return;
-        }
-        KeyCode::Char('u') if alt => return to_unread(model),
-        KeyCode::F(1) => return model.overlay = Some(Overlay::Help(0)),
-        KeyCode::F(2) => return model.rooms_pane = Some(!layout::shows_rooms(model)),
-        KeyCode::F(3) => return model.members_pane = !model.members_pane,
-        KeyCode::F(4) => return model.diagram = !model.diagram,
-        KeyCode::PageUp if model.diagram => return choose_further(model, page),
-        KeyCode::PageDown if model.diagram => return choose_further(model, -page),
-        KeyCode::PageUp => return scroll(model, page),
-        KeyCode::PageDown => return scroll(model, -page),
-        _ => {}
-    }
-    match model.focus {
-        Focus::Input => on_input_key(model, key, effects),
-        Focus::Messages => on_messages_key(model, key, effects),
-    }
-}
-
-fn on_overlay_key(model: &mut Model, overlay: Overlay, key: KeyEvent, effects: &mut Vec<Effect>) {
-    match (overlay, key.code) {
-        (_, KeyCode::Char('c')) if key.modifiers.contains(KeyModifiers::CONTROL) => quit(model, effects),
-        (Overlay::Paste(text), KeyCode::Char('y' | 'Y') | KeyCode::Enter) => {
-            model.focus = Focus::Input;
-            model.room_mut().editor.insert(&text);
-        }
-        (Overlay::Paste(_), KeyCode::Char('n' | 'N') | KeyCode::Esc) => {}
-        // It is not lost by another key.
-        (paste @ Overlay::Paste(_), _) => model.overlay = Some(paste),
-        (Overlay::Delete(of), KeyCode::Char('y' | 'Y') | KeyCode::Enter) => {
-            deletion::confirm(model, of, effects);
-        }
-        (Overlay::Delete(_), KeyCode::Char('n' | 'N') | KeyCode::Esc) => {}
-        // Somebody writes a word that begins as the command does.
-        (Overlay::Delete(_), KeyCode::Char(c)) if is_written(key) => write_on(model, &format!("d{c}")),
-        (Overlay::Delete(_), _) => {}
-        (Overlay::Help(at), KeyCode::Down | KeyCode::PageDown) => {
-            model.overlay = Some(Overlay::Help((at + 5).min(view::HELP_LINES_MAX)));
-        }
-        (Overlay::Help(at), KeyCode::Up | KeyCode::PageUp) => {
-            model.overlay = Some(Overlay::Help(at.saturating_sub(5)));
-        }
-        (
-            Overlay::Causality(lines, at),
-            code @ (KeyCode::Down | KeyCode::PageDown | KeyCode::Up | KeyCode::PageUp),
-        ) => {
-            let up = matches!(code, KeyCode::Up | KeyCode::PageUp);
-            let at = if up { at.saturating_sub(5) } else { (at + 5).min(lines.len().saturating_sub(5)) };
-            model.overlay = Some(Overlay::Causality(lines, at));
-        }
-        (Overlay::Help(_) | Overlay::Causality(..), _) => {}
-    }
-}
-
-/// So many messages up, in the diagram.
-fn choose_further(model: &mut Model, up: isize) {
-    for _ in 0..up.unsigned_abs() {
-        let room = model.room();
-        let Some(next) = room.message_beside(room.selected, up < 0) else { break };
-        model.focus = Focus::Messages;
-        select(model, Some(next));
-    }
-}
-
-/// Asks for what is needed to tell what a message depends on, and how it stands to the one that was marked.
-fn explain(model: &mut Model, id: MessageId, effects: &mut Vec<Effect>) {
-    let room = model.room();
-    let Some(position) = room.message(id).and_then(|message| message.position) else {
-        return model.hint = Some("it has no place in the room's order yet".into());
-    };
-    let other = room.marked.filter(|&other| other != id);
-    let place_of_other = other.and_then(|other| room.message(other)?.position);
-    let (first, last) =
-        (position.min(place_of_other.unwrap_or(position)), position.max(place_of_other.unwrap_or(position)));
-    let (from, to) = (first.saturating_sub(AROUND), last + AROUND);
-    let limit = (to - from + 1).min(AROUND_MAX);
-    let (room, epoch) = (room.name.clone(), room.epoch);
-    effects.push(Effect::Around { room, epoch, before: to + 1, limit, id, other });
-    model.hint = Some("reading what was said around it".into());
-}
-
-fn to_unread(model: &mut Model) {
-    match model.room().unread_from {
-        Some(row) => {
-            model.room_mut().anchor = None;
-            show_lowest(model, row);
-            scroll_on(model, row, layout::message_lines(model).saturating_sub(2));
-        }
-        None => model.hint = Some("all has been read".into()),
-    }
-}
-
-fn on_input_key(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
-    let (control, alt) =
-        (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
-    let shift = key.modifiers.contains(KeyModifiers::SHIFT);
-    let has_purpose = model.room().purpose != Purpose::Say;
-    let editor = &mut model.rooms[model.current].editor;
-    match key.code {
-        KeyCode::Enter if alt || shift => editor.insert("\n"),
-        KeyCode::Char('j') if control => editor.insert("\n"),
-        KeyCode::Enter => enter(model, effects),
-        KeyCode::Tab => complete(model, effects),
-        KeyCode::Esc if model.search.take().is_some() => {}
-        KeyCode::Esc if has_purpose => {
-            let room = model.room_mut();
-            room.purpose = Purpose::Say;
-            room.editor.set("");
-        }
-        KeyCode::Esc => {
-            let last = model.room().message_beside(None, false);
-            match last {
-                Some(_) => {
-                    model.focus = Focus::Messages;
-                    let seen = layout::last_message_seen(model).or(last);
-                    select(model, seen);
-                }
-                None => model.hint = Some("there is no message to choose".into()),
-            }
-        }
-        KeyCode::Char('d') if control && editor.is_empty() => quit(model, effects),
-        KeyCode::Char('f') if control => editor.set("/search "),
-        KeyCode::Char('a') if control => editor.go(Move::LineStart),
-        KeyCode::Char('e') if control => editor.go(Move::LineEnd),
-        KeyCode::Char('k') if control => editor.remove(Move::LineEnd),
-        KeyCode::Char('u') if control => editor.remove(Move::LineStart),
-        KeyCode::Char('w') if control => editor.remove(Move::WordLeft),
-        KeyCode::Char('y') if control => editor.yank(),
-        // Terminals send one or the other for Ctrl-_.
-        KeyCode::Char('_' | '7') if control => editor.undo(),
-        KeyCode::Char('r') if control => editor.redo(),
-        KeyCode::Char('d') if control => editor.remove(Move::Right),
-        KeyCode::Char('b') if alt => editor.go(Move::WordLeft),
-        KeyCode::Char('f') if alt => editor.go(Move::WordRight),
-        KeyCode::Backspace if alt || control => editor.remove(Move::WordLeft),
-        KeyCode::Backspace => editor.remove(Move::Left),
-        KeyCode::Delete => editor.remove(Move::Right),
-        KeyCode::Left if control || alt => editor.go(Move::WordLeft),
-        KeyCode::Right if control || alt => editor.go(Move::WordRight),
-        KeyCode::Left => editor.go(Move::Left),
-        KeyCode::Right => editor.go(Move::Right),
-        KeyCode::Home => editor.go(Move::LineStart),
-        KeyCode::End if editor.is_empty() => to_end(model),
-        KeyCode::End => editor.go(Move::LineEnd),
-        KeyCode::Up => editor.up(),
-        KeyCode::Down => editor.down(),
-        KeyCode::Char(c) if !control && !alt => editor.insert(c.encode_utf8(&mut [0; 4])),
-        _ => {}
-    }
-}
-
-fn to_end(model: &mut Model) {
-    let room = model.room_mut();
-    (room.anchor, room.selected) = (None, None);
-    (room.unread, room.mentions) = (0, 0);
-    room.note_read();
-}
-
-fn on_messages_key(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
-    let room = &model.rooms[model.current];
-    let Some(id) = room.selected.filter(|&id| room.message(id).is_some()) else {
-        model.focus = Focus::Input;
-        return;
-    };
-    let own = Some(id.member) == room.member;
-    match key.code {
-        KeyCode::Esc | KeyCode::Char('i') => {
-            model.search = None;
-            model.focus = Focus::Input;
-            to_end(model);
-        }
-        KeyCode::Up | KeyCode::Char('k') => select(model, room.message_beside(Some(id), false)),
-        KeyCode::Down | KeyCode::Char('j') => select(model, room.message_beside(Some(id), true)),
-        KeyCode::End | KeyCode::Char('G') => select(model, room.message_beside(None, false)),
-        KeyCode::Char('u') => {
-            let taken_back = deletion::take_back(model);
-            if !taken_back {
-                to_unread(model);
-            }
-        }
-        KeyCode::Char('n') => {
-            model.searched = 0..0;
-            find(model, effects);
-        }
-        KeyCode::Enter | KeyCode::Char('p') => match room.message(id).and_then(|message| message.reply_to) {
-            Some(parent) if room.number_of(parent).is_some() => select(model, Some(parent)),
-            Some(_) => model.hint = Some("what it answers is further back".into()),
-            None => model.hint = Some("it answers nothing".into()),
-        },
-        KeyCode::Char('m') => {
-            let numbers = room.numbers().start..room.number_of(id).unwrap_or(0);
-            let mention = |number| match room.row(number) {
-                Some(Row::Message(id)) if room.message(id)?.mention => Some(id),
-                _ => None,
-            };
-            match numbers.rev().find_map(mention) {
-                Some(id) => select(model, Some(id)),
-                None => model.hint = Some("nobody called you before that, as far as was read".into()),
-            }
-        }
-        KeyCode::Char('r') => write_about(model, Purpose::Reply(id), ""),
-        KeyCode::Char('+') => write_about(model, Purpose::React(id), ""),
-        KeyCode::Char('e') | KeyCode::Char('d') | KeyCode::Delete if !own => {
-            model.hint = Some("that is somebody else's message".into());
-        }
-        KeyCode::Char('e') => {
-            let text = room.text(id).unwrap_or_default().to_owned();
-            write_about(model, Purpose::Edit(id), &text);
-        }
-        KeyCode::Char('d') | KeyCode::Delete => deletion::ask(model, id),
-        KeyCode::Char('c') => explain(model, id, effects),
-        KeyCode::Char('t') => model.diagram = !model.diagram,
-        KeyCode::Char('v') => {
-            let marked = (room.marked != Some(id)).then_some(id);
-            model.room_mut().marked = marked;
-            model.hint = Some(match marked {
-                Some(_) => "marked: c at another message tells how the two stand to each other".into(),
-                None => "no longer marked".into(),
-            });
-        }
-        KeyCode::Char('y') => {
-            effects.push(Effect::Copy(room.text(id).unwrap_or_default().into()));
-            model.hint = Some("copied, if the terminal allows it".into());
-        }
-        // No command: it is the first letter of what is to be said.
-        KeyCode::Char(c) if is_written(key) => write_on(model, c.encode_utf8(&mut [0; 4])),
-        _ => {}
-    }
-}
-
-/// Returns whether a key writes its character.
-fn is_written(key: KeyEvent) -> bool {
-    !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT)
-}
-
-/// Goes back to the input with what was typed.
-fn write_on(model: &mut Model, typed: &str) {
-    model.search = None;
-    model.focus = Focus::Input;
-    to_end(model);
-    model.room_mut().editor.insert(typed);
-}
-
-/// What was being written stays in the history of the input.
-fn write_about(model: &mut Model, purpose: Purpose, text: &str) {
-    model.focus = Focus::Input;
-    let room = model.room_mut();
-    if matches!(purpose, Purpose::Edit(_) | Purpose::React(_)) && !room.editor.is_empty() {
-        room.editor.take();
-    }
-    if !text.is_empty() {
-        room.editor.set(text);
-    }
-    room.purpose = purpose;
-    (room.selected, room.anchor) = (None, None);
-}
-
-fn complete(model: &mut Model, effects: &mut Vec<Effect>) {
-    if model.completing.is_none() {
-        let room = &model.rooms[model.current];
-        let (start, choices) = command::completions(room.editor.before_cursor(), room, &model.known_rooms);
-        if room.editor.before_cursor().trim_start_matches('.').starts_with("/join")
-            && model.known_rooms.is_empty()
-        {
-            effects.push(Effect::ListRooms);
-        }
-        model.completing = Some(Completing { start, choices, next: 0 });
-    }
-    let Some(completing) = &mut model.completing else { return };
-    if let Some(choice) = completing.choices.get(completing.next).cloned() {
-        completing.next = (completing.next + 1) % completing.choices.len();
-        let others: Vec<_> = completing.choices.iter().map(|choice| choice.trim_end()).collect();
-        if others.len() > 1 {
-            model.hint = Some(others.join("  "));
-        }
-        let start = completing.start;
-        model.rooms[model.current].editor.complete(start, &choice);
-    }
-}
-
-fn enter(model: &mut Model, effects: &mut Vec<Effect>) {
-    let room = &mut model.rooms[model.current];
-    let text = room.editor.text().to_owned();
-    if text.trim().is_empty() {
-        return;
-    }
-    if room.purpose == Purpose::Say
-        && let Some(command) = command::parse(&text)
-    {
-        match command {
-            Ok(command) => {
-                room.editor.take();
-                obey(model, command, effects);
-            }
-            // What was written stays, to be mended.
-            Err(why) => model.hint = Some(one_line(&why)),
-        }
-        return;
-    }
-    let said = command::said(&text);
-    let purpose = std::mem::take(&mut room.purpose);
-    let body = match purpose {
-        Purpose::Say => Body::Text(said),
-        Purpose::Reply(to) => Body::Reply { to, text: said },
-        Purpose::Edit(of) => Body::Edit { of, text: said },
-        Purpose::React(to) => {
-            let symbol = said.trim().to_owned();
-            let by = room.member;
-            let put = room
-                .changes(to)
-                .is_some_and(|c| c.reactions(by).iter().any(|r| r.0 == symbol_key(&symbol) && r.2));
-            Body::Reaction { to, symbol, set: !put }
-        }
-    };
-    room.editor.take();
-    effects.push(Effect::Say { room: room.name.clone(), body, text, purpose });
-    room.unread_from = None;
-    to_end(model);
-}
-
-fn obey(model: &mut Model, command: Command, effects: &mut Vec<Effect>) {
-    let room = model.room_mut();
-    let name = room.name.clone();
-    match command {
-        Command::Help => model.overlay = Some(Overlay::Help(0)),
-        Command::Join(other) => join(model, &other, effects),
-        Command::CreateRoom => effects.push(Effect::CreateRoom),
-        Command::Leave if matches!(room.link, Link::Over(_)) => {
-            if model.rooms.len() > 1 {
-                model.rooms.remove(model.current);
-                show_room(model, model.current.min(model.rooms.len() - 1));
-            } else {
-                quit(model, effects);
-            }
-        }
-        Command::Leave => {
-            room.given_up = true;
-            leave(room, effects);
-        }
-        Command::Rooms => effects.push(Effect::ListRooms),
-        Command::Members => {
-            let names: Vec<_> = room.members.iter().map(|member| member.name.clone()).collect();
-            room.notice(format!("in '{name}': {}", names.join(", ")));
-        }
-        Command::Clock => effects.push(Effect::Clock(name)),
-        Command::Held => {
-            let held: Vec<_> = room.held.iter().map(layout::held_in_words).collect();
-            match held.is_empty() {
-                true => room.notice("nothing is held back".into()),
-                false => held.into_iter().for_each(|line| room.notice(line)),
-            }
-        }
-        Command::History => scroll(model, layout::message_lines(model) as isize - 1),
-        Command::Topic(topic) => {
-            let body = Body::Topic(topic.clone());
-            effects.push(Effect::Say {
-                room: name,
-                body,
-                text: format!("/topic {topic}"),
-                purpose: Purpose::Say,
-            });
-        }
-        Command::Me(text) => {
-            let body = Body::Action(command::said(&text));
-            effects.push(Effect::Say {
-                room: name,
-                body,
-                text: format!("/me {text}"),
-                purpose: Purpose::Say,
-            });
-        }
-        Command::Search(text) => {
-            room.selected = None;
-            (model.search, model.searched) = (Some(text), 0..0);
-            find(model, effects);
-        }
-        Command::Name(other) => {
-            if !matches!(room.link, Link::Over(_)) {
-                model.hint = Some("you are in; leave first, or start another chat with --name".into());
-                return;
-            }
-            model.name = other;
-            model.room_mut().link = Link::Joining;
-            effects.push(Effect::Join(name));
-        }
-        Command::Mouse => {
-            model.mouse = !model.mouse;
-            effects.push(Effect::Mouse(model.mouse));
-        }
-        Command::Quit => quit(model, effects),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use causerie_client::{Body, MessageId};
+    use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
     use jiff::tz::TimeZone;
 
     use super::super::places::{Place, Places};
-    use super::super::room::{Anchor, READ_BACK_MAX};
+    use super::super::room::{Anchor, Purpose, READ_BACK_MAX};
     use super::super::samples::*;
+    use super::super::scroll::select;
     use super::*;
+
+    fn rows_seen(model: &Model) -> (i64, i64) {
+        Layout::of(model).rows_seen(model.room())
+    }
+
+    fn lines_missing(model: &Model) -> usize {
+        Layout::of(model).seen(model.room()).empty
+    }
 
     fn model() -> Model {
         let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC);
@@ -924,17 +403,17 @@ mod tests {
         many(&mut model, 100);
         assert_eq!(model.room().anchor, None);
         key(&mut model, KeyCode::PageUp);
-        let seen = layout::rows_seen(&model);
+        let seen = rows_seen(&model);
         for n in 101..200 {
             tell(&mut model, said(BOB, n, "more", None));
             tell(&mut model, placed(BOB, n, n));
         }
-        assert_eq!(layout::rows_seen(&model), seen);
+        assert_eq!(rows_seen(&model), seen);
         assert_eq!(model.room().unread, 99);
         update(&mut model, Event::Resize(40, 10));
-        assert_eq!(layout::rows_seen(&model).1, seen.1);
+        assert_eq!(rows_seen(&model).1, seen.1);
         update(&mut model, Event::Resize(80, 24));
-        assert_eq!(layout::rows_seen(&model), seen);
+        assert_eq!(rows_seen(&model), seen);
         key(&mut model, KeyCode::End);
         assert_eq!((model.room().anchor, model.room().unread), (None, 0));
     }
@@ -943,14 +422,14 @@ mod tests {
     fn scrolling_up_and_down_comes_back() {
         let mut model = model();
         many(&mut model, 300);
-        let mut seen = vec![layout::rows_seen(&model)];
+        let mut seen = vec![rows_seen(&model)];
         for _ in 0..5 {
             key(&mut model, KeyCode::PageUp);
-            seen.push(layout::rows_seen(&model));
+            seen.push(rows_seen(&model));
         }
         assert!(seen.windows(2).all(|pair| pair[1].1 < pair[0].1));
         while let Some(before) = seen.pop() {
-            assert_eq!(layout::rows_seen(&model), before);
+            assert_eq!(rows_seen(&model), before);
             key(&mut model, KeyCode::PageDown);
         }
         assert_eq!(model.room().anchor, None);
@@ -958,8 +437,8 @@ mod tests {
         for _ in 0..50 {
             key(&mut model, KeyCode::PageUp);
         }
-        assert_eq!(layout::rows_seen(&model).0, model.room().numbers().start);
-        assert_eq!(layout::lines_missing(&model), 0);
+        assert_eq!(rows_seen(&model).0, model.room().numbers().start);
+        assert_eq!(lines_missing(&model), 0);
     }
 
     #[test]
@@ -967,15 +446,16 @@ mod tests {
         let mut model = model();
         many(&mut model, 100);
         for n in [1, 100, 2, 50, 99, 60, 45, 12, 1] {
-            select(&mut model, Some(id(BOB, n)));
+            let layout = Layout::of(&model);
+            select(model.room_mut(), &layout, id(BOB, n));
             let row = model.room().number_of(id(BOB, n)).expect("it was said");
-            let (first, last) = layout::rows_seen(&model);
+            let (first, last) = rows_seen(&model);
             assert!((first..=last).contains(&row), "{row} in {first} to {last}");
-            assert_eq!(layout::lines_missing(&model), 0);
+            assert_eq!(lines_missing(&model), 0);
         }
         model.room_mut().unread_from = Some(3);
-        to_unread(&mut model);
-        assert_eq!(layout::rows_seen(&model).0, 0);
+        update(&mut model, Event::Key(KeyEvent::new(KeyCode::Char('u'), KeyModifiers::ALT)));
+        assert_eq!(rows_seen(&model).0, 0);
     }
 
     #[test]
@@ -1001,10 +481,10 @@ mod tests {
             effects = key(&mut model, KeyCode::PageUp);
         }
         assert_eq!(effects, [Effect::Earlier { room: "lobby".into(), epoch: 7, before: 301 }]);
-        let seen = layout::rows_seen(&model);
+        let seen = rows_seen(&model);
         assert_eq!(earlier(&mut model, 101), []);
         // The uppermost row has lost its date, which the day's first one has now.
-        assert_eq!(layout::rows_seen(&model), (seen.0 - 1, seen.1));
+        assert_eq!(rows_seen(&model), (seen.0 - 1, seen.1));
     }
 
     #[test]
@@ -1078,7 +558,7 @@ mod tests {
         assert_eq!((model.rooms[0].unread_from, model.rooms[0].unread), (Some(2), 0));
         let ops = &model.rooms[1];
         assert_eq!((ops.unread_from, ops.unread, ops.mentions), (Some(3), 2, 1));
-        let kept = Places::of(&model);
+        let kept = model.places();
         assert_eq!(kept.rooms, [place("lobby", 5), place("ops", 3)], "what was not looked at is not read");
         assert_eq!(kept.current.as_deref(), Some("lobby"));
         // Earlier pages may have more of it; another log has none.
@@ -1087,7 +567,7 @@ mod tests {
         model.rooms[0].earlier(page(1, records), "Ann");
         assert_eq!(model.rooms[0].unread_from, Some(-1));
         write(&mut model, "/leave");
-        assert_eq!(Places::of(&model).rooms, [place("ops", 3)]);
+        assert_eq!(model.places().rooms, [place("ops", 3)]);
     }
 
     #[test]

@@ -6,70 +6,40 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
-use super::command::COMMANDS;
 use super::diagram;
-use super::layout::{
-    alert, areas, bold, dim, name_style, prompt, seen, shows_rooms, shows_waiting, waiting_in_words,
-};
+use super::editor::Editor;
+use super::layout::{Layout, Seen, bold, dim, waiting_in_words};
 use super::links;
 use super::model::{Focus, Model, Overlay};
-use super::room::{Link, Purpose, Row};
-use super::text::{cut, fit, one_line, width, wrap};
-
-/// How far the help scrolls.
-pub(super) const HELP_LINES_MAX: usize = 60;
-
-const KEYS: [(&str, &str); 28] = [
-    ("Enter", "say it"),
-    ("Alt-Enter, Ctrl-J", "a new line"),
-    ("Tab", "complete a name, a room, a command, :emoji"),
-    ("Up, Down", "what you said before"),
-    ("Ctrl-_, Ctrl-R", "undo, redo"),
-    ("Ctrl-A E K U W Y", "start, end, cut, cut, cut a word, put back"),
-    ("PageUp, PageDown", "scroll; End: to the newest"),
-    ("Alt-U", "to the first unread"),
-    ("Ctrl-F", "search"),
-    ("Ctrl-N, Ctrl-P", "next room, room before; Alt-1 to 9"),
-    ("F2, F3", "rooms, members"),
-    ("F4", "who had seen what: the room as a diagram"),
-    ("Ctrl-L", "draw anew"),
-    ("Ctrl-Z", "suspend"),
-    ("Ctrl-C", "leave all rooms and end"),
-    ("Esc", "choose a message, then:"),
-    ("  Up, Down, j, k", "another one"),
-    ("  r, e, d, +", "reply, edit, delete, react"),
-    ("  Enter", "to the message that it answers"),
-    ("  u", "not to delete it after all"),
-    ("  m, u, n", "to a mention, the unread, the next found"),
-    ("  c", "what it depends on, and what on it"),
-    ("  v, then c at another", "which was before, or neither"),
-    ("  t", "the diagram, as F4"),
-    ("  y", "copy it"),
-    ("  Esc", "back to writing"),
-    ("Marks", "… on its way  ✓ stored  ✓✓ delivered to all  ◌ held back"),
-    ("  ∥", "its author had not seen the one above"),
-];
-
-// The whole.
+use super::overlay;
+use super::room::{Link, Purpose, RoomView, Row};
+use super::text::{cut, fit, one_line, width};
 
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>) {
-    let areas = areas(model);
-    title(model, frame, areas.title);
-    if let Some(area) = areas.rooms {
-        rooms(model, frame, area);
+    let layout = Layout::of(model);
+    let room = model.room();
+    let others = model.rooms.iter().enumerate().filter(|(index, _)| *index != model.current);
+    let unread = if layout.rooms.is_some() { 0 } else { others.map(|(_, room)| room.unread).sum() };
+    title(room, unread, frame, layout.title);
+    if let Some(area) = layout.rooms {
+        rooms(&model.rooms, model.current, layout.alert(), frame, area);
     }
-    messages(model, frame, areas.messages);
-    if let Some(area) = areas.members {
-        members(model, frame, area);
+    match model.diagram {
+        true => draw_diagram(room, &layout, frame),
+        false => messages(room, &layout, model.links, frame),
     }
-    if let Some(area) = areas.purpose {
-        purpose(model, frame, area);
+    if let Some(area) = layout.members {
+        members(room, &layout, frame, area);
     }
-    input(model, frame, areas.input);
-    status(model, frame, areas.status);
-    footer(model, frame, areas.footer);
+    if let Some(area) = layout.purpose {
+        purpose(room, frame, area);
+    }
+    let has_cursor = model.focus == Focus::Input && model.overlay.is_none();
+    input(&room.editor, &layout.prompt, has_cursor, frame, layout.input);
+    status(model, layout.alert(), frame, layout.status);
+    footer(model, frame, layout.footer);
     if let Some(overlay) = &model.overlay {
-        draw_overlay(overlay, frame, areas.messages);
+        overlay::draw(overlay, frame, layout.messages);
     }
 }
 
@@ -77,14 +47,12 @@ fn put(frame: &mut Frame<'_>, area: Rect, line: Line<'static>) {
     frame.render_widget(line, area);
 }
 
-fn title(model: &Model, frame: &mut Frame<'_>, area: Rect) {
-    let room = model.room();
+/// Draws the title; `unread` is told of other rooms, where no pane lists them.
+fn title(room: &RoomView, unread: usize, frame: &mut Frame<'_>, area: Rect) {
     let topic = if room.topic.is_empty() { String::new() } else { format!(" · {}", one_line(&room.topic)) };
-    let elsewhere: usize =
-        model.rooms.iter().enumerate().filter(|(i, _)| *i != model.current).map(|(_, r)| r.unread).sum();
-    let right = match (shows_rooms(model), elsewhere) {
-        (false, 1..) => format!("{elsewhere} unread elsewhere · {} here ", room.members.len()),
-        _ => format!("{} here ", room.members.len()),
+    let right = match unread {
+        1.. => format!("{unread} unread elsewhere · {} here ", room.members.len()),
+        0 => format!("{} here ", room.members.len()),
     };
     let columns = usize::from(area.width);
     let left = fit(&format!(" {}{topic}", one_line(&room.name)), columns.saturating_sub(width(&right)));
@@ -92,9 +60,9 @@ fn title(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     put(frame, area, Line::styled(line, Style::new().add_modifier(Modifier::REVERSED)));
 }
 
-fn rooms(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+fn rooms(rooms: &[RoomView], current: usize, alert: Style, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width) - 1;
-    let lines = model.rooms.iter().enumerate().map(|(index, room)| {
+    let lines = rooms.iter().enumerate().map(|(index, room)| {
         let count = match (room.unread, room.mentions) {
             (0, _) => String::new(),
             (unread, 0) => format!(" {unread}"),
@@ -102,8 +70,8 @@ fn rooms(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         };
         let name = fit(&one_line(&room.name), columns.saturating_sub(width(&count) + 1));
         let style = match () {
-            () if index == model.current => Style::new().add_modifier(Modifier::REVERSED),
-            () if room.mentions > 0 => alert(model),
+            () if index == current => Style::new().add_modifier(Modifier::REVERSED),
+            () if room.mentions > 0 => alert,
             () if room.unread > 0 => bold(),
             () => Style::new(),
         };
@@ -118,16 +86,17 @@ fn rooms(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-fn members(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+fn members(room: &RoomView, layout: &Layout, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width).saturating_sub(3);
-    let room = model.room();
     let mut names: Vec<_> = room
         .members
         .iter()
         .map(|member| {
             let own = Some(member.member) == room.member;
-            let style =
-                if own { bold() } else { name_style(model, &member.name).remove_modifier(Modifier::BOLD) };
+            let style = match own {
+                true => bold(),
+                false => layout.name_style(room, &member.name).remove_modifier(Modifier::BOLD),
+            };
             Span::styled(cut(&one_line(&member.name), columns), style)
         })
         .collect();
@@ -143,23 +112,24 @@ fn members(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-fn messages(model: &Model, frame: &mut Frame<'_>, area: Rect) {
-    if model.diagram {
-        let selected = model.room().selected.filter(|_| model.focus == Focus::Messages);
-        let (columns, lines) = (area.width.into(), area.height.into());
-        let style = |name: &str| name_style(model, name);
-        let lines = diagram::lines(model.room(), columns, lines, selected, style);
-        let missing = area.height.saturating_sub(lines.len() as u16);
-        let below = Rect { y: area.y + missing, height: area.height - missing, ..area };
-        return frame.render_widget(Paragraph::new(lines), below);
-    }
-    let (seen, empty) = seen(model);
+fn draw_diagram(room: &RoomView, layout: &Layout, frame: &mut Frame<'_>) {
+    let area = layout.messages;
+    let style = |name: &str| layout.name_style(room, name);
+    let lines = diagram::lines(room, area.width.into(), area.height.into(), layout.chosen, style);
+    let missing = area.height.saturating_sub(lines.len() as u16);
+    let below = Rect { y: area.y + missing, height: area.height - missing, ..area };
+    frame.render_widget(Paragraph::new(lines), below);
+}
+
+fn messages(room: &RoomView, layout: &Layout, has_links: bool, frame: &mut Frame<'_>) {
+    let area = layout.messages;
+    let Seen { rows, empty } = layout.seen(room);
     let below = Rect { y: area.y + empty as u16, height: area.height - empty as u16, ..area };
     let mut top = below;
     let mut found = Vec::new();
-    for seen in seen.iter().rev().filter(|_| model.links) {
-        if let Some(Row::Message(id)) = model.room().row(seen.row)
-            && let Some(text) = model.room().text(id)
+    for seen in rows.iter().rev().filter(|_| has_links) {
+        if let Some(Row::Message(id)) = room.row(seen.row)
+            && let Some(text) = room.text(id)
         {
             let lines: Vec<_> = seen.lines.iter().map(ToString::to_string).collect();
             found.extend(links::in_lines(&lines, text).into_iter().map(|link| (link, top)));
@@ -167,9 +137,9 @@ fn messages(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         top.y += seen.lines.len() as u16;
         top.height -= seen.lines.len() as u16;
     }
-    let mut lines: Vec<_> = seen.into_iter().rev().flat_map(|seen| seen.lines).collect();
-    if shows_waiting(model, area) {
-        let waiting = waiting_in_words(&model.room().held);
+    let mut lines: Vec<_> = rows.into_iter().rev().flat_map(|seen| seen.lines).collect();
+    if layout.shows_waiting(room) {
+        let waiting = waiting_in_words(&room.held);
         let line = waiting.map_or(String::new(), |waiting| cut(&format!("◌  {waiting}"), area.width.into()));
         lines.push(Line::styled(line, dim()));
     }
@@ -177,15 +147,14 @@ fn messages(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     for (link, area) in found {
         links::draw(&link, area, frame.buffer_mut());
     }
-    if model.room().loading && area.height > 1 {
+    if room.loading && area.height > 1 {
         let top = Rect { height: 1, ..area };
         frame.render_widget(Clear, top);
         put(frame, top, Line::styled(fit("reading what was said earlier", area.width.into()), dim()));
     }
 }
 
-fn purpose(model: &Model, frame: &mut Frame<'_>, area: Rect) {
-    let room = model.room();
+fn purpose(room: &RoomView, frame: &mut Frame<'_>, area: Rect) {
     let about = |id| {
         let author = room.message(id).map_or("", |message| message.author.as_str());
         one_line(&format!("{author}: {}", room.text(id).unwrap_or_default()))
@@ -199,28 +168,27 @@ fn purpose(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     put(frame, area, Line::styled(cut(&line, area.width.into()), dim()));
 }
 
-fn input(model: &Model, frame: &mut Frame<'_>, area: Rect) {
-    let prompt = prompt(model);
-    let indent = width(&prompt);
-    let (lines, (line, column)) = model.room().editor.lines(usize::from(area.width).saturating_sub(indent));
+fn input(editor: &Editor, prompt: &str, has_cursor: bool, frame: &mut Frame<'_>, area: Rect) {
+    let indent = width(prompt);
+    let (lines, (line, column)) = editor.lines(usize::from(area.width).saturating_sub(indent));
     let height = usize::from(area.height);
     // The cursor's line is seen.
     let first =
         line.saturating_sub(height.saturating_sub(1)).max(lines.len().saturating_sub(height).min(line));
     let shown = lines.into_iter().enumerate().skip(first).take(height).map(|(index, text)| {
         let start =
-            if index == 0 { Span::styled(prompt.clone(), bold()) } else { Span::raw(" ".repeat(indent)) };
+            if index == 0 { Span::styled(prompt.to_owned(), bold()) } else { Span::raw(" ".repeat(indent)) };
         Line::from(vec![start, Span::raw(text)])
     });
     let shown: Vec<_> = shown.collect();
     frame.render_widget(Paragraph::new(shown), area);
-    if model.focus == Focus::Input && model.overlay.is_none() && area.height > 0 {
+    if has_cursor && area.height > 0 {
         let x = area.x + (indent + column).min(usize::from(area.width).saturating_sub(1)) as u16;
         frame.set_cursor_position((x, area.y + (line - first) as u16));
     }
 }
 
-fn status(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+fn status(model: &Model, alert: Style, frame: &mut Frame<'_>, area: Rect) {
     let room = model.room();
     let mut parts = Vec::new();
     if room.unread > 0 {
@@ -241,8 +209,8 @@ fn status(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let (link, style) = match &room.link {
         Link::Joining => (format!("joining {} on {}", one_line(&room.name), one_line(&model.server)), dim()),
         Link::In => (format!("connected to {}", one_line(&model.server)), dim()),
-        Link::Lost(reason) => (format!("connection lost ({}), trying again", one_line(reason)), alert(model)),
-        Link::Over(reason) => (format!("not in the room: {}", one_line(reason)), alert(model)),
+        Link::Lost(reason) => (format!("connection lost ({}), trying again", one_line(reason)), alert),
+        Link::Over(reason) => (format!("not in the room: {}", one_line(reason)), alert),
     };
     let right = if parts.is_empty() { String::new() } else { format!(" {} ", parts.join(" · ")) };
     let (left, style) = match &model.hint {
@@ -270,51 +238,6 @@ fn footer(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         (None, Focus::Input) => "F1 help  Esc messages  PgUp earlier  Tab complete  Ctrl-C quit",
     };
     put(frame, area, Line::styled(cut(keys, area.width.into()), dim()));
-}
-
-fn draw_overlay(overlay: &Overlay, frame: &mut Frame<'_>, area: Rect) {
-    let columns = usize::from(area.width);
-    let lines: Vec<Line<'static>> = match overlay {
-        // The question stands in the status line, and the message where it is.
-        Overlay::Delete(_) => return,
-        Overlay::Paste(text) => {
-            let count = text.lines().count();
-            let question =
-                format!("Paste {count} lines ({} characters) into the input? y/n", text.chars().count());
-            let mut lines = vec![Line::styled(fit(&question, columns), bold())];
-            let shown = usize::from(area.height).saturating_sub(2);
-            lines.extend(
-                text.lines()
-                    .take(shown)
-                    .map(|line| Line::raw(fit(&format!("  {}", one_line(line)), columns))),
-            );
-            lines
-        }
-        Overlay::Causality(told, at) => {
-            let lines = told.iter().enumerate().flat_map(|(index, line)| {
-                let is_heading = index == 0 || !line.starts_with(' ') && line.ends_with(':');
-                let style = if is_heading { bold() } else { Style::new() };
-                wrap(line, columns.saturating_sub(1)).into_iter().map(move |line| Line::styled(line, style))
-            });
-            lines.skip(*at).collect()
-        }
-        Overlay::Help(at) => {
-            let entry = |name: &str, what: &str| {
-                Line::from(vec![
-                    Span::styled(fit(name, 20.min(columns)), bold()),
-                    Span::raw(cut(what, columns.saturating_sub(20))),
-                ])
-            };
-            let keys = KEYS.iter().map(|(key, what)| entry(key, what));
-            let commands =
-                COMMANDS.iter().map(|(name, argument, what)| entry(&format!("/{name} {argument}"), what));
-            let also = "Each command works as ./command too; // at the start says a slash.";
-            let heading = Line::styled(cut(also, columns), dim());
-            keys.chain([Line::raw(""), heading]).chain(commands).skip(*at).collect()
-        }
-    };
-    frame.render_widget(Clear, area);
-    frame.render_widget(Paragraph::new(lines), area);
 }
 
 #[cfg(test)]
@@ -356,7 +279,9 @@ mod tests {
             }
             tell(&mut model, event);
         }
-        let spoken: Vec<_> = (0..count).map(|n| name_style(&model, &format!("person {n}")).fg).collect();
+        let layout = Layout::of(&model);
+        let style = |n| layout.name_style(model.room(), &format!("person {n}"));
+        let spoken: Vec<_> = (0..count).map(|n| style(n).fg).collect();
         assert!(spoken.iter().enumerate().all(|(n, color)| !spoken[..n].contains(color)), "{spoken:?}");
     }
 

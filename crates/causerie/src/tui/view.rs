@@ -350,6 +350,12 @@ mod tests {
             "F1 help  Esc messages  PgUp earlier  Tab complete  Ctrl-C quit",
         ];
         assert_eq!(screen(&model), expected);
+        assert!(is_documented(&expected));
+    }
+
+    /// Returns whether the document for users shows these lines.
+    fn is_documented(lines: &[&str]) -> bool {
+        include_str!("../../../../docs/using.md").contains(&format!("```text\n{}\n```", lines.join("\n")))
     }
 
     fn hold(model: &mut Model, held: &[(MessageId, &str, u64)]) {
@@ -446,6 +452,7 @@ mod tests {
             "  ●───┼───┤   Ann: fine                                          │",
         ];
         assert_eq!(screen(&model)[5..11], drawn);
+        assert!(is_documented(&drawn[1..]));
         // The chosen one is the same in the list.
         key(&mut model, KeyCode::Esc);
         key(&mut model, KeyCode::Up);

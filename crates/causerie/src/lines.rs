@@ -124,7 +124,9 @@ impl Chat {
                     Err(error) => console.notice(&error.to_string()),
                 },
                 "./rooms" => {
-                    wording::list(&mut self.entrance.directory().await?, |line| console.message(line)).await?
+                    for room in self.entrance.directory().await?.rooms().await? {
+                        console.message(&wording::room(&room))?;
+                    }
                 }
                 "./join" => {
                     let Some(room) = self.ask_room(console).await? else { continue };

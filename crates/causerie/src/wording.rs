@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::time::Duration;
 
-use causerie_client::{Body, ConnectError, Directory, Entry, HeldPost, JoinError, MessageId, What};
+use causerie_client::{Body, ConnectError, Entry, HeldPost, JoinError, MessageId, RoomInfo, What};
 use causerie_core::content::body::Recent;
 use causerie_core::content::plain;
 use causerie_core::content::text::visible;
@@ -122,18 +122,11 @@ pub(crate) fn gap(from: u64, to: u64, removed: bool) -> String {
     }
 }
 
-/// One line for each room.
-pub(crate) async fn list(
-    directory: &mut Directory,
-    mut line: impl FnMut(&str) -> io::Result<()>,
-) -> Result<(), ConnectError> {
-    for room in directory.rooms().await? {
-        let members = if room.members == 1 { "member" } else { "members" };
-        let port = room.port.map_or(String::new(), |port| format!(", port {port}"));
-        let text = format!("{}  ({} {members}{port})", visible(&room.name), room.members);
-        line(&text).map_err(ConnectError::Io)?;
-    }
-    Ok(())
+/// Returns a room's name, how many are in it, and its port.
+pub(crate) fn room(room: &RoomInfo) -> String {
+    let members = if room.members == 1 { "member" } else { "members" };
+    let port = room.port.map_or(String::new(), |port| format!(", port {port}"));
+    format!("{}  ({} {members}{port})", visible(&room.name), room.members)
 }
 
 #[cfg(test)]

@@ -303,6 +303,36 @@ async fn rooms_are_listed_created_closed_and_opened_again() {
     assert!(closed.contains(&format!("(number {newer}, ")) && closed.lines().count() == 1, "{closed}");
 }
 
+/// On Linux each process has an address of this machine of its own, so that the default port is free there.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn without_a_port_the_default_one_is_meant_everywhere() {
+    let [.., a, b] = std::process::id().to_be_bytes();
+    let host = format!("127.86.{a}.{b}");
+    let server = Server::listening(&host, &["--forget"]).await;
+    assert_eq!(server.port, 12343);
+    let mut ann = Chat::start(&[&host, "--room", "lobby", "--name", "Ann"]);
+    ann.notice("in 'lobby'").await;
+    let run = async |args: &[&str]| {
+        let output = soon("it ends", causerie().args(args).output()).await.unwrap();
+        let (out, err) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {err}");
+        out
+    };
+    assert_eq!(run(&["rooms", &host]).await, "lobby  (1 member)\n");
+    assert_eq!(run(&["rooms", &host, "create", "ops"]).await, "ops\n");
+    assert_eq!(run(&["rooms", "list", "--server", &host]).await, "lobby  (1 member)\nops  (0 members)\n");
+    assert!(run(&["history", "lobby", "--server", &host]).await.ends_with(" * Ann joined\n"));
+    assert!(run(&["trace", "lobby", "--server", &host]).await.contains("Ann"));
+    let load = ["--seconds", "1", "--warm-up", "0", "--receivers", "2"];
+    assert!(run(&[&["bench", "--server", &host][..], &load].concat()).await.contains("lost        0\n"));
+    assert_eq!(ann.end().await.2, Some(0));
+    // Twice is once too often.
+    let twice = causerie().args(["rooms", &host, "--server", &host]).output().await.unwrap();
+    assert_eq!(twice.status.code(), Some(2));
+}
+
 #[tokio::test]
 async fn ctrl_c_ends_a_server_politely_and_its_members_come_back_to_the_next() {
     let mut server = Server::start(&[]).await;

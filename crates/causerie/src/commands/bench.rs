@@ -13,6 +13,8 @@ use causerie_bench::websocket::WebSocket;
 use causerie_bench::{Pace, Plan, Progress, Protocol};
 use clap::{Args, ValueEnum};
 
+use crate::address::{DEFAULT_SERVER, with_port};
+
 /// Put load on a server, and check all that comes of it.
 ///
 /// Every message carries who sent it, its number, when it was sent and what it answers. Every receiver checks that
@@ -21,7 +23,7 @@ use clap::{Args, ValueEnum};
 #[derive(Args, Debug)]
 pub(crate) struct BenchArgs {
     /// The server.
-    #[arg(long, short, value_name = "HOST[:PORT]", default_value = "127.0.0.1:12343")]
+    #[arg(long, short, value_name = "HOST[:PORT]", default_value = DEFAULT_SERVER)]
     server: String,
     /// Start a server of our own on a free port for this, and end it afterwards.
     #[arg(long, conflicts_with_all = ["server", "server_pid"])]
@@ -126,7 +128,7 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
     let plan = args.plan();
     // Before a server is started for it.
     plan.check()?;
-    let named = crate::address::with_port(&args.server);
+    let named = with_port(&args.server);
     let address = match args.spawn {
         true => None,
         false => {

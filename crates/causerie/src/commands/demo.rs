@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::serve::Signals;
+use crate::address::{DEFAULT_PORT, listening};
 
 /// Start a server for a look at once: members talk over bad links, and what arrives too early is held.
 ///
@@ -24,7 +25,7 @@ use super::serve::Signals;
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
     /// Where to listen [default: 127.0.0.1:12343, or any free port].
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = listening)]
     listen: Option<SocketAddr>,
     /// What the links' faults are drawn from.
     #[arg(long, default_value_t = 7)]
@@ -112,7 +113,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
 }
 
 async fn listen(wanted: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
-    let usual = SocketAddr::from(([127, 0, 0, 1], 12343));
+    let usual = SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT));
     match (TcpListener::bind(wanted.unwrap_or(usual)).await, wanted) {
         (Err(error), None) if error.kind() == io::ErrorKind::AddrInUse => {
             Ok(TcpListener::bind(SocketAddr::new(usual.ip(), 0)).await?)

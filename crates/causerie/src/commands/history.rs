@@ -8,6 +8,7 @@ use causerie_core::content::body::Recent;
 use causerie_gateway::api;
 use clap::Args;
 
+use crate::address::DEFAULT_SERVER;
 use crate::log::Log;
 use crate::when::Since;
 use crate::wording::{RECENT, line};
@@ -20,7 +21,7 @@ pub(crate) struct HistoryArgs {
     room: String,
 
     /// The server.
-    #[arg(long, short, value_name = "HOST[:PORT]", default_value = "127.0.0.1:12343")]
+    #[arg(long, short, value_name = "HOST[:PORT]", default_value = DEFAULT_SERVER)]
     server: String,
 
     /// From where on: a position (90), a message (0.7#90), a time (2026-01-31T09:30:00Z), or a while ago (2h, 3d).

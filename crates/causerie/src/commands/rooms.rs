@@ -8,14 +8,21 @@ use causerie_client::{ClosedRoom, Directory};
 use causerie_core::content::text::visible;
 use clap::{Args, Subcommand};
 
+use crate::address::{DEFAULT_SERVER, with_port};
+use crate::entrance::{default_state, own_key};
 use crate::when::to_the_second;
+use crate::wording;
 
 /// List, create and close rooms.
 #[derive(Args, Debug)]
 pub(crate) struct RoomsArgs {
-    /// The server.
-    #[arg(long, short, value_name = "HOST[:PORT]", default_value = "127.0.0.1:12343", global = true)]
+    /// The server, if it is not given before the command.
+    #[arg(long, short, value_name = "HOST[:PORT]", default_value = DEFAULT_SERVER, global = true)]
     server: String,
+
+    /// The server, as `--server` gives it.
+    #[arg(value_name = "HOST[:PORT]", conflicts_with = "server")]
+    host: Option<String>,
 
     /// The folder with your key: rooms that you make can be closed with it. By default that of `causerie chat`.
     #[arg(long, value_name = "DIR", env = "CAUSERIE_STATE", global = true)]
@@ -63,14 +70,18 @@ enum RoomsCommand {
 }
 
 pub(crate) async fn run(args: RoomsArgs) -> anyhow::Result<()> {
-    let server = crate::address::with_port(&args.server);
+    let server = with_port(args.host.as_deref().unwrap_or(&args.server));
     let directory = Directory::connect(&server).await;
     let mut directory = directory.with_context(|| format!("cannot reach {server}"))?;
-    let state = args.state.or_else(crate::entrance::default_state);
-    let own_key = || crate::entrance::own_key(state.as_deref());
+    let state = args.state.or_else(default_state);
+    let own_key = || own_key(state.as_deref());
     let mut out = io::stdout();
     match args.command.unwrap_or(RoomsCommand::List) {
-        RoomsCommand::List => crate::wording::list(&mut directory, |line| writeln!(out, "{line}")).await?,
+        RoomsCommand::List => {
+            for room in directory.rooms().await? {
+                writeln!(out, "{}", wording::room(&room))?;
+            }
+        }
         RoomsCommand::Create { name } => {
             let room = match name {
                 Some(name) => directory.create_room(&name, own_key()?.as_ref()).await?,

@@ -23,6 +23,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::file::{Kind, UsageError, check_environment, name, read_file, read_text, wrapped};
+use crate::address::{DEFAULT_SERVER, listening};
 
 /// Open rooms for others to talk in.
 ///
@@ -52,7 +53,8 @@ const RELOADED: &str = "Options that SIGHUP reads again";
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Fixed {
     /// Where to listen. Rooms made by `./createRoom` get ports above this one.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:12343", env = "CAUSERIE_LISTEN")]
+    #[arg(long, value_name = "ADDRESS[:PORT]", default_value = DEFAULT_SERVER, value_parser = listening,
+        env = "CAUSERIE_LISTEN")]
     pub(crate) listen: SocketAddr,
 
     /// A port on which only the native protocol is spoken, beside the one for all.

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use crate::address::DEFAULT_PORT;
+
 /// Prints what to do next. `others` are the listeners for one protocol each.
 pub(crate) fn print(address: SocketAddr, others: &[SocketAddr]) -> io::Result<()> {
     let program = std::env::args().next().unwrap_or_else(|| "causerie".into());
@@ -20,7 +22,7 @@ fn words(program: &str, address: SocketAddr, others: &[SocketAddr], own: Option<
         true => format!("localhost:{port}"),
         false => address.to_string(),
     };
-    let at = match port == 12343 && (address.ip().is_loopback() || address.ip().is_unspecified()) {
+    let at = match port == DEFAULT_PORT && (address.ip().is_loopback() || address.ip().is_unspecified()) {
         true => String::new(),
         false => format!(" {here}"),
     };

@@ -1,4 +1,4 @@
-//! What a server's memory grows by with each member that is there and says nothing.
+//! Memory of a server for each member that is there and says nothing.
 //!
 //! ```sh
 //! cargo build --release && cargo run --release --package causerie-bench --example idle -- target/release/causerie 5000

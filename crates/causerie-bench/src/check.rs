@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use crate::payload::Id;
 
-/// What went well and what did not, added up over receivers.
+/// Counts of what went well and what did not, added up over receivers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Tally {
     /// Messages that a receiver got for the first time.
@@ -29,7 +29,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Whether all is as it should be.
+    /// Returns whether all is as it should be.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         let Self { duplicated, out_of_order, before_cause, damaged, lost, .. } = *self;
@@ -47,13 +47,13 @@ impl Tally {
     }
 }
 
-/// What one receiver has got of each sender of its room.
+/// Receiver's record of each sender of its room.
 #[derive(Clone, Debug)]
 pub struct Checker {
     /// The first of the room's senders; the others follow.
     first: u32,
     heard: Vec<Heard>,
-    /// Which sender the receiver is, if its own messages do not come to it.
+    /// Number of the receiver as a sender, if its own messages do not come to it.
     own: Option<u32>,
 }
 
@@ -123,7 +123,7 @@ impl Checker {
         self.own == Some(cause.sender) || heard.is_some_and(|heard| heard.has(cause.seq))
     }
 
-    /// How many messages have not come, where `sent` tells for each sender of the room how many it sent.
+    /// Returns how many messages have not come, where `sent` tells for each sender of the room how many it sent.
     #[must_use]
     pub fn lost(&self, sent: &[u32]) -> u64 {
         let senders = (self.first..).zip(self.heard.iter().zip(sent));
@@ -142,7 +142,7 @@ mod tests {
         Id { sender, seq }
     }
 
-    /// What a receiver in a room of senders 4 and 5, who sent three messages each, says of a feed.
+    /// Returns what a receiver in a room of senders 4 and 5, who sent three messages each, says of a feed.
     fn judge(feed: &[(Id, Option<Id>)]) -> Tally {
         let mut checker = Checker::new(4, 2, None);
         let mut tally = Tally::default();

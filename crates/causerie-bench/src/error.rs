@@ -1,4 +1,4 @@
-//! Why a load gave no report.
+//! Errors of a load.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,10 +9,10 @@ use thiserror::Error;
 use crate::plan::PlanError;
 use crate::speaker::SpeakError;
 
-/// How long connecting and joining may take, all members together.
+/// Time that connecting and joining may take, all members together.
 pub(crate) const JOIN_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Why there is no report.
+/// Error instead of a report.
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// The plan cannot be.
@@ -24,9 +24,9 @@ pub enum LoadError {
     /// No connection.
     #[error("cannot connect to {server}: {error}")]
     Connect {
-        /// Where to.
+        /// Address of the server.
         server: SocketAddr,
-        /// Why.
+        /// Cause.
         error: io::Error,
     },
     /// A conversation ended too early.
@@ -34,25 +34,25 @@ pub enum LoadError {
     Member {
         /// Whose.
         name: String,
-        /// Where.
+        /// Name of the room.
         room: String,
-        /// Why.
+        /// Cause.
         error: SpeakError,
     },
     /// Members who never got in.
     #[error("{left} of {members} members were not in their room after {} s", JOIN_PATIENCE.as_secs())]
     Joining {
-        /// How many did not get in.
+        /// Number of those who did not get in.
         left: usize,
-        /// How many there are.
+        /// Number of all members.
         members: usize,
     },
-    /// What the server uses cannot be read.
+    /// The server's use cannot be read.
     #[error("cannot read what the server (process {pid}) uses: {error}")]
     Usage {
         /// The process.
         pid: u32,
-        /// Why.
+        /// Cause.
         error: io::Error,
     },
     /// The operating system does not let us wait for sockets.

@@ -57,7 +57,7 @@ impl Protocol for Irc {
 
 struct Member {
     seat: Seat,
-    /// What stands before each text: ` PRIVMSG #room :`.
+    /// Words before each text: ` PRIVMSG #room :`.
     before_text: String,
     is_ready: bool,
 }

@@ -14,12 +14,12 @@ use crate::report::{Latency, Report, ServerUse};
 use crate::speaker::{Protocol, SpeakError};
 use crate::worker::{News, Schedule, Shared, Worker, histogram};
 
-/// Where a load is: told once a second, and when measuring begins and ends.
+/// Progress of a load: told once a second, and when measuring begins and ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     /// Since the load began, the warm-up included.
     pub elapsed: Duration,
-    /// How long it takes in all.
+    /// Time that it takes in all.
     pub whole: Duration,
     /// Deliveries so far.
     pub deliveries: u64,

@@ -25,7 +25,7 @@ const DATA: u8 = 0;
 const TEXT: u8 = 1;
 /// No server sends a larger frame; the reference client has the same limit.
 const FRAME_BYTES_MAX: usize = 16 << 20;
-/// How long the conversation about a room may take.
+/// Time that the conversation about a room may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Causerie's native protocol.
@@ -154,11 +154,11 @@ enum State {
 struct Member {
     seat: Seat,
     state: State,
-    /// How many messages it has said.
+    /// Number of messages that it has said.
     said: u64,
-    /// How many messages of each member of our origin have come, by ordinal.
+    /// Numbers of messages of each member of our origin that have come, by ordinal.
     seqs: Vec<u64>,
-    /// What a talker has delivered last of each branch, its own left out.
+    /// Last messages that a talker has delivered of each branch, its own left out.
     frontier: Vec<MessageId>,
 }
 

@@ -1,4 +1,4 @@
-//! What a text of the load says: who sent it, which of theirs it is, when, and what it answers.
+//! Texts of the load: who sent each, which of theirs it is, when, and what it answers.
 //!
 //! ```text
 //! text = run(8) sender(8) seq(8) sent(16) answered.sender(8) answered.seq(8) filler(rest)
@@ -12,24 +12,24 @@ pub const TEXT_BYTES_MIN: usize = 56;
 /// One of the load's messages, whatever protocol brought it. Numbers of a sender count from 1.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Id {
-    /// Which of the run's senders.
+    /// Number of the sender in the run.
     pub sender: u32,
-    /// Which of the sender's messages.
+    /// Number of the message among the sender's.
     pub seq: u32,
 }
 
-/// What a text says.
+/// Contents of a text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Said {
-    /// Which message this is.
+    /// Id of the message.
     pub id: Id,
-    /// When it was sent, in nanoseconds of the run's own clock.
+    /// Time of sending, in nanoseconds of the run's own clock.
     pub sent_nanos: u64,
     /// The message that it answers: the sender had received it before.
     pub answers: Option<Id>,
 }
 
-/// Why a text is not counted.
+/// Reason why a text is not counted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum NotOurs {
     /// Somebody else's words, or another run's.
@@ -55,7 +55,7 @@ impl Texts {
         Self { run: head.try_into().expect("eight digits"), filler: vec![b'.'; bytes - TEXT_BYTES_MIN] }
     }
 
-    /// How long each text is.
+    /// Returns the length of each text.
     #[must_use]
     pub fn bytes(&self) -> usize {
         TEXT_BYTES_MIN + self.filler.len()

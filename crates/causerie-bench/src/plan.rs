@@ -1,4 +1,4 @@
-//! What a load does.
+//! Plan of a load.
 
 use std::time::Duration;
 
@@ -7,38 +7,38 @@ use thiserror::Error;
 use crate::payload::TEXT_BYTES_MIN;
 use crate::room::OUTSTANDING_MAX;
 
-/// What to do.
+/// Plan of a load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plan {
-    /// How many rooms.
+    /// Number of rooms.
     pub rooms: u32,
-    /// How many members are in each: all of them receive.
+    /// Number of members in each: all of them receive.
     pub receivers: u32,
-    /// How many of them talk.
+    /// Number of those who talk.
     pub senders: u32,
-    /// How many of them read nothing until the others have finished. They do not talk.
+    /// Number of those who read nothing until the others have finished. They do not talk.
     pub stopped: u32,
-    /// How long each text is.
+    /// Length of each text, in bytes.
     pub text_bytes: usize,
-    /// How much they talk.
+    /// Pace at which they talk.
     pub pace: Pace,
-    /// How many of a hundred messages answer what their sender has just received.
+    /// Messages of a hundred that answer what their sender has just received.
     pub answers_percent: u32,
-    /// How long they talk before anything is measured.
+    /// Time that they talk before anything is measured.
     pub warm_up: Duration,
-    /// How long is measured.
+    /// Time that is measured.
     pub seconds: Duration,
     /// Threads that share the rooms.
     pub threads: u32,
 }
 
-/// How much is said.
+/// Pace of a load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
     /// As much as goes through: so many messages are outstanding in each room, that is, sent and not yet received by
     /// everybody.
     Window(usize),
-    /// So many messages a second, over all rooms.
+    /// Number of messages a second, over all rooms.
     Rate(f64),
 }
 
@@ -59,47 +59,47 @@ impl Default for Plan {
     }
 }
 
-/// Why a plan cannot be.
+/// Mistake in a plan.
 #[derive(Clone, Copy, Debug, Error, PartialEq)]
 pub enum PlanError {
     /// Something is needed of which there is none.
     #[error("at least one {what} is needed")]
     None {
-        /// Of what.
+        /// Noun of it.
         what: &'static str,
     },
-    /// Who talks is among those who receive.
+    /// Those who talk are among those who receive.
     #[error("{senders} senders among {receivers} receivers: a room's senders are some of its receivers")]
     Senders {
-        /// How many talk.
+        /// Number of those who talk.
         senders: u32,
-        /// How many there are.
+        /// Number of all.
         receivers: u32,
     },
-    /// Who has stopped neither talks nor is waited for.
+    /// Those who have stopped neither talk nor are waited for.
     #[error("{senders} senders and {stopped} stopped readers among {receivers} receivers: nobody is both")]
     Stopped {
-        /// How many talk.
+        /// Number of those who talk.
         senders: u32,
-        /// How many read nothing.
+        /// Number of those who read nothing.
         stopped: u32,
-        /// How many there are.
+        /// Number of all.
         receivers: u32,
     },
     /// The text has no room for what it must say.
     #[error("a payload of {bytes} bytes is too small: what is checked takes {TEXT_BYTES_MIN}")]
     Text {
-        /// How long it would be.
+        /// Length that it would have.
         bytes: usize,
     },
     /// The protocol would cut the text.
     #[error("a payload of {bytes} bytes is too large for {protocol}: {most} at most")]
     LongText {
-        /// How long it would be.
+        /// Length that it would have.
         bytes: usize,
-        /// What carries it.
+        /// Protocol that carries it.
         protocol: &'static str,
-        /// How long it may be.
+        /// Length that it may have.
         most: usize,
     },
     /// No such pace.
@@ -111,7 +111,7 @@ pub enum PlanError {
     /// More than a hundred of a hundred.
     #[error("{percent} % of the messages cannot be answers")]
     Answers {
-        /// How many.
+        /// Percentage asked for.
         percent: u32,
     },
     /// The operating system does not allow as many connections.
@@ -119,15 +119,15 @@ pub enum PlanError {
         "{connections} connections are too many: this process may have {limit} files open (see ulimit -n)"
     )]
     Files {
-        /// How many there would be.
+        /// Number of connections that there would be.
         connections: u64,
-        /// How many files may be open.
+        /// Number of files that may be open.
         limit: u64,
     },
 }
 
 impl Plan {
-    /// Whether it can be.
+    /// Checks whether it can be.
     ///
     /// # Errors
     /// [`PlanError`] says what is wrong with it.

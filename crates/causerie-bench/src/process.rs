@@ -8,34 +8,34 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 
-/// How long a server may take to listen.
+/// Time that a server may take to listen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server that ends when this is dropped.
 #[derive(Debug)]
 pub struct Started {
     child: Child,
-    /// Where it listens.
+    /// Address on which it listens.
     pub address: SocketAddr,
     /// Removed with it.
     data: Option<PathBuf>,
 }
 
-/// Why there is no server.
+/// Error instead of a server.
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The program does not start.
     #[error("{program} does not start: {error}")]
     Program {
-        /// Which.
+        /// Path of the program.
         program: String,
-        /// Why.
+        /// Cause.
         error: io::Error,
     },
     /// It ended, or does not listen.
     #[error("{program} started, but does not listen")]
     Silent {
-        /// Which.
+        /// Path of the program.
         program: String,
     },
 }
@@ -113,7 +113,7 @@ impl Drop for Started {
     }
 }
 
-/// What a process has used so far.
+/// Use of a process so far.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Usage {
     /// Time of processors, all threads together.

@@ -1,4 +1,4 @@
-//! What came out, for people and for programs.
+//! Report of a load, for people and for programs.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use hdrhistogram::Histogram;
 use crate::check::Tally;
 use crate::plan::{Pace, Plan};
 
-/// What a load came to. It prints as a few lines; [`Report::to_json`] is for programs.
+/// Result of a load. It prints as a few lines; [`Report::to_json`] is for programs.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// What was done.
+    /// Plan that was followed.
     pub plan: Plan,
     /// Over which protocol.
     pub protocol: &'static str,
-    /// How long was measured.
+    /// Time that was measured.
     pub measured: Duration,
     /// Messages sent while it was.
     pub messages: u64,
@@ -23,20 +23,20 @@ pub struct Report {
     pub deliveries: u64,
     /// From sending a message to its receipt, over those deliveries.
     pub latency: Latency,
-    /// What the receivers found, over all messages, the warm-up's too.
+    /// Counts of the receivers, over all messages, the warm-up's too.
     pub tally: Tally,
     /// Messages that were not sent at their time, because too many were outstanding.
     pub held_up: u64,
-    /// How long those who had stopped reading took to read all that they had missed.
+    /// Time that those who had stopped reading took to read all that they had missed.
     pub catching_up: Duration,
-    /// What the server used, where its process is known.
+    /// Use of the server, where its process is known.
     pub server: Option<ServerUse>,
     /// Processor seconds a second that the load itself took, where that can be told: close to one a thread, and it
     /// is this program that is measured.
     pub own_cpu: Option<f64>,
 }
 
-/// How long messages took.
+/// Times that messages took.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Latency {
     /// Half of the deliveries took no longer.
@@ -56,7 +56,7 @@ impl Latency {
     }
 }
 
-/// What the server used.
+/// Use of the server.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ServerUse {
     /// Processor seconds a second, while it was measured.

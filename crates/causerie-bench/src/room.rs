@@ -22,11 +22,11 @@ pub(crate) struct Room {
     first: u32,
     /// Whose turn it is.
     turn: usize,
-    /// How many have to get a message.
+    /// Number of those who have to get a message.
     audience: u32,
     /// Messages that not everybody has.
     pub(crate) outstanding: usize,
-    /// How many of a hundred messages are answers.
+    /// Messages of a hundred that are answers.
     answers_percent: u32,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Sender {
     pub(crate) sent: u32,
     /// For each message from `sent - open.len() + 1` on, how many have not got it.
     open: VecDeque<u32>,
-    /// What it heard last of another, and has not answered.
+    /// Message that it heard last of another, and has not answered.
     heard: Option<Id>,
     /// Counts up by the percentage; an answer is due at a hundred.
     answers_due: u32,

@@ -1,4 +1,4 @@
-//! What a protocol has to bring so that the load can be put on it.
+//! Traits of a protocol on which the load can be put.
 
 use std::fmt;
 
@@ -12,18 +12,18 @@ pub struct Seat {
     pub room: String,
     /// The member's name: letters, digits and `-`.
     pub name: String,
-    /// Whether it will be asked to talk.
+    /// It will be asked to talk.
     pub talks: bool,
-    /// How long each text is.
+    /// Length of each text, in bytes.
     pub text_bytes: usize,
 }
 
 /// A protocol as the load sees it. To add one, write this and a [`Speaker`].
 pub trait Protocol: fmt::Debug + Sync {
-    /// What it is called.
+    /// Returns the name of the protocol.
     fn name(&self) -> &'static str;
 
-    /// Whether a member gets its own messages too.
+    /// Returns whether a member gets its own messages too.
     fn echoes(&self) -> bool;
 
     /// The longest text that it carries in one piece.
@@ -54,7 +54,7 @@ pub trait Speaker {
     /// Appends the first words to `out`.
     fn greet(&mut self, out: &mut Vec<u8>);
 
-    /// Whether it is in the room, so that it gets whatever is said from now on.
+    /// Returns whether it is in the room, so that it gets whatever is said from now on.
     fn is_ready(&self) -> bool;
 
     /// Reads the whole frames at the front of `input`, gives each text to `deliver`, and appends what has to be
@@ -73,7 +73,7 @@ pub trait Speaker {
     fn say(&mut self, text: &[u8], out: &mut Vec<u8>);
 }
 
-/// Why a conversation is over.
+/// Reason why a conversation is over.
 #[derive(Debug, Error)]
 pub enum SpeakError {
     /// The server does not want to.
@@ -85,7 +85,7 @@ pub enum SpeakError {
     /// The server broke a rule of the protocol.
     #[error("the server broke the protocol: {}", visible(what))]
     Broken {
-        /// How.
+        /// Breach of it, in words.
         what: String,
     },
     /// The connection failed.

@@ -13,7 +13,7 @@ use crate::speaker::{Protocol, Seat, SpeakError, Speaker};
 /// The example of RFC 6455, section 1.3: its answer is known, so the handshake is checked without computing SHA-1.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-/// Of the server's answer to the handshake.
+/// Bytes of the server's answer to the handshake.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// No server sends a longer event: a record has one text, written with escapes.
 const EVENT_BYTES_MAX: u64 = 16 << 20;
@@ -25,11 +25,11 @@ const PONG: u8 = 10;
 /// This frame is the last of its message.
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
-/// How the server writes a message of the log up to its position, and behind everything but its text.
+/// Start of a message of the log, as the server writes it, up to its position.
 const MESSAGE: &[u8] = br#"{"type":"message","position":"#;
 const BEFORE_TEXT: &[u8] = br#","kind":"text","text":""#;
 const BEHIND_TEXT: &[u8] = br#""}"#;
-/// How it writes that something which was said is stored.
+/// Start of the server's word that something which was said is stored.
 const ACK: &[u8] = br#"{"type":"ack","#;
 
 /// Causerie's JSON API over WebSockets.
@@ -85,7 +85,7 @@ struct Member {
     state: State,
     /// One for all frames: it protects proxies from what strangers make a browser say, and here are none.
     mask: [u8; 4],
-    /// How many messages it has said.
+    /// Number of messages that it has said.
     said: u64,
     /// The last position that came.
     position: Option<u64>,

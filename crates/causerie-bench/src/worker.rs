@@ -23,13 +23,13 @@ use crate::speaker::{Protocol, Seat, SpeakError, Speaker};
 /// At the end nothing has come for so long: what is missing is lost.
 const LOST_AFTER: Duration = Duration::from_secs(5);
 
-/// What one read takes.
+/// Bytes that one read takes.
 const READ_BYTES: usize = 256 << 10;
 
 /// Latencies beyond this count as this.
 const LATENCY_MAX: Duration = Duration::from_secs(100);
 
-/// What all threads know.
+/// Knowledge of all threads.
 pub(crate) struct Shared<'a> {
     pub(crate) plan: Plan,
     pub(crate) protocol: &'a dyn Protocol,
@@ -41,7 +41,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) deliveries: AtomicU64,
 }
 
-/// When what happens, the same for all threads.
+/// Times of a run, the same for all threads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
     pub(crate) start: Instant,
@@ -55,14 +55,14 @@ pub(crate) enum News {
     Done(Result<Box<Outcome>, LoadError>),
 }
 
-/// What one thread found.
+/// Result of one thread.
 pub(crate) struct Outcome {
     pub(crate) messages: u64,
     pub(crate) deliveries: u64,
     pub(crate) held_up: u64,
     pub(crate) tally: Tally,
     pub(crate) latency: Histogram<u64>,
-    /// How long those who had stopped took to read all that they had missed.
+    /// Time that those who had stopped took to read all that they had missed.
     pub(crate) catching_up: Duration,
 }
 
@@ -96,7 +96,7 @@ struct Connection {
     /// The start of a frame whose end has not come.
     rest: Vec<u8>,
     out: Vec<u8>,
-    /// How much of `out` has been written.
+    /// Number of bytes of `out` that have been written.
     written: usize,
     /// It reads nothing for now.
     stopped: bool,

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// How long connecting may take.
+/// Time that connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// No server sends a larger frame: the welcome to a room with a hundred thousand members stays below it.
@@ -19,9 +19,9 @@ pub(crate) struct Connection {
     stream: TcpStream,
     read: BytesMut,
     write: Vec<u8>,
-    /// How much of `write` has been written.
+    /// Number of bytes of `write` that have been written.
     written: usize,
-    /// When something was read last.
+    /// Time at which something was read last.
     pub(crate) heard: Instant,
 }
 

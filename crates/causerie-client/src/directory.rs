@@ -31,7 +31,7 @@ impl std::fmt::Debug for Directory {
     }
 }
 
-/// How long an answer may take.
+/// Time that an answer may take.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Directory {

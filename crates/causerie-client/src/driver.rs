@@ -20,9 +20,9 @@ use crate::shared::Shared;
 const RETRY_MIN: Duration = Duration::from_millis(200);
 /// The longest pause, where nobody says otherwise.
 pub(crate) const RETRY_MAX: Duration = Duration::from_secs(10);
-/// How long a connection must stand before the pauses start small again.
+/// Time that a connection must stand before the pauses start small again.
 const STEADY: Duration = Duration::from_secs(5);
-/// How long joining or resuming may take.
+/// Time that joining or resuming may take.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(15);
 /// After so much silence the server is asked whether it is there, and has as long again to answer.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -265,14 +265,14 @@ impl Driver {
         timers.into_iter().chain(self.place_is_due()).min()
     }
 
-    /// When the place in the log is written down, if it has moved.
+    /// Returns when the place in the log is written down, if it has moved.
     fn place_is_due(&self) -> Option<Instant> {
         let kept = self.kept.as_ref()?;
         let moved = kept.taken != self.shared.session().taken();
         moved.then(|| kept.written_at.map_or_else(Instant::now, |at| at + PLACE_PAUSE))
     }
 
-    /// What must outlive this process is on the disk, before anything of it is sent: nobody says anything meanwhile.
+    /// Writes down what must outlive this process, before anything of it is sent: nobody says anything meanwhile.
     fn keep(kept: &mut Kept, session: &mut Session) {
         let due = kept.written_at.is_none_or(|at| at + PLACE_PAUSE <= Instant::now());
         if session.is_over() || !(session.is_unkept() || due && kept.taken != session.taken()) {
@@ -293,7 +293,7 @@ impl Driver {
         }
     }
 
-    /// What has left, or has nothing to say any more, is forgotten; else all is kept as it is now.
+    /// Forgets what has left, or has nothing to say any more; else all is kept as it is now.
     fn close_kept(&mut self) {
         let Some(mut kept) = self.kept.take() else { return };
         let mut session = self.shared.session();
@@ -358,7 +358,7 @@ impl Driver {
     }
 }
 
-/// What a bad link disturbs on the way to the server; handshakes stay whole.
+/// Returns whether a bad link may disturb a frame on the way to the server; handshakes stay whole.
 fn may_disturb(frame: &ClientFrame) -> bool {
     matches!(frame, ClientFrame::Broadcast(_) | ClientFrame::Want(_) | ClientFrame::Clock(_))
 }
@@ -403,7 +403,7 @@ mod tests {
             peer
         }
 
-        /// What the client says next; `None` once it has hung up.
+        /// Returns what the client says next; `None` once it has hung up.
         async fn hear(&mut self) -> Option<ClientFrame> {
             loop {
                 if let Some((kind, body)) = split_frame(&mut self.input, 1 << 20).unwrap() {

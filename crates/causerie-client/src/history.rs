@@ -58,7 +58,7 @@ impl std::fmt::Debug for History {
     }
 }
 
-/// How long a server may keep an answer where there is nothing new. It keeps none longer than 30 s.
+/// Time that a server may keep an answer where there is nothing new. It keeps none longer than 30 s.
 const WAIT: Duration = Duration::from_secs(20);
 
 impl History {
@@ -78,7 +78,7 @@ impl History {
         self.epoch = epoch;
     }
 
-    /// Where [`older`](Self::older) and [`newer`](Self::newer) go on: before the place, and behind it. A record at
+    /// Lets [`older`](Self::older) and [`newer`](Self::newer) go on before the place, and behind it. A record at
     /// the place belongs to neither. At first it is the end.
     pub fn seek(&mut self, place: Place) {
         self.older = Some(place);
@@ -134,7 +134,7 @@ impl History {
         self.ask(direction, place, limit, Duration::ZERO).await
     }
 
-    /// Where it is cancelled, the answer is skipped when it comes.
+    /// Asks; if that is cancelled, the answer is skipped when it comes.
     async fn ask(
         &mut self,
         direction: Direction,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::private;
 
-/// How long a place in the log may be out of date in the file: so much may be shown again after a kill.
+/// Time that a place in the log may be out of date in the file: so much may be shown again after a kill.
 pub(crate) const PLACE_PAUSE: Duration = Duration::from_secs(1);
 
 /// A file in which a membership outlives its process: the member's key, and what was said and is not placed yet.
@@ -82,7 +82,7 @@ impl Kept {
         self.found.take()
     }
 
-    /// What is there cannot be used, and is kept under another name: which.
+    /// Keeps what is there and cannot be used under another name, and returns that.
     pub(crate) fn set_aside(&self) -> io::Result<PathBuf> {
         let aside =
             (1..).map(|n| with_suffix(&self.path, &format!(".unusable-{n}"))).find(|path| !path.exists());

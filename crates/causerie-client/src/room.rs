@@ -18,7 +18,7 @@ use crate::driver::{self, Driver};
 use crate::kept::Kept;
 use crate::shared::Shared;
 
-/// Why a server could not be asked.
+/// Error of a question to a server.
 #[derive(Debug, Error)]
 pub enum ConnectError {
     /// There is no connection.
@@ -27,14 +27,14 @@ pub enum ConnectError {
     /// The server said no.
     #[error("{}", visible(message))]
     Refused {
-        /// What went wrong.
+        /// Kind of the refusal.
         code: ErrorCode,
         /// For people, in the server's words.
         message: String,
     },
 }
 
-/// Why a room could not be joined.
+/// Error of joining a room.
 #[derive(Debug, Error)]
 pub enum JoinError {
     /// There is no connection.
@@ -45,7 +45,7 @@ pub enum JoinError {
     Ended(#[from] End),
 }
 
-/// How to join a room.
+/// Options of joining a room.
 #[derive(Clone, Debug)]
 pub struct RoomOptions {
     server: String,
@@ -190,7 +190,7 @@ impl RoomOptions {
     }
 }
 
-/// How often a client on a disturbed link tells its clock and repeats itself.
+/// Time after which a client on a disturbed link tells its clock and repeats itself.
 const HEARTBEAT_ON_BAD_LINKS: Duration = Duration::from_millis(500);
 
 fn fresh_seed() -> [u8; 32] {
@@ -245,7 +245,7 @@ impl Room {
         }
     }
 
-    /// Why the membership that was kept could not be taken up again, if so, for people.
+    /// Returns why the membership that was kept could not be taken up again, if so, for people.
     #[must_use]
     pub fn not_restored(&self) -> Option<&str> {
         self.not_restored.as_deref()
@@ -333,25 +333,25 @@ impl Speaker {
         self.shared.changed.notify_one();
     }
 
-    /// Who you are, while you are a member.
+    /// Returns who you are, while you are a member.
     #[must_use]
     pub fn member(&self) -> Option<MemberId> {
         self.shared.session().member()
     }
 
-    /// Who is in, in order of joining, as delivered here.
+    /// Returns who is in, in order of joining, as delivered here.
     #[must_use]
     pub fn members(&self) -> Vec<MemberInfo> {
         self.shared.session().members()
     }
 
-    /// Who is in, in order of joining, and how many messages of each have been delivered here.
+    /// Returns who is in, in order of joining, and how many messages of each have been delivered here.
     #[must_use]
     pub fn vector(&self) -> Vec<(MemberInfo, u64)> {
         self.shared.session().vector()
     }
 
-    /// What has arrived here before its causes, and what it waits for.
+    /// Returns what has arrived here before its causes, and what it waits for.
     #[must_use]
     pub fn held(&self) -> Vec<HeldPost> {
         self.shared.session().held(self.shared.now())

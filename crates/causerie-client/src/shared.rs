@@ -10,7 +10,7 @@ use cbcast::Time;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// What a room's handles and its driver share.
+/// Session that a room's handles and its driver share, and its clock.
 pub(crate) struct Shared {
     session: Mutex<Session>,
     /// The application has said or asked something, or taken what there was no room behind.

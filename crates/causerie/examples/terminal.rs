@@ -1,4 +1,4 @@
-//! How long the full-screen client takes from a key to the screen, in a quiet room and in one with a thousand messages a
+//! Time that the full-screen client takes from a key to the screen, in a quiet room and in one with a thousand messages a
 //! second; and its memory with a hundred thousand messages to scroll back through.
 //!
 //! ```sh
@@ -107,7 +107,7 @@ mod linux {
             Ok(kib / 1024.0)
         }
 
-        /// What each key took to be on the screen.
+        /// Returns the time that each key took to be on the screen.
         async fn type_keys(&mut self) -> Result<Vec<Duration>> {
             let (mut taken, mut written) = (Vec::new(), String::new());
             for n in 0..KEYS {

@@ -15,7 +15,7 @@ pub(crate) struct Entrance {
     pub(crate) link: Option<Disturbance>,
     /// `None`: nothing is kept.
     pub(crate) state: Option<PathBuf>,
-    /// Whether it is shown who has delivered what is said.
+    /// Asks who has delivered what is said, to show it.
     pub(crate) follows_stable: bool,
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn default_state() -> Option<PathBuf> {
 }
 
 impl Entrance {
-    /// Where the server does not answer, the error is one of input and output.
+    /// Joins a room; where the server does not answer, the error is one of input and output.
     pub(crate) async fn join(&self, room: &str, name: &str, create: bool) -> anyhow::Result<Room> {
         let maker = if create { self.own_key()? } else { None };
         let mut options = RoomOptions::new(&self.server, room, name)
@@ -60,7 +60,7 @@ impl Entrance {
         own_key(self.state.as_deref())
     }
 
-    /// Where the membership is kept.
+    /// Opens the file in which the membership is kept.
     fn kept(&self, room: &str, name: &str) -> anyhow::Result<Option<Kept>> {
         let Some(state) = &self.state else { return Ok(None) };
         let path = state.join(kept_name(&self.server, room, name));

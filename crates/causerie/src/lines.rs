@@ -24,7 +24,7 @@ use crate::entrance::Entrance;
 use crate::log::LIMIT;
 use crate::wording::{self, RECENT, label, messages, show};
 
-/// What ended a stay in a room.
+/// End of a stay in a room.
 pub(crate) enum Stay {
     /// The member left, as asked.
     Left,
@@ -44,7 +44,7 @@ Anything else is said to the room.";
 /// The commands of [`HELP`] that are a line of their own, beside `./history`.
 const COMMANDS: [&str; 5] = ["./members", "./clock", "./held", "./leave", "./help"];
 
-/// How long input may take to go on behind `./leave`. A guess: what is in a pipe already takes microseconds.
+/// Time that input may take to go on behind `./leave`. A guess: what is in a pipe already takes microseconds.
 const REST_TIME: Duration = Duration::from_millis(100);
 
 const WRONG_COMMAND: &str = "Please enter correct command";
@@ -73,7 +73,7 @@ pub(crate) enum Commands {
 enum Meaning<'l> {
     Nothing,
     Leave,
-    /// So many messages from before; `None` if it does not say rightly how many.
+    /// Number of messages from before; `None` if it does not say rightly how many.
     History(Option<u64>),
     Command(&'l str),
     Text,
@@ -146,7 +146,7 @@ impl Chat {
         }
     }
 
-    /// Which room? By its port, as the original asked, or by its name. `None`: none was chosen.
+    /// Asks for a room, by its port, as the original did, or by its name; `None` if none was chosen.
     async fn ask_room(&self, console: &mut Console) -> anyhow::Result<Option<String>> {
         let Some(room) = self.answer(console, "Enter port of 5 digits: ").await else { return Ok(None) };
         let room = room.trim().to_owned();
@@ -423,7 +423,7 @@ impl Chat {
     }
 }
 
-/// What was said before that which is shown.
+/// Messages from before those that are shown.
 struct Earlier {
     server: String,
     room: String,
@@ -465,7 +465,7 @@ impl Earlier {
     }
 }
 
-/// Whether a line asks for history, and for how much; `Some(None)` if it does not say so rightly. With one stroke less
+/// Returns how much history a line asks for, if it does; `Some(None)` if it does not say so rightly. With one stroke less
 /// only where somebody types: in a pipe that is a text.
 fn history_command(line: &str, is_terminal: bool) -> Option<Option<u64>> {
     let mut words = line.split_whitespace();

@@ -6,7 +6,7 @@ use causerie_client::{ConnectError, Direction, History, HistoryPage, Place};
 use crate::address::with_port;
 use crate::when::Since;
 
-/// How many are shown where nothing else is asked for.
+/// Records that are shown where nothing else is asked for.
 pub(crate) const LIMIT: u64 = 50;
 
 /// Records of one page: servers have a limit of their own.
@@ -23,7 +23,7 @@ fn explained(error: ConnectError, server: &str) -> anyhow::Error {
 pub(crate) struct Log {
     history: History,
     server: String,
-    /// How many records more.
+    /// Number of records that are still to be read.
     left: u64,
     /// The log's end when it was opened: what comes later is not told.
     end: u64,

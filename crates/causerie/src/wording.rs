@@ -1,4 +1,4 @@
-//! What people read: messages, entries of a log, errors and what to do about them.
+//! Words for people: messages, entries of a log, errors and what to do about them.
 
 use std::fmt::Display;
 use std::io;
@@ -73,7 +73,7 @@ pub(crate) fn show(duration: Duration) -> String {
     }
 }
 
-/// How many of the last texts are kept, to name what later messages are about.
+/// Number of the last texts that are kept, to name what later messages are about.
 pub(crate) const RECENT: usize = 500;
 
 /// Returns what somebody said, as it stands; `None` if this version cannot show it. What refers to it later is told what it

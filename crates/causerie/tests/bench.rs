@@ -69,7 +69,7 @@ async fn every_kind_of_member_and_a_given_rate_on_a_running_server() {
     }
 }
 
-/// What the server may ever have in memory: what is staged in the store (64 MiB), the room's tail (16 MiB), the store's
+/// Memory that the server may ever have: what is staged in the store (64 MiB), the room's tail (16 MiB), the store's
 /// caches (24 MiB), itself, and as much again of what is on its way.
 #[cfg(target_os = "linux")]
 const MEMORY_MAX: f64 = 192.0 * 1024.0 * 1024.0;

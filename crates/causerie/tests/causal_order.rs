@@ -38,7 +38,7 @@ impl Random {
     }
 }
 
-/// What has been seen so far.
+/// Record of what has been seen so far.
 struct Record {
     oracle: Oracle<String, String>,
     /// The last text that each has seen, to answer to.

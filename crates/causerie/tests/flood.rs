@@ -17,14 +17,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 const CONNECTIONS: usize = 10_000;
-/// What the server is told to bear of silent ones.
+/// Silent connections that the server is told to bear.
 const SILENT_MAX: f64 = 1_000.0;
 /// A generous bound of what one that is not served yet may take.
 const BYTES_EACH: usize = 32 << 10;
-/// What this process, or the server, has open beside.
+/// Files that this process, or the server, has open beside.
 const BESIDE: usize = 500;
 
-/// What they say before they say no more: nothing, a native greeting's first bytes, half a head of HTTP, and half a word,
+/// Beginnings before they say no more: nothing, a native greeting's first bytes, half a head of HTTP, and half a word,
 /// which is taken for a classic client's text in the end.
 const BEGINNINGS: [&[u8]; 4] =
     [b"", &MAGIC, b"GET /api/rooms HTTP/1.1\r\nHost: localhost\r\nX: ", HALF_A_WORD];
@@ -43,7 +43,7 @@ async fn half_open(mut stream: TcpStream, beginning: &[u8]) -> String {
     String::from_utf8_lossy(&told).into_owned()
 }
 
-/// So many connections as this process may have, and the server, which inherits that.
+/// Returns how many connections this process may have, and the server, which inherits that.
 fn connections() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -55,7 +55,7 @@ fn connections() -> usize {
     most.min(CONNECTIONS)
 }
 
-/// What of the server's memory is not on disk.
+/// Returns how much of the server's memory is not on disk.
 fn resident_bytes(server: &Server) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.process.pid)).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -88,7 +88,7 @@ struct Talk {
     ann: Room,
     bob: Room,
     turns: usize,
-    /// How long each took.
+    /// Durations of the turns.
     times: Vec<Duration>,
 }
 
@@ -110,7 +110,7 @@ impl Talk {
         self.times.push(begun.elapsed());
     }
 
-    /// How long the turns took since this was asked last: half of them at most, and all but one in a hundred.
+    /// Returns how long the turns took since this was asked last: half of them at most, and all but one in a hundred.
     fn latency(&mut self) -> String {
         let mut times = std::mem::take(&mut self.times);
         times.sort_unstable();
@@ -256,7 +256,7 @@ async fn ten_thousand_irc_clients_that_never_say_who_they_are() {
 
 /// Connections of each kind that read nothing.
 const UNREAD_EACH: usize = 60;
-/// What they may take up together, and each of them.
+/// Memory that they may take up together, and each of them.
 const UNREAD_MEMORY: usize = 8 << 20;
 const UNREAD_BYTES_EACH: usize = 256 << 10;
 
@@ -267,7 +267,7 @@ fn socket_text(text: &str) -> Vec<u8> {
     [&[0x81, 0x80 | 126, length[0], length[1], 0, 0, 0, 0], text.as_bytes()].concat()
 }
 
-/// What clients of each kind say first, and then again and again, so that they would be told far more than there is room for.
+/// Returns what clients of each kind say first, and then again and again, so that they would be told far more than there is room for.
 async fn questions(server: &Server, n: usize) -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
     let mut hello = MAGIC.to_vec();
     ClientFrame::Hello { oldest: VERSION, newest: VERSION, agent: "test".into() }.encode(&mut hello);

@@ -66,7 +66,7 @@ async fn on_disk(state: &Path, text: &str) {
     .await;
 }
 
-/// What others' words and comings Bob sees, until one of them is `last`.
+/// Returns the others' words and comings that Bob sees, until one of them is `last`.
 async fn seen(bob: &mut Room, last: &str) -> Vec<String> {
     let mut seen = Vec::new();
     soon(last, async {

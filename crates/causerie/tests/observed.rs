@@ -1,4 +1,4 @@
-//! What native clients tell of their deliveries and holds, as it comes to those who watch over a WebSocket: all of it or
+//! Deliveries and holds that native clients tell of, as they come to those who watch over a WebSocket: all of them or
 //! counted, in its place between the messages; and nothing is told while nobody watches.
 //!
 //! `SEED=n cargo test -p causerie --test observed` draws from another seed.

@@ -1,4 +1,4 @@
-//! What an operator does: configure, reload, stop, and run it as a service.
+//! Work of an operator: configure, reload, stop, and run it as a service.
 #![cfg(unix)]
 
 mod common;

@@ -1,4 +1,4 @@
-//! What the README and the documents beside it show: their commands are run in order, and what they print is compared.
+//! Samples in the README and the documents beside it: their commands are run in order, and what they print is compared.
 //!
 //! On Linux each server has an address of this machine of its own, so that the default port is free there.
 #![cfg(target_os = "linux")]
@@ -96,7 +96,7 @@ impl Place {
         Self { host, _server: server, programs }
     }
 
-    /// What a shell shows of a command that ends by itself, standard error first.
+    /// Returns what a shell shows of a command that ends by itself, standard error first.
     async fn run(&self, command: &str) -> Vec<String> {
         let path = format!("{}:{}", self.programs.display(), std::env::var("PATH").unwrap_or_default());
         let mut shell = tokio::process::Command::new("sh");
@@ -111,7 +111,7 @@ impl Place {
         text.iter().flat_map(|text| text.lines()).map(str::to_owned).collect()
     }
 
-    /// What the server answers to these bytes, until it says nothing more.
+    /// Returns what the server answers to these bytes, until it says nothing more.
     fn answer(&self, bytes: &str) -> String {
         let mut stream = TcpStream::connect((&self.host[..], 12343)).unwrap();
         stream.write_all(bytes.as_bytes()).unwrap();
@@ -121,7 +121,7 @@ impl Place {
         answer
     }
 
-    /// What the command shows, by whatever it is run.
+    /// Returns what the command shows, by whatever it is run.
     async fn shown(&self, command: &str) -> Vec<String> {
         if let Some(words) = command.strip_suffix(" | nc -q 1 127.0.0.1 12343") {
             let words = words.strip_prefix("printf '").unwrap().strip_suffix('\'').unwrap();
@@ -149,7 +149,7 @@ fn address(number: u8) -> String {
     format!("127.{}.{a}.{b}", 100 + number)
 }
 
-/// What is told at the start, up to `last`, as it is told at 127.0.0.1.
+/// Returns what is told at the start, up to `last`, as it is told at 127.0.0.1.
 async fn told_at_the_start(args: &[&str], host: &str, last: &str) -> Vec<String> {
     let (send, mut said) = mpsc::unbounded_channel();
     let mut command = causerie();

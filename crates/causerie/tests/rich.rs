@@ -34,7 +34,7 @@ impl Random {
     }
 }
 
-/// What one of them was shown.
+/// Event that one of them was shown.
 #[derive(Clone, Debug)]
 enum Saw {
     /// A message with its id: what another has said (or it itself has, if `own`).
@@ -49,7 +49,7 @@ enum Saw {
     Back,
 }
 
-/// What is said, the same for all protocols. Each has a word of its own (`k17`), in its text or as its symbol.
+/// Message, the same for all protocols. Each has a word of its own (`k17`), in its text or as its symbol.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Said {
     kind: String,
@@ -111,10 +111,10 @@ impl Said {
     }
 }
 
-/// What somebody has been shown so far.
+/// Screen of somebody so far.
 #[derive(Default)]
 struct Screen {
-    /// What the oracle calls the message of an id.
+    /// Names of messages for the oracle, by id.
     keys: BTreeMap<String, String>,
     /// Ids of its own messages, and of all, that can be referred to.
     own: Vec<String>,
@@ -127,16 +127,16 @@ struct Screen {
 struct Judge {
     oracle: Oracle<String, String>,
     screens: BTreeMap<String, Screen>,
-    /// What each has taken back that who reads lines has not been told yet: lines do not say what.
+    /// Messages that each has taken back and that who reads lines has not been told of yet: lines do not say which.
     taken_back: BTreeMap<String, VecDeque<String>>,
-    /// How many of each kind were judged that refer to something.
+    /// Numbers of those judged that refer to something, by kind.
     about: BTreeMap<String, u64>,
     held: u64,
     back: u64,
 }
 
 impl Judge {
-    /// What is to be called what refers to `about` and has no word of its own.
+    /// Returns a name for what refers to `about` and has no word of its own.
     fn key(screen: &Screen, said: &Said, who: &str) -> String {
         let about = said.about.as_ref().map(|about| {
             let known = screen.keys.get(about);
@@ -273,7 +273,7 @@ async fn relay(mut told: mpsc::UnboundedReceiver<Told>, who: String, news: News)
     }
 }
 
-/// What is shown in the end: texts and what became of them, by the log's order.
+/// Texts in the end and what became of them, by the log's order.
 #[derive(Debug, Default, Eq, PartialEq)]
 struct Shown {
     texts: BTreeMap<String, String>,

@@ -157,7 +157,7 @@ async fn hears(room: &mut Room, text: &str) {
     .await;
 }
 
-/// What Ann says next, as Bob sees it.
+/// Returns what Ann says next, as Bob sees it.
 async fn ann_says(bob: &mut Room) -> Body {
     soon("Ann says something", async {
         loop {

@@ -31,7 +31,7 @@ pub(crate) struct BenchArgs {
     /// The server's process on this machine: tells what it uses.
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
-    /// What the members speak.
+    /// Protocol of the members.
     #[arg(long, value_enum, default_value_t = Spoken::Native)]
     protocol: Spoken,
     /// Rooms.
@@ -40,10 +40,10 @@ pub(crate) struct BenchArgs {
     /// Members in each room: all of them receive.
     #[arg(long, value_name = "N", default_value_t = Plan::default().receivers)]
     receivers: u32,
-    /// How many of each room's members talk.
+    /// Number of each room's members who talk.
     #[arg(long, value_name = "N", default_value_t = Plan::default().senders)]
     senders: u32,
-    /// How many of each room's members read nothing until the others have finished, and everything then.
+    /// Number of each room's members who read nothing until the others have finished, and everything then.
     #[arg(long, value_name = "N", default_value_t = Plan::default().stopped)]
     stopped: u32,
     /// Bytes of each text.
@@ -55,13 +55,13 @@ pub(crate) struct BenchArgs {
     /// Messages a second over all rooms, instead of as many as go through.
     #[arg(long, value_name = "M/S", conflicts_with = "window")]
     rate: Option<f64>,
-    /// How many of a hundred messages answer what their sender has just received.
+    /// Messages of a hundred that answer what their sender has just received.
     #[arg(long, value_name = "PERCENT", default_value_t = Plan::default().answers_percent)]
     answers: u32,
-    /// How long is measured.
+    /// Time that is measured.
     #[arg(long, value_name = "T", default_value = "10", value_parser = seconds)]
     seconds: Duration,
-    /// How long they talk before that, in seconds.
+    /// Time that they talk before that, in seconds.
     #[arg(long, value_name = "T", default_value = "1", value_parser = seconds)]
     warm_up: Duration,
     /// Threads of the load; a room belongs to one of them.

@@ -24,10 +24,10 @@ use crate::address::{DEFAULT_PORT, listening};
 /// Nothing is kept: all of it is gone when the demonstration ends.
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
-    /// Where to listen [default: 127.0.0.1:12343, or any free port].
+    /// Address to listen on [default: 127.0.0.1:12343, or any free port].
     #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = listening)]
     listen: Option<SocketAddr>,
-    /// What the links' faults are drawn from.
+    /// Seed of the links' faults.
     #[arg(long, default_value_t = 7)]
     seed: u64,
 }
@@ -35,7 +35,7 @@ pub(crate) struct DemoArgs {
 const ROOM: &str = "demo";
 /// The worst link.
 const LINK: &str = "delay=0..2s,loss=35%";
-/// Who talks, and over which link.
+/// Members who talk, with their links.
 const TALKERS: [(&str, &str); 4] = [
     ("Ann", "delay=5..30ms"),
     ("Bob", "delay=20..150ms,loss=5%"),
@@ -74,7 +74,7 @@ const SCENE_EVERY: Duration = Duration::from_secs(12);
 const SENTENCE_EVERY: Duration = Duration::from_millis(900);
 /// The oldest go, so that a demonstration may run for days.
 const KEPT: u64 = 20_000;
-/// How long connections may take at the end.
+/// Time that connections may take at the end.
 const DRAIN: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
@@ -127,7 +127,7 @@ async fn listen(wanted: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
     }
 }
 
-/// Where programs on the same machine reach what listens there.
+/// Returns the address at which programs on the same machine reach what listens there.
 fn reachable(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(at) if at.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], at.port())),
@@ -168,7 +168,7 @@ fn welcome(address: SocketAddr) -> io::Result<()> {
     out.flush()
 }
 
-/// What one of them is going to say.
+/// Sentences that one of them is going to say.
 struct Talk {
     place: usize,
     next_scene: usize,

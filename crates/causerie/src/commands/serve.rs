@@ -129,7 +129,7 @@ fn open_store(data: Option<PathBuf>, forget: bool) -> anyhow::Result<Arc<dyn Sto
 #[cfg(unix)]
 fn raise_open_files() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    /// Of systems that take no greater one.
+    /// Limit of systems that take no greater one.
     const ELSE: u64 = 10_240;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     let raised = [hard, hard.min(ELSE)].into_iter().filter(|limit| *limit > soft);

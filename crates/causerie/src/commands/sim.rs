@@ -15,19 +15,19 @@ use clap::Args;
 /// give the same run.
 #[derive(Args, Debug)]
 pub(crate) struct SimArgs {
-    /// What everything is drawn from; with --runs, the first one.
+    /// Seed that everything is drawn from; with --runs, the first one.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Who talks from the start.
+    /// Number of members who talk from the start.
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=i64::from(sim::MEMBERS_MAX)))]
     members: Option<u32>,
-    /// How many messages they say.
+    /// Number of messages that they say.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     messages: Option<u32>,
-    /// Who is connected to whom: relay, mesh, relays=N (each to each), chain=N or ring=N (of relays).
+    /// Connections between members: relay, mesh, relays=N (each to each), chain=N or ring=N (of relays).
     #[arg(long)]
     topology: Option<Topology>,
-    /// What goes wrong: none, or any of these, with commas between.
+    /// Faults: none, or any of these, with commas between.
     ///
     /// The network: delay=0..60ms, loss=5%, dup=2%, corrupt=1%, replays (of old packets), and, each with how often,
     /// partitions, one-way, slow (receivers). Processes: crash, restart (from what was exported), rollback (to what
@@ -38,13 +38,13 @@ pub(crate) struct SimArgs {
     /// random), small-buffers=PLACES, skip=500ms. What there is nothing for in a topology does not happen.
     #[arg(long, value_name = "FAULTS")]
     faults: Option<Faults>,
-    /// How many seeds to run, from --seed on.
+    /// Number of seeds to run, from --seed on.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     runs: u64,
     /// Write down what happened: as a picture (svg), for ShiViz, for Graphviz (dot), or as JSON lines (jsonl, by ids).
     #[arg(long, value_name = "svg|shiviz|dot|jsonl")]
     export: Option<Export>,
-    /// Where to; standard output unless given.
+    /// File to write to; standard output unless given.
     #[arg(long, value_name = "FILE", requires = "export")]
     output: Option<PathBuf>,
     /// After a failure, look for a smaller plan that fails too.
@@ -124,7 +124,7 @@ const NAMES: [&str; 26] = [
     "Pia", "Quin", "Ray", "Sam", "Tia", "Uma", "Vic", "Wim", "Xia", "Yan", "Zoe",
 ];
 
-/// What the members of a run are called, by order of appearance, and its relays.
+/// Returns names for the members of a run, by order of appearance, and for its relays.
 fn labels(trace: &[Event], topology: Topology) -> Labels {
     let (mut known, mut names) = (BTreeSet::new(), NAMES.iter());
     let started = trace.iter().map(|event| event.process).filter(|process| known.insert(*process));

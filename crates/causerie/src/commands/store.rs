@@ -17,7 +17,7 @@ pub(crate) struct StoreArgs {
     #[command(subcommand)]
     command: StoreCommand,
 
-    /// Where rooms are kept. By default in the platform's folder for data of programs, as for `serve`.
+    /// Folder of the rooms. By default in the platform's folder for data of programs, as for `serve`.
     #[arg(long, global = true, value_name = "DIR", env = "CAUSERIE_DATA")]
     data: Option<PathBuf>,
 }
@@ -204,10 +204,10 @@ fn prepare(from: &Path, part: &Path) -> anyhow::Result<usize> {
     Ok(rooms)
 }
 
-/// What makes a store: the database and its write-ahead log. A copy by `backup` has the first only.
+/// Files of a store: the database and its write-ahead log. A copy by `backup` has the first only.
 const FILES: [&str; 2] = [SqliteStore::FILE, "causerie.db-wal"];
 
-/// What shows that somebody has had a folder open.
+/// File that shows that somebody has had a folder open.
 const LOCK: &str = "lock";
 
 fn beside(data: &Path, what: &str) -> anyhow::Result<PathBuf> {

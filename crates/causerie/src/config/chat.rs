@@ -25,7 +25,7 @@ pub(crate) struct ChatArgs {
     #[arg(long)]
     pub(crate) history: bool,
 
-    /// Where it is kept who you are in a room, and what you have said, until the server has it: a chat that is killed
+    /// Folder for who you are in a room and for what you have said, until the server has it: a chat that is killed
     /// goes on where it was. By default in the platform's folder for the state of programs.
     #[arg(long, value_name = "DIR", env = "CAUSERIE_STATE")]
     pub(crate) state: Option<PathBuf>,
@@ -41,7 +41,7 @@ pub(crate) struct ChatArgs {
 /// By it the settings are told from the other flags.
 pub(crate) const HEADING: &str = "Options that the configuration file can have too";
 
-/// What the configuration file can have. Each has one name: `--name`, `CAUSERIE_NAME` and `name = `; the server is not a
+/// Settings that the configuration file can have. Each has one name: `--name`, `CAUSERIE_NAME` and `name = `; the server is not a
 /// flag but the argument.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ChatSettings {
@@ -49,7 +49,7 @@ pub(crate) struct ChatSettings {
     #[arg(value_name = "HOST[:PORT]", env = "CAUSERIE_SERVER")]
     pub(crate) server: Option<String>,
 
-    /// What you are called. Without it you are asked, or called as on your machine.
+    /// Your name. Without it you are asked, or called as on your machine.
     #[arg(long, env = "CAUSERIE_NAME")]
     pub(crate) name: Option<String>,
 
@@ -57,26 +57,26 @@ pub(crate) struct ChatSettings {
     #[arg(long, env = "CAUSERIE_ROOM")]
     pub(crate) room: Option<String>,
 
-    /// Which colours are used. By default they read on dark and on light backgrounds, and NO_COLOR is heeded.
+    /// Colours. By default they read on dark and on light backgrounds, and NO_COLOR is heeded.
     #[arg(long, value_enum, env = "CAUSERIE_THEME")]
     pub(crate) theme: Option<Theme>,
 
-    /// What tells that somebody has written your name: the terminal's bell, or a notice of the desktop, by the sequence that your
+    /// Signal that somebody has written your name: the terminal's bell, or a notice of the desktop, by the sequence that your
     /// terminal knows.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Notify::Bell, env = "CAUSERIE_NOTIFY")]
     pub(crate) notify: Notify,
 
-    /// Whether addresses of web pages can be opened, where the terminal does that (OSC 8).
+    /// Make addresses of web pages links, where the terminal opens such (OSC 8).
     #[arg(long, value_name = "BOOL", default_value_t = true, default_missing_value = "true", num_args = 0..=1,
         require_equals = true, action = clap::ArgAction::Set, env = "CAUSERIE_LINKS")]
     pub(crate) links: bool,
 
-    /// Whether rooms are listed at the left. By default they are as soon as there are two.
+    /// List rooms at the left. By default they are as soon as there are two.
     #[arg(long, value_name = "BOOL", default_missing_value = "true", num_args = 0..=1, require_equals = true,
         env = "CAUSERIE_ROOMS_PANE")]
     pub(crate) rooms_pane: Option<bool>,
 
-    /// Whether members are listed at the right, where there is room.
+    /// List members at the right, where there is room.
     #[arg(long, value_name = "BOOL", default_value_t = true, default_missing_value = "true", num_args = 0..=1,
         require_equals = true, action = clap::ArgAction::Set, env = "CAUSERIE_MEMBERS_PANE")]
     pub(crate) members_pane: bool,
@@ -87,7 +87,7 @@ pub(crate) struct ChatSettings {
     pub(crate) clock: bool,
 }
 
-/// How a mention is told.
+/// Signal of a mention.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Notify {
     Bell,

@@ -14,7 +14,7 @@ use clap::{Arg, Command};
 use serde::Deserialize;
 use toml::Spanned;
 
-/// What is wrong with how the program was called or configured, in one line.
+/// Mistake in how the program was called or configured, in one line.
 #[derive(Debug)]
 pub(crate) struct UsageError(pub(crate) String);
 
@@ -26,12 +26,12 @@ impl fmt::Display for UsageError {
 
 impl Error for UsageError {}
 
-/// What a setting is called in a file.
+/// Returns the name of a setting in a file.
 pub(crate) fn name(arg: &Arg) -> &str {
     arg.get_long().unwrap_or(arg.get_id().as_str())
 }
 
-/// Whether the environment's values are possible: the parser of flags would not say where they come from.
+/// Checks the environment's values: the parser of flags would not say where they come from.
 pub(crate) fn check_environment(command: &Command) -> Result<(), UsageError> {
     for arg in command.get_arguments() {
         let Some(variable) = arg.get_env() else { continue };

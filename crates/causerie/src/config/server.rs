@@ -49,10 +49,10 @@ pub(crate) struct ServeArgs {
 /// The heading of the settings that SIGHUP reads again; by it they are told from the others.
 const RELOADED: &str = "Options that SIGHUP reads again";
 
-/// What counts from the start to the end.
+/// Settings that count from the start to the end.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Fixed {
-    /// Where to listen. Rooms made by `./createRoom` get ports above this one.
+    /// Address to listen on. Rooms made by `./createRoom` get ports above this one.
     #[arg(long, value_name = "ADDRESS[:PORT]", default_value = DEFAULT_SERVER, value_parser = listening,
         env = "CAUSERIE_LISTEN")]
     pub(crate) listen: SocketAddr,
@@ -73,7 +73,7 @@ pub(crate) struct Fixed {
     #[arg(long, value_name = "ADDRESS:PORT", env = "CAUSERIE_LISTEN_IRC")]
     listen_irc: Option<SocketAddr>,
 
-    /// Where rooms are kept. By default in the platform's folder for data of programs.
+    /// Folder for the rooms. By default in the platform's folder for data of programs.
     #[arg(long, value_name = "DIR", env = "CAUSERIE_DATA")]
     pub(crate) data: Option<PathBuf>,
 
@@ -94,17 +94,17 @@ pub(crate) struct Fixed {
         value_parser = range::<usize>(1, MEMBERS_MAX as u64), env = "CAUSERIE_MEMBERS_MAX")]
     members_max: usize,
 
-    /// How much of each room's log is kept in memory, in MiB; what is older is read from the disk.
+    /// Part of each room's log that is kept in memory, in MiB; what is older is read from the disk.
     #[arg(long, value_name = "MIB", default_value_t = RoomSettings::default().log_bytes_max >> 20,
         value_parser = range::<usize>(0, 1 << 20), env = "CAUSERIE_LOG_MEMORY")]
     log_memory: usize,
 
-    /// How the log is written on standard error: as lines for people, or as JSON, one object a line.
+    /// Form of the log on standard error: lines for people, or JSON, one object a line.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text, env = "CAUSERIE_LOG_FORMAT")]
     pub(crate) log_format: LogFormat,
 }
 
-/// What SIGHUP reads again.
+/// Settings that SIGHUP reads again.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Live {
     /// Longest name of a member, in characters.
@@ -122,7 +122,7 @@ pub(crate) struct Live {
         value_parser = range::<usize>(0, u64::MAX), env = "CAUSERIE_PORTS_MAX")]
     ports_max: usize,
 
-    /// How many hours a room stays in which nobody is and nothing is said. Rooms that were made from this machine stay. 0 is
+    /// Hours that a room stays in which nobody is and nothing is said. Rooms that were made from this machine stay. 0 is
     /// for ever.
     #[arg(long, value_name = "HOURS", default_value_t = Settings::default().rooms_idle.as_secs() / 3_600,
         value_parser = range::<u64>(0, 1_000_000), env = "CAUSERIE_ROOMS_IDLE")]
@@ -164,7 +164,7 @@ pub(crate) struct Live {
         value_parser = range::<u64>(1, 1_000_000), env = "CAUSERIE_SAY_BURST")]
     say_burst: u64,
 
-    /// Whether the limits of addresses count for this machine's own, too: where a proxy passes on what others send, all of
+    /// Let the limits of addresses count for this machine's own, too: where a proxy passes on what others send, all of
     /// them share one.
     #[arg(
         long, value_name = "BOOL", default_value_t = AddressLimits::default().loopback, default_missing_value = "true",
@@ -177,7 +177,7 @@ pub(crate) struct Live {
         value_parser = range::<usize>(1, u64::MAX), env = "CAUSERIE_CONNECTIONS_MAX")]
     connections_max: usize,
 
-    /// How much clients may leave unread and rooms hold back, all of them together, in MiB; beyond it connections that
+    /// Memory for what clients leave unread and rooms hold back, all of them together, in MiB; beyond it connections that
     /// read nothing are ended.
     #[arg(long, value_name = "MIB", default_value_t = Settings::default().unread_bytes_max >> 20,
         value_parser = range::<usize>(1, 1 << 20), env = "CAUSERIE_UNREAD_MEMORY")]
@@ -188,13 +188,13 @@ pub(crate) struct Live {
         value_parser = range::<usize>(1, u64::MAX), env = "CAUSERIE_SILENT_MAX")]
     silent_max: usize,
 
-    /// How long a connection may say nothing at all before it closes, in seconds. The original client connects before it asks
+    /// Time that a connection may say nothing at all before it closes, in seconds. The original client connects before it asks
     /// its user anything.
     #[arg(long, value_name = "SECONDS", default_value_t = Settings::default().silent_time.as_secs(),
         value_parser = range::<u64>(1, 86_400), env = "CAUSERIE_SILENT_TIME")]
     silent_time: u64,
 
-    /// How long a client may take to say a frame that it has begun, in seconds.
+    /// Time that a client may take to say a frame that it has begun, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = Settings::default().first_words.as_secs(),
         value_parser = range::<u64>(1, 86_400), env = "CAUSERIE_FRAME_TIME")]
     frame_time: u64,
@@ -210,19 +210,19 @@ pub(crate) struct Live {
     #[arg(long, value_name = "NAMES", value_parser = host_names, env = "CAUSERIE_ALLOW_HOST")]
     allow_host: Option<String>,
 
-    /// Whether IRC clients are served.
+    /// Serve IRC clients.
     #[arg(
         long, value_name = "BOOL", default_value_t = IrcSettings::default().enabled, default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set, env = "CAUSERIE_IRC"
     )]
     irc: bool,
 
-    /// What the server calls itself to IRC clients: a name with a dot in it.
+    /// Name of the server for IRC clients, with a dot in it.
     #[arg(long, value_name = "NAME", default_value = IrcSettings::default().server_name,
         value_parser = irc_server_name, env = "CAUSERIE_IRC_SERVER_NAME")]
     irc_server_name: String,
 
-    /// What IRC clients show as the name of the network.
+    /// Name of the network that IRC clients show.
     #[arg(long, value_name = "NAME", default_value = IrcSettings::default().network,
         value_parser = irc_network, env = "CAUSERIE_IRC_NETWORK")]
     irc_network: String,
@@ -231,7 +231,7 @@ pub(crate) struct Live {
     #[arg(long, value_name = "FILE", env = "CAUSERIE_IRC_MOTD")]
     irc_motd: Option<PathBuf>,
 
-    /// How many messages an IRC client is shown at most, when it joins a room, of those that it has not seen, unless it can
+    /// Messages that an IRC client is shown at most, when it joins a room, of those that it has not seen, unless it can
     /// ask for history itself. 0 is none.
     #[arg(long, value_name = "N", default_value_t = IrcSettings::default().history,
         value_parser = range::<usize>(0, causerie_gateway::irc::HISTORY_MAX as u64), env = "CAUSERIE_IRC_HISTORY")]
@@ -242,17 +242,17 @@ pub(crate) struct Live {
         value_parser = range::<u64>(0, 1_000_000), env = "CAUSERIE_IRC_RATE")]
     irc_rate: u64,
 
-    /// How long an IRC client may take to say who it is, in seconds.
+    /// Time that an IRC client may take to say who it is, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = IrcSettings::default().registration.as_secs(),
         value_parser = range::<u64>(1, 86_400), env = "CAUSERIE_IRC_REGISTRATION_TIME")]
     irc_registration_time: u64,
 
-    /// How many messages newcomers are shown of what was said before.
+    /// Messages that newcomers are shown of what was said before.
     #[arg(long, value_name = "N", default_value_t = RoomSettings::default().history,
         value_parser = range::<u64>(0, 1_000_000_000), env = "CAUSERIE_HISTORY")]
     history: u64,
 
-    /// How long a member whose connection broke keeps its place, in seconds.
+    /// Time that a member whose connection broke keeps its place, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = RoomSettings::default().grace.as_secs(),
         value_parser = range::<u64>(0, 315_360_000), env = "CAUSERIE_GRACE")]
     grace: u64,
@@ -269,12 +269,12 @@ pub(crate) struct Live {
     #[arg(long, value_name = "MIB", value_parser = range::<u64>(0, 1 << 40), env = "CAUSERIE_KEEP_MIB")]
     keep_mib: Option<u64>,
 
-    /// How many days a room is kept that was closed: so long the operator can open it again. Then it is removed.
+    /// Days that a room is kept that was closed: so long the operator can open it again. Then it is removed.
     #[arg(long, value_name = "DAYS", default_value_t = Settings::default().closed.as_secs() / 86_400,
         value_parser = range::<u64>(0, 36_500), env = "CAUSERIE_CLOSED_DAYS")]
     closed_days: u64,
 
-    /// Who gives this token may close any room, open it again, and read /metrics. Better kept in a file of its own.
+    /// Token with which one may close any room, open it again, and read /metrics. Better kept in a file of its own.
     #[arg(long, value_name = "TOKEN", value_parser = NonEmptyStringValueParser::new(),
         env = "CAUSERIE_OPERATOR_TOKEN", hide_env_values = true)]
     operator_token: Option<String>,
@@ -283,16 +283,16 @@ pub(crate) struct Live {
     #[arg(long, value_name = "FILE", env = "CAUSERIE_OPERATOR_TOKEN_FILE")]
     operator_token_file: Option<PathBuf>,
 
-    /// What stands in [`irc_motd`](Self::irc_motd).
+    /// Lines of [`irc_motd`](Self::irc_motd).
     #[arg(skip)]
     irc_motd_lines: Vec<String>,
 
-    /// How long connections may take at the end to read what was said so far, in seconds; then they are cut.
+    /// Time that connections may take at the end to read what was said so far, in seconds; then they are cut.
     #[arg(long, value_name = "SECONDS", default_value_t = Settings::default().drain.as_secs(),
         value_parser = range::<u64>(0, 86_400), env = "CAUSERIE_DRAIN")]
     drain: u64,
 
-    /// What is logged: off, error, warn, info, debug or trace, or a filter such as info,causerie_server=debug.
+    /// Level of the log: off, error, warn, info, debug or trace, or a filter such as info,causerie_server=debug.
     #[arg(long, value_name = "FILTER", default_value = "info", value_parser = log_filter, env = "CAUSERIE_LOG")]
     pub(crate) log: String,
 }
@@ -388,7 +388,7 @@ fn log_filter(filter: &str) -> Result<String, String> {
     EnvFilter::try_new(filter).map(|_| filter.to_owned()).map_err(|error| error.to_string())
 }
 
-/// Where a value comes from. The later ones count before the earlier.
+/// Source of a value. The later ones count before the earlier.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Origin {
     BuiltIn,
@@ -455,7 +455,7 @@ impl Configuration {
         Ok(this)
     }
 
-    /// Of two settings that exclude each other the one counts that was given closer by.
+    /// Drops one of two settings that exclude each other: the one counts that was given closer by.
     fn settle(&mut self) -> Result<(), UsageError> {
         let Fixed { data, forget, .. } = &mut self.args.fixed;
         if *forget && data.is_some() {
@@ -556,7 +556,7 @@ impl Configuration {
     }
 }
 
-/// Whether `first` was given closer by than `second`; the other one is not given any more.
+/// Compares how close by two were given, and takes back the other one.
 fn compare(
     given: &mut BTreeMap<String, Given>,
     first: &str,
@@ -614,7 +614,7 @@ fn host_names(names: &str) -> Result<String, String> {
     Ok(names.to_owned())
 }
 
-/// What can stand where IRC has a server's name.
+/// Checks a name where IRC has a server's.
 fn irc_server_name(name: &str) -> Result<String, String> {
     let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
     match is_plain && name.len() <= 63 && name.contains('.') && !name.starts_with('.') {
@@ -626,7 +626,7 @@ fn irc_server_name(name: &str) -> Result<String, String> {
     }
 }
 
-/// What can stand where IRC has a network's name.
+/// Checks a name where IRC has a network's.
 fn irc_network(name: &str) -> Result<String, String> {
     match (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic()) {
         true => Ok(name.to_owned()),

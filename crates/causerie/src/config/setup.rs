@@ -31,7 +31,7 @@ fn default_file() -> Option<PathBuf> {
     Some(directories::ProjectDirs::from("", "", "causerie")?.config_dir().join("chat.toml"))
 }
 
-/// What one is called on this machine.
+/// Returns the name that one has on this machine.
 pub(crate) fn own_name() -> String {
     let name = ["USER", "USERNAME"].into_iter().find_map(|variable| env::var(variable).ok());
     name.filter(|name| check_name(name).is_ok()).unwrap_or_else(|| "guest".into())

@@ -1,4 +1,4 @@
-//! Where lines come from and go to: a terminal with line editing, or pipes.
+//! Source and destination of lines: a terminal with line editing, or pipes.
 //!
 //! In a terminal (stdin and stdout both are one) lines are edited with history, and what arrives while
 //! somebody types is shown above the line being typed. Otherwise lines are plain: stdin is read up to its line
@@ -54,15 +54,15 @@ const TYPING_PROMPT: &str = "> ";
 /// (In the top row of a screen there is no going up; there it leaves an empty line.)
 const BELL: &str = "\x1b[A\n";
 
-/// How long an escape key may be the start of a sequence. Without a limit rustyline would wait for the next
+/// Time that an escape key may be the start of a sequence. Without a limit rustyline would wait for the next
 /// key, and paint nothing meanwhile. It is a guess.
 const ESCAPE_TIMEOUT_MS: u16 = 100;
 
-/// How long the end of the program waits for rustyline to hold still. It is a guess: usually that takes well
+/// Time that the end of the program waits for rustyline to hold still. It is a guess: usually that takes well
 /// under a millisecond, but in the middle of a key sequence rustyline waits for a person.
 const STOP_MAX: Duration = Duration::from_millis(500);
 
-/// What came in.
+/// Input, or its end.
 #[derive(Debug)]
 pub(crate) enum Input {
     /// A line, without its end.
@@ -141,7 +141,7 @@ impl Console {
         Ok(Self { requests, inputs, asked: None, ended: false, terminal })
     }
 
-    /// Whether somebody sits at a terminal.
+    /// Returns whether somebody sits at a terminal.
     pub(crate) fn is_terminal(&self) -> bool {
         self.terminal.is_some()
     }
@@ -235,11 +235,11 @@ fn read_line(reader: &mut impl BufRead, limit: usize) -> io::Result<Input> {
     Ok(String::from_utf8(line).map_or_else(not_utf8, Input::Line))
 }
 
-/// What the [`Console`] keeps of a terminal.
+/// Terminal of a [`Console`].
 #[derive(Debug)]
 struct Terminal {
     screen: Arc<Screen>,
-    /// Whether stderr is a terminal as well; if not, notices go where it was sent.
+    /// Standard error is a terminal as well; if not, notices go where it was sent.
     shows_notices: bool,
     dims_notices: bool,
     #[cfg(unix)]
@@ -306,20 +306,20 @@ struct Screen {
 #[derive(Debug, Default)]
 struct State {
     stage: Stage,
-    /// What the editor was started with.
+    /// Prompt that the editor was started with.
     prompt: String,
     /// Whole lines that rustyline has not painted yet; empty while idle.
     waiting: String,
     waiting_lines: usize,
-    /// What writing outside of `message` failed with, for its next caller.
+    /// Error of writing outside of `message`, for its next caller.
     failure: Option<io::Error>,
-    /// Whether the editor is to stop where it is, since the program ends.
+    /// The editor is to stop where it is, since the program ends.
     stopping: bool,
     /// The line as far as it was typed when the editor stopped.
     stopped_in: Option<String>,
 }
 
-/// Where the line editor is.
+/// Stage of the line editor.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Stage {
     /// Not running: whoever shows something writes it.

@@ -1,5 +1,5 @@
-//! What was said before somebody came, as it stands: it waits until all of it is there, since what was said later may edit
-//! it or take it back.
+//! Messages from before somebody came, as they stand: they wait until all are there, since what was said later may edit
+//! them or take them back.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -49,7 +49,7 @@ impl Past {
     }
 }
 
-/// What was said in these events, and what changes it there.
+/// Messages in these events, and what changes them there.
 #[derive(Default)]
 struct Said {
     bodies: BTreeMap<MessageId, Body>,

@@ -1,4 +1,4 @@
-//! What can be commanded in a room, with `/` and as the original program did with `./`; and what TAB completes.
+//! Commands in a room, with `/` and as the original program did with `./`; and what TAB completes.
 
 use super::room::RoomView;
 
@@ -129,7 +129,7 @@ pub(super) fn said(text: &str) -> String {
     out + rest
 }
 
-/// What the word before the cursor may become: where it starts, and the choices.
+/// Returns where the word before the cursor starts, and what it may become.
 pub(super) fn completions(before: &str, room: &RoomView, rooms: &[String]) -> (usize, Vec<String>) {
     let start = before
         .rfind(char::is_whitespace)

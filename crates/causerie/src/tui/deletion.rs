@@ -8,7 +8,7 @@ use super::model::{Effect, Focus, Model, Overlay};
 use super::room::{Deletion, Purpose, RoomView};
 use super::text::{cut, one_line};
 
-/// How long a deletion can be taken back.
+/// Time that a deletion can be taken back.
 pub(super) const TAKE_BACK: Duration = Duration::from_secs(5);
 
 /// Columns of the text that is asked about.

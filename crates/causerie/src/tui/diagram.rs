@@ -28,7 +28,7 @@ const TEXT_COLUMNS_MIN: usize = 26;
 /// Rows that are looked through for messages, for each line of the screen.
 const ROWS_A_LINE: i64 = 20;
 
-/// What a cell of the drawing shows.
+/// Cell of the drawing.
 #[derive(Clone, Copy, PartialEq)]
 enum Cell {
     Empty,
@@ -61,7 +61,7 @@ impl Cell {
     }
 }
 
-/// Which column each member has. Those who do not fit share the last one.
+/// Columns of the members. Those who do not fit share the last one.
 struct Lanes {
     of: BTreeMap<MemberId, usize>,
     count: usize,
@@ -115,7 +115,7 @@ fn window(room: &RoomView, lines: usize, selected: Option<MessageId>) -> Vec<Mes
     ids
 }
 
-/// How many messages up a member's column the last one is that was said not later than `dep`.
+/// Returns how many messages up a member's column the last one is that was said not later than `dep`.
 fn up(drawn: &[MessageId], dep: MessageId) -> Option<usize> {
     let of_member = drawn.iter().rev().filter(|id| id.member == dep.member);
     of_member.enumerate().find(|(_, id)| id.seq <= dep.seq).map(|(n, _)| n + 1)

@@ -21,12 +21,12 @@ pub(super) struct Editor {
     /// The last change was typing, which is undone as a whole.
     typing: bool,
     history: Vec<String>,
-    /// Which of the history is shown, and what was being written when it was called.
+    /// Entry of the history that is shown, and what was being written when it was called.
     recalled: Option<(usize, String)>,
     killed: String,
 }
 
-/// Which way, and how far.
+/// Direction and distance of a move.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Move {
     Left,
@@ -91,7 +91,7 @@ impl Editor {
         self.cursor += text.len();
     }
 
-    /// What stands from `from` up to the cursor is replaced.
+    /// Replaces what stands from `from` up to the cursor.
     pub(super) fn complete(&mut self, from: usize, text: &str) {
         self.remember();
         self.text.replace_range(from..self.cursor, text);
@@ -133,7 +133,7 @@ impl Editor {
         }
     }
 
-    /// What was removed last, but for single characters, comes back here.
+    /// Puts back here what was removed last, but for single characters.
     pub(super) fn yank(&mut self) {
         let killed = self.killed.clone();
         self.insert(&killed);

@@ -1,4 +1,4 @@
-//! What this client has held back itself, with what had been delivered here by then: kept for a while, so that the delivery
+//! Messages that this client has held back itself, with what had been delivered here by then: kept for a while, so that the delivery
 //! rule can be shown as it was.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,7 +13,7 @@ const ENTRIES_MAX: usize = 100_000;
 /// A message that was received before a cause of it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Hold {
-    /// What had been delivered here when it was received.
+    /// Messages delivered here when it was received.
     pub(super) clock: VectorClock,
     /// A cause that was missing, and what its author is called, if that was known.
     pub(super) waits_for: (MessageId, Option<String>),

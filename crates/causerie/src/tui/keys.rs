@@ -101,7 +101,7 @@ fn on_overlay_key(model: &mut Model, overlay: Overlay, key: KeyEvent, effects: &
     }
 }
 
-/// So many messages up, in the diagram.
+/// Chooses a message so many further up, in the diagram.
 fn choose_further(model: &mut Model, layout: &Layout, up: isize) {
     for _ in 0..up.unsigned_abs() {
         let room = model.room();
@@ -288,7 +288,7 @@ fn write_on(model: &mut Model, typed: &str) {
     model.room_mut().editor.insert(typed);
 }
 
-/// What was being written stays in the history of the input.
+/// Begins to write about a message; what was being written stays in the history of the input.
 fn write_about(model: &mut Model, purpose: Purpose, text: &str) {
     model.focus = Focus::Input;
     let room = model.room_mut();

@@ -51,7 +51,7 @@ fn addresses(text: &str) -> Vec<&str> {
     found
 }
 
-/// Where the addresses of `text` stand in the lines that it is drawn in. One that is not there as a whole is none.
+/// Returns the addresses of `text` in the lines that it is drawn in. One that is not there as a whole is none.
 pub(super) fn in_lines(lines: &[String], text: &str) -> Vec<Link> {
     let mut links = Vec::new();
     let (mut line, mut from) = (0, 0);

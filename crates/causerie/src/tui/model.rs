@@ -40,7 +40,7 @@ pub(super) enum Event {
         room: String,
         reason: String,
     },
-    /// What was said could not be.
+    /// A message could not be said.
     NotSaid {
         room: String,
         text: String,
@@ -51,7 +51,7 @@ pub(super) enum Event {
         room: String,
         page: Result<Option<HistoryPage>, String>,
     },
-    /// What was said around a message, to tell what it depends on.
+    /// Page around a message, to tell what it depends on.
     Around {
         id: MessageId,
         other: Option<MessageId>,
@@ -74,7 +74,7 @@ pub(super) enum Event {
     Terminate,
 }
 
-/// What a session knows and tells in no event.
+/// Facts that a session knows and tells in no event.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) member: Option<MemberId>,
@@ -136,14 +136,14 @@ pub(super) enum Focus {
     Messages,
 }
 
-/// What stands over the messages.
+/// Text over the messages.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Overlay {
     Help(usize),
     Paste(String),
-    /// Whether this message is to be deleted.
+    /// Question whether this message is to be deleted.
     Delete(MessageId),
-    /// What a message depends on, and how far down that is scrolled.
+    /// Explanation of what a message depends on, and how far down that is scrolled.
     Causality(Vec<String>, usize),
 }
 
@@ -169,7 +169,7 @@ pub(super) struct Model {
     /// Addresses can be opened.
     pub(super) links: bool,
     pub(super) rings: Notify,
-    /// What the server has, as far as it was asked.
+    /// Rooms of the server, as far as it was asked.
     pub(super) known_rooms: Vec<String>,
     pub(super) search: Option<String>,
     /// The rows in which that was looked for and is not.

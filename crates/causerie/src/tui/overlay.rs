@@ -1,4 +1,4 @@
-//! What stands over the messages: help, questions, explanations.
+//! Texts over the messages: help, questions, explanations.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;

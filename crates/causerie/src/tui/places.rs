@@ -14,11 +14,11 @@ pub(super) struct Places {
     pub(super) rooms: Vec<Place>,
 }
 
-/// Where reading stopped in a room.
+/// Place where reading stopped in a room.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Place {
     pub(super) room: String,
-    /// Of the log whose positions these are, in hexadecimal: TOML's numbers have a sign.
+    /// Epoch of the log whose positions these are, in hexadecimal: TOML's numbers have a sign.
     #[serde(with = "hexadecimal")]
     pub(super) epoch: u64,
     /// Position of the last message that was on the screen.

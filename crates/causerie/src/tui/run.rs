@@ -32,11 +32,11 @@ use crate::wording::messages;
 
 /// Between two drawings at least.
 const FRAME: Duration = Duration::from_millis(25);
-/// How often what is being written is kept, and what is held is looked at.
+/// Time between two looks at what is being written, to keep it, and at what is held.
 const TICK: Duration = Duration::from_millis(500);
 /// Events of rooms that wait for the screen; rooms wait where there are more.
 const EVENTS_MAX: usize = 1_024;
-/// How long rooms that are being left may take where nobody waits for it any more.
+/// Time that rooms that are being left may take where nobody waits for it any more.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Lines of one turn of a mouse's wheel.
 const WHEEL: isize = 3;
@@ -105,23 +105,23 @@ struct Client {
     places_path: Option<PathBuf>,
     /// As they are on the disk.
     places: Places,
-    /// What is being written could not be written down, which was told.
+    /// The text being written could not be written down, which was told.
     is_draft_lost: bool,
 }
 
 /// A room that is joined.
 struct Handle {
     speaker: Speaker,
-    /// Who is in may have changed.
+    /// The members may have changed.
     members_changed: bool,
     /// Something has happened since its facts were taken.
     changed: bool,
 }
 
-/// What a task sends beside events.
+/// Room that a task has joined.
 type Joined = (String, Speaker);
 
-/// What the loop does after an effect.
+/// Next step of the loop after an effect.
 #[derive(Eq, PartialEq)]
 enum Then {
     GoOn,

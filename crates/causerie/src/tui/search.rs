@@ -8,7 +8,7 @@ use super::room::{Link, Row};
 use super::scroll;
 use super::text::one_line;
 
-/// Of a room that has as many rows as are read back at most.
+/// Hint in a room that has as many rows as are read back at most.
 pub(super) const TOO_FAR: &str = "what is earlier is not read: a million lines are here already";
 
 /// The next message before the selected one with the text that is looked for.

@@ -1,10 +1,10 @@
-//! Which members have delivered our messages: what they have told the server, and what they have said since tells.
+//! Members that have delivered our messages, by what they have told the server and what they have said since.
 
 use std::collections::BTreeMap;
 
 use causerie_client::{MemberId, MemberInfo, MessageId, Stable};
 
-/// What is known of each member.
+/// Knowledge of each member.
 #[derive(Debug, Default)]
 pub(super) struct Stability {
     /// Our last message in the past of what it has said.

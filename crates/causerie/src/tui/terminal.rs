@@ -25,7 +25,7 @@ use crate::config::chat::Notify;
 
 type Ratatui = ratatui::Terminal<CrosstermBackend<Stdout>>;
 
-/// Whether there is a terminal that can be drawn on.
+/// Returns whether there is a terminal that can be drawn on.
 pub(crate) fn is_possible() -> bool {
     let can_move = env::var_os("TERM").is_none_or(|term| term != "dumb" && !term.is_empty());
     io::stdin().is_terminal() && io::stdout().is_terminal() && can_move
@@ -114,7 +114,7 @@ impl Terminal {
     }
 }
 
-/// What asks the terminal for a notice on the desktop.
+/// Returns the sequence that asks the terminal for a notice on the desktop.
 fn notice(way: Notify, text: &str) -> String {
     match way {
         Notify::Osc9 => format!("\x1b]9;{text}\x1b\\"),
@@ -135,7 +135,7 @@ fn blank((columns, lines): (u16, u16)) -> io::Result<Ratatui> {
     Ratatui::with_options(CrosstermBackend::new(io::stdout()), TerminalOptions { viewport })
 }
 
-/// Whether something of ours may be on the terminal.
+/// True while something of ours may be on the terminal.
 static IS_OURS: AtomicBool = AtomicBool::new(false);
 
 /// Leaves nothing of ours on the terminal. Where that fails nobody is left to be told. The second time would put the

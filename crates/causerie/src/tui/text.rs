@@ -124,7 +124,7 @@ fn wrap_line(line: &str, columns: usize, lines: &mut Vec<String>) {
 pub(super) mod tests {
     use super::*;
 
-    /// What has broken terminals before.
+    /// Texts that have broken terminals before.
     pub(in super::super) const HARD: [&str; 16] = [
         "plain",
         "日本語のテキスト",

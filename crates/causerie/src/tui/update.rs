@@ -1,4 +1,4 @@
-//! What events change: [`update`] is pure, and what is to be done it hands back.
+//! Changes by events: [`update`] is pure, and hands back what is to be done.
 
 use causerie_client::{Event as RoomEvent, HistoryPage};
 use crossterm::event::KeyEventKind;
@@ -21,7 +21,7 @@ const PASTE_LINES_MAX: usize = 5;
 /// Columns of a notice to the desktop.
 const NOTICE_COLUMNS: usize = 200;
 
-/// What there is to do after it.
+/// Takes an event in, and returns what there is to do then.
 pub(super) fn update(model: &mut Model, event: Event) -> Vec<Effect> {
     let mut effects = Vec::new();
     match event {

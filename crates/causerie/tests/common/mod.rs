@@ -18,7 +18,7 @@ pub(crate) use proxy::{Fault, Proxy};
 /// Nothing here takes longer, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where the clients of this test keep their state.
+/// Returns the folder in which the clients of this test keep their state.
 pub(crate) fn state() -> PathBuf {
     [env!("CARGO_TARGET_TMPDIR"), &format!("state-{}", std::process::id())].iter().collect()
 }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-/// What has happened to connections that were there.
+/// Faults of connections that were there.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Faults {
     pub(crate) cut: u64,
@@ -16,10 +16,10 @@ pub(crate) struct Faults {
     pub(crate) half_open: u64,
 }
 
-/// What happens to a connection.
+/// Fault of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
-    /// So many bytes still go through, whatever frame they end in.
+    /// A number of bytes still goes through, whatever frame it ends in.
     Cut { bytes: usize },
     /// Nothing goes through for a while.
     Stall(Duration),

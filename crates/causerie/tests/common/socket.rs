@@ -14,13 +14,13 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-/// What it was told.
+/// Event that it was told.
 #[derive(Debug)]
 pub(crate) enum Told {
     Joined,
     /// The record at the next position, as it came.
     Record(Value),
-    /// What was said has its place.
+    /// Its message has its place.
     Ack {
         position: u64,
         said: Value,
@@ -72,7 +72,7 @@ struct Session {
     address: String,
     name: String,
     token: Option<String>,
-    /// Of the last record.
+    /// Position of the last record.
     position: u64,
     said: u64,
     unacknowledged: Vec<(String, Value)>,

@@ -17,9 +17,9 @@ pub(crate) struct Chat {
     number: usize,
     pub(crate) process: Option<Process>,
     pub(crate) run: u64,
-    /// What each run was given to say.
+    /// Lines that each run was given to say.
     pub(crate) given: Vec<Vec<String>>,
-    /// What must be in the log in the end, since a run that was killed had taken it.
+    /// Lines that must be in the log in the end, since a run that was killed had taken them.
     pub(crate) taken: Vec<String>,
 }
 
@@ -63,7 +63,7 @@ impl Chat {
         }
     }
 
-    /// Of all that it was given, what is in its file.
+    /// Returns those of all lines that it was given that are in its file.
     pub(crate) fn kept(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(&self.state) else { return Vec::new() };
         let entries = entries.map(|entry| entry.unwrap().path());

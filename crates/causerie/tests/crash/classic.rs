@@ -8,12 +8,12 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-/// What a session was told.
+/// Event that a session was told.
 #[derive(Debug)]
 pub(crate) enum Told {
     /// It is in: this comes before everything else.
     In,
-    /// What somebody else has said.
+    /// Text of somebody else.
     Text(String),
 }
 

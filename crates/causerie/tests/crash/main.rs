@@ -56,7 +56,7 @@ impl Random {
     }
 }
 
-/// What went wrong, and was mended.
+/// Faults, which were mended.
 #[derive(Debug, Default)]
 struct Trouble {
     native_resumed: u64,
@@ -103,7 +103,7 @@ struct World {
     chat_lines: mpsc::UnboundedReceiver<((usize, u64), Said)>,
     /// Runs of chats whose output has ended.
     ended: BTreeSet<(usize, u64)>,
-    /// What a run has shown, since a later one may show the last of it again.
+    /// Messages that a run has shown, since a later one may show the last of them again.
     shown: BTreeSet<(usize, u64, String)>,
     socket: Socket,
     socket_told: mpsc::UnboundedReceiver<socket::Told>,
@@ -289,7 +289,7 @@ impl World {
 
     // What is done.
 
-    /// What `who` says next: an answer to what it has seen last, or something new.
+    /// Returns what `who` says next: an answer to what it has seen last, or something new.
     fn next_text(&mut self, who: &str) -> String {
         let number = self.tried;
         self.tried += 1;

@@ -1,4 +1,4 @@
-//! What everybody said and saw, in the order in which it was recorded, and the judgement on it.
+//! Record of what everybody said and saw, in order, and the judgement on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,11 +24,11 @@ enum Step {
 #[derive(Default)]
 pub(crate) struct Record {
     steps: Vec<Step>,
-    /// What stands at which position, whoever was told.
+    /// Texts by position, whoever was told.
     pub(crate) log: BTreeMap<u64, String>,
     /// The texts of it.
     pub(crate) in_log: BTreeSet<String>,
-    /// Who joined at which position.
+    /// Positions of joins, by name.
     joined: BTreeMap<String, u64>,
     said: BTreeMap<String, Vec<String>>,
     heard: BTreeMap<String, Vec<String>>,
@@ -42,7 +42,7 @@ impl Record {
         self.steps.push(Step::Said { who: who.into(), text: text.into() });
     }
 
-    /// What another has said. Whether it is new to `who`.
+    /// Notes what another has said, and returns whether it is new to `who`.
     pub(crate) fn heard(&mut self, who: &str, text: &str) -> bool {
         let new = self.heard_by.insert((who.into(), text.into()));
         if new {
@@ -56,7 +56,7 @@ impl Record {
         self.heard_by.contains(&(who.into(), text.into()))
     }
 
-    /// What `who` has heard last.
+    /// Returns what `who` has heard last.
     pub(crate) fn last_heard(&self, who: &str) -> Option<&str> {
         self.heard.get(who)?.last().map(String::as_str)
     }
@@ -81,7 +81,7 @@ impl Record {
         );
     }
 
-    /// Whether all that `who` has said is in the log.
+    /// Returns whether all that `who` has said is in the log.
     pub(crate) fn is_taken(&self, who: &str) -> bool {
         self.said.get(who).is_none_or(|said| said.iter().all(|text| self.in_log.contains(text)))
     }

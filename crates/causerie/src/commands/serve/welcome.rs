@@ -1,4 +1,4 @@
-//! What is told to whoever has just started a server: where it is, and who can come in.
+//! Words for whoever has just started a server: where it is, and who can come in.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};

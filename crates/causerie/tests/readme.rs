@@ -111,11 +111,14 @@ impl Place {
         text.iter().flat_map(|text| text.lines()).map(str::to_owned).collect()
     }
 
-    /// Returns what the server answers to these bytes, until it says nothing more.
-    fn answer(&self, bytes: &str) -> String {
+    /// Returns what the server answers to these bytes, up to the end of the connection; `ends`: nothing more is sent.
+    fn answer(&self, bytes: &str, ends: bool) -> String {
         let mut stream = TcpStream::connect((&self.host[..], 12343)).unwrap();
+        stream.set_read_timeout(Some(common::PATIENCE)).unwrap();
         stream.write_all(bytes.as_bytes()).unwrap();
-        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        if ends {
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+        }
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
@@ -125,7 +128,7 @@ impl Place {
     async fn shown(&self, command: &str) -> Vec<String> {
         if let Some(words) = command.strip_suffix(" | nc -q 1 127.0.0.1 12343") {
             let words = words.strip_prefix("printf '").unwrap().strip_suffix('\'').unwrap();
-            return self.answer(words).lines().map(str::to_owned).collect();
+            return self.answer(words, true).lines().map(str::to_owned).collect();
         }
         if let Some(rest) = command.strip_prefix("curl -s http://127.0.0.1:12343") {
             let (path, rest) = rest.split_once(' ').unwrap();
@@ -136,7 +139,7 @@ impl Place {
             let request = format!(
                 "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{header}\r\nContent-Length: {length}\r\n\r\n{body}"
             );
-            let answer = self.answer(&request);
+            let answer = self.answer(&request, false);
             return answer.split_once("\r\n\r\n").unwrap().1.lines().map(str::to_owned).collect();
         }
         self.run(command).await
@@ -303,9 +306,11 @@ fn the_commands_that_are_listed_are_those_there_are() {
     let mut names: Vec<_> = listed.iter().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
     let all = help(&[]);
     let (_, commands) = all.split_once("Commands:\n").unwrap();
-    let mut there: Vec<_> = commands.lines().take_while(|line| line.starts_with("  ")).collect();
-    there.retain(|line| !line.trim_start().starts_with("help "));
-    let mut there: Vec<_> = there.iter().map(|line| line.split_whitespace().next().unwrap()).collect();
+    let lines = commands.lines().take_while(|line| !line.is_empty());
+    // What goes on in the next line stands further to the right.
+    let names_there = lines.filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
+    let mut there: Vec<_> = names_there.filter_map(|line| line.split(' ').next()).collect();
+    there.retain(|name| *name != "help");
     names.sort_unstable();
     there.sort_unstable();
     assert_eq!(names, there);

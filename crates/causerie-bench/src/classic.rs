@@ -12,7 +12,7 @@ pub struct Classic {
 }
 
 impl Classic {
-    /// To the server at this address.
+    /// Speaks to the server at this address.
     #[must_use]
     pub const fn new(server: SocketAddr) -> Self {
         Self { server }

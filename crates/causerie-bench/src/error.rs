@@ -32,7 +32,7 @@ pub enum LoadError {
     /// A conversation ended too early.
     #[error("{name} in room {room}: {error}")]
     Member {
-        /// Whose.
+        /// Name of the member.
         name: String,
         /// Name of the room.
         room: String,

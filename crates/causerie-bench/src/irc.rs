@@ -20,7 +20,7 @@ pub struct Irc {
 }
 
 impl Irc {
-    /// To the server at this address, which should not limit how many lines a client sends (`--irc-rate 0`).
+    /// Speaks to the server at this address, which should not limit how many lines a client sends (`--irc-rate 0`).
     #[must_use]
     pub const fn new(server: SocketAddr) -> Self {
         Self { server }
@@ -44,7 +44,7 @@ impl Protocol for Irc {
         Box::new(Member::new(seat))
     }
 
-    /// As for the others: whoever makes rooms this way may close them.
+    /// Opens rooms as for the others: whoever makes rooms this way may close them.
     fn open(&self, rooms: &[String]) -> Result<(), SpeakError> {
         native::create_rooms(self.server, rooms)
     }

@@ -17,7 +17,7 @@ use crate::worker::{News, Schedule, Shared, Worker, histogram};
 /// Progress of a load: told once a second, and when measuring begins and ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// Since the load began, the warm-up included.
+    /// Time since the load began, the warm-up included.
     pub elapsed: Duration,
     /// Time that it takes in all.
     pub whole: Duration,

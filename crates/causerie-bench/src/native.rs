@@ -35,7 +35,7 @@ pub struct Native {
 }
 
 impl Native {
-    /// To the server at this address.
+    /// Speaks to the server at this address.
     #[must_use]
     pub const fn new(server: SocketAddr) -> Self {
         Self { server }

@@ -21,7 +21,7 @@ pub struct Report {
     pub messages: u64,
     /// Deliveries that came while it was.
     pub deliveries: u64,
-    /// From sending a message to its receipt, over those deliveries.
+    /// Times from sending a message to its receipt, over those deliveries.
     pub latency: Latency,
     /// Counts of the receivers, over all messages, the warm-up's too.
     pub tally: Tally,

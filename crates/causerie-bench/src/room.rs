@@ -20,7 +20,7 @@ pub(crate) struct Room {
     pub(crate) senders: Vec<Sender>,
     /// The number of the first sender.
     first: u32,
-    /// Whose turn it is.
+    /// Sender whose turn it is.
     turn: usize,
     /// Number of those who have to get a message.
     audience: u32,
@@ -33,7 +33,7 @@ pub(crate) struct Room {
 #[derive(Debug, Default)]
 pub(crate) struct Sender {
     pub(crate) sent: u32,
-    /// For each message from `sent - open.len() + 1` on, how many have not got it.
+    /// Numbers of those who have not got each message from `sent - open.len() + 1` on.
     open: VecDeque<u32>,
     /// Message that it heard last of another, and has not answered.
     heard: Option<Id>,

@@ -34,7 +34,7 @@ pub trait Protocol: fmt::Debug + Sync {
     /// One connection's side of the conversation.
     fn speaker(&self, seat: Seat) -> Box<dyn Speaker>;
 
-    /// Before anybody connects: makes the rooms, where joining does not.
+    /// Makes the rooms before anybody connects, where joining does not.
     ///
     /// # Errors
     /// If they cannot be made.
@@ -43,7 +43,7 @@ pub trait Protocol: fmt::Debug + Sync {
         Ok(())
     }
 
-    /// After everybody has gone: puts things back. Nothing depends on whether that succeeds.
+    /// Puts things back after everybody has gone. Nothing depends on whether that succeeds.
     fn close(&self, rooms: &[String]) {
         let _ = rooms;
     }
@@ -79,7 +79,7 @@ pub enum SpeakError {
     /// The server does not want to.
     #[error("the server says: {}", visible(message))]
     Refused {
-        /// In its own words.
+        /// Words of the server.
         message: String,
     },
     /// The server broke a rule of the protocol.

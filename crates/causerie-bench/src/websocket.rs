@@ -39,7 +39,7 @@ pub struct WebSocket {
 }
 
 impl WebSocket {
-    /// To the server at this address.
+    /// Speaks to the server at this address.
     #[must_use]
     pub const fn new(server: SocketAddr) -> Self {
         Self { server }

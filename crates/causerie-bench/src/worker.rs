@@ -20,7 +20,7 @@ use crate::plan::{Pace, Plan};
 use crate::room::{Checker, OUTSTANDING_MAX, Room};
 use crate::speaker::{Protocol, Seat, SpeakError, Speaker};
 
-/// At the end nothing has come for so long: what is missing is lost.
+/// Time without a message at the end, after which what is missing is lost.
 const LOST_AFTER: Duration = Duration::from_secs(5);
 
 /// Bytes that one read takes.
@@ -50,7 +50,7 @@ pub(crate) struct Schedule {
 }
 
 pub(crate) enum News {
-    /// All members of this thread are in.
+    /// The members of this thread are in.
     Ready,
     Done(Result<Box<Outcome>, LoadError>),
 }
@@ -217,7 +217,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Until everybody is in.
+    /// Waits until everybody is in.
     fn join(&mut self) -> Result<(), LoadError> {
         let deadline = Instant::now() + JOIN_PATIENCE;
         let mut events = Events::with_capacity(1024);
@@ -283,7 +283,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Until everybody has everything, or nothing comes any more.
+    /// Waits until everybody has everything, or nothing comes any more.
     fn drain(&mut self) -> Result<(), LoadError> {
         let mut events = Events::with_capacity(1024);
         let begun = Instant::now();

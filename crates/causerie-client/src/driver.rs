@@ -24,7 +24,7 @@ pub(crate) const RETRY_MAX: Duration = Duration::from_secs(10);
 const STEADY: Duration = Duration::from_secs(5);
 /// Time that joining or resuming may take.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(15);
-/// After so much silence the server is asked whether it is there, and has as long again to answer.
+/// Silence after which the server is asked whether it is there; it has as long again to answer.
 const SILENCE: Duration = Duration::from_secs(30);
 /// While so much waits to be written, nothing more is read or taken from the disturbed link: a server that asks and does not
 /// take what it asks for waits itself.
@@ -142,7 +142,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Until the connection breaks or is to be closed: why.
+    /// Talks until the connection breaks or is to be closed, and returns why.
     async fn converse(&mut self) -> String {
         let greeted_by = Instant::now() + GREETING_TIMEOUT;
         let mut asked = None;

@@ -107,7 +107,7 @@ impl History {
         Ok((page.from <= page.to).then_some(page))
     }
 
-    /// As [`newer`](Self::newer), and waits until there is something.
+    /// Returns [`newer`](Self::newer) records once there are some.
     ///
     /// # Errors
     /// As [`older`](Self::older).

@@ -29,7 +29,7 @@ pub enum ConnectError {
     Refused {
         /// Kind of the refusal.
         code: ErrorCode,
-        /// For people, in the server's words.
+        /// Words of the server, for people.
         message: String,
     },
 }
@@ -128,7 +128,7 @@ impl RoomOptions {
         self.run(session, None, false, None).await
     }
 
-    /// As [`join`](Self::join), as the member that the file tells of, if there is one, and with everything in it from
+    /// Joins as [`join`](Self::join) does, as the member that the file tells of, if there is one, and with everything in it from
     /// now on that must outlive this process. What cannot be read is set aside, see [`Room::not_restored`].
     ///
     /// Who is a member already need not reach the server for that: the first event is then
@@ -260,7 +260,7 @@ impl Room {
         self.speaker.say(text)
     }
 
-    /// As [`say`](Self::say), for all that can be said: replies, edits, deletions, reactions, topics.
+    /// Says as [`say`](Self::say) does, for all that can be said: replies, edits, deletions, reactions, topics.
     ///
     /// # Errors
     /// [`SayError`]; nothing changed.

@@ -174,7 +174,7 @@ impl Chat {
         }
     }
 
-    /// By what name? Asks until one is taken, or input ends.
+    /// Asks for a name until one is taken, or input ends.
     async fn ask_name(
         &self,
         console: &mut Console,

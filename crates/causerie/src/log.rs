@@ -31,7 +31,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// From `since` on, `limit` records at most; without `since` the last `limit`.
+    /// Opens the log from `since` on, for `limit` records at most; without `since` the last `limit`.
     pub(crate) async fn open(
         server: &str,
         room: &str,
@@ -58,7 +58,7 @@ impl Log {
         Ok(Self { history, server, left, end, read_to: 0 })
     }
 
-    /// The next page; `None` at the end.
+    /// Returns the next page; `None` at the end.
     pub(crate) async fn next(&mut self) -> anyhow::Result<Option<HistoryPage>> {
         if self.left == 0 || self.end <= self.read_to {
             return Ok(None);

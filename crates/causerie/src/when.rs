@@ -6,7 +6,7 @@ use anyhow::{Context, bail, ensure};
 use causerie_client::Place;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
-/// From where on to read a room's log.
+/// Place from which on to read a room's log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Since(pub(crate) Place);
 

@@ -44,7 +44,7 @@ fn script(shell: Shell, mut command: Command) -> Vec<u8> {
     out
 }
 
-/// With full names of the commands. None has a `help` of its own: `--help` says the same, and a page would be empty.
+/// Returns it with full names of the commands. None has a `help` of its own: `--help` says the same, and a page would be empty.
 fn whole(command: Command) -> Command {
     let mut command = command.disable_help_subcommand(true);
     command.build();

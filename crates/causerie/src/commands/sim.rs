@@ -118,7 +118,7 @@ fn export(args: &SimArgs, format: Export) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As the lab has them. Whoever comes later than these goes by an id.
+/// Names, as the lab has them. Whoever comes later than these goes by an id.
 const NAMES: [&str; 26] = [
     "Ann", "Bob", "Cleo", "Dan", "Eve", "Fay", "Gus", "Hal", "Ida", "Jon", "Kim", "Lea", "Max", "Nia", "Oto",
     "Pia", "Quin", "Ray", "Sam", "Tia", "Uma", "Vic", "Wim", "Xia", "Yan", "Zoe",

@@ -38,7 +38,7 @@ pub(crate) struct ChatArgs {
     pub(crate) settings: ChatSettings,
 }
 
-/// By it the settings are told from the other flags.
+/// Heading by which the settings are told from the other flags.
 pub(crate) const HEADING: &str = "Options that the configuration file can have too";
 
 /// Settings that the configuration file can have. Each has one name: `--name`, `CAUSERIE_NAME` and `name = `; the server is not a

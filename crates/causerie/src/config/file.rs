@@ -156,7 +156,7 @@ pub(crate) fn read_text(file: &Path, max: u64) -> io::Result<String> {
     }
 }
 
-/// As comments of at most 110 columns.
+/// Returns a text as comments of at most 110 columns.
 pub(crate) fn wrapped(text: &str) -> String {
     let mut out = String::from("#");
     let mut column = 1;

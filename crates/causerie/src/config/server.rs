@@ -304,7 +304,7 @@ pub(crate) enum LogFormat {
 }
 
 impl ServeArgs {
-    /// As the server knows them.
+    /// Returns the settings as the server knows them.
     pub(crate) fn settings(&self) -> Settings {
         let Self { fixed, live, .. } = self;
         let own_ports = [
@@ -412,7 +412,7 @@ pub(crate) struct Configuration {
 }
 
 impl Configuration {
-    /// From this program's flags, its environment and the configuration file.
+    /// Reads this program's flags, its environment and the configuration file.
     pub(crate) fn load() -> Result<Self, UsageError> {
         check_environment(&command())?;
         // Without a subcommand it serves, and nothing stands before the subcommand.
@@ -512,7 +512,7 @@ impl Configuration {
         (changed, left)
     }
 
-    /// As a configuration file that says the same.
+    /// Returns a configuration file that says the same.
     pub(crate) fn to_file(&self) -> String {
         let mut out = String::new();
         let mut say = |text: &str| out.push_str(text);

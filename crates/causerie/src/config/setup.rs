@@ -117,7 +117,7 @@ fn check_name(name: &str) -> Result<(), String> {
     Name::parse(name, NAME_CHARS_MAX).map(drop).map_err(|error| error.to_string())
 }
 
-/// Until the answer is possible; `None` at the end of input.
+/// Asks until the answer is possible; `None` at the end of input.
 fn ask(
     input: &mut impl BufRead,
     question: &str,
@@ -143,7 +143,7 @@ fn ask(
     }
 }
 
-/// Never over another file, and never half of it.
+/// Writes a file, never over another one, and never half of it.
 fn keep(file: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = file.parent() {
         private::create_folder(folder)?;

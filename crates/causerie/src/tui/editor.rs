@@ -14,7 +14,7 @@ const UNDO_MAX: usize = 200;
 #[derive(Debug, Default)]
 pub(super) struct Editor {
     text: String,
-    /// In bytes.
+    /// Place of the cursor, in bytes.
     cursor: usize,
     undo: Vec<(String, usize)>,
     redo: Vec<(String, usize)>,
@@ -194,7 +194,7 @@ impl Editor {
         }
     }
 
-    /// As it is drawn: lines of so many columns, and the cursor's line and column.
+    /// Returns the text as it is drawn: lines of so many columns, and the cursor's line and column.
     pub(super) fn lines(&self, columns: usize) -> (Vec<String>, (usize, usize)) {
         let columns = columns.max(2);
         let (mut lines, mut used) = (vec![String::new()], 0);

@@ -1,4 +1,4 @@
-//! All that the screen shows, what can happen to it, and what there is to do then.
+//! Model of the screen, events that change it, and effects of that.
 
 use std::ops::Range;
 
@@ -81,7 +81,7 @@ pub(super) struct Facts {
     pub(super) members: Option<Vec<MemberInfo>>,
     pub(super) held: Vec<HeldPost>,
     pub(super) on_their_way: usize,
-    /// In words, where it is shown.
+    /// Vector clock in words, where it is shown.
     pub(super) clock: String,
 }
 
@@ -155,7 +155,7 @@ pub(super) struct Model {
     pub(super) current: usize,
     pub(super) focus: Focus,
     pub(super) overlay: Option<Overlay>,
-    /// For a moment, in the status line.
+    /// Words for a moment, in the status line.
     pub(super) hint: Option<String>,
     pub(super) size: (u16, u16),
     /// As the reader wants the panes; `None`: as it fits.

@@ -100,10 +100,10 @@ struct Client {
     events: mpsc::Sender<Event>,
     incoming: mpsc::Receiver<Event>,
     rooms: BTreeMap<String, Handle>,
-    /// As they are on the disk.
+    /// State on the disk.
     drafts: BTreeMap<PathBuf, String>,
     places_path: Option<PathBuf>,
-    /// As they are on the disk.
+    /// State on the disk.
     places: Places,
     /// The text being written could not be written down, which was told.
     is_draft_lost: bool,

@@ -86,7 +86,7 @@ impl Terminal {
         io::stdout().flush()
     }
 
-    /// To the desktop. The text has no control characters.
+    /// Sends a notice to the desktop. The text has no control characters.
     pub(super) fn notify(&self, way: Notify, text: &str) -> io::Result<()> {
         io::stdout().write_all(notice(way, text).as_bytes())?;
         io::stdout().flush()

@@ -63,7 +63,7 @@ pub(super) fn cut(line: &str, columns: usize) -> String {
     out
 }
 
-/// As [`cut`], filled with blanks.
+/// Cuts as [`cut`] does, and fills with blanks.
 pub(super) fn fit(line: &str, columns: usize) -> String {
     let mut line = cut(line, columns);
     line.extend(std::iter::repeat_n(' ', columns.saturating_sub(width(&line))));

@@ -13,10 +13,10 @@ pub(super) struct Palette {
     pub(super) alert: Color,
 }
 
-/// Without colours.
+/// Palette without colours.
 pub(super) const MONO: Palette = Palette { names: &[Color::Reset], alert: Color::Reset };
 
-/// Without a theme that was asked for, `NO_COLOR` is heeded.
+/// Returns the colours of a theme; if none was asked for, `NO_COLOR` is heeded.
 pub(super) fn palette(theme: Option<Theme>) -> Palette {
     let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let theme = theme.unwrap_or(if no_color { Theme::Mono } else { Theme::Auto });
@@ -49,7 +49,7 @@ fn of(theme: Theme, has_256: bool) -> Palette {
 mod tests {
     use super::*;
 
-    /// As xterm has them.
+    /// Returns a colour as xterm has it.
     fn rgb(color: Color) -> [u8; 3] {
         match color {
             Color::Red => [205, 0, 0],

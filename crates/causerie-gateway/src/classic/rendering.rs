@@ -56,7 +56,8 @@ impl Rendering {
     /// The lines for `member`, the first `skipped` records left out: slices of what all share.
     #[must_use]
     pub fn lines_for(&self, member: MemberId, skipped: usize) -> Vec<Bytes> {
-        let end_of = |n: usize| n.checked_sub(1).map_or(0, |n| self.places.get(n).map_or(self.lines.len(), |p| p.end));
+        let end_of =
+            |n: usize| n.checked_sub(1).map_or(0, |n| self.places.get(n).map_or(self.lines.len(), |p| p.end));
         let mut slices = Vec::new();
         let mut start = end_of(skipped);
         for (n, place) in self.places.iter().enumerate().skip(skipped) {

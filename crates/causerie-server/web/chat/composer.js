@@ -10,6 +10,7 @@ import { quoted } from "./lines.js";
 /** @typedef {import("../lib/memory.js").Outgoing} Outgoing */
 /** @typedef {{reply?: string, edit?: string}} Context what is being written, if it is about something */
 
+/** The field where one writes, with what stands around it. */
 export class Composer {
 	constructor() {
 		this.form = byId("composer", HTMLFormElement);
@@ -40,7 +41,7 @@ export class Composer {
 		this.text.addEventListener("keydown", (event) => this.#press(event));
 	}
 
-	/** @param {KeyboardEvent} event */
+	/** Takes a key that means more than a character. @param {KeyboardEvent} event */
 	#press(event) {
 		if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
 			event.preventDefault();
@@ -74,6 +75,7 @@ export class Composer {
 		save();
 	}
 
+	/** Makes the field as high as its text, up to a limit. */
 	fit() {
 		// While it is measured the lines have more room: what the browser scrolls for that, it scrolls back.
 		const { scrollTop } = this.scroller;
@@ -82,6 +84,7 @@ export class Composer {
 		this.scroller.scrollTop = scrollTop;
 	}
 
+	/** Shows the message that is answered or changed. */
 	showContext() {
 		const room = state.current;
 		const id = this.context.reply ?? this.context.edit;
@@ -91,7 +94,7 @@ export class Composer {
 		this.contextWords.textContent = this.context.edit ? `Changing: ${text}` : `To ${author}: ${text}`;
 	}
 
-	/** @param {Context} context @param {string} [text] */
+	/** Begins to write about a message. @param {Context} context @param {string} [text] */
 	write(context, text) {
 		this.context = context;
 		if (text !== undefined) this.text.value = text;
@@ -100,12 +103,12 @@ export class Composer {
 		this.text.focus();
 	}
 
-	/** Writes about nothing any more; what was to be changed stays as it was. */
+	/** Ends writing about a message; what was to be changed stays as it was. */
 	cancel() {
 		this.write({}, this.context.edit ? "" : undefined);
 	}
 
-	/** @param {boolean} on */
+	/** Opens the help, or closes it. @param {boolean} on */
 	showHelp(on) {
 		this.help.hidden = !on;
 		if (on) this.help.focus();
@@ -134,6 +137,7 @@ export class Composer {
 		this.keep();
 	}
 
+	/** Says what is written, or obeys it. */
 	#submit() {
 		const room = state.current;
 		const text = this.text.value.trim();

@@ -29,8 +29,8 @@ Commands:
   lint     formatting, clippy and the documentation; warnings are errors
   layers   imports between files: every one runs down, and there are no circles
   deny     the packages that we build on: licences, duplicates, sources, advisories (needs cargo-deny)
-  no-std   builds cbcast where there is no standard library, and for a target with pointers of 32 bits (needs
-           `rustup target add wasm32-unknown-unknown`)
+  no-std   builds cbcast with each combination of its features where there is no standard library, and for a
+           target with pointers of 32 bits (needs `rustup target add wasm32-unknown-unknown`)
   test     all tests and doctests
   sim [--seeds N] [--release]
            simulated groups, N seeds of them (10000)
@@ -51,6 +51,9 @@ const SIM_SEEDS: u64 = 10_000;
 
 /// How long `check` runs each fuzz target, in seconds.
 const FUZZ_SECONDS: u64 = 15;
+
+/// Every combination of the features of cbcast.
+const FEATURES: [&str; 4] = ["", "serde", "tracing", "serde,tracing"];
 
 /// One thing that is checked.
 enum Step {
@@ -86,10 +89,10 @@ impl Step {
         Self::cargo(&[&what[..], &["--", "-D", "warnings"]].concat())
     }
 
-    /// A crate outside the workspace that builds cbcast without std; it keeps a lock file and a target directory
-    /// of its own.
-    fn no_std() -> Self {
-        let what = ["build", "--manifest-path", "xtask/no-std-check/Cargo.toml"];
+    /// A crate outside the workspace that builds cbcast without std, with these of its features; it keeps a lock file
+    /// and a target directory of its own.
+    fn no_std(features: &'static str) -> Self {
+        let what = ["build", "--manifest-path", "xtask/no-std-check/Cargo.toml", "--features", features];
         Self::cargo(&[&what[..], &["--target-dir", "target/no-std-check", "--locked"]].concat())
     }
 
@@ -236,26 +239,25 @@ fn root() -> PathBuf {
 
 fn steps(args: &[&str]) -> Option<Vec<Step>> {
     Some(match args {
-        ["check"] => vec![
-            Step::format(),
-            Step::clippy(),
-            Step::Packages,
-            Step::Advisories,
-            Step::no_std(),
-            Step::Foreign,
-            Step::docs(),
-            Step::tests(),
-            Step::Web,
-            Step::Programs,
-            Step::Irc,
-            Step::Terminal,
-            Step::sim(SIM_SEEDS, false),
-            Step::fuzz(),
-        ],
+        ["check"] => vec![Step::format(), Step::clippy(), Step::Packages, Step::Advisories]
+            .into_iter()
+            .chain(FEATURES.map(Step::no_std))
+            .chain([
+                Step::Foreign,
+                Step::docs(),
+                Step::tests(),
+                Step::Web,
+                Step::Programs,
+                Step::Irc,
+                Step::Terminal,
+                Step::sim(SIM_SEEDS, false),
+                Step::fuzz(),
+            ])
+            .collect(),
         ["lint"] => vec![Step::format(), Step::clippy(), Step::docs()],
         ["layers"] => vec![Step::Layers],
         ["deny"] => vec![Step::Packages, Step::Advisories],
-        ["no-std"] => vec![Step::no_std(), Step::Foreign],
+        ["no-std"] => FEATURES.map(Step::no_std).into_iter().chain([Step::Foreign]).collect(),
         ["test"] => vec![Step::tests()],
         ["web"] => vec![Step::Web],
         ["programs"] => vec![Step::Programs],

@@ -21,6 +21,7 @@ mod invariants;
 mod journal;
 mod locals;
 mod outputs;
+mod peers;
 mod requests;
 mod roam;
 mod rollback;
@@ -50,6 +51,7 @@ pub use inspect::{HeldMessage, Relation};
 use journal::Journal;
 pub use journal::Mark;
 use outputs::Outputs;
+pub use peers::PeerStats;
 pub(crate) use rollback::Rollback;
 
 /// Who is at the other end of the link that a message came over.
@@ -167,6 +169,10 @@ pub struct Stats {
     pub resent: u64,
     /// Messages skipped because nobody had them.
     pub skipped: u64,
+    /// Messages of local members that were sent to everybody.
+    pub broadcast: u64,
+    /// Bytes of their packets.
+    pub broadcast_bytes: u64,
 }
 
 /// Causal group broadcast for one process: a state machine without I/O.
@@ -230,6 +236,8 @@ pub struct Group {
     pub(crate) latest: Time,
     pub(crate) outputs: Outputs,
     pub(crate) stats: Stats,
+    /// Counts for all that comes over [`Link::Relay`].
+    relays: PeerStats,
     holds: Holds,
     /// Members whose next message may have become deliverable. Empty between calls.
     awake: Vec<Slot>,
@@ -320,6 +328,7 @@ impl Group {
             frozen_origins: BTreeMap::new(),
             outputs: Outputs::default(),
             stats: Stats::default(),
+            relays: PeerStats::default(),
             holds: Holds::default(),
             awake: Vec::new(),
             deps: Vec::new(),
@@ -513,6 +522,7 @@ impl Group {
     // What the caller does next.
 
     fn transmit(&mut self, to: Option<MemberId>, packet: Packet) {
+        self.count_sent(to, &packet);
         self.outputs.push_back(Output::Transmit(Transmit { to, packet }));
     }
 

@@ -109,6 +109,8 @@
 //! | leaving | *Left* follows all that the departed has said; its entries are dropped at once, so clocks follow today's members. Who was parted with and speaks on is told ([`Output::Departed`]); a flush can be called off ([`Group::call_off_parting`]) |
 //! | stability | [`Output::Stable`]: every member has delivered so much. CRDTs may compact, buffers are emptied, [`Group::stability_holder`] names who holds it up |
 //! | flow control | beyond [`Config::unstable_max`] a broadcast is refused ([`BroadcastError::WouldBlock`]) and says whom it waits for |
+//! | figures | [`Group::stats`] for all, [`Group::peer_stats`] for each process at the other end of a link, [`Group::holds`] for how long messages waited |
+//! | events | with the feature `tracing`: `trace` for what is held, released and comes twice; `debug` for requests, answers, refusals, who comes and who leaves; `warn` for what somebody should look at, such as gaps and a rollback |
 //! | why | [`Group::waits_for`] and [`Group::root_cause`] say why a message is held; [`Group::relation`] whether one is before, after or concurrent to another |
 //! | gaps | what nobody has is waited for, or skipped visibly ([`GapPolicy`]), after three requests at least |
 //! | restarts | a process that went back to an older state is told ([`Output::Rollback`]) and gets its own messages back; behind a relay it goes on ([`Group::go_on`]), in a mesh it joins anew; with [`Config::durable`] it has promised nothing that it has not stored |
@@ -183,6 +185,7 @@ mod repair;
 mod snapshot;
 mod stability;
 mod time;
+mod trace;
 pub mod wire;
 
 pub use clock::VectorClock;
@@ -191,7 +194,8 @@ pub use control::{Control, Packet};
 pub use cut::Cut;
 pub use error::{BroadcastError, MembershipError, ReceiveError, RollbackError, Unit};
 pub use group::{
-    ExpelError, Expulsion, Group, HeldMessage, Holds, Link, Mark, Output, Relation, Stats, Transmit,
+    ExpelError, Expulsion, Group, HeldMessage, Holds, Link, Mark, Output, PeerStats, Relation, Stats,
+    Transmit,
 };
 pub use host_stability::HostStability;
 pub use id::{MemberId, MessageId, ParseIdError};

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::cmp::Reverse;
 
+use crate::group::PeerStats;
 use crate::id::{MemberId, MessageId};
 use crate::index::Index;
 use crate::message::{DepCursor, Stamp, StampRef};
@@ -110,6 +111,8 @@ pub(crate) struct Member {
     pub(crate) has_own_link: bool,
     /// The member whose link speaks for its process, if that is another: see `group/locals.rs`.
     pub(crate) lives_with: Option<MemberId>,
+    /// Counts for the link to its process.
+    pub(crate) stats: PeerStats,
     /// The repair of what is missing of it, while it lags.
     pub(crate) repair: Target,
     /// So many of its messages are kept by nobody, as somebody has said when they were missing here.
@@ -185,6 +188,10 @@ impl Members {
     /// Everybody there is a slot for: for what the delivery rule does not look at.
     pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Member> {
         self.all.iter_mut()
+    }
+
+    pub(crate) fn stats_mut(&mut self, slot: Slot) -> &mut PeerStats {
+        &mut self.all[slot as usize].stats
     }
 
     pub(crate) fn set_persisted(&mut self, slot: Slot, count: u64) {
@@ -482,6 +489,7 @@ impl Member {
             direct: false,
             has_own_link: false,
             lives_with: None,
+            stats: PeerStats::default(),
             repair: Target::default(),
             let_go: 0,
             persisted: 0,

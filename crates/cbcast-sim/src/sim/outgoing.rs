@@ -41,12 +41,12 @@ impl<F: FnMut(Event)> World<'_, F> {
                         self.check_stable(who, member, count)?;
                     }
                 }
-                Output::Rollback { member, .. } => {
-                    if self.processes[&who].stage != Stage::WentBack {
-                        return Err(Wrong::NotRolledBack { process: who, member });
-                    }
-                    self.report.meet("rollback, proven");
-                }
+                Output::Rollback { member, .. } => match self.processes[&who].stage {
+                    Stage::WentBack => self.report.meet("rollback, proven"),
+                    // A liar may name any message of one whom its relay has parted with: to the relay it counts as met.
+                    Stage::Evicted if !self.liars.is_empty() => {}
+                    _ => return Err(Wrong::NotRolledBack { process: who, member }),
+                },
                 Output::Departed { member } => self.told_departed(who, member)?,
                 Output::Gap(range) => {
                     self.tell(who, What::Gap { range });

@@ -10,6 +10,7 @@ use crate::group::{Group, Link, Output};
 use crate::id::MemberId;
 use crate::members::Standing;
 use crate::time::Time;
+use crate::trace::tell_event;
 
 impl Group {
     /// Answers whoever speaks over a link of its own although it has left.
@@ -20,6 +21,7 @@ impl Group {
             return None;
         }
         let count = self.delivered(MemberId::host(speaker.origin)).unwrap_or(0);
+        tell_event!(debug, member = %speaker, "speaks and has left");
         let control = Control::Departed { member: speaker, count };
         self.tell(speaker, control);
         Some(speaker)
@@ -39,6 +41,7 @@ impl Group {
     /// A local member has left without a command from here.
     pub(super) fn departs(&mut self, member: MemberId) {
         if !self.departed.contains(&member) {
+            tell_event!(warn, %member, "departed");
             self.departed.push(member);
             self.outputs.push_back(Output::Departed { member });
         }

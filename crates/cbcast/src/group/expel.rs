@@ -29,6 +29,7 @@ use crate::id::{MemberId, MessageId};
 use crate::members::{Slot, Standing};
 use crate::message::{Kind, Message};
 use crate::time::Time;
+use crate::trace::tell_event;
 
 /// Why origins cannot be frozen or expelled. Nothing changed, unless it says so.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -152,6 +153,7 @@ impl Group {
         for (slot, member) in slots {
             self.members.get_mut(slot).frozen = Some(counts.get(member));
         }
+        tell_event!(debug, ?origins, "frozen");
         self.raise_by_what_is_held(now);
         self.release(now);
         Ok(counts)
@@ -271,6 +273,7 @@ impl Group {
             .filter(|(_, m)| origins.contains(&m.id.origin))
             .map(|(slot, m)| (slot, m.id, m.live))
             .collect();
+        tell_event!(debug, ?origins, by = %expelled, "expelled");
         for &origin in &origins {
             self.members.set_next_ordinal(origin, u32::MAX);
             self.frozen_origins.remove(&origin);

@@ -23,6 +23,7 @@ use crate::id::MemberId;
 use crate::members::{Member, Slot};
 use crate::message::Kind;
 use crate::time::Time;
+use crate::trace::tell_event;
 
 /// What a *Left* takes beside its payload and dependencies on a few members.
 const LEFT_BYTES_MAX: usize = 64;
@@ -63,6 +64,7 @@ impl Group {
         }
         if self.flushes.iter().all(|flush| flush.member != member) {
             self.called_off.retain(|called_off| called_off.member != member);
+            tell_event!(debug, %member, "flush begins");
             self.next_flush_number(slot);
             self.frozen_up_to(now, slot, self.members.delivered(slot));
             let payload = Bytes::copy_from_slice(payload);
@@ -93,6 +95,7 @@ impl Group {
             self.next_flush_number(slot);
             self.thaw(slot);
         }
+        tell_event!(debug, %member, "flush called off");
         self.called_off.push(CalledOff { member, told: Vec::new() });
         self.tell_called_off();
         // It stays, so its reports on the others who leave count.
@@ -196,6 +199,7 @@ impl Group {
         }
         self.members.get_mut(slot).flush = number;
         let count = self.frozen_up_to(now, slot, count.max(self.members.delivered(slot)));
+        tell_event!(debug, %member, count, "frozen for its host");
         let control = Control::Flushed { member, number, count };
         self.promise(host, control);
         self.hear(now, slot, count, true);

@@ -5,13 +5,14 @@ use alloc::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::error::{ReceiveError, Unit};
-use crate::group::{Group, Link, Output};
+use crate::group::{Group, Link, Output, Stats};
 use crate::id::{MemberId, MessageId};
 use crate::members::{Held, NONE, Slot, Standing, Unmet, Wait};
 use crate::message::{Kind, Message, StampRef};
 use crate::repair::MissingRange;
 use crate::snapshot::COUNT_MAX;
 use crate::time::Time;
+use crate::trace::tell_event;
 
 impl Group {
     /// A message has arrived. It is delivered if all its causes have been, and held back otherwise; a copy of
@@ -29,6 +30,7 @@ impl Group {
             Some(slot) => {
                 #[cfg(debug_assertions)]
                 self.check_usual(link, slot, &message);
+                self.count_usual(link, slot, &message);
                 self.count_delivered(slot, message.id().seq);
                 self.outputs.push_delivery(message, None);
                 Ok(())
@@ -67,9 +69,22 @@ impl Group {
     #[inline(never)]
     fn handle_unusual(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
         self.tell_time(now);
+        let (before, bytes, _id) = (self.stats, message.packet().len() as u64, message.id());
         let taken = self.take(now, link, message);
-        if taken.is_err() {
-            self.stats.refused += 1;
+        self.stats.refused += u64::from(taken.is_err());
+        let Stats { duplicates, held, refused, .. } = self.stats;
+        if duplicates > before.duplicates {
+            tell_event!(trace, id = %_id, ?link, "came twice");
+        }
+        if let Err(_refused) = &taken {
+            tell_event!(debug, id = %_id, ?link, error = %_refused, "refused");
+        }
+        if let Some(peer) = self.stats_of(link) {
+            peer.received += 1;
+            peer.received_bytes += bytes;
+            peer.duplicates += duplicates - before.duplicates;
+            peer.held += held - before.held;
+            peer.refused += refused - before.refused;
         }
         taken
     }
@@ -356,6 +371,7 @@ impl Group {
         // A copy: what is held must not keep the whole buffer that it came in.
         let packet = Bytes::copy_from_slice(&packet);
         ring[ahead] = Some(Held { packet, stamp, since: now });
+        tell_event!(trace, %id, %waits_for, "held");
         self.outputs.push_back(Output::Held { id, waits_for });
     }
 
@@ -621,9 +637,11 @@ impl Group {
             // The ordinal is given out all the same, or no later one would be in order.
             self.overfull = true;
             self.forget(slot, announced, false);
+            tell_event!(warn, %member, limit, "no room for a member");
             self.outputs.push_back(Output::MembersFull { member, limit });
             return;
         }
+        tell_event!(debug, %member, by = %announced, "joined");
         if let Some(stability) = &mut self.stability {
             stability.add(slot, 0, true);
         }
@@ -646,6 +664,7 @@ impl Group {
         if last_seq > delivered {
             self.stats.skipped = self.stats.skipped.saturating_add(last_seq - delivered);
             let member = self.members.get(slot).id;
+            tell_event!(warn, %member, from = delivered + 1, to = last_seq, "given up by its host");
             self.outputs.push_back(Output::Gap(MissingRange { member, from: delivered + 1, to: last_seq }));
         }
         last_seq > delivered
@@ -657,6 +676,7 @@ impl Group {
         self.missed_no_more(slot);
         self.passed.retain(|&(passed, _)| passed != slot);
         let member = self.members.remove(slot);
+        tell_event!(debug, member = %member.id, by = %left, "left");
         if let Some(stability) = &mut self.stability {
             stability.remove(slot, member.id, left, given_up);
         }
@@ -742,6 +762,7 @@ impl Group {
                 self.held -= 1;
                 self.held_bytes -= held.packet.len();
                 self.holds.count(now.since(held.since));
+                tell_event!(trace, %id, held_for = ?now.since(held.since), "released");
                 self.deliver(now, slot, Message::from_parts(held.packet, id, held.stamp), Some(held.since));
             }
             Err(unmet) => self.wait(now, slot, unmet),

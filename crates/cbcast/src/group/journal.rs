@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use crate::clock::VectorClock;
 use crate::control::{Control, Packet};
 use crate::error::ReceiveError;
-use crate::group::{Group, Output, Transmit};
+use crate::group::{Group, Transmit};
 use crate::id::MemberId;
 use crate::members::Slot;
 use crate::message::{Kind, Message};
@@ -101,9 +101,9 @@ impl Group {
         }
         while let Some(journal) = &mut self.journal
             && journal.waiting.front().is_some_and(|&(at, _)| at <= journal.persisted)
-            && let Some((_, transmit)) = journal.waiting.pop_front()
+            && let Some((_, Transmit { to, packet })) = journal.waiting.pop_front()
         {
-            self.outputs.push_back(Output::Transmit(transmit));
+            self.transmit(to, packet);
         }
         self.tell_stable();
     }

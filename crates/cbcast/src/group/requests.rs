@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 use crate::config::Topology;
 use crate::control::Control;
 use crate::group::Group;
-use crate::id::MemberId;
+use crate::id::{MemberId, MessageId};
 use crate::members::Slot;
 use crate::repair::{Ask, MissingRange};
 use crate::time::Time;
+use crate::trace::tell_event;
 
 impl Group {
     /// Asks for what is missing of the members whose turn has come, and sets the next deadline. All requests together
@@ -48,7 +49,7 @@ impl Group {
             }
         }
         for (to, ranges) in requests {
-            self.stats.wants += 1;
+            tell_event!(debug, %to, ranges = ranges.len(), first = %MessageId::new(ranges[0].member, ranges[0].from), "asked for");
             self.tell(to, Control::Want(ranges));
         }
         let deadline = self.lagging().filter_map(|(_, m)| m.repair.due()).min();

@@ -19,6 +19,7 @@ use crate::group::{Group, Link, Output};
 use crate::id::MemberId;
 use crate::members::Slot;
 use crate::repair::MissingRange;
+use crate::trace::tell_event;
 
 /// A local member that must not say anything for now.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +71,7 @@ impl Group {
         if last < to {
             return Err(RollbackError::Missing { member, from: last + 1, to });
         }
+        tell_event!(debug, %member, last, "goes on");
         self.rollbacks.remove(place);
         Ok(last)
     }
@@ -83,6 +85,7 @@ impl Group {
         if count > delivered.max(self.members.get(slot).let_go) {
             self.members.get_mut(slot).let_go = count;
             self.members.settle(slot);
+            tell_event!(warn, %member, from = delivered + 1, to = count, "let go by all");
             self.outputs.push_back(Output::LetGo(MissingRange { member, from: delivered + 1, to: count }));
         }
     }
@@ -95,6 +98,7 @@ impl Group {
             Some(rollback) => rollback.proven = seq,
             None => self.rollbacks.push(Rollback { member, proven: seq }),
         }
+        tell_event!(warn, %member, seq, "rolled back");
         self.outputs.push_back(Output::Rollback { member, seq });
     }
 

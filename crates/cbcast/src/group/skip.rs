@@ -13,6 +13,7 @@ use crate::id::MessageId;
 use crate::members::{Member, Slot};
 use crate::repair::MissingRange;
 use crate::time::Time;
+use crate::trace::tell_event;
 
 /// Requests that must have come to nothing before a message is skipped, however long it has been missing: whoever calls
 /// late may not have asked yet.
@@ -73,6 +74,7 @@ impl Group {
             self.awake.push(slot);
         }
         self.wake_waiters(slot, to);
+        tell_event!(warn, %member, from, to, "skipped");
         let range = MissingRange { member, from, to };
         if let Some(journal) = &mut self.journal {
             journal.skipped(range);

@@ -6,10 +6,11 @@ use crate::clock::VectorClock;
 use crate::config::GapPolicy;
 use crate::control::{Control, Packet};
 use crate::error::ReceiveError;
-use crate::group::{Group, Link, Output, Transmit};
+use crate::group::{Group, Link, Output};
 use crate::id::{MemberId, MessageId};
 use crate::repair::MissingRange;
 use crate::time::Time;
+use crate::trace::tell_event;
 
 /// Messages sent again in answer to one request.
 const RESEND_MAX: usize = 256;
@@ -64,6 +65,10 @@ impl Group {
         if !matches!(control, Control::Clock(_) | Control::Departed { .. }) {
             self.answer_departed(link);
         }
+        if let Some(peer) = self.stats_of(link) {
+            peer.controls += 1;
+            peer.wanted += u64::from(matches!(control, Control::Want(_)));
+        }
         match control {
             Control::Clock(clock) => self.handle_clock(now, link, clock),
             Control::Want(ranges) => {
@@ -97,14 +102,21 @@ impl Group {
     }
 
     fn resend(&mut self, to: MemberId, ranges: &[MissingRange]) {
-        let Some(stability) = &self.stability else { return };
+        let answer = self.answer(ranges);
+        tell_event!(debug, %to, packets = answer.len(), "sent again");
+        answer.into_iter().for_each(|packet| self.transmit(Some(to), packet));
+    }
+
+    /// Returns what there is of these messages, and says which are kept by nobody.
+    fn answer(&self, ranges: &[MissingRange]) -> Vec<Packet> {
+        let mut answer = Vec::new();
+        let Some(stability) = &self.stability else { return answer };
         let mut budget = RESEND_MAX;
         for range in ranges.iter().take(RESEND_MAX) {
             let stable = self.members.live_slot(range.member).map_or(0, |slot| stability.stable(slot));
             if range.from <= stable {
                 // It has acknowledged them, and does not know them any more.
-                let packet = Packet::Control(Control::LetGo { member: range.member, count: stable });
-                self.outputs.push_back(Output::Transmit(Transmit { to: Some(to), packet }));
+                answer.push(Packet::Control(Control::LetGo { member: range.member, count: stable }));
             }
             for seq in range.from.max(stable.saturating_add(1))..=range.to {
                 let id = MessageId::new(range.member, seq);
@@ -117,18 +129,17 @@ impl Group {
                     None => stability.retained_of_departed(id),
                 };
                 if let Some(message) = retained {
-                    self.stats.resent += 1;
-                    let packet = Packet::Message(message.clone());
-                    self.outputs.push_back(Output::Transmit(Transmit { to: Some(to), packet }));
+                    answer.push(Packet::Message(message.clone()));
                 } else if self.members.live_slot(range.member).is_none() {
                     break;
                 }
                 budget -= 1;
                 if budget == 0 {
-                    return;
+                    return answer;
                 }
             }
         }
+        answer
     }
 
     /// A peer's clock acknowledges what it has delivered.
@@ -159,7 +170,8 @@ impl Group {
         if advanced.is_empty() {
             return;
         }
-        let cut = advanced.iter().map(|&slot| (self.members.get(slot).id, stability.stable(slot))).collect();
+        let cut: VectorClock =
+            advanced.iter().map(|&slot| (self.members.get(slot).id, stability.stable(slot))).collect();
         let members = &self.members;
         let hosts = advanced.iter().map(|&slot| members.get(slot).id).filter(|id| id.is_host());
         let hosts: Vec<(MemberId, u64)> = hosts
@@ -167,6 +179,7 @@ impl Group {
             .collect();
         stability
             .let_go(|left| hosts.iter().any(|&(host, stable)| host == left.member && left.seq <= stable));
+        tell_event!(trace, ?cut, "stable");
         self.outputs.push_back(Output::Stable(cut));
     }
 

@@ -10,7 +10,7 @@ use cbcast::{Kind, MemberId, Message, MessageId};
 
 use crate::random::SplitMix64;
 
-/// How far authors are behind when they write.
+/// Distance at which authors are behind when they write.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Pace {
     /// People in one room: the author has read everything, or now and then (one time in four) all but the last
@@ -37,7 +37,7 @@ pub enum Order {
 }
 
 impl Order {
-    /// Which message arrives first, second, …: a permutation of `0..messages`.
+    /// Returns which message arrives first, second, …: a permutation of `0..messages`.
     ///
     /// # Panics
     /// If the window of [`Shuffled`](Self::Shuffled) is 0.
@@ -55,7 +55,7 @@ impl Order {
     }
 }
 
-/// What some members, [`MemberId`]s `0.0` to `0.n-1`, have said.
+/// History of what the members `0.0` to `0.n-1` ([`MemberId`]s) have said.
 #[derive(Clone, Debug)]
 pub struct History {
     members: u32,
@@ -107,18 +107,18 @@ impl History {
         Self { members, posts, followed }
     }
 
-    /// Who takes part.
+    /// Returns who takes part.
     pub fn members(&self) -> impl Iterator<Item = MemberId> + use<> {
         (0..self.members).map(|ordinal| MemberId::new(0, ordinal))
     }
 
-    /// How many messages there are.
+    /// Returns how many messages there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.posts.len()
     }
 
-    /// Whether nobody has said anything.
+    /// Returns whether nobody has said anything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.posts.is_empty()

@@ -5,15 +5,15 @@ use std::fmt::Debug;
 
 use thiserror::Error;
 
-/// What a run did that causal broadcast forbids.
+/// A thing that a run did and causal broadcast forbids.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum Violation<P: Debug, M: Debug> {
     /// A message was delivered although one that its author had seen before sending it had not been.
     #[error("{process:?} delivered {message:?} before its cause {cause:?}")]
     BeforeCause {
-        /// Who delivered it.
+        /// Process that delivered it.
         process: P,
-        /// What.
+        /// Message concerned.
         message: M,
         /// One cause that the process had not delivered.
         cause: M,
@@ -21,31 +21,31 @@ pub enum Violation<P: Debug, M: Debug> {
     /// A message was delivered twice by one process, or to its author as if it were another's.
     #[error("{process:?} delivered {message:?} twice")]
     Twice {
-        /// Who.
+        /// Process concerned.
         process: P,
-        /// What.
+        /// Message concerned.
         message: M,
     },
     /// A message was delivered that nobody broadcast.
     #[error("{process:?} delivered {message:?}, which nobody broadcast")]
     FromNowhere {
-        /// Who.
+        /// Process concerned.
         process: P,
-        /// What.
+        /// Message concerned.
         message: M,
     },
     /// Two broadcasts have the same name: the recording is of no use.
     #[error("{message:?} was broadcast twice")]
     BroadcastTwice {
-        /// What.
+        /// Message concerned.
         message: M,
     },
     /// At the end a process lacks a message.
     #[error("{process:?} never delivered {message:?}")]
     Lost {
-        /// Who.
+        /// Process concerned.
         process: P,
-        /// What.
+        /// Message concerned.
         message: M,
     },
 }
@@ -61,14 +61,14 @@ pub struct Oracle<P, M> {
     /// By message: what its author had seen when sending it.
     past: Vec<Set>,
     seen: BTreeMap<P, Set>,
-    /// What processes have given up: not in the past of what they say, and never to be delivered there.
+    /// Messages that processes have given up: not in the past of what they say, and never to be delivered there.
     skipped: BTreeMap<P, Set>,
     /// No messages, though they have numbers.
     retracted: Set,
     deliveries: u64,
 }
 
-/// What a process has seen and given up: see [`Oracle::seen`].
+/// Messages that a process has seen and given up: see [`Oracle::seen`].
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     seen: Set,
@@ -128,7 +128,7 @@ impl<P: Clone + Debug + Ord, M: Clone + Debug + Ord> Oracle<P, M> {
         }
     }
 
-    /// What `process` has seen and given up until now: what a snapshot holds that is taken of it.
+    /// Returns what `process` has seen and given up until now: what a snapshot holds that is taken of it.
     #[must_use]
     pub fn seen(&self, process: &P) -> Seen {
         let of = |sets: &BTreeMap<P, Set>| sets.get(process).cloned().unwrap_or_default();
@@ -249,7 +249,7 @@ impl<P: Clone + Debug + Ord, M: Clone + Debug + Ord> Oracle<P, M> {
         Ok(())
     }
 
-    /// Whether `process` has seen all that was ever broadcast, or said that it gives it up.
+    /// Returns whether `process` has seen all that was ever broadcast, or said that it gives it up.
     ///
     /// # Errors
     /// [`Violation::Lost`] names one message that it has not.
@@ -266,7 +266,7 @@ impl<P: Clone + Debug + Ord, M: Clone + Debug + Ord> Oracle<P, M> {
         }
     }
 
-    /// How many of the messages that `choose` chooses `process` has seen.
+    /// Returns how many of the messages that `choose` chooses `process` has seen.
     pub fn seen_of(&self, process: &P, choose: impl Fn(&M) -> bool) -> usize {
         let nothing = Set::default();
         let seen = self.seen.get(process).unwrap_or(&nothing);
@@ -274,13 +274,13 @@ impl<P: Clone + Debug + Ord, M: Clone + Debug + Ord> Oracle<P, M> {
         chosen.filter(|(n, _)| seen.contains(*n)).count()
     }
 
-    /// How many messages were broadcast.
+    /// Returns how many messages were broadcast.
     #[must_use]
     pub fn broadcasts(&self) -> usize {
         self.names.len()
     }
 
-    /// How many deliveries were judged, those of authors to themselves not counted.
+    /// Returns how many deliveries were judged, those of authors to themselves not counted.
     #[must_use]
     pub fn deliveries(&self) -> u64 {
         self.deliveries

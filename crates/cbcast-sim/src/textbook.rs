@@ -12,14 +12,14 @@
 /// A message with the vector time at which it was sent.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Stamped<T> {
-    /// Which member sent it.
+    /// Number of the member that sent it.
     pub sender: usize,
     /// `vector[k]`: how many messages of member `k` the sender had delivered, this one of its own included.
     /// Entries that are left out are 0.
     pub vector: Vec<u64>,
     /// The change of the group that it announces.
     pub change: Option<Change>,
-    /// What it says.
+    /// Content of the message.
     pub payload: T,
 }
 
@@ -32,7 +32,7 @@ pub enum Change {
     Left(usize),
 }
 
-/// What is known of a member.
+/// Knowledge of a member.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Standing {
     /// Its joining has not been delivered.
@@ -159,20 +159,20 @@ impl<T> Bss<T> {
         }
     }
 
-    /// How many messages of a member have been delivered; `None` if it is not one here.
+    /// Returns how many messages of a member have been delivered; `None` if it is not one here.
     #[must_use]
     pub fn delivered(&self, member: usize) -> Option<u64> {
         let standing = self.standings.get(member).copied().unwrap_or_default();
         (standing == Standing::Present).then(|| self.time[member])
     }
 
-    /// How many messages of each member have been delivered.
+    /// Returns how many messages of each member have been delivered.
     #[must_use]
     pub fn time(&self) -> &[u64] {
         &self.time
     }
 
-    /// What waits for its causes, in the order of receipt.
+    /// Returns what waits for its causes, in the order of receipt.
     #[must_use]
     pub fn delayed(&self) -> &[Stamped<T>] {
         &self.delayed

@@ -1,4 +1,4 @@
-//! What other programs demand of what we write for them: ShiViz of its logs, Graphviz of graphs, XML of pictures.
+//! Demands of other programs on what we write for them: ShiViz of its logs, Graphviz of graphs, XML of pictures.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,7 +52,7 @@ fn graphs_have_all_messages_and_their_causes() {
     assert!(graph.lines().any(|line| line.contains(" -> ")));
 }
 
-/// What members may try: each of these would break out of some format.
+/// Names that members may try: each of these would break out of some format.
 const HOSTILE: &str = "</title><script>\"'&\\ {}\u{1}\u{fffe}\n\u{2028}]]>-->\\";
 
 /// A trace of which only is known what was said and after what, with names and texts that want to be markup.

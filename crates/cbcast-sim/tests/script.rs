@@ -32,7 +32,7 @@ fn run(plan: &Plan, script: &Script) -> (Vec<Event>, Report) {
     (trace, report)
 }
 
-/// Who holds what.
+/// Returns who holds which message, and for which.
 fn holds(trace: &[Event]) -> Vec<(u32, MessageId, MessageId)> {
     let hold = |event: &Event| match event.what {
         What::Hold { message, waits_for, .. } => Some((event.process.ordinal, message, waits_for)),
@@ -92,7 +92,7 @@ fn what_a_partition_stops_comes_when_it_has_ended() {
     assert_eq!(count, 4);
 }
 
-/// Of each sender's messages, how many arrived somewhere before an earlier one. None, if links keep their order and
+/// Counts of each sender's messages that arrived somewhere before an earlier one. None, if links keep their order and
 /// lose nothing.
 #[test]
 fn links_keep_their_order_unless_packets_may_overtake() {

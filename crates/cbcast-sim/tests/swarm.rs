@@ -22,7 +22,7 @@ fn seeds(default: u64) -> Vec<u64> {
     }
 }
 
-/// What came of some seeds: the sum, how many there were of each topology, and the least seed that failed.
+/// Results of some seeds: the sum, the number of runs of each topology, and the least seed that failed.
 #[derive(Default)]
 struct Swarm {
     all: Report,
@@ -98,7 +98,7 @@ fn swarms_keep_causal_order_and_converge() {
     }
 }
 
-/// What befalls processes, clocks, links and members beside that, and what came of it.
+/// Faults of processes, clocks, links and members beside that, and what came of them.
 const MET: [&str; 25] = [
     "corrupt",
     "corrupt, readable",
@@ -197,7 +197,7 @@ fn shrinking_leaves_just_what_is_needed() {
     assert_eq!(sim::shrink(&fine), fine, "does not fail");
 }
 
-/// Of many faults the one remains that a failure needs; of many relays as few as it needs.
+/// Shrinking leaves of many faults the one that a failure needs, and of many relays as few.
 #[test]
 fn shrinking_finds_the_fault_among_the_others() {
     let plan = (0..).map(Plan::swarm).find(|plan| {

@@ -5,7 +5,7 @@
 
 use cbcast_sim::sim::{self, Plan, Report, Topology};
 
-/// What goes wrong in all of them.
+/// Faults in all of them.
 const TROUBLE: &str = "delay=0..80ms,loss=10%,dup=2%,partitions=1,crash=1,restart=1";
 
 /// Runs it, and has met all that was to be shown.

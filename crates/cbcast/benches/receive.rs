@@ -1,4 +1,4 @@
-//! What receiving costs: time, stamps, allocations, memory. `docs/benchmarks.md` says how to run and read it.
+//! Costs of receiving: time, stamps, allocations, memory. `docs/benchmarks.md` says how to run and read it.
 //!
 //! A [`Group`] that only listens is given the packets of a [`History`] in some order: bytes in, outputs drained.
 //! Beside it, in the same run, the protocol as its paper has it: [`Bss`], with full vectors.
@@ -36,7 +36,7 @@ const ORDERS: [(&str, Order); 4] = [
     ("reversed", Order::Reversed),
 ];
 
-/// What we want, beside what we have: nanoseconds a message in the first three orders.
+/// Targets beside what we have: nanoseconds a message in the first three orders.
 const TARGETS: [(Pace, [u32; 3]); 2] = [(Pace::Chat, [25, 60, 100]), (Pace::Gossip, [90, 120, 400])];
 
 const MEMBERS: [u32; 4] = [3, 16, 128, 1_024];

@@ -59,9 +59,9 @@ impl Relay {
 struct Client {
     me: MemberId,
     group: Group,
-    /// How much of the relay's log it has read.
+    /// Number of entries of the relay's log that it has read.
     position: usize,
-    /// What it has said, and has not read in the log yet.
+    /// Messages that it has said, and has not read in the log yet.
     pending: VecDeque<Message>,
     read: Vec<String>,
 }

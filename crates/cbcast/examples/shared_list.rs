@@ -35,13 +35,13 @@ fn member(replica: usize) -> MemberId {
 
 // Edits, and the text that they make.
 
-/// What is broadcast.
+/// An edit, as it is broadcast.
 #[derive(Clone, Copy, Debug)]
 enum Edit {
     /// A character after another one; `None`: at the beginning.
     Insert {
         after: Option<MessageId>,
-        /// How many edits the author had delivered: more than the author of any edit in the past of this one.
+        /// Number of edits that the author had delivered: more than the author of any edit in the past of this one.
         rank: u64,
         character: char,
     },
@@ -170,10 +170,10 @@ struct Replica {
     me: usize,
     group: Group,
     text: Text,
-    /// What is stable, and what has to be delivered here until it is settled as well. Oldest first.
+    /// Cuts that are stable, each with what has to be delivered here until it is settled as well. Oldest first.
     settling: VecDeque<(VectorClock, VectorClock)>,
     settled: VectorClock,
-    /// Whether it drops tombstones. One that does not shows that nobody can tell.
+    /// True if it drops tombstones. One that does not shows that nobody can tell.
     tidy: bool,
 }
 
@@ -217,7 +217,7 @@ struct World {
     now: Time,
     random: u64,
     replicas: [Replica; 3],
-    /// Whom nobody reaches, and who reaches nobody.
+    /// Process that nobody reaches, and that reaches nobody.
     cut_off: Option<usize>,
     network: BTreeMap<(Time, u64), (usize, usize, Bytes)>,
     sent: u64,

@@ -16,9 +16,9 @@ const NOW: Time = Time::ZERO;
 
 struct Process {
     group: Group,
-    /// What it has delivered, in order: of a relay, its log.
+    /// Messages that it has delivered, in order: of a relay, its log.
     log: Vec<Message>,
-    /// How much of the log of each relay it has read.
+    /// Number of entries of the log of each relay that it has read.
     read: [usize; 2],
 }
 

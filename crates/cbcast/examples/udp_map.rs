@@ -40,7 +40,7 @@ impl Node {
         Ok(Self { me, group, map, socket, started, file, stored: None, has_left: false, sent: 0 })
     }
 
-    /// What a newcomer starts from, and what is stored: a member, its group in some form, and the map.
+    /// Returns what a newcomer starts from, and what is stored: a member, its group in some form, and the map.
     fn state(&self, member: MemberId, group: &[u8]) -> Vec<u8> {
         let mut out = vec![member.ordinal as u8];
         put_varint(&mut out, group.len() as u64);

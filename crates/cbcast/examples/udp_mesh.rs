@@ -42,12 +42,12 @@ Options:
   --ports N,...  the port of each of them on 127.0.0.1; as many as there are members
 ";
 
-/// How long a datagram is on its way: anything up to this, so that they overtake each other.
+/// Longest time that a datagram is on its way: anything up to this, so that they overtake each other.
 const DELAY_MAX: Duration = Duration::from_millis(30);
 /// Between two words of one author: anything up to this.
 const PAUSE_MAX: Duration = Duration::from_millis(12);
 const HEARTBEAT: Duration = Duration::from_millis(25);
-/// Who is done stays for so many heartbeats, since others may still lack its clock. That all are lost, if a fifth
+/// Heartbeats for which a process stays when it is done, since others may still lack its clock. That all are lost, if a fifth
 /// of them is, has a chance of 10^-21.
 const LINGER_HEARTBEATS: u32 = 30;
 /// A datagram holds 65,507 bytes over IPv4. Clocks are not bounded by this: they have some bytes per member.
@@ -58,9 +58,9 @@ const UNSTABLE_MAX: usize = 32;
 
 /// A member could not have its port: somebody else took it in the meantime.
 const PORT_TAKEN: u8 = 3;
-/// How often the parent tries other ports then.
+/// Number of times that the parent tries other ports then.
 const ATTEMPTS: usize = 3;
-/// What the parent grants members beyond their own limit.
+/// Time that the parent grants members beyond their own limit.
 const GRACE: Duration = Duration::from_secs(5);
 
 type Failure = Box<dyn Error>;
@@ -142,11 +142,11 @@ struct Member {
     network: Network,
     words_each: u64,
     words_left: u64,
-    /// When to say the next word, while there is one.
+    /// Time to say the next word, while there is one.
     next_word: Option<Time>,
-    /// What was delivered since this member's last word.
+    /// Messages delivered since this member's last word.
     read: Vec<MessageId>,
-    /// What was delivered, and what its author had read before.
+    /// Messages delivered, each with what its author had read before.
     log: Vec<(MessageId, String)>,
     heartbeats_left: u32,
     pauses: u64,
@@ -512,10 +512,10 @@ fn free_ports(count: usize) -> io::Result<Vec<u16>> {
     sockets.iter().map(|socket| Ok(socket.local_addr()?.port())).collect()
 }
 
-/// What a member has printed.
+/// Output of a member.
 #[derive(Default)]
 struct Report {
-    /// What was delivered, in that order, each with what its author says to have read since the last.
+    /// Messages delivered, in that order, each with what its author says to have read since the last.
     log: Vec<(MessageId, BTreeSet<MessageId>)>,
     counts: BTreeMap<String, u64>,
 }

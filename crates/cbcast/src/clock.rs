@@ -25,13 +25,13 @@ impl VectorClock {
         Self { counts: BTreeMap::new() }
     }
 
-    /// How many of `member`'s messages it counts; 0 where it does not know the member. O(log members).
+    /// Returns how many of `member`'s messages it counts; 0 where it does not know the member. O(log members).
     #[must_use]
     pub fn get(&self, member: MemberId) -> u64 {
         self.counts.get(&member).copied().unwrap_or(0)
     }
 
-    /// Whether it has an entry for `member`, be it 0. O(log members).
+    /// Returns whether it has an entry for `member`, be it 0. O(log members).
     #[must_use]
     pub fn knows(&self, member: MemberId) -> bool {
         self.counts.contains_key(&member)
@@ -42,7 +42,7 @@ impl VectorClock {
         self.counts.insert(member, count);
     }
 
-    /// Whether it counts this message. O(log members).
+    /// Returns whether it counts this message. O(log members).
     #[must_use]
     pub fn includes(&self, id: MessageId) -> bool {
         id.seq <= self.get(id.member)
@@ -53,13 +53,13 @@ impl VectorClock {
         self.counts.iter().map(|(&member, &count)| (member, count))
     }
 
-    /// How many members it knows.
+    /// Returns how many members it knows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.counts.len()
     }
 
-    /// Whether it knows nobody.
+    /// Returns whether it knows nobody.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.counts.is_empty()

@@ -19,7 +19,7 @@ const MEMBERS_MOST: usize = 1 << 24;
 /// Shorter ones would keep the caller busy with timers alone.
 const DELAY_LEAST: Duration = Duration::from_micros(100);
 
-/// What to do about a message that has been asked for again and again, and that nobody has.
+/// Policy for a message that has been asked for again and again, and that nobody has.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum GapPolicy {
@@ -31,7 +31,7 @@ pub enum GapPolicy {
     /// known; nor is what only a member claims that speaks over a link of its own. What a skipped message had followed is not
     /// known, so who follows it may be delivered before that; all other causes are awaited as ever.
     Skip {
-        /// How long a member's next message may be missing; no less than [`Config::repair_delay`].
+        /// Time for which a member's next message may be missing; no less than [`Config::repair_delay`].
         after: Duration,
     },
 }
@@ -70,13 +70,13 @@ pub struct Config {
     pub holdback_bytes_max: usize,
     /// Bytes of one sender's packets held back, so that one alone cannot fill the queue. Default 64 MiB.
     pub ahead_bytes_max: usize,
-    /// How far ahead of its sender's next message a message may be. Default 16,384, at most 2²⁴.
+    /// Distance that a message may be ahead of its sender's next one. Default 16,384, at most 2²⁴.
     pub ahead_max: u64,
     /// Places in the hold-back queue for members of origins that are not known here, whose *Hosted* is to come. Default 0:
     /// they are refused ([`ReceiveError::UnknownOrigin`](crate::ReceiveError::UnknownOrigin)), and so is what depends on
     /// them. A relay among several sets it: see [`Group::sponsor`](crate::Group::sponsor).
     pub early_max: usize,
-    /// How long a gap may be before it is asked for, and how long a request has to be answered before who is
+    /// Time that a gap may last before it is asked for, and that a request has to be answered before who is
     /// shown to have it is asked. Default 30 ms (a guess: several round trips on a fast link, and short enough not to be
     /// noticed). At least 100 µs.
     pub repair_delay: Duration,
@@ -85,11 +85,11 @@ pub struct Config {
     pub repair_delay_max: Duration,
     /// Ranges named in one repair request. Default 64, at least 1.
     pub repair_ranges_max: usize,
-    /// How often to tell everybody what has been delivered here, which exposes lost tails and is what stability
+    /// Pause between telling everybody what has been delivered here, which exposes lost tails and is what stability
     /// is made of. `None` in [`Config::relay`]: where links lose nothing while they last, there is no need. In
     /// [`Config::mesh`] every 100 ms; at least 100 µs.
     pub heartbeat: Option<Duration>,
-    /// What to do about a message that nobody has. Default [`GapPolicy::Wait`].
+    /// Policy for a message that nobody has. Default [`GapPolicy::Wait`].
     pub gap_policy: GapPolicy,
     /// Keep delivered messages until they are *stable* (delivered by every member), to answer repair requests
     /// from. No in [`Config::relay`], where the log does that; yes in [`Config::mesh`], together with `heartbeat`.
@@ -104,12 +104,12 @@ pub struct Config {
     pub unstable_max: usize,
     /// Bytes of one local member's unstable packets, likewise. Default 16 MiB.
     pub unstable_bytes_max: usize,
-    /// What the jitter of repair requests is drawn from. Same seed and same calls: same outputs.
+    /// Seed of the jitter of repair requests. Same seed and same calls: same outputs.
     pub seed: u64,
 }
 
 impl Config {
-    /// What a relay wants, and the members that hear of the group through one: links are ordered and lose nothing
+    /// Returns the settings of a relay, and of members that hear of the group through one: links are ordered and lose nothing
     /// while they last, and the relay's log answers whoever lacks something.
     #[must_use]
     pub const fn relay() -> Self {
@@ -136,7 +136,7 @@ impl Config {
         }
     }
 
-    /// What a process of a mesh wants: everybody sends to everybody over links that may lose, so each tells what it
+    /// Returns the settings of a process of a mesh: everybody sends to everybody over links that may lose, so each tells what it
     /// has delivered and keeps what others may still ask for. Give each process a [`seed`](Self::seed) of its own.
     #[must_use]
     pub const fn mesh() -> Self {
@@ -190,7 +190,7 @@ impl Config {
         Ok(())
     }
 
-    /// How many members may be known at once, whoever admitted them: twice [`members_max`](Self::members_max).
+    /// Returns how many members may be known at once, whoever admitted them: twice [`members_max`](Self::members_max).
     /// What a snapshot may hold is bounded by it, and how many dependencies a message may have
     /// ([`ReceiveError::TooManyDependencies`](crate::ReceiveError::TooManyDependencies)). Beyond it hosts elsewhere
     /// admit in vain: [`Output::MembersFull`](crate::Output::MembersFull).
@@ -200,7 +200,7 @@ impl Config {
     }
 }
 
-/// Why there can be no group of this configuration.
+/// Reason why there can be no group of this configuration.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -209,7 +209,7 @@ pub enum ConfigError {
     OutOfRange {
         /// The field of [`Config`].
         setting: &'static str,
-        /// What it says.
+        /// Value that it has.
         value: u64,
         /// The least that it may say.
         least: u64,
@@ -221,7 +221,7 @@ pub enum ConfigError {
     TooShort {
         /// The field of [`Config`].
         setting: &'static str,
-        /// What it says.
+        /// Value that it has.
         delay: Duration,
         /// The least that it may say.
         least: Duration,
@@ -229,7 +229,7 @@ pub enum ConfigError {
     /// The snapshot has more members, or more origins, than may be known.
     #[error("the snapshot lists {listed} members or origins, the limit is {limit}")]
     SnapshotTooLarge {
-        /// How many it has, of whichever are more.
+        /// Number that it has, of whichever are more.
         listed: usize,
         /// [`Config::members_known_max`].
         limit: usize,

@@ -1,4 +1,4 @@
-//! What members tell each other beside messages: clocks, repair requests, flushes; and packets, which are either.
+//! Controls, which members tell each other beside messages: clocks, repair requests, flushes; and packets, which are either.
 //!
 //! ```text
 //! control = kind(1 byte) body
@@ -32,39 +32,39 @@ const LET_GO: u8 = 23;
 
 const CHECKSUM_BYTES: usize = 4;
 
-/// What members tell each other beside messages. Lost ones are told again.
+/// Something that members tell each other beside messages. Lost ones are told again.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Control {
-    /// What the sender has delivered: a heartbeat, and an acknowledgement.
+    /// Clock of what the sender has delivered: a heartbeat, and an acknowledgement.
     Clock(VectorClock),
     /// Send these again.
     Want(Vec<MissingRange>),
     /// The host is about to part with this member: report what you have delivered of it, and take no more than
     /// what you or the host has.
     Flush {
-        /// Who is to leave.
+        /// Member that is to leave.
         member: MemberId,
         /// The number of the flush among the flushes of this member and the times that one was called off, from 1.
         number: u64,
-        /// How many of its messages the host has delivered.
+        /// Number of its messages that the host has delivered.
         count: u64,
     },
     /// The answer: so many have been delivered or may be, and no more will be until the host says that there are more.
     /// Also the answer to [`CalledOff`](Self::CalledOff).
     Flushed {
-        /// Who is to leave.
+        /// Member that is to leave.
         member: MemberId,
         /// The number that is answered.
         number: u64,
-        /// How many of its messages the reporter has delivered, or has been told that the host has.
+        /// Number of its messages that the reporter has delivered, or has been told that the host has.
         count: u64,
     },
     /// To a member that still speaks: it has left, and what it says is dropped by whoever has delivered its *Left*.
     Departed {
-        /// Who has left.
+        /// Member that has left.
         member: MemberId,
-        /// How many messages of its host have been delivered; the *Left* is one of them.
+        /// Number of messages of its host that have been delivered; the *Left* is one of them.
         count: u64,
     },
     /// These members live where the link comes from, the one that it speaks for among them: its clocks and reports are
@@ -72,14 +72,14 @@ pub enum Control {
     Locals(Vec<MemberId>),
     /// The answer to who asks for messages that all have acknowledged, the asker among them: nobody keeps them.
     LetGo {
-        /// Whose messages.
+        /// Member whose messages they are.
         member: MemberId,
-        /// So many of them.
+        /// Number of the last of them.
         count: u64,
     },
     /// The member does not leave after all: take what it says again, and answer by [`Flushed`](Self::Flushed).
     CalledOff {
-        /// Who stays.
+        /// Member that stays.
         member: MemberId,
         /// The number after that of the flush: reports of the flush itself are no answer.
         number: u64,
@@ -176,7 +176,7 @@ impl Control {
     }
 }
 
-/// What goes over a link of a mesh: a message or a control.
+/// Packet that goes over a link of a mesh: a message or a control.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Packet {
     /// A message, to be delivered in causal order.

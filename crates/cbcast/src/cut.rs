@@ -1,4 +1,4 @@
-//! What a process has delivered, as a value of its own.
+//! Cuts: all that a process has delivered, as a value of its own.
 
 use alloc::vec::Vec;
 
@@ -47,33 +47,33 @@ impl Cut {
         Self { clock, next_ordinals }
     }
 
-    /// Whether the message is within it, or is of a member that has left. O(log members).
+    /// Returns whether the message is within it, or is of a member that has left. O(log members).
     #[must_use]
     pub fn has(&self, id: MessageId) -> bool {
         self.clock.includes(id) || (!self.clock.knows(id.member) && self.has_parted_with(id.member))
     }
 
-    /// Whether a member had left: its ordinal had been given out, and it was in no more. O(log members).
+    /// Returns whether a member had left: its ordinal had been given out, and it was in no more. O(log members).
     #[must_use]
     pub fn has_parted_with(&self, member: MemberId) -> bool {
         let origin = self.next_ordinals.binary_search_by_key(&member.origin, |&(origin, _)| origin);
         !self.clock.knows(member) && origin.is_ok_and(|at| member.ordinal < self.next_ordinals[at].1)
     }
 
-    /// Who was in, and how many messages of each are within it.
+    /// Returns who was in, and how many messages of each are within it.
     #[must_use]
     pub const fn clock(&self) -> &VectorClock {
         &self.clock
     }
 
-    /// Whether it has all that `other` has. O(members log members).
+    /// Returns whether it has all that `other` has. O(members log members).
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         // Whoever came or left since is in what a host has said.
         other.clock.iter().all(|(member, count)| count == 0 || self.has(MessageId::new(member, count)))
     }
 
-    /// Where to begin in a log that may have more: of all messages that this cut lacks, the first in any log is one of
+    /// Returns where to begin in a log that may have more: of all messages that this cut lacks, the first in any log is one of
     /// these. (What newcomers say stands behind their host's message, which is among them.) O(members).
     pub fn first_lacking(&self) -> impl Iterator<Item = MessageId> + '_ {
         self.clock.iter().map(|(member, count)| MessageId::new(member, count.saturating_add(1)))

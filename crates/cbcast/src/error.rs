@@ -1,4 +1,4 @@
-//! Why a call was refused. Each type says what has changed when it is returned: nothing that orders.
+//! Reasons why a call was refused. Each type says what has changed when it is returned: nothing that orders.
 
 use core::fmt;
 
@@ -32,7 +32,7 @@ impl fmt::Display for Unit {
     }
 }
 
-/// Why an arriving message was refused. It has not been taken, and is counted in
+/// Reason why an arriving message was refused. It has not been taken, and is counted in
 /// [`Stats::refused`](crate::Stats::refused). Beside that nothing changed, except with
 /// [`HoldbackFull`](Self::HoldbackFull), and where the message is a *Left* that lets more of a frozen member through.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -41,7 +41,7 @@ pub enum ReceiveError {
     /// The link may not speak for this member. Tell the link, and drop it.
     #[error("this link may not speak for member {member}")]
     NotTheirs {
-        /// Who the message says it is from.
+        /// Member that the message says it is from.
         member: MemberId,
     },
     /// The sender is a local member, and this is a message that it has not broadcast here.
@@ -56,7 +56,7 @@ pub enum ReceiveError {
     FromTheFuture {
         /// The message.
         id: MessageId,
-        /// What it claims to have seen.
+        /// Message that it claims to have seen.
         dependency: MessageId,
     },
     /// Nobody of the sender's origin can be admitted: its host is not a member here. (Or the sender is that host.)
@@ -100,9 +100,9 @@ pub enum ReceiveError {
     /// been noted, so repair asks for them.
     #[error("the hold-back queue is full at {limit} {unit}")]
     HoldbackFull {
-        /// Which limit was met.
+        /// Limit that was met.
         limit: usize,
-        /// What it counts.
+        /// Unit that it counts.
         unit: Unit,
     },
     /// Too many changes wait to be stored ([`Group::persisted`](crate::Group::persisted)). Nothing changed; the same
@@ -123,7 +123,7 @@ pub enum ReceiveError {
 }
 
 impl ReceiveError {
-    /// Whether the same bytes can never be taken. Where a member speaks for itself, its membership should end
+    /// Returns whether the same bytes can never be taken. Where a member speaks for itself, its membership should end
     /// then, as the hole in its numbers would block it for ever. Otherwise: the same bytes again, later.
     #[must_use]
     pub const fn is_final(&self) -> bool {
@@ -131,7 +131,7 @@ impl ReceiveError {
     }
 }
 
-/// Why a local member could not broadcast. Nothing changed.
+/// Reason why a local member could not broadcast. Nothing changed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum BroadcastError {
@@ -170,9 +170,9 @@ pub enum BroadcastError {
     WouldBlock {
         /// The sender.
         member: MemberId,
-        /// Which limit was met.
+        /// Limit that was met.
         limit: usize,
-        /// What it counts.
+        /// Unit that it counts.
         unit: Unit,
         /// One member that has acknowledged least.
         holder: Option<MemberId>,
@@ -186,7 +186,7 @@ pub enum BroadcastError {
     /// The packet would be longer than the group takes.
     #[error("the message would have {length} bytes, the limit is {limit}")]
     TooLong {
-        /// What the packet's length would be.
+        /// Length that the packet would have.
         length: usize,
         /// [`Config::packet_bytes_max`](crate::Config::packet_bytes_max).
         limit: usize,
@@ -196,7 +196,7 @@ pub enum BroadcastError {
     Unwritable(#[from] DecodeError),
 }
 
-/// Why a member could not be admitted or parted with. Nothing changed.
+/// Reason why a member could not be admitted or parted with. Nothing changed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum MembershipError {
@@ -206,19 +206,19 @@ pub enum MembershipError {
     /// The member is not one that this host has admitted, or it has left.
     #[error("{member} is not a member admitted here")]
     NotAMember {
-        /// Who.
+        /// Member concerned.
         member: MemberId,
     },
     /// The host is not parting with this member: it has not begun to, or *Left* has been said.
     #[error("{member} is not about to leave")]
     NotLeaving {
-        /// Who.
+        /// Member concerned.
         member: MemberId,
     },
     /// The origin has a host, or had one.
     #[error("origin {origin} is taken")]
     OriginTaken {
-        /// Which.
+        /// Origin concerned.
         origin: u32,
     },
     /// There is no room for another.
@@ -232,20 +232,20 @@ pub enum MembershipError {
     Broadcast(#[from] BroadcastError),
 }
 
-/// Why a local member that was rolled back cannot go on yet. Nothing changed.
+/// Reason why a local member that was rolled back cannot go on yet. Nothing changed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum RollbackError {
     /// It was not rolled back, has gone on, or is no local member (any more).
     #[error("{member} was not rolled back")]
     NotRolledBack {
-        /// Who.
+        /// Member concerned.
         member: MemberId,
     },
     /// Others have these messages of it, which have not been delivered here. They are asked for.
     #[error("messages {from} to {to} of {member} have not come yet")]
     Missing {
-        /// Who.
+        /// Member concerned.
         member: MemberId,
         /// The number of the first one.
         from: u64,
@@ -255,13 +255,13 @@ pub enum RollbackError {
     /// A member of a mesh does not go on under its id: nobody can tell what there is of it. It joins anew.
     #[error("{member} lives in a mesh, and joins anew")]
     Mesh {
-        /// Who.
+        /// Member concerned.
         member: MemberId,
     },
     /// The host of a relay does not go on under its id: it takes a new origin.
     #[error("{member} is the host of a relay, and needs a new origin")]
     Host {
-        /// Who.
+        /// Member concerned.
         member: MemberId,
     },
 }

@@ -54,7 +54,7 @@ use outputs::Outputs;
 pub use peers::PeerStats;
 pub(crate) use rollback::Rollback;
 
-/// Who is at the other end of the link that a message came over.
+/// Process at the other end of the link that a message came over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Link {
     /// A client that speaks for this member and nobody else, and that hears of the group through here only: its own
@@ -67,7 +67,7 @@ pub enum Link {
     Peer(MemberId),
 }
 
-/// What the caller does next. Drain [`Group::poll_output`] after every call that takes `&mut`.
+/// Next thing for the caller to do. Drain [`Group::poll_output`] after every call that takes `&mut`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Output {
@@ -98,7 +98,7 @@ pub enum Output {
     /// A host elsewhere has admitted somebody for whom there is no room here, beyond [`Config::members_known_max`]. What
     /// it says is not delivered here, and as a cause it counts as met.
     MembersFull {
-        /// Who.
+        /// Member concerned.
         member: MemberId,
         /// [`Config::members_known_max`].
         limit: usize,
@@ -108,7 +108,7 @@ pub enum Output {
     /// member says nothing ([`BroadcastError::RolledBack`]) until the application calls [`Group::go_on`], or joins anew.
     /// Repeated when others are found to have more.
     Rollback {
-        /// Whose.
+        /// Member whose messages they are.
         member: MemberId,
         /// The greatest number that others are known to have.
         seq: u64,
@@ -120,7 +120,7 @@ pub enum Output {
     /// is one. What it says is dropped by the others, so [`Group::broadcast`] refuses it. Join anew; what others have
     /// not acknowledged by then is said again under the new id. Without another local member this group is at its end.
     Departed {
-        /// Who.
+        /// Member concerned.
         member: MemberId,
     },
 }
@@ -143,7 +143,7 @@ impl Output {
 pub struct Transmit {
     /// To whom; `None`: everybody. Members that hear of the group through a relay send all of it to the relay.
     pub to: Option<MemberId>,
-    /// What, not encoded yet: [`Packet::into_bytes`].
+    /// Packet, not encoded yet: [`Packet::into_bytes`].
     pub packet: Packet,
 }
 
@@ -217,11 +217,11 @@ pub struct Group {
     pub(crate) overfull: bool,
     /// Some messages have been heard of only from members that speak for themselves.
     mere_claims: bool,
-    /// Where [`Config::retain`] asks for it.
+    /// Stability, if [`Config::retain`] asks for it.
     pub(crate) stability: Option<Stability>,
-    /// Where [`Config::durable`] asks for it.
+    /// Journal of changes, if [`Config::durable`] asks for it.
     journal: Option<Journal>,
-    /// Whom the local host is about to part with.
+    /// Members that the local host is about to part with.
     pub(crate) flushes: Vec<Flush>,
     /// Flushes that not everybody knows to be called off.
     pub(crate) called_off: Vec<CalledOff>,
@@ -541,7 +541,7 @@ impl Group {
         output
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout), if ever.
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout), if ever.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         self.repair.deadline().into_iter().chain(self.heartbeat_at).min()

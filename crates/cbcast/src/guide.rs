@@ -1,4 +1,4 @@
-//! Which ways of connecting processes are safe, and what comes before what: for whoever writes the driver.
+//! Guide for whoever writes the driver: safe ways of connecting processes, and what comes before what.
 //!
 //! # When *Left* alone makes forgetting safe
 //! Whoever delivers the *Left* of a member forgets it at once: its entry is dropped, and whatever it has said counts as
@@ -44,11 +44,11 @@
 //! | several members in one process | yes | its links speak for one of them | `members_that_share_a_process` |
 //! | mesh, *Left* at once | **no** | | `cbcast/tests/topologies.rs`, `left_at_once_in_a_mesh` |
 //! | a client that speaks through two relays at a time | **no** | | the same, `a_client_that_speaks_through_two_relays` |
-//! | mesh, two hosts that part at a time | **no** | their flushes do not know of each other: let one host do all parting | |
+//! | mesh, two hosts that part at a time | **no** | their flushes do not know of each other: let one host do all parting | the same, `two_hosts_that_part_at_a_time` |
 //! | a client of a relay that goes on from an older state | yes | [`Group::assume_rollback`], then [`Group::go_on`] with what its own relay has taken | `cbcast/tests/rollback.rs`, `where_there_is_a_relay_it_says_what_it_has_taken` |
 //! | the same in a mesh | **no** | it joins anew, from a snapshot; its host parts with the old member | `rollback.rs`, `in_a_mesh_no_number_is_given_twice` |
-//! | a state that is older than what others know, unnoticed | **no** | [`Config::durable`], or [`Group::assume_rollback`] | `cbcast/tests/rollback.rs`, `durable.rs` |
-//! | two processes that go on from the same state | **no** | each is told by [`Output::Rollback`] once it hears of the other | `rollback.rs` |
+//! | a state that is older than what others know, unnoticed | **no** | [`Config::durable`], or [`Group::assume_rollback`] | `rollback.rs`, `what_a_clock_proves_stops_who_went_back_until_it_has_its_own_words_again`; `cbcast/tests/durable.rs` |
+//! | two processes that go on from the same state | **no** | each is told by [`Output::Rollback`] once it hears of the other | `rollback.rs`, `its_own_words_prove_it_too_and_so_does_what_others_have_seen` |
 //!
 //! # Which link
 //! | what has arrived | link |

@@ -7,7 +7,7 @@ use crate::cut::Cut;
 use crate::group::Group;
 use crate::id::{MemberId, MessageId};
 
-/// What each host of a group has told that all whom it serves have been sent, and what follows of it. It informs
+/// Stability over hosts: what each has told that all whom it serves have been sent, and what follows of it. It informs
 /// ("delivered to all"): logs let nothing go by it. Hosts that cannot be reached hold it up; those that sleep, as nobody
 /// is served there, and those that are expelled do not count.
 ///

@@ -1,4 +1,4 @@
-//! Who and which: member ids and message ids.
+//! Ids of members and messages.
 
 use core::fmt;
 use core::str::FromStr;
@@ -15,7 +15,7 @@ use thiserror::Error;
 pub struct MemberId {
     /// The server that admitted the member.
     pub origin: u32,
-    /// Which of the members that the origin admitted, counted from 0 (the host itself).
+    /// Number among the members that the origin admitted, counted from 0 (the host itself).
     pub ordinal: u32,
 }
 
@@ -32,7 +32,7 @@ impl MemberId {
         Self { origin, ordinal: 0 }
     }
 
-    /// Whether this member is the host of its origin.
+    /// Returns whether this member is the host of its origin.
     #[must_use]
     pub const fn is_host(self) -> bool {
         self.ordinal == 0
@@ -65,7 +65,7 @@ impl fmt::Debug for MemberId {
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct MessageId {
-    /// Who broadcast it.
+    /// Member that broadcast it.
     pub member: MemberId,
     /// Its number among the sender's messages, from 1.
     pub seq: u64,

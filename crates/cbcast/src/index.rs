@@ -34,7 +34,7 @@ struct Entry {
 pub(crate) struct Index {
     /// A power of two of them.
     entries: Vec<Entry>,
-    /// What brings a number of 64 bits down to one of a place: origins begin as far from each other as can be.
+    /// Shift that brings a number of 64 bits down to one of a place: origins begin as far from each other as can be.
     shift: u32,
     crowded: BTreeMap<MemberId, Slot>,
     members: usize,
@@ -122,7 +122,7 @@ impl Index {
     }
 }
 
-/// What stands in a place where nobody is: its id has its home in the next one.
+/// Returns the entry of a place where nobody is: its id has its home in the next one.
 fn nobody(place: usize) -> Entry {
     Entry { id: MemberId::new(0, (place as u32).wrapping_add(1)), slot: NONE }
 }

@@ -1,4 +1,4 @@
-//! Who is known here, in dense slots.
+//! Members that are known here, in dense slots.
 //!
 //! A member is *live* (admitted and not parted with), *early* (a message names it, its *Joined* has not been
 //! delivered) or *forgotten* (its *Left* has been delivered). Live and early ones have a slot. What the delivery
@@ -27,7 +27,7 @@ pub(crate) const NONE: u32 = u32::MAX;
 /// A dependency that is not met, and of many where to go on behind it.
 pub(crate) type Unmet = (MessageId, Option<DepCursor>);
 
-/// What is known of a member id.
+/// Standing of a member id.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Standing {
     Live(Slot),
@@ -48,7 +48,7 @@ pub(crate) struct Held {
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Option<Held>>() == 64);
 
-/// Why the next message of a member is held: it waits for message `seq` of the member in slot `on`.
+/// Reason why the next message of a member is held: it waits for message `seq` of the member in slot `on`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wait {
     /// `NONE` once that is met, until the waiter is looked at.
@@ -58,17 +58,17 @@ pub(crate) struct Wait {
     pub(crate) rest: Option<DepCursor>,
 }
 
-/// What the delivery rule and a delivery need to know of one member: half a cache line.
+/// State of one member that the delivery rule and a delivery look at: half a cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(32))]
 pub(crate) struct Progress {
-    /// How many messages have been delivered.
+    /// Number of messages delivered.
     pub(crate) delivered: u64,
     /// The greatest number of a message that anybody has mentioned, if it is more than `delivered`.
     heard: u64,
     /// The least number of a message that somebody waits for; `u64::MAX` if nobody does.
     awaited: u64,
-    /// Who waits for that one. Others stand in [`Member::waiters`].
+    /// Slot of the member that waits for that one. Others stand in [`Member::waiters`].
     waiter: Slot,
     /// The last message delivered is in the frontier.
     pub(crate) in_frontier: bool,
@@ -115,9 +115,9 @@ pub(crate) struct Member {
     pub(crate) stats: PeerStats,
     /// The repair of what is missing of it, while it lags.
     pub(crate) repair: Target,
-    /// So many of its messages are kept by nobody, as somebody has said when they were missing here.
+    /// Number of its messages that nobody keeps, as somebody has said when they were missing here.
     pub(crate) let_go: u64,
-    /// How many of its messages are known to be on disk, where [`Config::durable`](crate::Config::durable) is set.
+    /// Number of its messages known to be on disk, where [`Config::durable`](crate::Config::durable) is set.
     pub(crate) persisted: u64,
     /// A flush has frozen it: only so many of its messages are deliverable.
     pub(crate) frozen: Option<u64>,
@@ -125,9 +125,9 @@ pub(crate) struct Member {
     pub(crate) flush: u64,
     /// Received and not delivered: `ring[i]` is message `delivered + 1 + i`. Only `ring[0]` is ever read.
     pub(crate) ring: VecDeque<Option<Held>>,
-    /// What `ring[0]` waits for, once it has been looked at.
+    /// Cause that `ring[0]` waits for, once it has been looked at.
     pub(crate) wait: Option<Wait>,
-    /// Whose next message waits for which message of this member, beside [`Progress::waiter`]. At most one entry
+    /// Members whose next message waits for one of this member, beside [`Progress::waiter`]. At most one entry
     /// for each member, there and here.
     waiters: BinaryHeap<Reverse<(u64, Slot)>>,
 }
@@ -148,7 +148,7 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    /// What is known of `member`. O(1) for a live one, else O(log origins + log early members).
+    /// Returns what is known of `member`. O(1) for a live one, else O(log origins + log early members).
     #[inline]
     pub(crate) fn standing(&self, member: MemberId) -> Standing {
         match self.index.get(member) {
@@ -198,7 +198,7 @@ impl Members {
         self.all[slot as usize].persisted = count;
     }
 
-    /// How many messages of each live member have been delivered.
+    /// Returns how many messages of each live member have been delivered.
     pub(crate) fn counts(&self) -> Vec<(Slot, u64)> {
         let live = self.iter().filter(|(_, m)| m.live);
         live.map(|(slot, _)| (slot, self.delivered(slot))).collect()
@@ -209,7 +209,7 @@ impl Members {
         self.progress[slot as usize].plain = self.is_plain(slot);
     }
 
-    /// Whether [`Progress::plain`] may be set.
+    /// Returns whether [`Progress::plain`] may be set.
     pub(crate) fn is_plain(&self, slot: Slot) -> bool {
         let (member, progress) = (self.get(slot), self.progress(slot));
         let here = member.live && !member.local && member.frozen.is_none();
@@ -246,7 +246,7 @@ impl Members {
         progress.plain = false;
     }
 
-    /// Whether a delivery that has just been counted was the last that was missing.
+    /// Returns whether a delivery that has just been counted was the last that was missing.
     pub(crate) fn closes_gap(&self, slot: Slot) -> bool {
         let progress = self.progress(slot);
         progress.heard == progress.delivered
@@ -290,7 +290,7 @@ impl Members {
         })
     }
 
-    /// Who waits for which message of the member in `slot`, the first one first, the others in no order.
+    /// Returns who waits for which message of the member in `slot`, the first one first, the others in no order.
     #[cfg(debug_assertions)]
     pub(crate) fn waiters(&self, slot: Slot) -> impl Iterator<Item = (u64, Slot)> + '_ {
         let progress = self.progress(slot);
@@ -298,7 +298,7 @@ impl Members {
         first.into_iter().chain(self.get(slot).waiters.iter().map(|&Reverse(later)| later))
     }
 
-    /// How many slots there are, taken or free.
+    /// Returns how many slots there are, taken or free.
     #[cfg(debug_assertions)]
     pub(crate) fn slots(&self) -> usize {
         self.all.len()
@@ -313,7 +313,7 @@ impl Members {
         }
     }
 
-    /// Whether something is held of the member in `slot`, or awaited.
+    /// Returns whether something is held of the member in `slot`, or awaited.
     fn has_traffic(&self, slot: Slot) -> bool {
         !self.get(slot).ring.is_empty() || self.progress(slot).waiter != NONE
     }
@@ -359,7 +359,7 @@ impl Members {
         Ok(())
     }
 
-    /// Whether this origin has a host, or had one.
+    /// Returns whether this origin has a host, or had one.
     pub(crate) fn knows_origin(&self, origin: u32) -> bool {
         self.next_ordinal(origin) > 0
     }
@@ -370,7 +370,7 @@ impl Members {
         early.map(|(_, &slot)| self.get(slot).ring.len()).sum()
     }
 
-    /// How many are live.
+    /// Returns how many are live.
     pub(crate) fn live(&self) -> usize {
         self.live
     }
@@ -467,7 +467,7 @@ impl Members {
 }
 
 impl Member {
-    /// Whether the message is held that has `ahead` others before it.
+    /// Returns whether the message is held that has `ahead` others before it.
     pub(crate) fn holds(&self, ahead: u64) -> bool {
         // Not cut off to the size of a pointer, which may have 32 bits.
         let place = usize::try_from(ahead).ok().and_then(|ahead| self.ring.get(ahead));

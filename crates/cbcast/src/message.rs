@@ -34,14 +34,14 @@ use crate::wire::{
     Reader, WireError, put_varint, two_varints_at, unzigzag, varint_at, varint_at_short, zigzag,
 };
 
-/// What a message is for.
+/// Purpose of a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Kind {
     /// The application's own: the payload is all there is.
     Data,
     /// The same with its author's signature.
     Signed(Signature),
-    /// What stays of one of these when its payload is removed.
+    /// Rest of one of these when its payload is removed.
     Emptied {
         /// As it was signed; zeros if it was not.
         signature: Signature,
@@ -52,7 +52,7 @@ pub enum Kind {
     Joined(MemberId),
     /// Its sender, a host, has parted with this member, whose last message was `last_seq` (0: none).
     Left {
-        /// Who left.
+        /// Member that left.
         member: MemberId,
         /// The number of its last message, which is in the past of this one.
         last_seq: u64,
@@ -67,14 +67,14 @@ pub enum Kind {
     /// Its sender, a host, has parted with whole origins that will never speak again: their hosts and all whom they
     /// have admitted.
     Expelled {
-        /// Where the application's decisions are made from now on, for the application.
+        /// Origin where the application's decisions are made from now on, for the application.
         home: u32,
-        /// How many messages count of each member of these origins. All their hosts are in it, be it at 0.
+        /// Number of messages that count of each member of these origins. All their hosts are in it, be it at 0.
         counts: VectorClock,
     },
 }
 
-/// What an author signs with, opaque to this crate.
+/// Signature of an author, opaque to this crate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Signature {
     /// The signature.
@@ -99,7 +99,7 @@ const EXPELLED: u8 = 6;
 /// The flag of a *Signed* or *Emptied* that has links.
 const LINKS: u8 = 1;
 
-/// Why bytes are not a message, or a stamp cannot be one. Nothing was changed.
+/// Reason why bytes are not a message, or a stamp cannot be one. Nothing was changed.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -139,9 +139,9 @@ pub enum DecodeError {
     /// More than the whole packet may have.
     #[error("the message has {length} bytes, the limit is {limit}")]
     TooLong {
-        /// How long it is.
+        /// Length that it has.
         length: usize,
-        /// How long it may be.
+        /// Length that it may have.
         limit: usize,
     },
 }
@@ -159,14 +159,14 @@ pub struct Message {
     stamp: Stamp,
 }
 
-/// What decoding has found in a packet, so that it need not be read again: 24 bytes.
+/// Findings of decoding a packet, so that it need not be read again: 24 bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Stamp {
-    /// Where the dependencies end.
+    /// Offset of the end of the dependencies.
     extra_at: u32,
-    /// Where their head is.
+    /// Offset of their head.
     deps_at: u8,
-    /// How many dependencies `few` holds, which are all there are. `MANY`: they stand in the packet only. `ANNOUNCES`:
+    /// Number of dependencies in `few`, which are all there are. `MANY`: they stand in the packet only. `ANNOUNCES`:
     /// so they do, and the message is not data. (Reading the packet for that would wait for memory.)
     count: u8,
     few: [Few; FEW],
@@ -257,7 +257,7 @@ impl Message {
         }
     }
 
-    /// What stays of a *Data* or *Signed* message when its payload is removed: `payload` is the payload's digest. One
+    /// Returns what stays of a *Data* or *Signed* message when its payload is removed: `payload` is the payload's digest. One
     /// allocation.
     ///
     /// # Errors
@@ -282,7 +282,7 @@ impl Message {
         Self::decode(Bytes::from(out))
     }
 
-    /// What a digest or a signature of the message covers beside its payload, in two pieces: the kind, in which
+    /// Returns what a digest or a signature of the message covers beside its payload, in two pieces: the kind, in which
     /// *Signed* and *Emptied* are written as *Data*; and author, stamp and, of what hosts say, the fields that tell whom it
     /// is about.
     #[must_use]
@@ -299,7 +299,7 @@ impl Message {
     /// [`DecodeError`] says what is wrong with it.
     #[inline(always)]
     pub fn decode(packet: Bytes) -> Result<Self, DecodeError> {
-        match Self::decode_usual(&packet) {
+        match Self::decode_common(&packet) {
             Some((id, stamp)) => Ok(Self { packet, id, stamp }),
             None => {
                 let (id, stamp) = Self::decode_any(&packet)?;
@@ -310,7 +310,7 @@ impl Message {
 
     /// Most packets: data, dependencies of the sender's own origin only, nothing wrong. `None`: look closer.
     #[inline(always)]
-    fn decode_usual(packet: &[u8]) -> Option<(MessageId, Stamp)> {
+    fn decode_common(packet: &[u8]) -> Option<(MessageId, Stamp)> {
         if packet.len() > PACKET_BYTES_MAX || *packet.first()? != DATA {
             return None;
         }
@@ -362,19 +362,19 @@ impl Message {
         Ok((id, Stamp { extra_at, deps_at, count, few: [Few::default(); FEW] }))
     }
 
-    /// Who sent it, and which of the sender's messages it is.
+    /// Returns who sent it, and which of the sender's messages it is.
     #[must_use]
     pub const fn id(&self) -> MessageId {
         self.id
     }
 
-    /// What the message is for.
+    /// Returns the purpose of the message.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind_and_payload().0
     }
 
-    /// What the application said. Shares the packet's bytes.
+    /// Returns the payload: what the application said. Shares the packet's bytes.
     #[must_use]
     pub fn payload(&self) -> Bytes {
         self.packet.slice(self.kind_and_payload().1..)
@@ -386,7 +386,7 @@ impl Message {
         (kind, reader.position())
     }
 
-    /// Whether a member says something, in whatever form: *Data*, *Signed* or *Emptied*; not a host who comes and goes. O(1).
+    /// Returns whether a member says something, in whatever form: *Data*, *Signed* or *Emptied*; not a host who comes and goes. O(1).
     #[inline(always)]
     #[must_use]
     pub fn is_data(&self) -> bool {
@@ -413,7 +413,7 @@ impl Message {
         self.packet
     }
 
-    /// How many bytes of the packet are the stamp: `seq` and the dependencies.
+    /// Returns how many bytes of the packet are the stamp: `seq` and the dependencies.
     #[must_use]
     pub fn stamp_bytes(&self) -> usize {
         let mut reader = Reader::new(&self.packet[1..]);
@@ -434,7 +434,7 @@ impl Message {
         (self.packet, self.stamp)
     }
 
-    /// Of the parts of the message `id`.
+    /// Rebuilds message `id` from its parts.
     #[inline]
     pub(crate) fn from_parts(packet: Bytes, id: MessageId, stamp: Stamp) -> Self {
         Self { packet, id, stamp }
@@ -522,7 +522,7 @@ impl Kind {
         })
     }
 
-    /// Whether `sender` may say it, with this payload.
+    /// Returns whether `sender` may say it, with this payload.
     fn check(&self, sender: MemberId, payload: &[u8]) -> Result<(), DecodeError> {
         let may = match self {
             Self::Data | Self::Signed(_) => true,
@@ -656,7 +656,7 @@ impl<'a> StampRef<'a> {
     }
 }
 
-/// Where one is in a stamp's dependencies: enough to go on later without starting again.
+/// Position in a stamp's dependencies: enough to go on later without starting again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DepCursor {
     at: u32,

@@ -31,7 +31,7 @@ use crate::wire::{Reader, WireError, put_varint};
 
 const VERSION: u8 = 2;
 
-/// Why a group cannot be exported now.
+/// Reason why a group cannot be exported now.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum ExportError {
@@ -44,7 +44,7 @@ pub enum ExportError {
     NotKept,
 }
 
-/// Why bytes are not an exported group.
+/// Reason why bytes are not an exported group.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum ImportError {
@@ -193,7 +193,7 @@ impl Group {
         Ok(())
     }
 
-    /// Who is to leave, once nothing more is delivered: a flush may end with a delivery.
+    /// Sets who is to leave, once nothing more is delivered: a flush may end with a delivery.
     pub(crate) fn set_leaving(&mut self, particulars: Particulars) -> Result<(), ImportError> {
         for Flush { host, member, .. } in &particulars.flushes {
             let fits = member.origin == host.origin && !member.is_host() && self.is_member(*member);

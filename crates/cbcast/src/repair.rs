@@ -1,4 +1,4 @@
-//! When to ask for what is missing, and whom.
+//! Schedule of asking for what is missing, and whom.
 //!
 //! Each member whose messages are missing has a [`Target`] of its own. Its gap is given `repair_delay` to close by
 //! itself. Then it is asked for, again after each pause, which doubles up to `repair_delay_max` and is shortened by up
@@ -22,7 +22,7 @@ use crate::time::Time;
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct MissingRange {
-    /// Whose messages.
+    /// Member whose messages they are.
     pub member: MemberId,
     /// The first missing one.
     pub from: u64,
@@ -33,24 +33,24 @@ pub struct MissingRange {
 /// The repair of one member's messages, while some of them are missing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Target {
-    /// When to ask next; `None` while nothing of the member is missing but what is held.
+    /// Time to ask next; `None` while nothing of the member is missing but what is held.
     due: Option<Time>,
-    /// When it was asked for last.
+    /// Time of the last request.
     asked_at: Time,
-    /// How often it was asked for since something of it came last.
+    /// Number of requests since something of it came last.
     pub(crate) requests: u32,
-    /// Where among the others those who are asked begin: drawn with the first request.
+    /// Place among the others where those who are asked begin: drawn with the first request.
     start: u32,
 }
 
-/// Whom a request goes to.
+/// Addressee of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Ask {
     /// Whoever sent the messages.
     Sender,
-    /// Of those known to have the first of them, the one in this place, counted round.
+    /// The one in this place, counted round, of those known to have the first of them.
     Holder(usize),
-    /// Of all others, likewise.
+    /// The one in this place of all others.
     Anybody(usize),
 }
 
@@ -80,7 +80,7 @@ impl Target {
         if self.requests == 0 { Time::ZERO } else { self.asked_at }
     }
 
-    /// Whom to send the request to that was counted last: one, or two where the first have come to nothing.
+    /// Returns whom to send the request to that was counted last: one, or two where the first have come to nothing.
     pub(crate) fn whom(&self) -> impl Iterator<Item = Ask> + use<> {
         let target = *self;
         let many = u32::from(self.requests >= DOUBLED_FROM);
@@ -99,7 +99,7 @@ impl Target {
     }
 }
 
-/// When the next target is due, and the draws.
+/// Time at which the next target is due, and the draws.
 #[derive(Clone, Debug)]
 pub(crate) struct Repair {
     delay: Duration,
@@ -177,7 +177,7 @@ impl Repair {
         self.deadline = Some(self.deadline.map_or(due, |deadline| deadline.min(due)));
     }
 
-    /// How long before its time a target may be asked for with others.
+    /// Returns how long before its time a target may be asked for with others.
     pub(crate) fn slack(&self) -> Duration {
         self.delay / 4
     }

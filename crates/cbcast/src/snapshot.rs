@@ -13,7 +13,7 @@ use crate::wire::{Reader, WireError, put_varint};
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct Snapshot {
-    /// Who is in, and how many messages of each are within the cut.
+    /// Members that are in, with the number of messages of each within the cut.
     pub clock: VectorClock,
     /// For each origin the first ordinal that it has not given out. Members below it that are not in `clock`
     /// have left. Sorted by origin.

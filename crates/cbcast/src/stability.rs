@@ -24,11 +24,11 @@ pub(crate) struct Stability {
     durable: bool,
 }
 
-/// What is known of one member's messages.
+/// State of one member's messages.
 #[derive(Clone, Debug, Default)]
 struct Column {
     stable: u64,
-    /// How many acknowledge `stable` and no more, this process (its delivered count) included.
+    /// Number of processes that acknowledge `stable` and no more, this one (its delivered count) included.
     at_minimum: usize,
     /// Delivered here and not stable: `retained[i]` is message `stable + 1 + i`, if it was not skipped.
     retained: VecDeque<Option<Message>>,
@@ -44,7 +44,7 @@ pub(crate) struct Departed {
     /// The number of the first of its messages that is retained.
     pub(crate) first: u64,
     pub(crate) messages: VecDeque<Option<Message>>,
-    /// What said that it left.
+    /// Message that said that it left.
     pub(crate) left: MessageId,
 }
 
@@ -115,7 +115,7 @@ impl Stability {
         }
     }
 
-    /// So many messages of the member in `slot` are on disk here.
+    /// Takes note that so many messages of the member in `slot` are on disk here.
     pub(crate) fn persisted(&mut self, slot: Slot, count: u64) {
         let column = self.column(slot);
         let before = core::mem::replace(&mut column.persisted, count);
@@ -181,12 +181,12 @@ impl Stability {
         self.departed.retain(|departed| !is_stable(departed.left));
     }
 
-    /// How many messages of the member in `slot` are stable.
+    /// Returns how many messages of the member in `slot` are stable.
     pub(crate) fn stable(&self, slot: Slot) -> u64 {
         self.columns.get(slot as usize).map_or(0, |c| c.stable)
     }
 
-    /// How many messages of the member in `slot` the one in `from` is known to have delivered.
+    /// Returns how many messages of the member in `slot` the one in `from` is known to have delivered.
     pub(crate) fn acknowledged(&self, from: Slot, slot: Slot) -> u64 {
         let row = self.rows.get(from as usize).and_then(Option::as_ref);
         row.map_or(0, |row| row_says(row, slot, self.stable(slot)))
@@ -219,7 +219,7 @@ impl Stability {
         departed.messages.get(usize::try_from(place).ok()?)?.as_ref()
     }
 
-    /// What is retained of those that have left.
+    /// Returns what is retained of those that have left.
     pub(crate) fn departed(&self) -> &[Departed] {
         &self.departed
     }
@@ -235,7 +235,7 @@ impl Stability {
     }
 }
 
-/// How many messages of the member in `slot` a row acknowledges, of which so many are stable.
+/// Returns how many messages of the member in `slot` a row acknowledges, of which so many are stable.
 fn row_says(row: &[u64], slot: Slot, stable: u64) -> u64 {
     row.get(slot as usize).copied().unwrap_or(0).max(stable)
 }

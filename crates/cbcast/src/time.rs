@@ -40,7 +40,7 @@ impl Time {
         Self(if nanos < self.0 as u128 { self.0 - nanos as u64 } else { 0 })
     }
 
-    /// How long ago `earlier` was; zero if it was not.
+    /// Returns how long ago `earlier` was; zero if it was not.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 use thiserror::Error;
 
-/// Why bytes could not be read.
+/// Reason why bytes could not be read.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum WireError {
@@ -102,13 +102,13 @@ impl<'a> Reader<'a> {
         Self { bytes, at }
     }
 
-    /// How many bytes have been read.
+    /// Returns how many bytes have been read.
     #[must_use]
     pub const fn position(&self) -> usize {
         self.at
     }
 
-    /// What has not been read yet.
+    /// Returns what has not been read yet.
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         &self.bytes[self.at..]

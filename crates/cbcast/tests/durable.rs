@@ -219,7 +219,7 @@ struct World {
     processes: BTreeMap<MemberId, Process>,
     network: Vec<(MemberId, MemberId, Packet)>,
     oracle: Oracle<(MemberId, Shelf), u64>,
-    /// What the oracle calls messages: a number may be given again if nobody has seen its message.
+    /// Names of messages for the oracle: a number may be given again if nobody has seen its message.
     named: BTreeMap<MessageId, u64>,
     kills: u64,
 }
@@ -229,11 +229,11 @@ struct Process {
     base: Vec<u8>,
     changes: Vec<u8>,
     mark: Mark,
-    /// What is on its way to the disk: a whole export, or a piece of changes.
+    /// Bytes on their way to the disk: a whole export, or a piece of changes.
     storing: Option<(bool, Vec<u8>, Mark)>,
 }
 
-/// What the oracle has seen of a process: as it is, as it is on its way to the disk, as it is there.
+/// State of a process that the oracle sees: as it is, as it is on its way to the disk, as it is there.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Shelf {
     Live,

@@ -270,7 +270,7 @@ impl Receiver<'_> {
         }
     }
 
-    /// What has arrived with its whole past.
+    /// Returns what has arrived with its whole past.
     fn complete(&self, here: Set) -> Set {
         members_of(here).filter(|&m| self.history[m] & !here == 0).fold(0, |set, m| set | 1 << m)
     }
@@ -327,7 +327,7 @@ impl Receiver<'_> {
         }
     }
 
-    /// What must hold after each step.
+    /// Checks what must hold after each step.
     fn check(&self, state: &State) {
         let (shape, group) = (self.shape, &state.group);
         assert_eq!(state.delivered, self.complete(state.here), "{:b} here: {:?}", state.here, self.history);

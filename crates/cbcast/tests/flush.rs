@@ -64,7 +64,7 @@ fn parted(host: &mut Group, member: MemberId, reports: [(MemberId, u64); 2]) -> 
     sent(host).pop().unwrap()
 }
 
-/// Whom these announce as gone, with their counts.
+/// Returns whom these announce as gone, with their counts.
 fn farewells(messages: &[Message]) -> Vec<(MemberId, u64)> {
     let left = |m: &Message| match m.kind() {
         Kind::Left { member, last_seq } => Some((member, last_seq)),
@@ -247,7 +247,7 @@ fn a_farewell_that_finds_no_room_lets_through_what_it_counts() {
     assert!(!eve.is_member(ANN));
 }
 
-/// What the host has said waits for what is frozen, and fills all places there are before the Left that lets it go.
+/// The host's messages wait for what is frozen, and fill all places there are before the Left that lets it go.
 #[test]
 fn a_left_is_asked_for_though_it_is_too_far_ahead() {
     let mut small = config();

@@ -31,7 +31,7 @@ fn hosts<const N: usize>(all: [MemberId; N]) -> [Group; N] {
     all.map(|host| start(&snapshot, host))
 }
 
-/// What a group has said of its own since it was asked last.
+/// Returns what a group has said of its own since it was asked last.
 fn sent(group: &mut Group) -> Vec<Message> {
     let outputs = std::iter::from_fn(|| group.poll_output());
     outputs.filter_map(|o| o.sent().cloned()).collect()
@@ -53,7 +53,7 @@ fn admit(group: &mut Group, host: MemberId) -> (Message, MemberId) {
     (sent(group).pop().unwrap(), member)
 }
 
-/// What it delivers when these arrive from another server.
+/// Returns what it delivers when these arrive from another server.
 fn hears(group: &mut Group, messages: &[&Message]) -> Vec<MessageId> {
     for &message in messages {
         group.handle_message(NOW, Link::Relay, message.clone()).unwrap();

@@ -501,7 +501,7 @@ fn what_is_no_snapshot_is_refused() {
 
 // Repair.
 
-/// Whom a request goes to, and what it names.
+/// Returns whom a request goes to, and what it names.
 fn want(output: Output) -> Option<(MemberId, Vec<MissingRange>)> {
     match output {
         Output::Transmit(Transmit { to: Some(to), packet: Packet::Control(Control::Want(ranges)) }) => {

@@ -31,7 +31,7 @@ struct Mesh {
     sent: u64,
     oracle: Oracle<MemberId, MessageId>,
     gaps: Vec<MissingRange>,
-    /// Who has been told to have left.
+    /// Members that have been told that they have left.
     departed: Vec<MemberId>,
     stable: BTreeMap<MemberId, BTreeMap<MemberId, u64>>,
     /// Packets put on the wire, those that are lost included.
@@ -494,7 +494,7 @@ fn members_of_one_process_block_nobody_and_leave_one_by_one() {
     });
 }
 
-/// How long after the last word everybody has everything, and what it took: for sixty seeds, in order of time.
+/// Returns how long after the last word everybody has everything, and what it took: for sixty seeds, in order of time.
 fn recoveries(loss: usize, config: impl Fn(u64) -> Config + Copy) -> Vec<(Duration, u64, u64)> {
     let mut all: Vec<_> = (0..60).map(|seed| recovery(seed, loss, config)).collect();
     all.sort_unstable();

@@ -11,7 +11,7 @@ use cbcast::{
 };
 use cbcast_sim::Oracle;
 
-/// Who: a server, or the client of one member.
+/// A process: a server, or the client of one member.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Who {
     Server(u32),

@@ -143,7 +143,7 @@ fn a_client_proves_nothing_about_those_who_live_here() {
     say(&mut ann, ANN);
 }
 
-/// Who knows that it is a backup need not wait until somebody proves it, when the number may be given already.
+/// A process that knows of the backup need not wait until somebody proves it, when the number may be given already.
 #[test]
 fn who_puts_a_backup_back_says_nothing_from_the_start() {
     let Restored { mut ann, bob, .. } = restored(Config::mesh);
@@ -193,7 +193,7 @@ impl Perfect {
     }
 }
 
-/// Of three words that Ann has forgotten the first is lost, and the second only held, by Eve. No clock tells of that. The
+/// Ann has forgotten three words: the first is lost, and the second only held, by Eve. No clock tells of that. The
 /// third is on its way. Should Ann give the first number again, Eve would deliver the new first word and behind it
 /// the old second one, and everybody else the new ones.
 #[test]

@@ -56,7 +56,7 @@ impl Subscriber for Recorder {
     fn exit(&self, _: &Id) {}
 }
 
-/// What is told while `act` runs.
+/// Returns what is told while `act` runs.
 fn told(act: impl FnOnce()) -> Vec<String> {
     let recorder = Recorder::default();
     tracing::subscriber::with_default(recorder.clone(), act);

@@ -17,9 +17,9 @@ pub(super) struct Client {
     /// Own messages that have not come back, and how many of them have been sent.
     pub(super) unplaced: Vec<Message>,
     pub(super) sent: usize,
-    /// How many of its own have come back.
+    /// Number of its own messages that have come back.
     placed: u64,
-    /// What was on its way when it went elsewhere.
+    /// Messages that were on their way when it went elsewhere.
     before: Vec<Message>,
 }
 

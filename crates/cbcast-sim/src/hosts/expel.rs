@@ -15,7 +15,7 @@ pub(super) struct Flush {
 }
 
 impl World {
-    /// Who in the directory is to be asked, and who is dead, as a coordinator sees it.
+    /// Returns who in the directory is to be asked, and who is dead, as a coordinator sees it.
     fn directory(&self, coordinator: u32) -> (Vec<u32>, Vec<u32>) {
         let group = &self.servers[&coordinator].group;
         let cut = group.cut();
@@ -101,7 +101,7 @@ impl World {
         Ok(())
     }
 
-    /// What nobody has any more was only there: that is the loss of a disk, not of the order.
+    /// Counts what nobody has any more: it was only there, so that is the loss of a disk, not of the order.
     fn lose(&mut self, flush: &Flush) {
         let kept = |id| {
             self.servers.iter().filter(|(_, s)| s.alive).any(|(&origin, s)| {

@@ -16,7 +16,7 @@ pub(super) enum Who {
 pub(super) struct Made {
     packet: bytes::Bytes,
     past: BTreeSet<MessageId>,
-    /// What is shown of it: of a message that is said again, the first one. `None`: nothing.
+    /// Message that is shown for it: of one that is said again, the first. `None`: nothing.
     pub(super) content: Option<MessageId>,
 }
 

@@ -46,7 +46,7 @@ impl Weakening {
     ];
 }
 
-/// How often things happened.
+/// Counts of things that happened.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[expect(missing_docs, reason = "each is what it says")]
 pub struct Counts {

@@ -15,11 +15,11 @@ pub(super) struct Server {
     pub(super) group: Group,
     /// Durable.
     pub(super) log: Vec<Message>,
-    /// What the group was when it was stored last.
+    /// The group as it was when it was stored last.
     durable: Vec<u8>,
     /// Delivered, and not stored.
     pub(super) pending: Vec<Message>,
-    /// How many of its own records the stream has acknowledged, and how far it has read the stream: hints.
+    /// Number of its own records that the stream has acknowledged, and of those read from it: hints.
     pub(super) acknowledged: usize,
     pub(super) read: usize,
     pub(super) up: bool,
@@ -56,7 +56,7 @@ impl World {
         self.servers.get_mut(&origin).expect("it is in the directory")
     }
 
-    /// What a group says is to be stored; what is new of its own is told to the judge.
+    /// Drains a group: what it says is to be stored, and what is new of its own is told to the judge.
     pub(super) fn drain(&mut self, origin: u32) -> Result<(), String> {
         let mut own = None;
         loop {
@@ -152,7 +152,7 @@ impl World {
         Ok(())
     }
 
-    /// What a server's log has and a cut lacks, in the log's order; it begins where the cut says.
+    /// Returns what a server's log has and a cut lacks, in the log's order; it begins where the cut says.
     pub(super) fn since(&self, origin: u32, cut: &Cut) -> Vec<Message> {
         let log = &self.servers[&origin].log;
         log.iter().filter(|m| !cut.has(m.id())).cloned().collect()

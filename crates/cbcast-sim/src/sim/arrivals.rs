@@ -1,4 +1,4 @@
-//! What a run would have shown without causal order.
+//! A run as it would have been shown without causal order.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What befalls processes: partitions, crashes, joins, leaves.
+//! Changes that befall processes: partitions, crashes, joins, leaves.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::sim::schedule::Action;
 use crate::sim::world::World;
 use crate::sim::{Event, What, Wrong};
 
-/// When to try again what was not possible now.
+/// Pause before something is tried again that was not possible.
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// Longer than any group wants its driver to sleep.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
-/// When it is noticed that somebody is gone for good.
+/// Time until it is noticed that somebody is gone for good.
 const NOTICED_AFTER: Duration = Duration::from_secs(5);
 
 impl<F: FnMut(Event)> World<'_, F> {
@@ -48,7 +48,7 @@ impl<F: FnMut(Event)> World<'_, F> {
                 let relays = self.plan.topology.relays().max(1);
                 let origin = self.random.below(relays.into()) as u32;
                 match self.processes[&MemberId::host(origin)].stopped {
-                    true => self.again(action),
+                    true => self.try_later(action),
                     false => self.join(origin)?,
                 }
             }
@@ -74,7 +74,7 @@ impl<F: FnMut(Event)> World<'_, F> {
                 }
             }
             Action::PartWith(who) => match self.processes[&MemberId::host(who.origin)].stopped {
-                true => self.again(action),
+                true => self.try_later(action),
                 false => self.part(who)?,
             },
             Action::Evict => {
@@ -110,7 +110,7 @@ impl<F: FnMut(Event)> World<'_, F> {
             }
             // Who is stopped meanwhile wakes as soon as it goes on.
             Action::HandleTimeout(who) => match self.processes.get(&who).is_some_and(|p| p.stopped) {
-                true => self.again(action),
+                true => self.try_later(action),
                 false => self.handle_timeout(who)?,
             },
             Action::IgnoreTimeouts => {
@@ -131,7 +131,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         Ok(())
     }
 
-    pub(super) fn again(&mut self, action: Action) {
+    pub(super) fn try_later(&mut self, action: Action) {
         self.schedule.add(self.now + AGAIN, action);
     }
 
@@ -159,7 +159,7 @@ impl<F: FnMut(Event)> World<'_, F> {
 
     fn crash(&mut self) {
         let running: Vec<_> = self.processes.values().filter(|p| !p.stopped).map(|p| p.me).collect();
-        let Some(who) = self.random.pick(&running) else { return self.again(Action::Crash) };
+        let Some(who) = self.random.pick(&running) else { return self.try_later(Action::Crash) };
         self.report.crashes += 1;
         self.process(who).stopped = true;
         self.tell(who, What::Stop);
@@ -177,7 +177,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         let leavers: Vec<_> = self.processes.values().filter(may).map(|p| p.me).collect();
         let who = self.random.pick(&leavers).filter(|_| leavers.len() > 2)?;
         if self.processes[&MemberId::host(who.origin)].stopped {
-            self.again(action);
+            self.try_later(action);
             return None;
         }
         Some(who)
@@ -209,7 +209,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         let host = MemberId::host(who.origin);
         let process = self.processes.get_mut(&host).expect("hosts stay");
         if process.stopped {
-            self.again(action);
+            self.try_later(action);
             return Ok(());
         }
         let now = process.clock.at(self.now);

@@ -1,4 +1,4 @@
-//! What a process takes for the time, and when its timeouts are handled.
+//! Clocks of processes, right and wrong, and the times at which timeouts are handled.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// A clock of a process: far from the others', too fast or too slow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LocalClock {
-    /// What it shows at the beginning of the run.
+    /// Time that it shows at the beginning of the run.
     start: Duration,
     /// Thousandths of a second that pass on it in each second.
     pace: u64,
 }
 
-/// When a process has its timeouts handled.
+/// Times at which a process has its timeouts handled.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Timeouts {
-    /// So long after they are due.
+    /// Delay after they are due.
     pub(super) late: Duration,
     /// None before.
     pub(super) ignored_until: Time,
@@ -43,7 +43,7 @@ impl LocalClock {
         Self { start: YEAR * (1 + random.below(40) as u32), pace: 900 + random.below(201) }
     }
 
-    /// What it shows at this moment.
+    /// Returns what it shows at this moment.
     pub(super) fn at(&self, now: Time) -> Time {
         let passed = u128::from(now.as_nanos()) * u128::from(self.pace) / 1_000;
         Time::ZERO + self.start + Duration::from_nanos(passed as u64)
@@ -65,7 +65,7 @@ impl LocalClock {
 }
 
 impl Timeouts {
-    /// When a timeout is handled that is due at this moment.
+    /// Returns when a timeout is handled that is due at this moment.
     pub(super) fn when(&self, due: Time) -> Time {
         (due + self.late).max(self.ignored_until)
     }

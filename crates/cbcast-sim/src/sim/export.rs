@@ -27,7 +27,7 @@ pub enum Export {
     Svg,
 }
 
-/// Why a text is not an [`Export`].
+/// Reason why a text is not an [`Export`].
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error("'{0}' is none of shiviz, dot, jsonl, svg")]
 pub struct ExportError(String);
@@ -46,13 +46,13 @@ impl FromStr for Export {
     }
 }
 
-/// What members and messages are called, by whomever: it is escaped as each format wants. What is not named here goes by
+/// Names of members and messages, by whomever: they are escaped as each format wants. What is not named here goes by
 /// its id.
 #[derive(Clone, Debug, Default)]
 pub struct Labels {
     /// Names.
     pub members: BTreeMap<MemberId, String>,
-    /// What a message says.
+    /// Texts of messages.
     pub messages: BTreeMap<MessageId, String>,
 }
 
@@ -81,7 +81,7 @@ impl Labels {
         self.members.get(&id.member).map_or_else(|| id.to_string(), |name| format!("{name}#{}", id.seq))
     }
 
-    /// Who, which, and what it says.
+    /// Returns the name of a message, with what it says.
     fn message(&self, id: MessageId) -> String {
         let said = self.messages.get(&id).map(|said| format!(": {said}")).unwrap_or_default();
         self.id(id) + &said

@@ -1,4 +1,4 @@
-//! What goes wrong in a run.
+//! Faults of a run.
 
 mod text;
 
@@ -8,7 +8,7 @@ use crate::random::SplitMix64;
 
 pub use text::FaultsError;
 
-/// What goes wrong. Written `delay=0..60ms,loss=5%,dup=2%,partitions=2,crash=1`; each part may be left out,
+/// Faults of a run. Written `delay=0..60ms,loss=5%,dup=2%,partitions=2,crash=1`; each part may be left out,
 /// `none` is nothing at all, and a count without a number is 1.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Faults {
@@ -20,64 +20,64 @@ pub struct Faults {
     pub loss: u32,
     /// Packets repeated, in hundredths of a percent.
     pub duplicates: u32,
-    /// How often the network falls in two for a while.
+    /// Times that the network falls in two for a while.
     pub partitions: u32,
-    /// How often one process is heard by nobody, or hears nobody, for a while.
+    /// Times that one process is heard by nobody, or hears nobody, for a while.
     pub one_way: u32,
-    /// How often a process stops for a while, and goes on with what it had.
+    /// Times that a process stops for a while, and goes on with what it had.
     pub crashes: u32,
-    /// How often a member loses everything, is declared left, and comes back as another.
+    /// Times that a member loses everything, is declared left, and comes back as another.
     pub crashes_anew: u32,
-    /// How many join on the way.
+    /// Members that join on the way.
     pub joins: u32,
-    /// How many leave on the way.
+    /// Members that leave on the way.
     pub leaves: u32,
-    /// How many processes receive everything eight times later than others.
+    /// Processes that receive everything eight times later than others.
     pub slow: u32,
-    /// So many places in each hold-back queue, a quarter of that in a request, and four unstable messages a
+    /// Places in each hold-back queue, a quarter of that in a request, and four unstable messages a
     /// sender, so that buffers fill up; 0: the defaults.
     pub small_buffers: u32,
-    /// How many members are gone for good without a word; their host parts with them long after.
+    /// Members that are gone for good without a word; their host parts with them long after.
     pub deaths: u32,
-    /// What has been missing for so long is given up ([`GapPolicy::Skip`](cbcast::GapPolicy::Skip)); zero: never.
+    /// Time after which a missing message is given up ([`GapPolicy::Skip`](cbcast::GapPolicy::Skip)); zero: never.
     pub skip: Duration,
     /// Packets of which bits are flipped on the way, in hundredths of a percent. Links check integrity and drop them;
     /// what could be read of them is tried on a copy of the group.
     pub corrupt: u32,
-    /// How often a process is killed, and goes on with what it had exported.
+    /// Times that a process is killed, and goes on with what it had exported.
     pub restarts: u32,
-    /// How often a member goes on from an older state than its last. Not where old packets come again: what they
+    /// Times that a member goes on from an older state than its last. Not where old packets come again: what they
     /// bring back may have been numbered anew.
     pub rollbacks: u32,
-    /// How often a relay dies, what is on its way to it is lost, and another goes on in its place with its state.
+    /// Times that a relay dies, what is on its way to it is lost, and another goes on in its place with its state.
     pub failovers: u32,
-    /// How many processes have a clock that starts years away and runs up to a tenth too fast or too slow.
+    /// Processes with a clock that starts years away and runs up to a tenth too fast or too slow.
     pub skewed: u32,
-    /// How often a process's clock jumps by a year.
+    /// Times that a process's clock jumps by a year.
     pub jumps: u32,
-    /// How many processes have their timeouts handled ten times when none is due.
+    /// Processes that have their timeouts handled ten times when none is due.
     pub early_timeouts: u32,
-    /// How many processes have all their timeouts handled late, by up to two seconds.
+    /// Processes that have all their timeouts handled late, by up to two seconds.
     pub late_timeouts: u32,
-    /// How often a process has no timeout handled for a while.
+    /// Times that a process has no timeout handled for a while.
     pub no_timeouts: u32,
-    /// How often packets come again that are older than any delay.
+    /// Times that packets come again that are older than any delay.
     pub replays: u32,
-    /// How many members are parted with while they live and talk.
+    /// Members that are parted with while they live and talk.
     pub evictions: u32,
     /// In a mesh: how often a host begins to part with a member that lives, and calls that off if it still can.
     pub suspicions: u32,
-    /// How many who join start from a snapshot that is taken later, or comes later.
+    /// Members that join and start from a snapshot that is taken later, or comes later.
     pub late_snapshots: u32,
-    /// How many who join start from a snapshot of another process than their host's.
+    /// Members that join and start from a snapshot of another process than their host's.
     pub foreign_snapshots: u32,
-    /// How many members over a relay lie: of their causes, their clocks, their numbers, their names.
+    /// Members over a relay that lie: of their causes, their clocks, their numbers, their names.
     pub liars: u32,
-    /// How many members live in another's process: in their relay's, or in that of the next member.
+    /// Members that live in another's process: in their relay's, or in that of the next member.
     pub shared: u32,
-    /// How often a client goes from one relay to another, where it is a member anew.
+    /// Times that a client goes from one relay to another, where it is a member anew.
     pub roams: u32,
-    /// How many clients read what two relays send.
+    /// Clients that read what two relays send.
     pub readers: u32,
     /// Above 0: all limits and delays of each group are drawn at random.
     pub limits: u32,

@@ -1,4 +1,4 @@
-//! What arrives at a process: whole, damaged, or a lie.
+//! Packets that arrive at a process: whole, damaged, or a lie.
 
 use bytes::Bytes;
 use cbcast::{Control, Group, MemberId, Packet, ReceiveError};

@@ -84,7 +84,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         }
     }
 
-    /// Who was admitted starts, if there is somebody to start from.
+    /// Starts a member that was admitted, if there is somebody to start from.
     pub(super) fn start_newcomer(&mut self, member: MemberId) -> Result<(), Wrong> {
         match self.newcomers.get(&member).cloned() {
             None => Ok(()),
@@ -106,7 +106,7 @@ impl<F: FnMut(Event)> World<'_, F> {
                 };
                 let sources: Vec<_> = self.processes.values().filter(knows).map(|p| p.me).collect();
                 let Some(from) = self.random.pick(&sources) else {
-                    self.again(Action::Start(member));
+                    self.try_later(Action::Start(member));
                     return Ok(());
                 };
                 self.newcomers.remove(&member);
@@ -141,12 +141,12 @@ impl<F: FnMut(Event)> World<'_, F> {
         let Some(who) = self.random.pick(&clients).filter(|_| clients.len() > 2) else { return Ok(()) };
         let Some(relay) = self.another_relay(who.origin) else { return Ok(()) };
         if self.processes[&relay].stopped {
-            self.again(Action::Roam);
+            self.try_later(Action::Roam);
             return Ok(());
         }
         let (member, _) = self.admit(relay)?;
         self.process(who).stage = Stage::Roams(member);
-        self.again(Action::Arrive(who));
+        self.try_later(Action::Arrive(who));
         Ok(())
     }
 
@@ -161,7 +161,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         let there = &self.processes[&relay];
         let has_all = group.frontier().into_iter().all(|id| there.group.has_delivered(id));
         if *stopped || there.stopped || !has_all || self.processes[&old_relay].stopped {
-            self.again(Action::Arrive(who));
+            self.try_later(Action::Arrive(who));
             return Ok(());
         }
         self.report.meet("roam");

@@ -151,7 +151,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         Ok(())
     }
 
-    /// Whether anybody has said such a message: who believes a liar misses what is none.
+    /// Returns whether anybody has said such a message: who believes a liar misses what is none.
     pub(super) fn exists(&self, id: MessageId) -> bool {
         self.said.contains_key(&id)
     }

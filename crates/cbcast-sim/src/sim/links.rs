@@ -1,4 +1,4 @@
-//! Who is connected to whom, and who is asked for what.
+//! Links between processes, and the processes that are asked for messages.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         MemberId::host(who.origin)
     }
 
-    /// What a process knows of the other end of a link.
+    /// Returns what a process knows of the other end of a link.
     pub(super) fn link(&self, at: MemberId, from: MemberId) -> Link {
         match (self.is_mesh(), at.is_host(), from.is_host()) {
             (true, _, _) => Link::Peer(from),
@@ -51,7 +51,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         others
     }
 
-    /// Whom a process has a link to: in a mesh all that it knows; a client its relay; a relay its clients, those who
+    /// Returns whom a process has a link to: in a mesh all that it knows; a client its relay; a relay its clients, those who
     /// read it too, and the relays beside it.
     pub(super) fn links(&self, who: MemberId) -> Vec<MemberId> {
         if self.is_mesh() {

@@ -15,9 +15,9 @@ pub(super) struct Flight {
     pub(super) from: MemberId,
     pub(super) to: MemberId,
     pub(super) packet: Bytes,
-    /// What decides which bits are flipped on the way, if any.
+    /// Seed of the bits that are flipped on the way, if any.
     pub(super) damage: Option<u64>,
-    /// What both copies of a packet have in common, if it has two.
+    /// Number that both copies of a packet have in common, if it has two.
     twins: Option<u64>,
 }
 
@@ -29,17 +29,17 @@ pub(super) struct Network {
     slow_links: Vec<SlowLink>,
     /// Packets that may overtake others of their link, in hundredths of a percent.
     overtaking: u32,
-    /// Where not all may: when the last packet of each link arrives.
+    /// Arrival of the last packet of each link, where not all may overtake.
     last: BTreeMap<(MemberId, MemberId), Time>,
     /// By arrival, then in the order in which they were sent.
     flights: BTreeMap<(Time, u64), Flight>,
     sent: u64,
-    /// Of which packets with two copies one has arrived.
+    /// Packets with two copies of which one has arrived.
     first_copies: BTreeSet<u64>,
     cuts: BTreeMap<u64, Cut>,
     /// Packets that may come again, and when they were sent.
     recorded: Vec<(Time, Flight)>,
-    /// Who receives everything late.
+    /// Processes that receive everything late.
     pub(super) slow: BTreeSet<MemberId>,
     pub(super) counts: Counts,
 }
@@ -66,7 +66,7 @@ pub(super) struct Counts {
     pub(super) partitions: u64,
 }
 
-/// How many times later the slow ones receive.
+/// Factor by which the slow ones receive later.
 const SLOWNESS: u32 = 8;
 /// Packets of a whole run that may come again, and that do at once.
 const RECORDED_MAX: usize = 256;
@@ -144,7 +144,7 @@ impl Network {
         count
     }
 
-    /// What is on its way to a process is lost.
+    /// Loses what is on its way to a process.
     pub(super) fn lose_all_to(&mut self, who: MemberId) {
         let before = self.flights.len();
         self.flights.retain(|_, flight| flight.to != who);

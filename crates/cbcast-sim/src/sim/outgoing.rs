@@ -1,4 +1,4 @@
-//! What a process wants done: it is done, judged, and compared with the textbook.
+//! Outputs of a process: they are done, judged, and compared with the textbook.
 
 use std::time::Duration;
 
@@ -165,8 +165,8 @@ impl<F: FnMut(Event)> World<'_, F> {
         self.said.get(&id).map(|message| message.deps().collect()).unwrap_or_default()
     }
 
-    /// What is said to be stable everybody has. (Who has been parted with and does not know it takes others for members
-    /// that are none, and does not know them that are.)
+    /// Checks that everybody has what is said to be stable. (Who has been parted with and does not know it takes others
+    /// for members that are none, and does not know them that are.)
     fn check_stable(&self, process: MemberId, member: MemberId, count: u64) -> Result<(), Wrong> {
         if !self.processes[&process].is_honest() {
             return Ok(());

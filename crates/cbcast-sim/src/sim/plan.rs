@@ -1,4 +1,4 @@
-//! What a run is to be: everything follows from it, so the same plan gives the same run.
+//! Plans of runs: everything follows from one, so the same plan gives the same run.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,28 +12,28 @@ use crate::sim::Faults;
 /// A whole run. Written as the arguments of `causerie sim` that repeat it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Plan {
-    /// What everything is drawn from.
+    /// Seed that everything is drawn from.
     pub seed: u64,
-    /// Who talks from the start. Relays come on top.
+    /// Number of members that talk from the start. Relays come on top.
     pub members: u32,
-    /// How many messages they say.
+    /// Number of messages that they say.
     pub messages: u32,
-    /// Who is connected to whom.
+    /// Connections between processes.
     pub topology: Topology,
-    /// What goes wrong.
+    /// Faults on the way.
     pub faults: Faults,
 }
 
-/// Who is connected to whom.
+/// Connections between processes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Topology {
     /// One relay, which passes on what each has said in an order that is causal.
     Relay,
     /// Everybody sends to everybody. Member `0.0` admits and parts with members.
     Mesh,
-    /// So many relays, each connected to all others and to its own members.
+    /// Several relays, each connected to all others and to its own members.
     Relays(u32),
-    /// So many relays in a row, each connected to its neighbours and to its own members. They pass on what they hear.
+    /// Several relays in a row, each connected to its neighbours and to its own members. They pass on what they hear.
     Chain(u32),
     /// The same, and the last is connected to the first.
     Ring(u32),
@@ -119,7 +119,7 @@ impl Plan {
         self
     }
 
-    /// Whether the textbook runs beside: it gives nothing up, and knows no flush.
+    /// Returns whether the textbook runs beside: it gives nothing up, and knows no flush.
     #[must_use]
     pub fn has_textbook(&self) -> bool {
         let Faults { leaves, crashes_anew, deaths, evictions, suspicions, skip, .. } = self.faults;
@@ -138,7 +138,7 @@ impl fmt::Display for Plan {
 }
 
 impl Topology {
-    /// How many relays there are; none in a mesh.
+    /// Returns how many relays there are; none in a mesh.
     pub(super) fn relays(self) -> u32 {
         match self {
             Self::Relay => 1,
@@ -160,7 +160,7 @@ impl fmt::Display for Topology {
     }
 }
 
-/// Why a text is not a [`Topology`].
+/// Reason why a text is not a [`Topology`].
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error("'{0}' is none of relay, mesh, relays=N, chain=N, ring=N (N up to {RELAYS_MAX})")]
 pub struct TopologyError(String);

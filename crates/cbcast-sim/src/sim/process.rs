@@ -13,7 +13,7 @@ use crate::textbook::Bss;
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) group: Group,
-    /// Whom it is known by: the first of its members, in a relay the host.
+    /// Member that it is known by: the first of its members, in a relay the host.
     pub(super) me: MemberId,
     /// The members that live in it.
     pub(super) locals: BTreeSet<MemberId>,
@@ -21,20 +21,20 @@ pub(super) struct Process {
     pub(super) stopped: bool,
     /// Somebody has started from its snapshot.
     pub(super) gave_snapshot: bool,
-    /// What it goes on from, if it was killed.
+    /// State that it goes on from, if it was killed.
     pub(super) disk: Option<Vec<u8>>,
     /// An older state than that, and what the judges knew of it then.
     pub(super) backup: Option<Backup>,
     pub(super) stage: Stage,
     pub(super) clock: LocalClock,
     pub(super) timeouts: Timeouts,
-    /// What a relay answers requests from: all that was delivered; elsewhere what was said here. Unused in a mesh.
+    /// Log that a relay answers requests from: all that was delivered; elsewhere what was said here. Unused in a mesh.
     pub(super) log: BTreeMap<MessageId, Bytes>,
-    /// What it has delivered, or has in its snapshot.
+    /// Messages that it has delivered, or has in its snapshot.
     pub(super) seen: BTreeSet<MessageId>,
-    /// What it has given up.
+    /// Messages that it has given up.
     pub(super) skipped: BTreeSet<MessageId>,
-    /// What is held, and since when: its own clock may jump.
+    /// Messages that are held, and since when: its own clock may jump.
     pub(super) held: BTreeMap<MessageId, Time>,
     pub(super) textbook: Option<Bss<MessageId>>,
 }
@@ -51,7 +51,7 @@ pub(super) struct Backup {
     pub(super) textbook: Option<Bss<MessageId>>,
 }
 
-/// How far a process has come.
+/// Stage in the life of a process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Stage {
     Stays,
@@ -94,7 +94,7 @@ impl Process {
         }
     }
 
-    /// When its next timeout is handled, if ever.
+    /// Returns when its next timeout is handled, if ever.
     pub(super) fn timeout(&self) -> Option<Time> {
         self.wakes().filter(|_| !self.stopped)
     }
@@ -121,7 +121,7 @@ impl Process {
         self.locals.iter().copied().filter(move |member| speaks && !(self.is_relay && member.is_host()))
     }
 
-    /// What it holds and misses.
+    /// Returns what it holds and misses.
     pub(super) fn describe(&self) -> String {
         let group = &self.group;
         let held: Vec<_> = group.held().map(|held| format!("{} for {}", held.id, held.waits_for)).collect();

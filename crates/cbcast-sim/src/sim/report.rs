@@ -1,4 +1,4 @@
-//! How a run went.
+//! Results of runs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,10 +10,10 @@ use thiserror::Error;
 use crate::Violation;
 use crate::sim::Plan;
 
-/// What a run met, and that it went well.
+/// Counts of what a run met that went well.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Report {
-    /// How many runs are summed up here.
+    /// Number of runs that are summed up here.
     pub runs: u64,
     /// Messages broadcast, those that announce members included.
     pub messages: u64,
@@ -57,9 +57,9 @@ pub struct Report {
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// How long it took, in virtual time.
+    /// Duration in virtual time.
     pub duration: Duration,
-    /// How often each fault was met that has no count of its own above, by its name in
+    /// Counts of the faults that have none of their own above, by their names in
     /// [`Faults`](crate::sim::Faults), and what came of some.
     pub met: BTreeMap<&'static str, u64>,
 }
@@ -135,7 +135,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// What must not happen, and did.
+/// A thing that must not happen, and did.
 #[derive(Clone, Debug, Error, PartialEq)]
 #[non_exhaustive]
 pub enum Wrong {
@@ -145,7 +145,7 @@ pub enum Wrong {
     /// The textbook's process and ours have delivered different sets of messages.
     #[error("{process} has delivered {ours:?}, the textbook {textbook:?}")]
     NotAsTextbook {
-        /// Where.
+        /// Process at which it happened.
         process: MemberId,
         /// Messages of each member delivered here; none of who is no member here.
         ours: Vec<Option<u64>>,
@@ -155,113 +155,113 @@ pub enum Wrong {
     /// A member takes a number of its own for free that another has a message of.
     #[error("{process} goes on from number {last}, and {has} has {message}")]
     NumberTaken {
-        /// Where.
+        /// Process at which it happened.
         process: MemberId,
         /// Its last message, as it knows.
         last: u64,
-        /// Who has more.
+        /// Process that has more.
         has: MemberId,
-        /// What.
+        /// The message or the fault.
         message: MessageId,
     },
     /// A member is told that others have more of it, and they have not.
     #[error("{process} was told that others have more of {member}")]
     NotRolledBack {
-        /// Where.
+        /// Process at which it happened.
         process: MemberId,
-        /// Who.
+        /// Member concerned.
         member: MemberId,
     },
     /// A member is told that it has left, and it has not.
     #[error("{process} was told that {member} has left")]
     NotDeparted {
-        /// Where.
+        /// Process at which it happened.
         process: MemberId,
-        /// Who.
+        /// Member concerned.
         member: MemberId,
     },
     /// A message says something else than its author said.
     #[error("{process} delivered {message} with another content than it was sent with")]
     Content {
-        /// Where.
+        /// Process at which it happened.
         process: MemberId,
-        /// Which.
+        /// Message or range concerned.
         message: MessageId,
     },
-    /// What was imported is not what was exported.
+    /// The group that was imported is not the one that was exported.
     #[error("{process} has lost something by export and import: {what}")]
     NotRestored {
-        /// Where.
+        /// Process at which it happened.
         process: MemberId,
-        /// What differs.
+        /// Difference between both.
         what: String,
     },
     /// A packet of ours cannot be read.
     #[error("{process} cannot read a packet: {error}")]
     Unreadable {
-        /// Where.
+        /// Process at which it happened.
         process: MemberId,
-        /// Why.
+        /// Error that it gave.
         error: DecodeError,
     },
     /// A message of ours was refused for good.
     #[error("{process} refused a message for good: {error}")]
     Refused {
-        /// Where.
+        /// Process at which it happened.
         process: MemberId,
-        /// Why.
+        /// Error that it gave.
         error: ReceiveError,
     },
     /// A command that should succeed did not.
     #[error("{process} could not {what}: {error}")]
     Command {
-        /// Where.
+        /// Process at which it happened.
         process: MemberId,
-        /// What was to be done.
+        /// Command that failed.
         what: &'static str,
-        /// Why not, in the error's words.
+        /// The error's words.
         error: String,
     },
     /// A buffer is larger than its limit.
     #[error("{process} keeps {size} {what}, the limit is {limit}")]
     Buffer {
-        /// Where.
+        /// Process at which it happened.
         process: MemberId,
-        /// Of what.
+        /// Name of the buffer.
         what: &'static str,
-        /// How much.
+        /// Size that it has.
         size: usize,
-        /// How much there may be.
+        /// Size that it may have.
         limit: usize,
     },
     /// Messages were given up though nobody asked for that, or a host's were.
     #[error("{process} gave up {range:?}")]
     Gap {
-        /// Where.
+        /// Process at which it happened.
         process: MemberId,
-        /// Which.
+        /// Message or range concerned.
         range: MissingRange,
     },
     /// A message was called stable that not everybody has delivered.
     #[error("{process} takes {count} messages of {member} for stable, {lacking} has delivered {delivered}")]
     NotStable {
-        /// Where.
+        /// Process at which it happened.
         process: MemberId,
-        /// Whose messages.
+        /// Member whose messages they are.
         member: MemberId,
-        /// How many are said to be.
+        /// Number that is said to be stable.
         count: u64,
-        /// Who has not delivered them.
+        /// Process that has not delivered them.
         lacking: MemberId,
-        /// How many it has.
+        /// Number that it has delivered.
         delivered: u64,
     },
     /// Long after the network has healed, something is still open.
     #[error("not settled: {process} {what}")]
     NotSettled {
-        /// Where.
+        /// Process at which it happened.
         process: MemberId,
-        /// What is open.
+        /// Matter that is still open.
         what: String,
     },
     /// A panic in the protocol.
@@ -273,10 +273,10 @@ pub enum Wrong {
 #[derive(Clone, Debug, Error, PartialEq)]
 #[error("{wrong} (after {:.3} s, virtual)\nreplay with: causerie sim {plan}", .at.as_nanos() as f64 / 1e9)]
 pub struct Failure {
-    /// What.
+    /// The message or the fault.
     pub wrong: Box<Wrong>,
-    /// When, in virtual time.
+    /// Virtual time at which it happened.
     pub at: Time,
-    /// Of which run.
+    /// Plan of the run.
     pub plan: Box<Plan>,
 }

@@ -17,7 +17,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         let may = self.processes.values().filter(|p| !p.stopped && p.stage == Stage::Stays);
         let may: Vec<_> = may.filter(|p| p.is_relay || !fails_over).map(|p| p.me).collect();
         let Some(who) = self.random.pick(&may) else {
-            self.again(action);
+            self.try_later(action);
             return Ok(());
         };
         self.report.meet(if fails_over { "failover" } else { "restart" });
@@ -120,7 +120,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         if process.stage != Stage::Stays {
             process.backup = None;
         } else if process.stopped {
-            self.again(action);
+            self.try_later(action);
         } else {
             (process.stage, process.stopped) = (Stage::WentBack, true);
             self.tell(who, What::Stop);
@@ -142,7 +142,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         (process.seen, process.skipped, process.held) = (backup.seen, backup.skipped, backup.held);
         (process.textbook, process.log) = (backup.textbook, backup.log);
         self.tell(who, What::GoBack);
-        self.again(Action::GoOn(who));
+        self.try_later(Action::GoOn(who));
         Ok(())
     }
 
@@ -157,7 +157,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         let Some(process) = self.processes.get_mut(&who) else { return Ok(()) };
         let last = taken.and_then(|taken| process.group.go_on(who, taken).ok());
         let Some(last) = last else {
-            self.again(action);
+            self.try_later(action);
             return Ok(());
         };
         process.stage = Stage::Stays;

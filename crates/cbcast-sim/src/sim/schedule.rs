@@ -1,4 +1,4 @@
-//! When what happens: drawn from the seed before the run begins.
+//! Schedule of what happens: drawn from the seed before the run begins.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(super) enum Action {
     Speak,
     /// This one speaks.
     Say(u32),
-    /// What the script has in this place falls apart.
+    /// The cut that the script has in this place.
     Cut(usize),
     Partition,
     OneWay,
@@ -52,7 +52,7 @@ pub(super) enum Action {
     /// Its host begins to part with it, and calls that off later.
     Suspect,
     CallOff(MemberId),
-    /// Who was admitted starts, from whose snapshot [`Newcomer`](crate::sim::joining::Newcomer) says.
+    /// Start of a member that was admitted; [`Newcomer`](crate::sim::joining::Newcomer) says from whose snapshot.
     Start(MemberId),
     /// A client wants to go to another relay.
     Roam,
@@ -62,12 +62,12 @@ pub(super) enum Action {
     ReadTwo,
 }
 
-/// What is to happen, by time.
+/// Actions to come, by time.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     actions: BTreeMap<(Time, u64), Action>,
     added: u64,
-    /// How long there is talk, in nanoseconds.
+    /// Length of the talk, in nanoseconds.
     pub(super) span: u64,
 }
 
@@ -130,7 +130,7 @@ impl Schedule {
         self.actions.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// When the last thing is to happen.
+    /// Returns when the last thing is to happen.
     pub(super) fn last(&self) -> Time {
         self.actions.last_key_value().map_or(Time::ZERO, |((at, _), _)| *at)
     }

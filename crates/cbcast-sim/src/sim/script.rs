@@ -1,4 +1,4 @@
-//! What is laid down beforehand, where a run is not left to its seed alone: for teaching, and for what is to be seen.
+//! Scripts of runs that are not left to their seed alone: for teaching, and for what is to be seen.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -6,36 +6,36 @@ use std::time::Duration;
 
 use cbcast::{MemberId, Time};
 
-/// Of a mesh with the members `0.1`, `0.2`, and so on, who are named by their ordinals here.
+/// Script of a mesh with the members `0.1`, `0.2`, and so on, who are named by their ordinals here.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Script {
-    /// Who says something, and when. If there is nothing, the plan's messages are said, and the seed decides by whom and when.
+    /// Times and speakers. If there is nothing, the plan's messages are said, and the seed decides by whom and when.
     pub says: Vec<(Duration, u32)>,
     /// Between two messages that the seed decides about, on the average.
     pub pace: Duration,
-    /// What falls apart, and when.
+    /// Partitions and their times.
     pub cuts: Vec<ScriptedCut>,
     /// Links with a delay of their own. Of several the first counts.
     pub slow: Vec<SlowLink>,
     /// Packets that may overtake those sent before them over the same link, in hundredths of a percent.
     pub overtaking: u32,
-    /// Whether members ask for what is missing. If not, it must come by itself: nothing may be lost or cut off.
+    /// True if members ask for what is missing. If not, it must come by itself: nothing may be lost or cut off.
     pub repair: bool,
 }
 
 /// Between these members and all others nothing comes through for a time.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ScriptedCut {
-    /// When.
+    /// Time that it lasts.
     pub during: Range<Duration>,
-    /// Who.
+    /// Members on one side.
     pub members: BTreeSet<u32>,
 }
 
-/// What is sent over this link in this time arrives so long after.
+/// A link on which packets of some time arrive late.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SlowLink {
-    /// When.
+    /// Time that it lasts.
     pub during: Range<Duration>,
     /// By whom.
     pub from: u32,

@@ -35,7 +35,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         }
     }
 
-    /// What is still open.
+    /// Returns what is still open.
     fn open(&self) -> Result<(), Wrong> {
         let mut first: Option<&Process> = None;
         for process in self.processes.values() {

@@ -1,4 +1,4 @@
-//! What happened, event by event, and judging it afterwards.
+//! Events of a run, and judging them afterwards.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,30 +10,30 @@ use crate::{Oracle, Violation};
 /// Something that happened at a process, which is named by its member.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Event {
-    /// When, in virtual time.
+    /// Virtual time of the event.
     pub at: Time,
-    /// Where.
+    /// Process at which it happened.
     pub process: MemberId,
-    /// What.
+    /// The event itself.
     pub what: What,
 }
 
-/// What happened.
+/// Kind of event.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum What {
     /// The process begins, from a snapshot of another's unless it is one of the first.
     Start {
-        /// Whose snapshot: the one taken for it before, or now.
+        /// Process whose snapshot it was, taken for it before, or now.
         from: Option<MemberId>,
     },
     /// A snapshot is taken of it for another, who will start from it later.
     Snapshot {
-        /// Who will.
+        /// Member that will start from it.
         to: MemberId,
     },
     /// Whoever this is goes on as another member, knowing what it knew.
     Moved {
-        /// Who it is from now on.
+        /// Member that it is from now on.
         to: MemberId,
     },
     /// It broadcasts a message, which is delivered there at once.
@@ -58,12 +58,12 @@ pub enum What {
         message: MessageId,
         /// Its direct dependencies.
         deps: Vec<MessageId>,
-        /// How long it was held back.
+        /// Time for which it was held back.
         held_for: Option<Duration>,
     },
     /// It gives up messages that nobody has.
     Gap {
-        /// Which.
+        /// Messages that were given up.
         range: MissingRange,
     },
     /// It stops, and forgets nothing, or is killed after an export.

@@ -31,9 +31,9 @@ pub(super) struct World<'a, F> {
     /// All that there are or were, in the order of their numbers in the textbook, and those numbers.
     pub(super) members: Vec<MemberId>,
     numbers: BTreeMap<MemberId, usize>,
-    /// What the textbook's processes sent.
+    /// Messages that the textbook's processes sent.
     pub(super) stamped: BTreeMap<MessageId, Stamped<MessageId>>,
-    /// What there is, as its author wrote it.
+    /// Messages that there are, as their authors wrote them.
     pub(super) said: BTreeMap<MessageId, Message>,
     /// Members that live in another's process.
     pub(super) homes: BTreeMap<MemberId, MemberId>,
@@ -43,18 +43,18 @@ pub(super) struct World<'a, F> {
     pub(super) liars: BTreeSet<MemberId>,
     /// Messages of theirs that the oracle knows.
     pub(super) lies: BTreeSet<MessageId>,
-    /// What the last sender that had to wait was told.
+    /// Answer to the last sender that had to wait.
     blocked: String,
     observe: F,
 }
 
-/// How often in a run timeouts of one process are handled when none is due.
+/// Number of times in a run that timeouts of one process are handled when none is due.
 const EARLY_TIMEOUTS: u32 = 10;
 
 /// Configurations that are tried before a run.
 const WILD_LIMITS: u32 = 20;
 
-/// What was to happen has happened so long after its time, in virtual time, or something hangs.
+/// Virtual time after which something hangs that was to happen.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 impl<'a, F: FnMut(Event)> World<'a, F> {
@@ -171,7 +171,7 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
         }
     }
 
-    /// What cannot be is refused by name, what can be does not matter here: nothing is said.
+    /// Tries limits at random: those that cannot be are refused by name, the others do not matter, as nothing is said.
     fn try_wild_limits(&mut self) {
         if self.plan.faults.limits == 0 {
             return;
@@ -267,7 +267,7 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
     fn speak(&mut self) -> Result<(), Wrong> {
         let speakers: Vec<_> = self.processes.values().flat_map(Process::speakers).collect();
         let Some(who) = self.random.pick(&speakers) else {
-            self.again(Action::Speak);
+            self.try_later(Action::Speak);
             return Ok(());
         };
         self.say(who, Action::Speak)
@@ -290,7 +290,7 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
             Err(error @ BroadcastError::WouldBlock { .. }) => {
                 self.report.blocked += 1;
                 self.blocked = error.to_string();
-                self.again(later);
+                self.try_later(later);
                 Ok(())
             }
             Err(error) => Err(Wrong::Command { process: home, what: "broadcast", error: error.to_string() }),

@@ -47,7 +47,7 @@ impl Group {
         }
     }
 
-    /// Whether everybody who lived here has left: then nobody listens to this process any more.
+    /// Returns whether everybody who lived here has left: then nobody listens to this process any more.
     pub(super) fn is_deserted(&self) -> bool {
         let stays = |member| !self.departed.contains(&member);
         !self.departed.is_empty() && !self.members.iter().any(|(_, m)| m.live && m.local && stays(m.id))

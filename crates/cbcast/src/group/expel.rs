@@ -31,20 +31,20 @@ use crate::message::{Kind, Message};
 use crate::time::Time;
 use crate::trace::tell_event;
 
-/// Why origins cannot be frozen or expelled. Nothing changed, unless it says so.
+/// Reason why origins cannot be frozen or expelled. Nothing changed, unless it says so.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum ExpelError {
     /// The origin has been expelled already: what came of it is in the past of that message.
     #[error("origin {origin} has been expelled")]
     Expelled {
-        /// Which.
+        /// Origin concerned.
         origin: u32,
     },
     /// Members of the origin live here.
     #[error("members of origin {origin} live here")]
     Alive {
-        /// Which.
+        /// Origin concerned.
         origin: u32,
     },
     /// The local process does not host, or cannot say it.
@@ -71,7 +71,7 @@ impl From<BroadcastError> for ExpelError {
     }
 }
 
-/// What a coordinator has been told: see [`Group::expel`].
+/// Answers that a coordinator has been given: see [`Group::expel`].
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Expulsion {
     origins: BTreeSet<u32>,
@@ -88,7 +88,7 @@ impl Expulsion {
         Self { origins: origins.into_iter().collect(), ..Self::default() }
     }
 
-    /// Which origins.
+    /// Iterates over the origins, in order.
     pub fn origins(&self) -> impl Iterator<Item = u32> + '_ {
         self.origins.iter().copied()
     }
@@ -100,7 +100,7 @@ impl Expulsion {
         }
     }
 
-    /// Who has not answered, in order.
+    /// Iterates over the servers that have not answered, in order.
     pub fn unanswered(&self) -> impl Iterator<Item = u32> + '_ {
         self.asked.iter().filter(|(_, answered)| !**answered).map(|(&server, _)| server)
     }
@@ -204,17 +204,17 @@ impl Group {
         Ok(self.say(now, host, Kind::Expelled { home, counts }, payload)?)
     }
 
-    /// Whether all of an origin count as departed, its host too.
+    /// Returns whether all of an origin count as departed, its host too.
     fn is_expelled(&self, origin: u32) -> bool {
         self.members.standing(MemberId::host(origin)) == Standing::Forgotten
     }
 
-    /// How many messages of a member may be delivered, if its origin is frozen.
+    /// Returns how many messages of a member may be delivered, if its origin is frozen.
     pub(super) fn frozen_at(&self, member: MemberId) -> Option<u64> {
         self.frozen_origins.get(&member.origin).map(|counts| counts.get(member))
     }
 
-    /// So many messages of a member of a frozen origin may be delivered.
+    /// Lets so many messages of a member of a frozen origin be delivered.
     fn may_go(&mut self, now: Time, member: MemberId, count: u64) -> bool {
         let Some(counts) = self.frozen_origins.get_mut(&member.origin) else { return false };
         let raised = count > counts.get(member);
@@ -241,7 +241,7 @@ impl Group {
         }
     }
 
-    /// Whether a message lets more of the frozen through.
+    /// Returns whether a message lets more of the frozen through.
     fn raise_by(&mut self, now: Time, id: MessageId, kind: &Kind) -> bool {
         match kind {
             // What is frozen itself, and will not count, says nothing.

@@ -25,7 +25,7 @@ use crate::message::Kind;
 use crate::time::Time;
 use crate::trace::tell_event;
 
-/// What a *Left* takes beside its payload and dependencies on a few members.
+/// Bytes that a *Left* takes beside its payload and dependencies on a few members.
 const LEFT_BYTES_MAX: usize = 64;
 
 /// A member that the local host is about to part with, in a mesh.
@@ -33,9 +33,9 @@ const LEFT_BYTES_MAX: usize = 64;
 pub(crate) struct Flush {
     pub(crate) host: MemberId,
     pub(crate) member: MemberId,
-    /// Of the *Left* to come.
+    /// Payload of the *Left* to come.
     pub(crate) payload: Bytes,
-    /// Who has reported, and how much.
+    /// Members that have reported, each with its count.
     pub(crate) reported: Vec<(MemberId, u64)>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Flush {
 #[derive(Clone, Debug)]
 pub(crate) struct CalledOff {
     pub(crate) member: MemberId,
-    /// Who has answered that it knows.
+    /// Members that have answered that they know.
     pub(crate) told: Vec<MemberId>,
 }
 
@@ -113,14 +113,14 @@ impl Group {
             let number = self.flush_number(*member);
             let others = self.members.iter().filter(|(_, m)| m.live && !m.local && m.id != *member);
             let others = others.map(|(slot, _)| self.speaker(slot));
-            let mut untold: Vec<_> = others.filter(|id| !told.contains(id)).collect();
-            untold.sort_unstable();
-            untold.dedup();
-            for &to in &untold {
+            let mut unaware: Vec<_> = others.filter(|id| !told.contains(id)).collect();
+            unaware.sort_unstable();
+            unaware.dedup();
+            for &to in &unaware {
                 let control = Control::CalledOff { member: *member, number };
                 self.promise(to, control);
             }
-            !untold.is_empty()
+            !unaware.is_empty()
         });
         self.called_off = all;
     }
@@ -151,7 +151,7 @@ impl Group {
         self.promise(host, control);
     }
 
-    /// What a member says is deliverable again.
+    /// Makes what a member says deliverable again.
     fn thaw(&mut self, slot: Slot) {
         self.members.get_mut(slot).frozen = None;
         self.members.settle(slot);
@@ -242,7 +242,7 @@ impl Group {
         if frozen { heard.max(member.shown) } else { heard }
     }
 
-    /// So many messages of `member` there are: if it is frozen, they may be delivered after all.
+    /// Takes note that `member` has said so many messages: if it is frozen, they may be delivered after all.
     pub(super) fn exists_and_may_go(&mut self, now: Time, member: MemberId, count: u64) {
         if let Some(slot) = self.members.live_slot(member)
             && self.members.get(slot).frozen.is_some()

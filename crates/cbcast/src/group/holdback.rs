@@ -26,24 +26,24 @@ impl Group {
     /// message and its causes are known to be missing.
     #[inline(always)]
     pub fn handle_message(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
-        match self.usual(link, &message) {
+        match self.common_case(link, &message) {
             Some(slot) => {
                 #[cfg(debug_assertions)]
-                self.check_usual(link, slot, &message);
-                self.count_usual(link, slot, &message);
+                self.check_common(link, slot, &message);
+                self.count_common(link, slot, &message);
                 self.count_delivered(slot, message.id().seq);
                 self.outputs.push_delivery(message, None);
                 Ok(())
             }
-            None => self.handle_unusual(now, link, message),
+            None => self.handle_uncommon(now, link, message),
         }
     }
 
-    /// The usual case: the next message of somebody of whom nothing is held or missing, all its causes delivered, and
+    /// The common case: the next message of somebody of whom nothing is held or missing, all its causes delivered, and
     /// nobody to be told. What has been delivered here can be, so there is nothing more to check, and nothing is set
     /// off. Who sent it, with its dependencies in `deps`; `None`: look closer.
     #[inline(always)]
-    fn usual(&mut self, link: Link, message: &Message) -> Option<Slot> {
+    fn common_case(&mut self, link: Link, message: &Message) -> Option<Slot> {
         let id = message.id();
         let theirs = match link {
             Link::Member(speaker) => speaker == id.member,
@@ -67,7 +67,7 @@ impl Group {
     }
 
     #[inline(never)]
-    fn handle_unusual(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
+    fn handle_uncommon(&mut self, now: Time, link: Link, message: Message) -> Result<(), ReceiveError> {
         self.tell_time(now);
         let (before, bytes, _id) = (self.stats, message.packet().len() as u64, message.id());
         let taken = self.take(now, link, message);
@@ -270,7 +270,7 @@ impl Group {
         Ok(first_unmet)
     }
 
-    /// Whether a dependency of `id` is met; refuses it if it cannot be.
+    /// Returns whether a dependency of `id` is met; refuses it if it cannot be.
     #[inline(always)]
     fn check_dep(
         &mut self,
@@ -320,7 +320,7 @@ impl Group {
     ) -> Result<(), ReceiveError> {
         let room = self.has_room_for(places, ahead, slot, message);
         if room.is_err() {
-            self.hear_of(now, slot, message.id().seq);
+            self.learn_of(now, slot, message.id().seq);
         }
         room
     }
@@ -357,7 +357,7 @@ impl Group {
     /// Keeps a message whose dependencies stand in `deps`.
     fn hold(&mut self, now: Time, slot: Slot, ahead: u64, message: Message, waits_for: MessageId) {
         let id = message.id();
-        self.hear_of(now, slot, id.seq);
+        self.learn_of(now, slot, id.seq);
         self.held += 1;
         self.held_bytes += message.packet().len();
         self.stats.held += 1;
@@ -409,7 +409,7 @@ impl Group {
     }
 
     /// Takes note that message `seq` of `slot`, which may be `NONE`, and its dependencies, which stand in `deps`, exist.
-    fn hear_of(&mut self, now: Time, slot: Slot, seq: u64) {
+    fn learn_of(&mut self, now: Time, slot: Slot, seq: u64) {
         let mut shows = true;
         if slot != NONE {
             self.hear(now, slot, seq, true);
@@ -539,7 +539,7 @@ impl Group {
             self.follow_passed(slot);
         }
         if !self.members.progress(slot).plain {
-            self.delivered_unusual(now, slot, id.seq);
+            self.delivered_uncommon(now, slot, id.seq);
         }
         if !message.is_data() {
             self.announce(now, id, message.kind());
@@ -547,7 +547,7 @@ impl Group {
         self.outputs.push_delivery(message, held_since);
     }
 
-    /// What every delivery does: counts it and moves the frontier. Its dependencies stand in `deps`.
+    /// Counts a delivery and moves the frontier. Its dependencies stand in `deps`.
     #[inline(always)]
     fn count_delivered(&mut self, slot: Slot, seq: u64) {
         for &(dep_slot, dep_seq) in &self.deps {
@@ -564,8 +564,8 @@ impl Group {
         self.stats.delivered += 1;
     }
 
-    /// What a delivery sets off where something was missing, held or awaited.
-    fn delivered_unusual(&mut self, now: Time, slot: Slot, seq: u64) {
+    /// Does what a delivery sets off where something was missing, held or awaited.
+    fn delivered_uncommon(&mut self, now: Time, slot: Slot, seq: u64) {
         let heard = self.hear_on(slot);
         let member = self.members.get_mut(slot);
         if heard > seq {
@@ -589,7 +589,7 @@ impl Group {
         }
     }
 
-    /// What the next message of `waiter` waited for is met.
+    /// Takes note that what the next message of `waiter` waited for is met.
     fn wake(&mut self, waiter: Slot) {
         if let Some(wait) = &mut self.members.get_mut(waiter).wait {
             wait.on = NONE;
@@ -657,8 +657,8 @@ impl Group {
         self.hear(now, slot, shown, true);
     }
 
-    /// What a *Left* counts is in its past, unless its host has given it up. Then it is given up here too, if it has not
-    /// been delivered: it must not go missing in silence. Whether anything was.
+    /// Gives up what a *Left* counts and was not delivered here: its host has given it up, or it would be in the past of
+    /// *Left*. It must not go missing in silence. Returns whether there was anything.
     pub(super) fn give_up_with(&mut self, slot: Slot, last_seq: u64) -> bool {
         let delivered = self.members.delivered(slot);
         if last_seq > delivered {
@@ -700,7 +700,7 @@ impl Group {
         self.let_go(&member.ring);
     }
 
-    /// What hosts have said of others and what is held: its ids and kinds. O(members + messages of hosts that are held).
+    /// Returns what hosts have said of others and what is held: its ids and kinds. O(members + messages of hosts that are held).
     pub(super) fn held_announcements(&self) -> impl Iterator<Item = (MessageId, Kind)> + '_ {
         self.members.iter().filter(|(_, m)| m.id.is_host()).flat_map(|(slot, host)| {
             let first = self.members.delivered(slot) + 1;

@@ -1,4 +1,4 @@
-//! How long messages were held back: a histogram.
+//! Histogram of how long messages were held back.
 
 use core::time::Duration;
 
@@ -31,7 +31,7 @@ impl Holds {
         })
     }
 
-    /// How long all of them were held together.
+    /// Returns how long all of them were held together.
     #[must_use]
     pub const fn sum(&self) -> Duration {
         self.sum

@@ -47,7 +47,7 @@ impl Group {
         self.admitted(now, MemberId::host(origin), announced);
     }
 
-    /// Whether somebody who is not known may be announced yet: its host is a member, or is to come itself.
+    /// Returns whether somebody who is not known may be announced yet: its host is a member, or is to come itself.
     pub(super) fn can_be_admitted(&self, member: MemberId) -> bool {
         let hosted = !member.is_host() && self.is_member(MemberId::host(member.origin));
         hosted || (self.config.early_max > 0 && !self.members.knows_origin(member.origin))

@@ -1,4 +1,4 @@
-//! What there is to know about a group.
+//! Questions about a group.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -19,13 +19,13 @@ use crate::time::Time;
 pub struct HeldMessage {
     /// The message.
     pub id: MessageId,
-    /// When it arrived.
+    /// Time at which it arrived.
     pub since: Time,
     /// A cause of it that has not been delivered: its sender's message before it, or a dependency.
     pub waits_for: MessageId,
 }
 
-/// How two messages are related by happened-before.
+/// Relation of two messages by happened-before.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Relation {
     /// They are one message.
@@ -39,25 +39,25 @@ pub enum Relation {
 }
 
 impl Group {
-    /// Whether `member` is live here: its *Joined* has been delivered, its *Left* has not. O(1).
+    /// Returns whether `member` is live here: its *Joined* has been delivered, its *Left* has not. O(1).
     #[must_use]
     pub fn is_member(&self, member: MemberId) -> bool {
         self.members.live_slot(member).is_some()
     }
 
-    /// Whether `member` is live and lives here. O(1).
+    /// Returns whether `member` is live and lives here. O(1).
     #[must_use]
     pub fn is_local(&self, member: MemberId) -> bool {
         self.members.live_slot(member).is_some_and(|slot| self.members.get(slot).local)
     }
 
-    /// How many messages of a live member have been delivered. O(1).
+    /// Returns how many messages of a live member have been delivered. O(1).
     #[must_use]
     pub fn delivered(&self, member: MemberId) -> Option<u64> {
         self.members.live_slot(member).map(|slot| self.members.delivered(slot))
     }
 
-    /// Whether this message has been delivered, or is of a member that has left. O(1).
+    /// Returns whether this message has been delivered, or is of a member that has left. O(1).
     #[must_use]
     pub fn has_delivered(&self, id: MessageId) -> bool {
         match self.members.standing(id.member) {
@@ -82,7 +82,7 @@ impl Group {
         self.members().filter(|member| member.is_host())
     }
 
-    /// What has been delivered of each live member. O(members log members).
+    /// Returns the clock: how much has been delivered of each live member. O(members log members).
     #[must_use]
     pub fn clock(&self) -> VectorClock {
         self.live().map(|(slot, member)| (member, self.members.delivered(slot))).collect()
@@ -101,7 +101,7 @@ impl Group {
         frontier
     }
 
-    /// What a new process needs to go on from here. O(members log members).
+    /// Returns the state that a new process starts from. O(members log members).
     ///
     /// Where there are relays only they give snapshots: a client has what it has said itself, and its relay may not. In a
     /// mesh who gives one stays until all in it is stable, as the host does: whoever starts from it has delivered
@@ -214,7 +214,7 @@ impl Group {
         next
     }
 
-    /// What is missing of one member, in order.
+    /// Returns what is missing of one member, in order.
     pub(super) fn gaps(&self, member: MemberId, slot: Slot) -> impl Iterator<Item = MissingRange> + '_ {
         let first = self.members.delivered(slot) + 1;
         let held = self.members.get(slot).ring.iter().enumerate().filter(|(_, place)| place.is_some());
@@ -227,7 +227,7 @@ impl Group {
         })
     }
 
-    /// How many messages of `member` are stable: delivered by every member. `None` without
+    /// Returns how many messages of `member` are stable: delivered by every member. `None` without
     /// [`Config::retain`], or if it is not a live member. O(1).
     #[must_use]
     pub fn stable(&self, member: MemberId) -> Option<u64> {
@@ -250,7 +250,7 @@ impl Group {
         self.stability.as_ref().map_or(0, |stability| stability.all_retained().count())
     }
 
-    /// How two retained messages are related: did the author of one see the other before? `None` where that
+    /// Returns how two retained messages are related: did the author of one see the other before? `None` where that
     /// cannot be told, because one of them is not retained any more, or a message that may lie between them was skipped.
     /// O(retained messages in the past of the later one).
     #[must_use]
@@ -276,7 +276,7 @@ impl Group {
         }
     }
 
-    /// Whether `a` is in the past of `b`, both retained. Whatever lies between them and was delivered is retained too: if
+    /// Returns whether `a` is in the past of `b`, both retained. Whatever lies between them and was delivered is retained too: if
     /// it were stable, everybody would have delivered it, and `a` before it, so `a` would be stable and not retained.
     /// `None`: something was skipped, whose past is not known.
     fn precedes(&self, a: MessageId, b: MessageId) -> Option<bool> {
@@ -301,7 +301,7 @@ impl Group {
         all_known.then_some(false)
     }
 
-    /// Whether a message that counts as delivered and is not retained was skipped; else it is stable.
+    /// Returns whether a message that counts as delivered and is not retained was skipped; else it is stable.
     fn was_skipped(&self, id: MessageId) -> bool {
         let Some(stability) = &self.stability else { return false };
         match self.members.live_slot(id.member) {
@@ -310,7 +310,7 @@ impl Group {
         }
     }
 
-    /// How many messages are held back. O(1).
+    /// Returns how many messages are held back. O(1).
     #[must_use]
     pub const fn held_count(&self) -> usize {
         self.held
@@ -322,7 +322,7 @@ impl Group {
         self.held_bytes
     }
 
-    /// How long messages were held back that have been delivered since the group was made. O(1).
+    /// Returns how long messages were held back that have been delivered since the group was made. O(1).
     #[must_use]
     pub const fn holds(&self) -> &Holds {
         &self.holds

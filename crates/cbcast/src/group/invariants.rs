@@ -1,4 +1,4 @@
-//! What holds between calls, checked once the outputs of one have been drained: where assertions are on, so in tests,
+//! Invariants between calls, checked once the outputs of one have been drained: where assertions are on, so in tests,
 //! in the simulator and in the fuzzers. Now and then only, since what is wrong in here stays so.
 
 use alloc::vec::Vec;
@@ -89,7 +89,7 @@ impl Group {
         }
     }
 
-    /// What is held was heard of; what is missing will be asked for.
+    /// Checks that what is held was heard of, and that what is missing will be asked for.
     fn check_asked_for(&self, slot: Slot) {
         let (member, delivered) = (self.members.get(slot), self.members.delivered(slot));
         let exist = (delivered + member.ring.len() as u64).max(member.shown).min(self.horizon(delivered));
@@ -121,8 +121,8 @@ impl Group {
         }
     }
 
-    /// What was about to be delivered without a closer look would have been delivered after one.
-    pub(super) fn check_usual(&mut self, link: Link, slot: Slot, message: &Message) {
+    /// Checks that a message about to be delivered without a closer look would have been delivered after one.
+    pub(super) fn check_common(&mut self, link: Link, slot: Slot, message: &Message) {
         let id = message.id();
         let deps = core::mem::take(&mut self.deps);
         let unmet = self.check_deps(link, message);

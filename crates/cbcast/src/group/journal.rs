@@ -1,4 +1,4 @@
-//! What is not known to be on disk yet, where [`Config::durable`](crate::Config::durable) asks for it.
+//! Journal of what is not known to be on disk yet, where [`Config::durable`](crate::Config::durable) asks for it.
 //!
 //! Whatever this process has told others they may rely on: they let go of what it has acknowledged, they know its
 //! messages by their numbers, its host counts its reports. So nothing of that is told before the caller has said that
@@ -31,7 +31,7 @@ pub struct Mark(u64);
 enum Entry {
     Delivered(Message),
     Skipped(MissingRange),
-    /// Of what [`Particulars`] hold.
+    /// Something that [`Particulars`] hold.
     Particulars,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Journal {
     persisted: u64,
     /// The changes behind `persisted`.
     entries: VecDeque<Entry>,
-    /// What is to be sent once so much is on disk.
+    /// Packets to be sent once so much is on disk.
     waiting: VecDeque<(u64, Transmit)>,
 }
 
@@ -220,7 +220,7 @@ impl Group {
         Ok(())
     }
 
-    /// What there is now was stored before.
+    /// Takes note that all there is now was stored before.
     pub(crate) fn all_is_persisted(&mut self) {
         if self.journal.is_none() {
             return;

@@ -1,4 +1,4 @@
-//! What the caller does next, in the order in which it was decided.
+//! Queue of what the caller does next, in the order in which it was decided.
 
 use alloc::collections::VecDeque;
 
@@ -6,13 +6,13 @@ use crate::group::Output;
 use crate::message::Message;
 use crate::time::Time;
 
-/// A queue in which a delivery that nothing stands before has a place of its own: that is the usual case, and the
+/// A queue in which a delivery that nothing stands before has a place of its own: that is the common case, and the
 /// message is moved in and out as it is.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outputs {
     /// A message that is delivered before all in `rest`.
     first: Option<Message>,
-    /// Of `first`.
+    /// Time since when `first` had been held.
     held_since: Option<Time>,
     rest: VecDeque<Output>,
 }

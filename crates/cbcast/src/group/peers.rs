@@ -1,4 +1,4 @@
-//! What has come over each link and gone out over it.
+//! Counts of what has come over each link and gone out over it.
 
 use crate::control::{Control, Packet};
 use crate::group::{Group, Link};
@@ -63,7 +63,7 @@ impl Group {
 
     /// Counts a message of the member in `slot` that is delivered at once.
     #[inline(always)]
-    pub(super) fn count_usual(&mut self, link: Link, slot: Slot, message: &Message) {
+    pub(super) fn count_common(&mut self, link: Link, slot: Slot, message: &Message) {
         let peer = match link {
             Link::Relay => &mut self.relays,
             Link::Member(_) => self.members.stats_mut(slot),

@@ -19,7 +19,7 @@ use crate::group::Group;
 use crate::id::{MemberId, MessageId};
 
 impl Group {
-    /// What has been delivered here, as a value that can be asked and sent. O(members log members).
+    /// Returns what has been delivered here, as a value that can be asked and sent. O(members log members).
     #[must_use]
     pub fn cut(&self) -> Cut {
         Cut::new(self.clock(), self.members.next_ordinals())

@@ -1,4 +1,4 @@
-//! What keeps a group going beside its messages: clocks, repair, stability, skipping.
+//! Upkeep of a group beside its messages: clocks, repair, stability, skipping.
 
 use alloc::vec::Vec;
 

@@ -15,12 +15,12 @@ use crate::sim::{Event, What};
 const COLUMN: usize = 92;
 const ROW: usize = 24;
 const TOP: usize = 56;
-/// Where times stand.
+/// Width of the column in which times stand.
 const GUTTER: usize = 56;
 const TEXTS: usize = 560;
 const NAME_CHARS: usize = 11;
 const TEXT_CHARS: usize = 80;
-/// Of the sign of what was sent, and of what was delivered.
+/// Radius of the sign of what was sent, and of what was delivered.
 const RADIUS: f64 = 6.5;
 const SMALL: f64 = 4.0;
 
@@ -107,7 +107,7 @@ fn shape(shape: u32, radius: f64) -> String {
     }
 }
 
-/// What has a row.
+/// Returns whether an event has a row.
 fn is_drawn(event: &Event) -> bool {
     !matches!(event.what, What::Start { from: None })
 }

@@ -40,7 +40,7 @@ impl fmt::Display for Faults {
     }
 }
 
-/// Why a text is not [`Faults`].
+/// Reason why a text is not [`Faults`].
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error("'{part}': {reason}; write for example delay=0..60ms,loss=5%,dup=2%,partitions=2,crash")]
 pub struct FaultsError {

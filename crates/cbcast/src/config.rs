@@ -13,7 +13,7 @@ const PACKET_BYTES_LEAST: usize = 64;
 /// [`Config::ahead_max`] says.
 const PLACES_MOST: usize = 1 << 24;
 
-/// Each has a slot of 32 bits, and about 300 bytes.
+/// Each has a slot of 32 bits, and about 200 bytes.
 const MEMBERS_MOST: usize = 1 << 24;
 
 /// Shorter ones would keep the caller busy with timers alone.

@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use crate::clock::VectorClock;
 use crate::id::{MemberId, MessageId};
-use crate::snapshot::{COUNT_MAX, Snapshot};
-use crate::wire::{Reader, WireError, put_varint};
+use crate::snapshot::{Snapshot, decode_members, encode_members};
+use crate::wire::{Reader, WireError};
 
 /// A causally closed set of messages: what somebody had delivered at one moment, the departed included.
 ///
@@ -39,8 +39,6 @@ pub struct Cut {
     /// Sorted by origin.
     next_ordinals: Vec<(u32, u32)>,
 }
-
-const VERSION: u8 = 1;
 
 impl Cut {
     pub(crate) fn new(clock: VectorClock, next_ordinals: Vec<(u32, u32)>) -> Self {
@@ -81,13 +79,7 @@ impl Cut {
 
     /// Writes it down: `version(1 byte) clock origins{ origin next_ordinal }`. O(members).
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(VERSION);
-        self.clock.encode(out);
-        put_varint(out, self.next_ordinals.len() as u64);
-        for &(origin, ordinal) in &self.next_ordinals {
-            put_varint(out, origin.into());
-            put_varint(out, ordinal.into());
-        }
+        encode_members(&self.clock, &self.next_ordinals, out);
     }
 
     /// Reads a cut off `reader`. O(members log members); memory is bounded by the bytes there are.
@@ -95,20 +87,7 @@ impl Cut {
     /// # Errors
     /// [`WireError`] where the bytes end early, a number is out of range, or the version is unknown.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, WireError> {
-        if reader.byte()? != VERSION {
-            return Err(WireError::Integer);
-        }
-        let clock = VectorClock::decode(reader)?;
-        if clock.iter().any(|(_, count)| count > COUNT_MAX) {
-            return Err(WireError::Integer);
-        }
-        let mut next_ordinals = Vec::new();
-        for _ in 0..reader.varint()? {
-            next_ordinals.push((reader.varint_u32()?, reader.varint_u32()?));
-        }
-        if !next_ordinals.is_sorted_by(|a, b| a.0 < b.0) {
-            return Err(WireError::Integer);
-        }
+        let (clock, next_ordinals) = decode_members(reader)?;
         Ok(Self { clock, next_ordinals })
     }
 }
@@ -122,6 +101,7 @@ impl From<&Snapshot> for Cut {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::VERSION;
     use proptest::prelude::*;
 
     const HOST: MemberId = MemberId::host(3);

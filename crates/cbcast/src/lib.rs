@@ -123,7 +123,7 @@
 //! | call | cost |
 //! |---|---|
 //! | [`Message::decode`] | O(d); no allocation |
-//! | [`Group::handle_message`] | O(d), and no allocation if it is deliverable at once; a held one takes a place in its sender's ring (64 bytes beside the packet) and is looked at again once for each dependency that was missing |
+//! | [`Group::handle_message`] | O(d), and no allocation if it is deliverable at once (but for the counts of a link, with its first message); a held one takes a place in its sender's ring (64 bytes beside the packet) and is looked at again once for each dependency that was missing |
 //! | [`Group::poll_output`] | O(d) for each message that it releases; no recursion, however long the chain |
 //! | [`Group::broadcast`] | O(frontier log frontier), one allocation |
 //! | [`Group::handle_clock`], [`Group::clock`], [`Group::snapshot`] | O(n log n) |

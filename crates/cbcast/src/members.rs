@@ -7,6 +7,7 @@
 //! Looking a live member up takes one read of a table ([`Index`]). Early ones, and which ordinals an origin has given
 //! out, are found in ordered maps.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BinaryHeap, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -111,8 +112,8 @@ pub(crate) struct Member {
     pub(crate) has_own_link: bool,
     /// The member whose link speaks for its process, if that is another: see `group/locals.rs`.
     pub(crate) lives_with: Option<MemberId>,
-    /// Counts for the link to its process.
-    pub(crate) stats: PeerStats,
+    /// Counts for the link to its process, once there are any.
+    pub(crate) stats: Option<Box<PeerStats>>,
     /// The repair of what is missing of it, while it lags.
     pub(crate) repair: Target,
     /// Number of its messages that nobody keeps, as somebody has said when they were missing here.
@@ -191,7 +192,7 @@ impl Members {
     }
 
     pub(crate) fn stats_mut(&mut self, slot: Slot) -> &mut PeerStats {
-        &mut self.all[slot as usize].stats
+        self.all[slot as usize].stats.get_or_insert_default()
     }
 
     pub(crate) fn set_persisted(&mut self, slot: Slot, count: u64) {
@@ -489,7 +490,7 @@ impl Member {
             direct: false,
             has_own_link: false,
             lives_with: None,
-            stats: PeerStats::default(),
+            stats: None,
             repair: Target::default(),
             let_go: 0,
             persisted: 0,

@@ -22,7 +22,8 @@ pub struct Snapshot {
     pub frontier: Vec<MessageId>,
 }
 
-const VERSION: u8 = 1;
+/// First byte of snapshots and of cuts, which begin alike.
+pub(crate) const VERSION: u8 = 1;
 
 /// Nobody ever says more: sums of counts and distances do not overflow.
 pub(crate) const COUNT_MAX: u64 = 1 << 62;
@@ -53,13 +54,7 @@ impl Snapshot {
     /// Writes it down: `version(1 byte) clock origins{ origin next_ordinal } frontier{ origin ordinal seq }`.
     /// O(members).
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(VERSION);
-        self.clock.encode(out);
-        put_varint(out, self.next_ordinals.len() as u64);
-        for &(origin, ordinal) in &self.next_ordinals {
-            put_varint(out, origin.into());
-            put_varint(out, ordinal.into());
-        }
+        encode_members(&self.clock, &self.next_ordinals, out);
         put_varint(out, self.frontier.len() as u64);
         for id in &self.frontier {
             put_varint(out, id.member.origin.into());
@@ -73,20 +68,7 @@ impl Snapshot {
     /// # Errors
     /// [`WireError`] where the bytes end early, a number is out of range, or the version is unknown.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, WireError> {
-        if reader.byte()? != VERSION {
-            return Err(WireError::Integer);
-        }
-        let clock = VectorClock::decode(reader)?;
-        if clock.iter().any(|(_, count)| count > COUNT_MAX) {
-            return Err(WireError::Integer);
-        }
-        let mut next_ordinals = Vec::new();
-        for _ in 0..reader.varint()? {
-            next_ordinals.push((reader.varint_u32()?, reader.varint_u32()?));
-        }
-        if !next_ordinals.is_sorted_by(|a, b| a.0 < b.0) {
-            return Err(WireError::Integer);
-        }
+        let (clock, next_ordinals) = decode_members(reader)?;
         let mut frontier = Vec::new();
         for _ in 0..reader.varint()? {
             let member = MemberId::new(reader.varint_u32()?, reader.varint_u32()?);
@@ -97,6 +79,36 @@ impl Snapshot {
         }
         Ok(Self { clock, next_ordinals, frontier })
     }
+}
+
+/// Writes down who is known, as snapshots and cuts begin: `version(1 byte) clock origins{ origin next_ordinal }`.
+pub(crate) fn encode_members(clock: &VectorClock, next_ordinals: &[(u32, u32)], out: &mut Vec<u8>) {
+    out.push(VERSION);
+    clock.encode(out);
+    put_varint(out, next_ordinals.len() as u64);
+    for &(origin, ordinal) in next_ordinals {
+        put_varint(out, origin.into());
+        put_varint(out, ordinal.into());
+    }
+}
+
+/// Reads and checks what [`encode_members`] has written.
+pub(crate) fn decode_members(reader: &mut Reader<'_>) -> Result<(VectorClock, Vec<(u32, u32)>), WireError> {
+    if reader.byte()? != VERSION {
+        return Err(WireError::Integer);
+    }
+    let clock = VectorClock::decode(reader)?;
+    if clock.iter().any(|(_, count)| count > COUNT_MAX) {
+        return Err(WireError::Integer);
+    }
+    let mut next_ordinals = Vec::new();
+    for _ in 0..reader.varint()? {
+        next_ordinals.push((reader.varint_u32()?, reader.varint_u32()?));
+    }
+    if !next_ordinals.is_sorted_by(|a, b| a.0 < b.0) {
+        return Err(WireError::Integer);
+    }
+    Ok((clock, next_ordinals))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use cbcast::{
     BroadcastError, Config, Control, Group, Kind, Link, MemberId, Message, MessageId, MissingRange, Output,
     Packet, ReceiveError, Snapshot, Time, Transmit, VectorClock,
 };
+use cbcast_sim::drive::{outputs, say};
 
 const HOST: MemberId = MemberId::new(0, 0);
 const ANN: MemberId = MemberId::new(0, 1);
@@ -13,15 +14,6 @@ const GONE: Control = Control::Departed { member: ANN, count: 1 };
 
 fn group(me: MemberId) -> Group {
     Group::new(Config::relay(), &Snapshot::fixed([HOST, ANN, BOB]), [me]).unwrap()
-}
-
-fn outputs(group: &mut Group) -> Vec<Output> {
-    std::iter::from_fn(|| group.poll_output()).collect()
-}
-
-fn say(group: &mut Group, me: MemberId) -> Message {
-    group.broadcast(NOW, me, b"x").unwrap();
-    outputs(group).iter().find_map(Output::sent).cloned().unwrap()
 }
 
 /// The host, and Bob who has heard what it said: Ann has left.

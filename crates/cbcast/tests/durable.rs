@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cbcast::{
-    BroadcastError, Config, Control, ExportError, GapPolicy, Group, Kind, Link, Mark, MemberId, Message,
-    MessageId, Output, Packet, ReceiveError, Snapshot, Time, Transmit, VectorClock,
+    BroadcastError, Config, Control, ExportError, GapPolicy, Group, Link, Mark, MemberId, Message, MessageId,
+    Output, Packet, ReceiveError, Snapshot, Time, Transmit, VectorClock,
 };
-use cbcast_sim::Oracle;
+use cbcast_sim::drive::{message, outputs};
+use cbcast_sim::{Oracle, SplitMix64};
 
 const HOST: MemberId = MemberId::new(0, 0);
 const ANN: MemberId = MemberId::new(0, 1);
@@ -24,18 +25,10 @@ fn group(me: MemberId) -> Group {
     Group::new(config(), &Snapshot::fixed([HOST, ANN, BOB]), [me]).unwrap()
 }
 
-fn outputs(group: &mut Group) -> Vec<Output> {
-    std::iter::from_fn(|| group.poll_output()).collect()
-}
-
 fn transmits(group: &mut Group) -> Vec<(Option<MemberId>, Packet)> {
     let transmit =
         |o| if let Output::Transmit(Transmit { to, packet }) = o { Some((to, packet)) } else { None };
     outputs(group).into_iter().filter_map(transmit).collect()
-}
-
-fn message(member: MemberId, seq: u64, deps: &[MessageId]) -> Message {
-    Message::new(MessageId::new(member, seq), Kind::Data, deps, b"x").unwrap()
 }
 
 fn hear(group: &mut Group, from: MemberId, message: &Message) {
@@ -214,7 +207,7 @@ fn changes_bring_an_export_up_to_what_it_would_be_now() {
 
 /// Processes that store now and then, a while before they know that it is stored, and are killed at any moment.
 struct World {
-    random: u64,
+    random: SplitMix64,
     now: Time,
     processes: BTreeMap<MemberId, Process>,
     network: Vec<(MemberId, MemberId, Packet)>,
@@ -252,7 +245,7 @@ impl World {
             (me, Process { group, base, changes: Vec::new(), mark: Mark::default(), storing: None })
         };
         Self {
-            random: seed,
+            random: SplitMix64(seed),
             now: NOW,
             processes: members.into_iter().map(process).collect(),
             network: Vec::new(),
@@ -263,11 +256,7 @@ impl World {
     }
 
     fn below(&mut self, n: usize) -> usize {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
+        self.random.below(n as u64) as usize
     }
 
     fn drain(&mut self, who: MemberId) {

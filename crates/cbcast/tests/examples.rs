@@ -1,9 +1,13 @@
 //! The examples do what they say. Cargo builds them for `cargo test` (though not for `cargo test --test examples`),
 //! and here they run as the processes that they are.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::UdpSocket;
 use std::path::PathBuf;
-use std::process::{Command, Output};
-use std::{env, str};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use std::{env, str, thread};
 
 /// Runs an example to its end, which it must reach with success. What it has printed.
 fn run(name: &str, args: &[&str]) -> String {
@@ -82,15 +86,85 @@ fn a_shared_text_converges_and_drops_its_tombstones() {
     assert!(number_before(&printed, " edits came before a cause") > 0, "{printed}");
 }
 
+/// A process of the map, and what it has printed so far.
+struct MapProcess {
+    child: Child,
+    printed: Arc<Mutex<Vec<String>>>,
+}
+
+impl MapProcess {
+    fn start(args: &[&str]) -> Self {
+        let mut command = Command::new(binary("udp_map"));
+        let mut child =
+            command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let (printed, output) = (Arc::new(Mutex::new(Vec::new())), child.stdout.take().expect("it is piped"));
+        let lines = Arc::clone(&printed);
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                lines.lock().expect("nobody panics with it").push(line);
+            }
+        });
+        Self { child, printed }
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().expect("it is piped"), "{line}").expect("it reads");
+    }
+
+    /// Waits until it has printed all of these, in any order.
+    fn expect(&self, expected: &[&str]) {
+        let start = Instant::now();
+        loop {
+            let printed = self.printed.lock().expect("nobody panics with it").clone();
+            if expected.iter().all(|line| printed.iter().any(|p| p == line)) {
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "{expected:?} were to come: {printed:?}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for MapProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
 fn a_map_over_udp_survives_joining_leaving_and_being_killed() {
-    let printed = run("udp_map", &[]);
-    let expected = [
-        "Ann and Bob have joined: lunch at noon, tea at four",
-        "Bob was killed, and is back: dinner at eight, lunch at one, tea at four",
-        "Ann has left, Carol has joined: dinner at eight, lunch at one, tea at five",
-    ];
-    assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
+    let folder = env::temp_dir().join(format!("udp_map-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("it can be made");
+    // Ports that were free a moment ago.
+    let sockets = [(); 4].map(|()| UdpSocket::bind("127.0.0.1:0").expect("there is one"));
+    let addresses = sockets.map(|socket| socket.local_addr().expect("it has one").to_string());
+    let files = ["host", "ann", "bob", "carol"].map(|name| folder.join(name).display().to_string());
+    let start = |n: usize| {
+        MapProcess::start(&[&files[n][..], &addresses[n], &addresses[0]][..if n == 0 { 2 } else { 3 }])
+    };
+
+    let (host, mut ann, mut bob) = (start(0), start(1), start(2));
+    ann.say("lunch noon");
+    bob.say("tea four");
+    [&host, &ann, &bob].iter().for_each(|process| process.expect(&["lunch noon", "tea four"]));
+
+    drop(bob); // killed
+    ann.say("lunch one");
+    ann.say("dinner eight");
+    ann.expect(&["lunch one", "dinner eight"]);
+    let bob = start(2);
+    bob.expect(&["lunch noon", "tea four", "lunch one", "dinner eight"]);
+
+    let mut carol = start(3);
+    carol.expect(&["lunch one", "dinner eight"]);
+    ann.say("leave");
+    ann.expect(&["left"]);
+    assert!(ann.child.wait().expect("it ends").success());
+    carol.say("tea five");
+    [&host, &bob, &carol].iter().for_each(|process| process.expect(&["tea five"]));
+    drop((host, bob, carol));
+    std::fs::remove_dir_all(&folder).expect("it was there");
 }
 
 #[test]

@@ -39,8 +39,8 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use cbcast::{
-    Config, Control, Group, Link, MemberId, Message, MessageId, MissingRange, Output, Packet, Snapshot, Time,
-    Transmit, VectorClock,
+    Config, Control, Group, Link, MemberId, Message, MessageId, MissingRange, Output, Packet, PeerStats,
+    Snapshot, Time, Transmit, VectorClock,
 };
 use cbcast_sim::Oracle;
 
@@ -488,9 +488,18 @@ fn as_set(shape: Shape, ranges: &[MissingRange]) -> Set {
 
 /// The whole state of a group but for its counts.
 fn without_counts(group: &Group) -> String {
-    let (whole, counts) = (format!("{group:?}"), format!("{:?}", group.stats()));
-    assert!(whole.contains(&counts));
-    whole.replacen(&counts, "", 1)
+    let mut whole = format!("{group:?}");
+    let (all, relays) = (format!("{:?}", group.stats()), format!("{:?}", group.relay_stats()));
+    for counts in [all, relays] {
+        assert!(whole.contains(&counts));
+        whole = whole.replacen(&counts, "", 1);
+    }
+    for peer in group.members().filter_map(|member| group.peer_stats(member)) {
+        if peer != PeerStats::default() {
+            whole = whole.replacen(&format!("Some({peer:?})"), "None", 1);
+        }
+    }
+    whole
 }
 
 fn explore(shape: Shape) -> Counts {

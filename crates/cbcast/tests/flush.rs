@@ -2,8 +2,9 @@
 
 use cbcast::{
     BroadcastError, Config, Control, Group, Kind, Link, MemberId, MembershipError, Message, MessageId,
-    MissingRange, Output, Packet, ReceiveError, Snapshot, Time, Topology, Transmit,
+    MissingRange, ReceiveError, Snapshot, Time, Topology,
 };
+use cbcast_sim::drive::{controls, outputs, say, sent};
 
 const HOST: MemberId = MemberId::new(0, 0);
 const ANN: MemberId = MemberId::new(0, 1);
@@ -18,29 +19,6 @@ fn config() -> Config {
 
 fn group(me: MemberId) -> Group {
     Group::new(config(), &Snapshot::fixed([HOST, ANN, BOB, EVE]), [me]).unwrap()
-}
-
-fn say(group: &mut Group, me: MemberId) -> Message {
-    group.broadcast(Time::ZERO, me, b"x").unwrap();
-    let sent = sent(group);
-    assert_eq!(sent.len(), 1);
-    sent[0].clone()
-}
-
-fn outputs(group: &mut Group) -> Vec<Output> {
-    std::iter::from_fn(|| group.poll_output()).collect()
-}
-
-fn sent(group: &mut Group) -> Vec<Message> {
-    outputs(group).iter().filter_map(Output::sent).cloned().collect()
-}
-
-fn controls(group: &mut Group) -> Vec<(MemberId, Control)> {
-    let to = |o| match o {
-        Output::Transmit(Transmit { to: Some(to), packet: Packet::Control(control) }) => Some((to, control)),
-        _ => None,
-    };
-    outputs(group).into_iter().filter_map(to).collect()
 }
 
 fn hear(group: &mut Group, from: MemberId, message: &Message) -> Result<(), ReceiveError> {

@@ -4,16 +4,13 @@ use cbcast::{
     BroadcastError, Config, Cut, ExpelError, Expulsion, Group, HostStability, Kind, Link, MemberId,
     MembershipError, Message, MessageId, Output, ReceiveError, Signature, Snapshot, Time, VectorClock,
 };
+use cbcast_sim::drive::{id, say, sent};
 
 const NOW: Time = Time::ZERO;
 const A: MemberId = MemberId::host(1);
 const B: MemberId = MemberId::host(2);
 const C: MemberId = MemberId::host(3);
 const D: MemberId = MemberId::host(4);
-
-fn id(member: MemberId, seq: u64) -> MessageId {
-    MessageId::new(member, seq)
-}
 
 fn config(early_max: usize) -> Config {
     let mut config = Config::relay();
@@ -29,17 +26,6 @@ fn start(snapshot: &Snapshot, me: MemberId) -> Group {
 fn hosts<const N: usize>(all: [MemberId; N]) -> [Group; N] {
     let snapshot = Snapshot::hosts(all.map(|host| host.origin));
     all.map(|host| start(&snapshot, host))
-}
-
-/// Returns what a group has said of its own since it was asked last.
-fn sent(group: &mut Group) -> Vec<Message> {
-    let outputs = std::iter::from_fn(|| group.poll_output());
-    outputs.filter_map(|o| o.sent().cloned()).collect()
-}
-
-fn say(group: &mut Group, me: MemberId) -> Message {
-    group.broadcast(NOW, me, b"x").unwrap();
-    sent(group).pop().unwrap()
 }
 
 fn sponsor(group: &mut Group, by: MemberId, newcomer: MemberId) -> (Message, Group) {

@@ -8,6 +8,7 @@ use cbcast::{
     MemberId, MembershipError, Message, MessageId, MissingRange, Output, Packet, ReceiveError, Relation,
     Snapshot, Time, Topology, Transmit, Unit, VectorClock,
 };
+use cbcast_sim::drive::{delivered, id, message, outputs};
 
 const HOST: MemberId = MemberId::new(0, 0);
 const ANN: MemberId = MemberId::new(0, 1);
@@ -15,28 +16,11 @@ const BOB: MemberId = MemberId::new(0, 2);
 const EVE: MemberId = MemberId::new(0, 3);
 const NOW: Time = Time::ZERO;
 
-fn id(member: MemberId, seq: u64) -> MessageId {
-    MessageId::new(member, seq)
-}
-
-fn message(member: MemberId, seq: u64, deps: &[MessageId]) -> Message {
-    Message::new(id(member, seq), Kind::Data, deps, b"x").unwrap()
-}
-
 /// The group of these four, at one of them.
 fn group(me: MemberId, change: impl Fn(&mut Config)) -> Group {
     let mut config = Config::relay();
     change(&mut config);
     Group::new(config, &Snapshot::fixed([HOST, ANN, BOB, EVE]), [me]).unwrap()
-}
-
-fn outputs(group: &mut Group) -> Vec<Output> {
-    std::iter::from_fn(|| group.poll_output()).collect()
-}
-
-fn delivered(group: &mut Group) -> Vec<MessageId> {
-    let id = |o| if let Output::Deliver { message, .. } = o { Some(message.id()) } else { None };
-    outputs(group).into_iter().filter_map(id).collect()
 }
 
 fn hear(group: &mut Group, message: Message) -> Result<(), ReceiveError> {

@@ -10,7 +10,7 @@ use cbcast::{
     BroadcastError, Config, GapPolicy, Group, Kind, Link, MemberId, Message, MessageId, MissingRange, Output,
     Packet, ReceiveError, Relation, Snapshot, Time, Transmit, Unit,
 };
-use cbcast_sim::Oracle;
+use cbcast_sim::{Oracle, SplitMix64};
 
 fn config(seed: u64) -> Config {
     let mut config = Config::mesh();
@@ -21,7 +21,7 @@ fn config(seed: u64) -> Config {
 
 /// Processes by their member, and what is on its way between them.
 struct Mesh {
-    random: u64,
+    random: SplitMix64,
     now: Time,
     loss: usize,
     groups: BTreeMap<MemberId, Group>,
@@ -51,7 +51,7 @@ impl Mesh {
             (locals[0], group.unwrap())
         };
         Self {
-            random: seed,
+            random: SplitMix64(seed),
             now: Time::ZERO,
             loss,
             groups: processes.iter().enumerate().map(group).collect(),
@@ -67,11 +67,7 @@ impl Mesh {
     }
 
     fn below(&mut self, n: usize) -> usize {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
+        self.random.below(n as u64) as usize
     }
 
     fn transmit(&mut self, from: MemberId, to: MemberId, packet: &Packet) {

@@ -1,9 +1,7 @@
 //! Counts for each process at the other end of a link.
 
-use cbcast::{
-    Config, Control, Group, Kind, Link, MemberId, Message, MessageId, MissingRange, Output, Packet, Snapshot,
-    Time,
-};
+use cbcast::{Config, Control, Group, Link, MemberId, MissingRange, Output, Packet, Snapshot, Time};
+use cbcast_sim::drive::{message, outputs};
 
 const HOST: MemberId = MemberId::new(0, 0);
 const ANN: MemberId = MemberId::new(0, 1);
@@ -12,14 +10,6 @@ const NOW: Time = Time::ZERO;
 
 fn group(config: Config, me: MemberId) -> Group {
     Group::new(config, &Snapshot::fixed([HOST, ANN, BOB]), [me]).unwrap()
-}
-
-fn message(member: MemberId, seq: u64, deps: &[MessageId]) -> Message {
-    Message::new(MessageId::new(member, seq), Kind::Data, deps, b"x").unwrap()
-}
-
-fn outputs(group: &mut Group) -> Vec<Output> {
-    std::iter::from_fn(|| group.poll_output()).collect()
 }
 
 #[test]

@@ -8,6 +8,7 @@ use cbcast::{
     BroadcastError, Config, Control, Group, Kind, Link, MemberId, Message, MessageId, MissingRange, Output,
     Packet, ReceiveError, RollbackError, Snapshot, Time, Transmit, VectorClock,
 };
+use cbcast_sim::drive::{delivered, id, outputs, say};
 
 const HOST: MemberId = MemberId::new(0, 0);
 const ANN: MemberId = MemberId::new(0, 1);
@@ -19,30 +20,12 @@ fn group(config: Config, me: MemberId) -> Group {
     Group::new(config, &Snapshot::fixed([HOST, ANN, BOB, EVE]), [me]).unwrap()
 }
 
-fn outputs(group: &mut Group) -> Vec<Output> {
-    std::iter::from_fn(|| group.poll_output()).collect()
-}
-
-fn delivered(group: &mut Group) -> Vec<MessageId> {
-    let id = |o| if let Output::Deliver { message, .. } = o { Some(message.id()) } else { None };
-    outputs(group).into_iter().filter_map(id).collect()
-}
-
-fn say(group: &mut Group, me: MemberId) -> Message {
-    group.broadcast(NOW, me, b"x").unwrap();
-    outputs(group).iter().find_map(Output::sent).cloned().unwrap()
-}
-
 fn hear(group: &mut Group, link: Link, message: &Message) -> Result<(), ReceiveError> {
     group.handle_message(NOW, link, message.clone())
 }
 
 fn clock(counts: &[(MemberId, u64)]) -> VectorClock {
     counts.iter().copied().collect()
-}
-
-fn id(member: MemberId, seq: u64) -> MessageId {
-    MessageId::new(member, seq)
 }
 
 fn said(seq: u64) -> Result<MessageId, BroadcastError> {

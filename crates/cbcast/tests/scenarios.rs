@@ -4,14 +4,11 @@ use cbcast::{
     BroadcastError, Config, Control, Group, Kind, Link, MemberId, MembershipError, Message, MessageId,
     MissingRange, Output, Packet, ReceiveError, Snapshot, Time, Transmit, Unit, VectorClock,
 };
+use cbcast_sim::drive::{id, sent};
 
 const ANN: MemberId = MemberId::new(0, 0);
 const BOB: MemberId = MemberId::new(0, 1);
 const EVE: MemberId = MemberId::new(0, 2);
-
-fn id(member: MemberId, seq: u64) -> MessageId {
-    MessageId::new(member, seq)
-}
 
 fn group(me: MemberId) -> Group {
     Group::new(Config::relay(), &Snapshot::fixed([ANN, BOB, EVE]), [me]).unwrap()
@@ -20,11 +17,6 @@ fn group(me: MemberId) -> Group {
 fn say(group: &mut Group, me: MemberId, text: &str) -> Message {
     group.broadcast(Time::ZERO, me, text.as_bytes()).unwrap();
     sent(group).pop().unwrap()
-}
-
-fn sent(group: &mut Group) -> Vec<Message> {
-    let outputs = std::iter::from_fn(|| group.poll_output());
-    outputs.filter_map(|o| o.sent().cloned()).collect()
 }
 
 fn delivered(group: &mut Group) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! Topologies that are not safe, whatever links do: each breaks causal order here, without a word from anybody.
 
-use cbcast::{Config, Control, Group, Link, MemberId, Message, Output, Packet, Snapshot, Time, Transmit};
+use cbcast::{Config, Control, Group, Link, MemberId, Message, Output, Snapshot, Time};
+use cbcast_sim::drive::{controls, say, sent};
 
 const HOST: MemberId = MemberId::new(0, 0);
 const ANN: MemberId = MemberId::new(0, 1);
@@ -11,15 +12,6 @@ const NOW: Time = Time::ZERO;
 /// All of them say that their members are relayed.
 fn group(me: MemberId) -> Group {
     Group::new(Config::relay(), &Snapshot::fixed([HOST, ANN, BOB, EVE]), [me]).unwrap()
-}
-
-fn sent(group: &mut Group) -> Message {
-    std::iter::from_fn(|| group.poll_output()).find_map(|output| output.sent().cloned()).unwrap()
-}
-
-fn say(group: &mut Group, me: MemberId) -> Message {
-    group.broadcast(NOW, me, b"x").unwrap();
-    sent(group)
 }
 
 /// Returns whether Eve has delivered the answer to a word that she has not got, in order of these arrivals.
@@ -40,7 +32,7 @@ fn left_at_once_in_a_mesh() {
     bob.handle_message(NOW, Link::Peer(ANN), word.clone()).unwrap();
     let answer = say(&mut bob, BOB);
     host.part(NOW, HOST, ANN, b"").unwrap();
-    let left = sent(&mut host);
+    let left = sent(&mut host).remove(0);
     assert!(answer_without_its_word(&word, &[&left, &answer]));
 }
 
@@ -55,19 +47,8 @@ fn a_client_that_speaks_through_two_relays() {
     words.iter().for_each(|word| other.handle_message(NOW, Link::Member(ANN), word.clone()).unwrap());
     let answer = say(&mut other, BOB);
     its_own.part(NOW, HOST, ANN, b"").unwrap();
-    let left = sent(&mut its_own);
+    let left = sent(&mut its_own).remove(0);
     assert!(answer_without_its_word(&words[1], &[&words[0], &left, &answer]));
-}
-
-/// Returns the requests and reports that a group has for others.
-fn flushes(group: &mut Group) -> Vec<(MemberId, Control)> {
-    let flush = |output| match output {
-        Output::Transmit(Transmit { to: Some(to), packet: Packet::Control(control) }) => {
-            matches!(control, Control::Flush { .. } | Control::Flushed { .. }).then_some((to, control))
-        }
-        _ => None,
-    };
-    std::iter::from_fn(|| group.poll_output()).filter_map(flush).collect()
 }
 
 /// Ann's last word reaches Bob only, and both go. Ann's host knows that Bob goes, so it does not count what he has. But Eve
@@ -89,23 +70,22 @@ fn two_hosts_that_part_at_a_time() {
         } else {
             other_host.part(NOW, others, bob_id, b"").unwrap();
             // It asks all who stay. Eve does not get that yet.
-            for (_, control) in flushes(&mut other_host).iter().filter(|(to, _)| *to == HOST) {
+            for (_, control) in controls(&mut other_host).iter().filter(|(to, _)| *to == HOST) {
                 host.handle_control(NOW, Link::Peer(others), control);
             }
         }
-        flushes(&mut host);
+        controls(&mut host);
         host.part(NOW, HOST, ANN, b"").unwrap();
         let about_ann =
             |(_, control): &(MemberId, Control)| matches!(control, Control::Flush { member: ANN, .. });
-        for (to, control) in flushes(&mut host).iter().filter(|asked| about_ann(asked)) {
+        for (to, control) in controls(&mut host).iter().filter(|asked| about_ann(asked)) {
             let asked = if *to == EVE { &mut eve } else { &mut other_host };
             asked.handle_control(NOW, Link::Peer(HOST), control);
-            for (_, report) in flushes(asked) {
+            for (_, report) in controls(asked) {
                 host.handle_control(NOW, Link::Peer(*to), &report);
             }
         }
-        let outputs = std::iter::from_fn(|| host.poll_output());
-        let left: Vec<_> = outputs.filter_map(|output| output.sent().cloned()).collect();
+        let left = sent(&mut host);
         left.iter().for_each(|left| eve.handle_message(NOW, Link::Peer(HOST), left.clone()).unwrap());
         eve.handle_message(NOW, Link::Peer(bob_id), answer.clone()).unwrap();
         assert_eq!(left.len(), usize::from(of_bob != HOST), "one host waits for all reports");

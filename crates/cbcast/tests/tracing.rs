@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cbcast::{
-    Config, Control, GapPolicy, Group, Kind, Link, MemberId, Message, MessageId, MissingRange, Snapshot,
-    Time, VectorClock,
+    Config, Control, GapPolicy, Group, Link, MemberId, Message, MessageId, MissingRange, Snapshot, Time,
+    VectorClock,
 };
+use cbcast_sim::drive::message;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -64,10 +65,6 @@ fn told(act: impl FnOnce()) -> Vec<String> {
     told.clone()
 }
 
-fn message(member: MemberId, seq: u64, deps: &[MessageId]) -> Message {
-    Message::new(MessageId::new(member, seq), Kind::Data, deps, b"x").unwrap()
-}
-
 fn hear(group: &mut Group, message: &Message) {
     let _ = group.handle_message(NOW, Link::Relay, message.clone());
     drain(group);
@@ -106,7 +103,7 @@ fn requests_and_answers_are_told() {
     drain(&mut bob);
     bob.handle_timeout(NOW);
     let asked = told(|| bob.handle_timeout(bob.poll_timeout().unwrap()));
-    assert_eq!(asked, ["DEBUG asked for to=0.1 ranges=1 first=0.1#1"]);
+    assert_eq!(asked, ["DEBUG asked for to=0.1 ranges=1 member=0.1 from=1"]);
     let want = Control::Want(vec![MissingRange { member: ANN, from: 1, to: 1 }]);
     let answered = told(|| ann.handle_control(NOW, Link::Peer(BOB), &want));
     assert_eq!(answered, ["DEBUG sent again to=0.2 packets=1"]);

@@ -1,6 +1,6 @@
 //! Processes that are killed and go on from what they had exported.
 
-use cbcast::{Group, MemberId, MessageId};
+use cbcast::{ExportError, Group, MemberId, MessageId};
 
 use crate::sim::clocks::LocalClock;
 use crate::sim::limits::config;
@@ -21,13 +21,8 @@ impl<F: FnMut(Event)> World<'_, F> {
             return Ok(());
         };
         self.report.meet(if fails_over { "failover" } else { "restart" });
+        let bytes = self.export(who)?;
         let process = self.process(who);
-        let bytes = process.group.export();
-        let bytes = bytes.map_err(|error| Wrong::Command {
-            process: who,
-            what: "export",
-            error: error.to_string(),
-        })?;
         (process.disk, process.stopped) = (Some(bytes), true);
         self.tell(who, What::Stop);
         if fails_over {
@@ -36,6 +31,18 @@ impl<F: FnMut(Event)> World<'_, F> {
         let until = self.now + self.a_while();
         self.schedule.add(until, Action::Resume(who));
         Ok(())
+    }
+
+    fn export(&self, who: MemberId) -> Result<Vec<u8>, Wrong> {
+        let failed =
+            |error: ExportError| Wrong::Command { process: who, what: "export", error: error.to_string() };
+        self.processes[&who].group.export().map_err(failed)
+    }
+
+    /// Makes a group of what it had exported.
+    fn imported(&self, who: MemberId, bytes: &[u8]) -> Result<Group, Wrong> {
+        let group = Group::import(config(self.plan, self.script, who), bytes);
+        group.map_err(|error| Wrong::NotRestored { process: who, what: error.to_string() })
     }
 
     /// A process that was stopped goes on.
@@ -58,9 +65,8 @@ impl<F: FnMut(Event)> World<'_, F> {
         if self.plan.faults.skewed > 0 {
             self.process(who).clock = LocalClock::skewed(&mut self.random);
         }
-        let group = Group::import(config(self.plan, self.script, who), bytes);
+        let group = self.imported(who, bytes)?;
         let lost = |what| Wrong::NotRestored { process: who, what };
-        let group = group.map_err(|error| lost(error.to_string()))?;
         let old = &self.processes[&who].group;
         let held = |group: &Group| {
             let mut held: Vec<_> = group.held().map(|held| held.id).collect();
@@ -91,14 +97,8 @@ impl<F: FnMut(Event)> World<'_, F> {
         let Some(who) = self.random.pick(&may).filter(|_| self.plan.faults.replays == 0) else {
             return Ok(());
         };
-        let observed = self.oracle.seen(&who);
+        let (observed, bytes) = (self.oracle.seen(&who), self.export(who)?);
         let process = self.process(who);
-        let bytes = process.group.export();
-        let bytes = bytes.map_err(|error| Wrong::Command {
-            process: who,
-            what: "export",
-            error: error.to_string(),
-        })?;
         process.backup = Some(Backup {
             bytes,
             log: process.log.clone(),
@@ -132,9 +132,7 @@ impl<F: FnMut(Event)> World<'_, F> {
     /// The copy is put back, and the application knows it.
     fn put_back(&mut self, who: MemberId, backup: Backup) -> Result<(), Wrong> {
         self.report.meet("rollback");
-        let group = Group::import(config(self.plan, self.script, who), &backup.bytes);
-        let mut group =
-            group.map_err(|error| Wrong::NotRestored { process: who, what: error.to_string() })?;
+        let mut group = self.imported(who, &backup.bytes)?;
         group.assume_rollback();
         self.oracle.starts_with(who, backup.observed);
         let process = self.process(who);

@@ -40,7 +40,8 @@ impl Group {
     /// than members. O(1).
     #[must_use]
     pub fn peer_stats(&self, member: MemberId) -> Option<PeerStats> {
-        self.members.live_slot(member).map(|slot| self.members.get(slot).stats)
+        let slot = self.members.live_slot(member)?;
+        Some(self.members.get(slot).stats.as_deref().copied().unwrap_or_default())
     }
 
     /// Counts for what came over [`Link::Relay`], whichever relay it was. O(1).

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::config::Topology;
 use crate::control::Control;
 use crate::group::Group;
-use crate::id::{MemberId, MessageId};
+use crate::id::MemberId;
 use crate::members::Slot;
 use crate::repair::{Ask, MissingRange};
 use crate::time::Time;
@@ -49,7 +49,7 @@ impl Group {
             }
         }
         for (to, ranges) in requests {
-            tell_event!(debug, %to, ranges = ranges.len(), first = %MessageId::new(ranges[0].member, ranges[0].from), "asked for");
+            tell_event!(debug, %to, ranges = ranges.len(), member = %ranges[0].member, from = ranges[0].from, "asked for");
             self.tell(to, Control::Want(ranges));
         }
         let deadline = self.lagging().filter_map(|(_, m)| m.repair.due()).min();

@@ -12,7 +12,6 @@ use anyhow::anyhow;
 use causerie_client::{
     ConnectError, End, ErrorCode, Event, History, HistoryPage, Place, Post, Room, SayError,
 };
-use causerie_core::content::body::Recent;
 use causerie_core::content::text::visible;
 use causerie_core::log::page::Standing;
 use tokio::sync::Notify;
@@ -22,7 +21,8 @@ use self::console::{Console, Input};
 use self::past::Past;
 use crate::entrance::Entrance;
 use crate::log::LIMIT;
-use crate::wording::{self, RECENT, label, messages, show};
+use crate::told::Told;
+use crate::wording::{self, label, messages, show};
 
 /// End of a stay in a room.
 pub(crate) enum Stay {
@@ -218,7 +218,7 @@ impl Chat {
         let mut waiting: Option<String> = None;
         // Whether the lines behind `./leave` would have been said to this room.
         let ends_with_the_room = self.commands != Commands::All && !console.is_terminal();
-        let mut recent = Recent::new(RECENT);
+        let mut told = Told::default();
         let mut past = Past::default();
         let mut leaving = false;
         let mut ended_by_input = false;
@@ -301,7 +301,7 @@ impl Chat {
                     }
                     let mut events = past.take(event).into_iter();
                     let shown = events.try_for_each(|(event, standing)| {
-                        self.show(console, &room, &mut recent, event, standing)
+                        self.show(console, &room, &mut told, event, standing)
                     });
                     if let Err(error) = shown {
                         if error.kind() != io::ErrorKind::BrokenPipe {
@@ -357,7 +357,7 @@ impl Chat {
         &self,
         console: &Console,
         room: &Room,
-        recent: &mut Recent,
+        told: &mut Told,
         event: Event,
         standing: Standing,
     ) -> io::Result<()> {
@@ -371,7 +371,7 @@ impl Chat {
                 console.notice(&format!("in '{room}': {} (./help lists commands)", names.join(", ")));
             }
             Event::Delivered(Post { id, author, body, own, held_for, history, .. }) => {
-                let line = wording::said(id, &author, &body, standing, recent);
+                let line = wording::said(id, &author, body, standing, told);
                 let Some(line) = line.filter(|_| !own && (!history || self.history)) else { return Ok(()) };
                 if let Some(held_for) = held_for {
                     let name = visible(&author);
@@ -486,9 +486,9 @@ fn show_page(
     match page {
         Ok(None) => console.notice("there is nothing earlier"),
         Ok(Some(page)) => {
-            let mut recent = Recent::new(RECENT);
+            let mut told = Told::default();
             for entry in &page.entries {
-                console.message(&wording::line(entry, &mut recent))?;
+                console.message(&wording::line(entry, &mut told))?;
             }
             match page.has_older() {
                 true => {

@@ -9,6 +9,7 @@ mod config;
 mod entrance;
 mod lines;
 mod log;
+mod told;
 mod tui;
 mod when;
 mod wording;

@@ -5,11 +5,11 @@ use std::io;
 use std::time::Duration;
 
 use causerie_client::{Body, ConnectError, Entry, HeldPost, JoinError, MessageId, RoomInfo, What};
-use causerie_core::content::body::Recent;
 use causerie_core::content::plain;
 use causerie_core::content::text::visible;
 use causerie_core::log::page::Standing;
 
+use crate::told::Told;
 use crate::when::to_the_second;
 
 /// Returns the words that tell why the command failed.
@@ -43,7 +43,7 @@ fn hint(error: &io::Error) -> Option<&'static str> {
     }
 }
 
-/// A message by its author's name and number: `Raj#7`.
+/// Returns a message by its author's name and number: `Raj#7`.
 pub(crate) fn label(author: Option<&str>, id: MessageId) -> String {
     match author {
         Some(author) => format!("{}#{}", visible(author), id.seq),
@@ -73,36 +73,38 @@ pub(crate) fn show(duration: Duration) -> String {
     }
 }
 
-/// Number of the last texts that are kept, to name what later messages are about.
-pub(crate) const RECENT: usize = 500;
+/// Returns words as they stand; `None` if there are none that this version can show.
+pub(crate) fn marked(words: Option<String>, standing: Standing) -> Option<String> {
+    match standing {
+        Standing::AsSaid => words,
+        Standing::Edited => words.map(|words| format!("{words} (edited)")),
+        Standing::Deleted => Some("(deleted)".into()),
+    }
+}
 
 /// Returns what somebody said, as it stands; `None` if this version cannot show it. What refers to it later is told what it
 /// is about.
 pub(crate) fn said(
     id: MessageId,
     name: &str,
-    body: &Body,
+    body: Body,
     standing: Standing,
-    recent: &mut Recent,
+    told: &mut Told,
 ) -> Option<String> {
-    if standing == Standing::Deleted {
-        return Some(format!("{name} : (deleted)"));
-    }
-    let said = plain::said(name, body, recent.about(body));
-    recent.note(id, name, body);
-    let edited = if standing == Standing::Edited { " (edited)" } else { "" };
-    said.map(|said| format!("{said}{edited}"))
+    let words = marked(plain::words(&body, told.about(&body)), standing);
+    told.note(id, name, body, standing);
+    Some(format!("{name} : {}", words?))
 }
 
-/// An entry for people: time (UTC), and what happened.
-pub(crate) fn line(entry: &Entry, recent: &mut Recent) -> String {
+/// Returns an entry as a line: time (UTC), and what happened.
+pub(crate) fn line(entry: &Entry, told: &mut Told) -> String {
     let record = match entry {
         Entry::Record(record) => record,
         Entry::Gap { from, to, removed } => return gap(*from, *to, *removed),
     };
     let (time, name) = (to_the_second(record.time_millis), visible(&record.name));
     match &record.what {
-        What::Said(body) => match said(record.id, &record.name, body, record.standing, recent) {
+        What::Said(body) => match said(record.id, &record.name, body.clone(), record.standing, told) {
             Some(said) => format!("{time} {}", visible(&said)),
             None => format!("{time} * {name} said something that this version cannot show"),
         },
@@ -112,7 +114,7 @@ pub(crate) fn line(entry: &Entry, recent: &mut Recent) -> String {
     }
 }
 
-/// A gap in words.
+/// Returns a gap in words.
 pub(crate) fn gap(from: u64, to: u64, removed: bool) -> String {
     let why = if removed { "are not kept any more" } else { "are damaged and cannot be read" };
     match to - from {
@@ -198,7 +200,7 @@ mod tests {
             for field in ["text", "symbol"] {
                 assert!(value.get(field).is_none_or(|said| *said == text()));
             }
-            for line in [api::entry(&entry), line(&entry, &mut Recent::new(9))] {
+            for line in [api::entry(&entry), line(&entry, &mut Told::default())] {
                 assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
             }
         }

@@ -1,4 +1,4 @@
-//! What people say: the payload of a `cbcast` message in a chat room.
+//! Bodies: the payload of a `cbcast` message in a chat room.
 //!
 //! ```text
 //! payload of Data    = kind fields     as in the table below. Other kinds are passed on unharmed.
@@ -17,8 +17,6 @@
 //! ```
 //! All numbers are shortest-form LEB128. A target is in its message's causal past, so nobody sees what refers to it
 //! before it.
-
-use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use cbcast::wire::{Reader, WireError, put_varint};
@@ -48,53 +46,53 @@ pub const TOPIC_BYTES_MAX: usize = 1_024;
 /// Limit of messages that are looked at for one: who edits edits for ever is not followed for ever.
 pub(crate) const LOOKS_MAX: usize = 64;
 
-/// What a member said.
+/// A body: what a member says.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Body {
     /// A text.
     Text(String),
-    /// What the author does: `/me waves`.
+    /// An action of the author's: `/me waves`.
     Action(String),
     /// An answer.
     Reply {
-        /// To which message.
+        /// Message that it answers.
         to: MessageId,
-        /// The answer.
+        /// Text of the answer.
         text: String,
     },
     /// An own message reads otherwise from now on.
     Edit {
-        /// Which.
+        /// Message that is changed.
         of: MessageId,
-        /// How.
+        /// Text from now on.
         text: String,
     },
     /// An own message is taken back.
     Delete {
-        /// Which.
+        /// Message that is changed.
         of: MessageId,
-        /// Why; empty if that is not said.
+        /// Reason; empty if none is said.
         reason: String,
     },
     /// A symbol beside a message.
     Reaction {
-        /// Which message.
+        /// Message that it stands beside.
         to: MessageId,
-        /// What is put there: an emoji, as a rule.
+        /// Symbol: an emoji, as a rule.
         symbol: String,
-        /// It is put there; otherwise the author takes its own away again.
+        /// True to put it there; otherwise the author takes its own away again.
         set: bool,
     },
-    /// What the room is about from now on.
+    /// A topic of the room from now on.
     Topic(String),
     /// A text that no program answers of itself: what bots say, so that they do not talk with each other for ever
     /// [RFC 2812, 3.3.2].
     Notice(String),
-    /// Something that this version does not know: nothing to show, and passed on as it is.
+    /// A kind that this version does not know: nothing to show, and passed on as it is.
     Unknown(Bytes),
 }
 
-/// Why something cannot be said. Nothing changed.
+/// Reason why something cannot be said. Nothing changed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum BodyError {
     /// The bytes are not what their kind says.
@@ -119,19 +117,19 @@ pub enum BodyError {
     /// Edits and deletions are of one's own messages.
     #[error("{target} is somebody else's message")]
     NotYours {
-        /// What was to be changed.
+        /// Message that was to be changed.
         target: MessageId,
     },
-    /// It refers to a message that has not been delivered here.
+    /// A reference to a message that has not been delivered here.
     #[error("there is no message {target}")]
     NoSuchMessage {
-        /// Which.
+        /// Message that is not there.
         target: MessageId,
     },
 }
 
 impl Body {
-    /// Its payload.
+    /// Returns its payload.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(16 + self.text().map_or(0, str::len));
@@ -174,7 +172,7 @@ impl Body {
         Self::try_decode(payload).unwrap_or_else(|_| Self::Unknown(payload.clone()))
     }
 
-    /// As [`decode`](Self::decode), but what claims to be of a known kind must be so.
+    /// Reads a payload as [`decode`](Self::decode) does, but what claims to be of a known kind must be so.
     ///
     /// # Errors
     /// [`BodyError::Wire`] and [`BodyError::NotUtf8`].
@@ -200,7 +198,7 @@ impl Body {
         })
     }
 
-    /// What is there to read and to search: of a text, an action, a notice, a reply or an edit.
+    /// Returns the text to read and to search: of a text, an action, a notice, a reply or an edit.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match self {
@@ -213,7 +211,7 @@ impl Body {
         }
     }
 
-    /// What there is to read, of a topic too.
+    /// Returns the text to read, of a topic too.
     #[must_use]
     pub fn readable(&self) -> Option<&str> {
         match self {
@@ -222,7 +220,7 @@ impl Body {
         }
     }
 
-    /// The same with another text, if it has one, or with another topic.
+    /// Returns the same body with another text, if it has one, or with another topic.
     #[must_use]
     pub fn with_text(&self, text: String) -> Self {
         match self {
@@ -236,7 +234,7 @@ impl Body {
         }
     }
 
-    /// Whether it has a line of its own in a timeline. What has none only changes other messages.
+    /// Returns whether it has a line of its own in a timeline. A body without one only changes other messages.
     #[must_use]
     pub const fn has_line(&self) -> bool {
         match self {
@@ -250,7 +248,7 @@ impl Body {
         }
     }
 
-    /// The message that it edits or deletes.
+    /// Returns the message that it edits or deletes.
     #[must_use]
     pub const fn changed(&self) -> Option<MessageId> {
         match self {
@@ -265,7 +263,7 @@ impl Body {
         }
     }
 
-    /// The message that it refers to.
+    /// Returns the message that it refers to.
     #[must_use]
     pub const fn target(&self) -> Option<MessageId> {
         match self {
@@ -277,7 +275,7 @@ impl Body {
         }
     }
 
-    /// The same about another message, if it is about any. Of a reply to nothing the text is left.
+    /// Returns the same body about another message, if it is about any. Of a reply to nothing the text is left.
     ///
     /// # Errors
     /// [`BodyError::NoSuchMessage`]: what else refers to nothing cannot be said.
@@ -294,7 +292,7 @@ impl Body {
         })
     }
 
-    /// Whether `author` may say it in a room whose texts have `text_bytes_max` bytes at most. Whether the target is
+    /// Checks that `author` may say it in a room whose texts have `text_bytes_max` bytes at most. Whether the target is
     /// there is another question.
     ///
     /// # Errors
@@ -314,94 +312,16 @@ impl Body {
             Self::Delete { reason, .. } => fits("reason", reason.len(), REASON_BYTES_MAX),
             Self::Topic(topic) => fits("topic", topic.len(), TOPIC_BYTES_MAX),
             Self::Unknown(bytes) => fits("message", bytes.len(), text_bytes_max),
-            _ => fits("text", self.text().map_or(0, str::len), text_bytes_max),
+            Self::Text(text)
+            | Self::Action(text)
+            | Self::Notice(text)
+            | Self::Reply { text, .. }
+            | Self::Edit { text, .. } => fits("text", text.len(), text_bytes_max),
         }
     }
 }
 
-/// The texts that were said last, to name what later messages refer to where there is no better way: at most as many
-/// as it was made for, and of each its start. Deleted ones are not kept.
-#[derive(Clone, Debug)]
-pub struct Recent {
-    texts: BTreeMap<MessageId, Noted>,
-    order: VecDeque<MessageId>,
-    most: usize,
-}
-
-#[derive(Clone, Debug)]
-enum Noted {
-    /// Whose it is, and how it reads; `None`: it was taken back.
-    Text(String, Option<String>),
-    /// It edits that one.
-    Edit(MessageId),
-}
-
-impl Recent {
-    /// Nothing yet, and never more than `most` texts.
-    #[must_use]
-    pub fn new(most: usize) -> Self {
-        Self { texts: BTreeMap::new(), order: VecDeque::new(), most }
-    }
-
-    /// `author` has said it. O(log n) for each edit of an edit.
-    pub fn note(&mut self, id: MessageId, author: &str, body: &Body) {
-        let start = |text: &str| text.chars().take(80).collect::<String>();
-        let noted = match body {
-            Body::Edit { of, .. } | Body::Delete { of, .. } if of.member != id.member || of.seq >= id.seq => {
-                return;
-            }
-            Body::Edit { of, text } => {
-                let root = self.edited(*of);
-                match self.texts.get_mut(&root) {
-                    Some(Noted::Text(_, Some(reads))) => *reads = start(text),
-                    Some(_) => {}
-                    None => self.keep(root, Noted::Text(author.to_owned(), Some(start(text)))),
-                }
-                Noted::Edit(root)
-            }
-            Body::Delete { of, .. } => {
-                let root = self.edited(*of);
-                self.keep(root, Noted::Text(author.to_owned(), None));
-                return;
-            }
-            body => match body.text() {
-                Some(text) => Noted::Text(author.to_owned(), Some(start(text))),
-                None => return,
-            },
-        };
-        self.keep(id, noted);
-    }
-
-    fn keep(&mut self, id: MessageId, noted: Noted) {
-        if self.texts.insert(id, noted).is_none() {
-            self.order.push_back(id);
-        }
-        if self.order.len() > self.most {
-            let oldest = self.order.pop_front().expect("not empty");
-            self.texts.remove(&oldest);
-        }
-    }
-
-    /// What a message edits in the end.
-    fn edited(&self, mut id: MessageId) -> MessageId {
-        // Edits stand behind what they edit, so this ends.
-        while let Some(Noted::Edit(of)) = self.texts.get(&id) {
-            id = *of;
-        }
-        id
-    }
-
-    /// Who said what `body` refers to, and how it reads now.
-    #[must_use]
-    pub fn about(&self, body: &Body) -> Option<(&str, &str)> {
-        match self.texts.get(&self.edited(body.target()?))? {
-            Noted::Text(author, Some(text)) => Some((author, text)),
-            _ => None,
-        }
-    }
-}
-
-/// The message that a payload answers or reacts to. O(1).
+/// Returns the message that a payload answers or reacts to. O(1).
 #[must_use]
 pub fn answered_by(payload: &[u8]) -> Option<MessageId> {
     let mut reader = Reader::new(payload);
@@ -411,7 +331,7 @@ pub fn answered_by(payload: &[u8]) -> Option<MessageId> {
     }
 }
 
-/// The message that a payload changes: that it edits or deletes. O(1).
+/// Returns the message that a payload changes: that it edits or deletes. O(1).
 #[must_use]
 pub fn changed_by(payload: &[u8]) -> Option<MessageId> {
     let mut reader = Reader::new(payload);
@@ -430,7 +350,7 @@ pub(crate) fn topic_part(text: &str) -> &str {
     &text[..end]
 }
 
-/// The topic that a payload sets.
+/// Returns the topic that a payload sets.
 pub(crate) fn topic_of(payload: &[u8]) -> Option<&str> {
     let mut reader = Reader::new(payload);
     let is_topic = reader.varint() == Ok(TOPIC);
@@ -514,29 +434,6 @@ mod tests {
             assert!(Body::try_decode(&payload).is_err(), "{bytes:?}");
             assert_eq!(Body::decode(&payload).encode(), bytes);
         }
-    }
-
-    #[test]
-    fn recent_texts_read_as_they_were_corrected_and_are_few() {
-        let id = |seq| MessageId::new(MemberId::new(0, 1), seq);
-        let reply = |seq| Body::Reply { to: id(seq), text: String::new() };
-        let mut recent = Recent::new(3);
-        recent.note(id(1), "Ann", &Body::Text("teh".into()));
-        recent.note(id(2), "Ann", &Body::Edit { of: id(1), text: "the".into() });
-        recent.note(id(3), "Ann", &Body::Edit { of: id(2), text: "this".into() });
-        for seq in 1..=3 {
-            assert_eq!(recent.about(&reply(seq)), Some(("Ann", "this")));
-        }
-        let strangers = MessageId::new(MemberId::new(0, 2), 9);
-        recent.note(strangers, "Eve", &Body::Delete { of: id(1), reason: String::new() });
-        assert_eq!(recent.about(&reply(1)), Some(("Ann", "this")), "only one's own");
-        recent.note(id(4), "Ann", &Body::Delete { of: id(2), reason: String::new() });
-        for seq in 1..=3 {
-            assert_eq!(recent.about(&reply(seq)), None);
-        }
-        recent.note(id(5), "Ann", &Body::Text("x".repeat(1_000)));
-        assert_eq!(recent.about(&reply(5)).unwrap().1.len(), 80);
-        assert_eq!(recent.texts.len(), 3);
     }
 
     #[test]

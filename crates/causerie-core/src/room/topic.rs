@@ -33,7 +33,14 @@ impl Topic {
                 self.said.insert(id);
             }
             Body::Delete { .. } => return None,
-            _ => {}
+            Body::Text(_)
+            | Body::Action(_)
+            | Body::Notice(_)
+            | Body::Reply { .. }
+            | Body::Edit { .. }
+            | Body::Reaction { .. }
+            | Body::Topic(_)
+            | Body::Unknown(_) => {}
         }
         Some(self)
     }

@@ -13,7 +13,7 @@ use crate::content::text::{is_symbol, symbol_key};
 use crate::log::page::{HistoryRecord, Standing, What};
 
 /// Edits, deletions and reactions that a fold keeps; of more the first in the log go.
-const CHANGES_MAX: usize = 500_000;
+const CHANGES_MAX: usize = 200_000;
 
 /// A place in the timeline. What has no position in the log yet stands behind all that has one, in order of arrival.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -59,12 +59,12 @@ pub struct Message<T> {
 }
 
 impl<T> Message<T> {
-    /// The body, or that somebody joined or left, without any changes since.
+    /// Returns the body, or that somebody joined or left, without any changes since.
     pub const fn what(&self) -> &What {
         &self.what
     }
 
-    /// The position in the log, if it has one.
+    /// Returns the position in the log, if it has one.
     pub const fn position(&self) -> Option<u64> {
         match self.rank {
             Rank::Placed(position) => Some(position),
@@ -72,7 +72,7 @@ impl<T> Message<T> {
         }
     }
 
-    /// The words that were said, if it is a kind that has some.
+    /// Returns the words that were said, if it is of a kind that has some.
     fn words(&self) -> Option<&str> {
         match &self.what {
             What::Said(body) => body.readable(),
@@ -91,7 +91,7 @@ struct Change {
 }
 
 impl Change {
-    /// Whether others may edit and delete it: it is an edit.
+    /// Returns whether an edit or a deletion may name it: it is an edit.
     const fn is_edit(&self) -> bool {
         matches!(self.body, Body::Edit { .. })
     }
@@ -100,13 +100,13 @@ impl Change {
 /// A message as it reads now.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct View<'a> {
-    /// The words; none if it is deleted, or never had any.
+    /// Words; none if it is deleted, or never had any.
     pub words: Option<&'a str>,
-    /// The record that has these words: the message, or the edit that counts.
+    /// Record that has these words: the message, or the edit that counts.
     pub from: MessageId,
-    /// The words are not those that were said first.
+    /// True if the words are not those that were said first.
     pub edited: bool,
-    /// Its author has deleted it.
+    /// True if its author has deleted it.
     pub deleted: bool,
     /// Reason of the deletion; empty if none is told.
     pub reason: &'a str,
@@ -117,7 +117,7 @@ pub struct View<'a> {
 /// A symbol beside a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Reaction<'a> {
-    /// The symbol, as whoever put it there first has written it.
+    /// Symbol, as whoever put it there first has written it.
     pub symbol: &'a str,
     /// Members that have put it there and their names, the longest there first.
     pub by: Vec<(MemberId, &'a str)>,
@@ -126,13 +126,13 @@ pub struct Reaction<'a> {
 /// A message in the words of another that is about it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Quote<'a> {
-    /// The message whose line shows it.
+    /// Message whose line shows it.
     pub id: MessageId,
     /// Name of its author; none if it is not at hand.
     pub author: Option<&'a str>,
     /// Its words as they read now; none if it is deleted or not at hand, or never had any.
     pub words: Option<&'a str>,
-    /// Its author has deleted it.
+    /// True if its author has deleted it.
     pub deleted: bool,
 }
 
@@ -146,7 +146,7 @@ pub struct Fold<T = ()> {
     /// Changes in the order of the log.
     order: BTreeSet<(Rank, MessageId)>,
     topics: BTreeSet<(Rank, MessageId)>,
-    /// The last topic, if it was to be forgotten and is the room's still.
+    /// Last topic, if it was to be forgotten and is the room's still.
     kept_topic: Option<MessageId>,
     /// Number of messages so far that came without a position.
     unplaced: u64,
@@ -403,9 +403,19 @@ impl<T> Fold<T> {
         Some(self.words(*last).unwrap_or_default())
     }
 
-    /// Returns how a message or an edit stands today, as pages tell it, with the words in place of those that were said.
+    /// Returns how a message or an edit that was said so stands today, as pages tell it, with the words that stand.
     #[must_use]
-    pub fn standing(&self, id: MessageId) -> (Standing, Option<&str>) {
+    pub fn as_it_stands(&self, id: MessageId, said: Body) -> (Standing, Body) {
+        let (standing, words) = self.standing(id);
+        match standing {
+            Standing::AsSaid => (standing, said),
+            Standing::Edited | Standing::Deleted => {
+                (standing, said.with_text(words.unwrap_or_default().to_owned()))
+            }
+        }
+    }
+
+    fn standing(&self, id: MessageId) -> (Standing, Option<&str>) {
         let as_said = (Standing::AsSaid, None);
         let is_edit = match self.changes.get(&id) {
             Some(change) if !change.is_edit() => return as_said,
@@ -413,6 +423,9 @@ impl<T> Fold<T> {
         };
         // The message itself may be lost; then its edits stand for it.
         let root = self.shown_as(id);
+        if self.messages.get(&root).is_some_and(|message| message.words().is_none()) {
+            return as_said;
+        }
         let changes = self.counting(root);
         if is_edit && !changes.iter().any(|(change, _)| *change == id) {
             return as_said;
@@ -449,14 +462,14 @@ impl<T> Fold<T> {
         message.or_else(|| self.changes.get(&id).map(|change| change.rank))
     }
 
-    /// The changes that name a message.
+    /// Returns the changes that name a message.
     fn naming(&self, target: MessageId) -> impl Iterator<Item = MessageId> + '_ {
         let first = MessageId::new(MemberId::new(0, 0), 0);
         let naming = self.about.range((target, first)..).take_while(move |(named, _)| *named == target);
         naming.map(|(_, change)| *change)
     }
 
-    /// The changes that count for a message, in the order of the log. The message itself need not be at hand.
+    /// Returns the changes that count for a message, in the order of the log. The message itself need not be at hand.
     fn counting(&self, root: MessageId) -> Vec<(MessageId, &Change)> {
         let mut found = Vec::new();
         if self.naming(root).next().is_none() {
@@ -487,7 +500,7 @@ impl<T> Fold<T> {
 #[derive(Default)]
 struct Reactions<'a> {
     symbols: Vec<Reaction<'a>>,
-    /// By what reads the same.
+    /// Places of symbols by what reads the same.
     by_key: BTreeMap<String, usize>,
 }
 

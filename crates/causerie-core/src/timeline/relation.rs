@@ -16,11 +16,11 @@ const BEHIND_MAX: usize = 200;
 /// Relation of one message to another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Relation {
-    /// It is in the other's causal past.
+    /// In the other's causal past.
     Before,
-    /// The other is in its causal past.
+    /// With the other in its causal past.
     After,
-    /// Neither author had delivered the other's.
+    /// Neither before nor after: neither author had delivered the other's.
     Concurrent,
 }
 

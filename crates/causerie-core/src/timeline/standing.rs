@@ -36,14 +36,7 @@ pub fn standing<L: Changes>(log: &mut L, id: MessageId, said: &Body) -> Result<(
     if said.readable().is_none() {
         return Ok((Standing::AsSaid, said.clone()));
     }
-    let fold = gather(log, id, said)?;
-    let (standing, words) = fold.standing(id);
-    Ok(match standing {
-        Standing::AsSaid => (standing, said.clone()),
-        Standing::Edited | Standing::Deleted => {
-            (standing, said.with_text(words.unwrap_or_default().to_owned()))
-        }
-    })
+    Ok(gather(log, id, said)?.as_it_stands(id, said.clone()))
 }
 
 /// Words of a topic as they stand, and the messages that say them; `None` if they were taken back.

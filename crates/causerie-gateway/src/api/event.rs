@@ -261,7 +261,10 @@ fn write_record(record: &HistoryRecord, out: &mut String) {
             Body::Reply { to, .. } => write!(out, r#","kind":"reply","to":"{to}","deleted":true"#),
             Body::Edit { of, .. } => write!(out, r#","kind":"edit","of":"{of}","deleted":true"#),
             Body::Topic(_) => write!(out, r#","kind":"topic","deleted":true"#),
-            _ => write!(out, r#","kind":"text","deleted":true"#),
+            // Of others no record is told as deleted.
+            Body::Text(_) | Body::Delete { .. } | Body::Reaction { .. } | Body::Unknown(_) => {
+                write!(out, r#","kind":"text","deleted":true"#)
+            }
         },
         What::Said(body) => match body {
             Body::Text(text) => write!(out, r#","kind":"text","text":{}"#, json(text)),

@@ -3,8 +3,7 @@
 use cbcast::MessageId;
 
 use causerie_core::content::body::Body;
-use causerie_core::log::page::Standing;
-use causerie_core::log::page::{HistoryRecord, What};
+use causerie_core::log::page::{HistoryRecord, Standing, What};
 
 /// A place in a room's log; what is asked for does not include it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,18 +72,23 @@ impl HistoryRequest {
     /// Returns whether a record would be shown at all.
     #[must_use]
     pub fn shows(&self, record: &HistoryRecord) -> bool {
-        let is_edit = matches!(record.what, What::Said(Body::Edit { .. }));
-        match (&record.what, record.standing) {
-            // What was said stands no more, or stands in what was edited and comes with that.
-            (_, Standing::Deleted) => return false,
-            (_, Standing::Edited) if is_edit => return false,
-            _ => {}
+        // What was taken back stands no more.
+        if record.standing == Standing::Deleted {
+            return false;
         }
         match &record.what {
             What::Joined | What::Left { .. } => self.events && self.target.starts_with('#'),
-            What::Said(Body::Topic(_) | Body::Delete { .. }) => self.events,
-            What::Said(Body::Unknown(_)) => false,
-            What::Said(_) => true,
+            What::Said(body) => match body {
+                Body::Topic(_) | Body::Delete { .. } => self.events,
+                // Its words stand in the message, or in a later edit, and come with that.
+                Body::Edit { .. } => record.standing != Standing::Edited,
+                Body::Text(_)
+                | Body::Action(_)
+                | Body::Notice(_)
+                | Body::Reply { .. }
+                | Body::Reaction { .. } => true,
+                Body::Unknown(_) => false,
+            },
         }
     }
 }

@@ -158,7 +158,12 @@ impl Viewer<'_> {
                 let line = line.tag(key, symbol);
                 return one(REPLY_TAGS.into_iter().fold(line, |line, key| line.tag(key, target)));
             }
-            body => match plain::words(body, about) {
+            // What this client has no better way for.
+            Body::Reply { .. }
+            | Body::Edit { .. }
+            | Body::Delete { .. }
+            | Body::Reaction { .. }
+            | Body::Unknown(_) => match plain::words(body, about) {
                 Some(words) => (words, Shape::Text),
                 None => return Rendered::default(),
             },

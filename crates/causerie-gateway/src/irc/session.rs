@@ -353,9 +353,17 @@ impl Session {
     /// Returns whether what it has done itself is told to it.
     fn hears_itself(&self, what: &What) -> bool {
         match what {
-            What::Said(Body::Topic(_) | Body::Delete { .. }) => true,
-            What::Said(_) => self.has(Capabilities::ECHO_MESSAGE),
-            _ => false,
+            What::Said(body) => match body {
+                Body::Topic(_) | Body::Delete { .. } => true,
+                Body::Text(_)
+                | Body::Action(_)
+                | Body::Notice(_)
+                | Body::Reply { .. }
+                | Body::Edit { .. }
+                | Body::Reaction { .. }
+                | Body::Unknown(_) => self.has(Capabilities::ECHO_MESSAGE),
+            },
+            What::Joined | What::Left { .. } => false,
         }
     }
 

@@ -4,14 +4,14 @@ use std::io::{self, BufWriter, Write};
 
 use anyhow::ensure;
 use causerie_client::{Entry, HistoryPage};
-use causerie_core::content::body::Recent;
 use causerie_gateway::api;
 use clap::Args;
 
 use crate::address::DEFAULT_SERVER;
 use crate::log::Log;
+use crate::told::Told;
 use crate::when::Since;
-use crate::wording::{RECENT, line};
+use crate::wording::line;
 
 /// Print what was said in a room, without joining it.
 #[derive(Args, Debug)]
@@ -60,8 +60,8 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 async fn print<W: Write>(args: &HistoryArgs, out: &mut W) -> anyhow::Result<()> {
     let mut log = Log::open(&args.server, &args.room, args.since, args.limit).await?;
-    let mut recent = Recent::new(RECENT);
-    let mut show = |entry: &Entry| if args.json { api::entry(entry) } else { line(entry, &mut recent) };
+    let mut told = Told::default();
+    let mut show = |entry: &Entry| if args.json { api::entry(entry) } else { line(entry, &mut told) };
     let mut write =
         |out: &mut W, page: HistoryPage| page.entries.iter().try_for_each(|e| writeln!(out, "{}", show(e)));
     while let Some(page) = log.next().await? {

@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use causerie_client::{Body, Entry, HistoryRecord, What};
+use causerie_client::{Entry, HistoryRecord, What};
+use causerie_core::content::plain;
 use causerie_core::content::text::visible;
 use causerie_core::log::page::Standing;
 use cbcast::{MemberId, MessageId, Time};
@@ -17,7 +18,7 @@ use super::history::is_broken_pipe;
 use crate::address::DEFAULT_SERVER;
 use crate::log::Log;
 use crate::when::Since;
-use crate::wording::gap;
+use crate::wording::{gap, marked};
 
 /// Draw what was said in a room, and after what: the causal order that it had.
 #[derive(Args, Debug)]
@@ -113,16 +114,16 @@ impl Diagram {
         self.said.push((id, name, what, standing));
     }
 
-    /// What happened, and what members and messages are called.
+    /// Returns the events, and the names of members and messages.
     fn finish(self) -> (Vec<Event>, Labels) {
         let mut labels = Labels::named(self.members);
         for (id, name, what, standing) in self.said {
             let said = match &what {
-                What::Said(_) if standing == Standing::Deleted => "(deleted)".into(),
-                What::Said(body) if standing == Standing::Edited => {
-                    format!("{} (edited)", said(body, &labels))
+                What::Said(body) => {
+                    let about = body.target().map_or(String::new(), |target| labels.id(target));
+                    let words = marked(plain::labelled(body, &about), standing);
+                    words.unwrap_or_else(|| "(something that this version does not know)".into())
                 }
-                What::Said(body) => said(body, &labels),
                 What::Joined => format!("{name} joined"),
                 What::Left { reason } if reason.is_empty() => format!("{name} left"),
                 What::Left { reason } => format!("{name} left ({reason})"),
@@ -130,20 +131,5 @@ impl Diagram {
             labels.messages.insert(id, visible(&said).into_owned());
         }
         (self.trace, labels)
-    }
-}
-
-fn said(body: &Body, labels: &Labels) -> String {
-    let about = || body.target().map(|target| labels.id(target)).unwrap_or_default();
-    match body {
-        Body::Text(text) | Body::Notice(text) => text.clone(),
-        Body::Action(text) => format!("* {text}"),
-        Body::Reply { text, .. } => format!("(to {}) {text}", about()),
-        Body::Edit { text, .. } => format!("(corrects {}) {text}", about()),
-        Body::Delete { .. } => format!("(takes back {})", about()),
-        Body::Reaction { symbol, set: true, .. } => format!("({symbol} to {})", about()),
-        Body::Reaction { symbol, .. } => format!("(no more {symbol} to {})", about()),
-        Body::Topic(topic) => format!("(sets the topic) {topic}"),
-        _ => "(something that this version does not know)".into(),
     }
 }

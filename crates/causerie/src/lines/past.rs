@@ -1,13 +1,11 @@
 //! Messages from before somebody came, as they stand: they wait until all are there, since what was said later may edit
 //! them or take them back.
 
-use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::mem;
 
-use causerie_client::{Body, Event, MessageId, Post};
+use causerie_client::{Event, Post, What};
 use causerie_core::log::page::Standing;
-use causerie_core::timeline::standing::{Changes, standing};
+use causerie_core::timeline::fold::{Fold, Said};
 
 /// Events that wait, and bytes of their texts: more than a server sends, unless it is told to.
 const EVENTS_MAX: usize = 10_000;
@@ -49,41 +47,18 @@ impl Past {
     }
 }
 
-/// Messages in these events, and what changes them there.
-#[derive(Default)]
-struct Said {
-    bodies: BTreeMap<MessageId, Body>,
-    changes: BTreeMap<MessageId, Vec<MessageId>>,
-}
-
-impl Changes for Said {
-    type Error = Infallible;
-
-    fn body(&mut self, id: MessageId) -> Result<Option<Body>, Infallible> {
-        Ok(self.bodies.get(&id).cloned())
-    }
-
-    fn changes(&mut self, of: MessageId) -> Result<Vec<(MessageId, Body)>, Infallible> {
-        let ids = self.changes.get(&of).into_iter().flatten();
-        Ok(ids.filter_map(|id| Some((*id, self.bodies.get(id)?.clone()))).collect())
-    }
-}
-
-/// What is not of the past is told as it was said: it is what changes things.
+/// Tells what is of the past as it stands; all else as it was said, since that is what changes things.
 fn told(events: Vec<Event>) -> Vec<(Event, Standing)> {
-    let mut said = Said::default();
+    let mut fold = Fold::default();
     for event in &events {
         let Event::Delivered(Post { id, body, history: true, .. }) = event else { continue };
-        if let Body::Edit { of, .. } | Body::Delete { of, .. } = body
-            && of.member == id.member
-        {
-            said.changes.entry(*of).or_default().push(*id);
-        }
-        said.bodies.insert(*id, body.clone());
+        let what = What::Said(body.clone());
+        let (author, standing) = (String::new(), Standing::AsSaid);
+        fold.take(Said { id: *id, author, what, position: None, standing, extra: () });
     }
     let as_it_stands = |event| match event {
         Event::Delivered(post) if post.history => {
-            let Ok((standing, body)) = standing(&mut said, post.id, &post.body);
+            let (standing, body) = fold.as_it_stands(post.id, post.body);
             (Event::Delivered(Post { body, ..post }), standing)
         }
         other => (other, Standing::AsSaid),
@@ -93,7 +68,7 @@ fn told(events: Vec<Event>) -> Vec<(Event, Standing)> {
 
 #[cfg(test)]
 mod tests {
-    use causerie_client::{Limits, MemberId};
+    use causerie_client::{Body, Limits, MemberId, MessageId};
 
     use super::*;
 

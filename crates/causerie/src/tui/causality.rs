@@ -1,20 +1,18 @@
-//! What a message depends on, what depends on it, and whether two were before, after or concurrent: read off a stretch
-//! of the log.
-//!
-//! A stretch has no holes, and whatever lies between two of its messages is in it. So relations within it are exact,
-//! however little of the log it is.
+//! Explanation of a message's place in causal order, in lines: what it depends on, what depends on it, whether two were
+//! before, after or concurrent, and the rule that held it back. Read off a stretch of the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-use causerie_client::{Entry, HistoryPage, HistoryRecord, MemberId, MemberInfo, MessageId, What};
-use causerie_core::log::page::Standing;
+use causerie_client::{HistoryPage, HistoryRecord, MemberId, MemberInfo, MessageId, What};
+use causerie_core::content::plain;
+use causerie_core::timeline::relation::{Relation, Stretch, causes};
 
 use super::holds::Hold;
 use super::room::RoomView;
 use super::text::{fit, one_line, width};
-use crate::wording::{label, show};
+use crate::wording::{label, marked, show};
 
 /// Messages that are named of each kind.
 const NAMED_MAX: usize = 8;
@@ -23,7 +21,7 @@ const CONDITIONS_MAX: usize = 40;
 
 const RULE: &str = "The delivery rule (Birman, Schiper, Stephenson)";
 
-/// How many messages of a member; at the least, if the log is not at hand from its beginning.
+/// Number of messages of a member; at the least, if the log is not at hand from its beginning.
 #[derive(Clone, Copy)]
 struct Count {
     count: u64,
@@ -43,9 +41,9 @@ struct Condition {
     holds: bool,
 }
 
-/// What this client has held back itself.
+/// A message that this client has held back itself.
 pub(super) struct OwnHold<'a> {
-    /// What the reader is called.
+    /// Name of the reader.
     at: &'a str,
     hold: &'a Hold,
     held_for: Option<Duration>,
@@ -55,66 +53,28 @@ pub(super) struct OwnHold<'a> {
 impl<'a> OwnHold<'a> {
     /// Returns how a message was held here, if it was and that is still known.
     pub(super) fn of(room: &'a RoomView, at: &'a str, id: MessageId) -> Option<Self> {
-        let held_for = room.message(id)?.held_for;
+        let held_for = room.message(id)?.extra.held_for;
         Some(Self { at, hold: room.holds.get(id)?, held_for, members: &room.members })
     }
 }
 
-struct Stretch<'a> {
-    records: BTreeMap<MessageId, &'a HistoryRecord>,
-    from: u64,
-    to: u64,
+/// A stretch of the log, to be told in lines.
+struct Telling<'a>(Stretch<'a>);
+
+/// Returns what a message rests on directly.
+fn causes_of(record: &HistoryRecord) -> impl Iterator<Item = MessageId> + '_ {
+    causes(record.id, &record.deps)
 }
 
-/// What a message rests on directly: its author's one before it, and those that its author had seen last.
-fn causes(record: &HistoryRecord) -> impl Iterator<Item = MessageId> + '_ {
-    let MessageId { member, seq, .. } = record.id;
-    let before = (seq > 1).then(|| MessageId::new(member, seq - 1));
-    before.into_iter().chain(record.deps.iter().copied())
-}
-
-impl<'a> Stretch<'a> {
-    fn new(page: &'a HistoryPage) -> Self {
-        let records = page.entries.iter().filter_map(|entry| match entry {
-            Entry::Record(record) => Some((record.id, record)),
-            Entry::Gap { .. } => None,
-        });
-        Self { records: records.collect(), from: page.from, to: page.to }
-    }
-
-    /// All that is before it.
-    fn past(&self, id: MessageId) -> BTreeSet<MessageId> {
-        let (mut past, mut open) = (BTreeSet::new(), vec![id]);
-        while let Some(record) = open.pop().and_then(|id| self.records.get(&id)) {
-            open.extend(
-                causes(record).filter(|cause| self.records.contains_key(cause) && past.insert(*cause)),
-            );
-        }
-        past
-    }
-
-    /// From a message to one after it, step by step.
-    fn chain(&self, from: MessageId, to: MessageId) -> Vec<MessageId> {
-        let mut chain = vec![to];
-        while let Some(record) =
-            chain.last().filter(|last| **last != from).and_then(|id| self.records.get(id))
-        {
-            let leads = |cause: &MessageId| *cause == from || self.past(*cause).contains(&from);
-            let Some(cause) = causes(record).find(leads) else { break };
-            chain.push(cause);
-        }
-        chain.reverse();
-        chain
-    }
-
+impl Telling<'_> {
     /// The message's whole vector, without its author's own entry.
     fn vector(&self, record: &HistoryRecord, past: &BTreeSet<MessageId>) -> BTreeMap<MemberId, Count> {
         let mut vector = BTreeMap::new();
-        let earlier = past.iter().filter_map(|id| self.records.get(id)).flat_map(|earlier| causes(earlier));
-        for id in causes(record).chain(earlier).filter(|id| id.member != record.id.member) {
+        let earlier = past.iter().filter_map(|id| self.0.get(*id)).flat_map(causes_of);
+        for id in causes_of(record).chain(earlier).filter(|id| id.member != record.id.member) {
             let entry = vector.entry(id.member).or_insert(Count { count: 0, exact: true });
             if id.seq > entry.count {
-                *entry = Count { count: id.seq, exact: self.from == 1 || self.records.contains_key(&id) };
+                *entry = Count { count: id.seq, exact: self.0.from == 1 || self.0.get(id).is_some() };
             }
         }
         vector
@@ -127,7 +87,7 @@ impl<'a> Stretch<'a> {
         let vector = self.vector(record, past);
         // Of each member that has said something here: the last before the message, and the first of all.
         let (mut before, mut first, mut names) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        for other in self.records.values() {
+        for other in self.0.records() {
             let MessageId { member, seq } = other.id;
             names.insert(member, if member.is_host() { "room".into() } else { one_line(&other.name) });
             first.entry(member).or_insert(seq);
@@ -139,7 +99,7 @@ impl<'a> Stretch<'a> {
             (Some(&count), ..) => Count { count, exact: true },
             (None, Some(first), _) => Count { count: first - 1, exact: true },
             (None, None, stamp) => {
-                Count { exact: self.from == 1, ..stamp.copied().unwrap_or(Count { count: 0, exact: true }) }
+                Count { exact: self.0.from == 1, ..stamp.copied().unwrap_or(Count { count: 0, exact: true }) }
             }
         };
         let others: BTreeSet<_> =
@@ -157,10 +117,10 @@ impl<'a> Stretch<'a> {
         table(&conditions.collect::<Vec<_>>(), lines);
     }
 
-    /// What a message has of a member of whom nothing that is here is in its past.
+    /// Returns the count for a member of whom nothing that is here is in a message's past.
     fn nothing(&self, first: Option<&u64>) -> Count {
         // Whose first message is here and not in its past had sent nothing that is.
-        Count { count: 0, exact: self.from == 1 || first == Some(&1) }
+        Count { count: 0, exact: self.0.from == 1 || first == Some(&1) }
     }
 
     /// The delivery rule as it was here when the message was received, before a cause of it.
@@ -174,7 +134,7 @@ impl<'a> Stretch<'a> {
         let author = record.id.member;
         let OwnHold { hold: Hold { clock, waits_for: (waits_for, waits_for_author) }, .. } = own;
         let (mut first, mut names) = (BTreeMap::new(), BTreeMap::new());
-        for other in self.records.values() {
+        for other in self.0.records() {
             first.entry(other.member).or_insert(other.id.seq);
             names.insert(other.member, &other.name[..]);
         }
@@ -215,19 +175,38 @@ impl<'a> Stretch<'a> {
     }
 
     fn name(&self, id: MessageId) -> String {
-        let author = self.records.get(&id).map(|record| record.name.as_str());
+        let author = self.0.get(id).map(|record| record.name.as_str());
         label(author, id)
     }
 
     fn line(&self, id: MessageId) -> String {
-        let Some(record) = self.records.get(&id) else { return format!("  {id}, before what was read") };
+        let Some(record) = self.0.get(id) else { return format!("  {id}, before what was read") };
         let what = match &record.what {
-            What::Said(_) if record.standing == Standing::Deleted => "(deleted)".into(),
-            What::Said(body) => one_line(body.readable().unwrap_or("(a change of a message)")),
+            What::Said(body) => {
+                let about = body.target().map_or(String::new(), |target| self.name(target));
+                let words = marked(plain::labelled(body, &about), record.standing);
+                one_line(words.as_deref().unwrap_or("(something that this version cannot show)"))
+            }
             What::Joined => "joined".into(),
             What::Left { .. } => "left".into(),
         };
         format!("  {}: {what}", self.name(id))
+    }
+
+    fn relation(&self, id: MessageId, other: MessageId) -> String {
+        let (this, that) = (self.name(id), self.name(other));
+        let chain = |from, to| {
+            let steps: Vec<_> = self.0.chain(from, to).into_iter().map(|id| self.name(id)).collect();
+            steps.join(" → ")
+        };
+        match self.0.relation(other, id) {
+            None => format!("{that} is too far away to compare."),
+            Some(Relation::Before) => format!("{that} is causally before it: {}", chain(other, id)),
+            Some(Relation::After) => format!("{that} is causally after it: {}", chain(id, other)),
+            Some(Relation::Concurrent) => {
+                format!("{this} and {that} are concurrent: neither author had delivered the other's.")
+            }
+        }
     }
 
     fn list(&self, heading: &str, ids: Vec<MessageId>, lines: &mut Vec<String>) {
@@ -265,30 +244,31 @@ pub(super) fn explain(
     other: Option<MessageId>,
     own: Option<&OwnHold<'_>>,
 ) -> Vec<String> {
-    let stretch = Stretch::new(page);
-    let Some(record) = stretch.records.get(&id) else {
+    let telling = Telling(Stretch::new(page));
+    let stretch = &telling.0;
+    let Some(record) = stretch.get(id) else {
         return vec!["The server does not have this message any more.".into()];
     };
-    let mut lines = vec![stretch.line(id).trim_start().to_owned()];
+    let mut lines = vec![telling.line(id).trim_start().to_owned()];
     let deps: Vec<_> = record.deps.iter().map(ToString::to_string).collect();
     lines.push(format!("Stamp: {id} [{}], at position {}", deps.join(" "), record.position));
     let past = stretch.past(id);
     if let Some(other) = other.filter(|&other| other != id) {
         lines.push(String::new());
-        lines.push(relation(&stretch, id, other, &past));
+        lines.push(telling.relation(id, other));
     }
     lines.push(String::new());
     if let Some(own) = own {
-        stretch.own_rule(record, &past, own, &mut lines);
+        telling.own_rule(record, &past, own, &mut lines);
         lines.push(String::new());
     }
-    stretch.rule(record, &past, &mut lines);
+    telling.rule(record, &past, &mut lines);
     lines.push(String::new());
-    stretch.list("It depends directly on", causes(record).collect(), &mut lines);
-    let direct = stretch.records.values().filter(|later| causes(later).any(|cause| cause == id));
-    stretch.list("What depends directly on it", direct.map(|later| later.id).collect(), &mut lines);
+    telling.list("It depends directly on", causes_of(record).collect(), &mut lines);
+    let direct = stretch.records().filter(|later| causes_of(later).any(|cause| cause == id));
+    telling.list("What depends directly on it", direct.map(|later| later.id).collect(), &mut lines);
     let (mut concurrent, mut after) = (Vec::new(), 0);
-    for other in stretch.records.values().filter(|other| other.id != id && !past.contains(&other.id)) {
+    for other in stretch.records().filter(|other| other.id != id && !past.contains(&other.id)) {
         // Of what stands before it in the log nothing is after it.
         if other.position > record.position && stretch.past(other.id).contains(&id) {
             after += 1;
@@ -297,7 +277,7 @@ pub(super) fn explain(
         }
     }
     concurrent.sort_by_key(|other| other.position.abs_diff(record.position));
-    stretch.list("Concurrent with it", concurrent.iter().map(|other| other.id).collect(), &mut lines);
+    telling.list("Concurrent with it", concurrent.iter().map(|other| other.id).collect(), &mut lines);
     lines.push(String::new());
     lines.push(format!(
         "Of positions {} to {}: {} causally before it, {after} causally after it, {} concurrent.",
@@ -307,24 +287,6 @@ pub(super) fn explain(
         concurrent.len()
     ));
     lines
-}
-
-fn relation(stretch: &Stretch<'_>, id: MessageId, other: MessageId, past: &BTreeSet<MessageId>) -> String {
-    let (this, that) = (stretch.name(id), stretch.name(other));
-    let chain = |from, to| {
-        let steps: Vec<_> = stretch.chain(from, to).into_iter().map(|id| stretch.name(id)).collect();
-        steps.join(" → ")
-    };
-    if !stretch.records.contains_key(&other) {
-        return format!("{that} is too far away to compare.");
-    }
-    if past.contains(&other) {
-        return format!("{that} is causally before it: {}", chain(other, id));
-    }
-    if stretch.past(other).contains(&id) {
-        return format!("{that} is causally after it: {}", chain(id, other));
-    }
-    format!("{this} and {that} are concurrent: neither author had delivered the other's.")
 }
 
 #[cfg(test)]

@@ -185,7 +185,7 @@ pub(super) fn lines(
     for (index, &id) in window.iter().enumerate() {
         let Some(message) = room.message(id) else { continue };
         let drawn = &window[..index];
-        let deps = message.deps.iter().filter(|dep| dep.member != id.member).filter_map(|&dep| {
+        let deps = message.extra.deps.iter().filter(|dep| dep.member != id.member).filter_map(|&dep| {
             let lane = *lanes.of.get(&dep.member)?;
             (lane != lanes.of[&id.member]).then_some((lane, up(drawn, dep)?))
         });
@@ -196,7 +196,8 @@ pub(super) fn lines(
             Some(text) => format!("{}: {}", one_line(&message.author), one_line(&text)),
             None => format!("{}: (deleted)", one_line(&message.author)),
         };
-        let held_for = message.held_for.map_or(String::new(), |held| format!(" (held back {})", show(held)));
+        let held_for =
+            message.extra.held_for.map_or(String::new(), |held| format!(" (held back {})", show(held)));
         spans.push(Span::raw(" "));
         spans.push(Span::raw(cut(&format!("{text}{held_for}"), text_columns)));
         let mut line = Line::from(spans);

@@ -1,7 +1,6 @@
 //! Enter: what is written is said, or obeyed as a command.
 
 use causerie_client::Body;
-use causerie_core::content::text::symbol_key;
 
 use super::command::{self, Command};
 use super::layout::Layout;
@@ -40,11 +39,8 @@ pub(super) fn enter(model: &mut Model, effects: &mut Vec<Effect>) {
         Purpose::Edit(of) => Body::Edit { of, text: said },
         Purpose::React(to) => {
             let symbol = said.trim().to_owned();
-            let by = room.member;
-            let put = room
-                .changes(to)
-                .is_some_and(|c| c.reactions(by).iter().any(|r| r.0 == symbol_key(&symbol) && r.2));
-            Body::Reaction { to, symbol, set: !put }
+            let set = !room.has_put(&symbol, to);
+            Body::Reaction { to, symbol, set }
         }
     };
     room.editor.take();

@@ -9,7 +9,7 @@ use super::editor::Move;
 use super::enter::enter;
 use super::layout::Layout;
 use super::model::{Completing, Effect, Focus, Model, Overlay};
-use super::room::{Purpose, Row};
+use super::room::{Message, Purpose, Row};
 use super::rooms::{quit, show_room};
 use super::scroll::{scroll, select, show_above, to_end};
 use super::search::find;
@@ -114,11 +114,11 @@ fn choose_further(model: &mut Model, layout: &Layout, up: isize) {
 /// Asks for what is needed to tell what a message depends on, and how it stands to the one that was marked.
 fn explain(model: &mut Model, id: MessageId, effects: &mut Vec<Effect>) {
     let room = model.room();
-    let Some(position) = room.message(id).and_then(|message| message.position) else {
+    let Some(position) = room.message(id).and_then(Message::position) else {
         return model.hint = Some("it has no place in the room's order yet".into());
     };
     let other = room.marked.filter(|&other| other != id);
-    let place_of_other = other.and_then(|other| room.message(other)?.position);
+    let place_of_other = other.and_then(|other| room.message(other)?.position());
     let (first, last) =
         (position.min(place_of_other.unwrap_or(position)), position.max(place_of_other.unwrap_or(position)));
     let (from, to) = (first.saturating_sub(AROUND), last + AROUND);
@@ -222,7 +222,7 @@ fn on_messages_key(model: &mut Model, layout: &Layout, key: KeyEvent, effects: &
             model.searched = 0..0;
             find(model, layout, effects);
         }
-        KeyCode::Enter | KeyCode::Char('p') => match room.message(id).and_then(|message| message.reply_to) {
+        KeyCode::Enter | KeyCode::Char('p') => match room.quote(id).map(|quote| quote.id) {
             Some(parent) if room.number_of(parent).is_some() => select(model.room_mut(), layout, parent),
             Some(_) => model.hint = Some("what it answers is further back".into()),
             None => model.hint = Some("it answers nothing".into()),
@@ -230,7 +230,7 @@ fn on_messages_key(model: &mut Model, layout: &Layout, key: KeyEvent, effects: &
         KeyCode::Char('m') => {
             let numbers = room.numbers().start..room.number_of(id).unwrap_or(0);
             let mention = |number| match room.row(number) {
-                Some(Row::Message(id)) if room.message(id)?.mention => Some(id),
+                Some(Row::Message(id)) if room.message(id)?.extra.mention => Some(id),
                 _ => None,
             };
             match numbers.rev().find_map(mention) {

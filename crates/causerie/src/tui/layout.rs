@@ -1,7 +1,7 @@
 //! The places of the parts of the screen, rows as lines, and which of them are in sight: a value, made once an event, by
 //! which rows are scrolled, and once a drawing, so that both agree on how high a row is.
 
-use causerie_client::{HeldPost, MessageId};
+use causerie_client::{Body, HeldPost, MessageId, What};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::layout::{Constraint, Layout as Split, Rect};
@@ -245,51 +245,52 @@ impl Layout {
         message: &Message,
         lines: &mut Vec<Line<'static>>,
     ) {
+        let known = &message.extra;
         let columns = usize::from(self.messages.width);
         let start = lines.len();
         let shows_time = columns >= usize::from(MESSAGES_COLUMNS_MIN);
         let indent = if shows_time { 9 } else { 3 };
         let room_for = columns.saturating_sub(indent).max(1);
         let blank = " ".repeat(indent.min(columns));
-        if let Some(to) = message.reply_to {
-            let quoted = match (room.message(to), room.text(to)) {
-                (Some(parent), Some(text)) => {
-                    format!("{QUOTE} {}: {}", one_line(&parent.author), one_line(text))
+        if let Some(quote) = room.quote(id) {
+            let quoted = match quote.author.map(one_line) {
+                Some(author) if quote.deleted => format!("{QUOTE} {author}: (deleted)"),
+                Some(author) => {
+                    let words = room.text(quote.id).unwrap_or_default();
+                    format!("{QUOTE} {author}: {}", one_line(words))
                 }
-                (Some(parent), None) => format!("{QUOTE} {}: (deleted)", one_line(&parent.author)),
-                (None, _) => format!("{QUOTE} something further back"),
+                None => format!("{QUOTE} something further back"),
             };
             lines.push(Line::styled(format!("{blank}{}", cut(&quoted, room_for)), dim()));
         }
         let mark = match () {
             () if room.marked == Some(id) => "◆ ",
-            () if !message.own => "  ",
-            () if message.position.is_none() => "… ",
+            () if !known.own => "  ",
+            () if message.position().is_none() => "… ",
             () if room.is_delivered_to_all(id) => "✓✓",
             () => "✓ ",
         };
-        let time = message.time_millis.and_then(|millis| self.local(millis));
-        let concurrent = if message.concurrent { '∥' } else { ' ' };
+        let time = known.time_millis.and_then(|millis| self.local(millis));
+        let concurrent = if known.concurrent { '∥' } else { ' ' };
         let time = match (shows_time, time) {
             (true, Some(time)) => format!("{}{concurrent}", time.strftime(" %H:%M")),
             (true, None) => " ".repeat(7),
             (false, _) => concurrent.to_string(),
         };
         let author = one_line(&message.author);
-        let changes = room.changes(id);
-        let edited = changes.is_some_and(|changes| changes.text().is_some());
+        let view = room.view(id);
         let (text, text_style) = match room.words(id) {
             None => ("(deleted)".into(), dim()),
             Some(text) if room.is_being_deleted(id) => {
                 (format!("{text} (to be deleted: u takes it back)"), dim())
             }
             Some(text) => {
-                let edited = if edited { " (edited)" } else { "" };
-                let style = if message.mention { bold() } else { Style::new() };
+                let edited = if view.as_ref().is_some_and(|view| view.edited) { " (edited)" } else { "" };
+                let style = if known.mention { bold() } else { Style::new() };
                 (format!("{text}{edited}"), style)
             }
         };
-        let name = if message.action { format!("* {author}") } else { format!("{author}:") };
+        let name = if is_action(message.what()) { format!("* {author}") } else { format!("{author}:") };
         let wrapped = wrap(&format!("{name} {text}"), room_for);
         for (index, line) in wrapped.into_iter().enumerate() {
             let mut spans = match index {
@@ -305,13 +306,13 @@ impl Layout {
             }
             lines.push(Line::from(spans));
         }
-        let reactions = changes.map(|changes| changes.reactions(room.member)).unwrap_or_default();
-        if !reactions.is_empty() && room.text(id).is_some() {
-            let shown: Vec<_> =
-                reactions.iter().map(|(symbol, count, _)| format!("{} {count}", one_line(symbol))).collect();
+        let reactions = view.map(|view| view.reactions).unwrap_or_default();
+        if !reactions.is_empty() {
+            let shown = reactions.iter().map(|r| format!("{} {}", one_line(r.symbol), r.by.len()));
+            let shown: Vec<_> = shown.collect();
             lines.push(Line::styled(format!("{blank}{}", cut(&shown.join("  "), room_for)), dim()));
         }
-        if let Some(held) = message.held_for {
+        if let Some(held) = known.held_for {
             let held = format!("held back for {}", crate::wording::show(held));
             lines.push(Line::styled(format!("{blank}{}", cut(&held, room_for)), dim()));
         }
@@ -325,6 +326,22 @@ impl Layout {
     }
 }
 
+/// Returns whether a message tells what its author does.
+const fn is_action(what: &What) -> bool {
+    match what {
+        What::Said(body) => match body {
+            Body::Action(_) | Body::Topic(_) | Body::Unknown(_) => true,
+            Body::Text(_)
+            | Body::Notice(_)
+            | Body::Reply { .. }
+            | Body::Edit { .. }
+            | Body::Delete { .. }
+            | Body::Reaction { .. } => false,
+        },
+        What::Joined | What::Left { .. } => true,
+    }
+}
+
 fn rule(label: &str, columns: usize) -> Line<'static> {
     let label = cut(&format!("── {label} "), columns);
     let rest = columns.saturating_sub(width(&label));
@@ -333,7 +350,7 @@ fn rule(label: &str, columns: usize) -> Line<'static> {
 
 fn time_of(room: &RoomView, row: i64) -> Option<u64> {
     match room.row(row)? {
-        Row::Message(id) => room.message(id)?.time_millis,
+        Row::Message(id) => room.message(id)?.extra.time_millis,
         _ => None,
     }
 }

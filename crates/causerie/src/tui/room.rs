@@ -4,14 +4,16 @@
 //! own messages on their way, and others' where an earlier one is missing.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use causerie_client::{
     Body, Entry, Event, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId, Post, What,
 };
-use causerie_core::content::text::{is_symbol, symbol_key};
+use causerie_core::content::text::symbol_key;
 use causerie_core::log::page::Standing;
+use causerie_core::timeline::fold::{self, Fold, Quote, Said, View};
+use causerie_core::timeline::relation::Neighbour;
 
 use super::editor::Editor;
 use super::holds::{Hold, Holds};
@@ -24,11 +26,8 @@ pub(super) const ROWS_MAX: usize = 100_000;
 /// Rows that are kept while somebody reads the first of them; with so many no earlier ones are read. Some 500 MB.
 pub(super) const READ_BACK_MAX: usize = 1_000_000;
 
-/// No screen shows more rows.
+/// Limit of the rows that any screen shows.
 const READ_ROWS: i64 = 1_000;
-
-/// Changes of messages in a row behind which it is not told any more whether two messages were concurrent.
-const SINCE_MAX: usize = 200;
 
 /// Names that have a colour by their order of appearance; those that come later have one by their letters.
 const NAMES_MAX: usize = 4_096;
@@ -36,24 +35,24 @@ const NAMES_MAX: usize = 4_096;
 /// Names of those who came and went that one row tells.
 const COMINGS_MAX: usize = 30;
 
-/// How it stands with the connection.
+/// State of the connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Link {
     Joining,
     In,
-    /// It is tried again by itself.
+    /// Lost, and tried again by itself.
     Lost(String),
-    /// It is not.
+    /// Ended for good.
     Over(String),
 }
 
-/// One row of the room, with its number: numbers are consecutive, and stay the same when earlier rows are read.
+/// A row of the room. Rows have consecutive numbers, which stay the same when earlier rows are read.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Row {
     Message(MessageId),
-    /// Who came and who went, one after the other.
+    /// People who came and went, one after the other.
     Comings(Vec<Coming>),
-    /// So many records cannot be read.
+    /// Records that cannot be read.
     Gap {
         from: u64,
         to: u64,
@@ -70,17 +69,13 @@ pub(super) struct Coming {
     pub(super) reason: String,
 }
 
-/// A message as it reads now.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Message {
-    pub(super) author: String,
+/// A message as it was said, with what is known of it here.
+pub(super) type Message = fold::Message<Known>;
+
+/// Knowledge of a message beyond what it says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Known {
     pub(super) own: bool,
-    pub(super) text: String,
-    pub(super) action: bool,
-    /// It sets the topic to its text.
-    is_topic: bool,
-    pub(super) reply_to: Option<MessageId>,
-    pub(super) position: Option<u64>,
     pub(super) time_millis: Option<u64>,
     pub(super) deps: Vec<MessageId>,
     pub(super) held_for: Option<Duration>,
@@ -91,35 +86,10 @@ pub(super) struct Message {
     own_seen: u64,
 }
 
-/// What was said later about a message. Of two changes by the same member the one said later counts, in whatever order
-/// they are read.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Changes {
-    text: Option<(u64, String)>,
-    pub(super) deleted: bool,
-    /// By what reads the same, and who put it there.
-    reactions: BTreeMap<(String, MemberId), (u64, bool)>,
-}
+/// Stands in place of words that this version does not know.
+const NOT_KNOWN: &str = "said something that this version cannot show";
 
-impl Changes {
-    pub(super) fn text(&self) -> Option<&str> {
-        self.text.as_ref().map(|(_, text)| text.as_str())
-    }
-
-    /// Each symbol, how many have put it there, and whether this one has.
-    pub(super) fn reactions(&self, by: Option<MemberId>) -> Vec<(&str, usize, bool)> {
-        let mut symbols: Vec<(&str, usize, bool)> = Vec::new();
-        for ((symbol, member), _) in self.reactions.iter().filter(|(_, (_, set))| *set) {
-            match symbols.iter_mut().find(|s| s.0 == symbol) {
-                Some(known) => (known.1, known.2) = (known.1 + 1, known.2 || Some(*member) == by),
-                None => symbols.push((symbol, 1, Some(*member) == by)),
-            }
-        }
-        symbols
-    }
-}
-
-/// What the text being written will be.
+/// Purpose of the text that is being written.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) enum Purpose {
     #[default]
@@ -148,7 +118,6 @@ pub(super) struct Anchor {
 pub(super) struct RoomView {
     pub(super) name: String,
     pub(super) link: Link,
-    pub(super) topic: String,
     pub(super) member: Option<MemberId>,
     pub(super) members: Vec<MemberInfo>,
     pub(super) held: Vec<HeldPost>,
@@ -173,11 +142,11 @@ pub(super) struct RoomView {
     pub(super) epoch: u64,
     /// Position of the last message that was on the screen with all before it.
     pub(super) read: u64,
-    /// Where reading stopped before this start, and in which epoch; what comes behind it is new.
+    /// Epoch and position where reading stopped before this start; what comes behind it is new.
     pub(super) read_before: Option<(u64, u64)>,
     /// Position of the last message with a place.
     last: u64,
-    /// It was left on purpose: it is not joined at the next start.
+    /// True once it was left on purpose: it is not joined at the next start.
     pub(super) given_up: bool,
     /// Earlier records are before this position; `None` if there are none.
     pub(super) older: Option<u64>,
@@ -185,76 +154,22 @@ pub(super) struct RoomView {
     first_row: i64,
     rows: VecDeque<Row>,
     below: Vec<MessageId>,
-    since: Since,
-    /// What is delivered and not placed depends on.
+    neighbour: Neighbour,
+    /// Dependencies of what is delivered and not placed.
     links: BTreeMap<MessageId, Vec<MessageId>>,
-    messages: BTreeMap<MessageId, Message>,
-    changes: BTreeMap<MessageId, Changes>,
+    fold: Fold<Known>,
     stability: Stability,
     pub(super) holds: Holds,
-    /// Topics whose messages have no place yet, as they came: the last of them is shown.
-    topics_below: Vec<(MessageId, String)>,
-    /// The topic of the last message that has a place, and where and which that is.
-    topic_placed: Option<(u64, MessageId, String)>,
 }
 
-/// Who a record or a delivery is of, and what goes with it.
-struct Said {
-    id: MessageId,
-    author: String,
-    body: Body,
-    own: bool,
-    position: Option<u64>,
-    time_millis: Option<u64>,
-    deps: Vec<MessageId>,
-    held_for: Option<Duration>,
-}
-
-/// What came in the log since the last message that has a row, itself first, with what each depends on; `None` for what
-/// the room itself says, which depends on all before it.
-#[derive(Debug, Default)]
-struct Since(Vec<(MessageId, Option<Vec<MessageId>>)>);
-
-impl Since {
-    /// Whether the last message with a row is concurrent with this one, which is placed behind all of these.
-    ///
-    /// What is between two messages in the log is all that can lie between them in causal order.
-    fn is_concurrent(&self, id: MessageId, deps: &[MessageId]) -> bool {
-        let Some((last, _)) = self.0.first() else { return false };
-        let before = |id: MessageId| (id.seq > 1).then(|| MessageId::new(id.member, id.seq - 1));
-        let mut open: Vec<_> = deps.iter().copied().chain(before(id)).collect();
-        let mut known = BTreeSet::new();
-        while let Some(cause) = open.pop() {
-            if cause == *last {
-                return false;
-            }
-            let Some((_, deps)) = self.0.iter().find(|(id, _)| *id == cause) else { continue };
-            let Some(deps) = deps else { return false };
-            if known.insert(cause) {
-                open.extend(deps.iter().copied().chain(before(cause)));
-            }
-        }
-        true
-    }
-
-    fn add(&mut self, id: MessageId, deps: Option<Vec<MessageId>>, has_row: bool) {
-        if has_row || self.0.len() >= SINCE_MAX {
-            self.0.clear();
-        }
-        if has_row || !self.0.is_empty() {
-            self.0.push((id, deps));
-        }
-    }
-}
-
-/// What news there is for a reader.
+/// News for a reader.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct News {
     /// Something to read has come.
     pub(super) message: bool,
-    /// It is for this reader.
+    /// The message, if it is for this reader.
     pub(super) mention: Option<MessageId>,
-    /// It was said while this reader was away.
+    /// The message was said while this reader was away.
     pub(super) missed: bool,
 }
 
@@ -263,7 +178,6 @@ impl RoomView {
         Self {
             name: name.into(),
             link: Link::Joining,
-            topic: String::new(),
             member: None,
             members: Vec::new(),
             held: Vec::new(),
@@ -290,14 +204,11 @@ impl RoomView {
             first_row: 0,
             rows: VecDeque::new(),
             below: Vec::new(),
-            since: Since::default(),
+            neighbour: Neighbour::default(),
             links: BTreeMap::new(),
-            messages: BTreeMap::new(),
-            changes: BTreeMap::new(),
+            fold: Fold::default(),
             stability: Stability::default(),
             holds: Holds::default(),
-            topics_below: Vec::new(),
-            topic_placed: None,
         }
     }
 
@@ -316,32 +227,60 @@ impl RoomView {
         }
     }
 
+    /// Returns the room's topic as it reads now.
+    pub(super) fn topic(&self) -> &str {
+        self.fold.topic().unwrap_or_default()
+    }
+
     pub(super) fn message(&self, id: MessageId) -> Option<&Message> {
-        self.messages.get(&id)
+        self.fold.get(id)
     }
 
-    pub(super) fn changes(&self, id: MessageId) -> Option<&Changes> {
-        self.changes.get(&id)
+    /// Returns a message as it reads now.
+    pub(super) fn view(&self, id: MessageId) -> Option<View<'_>> {
+        self.fold.view(id)
     }
 
-    /// A message's text as it reads now; `None` if it was deleted or is not known here.
-    pub(super) fn text(&self, id: MessageId) -> Option<&str> {
-        let changes = self.changes.get(&id);
-        if changes.is_some_and(|changes| changes.deleted) {
-            return None;
+    /// Returns the message that this one answers, for a line above it.
+    pub(super) fn quote(&self, id: MessageId) -> Option<Quote<'_>> {
+        match self.message(id)?.what() {
+            What::Said(body) => answered(body).map(|to| self.fold.quote(to)),
+            What::Joined | What::Left { .. } => None,
         }
-        let said = self.messages.get(&id).map(|message| message.text.as_str());
-        said.map(|said| changes.and_then(Changes::text).unwrap_or(said))
+    }
+
+    /// Returns a message's text as it reads now; `None` if it was deleted or is not known here.
+    pub(super) fn text(&self, id: MessageId) -> Option<&str> {
+        let view = self.fold.view(id).filter(|view| !view.deleted)?;
+        Some(view.words.unwrap_or(NOT_KNOWN))
     }
 
     /// Returns a message in words as it reads now; `None` as for its [text](Self::text).
     pub(super) fn words(&self, id: MessageId) -> Option<Cow<'_, str>> {
         let text = self.text(id)?;
-        Some(match self.messages.get(&id).is_some_and(|message| message.is_topic) {
-            false => text.into(),
-            true if text.is_empty() => "took the topic away".into(),
-            true => format!("set the topic: {text}").into(),
+        Some(match self.message(id)?.what() {
+            What::Said(Body::Topic(_)) if text.is_empty() => "took the topic away".into(),
+            What::Said(Body::Topic(_)) => format!("set the topic: {text}").into(),
+            What::Said(
+                Body::Text(_)
+                | Body::Action(_)
+                | Body::Notice(_)
+                | Body::Reply { .. }
+                | Body::Edit { .. }
+                | Body::Delete { .. }
+                | Body::Reaction { .. }
+                | Body::Unknown(_),
+            )
+            | What::Joined
+            | What::Left { .. } => text.into(),
         })
+    }
+
+    /// Returns whether this member has put a symbol beside a message.
+    pub(super) fn has_put(&self, symbol: &str, to: MessageId) -> bool {
+        let (Some(view), Some(me)) = (self.view(to), self.member) else { return false };
+        let is_it = |reaction: &fold::Reaction<'_>| symbol_key(reaction.symbol) == symbol_key(symbol);
+        view.reactions.iter().find(|r| is_it(r)).is_some_and(|r| r.by.iter().any(|(member, _)| *member == me))
     }
 
     /// Returns the number by which a name has its colour.
@@ -396,7 +335,7 @@ impl RoomView {
 
     /// Returns whether all who are in are known to have delivered this message of ours.
     pub(super) fn is_delivered_to_all(&self, id: MessageId) -> bool {
-        let position = self.message(id).and_then(|message| message.position);
+        let position = self.message(id).and_then(Message::position);
         let has =
             |m: &MemberInfo| Some(m.member) == self.member || self.stability.has(m.member, id, position);
         Some(id.member) == self.member && self.members.len() > 1 && self.members.iter().all(has)
@@ -452,7 +391,7 @@ impl RoomView {
             Event::Rejoined { member, reason, renamed } => {
                 (self.member, self.link) = (Some(member), Link::In);
                 self.stability = Stability::default();
-                self.since = Since::default();
+                self.neighbour = Neighbour::default();
                 renamed.into_iter().for_each(|(old, new)| self.rename(old, new));
                 self.notice(format!("joined again ({reason})"));
             }
@@ -462,7 +401,7 @@ impl RoomView {
                 self.notice(format!("not said ({reason}){what}"));
             }
             Event::Gap { from, to } => {
-                self.since = Since::default();
+                self.neighbour = Neighbour::default();
                 self.push(Row::Gap { from, to, removed: true });
             }
             Event::Refused { id, reason } => {
@@ -482,7 +421,7 @@ impl RoomView {
     fn delivered(&mut self, post: Post, me: &str) -> News {
         let Post { id, author, body, own, position, time_millis, held_for, history, deps } = post;
         self.held.retain(|held| held.id != id);
-        if self.messages.contains_key(&id) {
+        if self.fold.contains(id) {
             return News::default();
         }
         // It has its place only once everything before it has come.
@@ -490,8 +429,9 @@ impl RoomView {
         let missed = history && position.is_some_and(|position| self.is_missed(own, position));
         let is_news = !own && (!history || missed);
         self.links.insert(id, deps.clone());
-        let said = Said { id, author, body, own, position, time_millis, deps, held_for };
-        if !self.note(said, me) {
+        let extra = Known { own, time_millis, deps, held_for, ..Known::default() };
+        let (what, standing) = (What::Said(body), Standing::AsSaid);
+        if !self.note(Said { id, author, what, position, standing, extra }, me) {
             if history {
                 self.compare(id);
             }
@@ -509,7 +449,8 @@ impl RoomView {
             self.below.push(id);
             self.take_waiting_line();
         }
-        let mention = (is_news && self.messages[&id].mention).then_some(id);
+        let is_mention = self.fold.get(id).is_some_and(|message| message.extra.mention);
+        let mention = (is_news && is_mention).then_some(id);
         News { message: is_news, mention, missed }
     }
 
@@ -530,73 +471,24 @@ impl RoomView {
     }
 
     /// Takes a message in, and tells whether it is one to be shown in its place.
-    fn note(&mut self, said: Said, me: &str) -> bool {
-        let Said { id, author, body, own, position, time_millis, deps, held_for } = said;
-        self.meet(&author);
-        let own_seen = self.own_seen(id, &deps);
+    fn note(&mut self, mut said: Said<Known>, me: &str) -> bool {
+        let (id, own) = (said.id, said.extra.own);
+        self.meet(&said.author);
+        let own_seen = self.own_seen(id, &said.extra.deps);
         if let Some(member) = self.member.filter(|&member| member != id.member) {
             self.stability.saw(id.member, own_seen);
             debug_assert!(!own || member == id.member);
         }
-        let is_topic = matches!(body, Body::Topic(_));
-        let (text, action, reply_to) = match body {
-            Body::Text(text) | Body::Notice(text) => (text, false, None),
-            Body::Action(text) => (text, true, None),
-            Body::Reply { to, text } => (text, false, Some(to)),
-            Body::Topic(topic) => {
-                match position {
-                    Some(position) => self.place_topic(position, id, topic.clone()),
-                    None => self.topics_below.push((id, topic.clone())),
-                }
-                self.show_topic();
-                (topic, true, None)
-            }
-            Body::Edit { of, text } => {
-                let changes = self.changes.entry(of).or_default();
-                if changes.text.as_ref().is_none_or(|(seq, _)| *seq < id.seq) {
-                    changes.text = Some((id.seq, text));
-                }
-                self.show_topic();
-                return false;
-            }
-            Body::Delete { of, .. } => {
-                self.changes.entry(of).or_default().deleted = true;
-                self.show_topic();
-                return false;
-            }
-            // Of another time, when anything was one.
-            Body::Reaction { symbol, .. } if !is_symbol(&symbol) => return false,
-            Body::Reaction { to, symbol, set } => {
-                let reactions = &mut self.changes.entry(to).or_default().reactions;
-                let reaction = reactions.entry((symbol_key(&symbol), id.member)).or_insert((0, false));
-                if reaction.0 < id.seq {
-                    *reaction = (id.seq, set);
-                }
-                return false;
-            }
-            _ => ("said something that this version cannot show".into(), true, None),
-        };
-        let of_mine = reply_to.and_then(|to| self.messages.get(&to)).is_some_and(|message| message.own);
-        let mention = !own && (of_mine || mentions(&text, me));
-        self.messages.insert(
-            id,
-            Message {
-                author,
-                own,
-                text,
-                action,
-                is_topic,
-                reply_to,
-                position,
-                time_millis,
-                deps,
-                held_for,
-                mention,
-                concurrent: false,
-                own_seen,
-            },
-        );
-        true
+        said.extra.own_seen = own_seen;
+        if let What::Said(body) = &said.what
+            && !own
+        {
+            let answers_mine = answered(body).is_some_and(|to| {
+                self.fold.get(self.fold.shown_as(to)).is_some_and(|message| message.extra.own)
+            });
+            said.extra.mention = answers_mine || body.readable().is_some_and(|words| mentions(words, me));
+        }
+        self.fold.take(said)
     }
 
     /// The last of our messages in the past of one with these dependencies.
@@ -604,14 +496,15 @@ impl RoomView {
         let before = id.seq.checked_sub(1).map(|seq| MessageId::new(id.member, seq));
         let seen = |id: &MessageId| match Some(id.member) == self.member {
             true => id.seq,
-            false => self.messages.get(id).map_or(0, |message| message.own_seen),
+            false => self.fold.get(*id).map_or(0, |message| message.extra.own_seen),
         };
         deps.iter().chain(&before).map(seen).chain(self.stability.seen(id.member)).max().unwrap_or(0)
     }
 
     fn placed(&mut self, id: MessageId, position: u64, time_millis: u64) {
-        if let Some(message) = self.messages.get_mut(&id) {
-            (message.position, message.time_millis) = (Some(position), Some(time_millis));
+        self.fold.place(id, position);
+        if let Some(message) = self.fold.get_mut(id) {
+            message.extra.time_millis = Some(time_millis);
         }
         self.last = self.last.max(position);
         self.compare(id);
@@ -619,54 +512,28 @@ impl RoomView {
             self.below.remove(index);
             self.append(Row::Message(id));
         }
-        if let Some(index) = self.topics_below.iter().position(|(below, _)| *below == id) {
-            let (id, topic) = self.topics_below.remove(index);
-            self.place_topic(position, id, topic);
-            self.show_topic();
-        }
     }
 
-    /// What has got its place is compared with the message above it.
+    /// Compares a message that has got its place with the one above it.
     fn compare(&mut self, id: MessageId) {
         // What the room itself says comes without.
         let deps = self.links.remove(&id);
-        let message = self.messages.get_mut(&id);
+        let message = self.fold.get_mut(id);
         let has_row = message.is_some();
         if let (Some(message), Some(deps)) = (message, &deps) {
-            message.concurrent = self.since.is_concurrent(id, deps);
+            message.extra.concurrent = self.neighbour.is_concurrent(id, deps);
         }
-        self.since.add(id, deps, has_row);
-    }
-
-    /// Of two that nobody had seen both of, the later in the log counts, for everybody.
-    fn place_topic(&mut self, position: u64, id: MessageId, topic: String) {
-        if self.topic_placed.as_ref().is_none_or(|(before, ..)| position >= *before) {
-            self.topic_placed = Some((position, id, topic));
-        }
-    }
-
-    /// Shows the last topic as it stands.
-    fn show_topic(&mut self) {
-        let placed = || self.topic_placed.as_ref().map(|(_, id, topic)| (*id, topic));
-        let last = self.topics_below.last().map(|(id, topic)| (*id, topic)).or_else(placed);
-        let stands = last.map(|(id, topic)| match self.changes.get(&id) {
-            Some(changes) if changes.deleted => "",
-            changes => changes.and_then(Changes::text).unwrap_or(topic),
-        });
-        self.topic = stands.unwrap_or_default().into();
+        self.neighbour.add(id, deps, has_row);
     }
 
     fn remove_below(&mut self, id: MessageId) {
         self.below.retain(|&below| below != id);
-        self.messages.remove(&id);
+        self.fold.remove(id);
         self.links.remove(&id);
-        self.topics_below.retain(|(below, _)| *below != id);
-        self.show_topic();
     }
 
     fn rename(&mut self, old: MessageId, new: MessageId) {
         self.below.iter_mut().filter(|below| **below == old).for_each(|below| *below = new);
-        self.topics_below.iter_mut().filter(|(below, _)| *below == old).for_each(|(below, _)| *below = new);
         for id in [&mut self.selected, &mut self.marked] {
             *id = id.map(|id| if id == old { new } else { id });
         }
@@ -674,12 +541,7 @@ impl RoomView {
             .iter_mut()
             .filter(|deletion| deletion.of == old)
             .for_each(|deletion| deletion.of = new);
-        if let Some(message) = self.messages.remove(&old) {
-            self.messages.insert(new, message);
-        }
-        if let Some(changes) = self.changes.remove(&old) {
-            self.changes.insert(new, changes);
-        }
+        self.fold.rename(old, new);
         // Its new stamp is not known here.
         self.links.remove(&old);
         match &mut self.purpose {
@@ -697,7 +559,7 @@ impl RoomView {
         self.take_waiting_line();
     }
 
-    /// There is one row more, and if nothing is held any more it stands where that was told.
+    /// Lets a new row stand where held messages were told, if nothing is held any more.
     fn take_waiting_line(&mut self) {
         self.waiting_line &= !self.held.is_empty();
     }
@@ -718,11 +580,9 @@ impl RoomView {
         self.first_row += 1;
         match self.rows.pop_front() {
             Some(Row::Message(id)) => {
-                // What has become of the topic is shown still.
-                if self.topic_placed.as_ref().is_none_or(|(_, topic, _)| *topic != id) {
-                    self.changes.remove(&id);
-                }
-                if let Some(position) = self.messages.remove(&id).and_then(|message| message.position) {
+                let position = self.fold.get(id).and_then(Message::position);
+                self.fold.forget(id);
+                if let Some(position) = position {
                     self.older = Some(position + 1);
                 }
             }
@@ -738,7 +598,7 @@ impl RoomView {
         }
     }
 
-    /// Whether it has so many rows that no earlier ones are read.
+    /// Returns whether it has so many rows that no earlier ones are read.
     pub(super) fn is_full(&self) -> bool {
         self.rows.len() >= READ_BACK_MAX
     }
@@ -748,12 +608,12 @@ impl RoomView {
         self.loading = false;
         self.older = page.has_older().then_some(page.from);
         let mut rows: Vec<Row> = Vec::new();
-        let mut since = Since::default();
+        let mut neighbour = Neighbour::default();
         for entry in page.entries {
             let record = match entry {
                 Entry::Gap { from, to, removed } => {
                     rows.push(Row::Gap { from, to, removed });
-                    since = Since::default();
+                    neighbour = Neighbour::default();
                     continue;
                 }
                 Entry::Record(record) => record,
@@ -761,20 +621,19 @@ impl RoomView {
             let (id, own) = (record.id, Some(record.member) == self.member);
             let coming = match record.what {
                 What::Said(body) => {
-                    let (position, time_millis) = (Some(record.position), Some(record.time_millis));
-                    let (author, deps) = (record.name, record.deps);
-                    let held_for = None;
-                    if record.standing == Standing::Deleted {
-                        let of = if let Body::Edit { of, .. } = &body { *of } else { id };
-                        self.changes.entry(of).or_default().deleted = true;
-                    }
-                    let concurrent = since.is_concurrent(id, &deps);
-                    let links = Some(deps.clone());
-                    let said = Said { id, author, body, own, position, time_millis, deps, held_for };
-                    let has_row = !self.messages.contains_key(&id) && self.note(said, me);
-                    since.add(id, links, has_row);
+                    let deps = record.deps;
+                    let extra = Known {
+                        own,
+                        time_millis: Some(record.time_millis),
+                        deps: deps.clone(),
+                        concurrent: neighbour.is_concurrent(id, &deps),
+                        ..Known::default()
+                    };
+                    let (author, position, standing) = (record.name, Some(record.position), record.standing);
+                    let said = Said { id, author, what: What::Said(body), position, standing, extra };
+                    let has_row = !self.fold.contains(id) && self.note(said, me);
+                    neighbour.add(id, Some(deps), has_row);
                     if has_row {
-                        self.messages.entry(id).and_modify(|message| message.concurrent = concurrent);
                         rows.push(Row::Message(id));
                     }
                     continue;
@@ -782,7 +641,7 @@ impl RoomView {
                 What::Joined => Coming { name: record.name, joined: true, reason: String::new() },
                 What::Left { reason } => Coming { name: record.name, joined: false, reason },
             };
-            since.add(id, None, false);
+            neighbour.add(id, None, false);
             match rows.last_mut() {
                 Some(Row::Comings(comings)) if comings.len() < COMINGS_MAX => comings.push(coming),
                 _ => rows.push(Row::Comings(vec![coming])),
@@ -790,11 +649,10 @@ impl RoomView {
         }
         self.first_row -= rows.len() as i64;
         let missed = |row: &Row| match row {
-            Row::Message(id) => {
-                let message = &self.messages[id];
-                message.position.is_some_and(|position| self.is_missed(message.own, position))
-            }
-            _ => false,
+            Row::Message(id) => self.fold.get(*id).is_some_and(|message| {
+                message.position().is_some_and(|position| self.is_missed(message.extra.own, position))
+            }),
+            Row::Comings(_) | Row::Gap { .. } | Row::Notice(_) => false,
         };
         if let Some(index) = rows.iter().position(missed) {
             self.unread_from = Some(self.first_row + index as i64);
@@ -803,7 +661,22 @@ impl RoomView {
     }
 }
 
-/// Whether a text calls somebody by name.
+/// Returns the message that a body answers.
+const fn answered(body: &Body) -> Option<MessageId> {
+    match body {
+        Body::Reply { to, .. } => Some(*to),
+        Body::Text(_)
+        | Body::Action(_)
+        | Body::Notice(_)
+        | Body::Edit { .. }
+        | Body::Delete { .. }
+        | Body::Reaction { .. }
+        | Body::Topic(_)
+        | Body::Unknown(_) => None,
+    }
+}
+
+/// Returns whether a text calls somebody by name.
 fn mentions(text: &str, name: &str) -> bool {
     let (text, name) = (text.to_lowercase(), name.to_lowercase());
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
@@ -831,7 +704,7 @@ mod tests {
             room.handle(event, "Ann");
             position += 1;
             room.handle(placed(id.member, id.seq, position), "Ann");
-            room.message(id).is_some_and(|message| message.concurrent)
+            room.message(id).is_some_and(|message| message.extra.concurrent)
         };
         assert!(!say(&mut room, said(ANN, 1, "who is in?", None)), "nothing is above it");
         assert!(!say(&mut room, said(BOB, 1, "I am", Some(id(ANN, 1)))));
@@ -860,7 +733,7 @@ mod tests {
         };
         let records = vec![text(ANN, 1, &[]), text(BOB, 1, &[id(ANN, 1)]), text(EVE, 1, &[id(ANN, 1)])];
         room.earlier(page(1, records), "Ann");
-        let marked = [ANN, BOB, EVE].map(|member| room.message(id(member, 1)).unwrap().concurrent);
+        let marked = [ANN, BOB, EVE].map(|member| room.message(id(member, 1)).unwrap().extra.concurrent);
         assert_eq!(marked, [false, false, true]);
     }
 
@@ -876,6 +749,27 @@ mod tests {
         room.numbers().map(shown).collect()
     }
 
+    fn counts(room: &RoomView, id: MessageId) -> Vec<(&str, usize)> {
+        let view = room.view(id).expect("it has a line");
+        view.reactions.into_iter().map(|reaction| (reaction.symbol, reaction.by.len())).collect()
+    }
+
+    #[test]
+    fn what_is_about_an_edit_is_about_the_message() {
+        let mut room = welcomed();
+        room.handle(said(BOB, 1, "first words", None), "Ann");
+        room.handle(change(BOB, 2, Body::Edit { of: id(BOB, 1), text: "second words".into() }), "Ann");
+        let reaction = Body::Reaction { to: id(BOB, 2), symbol: "👍".into(), set: true };
+        room.handle(change(EVE, 1, reaction), "Ann");
+        room.handle(change(BOB, 3, Body::Edit { of: id(BOB, 2), text: "third words".into() }), "Ann");
+        assert_eq!((texts(&room), counts(&room, id(BOB, 1))), (vec!["third words".into()], vec![("👍", 1)]));
+        room.handle(change(EVE, 2, Body::Edit { of: id(BOB, 3), text: "not Eve's".into() }), "Ann");
+        assert_eq!(texts(&room), ["third words"]);
+        room.handle(change(ANN, 1, Body::Reply { to: id(BOB, 3), text: "yes".into() }), "Ann");
+        let quote = room.quote(id(ANN, 1)).unwrap();
+        assert_eq!((quote.id, quote.author, quote.words), (id(BOB, 1), Some("Bob"), Some("third words")));
+    }
+
     #[test]
     fn what_is_placed_never_moves() {
         let mut room = welcomed();
@@ -888,7 +782,7 @@ mod tests {
         room.handle(placed(EVE, 1, 11), "Ann");
         room.handle(placed(ANN, 1, 12), "Ann");
         assert_eq!(texts(&room), ["second", "first", "mine"]);
-        assert_eq!(room.message(id(ANN, 1)).unwrap().position, Some(12));
+        assert_eq!(room.message(id(ANN, 1)).unwrap().position(), Some(12));
     }
 
     #[test]
@@ -896,21 +790,21 @@ mod tests {
         let mut room = welcomed();
         room.handle(change(ANN, 1, Body::Topic("mine".into())), "Ann");
         room.handle(change(BOB, 1, Body::Topic("Bob's".into())), "Ann");
-        assert_eq!(room.topic, "Bob's");
+        assert_eq!(room.topic(), "Bob's");
         room.handle(placed(BOB, 1, 10), "Ann");
-        assert_eq!(room.topic, "mine", "it has no place yet, and will have a later one");
+        assert_eq!(room.topic(), "mine", "it has no place yet, and will have a later one");
         room.handle(placed(ANN, 1, 11), "Ann");
-        assert_eq!(room.topic, "mine");
+        assert_eq!(room.topic(), "mine");
         assert_eq!(room.words(id(ANN, 1)).as_deref(), Some("set the topic: mine"));
         room.handle(change(ANN, 2, Body::Edit { of: id(ANN, 1), text: "yours".into() }), "Ann");
-        assert_eq!(room.topic, "yours", "as it stands");
+        assert_eq!(room.topic(), "yours", "as it stands");
         assert_eq!(room.words(id(ANN, 1)).as_deref(), Some("set the topic: yours"));
         room.handle(change(ANN, 3, Body::Delete { of: id(ANN, 1), reason: String::new() }), "Ann");
-        assert_eq!((&room.topic[..], room.words(id(ANN, 1))), ("", None));
+        assert_eq!((room.topic(), room.words(id(ANN, 1))), ("", None));
         room.handle(change(BOB, 2, Body::Topic("again".into())), "Ann");
-        assert_eq!(room.topic, "again");
+        assert_eq!(room.topic(), "again");
         room.handle(change(EVE, 1, Body::Topic(String::new())), "Ann");
-        assert_eq!(room.topic, "");
+        assert_eq!(room.topic(), "");
     }
 
     #[test]
@@ -939,8 +833,9 @@ mod tests {
             "Ann",
         );
         assert_eq!(texts(&room), ["newest", "other"]);
-        assert_eq!(room.changes(id(BOB, 1)).unwrap().reactions(Some(ANN)), [("+", 1, true)]);
-        assert_eq!(room.changes(id(BOB, 2)).unwrap().reactions(Some(EVE)), [("❤", 2, true)]);
+        assert_eq!(counts(&room, id(BOB, 1)), [("+", 1)]);
+        assert_eq!(counts(&room, id(BOB, 2)), [("❤", 2)]);
+        assert!(room.has_put("+", id(BOB, 1)) && !room.has_put("❤", id(BOB, 2)));
         room.handle(change(BOB, 6, Body::Delete { of: id(BOB, 2), reason: String::new() }), "Ann");
         assert_eq!(texts(&room), ["newest", "(deleted)"]);
     }
@@ -1022,7 +917,7 @@ mod tests {
             room.handle(placed(BOB, n, n), "Ann");
         }
         assert_eq!(room.numbers().count(), ROWS_MAX);
-        assert_eq!(room.messages.len(), ROWS_MAX);
+        assert_eq!(room.fold.len(), ROWS_MAX);
         assert_eq!(room.older, Some(11));
         let first = room.numbers().start;
         room.earlier(page(1, (1..=10).map(|n| record(BOB, n, Body::Text("x".into()))).collect()), "Ann");
@@ -1035,7 +930,7 @@ mod tests {
         room.anchor = None;
         room.notice("at the end again".into());
         assert_eq!((room.numbers().count(), room.older), (ROWS_MAX, Some(13)));
-        assert_eq!(room.messages.len(), ROWS_MAX - 1);
+        assert_eq!(room.fold.len(), ROWS_MAX - 1);
     }
 
     #[test]

@@ -49,7 +49,8 @@ fn put(frame: &mut Frame<'_>, area: Rect, line: Line<'static>) {
 
 /// Draws the title; `unread` is told of other rooms, where no pane lists them.
 fn title(room: &RoomView, unread: usize, frame: &mut Frame<'_>, area: Rect) {
-    let topic = if room.topic.is_empty() { String::new() } else { format!(" · {}", one_line(&room.topic)) };
+    let topic = room.topic();
+    let topic = if topic.is_empty() { String::new() } else { format!(" · {}", one_line(topic)) };
     let right = match unread {
         1.. => format!("{unread} unread elsewhere · {} here ", room.members.len()),
         0 => format!("{} here ", room.members.len()),
@@ -510,7 +511,7 @@ mod tests {
             tell(&mut model, said(BOB, n, text, None));
             tell(&mut model, placed(BOB, n, n));
         }
-        model.rooms[0].topic = HARD.join(" ");
+        tell(&mut model, change(EVE, 1, Body::Topic(HARD.join(" "))));
         model.rooms[0].editor.insert(&HARD.join(" "));
         for line in screen(&model).iter().skip(1).take(20) {
             let at = line.find('│').map(|at| width(&line[..at]));
@@ -545,7 +546,6 @@ mod tests {
             update(&mut model, Event::Rooms(vec![(hard.into(), 1)]));
             model.rooms.push(RoomView::new(hard));
             let room = &mut model.rooms[0];
-            room.topic = hard.into();
             room.members.iter_mut().for_each(|member| member.name = hard.into());
             room.purpose = Purpose::Reply(id(BOB, 1));
             (model.shows_clock, model.rooms[0].clock) = (true, format!("{hard} 1"));

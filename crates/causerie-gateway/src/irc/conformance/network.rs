@@ -1,7 +1,6 @@
 //! Sessions in real rooms, without sockets and stores: what happens in a room is told to all who are in it at once.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use causerie_core::content::reading::Reading;
 use causerie_core::log::page::{HistoryRecord, Standing, What};
 use causerie_core::log::records;
 use causerie_core::room::{Now, Room, RoomSettings, SayError};
-use causerie_core::timeline::standing::{Changes, standing};
+use causerie_core::timeline::fold::{Fold, Said};
 use causerie_core::wire::MemberInfo;
 
 pub(super) const SERVER: &str = "irc.test";
@@ -704,31 +703,13 @@ impl World for Here<'_> {
     }
 }
 
-/// A room's log, in which changes are looked for.
-struct Said<'a>(&'a [HistoryRecord]);
-
-impl Changes for Said<'_> {
-    type Error = Infallible;
-
-    fn body(&mut self, id: MessageId) -> Result<Option<Body>, Infallible> {
-        let said = self.0.iter().find(|record| record.id == id);
-        Ok(said.and_then(|said| if let What::Said(body) = &said.what { Some(body.clone()) } else { None }))
-    }
-
-    fn changes(&mut self, target: MessageId) -> Result<Vec<(MessageId, Body)>, Infallible> {
-        let change = |record: &HistoryRecord| match &record.what {
-            What::Said(body @ (Body::Edit { of, .. } | Body::Delete { of, .. })) if *of == target => {
-                Some((record.id, body.clone()))
-            }
-            _ => None,
-        };
-        Ok(self.0.iter().filter_map(change).collect())
-    }
-}
-
 /// A record as it reads today.
 fn stands(log: &[HistoryRecord], record: &HistoryRecord) -> HistoryRecord {
     let What::Said(body) = &record.what else { return record.clone() };
-    let Ok((standing, body)) = standing(&mut Said(log), record.id, body);
+    let mut fold = Fold::default();
+    for record in log {
+        fold.take(Said::from(record.clone()));
+    }
+    let (standing, body) = fold.as_it_stands(record.id, body.clone());
     HistoryRecord { what: What::Said(body), standing, ..record.clone() }
 }

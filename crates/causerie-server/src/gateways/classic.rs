@@ -27,7 +27,7 @@ use crate::net::stream::Stream;
 use crate::rooms::directory::Maker;
 use crate::rooms::error::Unreadable;
 use crate::rooms::hosted::HostedRoom;
-use crate::rooms::references::{Names, Quotes};
+use crate::rooms::references::{self, Names, Quotes};
 use crate::server::Server;
 
 /// Members that are looked at for one piece of an answer.
@@ -400,9 +400,9 @@ impl Session<'_> {
                 _ if message.id().member == member => None,
                 Kind::Data | Kind::Signed(_) | Kind::Emptied { .. } => {
                     let body = Body::decode(&payload);
-                    let quote = body.target().and_then(|to| Some((name_of(to.member), quotes.get(&to)?)));
-                    let quote = quote.as_ref().map(|(name, text)| (&name[..], &text[..]));
-                    plain::said(&name_of(message.id().member), &body, quote)
+                    let about = references::about(&body, names, quotes);
+                    let about = about.as_ref().map(|(name, words)| (&name[..], &words[..]));
+                    plain::said(&name_of(message.id().member), &body, about)
                 }
             };
             if let Some(line) = line {

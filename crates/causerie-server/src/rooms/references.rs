@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use causerie_core::content::body::answered_by;
+use causerie_core::content::body::{Body, answered_by};
 use causerie_core::log::page::authors;
 use causerie_core::log::{Record, records};
 use causerie_core::wire::{Direction, HistoryQuestion, MemberInfo, Page, Place, Welcome};
@@ -14,23 +14,30 @@ use crate::journal::reads::Asker;
 use crate::net::budget::warn_seldom;
 use crate::rooms::history::{self, Ends, HistoryError, Texts};
 use crate::rooms::hosted::{HostedRoom, PIECE_BYTES};
-use crate::rooms::standing::Stored;
+use crate::rooms::standing::{Quote, Stored};
 
 /// Ranges of one repair request that are looked at.
 const RANGES_MAX: usize = 64;
 
-/// Beginnings of the texts that messages refer to.
-pub(crate) type Quotes = BTreeMap<MessageId, String>;
+/// Beginnings of what messages refer to, by the message that they name.
+pub(crate) type Quotes = BTreeMap<MessageId, Quote>;
 
 /// Names of members, departed ones too.
 pub(crate) type Names = BTreeMap<MemberId, String>;
+
+/// Returns who has said what a body refers to, and how that begins.
+pub(crate) fn about(body: &Body, names: &Names, quotes: &Quotes) -> Option<(String, String)> {
+    let Quote { author, words } = quotes.get(&body.target()?)?;
+    let name = names.get(author).cloned().unwrap_or_else(|| author.to_string());
+    Some((name, words.clone()))
+}
 
 impl HostedRoom {
     /// Returns the names of who says something in these records, or leaves, or has said what they refer to. Asks the store for those whom
     /// the room has forgotten; who cannot be read is left out.
     pub(crate) async fn names(&self, slices: &[Bytes], quotes: &Quotes) -> Names {
         let named = slices.iter().flat_map(|run| authors(run.clone()));
-        let named: BTreeSet<_> = named.chain(quotes.keys().map(|id| id.member)).collect();
+        let named: BTreeSet<_> = named.chain(quotes.values().map(|quote| quote.author)).collect();
         let (mut names, mut forgotten) = (Names::new(), Vec::new());
         self.look(|room| {
             for member in named {
@@ -70,8 +77,8 @@ impl HostedRoom {
         let read = self.reading(Asker::Member, move |store| {
             let (mut quotes, mut stored) = (Quotes::new(), Stored::new(store, id));
             for (target, position) in targets {
-                if let Some(text) = stored.quote(target, position)? {
-                    quotes.insert(target, beginning(&text));
+                if let Some(Quote { author, words }) = stored.quote(target, position)? {
+                    quotes.insert(target, Quote { author, words: beginning(&words) });
                 }
             }
             Ok::<_, StoreError>(quotes)

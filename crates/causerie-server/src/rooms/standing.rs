@@ -17,14 +17,27 @@ const CHANGES_MAX: usize = 64;
 /// Marks read at once.
 const MARKS_AT_ONCE: usize = 256;
 
+/// Messages that are looked at for one quote.
+const LOOKS_MAX: usize = 64;
+
+/// Words of a message that another is about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Quote {
+    /// Member that has said them.
+    pub(crate) author: MemberId,
+    /// Words as they read today.
+    pub(crate) words: String,
+}
+
 /// The changes of a room's messages, as they are stored.
 pub(crate) struct Stored<'a> {
     store: &'a dyn Store,
     room: RoomId,
-    /// Where the changes of a message stand, of those that were looked up before.
+    /// Positions of the changes of messages that were looked up before.
     known: BTreeMap<MessageId, Vec<u64>>,
-    /// How far a reader has read, and whether an edit stands behind that, which is not to be told yet.
+    /// Position up to which a reader has read.
     read_to: u64,
+    /// True if an edit stands behind that, which is not to be told yet.
     is_edited_behind: bool,
 }
 
@@ -33,17 +46,28 @@ impl<'a> Stored<'a> {
         Self { store, room, known: BTreeMap::new(), read_to: u64::MAX, is_edited_behind: false }
     }
 
-    /// The text of a message for somebody who has read up to a position: none if it was taken back, or if it is edited
-    /// behind that.
-    pub(crate) fn quote(&mut self, id: MessageId, read_to: u64) -> Result<Option<String>, StoreError> {
+    /// Returns the words of a message for somebody who has read up to a position: none if it was taken back, or if it is
+    /// edited behind that. What is about a reaction or a deletion is about the message that this is about.
+    pub(crate) fn quote(&mut self, id: MessageId, read_to: u64) -> Result<Option<Quote>, StoreError> {
         (self.read_to, self.is_edited_behind) = (read_to, false);
-        let Some(said) = self.body(id)? else { return Ok(None) };
-        let (standing, body) = self.reads(id, &said)?;
-        let is_told = standing != Standing::Deleted && !self.is_edited_behind;
-        Ok(body.text().filter(|_| is_told).map(str::to_owned))
+        let mut id = id;
+        for _ in 0..LOOKS_MAX {
+            let Some(said) = self.body(id)? else { return Ok(None) };
+            // An edit has words of its own; those that stand for its message stand for it.
+            match said.target().filter(|_| said.readable().is_none()) {
+                Some(target) => id = target,
+                None => {
+                    let (standing, body) = self.reads(id, &said)?;
+                    let is_told = standing != Standing::Deleted && !self.is_edited_behind;
+                    let words = body.readable().filter(|_| is_told);
+                    return Ok(words.map(|words| Quote { author: id.member, words: words.to_owned() }));
+                }
+            }
+        }
+        Ok(None)
     }
 
-    /// How a message reads that was said so.
+    /// Returns how a message that was said so reads today.
     pub(crate) fn reads(&mut self, id: MessageId, said: &Body) -> Result<(Standing, Body), StoreError> {
         standing(self, id, said)
     }
@@ -233,7 +257,7 @@ mod tests {
         assert_eq!(texts, ["", "this", "this", "this", "-", "x"]);
         assert_eq!(others, [(1, true), (2, false), (3, false)]);
         let mut stored = Stored::new(&store, ROOM);
-        let mut quote = |seq, read_to| stored.quote(id(seq), read_to).unwrap();
+        let mut quote = |seq, read_to| stored.quote(id(seq), read_to).unwrap().map(|quote| quote.words);
         assert_eq!((quote(1, 9), quote(2, 9), quote(6, 9)), (None, Some("this".into()), Some("x".into())));
         assert_eq!(
             (quote(2, 3), quote(2, 4)),
@@ -241,6 +265,25 @@ mod tests {
             "nothing is told before its time"
         );
         assert_eq!(read(&store, 4).0, ["", "this", "", "this", "-", "x"], "no more than there is room for");
+    }
+
+    #[test]
+    fn what_is_about_a_reaction_or_a_deletion_quotes_the_message() {
+        let id = |seq| MessageId::new(RAJ, seq);
+        let said = [
+            Body::Text("done".into()),
+            Body::Edit { of: id(1), text: "done!".into() },
+            Body::Reaction { to: id(2), symbol: "+".into(), set: true },
+            Body::Reaction { to: id(3), symbol: "-".into(), set: true },
+            Body::Topic("numbers".into()),
+            Body::Text("gone".into()),
+            Body::Delete { of: id(6), reason: String::new() },
+        ];
+        let store = store(&said);
+        let mut stored = Stored::new(&store, ROOM);
+        let mut quote = |seq| stored.quote(id(seq), 9).unwrap().map(|quote| quote.words);
+        assert_eq!([3, 4].map(&mut quote), [Some("done!".into()), Some("done!".into())]);
+        assert_eq!([5, 7].map(quote), [Some("numbers".into()), None]);
     }
 
     #[test]

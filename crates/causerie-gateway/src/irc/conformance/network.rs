@@ -312,11 +312,9 @@ impl Network {
         let log = &hosted.log;
         let about = |record: &HistoryRecord| {
             let What::Said(body) = &record.what else { return None };
-            let target = body.target()?;
-            let said = log.iter().find(|record| record.id == target).map(|said| stands(log, said))?;
-            let What::Said(body) = said.what else { return None };
-            let text = body.text().filter(|_| said.standing != Standing::Deleted)?;
-            Some((said.name, text.to_owned()))
+            let fold = folded(log);
+            let quote = fold.quote(body.target()?);
+            Some((quote.author?.to_owned(), quote.words?.to_owned()))
         };
         let moved = |record: &HistoryRecord| match record.what {
             What::Joined => hosted.came.get(&record.member).cloned(),
@@ -703,13 +701,18 @@ impl World for Here<'_> {
     }
 }
 
-/// A record as it reads today.
-fn stands(log: &[HistoryRecord], record: &HistoryRecord) -> HistoryRecord {
-    let What::Said(body) = &record.what else { return record.clone() };
+/// Folds a room's log.
+fn folded(log: &[HistoryRecord]) -> Fold {
     let mut fold = Fold::default();
     for record in log {
         fold.take(Said::from(record.clone()));
     }
-    let (standing, body) = fold.as_it_stands(record.id, body.clone());
+    fold
+}
+
+/// Returns a record as it reads today.
+fn stands(log: &[HistoryRecord], record: &HistoryRecord) -> HistoryRecord {
+    let What::Said(body) = &record.what else { return record.clone() };
+    let (standing, body) = folded(log).as_it_stands(record.id, body.clone());
     HistoryRecord { what: What::Said(body), standing, ..record.clone() }
 }

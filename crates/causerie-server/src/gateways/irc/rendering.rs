@@ -12,14 +12,14 @@ use tokio::sync::OnceCell;
 
 use crate::rooms::error::Unreadable;
 use crate::rooms::hosted::HostedRoom;
-use crate::rooms::references::{Names, Quotes};
+use crate::rooms::references::{self, Names, Quotes};
 
 /// Returns who has said what a record refers to, and what.
 pub(super) fn about(record: &HistoryRecord, names: &Names, quotes: &Quotes) -> Option<(String, String)> {
-    let What::Said(body) = &record.what else { return None };
-    let target = body.target()?;
-    let name = names.get(&target.member).cloned().unwrap_or_else(|| target.member.to_string());
-    Some((name, quotes.get(&target)?.clone()))
+    match &record.what {
+        What::Said(body) => references::about(body, names, quotes),
+        What::Joined | What::Left { .. } => None,
+    }
 }
 
 /// Bytes and records of the log that are kept, beside the last piece.

@@ -77,7 +77,7 @@ pub(super) type Message = fold::Message<Known>;
 pub(super) struct Known {
     pub(super) own: bool,
     pub(super) time_millis: Option<u64>,
-    pub(super) deps: Vec<MessageId>,
+    pub(super) deps: Box<[MessageId]>,
     pub(super) held_for: Option<Duration>,
     pub(super) mention: bool,
     /// Its author had not seen the message above it, nor the other way round.
@@ -429,7 +429,7 @@ impl RoomView {
         let missed = history && position.is_some_and(|position| self.is_missed(own, position));
         let is_news = !own && (!history || missed);
         self.links.insert(id, deps.clone());
-        let extra = Known { own, time_millis, deps, held_for, ..Known::default() };
+        let extra = Known { own, time_millis, deps: deps.into(), held_for, ..Known::default() };
         let (what, standing) = (What::Said(body), Standing::AsSaid);
         if !self.note(Said { id, author, what, position, standing, extra }, me) {
             if history {
@@ -625,7 +625,7 @@ impl RoomView {
                     let extra = Known {
                         own,
                         time_millis: Some(record.time_millis),
-                        deps: deps.clone(),
+                        deps: deps.clone().into(),
                         concurrent: neighbour.is_concurrent(id, &deps),
                         ..Known::default()
                     };
@@ -907,6 +907,11 @@ mod tests {
             room.handle(event, "Ann");
         }
         assert_eq!(room.numbers().count(), 2);
+    }
+
+    #[test]
+    fn a_message_takes_little_beside_its_words() {
+        assert!(size_of::<(MessageId, Message)>() <= 176, "{}", size_of::<(MessageId, Message)>());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::super::{
 use causerie_core::content::body::Body;
 use causerie_core::content::name::{Name, RoomName};
 use causerie_core::content::reading::Reading;
-use causerie_core::log::page::{HistoryRecord, Standing, What};
+use causerie_core::log::page::{HistoryRecord, What};
 use causerie_core::log::records;
 use causerie_core::room::{Now, Room, RoomSettings, SayError};
 use causerie_core::timeline::fold::{Fold, Said};

@@ -2,4 +2,5 @@
 
 pub(crate) mod changes;
 pub(crate) mod reads;
+pub(crate) mod unstored;
 pub(crate) mod writer;

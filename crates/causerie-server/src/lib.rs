@@ -3,6 +3,8 @@
 //! A message's journey: bytes → front door → session (decode, check limits) → room (`Group`: deliver or hold) →
 //! store → tail → pumps write to all readers. The decisions are in `causerie-core`; here bytes are moved.
 
+#![deny(unused_must_use, clippy::let_underscore_must_use)]
+
 mod clock;
 mod door;
 mod error;
@@ -25,6 +27,7 @@ use tokio::sync::watch;
 use tracing::info;
 
 pub use crate::error::StartError;
+pub use crate::journal::unstored::{NotStored, Unstored};
 pub use crate::rooms::reopen::renew_all;
 pub use crate::settings::{AddressLimits, IrcSettings, Protocol, Settings};
 

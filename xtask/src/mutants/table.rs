@@ -46,6 +46,7 @@ const STORE_PAGE: &str = "crates/causerie-store/src/page.rs";
 const AGES: &str = "crates/causerie-server/src/rooms/ages.rs";
 const HOSTED_ROOM: &str = "crates/causerie-server/src/rooms/hosted.rs";
 const REOPEN: &str = "crates/causerie-server/src/rooms/reopen.rs";
+const UNSTORED: &str = "crates/causerie-server/src/journal/unstored.rs";
 const WRITER: &str = "crates/causerie-server/src/journal/writer.rs";
 const ADDRESSES: &str = "crates/causerie-server/src/net/addresses.rs";
 const SNIFF: &str = "crates/causerie-server/src/door/sniff.rs";
@@ -1680,6 +1681,36 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "self.store.commit(changes.clone())",
                 "self.store.commit(Vec::new())",
             ),
+            server(
+                "what waits to be stored is shown",
+                WRITER,
+                "        let mut full = false;\n",
+                "        for (room, batch) in &mut batches {\n            let records = batch.records.take();\n            room.has_stored(causerie_core::room::Batch { records, ..Default::default() });\n        }\n        let mut full = false;\n",
+            ),
+            server(
+                "what waits to be stored counts as stored",
+                WRITER,
+                "        let mut full = false;\n",
+                "        for (room, batch) in &batches {\n            room.has_stored(causerie_core::room::Batch { changes: batch.changes, ..Default::default() });\n        }\n        let mut full = false;\n",
+            ),
+            server(
+                "WebSockets are told at once that it is stored",
+                UNSTORED,
+                "        if self.is_stored() { Ok(self.value) }",
+                "        if true { Ok(self.value) }",
+            ),
+            server(
+                "who waits for the store is told at once",
+                UNSTORED,
+                "wait_for(|stored| *stored >= self.changes)",
+                "wait_for(|_| true)",
+            ),
+            server(
+                "IRC clients are answered before it is stored",
+                UNSTORED,
+                "            debt.stored().await;\n",
+                "            drop(debt);\n",
+            ),
             store(
                 "what is damaged is served",
                 STORE_RUN,
@@ -1779,7 +1810,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             server(
                 "who joins while the disk fills stays unanswered",
                 HOSTED_ROOM,
-                "            self.act(|room, now| room.part(now, member, why));\n",
+                "            self.act(|room, now| room.part(now, member, &why.to_string())).told_by_its_record();\n",
                 "            let _ = (member, why);\n",
             ),
             server(

@@ -228,7 +228,7 @@ impl Session<'_> {
             self.reply(&classic::error(&why.to_string()));
             return None;
         }
-        let (joined, changes) = hosted.act_and_count(|room, now| {
+        let joined = hosted.act(|room, now| {
             let joined = room.join_hosted(now, name).map(|member| (member, room.position()));
             joined.map_err(|error| match error {
                 JoinError::NameTaken { name, like, suggestion } => {
@@ -237,15 +237,16 @@ impl Session<'_> {
                 error => classic::error(&error.to_string()),
             })
         });
-        if let Ok((member, _)) = joined {
+        // Before anything is waited for: the connection may end meanwhile.
+        let member = joined.peek_unstored().as_ref().ok().map(|(member, _)| *member);
+        if let Some(member) = member {
             let presence = Presence::hosted(hosted, member);
             *self.presence.lock().expect("nothing panics while holding it") = Some(presence);
         }
-        let member = joined.as_ref().ok().map(|(member, _)| *member);
-        if let Err(why) = hosted.joined_in_time(member, changes).await {
-            self.reply(&classic::error(&why));
-            return None;
-        }
+        let joined = match hosted.joined_in_time(member, joined).await {
+            Ok(joined) => joined,
+            Err(why) => Err(classic::error(&why.to_string())),
+        };
         match joined {
             Ok((member, cursor)) => {
                 let room = Arc::clone(hosted);
@@ -269,7 +270,8 @@ impl Session<'_> {
             RoomCommand::Leave => return false,
             RoomCommand::Unknown(command) => self.reply(&classic::unknown_room_command(&command)),
             RoomCommand::Text(text) => {
-                if let Err(error) = hosted.act(|room, now| room.say(now, member, &Body::Text(text))) {
+                let said = hosted.act(|room, now| room.say(now, member, &Body::Text(text)));
+                if let Err(error) = said.told_by_its_record() {
                     self.reply(&classic::error(&error.to_string()));
                 }
                 self.server.writer.has_room().await;
@@ -284,20 +286,28 @@ impl Session<'_> {
         let mut after = None;
         loop {
             let turn = self.visitor.turn().await;
-            let (members, changes) =
-                hosted.act_and_count(|room, _| room.members_after(after, MEMBERS_AT_ONCE));
-            let (is_first, is_last) = (after.is_none(), members.len() < MEMBERS_AT_ONCE);
-            let part = classic::members_part(members.iter().map(|info| &info.name[..]), is_first, is_last);
-            let part = if is_last { encode(&part, ascii_only) } else { encode_part(&part, ascii_only) };
-            self.visitor.made(part.len());
+            let members = hosted.ask(|room| room.members_after(after, MEMBERS_AT_ONCE));
+            let is_first = after.is_none();
+            let part = members.map(|members| {
+                let is_last = members.len() < MEMBERS_AT_ONCE;
+                let names = members.iter().map(|info| &info.name[..]);
+                let part = classic::members_part(names, is_first, is_last);
+                let part = if is_last { encode(&part, ascii_only) } else { encode_part(&part, ascii_only) };
+                (part, members.last().map(|info| info.member), is_last)
+            });
+            // Its length alone.
+            self.visitor.made(part.peek_unstored().0.len());
             drop(turn);
-            if let Err(why) = hosted.stored_in_time(changes).await {
-                if after.is_some() {
-                    self.outbox.push_piece(&encode("]", ascii_only), true).await;
+            let (part, last, is_last) = match part.stored_in_time().await {
+                Ok(part) => part,
+                Err(why) => {
+                    if after.is_some() {
+                        self.outbox.push_piece(&encode("]", ascii_only), true).await;
+                    }
+                    return self.reply(&classic::error(&why.to_string()));
                 }
-                return self.reply(&classic::error(&why));
-            }
-            after = members.last().map(|info| info.member);
+            };
+            after = last;
             self.outbox.push_piece(&part, is_last).await;
             if is_last {
                 return;

@@ -197,9 +197,8 @@ impl Connection<'_> {
         self.session.handle(&mut self.here, item);
         loop {
             // Nothing is told before it is stored.
-            for (hosted, changes) in std::mem::take(&mut self.here.unstored) {
-                self.until(hosted.stored(changes)).await?;
-            }
+            let debts = std::mem::take(&mut self.here.debts);
+            self.until(debts.stored()).await?;
             while let Some(change) = self.session.poll_change() {
                 match change {
                     Change::History(request) => {

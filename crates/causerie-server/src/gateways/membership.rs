@@ -40,10 +40,11 @@ impl Drop for Presence {
         if self.hosted.is_poisoned() {
             return;
         }
-        self.hosted.act(|room, now| match self.member {
+        let parted = self.hosted.act(|room, now| match self.member {
             Member::Hosted(member) => room.part(now, member, ""),
             Member::Seated(seat) => room.disconnected(now, seat),
         });
+        parted.told_by_its_record();
     }
 }
 

@@ -42,8 +42,7 @@ impl Directory {
         }
         let kept_since = self.kept_since().filter(|_| !room.is_temporary);
         self.put_aside(&room, kept_since);
-        let changes = room.close(kept_since);
-        room.stored_in_time(changes).await.map_err(|_| RoomError::StorageFull)
+        room.close(kept_since).stored_in_time().await.map_err(|_| RoomError::StorageFull)
     }
 
     /// Returns as of when a room is kept that is closed now, if it is.
@@ -58,7 +57,8 @@ impl Directory {
         let there = rooms.by_name.len();
         rooms.by_name.retain(|_, other| !Arc::ptr_eq(other, room));
         if let Some(closed_millis) = kept_since.filter(|_| rooms.by_name.len() < there) {
-            let name = room.look(|room| room.name().clone());
+            // A name is for life.
+            let name = room.peek_unstored(|room| room.name().clone());
             rooms.closed.insert(room.id, ClosedRoom { name, closed_millis });
         }
     }
@@ -155,7 +155,8 @@ impl Directory {
             for member in room.members() {
                 room.part(now, member.member, "the room was closed");
             }
-        });
+        })
+        .told_by_its_record();
         Ok(room)
     }
 }

@@ -136,7 +136,7 @@ impl Directory {
     /// The rooms go by these settings from now on, as far as they can change.
     pub(crate) fn reconfigure(&self, settings: &RoomSettings) {
         for hosted in self.all() {
-            hosted.act(|room, _| room.reconfigure(settings));
+            hosted.act(|room, _| room.reconfigure(settings)).told_by_its_record();
         }
     }
 
@@ -262,7 +262,8 @@ impl Directory {
     /// It goes, with all that was said.
     pub(crate) fn close_conversation(&self, room: &Arc<HostedRoom>) {
         self.rooms().by_name.remove(&RoomName::of_conversation(room.id.0));
-        room.close(None);
+        // Nobody is in it who could be told.
+        room.close(None).told_by_its_record();
     }
 
     /// Returns whether there may be a room of that name, beside those that there are.
@@ -430,7 +431,8 @@ impl Directory {
     pub(crate) fn close_idle(&self, room: &Arc<HostedRoom>, position: u64) -> bool {
         let is_idle = |room: &Room| room.position() == position && room.info(None).members == 0;
         let kept_since = self.kept_since();
-        let closed = room.close_if(kept_since, is_idle).is_some();
+        // Nobody is in it who could be told.
+        let closed = room.close_if(kept_since, is_idle).told_by_its_record();
         if closed {
             self.put_aside(room, kept_since);
         }
@@ -440,7 +442,8 @@ impl Directory {
     /// What there is, sorted by name.
     pub(crate) fn list(&self) -> Vec<RoomInfo> {
         let rooms = self.listed();
-        rooms.iter().map(|hosted| hosted.look(|room| room.info(hosted.row.port))).collect()
+        // Numbers of the moment, of people who are about to come or go.
+        rooms.iter().map(|hosted| hosted.peek_unstored(|room| room.info(hosted.row.port))).collect()
     }
 
     /// How many rooms there are that everybody may see.
@@ -452,13 +455,15 @@ impl Directory {
     pub(crate) fn describe(&self, after: Option<&str>, max: usize) -> Vec<(String, u64, Option<String>)> {
         let rooms = self.listed();
         let from = rooms.partition_point(|hosted| {
-            after.is_some_and(|after| hosted.look(|room| room.name().as_str() <= after))
+            // A name is for life.
+            after.is_some_and(|after| hosted.peek_unstored(|room| room.name().as_str() <= after))
         });
         let told = |room: &Room| {
             let topic = room.topic().map(|topic| topic.text.clone());
             (room.name().to_string(), room.info(None).members, topic)
         };
-        rooms[from..].iter().take(max).map(|hosted| hosted.look(told)).collect()
+        // As in a list.
+        rooms[from..].iter().take(max).map(|hosted| hosted.peek_unstored(told)).collect()
     }
 
     /// The room of that name, or, if there is none, the first of one that differs in the case of ASCII letters only.
@@ -475,7 +480,8 @@ impl Directory {
     /// The rooms in which somebody has that name.
     pub(crate) fn rooms_of(&self, name: &str) -> Vec<String> {
         let has = |room: &Room| room.is_named(name).then(|| room.name().to_string());
-        self.listed().iter().filter_map(|hosted| hosted.look(has)).collect()
+        // As in a list.
+        self.listed().iter().filter_map(|hosted| hosted.peek_unstored(has)).collect()
     }
 
     /// Returns the name of a member of a room that everybody may see, if it reads as `reading` does and the member is not
@@ -487,7 +493,8 @@ impl Directory {
     ) -> Option<Name> {
         let in_room = |hosted: Arc<HostedRoom>| {
             let own = own(hosted.id.0);
-            hosted.look(|room| room.named_like(reading, own).cloned())
+            // A name that somebody is about to have is taken.
+            hosted.peek_unstored(|room| room.named_like(reading, own).cloned())
         };
         self.listed().into_iter().find_map(in_room)
     }
@@ -497,8 +504,9 @@ impl Directory {
         while stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_some() {
             let now = self.now();
             for hosted in self.all() {
-                if hosted.look(|room| room.poll_timeout().is_some_and(|at| at <= now.time)) {
-                    hosted.act(|room, now| room.handle_timeout(now));
+                // Nobody is told.
+                if hosted.peek_unstored(|room| room.poll_timeout().is_some_and(|at| at <= now.time)) {
+                    hosted.act(|room, now| room.handle_timeout(now)).told_by_its_record();
                 }
             }
         }
@@ -507,7 +515,7 @@ impl Directory {
     /// Each room leaves its state, so that the next start has little to read.
     pub(crate) fn leave_checkpoints(&self) {
         for hosted in self.all() {
-            hosted.act(|room, _| room.ask_for_checkpoint());
+            hosted.act(|room, _| room.ask_for_checkpoint()).told_by_its_record();
         }
     }
 

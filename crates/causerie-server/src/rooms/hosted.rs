@@ -25,6 +25,7 @@ use crate::fanout::pump::Pump;
 use crate::fanout::reader::{End, Readable, Reader};
 use crate::journal::changes::{Journaled, changes_of};
 use crate::journal::reads::{Asker, Reads};
+use crate::journal::unstored::{NotStored, Progress, Unstored};
 use crate::journal::writer::Writer;
 use crate::metrics::Metrics;
 use crate::net::budget::{Rate, Seldom};
@@ -52,8 +53,6 @@ pub(crate) struct Resources {
 /// The part of a room that readers see.
 pub(crate) struct Tail {
     pub(crate) log: Log,
-    /// [`Room::changes`] that are stored.
-    pub(crate) stored: u64,
     /// [`Room::seating`]: whoever sees another one has to look at the room.
     pub(crate) seating: u64,
 }
@@ -65,6 +64,7 @@ pub(crate) struct HostedRoom {
     pub(crate) reading: Reading,
     room: Mutex<Room>,
     tail: RwLock<Tail>,
+    progress: Arc<Progress>,
     /// Wakes whoever waits for something particular; readers are served by the pumps.
     changed: watch::Sender<()>,
     pub(crate) fanout: Fanout,
@@ -124,7 +124,7 @@ impl HostedRoom {
     pub(crate) fn new(hosting: Hosting, resources: Resources) -> Arc<Self> {
         let Hosting { id, room, row, is_new, is_temporary, tail_bytes, stored, found_millis } = hosting;
         let log = Log::new(stored, tail_bytes);
-        let tail = Tail { log, stored: 0, seating: room.seating() };
+        let tail = Tail { log, seating: room.seating() };
         let unstored = room.changes() > 0;
         resources.writer.add(room.pending_bytes());
         let hosted = Arc::new(Self {
@@ -132,6 +132,7 @@ impl HostedRoom {
             reading: Reading::of(room.name().as_str()),
             room: Mutex::new(room),
             tail: RwLock::new(tail),
+            progress: Progress::new(resources.writer.trouble()),
             changed: watch::Sender::new(()),
             fanout: Fanout::default(),
             holding: watch::Sender::new(()),
@@ -174,18 +175,24 @@ impl HostedRoom {
         self.tail.write().expect("nothing panics while holding it")
     }
 
-    /// Asks the room something.
-    pub(crate) fn look<T>(&self, ask: impl FnOnce(&Room) -> T) -> T {
+    /// Looks at the room as it is now, with changes that are not stored. Each use says why nothing is told too early.
+    pub(crate) fn peek_unstored<T>(&self, ask: impl FnOnce(&Room) -> T) -> T {
         ask(&self.lock())
     }
 
-    /// Does something in the room. What it has changed goes to the store.
-    pub(crate) fn act<T>(self: &Arc<Self>, act: impl FnOnce(&mut Room, Now) -> T) -> T {
-        self.act_and_count(act).0
+    /// Asks the room something.
+    pub(crate) fn ask<T>(&self, ask: impl FnOnce(&Room) -> T) -> Unstored<T> {
+        let room = self.lock();
+        Unstored::new(ask(&room), room.changes(), &self.progress)
     }
 
-    /// As [`act`](Self::act); what the result tells may be told once so many changes are [stored](Self::stored).
-    pub(crate) fn act_and_count<T>(self: &Arc<Self>, act: impl FnOnce(&mut Room, Now) -> T) -> (T, u64) {
+    /// Passes on what the store itself has told.
+    pub(crate) fn was_stored<T>(&self, value: T) -> Unstored<T> {
+        Unstored::new(value, 0, &self.progress)
+    }
+
+    /// Does something in the room. What it has changed goes to the store.
+    pub(crate) fn act<T>(self: &Arc<Self>, act: impl FnOnce(&mut Room, Now) -> T) -> Unstored<T> {
         let mut room = self.lock();
         let (changes, seating, pending) = (room.changes(), room.seating(), room.pending_bytes());
         let (counts, holding, held) = (room.counts(), room.holding(), room.held_bytes());
@@ -223,7 +230,7 @@ impl HostedRoom {
         if changed != changes {
             self.queue();
         }
-        (result, changed)
+        Unstored::new(result, changed, &self.progress)
     }
 
     /// Returns whether something has panicked while it held one of the room's locks.
@@ -234,35 +241,16 @@ impl HostedRoom {
             || self.roster.is_poisoned()
     }
 
-    /// Waits until so many changes of the room are stored.
-    pub(crate) async fn stored(&self, changes: u64) {
-        let mut changed = self.changed.subscribe();
-        while self.tail().stored < changes {
-            if changed.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Waits until so many changes of the room are stored, or it is known that they cannot be at the moment: why.
-    pub(crate) async fn stored_in_time(&self, changes: u64) -> Result<(), Arc<str>> {
-        let mut trouble = self.resources.writer.trouble();
-        tokio::select! {
-            biased;
-            () = self.stored(changes) => Ok(()),
-            Ok(why) = trouble.wait_for(Option::is_some) => Err(why.clone().unwrap_or_default()),
-        }
-    }
-
-    /// Waits as [`stored_in_time`](Self::stored_in_time) does, for somebody who has just joined: if they cannot be told so, they leave.
-    pub(crate) async fn joined_in_time(
+    /// Waits until somebody's join is stored, or it is known that it cannot be at the moment: then who has joined leaves,
+    /// since it cannot be told so.
+    pub(crate) async fn joined_in_time<T>(
         self: &Arc<Self>,
         member: Option<MemberId>,
-        changes: u64,
-    ) -> Result<(), Arc<str>> {
-        let stored = self.stored_in_time(changes).await;
+        joined: Unstored<T>,
+    ) -> Result<T, NotStored> {
+        let stored = joined.stored_in_time().await;
         if let (Err(why), Some(member)) = (&stored, member) {
-            self.act(|room, now| room.part(now, member, why));
+            self.act(|room, now| room.part(now, member, &why.to_string())).told_by_its_record();
         }
         stored
     }
@@ -297,10 +285,10 @@ impl HostedRoom {
         self.roster.lock().expect("nothing panics while holding it")
     }
 
-    /// Closes the room, which goes once so many changes are stored. What was stored of it goes along, unless it is kept as closed at this
+    /// Closes the room, which goes once that is stored. What was stored of it goes along, unless it is kept as closed at this
     /// time.
-    pub(crate) fn close(self: &Arc<Self>, kept_since: Option<u64>) -> u64 {
-        self.close_if(kept_since, |_| true).expect("it is closed in any case")
+    pub(crate) fn close(self: &Arc<Self>, kept_since: Option<u64>) -> Unstored<()> {
+        self.close_if(kept_since, |_| true).map(drop)
     }
 
     /// Closes the room if it is as it should be for that.
@@ -308,23 +296,20 @@ impl HostedRoom {
         self: &Arc<Self>,
         kept_since: Option<u64>,
         should: impl FnOnce(&Room) -> bool,
-    ) -> Option<u64> {
-        let (closed, changes) = self.act_and_count(|room, _| {
+    ) -> Unstored<bool> {
+        self.act(|room, _| {
             let closes = should(room);
             if closes {
                 // Before the writer can look at it. Who closes it a second time changes nothing.
                 if let Some(millis) = kept_since.filter(|_| !self.closed.is_cancelled()) {
-                    let _ = self.kept_since.set(millis);
+                    self.kept_since.set(millis).ok();
                 }
                 self.closed.cancel();
                 room.close();
             }
             closes
-        });
-        closed.then_some(changes)
+        })
     }
-
-    // For readers.
 
     /// Has the pumps serve this reader, too, until [`unfollow`](Self::unfollow). Returns its pump if that is a new one, which
     /// somebody has to run.
@@ -361,7 +346,8 @@ impl HostedRoom {
     /// [followers](Self::tell_followers) are to be told in a while.
     #[must_use]
     pub(crate) fn follow_stable(&self, reader: &Arc<Reader>) -> bool {
-        if self.look(|room| room.present().len()) > stability::MEMBERS_MAX {
+        // A number, which nobody is told.
+        if self.peek_unstored(|room| room.present().len()) > stability::MEMBERS_MAX {
             return false;
         }
         let is_due = self.stability.follow(reader, |is_followed| self.tell_wanted(is_followed));
@@ -372,7 +358,8 @@ impl HostedRoom {
 
     /// Tells those who follow it up to where members have delivered.
     pub(crate) fn tell_followers(&self) {
-        let present: Vec<_> = self.look(|room| room.present().collect());
+        // Members who are about to be in acknowledge nothing yet.
+        let present: Vec<_> = self.peek_unstored(|room| room.present().collect());
         self.stability.tell(&present, |is_followed| self.tell_wanted(is_followed));
     }
 
@@ -490,8 +477,8 @@ impl Journaled for HostedRoom {
         if let Some(run) = batch.records {
             tail.log.push(run);
         }
-        tail.stored = tail.stored.max(batch.changes);
         drop(tail);
+        self.progress.has_stored(batch.changes);
         self.tell();
     }
 }

@@ -86,15 +86,17 @@ impl Directory {
             if !limit.is_zero() {
                 let rooms = self.transient();
                 let look = |hosted: &Arc<HostedRoom>| {
+                    // Nobody is told.
                     let (position, is_empty) =
-                        hosted.look(|room| (room.position(), room.info(None).members == 0));
+                        hosted.peek_unstored(|room| (room.position(), room.info(None).members == 0));
                     Look { id: hosted.id, position, is_empty, stored_millis: hosted.found_millis }
                 };
                 let gone = idle.look(self.now(), limit, rooms.iter().map(look).collect());
                 for hosted in rooms.iter().filter(|hosted| gone.contains(&hosted.id)) {
                     let position = idle.seen[&hosted.id].position;
                     if self.close_idle(hosted, position) {
-                        let name = hosted.look(|room| room.name().to_string());
+                        // A name is for life.
+                        let name = hosted.peek_unstored(|room| room.name().to_string());
                         let hours = limit.as_secs() / 3_600;
                         info!(
                             "the room '{name}' has gone: nobody was in it and nothing was said for {hours} h"

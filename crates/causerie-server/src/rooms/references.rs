@@ -39,7 +39,8 @@ impl HostedRoom {
         let named = slices.iter().flat_map(|run| authors(run.clone()));
         let named: BTreeSet<_> = named.chain(quotes.values().map(|quote| quote.author)).collect();
         let (mut names, mut forgotten) = (Names::new(), Vec::new());
-        self.look(|room| {
+        // Names in records that are stored.
+        self.peek_unstored(|room| {
             for member in named {
                 match room.name_of(member) {
                     Some(name) => drop(names.insert(member, name.to_string())),
@@ -171,7 +172,8 @@ impl HostedRoom {
         question: HistoryQuestion,
         bytes_max: usize,
     ) -> Result<Page, HistoryError> {
-        let (epoch, first) = self.look(|room| (room.epoch(), room.first()));
+        // Neither is ever to be stored with what happens in the room.
+        let (epoch, first) = self.peek_unstored(|room| (room.epoch(), room.first()));
         let ends = Ends { epoch, first, last: self.tail().log.last() };
         let nothing = Page { room: question.room.clone(), epoch, from: 1, kept: first, ..Page::default() };
         let id = self.id;

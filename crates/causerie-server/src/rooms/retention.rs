@@ -43,13 +43,11 @@ impl Directory {
 
     async fn let_go(&self, hosted: &Arc<HostedRoom>, retention: Retention, clock: Clock) {
         // The next start begins at a checkpoint, and reads what is behind it.
-        let ((at, name), changes) = hosted.act_and_count(|room, _| {
+        let asked = hosted.act(|room, _| {
             room.ask_for_checkpoint();
             (room.position(), room.name().to_string())
         });
-        if hosted.stored_in_time(changes).await.is_err() {
-            return;
-        }
+        let Ok((at, name)) = asked.stored_in_time().await else { return };
         let (store, id) = (self.store(), hosted.id);
         let keep = Retention { before: Some(at + 1), ..retention };
         let kept = tokio::task::spawn_blocking(move || retain(&*store, id, &name, keep, clock.now())).await;

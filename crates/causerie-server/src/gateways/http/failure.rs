@@ -8,6 +8,7 @@ use causerie_core::room::{JoinError, ResumeError, SayError};
 use causerie_gateway::api::{Problem, to_json};
 use causerie_store::StoreError;
 
+use crate::journal::unstored::NotStored;
 use crate::net::addresses::TooOften;
 use crate::net::budget::warn_seldom;
 use crate::rooms::error::RoomError;
@@ -57,6 +58,12 @@ impl IntoResponse for Failure {
             _ => {}
         }
         response
+    }
+}
+
+impl From<NotStored> for Failure {
+    fn from(why: NotStored) -> Self {
+        Self::storage_full(&why.to_string())
     }
 }
 

@@ -80,7 +80,8 @@ impl JsonTail {
             return Some(());
         }
         let named: Vec<MemberId> = slices.iter().flat_map(|run| authors(run.clone())).collect();
-        let names: Option<BTreeMap<MemberId, String>> = room.look(|room| {
+        // Names in records that are stored.
+        let names: Option<BTreeMap<MemberId, String>> = room.peek_unstored(|room| {
             let name = |member| Some((member, room.name_of(member)?.to_string()));
             named.into_iter().map(name).collect()
         });

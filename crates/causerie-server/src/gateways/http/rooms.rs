@@ -27,6 +27,7 @@ use super::extract::{Answer, Asked, Connection, InRoom, Json, Token, answer, bea
 use super::failure::Failure;
 use super::{held, say};
 use crate::journal::reads::Asker;
+use crate::journal::unstored::Unstored;
 use crate::net::addresses::TooOften;
 use crate::rooms::closing::Authority;
 use crate::rooms::directory::Maker;
@@ -43,19 +44,18 @@ const HITS_MAX: usize = 100;
 
 impl Token {
     async fn authorize(&self, hosted: &Arc<HostedRoom>) -> Result<MemberId, Failure> {
-        let (known, changes) = hosted.act_and_count(|room, now| room.authorize(now, self.0, &self.1));
-        if known.is_err() {
-            // That somebody has left is told once it is stored.
-            stored(hosted, changes).await?;
+        let known = hosted.act(|room, now| room.authorize(now, self.0, &self.1));
+        // Who is in goes on at once: what it does then waits. That somebody has left is told once it is stored.
+        if known.peek_unstored().is_err() {
+            stored(known).await??;
         }
-        known?;
         Ok(self.0)
     }
 }
 
-/// Until so many changes are stored: nothing is told before. On a full disk that is answered.
-async fn stored(hosted: &HostedRoom, changes: u64) -> Result<(), Failure> {
-    hosted.stored_in_time(changes).await.map_err(|why| Failure::storage_full(&why))
+/// Waits until a result is stored: nothing is told before. On a full disk that is answered.
+async fn stored<T>(result: Unstored<T>) -> Result<T, Failure> {
+    Ok(result.stored_in_time().await?)
 }
 
 // Rooms.
@@ -85,8 +85,7 @@ pub(super) async fn create(
     let key = Some(KeyPair::new(seed).public());
     let maker = Maker { key, ..Maker::without_key(connection.peer.ip()) };
     let hosted = connection.server.directory.create(&asked.name, maker)?;
-    let (room, changes) = hosted.act_and_count(|room, _| describe(room, &hosted));
-    stored(&hosted, changes).await?;
+    let room = stored(hosted.ask(|room| describe(room, &hosted))).await?;
     let made = to_json(&Made { room, key: room_key(&seed) });
     // Nobody is in it yet.
     Ok(answer(StatusCode::CREATED, with_members(made, "[]")))
@@ -104,7 +103,8 @@ struct Made {
 pub(super) async fn close(InRoom(connection, hosted): InRoom, headers: HeaderMap) -> Answer {
     let shown = bearer(&headers).ok_or_else(Failure::wrong_token)?;
     let key = read_room_key(shown).map(|seed| KeyPair::new(seed).public());
-    let name = hosted.look(|room| room.name().to_string());
+    // A name is for life.
+    let name = hosted.peek_unstored(|room| room.name().to_string());
     connection.server.directory.close(&name, Authority { operator: shown, key }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -133,10 +133,9 @@ fn describe(room: &Room, hosted: &HostedRoom) -> Described {
 
 pub(super) async fn room(InRoom(connection, hosted): InRoom) -> Answer {
     let turn = connection.visitor.turn().await;
-    let ((room, members), changes) =
-        hosted.act_and_count(|room, _| (describe(room, &hosted), hosted.roster().json(room)));
+    let asked = hosted.ask(|room| (describe(room, &hosted), hosted.roster().json(room)));
     drop(turn);
-    stored(&hosted, changes).await?;
+    let (room, members) = stored(asked).await?;
     Ok(answer(StatusCode::OK, with_members(to_json(&room), &members)))
 }
 
@@ -148,16 +147,17 @@ pub(super) async fn join(InRoom(connection, hosted): InRoom, Json(asked): Json<J
         .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, "name_invalid", error.to_string()))?;
     connection.visitor.join()?;
     let (token, bytes_max) = (secret(), connection.json_bytes_max());
-    let (joined, changes) = hosted.act_and_count(|room, now| {
+    let joined = hosted.act(|room, now| {
         let before = room.position();
         let member = room.join_returning(now, &asked.name, nonce, token)?;
         let is_new = room.position() > before;
         let welcome = welcome(room, member, &token, bytes_max);
         Ok::<_, causerie_core::room::JoinError>((welcome, hosted.roster().json(room), is_new, member))
     });
-    let member = joined.as_ref().ok().filter(|(.., is_new, _)| *is_new).map(|(.., member)| *member);
-    hosted.joined_in_time(member, changes).await.map_err(|why| Failure::storage_full(&why))?;
-    let (welcome, members, is_new, _) = joined?;
+    // Who leaves again if it cannot be told.
+    let new = joined.peek_unstored().as_ref().ok().filter(|(.., is_new, _)| *is_new);
+    let member = new.map(|(.., member)| *member);
+    let (welcome, members, is_new, _) = hosted.joined_in_time(member, joined).await??;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok(answer(status, with_members(to_json(&welcome), &members)))
 }
@@ -183,11 +183,11 @@ pub(super) async fn leave(
     if member != token.authorize(&hosted).await? {
         return Err(Failure::new(StatusCode::FORBIDDEN, "not_permitted", "that is somebody else"));
     }
-    let (taken, changes) = hosted.act_and_count(|room, now| {
+    let parted = hosted.act(|room, now| {
         room.part(now, member, "");
         room.farewell(member).map_or(0, |(_, taken)| taken)
     });
-    stored(&hosted, changes).await?;
+    let taken = stored(parted).await?;
     Ok(answer(StatusCode::OK, format!(r#"{{"taken":{taken}}}"#)))
 }
 
@@ -207,7 +207,7 @@ pub(super) async fn say(InRoom(connection, hosted): InRoom, token: Token, Json(a
             say::say(&hosted, member, &id, &body).await?
         }
     };
-    stored(&hosted, placed.changes).await?;
+    let placed = stored(placed).await?;
     let said = api::Said { id, message: placed.said.id.to_string(), position: placed.said.position };
     let status = if placed.is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok(answer(status, to_json(&said)))
@@ -256,7 +256,8 @@ pub(super) async fn read_page(
     limit: u64,
     bytes_max: usize,
 ) -> Result<Page, Failure> {
-    let room = hosted.look(|room| room.name().to_string());
+    // A name is for life.
+    let room = hosted.peek_unstored(|room| room.name().to_string());
     let question = HistoryQuestion { room, epoch: 0, direction, place, limit, wait_millis: 0 };
     Ok(hosted.page_within(asker, texts, question, bytes_max).await?)
 }
@@ -389,12 +390,12 @@ struct Known {
 
 pub(super) async fn clock(InRoom(connection, hosted): InRoom) -> Answer {
     let turn = connection.visitor.turn().await;
-    let (known, changes) = hosted.act_and_count(|room, _| Known {
+    let known = hosted.ask(|room| Known {
         position: room.position(),
         clock: room.clock().iter().map(|(member, count)| (member.to_string(), count)).collect(),
         frontier: room.frontier().iter().map(ToString::to_string).collect(),
     });
     drop(turn);
-    stored(&hosted, changes).await?;
+    let known = stored(known).await?;
     Ok(answer(StatusCode::OK, to_json(&known)))
 }

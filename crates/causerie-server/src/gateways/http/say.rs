@@ -5,12 +5,13 @@ use std::sync::Arc;
 use causerie_core::content::body::Body;
 use causerie_core::log::mark;
 use causerie_core::log::records;
-use causerie_core::room::SaidOnce;
+use causerie_core::room::{SaidOnce, SayError};
 use causerie_store::StoreError;
 use cbcast::MemberId;
 
 use super::failure::Failure;
 use crate::journal::reads::Asker;
+use crate::journal::unstored::Unstored;
 use crate::rooms::hosted::HostedRoom;
 
 /// Where something stands that was said.
@@ -19,8 +20,6 @@ pub(super) struct Placed {
     pub(super) said: SaidOnce,
     /// It was not said before.
     pub(super) is_new: bool,
-    /// May be told once so many changes are stored.
-    pub(super) changes: u64,
 }
 
 /// Says it, unless it was said with this id of its client's before.
@@ -29,18 +28,20 @@ pub(super) async fn say(
     member: MemberId,
     client_id: &str,
     body: &Body,
-) -> Result<Placed, Failure> {
+) -> Result<Unstored<Placed>, Failure> {
     loop {
         let forgotten = match find(hosted, member, client_id).await? {
             Ok(placed) => return Ok(placed),
             Err(forgotten) => forgotten,
         };
-        let (said, changes) = hosted.act_and_count(|room, now| {
+        let said = hosted.act(|room, now| {
             let is_new = room.said_once(member, client_id).0.is_none();
-            room.say_once(now, member, client_id, body, forgotten).map(|said| (said, is_new))
+            let said = room.say_once(now, member, client_id, body, forgotten)?;
+            Ok::<_, SayError>(said.map(|said| Placed { said, is_new }))
         });
-        if let (Some(said), is_new) = said? {
-            return Ok(Placed { said, is_new, changes });
+        // What was refused has changed nothing.
+        if let Some(placed) = transpose(said)? {
+            return Ok(placed);
         }
     }
 }
@@ -50,11 +51,12 @@ pub(super) async fn find(
     hosted: &Arc<HostedRoom>,
     member: MemberId,
     client_id: &str,
-) -> Result<Result<Placed, u64>, Failure> {
-    let ((said, forgotten), changes) =
-        hosted.look(|room| (room.said_once(member, client_id), room.changes()));
-    if let Some(said) = said {
-        return Ok(Ok(Placed { said, is_new: false, changes }));
+) -> Result<Result<Unstored<Placed>, u64>, Failure> {
+    let said = hosted.ask(|room| room.said_once(member, client_id));
+    // How many ids are forgotten nobody is told.
+    let (known, forgotten) = *said.peek_unstored();
+    if let Some(known) = known {
+        return Ok(Ok(said.map(|_| Placed { said: known, is_new: false })));
     }
     let (room, name) = (hosted.id, mark::once(member, client_id));
     let stored = hosted.reading(Asker::Speaker, move |store| {
@@ -64,9 +66,20 @@ pub(super) async fn find(
         Ok(record.map(|record| SaidOnce { id: record.message.id(), position }))
     });
     match stored.await {
-        Ok(Some(said)) => Ok(Ok(Placed { said, is_new: false, changes: 0 })),
+        Ok(Some(said)) => Ok(Ok(hosted.was_stored(Placed { said, is_new: false }))),
         // A room that was made just now has nothing stored.
         Ok(None) | Err(StoreError::NoSuchRoom(_)) => Ok(Err(forgotten)),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes out what was refused, or is to be looked for again: of neither has anything changed.
+fn transpose<E>(said: Unstored<Result<Option<Placed>, E>>) -> Result<Option<Unstored<Placed>>, E>
+where
+    E: Clone,
+{
+    match said.peek_unstored().clone()? {
+        None => Ok(None),
+        Some(placed) => Ok(Some(said.map(|_| placed))),
     }
 }

@@ -30,9 +30,11 @@ use end::{
 use super::extract::{self, Connection, InRoom, secret};
 use super::failure::Failure;
 use super::rendering::JsonTail;
+use super::say::Placed;
 use super::{rooms, say};
 use crate::gateways::membership::{Presence, acknowledge};
 use crate::journal::reads::Asker;
+use crate::journal::unstored::Unstored;
 use crate::journal::writer::{STORED_AGAIN, StoreNews};
 use crate::net::memory::{Charge, Unwritten};
 use crate::rooms::history::Texts;
@@ -113,8 +115,8 @@ struct Session {
     presence: Option<Presence>,
     /// What the client says faster than its address may: it is said then, and nothing is heard before.
     early: Option<(Seat, Say, Instant)>,
-    /// What was said, and how many changes have to be stored before that may be told.
-    acks: VecDeque<(u64, Said)>,
+    /// Messages that were said, and are acknowledged in their order once they are stored.
+    acks: VecDeque<Unstored<Said>>,
     /// Bytes of events that are being told.
     in_hand: usize,
 }
@@ -313,17 +315,17 @@ impl Session {
             }
             (ClientEvent::Members {}, Some(_)) => {
                 let turn = self.connection.visitor.turn().await;
-                let (members, changes) = self.hosted.act_and_count(|room, _| self.hosted.roster().json(room));
+                let members = self.hosted.ask(|room| self.hosted.roster().json(room));
                 drop(turn);
-                match self.hosted.stored_in_time(changes).await {
-                    Ok(()) => self.tell_with(&ServerEvent::Members {}, &members).await,
-                    Err(why) => self.tell(&refused(Failure::storage_full(&why), None)).await,
+                match members.stored_in_time().await {
+                    Ok(members) => self.tell_with(&ServerEvent::Members {}, &members).await,
+                    Err(why) => self.tell(&refused(why.into(), None)).await,
                 }
             }
             (ClientEvent::Leave {}, Some(Reading { seat: Some(seat), leaving, .. })) => {
                 *leaving = true;
                 let member = seat.member;
-                self.hosted.act(|room, now| room.part(now, member, ""));
+                self.hosted.act(|room, now| room.part(now, member, "")).told_by_its_record();
                 Ok(())
             }
             (event, reading) => {
@@ -370,7 +372,7 @@ impl Session {
             return self.tell(&refused(why.into(), None)).await;
         }
         let (token, bytes_max) = (secret(), self.bytes_max);
-        let (joined, changes) = self.hosted.act_and_count(|room, now| {
+        let joined = self.hosted.act(|room, now| {
             let before = room.position();
             let member = room.join_returning(now, name, nonce, token)?;
             let seat = room.take_seat(member, &token).expect("it has just been given that token");
@@ -379,11 +381,14 @@ impl Session {
             let welcome = (welcome, self.hosted.roster().json(room));
             Ok::<_, causerie_core::room::JoinError>((welcome, seat, before, is_new))
         });
-        self.presence = joined.as_ref().ok().map(|(_, seat, ..)| Presence::seated(&self.hosted, *seat));
-        let member = joined.as_ref().ok().filter(|(.., is_new)| *is_new).map(|(_, seat, ..)| seat.member);
-        if let Err(why) = self.hosted.joined_in_time(member, changes).await {
-            return self.tell(&refused(Failure::storage_full(&why), None)).await;
-        }
+        // Before anything is waited for: the connection may end meanwhile.
+        let seated = joined.peek_unstored().as_ref().ok().map(|(_, seat, _, is_new)| (*seat, *is_new));
+        self.presence = seated.map(|(seat, _)| Presence::seated(&self.hosted, seat));
+        let member = seated.filter(|(_, is_new)| *is_new).map(|(seat, _)| seat.member);
+        let joined = match self.hosted.joined_in_time(member, joined).await {
+            Ok(joined) => joined,
+            Err(why) => return self.tell(&refused(why.into(), None)).await,
+        };
         match joined {
             Ok(((welcome, members), seat, cursor, _)) => {
                 self.follow(Some(seat), cursor, wants);
@@ -398,17 +403,20 @@ impl Session {
             return self.tell(&refused(Failure::wrong_token(), None)).await;
         };
         let bytes_max = self.bytes_max;
-        let (resumed, changes) = self.hosted.act_and_count(|room, _| {
+        let resumed = self.hosted.act(|room, _| {
             let seat = room.take_seat(member, &secret)?;
             let cursor = after.unwrap_or(room.position()).min(room.position());
             let welcome = rooms::welcome(room, member, &secret, bytes_max);
             let welcome = (welcome, self.hosted.roster().json(room));
             Ok::<_, causerie_core::room::ResumeError>((welcome, seat, cursor))
         });
-        self.presence = resumed.as_ref().ok().map(|(_, seat, _)| Presence::seated(&self.hosted, *seat));
-        if let Err(why) = self.hosted.stored_in_time(changes).await {
-            return self.tell(&refused(Failure::storage_full(&why), None)).await;
-        }
+        // Before anything is waited for: the connection may end meanwhile.
+        let seat = resumed.peek_unstored().as_ref().ok().map(|(_, seat, _)| *seat);
+        self.presence = seat.map(|seat| Presence::seated(&self.hosted, seat));
+        let resumed = match resumed.stored_in_time().await {
+            Ok(resumed) => resumed,
+            Err(why) => return self.tell(&refused(why.into(), None)).await,
+        };
         match resumed {
             Ok(((welcome, members), seat, cursor)) => {
                 self.follow(Some(seat), cursor, wants);
@@ -420,7 +428,7 @@ impl Session {
 
     /// Rooms are open to all who may join, so whoever only looks is told the same.
     async fn read_along(&mut self, after: Option<u64>, wants: Wants) -> Step {
-        let ((cursor, watching, members), changes) = self.hosted.act_and_count(|room, _| {
+        let asked = self.hosted.ask(|room| {
             let position = room.position();
             let watching = ServerEvent::Watching {
                 room: room.name().to_string(),
@@ -429,9 +437,10 @@ impl Session {
             };
             (after.unwrap_or(position).min(position), watching, self.hosted.roster().json(room))
         });
-        if let Err(why) = self.hosted.stored_in_time(changes).await {
-            return self.tell(&refused(Failure::storage_full(&why), None)).await;
-        }
+        let (cursor, watching, members) = match asked.stored_in_time().await {
+            Ok(asked) => asked,
+            Err(why) => return self.tell(&refused(why.into(), None)).await,
+        };
         self.follow(None, cursor, wants);
         self.tell_with(&watching, &members).await
     }
@@ -454,24 +463,26 @@ impl Session {
         let id = said.id.clone();
         let placed = self.say_checked(seat, said).await;
         match placed {
-            Ok((changes, said)) => {
-                self.acks.push_back((changes, said));
+            Ok(said) => {
+                self.acks.push_back(said);
                 Ok(())
             }
             Err(failure) => self.tell(&refused(failure, Some(id))).await,
         }
     }
 
-    async fn say_checked(&mut self, seat: Seat, said: Say) -> Result<(u64, Said), Failure> {
+    async fn say_checked(&mut self, seat: Seat, said: Say) -> Result<Unstored<Said>, Failure> {
         let (id, body) = said.body().map_err(Failure::malformed)?;
         // Whoever has resumed elsewhere speaks there.
-        if !self.hosted.look(|room| room.is_seated(seat)) {
+        // A seat is not stored.
+        if !self.hosted.peek_unstored(|room| room.is_seated(seat)) {
             return Err(causerie_core::room::SayError::NotHere.into());
         }
         self.connection.server.writer.has_room().await;
         let placed = say::say(&self.hosted, seat.member, &id, &body).await?;
-        let said = Said { id, message: placed.said.id.to_string(), position: placed.said.position };
-        Ok((placed.changes, said))
+        let said =
+            |placed: Placed| Said { id, message: placed.said.id.to_string(), position: placed.said.position };
+        Ok(placed.map(said))
     }
 
     // Telling.
@@ -501,10 +512,13 @@ impl Session {
     }
 
     async fn tell_acks(&mut self) -> Step {
-        let stored = self.hosted.tail().stored;
-        while self.acks.front().is_some_and(|(changes, _)| *changes <= stored) {
-            if let Some((_, said)) = self.acks.pop_front() {
-                self.tell(&ServerEvent::Ack(said)).await?;
+        while let Some(said) = self.acks.pop_front() {
+            match said.try_stored() {
+                Ok(said) => self.tell(&ServerEvent::Ack(said)).await?,
+                Err(said) => {
+                    self.acks.push_front(said);
+                    break;
+                }
             }
         }
         Ok(())
@@ -516,7 +530,8 @@ impl Session {
         let seating = self.hosted.tail().seating;
         if seating != reading.seating {
             let seat = reading.seat;
-            reading.farewell = self.hosted.look(|room| {
+            // Seats are not stored; a farewell is told behind its *Left*.
+            reading.farewell = self.hosted.peek_unstored(|room| {
                 if room.is_closed() {
                     return Err(fatal("room_closed", "the room was closed"));
                 }
@@ -623,7 +638,8 @@ impl Session {
     /// Tells what is held back, or is not any more.
     async fn tell_held(&mut self) -> Step {
         let Some(told) = self.reading.as_mut().and_then(|r| r.held.as_mut()) else { return Ok(()) };
-        let held = self.hosted.look(|room| room.held(usize::MAX));
+        // What is held is in no log.
+        let held = self.hosted.peek_unstored(|room| room.held(usize::MAX));
         let mut events: Vec<_> = told
             .iter()
             .filter(|id| held.iter().all(|held| held.id != **id))
@@ -662,7 +678,8 @@ async fn patiently(
             biased;
             done = &mut write => return Ok(done?),
             () = tokio::time::sleep(STUCK) => {
-                let waits = |seat| hosted.look(|room| !room.is_closed() && room.is_seated(seat));
+                // The client is told nothing: it does not read.
+                let waits = |seat| hosted.peek_unstored(|room| !room.is_closed() && room.is_seated(seat));
                 if !seat.is_some_and(waits) {
                     return Err(End::Gone);
                 }

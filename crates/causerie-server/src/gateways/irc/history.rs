@@ -69,7 +69,8 @@ struct Piece<'a> {
 
 impl Piece<'_> {
     async fn page(&self, direction: Direction, place: Place, limit: u64) -> Result<Page, HistoryError> {
-        let room = self.hosted.look(|room| room.name().to_string());
+        // A name is for life.
+        let room = self.hosted.peek_unstored(|room| room.name().to_string());
         let question = HistoryQuestion { room, epoch: 0, direction, place, limit, wait_millis: 0 };
         self.hosted.page(Asker::Member, Texts::Standing, question).await
     }

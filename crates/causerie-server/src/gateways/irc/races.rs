@@ -37,14 +37,15 @@ fn send(session: &mut Session, here: &mut GatewayWorld<'_>, line: &str) -> Strin
         session.go_on(here);
     }
     session.finish();
-    here.unstored.clear();
+    drop(std::mem::take(&mut here.debts));
     String::from_utf8(session.take_output().concat()).expect("UTF-8")
 }
 
 /// Who is in a room, by name.
 fn names(server: &Server, room: &str) -> Vec<String> {
     let hosted = server.directory.find(room).expect("there is such a room");
-    hosted.look(|room| room.members().into_iter().map(|member| member.name).collect())
+    // Nothing is stored here.
+    hosted.peek_unstored(|room| room.members().into_iter().map(|member| member.name).collect())
 }
 
 /// The next of a sequence that the seed decides [Marsaglia, Xorshift RNGs].
@@ -63,7 +64,8 @@ fn race(seed: u64) {
     for room in (0..ROOMS).step_by(3) {
         let (hosted, _) =
             server.directory.find_or_create(&format!("r{room}"), Maker::without_key(IP)).expect("a room");
-        hosted.act(|r, now| r.join_hosted(now, &taken(room + seed as usize)).expect("it is free"));
+        let joined = hosted.act(|r, now| r.join_hosted(now, &taken(room + seed as usize)));
+        joined.told_by_its_record().expect("it is free");
     }
     let start = Barrier::new(SESSIONS);
     let nicks: BTreeSet<String> = std::thread::scope(|scope| {

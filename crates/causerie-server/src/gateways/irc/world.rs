@@ -22,6 +22,7 @@ use super::history;
 use super::people::{Conversation, News, People, Person};
 use super::rendering::{IrcTail, with_tail};
 use crate::clock::Clock;
+use crate::journal::unstored::Debts;
 use crate::net::addresses::Visitor;
 use crate::net::budget::{Bucket, Rate, warn_seldom};
 use crate::rooms::directory::Maker;
@@ -88,7 +89,7 @@ pub(super) struct GatewayWorld<'a> {
     /// By the rooms' numbers.
     pub(super) places: BTreeMap<u64, Place>,
     /// Changes that have to be stored before the client is told anything.
-    pub(super) unstored: Vec<(Arc<HostedRoom>, u64)>,
+    pub(super) debts: Debts,
     /// For changes of who this is.
     changes: Bucket,
 }
@@ -100,7 +101,7 @@ fn leave_conversation(server: &Server, people: &People, hosted: &Arc<HostedRoom>
         room.part(now, member, "");
         room.info(None).members == 0
     });
-    if is_empty {
+    if is_empty.told_by_its_record() {
         server.directory.close_conversation(hosted);
     }
 }
@@ -128,7 +129,16 @@ impl<'a> GatewayWorld<'a> {
     pub(super) fn new(server: &'a Arc<Server>, people: &'a People, visitor: &'a Visitor, ip: IpAddr) -> Self {
         let person = people.begin(ip, Clock::start().now().wall_millis);
         let changes = Bucket::default();
-        Self { server, people, ip, visitor, person, places: BTreeMap::new(), unstored: Vec::new(), changes }
+        Self {
+            server,
+            people,
+            ip,
+            visitor,
+            person,
+            places: BTreeMap::new(),
+            debts: Debts::default(),
+            changes,
+        }
     }
 
     /// Reads on in that conversation. Returns as whom.
@@ -152,11 +162,11 @@ impl<'a> GatewayWorld<'a> {
 
     fn part_room(&mut self, id: u64, member: MemberId, reason: &str, moved: Option<&Arc<Move>>) {
         let hosted = Arc::clone(&self.places[&id].hosted);
-        let ((), changes) = hosted.act_and_count(|room, now| {
+        let parted = hosted.act(|room, now| {
             with_tail(&hosted, |tail| tail.went(member, moved.cloned()));
             room.part(now, member, reason);
         });
-        self.unstored.push((hosted, changes));
+        parted.owed(&mut self.debts);
         let mut state = self.person.state();
         if state.rooms.get(&id).is_some_and(|(now, _)| *now == member) {
             state.rooms.remove(&id);
@@ -174,7 +184,7 @@ impl<'a> GatewayWorld<'a> {
         let gone = || JoinRefusal::NoSuchRoom("the room was closed".to_owned());
         let place = self.places.get_mut(&id).ok_or_else(gone)?;
         let (hosted, mask) = (Arc::clone(&place.hosted), self.person.mask());
-        let (renamed, changes) = hosted.act_and_count(|room, now| {
+        let renamed = hosted.act(|room, now| {
             let renamed = room.rename_hosted(now, member, name, &format!("is {name} now"))?;
             with_tail(&hosted, |tail| {
                 tail.came(renamed, mask, Some(Arc::clone(moved)));
@@ -183,8 +193,7 @@ impl<'a> GatewayWorld<'a> {
             self.person.state().rooms.insert(id, (renamed, room.name().to_string()));
             Ok(renamed)
         });
-        self.unstored.push((hosted, changes));
-        let renamed = renamed.map_err(JoinRefusal::Room)?;
+        let renamed = renamed.owed(&mut self.debts).map_err(JoinRefusal::Room)?;
         place.members.retain(|before| *before != member);
         place.members.push(renamed);
         Ok(renamed)
@@ -205,7 +214,8 @@ impl<'a> GatewayWorld<'a> {
                 Ok(Some(millis)) if request.from < millis && millis < request.to => {
                     let target = match &place.other {
                         Some(other) => other.nick(),
-                        None => place.hosted.look(|room| format!("#{}", room.name())),
+                        // A name is for life.
+                        None => place.hosted.peek_unstored(|room| format!("#{}", room.name())),
                     };
                     found.push((target, millis));
                 }
@@ -290,16 +300,13 @@ impl World for GatewayWorld<'_> {
 
     fn look(&mut self, room: &str) -> Option<RoomView> {
         let hosted = self.server.directory.find(room).ok()?;
-        let (view, changes) = hosted.act_and_count(|room, _| view(&hosted, room));
-        self.unstored.push((hosted, changes));
-        Some(view)
+        Some(hosted.ask(|room| view(&hosted, room)).owed(&mut self.debts))
     }
 
     fn members(&mut self, room: &str, after: Option<MemberId>, max: usize) -> Vec<MemberView> {
         let Ok(hosted) = self.server.directory.find(room) else { return Vec::new() };
-        let (members, changes) = hosted.act_and_count(|room, _| room.members_after(after, max));
+        let members = hosted.ask(|room| room.members_after(after, max)).owed(&mut self.debts);
         let id = hosted.id.0;
-        self.unstored.push((hosted, changes));
         let view = |info: MemberInfo| MemberView {
             member: info.member,
             person: self.people.member(id, info.member, &info.name),
@@ -315,7 +322,8 @@ impl World for GatewayWorld<'_> {
     fn could_join(&self, room: &str, name: &str) -> Result<(), JoinRefusal> {
         // A room that has gone meanwhile is made again.
         let Ok(hosted) = self.server.directory.find(room) else { return Ok(()) };
-        hosted.look(|room| room.could_admit(name)).map(drop).map_err(JoinRefusal::Room)
+        // A name that somebody is about to have is taken; the join itself waits.
+        hosted.peek_unstored(|room| room.could_admit(name).map(drop)).map_err(JoinRefusal::Room)
     }
 
     fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {
@@ -325,15 +333,14 @@ impl World for GatewayWorld<'_> {
         let (id, mask) = (hosted.id.0, self.person.mask());
         // It reads along before it is in: what is known of IRC's members is known as long as one of them does.
         let mut place = Place::new(Arc::clone(&hosted), 0);
-        let (joined, changes) = hosted.act_and_count(|room, now| {
+        let joined = hosted.act(|room, now| {
             let member = room.join_hosted(now, name)?;
             with_tail(&hosted, |tail| tail.came(member, mask, None));
             let position = room.position();
             self.person.state().rooms.insert(id, (member, room.name().to_string()));
             Ok(Joined { id, member, position, view: view(&hosted, room) })
         });
-        let joined = joined.map_err(JoinRefusal::Room)?;
-        self.unstored.push((hosted, changes));
+        let joined = joined.owed(&mut self.debts).map_err(JoinRefusal::Room)?;
         place.cursor = joined.position;
         place.members.push(joined.member);
         self.places.insert(id, place);
@@ -409,7 +416,8 @@ impl World for GatewayWorld<'_> {
                 members.for_each(|(member, mask)| with_tail(&hosted, |tail| tail.came(member, mask, None)));
                 Ok((one, two, room.position()))
             });
-            match joined {
+            // Neither is told: who has something to say there reads it there.
+            match joined.told_by_its_record() {
                 Ok((one, two, position)) => Ok((hosted, [one, two], position)),
                 Err::<_, JoinError>(error) => {
                     server.directory.close_conversation(&hosted);
@@ -434,6 +442,6 @@ impl World for GatewayWorld<'_> {
 
     fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, SayError> {
         let place = self.places.get(&id).ok_or(SayError::NotHere)?;
-        place.hosted.act(|room, now| room.say(now, member, body))
+        place.hosted.act(|room, now| room.say(now, member, body)).told_by_its_record()
     }
 }

@@ -76,16 +76,17 @@ impl Session<'_> {
                     Ok(found) => found,
                     Err(error) => return self.error(ErrorFrame::new(error.code(), error.to_string())),
                 };
-                let (resumed, changes) = found.act_and_count(|room, now| {
+                let resumed = found.act(|room, now| {
                     (room.resume(now, member, key, epoch, position, &clock), room.position())
                 });
-                let (resumed, last) = resumed;
-                if let Ok((seat, _)) = &resumed {
+                // Before anything is waited for: the connection may end meanwhile.
+                if let (Ok((seat, _)), _) = resumed.peek_unstored() {
                     self.begin_presence(&found, *seat);
                 }
-                if let Err(why) = found.stored_in_time(changes).await {
-                    return self.storage_full(&why);
-                }
+                let (resumed, last) = match resumed.stored_in_time().await {
+                    Ok(resumed) => resumed,
+                    Err(why) => return self.storage_full(&why.to_string()),
+                };
                 match resumed {
                     Ok((seat, Resumed::Here { taken })) => {
                         self.send(&ServerFrame::Resumed { taken, position: last });
@@ -113,11 +114,14 @@ impl Session<'_> {
                     (Arc::clone(&membership.room), membership.seat)
                 });
                 match left {
-                    Some((room, seat)) => room.act(|room, now| {
-                        if room.is_seated(seat) {
-                            room.leave(now, seat.member, last_seq);
-                        }
-                    }),
+                    Some((room, seat)) => {
+                        let left = room.act(|room, now| {
+                            if room.is_seated(seat) {
+                                room.leave(now, seat.member, last_seq);
+                            }
+                        });
+                        left.told_by_its_record();
+                    }
                     None => self.unexpected("leaving before joining"),
                 }
             }
@@ -139,10 +143,9 @@ impl Session<'_> {
                 };
                 match created {
                     Ok(hosted) => {
-                        let (info, changes) = hosted.act_and_count(|room, _| room.info(hosted.row.port));
-                        match hosted.stored_in_time(changes).await {
-                            Ok(()) => self.send(&ServerFrame::RoomCreated(info)),
-                            Err(why) => self.storage_full(&why),
+                        match hosted.ask(|room| room.info(hosted.row.port)).stored_in_time().await {
+                            Ok(info) => self.send(&ServerFrame::RoomCreated(info)),
+                            Err(why) => self.storage_full(&why.to_string()),
                         }
                     }
                     Err(error) => self.error(ErrorFrame::new(error.code(), error.to_string())),
@@ -166,8 +169,7 @@ impl Session<'_> {
             ClientFrame::OpenRoom { name, operator, number } => {
                 match self.server.open_closed(&name, number, &operator).await {
                     Ok(hosted) => {
-                        let (info, changes) = hosted.act_and_count(|room, _| room.info(hosted.row.port));
-                        hosted.stored(changes).await;
+                        let info = hosted.ask(|room| room.info(hosted.row.port)).stored().await;
                         self.send(&ServerFrame::RoomCreated(info));
                     }
                     Err(error) => self.error(ErrorFrame::new(error.code(), error.to_string())),
@@ -176,12 +178,13 @@ impl Session<'_> {
             ClientFrame::ListMembers => match self.current() {
                 Some(m) => {
                     let turn = self.visitor.turn().await;
-                    let (members, changes) = m.room.act_and_count(|room, _| m.room.roster().frame(room));
-                    self.visitor.made(members.len());
+                    let members = m.room.ask(|room| m.room.roster().frame(room));
+                    // Its length alone.
+                    self.visitor.made(members.peek_unstored().len());
                     drop(turn);
-                    match m.room.stored_in_time(changes).await {
-                        Ok(()) => self.outbox.push_shared(members),
-                        Err(why) => self.storage_full(&why),
+                    match members.stored_in_time().await {
+                        Ok(members) => self.outbox.push_shared(members),
+                        Err(why) => self.storage_full(&why.to_string()),
                     }
                 }
                 None => self.unexpected("asking for members before joining"),
@@ -193,7 +196,7 @@ impl Session<'_> {
             ClientFrame::Clock(clock) => match self.current() {
                 Some(m) => {
                     let turn = self.visitor.turn().await;
-                    let ((missing, clock), changes) = m.room.act_and_count(|room, now| {
+                    let answer = m.room.act(|room, now| {
                         let missing = match room.is_seated(m.seat) {
                             true => room.handle_clock(now, m.seat.member, &clock),
                             false => Vec::new(),
@@ -201,10 +204,8 @@ impl Session<'_> {
                         (missing, room.clock())
                     });
                     drop(turn);
-                    if m.room.stored_in_time(changes).await.is_err() {
-                        // It has been told, and says its clock again.
-                        return;
-                    }
+                    // Else it has been told, and says its clock again.
+                    let Ok((missing, clock)) = answer.stored_in_time().await else { return };
                     if !missing.is_empty() {
                         self.send(&ServerFrame::Want(missing));
                     }
@@ -219,7 +220,8 @@ impl Session<'_> {
             },
             ClientFrame::Acknowledge(position) => match self.current() {
                 Some(Membership { room, seat, .. }) => {
-                    if room.stability.is_followed() && room.look(|room| room.is_seated(seat)) {
+                    // A seat is not stored.
+                    if room.stability.is_followed() && room.peek_unstored(|room| room.is_seated(seat)) {
                         let position = position.min(room.tail().log.last());
                         membership::acknowledge(self.server, &room, seat.member, position);
                     }
@@ -279,7 +281,8 @@ impl Session<'_> {
         };
         left_out = left_out.saturating_add((seen.len() - within) as u64);
         seen.truncate(within);
-        room.look(|room| {
+        // What is not in the log yet is told behind it.
+        room.peek_unstored(|room| {
             let waited_for = |what: &Observed| match what {
                 Observed::Held { waits_for, .. } => room.has_delivered(*waits_for),
                 Observed::Delivered { .. } => true,
@@ -303,7 +306,8 @@ impl Session<'_> {
             Ok(hosted) => hosted,
             Err(error) => return refuse(error),
         };
-        if question.epoch != 0 && question.epoch != hosted.look(|room| room.epoch()) {
+        // An epoch is the room's for life.
+        if question.epoch != 0 && question.epoch != hosted.peek_unstored(|room| room.epoch()) {
             let message = "the room of that name is another one now";
             return self.error(ErrorFrame::new(ErrorCode::Diverged, message));
         }
@@ -383,18 +387,23 @@ impl Session<'_> {
             Ok(found) => found,
             Err(error) => return self.error(ErrorFrame::new(error.code(), error.to_string())),
         };
-        let ((joined, is_new), changes) = hosted.act_and_count(|room, now| {
+        let joined = hosted.act(|room, now| {
             let before = room.position();
             let joined = room.join(now, name, key, after, epoch);
             (joined, room.position() > before)
         });
-        if let Ok((seat, _)) = &joined {
-            self.begin_presence(&hosted, *seat);
+        // Before anything is waited for: the connection may end meanwhile.
+        let (seat, is_new) = match joined.peek_unstored() {
+            (joined, is_new) => (joined.as_ref().ok().map(|(seat, _)| *seat), *is_new),
+        };
+        if let Some(seat) = seat {
+            self.begin_presence(&hosted, seat);
         }
-        let member = joined.as_ref().ok().filter(|_| is_new).map(|(seat, _)| seat.member);
-        if let Err(why) = hosted.joined_in_time(member, changes).await {
-            return self.storage_full(&why);
-        }
+        let member = seat.filter(|_| is_new).map(|seat| seat.member);
+        let joined = match hosted.joined_in_time(member, joined).await {
+            Ok((joined, _)) => joined,
+            Err(why) => return self.storage_full(&why.to_string()),
+        };
         match joined {
             Ok((seat, mut welcome)) => {
                 welcome.created = created;

@@ -182,6 +182,8 @@ impl Session<'_> {
             }
             refusals
         });
+        // What was taken comes back in its place; what was refused has changed nothing.
+        let refusals = refusals.told_by_its_record();
         for refusal in refusals {
             let (seq, is_final, reason) = (refusal.seq, refusal.is_final, refusal.reason);
             if let Some(left_out) = self.visitor.log() {

@@ -97,7 +97,8 @@ impl Session<'_> {
                 done = &mut write => return done,
                 () = tokio::time::sleep(STUCK) => {
                     let membership = self.membership().clone();
-                    let void = |m: Membership| m.room.look(|room| room.is_closed() || !room.is_seated(m.seat));
+                    // The client is told nothing: it does not read.
+                    let void = |m: Membership| m.room.peek_unstored(|room| room.is_closed() || !room.is_seated(m.seat));
                     if membership.is_some_and(void) {
                         return Err(io::Error::other("the client reads nothing, and has no seat any more"));
                     }
@@ -113,7 +114,8 @@ impl Session<'_> {
         let mut farewell = membership.farewell;
         let seating = room.tail().seating;
         if seating != membership.seating {
-            let void = room.look(|room| {
+            // Seats are not stored; a farewell is told behind its *Left*.
+            let void = room.peek_unstored(|room| {
                 if room.is_closed() {
                     return Some((ErrorCode::RoomClosed, "the room was closed"));
                 }

@@ -1,5 +1,6 @@
 //! The rooms that are open, and all that is known of each.
 
+pub(crate) mod access;
 pub(crate) mod ages;
 pub(crate) mod closing;
 pub(crate) mod directory;

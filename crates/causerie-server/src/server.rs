@@ -19,6 +19,7 @@ use crate::net::addresses::Addresses;
 use crate::net::half_open::HalfOpen;
 use crate::net::memory::Memory;
 use crate::net::vanished::Vanished;
+use crate::rooms::access::Who;
 use crate::rooms::directory::{Directory, Maker};
 use crate::rooms::error::RoomError;
 use crate::rooms::hosted::{HostedRoom, Resources};
@@ -129,7 +130,7 @@ impl Server {
 
     /// Returns what was counted, as text. Blocks as a read of the store does.
     pub(crate) fn metrics_text(&self) -> String {
-        let rooms = self.directory.list();
+        let rooms = self.directory.list(Who::Anybody);
         let gauges = Gauges {
             rooms: rooms.len(),
             members: rooms.iter().map(|room| room.members as usize).sum(),

@@ -24,6 +24,7 @@ use crate::journal::writer::STORED_AGAIN;
 use crate::net::addresses::Visitor;
 use crate::net::outbox::{self, Outbox, write_all};
 use crate::net::stream::Stream;
+use crate::rooms::access::{Right, Who};
 use crate::rooms::directory::Maker;
 use crate::rooms::error::Unreadable;
 use crate::rooms::hosted::HostedRoom;
@@ -205,14 +206,16 @@ impl Session<'_> {
             }
             ControllerCommand::Rooms => {
                 let _turn = self.visitor.turn().await;
-                let rooms = self.server.directory.list();
+                let rooms = self.server.directory.list(Who::Anybody);
                 let rooms = rooms.iter().map(|r| (&r.name[..], r.port, r.members as usize));
                 self.reply(&classic::rooms(rooms));
             }
-            ControllerCommand::Join(name) => match self.server.directory.find(&name) {
-                Ok(room) => return Some(room),
-                Err(error) => self.reply(&classic::controller_error(&error.to_string())),
-            },
+            ControllerCommand::Join(name) => {
+                match self.server.directory.open(Who::Anybody, &name, Right::Join) {
+                    Ok(room) => return Some(room),
+                    Err(error) => self.reply(&classic::controller_error(&error.to_string())),
+                }
+            }
             ControllerCommand::MissingRoom => {
                 self.reply(&classic::controller_error("which room? ./rooms lists them"));
             }

@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::rooms::access::{Right, Who};
 use crate::rooms::ages::Wall;
 use crate::rooms::directory::{ClosedRoom, Directory};
 use crate::rooms::error::RoomError;
@@ -32,7 +33,7 @@ impl Directory {
     /// Closes a room for whoever may: its members are told, its port closes. What was said in it is kept for
     /// [`closed`](crate::settings::Settings::closed).
     pub(crate) async fn close(&self, name: &str, authority: Authority<'_>) -> Result<(), RoomError> {
-        let room = self.find(name)?;
+        let room = self.open(Who::Anybody, name, Right::Close)?;
         let made = |key: PublicKey| room.row.maker.is_some_and(|maker| maker.ct_eq(&key).into());
         if !authority.key.is_some_and(made) && !self.is_operator(authority.operator) {
             return Err(RoomError::NotPermitted);

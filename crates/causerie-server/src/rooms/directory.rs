@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::error::StartError;
 use crate::metrics::Limited;
 use crate::net::addresses::Network;
+use crate::rooms::access::{self, Right, Who};
 use crate::rooms::ages::{self, Ages};
 use crate::rooms::error::RoomError;
 use crate::rooms::hosted::{HostedRoom, Hosting, Resources};
@@ -221,8 +222,16 @@ impl Directory {
         self.rooms.lock().expect("nothing panics while holding it")
     }
 
-    /// The room of that name.
-    pub(crate) fn find(&self, name: &str) -> Result<Arc<HostedRoom>, RoomError> {
+    /// Opens the room of that name to somebody, for something. To who has no right to it there is no such room.
+    pub(crate) fn open(&self, who: Who, name: &str, right: Right) -> Result<Arc<HostedRoom>, RoomError> {
+        let room = self.find(name)?;
+        if !access::may(who, &room, right) {
+            return Err(RoomError::NoSuchRoom(name.to_owned()));
+        }
+        Ok(room)
+    }
+
+    fn find(&self, name: &str) -> Result<Arc<HostedRoom>, RoomError> {
         let rooms = self.rooms();
         let name = rooms.called(name)?;
         match rooms.by_name.get(&name) {
@@ -232,15 +241,18 @@ impl Directory {
         }
     }
 
-    /// The room of that name, made if need be; whether it was.
-    pub(crate) fn find_or_create(
+    /// Opens the room of that name to somebody who joins it, and makes it if need be. Returns whether it was made.
+    pub(crate) fn open_or_create(
         &self,
+        who: Who,
         name: &str,
         maker: Maker,
     ) -> Result<(Arc<HostedRoom>, bool), RoomError> {
         match self.create(name, maker) {
             Ok(room) => Ok((room, true)),
-            Err(RoomError::Exists(_) | RoomError::Reserved) => Ok((self.find(name)?, false)),
+            Err(RoomError::Exists(_) | RoomError::Reserved) => {
+                Ok((self.open(who, name, Right::Join)?, false))
+            }
             Err(error) => Err(error),
         }
     }
@@ -412,17 +424,18 @@ impl Directory {
         self.rooms().by_name.values().filter(|room| !room.is_broken()).cloned().collect()
     }
 
-    /// Those that everybody may see.
-    fn listed(&self) -> Vec<Arc<HostedRoom>> {
+    /// Returns the rooms that somebody may see. Nobody sees conversations.
+    fn listed(&self, who: Who) -> Vec<Arc<HostedRoom>> {
         let rooms = self.rooms();
         let seen = rooms.by_name.iter().filter(|(name, _)| !RoomName::is_of_conversation(name.as_str()));
-        seen.filter(|(_, room)| !room.is_broken()).map(|(_, room)| Arc::clone(room)).collect()
+        let seen = seen.filter(|(_, room)| !room.is_broken() && access::may(who, room, Right::See));
+        seen.map(|(_, room)| Arc::clone(room)).collect()
     }
 
-    /// Those that go when they are idle.
+    /// Returns the rooms that go when they are idle.
     pub(crate) fn transient(&self) -> Vec<Arc<HostedRoom>> {
         let limits = self.settings.borrow().address;
-        let mut rooms = self.listed();
+        let mut rooms = self.listed(Who::Anybody);
         rooms.retain(|room| Network::of(room.creator).limits(limits).is_some());
         rooms
     }
@@ -439,21 +452,26 @@ impl Directory {
         closed
     }
 
-    /// What there is, sorted by name.
-    pub(crate) fn list(&self) -> Vec<RoomInfo> {
-        let rooms = self.listed();
+    /// Returns what somebody may see, sorted by name.
+    pub(crate) fn list(&self, who: Who) -> Vec<RoomInfo> {
+        let rooms = self.listed(who);
         // Numbers of the moment, of people who are about to come or go.
         rooms.iter().map(|hosted| hosted.peek_unstored(|room| room.info(hosted.row.port))).collect()
     }
 
-    /// How many rooms there are that everybody may see.
-    pub(crate) fn count(&self) -> usize {
-        self.listed().len()
+    /// Returns how many rooms there are that somebody may see.
+    pub(crate) fn count(&self, who: Who) -> usize {
+        self.listed(who).len()
     }
 
-    /// The rooms whose names come after this one, `max` at most: names, how many are in each, and topics.
-    pub(crate) fn describe(&self, after: Option<&str>, max: usize) -> Vec<(String, u64, Option<String>)> {
-        let rooms = self.listed();
+    /// Returns the rooms that somebody may see whose names come after this one, `max` at most: names, how many are in each, and topics.
+    pub(crate) fn describe(
+        &self,
+        who: Who,
+        after: Option<&str>,
+        max: usize,
+    ) -> Vec<(String, u64, Option<String>)> {
+        let rooms = self.listed(who);
         let from = rooms.partition_point(|hosted| {
             // A name is for life.
             after.is_some_and(|after| hosted.peek_unstored(|room| room.name().as_str() <= after))
@@ -466,22 +484,24 @@ impl Directory {
         rooms[from..].iter().take(max).map(|hosted| hosted.peek_unstored(told)).collect()
     }
 
-    /// The room of that name, or, if there is none, the first of one that differs in the case of ASCII letters only.
-    pub(crate) fn resolve(&self, name: &str) -> Option<String> {
+    /// Returns the name of a room that somebody may see: that name, or, if there is none, the first of one that differs in the case of ASCII letters only.
+    pub(crate) fn resolve(&self, who: Who, name: &str) -> Option<String> {
         let rooms = self.rooms();
         let name = rooms.called(name).ok()?;
-        if rooms.by_name.contains_key(&name) {
+        let sees = |room: &HostedRoom| access::may(who, room, Right::See);
+        if rooms.by_name.get(&name).is_some_and(|room| sees(room)) {
             return Some(name.to_string());
         }
-        let similar = rooms.by_name.keys().find(|other| other.as_str().eq_ignore_ascii_case(name.as_str()));
+        let mut seen = rooms.by_name.iter().filter(|(_, room)| sees(room)).map(|(name, _)| name);
+        let similar = seen.find(|other| other.as_str().eq_ignore_ascii_case(name.as_str()));
         similar.map(ToString::to_string)
     }
 
-    /// The rooms in which somebody has that name.
-    pub(crate) fn rooms_of(&self, name: &str) -> Vec<String> {
+    /// Returns the rooms that somebody may see in which somebody has that name.
+    pub(crate) fn rooms_of(&self, who: Who, name: &str) -> Vec<String> {
         let has = |room: &Room| room.is_named(name).then(|| room.name().to_string());
         // As in a list.
-        self.listed().iter().filter_map(|hosted| hosted.peek_unstored(has)).collect()
+        self.listed(who).iter().filter_map(|hosted| hosted.peek_unstored(has)).collect()
     }
 
     /// Returns the name of a member of a room that everybody may see, if it reads as `reading` does and the member is not
@@ -496,7 +516,8 @@ impl Directory {
             // A name that somebody is about to have is taken.
             hosted.peek_unstored(|room| room.named_like(reading, own).cloned())
         };
-        self.listed().into_iter().find_map(in_room)
+        // A name is one for all, whoever may see where it is taken.
+        self.listed(Who::Anybody).into_iter().find_map(in_room)
     }
 
     /// Lets grace run out, until the server stops.

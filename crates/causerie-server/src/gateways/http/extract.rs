@@ -20,6 +20,7 @@ use super::failure::Failure;
 use crate::metrics::Open;
 use crate::net::addresses::Visitor;
 use crate::net::memory::Charge;
+use crate::rooms::access::{Right, Who};
 use crate::rooms::hosted::HostedRoom;
 use crate::server::Server;
 
@@ -80,7 +81,7 @@ impl<S: Send + Sync> FromRequestParts<S> for InRoom {
         let connection =
             parts.extensions.get::<Connection>().expect("each request has its connection").clone();
         let room = path.get("room").map(String::as_str).unwrap_or_default();
-        let hosted = connection.server.directory.find(room)?;
+        let hosted = connection.server.directory.open(Who::Anybody, room, Right::Read)?;
         Ok(Self(connection, hosted))
     }
 }

@@ -29,6 +29,7 @@ use super::{held, say};
 use crate::journal::reads::Asker;
 use crate::journal::unstored::Unstored;
 use crate::net::addresses::TooOften;
+use crate::rooms::access::Who;
 use crate::rooms::closing::Authority;
 use crate::rooms::directory::Maker;
 use crate::rooms::history::{BYTES_MAX, RECORDS_MAX, Texts};
@@ -69,7 +70,7 @@ struct RoomInfo {
 
 pub(super) async fn list(Extension(connection): Extension<Connection>) -> Response {
     let _turn = connection.visitor.turn().await;
-    let rooms = connection.server.directory.list().into_iter();
+    let rooms = connection.server.directory.list(Who::Anybody).into_iter();
     let rooms: Vec<_> =
         rooms.map(|room| RoomInfo { name: room.name, port: room.port, members: room.members }).collect();
     answer(StatusCode::OK, format!(r#"{{"rooms":{}}}"#, to_json(&rooms)))

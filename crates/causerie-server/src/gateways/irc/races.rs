@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::people::People;
 use super::world::{GatewayWorld, server_view};
 use crate::net::addresses::Visitor;
+use crate::rooms::access::{Right, Who};
 use crate::rooms::directory::Maker;
 use crate::server::Server;
 use crate::settings::{IrcSettings, Settings};
@@ -43,7 +44,7 @@ fn send(session: &mut Session, here: &mut GatewayWorld<'_>, line: &str) -> Strin
 
 /// Who is in a room, by name.
 fn names(server: &Server, room: &str) -> Vec<String> {
-    let hosted = server.directory.find(room).expect("there is such a room");
+    let hosted = server.directory.open(Who::Anybody, room, Right::Read).expect("there is such a room");
     // Nothing is stored here.
     hosted.peek_unstored(|room| room.members().into_iter().map(|member| member.name).collect())
 }
@@ -62,8 +63,10 @@ fn race(seed: u64) {
     let (server, people) = (server(), People::default());
     let taken = |room: usize| format!("nick{}", room % NICKS);
     for room in (0..ROOMS).step_by(3) {
-        let (hosted, _) =
-            server.directory.find_or_create(&format!("r{room}"), Maker::without_key(IP)).expect("a room");
+        let (hosted, _) = server
+            .directory
+            .open_or_create(Who::Anybody, &format!("r{room}"), Maker::without_key(IP))
+            .expect("a room");
         let joined = hosted.act(|r, now| r.join_hosted(now, &taken(room + seed as usize)));
         joined.told_by_its_record().expect("it is free");
     }
@@ -138,7 +141,8 @@ async fn whose_session_dies_is_in_no_room_and_has_no_nick() {
     };
     assert!(dies("panics").await.expect_err("it dies").is_panic());
     let pending = dies("is ended");
-    while server.directory.find("two").is_err() || names(&server, "two").is_empty() {
+    while server.directory.open(Who::Anybody, "two", Right::Read).is_err() || names(&server, "two").is_empty()
+    {
         tokio::task::yield_now().await;
     }
     pending.abort();

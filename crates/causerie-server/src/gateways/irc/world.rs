@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::journal::unstored::Debts;
 use crate::net::addresses::Visitor;
 use crate::net::budget::{Bucket, Rate, warn_seldom};
+use crate::rooms::access::{Right, Who};
 use crate::rooms::directory::Maker;
 use crate::rooms::hosted::HostedRoom;
 use crate::server::{AGENT, Server};
@@ -287,24 +288,25 @@ impl World for GatewayWorld<'_> {
     }
 
     fn resolve(&self, room: &str) -> Option<String> {
-        self.server.directory.resolve(room)
+        self.server.directory.resolve(Who::Anybody, room)
     }
 
     fn room_count(&self) -> usize {
-        self.server.directory.count()
+        self.server.directory.count(Who::Anybody)
     }
 
     fn rooms(&self, after: Option<&str>, max: usize) -> Vec<(String, u64, Option<String>)> {
-        self.server.directory.describe(after, max)
+        self.server.directory.describe(Who::Anybody, after, max)
     }
 
     fn look(&mut self, room: &str) -> Option<RoomView> {
-        let hosted = self.server.directory.find(room).ok()?;
+        let hosted = self.server.directory.open(Who::Anybody, room, Right::See).ok()?;
         Some(hosted.ask(|room| view(&hosted, room)).owed(&mut self.debts))
     }
 
     fn members(&mut self, room: &str, after: Option<MemberId>, max: usize) -> Vec<MemberView> {
-        let Ok(hosted) = self.server.directory.find(room) else { return Vec::new() };
+        let found = self.server.directory.open(Who::Anybody, room, Right::Read);
+        let Ok(hosted) = found else { return Vec::new() };
         let members = hosted.ask(|room| room.members_after(after, max)).owed(&mut self.debts);
         let id = hosted.id.0;
         let view = |info: MemberInfo| MemberView {
@@ -316,19 +318,20 @@ impl World for GatewayWorld<'_> {
     }
 
     fn find(&self, nick: &str) -> Vec<String> {
-        self.server.directory.rooms_of(nick)
+        self.server.directory.rooms_of(Who::Anybody, nick)
     }
 
     fn could_join(&self, room: &str, name: &str) -> Result<(), JoinRefusal> {
         // A room that has gone meanwhile is made again.
-        let Ok(hosted) = self.server.directory.find(room) else { return Ok(()) };
+        let found = self.server.directory.open(Who::Anybody, room, Right::Join);
+        let Ok(hosted) = found else { return Ok(()) };
         // A name that somebody is about to have is taken; the join itself waits.
         hosted.peek_unstored(|room| room.could_admit(name).map(drop)).map_err(JoinRefusal::Room)
     }
 
     fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {
         self.visitor.join().map_err(|why| JoinRefusal::TooOften(why.to_string()))?;
-        let found = self.server.directory.find_or_create(room, Maker::without_key(self.ip));
+        let found = self.server.directory.open_or_create(Who::Anybody, room, Maker::without_key(self.ip));
         let (hosted, _) = found.map_err(|error| JoinRefusal::NoSuchRoom(error.to_string()))?;
         let (id, mask) = (hosted.id.0, self.person.mask());
         // It reads along before it is in: what is known of IRC's members is known as long as one of them does.

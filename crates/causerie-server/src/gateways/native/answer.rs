@@ -20,6 +20,7 @@ use crate::fanout::reader::Reader;
 use crate::gateways::membership;
 use crate::journal::reads::Asker;
 use crate::net::budget::warn_seldom;
+use crate::rooms::access::{Right, Who};
 use crate::rooms::closing::Authority;
 use crate::rooms::directory::Maker;
 use crate::rooms::error::RoomError;
@@ -72,7 +73,7 @@ impl Session<'_> {
                     return self.unexpected("a second membership on one connection");
                 }
                 let Some(key) = self.holder(Purpose::Member, &proof) else { return };
-                let found = match self.server.directory.find(&room) {
+                let found = match self.server.directory.open(Who::Anybody, &room, Right::Join) {
                     Ok(found) => found,
                     Err(error) => return self.error(ErrorFrame::new(error.code(), error.to_string())),
                 };
@@ -128,7 +129,7 @@ impl Session<'_> {
             ClientFrame::Ping(number) => self.send(&ServerFrame::Pong(number)),
             ClientFrame::ListRooms => {
                 let _turn = self.visitor.turn().await;
-                self.send(&ServerFrame::Rooms(self.server.directory.list()));
+                self.send(&ServerFrame::Rooms(self.server.directory.list(Who::Anybody)));
             }
             ClientFrame::CreateRoom { name, port, maker, temporary } => {
                 if let Err(why) = self.visitor.join() {
@@ -300,7 +301,7 @@ impl Session<'_> {
     /// Answers with a page; where it has nothing yet and the client says so, once there is something, or it has
     /// waited long enough. Rooms are open to all who may join, so no membership is needed.
     pub(super) async fn history(&self, mut question: HistoryQuestion) {
-        let found = self.server.directory.find(&question.room);
+        let found = self.server.directory.open(Who::Anybody, &question.room, Right::Read);
         let refuse = |error: RoomError| self.error(ErrorFrame::new(error.code(), error.to_string()));
         let hosted = match found {
             Ok(hosted) => hosted,
@@ -380,8 +381,8 @@ impl Session<'_> {
         }
         let directory = &self.server.directory;
         let found = match create {
-            Some(maker) => directory.find_or_create(room, maker),
-            None => directory.find(room).map(|room| (room, false)),
+            Some(maker) => directory.open_or_create(Who::Anybody, room, maker),
+            None => directory.open(Who::Anybody, room, Right::Join).map(|room| (room, false)),
         };
         let (hosted, created) = match found {
             Ok(found) => found,

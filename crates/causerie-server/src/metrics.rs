@@ -6,7 +6,8 @@ use std::fmt::Write;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use causerie_core::room::Counts;
+use causerie_core::content::body::BodyError;
+use causerie_core::room::{Counts, SayError};
 use causerie_store::Store;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
 use prometheus_client::metrics::counter::Counter;
@@ -34,9 +35,30 @@ impl EncodeLabelValue for Protocol {
     }
 }
 
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+/// Places that something is read from, or lies in.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Place {
+    Memory,
+    Store,
+    Database,
+    Wal,
+}
+
+impl EncodeLabelValue for Place {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        encoder.write_str(match self {
+            Self::Memory => "memory",
+            Self::Store => "store",
+            Self::Database => "database",
+            Self::Wal => "wal",
+        })
+    }
+}
+
+/// Label of such a place.
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Source {
-    from: &'static str,
+    from: Place,
 }
 
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -44,8 +66,8 @@ struct Status {
     status: u16,
 }
 
-/// What an address can have too much of.
-#[derive(Clone, Copy, Debug)]
+/// Kinds of what an address can have too much of.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Limited {
     Arrivals,
     Connections,
@@ -66,9 +88,11 @@ impl Limited {
         Self::Rooms,
         Self::Silent,
     ];
+}
 
-    fn label(self) -> Limit {
-        let what = match self {
+impl EncodeLabelValue for Limited {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        encoder.write_str(match self {
             Self::Arrivals => "arrivals",
             Self::Connections => "connections",
             Self::Joins => "joins",
@@ -76,17 +100,80 @@ impl Limited {
             Self::Messages => "messages",
             Self::Rooms => "rooms",
             Self::Silent => "silent",
-        };
-        Limit { what }
+        })
     }
 }
 
+/// Label of what an address had too much of.
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Limit {
-    what: &'static str,
+    what: Limited,
 }
 
-/// What is not counted, but looked at when it is asked for.
+/// Reasons why a message is not taken.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Refused {
+    /// It cannot be decoded.
+    Malformed,
+    /// It is too long.
+    TooLong,
+    /// It may not be said, or not by this member.
+    Invalid,
+    /// Who says it is not in the room, or not any more.
+    NotMember,
+    /// More comes from its address than may.
+    TooOften,
+    /// A limit of the room is reached, for a while.
+    Limit,
+    /// Nothing can be stored at the moment.
+    StorageFull,
+}
+
+impl Refused {
+    const ALL: [Self; 7] = [
+        Self::Malformed,
+        Self::TooLong,
+        Self::Invalid,
+        Self::NotMember,
+        Self::TooOften,
+        Self::Limit,
+        Self::StorageFull,
+    ];
+}
+
+impl From<&SayError> for Refused {
+    fn from(error: &SayError) -> Self {
+        match error {
+            SayError::NotHere => Self::NotMember,
+            SayError::Body(BodyError::TooLong { .. }) | SayError::Packet(_) => Self::TooLong,
+            SayError::Body(_) | SayError::ClientId => Self::Invalid,
+            SayError::StorageFull => Self::StorageFull,
+        }
+    }
+}
+
+impl EncodeLabelValue for Refused {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        encoder.write_str(match self {
+            Self::Malformed => "malformed",
+            Self::TooLong => "too_long",
+            Self::Invalid => "invalid",
+            Self::NotMember => "not_member",
+            Self::TooOften => "too_often",
+            Self::Limit => "limit",
+            Self::StorageFull => "storage_full",
+        })
+    }
+}
+
+/// Label of messages that are not taken.
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Refusal {
+    protocol: Protocol,
+    reason: Refused,
+}
+
+/// Values that are not counted, but looked at when they are asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Gauges {
     pub(crate) rooms: usize,
@@ -111,7 +198,7 @@ pub(crate) struct Metrics {
     held: Counter,
     held_for: Histogram,
     duplicates: Counter,
-    refused: Counter,
+    refused: Family<Refusal, Counter>,
     joined: Counter,
     left: Counter,
     resumed: Counter,
@@ -180,7 +267,11 @@ impl Metrics {
             ),
             held: add(r, "messages_held", "Messages that came before a cause of theirs and were held back"),
             duplicates: add(r, "messages_duplicate", "Copies of messages that were there already"),
-            refused: add(r, "messages_refused", "Messages that could not be taken"),
+            refused: add(
+                r,
+                "messages_refused",
+                "Messages that were not taken, by what they were said in and why",
+            ),
             joined: add(r, "members_joined", "Members that joined a room"),
             left: add(r, "members_left", "Members that left a room, or were away too long"),
             resumed: add(r, "resumes", "Members that came back"),
@@ -230,15 +321,20 @@ impl Metrics {
             drop(metrics.opened.get_or_create(&Speaks { protocol }));
         }
         for what in Limited::ALL {
-            drop(metrics.limited.get_or_create(&what.label()));
+            drop(metrics.limited.get_or_create(&Limit { what }));
         }
-        for from in ["memory", "store"] {
+        for protocol in Protocol::ALL {
+            for reason in Refused::ALL {
+                drop(metrics.refused.get_or_create(&Refusal { protocol, reason }));
+            }
+        }
+        for from in [Place::Memory, Place::Store] {
             drop(metrics.reads.get_or_create(&Source { from }));
         }
         metrics
     }
 
-    /// A connection has shown what it speaks. Counted until the guard is dropped.
+    /// Counts a connection that has shown what it speaks, until the guard is dropped.
     pub(crate) fn connection(&self, protocol: Protocol) -> Open {
         let speaks = Speaks { protocol };
         self.opened.get_or_create(&speaks).inc();
@@ -252,14 +348,19 @@ impl Metrics {
     }
 
     pub(crate) fn limited(&self, what: Limited) {
-        self.limited.get_or_create(&what.label()).inc();
+        self.limited.get_or_create(&Limit { what }).inc();
+    }
+
+    /// Counts a message that is not taken.
+    pub(crate) fn refused(&self, protocol: Protocol, reason: Refused) {
+        self.refused.get_or_create(&Refusal { protocol, reason }).inc();
     }
 
     pub(crate) fn answered(&self, status: u16) {
         self.requests.get_or_create(&Status { status }).inc();
     }
 
-    /// What has happened in a room between the two.
+    /// Counts what has happened in a room between the two.
     pub(crate) fn room(&self, before: &Counts, after: &Counts) {
         let add = |counter: &Counter, before: u64, after: u64| {
             if after > before {
@@ -269,7 +370,6 @@ impl Metrics {
         add(&self.delivered, before.delivered, after.delivered);
         add(&self.held, before.held, after.held);
         add(&self.duplicates, before.duplicates, after.duplicates);
-        add(&self.refused, before.refused, after.refused);
         add(&self.joined, before.joined, after.joined);
         add(&self.left, before.left, after.left);
         add(&self.resumed, before.resumed, after.resumed);
@@ -291,13 +391,15 @@ impl Metrics {
         self.commits_put_off.inc();
     }
 
-    /// A session has read on, or a pump for all readers at one place, so many records behind the end.
+    /// Counts that a session has read on, or a pump for all readers at one place, so many records behind the end.
     pub(crate) fn read(&self, lag: u64, from_memory: bool) {
         self.lag.observe(lag as f64);
-        self.reads.get_or_create(&Source { from: if from_memory { "memory" } else { "store" } }).inc();
+        self.reads
+            .get_or_create(&Source { from: if from_memory { Place::Memory } else { Place::Store } })
+            .inc();
     }
 
-    /// All of it in the text format of OpenMetrics, which Prometheus reads. O(rooms) for what `store` tells; blocks for
+    /// Returns all of it in the text format of OpenMetrics, which Prometheus reads. O(rooms) for what `store` tells; blocks for
     /// about as long as a read.
     pub(crate) fn text(&self, gauges: Gauges, store: &dyn Store) -> String {
         let stats = store.stats();
@@ -309,8 +411,8 @@ impl Metrics {
         self.unread_bytes.set(gauge(gauges.unread_bytes));
         self.held_bytes.set(gauge(gauges.held_bytes));
         self.cut.inner().store(gauges.cut, std::sync::atomic::Ordering::Relaxed);
-        self.store_bytes.get_or_create(&Source { from: "database" }).set(stats.file_bytes);
-        self.store_bytes.get_or_create(&Source { from: "wal" }).set(stats.wal_bytes);
+        self.store_bytes.get_or_create(&Source { from: Place::Database }).set(stats.file_bytes);
+        self.store_bytes.get_or_create(&Source { from: Place::Wal }).set(stats.wal_bytes);
         self.staged_bytes.set(stats.staged_bytes);
         self.store_damaged.inner().store(stats.damaged, std::sync::atomic::Ordering::Relaxed);
         let mut text = String::new();
@@ -348,6 +450,7 @@ mod tests {
     fn metrics_are_named_by_the_conventions_and_count() {
         let metrics = Metrics::new();
         metrics.limited(Limited::Joins);
+        metrics.refused(Protocol::Irc, Refused::TooLong);
         let open = metrics.connection(Protocol::Native);
         drop(metrics.connection(Protocol::Native));
         let after = Counts { delivered: 7, held: 2, ..Counts::default() };
@@ -385,6 +488,8 @@ mod tests {
             "causerie_address_limited_total{what=\"messages\"} 0",
             "causerie_connections_silent 4",
             "causerie_http_requests_total{status=\"204\"} 1",
+            "causerie_messages_refused_total{protocol=\"irc\",reason=\"too_long\"} 1",
+            "causerie_messages_refused_total{protocol=\"http\",reason=\"storage_full\"} 0",
             "causerie_rooms 1",
             "causerie_members 2",
             "causerie_pending_bytes 3",

@@ -1257,6 +1257,58 @@ async fn what_happens_is_counted_and_all_that_is_counted_is_described() {
 }
 
 #[tokio::test]
+async fn what_is_not_taken_is_counted_by_protocol_and_reason() {
+    let server = Harness::start(Settings::default()).await;
+    let address = server.address;
+    let (fresh, _) = metrics(&server).await;
+    for protocol in ["native", "classic", "http", "irc"] {
+        for name in ["connections_open", "connections_total"] {
+            let line = format!("\ncauserie_{name}{{protocol=\"{protocol}\"}} ");
+            assert!(fresh.contains(&line), "no {line:?} in {fresh}");
+        }
+        let line =
+            format!("\ncauserie_messages_refused_total{{protocol=\"{protocol}\",reason=\"malformed\"}} 0\n");
+        assert!(fresh.contains(&line), "no {line:?} in {fresh}");
+    }
+    let (_, token) = bot(address, "lobby", "Bot").await;
+    let path = "/api/rooms/lobby/messages";
+    post(address, path, &token, json!({"id": "1"})).await.refused(400, "malformed");
+    let nobody = format!("0.99.{}", "0".repeat(32));
+    post(address, path, &nobody, json!({"id": "1", "text": "x"})).await.refused(401, "wrong_token");
+    let mut eve = Socket::join(address, "lobby", "Eve").await;
+    eve.send(json!({"type": "nothing"})).await;
+    eve.expect("error").await;
+    let mut cleo = Classic::connect(address).await;
+    cleo.send(b"./join lobby\nCleo\n\xff\xfe\n").await;
+    cleo.line().await;
+    let mut irma = Classic::connect(address).await;
+    irma.send("NICK Irma\r\nUSER i 0 * :i\r\n").await;
+    irma.send(format!("PRIVMSG #lobby :{}\r\nPING here\r\n", "x".repeat(9_000))).await;
+    while !irma.line().await.contains("PONG") {}
+    let mut raj = Native::join(address, "lobby", "Raj").await;
+    raj.wire.send(&ClientFrame::Broadcast(vec![0xff; 3].into())).await;
+    loop {
+        if let ServerFrame::Error(error) = raj.wire.frame().await {
+            assert_eq!(error.code, ErrorCode::MembershipEnded);
+            break;
+        }
+    }
+    let (text, told) = metrics(&server).await;
+    for (protocol, reason, count) in [
+        ("http", "malformed", 2.0),
+        ("http", "not_member", 1.0),
+        ("classic", "malformed", 1.0),
+        ("irc", "too_long", 1.0),
+        ("native", "malformed", 1.0),
+        ("native", "invalid", 0.0),
+    ] {
+        let name = format!("causerie_messages_refused_total{{protocol=\"{protocol}\",reason=\"{reason}\"}}");
+        assert_eq!(told.get(&name), Some(&count), "{name} in\n{text}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn connections_beyond_the_limit_are_counted() {
     let server = Harness::start(Settings { connections_max: 1, ..Settings::default() }).await;
     let mut only = Classic::connect(server.address).await;

@@ -21,6 +21,7 @@ use cbcast::{Kind, MemberId};
 
 use crate::gateways::membership::{Presence, acknowledge};
 use crate::journal::writer::STORED_AGAIN;
+use crate::metrics::Refused;
 use crate::net::addresses::Visitor;
 use crate::net::outbox::{self, Outbox, write_all};
 use crate::net::stream::Stream;
@@ -30,6 +31,7 @@ use crate::rooms::error::Unreadable;
 use crate::rooms::hosted::HostedRoom;
 use crate::rooms::references::{self, Names, Quotes};
 use crate::server::Server;
+use crate::settings::Protocol;
 
 /// Members that are looked at for one piece of an answer.
 const MEMBERS_AT_ONCE: usize = 256;
@@ -104,6 +106,10 @@ impl Session<'_> {
         self.membership.lock().expect("nothing panics while holding it")
     }
 
+    fn refused(&self, reason: Refused) {
+        self.server.metrics.refused(Protocol::Classic, reason);
+    }
+
     fn reply(&self, line: &str) {
         let line = encode(line, !self.beyond_ascii.load(Ordering::Relaxed));
         self.outbox.push(|out| out.extend_from_slice(&line));
@@ -151,10 +157,12 @@ impl Session<'_> {
             let text = match item {
                 Item::Text(text) => text,
                 Item::TooLong { limit } => {
+                    self.refused(Refused::TooLong);
                     self.complain(talk, &format!("a text has at most {limit} bytes, and yours had more"));
                     continue;
                 }
                 Item::NotUtf8 => {
+                    self.refused(Refused::Malformed);
                     self.complain(talk, "that was not UTF-8");
                     continue;
                 }
@@ -275,6 +283,7 @@ impl Session<'_> {
             RoomCommand::Text(text) => {
                 let said = hosted.act(|room, now| room.say(now, member, &Body::Text(text)));
                 if let Err(error) = said.told_by_its_record() {
+                    self.refused(Refused::from(&error));
                     self.reply(&classic::error(&error.to_string()));
                 }
                 self.server.writer.has_room().await;

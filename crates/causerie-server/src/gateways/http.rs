@@ -36,11 +36,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
 use tower_service::Service;
 
-use crate::metrics::Open;
+use crate::metrics::{Open, Refused};
 use crate::net::addresses::Visitor;
 use crate::net::outbox;
 use crate::net::stream::Stream;
 use crate::server::Server;
+use crate::settings::Protocol;
 use extract::Connection;
 use failure::Failure;
 use shared::Shared;
@@ -140,6 +141,7 @@ async fn answer(
         origin::judge(&request, &settings.origins, &settings.hosts)
     };
     let is_preflight = request.method() == Method::OPTIONS;
+    let is_message = request.method() == Method::POST && request.uri().path().ends_with("/messages");
     let mut response = match &allowed {
         Err(refused) => refused.clone().into_response(),
         Ok(Some(_)) if is_preflight => StatusCode::NO_CONTENT.into_response(),
@@ -159,5 +161,8 @@ async fn answer(
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     server.metrics.answered(response.status().as_u16());
+    if let Some(reason) = response.extensions().get::<Refused>().filter(|_| is_message) {
+        server.metrics.refused(Protocol::Http, *reason);
+    }
     Ok(response.map(|body| held::whole(body, &visitor, &charge)))
 }

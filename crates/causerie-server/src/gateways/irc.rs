@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::gateways::membership::acknowledge;
 use crate::journal::writer::{STORED_AGAIN, StoreNews};
+use crate::metrics::Refused;
 use crate::net::addresses::Visitor;
 use crate::net::budget::{Bucket, Rate};
 use crate::net::memory::Charge;
@@ -29,6 +30,7 @@ use crate::net::outbox::{self, write_all};
 use crate::net::stream::Stream;
 use crate::rooms::error::Unreadable;
 use crate::server::Server;
+use crate::settings::Protocol;
 use people::News;
 pub(crate) use people::People;
 use world::{GatewayWorld, Place, server_view};
@@ -162,6 +164,14 @@ impl Connection<'_> {
 
     fn next_item(&mut self) -> Option<(Item, Due)> {
         let item = self.lines.poll_item()?;
+        let refused = match item {
+            Item::Message(_) => None,
+            Item::TooLong => Some(Refused::TooLong),
+            Item::NotUtf8 | Item::Malformed => Some(Refused::Malformed),
+        };
+        if let Some(reason) = refused {
+            self.here.server.metrics.refused(Protocol::Irc, reason);
+        }
         let due = Due { line: true, messages: messages_of(&item) };
         Some((item, due))
     }

@@ -9,6 +9,7 @@ use causerie_gateway::api::{Problem, to_json};
 use causerie_store::StoreError;
 
 use crate::journal::unstored::NotStored;
+use crate::metrics::Refused;
 use crate::net::addresses::TooOften;
 use crate::net::budget::warn_seldom;
 use crate::rooms::error::RoomError;
@@ -26,6 +27,18 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, problem: Box::new(Problem::new(code, message)), retry: 1 }
+    }
+
+    /// Returns why a message was not taken, if this is the answer to one.
+    pub(super) fn reason(&self) -> Refused {
+        match self.problem.code {
+            "malformed" | "not_json" | "timed_out" => Refused::Malformed,
+            "too_long" => Refused::TooLong,
+            "expired" | "wrong_token" | "not_permitted" | "no_such_room" => Refused::NotMember,
+            "too_many_requests" => Refused::TooOften,
+            "storage_full" => Refused::StorageFull,
+            _ => Refused::Invalid,
+        }
     }
 
     pub(super) fn malformed(message: impl ToString) -> Self {
@@ -47,6 +60,7 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let json = HeaderValue::from_static("application/json");
         let mut response = (self.status, [(CONTENT_TYPE, json)], to_json(&*self.problem)).into_response();
+        response.extensions_mut().insert(self.reason());
         let headers = response.headers_mut();
         match self.status {
             StatusCode::UNAUTHORIZED => {

@@ -36,10 +36,12 @@ use crate::gateways::membership::{Presence, acknowledge};
 use crate::journal::reads::Asker;
 use crate::journal::unstored::Unstored;
 use crate::journal::writer::{STORED_AGAIN, StoreNews};
+use crate::metrics::Refused;
 use crate::net::memory::{Charge, Unwritten};
 use crate::rooms::history::Texts;
 use crate::rooms::hosted::HostedRoom;
 use crate::rooms::watching::Unread;
+use crate::settings::Protocol;
 
 /// What tungstenite reads at once; its own default is 128 KiB for each connection.
 const READ_BYTES: usize = 4 << 10;
@@ -295,7 +297,7 @@ impl Session {
             Ok(event) => event,
             Err(error) => {
                 let id = api::id_of_unread(text.as_bytes());
-                return self.tell(&refused(Failure::malformed(error), id)).await;
+                return self.refuse(Failure::malformed(error), id).await;
             }
         };
         match (event, &mut self.reading) {
@@ -348,6 +350,17 @@ impl Session {
     fn unreadable(&self, error: &axum::Error) -> End {
         use tungstenite::error::{Error, ProtocolError};
         let cause = std::error::Error::source(error).and_then(|why| why.downcast_ref::<Error>());
+        let reason = match cause {
+            Some(Error::Capacity(_)) => Some(Refused::TooLong),
+            Some(Error::Utf8(_)) => Some(Refused::Malformed),
+            Some(Error::Protocol(why)) if *why != ProtocolError::ResetWithoutClosingHandshake => {
+                Some(Refused::Malformed)
+            }
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            self.connection.server.metrics.refused(Protocol::Http, reason);
+        }
         match cause {
             Some(Error::Capacity(_)) => {
                 let message = format!("a message has at most {} bytes here", self.bytes_max);
@@ -467,8 +480,14 @@ impl Session {
                 self.acks.push_back(said);
                 Ok(())
             }
-            Err(failure) => self.tell(&refused(failure, Some(id))).await,
+            Err(failure) => self.refuse(failure, Some(id)).await,
         }
+    }
+
+    /// Tells that a message is not taken.
+    async fn refuse(&mut self, failure: Failure, id: Option<String>) -> Step {
+        self.connection.server.metrics.refused(Protocol::Http, failure.reason());
+        self.tell(&refused(failure, id)).await
     }
 
     async fn say_checked(&mut self, seat: Seat, said: Say) -> Result<Unstored<Said>, Failure> {

@@ -29,6 +29,7 @@ use crate::rooms::access::{Right, Who};
 use crate::rooms::directory::Maker;
 use crate::rooms::hosted::HostedRoom;
 use crate::server::{AGENT, Server};
+use crate::settings::Protocol;
 
 /// Conversations that a connection may have begun.
 const CONVERSATIONS_MAX: usize = 100;
@@ -444,7 +445,10 @@ impl World for GatewayWorld<'_> {
     }
 
     fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, SayError> {
-        let place = self.places.get(&id).ok_or(SayError::NotHere)?;
-        place.hosted.act(|room, now| room.say(now, member, body)).told_by_its_record()
+        let said = match self.places.get(&id) {
+            Some(place) => place.hosted.act(|room, now| room.say(now, member, body)).told_by_its_record(),
+            None => Err(SayError::NotHere),
+        };
+        said.inspect_err(|error| self.server.metrics.refused(Protocol::Irc, error.into()))
     }
 }

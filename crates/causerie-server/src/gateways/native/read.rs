@@ -10,7 +10,9 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::session::{Membership, Session};
+use crate::metrics::Refused;
 use crate::net::outbox;
+use crate::settings::Protocol;
 
 /// With less room than this, the read buffer grows by [`READ_MAX`].
 const READ_MIN: usize = 512;
@@ -26,10 +28,11 @@ impl Session<'_> {
         loop {
             let greeted = self.is_greeted();
             if let Err(error) = self.handle_all(&mut buffer, limit, &mut begun).await {
-                let code = match error {
-                    FrameError::TooLong { .. } => ErrorCode::FrameTooLong,
-                    _ => ErrorCode::Malformed,
+                let (code, reason) = match error {
+                    FrameError::TooLong { .. } => (ErrorCode::FrameTooLong, Refused::TooLong),
+                    _ => (ErrorCode::Malformed, Refused::Malformed),
                 };
+                self.server.metrics.refused(Protocol::Native, reason);
                 self.error(ErrorFrame::fatal(code, error.to_string()));
                 return std::future::pending().await;
             }
@@ -186,6 +189,13 @@ impl Session<'_> {
         let refusals = refusals.told_by_its_record();
         for refusal in refusals {
             let (seq, is_final, reason) = (refusal.seq, refusal.is_final, refusal.reason);
+            // What cannot be read has no number.
+            let why = match (seq, is_final) {
+                (0, _) => Refused::Malformed,
+                (_, true) => Refused::Invalid,
+                (_, false) => Refused::Limit,
+            };
+            self.server.metrics.refused(Protocol::Native, why);
             if let Some(left_out) = self.visitor.log() {
                 info!("refused from {}: {}{left_out}", self.peer, visible(&reason));
             }

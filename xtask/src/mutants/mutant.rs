@@ -53,6 +53,8 @@ impl Suite {
                     "history",
                     "--test",
                     "addresses",
+                    "--test",
+                    "stalled",
                 ],
                 &["-p", "causerie", "--test", "crash", "--test", "damage"],
             ],

@@ -28,7 +28,7 @@ mod sniff;
 pub(crate) enum Port {
     /// The main one: all protocols; classic clients speak to the controller.
     Front,
-    /// For one of them.
+    /// A port for one of them.
     Own(Protocol),
     /// A room's own: classic clients, without sniffing.
     Room(Arc<HostedRoom>),

@@ -119,7 +119,7 @@ pub(crate) enum Refused {
     TooLong,
     /// It may not be said, or not by this member.
     Invalid,
-    /// Who says it is not in the room, or not any more.
+    /// The speaker is not in the room, or not any more.
     NotMember,
     /// More comes from its address than may.
     TooOften,

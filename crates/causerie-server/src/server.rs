@@ -45,7 +45,7 @@ pub(crate) struct Server {
     pub(crate) addresses: Arc<Addresses>,
     /// Time of the start, in milliseconds since 1970.
     pub(crate) since: u64,
-    /// As many as there are rooms with ports of their own.
+    /// Way to the door: as many wait as there are rooms with ports of their own.
     bound: mpsc::UnboundedSender<(Arc<HostedRoom>, TcpListener)>,
     /// Cancelled at shutdown: sessions say goodbye and end.
     pub(crate) stop: CancellationToken,

@@ -51,9 +51,9 @@ impl Takes {
 /// Times that a beginning may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// Until the first byte.
+    /// Time until the first byte.
     pub(super) silent: Duration,
-    /// From there until it is clear what is spoken.
+    /// Time from there until it is clear what is spoken.
     pub(super) first_words: Duration,
 }
 

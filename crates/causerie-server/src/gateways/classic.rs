@@ -35,7 +35,7 @@ use crate::settings::Protocol;
 
 /// Members that are looked at for one piece of an answer.
 const MEMBERS_AT_ONCE: usize = 256;
-/// What one read takes at most: a chunk of a client that does not end its lines.
+/// Bytes that one read takes at most: a chunk of a client that does not end its lines.
 pub(crate) const READ_MAX: usize = 64 << 10;
 
 /// A member that lives here, and where its connection is in the log.
@@ -54,11 +54,11 @@ struct Session<'a> {
     /// The client has sent something beyond ASCII, so it can read it too.
     beyond_ascii: AtomicBool,
     membership: Mutex<Option<Membership>>,
-    /// That of the membership, until the connection ends.
+    /// Presence of the member, until the connection ends.
     presence: Mutex<Option<Presence>>,
 }
 
-/// What a text is taken for.
+/// Meaning of the next text.
 enum Talk {
     Controller,
     /// The next text is a name.
@@ -195,7 +195,7 @@ impl Session<'_> {
         }
     }
 
-    /// To the controller. The room, if one is to be joined.
+    /// Handles a command to the controller. Returns the room, if one is to be joined.
     async fn command(&self, text: &str) -> Option<Arc<HostedRoom>> {
         match parse_controller(text) {
             ControllerCommand::CreateRoom => {
@@ -272,7 +272,7 @@ impl Session<'_> {
         }
     }
 
-    /// In a room. Whether the conversation goes on.
+    /// Handles a text in a room. Returns whether the conversation goes on.
     async fn talk(&self, hosted: &Arc<HostedRoom>, member: MemberId, text: &str) -> bool {
         match parse_room(text) {
             RoomCommand::Members => {

@@ -48,7 +48,7 @@ use shared::Shared;
 
 pub(crate) use extract::Lab;
 
-/// Of a request's head: bytes, and how many headers.
+/// Limits of a request's head: bytes, and number of headers.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
 

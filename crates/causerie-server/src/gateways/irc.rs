@@ -35,12 +35,12 @@ use people::News;
 pub(crate) use people::People;
 use world::{GatewayWorld, Place, server_view};
 
-/// What one read takes at most.
+/// Bytes that one read takes at most.
 const READ_MAX: usize = 16 << 10;
 /// Lines handled before what they have brought is written, and bytes of that.
 const LINES_AT_ONCE: usize = 64;
 const OUTPUT_AT_ONCE: usize = 32 << 10;
-/// So many seconds' worth of lines may come at once.
+/// Seconds' worth of lines that may come at once.
 const BURST_SECONDS: u32 = 5;
 /// Serves an IRC client until its connection ends.
 pub(crate) async fn serve(
@@ -85,15 +85,15 @@ struct Connection<'a> {
     here: GatewayWorld<'a>,
     stream: Arc<Stream>,
     lines: Lines,
-    /// For lines to be handled.
+    /// Budget for lines to be handled.
     budget: Bucket,
-    /// Whether anything can be stored.
+    /// News of whether anything can be stored.
     news: StoreNews,
     charge: &'a Charge,
 }
 
 impl Connection<'_> {
-    /// Until either side ends it.
+    /// Serves until either side ends it.
     async fn converse(&mut self, mut buffer: BytesMut) -> io::Result<()> {
         let begun = Instant::now();
         let server = self.here.server;
@@ -337,13 +337,13 @@ impl Connection<'_> {
     }
 }
 
-/// What a line has still to take out of the budgets before it is handled.
+/// Rest that a line has still to take out of the budgets before it is handled.
 struct Due {
     line: bool,
     messages: usize,
 }
 
-/// How many messages a line becomes, at most.
+/// Returns how many messages a line becomes, at most.
 fn messages_of(item: &Item) -> usize {
     let Item::Message(message) = item else { return 0 };
     match &message.command[..] {
@@ -355,7 +355,7 @@ fn messages_of(item: &Item) -> usize {
     }
 }
 
-/// Until there is something new in one of the rooms.
+/// Waits until there is something new in one of the rooms.
 async fn any_changed(places: &mut BTreeMap<u64, Place>) {
     if places.is_empty() {
         return std::future::pending().await;

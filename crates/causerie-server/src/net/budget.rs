@@ -30,10 +30,10 @@ impl Rate {
     }
 }
 
-/// What is left of a budget. A fresh one is full.
+/// Rest of a budget. A fresh one is full.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Bucket {
-    /// When it is full again, if that is still to come.
+    /// Time when it is full again, if that is still to come.
     full_at: Option<Instant>,
 }
 
@@ -69,7 +69,7 @@ impl Bucket {
         self.full_at.is_some_and(|at| at > now + rate.every * rate.burst)
     }
 
-    /// When it is full again, if it was ever used.
+    /// Returns when it is full again, if it was ever used.
     pub(crate) fn full_at(&self) -> Option<Instant> {
         self.full_at
     }
@@ -101,7 +101,7 @@ impl Seldom {
     }
 }
 
-/// How many lines were left out before this one.
+/// Number of lines that were left out before this one.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct LeftOut(u64);
 

@@ -21,7 +21,7 @@ const HELD_PART: usize = 8;
 /// Milliseconds between two lines of the log.
 const WARN_EVERY: u64 = 60_000;
 
-/// What all connections and rooms hold.
+/// Memory that all connections and rooms hold.
 pub(crate) struct Memory {
     max: AtomicUsize,
     unread: AtomicUsize,
@@ -29,7 +29,7 @@ pub(crate) struct Memory {
     cut: AtomicU64,
     accounts: Mutex<Accounts>,
     begun: Instant,
-    /// When it was said last that connections were ended, in milliseconds.
+    /// Time when it was said last that connections were ended, in milliseconds.
     warned: AtomicU64,
 }
 
@@ -105,7 +105,7 @@ impl Memory {
         }
     }
 
-    /// How much a room may hold back that holds so much already.
+    /// Returns how much a room may hold back that holds so much already.
     pub(crate) fn may_hold(&self, already: usize) -> usize {
         let left = self.max.load(Ordering::Relaxed).saturating_sub(self.unread() + self.held());
         already + left / HELD_PART
@@ -204,7 +204,7 @@ impl Charge {
         self.memory.unread.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Until the connection has to end, as it has left too much unread.
+    /// Waits until the connection has to end, as it has left too much unread.
     pub(crate) async fn cut(&self) {
         self.account.cut.cancelled().await;
     }
@@ -218,7 +218,7 @@ impl Drop for Charge {
     }
 }
 
-/// What a socket has not taken yet.
+/// Charge of what a socket has not taken yet.
 pub(crate) struct Unwritten<'a> {
     charge: &'a Charge,
     bytes: usize,

@@ -16,7 +16,7 @@ use crate::net::stream::Stream;
 /// 256 KiB that are promised.
 const FULL: usize = 64 << 10;
 
-/// How long the last words before the end of a connection may take.
+/// Time that the last words before the end of a connection may take.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(5);
 
 pub(crate) struct Outbox {
@@ -49,7 +49,7 @@ pub(crate) enum Latest {
     Stable,
 }
 
-/// What was taken to be written.
+/// Bytes that were taken to be written.
 pub(crate) struct Taken {
     pub(crate) slices: Vec<Bytes>,
     /// Nothing comes behind it.
@@ -59,7 +59,7 @@ pub(crate) struct Taken {
 }
 
 impl Outbox {
-    /// What waits in it is charged to this account.
+    /// Makes an outbox; what waits in it is charged to this account.
     pub(crate) fn new(charge: Charge) -> Self {
         let (filled, emptied) = (Notify::new(), Notify::new());
         Self { charge, state: Mutex::default(), filled, emptied }
@@ -128,7 +128,7 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// What there is.
+    /// Takes what there is.
     pub(crate) fn take(&self) -> Taken {
         let mut state = self.state();
         let mut more = 0;
@@ -146,30 +146,30 @@ impl Outbox {
         taken
     }
 
-    /// What was taken is written.
+    /// Notes that what was taken is written.
     pub(crate) fn written(&self) {
         let written = std::mem::take(&mut self.state().writing);
         self.charge.sub(written);
         self.emptied.notify_one();
     }
 
-    /// Until something was added, or the writer was woken.
+    /// Waits until something was added, or the writer was woken.
     pub(crate) async fn filled(&self) {
         self.filled.notified().await;
     }
 
-    /// Whether nothing more will be said.
+    /// Returns whether nothing more will be said.
     pub(crate) fn is_finished(&self) -> bool {
         self.state().last
     }
 
-    /// Whether reading has to wait.
+    /// Returns whether reading has to wait.
     pub(crate) fn is_full(&self) -> bool {
         let state = self.state();
         state.waiting + state.writing > FULL && !state.last
     }
 
-    /// Until there is room.
+    /// Waits until there is room.
     pub(crate) async fn has_room(&self) {
         while self.is_full() {
             self.emptied.notified().await;

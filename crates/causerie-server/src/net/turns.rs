@@ -30,7 +30,7 @@ pub(crate) struct Turn<'a> {
 pub(crate) struct Given(Mutex<Bucket>);
 
 impl Given {
-    /// So many bytes were made for it.
+    /// Counts bytes that were made for it.
     pub(crate) fn add(&self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.bucket().spend(Instant::now(), FREE, bytes, FORGOTTEN);

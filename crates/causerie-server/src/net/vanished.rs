@@ -14,7 +14,7 @@ use tracing::debug;
 
 use crate::net::stream::Stream;
 
-/// So many looks are taken while something waits for an answer, before the other host counts as gone.
+/// Looks that are taken while something waits for an answer, before the other host counts as gone.
 const LOOKS: u32 = 9;
 
 /// The connections that are looked after. One task for all: nothing waits for each.
@@ -46,31 +46,31 @@ impl Vanished {
     }
 }
 
-/// What the system knows of a connection at a moment.
+/// Knowledge that the system has of a connection at a moment.
 #[derive(Clone, Copy, Debug)]
 struct Sight {
     /// Something was sent and not acknowledged.
     is_unacknowledged: bool,
     /// Questions to the other host, whether it is there or has room again, that it has not answered.
     probes: u8,
-    /// How long ago something was sent last, be it again.
+    /// Time since something was sent last, be it again.
     since_sent: Duration,
-    /// How long ago anything was acknowledged, be it that there is no room.
+    /// Time since anything was acknowledged, be it that there is no room.
     since_heard: Duration,
 }
 
 impl Sight {
-    /// Whether the other host owes an answer. What it has acknowledged to have no room for it need not answer again until it is
+    /// Returns whether the other host owes an answer. What it has acknowledged to have no room for it need not answer again until it is
     /// asked, which a system does less and less often.
     fn waits(&self) -> bool {
         self.probes > 0 || self.is_unacknowledged && self.since_sent < self.since_heard
     }
 }
 
-/// How long a connection has waited for an answer.
+/// Time for which a connection has waited for an answer.
 #[derive(Clone, Copy, Debug, Default)]
 struct Watch {
-    /// When it was first seen to wait, with nothing heard since.
+    /// Time when it was first seen to wait, with nothing heard since.
     waits_since: Option<Instant>,
 }
 
@@ -115,7 +115,7 @@ mod linux {
     nix::getsockopt_impl!(TcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, Info, GetStruct<Info>);
 
     impl Sight {
-        /// What the system tells; `None` if it does not.
+        /// Returns what the system tells; `None` if it does not.
         pub(super) fn of(stream: &impl AsFd) -> Option<Self> {
             let info = nix::sys::socket::getsockopt(stream, TcpInfo).ok()?;
             Some(Self {
@@ -130,7 +130,7 @@ mod linux {
 
 #[cfg(not(target_os = "linux"))]
 impl Sight {
-    /// There is no common way to ask: the system ends the connection when it gives up.
+    /// Returns nothing: there is no common way to ask, and the system ends the connection when it gives up.
     fn of(_: &Stream) -> Option<Self> {
         None
     }

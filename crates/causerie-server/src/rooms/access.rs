@@ -12,13 +12,13 @@ pub(crate) enum Who {
 /// Right to something in a room.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Right {
-    /// To see that there is such a room.
+    /// Sight of the room in lists.
     See,
-    /// To read what is said there, and who is in.
+    /// Reading what is said there, and who is in.
     Read,
-    /// To be a member.
+    /// Membership.
     Join,
-    /// To ask that it be closed, with what proves that this may be.
+    /// Asking that it be closed, with what proves that this may be.
     Close,
 }
 

@@ -39,12 +39,12 @@ pub(crate) struct Directory {
     ages: Arc<Ages>,
 }
 
-/// Who makes a room.
+/// Maker of a room.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Maker {
-    /// For the operator, who may want to know.
+    /// Address, for the operator, who may want to know.
     pub(crate) address: IpAddr,
-    /// With which the room may be closed, if anybody but the operator may.
+    /// Key with which the room may be closed, if anybody but the operator may.
     pub(crate) key: Option<PublicKey>,
     /// Nothing of the room is kept once it is closed.
     pub(crate) temporary: bool,
@@ -87,7 +87,7 @@ impl Rooms {
     }
 }
 
-/// How often it is checked whose grace is over.
+/// Time between checks whose grace is over.
 pub(crate) const TICK: Duration = Duration::from_millis(500);
 
 impl Directory {
@@ -409,7 +409,7 @@ impl Directory {
         Err(RoomError::NoPort)
     }
 
-    /// Whether anybody can show that they are the operator.
+    /// Returns whether anybody can show that they are the operator.
     pub(crate) fn has_operator(&self) -> bool {
         self.settings.borrow().operator_token.as_deref().is_some_and(|token| !token.is_empty())
     }

@@ -60,7 +60,7 @@ impl RoomError {
 /// Reasons why the log cannot be read on.
 #[derive(Debug)]
 pub(crate) enum Unreadable {
-    /// What comes next is not kept any more, or damaged, up to here.
+    /// Records that come next are not kept any more, or damaged, up to here.
     Gap {
         /// The last position that cannot be read.
         end: u64,

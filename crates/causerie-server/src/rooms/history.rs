@@ -19,7 +19,7 @@ pub(crate) const BYTES_MAX: usize = 128 << 10;
 /// Gaps of one page at most: each costs a read.
 const GAPS_MAX: usize = 16;
 
-/// Why there is no page.
+/// Reasons why there is no page.
 #[derive(Debug, Error)]
 pub(crate) enum HistoryError {
     #[error("there is no readable message {0} in this room")]
@@ -28,7 +28,7 @@ pub(crate) enum HistoryError {
     Store(#[from] StoreError),
 }
 
-/// Which texts a page has.
+/// Texts that a page has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Texts {
     /// Those that were said, for who takes in what changes them.
@@ -37,7 +37,7 @@ pub(crate) enum Texts {
     Standing,
 }
 
-/// What is known of a room's log beside what the store has.
+/// Knowledge of a room's log beside what the store has.
 pub(crate) struct Ends {
     pub(crate) epoch: u64,
     /// The first position that is kept.
@@ -171,7 +171,7 @@ struct Gathered {
     to: u64,
     runs: VecDeque<Bytes>,
     gaps: VecDeque<(u64, u64)>,
-    /// How many more may come.
+    /// Number of records that may still come.
     records: u64,
     bytes: usize,
 }
@@ -183,7 +183,7 @@ impl Gathered {
         Self { from: position, to: position - 1, runs, gaps, records, bytes }
     }
 
-    /// Whether this much more would be too much: a page has one record at least.
+    /// Returns whether this much more would be too much: a page has one record at least.
     fn is_full(&self, bytes: usize) -> bool {
         bytes > self.bytes && !self.runs.is_empty()
     }
@@ -241,7 +241,7 @@ impl Gathered {
     }
 }
 
-/// How many records of a run these are, `max` at most, and their bytes.
+/// Returns how many records of a run these are, `max` at most, and their bytes.
 fn first_records(run: &Bytes, max: u64) -> (u64, usize) {
     let (mut count, mut at) = (0, 0);
     while count < max && at < run.len() {

@@ -37,7 +37,7 @@ struct Seen {
 pub(crate) struct IdleRooms {
     wall: Wall,
     seen: BTreeMap<RoomId, Seen>,
-    /// Whether those that were in the store at the start have been seen.
+    /// Rooms that were in the store at the start have been seen.
     began: bool,
 }
 
@@ -46,7 +46,7 @@ struct Look {
     id: RoomId,
     position: u64,
     is_empty: bool,
-    /// When something happened in it last, as the store has it.
+    /// Time when something happened in it last, as the store has it.
     stored_millis: u64,
 }
 

@@ -10,13 +10,13 @@ use causerie_gateway::api::ServerEvent;
 use cbcast::MemberId;
 use tokio::sync::watch;
 
-/// What is kept for those who read slowly.
+/// Events that are kept for those who read slowly.
 const EVENTS_MAX: usize = 2_048;
-/// What one watcher has in hand of it.
+/// Events that one watcher has in hand.
 const READ_MAX: usize = 256;
-/// Of their text: what is held is told with a clock, which has an entry for each member.
+/// Bytes of their text: what is held is told with a clock, which has an entry for each member.
 const BYTES_MAX: usize = 1 << 20;
-/// What one frame can say to have left out.
+/// Most that one frame can say to have left out.
 const LEFT_OUT_MAX: u64 = 1_000_000;
 
 #[derive(Default)]
@@ -30,7 +30,7 @@ pub(crate) struct Watchers {
     count: usize,
     /// Somebody follows what members acknowledge ([`crate::rooms::stability`]).
     acknowledgements: bool,
-    /// How many observations there have been.
+    /// Number of observations that there have been.
     total: u64,
     events: VecDeque<Event>,
     /// Bytes of their text.
@@ -47,24 +47,24 @@ struct Event {
     json: Utf8Bytes,
 }
 
-/// What a watcher has not been told.
+/// News that a watcher has not been told.
 #[derive(Debug, Default)]
 pub(crate) struct Unread {
-    /// How many observations are not there any more.
+    /// Number of observations that are not there any more.
     pub(crate) missed: u64,
-    /// Behind which position each stands, and the watcher's cursor behind it.
+    /// Events: the position behind which each stands, and the watcher's cursor behind it.
     pub(crate) events: VecDeque<(u64, u64, Utf8Bytes)>,
-    /// There are more behind these.
+    /// More are behind these.
     pub(crate) has_more: bool,
 }
 
 impl Watchers {
-    /// Whether anybody watches.
+    /// Returns whether anybody watches.
     pub(crate) fn are_there(&self) -> bool {
         self.count > 0
     }
 
-    /// What members are to tell.
+    /// Returns what members are to tell.
     pub(crate) fn watched(&self) -> Watched {
         Watched { observations: self.are_there(), acknowledgements: self.acknowledgements }
     }
@@ -88,7 +88,7 @@ impl Watching {
         self.watchers.lock().expect("nothing panics while holding it")
     }
 
-    /// Somebody watches from now on: from this cursor.
+    /// Counts somebody who watches from now on. Returns the cursor to begin with.
     pub(crate) fn enter(&self, tell_members: impl FnOnce(Watched)) -> u64 {
         let mut watchers = self.watchers();
         watchers.count += 1;
@@ -98,7 +98,7 @@ impl Watching {
         watchers.total
     }
 
-    /// Somebody watches no longer.
+    /// Counts somebody less who watches.
     pub(crate) fn leave(&self, tell_members: impl FnOnce(Watched)) {
         let mut watchers = self.watchers();
         watchers.count -= 1;
@@ -108,7 +108,7 @@ impl Watching {
         }
     }
 
-    /// Somebody follows what members acknowledge from now on, or nobody does.
+    /// Notes that somebody follows what members acknowledge from now on, or nobody does.
     pub(crate) fn acknowledged(&self, is_followed: bool, tell_members: impl FnOnce(Watched)) {
         let mut watchers = self.watchers();
         watchers.acknowledgements = is_followed;
@@ -132,7 +132,7 @@ impl Watching {
         self.news.send_replace(());
     }
 
-    /// What lies behind a cursor.
+    /// Returns what lies behind a cursor.
     pub(crate) fn read(&self, cursor: u64) -> Unread {
         let watchers = self.watchers();
         let first = watchers.events.partition_point(|event| event.before < cursor);

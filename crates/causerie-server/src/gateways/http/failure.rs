@@ -20,7 +20,7 @@ use crate::rooms::history::HistoryError;
 pub(super) struct Failure {
     pub(super) status: StatusCode,
     pub(super) problem: Box<Problem>,
-    /// Where it is worth trying again: after so many seconds.
+    /// Seconds after which it is worth trying again, where it is.
     retry: u64,
 }
 

@@ -22,9 +22,9 @@ use super::failure::Failure;
 /// A run of that size takes a fraction of a second and has less than a mebibyte of events.
 const MEMBERS_MAX: u32 = 10;
 const MESSAGES_MAX: u32 = 200;
-/// Of slow links and of partitions.
+/// Number of slow links, and of partitions.
 const LISTED_MAX: usize = 20;
-/// What is scripted happens before, in simulated time.
+/// End of what is scripted, in simulated time.
 const END: Duration = Duration::from_secs(60);
 const PACE_MAX: u64 = 300;
 const DELAY_MAX: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ const LOSS_MAX: u32 = 80;
 /// Numbers that JavaScript has exactly.
 const SEED_MAX: u64 = (1 << 53) - 1;
 
-/// What is asked for.
+/// Run that is asked for.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {

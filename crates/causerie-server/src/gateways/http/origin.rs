@@ -12,7 +12,7 @@ use causerie_core::content::text::visible;
 
 use super::failure::Failure;
 
-/// Whether the request may be answered, and the page's origin if it may read the answer from elsewhere.
+/// Judges whether the request may be answered. Returns the page's origin if it may read the answer from elsewhere.
 ///
 /// Whoever asks must mean this server, by an address or by a name that it was told: else a page could give its own name the
 /// server's address, and be taken for the server's own.

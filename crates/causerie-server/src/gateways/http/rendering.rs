@@ -31,12 +31,12 @@ impl JsonTail {
         self.first + self.events.len() as u64 - 1
     }
 
-    /// Somebody reads along.
+    /// Counts somebody who reads along.
     pub(super) fn enter(&mut self) {
         self.readers += 1;
     }
 
-    /// Somebody reads along no longer.
+    /// Counts somebody less who reads along.
     pub(super) fn leave(&mut self) {
         self.readers -= 1;
         if self.readers == 0 {
@@ -44,7 +44,7 @@ impl JsonTail {
         }
     }
 
-    /// What lies behind a cursor, and the new cursor; `None` if it is not in memory: ask for a page.
+    /// Returns what lies behind a cursor, and the new cursor; `None` if it is not in memory: ask for a page.
     pub(super) fn read(&mut self, room: &HostedRoom, cursor: u64) -> Option<(Vec<Utf8Bytes>, u64)> {
         if self.first == 0 || cursor > self.last() {
             (self.first, self.bytes) = (cursor + 1, 0);

@@ -38,7 +38,7 @@ use crate::rooms::standing::Stored;
 
 /// Records of a page where no number is asked for.
 const PAGE: u64 = 50;
-/// How long a search goes on behind messages that do not stand any more.
+/// Time for which a search goes on behind messages that do not stand any more.
 const SEARCH_TIME_MAX: Duration = Duration::from_secs(1);
 /// Messages that one search finds at most.
 const HITS_MAX: usize = 100;
@@ -110,7 +110,7 @@ pub(super) async fn close(InRoom(connection, hosted): InRoom, headers: HeaderMap
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// What is told of a room, beside who is in.
+/// Description of a room, beside who is in.
 #[derive(Serialize)]
 struct Described {
     name: String,
@@ -214,7 +214,7 @@ pub(super) async fn say(InRoom(connection, hosted): InRoom, token: Token, Json(a
     Ok(answer(status, to_json(&said)))
 }
 
-/// Which part of the log.
+/// Part of the log that is asked for.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Part {
@@ -289,7 +289,7 @@ pub(super) async fn messages(InRoom(connection, hosted): InRoom, Asked(part): As
     Ok(([(CONTENT_TYPE, kind)], body).into_response())
 }
 
-/// Which part of the log, forwards.
+/// Part of the log that is asked for, forwards.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct From {
@@ -308,7 +308,7 @@ pub(super) async fn trace(InRoom(connection, hosted): InRoom, Asked(from): Asked
     Ok(([(CONTENT_TYPE, kind)], body).into_response())
 }
 
-/// What is looked for.
+/// Search that is asked for.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Sought {
@@ -317,7 +317,7 @@ pub(super) struct Sought {
     limit: Option<usize>,
 }
 
-/// What a search finds of what stands: deleted texts and those that were edited away are passed over.
+/// Searches what stands: deleted texts and those that were edited away are passed over.
 fn search_standing(
     store: &dyn Store,
     room: RoomId,

@@ -14,7 +14,7 @@ use crate::journal::reads::Asker;
 use crate::journal::unstored::Unstored;
 use crate::rooms::hosted::HostedRoom;
 
-/// Where something stands that was said.
+/// Place of something that was said.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Placed {
     pub(super) said: SaidOnce,
@@ -46,7 +46,7 @@ pub(super) async fn say(
     }
 }
 
-/// What was said with this id, or how many ids the room had forgotten before that was found to be nothing.
+/// Finds what was said with this id, or how many ids the room had forgotten before that was found to be nothing.
 pub(super) async fn find(
     hosted: &Arc<HostedRoom>,
     member: MemberId,

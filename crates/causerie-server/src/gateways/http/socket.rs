@@ -43,20 +43,20 @@ use crate::rooms::hosted::HostedRoom;
 use crate::rooms::watching::Unread;
 use crate::settings::Protocol;
 
-/// What tungstenite reads at once; its own default is 128 KiB for each connection.
+/// Bytes that tungstenite reads at once; its own default is 128 KiB for each connection.
 const READ_BYTES: usize = 4 << 10;
-/// What is gathered before it is written.
+/// Bytes that are gathered before they are written.
 const WRITE_BYTES: usize = 16 << 10;
 /// Said and not stored yet; beyond it nothing more is read.
 const ACKS_MAX: usize = 256;
-/// How often a silent client is asked whether it is there; after two that it has not answered it is not.
+/// Time after which a silent client is asked whether it is there; after two that it has not answered it is not.
 const PING_EVERY: Duration = Duration::from_secs(30);
-/// How long a client that reads nothing is waited for before it is looked whether anybody still waits for it.
+/// Time that a client that reads nothing is waited for before it is looked whether anybody still waits for it.
 const STUCK: Duration = Duration::from_secs(2);
 /// Held messages are told after this time, and so many at once: most are released within it.
 const HELD_PAUSE: Duration = Duration::from_millis(100);
 const HELD_MAX: usize = 64;
-/// What members observe is told so long after it has come.
+/// Time after which what members observe is told.
 const OBSERVED_PAUSE: Duration = Duration::from_millis(50);
 /// Records of a page read from the store, and their bytes.
 const PAGE: u64 = 500;
@@ -110,12 +110,12 @@ struct Session {
     changed: watch::Receiver<()>,
     holding: watch::Receiver<()>,
     observing: watch::Receiver<()>,
-    /// Whether anything can be stored.
+    /// News of whether anything can be stored.
     news: StoreNews,
     reading: Option<Reading>,
-    /// That of the membership, until the connection ends.
+    /// Presence of the member, until the connection ends.
     presence: Option<Presence>,
-    /// What the client says faster than its address may: it is said then, and nothing is heard before.
+    /// Message that the client says faster than its address may: it is said then, and nothing is heard before.
     early: Option<(Seat, Say, Instant)>,
     /// Messages that were said, and are acknowledged in their order once they are stored.
     acks: VecDeque<Unstored<Said>>,
@@ -130,16 +130,16 @@ struct Reading {
     cursor: u64,
     /// The seating that was looked at last.
     seating: u64,
-    /// Where it has left, and how much was taken.
+    /// Position where it has left, and how much was taken.
     farewell: Option<(u64, u64)>,
     leaving: bool,
-    /// What it was told to be held, if it wants to know.
+    /// Messages that it was told to be held, if it wants to know.
     held: Option<BTreeSet<MessageId>>,
-    /// How far it was told what members observe, if it wants to know.
+    /// Cursor of what it was told that members observe, if it wants to know.
     observed: Option<u64>,
 }
 
-/// What a client wants to be told beside the log.
+/// Wishes of a client to be told more than the log.
 #[derive(Clone, Copy)]
 struct Wants {
     held: bool,
@@ -510,7 +510,7 @@ impl Session {
         self.feed(Message::Text(event.to_json().into())).await
     }
 
-    /// As [`tell`](Self::tell), with who is in.
+    /// Tells as [`tell`](Self::tell) does, with who is in.
     async fn tell_with(&mut self, event: &ServerEvent, members: &str) -> Step {
         let event = api::with_members(event.to_json(), members);
         self.connection.visitor.made(event.len());
@@ -601,7 +601,7 @@ impl Session {
         Ok(more)
     }
 
-    /// What members have observed and the client was not told.
+    /// Takes what members have observed and the client was not told.
     async fn unobserved(&mut self) -> Step<Unread> {
         let Some(cursor) = self.reading.as_mut().and_then(|r| r.observed.as_mut()) else {
             return Ok(Unread::default());
@@ -626,7 +626,7 @@ impl Session {
         Ok(())
     }
 
-    /// What is not in memory any more.
+    /// Reads what is not in memory any more.
     async fn read_page(&mut self, cursor: u64) -> Step<(Vec<Utf8Bytes>, u64)> {
         let visitor = Arc::clone(&self.connection.visitor);
         let place = Place::Position(cursor);

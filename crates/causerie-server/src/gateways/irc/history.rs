@@ -48,7 +48,7 @@ pub(super) async fn window(
     Ok(found.into())
 }
 
-/// When the newest message was said that can be shown, if there is any.
+/// Returns when the newest message was said that can be shown, if there is any.
 pub(super) async fn newest(hosted: &HostedRoom) -> Result<Option<u64>, HistoryError> {
     let request = HistoryRequest {
         room: hosted.id.0,
@@ -75,7 +75,7 @@ impl Piece<'_> {
         self.hosted.page(Asker::Member, Texts::Standing, question).await
     }
 
-    /// What is before the bound lies below this position.
+    /// Returns the position below which lies what is before the bound.
     async fn before(&self, at: Bound) -> Result<u64, HistoryError> {
         let place = match at {
             Bound::Position(position) => return Ok(position),
@@ -85,7 +85,7 @@ impl Piece<'_> {
         Ok(self.page(Direction::Before, place, 0).await?.from)
     }
 
-    /// What is behind the bound lies beyond this position.
+    /// Returns the position beyond which lies what is behind the bound.
     async fn behind(&self, at: Bound) -> Result<u64, HistoryError> {
         let place = match at {
             Bound::Position(position) => return Ok(position),

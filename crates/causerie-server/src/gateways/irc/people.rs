@@ -30,7 +30,7 @@ pub(crate) struct People {
     key: HostKey,
 }
 
-/// Somebody with a nick.
+/// Holder of a nick.
 struct Holder {
     nick: Name,
     reading: Reading,
@@ -40,9 +40,9 @@ struct Holder {
 /// Two people in a room of their own, or one who talks to itself.
 pub(super) struct Conversation {
     pub(super) hosted: Arc<HostedRoom>,
-    /// Behind the joining of both.
+    /// Position behind the joining of both.
     pub(super) position: u64,
-    /// Who began it, and the other one.
+    /// The two: who began it, and the other one.
     sides: [(Arc<Person>, MemberId); 2],
 }
 
@@ -51,7 +51,7 @@ impl Conversation {
         Arc::ptr_eq(&self.sides[0].0, person)
     }
 
-    /// As whom somebody is in it, and who is the other one.
+    /// Returns as whom somebody is in it, and who is the other one.
     pub(super) fn seen_by(&self, person: &Arc<Person>) -> (MemberId, &Arc<Person>) {
         let [(one, as_one), (other, as_other)] = &self.sides;
         if Arc::ptr_eq(one, person) { (*as_one, other) } else { (*as_other, one) }
@@ -63,7 +63,7 @@ impl Conversation {
 pub(super) struct Person {
     number: u64,
     state: Mutex<State>,
-    /// There is news.
+    /// Notified when there is news.
     pub(super) stirred: Notify,
 }
 
@@ -76,18 +76,18 @@ pub(super) struct State {
     pub(super) rooms: BTreeMap<u64, (MemberId, String)>,
     /// Conversations that others have begun with it, and it has not seen yet.
     addressed: Vec<Arc<Conversation>>,
-    /// Of others, by how they are shown: only the latest counts.
+    /// News of others, by how they are shown: only the latest counts.
     news: BTreeMap<String, News>,
-    /// How much of it there was no room for, as the client does not read.
+    /// Number of those for which there was no room, as the client does not read.
     news_lost: usize,
-    /// Who has invited it, as it is shown, and into which channel.
+    /// Invitations: who has invited it, as it is shown, and into which channel.
     invitations: BTreeSet<(String, String)>,
 }
 
 /// Invitations that may wait for one person.
 const INVITATIONS_MAX: usize = 32;
 
-/// What has changed of somebody.
+/// Changes of somebody.
 #[derive(Clone, Default)]
 pub(super) struct News {
     pub(super) away: Option<Option<String>>,
@@ -126,7 +126,7 @@ impl Person {
         std::mem::take(&mut self.state().invitations)
     }
 
-    /// What has changed of others, and how often that was too much to be kept.
+    /// Takes what has changed of others, and how often that was too much to be kept.
     pub(super) fn take_news(&self) -> (BTreeMap<String, News>, usize) {
         let state = &mut *self.state();
         (std::mem::take(&mut state.news), std::mem::take(&mut state.news_lost))
@@ -142,12 +142,12 @@ impl People {
         self.all.lock().expect("nothing panics while holding it")
     }
 
-    /// Who has that nick, letter case aside.
+    /// Returns who has that nick, letter case aside.
     fn goes_by(&self, nick: &str) -> Option<Arc<Person>> {
         self.all().get(&nick.to_lowercase()).map(|holder| Arc::clone(&holder.person))
     }
 
-    /// Somebody who has no nick yet, from that address.
+    /// Adds somebody who has no nick yet, from that address.
     pub(super) fn begin(&self, address: IpAddr, now: u64) -> Arc<Person> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let host = self.key.host(address);
@@ -159,7 +159,7 @@ impl People {
         })
     }
 
-    /// What whoever has that nick does in all its rooms.
+    /// Begins what whoever has that nick does in all its rooms.
     pub(super) fn begin_move(&self, nick: &str, kind: MoveKind) -> Arc<Move> {
         let number = self.next_move.fetch_add(1, Ordering::Relaxed);
         Arc::new(Move { number, nick: nick.to_owned(), kind })
@@ -191,7 +191,7 @@ impl People {
         Ok(())
     }
 
-    /// From now on it goes by that nick alone, which it has claimed.
+    /// Has it go from now on by that nick alone, which it has claimed.
     pub(super) fn adopt(&self, person: &Arc<Person>, nick: &Name) {
         let kept = nick.folded();
         self.all().retain(|nick, other| *nick == kept || !Arc::ptr_eq(&other.person, person));
@@ -245,12 +245,12 @@ impl People {
         Ok(Some(conversation))
     }
 
-    /// Nobody says anything there any more: who meets again does so in another room.
+    /// Ends a conversation: who meets again does so in another room.
     pub(super) fn end_conversation(&self, room: &Arc<HostedRoom>) {
         self.conversations().retain(|_, conversation| !Arc::ptr_eq(&conversation.hosted, room));
     }
 
-    /// Who that member of that room is, if it came by IRC.
+    /// Returns who that member of that room is, if it came by IRC.
     pub(super) fn member(&self, room: u64, member: MemberId, name: &str) -> Option<PersonView> {
         let found = self.goes_by(name)?;
         let is_it = found.state().rooms.get(&room).is_some_and(|(other, _)| *other == member);

@@ -42,7 +42,7 @@ fn send(session: &mut Session, here: &mut GatewayWorld<'_>, line: &str) -> Strin
     String::from_utf8(session.take_output().concat()).expect("UTF-8")
 }
 
-/// Who is in a room, by name.
+/// Returns who is in a room, by name.
 fn names(server: &Server, room: &str) -> Vec<String> {
     let hosted = server.directory.open(Who::Anybody, room, Right::Read).expect("there is such a room");
     // Nothing is stored here.

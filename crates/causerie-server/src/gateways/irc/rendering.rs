@@ -110,12 +110,12 @@ pub(super) fn with_tail<T>(hosted: &HostedRoom, act: impl FnOnce(&mut IrcTail) -
 }
 
 impl IrcTail {
-    /// Somebody reads along.
+    /// Counts somebody who reads along.
     pub(super) fn enter(&mut self) {
         self.readers += 1;
     }
 
-    /// Somebody reads along no longer.
+    /// Counts somebody less who reads along.
     pub(super) fn leave(&mut self) {
         self.readers -= 1;
         if self.readers == 0 {
@@ -150,7 +150,7 @@ impl IrcTail {
         Found { mask: trace.map(|trace| Arc::clone(&trace.mask)), record, about, moved }
     }
 
-    /// What lies behind a cursor; `None` if nothing that is in memory does.
+    /// Returns what lies behind a cursor; `None` if nothing that is in memory does.
     fn piece(&mut self, hosted: &HostedRoom, cursor: u64) -> Option<Arc<Piece>> {
         let at = self.pieces.partition_point(|piece| piece.last <= cursor);
         if let Some(piece) = self.pieces.get(at) {
@@ -177,7 +177,7 @@ impl IrcTail {
     }
 }
 
-/// What lies behind a cursor, from memory or from the store; `None` if there is nothing more yet.
+/// Reads what lies behind a cursor, from memory or from the store; `None` if there is nothing more yet.
 pub(super) async fn read(hosted: &HostedRoom, cursor: u64) -> Result<Option<Arc<Piece>>, Unreadable> {
     let shared = with_tail(hosted, |tail| tail.piece(hosted, cursor));
     if shared.is_some() {

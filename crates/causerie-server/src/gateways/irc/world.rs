@@ -60,7 +60,7 @@ pub(super) struct Place {
     pub(super) changed: watch::Receiver<()>,
     /// Members as which it is in there, as long as it is.
     pub(super) members: Vec<MemberId>,
-    /// In a conversation: the other one.
+    /// The other one of a conversation.
     other: Option<Arc<Person>>,
     /// A conversation that this connection has begun.
     begun: bool,
@@ -92,7 +92,7 @@ pub(super) struct GatewayWorld<'a> {
     pub(super) places: BTreeMap<u64, Place>,
     /// Changes that have to be stored before the client is told anything.
     pub(super) debts: Debts,
-    /// For changes of who this is.
+    /// Budget for changes of who this is.
     changes: Bucket,
 }
 

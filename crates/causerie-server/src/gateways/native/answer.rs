@@ -28,18 +28,18 @@ use crate::rooms::history::{HistoryError, Texts};
 use crate::rooms::hosted::HostedRoom;
 use crate::server::AGENT;
 
-/// How long the answer to a question about history may wait for something to tell.
+/// Time that the answer to a question about history may wait for something to tell.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// What a connection may tell of what it observes, in [`OBSERVED_TIME`]; beyond it is only counted.
+/// Observations that a connection may tell in [`OBSERVED_TIME`]; beyond it they are only counted.
 const OBSERVED_MAX: usize = 640;
 const OBSERVED_TIME: Duration = Duration::from_secs(1);
-/// So many entries of a clock count as one more.
+/// Entries of a clock that count as one more.
 const CLOCK_ENTRIES: usize = 32;
 /// Records sent in answer to one repair request.
 const REPAIR_MAX: usize = 256;
 
 impl Session<'_> {
-    /// Whose key this is, if its holder is at the other end of this connection. Not in a room's lock: it takes longer than
+    /// Returns whose key this is, if its holder is at the other end of this connection. Not in a room's lock: it takes longer than
     /// anything that a room does for one frame.
     pub(super) fn holder(&self, purpose: Purpose, proof: &Proof) -> Option<PublicKey> {
         let held = self.challenge.get().is_some_and(|challenge| proof.holds(purpose, challenge));
@@ -50,7 +50,7 @@ impl Session<'_> {
         held.then_some(proof.key)
     }
 
-    /// Who makes or closes a room, with the key if one is given; `None`: it is not proven, and that was told.
+    /// Returns who makes or closes a room, with the key if one is given; `None`: it is not proven, and that was told.
     pub(super) fn maker(&self, proof: Option<&Proof>) -> Option<Maker> {
         let key = match proof {
             None => None,
@@ -425,7 +425,7 @@ impl Session<'_> {
         }
     }
 
-    /// From now on the writer follows the room's log.
+    /// Has the writer follow the room's log from now on.
     pub(super) fn sit(&self, room: Arc<HostedRoom>, seat: Seat, cursor: u64) {
         // Compared with the room before anything is read.
         let seating = u64::MAX;

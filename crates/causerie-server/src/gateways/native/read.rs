@@ -14,7 +14,7 @@ use crate::metrics::Refused;
 use crate::net::outbox;
 use crate::settings::Protocol;
 
-/// With less room than this, the read buffer grows by [`READ_MAX`].
+/// Room below which the read buffer grows by [`READ_MAX`].
 const READ_MIN: usize = 512;
 const READ_MAX: usize = 8 << 10;
 /// Messages handed to a room at once.

@@ -25,7 +25,7 @@ pub(super) struct Membership {
     pub(super) seat: Seat,
     pub(super) reader: Arc<Reader>,
     pub(super) leaving: bool,
-    /// What the tail's seating was when this was last compared with the room.
+    /// Seating of the tail when this was last compared with the room.
     pub(super) seating: u64,
     /// The member has left: the position of its *Left*, and how much was taken of it.
     pub(super) farewell: Option<(u64, u64)>,
@@ -37,10 +37,10 @@ pub(super) struct Session<'a> {
     pub(super) visitor: &'a Visitor,
     pub(super) stream: Arc<Stream>,
     pub(super) outbox: Arc<Outbox>,
-    /// What this connection's keys sign, once there was a hello.
+    /// Challenge that this connection's keys sign, once there was a hello.
     pub(super) challenge: OnceLock<Challenge>,
     pub(super) membership: Mutex<Option<Membership>>,
-    /// That of the membership, until the connection ends.
+    /// Presence of the member, until the connection ends.
     pub(super) presence: Mutex<Option<Presence>>,
     /// Since when observations are counted, and how many they are.
     pub(super) observed: Mutex<(Instant, usize)>,

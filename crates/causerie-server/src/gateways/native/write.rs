@@ -13,12 +13,12 @@ use crate::rooms::error::Unreadable;
 
 /// Runs of the log written at once.
 const SLICES_MAX: usize = 64;
-/// How often a write that does not come to an end is looked after.
+/// Time after which a write that does not come to an end is looked after.
 const STUCK: Duration = Duration::from_secs(2);
 
 /// Progress of a session that writes.
 pub(super) enum Written {
-    /// There is more to do at once.
+    /// More is to be done at once.
     More,
     /// All there is. Of what changes in the room it has to be told, if it waits for its member's *Left*.
     All(Option<watch::Receiver<()>>),

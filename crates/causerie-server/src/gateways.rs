@@ -8,6 +8,7 @@ pub(crate) mod native;
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -41,31 +42,41 @@ pub(crate) struct Gateways {
 }
 
 impl Gateways {
-    /// Serves a connection until it ends.
-    pub(crate) async fn serve(
+    /// Serves a connection until it ends. Each protocol apart: a connection takes what its own needs, and once.
+    pub(crate) fn serve(
         &self,
         server: &Arc<Server>,
         protocol: Protocol,
         newcomer: Newcomer,
-    ) -> io::Result<()> {
-        let Newcomer { stream, peer, visitor, mut first, room } = newcomer;
-        let open = server.metrics.connection(protocol);
-        // Each apart: a connection takes what its own protocol needs. What was read may stay as long as the connection, so it
-        // goes into a piece of its own size where the session reads into smaller ones.
+    ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>> {
+        let Newcomer { stream, peer, visitor, first, room } = newcomer;
+        let (server, open) = (Arc::clone(server), server.metrics.connection(protocol));
+        // What was read may stay as long as the connection, so it goes into a piece of its own size where the session reads
+        // into smaller ones.
+        let cut = |from: usize| BytesMut::from(&first[from..]);
         match protocol {
             Protocol::Native => {
-                let rest = BytesMut::from(&std::mem::take(&mut first)[MAGIC.len()..]);
-                Box::pin(native::serve(server, stream, peer, &visitor, rest)).await
+                let rest = cut(MAGIC.len());
+                Box::pin(async move {
+                    let _open = open;
+                    native::serve(&server, stream, peer, &visitor, rest).await
+                })
             }
-            Protocol::Classic => Box::pin(classic::serve(server, stream, peer, &visitor, first, room)).await,
+            Protocol::Classic => Box::pin(async move {
+                let _open = open;
+                classic::serve(&server, stream, peer, &visitor, first, room).await
+            }),
             Protocol::Irc => {
-                let first = BytesMut::from(&std::mem::take(&mut first)[..]);
-                Box::pin(irc::serve(server, &self.irc, stream, peer, &visitor, first)).await
+                let (people, first) = (Arc::clone(&self.irc), cut(0));
+                Box::pin(async move {
+                    let _open = open;
+                    irc::serve(&server, &people, stream, peer, &visitor, first).await
+                })
             }
             Protocol::Http => {
-                let first = BytesMut::from(&std::mem::take(&mut first)[..]);
+                let (lab, first) = (Arc::clone(&self.http), cut(0));
                 // A WebSocket goes on when its request is answered, and is the same connection.
-                Box::pin(http::serve(server, &self.http, stream, peer, first, visitor, open)).await
+                Box::pin(async move { http::serve(&server, &lab, stream, peer, first, visitor, open).await })
             }
         }
     }

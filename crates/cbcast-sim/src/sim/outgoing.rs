@@ -44,7 +44,7 @@ impl<F: FnMut(Event)> World<'_, F> {
                 Output::Rollback { member, .. } => match self.processes[&who].stage {
                     Stage::WentBack => self.report.meet("rollback, proven"),
                     // A liar may name any message of one whom its relay has parted with: to the relay it counts as met.
-                    Stage::Evicted if !self.liars.is_empty() => {}
+                    Stage::Evicted | Stage::ToldToHaveLeft if !self.liars.is_empty() => {}
                     _ => return Err(Wrong::NotRolledBack { process: who, member }),
                 },
                 Output::Departed { member } => self.told_departed(who, member)?,

@@ -109,7 +109,7 @@ impl World for Rooms {
     fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {
         let parsed = RoomName::parse(room).map_err(|error| JoinRefusal::NoSuchRoom(error.to_string()))?;
         let id = self.0.len() as u64;
-        let make = || (id, Room::new(parsed, 0, 1, RoomSettings::default(), false));
+        let make = || (id, Room::new(parsed, 0, causerie_core::id::Epoch::new(1), RoomSettings::default(), false));
         let (id, room) = self.0.entry(room.to_owned()).or_insert_with(make);
         let member = room.join_hosted(Now::default(), name).map_err(JoinRefusal::Room)?;
         Ok(Joined { id: *id, member, position: room.position(), view: view(room) })
@@ -134,7 +134,7 @@ impl World for Rooms {
         }
         let id = self.0.len() as u64;
         let make = || {
-            (id, Room::new(RoomName::parse("talk").expect("a name"), 0, 1, RoomSettings::default(), false))
+            (id, Room::new(RoomName::parse("talk").expect("a name"), 0, causerie_core::id::Epoch::new(1), RoomSettings::default(), false))
         };
         let (id, room) = self.0.entry(CONVERSATION.to_owned()).or_insert_with(make);
         let member = match room.members().first() {

@@ -155,7 +155,7 @@ fn welcome(hello: &Hello) -> ServerFrame {
         room: "room".into(),
         created: false,
         member,
-        epoch: u64::from(hello.epoch % 2),
+        epoch: causerie_core::id::Epoch::new(u64::from(hello.epoch % 2)),
         position: hello.position.get(),
         first: hello.first.get(),
         gap_from: hello.gap_from.map(Number::get),

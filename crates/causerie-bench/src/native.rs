@@ -170,8 +170,8 @@ impl Member {
             (Some(ServerFrame::Hello { challenge, .. }), State::Greeting) => {
                 let (room, name) = (self.seat.room.clone(), self.seat.name.clone());
                 let proof = fresh_key().prove(Purpose::Member, &challenge);
-                let (create, maker, after, epoch) = (false, None, None, 0);
-                ClientFrame::Join { room, name, proof, create, maker, after, epoch }.encode(out);
+                let (create, maker, after) = (false, None, None);
+                ClientFrame::Join { room, name, proof, create, maker, after }.encode(out);
                 self.state = State::Joining;
             }
             (Some(ServerFrame::Welcome(welcome)), State::Joining) => {

@@ -375,6 +375,7 @@ mod tests {
     use bytes::BytesMut;
     use causerie_core::content::body::Body;
     use causerie_core::content::name::RoomName;
+    use causerie_core::id::Epoch;
     use causerie_core::key::Challenge;
     use causerie_core::room::{Now, Room, RoomSettings};
     use causerie_core::session::SessionConfig;
@@ -428,9 +429,9 @@ mod tests {
         let mut peer = Peer::greeted(listener).await;
         let Some(ClientFrame::Join { name, proof, .. }) = peer.hear().await else { panic!("no join") };
         let lobby = RoomName::parse("lobby").unwrap();
-        let mut room = Room::new(lobby, 0, 7, RoomSettings::default(), false);
+        let mut room = Room::new(lobby, 0, Epoch::new(7), RoomSettings::default(), false);
         let now = Now { time: Time::ZERO, wall_millis: 0 };
-        let (_, welcome) = room.join(now, &name, proof.key, None, 0).unwrap();
+        let (_, welcome) = room.join(now, &name, proof.key, None).unwrap();
         peer.say(&ServerFrame::Welcome(Box::new(welcome))).await;
         (client.await.unwrap().unwrap(), peer)
     }
@@ -451,9 +452,9 @@ mod tests {
         let (agent, challenge) = ("test".into(), Challenge::default());
         peer.say(&ServerFrame::Hello { version: VERSION, agent, challenge }).await;
         let lobby = RoomName::parse("lobby").unwrap();
-        let mut room = Room::new(lobby, 0, 7, RoomSettings::default(), false);
+        let mut room = Room::new(lobby, 0, Epoch::new(7), RoomSettings::default(), false);
         let now = Now { time: Time::ZERO, wall_millis: 0 };
-        let (_, welcome) = room.join(now, "Raj", [1; 32], None, 0).unwrap();
+        let (_, welcome) = room.join(now, "Raj", [1; 32], None).unwrap();
         peer.say(&ServerFrame::Welcome(Box::new(welcome))).await;
         while !driver.shared.session().is_live() {
             driver.connection.as_mut().unwrap().step(true).await.unwrap();

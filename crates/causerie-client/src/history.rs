@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use causerie_core::id::Epoch;
 use causerie_core::log::page::HistoryPage;
 use causerie_core::wire::{ClientFrame, Direction, ErrorCode, HistoryQuestion, Place, ServerFrame};
 
@@ -43,7 +44,7 @@ use crate::room::ConnectError;
 pub struct History {
     directory: Directory,
     room: String,
-    epoch: u64,
+    epoch: Option<Epoch>,
     older: Option<Place>,
     newer: Place,
     /// Answers that are still to come to questions that nobody waits for any more, and the one that is waited for.
@@ -69,12 +70,12 @@ impl History {
     pub async fn connect(server: &str, room: &str) -> Result<Self, ConnectError> {
         let directory = Directory::connect(server).await?;
         let (older, newer) = (Some(Place::End), Place::End);
-        Ok(Self { directory, room: room.into(), epoch: 0, older, newer, owed: 0, answers: false })
+        Ok(Self { directory, room: room.into(), epoch: None, older, newer, owed: 0, answers: false })
     }
 
     /// Reads the log of this epoch only: if the room has been made anew since, pages are refused with
-    /// [`ErrorCode::Diverged`]. Without it the first page decides.
-    pub fn expect_epoch(&mut self, epoch: u64) {
+    /// [`ErrorCode::Diverged`]. Without one the next page decides.
+    pub fn expect_epoch(&mut self, epoch: Option<Epoch>) {
         self.epoch = epoch;
     }
 
@@ -172,7 +173,7 @@ impl History {
             ServerFrame::Page(page) => {
                 let invalid = |error| ConnectError::Io(io::Error::new(io::ErrorKind::InvalidData, error));
                 let page = HistoryPage::read(&page).map_err(invalid)?;
-                self.epoch = page.epoch;
+                self.epoch = Some(page.epoch);
                 Ok(page)
             }
             ServerFrame::Error(error) => {

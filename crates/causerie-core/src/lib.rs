@@ -2,6 +2,7 @@
 //! written down. Bytes, clocks, randomness and sockets belong to the server and the client crates.
 
 pub mod content;
+pub mod id;
 pub mod key;
 pub mod link;
 pub mod log;

@@ -51,6 +51,7 @@ pub use self::topic::Topic;
 use crate::content::body::{Body, BodyError, changed_by, topic_of};
 use crate::content::name::{Name, RoomName};
 use crate::content::reading::Reading;
+use crate::id::Epoch;
 use crate::log::mark::{self, CLIENT_ID_BYTES_MAX};
 use crate::wire::{Limits, MemberInfo, RoomInfo, Welcome};
 
@@ -88,7 +89,7 @@ impl Room {
     /// Makes an empty room, admitting as `origin`. `epoch` is fresh randomness that tells its log from any other. With
     /// `vectors`, each message leaves its vector for the log ([`take_vectors`](Self::take_vectors)).
     #[must_use]
-    pub fn new(name: RoomName, origin: u32, epoch: u64, settings: RoomSettings, vectors: bool) -> Self {
+    pub fn new(name: RoomName, origin: u32, epoch: Epoch, settings: RoomSettings, vectors: bool) -> Self {
         let (snapshot, host) = (Snapshot::hosts([origin]), MemberId::host(origin));
         let (epochs, journal) = (Epochs::new(epoch), Journal::new(0, 1));
         let room = Self::at(name, &snapshot, host, epochs, journal, settings, vectors);
@@ -401,7 +402,7 @@ impl Room {
 
     /// Returns the number that tells its log from any other.
     #[must_use]
-    pub fn epoch(&self) -> u64 {
+    pub fn epoch(&self) -> Epoch {
         self.epochs.present()
     }
 
@@ -552,7 +553,7 @@ mod tests {
     fn what_refers_to_a_message_comes_behind_it() {
         let mut room = room(RoomSettings::default());
         let ann = room.join_hosted(at(0), "Ann").unwrap();
-        let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
+        let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None).unwrap();
         let hello = room.say(at(0), ann, &Body::Text("hello".into())).unwrap();
         let reply = |to| Body::Reply { to, text: "yes".into() };
         // Hosted: what is not there, or not one's own.
@@ -640,15 +641,15 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            let (seat, _) = room.join(at(0), "Raj", [i as u8; 32], None, 0).unwrap();
+            let (seat, _) = room.join(at(0), "Raj", [i as u8; 32], None).unwrap();
             let refusal = room.receive(at(0), seat, bad.into()).unwrap_err();
             assert!(refusal.is_final, "{refusal:?}");
             assert!(!room.is_present(seat.member) && room.is_present(eve));
         }
-        let (seat, welcome) = room.join(at(0), "Raj", [5; 32], None, 0).unwrap();
+        let (seat, welcome) = room.join(at(0), "Raj", [5; 32], None).unwrap();
         let long = packet(&mut client(&welcome), seat.member, &"x".repeat(20_000));
         assert!(room.receive(at(0), seat, long).unwrap_err().is_final);
-        let (seat, _) = room.join(at(0), "Raj", [6; 32], None, 0).unwrap();
+        let (seat, _) = room.join(at(0), "Raj", [6; 32], None).unwrap();
         let far = Message::new(MessageId::new(seat.member, 5_000), Kind::Data, &[], b"\x01x").unwrap();
         let refusal = room.receive(at(0), seat, far.into_packet()).unwrap_err();
         assert!(!refusal.is_final && room.is_present(seat.member), "too far ahead: later");
@@ -657,7 +658,7 @@ mod tests {
     #[test]
     fn what_is_held_of_a_member_is_bounded_and_goes_with_its_connection() {
         let mut room = room(RoomSettings::default());
-        let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
+        let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None).unwrap();
         let mut raj = client(&welcome);
         let text = "x".repeat(16 << 10);
         let packets: Vec<_> = (0..100).map(|_| packet(&mut raj, seat.member, &text)).collect();
@@ -667,12 +668,12 @@ mod tests {
         assert!((1..=HELD_BYTES_EACH).contains(&room.held_bytes()), "{} bytes", room.held_bytes());
         room.disconnected(at(0), seat);
         assert_eq!(room.held_bytes(), 0);
-        let (seat, _) = room.resume(at(0), seat.member, [1; 32], 7, 1, &raj.clock()).unwrap();
+        let (seat, _) = room.resume(at(0), seat.member, [1; 32], Epoch::new(7), 1, &raj.clock()).unwrap();
         room.limit_held_bytes(3 * text.len());
         let refused =
             packets[1..].iter().filter_map(|packet| room.receive(at(0), seat, packet.clone()).err());
         assert!(refused.into_iter().all(|refusal| !refusal.is_final));
-        let (seat, _) = room.resume(at(0), seat.member, [1; 32], 7, 1, &raj.clock()).unwrap();
+        let (seat, _) = room.resume(at(0), seat.member, [1; 32], Epoch::new(7), 1, &raj.clock()).unwrap();
         assert_eq!(room.held_bytes(), 0, "it sends again what it has not got back");
         packets.into_iter().for_each(|packet| room.receive(at(0), seat, packet).unwrap());
         assert_eq!(texts(&room).len(), 101);

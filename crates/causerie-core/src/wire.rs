@@ -32,6 +32,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::id::Epoch;
     use crate::key::{Challenge, Proof};
 
     const RAJ: MemberId = MemberId::new(0, 300);
@@ -41,7 +42,7 @@ mod tests {
     }
 
     fn question(direction: Direction, place: Place) -> ClientFrame {
-        let (room, epoch) = ("lobby".into(), 1 << 60);
+        let (room, epoch) = ("lobby".into(), Some(Epoch::new(1 << 60)));
         ClientFrame::History(HistoryQuestion {
             room,
             epoch,
@@ -66,14 +67,13 @@ mod tests {
                 proof: Proof { key: [7; 32], signature: [8; 64] },
                 create: true,
                 maker: Some(Proof { key: [5; 32], signature: [4; 64] }),
-                after: Some(0),
-                epoch: u64::MAX,
+                after: Some((Epoch::new(u64::MAX), 0)),
             },
             ClientFrame::Resume {
                 room: "lobby".into(),
                 member: RAJ,
                 proof: Proof { key: [9; 32], signature: [6; 64] },
-                epoch: 3,
+                epoch: Epoch::new(3),
                 position: 1 << 40,
                 clock: clock.clone(),
             },
@@ -134,7 +134,7 @@ mod tests {
                 room: "lobby".into(),
                 created: false,
                 member: RAJ,
-                epoch: 1 << 60,
+                epoch: Epoch::new(1 << 60),
                 position: 90,
                 first: 41,
                 gap_from: Some(7),
@@ -174,7 +174,7 @@ mod tests {
             }),
             ServerFrame::Page(Page {
                 room: "lobby".into(),
-                epoch: 1 << 60,
+                epoch: Epoch::new(1 << 60),
                 from: 1,
                 to: 300,
                 kept: 41,
@@ -289,7 +289,14 @@ mod tests {
                 2 => Place::Message(MessageId::new(MemberId::new(a, b), c)),
                 _ => Place::Time(c),
             };
-            let asked = HistoryQuestion { room: room.clone(), epoch, direction, place, limit, wait_millis };
+            let asked = HistoryQuestion {
+                room: room.clone(),
+                epoch: Epoch::read(epoch),
+                direction,
+                place,
+                limit,
+                wait_millis,
+            };
             let asked = ClientFrame::History(asked);
             let mut bytes = Vec::new();
             asked.encode(&mut bytes);
@@ -301,7 +308,7 @@ mod tests {
             let names = members();
             let revised = vec![(from, true), (to, false)];
             let page =
-                Page { room, epoch, from, to, kept, end, gaps, names, revised, records: records.into() };
+                Page { room, epoch: Epoch::new(epoch), from, to, kept, end, gaps, names, revised, records: records.into() };
             let page = ServerFrame::Page(page);
             let mut bytes = Vec::new();
             page.encode(&mut bytes);

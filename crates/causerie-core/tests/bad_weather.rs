@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use causerie_core::content::body::Body;
 use causerie_core::content::name::RoomName;
+use causerie_core::id::Epoch;
 use causerie_core::key::{Challenge, Purpose};
 use causerie_core::link::{Disturbance, DisturbedLink};
 use causerie_core::log::{Log, Read, Record, Run, records};
@@ -146,7 +147,13 @@ impl World {
         let mut world = Self {
             random: seed,
             now: 0,
-            room: Room::new(RoomName::parse("lobby").unwrap(), 0, 7, RoomSettings::default(), false),
+            room: Room::new(
+                RoomName::parse("lobby").unwrap(),
+                0,
+                Epoch::new(7),
+                RoomSettings::default(),
+                false,
+            ),
             settings: RoomSettings::default(),
             disk: Disk::default(),
             storing: None,
@@ -165,7 +172,7 @@ impl World {
         let grace = Duration::from_secs([5, 600][world.below(2)]);
         let settings = RoomSettings { grace, history: 1_000_000, ..RoomSettings::default() };
         world.settings = settings.clone();
-        world.room = Room::new(RoomName::parse("lobby").unwrap(), 0, 7, settings, false);
+        world.room = Room::new(RoomName::parse("lobby").unwrap(), 0, Epoch::new(7), settings, false);
         for n in 0..2 + world.below(4) {
             let name = format!("member{n}");
             let mut config = SessionConfig::new("lobby", &name, fresh_seed);
@@ -415,9 +422,9 @@ impl World {
             ClientFrame::Hello { .. } => {
                 answers.push(hello(connection.challenge));
             }
-            ClientFrame::Join { name, proof, after, epoch, .. } => {
+            ClientFrame::Join { name, proof, after, .. } => {
                 assert!(proof.holds(Purpose::Member, &connection.challenge));
-                let (seat, welcome) = self.room.join(now, &name, proof.key, after, epoch).unwrap();
+                let (seat, welcome) = self.room.join(now, &name, proof.key, after).unwrap();
                 connection.seat = Some(seat);
                 connection.cursor = welcome.first - 1;
                 answers.push(ServerFrame::Welcome(Box::new(welcome)));
@@ -525,7 +532,7 @@ impl World {
         let from = checkpoint.as_ref().map_or(0, |(position, _)| *position);
         let stored = Stored {
             name: RoomName::parse("lobby").unwrap(),
-            epoch: 7,
+            epoch: Epoch::new(7),
             checkpoint,
             members: self.disk.members.values().cloned().collect(),
             first: 1,
@@ -538,7 +545,7 @@ impl World {
         let settings = self.settings.clone();
         self.room = if begins_anew {
             self.trouble.anew += 1;
-            let anew = NewOrigin { origin: self.now as u32 + 1, epoch: self.now + 100 };
+            let anew = NewOrigin { origin: self.now as u32 + 1, epoch: Epoch::new(self.now + 100) };
             let mut taken = BTreeMap::new();
             for record in records {
                 let MessageId { member, seq } = record.message.id();
@@ -764,8 +771,9 @@ fn what_a_server_sends_may_be_anything_and_never_panics() {
         let mut session = Session::new(SessionConfig::new("lobby", "Raj", fresh_seed));
         session.connected();
         session.handle_frame(Time::ZERO, hello(Challenge::default()));
-        let mut room = Room::new(RoomName::parse("lobby").unwrap(), 0, 7, RoomSettings::default(), false);
-        let (_, welcome) = room.join(Now::default(), "Raj", [1; 32], None, 0).unwrap();
+        let mut room =
+            Room::new(RoomName::parse("lobby").unwrap(), 0, Epoch::new(7), RoomSettings::default(), false);
+        let (_, welcome) = room.join(Now::default(), "Raj", [1; 32], None).unwrap();
         session.handle_frame(Time::ZERO, ServerFrame::Welcome(Box::new(welcome)));
         for _ in 0..6 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use causerie_core::content::body::Body;
 use causerie_core::content::name::RoomName;
+use causerie_core::id::Epoch;
 use causerie_core::key::Challenge;
 use causerie_core::room::{Now, Room, RoomSettings};
 use causerie_core::session::{End, Event, Output, Session, SessionConfig};
@@ -20,8 +21,9 @@ fn live(heartbeat: Option<Duration>) -> (Session, Welcome) {
     session.connected();
     let (agent, challenge) = ("test".into(), Challenge::default());
     session.handle_frame(Time::ZERO, ServerFrame::Hello { version: VERSION, agent, challenge });
-    let mut room = Room::new(RoomName::parse("lobby").unwrap(), 0, 7, RoomSettings::default(), false);
-    let (_, welcome) = room.join(Now::default(), "Raj", [1; 32], None, 0).unwrap();
+    let mut room =
+        Room::new(RoomName::parse("lobby").unwrap(), 0, Epoch::new(7), RoomSettings::default(), false);
+    let (_, welcome) = room.join(Now::default(), "Raj", [1; 32], None).unwrap();
     session.handle_frame(Time::ZERO, ServerFrame::Welcome(Box::new(welcome.clone())));
     let joined = record(1, HOST, 1, Kind::Joined(welcome.member), b"Raj");
     say(&mut session, joined);

@@ -4,6 +4,7 @@ use cbcast::Time;
 
 use causerie_core::content::body::Body;
 use causerie_core::content::name::RoomName;
+use causerie_core::id::Epoch;
 use causerie_core::key::Challenge;
 use causerie_core::log::records;
 use causerie_core::room::{Now, Room, RoomSettings, Seat};
@@ -16,8 +17,8 @@ fn lets_in(room: &mut Room, session: &mut Session) -> Seat {
     let challenge = Challenge::default();
     session.handle_frame(Time::ZERO, ServerFrame::Hello { version, agent, challenge });
     while let Some(output) = session.poll_output() {
-        if let Output::Send(ClientFrame::Join { name, proof, after, epoch, .. }) = output {
-            let (seat, welcome) = room.join(Now::default(), &name, proof.key, after, epoch).unwrap();
+        if let Output::Send(ClientFrame::Join { name, proof, after, .. }) = output {
+            let (seat, welcome) = room.join(Now::default(), &name, proof.key, after).unwrap();
             session.handle_frame(Time::ZERO, ServerFrame::Welcome(Box::new(welcome)));
             return seat;
         }
@@ -27,7 +28,8 @@ fn lets_in(room: &mut Room, session: &mut Session) -> Seat {
 
 #[test]
 fn what_was_taken_of_a_lost_membership_and_not_shown_is_told_after_a_kill() {
-    let mut room = Room::new(RoomName::parse("lobby").unwrap(), 0, 7, RoomSettings::default(), false);
+    let mut room =
+        Room::new(RoomName::parse("lobby").unwrap(), 0, Epoch::new(7), RoomSettings::default(), false);
     let mut config = SessionConfig::new("lobby", "Raj", || [7; 32]);
     config.acknowledges = true;
     let mut session = Session::new(config.clone());

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use causerie_core::content::body::Body;
 use causerie_core::content::name::RoomName;
+use causerie_core::id::Epoch;
 use causerie_core::key::Challenge;
 use causerie_core::room::{Now, Room, RoomSettings};
 use causerie_core::session::{Event, Output, Session, SessionConfig};
@@ -35,13 +36,14 @@ fn live_as(config: SessionConfig, others: u8, count: u64) -> (Session, Vec<Serve
     session.connected();
     let (agent, challenge) = ("test".into(), Challenge::default());
     session.handle_frame(Time::ZERO, ServerFrame::Hello { version: VERSION, agent, challenge });
-    let mut room = Room::new(RoomName::parse("lobby").unwrap(), 0, 7, RoomSettings::default(), false);
+    let mut room =
+        Room::new(RoomName::parse("lobby").unwrap(), 0, Epoch::new(7), RoomSettings::default(), false);
     let now = Now { time: Time::ZERO, wall_millis: 0 };
-    let (ann, _) = room.join(now, "Ann", [1; 32], None, 0).unwrap();
+    let (ann, _) = room.join(now, "Ann", [1; 32], None).unwrap();
     for n in 0..others {
-        room.join(now, &format!("Other {n}"), [n + 10; 32], None, 0).unwrap();
+        room.join(now, &format!("Other {n}"), [n + 10; 32], None).unwrap();
     }
-    let (_, welcome) = room.join(now, "Raj", [2; 32], None, 0).unwrap();
+    let (_, welcome) = room.join(now, "Raj", [2; 32], None).unwrap();
     let joined = welcome.position;
     session.handle_frame(Time::ZERO, ServerFrame::Welcome(Box::new(welcome)));
     for seq in 1..=count {

@@ -32,7 +32,7 @@ fn a_question_about_history() {
     let (kind, body) = whole(&bytes);
     let question = HistoryQuestion {
         room: "lobby".into(),
-        epoch: 0,
+        epoch: None,
         direction: Direction::After,
         place: Place::Message(MessageId::new(MemberId::new(0, 7), 90)),
         limit: 50,
@@ -85,7 +85,7 @@ fn a_page_of_history() {
         .encode(&mut records);
     let page = Page {
         room: "lobby".into(),
-        epoch: 7,
+        epoch: causerie_core::id::Epoch::new(7),
         from: 298,
         to: 300,
         kept: 1,

@@ -196,7 +196,7 @@ async fn what_rooms_hold_back_counts_with_what_is_left_unread() {
     let mut wire = narrow(&server).await;
     let mut asked = Vec::new();
     let (room, direction, place) = ("lobby".into(), Direction::After, Place::Position(0));
-    let question = HistoryQuestion { room, epoch: 0, direction, place, limit: 1_000, wait_millis: 0 };
+    let question = HistoryQuestion { room, epoch: None, direction, place, limit: 1_000, wait_millis: 0 };
     ClientFrame::History(question).encode(&mut asked);
     // Until the server ends the connection.
     let asking = async { while wire.stream.write_all(&asked).await.is_ok() {} };

@@ -681,7 +681,7 @@ async fn a_room_has_one_name_however_it_was_typed_and_keeps_the_one_it_was_store
     let store = Arc::new(MemoryStore::new());
     // A lone vowel sign was a name once, and so were the parts of a syllable.
     for name in ["\u{93e}", "\u{1112}\u{1161}\u{11ab}"] {
-        let (room, epoch) = (store.next_room().unwrap(), 7);
+        let (room, epoch) = (store.next_room().unwrap(), causerie_core::id::Epoch::new(7));
         let row = RoomRow { name: name.into(), epoch, ..RoomRow::default() };
         store.commit(vec![Change::Create { room, row }]).unwrap();
     }

@@ -5,6 +5,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
+use causerie_core::id::Epoch;
 use causerie_core::log::page::{Entry, HistoryPage, What};
 use causerie_core::room::RoomSettings;
 use causerie_core::wire::{
@@ -16,7 +17,7 @@ use cbcast::{MemberId, MessageId};
 use common::{Classic, Event, Harness, Native, Pair, Random, Wire, within};
 
 fn question(direction: Direction, place: Place, limit: u64) -> HistoryQuestion {
-    HistoryQuestion { room: "lobby".into(), epoch: 0, direction, place, limit, wait_millis: 0 }
+    HistoryQuestion { room: "lobby".into(), epoch: None, direction, place, limit, wait_millis: 0 }
 }
 
 async fn ask(wire: &mut Wire, question: HistoryQuestion) -> HistoryPage {
@@ -294,9 +295,13 @@ async fn what_cannot_be_answered_is_refused_and_the_connection_goes_on() {
         wire.send(&ClientFrame::History(asked)).await;
         wire.refused(ErrorCode::NoSuchMessage).await;
     }
-    wire.send(&ClientFrame::History(HistoryQuestion { epoch: epoch ^ 1, ..asked.clone() })).await;
+    wire.send(&ClientFrame::History(HistoryQuestion {
+        epoch: Some(Epoch::new(epoch.number() ^ 1)),
+        ..asked.clone()
+    }))
+    .await;
     wire.refused(ErrorCode::Diverged).await;
-    let right = ask(&mut wire, HistoryQuestion { epoch, ..asked }).await;
+    let right = ask(&mut wire, HistoryQuestion { epoch: Some(epoch), ..asked }).await;
     assert_eq!((right.epoch, right.from, right.to, right.end), (epoch, 1, 1, 1));
     for beyond in [1, 2, 1 << 40, u64::MAX] {
         for limit in [0, 1, u64::MAX] {

@@ -1233,7 +1233,7 @@ async fn a_conversation_does_not_outlive_a_crash_of_the_server() {
         name: name.into(),
         port: None,
         creator: "::1".into(),
-        epoch: 1,
+        epoch: causerie_core::id::Epoch::new(1),
         created_millis: 1,
         ..RoomRow::default()
     };

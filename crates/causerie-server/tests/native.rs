@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use causerie_core::id::Epoch;
 use causerie_core::key::{Proof, Purpose};
 use causerie_core::room::RoomSettings;
 use causerie_core::wire::{ClientFrame, ErrorCode, ServerFrame, Welcome};
@@ -129,7 +130,6 @@ async fn rooms_are_made() {
         create: false,
         maker: None,
         after: None,
-        epoch: 0,
     };
     wire.send(&absent).await;
     wire.refused(ErrorCode::NoSuchRoom).await;
@@ -427,8 +427,7 @@ async fn after_grace_the_member_has_left() {
             proof: raj.wire.key.prove(Purpose::Member, &raj.wire.challenge),
             create: false,
             maker: None,
-            after: Some(raj.position),
-            epoch: raj.welcome.epoch,
+            after: Some((raj.welcome.epoch, raj.position)),
         })
         .await;
     let position = raj.position;
@@ -451,7 +450,7 @@ async fn who_knows_more_than_the_server_is_told() {
             0 => *position += 1,
             1 => *position = u64::MAX,
             2 => clock.set(MemberId::new(0, 1), 1),
-            _ => *epoch ^= 1,
+            _ => *epoch = Epoch::new(epoch.number() ^ 1),
         }
         raj.wire.send(&lying).await;
         assert_eq!(raj.wire.refused(ErrorCode::Diverged).await.taken, 0);
@@ -500,12 +499,11 @@ async fn who_does_not_hold_the_key_resumes_nothing() {
     }
     // Nor does his join, repeated.
     for proof in [joined, resumed, Proof { key: raj.key.public(), ..theirs }] {
-        let ClientFrame::Join { room, name, create, maker, after, epoch, .. } =
-            wire.join_frame("lobby", "Raj")
+        let ClientFrame::Join { room, name, create, maker, after, .. } = wire.join_frame("lobby", "Raj")
         else {
             unreachable!()
         };
-        wire.send(&ClientFrame::Join { room, name, proof, create, maker, after, epoch }).await;
+        wire.send(&ClientFrame::Join { room, name, proof, create, maker, after }).await;
         wire.refused(ErrorCode::WrongKey).await;
     }
     // It has its seat still.
@@ -576,14 +574,13 @@ async fn what_is_not_kept_is_a_gap() {
         proof: wire.key.prove(Purpose::Member, &wire.challenge),
         create: false,
         maker: None,
-        after: Some(0),
-        epoch,
+        after: Some((epoch, 0)),
     };
     wire.send(&join(&wire, "Mina", epoch)).await;
     assert_eq!(Native::welcomed(wire).await.welcome.gap_from, Some(1));
     // Positions of another log mean nothing.
     let mut wire = Wire::greeted(server.address).await;
-    wire.send(&join(&wire, "Noor", epoch ^ 1)).await;
+    wire.send(&join(&wire, "Noor", Epoch::new(epoch.number() ^ 1))).await;
     assert_eq!(Native::welcomed(wire).await.welcome.gap_from, None);
     server.stop().await;
 }

@@ -144,7 +144,7 @@ fn main() {
     let texts: Vec<_> = (0..10_000).map(|_| Body::Text(text(random)).encode()).collect();
     let options = Options { search, ..Options::default() };
     let store = SqliteStore::open(folder.join("data"), options.clone()).expect("a store");
-    let row = RoomRow { name: "room".into(), epoch: 1, ..RoomRow::default() };
+    let row = RoomRow { name: "room".into(), epoch: causerie_core::id::Epoch::new(1), ..RoomRow::default() };
     let create = (0..rooms).map(|n| Change::Create { room: RoomId(n), row: row.clone() });
     store.commit(create.collect()).expect("created");
 

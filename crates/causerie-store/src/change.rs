@@ -3,6 +3,7 @@
 use core::fmt;
 
 use bytes::Bytes;
+use causerie_core::id::Epoch;
 use cbcast::MemberId;
 
 /// Which room, for the store: given out by the caller, from [`Store::next_room`](crate::Store::next_room) on,
@@ -38,8 +39,8 @@ pub struct RoomRow {
     pub creator: String,
     /// The public key of who may close it, if anybody but the operator may.
     pub maker: Option<[u8; 32]>,
-    /// Which log this is: positions mean something within one epoch only.
-    pub epoch: u64,
+    /// Epoch of its log.
+    pub epoch: Epoch,
     /// When it was made, by the wall clock: for people.
     pub created_millis: u64,
     /// When it was closed, by the wall clock, if it was: it is kept for a while.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use causerie_client::{
-    ConnectError, End, ErrorCode, Event, History, HistoryPage, Place, Post, Room, SayError,
+    ConnectError, End, Epoch, ErrorCode, Event, History, HistoryPage, Place, Post, Room, SayError,
 };
 use causerie_core::content::text::visible;
 use causerie_core::log::page::Standing;
@@ -427,7 +427,7 @@ impl Chat {
 struct Earlier {
     server: String,
     room: String,
-    epoch: u64,
+    epoch: Option<Epoch>,
     place: Place,
     history: Option<History>,
 }
@@ -435,9 +435,9 @@ struct Earlier {
 type Answer = (Earlier, Result<Option<HistoryPage>, ConnectError>);
 
 impl Earlier {
-    fn new(server: &str, room: &str, epoch: u64, shown_from: u64) -> Self {
+    fn new(server: &str, room: &str, epoch: Epoch, shown_from: u64) -> Self {
         let place = Place::Position(shown_from);
-        Self { server: server.into(), room: room.into(), epoch, place, history: None }
+        Self { server: server.into(), room: room.into(), epoch: Some(epoch), place, history: None }
     }
 
     async fn ask(mut self, limit: u64) -> Answer {
@@ -447,7 +447,7 @@ impl Earlier {
             Ok(None) => {}
             Err(ConnectError::Refused { code: ErrorCode::Diverged, .. }) => {
                 // Another room of that name: from its end.
-                (self.epoch, self.place, self.history) = (0, Place::End, None);
+                (self.epoch, self.place, self.history) = (None, Place::End, None);
             }
             Err(_) => self.history = None,
         }

@@ -273,7 +273,7 @@ async fn questions(server: &Server, n: usize) -> Vec<(&'static str, Vec<u8>, Vec
     ClientFrame::Hello { oldest: VERSION, newest: VERSION, agent: "test".into() }.encode(&mut hello);
     let mut page = Vec::new();
     let (room, direction, place) = ("lobby".into(), Direction::After, Place::Position(0));
-    let question = HistoryQuestion { room, epoch: 0, direction, place, limit: 1_000, wait_millis: 0 };
+    let question = HistoryQuestion { room, epoch: None, direction, place, limit: 1_000, wait_millis: 0 };
     ClientFrame::History(question).encode(&mut page);
     let joined =
         request(server, "POST /api/rooms/lobby/members", &format!(r#"{{"name": "socket {n}"}}"#)).await;

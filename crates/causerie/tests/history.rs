@@ -229,7 +229,7 @@ async fn a_reader_goes_both_ways_and_a_question_given_up_confuses_nothing() {
     }
     let (page, ()) = tokio::join!(history.wait_for_newer(3), say(&mut ann, "at last"));
     assert_eq!(positions(&page.unwrap()), [10]);
-    history.expect_epoch(7);
+    history.expect_epoch(Some(causerie_client::Epoch::new(7)));
     let error = history.newer(3).await.unwrap_err();
     assert!(matches!(error, causerie_client::ConnectError::Refused { code: ErrorCode::Diverged, .. }));
     leave(ann).await;

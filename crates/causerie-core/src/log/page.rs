@@ -10,6 +10,7 @@ use cbcast::{Kind, MemberId, Message, MessageId};
 use thiserror::Error;
 
 use crate::content::body::Body;
+use crate::id::Epoch;
 use crate::log::{self, Record};
 use crate::wire::{Delivered, Page, split_frame};
 
@@ -19,7 +20,7 @@ pub struct HistoryPage {
     /// The room's name.
     pub room: String,
     /// Epoch of the log: positions mean something within it only.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The first position that it covers.
     pub from: u64,
     /// The last position that it covers; `from - 1` if it covers none.
@@ -297,7 +298,7 @@ mod tests {
         let names = vec![MemberInfo { member: RAJ, name: "Raj".into(), present: false }];
         let (room, gaps, records) = ("lobby".into(), vec![(1, 3), (6, 6)], records.into());
         let revised = vec![(5, true)];
-        Page { room, epoch: 7, from: 1, to: 9, kept: 4, end: 12, gaps, names, revised, records }
+        Page { room, epoch: Epoch::new(7), from: 1, to: 9, kept: 4, end: 12, gaps, names, revised, records }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::{Resumed, Room};
 use crate::content::name::Name;
 use crate::content::reading::Reading;
 use crate::content::text::clipped;
+use crate::id::Epoch;
 use crate::key::{PublicKey, Secret};
 use crate::wire::Welcome;
 
@@ -27,15 +28,14 @@ impl Room {
         now: Now,
         name: &str,
         key: PublicKey,
-        after: Option<u64>,
-        epoch: u64,
+        after: Option<(Epoch, u64)>,
     ) -> Result<(Seat, Welcome), JoinError> {
         let member = self.admit_returning(now, name, Secrets::Key(key))?;
         let seat = self.seat(member);
         let last = self.position();
         let tail = (last + 1).saturating_sub(self.settings.history).max(1);
-        let shared = after.and_then(|_| self.epochs.shared(epoch, last));
-        let after = after.and_then(|after| Some(after.min(shared?)));
+        let shared = after.and_then(|(epoch, _)| self.epochs.shared(epoch, last));
+        let after = after.and_then(|(_, after)| Some(after.min(shared?)));
         let wanted = after.map_or(tail, |after| after + 1);
         let first = self.journal.readable_from(wanted);
         let gap_from = after.filter(|_| wanted < first).map(|_| wanted);
@@ -179,7 +179,7 @@ impl Room {
         now: Now,
         member: MemberId,
         key: PublicKey,
-        epoch: u64,
+        epoch: Epoch,
         position: u64,
         clock: &VectorClock,
     ) -> Result<(Seat, Resumed), ResumeError> {
@@ -193,7 +193,7 @@ impl Room {
         now: Now,
         member: MemberId,
         key: PublicKey,
-        epoch: u64,
+        epoch: Epoch,
         position: u64,
         clock: &VectorClock,
     ) -> Result<(Seat, Resumed), ResumeError> {
@@ -357,12 +357,12 @@ mod tests {
     #[test]
     fn a_join_repeated_with_its_key_is_one_member() {
         let mut room = room(RoomSettings::default());
-        let (first, w1) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
-        let (again, w2) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
+        let (first, w1) = room.join(at(0), "Raj", [1; 32], None).unwrap();
+        let (again, w2) = room.join(at(0), "Raj", [1; 32], None).unwrap();
         assert_eq!(w1.member, w2.member);
         assert_eq!(room.members().len(), 1);
         assert!(!room.is_seated(first) && room.is_seated(again));
-        assert!(room.resume(at(0), w1.member, [1; 32], 7, 1, &VectorClock::new()).is_ok());
+        assert!(room.resume(at(0), w1.member, [1; 32], Epoch::new(7), 1, &VectorClock::new()).is_ok());
     }
 
     /// Everybody has said something that nobody has seen, so a stamp names each of them.
@@ -403,7 +403,7 @@ mod tests {
     #[test]
     fn a_native_member_speaks_resumes_and_leaves() {
         let mut room = room(RoomSettings::default());
-        let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
+        let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None).unwrap();
         let mut raj = client(&welcome);
         let (one, two) = (packet(&mut raj, seat.member, "one"), packet(&mut raj, seat.member, "two"));
         room.receive(at(0), seat, two.clone()).unwrap();
@@ -413,8 +413,12 @@ mod tests {
             [MissingRange { member: seat.member, from: 1, to: 1 }]
         );
         room.disconnected(at(0), seat);
-        assert!(room.resume(at(0), seat.member, [9; 32], 7, 1, &raj.clock()).is_err(), "wrong key");
-        let (seat2, resumed) = room.resume(at(0), seat.member, [1; 32], 7, 1, &raj.clock()).unwrap();
+        assert!(
+            room.resume(at(0), seat.member, [9; 32], Epoch::new(7), 1, &raj.clock()).is_err(),
+            "wrong key"
+        );
+        let (seat2, resumed) =
+            room.resume(at(0), seat.member, [1; 32], Epoch::new(7), 1, &raj.clock()).unwrap();
         assert!(matches!(resumed, Resumed::Here { taken: 0 }));
         assert!(!room.is_seated(seat));
         room.receive(at(0), seat, one.clone()).unwrap();
@@ -424,9 +428,9 @@ mod tests {
         room.receive(at(0), seat2, one).unwrap();
         room.receive(at(0), seat2, two).unwrap();
         assert_eq!(texts(&room), ["+Raj", "one", "two", "-"]);
-        let late = room.resume(at(0), seat.member, [1; 32], 7, 1, &raj.clock()).unwrap_err();
+        let late = room.resume(at(0), seat.member, [1; 32], Epoch::new(7), 1, &raj.clock()).unwrap_err();
         assert_eq!(late, ResumeError::Expired { taken: 2 });
-        let other = room.resume(at(0), seat.member, [9; 32], 7, 1, &raj.clock()).unwrap_err();
+        let other = room.resume(at(0), seat.member, [9; 32], Epoch::new(7), 1, &raj.clock()).unwrap_err();
         assert_eq!(other, ResumeError::WrongKey, "only who has the key is told");
     }
 
@@ -434,9 +438,10 @@ mod tests {
     fn who_knows_more_than_the_room_is_told_so_and_is_out() {
         let more: VectorClock = [(MemberId::host(0), 9)].into_iter().collect();
         for (epoch, position, clock) in [(7, 99, None), (8, 1, None), (7, 1, Some(more))] {
+            let epoch = Epoch::new(epoch);
             let mut room = room(RoomSettings::default());
-            let (eve, _) = room.join(at(0), "Eve", [8; 32], None, 0).unwrap();
-            let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
+            let (eve, _) = room.join(at(0), "Eve", [8; 32], None).unwrap();
+            let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None).unwrap();
             let mut raj = client(&welcome);
             room.receive(at(0), seat, packet(&mut raj, seat.member, "one")).unwrap();
             let clock = clock.unwrap_or(raj.clock());
@@ -446,14 +451,14 @@ mod tests {
             let diverged = room.resume(at(0), seat.member, [1; 32], epoch, position, &clock).unwrap_err();
             assert_eq!(diverged, ResumeError::Diverged { taken: 1 });
             assert!(room.is_seated(eve) && !room.is_present(seat.member));
-            room.join(at(0), "Raj", [4; 32], Some(position), epoch).expect("the name is free");
+            room.join(at(0), "Raj", [4; 32], Some((epoch, position))).expect("the name is free");
         }
     }
 
     #[test]
     fn grace_ends_with_left() {
         let mut room = room(RoomSettings::default());
-        let (seat, _) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
+        let (seat, _) = room.join(at(0), "Raj", [1; 32], None).unwrap();
         room.disconnected(at(10), seat);
         assert_eq!(room.poll_timeout(), Some(at(610).time));
         room.handle_timeout(at(609));
@@ -470,10 +475,13 @@ mod tests {
         let member = room.join_returning(at(0), "Bot", [1; 16], [2; 16]).unwrap();
         assert_eq!(room.join_returning(at(1), "Bot", [1; 16], [3; 16]), Ok(member), "it is the same join");
         assert_eq!(room.authorize(at(1), member, &[2; 16]), Err(ResumeError::WrongToken));
-        let raj = room.join(at(1), "Raj", [4; 32], None, 0).unwrap().0.member;
+        let raj = room.join(at(1), "Raj", [4; 32], None).unwrap().0.member;
         assert_eq!(room.authorize(at(1), raj, &[5; 16]), Err(ResumeError::WrongToken), "he stamps his own");
         let none = VectorClock::new();
-        assert_eq!(room.resume(at(1), member, [3; 32], 7, 1, &none).unwrap_err(), ResumeError::WrongKey);
+        assert_eq!(
+            room.resume(at(1), member, [3; 32], Epoch::new(7), 1, &none).unwrap_err(),
+            ResumeError::WrongKey
+        );
         room.say(at(1), member, &Body::Text("one".into())).unwrap();
         store.store(&mut room);
         // What it says after a restart goes on where it was, from a checkpoint or not.
@@ -506,14 +514,14 @@ mod tests {
     #[test]
     fn a_client_older_than_what_is_kept_gets_a_snapshot_and_the_gap() {
         let mut room = room(RoomSettings::default());
-        let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
+        let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None).unwrap();
         let ann = room.join_hosted(at(0), "Ann").unwrap();
         for n in 0..200 {
             room.say(at(0), ann, &Body::Text(n.to_string())).unwrap();
         }
         let resume = |room: &mut Room, position| {
             let clock = client(&welcome).clock();
-            match room.resume(at(0), seat.member, [1; 32], 7, position, &clock).unwrap().1 {
+            match room.resume(at(0), seat.member, [1; 32], Epoch::new(7), position, &clock).unwrap().1 {
                 Resumed::Gap(again) => {
                     assert_eq!((again.member, again.position), (seat.member, 202));
                     Some((again.gap_from, again.first))
@@ -536,7 +544,7 @@ mod tests {
         let ann = room.join_hosted(at(0), "Ann").unwrap();
         room.say(at(0), ann, &Body::Text("hello".into())).unwrap();
         room.part(at(0), ann, "");
-        let (_, welcome) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
+        let (_, welcome) = room.join(at(0), "Raj", [1; 32], None).unwrap();
         assert_eq!((welcome.first, welcome.position), (3, 4));
         let names: Vec<_> = welcome.members.iter().map(|m| (&m.name[..], m.present)).collect();
         assert_eq!(names, [("Raj", true), ("Ann", false)]);

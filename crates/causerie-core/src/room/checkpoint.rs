@@ -7,6 +7,8 @@
 use cbcast::wire::{Reader, put_varint};
 use cbcast::{MemberId, Snapshot, WireError};
 
+use crate::id::Epoch;
+
 /// Logs before the present one that are remembered; whoever knows only an older one starts with the tail of history.
 const PAST_MAX: usize = 64;
 
@@ -16,42 +18,42 @@ pub struct NewOrigin {
     /// Origin from which it admits from now on, so that no id is given out twice.
     pub origin: u32,
     /// Number that tells its log from what others may have seen of it.
-    pub epoch: u64,
+    pub epoch: Epoch,
 }
 
 /// A log that a room had before it began anew: up to `last` it is the same as the present one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct PastEpoch {
-    epoch: u64,
+    epoch: Epoch,
     last: u64,
 }
 
 /// The epoch of a room's log, and those before it.
 #[derive(Clone, Debug)]
 pub(super) struct Epochs {
-    present: u64,
+    present: Epoch,
     past: Vec<PastEpoch>,
 }
 
 impl Epochs {
     /// Begins with this one.
-    pub(super) fn new(present: u64) -> Self {
+    pub(super) fn new(present: Epoch) -> Self {
         Self { present, past: Vec::new() }
     }
 
     /// Returns the number that tells the log from any other.
-    pub(super) fn present(&self) -> u64 {
+    pub(super) fn present(&self) -> Epoch {
         self.present
     }
 
     /// Returns up to where the log that had this epoch is the present one, which ends at `position`.
-    pub(super) fn shared(&self, epoch: u64, position: u64) -> Option<u64> {
+    pub(super) fn shared(&self, epoch: Epoch, position: u64) -> Option<u64> {
         let past = || self.past.iter().find(|past| past.epoch == epoch).map(|past| past.last);
         if epoch == self.present { Some(position) } else { past() }
     }
 
     /// Begins another epoch. `last` is where the present one ends, if its name is known.
-    pub(super) fn renew(&mut self, epoch: u64, last: Option<u64>) {
+    pub(super) fn renew(&mut self, epoch: Epoch, last: Option<u64>) {
         self.past.extend(last.map(|last| PastEpoch { epoch: self.present, last }));
         self.past.drain(..self.past.len().saturating_sub(PAST_MAX));
         self.present = epoch;
@@ -66,14 +68,14 @@ pub(super) struct Checkpoint {
 
 impl Checkpoint {
     /// Reads a checkpoint of a log that had `epoch` when it began.
-    pub(super) fn decode(state: &[u8], epoch: u64) -> Result<Self, WireError> {
+    pub(super) fn decode(state: &[u8], epoch: Epoch) -> Result<Self, WireError> {
         let reader = &mut Reader::new(state);
         let snapshot = Snapshot::decode(reader)?;
         let mut epochs = Epochs::new(epoch);
         if reader.position() < state.len() {
-            epochs.present = reader.varint()?;
+            epochs.present = Epoch::new(reader.varint()?);
             for _ in 0..reader.varint()? {
-                epochs.past.push(PastEpoch { epoch: reader.varint()?, last: reader.varint()? });
+                epochs.past.push(PastEpoch { epoch: Epoch::new(reader.varint()?), last: reader.varint()? });
             }
         }
         Ok(Self { snapshot, epochs })
@@ -85,10 +87,10 @@ impl Checkpoint {
         self.snapshot.encode(&mut out);
         let Epochs { present, past } = &self.epochs;
         if !past.is_empty() {
-            put_varint(&mut out, *present);
+            put_varint(&mut out, present.number());
             put_varint(&mut out, past.len() as u64);
             for past in past {
-                put_varint(&mut out, past.epoch);
+                put_varint(&mut out, past.epoch.number());
                 put_varint(&mut out, past.last);
             }
         }

@@ -9,6 +9,7 @@ use cbcast::MemberId;
 use super::roster::MemberRecord;
 use super::topic::Topic;
 use crate::content::name::RoomName;
+use crate::id::Epoch;
 use crate::log::Run;
 use crate::wire::Delivered;
 
@@ -37,7 +38,7 @@ pub struct Stored {
     /// Name of the room.
     pub name: RoomName,
     /// Number that tells its log from any other.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The last checkpoint.
     pub checkpoint: Option<(u64, Bytes)>,
     /// Everybody who is in, and as many of the departed as are to be remembered, in order of leaving.

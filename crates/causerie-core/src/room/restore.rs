@@ -153,6 +153,7 @@ mod tests {
 
     use super::*;
     use crate::content::body::Body;
+    use crate::id::Epoch;
     use crate::room::testing::{Disk, at, client, packet, room, texts};
     use crate::room::{ResumeError, Resumed};
 
@@ -160,7 +161,7 @@ mod tests {
     fn a_room_that_begins_anew_gives_out_no_id_twice_and_goes_on_with_its_log() {
         let mut disk = Disk::default();
         let mut room = room(RoomSettings::default());
-        let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
+        let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None).unwrap();
         let mut raj = client(&welcome);
         for text in ["one", "two"] {
             room.receive(at(0), seat, packet(&mut raj, seat.member, text)).unwrap();
@@ -169,7 +170,7 @@ mod tests {
         let renew = |disk: &Disk, origin, epoch| {
             let stored = disk.stored();
             Room::renew(
-                NewOrigin { origin, epoch },
+                NewOrigin { origin, epoch: Epoch::new(epoch) },
                 stored,
                 &BTreeMap::from([(seat.member, 2)]),
                 RoomSettings::default(),
@@ -177,19 +178,22 @@ mod tests {
             )
         };
         let mut room = renew(&disk, 5, 8);
-        assert_eq!((room.epoch(), room.position(), room.members().len()), (8, 3, 0));
+        assert_eq!((room.epoch(), room.position(), room.members().len()), (Epoch::new(8), 3, 0));
         disk.store(&mut room);
         // Stored and read again it is the same.
         let mut room = disk.restore(at(0)).unwrap();
-        assert_eq!((room.epoch(), room.position()), (8, 3));
+        assert_eq!((room.epoch(), room.position()), (Epoch::new(8), 3));
         let clock = raj.clock();
-        let knew = room.resume(at(0), seat.member, [1; 32], 7, 3, &clock).unwrap_err();
+        let knew = room.resume(at(0), seat.member, [1; 32], Epoch::new(7), 3, &clock).unwrap_err();
         assert_eq!(knew, ResumeError::Expired { taken: 2 });
-        let more = room.resume(at(0), seat.member, [1; 32], 7, 4, &clock).unwrap_err();
+        let more = room.resume(at(0), seat.member, [1; 32], Epoch::new(7), 4, &clock).unwrap_err();
         assert_eq!(more, ResumeError::Diverged { taken: 2 }, "it has seen another continuation");
-        let (again, welcome) = room.join(at(0), "Raj", [3; 32], Some(4), 7).unwrap();
+        let (again, welcome) = room.join(at(0), "Raj", [3; 32], Some((Epoch::new(7), 4))).unwrap();
         assert_eq!(again.member, MemberId::new(5, 1));
-        assert_eq!((welcome.epoch, welcome.shared, welcome.first, welcome.gap_from), (8, Some(3), 4, None));
+        assert_eq!(
+            (welcome.epoch, welcome.shared, welcome.first, welcome.gap_from),
+            (Epoch::new(8), Some(3), 4, None)
+        );
         let mut raj = client(&welcome);
         assert!(raj.has_delivered(MessageId::new(seat.member, 2)), "what is in the log can be referred to");
         room.receive(at(0), again, packet(&mut raj, again.member, "three")).unwrap();
@@ -198,13 +202,13 @@ mod tests {
         // And again: who knew the first continuation shares less than who knew the second.
         let mut room = renew(&disk, 6, 9);
         disk.store(&mut room);
-        let (_, early) = room.join(at(0), "Ann", [5; 32], Some(5), 7).unwrap();
-        let (late, welcome) = room.join(at(0), "Eve", [7; 32], Some(5), 8).unwrap();
+        let (_, early) = room.join(at(0), "Ann", [5; 32], Some((Epoch::new(7), 5))).unwrap();
+        let (late, welcome) = room.join(at(0), "Eve", [7; 32], Some((Epoch::new(8), 5))).unwrap();
         assert_eq!((early.shared, welcome.shared), (Some(3), Some(5)));
-        let (_, behind) = room.join(at(0), "Kim", [10; 32], Some(1), 7).unwrap();
+        let (_, behind) = room.join(at(0), "Kim", [10; 32], Some((Epoch::new(7), 1))).unwrap();
         assert_eq!((behind.shared, behind.first), (Some(3), 2), "it may have delivered more than is placed");
         assert_eq!(late.member, MemberId::new(6, 2));
-        let (_, other) = room.join(at(0), "Bob", [9; 32], Some(5), 77).unwrap();
+        let (_, other) = room.join(at(0), "Bob", [9; 32], Some((Epoch::new(77), 5))).unwrap();
         assert_eq!((other.shared, other.first), (None, 1));
     }
 
@@ -212,7 +216,7 @@ mod tests {
     fn a_member_without_a_row_leaves_and_a_row_without_a_member_is_no_room() {
         let mut disk = Disk::default();
         let mut room = room(RoomSettings::default());
-        let (seat, _) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
+        let (seat, _) = room.join(at(0), "Raj", [1; 32], None).unwrap();
         disk.store(&mut room);
         let row = disk.members.remove(&seat.member).unwrap();
         let room = disk.restore(at(0)).unwrap();
@@ -227,8 +231,8 @@ mod tests {
         for checkpointed in [false, true] {
             let mut disk = Disk::default();
             let mut room = room(RoomSettings::default());
-            let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None, 0).unwrap();
-            let (gone, _) = room.join(at(0), "Eve", [4; 32], None, 0).unwrap();
+            let (seat, welcome) = room.join(at(0), "Raj", [1; 32], None).unwrap();
+            let (gone, _) = room.join(at(0), "Eve", [4; 32], None).unwrap();
             let ann = room.join_hosted(at(0), "Ann").unwrap();
             let mut raj = client(&welcome);
             room.receive(at(0), seat, packet(&mut raj, seat.member, "hi")).unwrap();
@@ -248,13 +252,14 @@ mod tests {
             let mut room = disk.restore(at(100)).unwrap();
             let names: Vec<_> = room.members().into_iter().map(|m| m.name).collect();
             assert_eq!(names, ["Raj"], "who was a connection only has left");
-            let Err(gone) = room.resume(at(0), gone.member, [4; 32], 7, 1, &VectorClock::new()) else {
+            let Err(gone) = room.resume(at(0), gone.member, [4; 32], Epoch::new(7), 1, &VectorClock::new())
+            else {
                 panic!()
             };
             assert_eq!(gone, ResumeError::Expired { taken: 0 });
             assert_eq!(room.poll_timeout(), Some(at(700).time), "grace begins anew");
             let clock = client(&welcome).clock();
-            let (seat, resumed) = room.resume(at(0), seat.member, [1; 32], 7, 1, &clock).unwrap();
+            let (seat, resumed) = room.resume(at(0), seat.member, [1; 32], Epoch::new(7), 1, &clock).unwrap();
             assert!(matches!(resumed, Resumed::Here { taken: 1 }));
             assert_eq!(room.position(), disk.records.len() as u64 + 1, "and Ann's farewell");
             let next = room.join_hosted(at(100), "Ann").unwrap();

@@ -8,11 +8,12 @@ use cbcast::{Config, Group, Kind, MemberId, Time};
 use super::{MemberRecord, Now, RestoreError, Room, RoomSettings, Stored};
 use crate::content::body::Body;
 use crate::content::name::RoomName;
+use crate::id::Epoch;
 use crate::log::{Record, records};
 use crate::wire::Welcome;
 
 pub(super) fn room(settings: RoomSettings) -> Room {
-    Room::new(RoomName::parse("lobby").unwrap(), 0, 7, settings, true)
+    Room::new(RoomName::parse("lobby").unwrap(), 0, Epoch::new(7), settings, true)
 }
 
 pub(super) fn at(seconds: u64) -> Now {
@@ -61,7 +62,7 @@ impl Disk {
     pub(super) fn stored(&self) -> Stored {
         Stored {
             name: RoomName::parse("lobby").unwrap(),
-            epoch: 7,
+            epoch: Epoch::new(7),
             checkpoint: self.checkpoint.clone(),
             members: self.members.values().cloned().collect(),
             first: 1,

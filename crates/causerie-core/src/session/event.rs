@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::content::body::{Body, BodyError};
 use crate::content::text::visible;
+use crate::id::Epoch;
 use crate::wire::{ClientFrame, ErrorCode, Limits, MemberInfo, Stable};
 
 /// Something that happened in the room.
@@ -21,7 +22,7 @@ pub enum Event {
         /// Creation of the room by this join.
         created: bool,
         /// Epoch of the log, for [`Place`](crate::wire::Place)s in it.
-        epoch: u64,
+        epoch: Epoch,
         /// The first position of the history that follows.
         first: u64,
         /// The last one, or `first - 1`.

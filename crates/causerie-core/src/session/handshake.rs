@@ -34,15 +34,13 @@ impl Session {
             }
             None => {
                 self.connection.phase = Phase::Joining;
-                let epoch = self.placement.epoch();
                 ClientFrame::Join {
                     room: self.config.room.clone(),
                     name: self.config.name.clone(),
                     proof,
                     create: self.config.create,
                     maker: maker.map(|key| key.prove(Purpose::Room, challenge)),
-                    after: epoch.map(|_| self.placement.placed()),
-                    epoch: epoch.unwrap_or(0),
+                    after: self.placement.epoch().map(|epoch| (epoch, self.placement.placed())),
                 }
             }
         };

@@ -16,6 +16,7 @@ use super::membership::{Membership, group_of};
 use super::names::Names;
 use super::placement::Placement;
 use super::recovery::CatchUp;
+use crate::id::Epoch;
 use crate::key::KeyPair;
 use crate::wire::Limits;
 
@@ -65,8 +66,7 @@ impl Session {
         self.unkept = false;
         let mut out = [&MAGIC[..], &[VERSION]].concat();
         out.extend_from_slice(self.key.seed());
-        // No log has this number: it stands for none.
-        put_varint(&mut out, self.placement.epoch().unwrap_or(0));
+        put_varint(&mut out, Epoch::written(self.placement.epoch()));
         put_varint(&mut out, self.taken());
         let retold = self.receipts.to_retell();
         put_varint(&mut out, retold.len() as u64);
@@ -99,7 +99,7 @@ impl Session {
         out.push(u8::from(self.membership.is_some()));
         if let Some(m) = &self.membership {
             put_member(&mut out, m.member);
-            put_varint(&mut out, m.epoch);
+            put_varint(&mut out, m.epoch.number());
             let Limits { name_chars, text_bytes, frame_bytes, grace_millis } = m.limits;
             [name_chars, text_bytes, frame_bytes, grace_millis].iter().for_each(|&n| put_varint(&mut out, n));
             put_varint(&mut out, m.joined_at);
@@ -160,8 +160,8 @@ impl Session {
             let seed = reader.take(32)?.try_into().map_err(|_| KeptError::Damaged)?;
             session.key = KeyPair::new(seed);
         }
-        let (epoch, placed) = (reader.varint()?, reader.varint()?);
-        session.placement = Placement::restored((epoch != 0).then_some(epoch), placed);
+        let (epoch, placed) = (Epoch::read(reader.varint()?), reader.varint()?);
+        session.placement = Placement::restored(epoch, placed);
         let retold = if body[0] < 2 { 0 } else { reader.varint()? };
         for _ in 0..retold {
             session.receipts.retell(id(reader)?);
@@ -212,7 +212,7 @@ fn membership(
     if version < 3 {
         reader.take(SECRET_BYTES)?;
     }
-    let epoch = reader.varint()?;
+    let epoch = Epoch::new(reader.varint()?);
     let limits = Limits {
         name_chars: reader.varint()?,
         text_bytes: reader.varint()?,

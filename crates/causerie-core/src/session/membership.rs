@@ -7,6 +7,7 @@ use cbcast::{Config, ConfigError, Group, MemberId, MessageId, Snapshot, Time, me
 use super::config::SessionConfig;
 use super::event::{End, HeldPost};
 use super::names::Names;
+use crate::id::Epoch;
 use crate::wire::{Limits, MemberInfo, Welcome};
 
 /// Servers that one room can be spread over.
@@ -16,7 +17,7 @@ const ORIGINS_MAX: usize = 256;
 #[derive(Debug)]
 pub(super) struct Membership {
     pub(super) member: MemberId,
-    pub(super) epoch: u64,
+    pub(super) epoch: Epoch,
     pub(super) group: Group,
     pub(super) limits: Limits,
     /// Place where the group began: records up to here are not its business.

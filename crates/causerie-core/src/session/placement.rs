@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cbcast::MessageId;
 
 use super::placing::{Next, Placing};
+use crate::id::Epoch;
 
 /// Position of a record, and the server's wall clock at its delivery.
 pub(super) type Place = (u64, u64);
@@ -16,7 +17,7 @@ pub(super) type Place = (u64, u64);
 #[derive(Debug, Default)]
 pub(super) struct Placement {
     /// Log that the positions are of; `None` before the first welcome.
-    epoch: Option<u64>,
+    epoch: Option<Epoch>,
     /// The last contiguous position that came off a connection.
     received: u64,
     /// The last position before which everything is placed.
@@ -33,12 +34,12 @@ pub(super) struct Placement {
 
 impl Placement {
     /// Begins behind `placed`, in a log of this epoch.
-    pub(super) fn restored(epoch: Option<u64>, placed: u64) -> Self {
+    pub(super) fn restored(epoch: Option<Epoch>, placed: u64) -> Self {
         Self { epoch, placed, received: placed, ..Self::default() }
     }
 
     /// Returns the epoch of the log, once the client has been in it.
-    pub(super) fn epoch(&self) -> Option<u64> {
+    pub(super) fn epoch(&self) -> Option<Epoch> {
         self.epoch
     }
 
@@ -53,7 +54,7 @@ impl Placement {
     }
 
     /// Begins with the record `first` of a log of which all up to `shared` is as in the one before.
-    pub(super) fn begin(&mut self, epoch: u64, shared: Option<u64>, first: u64) {
+    pub(super) fn begin(&mut self, epoch: Epoch, shared: Option<u64>, first: u64) {
         if self.epoch == Some(epoch) {
             // What was delivered and not placed comes again.
             self.seen.extend(self.waiting.messages().map(|(_, id, _)| id));

@@ -174,7 +174,14 @@ mod tests {
             (id(1, 2), vec![id(2, 2), id(3, 1)]),
         ];
         let entries = (11..).zip(said).map(record).collect();
-        HistoryPage { room: "lobby".into(), epoch: 7, from: 11, to: 15, end: 15, entries }
+        HistoryPage {
+            room: "lobby".into(),
+            epoch: crate::id::Epoch::new(7),
+            from: 11,
+            to: 15,
+            end: 15,
+            entries,
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::fields::{
     Fields, put_maker, put_member, put_message_id, put_option, put_proof, put_ranges, put_text,
 };
 use super::frame::put_frame;
+use crate::id::Epoch;
 use crate::key::Proof;
 
 /// Frames from the client.
@@ -35,11 +36,9 @@ pub enum ClientFrame {
         create: bool,
         /// The key that may close the room then, beside the operator.
         maker: Option<Proof>,
-        /// Send the records after this position first, if they are still there; `None`: the usual tail.
-        after: Option<u64>,
-        /// Epoch of the log that this is a position in: the [`Welcome::epoch`](super::Welcome::epoch) it came from. Another
-        /// log: the common tail.
-        epoch: u64,
+        /// Position in a log, the epoch of the [`Welcome`](super::Welcome) it came from: send the records after it first, if
+        /// they are still there. `None`, or another log: the common tail.
+        after: Option<(Epoch, u64)>,
     },
     /// Go on as a member after a broken connection.
     Resume {
@@ -50,7 +49,7 @@ pub enum ClientFrame {
         /// The key that it joined with.
         proof: Proof,
         /// The epoch from the welcome.
-        epoch: u64,
+        epoch: Epoch,
         /// The last contiguous position that has come off a connection.
         position: u64,
         /// Clock of what the client has delivered.
@@ -167,9 +166,9 @@ impl Observed {
 pub struct HistoryQuestion {
     /// The room's name.
     pub room: String,
-    /// Epoch of the log that a position is in: the [`Page::epoch`](super::Page::epoch) it came from. 0: of whichever there
-    /// is.
-    pub epoch: u64,
+    /// Epoch of the log that a position is in: the [`Page::epoch`](super::Page::epoch) it came from. `None`: of whichever
+    /// there is.
+    pub epoch: Option<Epoch>,
     /// On which side of the place.
     pub direction: Direction,
     /// Place where the records begin or end.
@@ -259,20 +258,20 @@ impl ClientFrame {
                 put_varint(out, *newest);
                 put_text(out, agent);
             }
-            Self::Join { room, name, proof, create, maker, after, epoch } => {
+            Self::Join { room, name, proof, create, maker, after } => {
                 put_text(out, room);
                 put_text(out, name);
                 put_proof(out, proof);
                 out.push(u8::from(*create));
-                put_option(out, *after);
-                put_varint(out, *epoch);
+                put_option(out, after.map(|(_, position)| position));
+                put_varint(out, Epoch::written(after.map(|(epoch, _)| epoch)));
                 put_maker(out, maker.as_ref());
             }
             Self::Resume { room, member, proof, epoch, position, clock } => {
                 put_text(out, room);
                 put_member(out, *member);
                 put_proof(out, proof);
-                put_varint(out, *epoch);
+                put_varint(out, epoch.number());
                 put_varint(out, *position);
                 clock.encode(out);
             }
@@ -301,7 +300,7 @@ impl ClientFrame {
             Self::Clock(clock) => clock.encode(out),
             Self::History(question) => {
                 put_text(out, &question.room);
-                put_varint(out, question.epoch);
+                put_varint(out, Epoch::written(question.epoch));
                 out.push(match question.direction {
                     Direction::Before => 0,
                     Direction::After => 1,
@@ -394,15 +393,17 @@ impl ClientFrame {
                 name: f.text()?,
                 proof: f.proof()?,
                 create: f.flag()?,
-                after: f.option()?,
-                epoch: f.number()?,
+                after: {
+                    let (position, epoch) = (f.option()?, f.epoch()?);
+                    position.map(|position| (epoch, position))
+                },
                 maker: f.maker()?,
             },
             0x03 => Self::Resume {
                 room: f.text()?,
                 member: f.member()?,
                 proof: f.proof()?,
-                epoch: f.number()?,
+                epoch: f.epoch()?,
                 position: f.number()?,
                 clock: f.clock()?,
             },
@@ -419,7 +420,7 @@ impl ClientFrame {
             0x0c => Self::ListMembers,
             0x0d => Self::History(HistoryQuestion {
                 room: f.text()?,
-                epoch: f.number()?,
+                epoch: Epoch::read(f.number()?),
                 direction: f.direction()?,
                 place: f.place()?,
                 limit: f.number()?,

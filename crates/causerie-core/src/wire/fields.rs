@@ -5,6 +5,7 @@ use cbcast::wire::{Reader, put_varint};
 use cbcast::{MemberId, MessageId, MissingRange, Snapshot, VectorClock, WireError};
 
 use super::error::FrameError;
+use crate::id::Epoch;
 use crate::key::Proof;
 
 pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
@@ -69,6 +70,10 @@ impl<'a> Fields<'a> {
     pub(super) fn number_u32(&mut self) -> Result<u32, FrameError> {
         let value = self.reader.varint_u32();
         self.field(value)
+    }
+
+    pub(super) fn epoch(&mut self) -> Result<Epoch, FrameError> {
+        Ok(Epoch::new(self.number()?))
     }
 
     pub(super) fn flag(&mut self) -> Result<bool, FrameError> {

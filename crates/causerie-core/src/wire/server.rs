@@ -8,6 +8,7 @@ use super::error::{ErrorCode, ErrorFrame, FrameError};
 use super::fields::{Fields, put_member, put_option, put_ranges, put_text};
 use super::frame::put_frame;
 use super::record::{DELIVERED, Delivered};
+use crate::id::Epoch;
 use crate::key::Challenge;
 
 /// Frames from the server.
@@ -117,7 +118,7 @@ pub struct Page {
     /// The room's name.
     pub room: String,
     /// Epoch of the log.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// Its first position. There is more before it if this is greater than 1.
     pub from: u64,
     /// Its last position; `from - 1` if it has none. There is more behind it if this is less than `end`.
@@ -147,7 +148,7 @@ pub struct Welcome {
     pub member: MemberId,
     /// Epoch of the log, drawn at random when the room was made, and again when it had to begin anew: positions mean
     /// something within it only.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The position of the snapshot's cut: records up to it are history, those behind it are live.
     pub position: u64,
     /// The first position that will be sent.
@@ -245,7 +246,7 @@ impl ServerFrame {
                 put_text(out, &w.room);
                 out.push(u8::from(w.created));
                 put_member(out, w.member);
-                put_varint(out, w.epoch);
+                put_varint(out, w.epoch.number());
                 put_varint(out, w.position);
                 put_varint(out, w.first);
                 put_option(out, w.gap_from);
@@ -286,7 +287,7 @@ impl ServerFrame {
             }
             Self::Page(page) => {
                 put_text(out, &page.room);
-                for number in [page.epoch, page.from, page.to, page.kept, page.end] {
+                for number in [page.epoch.number(), page.from, page.to, page.kept, page.end] {
                     put_varint(out, number);
                 }
                 put_varint(out, page.gaps.len() as u64);
@@ -372,7 +373,7 @@ impl ServerFrame {
                 room: f.text()?,
                 created: f.flag()?,
                 member: f.member()?,
-                epoch: f.number()?,
+                epoch: f.epoch()?,
                 position: f.number()?,
                 first: f.number()?,
                 gap_from: f.option()?,
@@ -405,7 +406,7 @@ impl ServerFrame {
             }),
             0x8f => Self::Page(Page {
                 room: f.text()?,
-                epoch: f.number()?,
+                epoch: f.epoch()?,
                 from: f.number()?,
                 to: f.number()?,
                 kept: f.number()?,

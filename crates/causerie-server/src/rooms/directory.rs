@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use causerie_core::content::name::{Name, RoomName, RoomNameError};
 use causerie_core::content::reading::Reading;
+use causerie_core::id::Epoch;
 use causerie_core::key::PublicKey;
 use causerie_core::room::{Now, Room, RoomSettings};
 use causerie_core::wire::RoomInfo;
@@ -317,7 +318,7 @@ impl Directory {
         let mut epoch = [0; 8];
         getrandom::fill(&mut epoch).expect("the operating system gives random bytes");
         // 0 is no epoch.
-        let epoch = u64::from_le_bytes(epoch).max(1);
+        let epoch = Epoch::new(u64::from_le_bytes(epoch).max(1));
         let room = Room::new(name.clone(), reopen::ORIGIN, epoch, settings, vectors);
         rooms.next += 1;
         let created_millis = self.now().wall_millis;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use causerie_core::id::Epoch;
 use causerie_core::log::page::authors;
 use causerie_core::log::{head, records};
 use causerie_core::wire::{Direction, HistoryQuestion, MemberInfo, Page, Place};
@@ -39,7 +40,7 @@ pub(crate) enum Texts {
 
 /// Knowledge of a room's log beside what the store has.
 pub(crate) struct Ends {
-    pub(crate) epoch: u64,
+    pub(crate) epoch: Epoch,
     /// The first position that is kept.
     pub(crate) first: u64,
     /// The last one that is stored.
@@ -265,7 +266,7 @@ mod tests {
     /// So many records, a second apart; of Raj, whose name is not told.
     fn store(count: u64, bytes: usize) -> MemoryStore {
         let store = MemoryStore::new();
-        let row = RoomRow { name: "room".into(), epoch: 1, ..RoomRow::default() };
+        let row = RoomRow { name: "room".into(), epoch: Epoch::new(1), ..RoomRow::default() };
         let mut run = Vec::new();
         for position in 1..=count {
             let payload = vec![1; bytes];
@@ -285,9 +286,9 @@ mod tests {
     /// From, to, and how many records.
     fn ask(store: &MemoryStore, direction: Direction, place: Place, limit: u64) -> (u64, u64, usize) {
         let found = store.rooms().unwrap();
-        let ends = Ends { epoch: 1, first: found[0].first, last: found[0].last };
+        let ends = Ends { epoch: Epoch::new(1), first: found[0].first, last: found[0].last };
         let question =
-            HistoryQuestion { room: "room".into(), epoch: 0, direction, place, limit, wait_millis: 0 };
+            HistoryQuestion { room: "room".into(), epoch: None, direction, place, limit, wait_millis: 0 };
         let page = page(store, ROOM, &ends, &question, BYTES_MAX, Texts::Standing).unwrap();
         let read = HistoryPage::read(&page).expect("it tells of each position");
         (read.from, read.to, read.records().count())

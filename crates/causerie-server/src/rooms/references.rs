@@ -137,7 +137,7 @@ impl HostedRoom {
         }
         let question = HistoryQuestion {
             room: welcome.room.clone(),
-            epoch: welcome.epoch,
+            epoch: Some(welcome.epoch),
             direction: Direction::After,
             place: Place::Position(welcome.first - 1),
             limit: history,

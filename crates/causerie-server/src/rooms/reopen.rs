@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use causerie_core::content::body::Body;
 use causerie_core::content::name::RoomName;
+use causerie_core::id::Epoch;
 use causerie_core::log::mark::TOPIC;
 use causerie_core::log::{Record, records};
 use causerie_core::room::{MemberRecord, NewOrigin, Now, Room, RoomSettings, Secrets, Stored, Topic};
@@ -133,7 +134,7 @@ fn begin_anew(
     // 0 is the first origin, and no epoch.
     let anew = NewOrigin {
         origin: u32::from_le_bytes(origin.try_into().expect("four bytes")).max(1),
-        epoch: u64::from_le_bytes(epoch.try_into().expect("eight bytes")).max(1),
+        epoch: Epoch::new(u64::from_le_bytes(epoch.try_into().expect("eight bytes")).max(1)),
     };
     let mut room = Room::renew(anew, stored, &taken, settings.clone(), vectors);
     for gap in replay.gaps {

@@ -55,7 +55,7 @@ mod tests {
     fn it_is_written_once_while_nobody_comes_or_goes() {
         let now = Now { time: cbcast::Time::ZERO, wall_millis: 0 };
         let name = RoomName::parse("lobby").unwrap();
-        let mut room = Room::new(name, 0, 1, RoomSettings::default(), false);
+        let mut room = Room::new(name, 0, causerie_core::id::Epoch::new(1), RoomSettings::default(), false);
         let ann = room.join_hosted(now, "Ann").unwrap();
         let mut roster = Roster::default();
         let (frame, json) = (roster.frame(&room), roster.json(&room));

@@ -217,7 +217,8 @@ mod tests {
     /// A room in which Raj has said these in a row, marked as rooms do it.
     fn store(said: &[Body]) -> MemoryStore {
         let store = MemoryStore::new();
-        let row = RoomRow { name: "room".into(), epoch: 1, ..RoomRow::default() };
+        let row =
+            RoomRow { name: "room".into(), epoch: causerie_core::id::Epoch::new(1), ..RoomRow::default() };
         let (mut run, mut marks) = (Vec::new(), Vec::new());
         for (position, body) in (1..).zip(said) {
             let message =

@@ -327,15 +327,7 @@ impl Wire {
     pub(crate) fn join_frame(&self, room: &str, name: &str) -> ClientFrame {
         let proof = self.key.prove(Purpose::Member, &self.challenge);
         let maker = Some(self.key.prove(Purpose::Room, &self.challenge));
-        ClientFrame::Join {
-            room: room.into(),
-            name: name.into(),
-            proof,
-            create: true,
-            maker,
-            after: None,
-            epoch: 0,
-        }
+        ClientFrame::Join { room: room.into(), name: name.into(), proof, create: true, maker, after: None }
     }
 
     /// To close a room with this wire's key, or the operator's token.

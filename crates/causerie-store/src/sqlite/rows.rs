@@ -3,6 +3,7 @@
 //! SQLite's integers are signed: what may use all 64 bits is stored with the same bits.
 
 use bytes::Bytes;
+use causerie_core::id::Epoch;
 use cbcast::MemberId;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -44,7 +45,7 @@ impl Sum {
 
 fn room_crc(room: RoomId, row: &RoomRow) -> u32 {
     let sum = Sum::default().int(int(room.0)).bytes(row.name.as_bytes()).bytes(row.creator.as_bytes());
-    let sum = sum.option(row.port.map(i64::from)).int(int(row.epoch)).int(int(row.created_millis));
+    let sum = sum.option(row.port.map(i64::from)).int(int(row.epoch.number())).int(int(row.created_millis));
     // Rows of older formats have the sum that they had.
     match (row.maker, row.closed_millis) {
         (None, None) => sum.0,
@@ -60,7 +61,7 @@ pub(super) fn put_room(db: &Connection, room: RoomId, row: &RoomRow) -> rusqlite
         row.name,
         row.port,
         row.creator,
-        int(row.epoch),
+        int(row.epoch.number()),
         int(row.created_millis),
         room_crc(room, row),
         row.maker,
@@ -82,7 +83,7 @@ pub(super) fn rooms(db: &Connection) -> rusqlite::Result<Vec<(RoomId, Option<Roo
                 name: row.get(1)?,
                 port: row.get(2)?,
                 creator: row.get(3)?,
-                epoch: row.get::<_, i64>(4)? as u64,
+                epoch: Epoch::new(row.get::<_, i64>(4)? as u64),
                 created_millis: row.get::<_, i64>(5)? as u64,
                 maker: row.get(7)?,
                 closed_millis: row.get::<_, Option<i64>>(8)?.map(|n| n as u64),

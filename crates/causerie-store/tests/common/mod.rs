@@ -69,7 +69,7 @@ pub(crate) fn create(room: RoomId) -> Change {
         name: format!("room {}", room.0),
         port: Some(12_343),
         creator: "127.0.0.1".into(),
-        epoch: u64::MAX - room.0,
+        epoch: causerie_core::id::Epoch::new(u64::MAX - room.0),
         created_millis: 5,
         maker: (room.0 & 1 == 0).then_some([7; 32]),
         closed_millis: None,

@@ -79,7 +79,7 @@ mod tests {
             member: MemberId::new(0, 2),
             room: "lobby".into(),
             created: false,
-            epoch: 7,
+            epoch: causerie_client::Epoch::new(7),
             first,
             position,
             members: Vec::new(),

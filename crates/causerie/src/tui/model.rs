@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use causerie_client::{Body, Event as RoomEvent, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId};
+use causerie_client::{
+    Body, Epoch, Event as RoomEvent, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId,
+};
 use crossterm::event::KeyEvent;
 use jiff::tz::TimeZone;
 
@@ -101,13 +103,13 @@ pub(super) enum Effect {
     Leave(String),
     Earlier {
         room: String,
-        epoch: u64,
+        epoch: Option<Epoch>,
         before: u64,
     },
     /// Reads so many records before a position, to tell of that message, and of how it stands to the other.
     Around {
         room: String,
-        epoch: u64,
+        epoch: Option<Epoch>,
         before: u64,
         limit: u64,
         id: MessageId,

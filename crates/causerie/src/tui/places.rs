@@ -1,5 +1,6 @@
 //! The rooms that somebody was in, and where reading stopped in each: kept for the next start.
 
+use causerie_client::Epoch;
 use serde::{Deserialize, Serialize};
 
 /// Rooms that are remembered. Nobody has so many on a screen.
@@ -20,7 +21,7 @@ pub(super) struct Place {
     pub(super) room: String,
     /// Epoch of the log whose positions these are, in hexadecimal: TOML's numbers have a sign.
     #[serde(with = "hexadecimal")]
-    pub(super) epoch: u64,
+    pub(super) epoch: Epoch,
     /// Position of the last message that was on the screen.
     pub(super) read: u64,
 }
@@ -38,15 +39,16 @@ impl Places {
 }
 
 mod hexadecimal {
+    use causerie_client::Epoch;
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-    pub(super) fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{number:x}"))
+    pub(super) fn serialize<S: Serializer>(epoch: &Epoch, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:x}", epoch.number()))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Epoch, D::Error> {
         let text = String::deserialize(deserializer)?;
-        u64::from_str_radix(&text, 16).map_err(D::Error::custom)
+        u64::from_str_radix(&text, 16).map(Epoch::new).map_err(D::Error::custom)
     }
 }
 
@@ -56,7 +58,7 @@ mod tests {
 
     #[test]
     fn places_are_read_as_they_were_written_and_damage_is_none() {
-        let place = |room: &str, epoch| Place { room: room.into(), epoch, read: 12 };
+        let place = |room: &str, epoch| Place { room: room.into(), epoch: Epoch::new(epoch), read: 12 };
         let rooms = vec![place("lobby", u64::MAX), place("日本\"\\", 1)];
         let places = Places { current: Some("lobby".into()), rooms };
         assert_eq!(Places::parse(&places.to_text()), places);

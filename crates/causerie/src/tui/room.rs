@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use causerie_client::{
-    Body, Entry, Event, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId, Post, What,
+    Body, Entry, Epoch, Event, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId, Post, What,
 };
 use causerie_core::content::text::symbol_key;
 use causerie_core::log::page::Standing;
@@ -139,11 +139,11 @@ pub(super) struct RoomView {
     pub(super) mentions: usize,
     /// The first row that has not been seen.
     pub(super) unread_from: Option<i64>,
-    pub(super) epoch: u64,
+    pub(super) epoch: Option<Epoch>,
     /// Position of the last message that was on the screen with all before it.
     pub(super) read: u64,
     /// Epoch and position where reading stopped before this start; what comes behind it is new.
-    pub(super) read_before: Option<(u64, u64)>,
+    pub(super) read_before: Option<(Epoch, u64)>,
     /// Position of the last message with a place.
     last: u64,
     /// True once it was left on purpose: it is not joined at the next start.
@@ -194,7 +194,7 @@ impl RoomView {
             unread: 0,
             mentions: 0,
             unread_from: None,
-            epoch: 0,
+            epoch: None,
             read: 0,
             read_before: None,
             last: 0,
@@ -349,7 +349,7 @@ impl RoomView {
                 (self.member, self.link) = (Some(member), Link::In);
                 self.set_members(members);
                 self.stability = Stability::default();
-                self.epoch = epoch;
+                self.epoch = Some(epoch);
                 self.given_up = false;
                 match self.read_before {
                     Some((same, read)) if same == epoch => self.read = self.read.max(read),
@@ -465,8 +465,8 @@ impl RoomView {
     }
 
     /// Returns the epoch and how far it was read, if the room is to be joined at the next start.
-    pub(super) fn place(&self) -> Option<(u64, u64)> {
-        let joined = Some((self.epoch, self.read)).filter(|(epoch, _)| *epoch != 0);
+    pub(super) fn place(&self) -> Option<(Epoch, u64)> {
+        let joined = self.epoch.map(|epoch| (epoch, self.read));
         joined.or(self.read_before).filter(|_| !self.given_up)
     }
 

@@ -31,7 +31,7 @@ pub(super) fn welcome() -> Event {
         member: ANN,
         room: "lobby".into(),
         created: false,
-        epoch: 7,
+        epoch: causerie_client::Epoch::new(7),
         first: 1,
         position: 0,
         members: vec![info(ANN), info(BOB), info(EVE)],
@@ -90,5 +90,5 @@ pub(super) fn page(from: u64, records: Vec<HistoryRecord>) -> HistoryPage {
     let to = from + records.len() as u64 - 1;
     let placed = |(position, record)| Entry::Record(HistoryRecord { position, ..record });
     let entries = (from..).zip(records).map(placed).collect();
-    HistoryPage { room: "lobby".into(), epoch: 7, from, to, end: to, entries }
+    HistoryPage { room: "lobby".into(), epoch: causerie_client::Epoch::new(7), from, to, end: to, entries }
 }

@@ -197,7 +197,7 @@ fn load_if_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
 
 #[cfg(test)]
 mod tests {
-    use causerie_client::{Body, MessageId};
+    use causerie_client::{Body, Epoch, MessageId};
     use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
     use jiff::tz::TimeZone;
 
@@ -466,7 +466,7 @@ mod tests {
         };
         let (first, position) = (501, 500);
         let event = RoomEvent::Welcomed { member, room, created, epoch, first, position, members, limits };
-        let asked = Effect::Earlier { room: "lobby".into(), epoch: 7, before: 501 };
+        let asked = Effect::Earlier { room: "lobby".into(), epoch: Some(Epoch::new(7)), before: 501 };
         assert_eq!(tell(&mut model, event), [asked]);
         assert_eq!(tell(&mut model, said(BOB, 900, "x", None)), [], "it is asked for already");
         let records =
@@ -480,7 +480,10 @@ mod tests {
         while effects.is_empty() {
             effects = key(&mut model, KeyCode::PageUp);
         }
-        assert_eq!(effects, [Effect::Earlier { room: "lobby".into(), epoch: 7, before: 301 }]);
+        assert_eq!(
+            effects,
+            [Effect::Earlier { room: "lobby".into(), epoch: Some(Epoch::new(7)), before: 301 }]
+        );
         let seen = rows_seen(&model);
         assert_eq!(earlier(&mut model, 101), []);
         // The uppermost row has lost its date, which the day's first one has now.
@@ -498,7 +501,10 @@ mod tests {
         assert_eq!(model.room().selected, Some(id(BOB, 18)));
         key(&mut model, KeyCode::Esc);
         let effects = write(&mut model, "/search needle");
-        assert_eq!(effects, [Effect::Earlier { room: "lobby".into(), epoch: 7, before: 201 }]);
+        assert_eq!(
+            effects,
+            [Effect::Earlier { room: "lobby".into(), epoch: Some(Epoch::new(7)), before: 201 }]
+        );
         let found = page(1, vec![record(EVE, 1, Body::Text("a NEEDLE".into()))]);
         update(&mut model, Event::Earlier { room: "lobby".into(), page: Ok(Some(found)) });
         assert_eq!(model.room().selected, Some(id(EVE, 1)));
@@ -542,7 +548,7 @@ mod tests {
             }
             event
         };
-        let place = |room: &str, read| Place { room: room.into(), epoch: 7, read };
+        let place = |room: &str, read| Place { room: room.into(), epoch: Epoch::new(7), read };
         let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC);
         let rooms = vec![place("lobby", 2), place("ops", 3)];
         let effects = model.restore(Places { current: None, rooms });
@@ -562,7 +568,7 @@ mod tests {
         assert_eq!(kept.rooms, [place("lobby", 5), place("ops", 3)], "what was not looked at is not read");
         assert_eq!(kept.current.as_deref(), Some("lobby"));
         // Earlier pages may have more of it; another log has none.
-        model.rooms[0].read_before = Some((7, 0));
+        model.rooms[0].read_before = Some((Epoch::new(7), 0));
         let records = vec![record(EVE, 8, Body::Text("x".into()))];
         model.rooms[0].earlier(page(1, records), "Ann");
         assert_eq!(model.rooms[0].unread_from, Some(-1));

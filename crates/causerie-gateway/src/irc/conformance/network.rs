@@ -385,7 +385,7 @@ impl Network {
     fn host(&mut self, name: RoomName) -> u64 {
         let mut settings = RoomSettings { text_bytes_max: TEXT_MAX, ..RoomSettings::default() };
         settings.members_max = self.members_max.unwrap_or(settings.members_max);
-        let room = Room::new(name, 0, 1, settings, false);
+        let room = Room::new(name, 0, causerie_core::id::Epoch::new(1), settings, false);
         let id = self.rooms.len() as u64;
         let hosted = Hosted {
             room,

@@ -259,7 +259,7 @@ pub(super) async fn read_page(
 ) -> Result<Page, Failure> {
     // A name is for life.
     let room = hosted.peek_unstored(|room| room.name().to_string());
-    let question = HistoryQuestion { room, epoch: 0, direction, place, limit, wait_millis: 0 };
+    let question = HistoryQuestion { room, epoch: None, direction, place, limit, wait_millis: 0 };
     Ok(hosted.page_within(asker, texts, question, bytes_max).await?)
 }
 

@@ -71,7 +71,7 @@ impl Piece<'_> {
     async fn page(&self, direction: Direction, place: Place, limit: u64) -> Result<Page, HistoryError> {
         // A name is for life.
         let room = self.hosted.peek_unstored(|room| room.name().to_string());
-        let question = HistoryQuestion { room, epoch: 0, direction, place, limit, wait_millis: 0 };
+        let question = HistoryQuestion { room, epoch: None, direction, place, limit, wait_millis: 0 };
         self.hosted.page(Asker::Member, Texts::Standing, question).await
     }
 

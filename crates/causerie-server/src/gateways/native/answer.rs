@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use causerie_core::content::name::Name;
 use causerie_core::content::text::visible;
+use causerie_core::id::Epoch;
 use causerie_core::key::{Challenge, Proof, PublicKey, Purpose};
 use causerie_core::room::{JoinError, ResumeError, Resumed, Seat};
 use causerie_core::wire::{
@@ -64,9 +65,9 @@ impl Session<'_> {
         match frame {
             ClientFrame::Hello { oldest, newest, agent } if !greeted => self.hello(oldest, newest, &agent),
             _ if !greeted => self.no_hello(),
-            ClientFrame::Join { room, name, proof, create, maker, after, epoch } => {
+            ClientFrame::Join { room, name, proof, create, maker, after } => {
                 let Some(maker) = self.maker(maker.as_ref()) else { return };
-                self.join(&room, &name, &proof, create.then_some(maker), after, epoch).await;
+                self.join(&room, &name, &proof, create.then_some(maker), after).await;
             }
             ClientFrame::Resume { room, member, proof, epoch, position, clock } => {
                 if self.membership().is_some() {
@@ -308,7 +309,7 @@ impl Session<'_> {
             Err(error) => return refuse(error),
         };
         // An epoch is the room's for life.
-        if question.epoch != 0 && question.epoch != hosted.peek_unstored(|room| room.epoch()) {
+        if question.epoch.is_some_and(|epoch| epoch != hosted.peek_unstored(|room| room.epoch())) {
             let message = "the room of that name is another one now";
             return self.error(ErrorFrame::new(ErrorCode::Diverged, message));
         }
@@ -364,8 +365,7 @@ impl Session<'_> {
         name: &str,
         proof: &Proof,
         create: Option<Maker>,
-        after: Option<u64>,
-        epoch: u64,
+        after: Option<(Epoch, u64)>,
     ) {
         if self.membership().is_some() {
             return self.unexpected("a second membership on one connection");
@@ -390,7 +390,7 @@ impl Session<'_> {
         };
         let joined = hosted.act(|room, now| {
             let before = room.position();
-            let joined = room.join(now, name, key, after, epoch);
+            let joined = room.join(now, name, key, after);
             (joined, room.position() > before)
         });
         // Before anything is waited for: the connection may end meanwhile.

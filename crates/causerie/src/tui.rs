@@ -4,6 +4,9 @@
 //! keys, rooms, clock ─► Event ─► update(&mut Model) ─► Effects ─► rooms, terminal        run.rs, update.rs
 //!                                       Model ─► draw ─► cells ─► terminal               view.rs, terminal.rs
 //! ```
+//! Of its files none imports one above it: `run`, `terminal` ─► `view`, `overlay` and `update`, `keys`, `enter`, `search`,
+//! `rooms`, `deletion`, `scroll` ─► `layout` ─► `model` ─► `room` and what it is made of.
+//!
 //! `update` and `draw` are pure. The loop draws at most so often, and takes in between whatever has come, so a busy room
 //! does not slow the keys down.
 

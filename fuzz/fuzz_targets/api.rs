@@ -1,8 +1,8 @@
 //! The JSON API: whatever a client sends is an event or an error, and what is said of it is JSON again.
 #![no_main]
 
+use causerie_core::log::page::Standing;
 use causerie_core::log::page::{Entry, HistoryRecord, What};
-use causerie_core::timeline::standing::Standing;
 use causerie_gateway::api::{self, ClientEvent, CreateRoom, Join, Say};
 use cbcast::MessageId;
 use libfuzzer_sys::fuzz_target;

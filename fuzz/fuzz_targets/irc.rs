@@ -8,9 +8,9 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use causerie_core::content::body::Body;
 use causerie_core::content::name::{Name, RoomName};
+use causerie_core::log::page::Standing;
 use causerie_core::log::page::{HistoryRecord, What};
 use causerie_core::room::{Now, Room, RoomSettings, SayError};
-use causerie_core::timeline::standing::Standing;
 use causerie_gateway::irc::{
     Change, Found, Item, JoinRefusal, Joined, LINE_BYTES_MAX, Lines, MemberView, Move, MoveKind, PersonView,
     Rendering, RoomView, ServerView, Session, World,
@@ -109,7 +109,8 @@ impl World for Rooms {
     fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {
         let parsed = RoomName::parse(room).map_err(|error| JoinRefusal::NoSuchRoom(error.to_string()))?;
         let id = self.0.len() as u64;
-        let make = || (id, Room::new(parsed, 0, causerie_core::id::Epoch::new(1), RoomSettings::default(), false));
+        let make =
+            || (id, Room::new(parsed, 0, causerie_core::id::Epoch::new(1), RoomSettings::default(), false));
         let (id, room) = self.0.entry(room.to_owned()).or_insert_with(make);
         let member = room.join_hosted(Now::default(), name).map_err(JoinRefusal::Room)?;
         Ok(Joined { id: *id, member, position: room.position(), view: view(room) })
@@ -134,7 +135,16 @@ impl World for Rooms {
         }
         let id = self.0.len() as u64;
         let make = || {
-            (id, Room::new(RoomName::parse("talk").expect("a name"), 0, causerie_core::id::Epoch::new(1), RoomSettings::default(), false))
+            (
+                id,
+                Room::new(
+                    RoomName::parse("talk").expect("a name"),
+                    0,
+                    causerie_core::id::Epoch::new(1),
+                    RoomSettings::default(),
+                    false,
+                ),
+            )
         };
         let (id, room) = self.0.entry(CONVERSATION.to_owned()).or_insert_with(make);
         let member = match room.members().first() {

@@ -3,7 +3,6 @@
 //! On the front port a connection first speaks to the controller; `./join ROOM` leads into a room. On a room's own
 //! port the first thing said is the name.
 
-use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,13 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
 use causerie_core::content::body::Body;
-use causerie_core::content::plain;
-use causerie_core::log::{Record, records};
 use causerie_core::room::JoinError;
 use causerie_gateway::classic::{
-    self, ControllerCommand, Item, Lines, RoomCommand, encode, encode_part, parse_controller, parse_room,
+    self, ControllerCommand, Item, Lines, Rendering, RoomCommand, encode, encode_part, parse_controller,
+    parse_room,
 };
-use cbcast::{Kind, MemberId};
+use cbcast::MemberId;
 
 use crate::gateways::membership::{Presence, acknowledge};
 use crate::journal::writer::STORED_AGAIN;
@@ -29,7 +27,7 @@ use crate::rooms::access::{Right, Who};
 use crate::rooms::directory::Maker;
 use crate::rooms::error::Unreadable;
 use crate::rooms::hosted::HostedRoom;
-use crate::rooms::references::{self, Names, Quotes};
+use crate::rooms::tail::{Follower, Piece};
 use crate::server::Server;
 use crate::settings::Protocol;
 
@@ -42,6 +40,7 @@ pub(crate) const READ_MAX: usize = 64 << 10;
 #[derive(Clone)]
 struct Membership {
     room: Arc<HostedRoom>,
+    follower: Arc<Follower>,
     member: MemberId,
     cursor: u64,
 }
@@ -261,7 +260,8 @@ impl Session<'_> {
         match joined {
             Ok((member, cursor)) => {
                 let room = Arc::clone(hosted);
-                *self.membership() = Some(Membership { room, member, cursor });
+                let follower = Arc::new(Follower::new(hosted));
+                *self.membership() = Some(Membership { room, follower, member, cursor });
                 self.outbox.wake();
                 Some(member)
             }
@@ -348,12 +348,14 @@ impl Session<'_> {
             let membership = self.membership().clone();
             let mut more = false;
             let mut closed = false;
-            if let Some(Membership { room: hosted, member, cursor }) = &membership {
+            if let Some(Membership { room: hosted, follower, member, cursor }) = &membership {
+                let before = *cursor;
                 let changes = changes.get_or_insert_with(|| hosted.subscribe());
                 changes.mark_unchanged();
                 closed = hosted.closed.is_cancelled();
-                let (slices, cursor) = match hosted.read_piece(*cursor).await {
-                    Ok(read) => read,
+                let (lines, cursor) = match follower.read(*cursor).await {
+                    Ok(Some(piece)) => (self.lines(&piece, hosted, *member, *cursor).await, piece.last),
+                    Ok(None) => (Vec::new(), *cursor),
                     Err(Unreadable::Gap { end }) => {
                         let lost = end - cursor;
                         self.reply(&classic::error(&format!("{lost} messages cannot be read any more")));
@@ -361,13 +363,8 @@ impl Session<'_> {
                     }
                     Err(Unreadable::Failed(why)) => return Err(io::Error::other(why)),
                 };
-                more = !slices.is_empty();
-                let quotes = hosted.quotes(&slices).await;
-                let names = hosted.names(&slices, &quotes).await;
-                let text = self.render(slices, *member, &names, &quotes);
-                // Nothing else is kept while it is written.
-                drop((names, quotes));
-                write_all(stream, vec![text.into()], Some(self.outbox.charge())).await?;
+                more = cursor > before;
+                write_all(stream, lines, Some(self.outbox.charge())).await?;
                 if let Some(membership) = self.membership().as_mut() {
                     membership.cursor = cursor;
                 }
@@ -402,35 +399,17 @@ impl Session<'_> {
         }
     }
 
-    /// The records as lines for `member`, its own left out.
-    fn render(&self, slices: Vec<Bytes>, member: MemberId, names: &Names, quotes: &Quotes) -> Vec<u8> {
+    /// Returns the lines of a piece for `member`, its own left out.
+    async fn lines(&self, piece: &Piece, hosted: &HostedRoom, member: MemberId, cursor: u64) -> Vec<Bytes> {
         let ascii_only = !self.beyond_ascii.load(Ordering::Relaxed);
-        // What somebody says is told, whether or not the name can be read.
-        let name_of = |member: MemberId| match names.get(&member) {
-            Some(name) => Cow::from(name),
-            None => Cow::from(member.to_string()),
+        let (records, answered) = (piece.records(hosted).await, piece.answered(hosted).await);
+        let make = || {
+            let answered =
+                answered.iter().map(|about| about.as_ref().map(|(author, text)| (&author[..], &text[..])));
+            Rendering::new(records.iter().zip(answered), ascii_only)
         };
-        let mut out = Vec::new();
-        for Record { message, .. } in slices.into_iter().flat_map(records) {
-            let payload = message.payload();
-            let line = match message.kind() {
-                Kind::Joined(newcomer) => {
-                    (newcomer != member).then(|| plain::joined(&String::from_utf8_lossy(&payload)))
-                }
-                Kind::Left { member: gone, .. } => Some(plain::left(&name_of(gone))),
-                Kind::Hosted { .. } | Kind::Expelled { .. } => None,
-                _ if message.id().member == member => None,
-                Kind::Data | Kind::Signed(_) | Kind::Emptied { .. } => {
-                    let body = Body::decode(&payload);
-                    let about = references::about(&body, names, quotes);
-                    let about = about.as_ref().map(|(name, words)| (&name[..], &words[..]));
-                    plain::said(&name_of(message.id().member), &body, about)
-                }
-            };
-            if let Some(line) = line {
-                out.extend_from_slice(&encode(&line, ascii_only));
-            }
-        }
-        out
+        let rendering =
+            piece.rendering(|rendering: &Rendering| rendering.is_ascii_only() == ascii_only, make);
+        rendering.lines_for(member, records.partition_point(|record| record.position <= cursor))
     }
 }

@@ -33,6 +33,7 @@ use crate::server::Server;
 use crate::settings::Protocol;
 use people::News;
 pub(crate) use people::People;
+use rendering::Known;
 use world::{GatewayWorld, Place, server_view};
 
 /// Bytes that one read takes at most.
@@ -279,7 +280,7 @@ impl Connection<'_> {
             let hosted = Arc::clone(&place.hosted);
             let closed = hosted.closed.is_cancelled();
             let before = place.cursor;
-            let piece = match rendering::read(&hosted, before).await {
+            let piece = match place.follower.read(before).await {
                 Ok(piece) => piece,
                 Err(Unreadable::Gap { end }) => {
                     self.session.gap(id, end - before);
@@ -302,7 +303,8 @@ impl Connection<'_> {
             };
             place.cursor = piece.last;
             told = true;
-            let (found, rendering) = piece.read(&hosted, before, self.session.perspective(id)).await;
+            let known = Known::of(&piece, &hosted).await;
+            let (found, rendering) = known.read(&piece, before, self.session.perspective(id));
             self.session.records(&mut self.here, id, found, rendering.as_deref());
         }
         // Of a room that it was made to leave.

@@ -30,10 +30,11 @@ use crate::journal::writer::Writer;
 use crate::metrics::Metrics;
 use crate::net::budget::{Rate, Seldom};
 use crate::net::memory::Memory;
+use crate::rooms::attached::Attached;
 use crate::rooms::error::Unreadable;
-use crate::rooms::renderings::Renderings;
 use crate::rooms::roster::Roster;
 use crate::rooms::stability::{self, Stability};
+use crate::rooms::tail::Pieces;
 use crate::rooms::watching::Watching;
 
 /// Lines that one room may write to the log: who talks without end does not fill it.
@@ -70,8 +71,10 @@ pub(crate) struct HostedRoom {
     pub(crate) fanout: Fanout,
     /// Other messages are held back.
     holding: watch::Sender<()>,
-    /// The end of its log as gateways have rendered it. Taken before the tail; what IRC knows, within the room.
-    pub(crate) renderings: Renderings,
+    /// Taken before the tail.
+    pieces: Mutex<Pieces>,
+    /// Taken within the room.
+    pub(crate) attached: Attached,
     roster: Mutex<Roster>,
     pub(crate) watching: Watching,
     pub(crate) stability: Stability,
@@ -136,7 +139,8 @@ impl HostedRoom {
             changed: watch::Sender::new(()),
             fanout: Fanout::default(),
             holding: watch::Sender::new(()),
-            renderings: Renderings::default(),
+            pieces: Mutex::default(),
+            attached: Attached::default(),
             roster: Mutex::default(),
             watching: Watching::default(),
             stability: Stability::default(),
@@ -237,7 +241,8 @@ impl HostedRoom {
     pub(crate) fn is_poisoned(&self) -> bool {
         self.room.is_poisoned()
             || self.tail.is_poisoned()
-            || self.renderings.is_poisoned()
+            || self.pieces.is_poisoned()
+            || self.attached.is_poisoned()
             || self.roster.is_poisoned()
     }
 
@@ -384,6 +389,11 @@ impl HostedRoom {
             Read::Records { slices, last } => Ok((slices, last)),
             Read::Older => self.read_older(cursor, OLDER_BYTES).await,
         }
+    }
+
+    /// Returns the pieces of the tail that were read last.
+    pub(super) fn pieces(&self) -> MutexGuard<'_, Pieces> {
+        self.pieces.lock().expect("nothing panics while holding it")
     }
 
     /// Reads as [`read`](Self::read) does, of some [`PIECE_BYTES`]: for sessions that keep what they have made of it until it is

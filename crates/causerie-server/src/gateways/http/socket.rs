@@ -5,7 +5,7 @@ mod end;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use end::{
 
 use super::extract::{self, Connection, InRoom, secret};
 use super::failure::Failure;
-use super::rendering::JsonTail;
+use super::rendering::events;
 use super::say::Placed;
 use super::{rooms, say};
 use crate::gateways::membership::{Presence, acknowledge};
@@ -40,6 +40,7 @@ use crate::metrics::Refused;
 use crate::net::memory::{Charge, Unwritten};
 use crate::rooms::history::Texts;
 use crate::rooms::hosted::HostedRoom;
+use crate::rooms::tail::{Behind, Follower};
 use crate::rooms::watching::Unread;
 use crate::settings::Protocol;
 
@@ -83,7 +84,6 @@ pub(super) async fn open(
             changed: hosted.subscribe(),
             holding: hosted.holding(),
             observing: hosted.watching.news(),
-            tail: hosted.renderings.of(),
             connection,
             hosted,
             socket,
@@ -103,7 +103,6 @@ pub(super) async fn open(
 struct Session {
     connection: Connection,
     hosted: Arc<HostedRoom>,
-    tail: Arc<Mutex<JsonTail>>,
     socket: WebSocket,
     /// The most bytes of a message that the client sends.
     bytes_max: usize,
@@ -125,6 +124,7 @@ struct Session {
 
 /// A client that follows the log.
 struct Reading {
+    follower: Follower,
     /// Its membership, unless it only reads along.
     seat: Option<Seat>,
     cursor: u64,
@@ -179,19 +179,12 @@ impl Session {
         tokio::time::timeout(FAREWELL, last_words).await.ok();
     }
 
-    /// Returns the shared end of the log. Taken before the room and its tail.
-    fn tail(&self) -> MutexGuard<'_, JsonTail> {
-        self.tail.lock().expect("nothing panics while holding it")
-    }
-
     /// Takes it out of the room, and out of those who follow it.
     fn disconnect(&mut self) {
         drop(self.presence.take());
-        if let Some(reading) = self.reading.take().filter(|_| !self.hosted.is_poisoned()) {
-            self.tail().leave();
-            if reading.observed.is_some() {
-                self.hosted.unwatch();
-            }
+        let watched = self.reading.take().is_some_and(|reading| reading.observed.is_some());
+        if watched && !self.hosted.is_poisoned() {
+            self.hosted.unwatch();
         }
     }
 
@@ -463,9 +456,9 @@ impl Session {
         let seating = u64::MAX;
         let held = wants.held.then(BTreeSet::new);
         let observed = wants.observed.then(|| self.hosted.watch());
-        self.tail().enter();
+        let follower = Follower::new(&self.hosted);
         self.reading =
-            Some(Reading { seat, cursor, seating, farewell: None, leaving: false, held, observed });
+            Some(Reading { seat, follower, cursor, seating, farewell: None, leaving: false, held, observed });
     }
 
     async fn say(&mut self, seat: Seat, said: Say) -> Step {
@@ -579,10 +572,10 @@ impl Session {
             });
         }
         let cursor = reading.cursor;
-        let shared = self.tail().read(&self.hosted, cursor);
-        let (events, last) = match shared {
-            Some(shared) => shared,
-            None => self.read_page(cursor).await?,
+        let (events, last) = match reading.follower.behind(cursor) {
+            Behind::Piece(piece) => events(&piece, &self.hosted, cursor).await,
+            Behind::Nothing => (Vec::new(), cursor),
+            Behind::Older => self.read_page(cursor).await?,
         };
         let mut more = !events.is_empty();
         // After the log: what is not there yet was observed by nobody who had said what is in the log.

@@ -6,10 +6,11 @@ use causerie_core::log::page::{HistoryPage, What};
 use causerie_core::wire::{Direction, HistoryQuestion, Page, Place};
 use causerie_gateway::irc::{Bound, Found, HistoryRequest, Window};
 
-use super::rendering::{about, with_tail};
+use super::rendering::with_traces;
 use crate::journal::reads::Asker;
 use crate::rooms::history::{HistoryError, Texts};
 use crate::rooms::hosted::HostedRoom;
+use crate::rooms::tail::answered;
 
 /// Records of one page: more than are asked for, since not all can be shown.
 const PAGE: u64 = 200;
@@ -140,10 +141,10 @@ impl Piece<'_> {
         let seen = read.records().rev().find(|record| self.request.has_seen(record));
         let seen = seen.map(|record| record.position);
         let shown = read.records().filter(|record| self.request.shows(record));
-        let shown = shown.map(|record| (record.clone(), about(record, &names, &quotes)));
-        let found = with_tail(self.hosted, |tail| {
+        let shown = shown.map(|record| (record.clone(), answered(record, &names, &quotes)));
+        let found = with_traces(self.hosted, |traces| {
             // As they stand alone: a history is of one room.
-            shown.map(|(record, about)| Found { moved: None, ..tail.found(record, about) }).collect()
+            shown.map(|(record, about)| Found { moved: None, ..traces.found(record, about) }).collect()
         });
         (found, seen)
     }

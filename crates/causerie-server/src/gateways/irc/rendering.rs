@@ -1,93 +1,49 @@
-//! The end of a room's log as IRC clients read it: each piece is read once, and rendered once for all who read it alike.
+//! Records of a room as IRC clients read them, and what is known of the members that came by IRC.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use causerie_core::log::page::{HistoryRecord, What};
-use causerie_core::log::{Read, records};
 use causerie_gateway::irc::{Found, Move, Perspective, Rendering};
 use cbcast::MemberId;
-use tokio::sync::OnceCell;
 
-use crate::rooms::error::Unreadable;
 use crate::rooms::hosted::HostedRoom;
-use crate::rooms::references::{self, Names, Quotes};
+use crate::rooms::tail::{Answered, Piece};
 
-/// Returns who has said what a record refers to, and what.
-pub(super) fn about(record: &HistoryRecord, names: &Names, quotes: &Quotes) -> Option<(String, String)> {
-    match &record.what {
-        What::Said(body) => references::about(body, names, quotes),
-        What::Joined | What::Left { .. } => None,
-    }
-}
+/// Records of a piece with what is known of their members.
+pub(super) struct Known(Vec<Found>);
 
-/// Bytes and records of the log that are kept, beside the last piece.
-const BYTES_MAX: usize = 512 << 10;
-const RECORDS_MAX: u64 = 2048;
-
-/// Neighbouring records.
-pub(super) struct Piece {
-    /// The position before the first, and that of the last.
-    behind: u64,
-    pub(super) last: u64,
-    slices: Vec<Bytes>,
-    found: OnceCell<Vec<Found>>,
-    renderings: Mutex<Vec<Arc<Rendering>>>,
-}
-
-impl Piece {
-    fn new(behind: u64, last: u64, slices: Vec<Bytes>) -> Arc<Self> {
-        Arc::new(Self { behind, last, slices, found: OnceCell::new(), renderings: Mutex::default() })
+impl Known {
+    pub(super) async fn of(piece: &Piece, hosted: &HostedRoom) -> Arc<Self> {
+        let (records, answered) = (piece.records(hosted).await, piece.answered(hosted).await);
+        let make = || {
+            let all = records.iter().cloned().zip(answered.iter().cloned());
+            Self(with_traces(hosted, |traces| {
+                all.map(|(record, about)| traces.found(record, about)).collect()
+            }))
+        };
+        piece.rendering(|_| true, make)
     }
 
-    fn bytes(&self) -> usize {
-        self.slices.iter().map(Bytes::len).sum()
-    }
-
-    /// The records behind a cursor that lies before the last of them, and how they read, if they are all of the piece.
-    pub(super) async fn read(
+    /// Returns the records behind a cursor, and how they read, if they are all of the piece.
+    pub(super) fn read(
         &self,
-        hosted: &HostedRoom,
+        piece: &Piece,
         cursor: u64,
         perspective: Option<Perspective>,
     ) -> (&[Found], Option<Arc<Rendering>>) {
-        let found = self.found.get_or_init(|| self.found(hosted)).await;
-        let read = found.partition_point(|found| found.record.position <= cursor);
-        let perspective = perspective.filter(|_| read == 0);
-        (&found[read..], perspective.map(|perspective| self.rendering(found, perspective)))
-    }
-
-    async fn found(&self, hosted: &HostedRoom) -> Vec<Found> {
-        let quotes = hosted.quotes(&self.slices).await;
-        let names = hosted.names(&self.slices, &quotes).await;
-        let records = self.slices.iter().cloned().flat_map(records).map(|record| {
-            HistoryRecord::of(record, |member| {
-                names.get(&member).cloned().unwrap_or_else(|| member.to_string())
-            })
-        });
-        let found: Vec<_> = records.map(|record| (about(&record, &names, &quotes), record)).collect();
-        with_tail(hosted, |tail| found.into_iter().map(|(about, record)| tail.found(record, about)).collect())
-    }
-
-    fn rendering(&self, found: &[Found], perspective: Perspective) -> Arc<Rendering> {
-        let mut renderings = self.renderings.lock().expect("nothing panics while holding it");
-        match renderings.iter().find(|rendering| *rendering.perspective() == perspective) {
-            Some(rendering) => Arc::clone(rendering),
-            None => {
-                let rendering = Arc::new(Rendering::new(perspective, found));
-                renderings.push(Arc::clone(&rendering));
-                rendering
-            }
-        }
+        let read = self.0.partition_point(|found| found.record.position <= cursor);
+        let rendering = |perspective: Perspective| {
+            let fits = |rendering: &Rendering| *rendering.perspective() == perspective;
+            piece.rendering(fits, || Rendering::new(perspective.clone(), &self.0))
+        };
+        (&self.0[read..], perspective.filter(|_| read == 0).map(rendering))
     }
 }
 
-/// Neighbouring pieces, up to where somebody has read, and what is known of the members that came by IRC.
+/// The members of a room that came by IRC. Kept while somebody reads along by IRC.
 #[derive(Default)]
-pub(super) struct IrcTail {
-    pieces: VecDeque<Arc<Piece>>,
-    bytes: usize,
+pub(super) struct Traces {
     readers: usize,
     members: BTreeMap<MemberId, Trace>,
     /// Those that have left, in that order.
@@ -104,12 +60,12 @@ struct Trace {
 /// Members that have left and are still known. Whoever is further behind is told of them as of any others.
 const GONE_MAX: usize = 1_024;
 
-/// Does something with the tail of a room.
-pub(super) fn with_tail<T>(hosted: &HostedRoom, act: impl FnOnce(&mut IrcTail) -> T) -> T {
-    act(&mut hosted.renderings.of().lock().expect("nothing panics while holding it"))
+/// Does something with the traces of a room's members.
+pub(super) fn with_traces<T>(hosted: &HostedRoom, act: impl FnOnce(&mut Traces) -> T) -> T {
+    act(&mut hosted.attached.of().lock().expect("nothing panics while holding it"))
 }
 
-impl IrcTail {
+impl Traces {
     /// Counts somebody who reads along.
     pub(super) fn enter(&mut self) {
         self.readers += 1;
@@ -140,7 +96,7 @@ impl IrcTail {
     }
 
     /// The record with what is known of its member.
-    pub(super) fn found(&self, record: HistoryRecord, about: Option<(String, String)>) -> Found {
+    pub(super) fn found(&self, record: HistoryRecord, about: Answered) -> Found {
         let trace = self.members.get(&record.member);
         let moved = trace.and_then(|trace| match record.what {
             What::Joined => trace.came.clone(),
@@ -149,41 +105,4 @@ impl IrcTail {
         });
         Found { mask: trace.map(|trace| Arc::clone(&trace.mask)), record, about, moved }
     }
-
-    /// Returns what lies behind a cursor; `None` if nothing that is in memory does.
-    fn piece(&mut self, hosted: &HostedRoom, cursor: u64) -> Option<Arc<Piece>> {
-        let at = self.pieces.partition_point(|piece| piece.last <= cursor);
-        if let Some(piece) = self.pieces.get(at) {
-            return (piece.behind <= cursor).then(|| Arc::clone(piece));
-        }
-        let Read::Records { slices, last } = hosted.read_tail_piece(cursor) else { return None };
-        if slices.is_empty() {
-            return None;
-        }
-        if self.pieces.back().is_some_and(|piece| piece.last < cursor) {
-            self.pieces.clear();
-            self.bytes = 0;
-        }
-        let piece = Piece::new(cursor, last, slices);
-        while let Some(first) = self.pieces.front()
-            && (self.bytes > BYTES_MAX || cursor - first.behind > RECORDS_MAX)
-        {
-            self.bytes -= first.bytes();
-            self.pieces.pop_front();
-        }
-        self.bytes += piece.bytes();
-        self.pieces.push_back(Arc::clone(&piece));
-        Some(piece)
-    }
-}
-
-/// Reads what lies behind a cursor, from memory or from the store; `None` if there is nothing more yet.
-pub(super) async fn read(hosted: &HostedRoom, cursor: u64) -> Result<Option<Arc<Piece>>, Unreadable> {
-    let shared = with_tail(hosted, |tail| tail.piece(hosted, cursor));
-    if shared.is_some() {
-        return Ok(shared);
-    }
-    // Whoever is further behind reads alone.
-    let (slices, last) = hosted.read_piece(cursor).await?;
-    Ok((!slices.is_empty()).then(|| Piece::new(cursor, last, slices)))
 }

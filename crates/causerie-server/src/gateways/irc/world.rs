@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::history;
 use super::people::{Conversation, News, People, Person};
-use super::rendering::{IrcTail, with_tail};
+use super::rendering::{Traces, with_traces};
 use crate::clock::Clock;
 use crate::journal::unstored::Debts;
 use crate::net::addresses::Visitor;
@@ -28,6 +28,7 @@ use crate::net::budget::{Bucket, Rate, warn_seldom};
 use crate::rooms::access::{Right, Who};
 use crate::rooms::directory::Maker;
 use crate::rooms::hosted::HostedRoom;
+use crate::rooms::tail::Follower;
 use crate::server::{AGENT, Server};
 use crate::settings::Protocol;
 
@@ -55,6 +56,7 @@ pub(super) fn server_view(server: &Server, person: &Person) -> ServerView {
 
 /// A room that the connection is in, and how far it has read there.
 pub(super) struct Place {
+    pub(super) follower: Follower,
     pub(super) hosted: Arc<HostedRoom>,
     pub(super) cursor: u64,
     pub(super) changed: watch::Receiver<()>,
@@ -68,15 +70,24 @@ pub(super) struct Place {
 
 impl Place {
     fn new(hosted: Arc<HostedRoom>, cursor: u64) -> Self {
-        with_tail(&hosted, IrcTail::enter);
-        Self { changed: hosted.subscribe(), hosted, cursor, members: Vec::new(), other: None, begun: false }
+        with_traces(&hosted, Traces::enter);
+        let follower = Follower::new(&hosted);
+        Self {
+            changed: hosted.subscribe(),
+            follower,
+            hosted,
+            cursor,
+            members: Vec::new(),
+            other: None,
+            begun: false,
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         if !self.hosted.is_poisoned() {
-            with_tail(&self.hosted, IrcTail::leave);
+            with_traces(&self.hosted, Traces::leave);
         }
     }
 }
@@ -165,7 +176,7 @@ impl<'a> GatewayWorld<'a> {
     fn part_room(&mut self, id: u64, member: MemberId, reason: &str, moved: Option<&Arc<Move>>) {
         let hosted = Arc::clone(&self.places[&id].hosted);
         let parted = hosted.act(|room, now| {
-            with_tail(&hosted, |tail| tail.went(member, moved.cloned()));
+            with_traces(&hosted, |traces| traces.went(member, moved.cloned()));
             room.part(now, member, reason);
         });
         parted.owed(&mut self.debts);
@@ -188,9 +199,9 @@ impl<'a> GatewayWorld<'a> {
         let (hosted, mask) = (Arc::clone(&place.hosted), self.person.mask());
         let renamed = hosted.act(|room, now| {
             let renamed = room.rename_hosted(now, member, name, &format!("is {name} now"))?;
-            with_tail(&hosted, |tail| {
-                tail.came(renamed, mask, Some(Arc::clone(moved)));
-                tail.went(member, Some(Arc::clone(moved)));
+            with_traces(&hosted, |traces| {
+                traces.came(renamed, mask, Some(Arc::clone(moved)));
+                traces.went(member, Some(Arc::clone(moved)));
             });
             self.person.state().rooms.insert(id, (renamed, room.name().to_string()));
             Ok(renamed)
@@ -339,7 +350,7 @@ impl World for GatewayWorld<'_> {
         let mut place = Place::new(Arc::clone(&hosted), 0);
         let joined = hosted.act(|room, now| {
             let member = room.join_hosted(now, name)?;
-            with_tail(&hosted, |tail| tail.came(member, mask, None));
+            with_traces(&hosted, |traces| traces.came(member, mask, None));
             let position = room.position();
             self.person.state().rooms.insert(id, (member, room.name().to_string()));
             Ok(Joined { id, member, position, view: view(&hosted, room) })
@@ -417,7 +428,9 @@ impl World for GatewayWorld<'_> {
                 let one = room.join_hosted(now, &own)?;
                 let two = if own == other { one } else { room.join_hosted(now, &other)? };
                 let members = [one, two].into_iter().zip(masks);
-                members.for_each(|(member, mask)| with_tail(&hosted, |tail| tail.came(member, mask, None)));
+                members.for_each(|(member, mask)| {
+                    with_traces(&hosted, |traces| traces.came(member, mask, None))
+                });
                 Ok((one, two, room.position()))
             });
             // Neither is told: who has something to say there reads it there.

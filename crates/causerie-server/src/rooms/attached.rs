@@ -1,9 +1,9 @@
-//! Renderings of the end of a room's log: one a kind, kept with the room, known to those alone who make them.
+//! Things that gateways keep with a room: one of each kind, known to those alone who made it.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A rendering, whatever its kind.
+/// A thing of any kind.
 trait Kept: Any + Send + Sync {
     /// Returns whether something has panicked while it held it.
     fn is_poisoned(&self) -> bool;
@@ -15,12 +15,12 @@ impl<T: Send + 'static> Kept for Mutex<T> {
     }
 }
 
-/// The renderings of one room.
+/// The things of one room.
 #[derive(Default)]
-pub(crate) struct Renderings(Mutex<Vec<Arc<dyn Kept>>>);
+pub(crate) struct Attached(Mutex<Vec<Arc<dyn Kept>>>);
 
-impl Renderings {
-    /// Returns the rendering of that kind, which is empty at first.
+impl Attached {
+    /// Returns the one of that kind, which is empty at first.
     pub(crate) fn of<T: Default + Send + 'static>(&self) -> Arc<Mutex<T>> {
         let mut all = self.0.lock().expect("nothing panics while holding it");
         let found = all.iter().find_map(|kept| {
@@ -46,18 +46,18 @@ mod tests {
 
     #[test]
     fn there_is_one_of_each_kind() {
-        let renderings = Renderings::default();
-        renderings.of::<Vec<u8>>().lock().unwrap().push(7);
-        renderings.of::<String>().lock().unwrap().push('x');
-        assert_eq!(*renderings.of::<Vec<u8>>().lock().unwrap(), [7]);
-        assert_eq!(*renderings.of::<String>().lock().unwrap(), "x");
-        assert!(!renderings.is_poisoned());
-        let one = renderings.of::<String>();
+        let attached = Attached::default();
+        attached.of::<Vec<u8>>().lock().unwrap().push(7);
+        attached.of::<String>().lock().unwrap().push('x');
+        assert_eq!(*attached.of::<Vec<u8>>().lock().unwrap(), [7]);
+        assert_eq!(*attached.of::<String>().lock().unwrap(), "x");
+        assert!(!attached.is_poisoned());
+        let one = attached.of::<String>();
         let panicked = std::thread::spawn(move || {
             let _held = one.lock().unwrap();
             panic!("this is meant");
         });
         assert!(panicked.join().is_err());
-        assert!(renderings.is_poisoned());
+        assert!(attached.is_poisoned());
     }
 }

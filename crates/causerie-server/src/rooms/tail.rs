@@ -1,0 +1,183 @@
+//! The end of a room's log in pieces: each is decoded once for all gateways, with room for one rendering of each kind.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use causerie_core::log::page::{HistoryRecord, What};
+use causerie_core::log::{Read, records};
+use tokio::sync::OnceCell;
+
+use crate::rooms::error::Unreadable;
+use crate::rooms::hosted::HostedRoom;
+use crate::rooms::references::{Names, Quotes};
+
+/// Bytes and records of the log that are kept, beside the last piece.
+const BYTES_MAX: usize = 512 << 10;
+const RECORDS_MAX: u64 = 2048;
+
+/// Author and beginning of the text that a record answers, where they are known.
+pub(crate) type Answered = Option<(String, String)>;
+
+/// Returns what a record answers.
+pub(crate) fn answered(record: &HistoryRecord, names: &Names, quotes: &Quotes) -> Answered {
+    let What::Said(body) = &record.what else { return None };
+    let target = body.target()?;
+    let name = names.get(&target.member).cloned().unwrap_or_else(|| target.member.to_string());
+    Some((name, quotes.get(&target)?.clone()))
+}
+
+/// Neighbouring records.
+pub(crate) struct Piece {
+    /// Position before the first.
+    behind: u64,
+    /// Position of the last.
+    pub(crate) last: u64,
+    slices: Vec<Bytes>,
+    records: OnceCell<Vec<HistoryRecord>>,
+    answered: OnceCell<Vec<Answered>>,
+    renderings: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
+}
+
+impl Piece {
+    fn new(behind: u64, last: u64, slices: Vec<Bytes>) -> Arc<Self> {
+        let (records, answered) = (OnceCell::new(), OnceCell::new());
+        Arc::new(Self { behind, last, slices, records, answered, renderings: Mutex::default() })
+    }
+
+    fn bytes(&self) -> usize {
+        self.slices.iter().map(Bytes::len).sum()
+    }
+
+    /// Returns the records, with the names of those who did what they tell.
+    pub(crate) async fn records(&self, hosted: &HostedRoom) -> &[HistoryRecord] {
+        let read = async {
+            let names = hosted.names(&self.slices, &Quotes::new()).await;
+            let name = |member| names.get(&member).cloned().unwrap_or_else(|| member.to_string());
+            self.slices
+                .iter()
+                .cloned()
+                .flat_map(records)
+                .map(|record| HistoryRecord::of(record, name))
+                .collect()
+        };
+        self.records.get_or_init(|| read).await
+    }
+
+    /// Returns what each of the records answers, for clients that cannot look it up.
+    pub(crate) async fn answered(&self, hosted: &HostedRoom) -> &[Answered] {
+        let records = self.records(hosted).await;
+        let read = async {
+            let quotes = hosted.quotes(&self.slices).await;
+            let names = hosted.names(&[], &quotes).await;
+            records.iter().map(|record| answered(record, &names, &quotes)).collect()
+        };
+        self.answered.get_or_init(|| read).await
+    }
+
+    /// Returns the rendering of a kind that fits, made of the piece if there is none yet.
+    pub(crate) fn rendering<R: Send + Sync + 'static>(
+        &self,
+        fits: impl Fn(&R) -> bool,
+        make: impl FnOnce() -> R,
+    ) -> Arc<R> {
+        let mut renderings = self.renderings.lock().expect("nothing panics while holding it");
+        let found = renderings.iter().filter_map(|rendering| Arc::clone(rendering).downcast::<R>().ok());
+        if let Some(found) = found.into_iter().find(|rendering| fits(rendering)) {
+            return found;
+        }
+        let made = Arc::new(make());
+        renderings.push(Arc::clone(&made) as _);
+        made
+    }
+}
+
+/// What lies behind a cursor.
+pub(crate) enum Behind {
+    /// These records, those of them that are not behind the cursor to be left out.
+    Piece(Arc<Piece>),
+    /// Nothing yet.
+    Nothing,
+    /// Records that are not in memory any more.
+    Older,
+}
+
+/// Neighbouring pieces, up to where somebody has read. Kept while somebody reads along.
+#[derive(Default)]
+pub(crate) struct Pieces {
+    pieces: VecDeque<Arc<Piece>>,
+    bytes: usize,
+    readers: usize,
+}
+
+impl Pieces {
+    fn behind(&mut self, hosted: &HostedRoom, cursor: u64) -> Behind {
+        let at = self.pieces.partition_point(|piece| piece.last <= cursor);
+        if let Some(piece) = self.pieces.get(at) {
+            return if piece.behind <= cursor { Behind::Piece(Arc::clone(piece)) } else { Behind::Older };
+        }
+        let Read::Records { slices, last } = hosted.read_tail_piece(cursor) else { return Behind::Older };
+        if slices.is_empty() {
+            return Behind::Nothing;
+        }
+        if self.pieces.back().is_some_and(|piece| piece.last < cursor) {
+            self.pieces.clear();
+            self.bytes = 0;
+        }
+        let piece = Piece::new(cursor, last, slices);
+        while let Some(first) = self.pieces.front()
+            && (self.bytes > BYTES_MAX || cursor - first.behind > RECORDS_MAX)
+        {
+            self.bytes -= first.bytes();
+            self.pieces.pop_front();
+        }
+        if self.readers > 0 {
+            self.bytes += piece.bytes();
+            self.pieces.push_back(Arc::clone(&piece));
+        }
+        Behind::Piece(piece)
+    }
+}
+
+/// A reader of a room's log: while there is one, the last pieces are kept for all.
+pub(crate) struct Follower(Arc<HostedRoom>);
+
+impl Follower {
+    pub(crate) fn new(hosted: &Arc<HostedRoom>) -> Self {
+        hosted.pieces().readers += 1;
+        Self(Arc::clone(hosted))
+    }
+
+    /// Returns what lies behind a cursor in memory.
+    pub(crate) fn behind(&self, cursor: u64) -> Behind {
+        self.0.pieces().behind(&self.0, cursor)
+    }
+
+    /// Reads what lies behind a cursor, from memory or from the store; `None` if there is nothing more yet.
+    pub(crate) async fn read(&self, cursor: u64) -> Result<Option<Arc<Piece>>, Unreadable> {
+        match self.behind(cursor) {
+            Behind::Piece(piece) => Ok(Some(piece)),
+            Behind::Nothing => Ok(None),
+            // Whoever is further behind reads alone.
+            Behind::Older => {
+                let (slices, last) = self.0.read_piece(cursor).await?;
+                Ok((!slices.is_empty()).then(|| Piece::new(cursor, last, slices)))
+            }
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        // Whatever panicked in the room itself, a second panic on the way out would end the server.
+        if self.0.is_poisoned() {
+            return;
+        }
+        let mut pieces = self.0.pieces();
+        pieces.readers -= 1;
+        if pieces.readers == 0 {
+            *pieces = Pieces::default();
+        }
+    }
+}

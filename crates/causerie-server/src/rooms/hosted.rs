@@ -34,7 +34,6 @@ use crate::rooms::attached::Attached;
 use crate::rooms::error::Unreadable;
 use crate::rooms::roster::Roster;
 use crate::rooms::stability::{self, Stability};
-use crate::rooms::tail::Pieces;
 use crate::rooms::watching::Watching;
 
 /// Lines that one room may write to the log: who talks without end does not fill it.
@@ -71,9 +70,7 @@ pub(crate) struct HostedRoom {
     pub(crate) fanout: Fanout,
     /// Other messages are held back.
     holding: watch::Sender<()>,
-    /// Taken before the tail.
-    pieces: Mutex<Pieces>,
-    /// Taken within the room.
+    /// Some are taken before the tail, some within the room.
     pub(crate) attached: Attached,
     roster: Mutex<Roster>,
     pub(crate) watching: Watching,
@@ -139,7 +136,6 @@ impl HostedRoom {
             changed: watch::Sender::new(()),
             fanout: Fanout::default(),
             holding: watch::Sender::new(()),
-            pieces: Mutex::default(),
             attached: Attached::default(),
             roster: Mutex::default(),
             watching: Watching::default(),
@@ -241,7 +237,6 @@ impl HostedRoom {
     pub(crate) fn is_poisoned(&self) -> bool {
         self.room.is_poisoned()
             || self.tail.is_poisoned()
-            || self.pieces.is_poisoned()
             || self.attached.is_poisoned()
             || self.roster.is_poisoned()
     }
@@ -389,11 +384,6 @@ impl HostedRoom {
             Read::Records { slices, last } => Ok((slices, last)),
             Read::Older => self.read_older(cursor, OLDER_BYTES).await,
         }
-    }
-
-    /// Returns the pieces of the tail that were read last.
-    pub(super) fn pieces(&self) -> MutexGuard<'_, Pieces> {
-        self.pieces.lock().expect("nothing panics while holding it")
     }
 
     /// Reads as [`read`](Self::read) does, of some [`PIECE_BYTES`]: for sessions that keep what they have made of it until it is

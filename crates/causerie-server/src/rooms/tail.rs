@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use causerie_core::log::page::{HistoryRecord, What};
@@ -141,17 +141,26 @@ impl Pieces {
 }
 
 /// A reader of a room's log: while there is one, the last pieces are kept for all.
-pub(crate) struct Follower(Arc<HostedRoom>);
+pub(crate) struct Follower {
+    hosted: Arc<HostedRoom>,
+    /// Taken before the room's tail.
+    pieces: Arc<Mutex<Pieces>>,
+}
 
 impl Follower {
     pub(crate) fn new(hosted: &Arc<HostedRoom>) -> Self {
-        hosted.pieces().readers += 1;
-        Self(Arc::clone(hosted))
+        let follower = Self { hosted: Arc::clone(hosted), pieces: hosted.attached.of() };
+        follower.pieces().readers += 1;
+        follower
+    }
+
+    fn pieces(&self) -> MutexGuard<'_, Pieces> {
+        self.pieces.lock().expect("nothing panics while holding it")
     }
 
     /// Returns what lies behind a cursor in memory.
     pub(crate) fn behind(&self, cursor: u64) -> Behind {
-        self.0.pieces().behind(&self.0, cursor)
+        self.pieces().behind(&self.hosted, cursor)
     }
 
     /// Reads what lies behind a cursor, from memory or from the store; `None` if there is nothing more yet.
@@ -161,7 +170,7 @@ impl Follower {
             Behind::Nothing => Ok(None),
             // Whoever is further behind reads alone.
             Behind::Older => {
-                let (slices, last) = self.0.read_piece(cursor).await?;
+                let (slices, last) = self.hosted.read_piece(cursor).await?;
                 Ok((!slices.is_empty()).then(|| Piece::new(cursor, last, slices)))
             }
         }
@@ -171,10 +180,7 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         // Whatever panicked in the room itself, a second panic on the way out would end the server.
-        if self.0.is_poisoned() {
-            return;
-        }
-        let mut pieces = self.0.pieces();
+        let Ok(mut pieces) = self.pieces.lock() else { return };
         pieces.readers -= 1;
         if pieces.readers == 0 {
             *pieces = Pieces::default();

@@ -9,7 +9,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::id::MemberId;
-use crate::members::{NONE, Slot};
+use crate::slot::{NONE, Slot};
 
 /// Places of a refuge.
 const REFUGE: usize = 4;

@@ -13,17 +13,13 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::cmp::Reverse;
 
-use crate::group::PeerStats;
 use crate::id::{MemberId, MessageId};
 use crate::index::Index;
 use crate::message::{DepCursor, Stamp, StampRef};
+use crate::peer_stats::PeerStats;
 use crate::repair::Target;
+pub(crate) use crate::slot::{NONE, Slot};
 use crate::time::Time;
-
-pub(crate) type Slot = u32;
-
-/// No slot, no place.
-pub(crate) const NONE: u32 = u32::MAX;
 
 /// A dependency that is not met, and of many where to go on behind it.
 pub(crate) type Unmet = (MessageId, Option<DepCursor>);

@@ -2,26 +2,11 @@
 
 use cbcast::{Group, Link, MemberId, Message, MessageId, Output};
 
-use super::Weakening;
 use super::judge::Who;
+use super::parts::Client;
+use super::plan::Weakening;
 use super::servers::NOW;
 use super::world::{Parcel, World};
-
-#[derive(Debug)]
-pub(super) struct Client {
-    pub(super) server: u32,
-    pub(super) member: MemberId,
-    pub(super) group: Group,
-    /// The next record of its server's log.
-    cursor: usize,
-    /// Own messages that have not come back, and how many of them have been sent.
-    pub(super) unplaced: Vec<Message>,
-    pub(super) sent: usize,
-    /// Number of its own messages that have come back.
-    placed: u64,
-    /// Messages that were on their way when it went elsewhere.
-    before: Vec<Message>,
-}
 
 impl World {
     fn client(&mut self, name: u32) -> &mut Client {

@@ -2,17 +2,11 @@
 
 use cbcast::{ExpelError, Expulsion, MemberId};
 
-use super::Weakening;
 use super::judge::Who;
+use super::parts::Flush;
+use super::plan::Weakening;
 use super::servers::NOW;
 use super::world::World;
-
-#[derive(Debug)]
-pub(super) struct Flush {
-    pub(super) coordinator: u32,
-    dead: Vec<u32>,
-    expulsion: Expulsion,
-}
 
 impl World {
     /// Returns who in the directory is to be asked, and who is dead, as a coordinator sees it.

@@ -4,39 +4,12 @@ use std::collections::BTreeSet;
 
 use cbcast::{Config, Cut, Group, Link, MemberId, MembershipError, Message, Output, Snapshot, Time};
 
-use super::Weakening;
 use super::judge::Who;
+use super::parts::Server;
+use super::plan::Weakening;
 use super::world::{Parcel, World};
 
 pub(super) const NOW: Time = Time::ZERO;
-
-#[derive(Debug)]
-pub(super) struct Server {
-    pub(super) group: Group,
-    /// Durable.
-    pub(super) log: Vec<Message>,
-    /// The group as it was when it was stored last.
-    durable: Vec<u8>,
-    /// Delivered, and not stored.
-    pub(super) pending: Vec<Message>,
-    /// Number of its own records that the stream has acknowledged, and of those read from it: hints.
-    pub(super) acknowledged: usize,
-    pub(super) read: usize,
-    pub(super) up: bool,
-    pub(super) alive: bool,
-}
-
-impl Server {
-    fn new(group: Group, log: Vec<Message>) -> Self {
-        let durable = group.export().expect("no outputs wait");
-        let (acknowledged, read, pending) = (0, 0, Vec::new());
-        Self { group, log, durable, pending, acknowledged, read, up: true, alive: true }
-    }
-
-    pub(super) const fn is_up(&self) -> bool {
-        self.up && self.alive
-    }
-}
 
 impl World {
     pub(super) fn config(&self) -> Config {

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 
 use cbcast::{MemberId, Message};
 
-use super::clients::Client;
-use super::expel::Flush;
 use super::judge::Judge;
-use super::servers::Server;
-use super::{Counts, Weakening};
+use super::parts::{Client, Flush, Server};
+use super::plan::{Counts, Weakening};
 use crate::random::SplitMix64;
 
 /// Something on its way to a server.

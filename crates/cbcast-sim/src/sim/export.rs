@@ -2,17 +2,16 @@
 
 mod dot;
 mod jsonl;
+mod labels;
 mod shiviz;
 mod svg;
 
-use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::str::FromStr;
 
-use cbcast::{MemberId, MessageId};
 use thiserror::Error;
 
-use crate::sim::{Event, What};
+pub use self::labels::Labels;
+use crate::sim::Event;
 
 /// For which program.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,48 +45,6 @@ impl FromStr for Export {
     }
 }
 
-/// Names of members and messages, by whomever: they are escaped as each format wants. What is not named here goes by
-/// its id.
-#[derive(Clone, Debug, Default)]
-pub struct Labels {
-    /// Names.
-    pub members: BTreeMap<MemberId, String>,
-    /// Texts of messages.
-    pub messages: BTreeMap<MessageId, String>,
-}
-
-impl Labels {
-    /// Names of members, each told apart from those before it.
-    #[must_use]
-    pub fn named(members: impl IntoIterator<Item = (MemberId, String)>) -> Self {
-        let (mut labels, mut taken) = (Self::default(), std::collections::BTreeSet::new());
-        for (member, name) in members {
-            let numbered = (2..).map(|n| format!("{name}-{n}"));
-            let mut free = std::iter::once(name.clone()).chain(numbered).filter(|name| !taken.contains(name));
-            let free = free.next().expect("there are more numbers than members");
-            taken.insert(free.clone());
-            labels.members.insert(member, free);
-        }
-        labels
-    }
-
-    fn member(&self, member: MemberId) -> String {
-        self.members.get(&member).cloned().unwrap_or_else(|| member.to_string())
-    }
-
-    /// A message by its author's name and its number.
-    #[must_use]
-    pub fn id(&self, id: MessageId) -> String {
-        self.members.get(&id.member).map_or_else(|| id.to_string(), |name| format!("{name}#{}", id.seq))
-    }
-
-    /// Returns the name of a message, with what it says.
-    fn message(&self, id: MessageId) -> String {
-        let said = self.messages.get(&id).map(|said| format!(": {said}")).unwrap_or_default();
-        self.id(id) + &said
-    }
-}
-
 /// The whole trace as a text, everything by its id.
 #[must_use]
 pub fn export(trace: &[Event], format: Export) -> String {
@@ -96,7 +53,7 @@ pub fn export(trace: &[Event], format: Export) -> String {
 
 /// The whole trace as a text.
 ///
-/// It need not be of a simulation: where only [`What::Send`] is known, the direct dependencies tell all there is of
+/// It need not be of a simulation: where only [`What::Send`](crate::sim::What::Send) is known, the direct dependencies tell all there is of
 /// the order. Dependencies that the trace does not have are left out.
 #[must_use]
 pub fn export_labelled(trace: &[Event], format: Export, labels: &Labels) -> String {
@@ -106,60 +63,4 @@ pub fn export_labelled(trace: &[Event], format: Export, labels: &Labels) -> Stri
         Export::Jsonl => jsonl::export(trace),
         Export::Svg => svg::export(trace, labels),
     }
-}
-
-/// The messages in it with their direct causes in it, the author's message before among them.
-fn messages(trace: &[Event]) -> Vec<(MessageId, Vec<MessageId>)> {
-    let sent = |event: &Event| match &event.what {
-        What::Send { message, deps } => Some((*message, deps.clone())),
-        _ => None,
-    };
-    let mut messages: Vec<_> = trace.iter().filter_map(sent).collect();
-    let known: std::collections::BTreeSet<_> = messages.iter().map(|(id, _)| *id).collect();
-    for (id, causes) in &mut messages {
-        if id.seq > 1 {
-            causes.insert(0, MessageId::new(id.member, id.seq - 1));
-        }
-        causes.retain(|cause| known.contains(cause));
-    }
-    messages
-}
-
-/// The message that an event is about, in words.
-fn words(what: &What, labels: &Labels) -> String {
-    let id = |id: &MessageId| labels.id(*id);
-    let after = |deps: &[MessageId]| match deps {
-        [] => String::new(),
-        deps => format!(" after {}", list(deps.iter().map(id), ", ")),
-    };
-    match what {
-        What::Start { from: None } => "start".into(),
-        What::Start { from: Some(from) } => format!("start from the snapshot of {}", labels.member(*from)),
-        What::Snapshot { to } => format!("snapshot for {}", labels.member(*to)),
-        What::Moved { to } => format!("goes on as {}", labels.member(*to)),
-        What::Send { message, deps } => match labels.messages.get(message) {
-            Some(said) => format!("send {}{}: {said}", id(message), after(deps)),
-            None => format!("send {}{}", id(message), after(deps)),
-        },
-        What::Hold { message, waits_for, .. } => {
-            format!("hold {}, which waits for {}", id(message), id(waits_for))
-        }
-        What::Deliver { message, held_for: None, .. } => format!("deliver {}", id(message)),
-        What::Deliver { message, held_for: Some(held), .. } => {
-            format!("deliver {}, held for {} ms", id(message), held.as_millis())
-        }
-        What::Gap { range } => {
-            format!("skip {} to {}", labels.id(MessageId::new(range.member, range.from)), range.to)
-        }
-        What::BackUp => "back up".into(),
-        What::GoBack => "go back to what was backed up".into(),
-        What::GoOn { last } => format!("go on from number {last}"),
-        What::Stop => "stop".into(),
-        What::Resume => "resume".into(),
-        What::Gone => "gone".into(),
-    }
-}
-
-fn list<T: Display>(items: impl IntoIterator<Item = T>, between: &str) -> String {
-    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(between)
 }

@@ -3,35 +3,15 @@
 use std::collections::BTreeSet;
 
 use cbcast::wire::Reader;
-use cbcast::{Group, MemberId, MessageId, Snapshot};
+use cbcast::{Group, MemberId, Snapshot};
 
-use crate::Seen;
 use crate::sim::limits::config;
+use crate::sim::newcomer::{Newcomer, Taken};
 use crate::sim::process::{Process, Stage};
 use crate::sim::schedule::Action;
 use crate::sim::world::World;
 use crate::sim::{Event, What, Wrong};
 use crate::textbook::Bss;
-
-/// Somebody who was admitted and has not started.
-#[derive(Clone, Debug)]
-pub(super) enum Newcomer {
-    /// A snapshot is taken for it when it starts, of any process.
-    Waits,
-    /// It was taken, and is on its way.
-    Has(Box<Taken>),
-}
-
-/// A snapshot, and what the judges know of the process at that moment.
-#[derive(Clone, Debug)]
-pub(super) struct Taken {
-    from: MemberId,
-    bytes: Vec<u8>,
-    observed: Seen,
-    seen: BTreeSet<MessageId>,
-    skipped: BTreeSet<MessageId>,
-    textbook: Option<Bss<MessageId>>,
-}
 
 impl<F: FnMut(Event)> World<'_, F> {
     /// The host admits somebody, who starts from its snapshot: now, or as the faults will have it.

@@ -8,9 +8,9 @@ use cbcast::{BroadcastError, Group, MemberId, Message, MessageId, Snapshot, Time
 use crate::Oracle;
 use crate::random::SplitMix64;
 use crate::sim::clocks::LocalClock;
-use crate::sim::joining::Newcomer;
 use crate::sim::limits::{self, config};
 use crate::sim::network::Network;
+use crate::sim::newcomer::Newcomer;
 use crate::sim::process::{Process, Stage};
 use crate::sim::schedule::{Action, Schedule};
 use crate::sim::{Event, Plan, Report, Script, Topology, What, Wrong};

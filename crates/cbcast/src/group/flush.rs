@@ -19,6 +19,7 @@ use bytes::Bytes;
 use crate::control::Control;
 use crate::error::{BroadcastError, MembershipError};
 use crate::group::Group;
+use crate::group::waiting::{CalledOff, Flush};
 use crate::id::MemberId;
 use crate::members::{Member, Slot};
 use crate::message::Kind;
@@ -27,25 +28,6 @@ use crate::trace::tell_event;
 
 /// Bytes that a *Left* takes beside its payload and dependencies on a few members.
 const LEFT_BYTES_MAX: usize = 64;
-
-/// A member that the local host is about to part with, in a mesh.
-#[derive(Clone, Debug)]
-pub(crate) struct Flush {
-    pub(crate) host: MemberId,
-    pub(crate) member: MemberId,
-    /// Payload of the *Left* to come.
-    pub(crate) payload: Bytes,
-    /// Members that have reported, each with its count.
-    pub(crate) reported: Vec<(MemberId, u64)>,
-}
-
-/// A flush that the local host has called off.
-#[derive(Clone, Debug)]
-pub(crate) struct CalledOff {
-    pub(crate) member: MemberId,
-    /// Members that have answered that they know.
-    pub(crate) told: Vec<MemberId>,
-}
 
 impl Group {
     /// The host asks all who stay about the member in `slot`, unless it does already.

@@ -8,67 +8,20 @@
 //! The journal is also what [`Group::changes_since`] writes down: the deliveries, in their order, and whatever else must
 //! be known beside them. What waits and what was heard of is not in there: it counts as if it had never arrived.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::clock::VectorClock;
 use crate::control::{Control, Packet};
 use crate::error::ReceiveError;
-use crate::group::{Group, Transmit};
+use crate::group::Group;
+use crate::group::changes::{Entry, Journal, Mark};
+use crate::group::output::Transmit;
 use crate::id::MemberId;
 use crate::members::Slot;
 use crate::message::{Kind, Message};
 use crate::persist::{ExportError, ImportError, Particulars, put_packet};
 use crate::repair::MissingRange;
 use crate::wire::{Reader, put_varint};
-
-/// A moment in the life of a group: all that had happened by then. See [`Group::mark`].
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Mark(u64);
-
-/// A change that an import must know of.
-#[derive(Clone, Debug)]
-enum Entry {
-    Delivered(Message),
-    Skipped(MissingRange),
-    /// Something that [`Particulars`] hold.
-    Particulars,
-}
-
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Journal {
-    persisted: u64,
-    /// The changes behind `persisted`.
-    entries: VecDeque<Entry>,
-    /// Packets to be sent once so much is on disk.
-    waiting: VecDeque<(u64, Transmit)>,
-}
-
-impl Journal {
-    fn end(&self) -> u64 {
-        self.persisted + self.entries.len() as u64
-    }
-
-    pub(crate) fn delivered(&mut self, message: Message) {
-        self.entries.push_back(Entry::Delivered(message));
-    }
-
-    pub(crate) fn skipped(&mut self, range: MissingRange) {
-        self.entries.push_back(Entry::Skipped(range));
-    }
-
-    /// The message that was delivered last is a local member's, and is to be sent.
-    pub(crate) fn promise_last(&mut self) {
-        if let Some(Entry::Delivered(message)) = self.entries.back() {
-            let packet = Packet::Message(message.clone());
-            self.waiting.push_back((self.end(), Transmit { to: None, packet }));
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-}
 
 const DELIVERED: u8 = 0;
 const SKIPPED: u8 = 1;

@@ -15,19 +15,12 @@ use alloc::vec::Vec;
 
 use crate::config::Topology;
 use crate::error::{BroadcastError, RollbackError};
+use crate::group::waiting::Rollback;
 use crate::group::{Group, Link, Output};
 use crate::id::MemberId;
 use crate::members::Slot;
 use crate::repair::MissingRange;
 use crate::trace::tell_event;
-
-/// A local member that must not say anything for now.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rollback {
-    pub(crate) member: MemberId,
-    /// The greatest number that others are known to have of it.
-    pub(crate) proven: u64,
-}
 
 impl Group {
     /// Takes note that this state may be older than the last broadcasts: a backup was put back. Each local member then

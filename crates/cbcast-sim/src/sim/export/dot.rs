@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use cbcast::{MemberId, MessageId};
 
 use crate::sim::Event;
-use crate::sim::export::{Labels, messages};
+use crate::sim::export::labels::{Labels, messages};
 
 pub(super) fn export(trace: &[Event], labels: &Labels) -> String {
     let messages = messages(trace);

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use cbcast::{MemberId, MessageId};
 
-use crate::sim::export::{Labels, words};
+use crate::sim::export::labels::{Labels, words};
 use crate::sim::{Event, What};
 
 type Clock = BTreeMap<MemberId, u64>;

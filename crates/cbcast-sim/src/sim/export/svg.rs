@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use cbcast::{MemberId, MessageId};
 
-use crate::sim::export::{Labels, messages, words};
+use crate::sim::export::labels::{Labels, messages, words};
 use crate::sim::{Event, What};
 
 const COLUMN: usize = 92;

@@ -26,6 +26,7 @@ mod lies;
 mod limits;
 mod links;
 mod network;
+mod newcomer;
 mod outgoing;
 mod plan;
 mod process;

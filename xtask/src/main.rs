@@ -26,7 +26,7 @@ Usage: cargo xtask COMMAND
 
 Commands:
   check    all of the below but for mutants, as CI runs it
-  lint     formatting, clippy and the documentation; warnings are errors
+  lint     formatting, clippy, layers and the documentation; warnings are errors
   layers   imports between files: every one runs down, and there are no circles
   deny     the packages that we build on: licences, duplicates, sources, advisories (needs cargo-deny)
   no-std   builds cbcast with each combination of its features where there is no standard library, and for a
@@ -239,7 +239,7 @@ fn root() -> PathBuf {
 
 fn steps(args: &[&str]) -> Option<Vec<Step>> {
     Some(match args {
-        ["check"] => vec![Step::format(), Step::clippy(), Step::Packages, Step::Advisories]
+        ["check"] => vec![Step::format(), Step::clippy(), Step::Layers, Step::Packages, Step::Advisories]
             .into_iter()
             .chain(FEATURES.map(Step::no_std))
             .chain([
@@ -254,7 +254,7 @@ fn steps(args: &[&str]) -> Option<Vec<Step>> {
                 Step::fuzz(),
             ])
             .collect(),
-        ["lint"] => vec![Step::format(), Step::clippy(), Step::docs()],
+        ["lint"] => vec![Step::format(), Step::clippy(), Step::Layers, Step::docs()],
         ["layers"] => vec![Step::Layers],
         ["deny"] => vec![Step::Packages, Step::Advisories],
         ["no-std"] => FEATURES.map(Step::no_std).into_iter().chain([Step::Foreign]).collect(),

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use crate::rooms::error::Unreadable;
 use crate::rooms::hosted::HostedRoom;
-use crate::rooms::references::{Names, Quotes};
+use crate::rooms::references::{self, Names, Quotes};
 
 /// Bytes and records of the log that are kept, beside the last piece.
 const BYTES_MAX: usize = 512 << 10;
@@ -22,10 +22,10 @@ pub(crate) type Answered = Option<(String, String)>;
 
 /// Returns what a record answers.
 pub(crate) fn answered(record: &HistoryRecord, names: &Names, quotes: &Quotes) -> Answered {
-    let What::Said(body) = &record.what else { return None };
-    let target = body.target()?;
-    let name = names.get(&target.member).cloned().unwrap_or_else(|| target.member.to_string());
-    Some((name, quotes.get(&target)?.clone()))
+    match &record.what {
+        What::Said(body) => references::about(body, names, quotes),
+        What::Joined | What::Left { .. } => None,
+    }
 }
 
 /// Neighbouring records.

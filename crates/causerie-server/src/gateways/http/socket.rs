@@ -23,9 +23,7 @@ use futures_util::SinkExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use end::{
-    AWAY, End, NORMAL, NOT_UTF8, POLICY, PROTOCOL, Step, TOO_BIG, UNSUPPORTED, closing, fatal, refused,
-};
+use end::{AWAY, End, NORMAL, POLICY, Step, UNSUPPORTED, closing, fatal, refused};
 
 use super::extract::{self, Connection, InRoom, secret};
 use super::failure::Failure;
@@ -36,7 +34,6 @@ use crate::gateways::membership::{Presence, acknowledge};
 use crate::journal::reads::Asker;
 use crate::journal::unstored::Unstored;
 use crate::journal::writer::{STORED_AGAIN, StoreNews};
-use crate::metrics::Refused;
 use crate::net::memory::{Charge, Unwritten};
 use crate::rooms::history::Texts;
 use crate::rooms::hosted::HostedRoom;
@@ -339,32 +336,13 @@ impl Session {
         self.tell(&ServerEvent::Error(Problem { id, ..Problem::new("unexpected", message) })).await
     }
 
-    /// The end of a session whose client sends what is too long, or not a WebSocket's bytes.
+    /// Returns the end of a session whose client sends what is too long, or not a WebSocket's bytes.
     fn unreadable(&self, error: &axum::Error) -> End {
-        use tungstenite::error::{Error, ProtocolError};
-        let cause = std::error::Error::source(error).and_then(|why| why.downcast_ref::<Error>());
-        let reason = match cause {
-            Some(Error::Capacity(_)) => Some(Refused::TooLong),
-            Some(Error::Utf8(_)) => Some(Refused::Malformed),
-            Some(Error::Protocol(why)) if *why != ProtocolError::ResetWithoutClosingHandshake => {
-                Some(Refused::Malformed)
-            }
-            _ => None,
-        };
+        let (reason, end) = end::unreadable(error, self.bytes_max);
         if let Some(reason) = reason {
             self.connection.server.metrics.refused(Protocol::Http, reason);
         }
-        match cause {
-            Some(Error::Capacity(_)) => {
-                let message = format!("a message has at most {} bytes here", self.bytes_max);
-                closing(TOO_BIG, "too_long", message)
-            }
-            Some(Error::Utf8(_)) => closing(NOT_UTF8, "malformed", error.to_string()),
-            Some(Error::Protocol(why)) if *why != ProtocolError::ResetWithoutClosingHandshake => {
-                closing(PROTOCOL, "malformed", error.to_string())
-            }
-            _ => End::Gone,
-        }
+        end
     }
 
     async fn join(&mut self, name: &str, nonce: Option<&str>, wants: Wants) -> Step {

@@ -3,15 +3,16 @@
 use causerie_gateway::api::{Problem, ServerEvent};
 
 use crate::gateways::http::failure::Failure;
+use crate::metrics::Refused;
 
 /// Codes of close frames [RFC 6455, 7.4.1].
 pub(super) const NORMAL: u16 = 1000;
 pub(super) const AWAY: u16 = 1001;
-pub(super) const PROTOCOL: u16 = 1002;
+const PROTOCOL: u16 = 1002;
 pub(super) const UNSUPPORTED: u16 = 1003;
-pub(super) const NOT_UTF8: u16 = 1007;
+const NOT_UTF8: u16 = 1007;
 pub(super) const POLICY: u16 = 1008;
-pub(super) const TOO_BIG: u16 = 1009;
+const TOO_BIG: u16 = 1009;
 /// End of a session.
 pub(super) enum End {
     /// The client has gone, or the connection has.
@@ -44,4 +45,21 @@ pub(super) fn fatal(code: &'static str, message: impl Into<String>) -> End {
 /// Returns the end with this code, which tells why.
 pub(super) fn closing(with: u16, code: &'static str, message: impl Into<String>) -> End {
     End::Told(with, Box::new(ServerEvent::Error(Problem::new(code, message))))
+}
+
+/// Returns the end for a client that sends what is too long, or not a WebSocket's bytes, and why that is not taken.
+pub(super) fn unreadable(error: &axum::Error, bytes_max: usize) -> (Option<Refused>, End) {
+    use tungstenite::error::{Error, ProtocolError};
+    let cause = std::error::Error::source(error).and_then(|why| why.downcast_ref::<Error>());
+    match cause {
+        Some(Error::Capacity(_)) => {
+            let message = format!("a message has at most {bytes_max} bytes here");
+            (Some(Refused::TooLong), closing(TOO_BIG, "too_long", message))
+        }
+        Some(Error::Utf8(_)) => (Some(Refused::Malformed), closing(NOT_UTF8, "malformed", error.to_string())),
+        Some(Error::Protocol(why)) if *why != ProtocolError::ResetWithoutClosingHandshake => {
+            (Some(Refused::Malformed), closing(PROTOCOL, "malformed", error.to_string()))
+        }
+        _ => (None, End::Gone),
+    }
 }

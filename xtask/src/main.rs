@@ -38,7 +38,7 @@ Commands:
            runs the fuzz targets, or one, for N seconds each (20), or runs these inputs again
   mutants [PART | --table]
            weakens one guard after the other, or those named like PART; a test must notice (some minutes).
-           --table writes docs/mutants.md
+           --table writes docs/evidence/mutants.md
   web      the server's page: types, lints, tests, and all of it in a browser (needs node and chromium)
   programs the server used by curl, a WebSocket client, schemathesis and Prometheus' parser (needs python3 and curl)
   irc      irssi and WeeChat in a room of a server that is killed (needs python3, irssi and weechat-headless)

@@ -28,7 +28,7 @@ enum Fate {
     NotTried(String),
 }
 
-/// Runs all mutants whose name contains `part`. Writes the table to `docs/mutants.md` if asked to.
+/// Runs all mutants whose name contains `part`. Writes the table to `docs/evidence/mutants.md` if asked to.
 pub(crate) fn run(root: &Path, part: &str, write_table: bool) -> ExitCode {
     let copy = root.join("target/mutants/source");
     let (mut tried, mut alive) = (0, 0);
@@ -58,8 +58,8 @@ pub(crate) fn run(root: &Path, part: &str, write_table: bool) -> ExitCode {
     println!("{tried} mutants, {alive} not killed");
     if write_table {
         let text = format!("{}{text}\n{}", heading(tried, alive), table::EQUIVALENT);
-        if let Err(error) = fs::write(root.join("docs/mutants.md"), text) {
-            eprintln!("xtask: docs/mutants.md cannot be written: {error}");
+        if let Err(error) = fs::write(root.join("docs/evidence/mutants.md"), text) {
+            eprintln!("xtask: docs/evidence/mutants.md cannot be written: {error}");
             return ExitCode::FAILURE;
         }
     }

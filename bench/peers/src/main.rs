@@ -1,4 +1,4 @@
-//! Causerie beside brokers and bare loops, under the same loads, in turns. See `docs/benchmarks-server.md`.
+//! Causerie beside brokers and bare loops, under the same loads, in turns. See `docs/evidence/benchmarks-server.md`.
 //!
 //! One generator for all, plain sockets for all, so that clients cost the same: what differs is the server. Every
 //! server is started anew for each measurement, and only processes started here are ended.

@@ -1,4 +1,4 @@
-//! Costs of receiving: time, stamps, allocations, memory. `docs/benchmarks.md` says how to run and read it.
+//! Costs of receiving: time, stamps, allocations, memory. `docs/evidence/benchmarks.md` says how to run and read it.
 //!
 //! A [`Group`] that only listens is given the packets of a [`History`] in some order: bytes in, outputs drained.
 //! Beside it, in the same run, the protocol as its paper has it: [`Bss`], with full vectors.

@@ -131,7 +131,7 @@
 //! | [`Group::root_cause`] | O(messages held) |
 //! | memory | what is held and retained, and O(n) beside; O(n²) counters where `retain` is on |
 //!
-//! `docs/benchmarks.md` of the repository has figures, and textbook BSS beside them.
+//! `docs/evidence/benchmarks.md` of the repository has figures, and textbook BSS beside them.
 //!
 //! # Limits and what happens at them
 //! | limit | outcome |

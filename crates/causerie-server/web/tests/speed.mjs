@@ -1,4 +1,4 @@
-// How fast the page is in Chromium, for docs/benchmarks-page.md:
+// How fast the page is in Chromium, for docs/evidence/benchmarks-page.md:
 //
 //   cargo build --release -p causerie && node tests/speed.mjs ../../../target/release/causerie
 //

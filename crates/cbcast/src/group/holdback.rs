@@ -1,4 +1,6 @@
 //! Receiving: the delivery rule, the hold-back queue, and what a delivery sets off.
+//!
+//! One long file: it is the way that each message takes, in its order, and is compiled into one piece.
 
 use alloc::collections::VecDeque;
 

@@ -1,4 +1,5 @@
 //! Sessions in real rooms, without sockets and stores: what happens in a room is told to all who are in it at once.
+//! (For tests. One long file: it stands in for the whole of a server.)
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

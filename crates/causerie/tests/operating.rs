@@ -143,7 +143,10 @@ async fn mistakes_are_told_with_file_and_line_and_exit_2() {
         ("rooms-max = 0", ":1: rooms-max: '0' is not possible: 0 is not in 1.."),
         ("forget = 'yes'", ":1: forget: it must be true or false, not a string"),
         ("data = 1", ":1: data: it must be a string, not an integer"),
-        ("listen = 'here'", ":1: listen: 'here' is not possible: invalid socket address"),
+        (
+            "listen = 'here'",
+            ":1: listen: 'here' is not possible: it is an address, or an address and a port: 0.0.0.0:12343",
+        ),
         ("log = 'inof'", ":1: log: 'inof' is not possible: 'inof' is neither off"),
         ("log-format = 'xml'", ":1: log-format: 'xml' is not possible: it can be text or json"),
         ("history = 1\nhistory = 2", ":2: duplicate key"),

@@ -86,8 +86,9 @@ async fn run(
                 let text = String::from_utf8(std::mem::take(&mut line)).expect("UTF-8");
                 if current.borrow().is_none() {
                     assert!(!text.starts_with("Error") && !text.starts_with('{'), "{name}: {text}");
-                    current.send_replace(Some(Arc::clone(name)));
+                    // Before anybody can have it say something.
                     let _ = told.send((Arc::clone(name), Told::In));
+                    current.send_replace(Some(Arc::clone(name)));
                 }
                 if let Some((_, text)) = text.split_once(" : ") {
                     let _ = told.send((Arc::clone(name), Told::Text(text.to_owned())));

@@ -22,13 +22,14 @@
 //!
 //! ```
 //! use bytes::Bytes;
+//! use causerie_core::id::Epoch;
 //! use causerie_core::wire::Delivered;
 //! use causerie_store::{Change, MemoryStore, RoomRow, Store};
 //! use cbcast::{Kind, MemberId, Message, MessageId};
 //!
 //! let store = MemoryStore::new(); // or SqliteStore::open(folder, Options::default())?
 //! let room = store.next_room()?;
-//! let row = RoomRow { name: "lobby".into(), epoch: 7, ..RoomRow::default() };
+//! let row = RoomRow { name: "lobby".into(), epoch: Epoch::new(7), ..RoomRow::default() };
 //!
 //! let id = MessageId::new(MemberId::new(0, 1), 1);
 //! let message = Message::new(id, Kind::Data, &[], b"\x01hello")?;

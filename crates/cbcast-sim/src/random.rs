@@ -1,6 +1,6 @@
 //! The one source of randomness here.
 
-/// SplitMix64 [SLF14]: the same numbers everywhere, for ever.
+/// SplitMix64 \[SLF14\]: the same numbers everywhere, for ever.
 #[derive(Clone, Debug)]
 pub struct SplitMix64(pub u64);
 

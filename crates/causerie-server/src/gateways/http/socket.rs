@@ -37,7 +37,7 @@ use crate::journal::writer::{STORED_AGAIN, StoreNews};
 use crate::net::memory::{Charge, Unwritten};
 use crate::rooms::history::Texts;
 use crate::rooms::hosted::HostedRoom;
-use crate::rooms::tail::{Behind, Follower};
+use crate::rooms::tail::Follower;
 use crate::rooms::watching::Unread;
 use crate::settings::Protocol;
 
@@ -550,10 +550,10 @@ impl Session {
             });
         }
         let cursor = reading.cursor;
-        let (events, last) = match reading.follower.behind(cursor) {
-            Behind::Piece(piece) => events(&piece, &self.hosted, cursor).await,
-            Behind::Nothing => (Vec::new(), cursor),
-            Behind::Older => self.read_page(cursor).await?,
+        let shared = events(&reading.follower, &self.hosted, cursor).await;
+        let (events, last) = match shared {
+            Some(shared) => shared,
+            None => self.read_page(cursor).await?,
         };
         let mut more = !events.is_empty();
         // After the log: what is not there yet was observed by nobody who had said what is in the log.

@@ -394,9 +394,8 @@ impl Session<'_> {
             (joined, room.position() > before)
         });
         // Before anything is waited for: the connection may end meanwhile.
-        let (seat, is_new) = match joined.peek_unstored() {
-            (joined, is_new) => (joined.as_ref().ok().map(|(seat, _)| *seat), *is_new),
-        };
+        let (seated, is_new) = joined.peek_unstored();
+        let (seat, is_new) = (seated.as_ref().ok().map(|(seat, _)| *seat), *is_new);
         if let Some(seat) = seat {
             self.begin_presence(&hosted, seat);
         }

@@ -1,6 +1,8 @@
 //! The examples do what they say. Cargo builds them for `cargo test` (though not for `cargo test --test examples`),
 //! and here they run as the processes that they are.
 
+#![expect(clippy::disallowed_types, reason = "real processes are waited for in real time")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::UdpSocket;
 use std::path::PathBuf;

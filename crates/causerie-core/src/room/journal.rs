@@ -1,4 +1,4 @@
-//! What a room has to store, and how far its log reaches.
+//! Records that a room has to store, and the reach of its log.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

@@ -1,4 +1,4 @@
-//! What is counted in a room, and what the log of the server shows of it.
+//! Counts of a room, and lines of it for the log of the server.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a session tells the application and its driver.
+//! Events of a session, for the application and its driver.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a session makes up for: a life before this one, and a membership that it has lost.
+//! Recovery of a session: from a life before this one, and from a membership that it has lost.
 
 /// Place in the log up to which everything has to be delivered before anything is said: the application may have seen it
 /// in another life.

@@ -1,4 +1,4 @@
-//! What clients are told.
+//! Events that clients are told.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! What clients send, read and checked.
+//! Requests of clients, read and checked.
 
 use std::fmt;
 

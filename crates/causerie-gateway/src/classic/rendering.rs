@@ -47,7 +47,7 @@ impl Rendering {
         Self { ascii_only, lines: lines.into(), places }
     }
 
-    /// Whether all is in ASCII.
+    /// Returns whether all is in ASCII.
     #[must_use]
     pub const fn is_ascii_only(&self) -> bool {
         self.ascii_only

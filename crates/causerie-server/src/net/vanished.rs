@@ -1,6 +1,6 @@
 //! Connections whose other host has gone without a word: a cable was pulled, a laptop closed.
 //!
-//! Of one that is idle the system's own probes tell ([`Stream::new`]). Where something is on its way, it does
+//! The system's own probes tell of one that is idle ([`Stream::new`]). Where something is on its way, it does
 //! not probe, but sends that again for a quarter of an hour before it gives up. Whoever does not take what it is sent may
 //! just be slow, though, and its system answers for it: what tells the two apart is whether anything at all is heard.
 

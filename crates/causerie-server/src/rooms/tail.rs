@@ -14,8 +14,11 @@ use crate::rooms::hosted::HostedRoom;
 use crate::rooms::references::{self, Names, Quotes};
 
 /// Bytes and records of the log that are kept, beside the last piece.
-const BYTES_MAX: usize = 512 << 10;
+const BYTES_MAX: usize = 256 << 10;
 const RECORDS_MAX: u64 = 2048;
+/// Renderings of each kind that are kept with a piece: clients of IRC choose among very many. Further ones are made for each
+/// reader.
+const RENDERINGS_MAX: usize = 12;
 
 /// Author and beginning of the text that a record answers, where they are known.
 pub(crate) type Answered = Option<(String, String)>;
@@ -76,7 +79,7 @@ impl Piece {
         self.answered.get_or_init(|| read).await
     }
 
-    /// Returns the rendering of a kind that fits, made of the piece if there is none yet.
+    /// Returns the rendering of a kind that fits, made of the piece if none is kept.
     pub(crate) fn rendering<R: Send + Sync + 'static>(
         &self,
         fits: impl Fn(&R) -> bool,
@@ -88,12 +91,15 @@ impl Piece {
             return found;
         }
         let made = Arc::new(make());
-        renderings.push(Arc::clone(&made) as _);
+        // By kind, so that the readers of one do not take the places of another.
+        if renderings.iter().filter(|rendering| rendering.is::<R>()).count() < RENDERINGS_MAX {
+            renderings.push(Arc::clone(&made) as _);
+        }
         made
     }
 }
 
-/// What lies behind a cursor.
+/// Records behind a cursor.
 pub(crate) enum Behind {
     /// These records, those of them that are not behind the cursor to be left out.
     Piece(Arc<Piece>),
@@ -185,5 +191,28 @@ impl Drop for Follower {
         if pieces.readers == 0 {
             *pieces = Pieces::default();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renderings_are_shared_and_whoever_wants_ever_others_fills_no_memory() {
+        let piece = Piece::new(0, 1, Vec::new());
+        let rendering = |wanted: usize| piece.rendering(|&made: &usize| made == wanted, || wanted);
+        let first = rendering(0);
+        assert!(Arc::ptr_eq(&first, &rendering(0)));
+        for wanted in 0..100 {
+            assert_eq!(*rendering(wanted), wanted);
+        }
+        assert!(Arc::ptr_eq(&first, &rendering(0)), "the first ones stay");
+        assert_eq!(piece.renderings.lock().unwrap().len(), RENDERINGS_MAX);
+        let other = piece.rendering(|_: &u8| true, || 7);
+        assert!(
+            Arc::ptr_eq(&other, &piece.rendering(|_: &u8| true, || 8)),
+            "another kind has places of its own"
+        );
     }
 }

@@ -88,16 +88,7 @@ pub(crate) async fn serve(
         () = session.outbox.charge().cut() => None,
     };
     drop(session);
-    match ended {
-        Some(ended) => {
-            outbox::close(&stream).await;
-            ended
-        }
-        None => {
-            outbox::cut(&stream);
-            Ok(())
-        }
-    }
+    outbox::end(&stream, ended).await
 }
 
 impl Session<'_> {

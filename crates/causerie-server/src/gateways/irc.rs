@@ -69,16 +69,7 @@ pub(crate) async fn serve(
     };
     let Connection { here, stream, .. } = connection;
     drop(here);
-    match ended {
-        Some(ended) => {
-            outbox::close(&stream).await;
-            ended
-        }
-        None => {
-            outbox::cut(&stream);
-            Ok(())
-        }
-    }
+    outbox::end(&stream, ended).await
 }
 
 struct Connection<'a> {

@@ -35,14 +35,5 @@ pub(crate) async fn serve(
         () = session.outbox.charge().cut() => None,
     };
     session.stop_following();
-    match ended {
-        Some(ended) => {
-            Box::pin(outbox::close(&session.stream)).await;
-            ended
-        }
-        None => {
-            outbox::cut(&session.stream);
-            Ok(())
-        }
-    }
+    outbox::end(&session.stream, ended).await
 }

@@ -237,6 +237,21 @@ pub(crate) async fn write_all(
     Ok(())
 }
 
+/// Ends a connection as its session has ended; none is one that was cut for what it holds.
+pub(crate) async fn end(stream: &Stream, ended: Option<io::Result<()>>) -> io::Result<()> {
+    match ended {
+        Some(ended) => {
+            // Apart, so that a session does not have room for it all along.
+            Box::pin(close(stream)).await;
+            ended
+        }
+        None => {
+            cut(stream);
+            Ok(())
+        }
+    }
+}
+
 /// Ends a connection at once: what was not read is dropped, by the system too.
 pub(crate) fn cut(stream: &Stream) {
     // It ends anyway.

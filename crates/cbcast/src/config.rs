@@ -98,6 +98,10 @@ pub struct Config {
     /// ([`Group::persisted`](crate::Group::persisted)): own messages wait to be sent, and what was delivered to be
     /// acknowledged. For processes that come back from what they have stored. Default no.
     pub durable: bool,
+    /// Copy what is kept (held back, retained, not yet stored), so that it does not keep alive a larger buffer that it
+    /// came in: for packets that are slices of what was read from a stream, where a stranger could make few bytes cost
+    /// many. A copy takes as long as receiving a message does. Default no: a datagram's buffer is its own.
+    pub copies_kept: bool,
     /// Changes that may wait to be stored, where `durable` is set. Default 65,536, from 1 to 2²⁴.
     pub unpersisted_max: usize,
     /// Messages of one local member that may be unstable at once, where `retain` is on. Default 4,096, from 1 to 2²⁴.
@@ -129,6 +133,7 @@ impl Config {
             gap_policy: GapPolicy::Wait,
             retain: false,
             durable: false,
+            copies_kept: false,
             unpersisted_max: 65_536,
             unstable_max: 4_096,
             unstable_bytes_max: 16 << 20,

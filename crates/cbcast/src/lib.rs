@@ -183,6 +183,7 @@ pub mod message;
 mod peer_stats;
 mod persist;
 mod repair;
+mod ring;
 mod slot;
 mod snapshot;
 mod stability;

@@ -8,16 +8,16 @@
 //! out, are found in ordered maps.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BinaryHeap, VecDeque};
+use alloc::collections::{BTreeMap, BinaryHeap};
 use alloc::vec::Vec;
-use bytes::Bytes;
 use core::cmp::Reverse;
 
 use crate::id::{MemberId, MessageId};
 use crate::index::Index;
-use crate::message::{DepCursor, Stamp, StampRef};
+use crate::message::{DepCursor, StampRef};
 use crate::peer_stats::PeerStats;
 use crate::repair::Target;
+use crate::ring::Ring;
 pub(crate) use crate::slot::{NONE, Slot};
 use crate::time::Time;
 
@@ -32,18 +32,6 @@ pub(crate) enum Standing {
     Early(Option<Slot>),
     Forgotten,
 }
-
-/// A message that waits for its turn: 64 bytes. Its id follows from its place.
-#[derive(Clone, Debug)]
-pub(crate) struct Held {
-    pub(crate) packet: Bytes,
-    pub(crate) stamp: Stamp,
-    pub(crate) since: Time,
-}
-
-// Where pointers have 32 bits it is less.
-#[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Option<Held>>() == 64);
 
 /// Reason why the next message of a member is held: it waits for message `seq` of the member in slot `on`.
 #[derive(Clone, Copy, Debug)]
@@ -120,9 +108,9 @@ pub(crate) struct Member {
     pub(crate) frozen: Option<u64>,
     /// The number of the last flush of it, or of its being called off, that was heard of.
     pub(crate) flush: u64,
-    /// Received and not delivered: `ring[i]` is message `delivered + 1 + i`. Only `ring[0]` is ever read.
-    pub(crate) ring: VecDeque<Option<Held>>,
-    /// Cause that `ring[0]` waits for, once it has been looked at.
+    /// Received and not delivered.
+    pub(crate) ring: Ring,
+    /// Cause that the next message waits for, once it has been looked at.
     pub(crate) wait: Option<Wait>,
     /// Members whose next message waits for one of this member, beside [`Progress::waiter`]. At most one entry
     /// for each member, there and here.
@@ -464,18 +452,6 @@ impl Members {
 }
 
 impl Member {
-    /// Returns whether the message is held that has `ahead` others before it.
-    pub(crate) fn holds(&self, ahead: u64) -> bool {
-        // Not cut off to the size of a pointer, which may have 32 bits.
-        let place = usize::try_from(ahead).ok().and_then(|ahead| self.ring.get(ahead));
-        place.is_some_and(Option::is_some)
-    }
-
-    /// Bytes of its packets that are held. O(places).
-    pub(crate) fn held_bytes(&self) -> usize {
-        self.ring.iter().flatten().map(|held| held.packet.len()).sum()
-    }
-
     fn absent(id: MemberId) -> Self {
         Self {
             id,
@@ -492,7 +468,7 @@ impl Member {
             persisted: 0,
             frozen: None,
             flush: 0,
-            ring: VecDeque::new(),
+            ring: Ring::default(),
             wait: None,
             waiters: BinaryHeap::new(),
         }

@@ -436,6 +436,11 @@ impl Message {
         (self.packet, self.stamp)
     }
 
+    /// Returns the same in a buffer of its own.
+    pub(crate) fn detached(&self) -> Self {
+        Self { packet: Bytes::copy_from_slice(&self.packet), ..*self }
+    }
+
     /// Rebuilds message `id` from its parts.
     #[inline]
     pub(crate) fn from_parts(packet: Bytes, id: MessageId, stamp: Stamp) -> Self {

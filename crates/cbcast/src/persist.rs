@@ -232,7 +232,7 @@ impl Group {
         let shown: VectorClock = shown.map(|(_, m)| (m.id, m.shown)).collect();
         shown.encode(&mut out);
         put_varint(&mut out, self.held as u64);
-        for held in self.members.iter().flat_map(|(_, m)| m.ring.iter().flatten()) {
+        for (_, held) in self.members.iter().flat_map(|(_, m)| m.ring.iter()) {
             put_varint(&mut out, held.since.as_nanos());
             put_packet(&mut out, &held.packet);
         }

@@ -1,5 +1,6 @@
 //! Limits to the message and to the byte, and what is refused beside.
 
+use bytes::Bytes;
 use std::time::Duration;
 
 use cbcast::wire::Reader;
@@ -205,6 +206,27 @@ fn held_bytes_of_one_member_stay_within_their_limit() {
     assert_eq!(hear(&mut eve, message(ANN, 4, &[])), Err(full));
     hear(&mut eve, message(BOB, 2, &[])).unwrap();
     assert_eq!(eve.held_bytes(), 3 * length, "another has room of its own");
+}
+
+#[test]
+fn what_is_kept_keeps_its_buffer_unless_it_is_copied() {
+    for copies_kept in [false, true] {
+        let mut eve = group(EVE, |config| {
+            config.copies_kept = copies_kept;
+            config.retain = true;
+            config.heartbeat = Some(Duration::from_secs(1));
+        });
+        for (seq, what) in [(2, "held"), (1, "retained")] {
+            let mut read = message(ANN, seq, &[]).packet().to_vec();
+            let length = read.len();
+            read.resize(64 << 10, 0);
+            let read = Bytes::from(read);
+            hear(&mut eve, Message::decode(read.slice(..length)).unwrap()).unwrap();
+            while eve.poll_output().is_some() {}
+            assert_eq!(read.is_unique(), copies_kept, "{what}, copied: {copies_kept}");
+        }
+        assert_eq!((eve.held_count(), eve.retained_count()), (0, 2));
+    }
 }
 
 #[test]

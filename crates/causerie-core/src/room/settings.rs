@@ -144,6 +144,8 @@ impl RoomSettings {
         config.ahead_max = 1_024;
         config.holdback_bytes_max = HELD_BYTES_MAX;
         config.ahead_bytes_max = HELD_BYTES_EACH.max(config.packet_bytes_max);
+        // Packets are slices of what was read.
+        config.copies_kept = true;
         config
     }
 

@@ -95,6 +95,8 @@ pub(super) fn group_of(
     group.repair_delay = config.repair_delay.max(Duration::from_millis(1));
     group.repair_delay_max = group.repair_delay_max.max(group.repair_delay);
     group.seed = config.seed;
+    // Packets are slices of what was read.
+    group.copies_kept = true;
     // What the room takes its members take.
     group.packet_bytes_max =
         usize::try_from(limits.frame_bytes).map_or(PACKET_BYTES_MAX, |bytes| bytes.min(PACKET_BYTES_MAX));

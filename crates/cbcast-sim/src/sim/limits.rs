@@ -77,4 +77,5 @@ fn draw(config: &mut Config, random: &mut SplitMix64) {
     config.heartbeat = Some(Duration::from_millis(between(20, 1_000)));
     config.unstable_max = between(1, 4_096) as usize;
     config.unstable_bytes_max = between(64, 1 << 24) as usize;
+    config.copies_kept = random.below(2) == 0;
 }

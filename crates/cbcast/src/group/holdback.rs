@@ -2,16 +2,13 @@
 //!
 //! One long file: it is the way that each message takes, in its order, and is compiled into one piece.
 
-use alloc::collections::VecDeque;
-
-use bytes::Bytes;
-
 use crate::error::{ReceiveError, Unit};
 use crate::group::{Group, Link, Output, Stats};
 use crate::id::{MemberId, MessageId};
-use crate::members::{Held, NONE, Slot, Standing, Unmet, Wait};
+use crate::members::{NONE, Slot, Standing, Unmet, Wait};
 use crate::message::{Kind, Message, StampRef};
 use crate::repair::MissingRange;
+use crate::ring::{Held, Ring};
 use crate::snapshot::COUNT_MAX;
 use crate::time::Time;
 use crate::trace::tell_event;
@@ -127,7 +124,7 @@ impl Group {
             return Err(ReceiveError::OwnFuture { id });
         }
         let ahead = id.seq - delivered - 1;
-        if member.holds(ahead) {
+        if member.ring.get(ahead).is_some() {
             self.stats.duplicates += 1;
             return Ok(());
         }
@@ -181,9 +178,11 @@ impl Group {
     /// The place of the next message of a member, if later ones are held, or this one is.
     pub(super) fn take_place(&mut self, slot: Slot) {
         let member = self.members.get_mut(slot);
-        let Some(place) = member.ring.pop_front() else { return };
+        if member.ring.is_empty() {
+            return;
+        }
         self.holdback_places -= 1;
-        if let Some(held) = place {
+        if let Some(held) = member.ring.pop() {
             member.wait = None;
             self.held -= 1;
             self.held_bytes -= held.packet.len();
@@ -227,7 +226,7 @@ impl Group {
         self.room_for_unknown(&message)?;
         let ahead = id.seq - 1;
         if let Standing::Early(Some(slot)) = self.members.standing(id.member) {
-            if self.members.get(slot).holds(ahead) {
+            if self.members.get(slot).ring.get(ahead).is_some() {
                 self.stats.duplicates += 1;
                 return Ok(());
             }
@@ -349,7 +348,7 @@ impl Group {
             return Err(ReceiveError::HoldbackFull { limit, unit: Unit::Bytes });
         }
         let limit = self.config.ahead_bytes_max;
-        let held = if slot == NONE { 0 } else { self.members.get(slot).held_bytes() };
+        let held = if slot == NONE { 0 } else { self.members.get(slot).ring.bytes() };
         if held + message.packet().len() > limit {
             return Err(ReceiveError::HoldbackFull { limit, unit: Unit::BytesOfMember });
         }
@@ -364,15 +363,13 @@ impl Group {
         self.held_bytes += message.packet().len();
         self.stats.held += 1;
         let ring = &mut self.members.get_mut(slot).ring;
-        let ahead = ahead as usize;
-        if ring.len() <= ahead {
-            self.holdback_places += ahead + 1 - ring.len();
-            ring.resize_with(ahead + 1, || None);
-        }
-        let (packet, stamp) = message.into_parts();
-        // A copy: what is held must not keep the whole buffer that it came in.
-        let packet = Bytes::copy_from_slice(&packet);
-        ring[ahead] = Some(Held { packet, stamp, since: now });
+        let places = ring.len();
+        let (packet, stamp) = match self.config.copies_kept {
+            true => message.detached().into_parts(),
+            false => message.into_parts(),
+        };
+        ring.put(ahead as usize, Held { packet, stamp, since: now });
+        self.holdback_places += ring.len() - places;
         tell_event!(trace, %id, %waits_for, "held");
         self.outputs.push_back(Output::Held { id, waits_for });
     }
@@ -384,7 +381,7 @@ impl Group {
         let Some(slot) = self.members.live_slot(member) else { return 0 };
         let ring = &mut self.members.get_mut(slot).ring;
         // Others may have been told that the next one waits.
-        let kept = usize::from(matches!(ring.front(), Some(Some(_))));
+        let kept = usize::from(ring.next().is_some());
         if ring.len() > kept {
             let dropped = ring.split_off(kept);
             self.let_go(&dropped);
@@ -395,13 +392,12 @@ impl Group {
     }
 
     /// These places of the queue are given back.
-    fn let_go(&mut self, places: &VecDeque<Option<Held>>) {
-        self.holdback_places -= places.len();
-        for held in places.iter().flatten() {
-            self.held -= 1;
-            self.held_bytes -= held.packet.len();
-            self.stats.discarded += 1;
-        }
+    fn let_go(&mut self, ring: &Ring) {
+        let messages = ring.iter().count();
+        self.holdback_places -= ring.len();
+        self.held -= messages;
+        self.held_bytes -= ring.bytes();
+        self.stats.discarded += messages as u64;
     }
 
     /// Holds back no more than this from now on ([`Config::holdback_bytes_max`](crate::Config::holdback_bytes_max)); what
@@ -530,11 +526,8 @@ impl Group {
     #[inline(never)]
     pub(super) fn deliver(&mut self, now: Time, slot: Slot, message: Message, held_since: Option<Time>) {
         let id = message.id();
-        if let Some(stability) = &mut self.stability {
-            stability.delivered(slot, Some(message.clone()));
-        }
-        if let Some(journal) = &mut self.journal {
-            journal.delivered(message.clone());
+        if self.stability.is_some() || self.journal.is_some() {
+            self.keep(slot, &message);
         }
         self.count_delivered(slot, id.seq);
         if !self.passed.is_empty() {
@@ -547,6 +540,17 @@ impl Group {
             self.announce(now, id, message.kind());
         }
         self.outputs.push_delivery(message, held_since);
+    }
+
+    /// Keeps what is being delivered for those who will ask for it, and to be stored.
+    fn keep(&mut self, slot: Slot, message: &Message) {
+        let kept = if self.config.copies_kept { message.detached() } else { message.clone() };
+        if let Some(stability) = &mut self.stability {
+            stability.delivered(slot, Some(kept.clone()));
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.delivered(kept);
+        }
     }
 
     /// Counts a delivery and moves the frontier. Its dependencies stand in `deps`.
@@ -574,7 +578,7 @@ impl Group {
             member.lagging_since = now;
             self.repair.begin(&mut member.repair, now);
         }
-        if matches!(member.ring.front(), Some(Some(_))) {
+        if member.ring.next().is_some() {
             self.awake.push(slot);
         }
         self.wake_waiters(slot, seq);
@@ -651,7 +655,7 @@ impl Group {
             self.members.get_mut(slot).frozen = Some(count);
         }
         // It may have been early: its first message held, others waiting for its messages.
-        if matches!(self.members.get(slot).ring.front(), Some(Some(_))) {
+        if self.members.get(slot).ring.next().is_some() {
             self.awake.push(slot);
         }
         let (awaited, shown) = self.members.last_awaited(slot);
@@ -706,8 +710,8 @@ impl Group {
     pub(super) fn held_announcements(&self) -> impl Iterator<Item = (MessageId, Kind)> + '_ {
         self.members.iter().filter(|(_, m)| m.id.is_host()).flat_map(|(slot, host)| {
             let first = self.members.delivered(slot) + 1;
-            host.ring.iter().enumerate().filter_map(move |(i, place)| {
-                let (held, id) = (place.as_ref()?, MessageId::new(host.id, first + i as u64));
+            host.ring.iter().filter_map(move |(ahead, held)| {
+                let id = MessageId::new(host.id, first + ahead);
                 let message = Message::from_parts(held.packet.clone(), id, held.stamp);
                 (!message.is_data()).then(|| (id, message.kind()))
             })
@@ -739,7 +743,7 @@ impl Group {
     fn release_next_of(&mut self, now: Time, slot: Slot) {
         let seq = self.members.delivered(slot) + 1;
         let member = self.members.get(slot);
-        let Some(Some(held)) = member.ring.front() else { return };
+        let Some(held) = member.ring.next() else { return };
         if !member.live || member.wait.is_some_and(|wait| wait.on != NONE) {
             return;
         }
@@ -759,11 +763,11 @@ impl Group {
             Ok(()) => {
                 let member = self.members.get_mut(slot);
                 member.wait = None;
-                let held = member.ring.pop_front().flatten().expect("seen above");
+                let held = member.ring.pop().expect("seen above");
                 self.holdback_places -= 1;
                 self.held -= 1;
                 self.held_bytes -= held.packet.len();
-                self.holds.count(now.since(held.since));
+                self.holds.count(now.as_nanos().saturating_sub(held.since.as_nanos()));
                 tell_event!(trace, %id, held_for = ?now.since(held.since), "released");
                 self.deliver(now, slot, Message::from_parts(held.packet, id, held.stamp), Some(held.since));
             }

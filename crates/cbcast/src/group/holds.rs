@@ -10,16 +10,16 @@ const BUCKETS: usize = 22;
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Holds {
     counts: [u64; BUCKETS],
-    sum: Duration,
+    sum_nanos: u64,
 }
 
 impl Holds {
-    pub(crate) fn count(&mut self, held_for: Duration) {
+    pub(crate) fn count(&mut self, held_nanos: u64) {
         // The first power of two that is no less.
-        let millis = held_for.as_micros().div_ceil(1_000).max(1);
-        let bucket = (u128::BITS - (millis - 1).leading_zeros()) as usize;
+        let millis = held_nanos.div_ceil(1_000_000).max(1);
+        let bucket = (u64::BITS - (millis - 1).leading_zeros()) as usize;
         self.counts[bucket.min(BUCKETS - 1)] += 1;
-        self.sum = self.sum.saturating_add(held_for);
+        self.sum_nanos = self.sum_nanos.saturating_add(held_nanos);
     }
 
     /// Iterates over the bounds, each with how many messages were held no longer than it and longer than the one before;
@@ -31,10 +31,10 @@ impl Holds {
         })
     }
 
-    /// Returns how long all of them were held together.
+    /// Returns how long all of them were held together, up to 584 years.
     #[must_use]
     pub const fn sum(&self) -> Duration {
-        self.sum
+        Duration::from_nanos(self.sum_nanos)
     }
 }
 
@@ -48,15 +48,15 @@ mod tests {
         for (held_for, bound) in [
             (Duration::ZERO, Some(1)),
             (ms(1), Some(1)),
-            (ms(1) + Duration::from_micros(1), Some(2)),
+            (ms(1) + Duration::from_nanos(1), Some(2)),
             (ms(2), Some(2)),
             (ms(3), Some(4)),
             (ms(1 << 20), Some(1 << 20)),
             (ms((1 << 20) + 1), None),
-            (Duration::MAX, None),
+            (Duration::from_nanos(u64::MAX), None),
         ] {
             let mut holds = Holds::default();
-            holds.count(held_for);
+            holds.count(u64::try_from(held_for.as_nanos()).unwrap());
             let counted: alloc::vec::Vec<_> = holds.iter().filter(|&(_, count)| count > 0).collect();
             assert_eq!(counted, [(bound.map(ms), 1)], "{held_for:?}");
             assert_eq!(holds.sum(), held_for);

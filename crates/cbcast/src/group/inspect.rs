@@ -120,11 +120,10 @@ impl Group {
     pub fn held(&self) -> impl Iterator<Item = HeldMessage> + '_ {
         self.members.iter().flat_map(move |(slot, member)| {
             let first = self.members.delivered(slot) + 1;
-            let places = member.ring.iter().enumerate();
-            places.filter_map(move |(i, place)| {
-                let id = MessageId::new(member.id, first + i as u64);
+            member.ring.iter().filter_map(move |(ahead, held)| {
+                let id = MessageId::new(member.id, first + ahead);
                 let waits_for = self.cause_of(slot, id)?;
-                Some(HeldMessage { id, since: place.as_ref()?.since, waits_for })
+                Some(HeldMessage { id, since: held.since, waits_for })
             })
         })
     }
@@ -138,7 +137,7 @@ impl Group {
             _ => return None,
         };
         let place = id.seq.checked_sub(self.members.delivered(slot) + 1)?;
-        self.members.get(slot).ring.get(usize::try_from(place).ok()?)?.as_ref()?;
+        self.members.get(slot).ring.get(place)?;
         self.cause_of(slot, id)
     }
 
@@ -217,8 +216,7 @@ impl Group {
     /// Returns what is missing of one member, in order.
     pub(super) fn gaps(&self, member: MemberId, slot: Slot) -> impl Iterator<Item = MissingRange> + '_ {
         let first = self.members.delivered(slot) + 1;
-        let held = self.members.get(slot).ring.iter().enumerate().filter(|(_, place)| place.is_some());
-        let held = held.map(move |(i, _)| first + i as u64);
+        let held = self.members.get(slot).ring.iter().map(move |(ahead, _)| first + ahead);
         let mut from = first;
         held.chain([self.wanted_up_to(slot).saturating_add(1)]).filter_map(move |here| {
             let gap = (from < here).then(|| MissingRange { member, from, to: here - 1 });
@@ -348,7 +346,7 @@ impl Group {
             _ => return None,
         };
         let place = id.seq.checked_sub(self.members.delivered(slot) + 1)?;
-        let held = self.members.get(slot).ring.get(usize::try_from(place).ok()?)?.as_ref()?;
+        let held = self.members.get(slot).ring.get(place)?;
         Some(Message::from_parts(held.packet.clone(), id, held.stamp).payload())
     }
 }

@@ -7,6 +7,7 @@ use crate::group::{Group, Link};
 use crate::id::MessageId;
 use crate::members::{NONE, Slot, Wait};
 use crate::message::{Message, StampRef};
+use crate::ring::Ring;
 
 /// Members and places of the hold-back queue that a group may have to be checked: it costs as much as there are.
 const CHECKED_MAX: usize = 64;
@@ -28,10 +29,9 @@ impl Group {
         }
         assert!(self.awake.is_empty(), "somebody was woken and not looked at");
         let rings = || self.members.iter().map(|(_, member)| &member.ring);
-        assert_eq!(self.holdback_places, rings().map(|ring| ring.len()).sum(), "places");
-        assert_eq!(self.held, rings().flatten().flatten().count(), "messages held");
-        let bytes = rings().flatten().flatten().map(|held| held.packet.len()).sum();
-        assert_eq!(self.held_bytes, bytes, "bytes held");
+        assert_eq!(self.holdback_places, rings().map(Ring::len).sum(), "places");
+        assert_eq!(self.held, rings().flat_map(Ring::iter).count(), "messages held");
+        assert_eq!(self.held_bytes, rings().map(Ring::bytes).sum(), "bytes held");
         let lags = |slot| self.members.heard(slot) > self.members.delivered(slot);
         assert_eq!(self.lagging, self.members.iter().filter(|&(slot, _)| lags(slot)).count(), "lagging");
         let mut deps = Vec::new();
@@ -48,7 +48,10 @@ impl Group {
     fn check_member(&self, slot: Slot) {
         let (member, progress) = (self.members.get(slot), self.members.progress(slot));
         assert_eq!(self.members.live_slot(member.id).is_some(), member.live, "{} is found", member.id);
-        assert!(!matches!(member.ring.back(), Some(None)), "{}: places behind the last message", member.id);
+        let places = member.ring.iter().last().map_or(0, |(ahead, _)| ahead + 1);
+        assert_eq!(member.ring.len() as u64, places, "{}: places behind the last message", member.id);
+        let bytes: usize = member.ring.iter().map(|(_, held)| held.packet.len()).sum();
+        assert_eq!(member.ring.bytes(), bytes, "{}: bytes held", member.id);
         let plain = !progress.plain || self.members.is_plain(slot);
         assert!(plain, "{} is taken for plain and is not", member.id);
     }
@@ -57,7 +60,7 @@ impl Group {
     fn check_next(&self, slot: Slot, deps: &mut Vec<(Slot, u64)>) {
         let (member, delivered) = (self.members.get(slot), self.members.delivered(slot));
         let id = MessageId::new(member.id, delivered + 1);
-        let Some(Some(held)) = member.ring.front().filter(|_| member.live) else {
+        let Some(held) = member.ring.next().filter(|_| member.live) else {
             return assert!(member.wait.is_none(), "{id} waits and is not here");
         };
         let frozen = member.frozen.is_some_and(|count| id.seq > count);

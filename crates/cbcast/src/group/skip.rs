@@ -32,7 +32,7 @@ impl Group {
         for (_, slot) in slots {
             let member = self.members.get(slot);
             // Its next message may be held, waiting for another's: then that one is skipped, not this.
-            let missing = member.ring.iter().take_while(|place| place.is_none()).count() as u64;
+            let missing = member.ring.missing_first() as u64;
             let heard = self.members.heard(slot).min(member.shown);
             let beyond_ring = heard.saturating_sub(self.members.delivered(slot));
             let count = if missing == member.ring.len() as u64 { beyond_ring } else { missing };
@@ -60,10 +60,12 @@ impl Group {
         self.stats.skipped += count;
         let heard = self.hear_on(slot);
         let member = self.members.get_mut(slot);
-        let places = member.ring.len().min(count as usize);
-        member.ring.drain(..places);
-        self.holdback_places -= places;
-        let next_is_here = matches!(member.ring.front(), Some(Some(_)));
+        for _ in 0..member.ring.len().min(count as usize) {
+            let held = member.ring.pop();
+            debug_assert!(held.is_none(), "skipped, and here");
+            self.holdback_places -= 1;
+        }
+        let next_is_here = member.ring.next().is_some();
         member.lagging_since = now;
         self.repair.begin(&mut member.repair, now);
         let member = member.id;

@@ -27,7 +27,7 @@ impl Group {
         for member in self.members.all_mut() {
             member.lagging_since = member.lagging_since.earlier(by);
             member.repair.turn_back(by);
-            for held in member.ring.iter_mut().flatten() {
+            for held in member.ring.iter_mut() {
                 held.since = held.since.earlier(by);
             }
         }

@@ -174,7 +174,7 @@ impl RoomOptions {
         tokio::spawn(driver.run());
         let acknowledges = self.session.acknowledges;
         let speaker = Speaker { shared };
-        let mut room = Room { speaker, events, first: None, not_restored, acknowledges, taken: false };
+        let mut room = Room { speaker, events, first: None, not_restored, acknowledges, taken: 0 };
         let first = room.events.recv().await;
         first.iter().for_each(|event| room.speaker.shared.takes(event));
         match first {
@@ -207,8 +207,8 @@ pub struct Room {
     first: Option<Event>,
     not_restored: Option<String>,
     acknowledges: bool,
-    /// An event has been taken, and not acknowledged yet.
-    taken: bool,
+    /// Number of events that have been taken, and not acknowledged yet.
+    taken: usize,
 }
 
 impl std::fmt::Debug for Room {
@@ -223,6 +223,12 @@ impl Room {
     /// Asking says that the one before is done with: one that is [kept](RoomOptions::join_and_keep) has it no more.
     pub async fn next_event(&mut self) -> Option<Event> {
         self.acknowledge();
+        self.further_event().await
+    }
+
+    /// Returns the next event without saying that the one before is done with: for who gathers some before it shows them. What is
+    /// asked for by [`next_event`](Self::next_event) says it of all.
+    pub async fn further_event(&mut self) -> Option<Event> {
         let event = match self.first.take() {
             Some(event) => Some(event),
             None => {
@@ -231,13 +237,16 @@ impl Room {
                 event
             }
         };
-        self.taken = event.is_some();
+        self.taken += usize::from(event.is_some());
         event
     }
 
     fn acknowledge(&mut self) {
-        if self.acknowledges && std::mem::take(&mut self.taken) {
-            self.speaker.shared.session().acknowledge();
+        let taken = std::mem::take(&mut self.taken);
+        if self.acknowledges && taken > 0 {
+            let mut session = self.speaker.shared.session();
+            (0..taken).for_each(|_| session.acknowledge());
+            drop(session);
             if self.events.is_empty() {
                 // What is kept can follow.
                 self.speaker.shared.changed.notify_one();

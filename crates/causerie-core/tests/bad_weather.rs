@@ -87,6 +87,8 @@ struct Client {
     /// Session on its disk, with the screen of that moment.
     kept: Vec<u8>,
     kept_screen: BTreeMap<u64, String>,
+    /// Position up to which it is told what it has missed; 0 if nothing is still to come.
+    missed_to: u64,
     ended: Option<End>,
 }
 
@@ -98,6 +100,7 @@ struct Trouble {
     unsaid: u64,
     amended: u64,
     gaps: u64,
+    missed: u64,
     resent: u64,
     crashes: u64,
     unstored: u64,
@@ -200,6 +203,7 @@ impl World {
                 seen: BTreeSet::new(),
                 kept: Vec::new(),
                 kept_screen: BTreeMap::new(),
+                missed_to: 0,
                 ended: None,
             });
         }
@@ -249,6 +253,7 @@ impl World {
         client.life.clear();
         self.trouble.untaken += client.untaken.len() as u64;
         client.untaken.clear();
+        client.missed_to = 0;
         self.trouble.again += (client.placed.len() - client.kept_screen.len()) as u64;
         client.placed = client.kept_screen.clone();
         client.session = Session::restore(client.config.clone(), &kept).unwrap();
@@ -376,7 +381,15 @@ impl World {
                 }
                 client.texts.insert(id, text);
             }
+            Event::CatchingUp { to } => {
+                self.trouble.missed += 1;
+                client.missed_to = to;
+            }
+            Event::Reconnecting { .. } => client.missed_to = 0,
             Event::Placed { id, position, .. } => {
+                if position >= client.missed_to {
+                    client.missed_to = 0;
+                }
                 if let Some(text) = client.texts.get(&id) {
                     let text = text.clone();
                     let last = client.placed.last_key_value().map_or(0, |(&p, _)| p);
@@ -397,7 +410,12 @@ impl World {
                     client.texts.insert(new, text);
                 }
             }
-            Event::Gap { .. } => self.trouble.gaps += 1,
+            Event::Gap { to, .. } => {
+                self.trouble.gaps += 1;
+                if to >= client.missed_to {
+                    client.missed_to = 0;
+                }
+            }
             Event::Ended(end) => client.ended = Some(end),
             _ => {}
         }
@@ -689,6 +707,7 @@ impl World {
             self.drain(n);
             (0..20).for_each(|_| self.tick());
             self.take(n);
+            assert_eq!(self.clients[n].missed_to, 0, "all that was missed has come");
             assert_eq!(self.clients[n].ended, Some(End::Left));
         }
         assert_eq!(self.room.members(), []);
@@ -718,6 +737,7 @@ fn sessions_keep_causal_order_and_lose_nothing_in_bad_weather() {
         all.unsaid += trouble.unsaid;
         all.amended += trouble.amended;
         all.resent += trouble.resent;
+        all.missed += trouble.missed;
         all.crashes += trouble.crashes;
         all.unstored += trouble.unstored;
         all.killed += trouble.killed;
@@ -734,6 +754,7 @@ fn sessions_keep_causal_order_and_lose_nothing_in_bad_weather() {
             unsaid,
             amended,
             resent,
+            missed,
             crashes,
             unstored,
             killed,
@@ -743,7 +764,8 @@ fn sessions_keep_causal_order_and_lose_nothing_in_bad_weather() {
             ..
         } = all;
         let each = [
-            held, resumed, rejoined, unsaid, amended, resent, crashes, unstored, killed, anew, again, untaken,
+            held, resumed, rejoined, unsaid, amended, resent, missed, crashes, unstored, killed, anew, again,
+            untaken,
         ];
         assert!(each.iter().all(|&n| n > 0), "a run without trouble proves nothing: {all:?}");
     }

@@ -229,7 +229,10 @@ impl Chat {
                 waiting = self.say(console, &room, line);
             }
             let event = tokio::select! {
-                event = room.next_event() => event,
+                // What is not shown yet is not done with either: a chat that is killed meanwhile is told it again.
+                event = async {
+                    if past.is_waiting() { room.further_event().await } else { room.next_event().await }
+                } => event,
                 input = console.ask(""), if !leaving && waiting.is_none() => {
                     match input {
                         Input::Line(line) => match self.commands.read(&line, console.is_terminal()) {

@@ -162,6 +162,45 @@ async fn a_line_of_a_pipe_is_said_or_the_exit_code_tells() {
 }
 
 #[tokio::test]
+async fn what_a_chat_has_missed_is_told_as_it_stands() {
+    use causerie_client::{Body, Event, RoomOptions};
+
+    let server = Server::start(&[]).await;
+    let address = server.address();
+    let mut ann = RoomOptions::new(&address, "missed", "Ann").create(true).join().await.unwrap();
+    let mut bob = Chat::join(&server, "missed", "Bob", &[]).await;
+    let mut said = async |body: Body| {
+        let id = ann.send(&body).unwrap().expect("a member");
+        let placed = async {
+            while !matches!(ann.next_event().await, Some(Event::Placed { id: placed, .. }) if placed == id) {}
+        };
+        soon("its place", placed).await;
+        id
+    };
+    let seen = said(Body::Text("seen".into())).await;
+    assert_eq!(bob.out().await, "Ann : seen");
+    bob.process.signal("KILL").await;
+    assert!(!bob.process.exit().await.success());
+    let secret = said(Body::Text("my password".into())).await;
+    let wrong = said(Body::Text("teh".into())).await;
+    said(Body::Delete { of: secret, reason: String::new() }).await;
+    said(Body::Edit { of: wrong, text: "the".into() }).await;
+    said(Body::Edit { of: seen, text: "seen!".into() }).await;
+    said(Body::Text("last".into())).await;
+    let mut bob = Chat::join(&server, "missed", "Bob", &[]).await;
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|line| line != "Ann : last") {
+        heard.push(bob.out().await);
+    }
+    // What was shown just before it was killed may be shown again, and then as it stands.
+    heard.retain(|line| !["Ann : seen", "Ann : seen! (edited)"].contains(&&line[..]));
+    assert_eq!(heard[..2], ["Ann : (deleted)", "Ann : the (edited)"], "{heard:?}");
+    assert!(!heard.iter().any(|line| line.contains("password") || line.contains("teh")), "{heard:?}");
+    assert!(heard.iter().any(|line| line.contains("seen!")), "{heard:?}");
+    assert_eq!(bob.end().await.2, Some(0));
+}
+
+#[tokio::test]
 async fn control_characters_of_others_are_shown_not_obeyed() {
     let server = Server::start(&[]).await;
     let mut bob = Chat::join(&server, "lobby", "Bob", &[]).await;

@@ -93,6 +93,11 @@ pub enum Event {
         /// Own messages that were sent again.
         resent: usize,
     },
+    /// Records follow that were said while the connection was away: what is among them may change what is among them, too.
+    CatchingUp {
+        /// Position of the last of them.
+        to: u64,
+    },
     /// The member had been declared left, or the server does not know it any more: it is a new member now.
     Rejoined {
         /// New id of the member.

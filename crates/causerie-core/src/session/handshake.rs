@@ -94,6 +94,7 @@ impl Session {
             self.tell_restored();
             let resent = self.outbox.on_way().len();
             self.event(Event::Resumed { resent });
+            self.tell_missed(welcome.position);
             if is_untold {
                 self.recovery.catch_up = CatchUp::To(welcome.position);
                 self.catch_up(now);
@@ -125,13 +126,22 @@ impl Session {
             Some(reason) if is_untold => {
                 // What was said in another life is told in this one once what it may refer to is.
                 self.recovery.rejoined = Some(reason);
+                self.tell_missed(position);
                 self.recovery.catch_up = CatchUp::To(position);
                 self.catch_up(now);
             }
             Some(reason) => {
                 let renamed = self.say_unsent(now, true);
                 self.event(Event::Rejoined { member, reason, renamed });
+                self.tell_missed(position);
             }
+        }
+    }
+
+    /// Tells that records follow which were missed, if there are any.
+    fn tell_missed(&mut self, to: u64) {
+        if to > self.placement.placed() {
+            self.event(Event::CatchingUp { to });
         }
     }
 
@@ -148,6 +158,7 @@ impl Session {
         self.send_packets(packets);
         self.tell_restored();
         self.event(Event::Resumed { resent });
+        self.tell_missed(last);
         self.recovery.catch_up.ends_at(last);
         self.catch_up(now);
         self.leave_if_done();

@@ -1,5 +1,5 @@
-//! Messages from before somebody came, as they stand: they wait until all are there, since what was said later may edit
-//! them or take them back.
+//! Messages from before somebody came, or from when the connection was away, as they stand: they wait until all are there,
+//! since what was said later may edit them or take them back.
 
 use std::mem;
 
@@ -11,53 +11,78 @@ use causerie_core::timeline::fold::{Fold, Said};
 const EVENTS_MAX: usize = 10_000;
 const BYTES_MAX: usize = 4 << 20;
 
-/// Events of a room, those of the past held back until they can be told as they stand.
+/// Events of a room, those that were missed held back until they can be told as they stand.
 #[derive(Debug, Default)]
 pub(crate) struct Past {
-    /// Records of the past that are still to come.
+    /// Records from before somebody came that are still to come.
     left: u64,
+    /// Position up to which the log is told that was missed since; 0 if none is.
+    missed_to: u64,
     waiting: Vec<Event>,
     bytes: usize,
 }
 
 impl Past {
+    /// Returns whether something is held back.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Takes an event in, and returns those that are to be shown now, each with how its text stands.
     pub(crate) fn take(&mut self, event: Event) -> Vec<(Event, Standing)> {
-        let records = match &event {
+        match &event {
             Event::Welcomed { first, position, .. } => {
-                self.left = position.saturating_add(1).saturating_sub(*first);
+                (self.left, self.missed_to) = (position.saturating_add(1).saturating_sub(*first), 0);
                 return vec![(event, Standing::AsSaid)];
             }
+            Event::CatchingUp { to } => self.missed_to = *to,
             Event::Delivered(Post { history: true, body, .. }) => {
                 self.bytes += body.readable().map_or(0, str::len);
-                1
+                self.left = self.left.saturating_sub(1);
             }
-            Event::Joined { history: true, .. } | Event::Left { history: true, .. } => 1,
-            Event::Gap { from, to } => to.saturating_sub(*from).saturating_add(1),
+            Event::Joined { history: true, .. } | Event::Left { history: true, .. } => {
+                self.left = self.left.saturating_sub(1);
+            }
+            Event::Gap { from, to } => {
+                self.left = self.left.saturating_sub(to.saturating_sub(*from).saturating_add(1));
+                self.reach(*to);
+            }
+            Event::Delivered(post) if self.missed_to > 0 => {
+                self.bytes += post.body.readable().map_or(0, str::len);
+            }
+            Event::Placed { position, .. } if self.missed_to > 0 => self.reach(*position),
+            Event::Joined { .. } | Event::Left { .. } | Event::Held { .. } if self.missed_to > 0 => {}
             // All that comes of it is there.
-            _ => self.left,
-        };
-        self.left = self.left.saturating_sub(records);
+            _ => (self.left, self.missed_to) = (0, 0),
+        }
         self.waiting.push(event);
-        if self.left > 0 && self.waiting.len() < EVENTS_MAX && self.bytes < BYTES_MAX {
+        let is_more_to_come = self.left > 0 || self.missed_to > 0;
+        if is_more_to_come && self.waiting.len() < EVENTS_MAX && self.bytes < BYTES_MAX {
             return Vec::new();
         }
         self.bytes = 0;
         told(mem::take(&mut self.waiting))
     }
+
+    /// Notes that the log is told up to a position.
+    fn reach(&mut self, position: u64) {
+        if position >= self.missed_to {
+            self.missed_to = 0;
+        }
+    }
 }
 
-/// Tells what is of the past as it stands; all else as it was said, since that is what changes things.
+/// Tells events as they stand by what is among them. What is about something that was shown before is told as it was said.
 fn told(events: Vec<Event>) -> Vec<(Event, Standing)> {
     let mut fold = Fold::default();
     for event in &events {
-        let Event::Delivered(Post { id, body, history: true, .. }) = event else { continue };
+        let Event::Delivered(Post { id, body, .. }) = event else { continue };
         let what = What::Said(body.clone());
         let (author, standing) = (String::new(), Standing::AsSaid);
         fold.take(Said { id: *id, author, what, position: None, standing, extra: () });
     }
     let as_it_stands = |event| match event {
-        Event::Delivered(post) if post.history => {
+        Event::Delivered(post) => {
             let (standing, body) = fold.as_it_stands(post.id, post.body);
             (Event::Delivered(Post { body, ..post }), standing)
         }
@@ -147,6 +172,54 @@ mod tests {
         );
         let live = texts(past.take(said(8, text("now"), false)));
         assert_eq!(live, [("now".to_owned(), Standing::AsSaid)]);
+    }
+
+    fn placed(seq: u64, position: u64) -> Event {
+        Event::Placed { id: MessageId::new(ANN, seq), position, time_millis: 0 }
+    }
+
+    #[test]
+    fn what_was_missed_is_told_as_it_stands_too() {
+        let mut past = Past::default();
+        past.take(welcomed(1, 0));
+        assert_eq!(past.take(said(1, text("before"), false)).len(), 1);
+        assert_eq!(past.take(placed(1, 1)).len(), 1);
+        assert_eq!(past.take(Event::Resumed { resent: 0 }).len(), 1);
+        let edit = |seq, text: &str| Body::Edit { of: MessageId::new(ANN, seq), text: text.into() };
+        let missed =
+            [text("my password"), text("teh"), delete(2), edit(3, "the"), edit(1, "then"), text("last")];
+        assert_eq!(past.take(Event::CatchingUp { to: 7 }), []);
+        for (seq, body) in (2..).zip(missed) {
+            assert_eq!(past.take(said(seq, body, false)), [], "something is still to come");
+            assert!(past.is_waiting());
+            if seq < 7 {
+                assert_eq!(past.take(placed(seq, seq)), []);
+            }
+        }
+        let told = past.take(placed(7, 7));
+        let told: Vec<_> = texts(told)
+            .into_iter()
+            .filter(|(text, _)| !["Placed", "CatchingUp"].contains(&&text[..]))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (String::new(), Standing::Deleted),
+                ("the".into(), Standing::Edited),
+                ("-".into(), Standing::AsSaid),
+                ("the".into(), Standing::AsSaid),
+                // What it is about was shown before.
+                ("then".into(), Standing::AsSaid),
+                ("last".into(), Standing::AsSaid),
+            ]
+        );
+        assert_eq!(past.take(said(8, text("now"), false)).len(), 1);
+        // A connection that breaks meanwhile does not hold back what has come.
+        past.take(Event::CatchingUp { to: 100 });
+        assert_eq!(past.take(said(9, text("now"), false)), []);
+        let lost = Event::Reconnecting { reason: "cut".into(), retry_in: std::time::Duration::ZERO };
+        assert_eq!(past.take(lost).len(), 3);
+        assert!(!past.is_waiting());
     }
 
     #[test]

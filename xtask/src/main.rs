@@ -36,9 +36,9 @@ Commands:
            simulated groups, N seeds of them (10000)
   fuzz [TARGET [INPUT...]] [--seconds N]
            runs the fuzz targets, or one, for N seconds each (20), or runs these inputs again
-  mutants [PART | --table]
-           weakens one guard after the other, or those named like PART; a test must notice (some minutes).
-           --table writes docs/evidence/mutants.md
+  mutants [PART] [--missing] [--table]
+           weakens one guard after the other, or those named like PART; a test must notice (hours for all).
+           --table writes what noticed to docs/evidence/mutants.md, --missing tries those only that are not there
   web      the server's page: types, lints, tests, and all of it in a browser (needs node and chromium)
   programs the server used by curl, a WebSocket client, schemathesis and Prometheus' parser (needs python3 and curl)
   irc      irssi and WeeChat in a room of a server that is killed (needs python3, irssi and weechat-headless)
@@ -273,19 +273,22 @@ fn main() -> ExitCode {
     let args: Vec<String> = env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
-        ["mutants"] => mutants::run(&root(), "", false),
-        ["mutants", "--table"] => mutants::run(&root(), "", true),
-        ["mutants", part] if !part.starts_with('-') => mutants::run(&root(), part, false),
+        ["mutants", ref args @ ..] => match mutants::Order::parse(args) {
+            Some(order) => mutants::run(&root(), &order),
+            None => usage(),
+        },
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             ExitCode::SUCCESS
         }
         _ => match steps(&args) {
             Some(steps) => run_all(&steps, &root()),
-            None => {
-                eprint!("{USAGE}");
-                ExitCode::from(2)
-            }
+            None => usage(),
         },
     }
+}
+
+fn usage() -> ExitCode {
+    eprint!("{USAGE}");
+    ExitCode::from(2)
 }

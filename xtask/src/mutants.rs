@@ -6,6 +6,7 @@
 
 mod hosts;
 mod mutant;
+mod report;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -14,12 +15,16 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use self::mutant::{Mutant, Suite};
+use self::report::{TABLE, Table};
 
 /// All that a test binary does takes seconds.
 const TIME_MAX: Duration = Duration::from_secs(120);
 
 /// Messages are cut to this many characters in the table.
 const MESSAGE_MAX: usize = 110;
+
+const SURVIVED: &str = "**SURVIVED**";
+const NOT_TRIED: &str = "**NOT TRIED**";
 
 enum Fate {
     /// By which test, and what it said.
@@ -28,50 +33,62 @@ enum Fate {
     NotTried(String),
 }
 
-/// Runs all mutants whose name contains `part`. Writes the table to `docs/evidence/mutants.md` if asked to.
-pub(crate) fn run(root: &Path, part: &str, write_table: bool) -> ExitCode {
+/// Which mutants are tried, and whether the table is written.
+pub(crate) struct Order<'a> {
+    /// Those whose name contains this.
+    part: &'a str,
+    /// Of these, those only that the table tells nothing of.
+    missing: bool,
+    /// Write the table: what is not tried again stays as it stands there.
+    table: bool,
+}
+
+impl<'a> Order<'a> {
+    pub(crate) fn parse(args: &[&'a str]) -> Option<Self> {
+        let mut order = Self { part: "", missing: false, table: false };
+        for &arg in args {
+            match arg {
+                "--missing" => order.missing = true,
+                "--table" => order.table = true,
+                part if order.part.is_empty() && !part.starts_with('-') => order.part = part,
+                _ => return None,
+            }
+        }
+        Some(order)
+    }
+}
+
+/// Runs the mutants that are asked for. The table is written after each, so that a run that is cut off has not been in vain.
+pub(crate) fn run(root: &Path, order: &Order<'_>) -> ExitCode {
     let copy = root.join("target/mutants/source");
     let (mut tried, mut alive) = (0, 0);
-    let mut text = String::new();
-    for (heading, mutants) in table::MUTANTS {
-        text += &format!("\n## {heading}\n\n| weakened | in | noticed by |\n|---|---|---|\n");
-        for mutant in mutants.iter().filter(|m| m.name.contains(part)) {
-            let start = Instant::now();
-            let fate = copy_sources(root, &copy).and_then(|()| try_one(mutant, &copy));
-            let told = match fate.unwrap_or_else(Fate::NotTried) {
-                Fate::Killed(by) => by,
-                Fate::Survived => {
-                    alive += 1;
-                    "**SURVIVED**".to_owned()
-                }
-                Fate::NotTried(why) => {
-                    alive += 1;
-                    format!("**NOT TRIED**: {why}")
-                }
-            };
-            tried += 1;
-            println!("{:>3} s  {:<60} {told}", start.elapsed().as_secs(), mutant.name);
-            let file = mutant.file.trim_start_matches("crates/").replace("/src/", "/");
-            text += &format!("| {} | `{file}` | {} |\n", mutant.name, told.replace('|', "\\|"));
-        }
-    }
-    println!("{tried} mutants, {alive} not killed");
-    if write_table {
-        let text = format!("{}{text}\n{}", heading(tried, alive), table::EQUIVALENT);
-        if let Err(error) = fs::write(root.join("docs/evidence/mutants.md"), text) {
-            eprintln!("xtask: docs/evidence/mutants.md cannot be written: {error}");
+    let mut table = Table::read(root);
+    let all = table::MUTANTS.iter().flat_map(|(_, mutants)| *mutants);
+    let wanted = all.filter(|m| m.name.contains(order.part) && !(order.missing && table.tells_of(m)));
+    for mutant in wanted.collect::<Vec<_>>() {
+        let start = Instant::now();
+        let fate = copy_sources(root, &copy).and_then(|()| try_one(mutant, &copy));
+        let told = match fate.unwrap_or_else(Fate::NotTried) {
+            Fate::Killed(by) => by,
+            Fate::Survived => {
+                alive += 1;
+                SURVIVED.to_owned()
+            }
+            Fate::NotTried(why) => {
+                alive += 1;
+                format!("{NOT_TRIED}: {why}")
+            }
+        };
+        tried += 1;
+        println!("{:>3} s  {:<60} {told}", start.elapsed().as_secs(), mutant.name);
+        table.tell(mutant, &told);
+        if let Err(error) = if order.table { table.write(root) } else { Ok(()) } {
+            eprintln!("xtask: {TABLE} cannot be written: {error}");
             return ExitCode::FAILURE;
         }
     }
-    if alive == 0 && tried > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn heading(tried: usize, alive: usize) -> String {
-    format!(
-        "# Mutants\n\nWritten by `cargo xtask mutants --table`. Each guard of the protocol is weakened in a copy of \
-         the sources, and a\ntest must notice. {tried} mutants, {alive} not killed. Named is the test that noticed \
-         first, with what it said.\n"
-    )
+    println!("{tried} mutants, {alive} not killed");
+    if alive == 0 && (tried > 0 || order.missing) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The files that git knows or would take, as they are now.
@@ -178,9 +195,25 @@ mod tests {
     #[test]
     fn every_mutant_has_its_place() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        for mutant in table::MUTANTS.iter().flat_map(|(_, mutants)| *mutants) {
-            let source = fs::read_to_string(root.join(mutant.file)).expect(mutant.file);
-            assert_eq!(source.matches(mutant.from).count(), 1, "'{}' in {}", mutant.name, mutant.file);
-        }
+        let all = table::MUTANTS.iter().flat_map(|(_, mutants)| *mutants);
+        let stands_once = |m: &&Mutant| {
+            let source = fs::read_to_string(root.join(m.file)).expect(m.file);
+            source.matches(m.from).count() == 1
+        };
+        let lost: Vec<_> = all.filter(|m| !stands_once(m)).map(|m| (m.name, m.file)).collect();
+        assert!(lost.is_empty(), "{lost:?}");
+    }
+
+    /// The table has a row for each mutant, and a test noticed each.
+    #[test]
+    fn the_table_tells_of_every_mutant() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let written = fs::read_to_string(root.join(TABLE)).expect(TABLE);
+        assert!(!written.contains(SURVIVED) && !written.contains(NOT_TRIED), "not killed");
+        let table = Table::read(&root);
+        let all = table::MUTANTS.iter().flat_map(|(_, mutants)| *mutants);
+        let missing: Vec<_> = all.filter(|m| !table.tells_of(m)).map(|m| m.name).collect();
+        assert!(missing.is_empty(), "`cargo xtask mutants --missing --table` tries {missing:?}");
+        assert!(table.text() == written, "{TABLE} differs from what would be written");
     }
 }

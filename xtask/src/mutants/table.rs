@@ -20,6 +20,7 @@ const MEMBERS: &str = "crates/cbcast/src/members.rs";
 const STABILITY: &str = "crates/cbcast/src/stability.rs";
 const ROLLBACK: &str = "crates/cbcast/src/group/rollback.rs";
 const TIMERS: &str = "crates/cbcast/src/group/timers.rs";
+const RING: &str = "crates/cbcast/src/ring.rs";
 const REPAIR: &str = "crates/cbcast/src/repair.rs";
 const PERSIST: &str = "crates/cbcast/src/persist.rs";
 const SNAPSHOT: &str = "crates/cbcast/src/snapshot.rs";
@@ -239,7 +240,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "a sender's next is not looked at",
                 HOLDBACK,
-                "        if matches!(member.ring.front(), Some(Some(_))) {",
+                "        if member.ring.next().is_some() {",
                 "        if false {",
             ),
             library(
@@ -257,7 +258,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "a newcomer's first message is not looked at",
                 HOLDBACK,
-                "if matches!(self.members.get(slot).ring.front(), Some(Some(_))) {",
+                "if self.members.get(slot).ring.next().is_some() {",
                 "if false {",
             ),
             library(
@@ -382,13 +383,13 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "copies of held messages are held again",
                 HOLDBACK,
-                "if member.holds(ahead) {",
+                "if member.ring.get(ahead).is_some() {",
                 "if false {",
             ),
             library(
                 "copies of messages held early are held again",
                 HOLDBACK,
-                "if self.members.get(slot).holds(ahead) {",
+                "if self.members.get(slot).ring.get(ahead).is_some() {",
                 "if false {",
             ),
             library(
@@ -456,6 +457,30 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 HOLDBACK,
                 "if self.held_bytes + message.packet().len() > limit {",
                 "if self.held_bytes > limit {",
+            ),
+            library(
+                "one member may fill the queue",
+                HOLDBACK,
+                "if held + message.packet().len() > limit {",
+                "if false {",
+            ),
+            library(
+                "what of a member was held counts for ever",
+                RING,
+                "        self.bytes -= held.packet.len();\n",
+                "",
+            ),
+            library(
+                "what is held keeps the buffer that it came in",
+                HOLDBACK,
+                "true => message.detached().into_parts(),",
+                "true => message.into_parts(),",
+            ),
+            library(
+                "what is retained keeps the buffer that it came in",
+                HOLDBACK,
+                "if self.config.copies_kept { message.detached() } else { message.clone() };",
+                "message.clone();",
             ),
             library(
                 "a full queue does not hear of what it refuses",
@@ -719,8 +744,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "pauses stay long after progress",
                 HOLDBACK,
-                "            member.lagging_since = now;\n            self.repair.begin(&mut member.repair, now);\n        }\n        if matches!",
-                "            member.lagging_since = now;\n        }\n        if matches!",
+                "            member.lagging_since = now;\n            self.repair.begin(&mut member.repair, now);\n        }\n        if member.ring.next()",
+                "            member.lagging_since = now;\n        }\n        if member.ring.next()",
             ),
             library(
                 "pauses stay long after all has come",
@@ -1434,7 +1459,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "how long a message was held is not counted",
                 HOLDBACK,
-                "self.holds.count(now.since(held.since));",
+                "self.holds.count(now.as_nanos().saturating_sub(held.since.as_nanos()));",
                 "",
             ),
             library(

@@ -39,16 +39,16 @@ impl Protocol for Bare {
     }
 
     fn speaker(&self, seat: Seat) -> Box<dyn Speaker> {
-        Box::new(Client { room: seat.room, is_ready: false })
+        Box::new(BareClient { room: seat.room, is_ready: false })
     }
 }
 
-struct Client {
+struct BareClient {
     room: String,
     is_ready: bool,
 }
 
-impl Speaker for Client {
+impl Speaker for BareClient {
     fn greet(&mut self, out: &mut Vec<u8>) {
         put_frame(out, self.room.as_bytes());
     }
@@ -79,7 +79,7 @@ impl Speaker for Client {
     }
 }
 
-struct Connection {
+struct BareConnection {
     stream: TcpStream,
     room: Option<usize>,
     /// The start of a frame whose end has not come.
@@ -89,12 +89,12 @@ struct Connection {
 }
 
 #[derive(Default)]
-struct Room {
+struct BareRoom {
     members: Vec<usize>,
     batch: Vec<u8>,
 }
 
-impl Connection {
+impl BareConnection {
     /// Whether the connection is still there.
     fn write(&mut self, bytes: &[u8]) -> bool {
         if !self.pending.is_empty() {
@@ -128,10 +128,10 @@ pub(crate) fn serve(listen: SocketAddr, log: Option<&Path>) -> io::Result<()> {
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind(listen)?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-    let mut connections: BTreeMap<usize, Connection> = BTreeMap::new();
+    let mut connections: BTreeMap<usize, BareConnection> = BTreeMap::new();
     let mut next = 0;
     let mut names: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
-    let mut rooms: Vec<Room> = Vec::new();
+    let mut rooms: Vec<BareRoom> = Vec::new();
     let mut busy: Vec<usize> = Vec::new();
     let mut scratch = vec![0; 256 << 10];
     let mut events = Events::with_capacity(1024);
@@ -149,7 +149,7 @@ pub(crate) fn serve(listen: SocketAddr, log: Option<&Path>) -> io::Result<()> {
                     let both = Interest::READABLE | Interest::WRITABLE;
                     poll.registry().register(&mut stream, Token(next), both)?;
                     let (rest, pending) = (Vec::new(), Vec::new());
-                    connections.insert(next, Connection { stream, room: None, rest, pending });
+                    connections.insert(next, BareConnection { stream, room: None, rest, pending });
                     next += 1;
                 }
                 continue;
@@ -194,7 +194,7 @@ pub(crate) fn serve(listen: SocketAddr, log: Option<&Path>) -> io::Result<()> {
                         }
                         None => {
                             let room = *names.entry(body.to_vec()).or_insert_with(|| {
-                                rooms.push(Room::default());
+                                rooms.push(BareRoom::default());
                                 rooms.len() - 1
                             });
                             connection.room = Some(room);
@@ -217,7 +217,7 @@ pub(crate) fn serve(listen: SocketAddr, log: Option<&Path>) -> io::Result<()> {
             log.sync_data()?;
         }
         for room in busy.drain(..) {
-            let Room { members, batch } = &mut rooms[room];
+            let BareRoom { members, batch } = &mut rooms[room];
             for member in members {
                 if let Some(connection) = connections.get_mut(member)
                     && !connection.write(batch)
@@ -228,7 +228,7 @@ pub(crate) fn serve(listen: SocketAddr, log: Option<&Path>) -> io::Result<()> {
             batch.clear();
         }
         for token in gone {
-            if let Some(Connection { room: Some(room), .. }) = connections.remove(&token) {
+            if let Some(BareConnection { room: Some(room), .. }) = connections.remove(&token) {
                 rooms[room].members.retain(|member| *member != token);
             }
         }

@@ -18,16 +18,16 @@ impl Protocol for Nats {
     }
 
     fn speaker(&self, seat: Seat) -> Box<dyn Speaker> {
-        Box::new(Client { room: seat.room, is_ready: false })
+        Box::new(NatsClient { room: seat.room, is_ready: false })
     }
 }
 
-struct Client {
+struct NatsClient {
     room: String,
     is_ready: bool,
 }
 
-impl Speaker for Client {
+impl Speaker for NatsClient {
     fn greet(&mut self, out: &mut Vec<u8>) {
         let options = r#"{"verbose":false,"pedantic":false,"echo":true,"lang":"rust","version":"0"}"#;
         out.extend_from_slice(format!("CONNECT {options}\r\nSUB {} 1\r\nPING\r\n", self.room).as_bytes());
@@ -83,7 +83,7 @@ mod tests {
     fn messages_are_read_wherever_the_stream_is_cut() {
         let input = b"INFO {}\r\nPONG\r\nMSG r 1 4\r\nab\r\n\r\nPING\r\nMSG r 1 2\r\nhi\r\n";
         for cut in 0..input.len() {
-            let mut client = Client { room: "r".into(), is_ready: false };
+            let mut client = NatsClient { room: "r".into(), is_ready: false };
             let (mut texts, mut out) = (Vec::new(), Vec::new());
             let used = client.read(&input[..cut], &mut out, &mut |text| texts.push(text.to_vec())).unwrap();
             let rest = client.read(&input[used..], &mut out, &mut |text| texts.push(text.to_vec())).unwrap();

@@ -19,11 +19,11 @@ impl Protocol for Redis {
     }
 
     fn speaker(&self, seat: Seat) -> Box<dyn Speaker> {
-        Box::new(Client { room: seat.room, is_ready: false })
+        Box::new(RedisClient { room: seat.room, is_ready: false })
     }
 }
 
-struct Client {
+struct RedisClient {
     room: String,
     is_ready: bool,
 }
@@ -77,7 +77,7 @@ fn value(input: &[u8]) -> Result<Option<usize>, SpeakError> {
     Ok(Some(end))
 }
 
-impl Speaker for Client {
+impl Speaker for RedisClient {
     fn greet(&mut self, out: &mut Vec<u8>) {
         put_command(out, &[b"HELLO", b"3"]);
         put_command(out, &[b"SUBSCRIBE", self.room.as_bytes()]);
@@ -127,7 +127,7 @@ mod tests {
         let input = b"%2\r\n+a\r\n:1\r\n$1\r\nb\r\n*1\r\n$2\r\n\r\n\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nr\r\n:1\r\n\
             :100\r\n>3\r\n$7\r\nmessage\r\n$1\r\nr\r\n$4\r\nab\r\n\r\n>3\r\n$7\r\nmessage\r\n$1\r\nr\r\n$2\r\nhi\r\n";
         for cut in 0..input.len() {
-            let mut client = Client { room: "r".into(), is_ready: false };
+            let mut client = RedisClient { room: "r".into(), is_ready: false };
             let mut texts = Vec::new();
             let mut read =
                 |input: &[u8]| client.read(input, &mut Vec::new(), &mut |text| texts.push(text.to_vec()));
@@ -136,7 +136,7 @@ mod tests {
             assert_eq!(texts, [&b"ab\r\n"[..], b"hi"]);
             assert!(client.is_ready());
         }
-        let mut client = Client { room: "r".into(), is_ready: false };
+        let mut client = RedisClient { room: "r".into(), is_ready: false };
         assert!(client.read(b"-NOPERM no\r\n", &mut Vec::new(), &mut |_| {}).is_err());
     }
 }

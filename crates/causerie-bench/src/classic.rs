@@ -29,7 +29,7 @@ impl Protocol for Classic {
     }
 
     fn speaker(&self, seat: Seat) -> Box<dyn Speaker> {
-        Box::new(Member { seat, is_ready: false })
+        Box::new(ClassicMember { seat, is_ready: false })
     }
 
     /// Rooms without a port of their own are made by native clients only.
@@ -43,12 +43,12 @@ impl Protocol for Classic {
     }
 }
 
-struct Member {
+struct ClassicMember {
     seat: Seat,
     is_ready: bool,
 }
 
-impl Speaker for Member {
+impl Speaker for ClassicMember {
     fn greet(&mut self, out: &mut Vec<u8>) {
         let Seat { room, name, .. } = &self.seat;
         out.extend_from_slice(format!("./join {room}\n{name}\n./members\n").as_bytes());
@@ -99,7 +99,7 @@ mod tests {
         let input = b"['m0', 'm1']\nm1 joined the chatroom\nm1 : abcd\nm1 : no\nm0 : efgh\n";
         for cut in 0..input.len() {
             let seat = Seat { room: "r".into(), name: "m0".into(), talks: true, text_bytes: 4 };
-            let mut member = Member { seat, is_ready: false };
+            let mut member = ClassicMember { seat, is_ready: false };
             let mut texts = Vec::new();
             let mut read =
                 |input: &[u8]| member.read(input, &mut Vec::new(), &mut |text| texts.push(text.to_vec()));

@@ -41,7 +41,7 @@ impl Protocol for Irc {
     }
 
     fn speaker(&self, seat: Seat) -> Box<dyn Speaker> {
-        Box::new(Member::new(seat))
+        Box::new(IrcMember::new(seat))
     }
 
     /// Opens rooms as for the others: whoever makes rooms this way may close them.
@@ -55,14 +55,14 @@ impl Protocol for Irc {
     }
 }
 
-struct Member {
+struct IrcMember {
     seat: Seat,
     /// Words before each text: ` PRIVMSG #room :`.
     before_text: String,
     is_ready: bool,
 }
 
-impl Member {
+impl IrcMember {
     fn new(seat: Seat) -> Self {
         let before_text = format!(" PRIVMSG #{} :", seat.room);
         Self { seat, before_text, is_ready: false }
@@ -101,7 +101,7 @@ fn nick(seat: &Seat) -> String {
     format!("{}-{}", seat.name, seat.room)
 }
 
-impl Speaker for Member {
+impl Speaker for IrcMember {
     fn greet(&mut self, out: &mut Vec<u8>) {
         let (room, nick) = (&self.seat.room, nick(&self.seat));
         let words = format!(
@@ -148,11 +148,11 @@ impl Speaker for Member {
 mod tests {
     use super::*;
 
-    fn member() -> Member {
-        Member::new(Seat { room: "r".into(), name: "m0".into(), talks: true, text_bytes: 4 })
+    fn member() -> IrcMember {
+        IrcMember::new(Seat { room: "r".into(), name: "m0".into(), talks: true, text_bytes: 4 })
     }
 
-    fn read(member: &mut Member, input: &[u8]) -> Result<(usize, Vec<u8>, Vec<String>), SpeakError> {
+    fn read(member: &mut IrcMember, input: &[u8]) -> Result<(usize, Vec<u8>, Vec<String>), SpeakError> {
         let (mut out, mut texts) = (Vec::new(), Vec::new());
         let used = member.read(input, &mut out, &mut |text| {
             texts.push(String::from_utf8(text.to_vec()).expect("text"));

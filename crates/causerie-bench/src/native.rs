@@ -52,8 +52,8 @@ impl Protocol for Native {
     }
 
     fn speaker(&self, seat: Seat) -> Box<dyn Speaker> {
-        let state = State::Greeting;
-        Box::new(Member { seat, state, said: 0, seqs: Vec::new(), frontier: Vec::new() })
+        let state = NativeStage::Greeting;
+        Box::new(NativeMember { seat, state, said: 0, seqs: Vec::new(), frontier: Vec::new() })
     }
 
     fn open(&self, rooms: &[String]) -> Result<(), SpeakError> {
@@ -139,7 +139,7 @@ fn broken(error: impl std::fmt::Display) -> SpeakError {
     SpeakError::broken(error.to_string())
 }
 
-enum State {
+enum NativeStage {
     Greeting,
     Joining,
     In {
@@ -151,9 +151,9 @@ enum State {
     },
 }
 
-struct Member {
+struct NativeMember {
     seat: Seat,
-    state: State,
+    state: NativeStage,
     /// Number of messages that it has said.
     said: u64,
     /// Numbers of messages of each member of our origin that have come, by ordinal.
@@ -162,19 +162,19 @@ struct Member {
     frontier: Vec<MessageId>,
 }
 
-impl Member {
+impl NativeMember {
     /// A frame that is no record: how the conversation begins, or why it ends.
     #[cold]
     fn answer(&mut self, kind: u8, body: &[u8], out: &mut Vec<u8>) -> Result<(), SpeakError> {
         match (ServerFrame::decode(kind, &Bytes::copy_from_slice(body)).map_err(broken)?, &self.state) {
-            (Some(ServerFrame::Hello { challenge, .. }), State::Greeting) => {
+            (Some(ServerFrame::Hello { challenge, .. }), NativeStage::Greeting) => {
                 let (room, name) = (self.seat.room.clone(), self.seat.name.clone());
                 let proof = fresh_key().prove(Purpose::Member, &challenge);
                 let (create, maker, after) = (false, None, None);
                 ClientFrame::Join { room, name, proof, create, maker, after }.encode(out);
-                self.state = State::Joining;
+                self.state = NativeStage::Joining;
             }
-            (Some(ServerFrame::Welcome(welcome)), State::Joining) => {
+            (Some(ServerFrame::Welcome(welcome)), NativeStage::Joining) => {
                 for (member, count) in welcome.snapshot.clock.iter() {
                     if member.origin == welcome.member.origin {
                         *self.seq(member.ordinal) = count;
@@ -182,7 +182,7 @@ impl Member {
                 }
                 self.frontier = welcome.snapshot.frontier;
                 let (history, position) = (welcome.position, welcome.first - 1);
-                self.state = State::In { me: welcome.member, history, position };
+                self.state = NativeStage::In { me: welcome.member, history, position };
             }
             (Some(ServerFrame::Error(error)), _) => {
                 return Err(SpeakError::Refused { message: error.message });
@@ -207,7 +207,7 @@ impl Member {
     }
 
     fn record(&mut self, body: &[u8], deliver: &mut dyn FnMut(&[u8])) -> Result<(), SpeakError> {
-        let State::In { me, history, position: last } = &mut self.state else {
+        let NativeStage::In { me, history, position: last } = &mut self.state else {
             return Err(SpeakError::broken("a record before the welcome"));
         };
         let (me, history) = (*me, *history);
@@ -276,14 +276,14 @@ impl Member {
     }
 }
 
-impl Speaker for Member {
+impl Speaker for NativeMember {
     fn greet(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(&MAGIC);
         hello().encode(out);
     }
 
     fn is_ready(&self) -> bool {
-        matches!(self.state, State::In { .. })
+        matches!(self.state, NativeStage::In { .. })
     }
 
     fn read(
@@ -313,7 +313,7 @@ impl Speaker for Member {
     }
 
     fn say(&mut self, text: &[u8], out: &mut Vec<u8>) {
-        let State::In { me, .. } = self.state else { unreachable!("only on those who are ready") };
+        let NativeStage::In { me, .. } = self.state else { unreachable!("only on those who are ready") };
         self.said += 1;
         let mut payload = Vec::with_capacity(1 + text.len());
         payload.push(TEXT);
@@ -334,10 +334,10 @@ mod tests {
     use causerie_core::content::body::Body;
     use causerie_core::wire::Delivered;
 
-    fn member(talks: bool) -> Member {
+    fn member(talks: bool) -> NativeMember {
         let seat = Seat { room: "r".into(), name: "n".into(), talks, text_bytes: 2 };
-        let state = State::In { me: MemberId::new(0, 1), history: 9, position: 9 };
-        Member { seat, state, said: 0, seqs: Vec::new(), frontier: Vec::new() }
+        let state = NativeStage::In { me: MemberId::new(0, 1), history: 9, position: 9 };
+        NativeMember { seat, state, said: 0, seqs: Vec::new(), frontier: Vec::new() }
     }
 
     /// The record at `position` behind nine that let the members in.
@@ -353,7 +353,7 @@ mod tests {
         MessageId::new(MemberId::new(0, ordinal), seq)
     }
 
-    fn read(member: &mut Member, input: &[u8]) -> Result<(usize, Vec<String>), SpeakError> {
+    fn read(member: &mut NativeMember, input: &[u8]) -> Result<(usize, Vec<String>), SpeakError> {
         let mut texts = Vec::new();
         let read = member.read(input, &mut Vec::new(), &mut |text| {
             texts.push(String::from_utf8(text.to_vec()).unwrap());
@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn stamps_are_those_of_a_group() {
         use cbcast::{Config, Group, Link, Snapshot, Time};
-        let ids = |member: &mut Member| {
+        let ids = |member: &mut NativeMember| {
             let mut out = Vec::new();
             member.say(b"hi", &mut out);
             let mut out = BytesMut::from(&out[..]);

@@ -12,7 +12,7 @@ pub(crate) use crate::check::Checker;
 pub(crate) const OUTSTANDING_MAX: usize = 1 << 16;
 
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct LoadRoom {
     /// The run's connections in this room; the first of them talk.
     pub(crate) connections: Range<usize>,
     /// Those of them whose receipt counts; the others have stopped reading.
@@ -41,7 +41,7 @@ pub(crate) struct Sender {
     answers_due: u32,
 }
 
-impl Room {
+impl LoadRoom {
     pub(crate) fn new(
         connections: Range<usize>,
         waited_for: Range<usize>,
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_message_is_outstanding_until_everybody_has_it() {
         let texts = Texts::new(1, 64);
-        let mut room = Room::new(10..14, 10..13, 4, 2, 3, 100);
+        let mut room = LoadRoom::new(10..14, 10..13, 4, 2, 3, 100);
         let mut checkers = vec![Checker::new(4, 2, None); 4];
         let mut tally = Tally::default();
         let mut said = Vec::new();
@@ -146,7 +146,7 @@ mod tests {
             said.iter().map(|s| (s.id.sender, s.id.seq)).collect::<Vec<_>>(),
             [(4, 1), (5, 1), (4, 2)]
         );
-        let mut deliver = |room: &mut Room, said: &Said, to: usize| {
+        let mut deliver = |room: &mut LoadRoom, said: &Said, to: usize| {
             let mut text = Vec::new();
             texts.write(&mut text, said);
             room.receive(&text, &texts, 10 + to, &mut checkers[to], &mut tally)

@@ -58,7 +58,14 @@ impl Protocol for WebSocket {
     fn speaker(&self, seat: Seat) -> Box<dyn Speaker> {
         let mut mask = [0; 4];
         getrandom::fill(&mut mask).expect("the operating system gives random bytes");
-        Box::new(Member { seat, server: self.server, state: State::Upgrading, mask, said: 0, position: None })
+        Box::new(WebSocketMember {
+            seat,
+            server: self.server,
+            state: WebSocketStage::Upgrading,
+            mask,
+            said: 0,
+            position: None,
+        })
     }
 
     /// A WebSocket is opened in a room that exists.
@@ -73,16 +80,16 @@ impl Protocol for WebSocket {
 }
 
 #[derive(Debug, Eq, PartialEq)]
-enum State {
+enum WebSocketStage {
     Upgrading,
     Joining,
     In,
 }
 
-struct Member {
+struct WebSocketMember {
     seat: Seat,
     server: SocketAddr,
-    state: State,
+    state: WebSocketStage,
     /// One for all frames: it protects proxies from what strangers make a browser say, and here are none.
     mask: [u8; 4],
     /// Number of messages that it has said.
@@ -113,7 +120,7 @@ fn split_frame(input: &[u8]) -> Result<Option<Frame<'_>>, SpeakError> {
     Ok(rest.get(wide..wide + length).map(|payload| (first, payload, 2 + wide + length)))
 }
 
-impl Member {
+impl WebSocketMember {
     fn write_frame(&self, opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
         out.push(FIN | opcode);
         match payload.len() {
@@ -154,7 +161,7 @@ impl Member {
         }
         let join = format!(r#"{{"type":"join","name":"{}"}}"#, self.seat.name);
         self.write_frame(TEXT, join.as_bytes(), out);
-        self.state = State::Joining;
+        self.state = WebSocketStage::Joining;
         Ok(Some(end + 4))
     }
 
@@ -188,8 +195,8 @@ impl Member {
             serde_json::from_slice(event).map_err(|error| SpeakError::broken(error.to_string()))?;
         let field = |name| event.get(name).and_then(Value::as_str).unwrap_or_default();
         match (field("type"), &self.state) {
-            ("welcome", State::Joining) => self.state = State::In,
-            ("message" | "joined" | "left", State::In) => {
+            ("welcome", WebSocketStage::Joining) => self.state = WebSocketStage::In,
+            ("message" | "joined" | "left", WebSocketStage::In) => {
                 let position = event.get("position").and_then(Value::as_u64);
                 self.placed(position.ok_or_else(|| SpeakError::broken("a record without a position"))?)?;
                 if field("kind") == "text" && field("text").len() == self.seat.text_bytes {
@@ -197,14 +204,14 @@ impl Member {
                 }
             }
             ("error", _) => return Err(SpeakError::Refused { message: field("message").to_owned() }),
-            ("ack" | "members" | "held" | "released" | "pong", State::In) => {}
+            ("ack" | "members" | "held" | "released" | "pong", WebSocketStage::In) => {}
             (kind, _) => return Err(SpeakError::broken(format!("an unexpected event '{kind}'"))),
         }
         Ok(())
     }
 }
 
-impl Speaker for Member {
+impl Speaker for WebSocketMember {
     fn greet(&mut self, out: &mut Vec<u8>) {
         let (room, host) = (&self.seat.room, self.server);
         let request = format!(
@@ -215,7 +222,7 @@ impl Speaker for Member {
     }
 
     fn is_ready(&self) -> bool {
-        self.state == State::In
+        self.state == WebSocketStage::In
     }
 
     fn read(
@@ -225,7 +232,7 @@ impl Speaker for Member {
         deliver: &mut dyn FnMut(&[u8]),
     ) -> Result<usize, SpeakError> {
         let mut at = 0;
-        if self.state == State::Upgrading {
+        if self.state == WebSocketStage::Upgrading {
             match self.upgrade(input, out)? {
                 Some(length) => at = length,
                 None => return Ok(0),
@@ -239,7 +246,7 @@ impl Speaker for Member {
                         self.placed(position)?;
                         deliver(text);
                     }
-                    None if self.state == State::In && payload.starts_with(ACK) => {}
+                    None if self.state == WebSocketStage::In && payload.starts_with(ACK) => {}
                     None => self.event(payload, deliver)?,
                 },
                 PING => self.write_frame(PONG, payload, out),
@@ -288,13 +295,20 @@ mod tests {
         ))
     }
 
-    fn member() -> Member {
+    fn member() -> WebSocketMember {
         let seat = Seat { room: "r".into(), name: "m0".into(), talks: true, text_bytes: 4 };
         let server = SocketAddr::from(([127, 0, 0, 1], 12343));
-        Member { seat, server, state: State::Upgrading, mask: [1, 2, 3, 4], said: 0, position: None }
+        WebSocketMember {
+            seat,
+            server,
+            state: WebSocketStage::Upgrading,
+            mask: [1, 2, 3, 4],
+            said: 0,
+            position: None,
+        }
     }
 
-    fn read(member: &mut Member, input: &[u8]) -> Result<(usize, Vec<u8>, Vec<String>), SpeakError> {
+    fn read(member: &mut WebSocketMember, input: &[u8]) -> Result<(usize, Vec<u8>, Vec<String>), SpeakError> {
         let (mut out, mut texts) = (Vec::new(), Vec::new());
         let used = member.read(input, &mut out, &mut |text| {
             texts.push(String::from_utf8(text.to_vec()).expect("text"));
@@ -341,7 +355,7 @@ mod tests {
     #[test]
     fn a_text_that_looks_like_ours_from_behind_is_not_delivered() {
         let mut member = member();
-        member.state = State::In;
+        member.state = WebSocketStage::In;
         // `x\nyz` is written with an escape and has four characters; `ab\u0001`, as written, ends with four of ours.
         let input = [message(1, r"x\nyz"), message(2, r"\\nyz"), message(3, r"abcdefgh")].concat();
         assert_eq!(read(&mut member, &input).unwrap().2, ["x\nyz", "\\nyz"]);
@@ -351,7 +365,7 @@ mod tests {
     fn what_a_server_must_not_do_is_noticed() {
         let inside = |input: &[u8]| {
             let mut member = member();
-            member.state = State::In;
+            member.state = WebSocketStage::In;
             read(&mut member, input).map(|_| ()).map_err(|error| error.to_string())
         };
         assert_eq!(inside(&[message(3, "abcd"), message(4, "efgh")].concat()), Ok(()));

@@ -17,7 +17,7 @@ use crate::check::Tally;
 use crate::error::{JOIN_PATIENCE, LoadError};
 use crate::payload::Texts;
 use crate::plan::{Pace, Plan};
-use crate::room::{Checker, OUTSTANDING_MAX, Room};
+use crate::room::{Checker, LoadRoom, OUTSTANDING_MAX};
 use crate::speaker::{Protocol, Seat, SpeakError, Speaker};
 
 /// Time without a message at the end, after which what is missing is lost.
@@ -76,8 +76,8 @@ pub(crate) fn histogram() -> Histogram<u64> {
 pub(crate) struct Worker<'a> {
     shared: &'a Shared<'a>,
     poll: Poll,
-    connections: Vec<Connection>,
-    rooms: Vec<Room>,
+    connections: Vec<LoadConnection>,
+    rooms: Vec<LoadRoom>,
     /// Rooms where more may be said than was.
     settled: Vec<usize>,
     /// Connections with something new to write.
@@ -88,7 +88,7 @@ pub(crate) struct Worker<'a> {
     text: Vec<u8>,
 }
 
-struct Connection {
+struct LoadConnection {
     stream: TcpStream,
     speaker: Box<dyn Speaker>,
     checker: Checker,
@@ -104,7 +104,7 @@ struct Connection {
     room_name: String,
 }
 
-impl Connection {
+impl LoadConnection {
     fn failed(&self, error: impl Into<SpeakError>) -> LoadError {
         LoadError::Member { name: self.name.clone(), room: self.room_name.clone(), error: error.into() }
     }
@@ -194,7 +194,7 @@ impl<'a> Worker<'a> {
             let (name, room_name) = (format!("m{n}"), room_name.to_owned());
             let seat = Seat { room: room_name.clone(), name: name.clone(), talks: n < senders, text_bytes };
             let own = (n < senders && !protocol.echoes()).then_some(first + n);
-            let mut connection = Connection {
+            let mut connection = LoadConnection {
                 stream,
                 speaker: protocol.speaker(seat),
                 checker: Checker::new(first, senders, own),
@@ -213,7 +213,7 @@ impl<'a> Worker<'a> {
         let connections = base..self.connections.len();
         let audience = receivers - stopped - u32::from(!protocol.echoes());
         let waited_for = base..connections.end - stopped as usize;
-        self.rooms.push(Room::new(connections, waited_for, first, senders, audience, answers_percent));
+        self.rooms.push(LoadRoom::new(connections, waited_for, first, senders, audience, answers_percent));
         Ok(())
     }
 
@@ -355,7 +355,7 @@ impl<'a> Worker<'a> {
 
     /// Reads until there is nothing more.
     fn read(&mut self, index: usize) -> Result<(), LoadError> {
-        let Connection { stream, speaker, checker, room: room_index, rest, out, .. } =
+        let LoadConnection { stream, speaker, checker, room: room_index, rest, out, .. } =
             &mut self.connections[index];
         let room = &mut self.rooms[*room_index];
         loop {

@@ -36,11 +36,11 @@ use cbcast::{
 };
 
 pub use self::config::{SessionConfig, kept_name};
-use self::connection::{Connection, Phase};
+use self::connection::{ConnectionState, Phase};
 pub use self::event::{End, Event, HeldPost, KeptError, Output, Post, SayError};
 use self::membership::{Membership, too_many_names};
 use self::outbox::Outbox;
-use self::placement::{Place, Placement};
+use self::placement::{PlacedAt, Placement};
 use self::placing::Next;
 use self::receipts::Receipts;
 use self::recovery::Recovery;
@@ -62,7 +62,7 @@ pub struct Session {
     config: SessionConfig,
     /// The key of the membership, or of the one that is asked for.
     key: KeyPair,
-    connection: Connection,
+    connection: ConnectionState,
     membership: Option<Membership>,
     placement: Placement,
     outbox: Outbox,
@@ -86,7 +86,7 @@ impl Session {
         Self {
             key: KeyPair::new((config.fresh_seed)()),
             config,
-            connection: Connection::default(),
+            connection: ConnectionState::default(),
             membership: None,
             placement: Placement::default(),
             outbox: Outbox::default(),
@@ -190,7 +190,7 @@ impl Session {
     /// Ends the connection, which is tried again after `retry_in`.
     pub fn disconnected(&mut self, reason: String, retry_in: Duration) {
         if !self.is_over() {
-            self.connection = Connection::default();
+            self.connection = ConnectionState::default();
             self.outputs.retain(|output| !matches!(output, Output::Send(_) | Output::HangUp(_)));
             // What was kept begins with a welcome, also if its membership is over and it has to join anew.
             if !(self.recovery.is_restored && self.recovery.rejoining.is_some()) {
@@ -315,14 +315,14 @@ impl Session {
     }
 
     /// Tells, of what was delivered in another life, what the application had not acknowledged, and what was its own.
-    fn tell_again(&mut self, message: &Message, place: Option<Place>) {
+    fn tell_again(&mut self, message: &Message, place: Option<PlacedAt>) {
         if self.receipts.take_retold(message.id()) {
             self.deliver_data(message, place, None);
         }
     }
 
     /// Tells a record from before the group began: shown and placed, and not the group's business.
-    fn history(&mut self, (position, time_millis): Place, message: &Message) {
+    fn history(&mut self, (position, time_millis): PlacedAt, message: &Message) {
         let id = message.id();
         if self.placement.take_seen(id) {
             return self.event(Event::Placed { id, position, time_millis });
@@ -543,7 +543,7 @@ impl Session {
         }
     }
 
-    fn deliver_data(&mut self, message: &Message, place: Option<Place>, held_for: Option<Duration>) {
+    fn deliver_data(&mut self, message: &Message, place: Option<PlacedAt>, held_for: Option<Duration>) {
         let membership = self.membership.as_ref().expect("its group delivers");
         let id = message.id();
         let author = membership.author(id);
@@ -614,7 +614,7 @@ impl Session {
             return None;
         }
         let repair = self.membership.as_ref().and_then(|m| m.group.poll_timeout());
-        let Connection { heartbeat_at, observer, .. } = &self.connection;
+        let ConnectionState { heartbeat_at, observer, .. } = &self.connection;
         repair.into_iter().chain(*heartbeat_at).chain(observer.poll_timeout()).min()
     }
 

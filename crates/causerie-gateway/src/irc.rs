@@ -21,7 +21,7 @@ pub use history::{Bound, HistoryRequest, TargetsRequest, Window};
 pub use message::{CLIENT_TAGS_BYTES_MAX, Item, LINE_BYTES_MAX, Line, Lines, Message};
 pub use moved::{About, Found, Move, MoveKind};
 pub use render::{room_of, shown_nick};
-pub use session::{Change, HISTORY_MAX, ServerView, Session};
+pub use session::{Change, HISTORY_MAX, IrcSession, ServerView};
 pub use shared::{Perspective, Rendering};
 pub use split::{Piece, split};
 pub use world::{JoinRefusal, Joined, MemberView, PersonView, RoomView, World};

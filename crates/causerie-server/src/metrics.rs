@@ -37,14 +37,14 @@ impl EncodeLabelValue for Protocol {
 
 /// Places that something is read from, or lies in.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-enum Place {
+enum Medium {
     Memory,
     Store,
     Database,
     Wal,
 }
 
-impl EncodeLabelValue for Place {
+impl EncodeLabelValue for Medium {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
         encoder.write_str(match self {
             Self::Memory => "memory",
@@ -58,7 +58,7 @@ impl EncodeLabelValue for Place {
 /// Label of such a place.
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Source {
-    from: Place,
+    from: Medium,
 }
 
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -328,7 +328,7 @@ impl Metrics {
                 drop(metrics.refused.get_or_create(&Refusal { protocol, reason }));
             }
         }
-        for from in [Place::Memory, Place::Store] {
+        for from in [Medium::Memory, Medium::Store] {
             drop(metrics.reads.get_or_create(&Source { from }));
         }
         metrics
@@ -395,7 +395,7 @@ impl Metrics {
     pub(crate) fn read(&self, lag: u64, from_memory: bool) {
         self.lag.observe(lag as f64);
         self.reads
-            .get_or_create(&Source { from: if from_memory { Place::Memory } else { Place::Store } })
+            .get_or_create(&Source { from: if from_memory { Medium::Memory } else { Medium::Store } })
             .inc();
     }
 
@@ -411,8 +411,8 @@ impl Metrics {
         self.unread_bytes.set(gauge(gauges.unread_bytes));
         self.held_bytes.set(gauge(gauges.held_bytes));
         self.cut.inner().store(gauges.cut, std::sync::atomic::Ordering::Relaxed);
-        self.store_bytes.get_or_create(&Source { from: Place::Database }).set(stats.file_bytes);
-        self.store_bytes.get_or_create(&Source { from: Place::Wal }).set(stats.wal_bytes);
+        self.store_bytes.get_or_create(&Source { from: Medium::Database }).set(stats.file_bytes);
+        self.store_bytes.get_or_create(&Source { from: Medium::Wal }).set(stats.wal_bytes);
         self.staged_bytes.set(stats.staged_bytes);
         self.store_damaged.inner().store(stats.damaged, std::sync::atomic::Ordering::Relaxed);
         let mut text = String::new();

@@ -25,7 +25,7 @@ pub struct MemoryStore {
 
 #[derive(Clone, Debug, Default)]
 struct Inner {
-    rooms: BTreeMap<RoomId, Room>,
+    rooms: BTreeMap<RoomId, MemoryRoom>,
     next_room: u64,
     commits: u64,
     appended: u64,
@@ -34,7 +34,7 @@ struct Inner {
 }
 
 #[derive(Clone, Debug)]
-struct Room {
+struct MemoryRoom {
     row: RoomRow,
     first: u64,
     records: VecDeque<Record>,
@@ -50,7 +50,7 @@ struct Record {
     frame: Bytes,
 }
 
-impl Room {
+impl MemoryRoom {
     fn last(&self) -> u64 {
         self.first + self.records.len() as u64 - 1
     }
@@ -77,14 +77,14 @@ impl MemoryStore {
     }
 }
 
-fn in_place(rooms: &mut BTreeMap<RoomId, Room>, room: RoomId) -> &mut Room {
+fn in_place(rooms: &mut BTreeMap<RoomId, MemoryRoom>, room: RoomId) -> &mut MemoryRoom {
     rooms.get_mut(&room).expect("steps are undone in reverse order")
 }
 
 /// What puts back one change of a batch that is refused further on.
 enum Undo {
     Create(RoomId),
-    Close(RoomId, Box<Room>),
+    Close(RoomId, Box<MemoryRoom>),
     Update(RoomId, Box<RoomRow>),
     Append(RoomId, usize),
     Member(RoomId, MemberId, Option<MemberRow>),
@@ -117,7 +117,7 @@ impl Inner {
         }
     }
 
-    fn room(&self, room: RoomId) -> Result<&Room, StoreError> {
+    fn room(&self, room: RoomId) -> Result<&MemoryRoom, StoreError> {
         self.rooms.get(&room).ok_or(StoreError::NoSuchRoom(room))
     }
 
@@ -133,7 +133,7 @@ impl Inner {
             }
             self.next_room = room.0 + 1;
             let row = row.clone();
-            let room_of = Room {
+            let room_of = MemoryRoom {
                 row,
                 first: 1,
                 records: VecDeque::new(),
@@ -224,7 +224,7 @@ impl Store for MemoryStore {
     }
 
     fn rooms(&self) -> Result<Vec<StoredRoom>, StoreError> {
-        let stored = |(&room, r): (&RoomId, &Room)| StoredRoom {
+        let stored = |(&room, r): (&RoomId, &MemoryRoom)| StoredRoom {
             room,
             row: r.row.clone(),
             first: r.first,

@@ -47,7 +47,7 @@ use inner::{Inner, Pen, Writer, unpoisoned};
 pub use load::Recovery;
 pub use options::Options;
 use rusqlite::Connection;
-use state::State;
+use state::StoreState;
 
 /// A store on SQLite. Dropping it ends its thread and [closes](Store::close) it; nothing committed is lost without that.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ impl SqliteStore {
         pen: Pen,
         checkpointer: Option<Connection>,
         format: i64,
-        (state, recovery): (State, Recovery),
+        (state, recovery): (StoreState, Recovery),
     ) -> Result<Self, OpenError> {
         let background = options.background;
         let inner = Arc::new(Inner::new(dir, folder, options, pen, checkpointer, format, state));

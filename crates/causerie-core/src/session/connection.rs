@@ -19,7 +19,7 @@ pub(super) enum Phase {
 
 /// One connection, or none.
 #[derive(Debug, Default)]
-pub(super) struct Connection {
+pub(super) struct ConnectionState {
     pub(super) phase: Phase,
     pub(super) heartbeat_at: Option<Time>,
     /// Things that those who watch the room are to be told.
@@ -30,7 +30,7 @@ pub(super) struct Connection {
     pub(super) has_asked_to_leave: bool,
 }
 
-impl Connection {
+impl ConnectionState {
     /// Returns whether the member is in by it.
     pub(super) fn is_live(&self) -> bool {
         self.phase == Phase::Live

@@ -8,7 +8,7 @@ use super::placing::{Next, Placing};
 use crate::id::Epoch;
 
 /// Position of a record, and the server's wall clock at its delivery.
-pub(super) type Place = (u64, u64);
+pub(super) type PlacedAt = (u64, u64);
 
 /// Places of messages in the log of one epoch.
 ///
@@ -23,7 +23,7 @@ pub(super) struct Placement {
     /// The last position before which everything is placed.
     placed: u64,
     /// Places of messages that are not delivered yet.
-    arrived: BTreeMap<MessageId, Place>,
+    arrived: BTreeMap<MessageId, PlacedAt>,
     /// Messages that are delivered and not placed: an earlier position is missing.
     waiting: Placing,
     /// Positions that the connection has passed over, until the record behind them is handled.
@@ -94,7 +94,7 @@ impl Placement {
     }
 
     /// Notes the place of a message that has arrived and may have to wait for its causes.
-    pub(super) fn arrive(&mut self, id: MessageId, place: Place) {
+    pub(super) fn arrive(&mut self, id: MessageId, place: PlacedAt) {
         self.arrived.insert(id, place);
     }
 
@@ -106,7 +106,7 @@ impl Placement {
     // Into the order.
 
     /// Returns the place of a message that is delivered now, if it has arrived with one.
-    pub(super) fn deliver(&mut self, id: MessageId) -> Option<Place> {
+    pub(super) fn deliver(&mut self, id: MessageId) -> Option<PlacedAt> {
         let place = self.arrived.remove(&id);
         // Behind what is placed there is no place any more: it had been given up.
         if let Some((position, time_millis)) = place.filter(|(position, _)| *position > self.placed) {
@@ -116,7 +116,7 @@ impl Placement {
     }
 
     /// Adds a message that is delivered. `false`: its place was known already.
-    pub(super) fn add(&mut self, id: MessageId, (position, time_millis): Place) -> bool {
+    pub(super) fn add(&mut self, id: MessageId, (position, time_millis): PlacedAt) -> bool {
         self.waiting.add(position, id, time_millis)
     }
 

@@ -10,7 +10,7 @@ const WAITING_MAX: usize = 1 << 16;
 
 /// Content of a position.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum PositionContent {
     /// A message, and when the server delivered it.
     Message(MessageId, u64),
     /// Stretch up to there that the server has left out.
@@ -20,7 +20,7 @@ enum Place {
 /// The place in the log up to which all is known, and what is known behind it.
 #[derive(Debug, Default)]
 pub(super) struct Placing {
-    waiting: BTreeMap<u64, Place>,
+    waiting: BTreeMap<u64, PositionContent>,
 }
 
 /// Next entry in the room's order.
@@ -37,7 +37,7 @@ impl Placing {
     pub(super) fn add(&mut self, position: u64, id: MessageId, time_millis: u64) -> bool {
         match self.waiting.entry(position) {
             Entry::Vacant(entry) => {
-                entry.insert(Place::Message(id, time_millis));
+                entry.insert(PositionContent::Message(id, time_millis));
                 true
             }
             Entry::Occupied(_) => false,
@@ -46,7 +46,7 @@ impl Placing {
 
     /// Leaves out these positions: nothing comes there, and that has been told.
     pub(super) fn leave_out(&mut self, from: u64, to: u64) {
-        self.waiting.entry(from).or_insert(Place::Nothing(to));
+        self.waiting.entry(from).or_insert(PositionContent::Nothing(to));
     }
 
     /// Takes what stands behind `placed`, if that is known; where too much waits for what is not, that is given up.
@@ -60,10 +60,10 @@ impl Placing {
             }
             self.waiting.pop_first();
             match place {
-                Place::Message(id, time_millis) if at == position => {
+                PositionContent::Message(id, time_millis) if at == position => {
                     return Some(Next::Message { id, position, time_millis });
                 }
-                Place::Nothing(to) if to >= position => {
+                PositionContent::Nothing(to) if to >= position => {
                     return Some(Next::Nothing { from: position, to, is_told: true });
                 }
                 // It lies before that, and had been given up.
@@ -75,8 +75,8 @@ impl Placing {
     /// The messages that wait.
     pub(super) fn messages(&self) -> impl Iterator<Item = (u64, MessageId, u64)> {
         self.waiting.iter().filter_map(|(&position, place)| match *place {
-            Place::Message(id, time_millis) => Some((position, id, time_millis)),
-            Place::Nothing(_) => None,
+            PositionContent::Message(id, time_millis) => Some((position, id, time_millis)),
+            PositionContent::Nothing(_) => None,
         })
     }
 

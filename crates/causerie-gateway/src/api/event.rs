@@ -15,14 +15,14 @@ use causerie_core::wire::{MemberInfo, Observation, Observed};
 
 /// A member.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Member {
+pub struct ListedMember {
     /// Its id.
     pub member: String,
     /// Name of the member.
     pub name: String,
 }
 
-impl From<MemberInfo> for Member {
+impl From<MemberInfo> for ListedMember {
     fn from(info: MemberInfo) -> Self {
         Self { member: info.member.to_string(), name: info.name }
     }

@@ -12,12 +12,12 @@ use super::encode_part;
 pub struct Rendering {
     ascii_only: bool,
     lines: Bytes,
-    places: Vec<Place>,
+    places: Vec<RecordSpan>,
 }
 
 /// One record.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct RecordSpan {
     /// The member that is not told, since it did this itself.
     by: Option<MemberId>,
     /// The end of its lines.
@@ -41,7 +41,7 @@ impl Rendering {
                 lines.extend_from_slice(&encode_part(&line, ascii_only));
                 lines.push(b'\n');
             }
-            Place { by, end: lines.len() }
+            RecordSpan { by, end: lines.len() }
         };
         let places = records.into_iter().map(|(record, about)| place(record, about)).collect();
         Self { ascii_only, lines: lines.into(), places }

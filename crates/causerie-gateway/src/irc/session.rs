@@ -33,7 +33,7 @@ pub use self::state::{Change, HISTORY_MAX, ServerView};
 
 /// State of a client: what it has negotiated, where it is, and what is still to be told.
 #[derive(Clone, Debug)]
-pub struct Session {
+pub struct IrcSession {
     about: ServerView,
     capabilities: Capabilities,
     /// Negotiation in progress: registration waits.
@@ -77,7 +77,7 @@ pub struct Session {
     ended: bool,
 }
 
-impl Session {
+impl IrcSession {
     /// Begins with a client that has said nothing yet.
     #[must_use]
     pub fn new(about: ServerView) -> Self {

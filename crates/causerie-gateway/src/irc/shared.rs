@@ -23,12 +23,12 @@ pub struct Perspective {
 pub struct Rendering {
     perspective: Perspective,
     lines: Bytes,
-    places: Vec<Place>,
+    places: Vec<SaidSpan>,
 }
 
 /// Place of one record's lines.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct SaidSpan {
     /// Message that it says; `None`: each session is told it by itself.
     pub(super) said: Option<MessageId>,
     /// End of its lines.
@@ -54,7 +54,7 @@ impl Rendering {
                 rendered.iter().for_each(|line| line.encode(&mut lines));
                 found.record.id
             });
-            Place { said, end: lines.len() }
+            SaidSpan { said, end: lines.len() }
         };
         let places = found.iter().map(&mut place).collect();
         Self { perspective, lines: lines.into(), places }
@@ -72,7 +72,7 @@ impl Rendering {
     }
 
     /// Returns the places by record.
-    pub(super) fn places(&self) -> &[Place] {
+    pub(super) fn places(&self) -> &[SaidSpan] {
         &self.places
     }
 }
@@ -86,7 +86,7 @@ mod tests {
 
     use super::super::capability::OFFERED;
     use super::super::{
-        Item, JoinRefusal, Joined, MemberView, Message, PersonView, RoomView, ServerView, Session, World,
+        IrcSession, Item, JoinRefusal, Joined, MemberView, Message, PersonView, RoomView, ServerView, World,
     };
     use super::*;
     use causerie_core::content::body::Body;
@@ -175,9 +175,9 @@ mod tests {
     }
 
     /// In the room, with these of the capabilities that are offered, and with what it has said before it took another nick.
-    fn session(capabilities: Capabilities) -> (Session, Lobby) {
+    fn session(capabilities: Capabilities) -> (IrcSession, Lobby) {
         let (mut session, mut lobby) = (
-            Session::new(ServerView {
+            IrcSession::new(ServerView {
                 server: "irc.example".into(),
                 host: "ann.example".into(),
                 nick_max: 9,
@@ -272,7 +272,7 @@ mod tests {
             let rendering = Rendering::new(perspective, &found);
             sharing.records(&mut world, ROOM, &found, Some(&rendering));
             alone.records(&mut world, ROOM, &found, None);
-            let text = |session: &mut Session| String::from_utf8(session.take_output().concat()).expect("text");
+            let text = |session: &mut IrcSession| String::from_utf8(session.take_output().concat()).expect("text");
             prop_assert_eq!(text(&mut sharing), text(&mut alone));
             prop_assert_eq!(sharing.perspective(ROOM), alone.perspective(ROOM));
         }

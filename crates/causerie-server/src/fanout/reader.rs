@@ -39,10 +39,10 @@ pub(crate) struct Reader {
     stream: Arc<Stream>,
     /// Filled, and so woken, when the session has to go on.
     outbox: Arc<Outbox>,
-    state: Mutex<State>,
+    state: Mutex<ReaderState>,
 }
 
-struct State {
+struct ReaderState {
     /// The pump writes; otherwise the session does.
     is_pumped: bool,
     cursor: u64,
@@ -52,7 +52,7 @@ struct State {
     rest: Bytes,
 }
 
-impl State {
+impl ReaderState {
     /// Notes that the socket took so many bytes of what lies behind the cursor, up to `last`. Returns whether it took all.
     fn took(&mut self, runs: &[Bytes], written: usize, last: u64) -> bool {
         if written == runs.iter().map(Bytes::len).sum::<usize>() {
@@ -67,11 +67,11 @@ impl State {
 
 impl Reader {
     pub(crate) fn new(stream: Arc<Stream>, outbox: Arc<Outbox>, cursor: u64) -> Arc<Self> {
-        let state = State { is_pumped: false, cursor, seating: 0, rest: Bytes::new() };
+        let state = ReaderState { is_pumped: false, cursor, seating: 0, rest: Bytes::new() };
         Arc::new(Self { stream, outbox, state: Mutex::new(state) })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ReaderState> {
         self.state.lock().expect("nothing panics while holding it")
     }
 

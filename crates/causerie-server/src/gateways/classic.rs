@@ -45,7 +45,7 @@ struct Membership {
     cursor: u64,
 }
 
-struct Session<'a> {
+struct ClassicSession<'a> {
     server: &'a Arc<Server>,
     peer: SocketAddr,
     visitor: &'a Visitor,
@@ -73,7 +73,7 @@ pub(crate) async fn serve(
     first: BytesMut,
     room: Option<Arc<HostedRoom>>,
 ) -> io::Result<()> {
-    let session = Session {
+    let session = ClassicSession {
         server,
         peer,
         visitor,
@@ -91,7 +91,7 @@ pub(crate) async fn serve(
     outbox::end(&stream, ended).await
 }
 
-impl Session<'_> {
+impl ClassicSession<'_> {
     fn membership(&self) -> MutexGuard<'_, Option<Membership>> {
         self.membership.lock().expect("nothing panics while holding it")
     }

@@ -42,7 +42,7 @@ use crate::net::outbox;
 use crate::net::stream::Stream;
 use crate::server::Server;
 use crate::settings::Protocol;
-use extract::Connection;
+use extract::HttpConnection;
 use failure::Failure;
 use shared::Shared;
 
@@ -95,7 +95,7 @@ pub(crate) async fn serve(
     open: Open,
 ) -> io::Result<()> {
     let charge = Arc::new(server.memory.open(peer.ip()));
-    let connection = Connection {
+    let connection = HttpConnection {
         server: Arc::clone(server),
         peer,
         visitor: Arc::new(visitor),
@@ -131,7 +131,7 @@ pub(crate) async fn serve(
 }
 
 async fn answer(
-    connection: Connection,
+    connection: HttpConnection,
     mut request: hyper::Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let (server, charge) = (Arc::clone(&connection.server), Arc::clone(&connection.charge));

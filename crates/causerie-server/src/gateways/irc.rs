@@ -1,5 +1,5 @@
 //! Sessions of IRC clients: a connection in as many rooms as it likes. The decisions are in
-//! [`causerie_gateway::irc::Session`]; here are its socket, its cursors in the rooms' logs, and what it can ask for.
+//! [`causerie_gateway::irc::IrcSession`]; here are its socket, its cursors in the rooms' logs, and what it can ask for.
 
 mod history;
 mod host;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use causerie_gateway::irc::{Change, Item, Lines, Session, World};
+use causerie_gateway::irc::{Change, IrcSession, Item, Lines, World};
 use futures_util::future::select_all;
 use tokio::time::Instant;
 
@@ -34,7 +34,7 @@ use crate::settings::Protocol;
 use people::News;
 pub(crate) use people::People;
 use rendering::Known;
-use world::{GatewayWorld, Place, server_view};
+use world::{GatewayWorld, JoinedRoom, server_view};
 
 /// Bytes that one read takes at most.
 const READ_MAX: usize = 16 << 10;
@@ -59,21 +59,21 @@ pub(crate) async fn serve(
         return Ok(());
     }
     let here = GatewayWorld::new(server, people, visitor, peer.ip());
-    let session = Session::new(server_view(server, &here.person));
+    let session = IrcSession::new(server_view(server, &here.person));
     let (lines, budget, news) = (Lines::default(), Bucket::default(), server.writer.news());
     let charge = server.memory.open(peer.ip());
-    let mut connection = Connection { session, here, stream, lines, budget, news, charge: &charge };
+    let mut connection = IrcConnection { session, here, stream, lines, budget, news, charge: &charge };
     let ended = tokio::select! {
         ended = connection.converse(first) => Some(ended),
         () = charge.cut() => None,
     };
-    let Connection { here, stream, .. } = connection;
+    let IrcConnection { here, stream, .. } = connection;
     drop(here);
     outbox::end(&stream, ended).await
 }
 
-struct Connection<'a> {
-    session: Session,
+struct IrcConnection<'a> {
+    session: IrcSession,
     here: GatewayWorld<'a>,
     stream: Arc<Stream>,
     lines: Lines,
@@ -84,7 +84,7 @@ struct Connection<'a> {
     charge: &'a Charge,
 }
 
-impl Connection<'_> {
+impl IrcConnection<'_> {
     /// Serves until either side ends it.
     async fn converse(&mut self, mut buffer: BytesMut) -> io::Result<()> {
         let begun = Instant::now();
@@ -349,7 +349,7 @@ fn messages_of(item: &Item) -> usize {
 }
 
 /// Waits until there is something new in one of the rooms.
-async fn any_changed(places: &mut BTreeMap<u64, Place>) {
+async fn any_changed(places: &mut BTreeMap<u64, JoinedRoom>) {
     if places.is_empty() {
         return std::future::pending().await;
     }

@@ -14,10 +14,10 @@ use crate::server::Server;
 /// last step, an error of its socket, a panic, or in the middle of an answer that nobody waits for any more.
 pub(crate) struct Presence {
     hosted: Arc<HostedRoom>,
-    member: Member,
+    member: Occupant,
 }
 
-enum Member {
+enum Occupant {
     /// It lives here, and leaves with its connection.
     Hosted(MemberId),
     /// It may come back: its grace begins.
@@ -26,11 +26,11 @@ enum Member {
 
 impl Presence {
     pub(crate) fn hosted(room: &Arc<HostedRoom>, member: MemberId) -> Self {
-        Self { hosted: Arc::clone(room), member: Member::Hosted(member) }
+        Self { hosted: Arc::clone(room), member: Occupant::Hosted(member) }
     }
 
     pub(crate) fn seated(room: &Arc<HostedRoom>, seat: Seat) -> Self {
-        Self { hosted: Arc::clone(room), member: Member::Seated(seat) }
+        Self { hosted: Arc::clone(room), member: Occupant::Seated(seat) }
     }
 }
 
@@ -41,8 +41,8 @@ impl Drop for Presence {
             return;
         }
         let parted = self.hosted.act(|room, now| match self.member {
-            Member::Hosted(member) => room.part(now, member, ""),
-            Member::Seated(seat) => room.disconnected(now, seat),
+            Occupant::Hosted(member) => room.part(now, member, ""),
+            Occupant::Seated(seat) => room.disconnected(now, seat),
         });
         parted.told_by_its_record();
     }

@@ -18,7 +18,7 @@ use crate::net::addresses::Visitor;
 use crate::net::outbox;
 use crate::net::stream::Stream;
 use crate::server::Server;
-use session::Session;
+use session::NativeSession;
 
 /// Serves a native client until its connection ends.
 pub(crate) async fn serve(
@@ -28,7 +28,7 @@ pub(crate) async fn serve(
     visitor: &Visitor,
     first: BytesMut,
 ) -> io::Result<()> {
-    let session = Session::new(server, peer, visitor, stream);
+    let session = NativeSession::new(server, peer, visitor, stream);
     let ended = tokio::select! {
         read = session.read(first) => Some(read),
         written = session.write() => Some(written),

@@ -21,13 +21,13 @@ pub(crate) const LAST_WORDS: Duration = Duration::from_secs(5);
 
 pub(crate) struct Outbox {
     charge: Charge,
-    state: Mutex<State>,
+    state: Mutex<OutboxState>,
     filled: Notify,
     emptied: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct OutboxState {
     /// Goes first.
     shared: Vec<Bytes>,
     bytes: Vec<u8>,
@@ -70,7 +70,7 @@ impl Outbox {
         &self.charge
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, OutboxState> {
         self.state.lock().expect("nothing panics while holding it")
     }
 

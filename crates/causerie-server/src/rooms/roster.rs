@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use causerie_core::room::Room;
 use causerie_core::wire::ServerFrame;
-use causerie_gateway::api::{Member, to_json};
+use causerie_gateway::api::{ListedMember, to_json};
 
 #[derive(Default)]
 pub(crate) struct Roster {
@@ -31,7 +31,7 @@ impl Roster {
     pub(crate) fn json(&mut self, room: &Room) -> Arc<str> {
         self.keep_up(room);
         let json = self.json.get_or_insert_with(|| {
-            let members: Vec<_> = room.members().into_iter().map(Member::from).collect();
+            let members: Vec<_> = room.members().into_iter().map(ListedMember::from).collect();
             to_json(&members).into()
         });
         Arc::clone(json)

@@ -23,11 +23,11 @@ pub(crate) const MEMBERS_MAX: usize = 256;
 #[derive(Default)]
 pub(crate) struct Stability {
     is_followed: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<StabilityState>,
 }
 
 #[derive(Default)]
-struct State {
+struct StabilityState {
     followers: Vec<Arc<Reader>>,
     acknowledged: BTreeMap<MemberId, u64>,
     /// Followers are about to be told.
@@ -37,7 +37,7 @@ struct State {
 }
 
 impl Stability {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, StabilityState> {
         self.state.lock().expect("nothing panics while holding it")
     }
 
@@ -64,8 +64,8 @@ impl Stability {
         !std::mem::replace(&mut state.is_due, true)
     }
 
-    fn end(&self, state: &mut State, tell_members: impl FnOnce(bool)) {
-        *state = State { is_due: state.is_due, ..State::default() };
+    fn end(&self, state: &mut StabilityState, tell_members: impl FnOnce(bool)) {
+        *state = StabilityState { is_due: state.is_due, ..StabilityState::default() };
         self.is_followed.store(false, Ordering::Relaxed);
         tell_members(false);
     }

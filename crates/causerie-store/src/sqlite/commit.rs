@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::inner::{Inner, Pen, Writer, unpoisoned};
-use super::state::{Room, State};
+use super::state::{RoomState, StoreState};
 use super::trouble::{Trouble, trouble};
 use super::{folder, rows};
 use crate::change::{Change, MARK_BYTES_MAX, POSITION_MAX, RoomId};
@@ -30,7 +30,7 @@ struct Batch {
 
 impl Batch {
     /// Checks all changes against the rooms as they are, and as earlier changes of the batch leave them.
-    fn check(state: &State, changes: &[Change]) -> Result<Self, InvalidChange> {
+    fn check(state: &StoreState, changes: &[Change]) -> Result<Self, InvalidChange> {
         let mut batch = Self::default();
         let mut next_room = state.next_room;
         // The last positions of rooms that the batch has changed; `None`: closed.
@@ -220,7 +220,7 @@ impl Inner {
             match change {
                 Change::Create { .. } => {
                     state.next_room = room.0 + 1;
-                    state.rooms.insert(room, Room::EMPTY);
+                    state.rooms.insert(room, RoomState::EMPTY);
                 }
                 Change::Close { .. } => state.close(room),
                 Change::Append { run, .. } => {

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use super::folder::{self, Folder};
 use super::options::Options;
 use super::searcher::Searcher;
-use super::state::State;
+use super::state::StoreState;
 use super::trouble::{Trouble, trouble};
 use super::{load, schema};
 use crate::change::RoomId;
@@ -25,7 +25,7 @@ pub(super) struct Inner {
     pub(super) writer: Mutex<Pen>,
     /// Commits that wait for the writer: the mover lets them go first.
     pub(super) queue: AtomicUsize,
-    pub(super) state: RwLock<State>,
+    pub(super) state: RwLock<StoreState>,
     pub(super) readers: Mutex<Readers>,
     pub(super) reader_back: Condvar,
     /// Beside the writer.
@@ -110,7 +110,7 @@ pub(super) struct Plan {
 }
 
 impl Writer {
-    pub(super) fn new(db: Connection, state: &State) -> Self {
+    pub(super) fn new(db: Connection, state: &StoreState) -> Self {
         let next_row = state.rows.last_key_value().map_or(1, |(&row, _)| row + 1);
         let waiting_since = (!state.rows.is_empty()).then(Instant::now);
         Self { db, full_sync: true, next_row, plan: None, waiting_since }
@@ -132,7 +132,7 @@ impl Inner {
         pen: Pen,
         checkpointer: Option<Connection>,
         format: i64,
-        state: State,
+        state: StoreState,
     ) -> Self {
         let beside_writer = matches!(pen, Pen::Writer(_));
         Self {
@@ -158,11 +158,11 @@ impl Inner {
         }
     }
 
-    pub(super) fn state(&self) -> RwLockReadGuard<'_, State> {
+    pub(super) fn state(&self) -> RwLockReadGuard<'_, StoreState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+    pub(super) fn state_mut(&self) -> RwLockWriteGuard<'_, StoreState> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 

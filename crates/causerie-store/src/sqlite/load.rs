@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use rusqlite::Connection;
 
-use super::rows::{self, Place};
-use super::state::{Room, State};
+use super::rows::{self, BlockPlace};
+use super::state::{RoomState, StoreState};
 use crate::change::RoomId;
 
 /// Damage that opening found. Everything in it was reported by [`tracing`], too.
@@ -25,8 +25,8 @@ pub struct Recovery {
 }
 
 /// What opening keeps in memory, from the tables.
-pub(super) fn load(db: &Connection) -> rusqlite::Result<(State, Recovery)> {
-    let mut state = State::default();
+pub(super) fn load(db: &Connection) -> rusqlite::Result<(StoreState, Recovery)> {
+    let mut state = StoreState::default();
     let mut recovery = Recovery::default();
     let next = db.query_row("SELECT max(value) FROM meta WHERE key = 'next_room'", [], |row| {
         row.get::<_, Option<i64>>(0)
@@ -51,7 +51,7 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<(State, Recovery)> {
         };
         let moved = end.max(kept - 1);
         state.next_room = state.next_room.max(room.0 + 1);
-        state.rooms.insert(room, Room { first: kept, moved, last: moved, ..Room::EMPTY });
+        state.rooms.insert(room, RoomState { first: kept, moved, last: moved, ..RoomState::EMPTY });
     }
     let mut closing = db.prepare("SELECT room FROM closing")?;
     for room in closing.query_map([], |row| row.get::<_, i64>(0))? {
@@ -85,7 +85,7 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<(State, Recovery)> {
 }
 
 /// Writes down which rooms may have lost their end, before anything else can take the damaged batches away.
-pub(super) fn note_cuts(db: &mut Connection, state: &State) -> rusqlite::Result<()> {
+pub(super) fn note_cuts(db: &mut Connection, state: &StoreState) -> rusqlite::Result<()> {
     let cut: Vec<_> = state.rooms.iter().filter(|(_, ends)| ends.cut).collect();
     if cut.is_empty() {
         return Ok(());
@@ -100,7 +100,7 @@ pub(super) fn note_cuts(db: &mut Connection, state: &State) -> rusqlite::Result<
     tx.commit()
 }
 
-fn load_staging(db: &Connection, state: &mut State, recovery: &mut Recovery) -> rusqlite::Result<()> {
+fn load_staging(db: &Connection, state: &mut StoreState, recovery: &mut Recovery) -> rusqlite::Result<()> {
     let mut select = db.prepare("SELECT id, crc, head, frames FROM staging ORDER BY id")?;
     let mut rows = select.query([])?;
     // Rooms that have something behind the last damaged batch, which shows what is missing.
@@ -151,7 +151,7 @@ fn load_staging(db: &Connection, state: &mut State, recovery: &mut Recovery) -> 
 }
 
 /// The last position of a block whose place is damaged.
-fn true_last(db: &Connection, room: RoomId, place: &Place) -> rusqlite::Result<u64> {
+fn true_last(db: &Connection, room: RoomId, place: &BlockPlace) -> rusqlite::Result<u64> {
     tracing::error!(room = room.0, first = place.first, "the place of the room's last block is damaged");
     let known = rows::directory(db, room, place)?.map(|d| d.last());
     // Too great costs a gap; too small would give positions twice.

@@ -504,7 +504,7 @@ fn authors(mut all: Vec<(MemberId, u64)>) -> Vec<(MemberId, i64, i64)> {
 fn delete_block(
     db: &Connection,
     room: RoomId,
-    place: &rows::Place,
+    place: &rows::BlockPlace,
     run: Option<&Run>,
 ) -> rusqlite::Result<()> {
     if let Some(run) = run {

@@ -5,7 +5,7 @@ use cbcast::MemberId;
 use rusqlite::{Connection, params};
 
 use super::inner::Inner;
-use super::rows::{self, Place};
+use super::rows::{self, BlockPlace};
 use super::trouble::{Trouble, trouble};
 use crate::change::{MemberRow, RoomId};
 use crate::error::StoreError;
@@ -411,7 +411,7 @@ fn at(db: &Connection, room: RoomId, position: u64, moved: u64) -> rusqlite::Res
 }
 
 /// A block's bytes; `None` if the database itself cannot read them, too.
-pub(super) fn read_block(db: &Connection, room: RoomId, place: &Place) -> rusqlite::Result<Option<Run>> {
+pub(super) fn read_block(db: &Connection, room: RoomId, place: &BlockPlace) -> rusqlite::Result<Option<Run>> {
     match rows::block(db, room, place) {
         Err(error) if trouble(&error) == Trouble::Damaged => Ok(None),
         other => other,

@@ -302,7 +302,7 @@ pub(super) fn staging(row: &Row<'_>) -> rusqlite::Result<StagingRow> {
 
 /// Where a block is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct BlockPlace {
     pub(super) first: u64,
     pub(super) last: u64,
     pub(super) bytes: u64,
@@ -315,16 +315,16 @@ fn place_crc(room: RoomId, first: i64, last: i64, bytes: i64, block: i64) -> u32
     Sum::default().int(int(room.0)).int(first).int(last).int(bytes).int(block).0
 }
 
-pub(super) fn place(room: RoomId, row: &Row<'_>) -> rusqlite::Result<Place> {
+pub(super) fn place(room: RoomId, row: &Row<'_>) -> rusqlite::Result<BlockPlace> {
     let get = |n| row.get::<_, i64>(n).unwrap_or(0);
     let (first, last, bytes, block) = (get(0), get(1), get(2), get(3));
     let good = row.get(4).unwrap_or(0) == place_crc(room, first, last, bytes, block);
     let (first, last, bytes) = (first as u64, last as u64, bytes as u64);
-    Ok(Place { first, last, bytes, block, good })
+    Ok(BlockPlace { first, last, bytes, block, good })
 }
 
 /// The block that has `position`, or the last one before it.
-pub(super) fn place_at(db: &Connection, room: RoomId, position: u64) -> rusqlite::Result<Option<Place>> {
+pub(super) fn place_at(db: &Connection, room: RoomId, position: u64) -> rusqlite::Result<Option<BlockPlace>> {
     let mut select = db.prepare_cached(
         "SELECT first, last, bytes, block, crc FROM place WHERE room = ?1 AND first <= ?2
          ORDER BY first DESC LIMIT 1",
@@ -334,7 +334,11 @@ pub(super) fn place_at(db: &Connection, room: RoomId, position: u64) -> rusqlite
 }
 
 /// The first block behind `position`.
-pub(super) fn place_behind(db: &Connection, room: RoomId, position: u64) -> rusqlite::Result<Option<Place>> {
+pub(super) fn place_behind(
+    db: &Connection,
+    room: RoomId,
+    position: u64,
+) -> rusqlite::Result<Option<BlockPlace>> {
     let mut select = db.prepare_cached(
         "SELECT first, last, bytes, block, crc FROM place WHERE room = ?1 AND first > ?2
          ORDER BY first LIMIT 1",
@@ -366,7 +370,7 @@ pub(super) fn insert_block(db: &Connection, run: &Run) -> rusqlite::Result<u64> 
 }
 
 /// A block's bytes. `None`: its directory is gone, damaged, or another's.
-pub(super) fn block(db: &Connection, room: RoomId, place: &Place) -> rusqlite::Result<Option<Run>> {
+pub(super) fn block(db: &Connection, room: RoomId, place: &BlockPlace) -> rusqlite::Result<Option<Run>> {
     let mut select = db.prepare_cached("SELECT directory, frames FROM block WHERE id = ?1")?;
     let read = |row: &Row<'_>| {
         let directory: Vec<u8> = row.get(0).unwrap_or_default();
@@ -380,7 +384,11 @@ pub(super) fn block(db: &Connection, room: RoomId, place: &Place) -> rusqlite::R
 }
 
 /// A block's directory alone: less to read where only times and lengths matter.
-pub(super) fn directory(db: &Connection, room: RoomId, place: &Place) -> rusqlite::Result<Option<Directory>> {
+pub(super) fn directory(
+    db: &Connection,
+    room: RoomId,
+    place: &BlockPlace,
+) -> rusqlite::Result<Option<Directory>> {
     let mut select = db.prepare_cached("SELECT directory FROM block WHERE id = ?1")?;
     let read = |row: &Row<'_>| Ok(Directory::decode(&row.get::<_, Vec<u8>>(0).unwrap_or_default()));
     let found = select.query_row([place.block], read).optional()?.flatten();

@@ -15,7 +15,7 @@ pub(super) struct Staged {
 }
 
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct RoomState {
     /// The first position kept.
     pub(super) first: u64,
     /// Positions up to here are in blocks, or gone.
@@ -26,13 +26,13 @@ pub(super) struct Room {
     pub(super) cut: bool,
 }
 
-impl Room {
+impl RoomState {
     pub(super) const EMPTY: Self = Self { first: 1, moved: 0, last: 0, staged: VecDeque::new(), cut: false };
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) rooms: HashMap<RoomId, Room>,
+pub(super) struct StoreState {
+    pub(super) rooms: HashMap<RoomId, RoomState>,
     pub(super) next_room: u64,
     /// Times before this one count as this one.
     pub(super) ages_from: u64,
@@ -46,7 +46,7 @@ pub(super) struct State {
     pub(super) closing: BTreeSet<RoomId>,
 }
 
-impl State {
+impl StoreState {
     pub(super) fn stage(&mut self, id: RoomId, row: i64, run: Run) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.last = run.last();

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::copy::{CopyError, copy};
 use super::folder::{self, Folder};
 use super::inner::{Inner, unpoisoned};
-use super::state::Room;
+use super::state::RoomState;
 use super::trouble::{Trouble, trouble};
 use super::{compare, rows, schema};
 use crate::change::RoomId;
@@ -30,7 +30,7 @@ impl Inner {
         let (ends, ages) = {
             let state = self.state();
             let found = state.rooms.get(&room);
-            let staged = |r: &Room| r.staged.iter().map(|s| s.run.clone()).collect::<Vec<_>>();
+            let staged = |r: &RoomState| r.staged.iter().map(|s| s.run.clone()).collect::<Vec<_>>();
             let ends = found.map(|r| (r.first, r.moved, r.last, staged(r)));
             (ends, Ages::of(&keep, now_millis, state.ages_from))
         };

@@ -296,7 +296,7 @@ impl Drop for Terminal {
 /// The terminal as a place where lines are shown, also while rustyline edits one.
 #[derive(Debug)]
 struct Screen {
-    state: Mutex<State>,
+    state: Mutex<ConsoleState>,
     /// Signalled when waiting lines were painted and when the stage changed.
     changed: Condvar,
     /// Asks for the bell. When it is full the bell is about to ring anyway.
@@ -304,7 +304,7 @@ struct Screen {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ConsoleState {
     stage: Stage,
     /// Prompt that the editor was started with.
     prompt: String,
@@ -331,7 +331,7 @@ enum Stage {
     Editing,
 }
 
-impl State {
+impl ConsoleState {
     fn take_waiting(&mut self) -> String {
         self.waiting_lines = 0;
         std::mem::take(&mut self.waiting)
@@ -345,14 +345,15 @@ impl Screen {
         (Self { state: Mutex::default(), changed: Condvar::new(), ring }, rings)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ConsoleState> {
         // Nothing that holds it leaves the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Shows whole lines.
     fn show(&self, lines: &str) -> io::Result<()> {
-        let full = |state: &mut State| state.stage != Stage::Idle && state.waiting_lines >= WAITING_LINES_MAX;
+        let full =
+            |state: &mut ConsoleState| state.stage != Stage::Idle && state.waiting_lines >= WAITING_LINES_MAX;
         let mut state = self.changed.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
         if let Some(failure) = state.failure.take() {
             return Err(failure);
@@ -423,7 +424,7 @@ impl Screen {
         // If it is only starting it will paint anyway. It must get that far, for else it would change the
         // settings of the terminal after they were put back.
         let _ = self.ring.try_send(());
-        let runs = |state: &mut State| state.stage != Stage::Idle && state.stopped_in.is_none();
+        let runs = |state: &mut ConsoleState| state.stage != Stage::Idle && state.stopped_in.is_none();
         let (mut state, _) =
             self.changed.wait_timeout_while(state, STOP_MAX, runs).unwrap_or_else(PoisonError::into_inner);
         if state.stage == Stage::Idle {

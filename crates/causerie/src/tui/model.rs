@@ -8,7 +8,7 @@ use causerie_client::{
 use crossterm::event::KeyEvent;
 use jiff::tz::TimeZone;
 
-use super::places::{Place, Places, ROOMS_MAX};
+use super::places::{Places, ROOMS_MAX, ReadPlace};
 use super::room::{Purpose, RoomView};
 use super::theme::{MONO, Palette};
 use crate::config::chat::Notify;
@@ -222,7 +222,7 @@ impl Model {
     /// Takes in the rooms of the time before: they are joined again, and what came since is new.
     pub(super) fn restore(&mut self, places: Places) -> Vec<Effect> {
         let mut effects = Vec::new();
-        for Place { room: name, epoch, read } in places.rooms {
+        for ReadPlace { room: name, epoch, read } in places.rooms {
             let before = Some((epoch, read));
             match self.named(&name) {
                 Some((_, room)) => room.read_before = before,
@@ -240,7 +240,7 @@ impl Model {
     /// Returns where reading has come to, without the rooms that were left.
     pub(super) fn places(&self) -> Places {
         let place = |room: &RoomView| {
-            room.place().map(|(epoch, read)| Place { room: room.name.clone(), epoch, read })
+            room.place().map(|(epoch, read)| ReadPlace { room: room.name.clone(), epoch, read })
         };
         let current = place(self.room()).map(|place| place.room);
         Places { current, rooms: self.rooms.iter().filter_map(place).take(ROOMS_MAX).collect() }

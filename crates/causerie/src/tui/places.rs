@@ -12,12 +12,12 @@ pub(super) struct Places {
     /// The room on the screen.
     pub(super) current: Option<String>,
     #[serde(default)]
-    pub(super) rooms: Vec<Place>,
+    pub(super) rooms: Vec<ReadPlace>,
 }
 
 /// Place where reading stopped in a room.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(super) struct Place {
+pub(super) struct ReadPlace {
     pub(super) room: String,
     /// Epoch of the log whose positions these are, in hexadecimal: TOML's numbers have a sign.
     #[serde(with = "hexadecimal")]
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn places_are_read_as_they_were_written_and_damage_is_none() {
-        let place = |room: &str, epoch| Place { room: room.into(), epoch: Epoch::new(epoch), read: 12 };
+        let place = |room: &str, epoch| ReadPlace { room: room.into(), epoch: Epoch::new(epoch), read: 12 };
         let rooms = vec![place("lobby", u64::MAX), place("日本\"\\", 1)];
         let places = Places { current: Some("lobby".into()), rooms };
         assert_eq!(Places::parse(&places.to_text()), places);

@@ -67,7 +67,7 @@ pub(crate) async fn run(
     model.links = settings.links && env::var_os("TERM").is_none_or(|term| term != "linux");
     let (events, incoming) = mpsc::channel(EVENTS_MAX);
     let terminal = Terminal::enter(model.size)?;
-    let mut client = Client {
+    let mut client = FullScreenClient {
         entrance,
         model,
         terminal,
@@ -93,7 +93,7 @@ pub(crate) async fn run(
     Ok(())
 }
 
-struct Client {
+struct FullScreenClient {
     entrance: Entrance,
     model: Model,
     terminal: Terminal,
@@ -128,7 +128,7 @@ enum Then {
     End,
 }
 
-impl Client {
+impl FullScreenClient {
     async fn run(&mut self, room: String, places: Places, notes: Vec<String>) -> anyhow::Result<()> {
         let (joined_in, mut joined) = mpsc::unbounded_channel::<Joined>();
         let mut keys = EventStream::new();

@@ -201,7 +201,7 @@ mod tests {
     use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
     use jiff::tz::TimeZone;
 
-    use super::super::places::{Place, Places};
+    use super::super::places::{Places, ReadPlace};
     use super::super::room::{Anchor, Purpose, READ_BACK_MAX};
     use super::super::samples::*;
     use super::super::scroll::select;
@@ -548,7 +548,7 @@ mod tests {
             }
             event
         };
-        let place = |room: &str, read| Place { room: room.into(), epoch: Epoch::new(7), read };
+        let place = |room: &str, read| ReadPlace { room: room.into(), epoch: Epoch::new(7), read };
         let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC);
         let rooms = vec![place("lobby", 2), place("ops", 3)];
         let effects = model.restore(Places { current: None, rooms });

@@ -3,13 +3,13 @@
 use cbcast::{Group, Link, MemberId, Message, MessageId, Output};
 
 use super::judge::Who;
-use super::parts::Client;
+use super::parts::HostClient;
 use super::plan::Weakening;
 use super::servers::NOW;
 use super::world::{Parcel, World};
 
 impl World {
-    fn client(&mut self, name: u32) -> &mut Client {
+    fn client(&mut self, name: u32) -> &mut HostClient {
         self.clients.get_mut(&name).expect("it is in")
     }
 
@@ -29,7 +29,7 @@ impl World {
         let at = &self.servers[&server];
         let group = Group::new(self.config(), &at.group.snapshot(), [member]).map_err(|e| e.to_string())?;
         let (cursor, unplaced, before) = (at.log.len(), Vec::new(), Vec::new());
-        let client = Client { server, member, group, cursor, unplaced, sent: 0, placed: 0, before };
+        let client = HostClient { server, member, group, cursor, unplaced, sent: 0, placed: 0, before };
         self.clients.insert(self.next_client, client);
         self.judge.starts_from(Who::Client(self.next_client), Who::Server(server));
         self.next_client += 1;

@@ -3,7 +3,7 @@
 use cbcast::{Expulsion, Group, MemberId, Message};
 
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct HostClient {
     pub(super) server: u32,
     pub(super) member: MemberId,
     pub(super) group: Group,
@@ -26,7 +26,7 @@ pub(super) struct Flush {
 }
 
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct HostServer {
     pub(super) group: Group,
     /// Durable.
     pub(super) log: Vec<Message>,
@@ -41,7 +41,7 @@ pub(super) struct Server {
     pub(super) alive: bool,
 }
 
-impl Server {
+impl HostServer {
     pub(super) fn new(group: Group, log: Vec<Message>) -> Self {
         let durable = group.export().expect("no outputs wait");
         let (acknowledged, read, pending) = (0, 0, Vec::new());

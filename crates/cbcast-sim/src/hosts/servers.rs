@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cbcast::{Config, Cut, Group, Link, MemberId, MembershipError, Message, Output, Snapshot, Time};
 
 use super::judge::Who;
-use super::parts::Server;
+use super::parts::HostServer;
 use super::plan::Weakening;
 use super::world::{Parcel, World};
 
@@ -20,12 +20,12 @@ impl World {
 
     pub(super) fn first_server(&mut self) {
         let group = Group::new(self.config(), &Snapshot::hosts([1]), [MemberId::host(1)]).expect("it can be");
-        self.servers.insert(1, Server::new(group, Vec::new()));
+        self.servers.insert(1, HostServer::new(group, Vec::new()));
         self.side.insert(1, 0);
         self.judge.begins(Who::Server(1));
     }
 
-    pub(super) fn server(&mut self, origin: u32) -> &mut Server {
+    pub(super) fn server(&mut self, origin: u32) -> &mut HostServer {
         self.servers.get_mut(&origin).expect("it is in the directory")
     }
 
@@ -152,7 +152,7 @@ impl World {
             let newcomer = Group::new(self.config(), &group.snapshot(), [MemberId::host(origin)]);
             let mut newcomer = newcomer.map_err(|e| e.to_string())?;
             newcomer.freeze(NOW, frozen).map_err(|e| e.to_string())?;
-            answers.push((sponsor, Server::new(newcomer, self.servers[&sponsor].log.clone())));
+            answers.push((sponsor, HostServer::new(newcomer, self.servers[&sponsor].log.clone())));
         }
         // The other answer is not used.
         self.counts.two_sponsors += u64::from(answers.len() > 1);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cbcast::{MemberId, Message};
 
 use super::judge::Judge;
-use super::parts::{Client, Flush, Server};
+use super::parts::{Flush, HostClient, HostServer};
 use super::plan::{Counts, Weakening};
 use crate::random::SplitMix64;
 
@@ -24,8 +24,8 @@ pub(super) struct World {
     pub(super) counts: Counts,
     pub(super) judge: Judge,
     /// By origin: the directory, with the destroyed.
-    pub(super) servers: BTreeMap<u32, Server>,
-    pub(super) clients: BTreeMap<u32, Client>,
+    pub(super) servers: BTreeMap<u32, HostServer>,
+    pub(super) clients: BTreeMap<u32, HostClient>,
     pub(super) next_client: u32,
     pub(super) net: Vec<(u32, Parcel)>,
     pub(super) stream: Vec<Message>,
@@ -118,7 +118,7 @@ impl World {
                 continue;
             }
             self.something(over, servers_max)?;
-            let homeless = |c: &Client| !self.servers[&c.server].alive;
+            let homeless = |c: &HostClient| !self.servers[&c.server].alive;
             let homeless: Vec<_> =
                 self.clients.iter().filter(|(_, c)| homeless(c)).map(|(&name, _)| name).collect();
             for client in homeless {

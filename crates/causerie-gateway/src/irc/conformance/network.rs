@@ -8,8 +8,8 @@ use std::time::Duration;
 use cbcast::{MemberId, MessageId};
 
 use super::super::{
-    Bound, Change, Found, HistoryRequest, JoinRefusal, Joined, Lines, MemberView, Move, MoveKind, PersonView,
-    RoomView, ServerView, Session, TargetsRequest, Window, World,
+    Bound, Change, Found, HistoryRequest, IrcSession, JoinRefusal, Joined, Lines, MemberView, Move, MoveKind,
+    PersonView, RoomView, ServerView, TargetsRequest, Window, World,
 };
 use causerie_core::content::body::Body;
 use causerie_core::content::name::{Name, RoomName};
@@ -31,7 +31,7 @@ fn now() -> Now {
 
 struct Person {
     /// Not here while it is being asked something.
-    session: Option<Session>,
+    session: Option<IrcSession>,
     lines: Lines,
     view: PersonView,
     is_registered: bool,
@@ -190,7 +190,7 @@ impl Network {
     pub(super) fn send(&mut self, who: &str, line: &str) {
         let view = self.view(who);
         let person = self.people.entry(who.to_owned()).or_insert_with(|| Person {
-            session: Some(Session::new(view)),
+            session: Some(IrcSession::new(view)),
             lines: Lines::default(),
             view: PersonView {
                 host: format!("{who}.test"),
@@ -226,7 +226,7 @@ impl Network {
             });
             self.settle();
         }
-        if self.people[who].session.as_ref().is_some_and(Session::has_ended) {
+        if self.people[who].session.as_ref().is_some_and(IrcSession::has_ended) {
             self.people.get_mut(who).expect("it was just there").end();
             for hosted in self.rooms.values_mut() {
                 for (_, member) in hosted.two.iter().filter(|(other, _)| other == who) {
@@ -238,7 +238,7 @@ impl Network {
     }
 
     /// Writes to who has asked what there is of an answer that has more.
-    fn written(&mut self, who: &str, session: &mut Session) {
+    fn written(&mut self, who: &str, session: &mut IrcSession) {
         self.piece_max = self.piece_max.max(session.output_bytes());
         let told = String::from_utf8(session.take_output().concat()).expect("UTF-8");
         let person = self.people.get_mut(who).expect("somebody");
@@ -271,7 +271,7 @@ impl Network {
         }
     }
 
-    fn with(&mut self, who: &str, act: impl FnOnce(&mut Session, &mut Here<'_>)) {
+    fn with(&mut self, who: &str, act: impl FnOnce(&mut IrcSession, &mut Here<'_>)) {
         let person = self.people.get_mut(who).expect("somebody");
         let mut session = person.session.take().expect("it is at rest");
         let mut here = Here { network: self, who };

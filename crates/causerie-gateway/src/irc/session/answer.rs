@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use cbcast::MemberId;
 
-use super::Session;
+use super::IrcSession;
 use super::state::{Change, Step, folded, targets};
 use crate::irc::message::Line;
 use crate::irc::numeric::*;
@@ -16,7 +16,7 @@ const STEP: usize = 256;
 /// Bytes of replies that are gathered before they are written.
 const PIECE: usize = 16 << 10;
 
-impl Session {
+impl IrcSession {
     /// Returns whether an answer has more.
     #[must_use]
     pub fn has_more(&self) -> bool {

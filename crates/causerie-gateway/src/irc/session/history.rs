@@ -1,6 +1,6 @@
 //! What was said before [IRCv3, chathistory], and how far it was read [IRCv3, read-marker].
 
-use super::Session;
+use super::IrcSession;
 use super::state::{Change, HISTORY_MAX, Seat, Spot, folded};
 use crate::api::rfc3339;
 use crate::irc::capability::Capabilities;
@@ -12,7 +12,7 @@ use crate::irc::world::{PersonView, World};
 /// Markers of people that a connection may set.
 const MARKERS_MAX: usize = 200;
 
-impl Session {
+impl IrcSession {
     /// The history that was asked for, oldest first; `None` if there is no such room or message.
     pub fn history(&mut self, world: &impl World, request: &HistoryRequest, found: Option<&[Found]>) {
         let target = &request.target;

@@ -3,13 +3,13 @@
 
 use cbcast::MessageId;
 
-use super::Session;
+use super::IrcSession;
 use super::state::Answer;
 use crate::irc::capability::Capabilities;
 use crate::irc::message::Line;
 use crate::irc::render::Rendered;
 
-impl Session {
+impl IrcSession {
     /// The command is done: writes its answer, as far as there is one.
     pub fn finish(&mut self) {
         let (replies, said) = (std::mem::take(&mut self.replies), std::mem::take(&mut self.said));

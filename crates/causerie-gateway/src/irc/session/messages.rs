@@ -1,6 +1,6 @@
 //! What is said in rooms and between two, and what changes it.
 
-use super::Session;
+use super::IrcSession;
 use super::state::{LINES_MAX, Multiline, Said, Spot, TARGETS_MAX, cut, targets};
 use crate::irc::history::{msgid, read_msgid};
 use crate::irc::message::Message;
@@ -14,7 +14,7 @@ use causerie_core::room::SayError;
 /// Bytes of the reason for a deletion: with what stands before it, it fits on a line.
 const REASON_MAX: usize = 300;
 
-impl Session {
+impl IrcSession {
     pub(super) fn say(&mut self, world: &mut impl World, message: &Message) {
         let Some(list) = message.param(0) else {
             let why = format!("No recipient given ({})", message.command);

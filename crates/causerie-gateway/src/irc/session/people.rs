@@ -1,12 +1,12 @@
 //! Who somebody is, and whether it is away.
 
-use super::Session;
+use super::IrcSession;
 use super::state::{AWAY_MAX, REALNAME_MAX, Step, cut};
 use crate::irc::message::{Line, Message};
 use crate::irc::numeric::*;
 use crate::irc::world::{PersonView, World};
 
-impl Session {
+impl IrcSession {
     pub(super) fn who(&mut self, world: &mut impl World, message: &Message) {
         let Some(mask) = message.param(0) else { return self.need_more("WHO") };
         let fields = message.param(1).and_then(|fields| fields.strip_prefix('%'));

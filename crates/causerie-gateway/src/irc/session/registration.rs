@@ -1,6 +1,6 @@
 //! Who it is, what it has negotiated, and what the server says of itself.
 
-use super::Session;
+use super::IrcSession;
 use super::rooms::refused;
 use super::state::{
     AWAY_MAX, HISTORY_MAX, LINES_MAX, REALNAME_MAX, ROOMS_MAX, Seat, ServerView, TARGETS_MAX, TOPIC_MAX, cut,
@@ -24,7 +24,7 @@ fn username(given: &str) -> String {
     format!("~{}", if plain.is_empty() { "user" } else { &plain })
 }
 
-impl Session {
+impl IrcSession {
     pub(super) fn cap(&mut self, world: &mut impl World, message: &Message) {
         let Some(subcommand) = message.param(0) else { return self.need_more("CAP") };
         let names = message.params.get(1).map_or("", |names| names);

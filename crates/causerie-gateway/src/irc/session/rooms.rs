@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Session;
+use super::IrcSession;
 use super::state::{HISTORY_MAX, ROOMS_MAX, Seat, Spot, Step, TOPIC_MAX, cut, folded, targets};
 use crate::irc::capability::Capabilities;
 use crate::irc::history::{Bound, HistoryRequest, Window};
@@ -13,7 +13,7 @@ use crate::irc::world::{JoinRefusal, Joined, RoomView, World};
 use causerie_core::content::body::Body;
 use causerie_core::room::JoinError;
 
-impl Session {
+impl IrcSession {
     pub(super) fn seat(&self, id: u64) -> Option<&Seat> {
         self.rooms.values().find(|seat| seat.id == id)
     }
@@ -264,7 +264,7 @@ impl Session {
     }
 }
 
-impl Session {
+impl IrcSession {
     /// Changes its own modes, of which there is one, `i`.
     fn own_modes(&mut self, modes: &str) {
         let (mut sets, mut invisible, mut unknown) = (true, self.invisible, false);

@@ -30,9 +30,9 @@ const _: () = assert!(TOPIC_MAX <= TOPIC_BYTES_MAX);
 /// Need of a session from elsewhere before its command is done: answer in this order.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Change {
-    /// A piece of history, for [`Session::history`](super::Session::history).
+    /// A piece of history, for [`IrcSession::history`](super::IrcSession::history).
     History(HistoryRequest),
-    /// Names of conversations, for [`Session::targets`](super::Session::targets).
+    /// Names of conversations, for [`IrcSession::targets`](super::IrcSession::targets).
     Targets(TargetsRequest),
 }
 

@@ -42,7 +42,7 @@ impl Default for Lab {
 
 /// Parts that requests of one connection share. Lives as long as the connection, or the WebSocket that it has become.
 #[derive(Clone)]
-pub(super) struct Connection {
+pub(super) struct HttpConnection {
     pub(super) server: Arc<Server>,
     pub(super) peer: SocketAddr,
     pub(super) visitor: Arc<Visitor>,
@@ -52,7 +52,7 @@ pub(super) struct Connection {
     pub(super) _open: Arc<Open>,
 }
 
-impl Connection {
+impl HttpConnection {
     /// Returns how many bytes one message of JSON may have: each byte of a text may be written as six.
     pub(super) fn json_bytes_max(&self) -> usize {
         6 * self.server.settings().room.text_bytes_max + (4 << 10)
@@ -69,7 +69,7 @@ pub(super) fn answer(status: StatusCode, body: String) -> Response {
 }
 
 /// Connection of a request, and the room that its path names.
-pub(super) struct InRoom(pub(super) Connection, pub(super) Arc<HostedRoom>);
+pub(super) struct InRoom(pub(super) HttpConnection, pub(super) Arc<HostedRoom>);
 
 impl<S: Send + Sync> FromRequestParts<S> for InRoom {
     type Rejection = Failure;
@@ -79,7 +79,7 @@ impl<S: Send + Sync> FromRequestParts<S> for InRoom {
             Path::from_request_parts(parts, state).await;
         let Path(path) = path.map_err(|error| Failure::malformed(error.body_text()))?;
         let connection =
-            parts.extensions.get::<Connection>().expect("each request has its connection").clone();
+            parts.extensions.get::<HttpConnection>().expect("each request has its connection").clone();
         let room = path.get("room").map(String::as_str).unwrap_or_default();
         let hosted = connection.server.directory.open(Who::Anybody, room, Right::Read)?;
         Ok(Self(connection, hosted))
@@ -100,7 +100,8 @@ impl<S: Send + Sync, T: for<'a> Deserialize<'a>> FromRequest<S> for Json<T> {
             let message = "the body is JSON, and Content-Type says application/json";
             return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
         }
-        let connection = request.extensions().get::<Connection>().expect("each request has its connection");
+        let connection =
+            request.extensions().get::<HttpConnection>().expect("each request has its connection");
         let (limit, patience) = (connection.json_bytes_max(), connection.server.settings().first_words);
         let read = axum::body::to_bytes(request.into_body(), limit);
         let bytes = match tokio::time::timeout(patience, read).await {

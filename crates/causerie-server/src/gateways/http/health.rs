@@ -8,12 +8,12 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::IntoResponse;
 
-use super::extract::{Answer, Connection, bearer};
+use super::extract::{Answer, HttpConnection, bearer};
 use super::failure::Failure;
 use super::origin;
 use crate::journal::reads::Asker;
 
-pub(super) async fn ready(Extension(connection): Extension<Connection>) -> Answer {
+pub(super) async fn ready(Extension(connection): Extension<HttpConnection>) -> Answer {
     let server = &connection.server;
     let trouble = server.writer.trouble().borrow().as_ref().map(ToString::to_string);
     let stopping = server.stop.is_cancelled().then(|| "the server is shutting down".to_owned());
@@ -23,8 +23,8 @@ pub(super) async fn ready(Extension(connection): Extension<Connection>) -> Answe
     }
 }
 
-pub(super) async fn metrics(Extension(connection): Extension<Connection>, headers: HeaderMap) -> Answer {
-    let Connection { server, peer, .. } = connection;
+pub(super) async fn metrics(Extension(connection): Extension<HttpConnection>, headers: HeaderMap) -> Answer {
+    let HttpConnection { server, peer, .. } = connection;
     let directory = &server.directory;
     let is_operator = || bearer(&headers).is_some_and(|shown| directory.is_operator(shown));
     may_read_metrics(directory.has_operator().then(is_operator), peer.ip())?;

@@ -10,7 +10,7 @@ use causerie_core::log::page::{Entries, Entry, PageError};
 use futures_util::{StreamExt, stream};
 use hyper::body::{Frame, SizeHint};
 
-use super::extract::Connection;
+use super::extract::HttpConnection;
 use crate::net::addresses::Visitor;
 use crate::net::memory::Charge;
 
@@ -49,7 +49,7 @@ pub(super) fn entries(
     entries: Entries,
     render: impl Fn(&Entry) -> String + Send + 'static,
     (between, end): (&'static str, &'static str),
-    (connection, bytes): (&Connection, usize),
+    (connection, bytes): (&HttpConnection, usize),
 ) -> Body {
     let mut pieces = Pieces { entries, render, between, end, is_first: true };
     // What fits is sent with its length, which is easier to read.

@@ -16,7 +16,7 @@ use causerie_core::content::text::json;
 use cbcast_sim::sim::{self, Export, Faults, Plan, Script, ScriptedCut, SlowLink, Topology};
 use serde::Deserialize;
 
-use super::extract::{Answer, Asked, Connection};
+use super::extract::{Answer, Asked, HttpConnection};
 use super::failure::Failure;
 
 /// A run of that size takes a fraction of a second and has less than a mebibyte of events.
@@ -185,7 +185,7 @@ fn run(plan: &Plan, script: &Script) -> String {
 }
 
 pub(super) async fn lab(
-    Extension(connection): Extension<Connection>,
+    Extension(connection): Extension<HttpConnection>,
     Asked(wanted): Asked<Wanted>,
 ) -> Answer {
     let (plan, script) = wanted.read()?;

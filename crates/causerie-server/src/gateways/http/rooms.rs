@@ -23,7 +23,7 @@ use causerie_store::{Found, Members, RoomId, Store, StoreError};
 use cbcast::MemberId;
 use serde::{Deserialize, Serialize};
 
-use super::extract::{Answer, Asked, Connection, InRoom, Json, Token, answer, bearer, nonce, secret};
+use super::extract::{Answer, Asked, HttpConnection, InRoom, Json, Token, answer, bearer, nonce, secret};
 use super::failure::Failure;
 use super::{held, say};
 use crate::journal::reads::Asker;
@@ -68,7 +68,7 @@ struct RoomInfo {
     members: u64,
 }
 
-pub(super) async fn list(Extension(connection): Extension<Connection>) -> Response {
+pub(super) async fn list(Extension(connection): Extension<HttpConnection>) -> Response {
     let _turn = connection.visitor.turn().await;
     let rooms = connection.server.directory.list(Who::Anybody).into_iter();
     let rooms: Vec<_> =
@@ -77,7 +77,7 @@ pub(super) async fn list(Extension(connection): Extension<Connection>) -> Respon
 }
 
 pub(super) async fn create(
-    Extension(connection): Extension<Connection>,
+    Extension(connection): Extension<HttpConnection>,
     Json(asked): Json<CreateRoom>,
 ) -> Answer {
     connection.visitor.join()?;
@@ -265,7 +265,7 @@ pub(super) async fn read_page(
 
 /// The page as JSON, made as the client takes it.
 fn pieces(
-    connection: &Connection,
+    connection: &HttpConnection,
     page: Page,
     start: String,
     render: impl Fn(&Entry) -> String + Send + 'static,

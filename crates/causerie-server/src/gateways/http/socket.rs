@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use end::{AWAY, End, NORMAL, POLICY, Step, UNSUPPORTED, closing, fatal, refused};
 
-use super::extract::{self, Connection, InRoom, secret};
+use super::extract::{self, HttpConnection, InRoom, secret};
 use super::failure::Failure;
 use super::rendering::events;
 use super::say::Placed;
@@ -76,7 +76,7 @@ pub(super) async fn open(
         .max_message_size(limit)
         .max_frame_size(limit);
     Ok(upgrade.on_upgrade(async move |socket| {
-        let session = Session {
+        let session = SocketSession {
             news: connection.server.writer.news(),
             changed: hosted.subscribe(),
             holding: hosted.holding(),
@@ -97,8 +97,8 @@ pub(super) async fn open(
     }))
 }
 
-struct Session {
-    connection: Connection,
+struct SocketSession {
+    connection: HttpConnection,
     hosted: Arc<HostedRoom>,
     socket: WebSocket,
     /// The most bytes of a message that the client sends.
@@ -143,13 +143,13 @@ struct Wants {
     observed: bool,
 }
 
-impl Drop for Session {
+impl Drop for SocketSession {
     fn drop(&mut self) {
         self.disconnect();
     }
 }
 
-impl Session {
+impl SocketSession {
     async fn run(mut self) {
         let charge = Arc::clone(&self.connection.charge);
         let end = tokio::select! {

@@ -62,13 +62,13 @@ impl Conversation {
 #[derive(Default)]
 pub(super) struct Person {
     number: u64,
-    state: Mutex<State>,
+    state: Mutex<PersonState>,
     /// Notified when there is news.
     pub(super) stirred: Notify,
 }
 
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct PersonState {
     pub(super) view: PersonView,
     pub(super) is_registered: bool,
     pub(super) wants_news: bool,
@@ -95,7 +95,7 @@ pub(super) struct News {
 }
 
 impl Person {
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, PersonState> {
         self.state.lock().expect("nothing panics while holding it")
     }
 
@@ -154,7 +154,7 @@ impl People {
         let view = PersonView { host, came: now, spoke: now, ..PersonView::default() };
         Arc::new(Person {
             number,
-            state: Mutex::new(State { view, ..State::default() }),
+            state: Mutex::new(PersonState { view, ..PersonState::default() }),
             ..Person::default()
         })
     }
@@ -259,7 +259,7 @@ impl People {
 
     pub(super) fn count(&self) -> usize {
         // By the nick that it goes by: it may have claimed another.
-        let goes_by = |nick: &str, state: &State| state.view.nick.to_lowercase() == nick;
+        let goes_by = |nick: &str, state: &PersonState| state.view.nick.to_lowercase() == nick;
         let registered = |(nick, holder): &(&String, &Holder)| {
             let state = holder.person.state();
             state.is_registered && goes_by(nick, &state)

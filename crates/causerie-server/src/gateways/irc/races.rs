@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Barrier};
 
 use causerie_core::content::name::Name;
-use causerie_gateway::irc::{Item, Message, Session, World};
+use causerie_gateway::irc::{IrcSession, Item, Message, World};
 use causerie_store::MemoryStore;
 use tokio::sync::watch;
 
@@ -32,7 +32,7 @@ fn server() -> Arc<Server> {
     Arc::new(Server::new(([127, 0, 0, 1], 1).into(), Arc::new(MemoryStore::default()), settings).0)
 }
 
-fn send(session: &mut Session, here: &mut GatewayWorld<'_>, line: &str) -> String {
+fn send(session: &mut IrcSession, here: &mut GatewayWorld<'_>, line: &str) -> String {
     session.handle(here, Item::Message(Message::parse(line).expect("a line")));
     while session.has_more() {
         session.go_on(here);
@@ -77,7 +77,7 @@ fn race(seed: u64) {
             move || {
                 let visitor = Visitor::enter(&server.addresses, IP).expect("this machine has no limit");
                 let mut here = GatewayWorld::new(server, people, &visitor, IP);
-                let mut session = Session::new(server_view(server, &here.person));
+                let mut session = IrcSession::new(server_view(server, &here.person));
                 let mut state = (seed << 8 | n as u64) + 1;
                 send(&mut session, &mut here, &format!("NICK own{n}"));
                 send(&mut session, &mut here, "USER x 0 * :x");

@@ -55,7 +55,7 @@ pub(super) fn server_view(server: &Server, person: &Person) -> ServerView {
 }
 
 /// A room that the connection is in, and how far it has read there.
-pub(super) struct Place {
+pub(super) struct JoinedRoom {
     pub(super) follower: Follower,
     pub(super) hosted: Arc<HostedRoom>,
     pub(super) cursor: u64,
@@ -68,7 +68,7 @@ pub(super) struct Place {
     begun: bool,
 }
 
-impl Place {
+impl JoinedRoom {
     fn new(hosted: Arc<HostedRoom>, cursor: u64) -> Self {
         with_traces(&hosted, Traces::enter);
         let follower = Follower::new(&hosted);
@@ -84,7 +84,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for JoinedRoom {
     fn drop(&mut self) {
         if !self.hosted.is_poisoned() {
             with_traces(&self.hosted, Traces::leave);
@@ -100,7 +100,7 @@ pub(super) struct GatewayWorld<'a> {
     pub(super) visitor: &'a Visitor,
     pub(super) person: Arc<Person>,
     /// By the rooms' numbers.
-    pub(super) places: BTreeMap<u64, Place>,
+    pub(super) places: BTreeMap<u64, JoinedRoom>,
     /// Changes that have to be stored before the client is told anything.
     pub(super) debts: Debts,
     /// Budget for changes of who this is.
@@ -159,7 +159,7 @@ impl<'a> GatewayWorld<'a> {
         let (member, other) = conversation.seen_by(&self.person);
         let hosted = &conversation.hosted;
         self.places.entry(hosted.id.0).or_insert_with(|| {
-            let mut place = Place::new(Arc::clone(hosted), conversation.position);
+            let mut place = JoinedRoom::new(Arc::clone(hosted), conversation.position);
             place.members.push(member);
             place.other = Some(Arc::clone(other));
             place.begun = conversation.was_begun_by(&self.person);
@@ -347,7 +347,7 @@ impl World for GatewayWorld<'_> {
         let (hosted, _) = found.map_err(|error| JoinRefusal::NoSuchRoom(error.to_string()))?;
         let (id, mask) = (hosted.id.0, self.person.mask());
         // It reads along before it is in: what is known of IRC's members is known as long as one of them does.
-        let mut place = Place::new(Arc::clone(&hosted), 0);
+        let mut place = JoinedRoom::new(Arc::clone(&hosted), 0);
         let joined = hosted.act(|room, now| {
             let member = room.join_hosted(now, name)?;
             with_traces(&hosted, |traces| traces.came(member, mask, None));
@@ -448,8 +448,9 @@ impl World for GatewayWorld<'_> {
 
     fn conversation(&self, nick: &str) -> Option<u64> {
         let nick = nick.to_lowercase();
-        let is_with =
-            |place: &&Place| place.other.as_ref().is_some_and(|other| other.nick().to_lowercase() == nick);
+        let is_with = |place: &&JoinedRoom| {
+            place.other.as_ref().is_some_and(|other| other.nick().to_lowercase() == nick)
+        };
         self.places.values().find(is_with).map(|place| place.hosted.id.0)
     }
 

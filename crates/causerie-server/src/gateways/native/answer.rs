@@ -16,7 +16,7 @@ use cbcast::{MissingRange, VectorClock};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::session::{Membership, Session};
+use super::session::{Membership, NativeSession};
 use crate::fanout::reader::Reader;
 use crate::gateways::membership;
 use crate::journal::reads::Asker;
@@ -39,7 +39,7 @@ const CLOCK_ENTRIES: usize = 32;
 /// Records sent in answer to one repair request.
 const REPAIR_MAX: usize = 256;
 
-impl Session<'_> {
+impl NativeSession<'_> {
     /// Returns whose key this is, if its holder is at the other end of this connection. Not in a room's lock: it takes longer than
     /// anything that a room does for one frame.
     pub(super) fn holder(&self, purpose: Purpose, proof: &Proof) -> Option<PublicKey> {

@@ -9,7 +9,7 @@ use causerie_core::wire::{ClientFrame, ErrorCode, ErrorFrame, FrameError, Server
 use tokio::time::Instant;
 use tracing::info;
 
-use super::session::{Membership, Session};
+use super::session::{Membership, NativeSession};
 use crate::metrics::Refused;
 use crate::net::outbox;
 use crate::settings::Protocol;
@@ -20,7 +20,7 @@ const READ_MAX: usize = 8 << 10;
 /// Messages handed to a room at once.
 const PACKETS_MAX: usize = 1_024;
 
-impl Session<'_> {
+impl NativeSession<'_> {
     /// Reads until the client has closed. After a fatal error the writer ends the connection.
     pub(super) async fn read(&self, mut buffer: BytesMut) -> io::Result<()> {
         let limit = self.server.settings().room.frame_bytes_max();

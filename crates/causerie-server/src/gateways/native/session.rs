@@ -31,7 +31,7 @@ pub(super) struct Membership {
     pub(super) farewell: Option<(u64, u64)>,
 }
 
-pub(super) struct Session<'a> {
+pub(super) struct NativeSession<'a> {
     pub(super) server: &'a Arc<Server>,
     pub(super) peer: SocketAddr,
     pub(super) visitor: &'a Visitor,
@@ -46,13 +46,13 @@ pub(super) struct Session<'a> {
     pub(super) observed: Mutex<(Instant, usize)>,
 }
 
-impl Drop for Session<'_> {
+impl Drop for NativeSession<'_> {
     fn drop(&mut self) {
         self.stop_following();
     }
 }
 
-impl<'a> Session<'a> {
+impl<'a> NativeSession<'a> {
     pub(super) fn new(
         server: &'a Arc<Server>,
         peer: SocketAddr,
@@ -73,7 +73,7 @@ impl<'a> Session<'a> {
     }
 }
 
-impl Session<'_> {
+impl NativeSession<'_> {
     pub(super) fn membership(&self) -> MutexGuard<'_, Option<Membership>> {
         self.membership.lock().expect("nothing panics while holding it")
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use causerie_core::wire::{ErrorCode, ErrorFrame, ServerFrame};
 use tokio::sync::watch;
 
-use super::session::{Membership, Session};
+use super::session::{Membership, NativeSession};
 use crate::journal::writer::STORED_AGAIN;
 use crate::net::outbox::{self, write_all};
 use crate::rooms::error::Unreadable;
@@ -26,7 +26,7 @@ pub(super) enum Written {
     Last,
 }
 
-impl Session<'_> {
+impl NativeSession<'_> {
     /// Writes until the connection is to end.
     pub(super) async fn write(&self) -> io::Result<()> {
         let mut news = self.server.writer.news();

@@ -12,8 +12,8 @@ use causerie_core::log::page::Standing;
 use causerie_core::log::page::{HistoryRecord, What};
 use causerie_core::room::{Now, Room, RoomSettings, SayError};
 use causerie_gateway::irc::{
-    Change, Found, Item, JoinRefusal, Joined, LINE_BYTES_MAX, Lines, MemberView, Move, MoveKind, PersonView,
-    Rendering, RoomView, ServerView, Session, World,
+    Found, IrcSession, Item, JoinRefusal, Joined, LINE_BYTES_MAX, Lines, MemberView, Move, MoveKind,
+    PersonView, Rendering, RoomView, ServerView, SessionNeed, World,
 };
 use cbcast::{MemberId, MessageId};
 use libfuzzer_sys::fuzz_target;
@@ -210,7 +210,7 @@ fuzz_target!(|input: Input<'_>| {
     assert_eq!(items, Vec::from_iter(from_fn(|| again.poll_item())));
 
     let mut world = Rooms::default();
-    let mut session = Session::new(ServerView {
+    let mut session = IrcSession::new(ServerView {
         server: "irc.example".into(),
         network: "Example".into(),
         version: "v".into(),
@@ -232,11 +232,11 @@ fuzz_target!(|input: Input<'_>| {
         session.handle(&mut world, item);
         while let Some(change) = session.poll_change() {
             match change {
-                Change::History(request) => {
+                SessionNeed::History(request) => {
                     assert!(is_line && request.limit <= causerie_gateway::irc::HISTORY_MAX);
                     session.history(&world, &request, None);
                 }
-                Change::Targets(_) => session.targets(&[("a".into(), 1)]),
+                SessionNeed::Targets(_) => session.targets(&[("a".into(), 1)]),
             }
         }
         session.finish();

@@ -12,7 +12,7 @@ use crate::plan::{Plan, PlanError};
 use crate::process::{raise_file_limit, usage};
 use crate::report::{Latency, Report, ServerUse};
 use crate::speaker::{Protocol, SpeakError};
-use crate::worker::{News, Schedule, Shared, Worker, histogram};
+use crate::worker::{Schedule, Shared, Worker, WorkerNews, histogram};
 
 /// Progress of a load: told once a second, and when measuring begins and ends.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +80,7 @@ pub fn run(
             scope.spawn(move || {
                 let done = Worker::work(shared, names, thread, threads, &news, &started);
                 // The other side waits for this, whatever it is; if it does not any more, nobody does.
-                let _ = news.send(News::Done(done.map(Box::new)));
+                let _ = news.send(WorkerNews::Done(done.map(Box::new)));
             });
         }
         let done = conduct(&shared, &go, &news, &server_use, progress);
@@ -96,13 +96,13 @@ pub fn run(
 fn conduct(
     shared: &Shared<'_>,
     go: &[mpsc::Sender<Schedule>],
-    news: &mpsc::Receiver<News>,
+    news: &mpsc::Receiver<WorkerNews>,
     server_use: &dyn Fn() -> Result<Option<crate::process::Usage>, LoadError>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, LoadError> {
     const GONE: &str = "each thread tells how it ended";
     for _ in go {
-        if let News::Done(done) = news.recv().expect(GONE) {
+        if let WorkerNews::Done(done) = news.recv().expect(GONE) {
             done?;
         }
     }
@@ -119,8 +119,8 @@ fn conduct(
             let now = Instant::now();
             let second = now + Duration::from_secs(1);
             match news.recv_timeout(deadline.min(second).saturating_duration_since(now)) {
-                Ok(News::Done(done)) => outcomes.push(done?),
-                Ok(News::Ready) => {}
+                Ok(WorkerNews::Done(done)) => outcomes.push(done?),
+                Ok(WorkerNews::Ready) => {}
                 Err(_) => {
                     progress(Progress {
                         elapsed: start.elapsed(),
@@ -140,7 +140,7 @@ fn conduct(
     wait_until(schedule.to)?;
     let after = (server_use()?, own_use(), Instant::now());
     while outcomes.len() < go.len() {
-        if let News::Done(done) = news.recv().expect(GONE) {
+        if let WorkerNews::Done(done) = news.recv().expect(GONE) {
             outcomes.push(done?);
         }
     }

@@ -20,7 +20,7 @@ pub struct Id {
 
 /// Contents of a text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Said {
+pub struct SaidText {
     /// Id of the message.
     pub id: Id,
     /// Time of sending, in nanoseconds of the run's own clock.
@@ -62,7 +62,7 @@ impl Texts {
     }
 
     /// Appends the text of `said` to `out`.
-    pub fn write(&self, out: &mut Vec<u8>, said: &Said) {
+    pub fn write(&self, out: &mut Vec<u8>, said: &SaidText) {
         let answered = said.answers.unwrap_or(Id { sender: 0, seq: 0 });
         out.extend_from_slice(&self.run);
         put_hex(out, said.id.sender);
@@ -79,7 +79,7 @@ impl Texts {
     /// # Errors
     /// [`NotOurs`].
     #[inline]
-    pub fn read(&self, text: &[u8]) -> Result<Said, NotOurs> {
+    pub fn read(&self, text: &[u8]) -> Result<SaidText, NotOurs> {
         let Some((head, filler)) = text.split_first_chunk::<TEXT_BYTES_MIN>() else {
             return Err(NotOurs::Foreign);
         };
@@ -91,7 +91,7 @@ impl Texts {
         }
         let field = |n: usize| hex(head[8 * n..8 * n + 8].try_into().expect("eight of 56"));
         let answered = Id { sender: field(5), seq: field(6) };
-        Ok(Said {
+        Ok(SaidText {
             id: Id { sender: field(1), seq: field(2) },
             sent_nanos: u64::from(field(3)) << 32 | u64::from(field(4)),
             answers: (answered.seq != 0).then_some(answered),
@@ -126,7 +126,7 @@ mod tests {
         for value in [1, 9, 10, 0xabcd_ef01, u32::MAX] {
             let id = Id { sender: value, seq: value };
             for answers in [None, Some(Id { sender: 7, seq: value })] {
-                let said = Said { id, sent_nanos: u64::from(value) << 20 | 5, answers };
+                let said = SaidText { id, sent_nanos: u64::from(value) << 20 | 5, answers };
                 let mut text = Vec::new();
                 texts.write(&mut text, &said);
                 assert_eq!(text.len(), texts.bytes());

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::check::Tally;
-use crate::payload::{Id, NotOurs, Said, Texts};
+use crate::payload::{Id, NotOurs, SaidText, Texts};
 
 pub(crate) use crate::check::Checker;
 
@@ -55,7 +55,7 @@ impl LoadRoom {
     }
 
     /// The next message: which connection says it, and what.
-    pub(crate) fn next(&mut self, now_nanos: u64) -> (usize, Said) {
+    pub(crate) fn next(&mut self, now_nanos: u64) -> (usize, SaidText) {
         let index = self.turn;
         self.turn = (index + 1) % self.senders.len();
         let sender = &mut self.senders[index];
@@ -72,7 +72,7 @@ impl LoadRoom {
             sender.answers_due = if answers.is_some() { sender.answers_due - 100 } else { 100 };
         }
         let id = Id { sender: self.first + index as u32, seq: sender.sent };
-        (self.connections.start + index, Said { id, sent_nanos: now_nanos, answers })
+        (self.connections.start + index, SaidText { id, sent_nanos: now_nanos, answers })
     }
 
     /// One receiver got a text. What it says, if it counts.
@@ -84,7 +84,7 @@ impl LoadRoom {
         connection: usize,
         checker: &mut Checker,
         tally: &mut Tally,
-    ) -> Option<Said> {
+    ) -> Option<SaidText> {
         let said = match texts.read(text) {
             Ok(said) => said,
             Err(NotOurs::Foreign) => return None,
@@ -146,7 +146,7 @@ mod tests {
             said.iter().map(|s| (s.id.sender, s.id.seq)).collect::<Vec<_>>(),
             [(4, 1), (5, 1), (4, 2)]
         );
-        let mut deliver = |room: &mut LoadRoom, said: &Said, to: usize| {
+        let mut deliver = |room: &mut LoadRoom, said: &SaidText, to: usize| {
             let mut text = Vec::new();
             texts.write(&mut text, said);
             room.receive(&text, &texts, 10 + to, &mut checkers[to], &mut tally)
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(room.outstanding, 2);
         assert_eq!(room.next(8).1.answers, None, "5 has heard nobody else");
         assert_eq!(room.next(8).1.answers, Some(said[1].id), "4 has heard 5");
-        let forged = Said { id: Id { sender: 4, seq: 9 }, ..said[0] };
+        let forged = SaidText { id: Id { sender: 4, seq: 9 }, ..said[0] };
         assert_eq!(deliver(&mut room, &forged, 0), None, "nobody said that");
         assert_eq!((tally.received, tally.duplicated, tally.damaged), (4, 3, 1));
     }

@@ -49,7 +49,7 @@ pub(crate) struct Schedule {
     pub(crate) to: Instant,
 }
 
-pub(crate) enum News {
+pub(crate) enum WorkerNews {
     /// The members of this thread are in.
     Ready,
     Done(Result<Box<Outcome>, LoadError>),
@@ -133,7 +133,7 @@ impl<'a> Worker<'a> {
         names: &[String],
         thread: usize,
         threads: usize,
-        news: &mpsc::Sender<News>,
+        news: &mpsc::Sender<WorkerNews>,
         started: &mpsc::Receiver<Schedule>,
     ) -> Result<Outcome, LoadError> {
         let mut worker = Self {
@@ -160,7 +160,7 @@ impl<'a> Worker<'a> {
         }
         worker.join()?;
         // Nobody listens any more if another thread has failed.
-        let _ = news.send(News::Ready);
+        let _ = news.send(WorkerNews::Ready);
         if let Ok(schedule) = started.recv() {
             worker.schedule = Some(schedule);
             worker.talk(schedule)?;

@@ -8,7 +8,8 @@ mod text;
 
 pub use self::error::ApiError;
 pub use self::event::{
-    ListedMember, Problem, Said, ServerEvent, Welcome, entry, gap_event, record_event, to_json, with_members,
+    ListedMember, Problem, SaidReceipt, ServerEvent, Welcome, entry, gap_event, record_event, to_json,
+    with_members,
 };
 pub use self::request::{ClientEvent, CreateRoom, Join, Say, id_of_unread, read};
 pub use self::text::{read_secret, read_token, rfc3339, token};

@@ -20,7 +20,7 @@ use crate::net::half_open::HalfOpen;
 use crate::net::memory::Memory;
 use crate::net::vanished::Vanished;
 use crate::rooms::access::Who;
-use crate::rooms::directory::{Directory, Maker};
+use crate::rooms::directory::{Maker, RoomDirectory};
 use crate::rooms::error::RoomError;
 use crate::rooms::hosted::{HostedRoom, Resources};
 use crate::settings::Settings;
@@ -34,7 +34,7 @@ pub(crate) type Bound = mpsc::UnboundedReceiver<(Arc<HostedRoom>, TcpListener)>;
 /// Parts of the server that all connections share.
 pub(crate) struct Server {
     settings: watch::Receiver<Settings>,
-    pub(crate) directory: Directory,
+    pub(crate) directory: RoomDirectory,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) writer: Arc<Writer>,
     pub(crate) reads: Arc<Reads>,
@@ -76,7 +76,7 @@ impl Server {
         };
         let (bound, opened) = mpsc::unbounded_channel();
         let server = Self {
-            directory: Directory::new(address, settings.clone(), resources),
+            directory: RoomDirectory::new(address, settings.clone(), resources),
             addresses: Addresses::new(settings.clone(), Arc::clone(&metrics)),
             store,
             writer,

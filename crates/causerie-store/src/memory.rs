@@ -13,7 +13,7 @@ use crate::error::{CommitError, InvalidChange, StoreError};
 use crate::page::{
     Ages, Checkpoint, Found, Hit, Members, Page, Removed, Report, Retention, Stats, StoredRoom,
 };
-use crate::run::{Directory, Run, message, message_id};
+use crate::run::{Run, RunDirectory, message, message_id};
 use crate::store::Store;
 use crate::words::Query;
 
@@ -160,7 +160,7 @@ impl Inner {
                 if *last > POSITION_MAX {
                     return Err(InvalidChange::OutOfRange(room));
                 }
-                let directory = Directory::of_run(room, *first, *last, run)?;
+                let directory = RunDirectory::of_run(room, *first, *last, run)?;
                 undo.push(Undo::Append(room, found.records.len()));
                 let run = Run { directory: directory.into(), frames: run.clone() };
                 for slot in run.slots() {

@@ -50,7 +50,7 @@ pub(crate) fn message_id(frame: &[u8]) -> Option<MessageId> {
 
 /// What is known of one record beside its bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Entry {
+pub(crate) struct DirectoryEntry {
     pub(crate) length: u32,
     pub(crate) crc: u32,
     pub(crate) time: u64,
@@ -58,13 +58,13 @@ pub(crate) struct Entry {
 
 /// The directory of a run.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Directory {
+pub(crate) struct RunDirectory {
     pub(crate) room: RoomId,
     pub(crate) first: u64,
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<DirectoryEntry>,
 }
 
-impl Directory {
+impl RunDirectory {
     /// Checks that the bytes are the records `first..=last`, and writes down what they are.
     pub(crate) fn of_run(room: RoomId, first: u64, last: u64, run: &Bytes) -> Result<Self, InvalidChange> {
         let refuse = |position, error| InvalidChange::Run { room, position, error };
@@ -86,7 +86,7 @@ impl Directory {
             Message::decode(run.slice(at + packet..at + end))
                 .map_err(|_| refuse(expected, RunError::Packet))?;
             let length = u32::try_from(end).map_err(|_| refuse(expected, RunError::Frame))?;
-            entries.push(Entry { length, time, crc: crc32c::crc32c(&rest[..end]) });
+            entries.push(DirectoryEntry { length, time, crc: crc32c::crc32c(&rest[..end]) });
             at += end;
         }
         if entries.len() != count {
@@ -142,7 +142,7 @@ impl Directory {
             let step = reader.varint().ok()?;
             time = time.wrapping_add(((step >> 1) as i64 ^ -((step & 1) as i64)) as u64);
             let crc = u32::from_le_bytes(reader.take(4).ok()?.try_into().ok()?);
-            entries.push(Entry { length, crc, time });
+            entries.push(DirectoryEntry { length, crc, time });
         }
         reader.rest().is_empty().then_some(Self { room, first, entries })
     }
@@ -151,14 +151,14 @@ impl Directory {
 /// A run with its directory: in the staging area, or a block.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
-    pub(crate) directory: Arc<Directory>,
+    pub(crate) directory: Arc<RunDirectory>,
     pub(crate) frames: Bytes,
 }
 
 /// One record of a run.
 pub(crate) struct Slot {
     pub(crate) position: u64,
-    pub(crate) entry: Entry,
+    pub(crate) entry: DirectoryEntry,
     /// Where its frame begins among the run's frames.
     pub(crate) at: usize,
     /// Whether the bytes there are the ones that were appended.
@@ -184,7 +184,7 @@ impl Run {
         })
     }
 
-    fn slot(&self, position: u64, entry: Entry, at: usize) -> Slot {
+    fn slot(&self, position: u64, entry: DirectoryEntry, at: usize) -> Slot {
         let frame = self.frames.get(at..at.saturating_add(entry.length as usize));
         Slot { position, entry, at, good: frame.is_some_and(|f| crc32c::crc32c(f) == entry.crc) }
     }
@@ -225,24 +225,24 @@ mod tests {
     #[test]
     fn directories_round_trip_and_any_flip_is_seen() {
         let bytes = run(7, 20);
-        let directory = Directory::of_run(RoomId(3), 7, 20, &bytes).unwrap();
+        let directory = RunDirectory::of_run(RoomId(3), 7, 20, &bytes).unwrap();
         let mut out = Vec::new();
         directory.encode(&mut out);
-        assert_eq!(Directory::decode(&out).as_ref(), Some(&directory));
+        assert_eq!(RunDirectory::decode(&out).as_ref(), Some(&directory));
         for bit in 0..out.len() * 8 {
             out[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Directory::decode(&out), None);
+            assert_eq!(RunDirectory::decode(&out), None);
             out[bit / 8] ^= 1 << (bit % 8);
         }
         for cut in 0..out.len() {
-            assert_eq!(Directory::decode(&out[..cut]), None);
+            assert_eq!(RunDirectory::decode(&out[..cut]), None);
         }
     }
 
     #[test]
     fn a_flip_in_a_frame_loses_that_record_alone() {
         let bytes = run(1, 9);
-        let directory = Arc::new(Directory::of_run(RoomId(0), 1, 9, &bytes).unwrap());
+        let directory = Arc::new(RunDirectory::of_run(RoomId(0), 1, 9, &bytes).unwrap());
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.to_vec();
             flipped[bit / 8] ^= 1 << (bit % 8);
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn what_is_no_run_is_refused() {
-        let error = |first, last, bytes: &Bytes| match Directory::of_run(RoomId(0), first, last, bytes) {
+        let error = |first, last, bytes: &Bytes| match RunDirectory::of_run(RoomId(0), first, last, bytes) {
             Err(InvalidChange::Run { position, error, .. }) => (position, error),
             other => panic!("{other:?}"),
         };

@@ -223,7 +223,7 @@ impl Chat {
         let mut leaving = false;
         let mut ended_by_input = false;
         let mut earlier: Option<Earlier> = None;
-        let mut asking: Option<JoinHandle<Answer>> = None;
+        let mut asking: Option<JoinHandle<EarlierAnswer>> = None;
         loop {
             if let Some(line) = waiting.take() {
                 waiting = self.say(console, &room, line);
@@ -435,7 +435,7 @@ struct Earlier {
     history: Option<History>,
 }
 
-type Answer = (Earlier, Result<Option<HistoryPage>, ConnectError>);
+type EarlierAnswer = (Earlier, Result<Option<HistoryPage>, ConnectError>);
 
 impl Earlier {
     fn new(server: &str, room: &str, epoch: Epoch, shown_from: u64) -> Self {
@@ -443,7 +443,7 @@ impl Earlier {
         Self { server: server.into(), room: room.into(), epoch: Some(epoch), place, history: None }
     }
 
-    async fn ask(mut self, limit: u64) -> Answer {
+    async fn ask(mut self, limit: u64) -> EarlierAnswer {
         let page = self.page(limit).await;
         match &page {
             Ok(Some(page)) => self.place = Place::Position(page.from),

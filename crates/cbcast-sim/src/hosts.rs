@@ -17,13 +17,13 @@ mod servers;
 mod settle;
 mod world;
 
-pub use plan::{Counts, Weakening};
+pub use plan::{HostsCounts, Weakening};
 use world::World;
 
 /// One random run.
 ///
 /// # Errors
 /// What went wrong, in words.
-pub fn run(seed: u64, weakening: Option<Weakening>) -> Result<Counts, String> {
+pub fn run(seed: u64, weakening: Option<Weakening>) -> Result<HostsCounts, String> {
     World::new(seed, weakening).run()
 }

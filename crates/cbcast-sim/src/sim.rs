@@ -50,7 +50,7 @@ pub use plan::{MEMBERS_MAX, Plan, RELAYS_MAX, Topology, TopologyError};
 pub use report::{Failure, Report, Wrong};
 pub use script::{Script, ScriptedCut, SlowLink};
 pub use shrink::{shrink, shrink_while};
-pub use trace::{Event, What, judge};
+pub use trace::{TraceEvent, TraceKind, judge};
 
 /// Runs a plan to its end: until everything is said, the network has healed, and everybody has everything.
 ///
@@ -64,7 +64,7 @@ pub fn run(plan: &Plan) -> Result<Report, Failure> {
 ///
 /// # Errors
 /// The [`Failure`], with the plan that repeats it.
-pub fn run_observed(plan: &Plan, observe: impl FnMut(Event)) -> Result<Report, Failure> {
+pub fn run_observed(plan: &Plan, observe: impl FnMut(TraceEvent)) -> Result<Report, Failure> {
     run_in(plan, None, observe)
 }
 
@@ -72,11 +72,15 @@ pub fn run_observed(plan: &Plan, observe: impl FnMut(Event)) -> Result<Report, F
 ///
 /// # Errors
 /// The [`Failure`]; its plan alone does not repeat it.
-pub fn run_scripted(plan: &Plan, script: &Script, observe: impl FnMut(Event)) -> Result<Report, Failure> {
+pub fn run_scripted(
+    plan: &Plan,
+    script: &Script,
+    observe: impl FnMut(TraceEvent),
+) -> Result<Report, Failure> {
     run_in(&Plan { topology: Topology::Mesh, ..plan.clone() }, Some(script), observe)
 }
 
-fn run_in(plan: &Plan, script: Option<&Script>, observe: impl FnMut(Event)) -> Result<Report, Failure> {
+fn run_in(plan: &Plan, script: Option<&Script>, observe: impl FnMut(TraceEvent)) -> Result<Report, Failure> {
     let plan = plan.clone().clamped();
     let failure = |wrong, at| Failure { wrong: Box::new(wrong), at, plan: Box::new(plan.clone()) };
     // A panic in the protocol is a find as good as any, and should name its plan.
@@ -92,7 +96,7 @@ fn run_in(plan: &Plan, script: Option<&Script>, observe: impl FnMut(Event)) -> R
 }
 
 /// The whole trace of a plan, whether it fails or not.
-pub fn trace_of(plan: &Plan) -> (Vec<Event>, Result<Report, Failure>) {
+pub fn trace_of(plan: &Plan) -> (Vec<TraceEvent>, Result<Report, Failure>) {
     let mut trace = Vec::new();
     let done = run_observed(plan, |event| trace.push(event));
     (trace, done)

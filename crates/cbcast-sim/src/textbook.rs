@@ -5,7 +5,7 @@
 //! compared, and O(messages held) comparisons per delivery.
 //!
 //! Departures from the paper: its channels never repeat a message; here copies are dropped. Its groups change by views
-//! that are agreed on; here who joins and who leaves is said in messages ([`Change`]), which are ordered like all
+//! that are agreed on; here who joins and who leaves is said in messages ([`GroupChange`]), which are ordered like all
 //! others, and take effect where they are delivered. Vectors never shrink. One process may speak for several
 //! members.
 
@@ -18,14 +18,14 @@ pub struct Stamped<T> {
     /// Entries that are left out are 0.
     pub vector: Vec<u64>,
     /// The change of the group that it announces.
-    pub change: Option<Change>,
+    pub change: Option<GroupChange>,
     /// Content of the message.
     pub payload: T,
 }
 
 /// A change of the group.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Change {
+pub enum GroupChange {
     /// This member is in from now on. Nothing of it has been delivered before.
     Joined(usize),
     /// This member is gone, and all of its messages that count are in the past of this one.
@@ -83,7 +83,7 @@ impl<T> Bss<T> {
     }
 
     /// The same with a change of the group, which takes effect here at once.
-    pub fn announce(&mut self, sender: usize, change: Option<Change>, payload: T) -> Stamped<T> {
+    pub fn announce(&mut self, sender: usize, change: Option<GroupChange>, payload: T) -> Stamped<T> {
         self.grow(sender + 1);
         self.time[sender] += 1;
         let vector = self.time.clone();
@@ -137,14 +137,14 @@ impl<T> Bss<T> {
         self.change(message.change);
     }
 
-    fn change(&mut self, change: Option<Change>) {
+    fn change(&mut self, change: Option<GroupChange>) {
         match change {
             None => {}
-            Some(Change::Joined(member)) => {
+            Some(GroupChange::Joined(member)) => {
                 self.grow(member + 1);
                 self.standings[member] = Standing::Present;
             }
-            Some(Change::Left(member)) => {
+            Some(GroupChange::Left(member)) => {
                 self.grow(member + 1);
                 self.standings[member] = Standing::Gone;
                 self.delayed.retain(|message| message.sender != member);
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn members_come_and_go_where_it_is_delivered_that_they_do() {
         let [mut host, mut ann, mut bob] = [0, 1, 2].map(|_| Bss::new(2));
-        let joined = host.announce(0, Some(Change::Joined(2)), "eve joined");
+        let joined = host.announce(0, Some(GroupChange::Joined(2)), "eve joined");
         let mut eve = host.snapshot();
         let hello = eve.broadcast(2, "hello");
         assert_eq!(payloads(ann.receive(hello.clone())), [""; 0], "nobody has heard of her");
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(payloads(ann.receive(joined.clone())), ["eve joined", "hello"]);
         let lost = eve.broadcast(2, "lost");
         host.receive(hello.clone());
-        let left = host.announce(0, Some(Change::Left(2)), "eve left");
+        let left = host.announce(0, Some(GroupChange::Left(2)), "eve left");
         ann.receive(lost.clone());
         assert_eq!(ann.delivered(2), Some(2));
         let answer = ann.broadcast(1, "to what is lost");

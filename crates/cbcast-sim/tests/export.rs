@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cbcast::{MemberId, MessageId, Time};
-use cbcast_sim::sim::{self, Event, Export, Labels, Plan, What};
+use cbcast_sim::sim::{self, Export, Labels, Plan, TraceEvent, TraceKind};
 
 #[test]
 fn logs_follow_the_rules_of_shiviz() {
@@ -56,7 +56,7 @@ fn graphs_have_all_messages_and_their_causes() {
 const HOSTILE: &str = "</title><script>\"'&\\ {}\u{1}\u{fffe}\n\u{2028}]]>-->\\";
 
 /// A trace of which only is known what was said and after what, with names and texts that want to be markup.
-fn hostile() -> (Vec<Event>, Labels) {
+fn hostile() -> (Vec<TraceEvent>, Labels) {
     let mut trace = Vec::new();
     let mut labels = Labels::default();
     let message = |ordinal, seq| MessageId::new(MemberId::new(0, ordinal), seq);
@@ -69,7 +69,7 @@ fn hostile() -> (Vec<Event>, Labels) {
     ];
     for (millis, (message, deps)) in sent.into_iter().enumerate() {
         let at = Time::from_millis(millis as u64);
-        trace.push(Event { at, process: message.member, what: What::Send { message, deps } });
+        trace.push(TraceEvent { at, process: message.member, what: TraceKind::Send { message, deps } });
         labels.messages.insert(message, HOSTILE.into());
         labels.members.insert(message.member, HOSTILE.into());
     }
@@ -155,7 +155,8 @@ fn pictures_are_xml_with_a_dot_for_each_message_and_an_arrow_for_each_cause() {
         assert_eq!(found("deliver"), report.deliveries);
         assert_eq!((found("hold"), found("wait")), (report.held, report.held), "each has its line");
         // One arrow to where it was received: what was held is delivered where it is.
-        let held = trace.iter().filter(|e| matches!(e.what, What::Deliver { held_for: Some(_), .. })).count();
+        let held =
+            trace.iter().filter(|e| matches!(e.what, TraceKind::Deliver { held_for: Some(_), .. })).count();
         let snapshots = found("deliver") - held as u64 + found("hold") - found("message");
         assert_eq!(snapshots, 0, "seed {seed}");
         assert_eq!(found("cause"), 0, "what was received says more");

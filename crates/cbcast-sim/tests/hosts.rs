@@ -2,7 +2,7 @@
 //!
 //! `SEED=n cargo test -p cbcast-sim --test hosts` runs one seed; `SEEDS=n` that many.
 
-use cbcast_sim::hosts::{self, Counts, Weakening};
+use cbcast_sim::hosts::{self, HostsCounts, Weakening};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|n| n.parse().expect("a number"))
@@ -14,7 +14,7 @@ fn no_run_breaks_the_order() {
         Some(seed) => seed..seed + 1,
         None => 0..number("SEEDS").unwrap_or(300),
     };
-    let (mut all, many) = (Counts::default(), seeds.end - seeds.start);
+    let (mut all, many) = (HostsCounts::default(), seeds.end - seeds.start);
     for seed in seeds {
         match hosts::run(seed, None) {
             Ok(counts) => all.add(&counts),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cbcast::{MemberId, MessageId};
 use cbcast_sim::sim::{
-    self, Event, Faults, Plan, Report, Script, ScriptedCut, SlowLink, Topology, What, anomalies,
+    self, Faults, Plan, Report, Script, ScriptedCut, SlowLink, Topology, TraceEvent, TraceKind, anomalies,
     as_it_arrives,
 };
 
@@ -24,7 +24,7 @@ fn plan(seed: u64) -> Plan {
 }
 
 /// The run goes well, and the oracle finds nothing in its trace.
-fn run(plan: &Plan, script: &Script) -> (Vec<Event>, Report) {
+fn run(plan: &Plan, script: &Script) -> (Vec<TraceEvent>, Report) {
     let mut trace = Vec::new();
     let report = sim::run_scripted(plan, script, |event| trace.push(event))
         .unwrap_or_else(|failure| panic!("{failure}"));
@@ -33,9 +33,9 @@ fn run(plan: &Plan, script: &Script) -> (Vec<Event>, Report) {
 }
 
 /// Returns who holds which message, and for which.
-fn holds(trace: &[Event]) -> Vec<(u32, MessageId, MessageId)> {
-    let hold = |event: &Event| match event.what {
-        What::Hold { message, waits_for, .. } => Some((event.process.ordinal, message, waits_for)),
+fn holds(trace: &[TraceEvent]) -> Vec<(u32, MessageId, MessageId)> {
+    let hold = |event: &TraceEvent| match event.what {
+        TraceKind::Hold { message, waits_for, .. } => Some((event.process.ordinal, message, waits_for)),
         _ => None,
     };
     trace.iter().filter_map(hold).collect()
@@ -84,7 +84,7 @@ fn what_a_partition_stops_comes_when_it_has_ended() {
     let (trace, report) = run(&plan(1), &Script { says, cuts, ..Script::default() });
     assert!(report.cut_off > 0);
     let mut count = 0;
-    for event in trace.iter().filter(|event| matches!(event.what, What::Deliver { .. })) {
+    for event in trace.iter().filter(|event| matches!(event.what, TraceKind::Deliver { .. })) {
         let at = Duration::from_nanos(event.at.as_nanos());
         assert_eq!(event.process.ordinal == 3, at >= during.end, "{event:?}");
         count += 1;
@@ -105,7 +105,9 @@ fn links_keep_their_order_unless_packets_may_overtake() {
             let (trace, _) = run(&plan, &Script { overtaking, ..Script::default() });
             let arrivals = as_it_arrives(&trace);
             let overtook = |(place, missing): &(usize, BTreeSet<MessageId>)| match arrivals[*place].what {
-                What::Deliver { message, .. } => missing.iter().any(|other| other.member == message.member),
+                TraceKind::Deliver { message, .. } => {
+                    missing.iter().any(|other| other.member == message.member)
+                }
                 _ => false,
             };
             sum += anomalies(&trace).iter().filter(|found| overtook(found)).count();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use cbcast_sim::Violation;
-use cbcast_sim::sim::{self, Export, Plan, Report, Topology, What};
+use cbcast_sim::sim::{self, Export, Plan, Report, Topology, TraceKind};
 
 fn seeds(default: u64) -> Vec<u64> {
     let number = |text: &str| text.parse::<u64>().expect("a number");
@@ -160,14 +160,14 @@ fn a_doctored_trace_is_caught() {
         done.unwrap();
         assert_eq!(sim::judge(&trace), Ok(()));
         // A delivery that follows that of a direct cause at the same process; both change places.
-        let deliver = |event: &sim::Event| match &event.what {
-            What::Deliver { message, deps, .. } => Some((event.process, *message, deps.clone())),
+        let deliver = |event: &sim::TraceEvent| match &event.what {
+            TraceKind::Deliver { message, deps, .. } => Some((event.process, *message, deps.clone())),
             _ => None,
         };
         let pair = trace.iter().enumerate().find_map(|(later, event)| {
             let (process, _, deps) = deliver(event)?;
             let cause =
-                |e: &sim::Event| deliver(e).is_some_and(|(p, m, _)| p == process && deps.contains(&m));
+                |e: &sim::TraceEvent| deliver(e).is_some_and(|(p, m, _)| p == process && deps.contains(&m));
             Some((trace[..later].iter().position(cause)?, later))
         });
         let Some((earlier, later)) = pair else { continue };

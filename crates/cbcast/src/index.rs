@@ -24,7 +24,7 @@ const LEAST: usize = 4;
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct IndexEntry {
     id: MemberId,
     /// `NONE`: nobody. Then `id` is one that has its home elsewhere.
     slot: Slot,
@@ -33,7 +33,7 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub(crate) struct Index {
     /// A power of two of them.
-    entries: Vec<Entry>,
+    entries: Vec<IndexEntry>,
     /// Shift that brings a number of 64 bits down to one of a place: origins begin as far from each other as can be.
     shift: u32,
     crowded: BTreeMap<MemberId, Slot>,
@@ -77,7 +77,7 @@ impl Index {
 
     #[inline(never)]
     fn get_from_refuge(&self, id: MemberId) -> Slot {
-        let here = |entry: &Entry| entry.id == id && entry.slot != NONE;
+        let here = |entry: &IndexEntry| entry.id == id && entry.slot != NONE;
         match self.refuges(id).map(|place| self.entries[place]).find(here) {
             Some(entry) => entry.slot,
             None if self.crowded.is_empty() => NONE,
@@ -101,7 +101,7 @@ impl Index {
     fn place(&mut self, id: MemberId, slot: Slot) {
         let mut places = [self.home(id)].into_iter().chain(self.refuges(id));
         match places.find(|&place| self.entries[place].slot == NONE) {
-            Some(place) => self.entries[place] = Entry { id, slot },
+            Some(place) => self.entries[place] = IndexEntry { id, slot },
             None => {
                 self.crowded.insert(id, slot);
             }
@@ -123,8 +123,8 @@ impl Index {
 }
 
 /// Returns the entry of a place where nobody is: its id has its home in the next one.
-fn nobody(place: usize) -> Entry {
-    Entry { id: MemberId::new(0, (place as u32).wrapping_add(1)), slot: NONE }
+fn nobody(place: usize) -> IndexEntry {
+    IndexEntry { id: MemberId::new(0, (place as u32).wrapping_add(1)), slot: NONE }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use syn::{Attribute, Item, ItemMod, ItemUse, Path, UseTree, Visibility};
 use super::house::{Files, Import, Unreadable};
 
 /// A module, or what it leads to: its names, from the crate's root down.
-type Names = Vec<String>;
+type ModulePath = Vec<String>;
 
 /// Reads the imports of a crate's files, which lie below its `src/`.
 pub(super) fn imports(files: &Files) -> Result<Vec<Import>, Unreadable> {
@@ -67,8 +67,8 @@ fn for_tests(attrs: &[Attribute]) -> bool {
 }
 
 /// The paths that a `use` names: each whole, with the name that it gets here and its line. A glob ends in `*`.
-fn leaves(tree: &UseTree) -> Vec<(Names, String, usize)> {
-    fn walk(before: &[String], tree: &UseTree, found: &mut Vec<(Names, String, usize)>) {
+fn leaves(tree: &UseTree) -> Vec<(ModulePath, String, usize)> {
+    fn walk(before: &[String], tree: &UseTree, found: &mut Vec<(ModulePath, String, usize)>) {
         let mut leaf = |name: &syn::Ident, renamed: &syn::Ident| {
             let path = if name == "self" { before.to_vec() } else { [before, &[name.to_string()]].concat() };
             let renamed = if renamed == "self" {
@@ -101,7 +101,7 @@ fn leaves(tree: &UseTree) -> Vec<(Names, String, usize)> {
 struct Scope<'a> {
     files: &'a Files,
     /// By module and name there: the path from the root.
-    imported: BTreeMap<(Names, String), Names>,
+    imported: BTreeMap<(ModulePath, String), ModulePath>,
 }
 
 impl Scope<'_> {
@@ -116,7 +116,7 @@ impl Scope<'_> {
     }
 
     /// A path as written in `module`, from the root; none if it leads out of the crate.
-    fn absolute(&self, module: &[String], path: &[String]) -> Option<Names> {
+    fn absolute(&self, module: &[String], path: &[String]) -> Option<ModulePath> {
         let mut absolute = module.to_vec();
         let mut rest = path;
         match path.first()?.as_str() {
@@ -163,7 +163,7 @@ struct Finder<'a> {
     scope: &'a Scope<'a>,
     file: &'a str,
     /// Where it is: the file's module, and those written within it.
-    module: Names,
+    module: ModulePath,
     imports: &'a mut BTreeSet<Import>,
 }
 

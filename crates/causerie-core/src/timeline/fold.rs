@@ -48,7 +48,7 @@ impl From<HistoryRecord> for Said<()> {
 
 /// A message that has a line, as it was taken in.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Message<T> {
+pub struct FoldedMessage<T> {
     /// Name of who has said it, joined or left.
     pub author: String,
     what: What,
@@ -58,7 +58,7 @@ pub struct Message<T> {
     pub extra: T,
 }
 
-impl<T> Message<T> {
+impl<T> FoldedMessage<T> {
     /// Returns the body, or that somebody joined or left, without any changes since.
     pub const fn what(&self) -> &What {
         &self.what
@@ -83,14 +83,14 @@ impl<T> Message<T> {
 
 /// An edit, a deletion or a reaction.
 #[derive(Clone, Debug)]
-struct Change {
+struct Amendment {
     author: String,
     body: Body,
     rank: Rank,
     standing: Standing,
 }
 
-impl Change {
+impl Amendment {
     /// Returns whether an edit or a deletion may name it: it is an edit.
     const fn is_edit(&self) -> bool {
         matches!(self.body, Body::Edit { .. })
@@ -139,8 +139,8 @@ pub struct Quote<'a> {
 /// Messages of a log as they read now.
 #[derive(Clone, Debug)]
 pub struct Fold<T = ()> {
-    messages: BTreeMap<MessageId, Message<T>>,
-    changes: BTreeMap<MessageId, Change>,
+    messages: BTreeMap<MessageId, FoldedMessage<T>>,
+    changes: BTreeMap<MessageId, Amendment>,
     /// Changes by the message that they name.
     about: BTreeSet<(MessageId, MessageId)>,
     /// Changes in the order of the log.
@@ -186,7 +186,7 @@ impl<T> Fold<T> {
         };
         match (what, target) {
             (What::Said(body), Some(target)) => {
-                self.changes.insert(id, Change { author, body, rank, standing });
+                self.changes.insert(id, Amendment { author, body, rank, standing });
                 self.about.insert((target, id));
                 self.order.insert((rank, id));
                 if self.order.len() > CHANGES_MAX
@@ -200,7 +200,7 @@ impl<T> Fold<T> {
                 if matches!(what, What::Said(Body::Topic(_))) {
                     self.topics.insert((rank, id));
                 }
-                self.messages.insert(id, Message { author, what, rank, standing, extra });
+                self.messages.insert(id, FoldedMessage { author, what, rank, standing, extra });
                 true
             }
         }
@@ -224,8 +224,8 @@ impl<T> Fold<T> {
     }
 
     /// Takes out a message that was not said after all. What is about it stays, in case it comes again.
-    pub fn remove(&mut self, id: MessageId) -> Option<Message<T>> {
-        if let Some(Change { body, rank, .. }) = self.changes.remove(&id) {
+    pub fn remove(&mut self, id: MessageId) -> Option<FoldedMessage<T>> {
+        if let Some(Amendment { body, rank, .. }) = self.changes.remove(&id) {
             self.order.remove(&(rank, id));
             if let Some(target) = body.target() {
                 self.about.remove(&(target, id));
@@ -297,12 +297,12 @@ impl<T> Fold<T> {
 
     /// Returns a message that has a line, as it was said.
     #[must_use]
-    pub fn get(&self, id: MessageId) -> Option<&Message<T>> {
+    pub fn get(&self, id: MessageId) -> Option<&FoldedMessage<T>> {
         self.messages.get(&id).filter(|_| self.kept_topic != Some(id))
     }
 
     /// Returns the same to change what the face keeps beside it.
-    pub fn get_mut(&mut self, id: MessageId) -> Option<&mut Message<T>> {
+    pub fn get_mut(&mut self, id: MessageId) -> Option<&mut FoldedMessage<T>> {
         self.messages.get_mut(&id)
     }
 
@@ -470,7 +470,7 @@ impl<T> Fold<T> {
     }
 
     /// Returns the changes that count for a message, in the order of the log. The message itself need not be at hand.
-    fn counting(&self, root: MessageId) -> Vec<(MessageId, &Change)> {
+    fn counting(&self, root: MessageId) -> Vec<(MessageId, &Amendment)> {
         let mut found = Vec::new();
         if self.naming(root).next().is_none() {
             return found;
@@ -478,7 +478,7 @@ impl<T> Fold<T> {
         let mut open = vec![root];
         while let Some(target) = open.pop() {
             let rank = self.rank(target);
-            let is_changeable = self.changes.get(&target).is_none_or(Change::is_edit);
+            let is_changeable = self.changes.get(&target).is_none_or(Amendment::is_edit);
             for id in self.naming(target) {
                 let Some(change) = self.changes.get(&id) else { continue };
                 if rank.is_some_and(|rank| change.rank <= rank) {

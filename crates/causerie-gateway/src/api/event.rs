@@ -47,7 +47,7 @@ pub struct Welcome {
 
 /// Receipt of something that was said.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Said {
+pub struct SaidReceipt {
     /// The client's id.
     pub id: String,
     /// Id of the message.
@@ -98,7 +98,7 @@ pub enum ServerEvent {
         position: u64,
     },
     /// Something is stored and has its place.
-    Ack(Said),
+    Ack(SaidReceipt),
     /// Members who are in ([`with_members`]).
     Members {},
     /// Positions that cannot be read.

@@ -15,7 +15,7 @@ pub const CLIENT_TAGS_BYTES_MAX: usize = 4096;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Item {
     /// A line that can be read; it is not checked further.
-    Message(Message),
+    Message(IrcMessage),
     /// A line with more bytes than are allowed, which is dropped.
     TooLong,
     /// A line that is not UTF-8, which is dropped.
@@ -26,7 +26,7 @@ pub enum Item {
 
 /// One line of a client.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Message {
+pub struct IrcMessage {
     /// Its tags; of equal keys the last counts.
     pub tags: Vec<(String, String)>,
     /// The command, in capitals.
@@ -35,7 +35,7 @@ pub struct Message {
     pub params: Vec<String>,
 }
 
-impl Message {
+impl IrcMessage {
     /// Reads a line without its end. `None` if there is no command in it; whether it is one that anybody knows is
     /// another question, which is answered with the line's label.
     #[must_use]
@@ -183,7 +183,7 @@ impl Lines {
             Item::Malformed
         } else {
             match std::str::from_utf8(&line) {
-                Ok(line) => Message::parse(line).map_or(Item::Malformed, Item::Message),
+                Ok(line) => IrcMessage::parse(line).map_or(Item::Malformed, Item::Message),
                 Err(_) => Item::NotUtf8,
             }
         });
@@ -312,8 +312,8 @@ mod tests {
 
     use super::*;
 
-    fn message(line: &str) -> Message {
-        Message::parse(line).unwrap_or_else(|| panic!("{line:?} is a message"))
+    fn message(line: &str) -> IrcMessage {
+        IrcMessage::parse(line).unwrap_or_else(|| panic!("{line:?} is a message"))
     }
 
     fn items(reads: &[&[u8]]) -> Vec<Item> {
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn lines_are_read() {
         let parts = |line: &str| {
-            let Message { tags, command, params } = message(line);
+            let IrcMessage { tags, command, params } = message(line);
             (tags, command, params)
         };
         let strings = |strings: &[&str]| strings.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
@@ -345,7 +345,7 @@ mod tests {
         );
         assert_eq!(message("@a=1;a=2 PING x").tag("a"), Some("2"));
         for none in ["", " ", ":a", ":a ", "@a", "@a ", "@a :b ", "@ "] {
-            assert_eq!(Message::parse(none), None, "{none:?}");
+            assert_eq!(IrcMessage::parse(none), None, "{none:?}");
         }
     }
 

@@ -17,7 +17,7 @@ use cbcast::{MemberId, MessageId};
 
 use super::capability::Capabilities;
 use super::history::HistoryRequest;
-use super::message::{Item, Line, Message};
+use super::message::{IrcMessage, Item, Line};
 use super::moved::{Found, MoveKind, Told};
 use super::numeric::*;
 use super::render::{Rendered, Viewer, shown_by, shown_nick, source};
@@ -28,8 +28,8 @@ use causerie_core::content::body::Body;
 use causerie_core::content::name::Name;
 use causerie_core::log::page::{HistoryRecord, What};
 
-use self::state::{Answer, LABEL_MAX, Multiline, Said, Seat, Step, folded};
-pub use self::state::{Change, HISTORY_MAX, ServerView};
+use self::state::{AnswerStep, AwaitedMessage, LABEL_MAX, Multiline, PendingAnswer, Seat, folded};
+pub use self::state::{HISTORY_MAX, ServerView, SessionNeed};
 
 /// State of a client: what it has negotiated, where it is, and what is still to be told.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ pub struct IrcSession {
     read: BTreeMap<String, u64>,
     /// Numbers of answers, by what was said for them and has not come back.
     labels: BTreeMap<(u64, MessageId), u64>,
-    answers: BTreeMap<u64, Answer>,
+    answers: BTreeMap<u64, PendingAnswer>,
     answers_begun: u64,
     /// Moves of others in many rooms at once that were told.
     told_moves: Told,
@@ -64,11 +64,11 @@ pub struct IrcSession {
     batches: u64,
     label: Option<String>,
     /// Messages that the command has said.
-    said: Vec<Said>,
+    said: Vec<AwaitedMessage>,
     replies: Vec<Line>,
-    changes: VecDeque<Change>,
+    changes: VecDeque<SessionNeed>,
     /// The rest of the answer.
-    steps: VecDeque<Step>,
+    steps: VecDeque<AnswerStep>,
     /// The batch of an answer with a label that is written in pieces.
     batch_begun: Option<String>,
     /// Bytes that are to be written, and behind them `out`.
@@ -181,7 +181,7 @@ impl IrcSession {
     }
 
     /// Takes what is needed before the command is done.
-    pub fn poll_change(&mut self) -> Option<Change> {
+    pub fn poll_change(&mut self) -> Option<SessionNeed> {
         self.changes.pop_front()
     }
 
@@ -482,7 +482,7 @@ impl IrcSession {
 
     // Commands.
 
-    fn command(&mut self, world: &mut impl World, message: &Message) {
+    fn command(&mut self, world: &mut impl World, message: &IrcMessage) {
         if let Some(name) = message.tag("batch").filter(|_| self.multiline.is_some()) {
             return self.multiline_part(message, name);
         }

@@ -86,7 +86,8 @@ mod tests {
 
     use super::super::capability::OFFERED;
     use super::super::{
-        IrcSession, Item, JoinRefusal, Joined, MemberView, Message, PersonView, RoomView, ServerView, World,
+        IrcMessage, IrcSession, Item, JoinRefusal, Joined, MemberView, PersonView, RoomView, ServerView,
+        World,
     };
     use super::*;
     use causerie_core::content::body::Body;
@@ -198,7 +199,7 @@ mod tests {
             "NICK Annie",
         ];
         for line in lines {
-            session.handle(&mut lobby, Item::Message(Message::parse(line).expect("a line")));
+            session.handle(&mut lobby, Item::Message(IrcMessage::parse(line).expect("a line")));
             while session.has_more() {
                 session.go_on(&mut lobby);
             }

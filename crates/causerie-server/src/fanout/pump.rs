@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
-use crate::fanout::reader::{News, Readable, Reader};
+use crate::fanout::reader::{Readable, Reader, UnreadRun};
 
 /// A task that writes for some of a room's readers.
 #[derive(Default)]
@@ -29,7 +29,7 @@ impl Pump {
             let was_kicked = self.is_kicked.swap(false, Ordering::SeqCst);
             let nobody_is_left = {
                 let readers = self.readers();
-                let mut news = News::new(&**log);
+                let mut news = UnreadRun::new(&**log);
                 readers.iter().for_each(|reader| reader.pump(&mut news));
                 readers.is_empty()
             };

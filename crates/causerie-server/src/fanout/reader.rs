@@ -15,7 +15,7 @@ const SLICES_MAX: usize = 64;
 
 /// The end of a log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct End {
+pub(crate) struct LogEnd {
     /// The last position that readers may see.
     pub(crate) last: u64,
     /// A number that changes whenever readers have to look who is seated.
@@ -25,7 +25,7 @@ pub(crate) struct End {
 /// A log that is read behind cursors.
 pub(crate) trait Readable: Send + Sync {
     /// Returns where it ends.
-    fn end(&self) -> End;
+    fn end(&self) -> LogEnd;
 
     /// Returns what lies behind a cursor in memory.
     fn read_tail(&self, cursor: u64, slices_max: usize) -> Read;
@@ -114,12 +114,12 @@ impl Reader {
         let mut state = self.state();
         (state.is_pumped, state.seating) = (true, seating);
         // A pump that comes after this look finds the reader; what came before it is seen here.
-        state.is_pumped = log.end() == End { last: state.cursor, seating };
+        state.is_pumped = log.end() == LogEnd { last: state.cursor, seating };
         state.is_pumped
     }
 
     /// Writes what is new, if it is the pump's to write.
-    pub(super) fn pump(&self, news: &mut News<'_, impl Readable>) {
+    pub(super) fn pump(&self, news: &mut UnreadRun<'_, impl Readable>) {
         let mut state = self.state();
         if !state.is_pumped {
             return;
@@ -143,7 +143,7 @@ impl Reader {
 }
 
 /// Records behind a cursor, for one turn of a pump: most readers stand at the same place.
-pub(super) struct News<'a, L> {
+pub(super) struct UnreadRun<'a, L> {
     log: &'a L,
     seating: u64,
     from: u64,
@@ -151,7 +151,7 @@ pub(super) struct News<'a, L> {
     last: u64,
 }
 
-impl<'a, L: Readable> News<'a, L> {
+impl<'a, L: Readable> UnreadRun<'a, L> {
     pub(super) fn new(log: &'a L) -> Self {
         Self { log, seating: log.end().seating, from: u64::MAX, run: Bytes::new(), last: 0 }
     }

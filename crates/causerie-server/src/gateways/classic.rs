@@ -38,7 +38,7 @@ pub(crate) const READ_MAX: usize = 64 << 10;
 
 /// A member that lives here, and where its connection is in the log.
 #[derive(Clone)]
-struct Membership {
+struct ClassicMembership {
     room: Arc<HostedRoom>,
     follower: Arc<Follower>,
     member: MemberId,
@@ -52,7 +52,7 @@ struct ClassicSession<'a> {
     outbox: Outbox,
     /// The client has sent something beyond ASCII, so it can read it too.
     beyond_ascii: AtomicBool,
-    membership: Mutex<Option<Membership>>,
+    membership: Mutex<Option<ClassicMembership>>,
     /// Presence of the member, until the connection ends.
     presence: Mutex<Option<Presence>>,
 }
@@ -92,7 +92,7 @@ pub(crate) async fn serve(
 }
 
 impl ClassicSession<'_> {
-    fn membership(&self) -> MutexGuard<'_, Option<Membership>> {
+    fn membership(&self) -> MutexGuard<'_, Option<ClassicMembership>> {
         self.membership.lock().expect("nothing panics while holding it")
     }
 
@@ -252,7 +252,7 @@ impl ClassicSession<'_> {
             Ok((member, cursor)) => {
                 let room = Arc::clone(hosted);
                 let follower = Arc::new(Follower::new(hosted));
-                *self.membership() = Some(Membership { room, follower, member, cursor });
+                *self.membership() = Some(ClassicMembership { room, follower, member, cursor });
                 self.outbox.wake();
                 Some(member)
             }
@@ -339,7 +339,7 @@ impl ClassicSession<'_> {
             let membership = self.membership().clone();
             let mut more = false;
             let mut closed = false;
-            if let Some(Membership { room: hosted, follower, member, cursor }) = &membership {
+            if let Some(ClassicMembership { room: hosted, follower, member, cursor }) = &membership {
                 let before = *cursor;
                 let changes = changes.get_or_insert_with(|| hosted.subscribe());
                 changes.mark_unchanged();

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use causerie_gateway::irc::{Change, IrcSession, Item, Lines, World};
+use causerie_gateway::irc::{IrcSession, Item, Lines, SessionNeed, World};
 use futures_util::future::select_all;
 use tokio::time::Instant;
 
@@ -31,9 +31,9 @@ use crate::net::stream::Stream;
 use crate::rooms::error::Unreadable;
 use crate::server::Server;
 use crate::settings::Protocol;
-use people::News;
 pub(crate) use people::People;
-use rendering::Known;
+use people::PersonNews;
+use rendering::KnownRecords;
 use world::{GatewayWorld, JoinedRoom, server_view};
 
 /// Bytes that one read takes at most.
@@ -203,12 +203,12 @@ impl IrcConnection<'_> {
             self.until(debts.stored()).await?;
             while let Some(change) = self.session.poll_change() {
                 match change {
-                    Change::History(request) => {
+                    SessionNeed::History(request) => {
                         let _turn = self.here.visitor.turn().await;
                         let found = self.here.history(&request).await;
                         self.session.history(&self.here, &request, found.as_deref());
                     }
-                    Change::Targets(request) => {
+                    SessionNeed::Targets(request) => {
                         let _turn = self.here.visitor.turn().await;
                         let found = self.here.targets(&request).await;
                         self.session.targets(&found);
@@ -294,7 +294,7 @@ impl IrcConnection<'_> {
             };
             place.cursor = piece.last;
             told = true;
-            let known = Known::of(&piece, &hosted).await;
+            let known = KnownRecords::of(&piece, &hosted).await;
             let (found, rendering) = known.read(&piece, before, self.session.perspective(id));
             self.session.records(&mut self.here, id, found, rendering.as_deref());
         }
@@ -319,7 +319,7 @@ impl IrcConnection<'_> {
                 format!("{lost} changes of who is away and of real names were not told, as too many waited");
             self.session.notice(&words);
         }
-        for (source, News { away, realname }) in news {
+        for (source, PersonNews { away, realname }) in news {
             if let Some(away) = away {
                 self.session.away_changed(&source, away.as_deref());
             }

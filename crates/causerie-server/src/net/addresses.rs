@@ -23,9 +23,9 @@ use crate::settings::{AddressLimits, Settings};
 
 /// An address of IPv4, or a network of IPv6.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Network(IpAddr);
+pub(crate) struct AddressBlock(IpAddr);
 
-impl Network {
+impl AddressBlock {
     /// Returns the network of an address.
     pub(crate) fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
@@ -46,7 +46,7 @@ impl Network {
     }
 }
 
-impl fmt::Display for Network {
+impl fmt::Display for AddressBlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             IpAddr::V6(address) if !address.is_loopback() => write!(f, "{address}/64"),
@@ -69,7 +69,7 @@ const IDLE_MAX: usize = 1 << 16;
 /// Use that one address has made of what is there for all.
 #[derive(Debug)]
 pub(crate) struct Address {
-    network: Network,
+    network: AddressBlock,
     used: Mutex<Used>,
 }
 
@@ -112,7 +112,7 @@ pub(crate) struct Addresses {
 
 #[derive(Debug, Default)]
 struct Table {
-    known: BTreeMap<Network, Arc<Address>>,
+    known: BTreeMap<AddressBlock, Arc<Address>>,
     /// Number of addresses at which it is looked again which can be forgotten.
     full_at: usize,
 }
@@ -136,7 +136,7 @@ impl Addresses {
     }
 
     fn find(&self, address: IpAddr) -> Arc<Address> {
-        let network = Network::of(address);
+        let network = AddressBlock::of(address);
         let mut table = self.table.lock().expect("nothing panics while holding it");
         if let Some(known) = table.known.get(&network) {
             return Arc::clone(known);
@@ -221,7 +221,7 @@ impl Visitor {
         self.address.network.limits(limits)
     }
 
-    pub(crate) fn network(&self) -> Network {
+    pub(crate) fn network(&self) -> AddressBlock {
         self.address.network
     }
 
@@ -327,8 +327,8 @@ impl TooOften {
 mod tests {
     use super::*;
 
-    fn network(address: &str) -> Network {
-        Network::of(address.parse().unwrap())
+    fn network(address: &str) -> AddressBlock {
+        AddressBlock::of(address.parse().unwrap())
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::net::addresses::Network;
+use crate::net::addresses::AddressBlock;
 
 #[derive(Default)]
 pub(crate) struct HalfOpen {
@@ -17,8 +17,8 @@ pub(crate) struct HalfOpen {
 struct Waiting {
     last: u64,
     /// By age.
-    all: BTreeMap<u64, (Network, CancellationToken)>,
-    by_network: BTreeMap<Network, BTreeSet<u64>>,
+    all: BTreeMap<u64, (AddressBlock, CancellationToken)>,
+    by_network: BTreeMap<AddressBlock, BTreeSet<u64>>,
 }
 
 impl Waiting {
@@ -45,7 +45,7 @@ impl HalfOpen {
 
     /// Counts one more until the guard is dropped. Of more than `max` the oldest closes, and of more than `of_one` of one
     /// network its oldest, which is told by `true`.
-    pub(crate) fn enter(&self, network: Network, max: usize, of_one: usize) -> (Turn<'_>, bool) {
+    pub(crate) fn enter(&self, network: AddressBlock, max: usize, of_one: usize) -> (Turn<'_>, bool) {
         let mut waiting = self.waiting();
         let own_oldest = waiting.by_network.get(&network).filter(|tickets| tickets.len() >= of_one.max(1));
         let own_oldest = own_oldest.and_then(|tickets| tickets.first().copied());

@@ -14,7 +14,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::net::addresses::Network;
+use crate::net::addresses::AddressBlock;
 
 /// The part of what is left that one room may fill with messages it holds back.
 const HELD_PART: usize = 8;
@@ -41,7 +41,7 @@ struct Accounts {
 
 /// One connection's.
 struct Account {
-    network: Network,
+    network: AddressBlock,
     bytes: AtomicUsize,
     /// Since when it has held anything, in milliseconds.
     since: AtomicU64,
@@ -114,7 +114,7 @@ impl Memory {
     /// Opens the account of a connection from this address.
     pub(crate) fn open(self: &Arc<Self>, address: IpAddr) -> Charge {
         let account = Arc::new(Account {
-            network: Network::of(address),
+            network: AddressBlock::of(address),
             bytes: AtomicUsize::new(0),
             since: AtomicU64::new(0),
             is_cut: AtomicBool::new(false),
@@ -164,7 +164,7 @@ fn worst(open: &BTreeMap<u64, Arc<Account>>, now: u64) -> Option<&Account> {
         account.bytes() as u128 * u128::from(age)
     };
     let candidates = || open.values().filter(|a| !a.is_cut() && a.bytes() > 0);
-    let mut networks: BTreeMap<Network, u128> = BTreeMap::new();
+    let mut networks: BTreeMap<AddressBlock, u128> = BTreeMap::new();
     for account in candidates() {
         *networks.entry(account.network).or_default() += weight(account);
     }

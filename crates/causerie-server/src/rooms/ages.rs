@@ -36,7 +36,7 @@ struct Steps {
 
 /// Outcome of a look at the clock.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Step {
+pub(crate) enum ClockStep {
     Even,
     /// By so much.
     Jump(i64),
@@ -56,7 +56,7 @@ impl Steps {
         Self { offset, looked: monotonic, steady_since: monotonic, least: offset, believed: false }
     }
 
-    fn look(&mut self, now: Now) -> Step {
+    fn look(&mut self, now: Now) -> ClockStep {
         let (monotonic, wall) = millis(now);
         let passed = monotonic - std::mem::replace(&mut self.looked, monotonic);
         let apart = wall - monotonic - self.offset;
@@ -64,15 +64,15 @@ impl Steps {
             self.offset += apart;
             self.least = self.least.min(self.offset);
             (self.steady_since, self.believed) = (monotonic, false);
-            return Step::Jump(apart);
+            return ClockStep::Jump(apart);
         }
         let drift = passed / DRIFT;
         self.offset += apart.clamp(-drift, drift);
         if !self.believed && monotonic - self.steady_since >= SETTLE_MILLIS {
             self.believed = true;
-            return Step::Believed(self.offset - std::mem::replace(&mut self.least, self.offset));
+            return ClockStep::Believed(self.offset - std::mem::replace(&mut self.least, self.offset));
         }
-        Step::Even
+        ClockStep::Even
     }
 }
 
@@ -102,18 +102,18 @@ impl Ages {
     }
 
     /// Looks at the clock.
-    pub(crate) fn look(&self, now: Now) -> Step {
+    pub(crate) fn look(&self, now: Now) -> ClockStep {
         self.steps.lock().expect("nothing panics while holding it").look(now)
     }
 
     /// Tells of jumps, and sees to it that nothing goes early for them. Blocks.
-    pub(crate) fn heed(&self, step: Step, store: &dyn Store, now: Now, age: u64) {
+    pub(crate) fn heed(&self, step: ClockStep, store: &dyn Store, now: Now, age: u64) {
         // So little makes no record young that was removed.
         let much = |millis: i64| millis > 0 && millis.unsigned_abs() >= age / 4;
         let mut before = self.before.lock().expect("nothing panics while holding it");
         match step {
-            Step::Even => {}
-            Step::Jump(by) => {
+            ClockStep::Even => {}
+            ClockStep::Jump(by) => {
                 let way = if by > 0 { "ahead" } else { "back" };
                 let by_words = words(by.unsigned_abs());
                 warn!(
@@ -125,7 +125,7 @@ impl Ages {
                     set(store, now.wall_millis);
                 }
             }
-            Step::Believed(early) => {
+            ClockStep::Believed(early) => {
                 let before = before.take();
                 let kept = before.unwrap_or_else(|| store.ages_from()).min(now.wall_millis);
                 let from = if much(early) { now.wall_millis } else { kept };

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::rooms::access::{Right, Who};
 use crate::rooms::ages::Wall;
-use crate::rooms::directory::{ClosedRoom, Directory};
+use crate::rooms::directory::{ClosedRoom, RoomDirectory};
 use crate::rooms::error::RoomError;
 use crate::rooms::hosted::HostedRoom;
 
@@ -29,7 +29,7 @@ pub(crate) struct Authority<'a> {
     pub(crate) key: Option<PublicKey>,
 }
 
-impl Directory {
+impl RoomDirectory {
     /// Closes a room for whoever may: its members are told, its port closes. What was said in it is kept for
     /// [`closed`](crate::settings::Settings::closed).
     pub(crate) async fn close(&self, name: &str, authority: Authority<'_>) -> Result<(), RoomError> {

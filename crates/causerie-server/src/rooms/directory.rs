@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 use crate::clock::Clock;
 use crate::error::StartError;
 use crate::metrics::Limited;
-use crate::net::addresses::Network;
+use crate::net::addresses::AddressBlock;
 use crate::rooms::access::{self, Right, Who};
 use crate::rooms::ages::{self, Ages};
 use crate::rooms::error::RoomError;
@@ -32,7 +32,7 @@ use crate::rooms::reopen;
 use crate::settings::Settings;
 
 /// The rooms of the server.
-pub(crate) struct Directory {
+pub(crate) struct RoomDirectory {
     rooms: Mutex<Rooms>,
     resources: Resources,
     address: SocketAddr,
@@ -91,7 +91,7 @@ impl Rooms {
 /// Time between checks whose grace is over.
 pub(crate) const TICK: Duration = Duration::from_millis(500);
 
-impl Directory {
+impl RoomDirectory {
     pub(crate) fn new(
         address: SocketAddr,
         settings: watch::Receiver<Settings>,
@@ -311,7 +311,7 @@ impl Directory {
         if self.is_full() {
             return Err(RoomError::StorageFull);
         }
-        self.has_room(&rooms, &name, port.is_some(), Network::of(maker.address))?;
+        self.has_room(&rooms, &name, port.is_some(), AddressBlock::of(maker.address))?;
         let settings = self.room_settings();
         let tail_bytes = settings.log_bytes_max;
         let vectors = port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
@@ -353,7 +353,7 @@ impl Directory {
         rooms: &Rooms,
         name: &RoomName,
         has_port: bool,
-        creator: Network,
+        creator: AddressBlock,
     ) -> Result<(), RoomError> {
         let (rooms_max, ports_max, limits) = {
             let settings = self.settings.borrow();
@@ -366,7 +366,7 @@ impl Directory {
         for (_, room) in alike {
             all += 1;
             with_ports += usize::from(room.row.port.is_some());
-            own += usize::from(Network::of(room.creator) == creator);
+            own += usize::from(AddressBlock::of(room.creator) == creator);
         }
         if all >= rooms_max {
             return Err(RoomError::TooMany(rooms_max));
@@ -398,7 +398,7 @@ impl Directory {
                     continue;
                 }
                 // Before a port is bound for it.
-                self.has_room(&rooms, &name, true, Network::of(maker.address))?;
+                self.has_room(&rooms, &name, true, AddressBlock::of(maker.address))?;
             }
             match TcpListener::bind((self.address.ip(), port)).await {
                 Ok(listener) => return Ok((self.insert(|_| name, Some(port), maker)?, listener)),
@@ -437,7 +437,7 @@ impl Directory {
     pub(crate) fn transient(&self) -> Vec<Arc<HostedRoom>> {
         let limits = self.settings.borrow().address;
         let mut rooms = self.listed(Who::Anybody);
-        rooms.retain(|room| Network::of(room.creator).limits(limits).is_some());
+        rooms.retain(|room| AddressBlock::of(room.creator).limits(limits).is_some());
         rooms
     }
 

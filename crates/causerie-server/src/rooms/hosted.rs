@@ -22,7 +22,7 @@ use tracing::{debug, info};
 use crate::clock::Clock;
 use crate::fanout::Fanout;
 use crate::fanout::pump::Pump;
-use crate::fanout::reader::{End, Readable, Reader};
+use crate::fanout::reader::{LogEnd, Readable, Reader};
 use crate::journal::changes::{Journaled, changes_of};
 use crate::journal::reads::{Asker, Reads};
 use crate::journal::unstored::{NotStored, Progress, Unstored};
@@ -484,9 +484,9 @@ impl Journaled for HostedRoom {
 }
 
 impl Readable for HostedRoom {
-    fn end(&self) -> End {
+    fn end(&self) -> LogEnd {
         let tail = self.tail();
-        End { last: tail.log.last(), seating: tail.seating }
+        LogEnd { last: tail.log.last(), seating: tail.seating }
     }
 
     fn read_tail(&self, cursor: u64, slices_max: usize) -> Read {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::rooms::ages::Wall;
-use crate::rooms::directory::Directory;
+use crate::rooms::directory::RoomDirectory;
 use crate::rooms::hosted::HostedRoom;
 
 /// Time between looks at which rooms are idle.
@@ -76,7 +76,7 @@ impl IdleRooms {
     }
 }
 
-impl Directory {
+impl RoomDirectory {
     /// Lets idle rooms go, until the server stops.
     pub(crate) async fn keep_idle_rooms(&self, stop: &CancellationToken) {
         let mut idle = IdleRooms::default();

@@ -23,10 +23,10 @@ const RANGES_MAX: usize = 64;
 pub(crate) type Quotes = BTreeMap<MessageId, Quote>;
 
 /// Names of members, departed ones too.
-pub(crate) type Names = BTreeMap<MemberId, String>;
+pub(crate) type MemberNames = BTreeMap<MemberId, String>;
 
 /// Returns who has said what a body refers to, and how that begins.
-pub(crate) fn about(body: &Body, names: &Names, quotes: &Quotes) -> Option<(String, String)> {
+pub(crate) fn about(body: &Body, names: &MemberNames, quotes: &Quotes) -> Option<(String, String)> {
     let Quote { author, words } = quotes.get(&body.target()?)?;
     let name = names.get(author).cloned().unwrap_or_else(|| author.to_string());
     Some((name, words.clone()))
@@ -35,10 +35,10 @@ pub(crate) fn about(body: &Body, names: &Names, quotes: &Quotes) -> Option<(Stri
 impl HostedRoom {
     /// Returns the names of who says something in these records, or leaves, or has said what they refer to. Asks the store for those whom
     /// the room has forgotten; who cannot be read is left out.
-    pub(crate) async fn names(&self, slices: &[Bytes], quotes: &Quotes) -> Names {
+    pub(crate) async fn names(&self, slices: &[Bytes], quotes: &Quotes) -> MemberNames {
         let named = slices.iter().flat_map(|run| authors(run.clone()));
         let named: BTreeSet<_> = named.chain(quotes.values().map(|quote| quote.author)).collect();
-        let (mut names, mut forgotten) = (Names::new(), Vec::new());
+        let (mut names, mut forgotten) = (MemberNames::new(), Vec::new());
         // Names in records that are stored.
         self.peek_unstored(|room| {
             for member in named {

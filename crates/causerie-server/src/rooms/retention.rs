@@ -8,14 +8,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::clock::Clock;
-use crate::rooms::ages::{Step, retain};
-use crate::rooms::directory::{Directory, TICK};
+use crate::rooms::ages::{ClockStep, retain};
+use crate::rooms::directory::{RoomDirectory, TICK};
 use crate::rooms::hosted::HostedRoom;
 
 /// Time between removals of old records.
 const EVERY: Duration = Duration::from_secs(60);
 
-impl Directory {
+impl RoomDirectory {
     /// Watches the clock, and lets the oldest records go, until the server stops.
     pub(crate) async fn keep_retention(&self, stop: &CancellationToken) {
         let clock = self.clock();
@@ -23,7 +23,7 @@ impl Directory {
         while stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_some() {
             let (retention, now) = (self.retention(), clock.now());
             let step = self.ages().look(now);
-            if let Some(age) = retention.age_millis.filter(|_| step != Step::Even) {
+            if let Some(age) = retention.age_millis.filter(|_| step != ClockStep::Even) {
                 let (store, ages) = (self.store(), Arc::clone(self.ages()));
                 tokio::task::spawn_blocking(move || ages.heed(step, &*store, now, age)).await.ok();
             }

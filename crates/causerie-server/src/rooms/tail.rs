@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use crate::rooms::error::Unreadable;
 use crate::rooms::hosted::HostedRoom;
-use crate::rooms::references::{self, Names, Quotes};
+use crate::rooms::references::{self, MemberNames, Quotes};
 
 /// Bytes and records of the log that are kept, beside the last piece.
 const BYTES_MAX: usize = 256 << 10;
@@ -24,7 +24,7 @@ const RENDERINGS_MAX: usize = 12;
 pub(crate) type Answered = Option<(String, String)>;
 
 /// Returns what a record answers.
-pub(crate) fn answered(record: &HistoryRecord, names: &Names, quotes: &Quotes) -> Answered {
+pub(crate) fn answered(record: &HistoryRecord, names: &MemberNames, quotes: &Quotes) -> Answered {
     match &record.what {
         What::Said(body) => references::about(body, names, quotes),
         What::Joined | What::Left { .. } => None,

@@ -32,13 +32,13 @@ pub(crate) struct Watchers {
     acknowledgements: bool,
     /// Number of observations that there have been.
     total: u64,
-    events: VecDeque<Event>,
+    events: VecDeque<WatchedEvent>,
     /// Bytes of their text.
     bytes: usize,
 }
 
 /// One observation, or how many were left out.
-struct Event {
+struct WatchedEvent {
     /// The log's last position when it came.
     behind: u64,
     /// The total before it, and with it.
@@ -74,7 +74,7 @@ impl Watchers {
         self.total += count;
         let json = Utf8Bytes::from(event.to_json());
         self.bytes += json.len();
-        self.events.push_back(Event { behind, before, with: self.total, json });
+        self.events.push_back(WatchedEvent { behind, before, with: self.total, json });
         while self.events.len() > EVENTS_MAX || self.bytes > BYTES_MAX {
             let Some(oldest) = self.events.pop_front() else { break };
             self.bytes -= oldest.json.len();

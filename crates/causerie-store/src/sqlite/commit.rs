@@ -12,7 +12,7 @@ use super::trouble::{Trouble, trouble};
 use super::{folder, rows};
 use crate::change::{Change, MARK_BYTES_MAX, POSITION_MAX, RoomId};
 use crate::error::{CommitError, DatabaseError, InvalidChange};
-use crate::run::{Directory, Run};
+use crate::run::{Run, RunDirectory};
 
 /// Bytes of runs in one commit: a blob of SQLite has at most a billion.
 const COMMIT_BYTES_MAX: usize = 256 << 20;
@@ -20,7 +20,7 @@ const COMMIT_BYTES_MAX: usize = 256 << 20;
 /// A batch that has been checked.
 #[derive(Default)]
 struct Batch {
-    directories: Vec<Directory>,
+    directories: Vec<RunDirectory>,
     runs: Vec<Bytes>,
     bytes: usize,
     records: u64,
@@ -73,7 +73,7 @@ impl Batch {
                         let (bytes, limit) = (batch.bytes, COMMIT_BYTES_MAX);
                         return Err(InvalidChange::TooLarge { bytes, limit });
                     }
-                    batch.directories.push(Directory::of_run(room, *first, *new_last, run)?);
+                    batch.directories.push(RunDirectory::of_run(room, *first, *new_last, run)?);
                     batch.runs.push(run.clone());
                     batch.records += new_last - first + 1;
                     lasts.insert(room, Some(*new_last));

@@ -37,8 +37,8 @@ pub(super) struct Inner {
     pub(super) indexing: AtomicBool,
     pub(super) searcher: Mutex<Option<Searcher>>,
     pub(super) wake: Condvar,
-    pub(super) signal: Mutex<Signal>,
-    pub(super) counts: Counts,
+    pub(super) signal: Mutex<MoverSignal>,
+    pub(super) counts: StoreCounters,
     pub(super) reported: Mutex<HashSet<(RoomId, u64)>>,
     /// The last commit found no room: the next one waits until there is enough for more than itself, or what is said would
     /// be taken and refused in turns.
@@ -70,13 +70,13 @@ pub(super) struct Readers {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Signal {
+pub(super) struct MoverSignal {
     pub(super) stop: bool,
     pub(super) work: bool,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct StoreCounters {
     pub(super) commits: AtomicU64,
     pub(super) appended: AtomicU64,
     pub(super) damaged: AtomicU64,
@@ -148,7 +148,7 @@ impl Inner {
             searcher: Mutex::default(),
             wake: Condvar::new(),
             signal: Mutex::default(),
-            counts: Counts::default(),
+            counts: StoreCounters::default(),
             reported: Mutex::default(),
             full: AtomicBool::new(false),
             dir: dir.to_owned(),

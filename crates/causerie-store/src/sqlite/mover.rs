@@ -16,7 +16,7 @@ use super::rows::{self, int, member_key};
 use super::trouble::{Trouble, trouble};
 use crate::change::RoomId;
 use crate::error::{DatabaseError, StoreError};
-use crate::run::{Directory, Entry, Run, message_id};
+use crate::run::{DirectoryEntry, Run, RunDirectory, message_id};
 
 /// Bytes of a block: what is read for the smallest page, and what damage to a directory loses. One record may be
 /// more. A guess between the cost of a page and overhead.
@@ -440,7 +440,7 @@ fn part_of(run: &Run, from: u64) -> Option<Run> {
         bytes > PART_BYTES
     });
     let entries = entries[..large.map_or(entries.len(), |n| n.max(1))].to_vec();
-    let directory = Directory { room: run.directory.room, first: run.first() + skip as u64, entries };
+    let directory = RunDirectory { room: run.directory.room, first: run.first() + skip as u64, entries };
     // What a damaged run lacks at its end, its last parts lack.
     let end = (at + directory.bytes()).min(run.frames.len());
     Some(Run { directory: directory.into(), frames: run.frames.slice(at.min(end)..end) })
@@ -450,7 +450,7 @@ fn part_of(run: &Run, from: u64) -> Option<Run> {
 struct Builder {
     room: RoomId,
     first: u64,
-    entries: Vec<Entry>,
+    entries: Vec<DirectoryEntry>,
     frames: Vec<u8>,
     authors: Vec<(MemberId, u64)>,
 }
@@ -460,7 +460,7 @@ impl Builder {
         Self { room, first, entries: Vec::new(), frames: Vec::new(), authors: Vec::new() }
     }
 
-    fn push(&mut self, entry: Entry, frame: &[u8]) {
+    fn push(&mut self, entry: DirectoryEntry, frame: &[u8]) {
         if let Some(id) = message_id(frame) {
             self.authors.push((id.member, id.seq));
         }
@@ -475,7 +475,7 @@ impl Builder {
         }
         let next = Self::new(self.room, self.first + self.entries.len() as u64);
         let done = core::mem::replace(self, next);
-        let directory = Directory { room: done.room, first: done.first, entries: done.entries };
+        let directory = RunDirectory { room: done.room, first: done.first, entries: done.entries };
         let run = Run { directory: directory.into(), frames: Bytes::from(done.frames) };
         rows::insert_block(db, &run)?;
         let mut insert = db.prepare_cached("INSERT OR REPLACE INTO author VALUES (?1, ?2, ?3, ?4, ?5)")?;

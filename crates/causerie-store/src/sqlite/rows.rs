@@ -8,7 +8,7 @@ use cbcast::MemberId;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::change::{MemberRow, RoomId, RoomRow, Secrets};
-use crate::run::{Directory, Run};
+use crate::run::{Run, RunDirectory};
 
 pub(super) const fn int(n: u64) -> i64 {
     n as i64
@@ -252,7 +252,7 @@ pub(super) fn delete_marks(db: &Connection, room: RoomId, last: u64) -> rusqlite
 pub(super) fn put_staging(
     db: &Connection,
     id: i64,
-    runs: &[Directory],
+    runs: &[RunDirectory],
     frames: &[u8],
 ) -> rusqlite::Result<u64> {
     let mut head = Vec::new();
@@ -290,7 +290,7 @@ pub(super) fn staging(row: &Row<'_>) -> rusqlite::Result<StagingRow> {
     let mut reader = cbcast::wire::Reader::new(&head);
     let mut at = 0usize;
     // Behind a directory that cannot be read, nobody knows where the next one's frames begin.
-    while let Some(directory) = reader.prefixed().ok().and_then(Directory::decode) {
+    while let Some(directory) = reader.prefixed().ok().and_then(RunDirectory::decode) {
         let end = at.saturating_add(directory.bytes()).min(frames.len());
         runs.push(Run { directory: directory.into(), frames: frames.slice(at.min(end)..end) });
         at = end;
@@ -374,7 +374,7 @@ pub(super) fn block(db: &Connection, room: RoomId, place: &BlockPlace) -> rusqli
     let mut select = db.prepare_cached("SELECT directory, frames FROM block WHERE id = ?1")?;
     let read = |row: &Row<'_>| {
         let directory: Vec<u8> = row.get(0).unwrap_or_default();
-        let Some(directory) = Directory::decode(&directory).filter(|d| d.room == room) else {
+        let Some(directory) = RunDirectory::decode(&directory).filter(|d| d.room == room) else {
             return Ok(None);
         };
         let frames: Vec<u8> = row.get(1).unwrap_or_default();
@@ -388,9 +388,9 @@ pub(super) fn directory(
     db: &Connection,
     room: RoomId,
     place: &BlockPlace,
-) -> rusqlite::Result<Option<Directory>> {
+) -> rusqlite::Result<Option<RunDirectory>> {
     let mut select = db.prepare_cached("SELECT directory FROM block WHERE id = ?1")?;
-    let read = |row: &Row<'_>| Ok(Directory::decode(&row.get::<_, Vec<u8>>(0).unwrap_or_default()));
+    let read = |row: &Row<'_>| Ok(RunDirectory::decode(&row.get::<_, Vec<u8>>(0).unwrap_or_default()));
     let found = select.query_row([place.block], read).optional()?.flatten();
     Ok(found.filter(|d| d.room == room))
 }

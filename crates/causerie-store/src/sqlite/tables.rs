@@ -5,17 +5,17 @@ use rusqlite::Connection;
 /// The newest format that this version knows.
 pub(super) const FORMAT: i64 = STEPS.len() as i64;
 /// What each format has more than the one before. A new one goes behind them; these stay as they are.
-pub(super) const STEPS: [Step; 6] = [
-    Step { change: SCHEMA, stand_in: "" },
-    Step { change: MARKS, stand_in: NO_MARKS },
-    Step { change: HOSTED, stand_in: NOT_HOSTED },
-    Step { change: CUT, stand_in: NO_CUTS },
-    Step { change: TOKENS, stand_in: NO_TOKENS },
-    Step { change: CLOSED, stand_in: NOT_CLOSED },
+pub(super) const STEPS: [Migration; 6] = [
+    Migration { change: SCHEMA, stand_in: "" },
+    Migration { change: MARKS, stand_in: NO_MARKS },
+    Migration { change: HOSTED, stand_in: NOT_HOSTED },
+    Migration { change: CUT, stand_in: NO_CUTS },
+    Migration { change: TOKENS, stand_in: NO_TOKENS },
+    Migration { change: CLOSED, stand_in: NOT_CLOSED },
 ];
 
 /// The way from one format to the next.
-pub(super) struct Step {
+pub(super) struct Migration {
     pub(super) change: &'static str,
     /// What stands in for it, in the connection's memory, while a store of an older format is only read.
     pub(super) stand_in: &'static str,

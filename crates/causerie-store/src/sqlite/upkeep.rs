@@ -297,7 +297,7 @@ fn by_bytes(
     bytes_max: u64,
 ) -> rusqlite::Result<u64> {
     let mut left = bytes_max;
-    let mut within = |directory: &crate::run::Directory, from: u64| {
+    let mut within = |directory: &crate::run::RunDirectory, from: u64| {
         let positions = (directory.first..=directory.last()).rev();
         for (entry, position) in directory.entries.iter().rev().zip(positions) {
             if position < from {
@@ -344,7 +344,7 @@ fn by_age(
     ages: Ages,
 ) -> rusqlite::Result<u64> {
     let (mut kept, mut at) = (first, first);
-    let times = |directory: &crate::run::Directory, from: u64| {
+    let times = |directory: &crate::run::RunDirectory, from: u64| {
         let all =
             (directory.first..).zip(directory.entries.iter().map(|entry| entry.time).collect::<Vec<_>>());
         all.skip_while(move |(position, _)| *position < from)

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
-use cbcast_sim::sim::{self, Event, Export, Faults, Labels, Plan, Report, Topology};
+use cbcast_sim::sim::{self, Export, Faults, Labels, Plan, Report, Topology, TraceEvent};
 use clap::Args;
 
 /// Simulate groups over a bad network, and judge every delivery.
@@ -125,7 +125,7 @@ const NAMES: [&str; 26] = [
 ];
 
 /// Returns names for the members of a run, by order of appearance, and for its relays.
-fn labels(trace: &[Event], topology: Topology) -> Labels {
+fn labels(trace: &[TraceEvent], topology: Topology) -> Labels {
     let (mut known, mut names) = (BTreeSet::new(), NAMES.iter());
     let started = trace.iter().map(|event| event.process).filter(|process| known.insert(*process));
     let named = started.filter_map(|process| match process.is_host() && topology != Topology::Mesh {

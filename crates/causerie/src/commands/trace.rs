@@ -11,7 +11,7 @@ use causerie_core::content::plain;
 use causerie_core::content::text::visible;
 use causerie_core::log::page::Standing;
 use cbcast::{MemberId, MessageId, Time};
-use cbcast_sim::sim::{self, Event, Export, Labels};
+use cbcast_sim::sim::{self, Export, Labels, TraceEvent};
 use clap::{Args, ValueEnum};
 
 use super::history::is_broken_pipe;
@@ -91,7 +91,7 @@ pub(crate) async fn run(args: TraceArgs) -> anyhow::Result<()> {
 /// nobody tells. The room's host is a member like the others: it announces who joins and who leaves.
 #[derive(Default)]
 struct Diagram {
-    trace: Vec<Event>,
+    trace: Vec<TraceEvent>,
     /// In order of appearance.
     members: Vec<(MemberId, String)>,
     known: BTreeSet<MemberId>,
@@ -110,12 +110,12 @@ impl Diagram {
         }
         let at = Time::from_millis(time_millis.saturating_sub(begun));
         let process: MemberId = id.member;
-        self.trace.push(Event { at, process, what: sim::What::Send { message: id, deps } });
+        self.trace.push(TraceEvent { at, process, what: sim::TraceKind::Send { message: id, deps } });
         self.said.push((id, name, what, standing));
     }
 
     /// Returns the events, and the names of members and messages.
-    fn finish(self) -> (Vec<Event>, Labels) {
+    fn finish(self) -> (Vec<TraceEvent>, Labels) {
         let mut labels = Labels::named(self.members);
         for (id, name, what, standing) in self.said {
             let said = match &what {

@@ -5,7 +5,7 @@ use causerie_client::Body;
 use super::command::{self, Command};
 use super::layout::Layout;
 use super::model::{Effect, Model, Overlay};
-use super::room::{Link, Purpose};
+use super::room::{LinkState, Purpose};
 use super::rooms::{join, leave, quit, show_room};
 use super::scroll::{scroll, to_end};
 use super::search::find;
@@ -56,7 +56,7 @@ fn obey(model: &mut Model, command: Command, effects: &mut Vec<Effect>) {
         Command::Help => model.overlay = Some(Overlay::Help(0)),
         Command::Join(other) => join(model, &other, effects),
         Command::CreateRoom => effects.push(Effect::CreateRoom),
-        Command::Leave if matches!(room.link, Link::Over(_)) => {
+        Command::Leave if matches!(room.link, LinkState::Over(_)) => {
             if model.rooms.len() > 1 {
                 model.rooms.remove(model.current);
                 show_room(model, model.current.min(model.rooms.len() - 1));
@@ -109,12 +109,12 @@ fn obey(model: &mut Model, command: Command, effects: &mut Vec<Effect>) {
             find(model, &Layout::of(model), effects);
         }
         Command::Name(other) => {
-            if !matches!(room.link, Link::Over(_)) {
+            if !matches!(room.link, LinkState::Over(_)) {
                 model.hint = Some("you are in; leave first, or start another chat with --name".into());
                 return;
             }
             model.name = other;
-            model.room_mut().link = Link::Joining;
+            model.room_mut().link = LinkState::Joining;
             effects.push(Effect::Join(name));
         }
         Command::Mouse => {

@@ -9,7 +9,7 @@ use super::editor::Move;
 use super::enter::enter;
 use super::layout::Layout;
 use super::model::{Completing, Effect, Focus, Model, Overlay};
-use super::room::{Message, Purpose, Row};
+use super::room::{Purpose, Row, ShownMessage};
 use super::rooms::{quit, show_room};
 use super::scroll::{scroll, select, show_above, to_end};
 use super::search::find;
@@ -114,7 +114,7 @@ fn choose_further(model: &mut Model, layout: &Layout, up: isize) {
 /// Asks for what is needed to tell what a message depends on, and how it stands to the one that was marked.
 fn explain(model: &mut Model, id: MessageId, effects: &mut Vec<Effect>) {
     let room = model.room();
-    let Some(position) = room.message(id).and_then(Message::position) else {
+    let Some(position) = room.message(id).and_then(ShownMessage::position) else {
         return model.hint = Some("it has no place in the room's order yet".into());
     };
     let other = room.marked.filter(|&other| other != id);

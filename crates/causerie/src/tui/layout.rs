@@ -9,7 +9,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::model::{Focus, Model};
-use super::room::{Anchor, Coming, Message, Purpose, RoomView, Row};
+use super::room::{Anchor, Coming, Purpose, RoomView, Row, ShownMessage};
 use super::text::{cut, one_line, width, wrap};
 use super::theme::Palette;
 
@@ -242,7 +242,7 @@ impl Layout {
         &self,
         room: &RoomView,
         id: MessageId,
-        message: &Message,
+        message: &ShownMessage,
         lines: &mut Vec<Line<'static>>,
     ) {
         let known = &message.extra;

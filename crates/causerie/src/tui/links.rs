@@ -13,7 +13,7 @@ const BYTES_MAX: usize = 2_000;
 
 /// Part of an address on one line.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) struct Link {
+pub(super) struct AddressPart {
     line: usize,
     column: usize,
     text: String,
@@ -52,7 +52,7 @@ fn addresses(text: &str) -> Vec<&str> {
 }
 
 /// Returns the addresses of `text` in the lines that it is drawn in. One that is not there as a whole is none.
-pub(super) fn in_lines(lines: &[String], text: &str) -> Vec<Link> {
+pub(super) fn in_lines(lines: &[String], text: &str) -> Vec<AddressPart> {
     let mut links = Vec::new();
     let (mut line, mut from) = (0, 0);
     for address in addresses(text) {
@@ -64,7 +64,7 @@ pub(super) fn in_lines(lines: &[String], text: &str) -> Vec<Link> {
         if let Some((last, start, end)) = parts.last().copied() {
             (line, from) = (last, end.max(start));
         }
-        links.extend(parts.into_iter().map(|(line, start, end)| Link {
+        links.extend(parts.into_iter().map(|(line, start, end)| AddressPart {
             line,
             column: width(&lines[line][..start]),
             text: lines[line][start..end].into(),
@@ -99,7 +99,7 @@ fn parts(lines: &[String], first: usize, from: usize, address: &str) -> Option<V
 }
 
 /// Puts it into the first of its cells; the others belong to that one.
-pub(super) fn draw(link: &Link, area: Rect, buffer: &mut Buffer) {
+pub(super) fn draw(link: &AddressPart, area: Rect, buffer: &mut Buffer) {
     let columns = width(&link.text);
     let Some((line, column)) = u16::try_from(link.line).ok().zip(u16::try_from(link.column).ok()) else {
         return;

@@ -18,7 +18,7 @@ pub(super) const PAGE: u64 = 200;
 
 /// Something that happened.
 #[derive(Debug)]
-pub(super) enum Event {
+pub(super) enum ScreenEvent {
     Key(KeyEvent),
     Paste(String),
     /// The wheel was turned so many lines up (or down, below zero).
@@ -116,7 +116,7 @@ pub(super) enum Effect {
         other: Option<MessageId>,
     },
     ListRooms,
-    /// Brings [`Event::DeletionDue`] once the time to take it back is over.
+    /// Brings [`ScreenEvent::DeletionDue`] once the time to take it back is over.
     SayDeletion {
         room: String,
         number: u64,

@@ -37,7 +37,7 @@ const COMINGS_MAX: usize = 30;
 
 /// State of the connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Link {
+pub(super) enum LinkState {
     Joining,
     In,
     /// Lost, and tried again by itself.
@@ -70,7 +70,7 @@ pub(super) struct Coming {
 }
 
 /// A message as it was said, with what is known of it here.
-pub(super) type Message = fold::Message<Known>;
+pub(super) type ShownMessage = fold::FoldedMessage<Known>;
 
 /// Knowledge of a message beyond what it says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -117,7 +117,7 @@ pub(super) struct Anchor {
 #[derive(Debug)]
 pub(super) struct RoomView {
     pub(super) name: String,
-    pub(super) link: Link,
+    pub(super) link: LinkState,
     pub(super) member: Option<MemberId>,
     pub(super) members: Vec<MemberInfo>,
     pub(super) held: Vec<HeldPost>,
@@ -177,7 +177,7 @@ impl RoomView {
     pub(super) fn new(name: &str) -> Self {
         Self {
             name: name.into(),
-            link: Link::Joining,
+            link: LinkState::Joining,
             member: None,
             members: Vec::new(),
             held: Vec::new(),
@@ -232,7 +232,7 @@ impl RoomView {
         self.fold.topic().unwrap_or_default()
     }
 
-    pub(super) fn message(&self, id: MessageId) -> Option<&Message> {
+    pub(super) fn message(&self, id: MessageId) -> Option<&ShownMessage> {
         self.fold.get(id)
     }
 
@@ -335,7 +335,7 @@ impl RoomView {
 
     /// Returns whether all who are in are known to have delivered this message of ours.
     pub(super) fn is_delivered_to_all(&self, id: MessageId) -> bool {
-        let position = self.message(id).and_then(Message::position);
+        let position = self.message(id).and_then(ShownMessage::position);
         let has =
             |m: &MemberInfo| Some(m.member) == self.member || self.stability.has(m.member, id, position);
         Some(id.member) == self.member && self.members.len() > 1 && self.members.iter().all(has)
@@ -346,7 +346,7 @@ impl RoomView {
     pub(super) fn handle(&mut self, event: Event, me: &str) -> News {
         match event {
             Event::Welcomed { member, room, created, epoch, first, members, .. } => {
-                (self.member, self.link) = (Some(member), Link::In);
+                (self.member, self.link) = (Some(member), LinkState::In);
                 self.set_members(members);
                 self.stability = Stability::default();
                 self.epoch = Some(epoch);
@@ -380,16 +380,16 @@ impl RoomView {
             Event::Held { id, waits_for, waits_for_author, clock, .. } => {
                 self.holds.keep(id, Hold { clock, waits_for: (waits_for, waits_for_author) });
             }
-            Event::Reconnecting { reason, .. } => self.link = Link::Lost(reason),
+            Event::Reconnecting { reason, .. } => self.link = LinkState::Lost(reason),
             Event::Trouble { message } => self.notice(format!("the server: {message}")),
             Event::Resumed { resent } => {
-                self.link = Link::In;
+                self.link = LinkState::In;
                 if resent > 0 {
                     self.notice(format!("back; {} sent again", messages(resent)));
                 }
             }
             Event::Rejoined { member, reason, renamed } => {
-                (self.member, self.link) = (Some(member), Link::In);
+                (self.member, self.link) = (Some(member), LinkState::In);
                 self.stability = Stability::default();
                 self.neighbour = Neighbour::default();
                 renamed.into_iter().for_each(|(old, new)| self.rename(old, new));
@@ -407,7 +407,7 @@ impl RoomView {
             Event::Refused { id, reason } => {
                 self.notice(format!("message {} was refused for now: {reason}", id.seq))
             }
-            Event::Ended(end) => self.link = Link::Over(end.to_string()),
+            Event::Ended(end) => self.link = LinkState::Over(end.to_string()),
             _ => {}
         }
         News::default()
@@ -580,7 +580,7 @@ impl RoomView {
         self.first_row += 1;
         match self.rows.pop_front() {
             Some(Row::Message(id)) => {
-                let position = self.fold.get(id).and_then(Message::position);
+                let position = self.fold.get(id).and_then(ShownMessage::position);
                 self.fold.forget(id);
                 if let Some(position) = position {
                     self.older = Some(position + 1);

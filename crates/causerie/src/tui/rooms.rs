@@ -2,11 +2,11 @@
 
 use super::deletion;
 use super::model::{Effect, Focus, Model};
-use super::room::{Link, RoomView};
+use super::room::{LinkState, RoomView};
 use super::scroll;
 
 pub(super) fn ends_if_all_left(model: &Model, effects: &mut Vec<Effect>) {
-    if model.leaving && model.rooms.iter().all(|room| matches!(room.link, Link::Over(_))) {
+    if model.leaving && model.rooms.iter().all(|room| matches!(room.link, LinkState::Over(_))) {
         effects.push(Effect::Quit);
     }
 }
@@ -19,7 +19,7 @@ pub(super) fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
     }
     model.leaving = true;
     model.hint = Some("leaving; once more ends at once, and keeps what is on its way".into());
-    for room in model.rooms.iter_mut().filter(|room| !matches!(room.link, Link::Over(_))) {
+    for room in model.rooms.iter_mut().filter(|room| !matches!(room.link, LinkState::Over(_))) {
         leave(room, effects);
     }
     ends_if_all_left(model, effects);
@@ -34,9 +34,9 @@ pub(super) fn leave(room: &mut RoomView, effects: &mut Vec<Effect>) {
 pub(super) fn join(model: &mut Model, name: &str, effects: &mut Vec<Effect>) {
     match model.named(name) {
         Some((index, room)) => {
-            let again = matches!(room.link, Link::Over(_));
+            let again = matches!(room.link, LinkState::Over(_));
             if again {
-                room.link = Link::Joining;
+                room.link = LinkState::Joining;
                 effects.push(Effect::Join(name.into()));
             }
             show_room(model, index);

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::deletion::TAKE_BACK;
-use super::model::{Effect, Event, Facts, Model, PAGE};
+use super::model::{Effect, Facts, Model, PAGE, ScreenEvent};
 use super::places::Places;
 use super::room::Purpose;
 use super::terminal::Terminal;
@@ -97,8 +97,8 @@ struct FullScreenClient {
     entrance: Entrance,
     model: Model,
     terminal: Terminal,
-    events: mpsc::Sender<Event>,
-    incoming: mpsc::Receiver<Event>,
+    events: mpsc::Sender<ScreenEvent>,
+    incoming: mpsc::Receiver<ScreenEvent>,
     rooms: BTreeMap<String, Handle>,
     /// State on the disk.
     drafts: BTreeMap<PathBuf, String>,
@@ -132,20 +132,23 @@ impl FullScreenClient {
     async fn run(&mut self, room: String, places: Places, notes: Vec<String>) -> anyhow::Result<()> {
         let (joined_in, mut joined) = mpsc::unbounded_channel::<Joined>();
         let mut keys = EventStream::new();
-        let mut signals = Signals::new()?;
+        let mut signals = TerminalSignals::new()?;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut drawn, mut stale) = (Instant::now() - FRAME, true);
         // A key is on the screen at once, also between two frames of a busy room; many of them are frames again.
         let (mut answered, mut pressed) = (Instant::now() - FRAME, false);
         if let Some(link) = &self.entrance.link {
-            self.take(Event::Notice(format!("this connection is disturbed on purpose: {link}")), &joined_in)?;
+            self.take(
+                ScreenEvent::Notice(format!("this connection is disturbed on purpose: {link}")),
+                &joined_in,
+            )?;
         }
         if self.entrance.state.is_none() {
-            self.take(Event::Notice(NO_STATE.into()), &joined_in)?;
+            self.take(ScreenEvent::Notice(NO_STATE.into()), &joined_in)?;
         }
         for note in notes {
-            self.take(Event::Notice(note), &joined_in)?;
+            self.take(ScreenEvent::Notice(note), &joined_in)?;
         }
         self.act(Effect::Join(room), &joined_in)?;
         for effect in self.model.restore(places) {
@@ -165,15 +168,15 @@ impl FullScreenClient {
             let event = tokio::select! {
                 biased;
                 signal = signals.next() => match signal {
-                    Signal::Terminate => {
+                    TerminalSignal::Terminate => {
                         terminated.get_or_insert(Instant::now() + FAREWELL);
-                        Event::Terminate
+                        ScreenEvent::Terminate
                     }
-                    Signal::Stop => {
+                    TerminalSignal::Stop => {
                         self.suspend()?;
                         continue;
                     }
-                    Signal::GoOn => {
+                    TerminalSignal::GoOn => {
                         self.go_on()?;
                         continue;
                     }
@@ -209,22 +212,22 @@ impl FullScreenClient {
                     let (columns, lines) = crossterm::terminal::size()?;
                     if (columns, lines) != self.model.size {
                         stale = true;
-                        self.take(Event::Resize(columns, lines), &joined_in)?;
+                        self.take(ScreenEvent::Resize(columns, lines), &joined_in)?;
                     }
                     // Times of what is held pass.
                     stale |= !self.model.room().held.is_empty();
                     continue;
                 }
             };
-            (stale, pressed) = (true, pressed || matches!(event, Event::Key(_)));
+            (stale, pressed) = (true, pressed || matches!(event, ScreenEvent::Key(_)));
             if self.take(event, &joined_in)? == Then::End {
                 return Ok(());
             }
         }
     }
 
-    fn take(&mut self, event: Event, joined: &mpsc::UnboundedSender<Joined>) -> anyhow::Result<Then> {
-        if let Event::Room { room, event } = &event
+    fn take(&mut self, event: ScreenEvent, joined: &mpsc::UnboundedSender<Joined>) -> anyhow::Result<Then> {
+        if let ScreenEvent::Room { room, event } = &event
             && let Some(handle) = self.rooms.get_mut(room)
         {
             handle.changed = true;
@@ -237,7 +240,7 @@ impl FullScreenClient {
             );
         }
         // Also where the size is what it was: on its way there the terminal may have dropped what did not fit.
-        let is_resized = matches!(event, Event::Resize(..));
+        let is_resized = matches!(event, ScreenEvent::Resize(..));
         let effects = update(&mut self.model, event);
         if is_resized {
             self.terminal.redraw(self.model.size)?;
@@ -260,7 +263,7 @@ impl FullScreenClient {
             let speaker = &handle.speaker;
             let (member, held, on_their_way) = (speaker.member(), speaker.held(), speaker.on_their_way());
             let clock = if self.model.shows_clock { clock_in_words(speaker) } else { String::new() };
-            told.push(Event::Facts {
+            told.push(ScreenEvent::Facts {
                 room: room.clone(),
                 facts: Facts { member, members, held, on_their_way, clock },
             });
@@ -277,13 +280,13 @@ impl FullScreenClient {
             Effect::JoinAgain(room) => self.join(room, false, joined.clone()),
             Effect::CreateRoom => self.ask(|entrance| async move {
                 let made = entrance.create_port_room().await;
-                told(made.map(|room| Event::Created(room.name)))
+                told(made.map(|room| ScreenEvent::Created(room.name)))
             }),
             Effect::ListRooms => self.ask(|entrance| async move {
                 let rooms = async { Ok(entrance.directory().await?.rooms().await?) }.await;
-                told(
-                    rooms.map(|rooms| Event::Rooms(rooms.into_iter().map(|r| (r.name, r.members)).collect())),
-                )
+                told(rooms.map(|rooms| {
+                    ScreenEvent::Rooms(rooms.into_iter().map(|r| (r.name, r.members)).collect())
+                }))
             }),
             Effect::Say { room, body, text, purpose } => {
                 let said = match self.rooms.get_mut(&room) {
@@ -294,14 +297,14 @@ impl FullScreenClient {
                     None => Err("not in the room yet".into()),
                 };
                 if let Err(reason) = said {
-                    return self.take(Event::NotSaid { room, text, purpose, reason }, joined);
+                    return self.take(ScreenEvent::NotSaid { room, text, purpose, reason }, joined);
                 }
             }
             Effect::Leave(room) => match self.rooms.get(&room) {
                 Some(handle) => handle.speaker.leave(),
                 None => {
                     let reason = End::Left.to_string();
-                    return self.take(Event::NotJoined { room, reason }, joined);
+                    return self.take(ScreenEvent::NotJoined { room, reason }, joined);
                 }
             },
             Effect::Earlier { room, epoch, before } => self.ask(move |entrance| async move {
@@ -312,7 +315,7 @@ impl FullScreenClient {
                     history.older(PAGE).await
                 };
                 let page = page.await.map_err(|error| error.to_string());
-                Event::Earlier { room, page }
+                ScreenEvent::Earlier { room, page }
             }),
             Effect::Around { room, epoch, before, limit, id, other } => {
                 self.ask(move |entrance| async move {
@@ -322,17 +325,17 @@ impl FullScreenClient {
                         history.page(Direction::Before, Place::Position(before), limit).await
                     };
                     let page = page.await.map_err(|error| error.to_string());
-                    Event::Around { id, other, page }
+                    ScreenEvent::Around { id, other, page }
                 })
             }
             Effect::SayDeletion { room, number } => self.ask(move |_| async move {
                 tokio::time::sleep(TAKE_BACK).await;
-                Event::DeletionDue { room, number }
+                ScreenEvent::DeletionDue { room, number }
             }),
             Effect::Clock(room) => {
                 let counts = self.rooms.get(&room).map(|handle| clock_in_words(&handle.speaker));
                 let counts = counts.unwrap_or_default();
-                return self.take(Event::Notice(format!("delivered here: {counts}")), joined);
+                return self.take(ScreenEvent::Notice(format!("delivered here: {counts}")), joined);
             }
             Effect::Bell => self.terminal.bell()?,
             Effect::Notify(way, text) => self.terminal.notify(way, &text)?,
@@ -346,7 +349,7 @@ impl FullScreenClient {
     }
 
     /// Does something in the background, and takes in what comes of it.
-    fn ask<F: Future<Output = Event> + Send + 'static>(&self, question: impl FnOnce(Entrance) -> F) {
+    fn ask<F: Future<Output = ScreenEvent> + Send + 'static>(&self, question: impl FnOnce(Entrance) -> F) {
         let (answer, events) = (question(self.entrance.clone()), self.events.clone());
         tokio::spawn(async move {
             let _ = events.send(answer.await).await;
@@ -358,7 +361,7 @@ impl FullScreenClient {
         let draft = self.draft_path(&room);
         tokio::spawn(async move {
             if let Some(text) = draft.and_then(|path| fs::read_to_string(path).ok()) {
-                let _ = events.send(Event::Draft { room: room.clone(), text }).await;
+                let _ = events.send(ScreenEvent::Draft { room: room.clone(), text }).await;
             }
             if let Some(session) = enter(&entrance, &room, &name, create, &events).await {
                 let _ = joined.send((room.clone(), session.speaker()));
@@ -416,7 +419,7 @@ impl FullScreenClient {
         if let Some(why) = trouble.filter(|_| is_new) {
             let words = format!("what you write is not kept for the next time: {why}");
             // Where that is full, much else is wrong.
-            let _ = self.events.try_send(Event::Notice(words));
+            let _ = self.events.try_send(ScreenEvent::Notice(words));
         }
     }
 
@@ -463,8 +466,8 @@ fn clock_in_words(speaker: &Speaker) -> String {
     counts.iter().map(|(member, count)| format!("{} {count}", member.name)).collect::<Vec<_>>().join(", ")
 }
 
-fn told(answer: anyhow::Result<Event>) -> Event {
-    answer.unwrap_or_else(|error| Event::Notice(format!("{error:#}")))
+fn told(answer: anyhow::Result<ScreenEvent>) -> ScreenEvent {
+    answer.unwrap_or_else(|error| ScreenEvent::Notice(format!("{error:#}")))
 }
 
 async fn sleep_until(at: Option<Instant>) {
@@ -480,11 +483,11 @@ async fn enter(
     room: &str,
     name: &str,
     create: bool,
-    events: &mpsc::Sender<Event>,
+    events: &mpsc::Sender<ScreenEvent>,
 ) -> Option<Room> {
     let mut pause = RETRY_MIN;
     if let Err(error) = RoomName::parse(room) {
-        let _ = events.send(Event::NotJoined { room: room.into(), reason: error.to_string() }).await;
+        let _ = events.send(ScreenEvent::NotJoined { room: room.into(), reason: error.to_string() }).await;
         return None;
     }
     loop {
@@ -494,7 +497,7 @@ async fn enter(
         };
         let room = room.to_owned();
         if error.is::<io::Error>() {
-            events.send(Event::Unreachable { room, reason: format!("{error:#}") }).await.ok()?;
+            events.send(ScreenEvent::Unreachable { room, reason: format!("{error:#}") }).await.ok()?;
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY_MAX);
             continue;
@@ -507,61 +510,65 @@ async fn enter(
             let free = suggestion.as_deref().unwrap_or("NAME");
             reason.push_str(&format!("; /name {free} joins by another"));
         }
-        let _ = events.send(Event::NotJoined { room, reason }).await;
+        let _ = events.send(ScreenEvent::NotJoined { room, reason }).await;
         return None;
     }
 }
 
 /// Hands on what happens in a room.
-async fn follow(mut session: Room, room: String, events: mpsc::Sender<Event>) {
+async fn follow(mut session: Room, room: String, events: mpsc::Sender<ScreenEvent>) {
     if let Some(why) = session.not_restored() {
-        let _ = events.send(Event::Notice(why.into())).await;
+        let _ = events.send(ScreenEvent::Notice(why.into())).await;
     }
     while let Some(event) = session.next_event().await {
-        if events.send(Event::Room { room: room.clone(), event }).await.is_err() {
+        if events.send(ScreenEvent::Room { room: room.clone(), event }).await.is_err() {
             return;
         }
     }
 }
 
-fn of_terminal(event: TerminalEvent) -> Option<Event> {
+fn of_terminal(event: TerminalEvent) -> Option<ScreenEvent> {
     Some(match event {
-        TerminalEvent::Key(key) => Event::Key(key),
-        TerminalEvent::Paste(text) => Event::Paste(text),
-        TerminalEvent::Resize(columns, lines) => Event::Resize(columns, lines),
+        TerminalEvent::Key(key) => ScreenEvent::Key(key),
+        TerminalEvent::Paste(text) => ScreenEvent::Paste(text),
+        TerminalEvent::Resize(columns, lines) => ScreenEvent::Resize(columns, lines),
         TerminalEvent::Mouse(mouse) => match mouse.kind {
-            MouseEventKind::ScrollUp => Event::Wheel(WHEEL),
-            MouseEventKind::ScrollDown => Event::Wheel(-WHEEL),
+            MouseEventKind::ScrollUp => ScreenEvent::Wheel(WHEEL),
+            MouseEventKind::ScrollDown => ScreenEvent::Wheel(-WHEEL),
             _ => return None,
         },
         _ => return None,
     })
 }
 
-enum Signal {
+enum TerminalSignal {
     Terminate,
     Stop,
     GoOn,
 }
 
 #[cfg(unix)]
-struct Signals([(tokio::signal::unix::Signal, fn() -> Signal); 5]);
+struct TerminalSignals([(tokio::signal::unix::Signal, fn() -> TerminalSignal); 5]);
 
 #[cfg(unix)]
-impl Signals {
+impl TerminalSignals {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        let terminate: fn() -> Signal = || Signal::Terminate;
+        let terminate: fn() -> TerminalSignal = || TerminalSignal::Terminate;
         Ok(Self([
             (signal(SignalKind::interrupt())?, terminate),
             (signal(SignalKind::terminate())?, terminate),
             (signal(SignalKind::hangup())?, terminate),
-            (signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGTSTP as i32))?, || Signal::Stop),
-            (signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGCONT as i32))?, || Signal::GoOn),
+            (signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGTSTP as i32))?, || {
+                TerminalSignal::Stop
+            }),
+            (signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGCONT as i32))?, || {
+                TerminalSignal::GoOn
+            }),
         ]))
     }
 
-    async fn next(&mut self) -> Signal {
+    async fn next(&mut self) -> TerminalSignal {
         std::future::poll_fn(|context| {
             for (signal, meaning) in &mut self.0 {
                 if signal.poll_recv(context).is_ready() {
@@ -578,13 +585,13 @@ impl Signals {
 struct Signals;
 
 #[cfg(not(unix))]
-impl Signals {
+impl TerminalSignals {
     fn new() -> io::Result<Self> {
         Ok(Self)
     }
 
-    async fn next(&mut self) -> Signal {
+    async fn next(&mut self) -> TerminalSignal {
         let _ = tokio::signal::ctrl_c().await;
-        Signal::Terminate
+        TerminalSignal::Terminate
     }
 }

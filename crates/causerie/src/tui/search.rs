@@ -4,7 +4,7 @@ use causerie_client::MessageId;
 
 use super::layout::Layout;
 use super::model::{Effect, Focus, Model};
-use super::room::{Link, Row};
+use super::room::{LinkState, Row};
 use super::scroll;
 use super::text::one_line;
 
@@ -38,7 +38,7 @@ pub(super) fn find(model: &mut Model, layout: &Layout, effects: &mut Vec<Effect>
                 model.hint = Some(format!("'{}' was not said before that", one_line(&wanted)));
             }
             Some(_) if room.is_full() => (model.search, model.hint) = (None, Some(TOO_FAR.into())),
-            Some(before) if !room.loading && room.link == Link::In => {
+            Some(before) if !room.loading && room.link == LinkState::In => {
                 let (name, epoch, searched) = (room.name.clone(), room.epoch, room.numbers());
                 model.searched = searched;
                 model.room_mut().loading = true;

@@ -7,8 +7,8 @@ use super::causality::{self, OwnHold};
 use super::deletion;
 use super::keys::on_key;
 use super::layout::Layout;
-use super::model::{Effect, Event, Focus, Model, Overlay};
-use super::room::Link;
+use super::model::{Effect, Focus, Model, Overlay, ScreenEvent};
+use super::room::LinkState;
 use super::rooms::{ends_if_all_left, join, quit};
 use super::scroll::scroll;
 use super::search::{TOO_FAR, find};
@@ -22,22 +22,22 @@ const PASTE_LINES_MAX: usize = 5;
 const NOTICE_COLUMNS: usize = 200;
 
 /// Takes an event in, and returns what there is to do then.
-pub(super) fn update(model: &mut Model, event: Event) -> Vec<Effect> {
+pub(super) fn update(model: &mut Model, event: ScreenEvent) -> Vec<Effect> {
     let mut effects = Vec::new();
     match event {
-        Event::Key(key) if key.kind != KeyEventKind::Release => {
+        ScreenEvent::Key(key) if key.kind != KeyEventKind::Release => {
             model.hint = None;
             on_key(model, key, &mut effects);
         }
-        Event::Key(_) => {}
-        Event::Paste(text) => paste(model, text),
-        Event::Wheel(up) => {
+        ScreenEvent::Key(_) => {}
+        ScreenEvent::Paste(text) => paste(model, text),
+        ScreenEvent::Wheel(up) => {
             let layout = Layout::of(model);
             scroll(model.room_mut(), &layout, up);
         }
-        Event::Resize(columns, lines) => model.size = (columns, lines),
-        Event::Room { room, event } => on_room(model, &room, event, &mut effects),
-        Event::Facts { room, facts } => {
+        ScreenEvent::Resize(columns, lines) => model.size = (columns, lines),
+        ScreenEvent::Room { room, event } => on_room(model, &room, event, &mut effects),
+        ScreenEvent::Facts { room, facts } => {
             if let Some((_, room)) = model.named(&room) {
                 room.member = facts.member.or(room.member);
                 room.hold(facts.held);
@@ -47,19 +47,19 @@ pub(super) fn update(model: &mut Model, event: Event) -> Vec<Effect> {
                 }
             }
         }
-        Event::Unreachable { room, reason } => {
+        ScreenEvent::Unreachable { room, reason } => {
             if let Some((_, room)) = model.named(&room) {
-                room.link = Link::Lost(reason);
+                room.link = LinkState::Lost(reason);
             }
         }
-        Event::NotJoined { room, reason } => {
+        ScreenEvent::NotJoined { room, reason } => {
             if let Some((_, room)) = model.named(&room) {
                 room.notice(reason.clone());
-                room.link = Link::Over(reason);
+                room.link = LinkState::Over(reason);
             }
             ends_if_all_left(model, &mut effects);
         }
-        Event::NotSaid { room, text, purpose, reason } => {
+        ScreenEvent::NotSaid { room, text, purpose, reason } => {
             model.hint = Some(format!("not said: {reason}"));
             if let Some((_, room)) = model.named(&room) {
                 // Something else may have been begun meanwhile, and stays.
@@ -69,8 +69,8 @@ pub(super) fn update(model: &mut Model, event: Event) -> Vec<Effect> {
                 room.purpose = purpose;
             }
         }
-        Event::Earlier { room, page } => earlier(model, &room, page, &mut effects),
-        Event::Around { id, other, page } => match page {
+        ScreenEvent::Earlier { room, page } => earlier(model, &room, page, &mut effects),
+        ScreenEvent::Around { id, other, page } => match page {
             // Somebody who writes or is asked something by now is not disturbed.
             _ if model.focus != Focus::Messages || model.overlay.is_some() => {}
             Ok(page) => {
@@ -82,28 +82,28 @@ pub(super) fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             }
             Err(reason) => model.hint = Some(format!("no history: {reason}")),
         },
-        Event::Draft { room, text } => {
+        ScreenEvent::Draft { room, text } => {
             if let Some((_, room)) = model.named(&room)
                 && room.editor.is_empty()
             {
                 room.editor.set(&text);
             }
         }
-        Event::Rooms(rooms) => {
+        ScreenEvent::Rooms(rooms) => {
             model.known_rooms = rooms.iter().map(|(name, _)| name.clone()).collect();
             let lines: Vec<_> = rooms.iter().map(|(name, members)| format!("{name} ({members})")).collect();
             let told = if lines.is_empty() { "there are no rooms".into() } else { lines.join("  ") };
             model.room_mut().notice(told);
         }
-        Event::DeletionDue { room, number } => {
+        ScreenEvent::DeletionDue { room, number } => {
             if let Some((_, room)) = model.named(&room) {
                 deletion::due(room, number, &mut effects);
             }
             deletion::forget_hint(model);
         }
-        Event::Created(name) => join(model, &name, &mut effects),
-        Event::Notice(text) => model.room_mut().notice(text),
-        Event::Terminate => quit(model, &mut effects),
+        ScreenEvent::Created(name) => join(model, &name, &mut effects),
+        ScreenEvent::Notice(text) => model.room_mut().notice(text),
+        ScreenEvent::Terminate => quit(model, &mut effects),
     }
     load_if_wanted(model, &mut effects);
     effects
@@ -183,7 +183,7 @@ fn earlier(
 /// Asks for what was said earlier where the screen shows the first row there is.
 fn load_if_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
     let room = model.room();
-    let Some(before) = room.older.filter(|_| !room.loading && room.link == Link::In) else { return };
+    let Some(before) = room.older.filter(|_| !room.loading && room.link == LinkState::In) else { return };
     if Layout::of(model).sees_first_row(room) {
         let room = model.room_mut();
         if room.is_full() {
@@ -222,19 +222,19 @@ mod tests {
     }
 
     fn tell(model: &mut Model, event: RoomEvent) -> Vec<Effect> {
-        update(model, Event::Room { room: "lobby".into(), event })
+        update(model, ScreenEvent::Room { room: "lobby".into(), event })
     }
 
     fn key(model: &mut Model, code: KeyCode) -> Vec<Effect> {
-        update(model, Event::Key(code.into()))
+        update(model, ScreenEvent::Key(code.into()))
     }
 
     fn control(model: &mut Model, c: char) -> Vec<Effect> {
-        update(model, Event::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL)))
+        update(model, ScreenEvent::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL)))
     }
 
     fn write(model: &mut Model, text: &str) -> Vec<Effect> {
-        update(model, Event::Paste(text.into()));
+        update(model, ScreenEvent::Paste(text.into()));
         key(model, KeyCode::Enter)
     }
 
@@ -266,7 +266,7 @@ mod tests {
         let mut model = model();
         model.room_mut().editor.insert("next");
         let (room, text, reason) = ("lobby".into(), "first".into(), "full".into());
-        update(&mut model, Event::NotSaid { room, text, purpose: Purpose::Say, reason });
+        update(&mut model, ScreenEvent::NotSaid { room, text, purpose: Purpose::Say, reason });
         assert_eq!(model.room().editor.text(), "first\nnext");
         assert_eq!(model.hint.as_deref(), Some("not said: full"));
     }
@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn a_deletion_is_asked_about_and_said_a_while_later() {
         let (mut model, mine) = deleting();
-        let due = |number| Event::DeletionDue { room: "lobby".into(), number };
+        let due = |number| ScreenEvent::DeletionDue { room: "lobby".into(), number };
         let deleted = || [say(Body::Delete { of: mine, reason: String::new() }, "", Purpose::Say)];
         assert!(model.hint.is_some());
         assert_eq!(update(&mut model, due(0)), deleted());
@@ -375,13 +375,13 @@ mod tests {
     fn a_long_paste_is_asked_about() {
         let mut model = model();
         let text = "line\n".repeat(200);
-        update(&mut model, Event::Paste(text.replace('\n', "\r")));
+        update(&mut model, ScreenEvent::Paste(text.replace('\n', "\r")));
         assert!(model.room().editor.is_empty());
         key(&mut model, KeyCode::Char('q'));
         assert!(model.overlay.is_some(), "no other key drops it");
         key(&mut model, KeyCode::Char('y'));
         assert_eq!(model.room().editor.text(), text);
-        update(&mut model, Event::Paste(text));
+        update(&mut model, ScreenEvent::Paste(text));
         key(&mut model, KeyCode::Char('n'));
         assert_eq!(model.overlay, None);
         assert_eq!(model.room().editor.text().lines().count(), 200);
@@ -390,10 +390,10 @@ mod tests {
     #[test]
     fn five_lines_are_pasted_without_a_question() {
         let mut model = model();
-        update(&mut model, Event::Paste("one\rtwo\rthree\rfour\rfive".into()));
+        update(&mut model, ScreenEvent::Paste("one\rtwo\rthree\rfour\rfive".into()));
         assert_eq!(model.overlay, None);
         assert_eq!(model.room().editor.text(), "one\ntwo\nthree\nfour\nfive");
-        update(&mut model, Event::Paste("1\n2\n3\n4\n5\n6".into()));
+        update(&mut model, ScreenEvent::Paste("1\n2\n3\n4\n5\n6".into()));
         assert!(matches!(model.overlay, Some(Overlay::Paste(_))));
     }
 
@@ -410,9 +410,9 @@ mod tests {
         }
         assert_eq!(rows_seen(&model), seen);
         assert_eq!(model.room().unread, 99);
-        update(&mut model, Event::Resize(40, 10));
+        update(&mut model, ScreenEvent::Resize(40, 10));
         assert_eq!(rows_seen(&model).1, seen.1);
-        update(&mut model, Event::Resize(80, 24));
+        update(&mut model, ScreenEvent::Resize(80, 24));
         assert_eq!(rows_seen(&model), seen);
         key(&mut model, KeyCode::End);
         assert_eq!((model.room().anchor, model.room().unread), (None, 0));
@@ -454,7 +454,7 @@ mod tests {
             assert_eq!(lines_missing(&model), 0);
         }
         model.room_mut().unread_from = Some(3);
-        update(&mut model, Event::Key(KeyEvent::new(KeyCode::Char('u'), KeyModifiers::ALT)));
+        update(&mut model, ScreenEvent::Key(KeyEvent::new(KeyCode::Char('u'), KeyModifiers::ALT)));
         assert_eq!(rows_seen(&model).0, 0);
     }
 
@@ -473,7 +473,7 @@ mod tests {
             |from: u64| (from..from + 200).map(|n| record(BOB, n, Body::Text("x".into()))).collect();
         let earlier = |model: &mut Model, from| {
             let page = Ok(Some(page(from, records(from))));
-            update(model, Event::Earlier { room: "lobby".into(), page })
+            update(model, ScreenEvent::Earlier { room: "lobby".into(), page })
         };
         assert_eq!(earlier(&mut model, 301), [], "the screen is full");
         let mut effects = Vec::new();
@@ -506,7 +506,7 @@ mod tests {
             [Effect::Earlier { room: "lobby".into(), epoch: Some(Epoch::new(7)), before: 201 }]
         );
         let found = page(1, vec![record(EVE, 1, Body::Text("a NEEDLE".into()))]);
-        update(&mut model, Event::Earlier { room: "lobby".into(), page: Ok(Some(found)) });
+        update(&mut model, ScreenEvent::Earlier { room: "lobby".into(), page: Ok(Some(found)) });
         assert_eq!(model.room().selected, Some(id(EVE, 1)));
         key(&mut model, KeyCode::Char('n'));
         assert!(model.hint.as_deref().is_some_and(|hint| hint.contains("not said before")));
@@ -535,7 +535,7 @@ mod tests {
         tell(&mut model, said(BOB, 31, "a needle", None));
         tell(&mut model, said(BOB, 32, "hay", None));
         let earlier = page(1, vec![record(EVE, 1, Body::Text("more hay".into()))]);
-        update(&mut model, Event::Earlier { room: "lobby".into(), page: Ok(Some(earlier)) });
+        update(&mut model, ScreenEvent::Earlier { room: "lobby".into(), page: Ok(Some(earlier)) });
         assert_eq!(model.room().selected, Some(id(BOB, 31)));
     }
 
@@ -553,7 +553,7 @@ mod tests {
         let rooms = vec![place("lobby", 2), place("ops", 3)];
         let effects = model.restore(Places { current: None, rooms });
         assert_eq!(effects, [Effect::JoinAgain("ops".into())]);
-        let ops = |model: &mut Model, event| update(model, Event::Room { room: "ops".into(), event });
+        let ops = |model: &mut Model, event| update(model, ScreenEvent::Room { room: "ops".into(), event });
         tell(&mut model, welcome());
         ops(&mut model, welcome());
         for n in 1..=5 {
@@ -613,7 +613,10 @@ mod tests {
         assert_eq!(control(&mut model, 'c'), leave);
         let left = || RoomEvent::Ended(causerie_client::End::Left);
         assert_eq!(tell(&mut model, left()), []);
-        assert_eq!(update(&mut model, Event::Room { room: "ops".into(), event: left() }), [Effect::Quit]);
+        assert_eq!(
+            update(&mut model, ScreenEvent::Room { room: "ops".into(), event: left() }),
+            [Effect::Quit]
+        );
         let mut model = self::model();
         control(&mut model, 'c');
         assert_eq!(control(&mut model, 'c'), [Effect::Quit]);
@@ -622,7 +625,7 @@ mod tests {
     #[test]
     fn a_name_that_is_taken_can_be_changed() {
         let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC);
-        update(&mut model, Event::NotJoined { room: "lobby".into(), reason: "taken".into() });
+        update(&mut model, ScreenEvent::NotJoined { room: "lobby".into(), reason: "taken".into() });
         assert_eq!(write(&mut model, "/name Ann2"), [Effect::Join("lobby".into())]);
         assert_eq!(model.name, "Ann2");
         tell(&mut model, welcome());

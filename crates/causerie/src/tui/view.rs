@@ -12,7 +12,7 @@ use super::layout::{Layout, Seen, bold, dim, waiting_in_words};
 use super::links;
 use super::model::{Focus, Model, Overlay};
 use super::overlay;
-use super::room::{Link, Purpose, RoomView, Row};
+use super::room::{LinkState, Purpose, RoomView, Row};
 use super::text::{cut, fit, one_line, width};
 
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>) {
@@ -208,10 +208,12 @@ fn status(model: &Model, alert: Style, frame: &mut Frame<'_>, area: Rect) {
         parts.push(format!("{} waiting for {whom}", room.held.len()));
     }
     let (link, style) = match &room.link {
-        Link::Joining => (format!("joining {} on {}", one_line(&room.name), one_line(&model.server)), dim()),
-        Link::In => (format!("connected to {}", one_line(&model.server)), dim()),
-        Link::Lost(reason) => (format!("connection lost ({}), trying again", one_line(reason)), alert),
-        Link::Over(reason) => (format!("not in the room: {}", one_line(reason)), alert),
+        LinkState::Joining => {
+            (format!("joining {} on {}", one_line(&room.name), one_line(&model.server)), dim())
+        }
+        LinkState::In => (format!("connected to {}", one_line(&model.server)), dim()),
+        LinkState::Lost(reason) => (format!("connection lost ({}), trying again", one_line(reason)), alert),
+        LinkState::Over(reason) => (format!("not in the room: {}", one_line(reason)), alert),
     };
     let right = if parts.is_empty() { String::new() } else { format!(" {} ", parts.join(" · ")) };
     let (left, style) = match &model.hint {
@@ -252,7 +254,7 @@ mod tests {
     use ratatui::backend::TestBackend;
     use ratatui::style::Color;
 
-    use super::super::model::{Event, Facts};
+    use super::super::model::{Facts, ScreenEvent};
     use super::super::room::RoomView;
     use super::super::samples::*;
     use super::super::text::tests::HARD;
@@ -287,7 +289,7 @@ mod tests {
     }
 
     fn tell(model: &mut Model, event: RoomEvent) {
-        update(model, Event::Room { room: "lobby".into(), event });
+        update(model, ScreenEvent::Room { room: "lobby".into(), event });
     }
 
     fn screen(model: &Model) -> Vec<String> {
@@ -375,7 +377,7 @@ mod tests {
             on_their_way: 0,
             clock: String::new(),
         };
-        update(model, Event::Facts { room: "lobby".into(), facts });
+        update(model, ScreenEvent::Facts { room: "lobby".into(), facts });
     }
 
     #[test]
@@ -432,7 +434,7 @@ mod tests {
         tell(&mut model, said(ANN, 1, "mine", None));
         assert_eq!(messages(&model)[3..], ["         Eve: (deleted)", "…        Ann: mine"]);
         hold(&mut model, &[(id(EVE, 4), "Bob", 1)]);
-        update(&mut model, Event::Key(KeyCode::PageUp.into()));
+        update(&mut model, ScreenEvent::Key(KeyCode::PageUp.into()));
         assert!(!messages(&model).concat().contains('◌'));
         assert_eq!(screen(&model)[7], "connected to examp… scrolled back · 1 waiting for Bob");
     }
@@ -441,7 +443,8 @@ mod tests {
     fn the_room_as_a_diagram_and_what_a_message_depends_on() {
         let mut model = model((80, 14));
         talk(&mut model);
-        let key = |model: &mut Model, code| update(model, Event::Key(crossterm::event::KeyEvent::from(code)));
+        let key =
+            |model: &mut Model, code| update(model, ScreenEvent::Key(crossterm::event::KeyEvent::from(code)));
         use crossterm::event::KeyCode;
         key(&mut model, KeyCode::F(4));
         let drawn = [
@@ -474,7 +477,7 @@ mod tests {
         let records = vec![text(BOB, 1, &[]), text(ANN, 1, &[id(BOB, 1)]), text(EVE, 1, &[id(BOB, 1)])];
         update(
             &mut model,
-            Event::Around { id: id(ANN, 1), other: Some(id(EVE, 1)), page: Ok(page(1, records)) },
+            ScreenEvent::Around { id: id(ANN, 1), other: Some(id(EVE, 1)), page: Ok(page(1, records)) },
         );
         let shown = screen(&model);
         assert_eq!(shown[1], "Ann#1: x                                                         │ Ann");
@@ -529,7 +532,7 @@ mod tests {
         for hard in HARD {
             let mut model = Model::new(hard, hard, hard, TimeZone::UTC);
             model.size = (80, 24);
-            let mut tell = |event| drop(update(&mut model, Event::Room { room: hard.into(), event }));
+            let mut tell = |event| drop(update(&mut model, ScreenEvent::Room { room: hard.into(), event }));
             tell(welcome());
             let reason = hard.to_owned();
             tell(RoomEvent::Joined { member: BOB, name: hard.into(), history: false });
@@ -543,7 +546,7 @@ mod tests {
             tell(change(EVE, 2, Body::Reaction { to: id(BOB, 1), symbol: hard.into(), set: true }));
             tell(change(EVE, 3, Body::Topic(hard.into())));
             tell(change(EVE, 4, Body::Action(hard.into())));
-            update(&mut model, Event::Rooms(vec![(hard.into(), 1)]));
+            update(&mut model, ScreenEvent::Rooms(vec![(hard.into(), 1)]));
             model.rooms.push(RoomView::new(hard));
             let room = &mut model.rooms[0];
             room.members.iter_mut().for_each(|member| member.name = hard.into());
@@ -552,7 +555,12 @@ mod tests {
             model.hint = Some(format!("not said: {hard}"));
             check(&model, hard);
             model.hint = None;
-            for link in [Link::Joining, Link::In, Link::Lost(reason.clone()), Link::Over(reason.clone())] {
+            for link in [
+                LinkState::Joining,
+                LinkState::In,
+                LinkState::Lost(reason.clone()),
+                LinkState::Over(reason.clone()),
+            ] {
                 model.rooms[0].link = link;
                 check(&model, hard);
             }
@@ -618,7 +626,7 @@ mod tests {
         model.rooms.push(RoomView::new("ops"));
         model.rooms[1].mentions = 1;
         model.rooms[0].unread_from = Some(1);
-        model.rooms[0].link = Link::Lost("gone".into());
+        model.rooms[0].link = LinkState::Lost("gone".into());
         let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("memory");
         terminal.draw(|frame| draw(&model, frame)).expect("memory");
         assert!(

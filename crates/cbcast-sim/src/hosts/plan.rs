@@ -32,7 +32,7 @@ impl Weakening {
 /// Counts of things that happened.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[expect(missing_docs, reason = "each is what it says")]
-pub struct Counts {
+pub struct HostsCounts {
     pub messages: u64,
     pub held: u64,
     pub refused_for_now: u64,
@@ -51,7 +51,7 @@ pub struct Counts {
     pub left: u64,
 }
 
-impl Counts {
+impl HostsCounts {
     /// Adds those of another run.
     pub const fn add(&mut self, other: &Self) {
         self.messages += other.messages;

@@ -6,7 +6,7 @@ use cbcast::{MemberId, Message};
 
 use super::judge::Judge;
 use super::parts::{Flush, HostClient, HostServer};
-use super::plan::{Counts, Weakening};
+use super::plan::{HostsCounts, Weakening};
 use crate::random::SplitMix64;
 
 /// Something on its way to a server.
@@ -21,7 +21,7 @@ pub(super) enum Parcel {
 pub(super) struct World {
     random: SplitMix64,
     pub(super) weakening: Option<Weakening>,
-    pub(super) counts: Counts,
+    pub(super) counts: HostsCounts,
     pub(super) judge: Judge,
     /// By origin: the directory, with the destroyed.
     pub(super) servers: BTreeMap<u32, HostServer>,
@@ -43,7 +43,7 @@ impl World {
         let mut world = Self {
             random: SplitMix64(seed),
             weakening,
-            counts: Counts::default(),
+            counts: HostsCounts::default(),
             judge: Judge::default(),
             servers: BTreeMap::new(),
             clients: BTreeMap::new(),
@@ -93,7 +93,7 @@ impl World {
         self.random.pick(&clients)
     }
 
-    pub(super) fn run(mut self) -> Result<Counts, String> {
+    pub(super) fn run(mut self) -> Result<HostsCounts, String> {
         let steps = 60 + self.below(200);
         let servers_max = self.pick(&[2, 3, 3, 4, 5]);
         for _ in 0..2 {

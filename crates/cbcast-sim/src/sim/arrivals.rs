@@ -4,21 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cbcast::{MemberId, MessageId};
 
-use crate::sim::{Event, What};
+use crate::sim::{TraceEvent, TraceKind};
 
 /// The same run where each message is delivered when its first copy arrives. What members send stays as it was.
 #[must_use]
-pub fn as_it_arrives(trace: &[Event]) -> Vec<Event> {
-    let arrived = |event: &Event| {
+pub fn as_it_arrives(trace: &[TraceEvent]) -> Vec<TraceEvent> {
+    let arrived = |event: &TraceEvent| {
         let what = match &event.what {
-            What::Hold { message, deps, .. } => {
-                What::Deliver { message: *message, deps: deps.clone(), held_for: None }
+            TraceKind::Hold { message, deps, .. } => {
+                TraceKind::Deliver { message: *message, deps: deps.clone(), held_for: None }
             }
             // It came before.
-            What::Deliver { held_for: Some(_), .. } => return None,
+            TraceKind::Deliver { held_for: Some(_), .. } => return None,
             what => what.clone(),
         };
-        Some(Event { what, ..event.clone() })
+        Some(TraceEvent { what, ..event.clone() })
     };
     trace.iter().filter_map(arrived).collect()
 }
@@ -26,17 +26,17 @@ pub fn as_it_arrives(trace: &[Event]) -> Vec<Event> {
 /// The arrivals of a message before one that its author had delivered before sending it: each with its place in
 /// [`as_it_arrives`], and the messages that were missing. Happened-before is that of the run, from its events alone.
 #[must_use]
-pub fn anomalies(trace: &[Event]) -> Vec<(usize, BTreeSet<MessageId>)> {
+pub fn anomalies(trace: &[TraceEvent]) -> Vec<(usize, BTreeSet<MessageId>)> {
     let mut delivered: BTreeMap<MemberId, BTreeSet<MessageId>> = BTreeMap::new();
     let mut pasts = BTreeMap::new();
-    for Event { process, what, .. } in trace {
+    for TraceEvent { process, what, .. } in trace {
         match what {
-            What::Send { message, .. } => {
+            TraceKind::Send { message, .. } => {
                 let delivered = delivered.entry(*process).or_default();
                 pasts.insert(*message, delivered.clone());
                 delivered.insert(*message);
             }
-            What::Deliver { message, .. } => {
+            TraceKind::Deliver { message, .. } => {
                 delivered.entry(*process).or_default().insert(*message);
             }
             _ => {}
@@ -44,10 +44,10 @@ pub fn anomalies(trace: &[Event]) -> Vec<(usize, BTreeSet<MessageId>)> {
     }
     let mut arrived: BTreeMap<MemberId, BTreeSet<MessageId>> = BTreeMap::new();
     let mut found = Vec::new();
-    for (place, Event { process, what, .. }) in as_it_arrives(trace).iter().enumerate() {
-        let (What::Send { message, .. } | What::Deliver { message, .. }) = what else { continue };
+    for (place, TraceEvent { process, what, .. }) in as_it_arrives(trace).iter().enumerate() {
+        let (TraceKind::Send { message, .. } | TraceKind::Deliver { message, .. }) = what else { continue };
         let arrived = arrived.entry(*process).or_default();
-        if let (What::Deliver { .. }, Some(past)) = (what, pasts.get(message)) {
+        if let (TraceKind::Deliver { .. }, Some(past)) = (what, pasts.get(message)) {
             let missing: BTreeSet<_> = past.difference(arrived).copied().collect();
             if !missing.is_empty() {
                 found.push((place, missing));

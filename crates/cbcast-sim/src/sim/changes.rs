@@ -7,7 +7,7 @@ use cbcast::MemberId;
 use crate::sim::process::{Process, Stage};
 use crate::sim::schedule::Action;
 use crate::sim::world::World;
-use crate::sim::{Event, What, Wrong};
+use crate::sim::{TraceEvent, TraceKind, Wrong};
 
 /// Pause before something is tried again that was not possible.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -18,7 +18,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// Time until it is noticed that somebody is gone for good.
 const NOTICED_AFTER: Duration = Duration::from_secs(5);
 
-impl<F: FnMut(Event)> World<'_, F> {
+impl<F: FnMut(TraceEvent)> World<'_, F> {
     pub(super) fn change(&mut self, action: Action) -> Result<(), Wrong> {
         match action {
             Action::Speak | Action::Say(_) => {}
@@ -162,7 +162,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         let Some(who) = self.random.pick(&running) else { return self.try_later(Action::Crash) };
         self.report.crashes += 1;
         self.process(who).stopped = true;
-        self.tell(who, What::Stop);
+        self.tell(who, TraceKind::Stop);
         let until = self.now + self.a_while();
         self.schedule.add(until, Action::Resume(who));
     }
@@ -189,7 +189,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         self.readers.values_mut().for_each(|readers| {
             readers.remove(&who);
         });
-        self.tell(who, What::Gone);
+        self.tell(who, TraceKind::Gone);
     }
 
     /// The host parts with a member that is gone.

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 pub use self::labels::Labels;
-use crate::sim::Event;
+use crate::sim::TraceEvent;
 
 /// For which program.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,16 +47,16 @@ impl FromStr for Export {
 
 /// The whole trace as a text, everything by its id.
 #[must_use]
-pub fn export(trace: &[Event], format: Export) -> String {
+pub fn export(trace: &[TraceEvent], format: Export) -> String {
     export_labelled(trace, format, &Labels::default())
 }
 
 /// The whole trace as a text.
 ///
-/// It need not be of a simulation: where only [`What::Send`](crate::sim::What::Send) is known, the direct dependencies tell all there is of
-/// the order. Dependencies that the trace does not have are left out.
+/// It need not be of a simulation: where only [`TraceKind::Send`](crate::sim::TraceKind::Send) is known, the direct
+/// dependencies tell all there is of the order. Dependencies that the trace does not have are left out.
 #[must_use]
-pub fn export_labelled(trace: &[Event], format: Export, labels: &Labels) -> String {
+pub fn export_labelled(trace: &[TraceEvent], format: Export, labels: &Labels) -> String {
     match format {
         Export::Shiviz => shiviz::export(trace, labels),
         Export::Dot => dot::export(trace, labels),

@@ -6,9 +6,9 @@ use cbcast::{Control, Group, MemberId, Packet, ReceiveError};
 use crate::random::SplitMix64;
 use crate::sim::network::Flight;
 use crate::sim::world::World;
-use crate::sim::{Event, Wrong};
+use crate::sim::{TraceEvent, Wrong};
 
-impl<F: FnMut(Event)> World<'_, F> {
+impl<F: FnMut(TraceEvent)> World<'_, F> {
     pub(super) fn receive(&mut self, flight: Flight) -> Result<(), Wrong> {
         let Flight { from, to, packet, damage, .. } = flight;
         if self.processes.get(&to).is_none_or(|process| process.stopped) {

@@ -10,10 +10,10 @@ use crate::sim::newcomer::{Newcomer, Taken};
 use crate::sim::process::{Process, Stage};
 use crate::sim::schedule::Action;
 use crate::sim::world::World;
-use crate::sim::{Event, What, Wrong};
+use crate::sim::{TraceEvent, TraceKind, Wrong};
 use crate::textbook::Bss;
 
-impl<F: FnMut(Event)> World<'_, F> {
+impl<F: FnMut(TraceEvent)> World<'_, F> {
     /// The host admits somebody, who starts from its snapshot: now, or as the faults will have it.
     pub(super) fn join(&mut self, origin: u32) -> Result<(), Wrong> {
         let host = MemberId::host(origin);
@@ -29,7 +29,7 @@ impl<F: FnMut(Event)> World<'_, F> {
             false => Newcomer::Has(Box::new(taken)),
         };
         if let Newcomer::Has(taken) = &newcomer {
-            self.tell(taken.from, What::Snapshot { to: member });
+            self.tell(taken.from, TraceKind::Snapshot { to: member });
         }
         self.newcomers.insert(member, newcomer);
         let at = self.now + self.a_while();
@@ -110,7 +110,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         self.oracle.starts_with(member, taken.observed);
         self.processes.insert(member, process);
         self.report.joins += 1;
-        self.tell(member, What::Start { from: Some(taken.from) });
+        self.tell(member, TraceKind::Start { from: Some(taken.from) });
         Ok(())
     }
 
@@ -148,7 +148,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         let taken = self.take_snapshot(relay);
         self.start(member, taken)?;
         self.oracle.goes_on_as(&who, member);
-        self.tell(who, What::Moved { to: member });
+        self.tell(who, TraceKind::Moved { to: member });
         self.remove(who);
         self.part(who)
     }

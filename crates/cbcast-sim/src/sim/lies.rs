@@ -8,13 +8,13 @@ use cbcast::{Control, Kind, MemberId, Message, MessageId, MissingRange, Packet, 
 
 use crate::sim::process::{Process, Stage};
 use crate::sim::world::World;
-use crate::sim::{Event, What, Wrong};
+use crate::sim::{TraceEvent, TraceKind, Wrong};
 use crate::textbook::Stamped;
 
 /// Lies are no further away than that, mostly.
 const FAR: u64 = 5_000;
 
-impl<F: FnMut(Event)> World<'_, F> {
+impl<F: FnMut(TraceEvent)> World<'_, F> {
     /// Makes liars of some clients.
     pub(super) fn turn_liars(&mut self) {
         for _ in 0..self.plan.faults.liars {
@@ -138,7 +138,7 @@ impl<F: FnMut(Event)> World<'_, F> {
             self.said.insert(id, message.clone());
             self.report.messages += 1;
             self.report.meet("lies delivered");
-            self.tell(id.member, What::Send { message: id, deps: message.deps().collect() });
+            self.tell(id.member, TraceKind::Send { message: id, deps: message.deps().collect() });
         }
         Ok(())
     }

@@ -7,12 +7,12 @@ use cbcast::{Control, Link, MemberId, MessageId, MissingRange, Packet};
 
 use crate::sim::process::Stage;
 use crate::sim::world::World;
-use crate::sim::{Event, Topology};
+use crate::sim::{Topology, TraceEvent};
 
 /// Messages sent again in answer to one request, where the driver answers.
 const RESEND_MAX: usize = 256;
 
-impl<F: FnMut(Event)> World<'_, F> {
+impl<F: FnMut(TraceEvent)> World<'_, F> {
     /// The process in which a member lives or has lived.
     pub(super) fn home(&self, member: MemberId) -> MemberId {
         self.homes.get(&member).copied().unwrap_or(member)

@@ -41,7 +41,7 @@ pub(super) struct Network {
     recorded: Vec<(Time, Flight)>,
     /// Processes that receive everything late.
     pub(super) slow: BTreeSet<MemberId>,
-    pub(super) counts: Counts,
+    pub(super) counts: LinkCounts,
 }
 
 /// Links that let nothing through for a while.
@@ -57,7 +57,7 @@ struct Cut {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct LinkCounts {
     pub(super) packets: u64,
     pub(super) bytes: u64,
     pub(super) lost: u64,
@@ -87,7 +87,7 @@ impl Network {
             cuts: BTreeMap::new(),
             recorded: Vec::new(),
             slow: BTreeSet::new(),
-            counts: Counts::default(),
+            counts: LinkCounts::default(),
         }
     }
 

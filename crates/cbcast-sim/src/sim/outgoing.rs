@@ -7,10 +7,10 @@ use cbcast::{Kind, MemberId, Message, MessageId, MissingRange, Output, Packet, T
 use crate::Violation;
 use crate::sim::process::{Process, Stage};
 use crate::sim::world::World;
-use crate::sim::{Event, What, Wrong};
-use crate::textbook::Change;
+use crate::sim::{TraceEvent, TraceKind, Wrong};
+use crate::textbook::GroupChange;
 
-impl<F: FnMut(Event)> World<'_, F> {
+impl<F: FnMut(TraceEvent)> World<'_, F> {
     pub(super) fn drain(&mut self, who: MemberId) -> Result<(), Wrong> {
         if let Stage::Lies(_) = self.processes[&who].stage {
             // It listens, so that it knows whom to lie about. What it says is made up.
@@ -34,7 +34,7 @@ impl<F: FnMut(Event)> World<'_, F> {
                     let now = self.now;
                     self.process(who).held.insert(id, now);
                     let deps = self.deps(id);
-                    self.tell(who, What::Hold { message: id, deps, waits_for });
+                    self.tell(who, TraceKind::Hold { message: id, deps, waits_for });
                 }
                 Output::Stable(cut) => {
                     for (member, count) in cut.iter() {
@@ -49,7 +49,7 @@ impl<F: FnMut(Event)> World<'_, F> {
                 },
                 Output::Departed { member } => self.told_departed(who, member)?,
                 Output::Gap(range) => {
-                    self.tell(who, What::Gap { range });
+                    self.tell(who, TraceKind::Gap { range });
                     self.given_up(who, range)?;
                 }
                 _ => {}
@@ -91,16 +91,16 @@ impl<F: FnMut(Event)> World<'_, F> {
         }
         let deps: Vec<_> = message.deps().collect();
         self.said.insert(id, message.clone());
-        self.tell(who, What::Send { message: id, deps });
+        self.tell(who, TraceKind::Send { message: id, deps });
         self.pass_on(who, id, message.packet());
         Ok(())
     }
 
     /// As the textbook has it.
-    fn change_of(&mut self, kind: Kind) -> Option<Change> {
+    fn change_of(&mut self, kind: Kind) -> Option<GroupChange> {
         match kind {
-            Kind::Joined(member) => Some(Change::Joined(self.number_of(member))),
-            Kind::Left { member, .. } => Some(Change::Left(self.number_of(member))),
+            Kind::Joined(member) => Some(GroupChange::Joined(self.number_of(member))),
+            Kind::Left { member, .. } => Some(GroupChange::Left(self.number_of(member))),
             _ => None,
         }
     }
@@ -111,7 +111,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         let held_for = was_held.then(|| since.map_or(Duration::ZERO, |since| self.now.since(since)));
         self.note_lie(who, message)?;
         // Told first: a trace that ends in a violation shows it.
-        self.tell(who, What::Deliver { message: id, deps: message.deps().collect(), held_for });
+        self.tell(who, TraceKind::Deliver { message: id, deps: message.deps().collect(), held_for });
         match self.oracle.deliver(who, &id) {
             // Whoever is parted with together with others is not asked to take nothing more from them. Until its own Left
             // comes, theirs may let through what followed their last messages, which are nowhere any more.

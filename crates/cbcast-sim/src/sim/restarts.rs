@@ -7,9 +7,9 @@ use crate::sim::limits::config;
 use crate::sim::process::{Backup, Stage};
 use crate::sim::schedule::Action;
 use crate::sim::world::World;
-use crate::sim::{Event, What, Wrong};
+use crate::sim::{TraceEvent, TraceKind, Wrong};
 
-impl<F: FnMut(Event)> World<'_, F> {
+impl<F: FnMut(TraceEvent)> World<'_, F> {
     /// A process is killed; what it exported last, which is all, is what it goes on from. In place of a relay that dies
     /// another goes on, to which nothing is on its way.
     pub(super) fn kill(&mut self, action: Action) -> Result<(), Wrong> {
@@ -24,7 +24,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         let bytes = self.export(who)?;
         let process = self.process(who);
         (process.disk, process.stopped) = (Some(bytes), true);
-        self.tell(who, What::Stop);
+        self.tell(who, TraceKind::Stop);
         if fails_over {
             self.network.lose_all_to(who);
         }
@@ -56,7 +56,7 @@ impl<F: FnMut(Event)> World<'_, F> {
             self.put_back(who, backup)?;
         }
         self.process(who).stopped = false;
-        self.tell(who, What::Resume);
+        self.tell(who, TraceKind::Resume);
         Ok(())
     }
 
@@ -108,7 +108,7 @@ impl<F: FnMut(Event)> World<'_, F> {
             held: process.held.clone(),
             textbook: process.textbook.clone(),
         });
-        self.tell(who, What::BackUp);
+        self.tell(who, TraceKind::BackUp);
         let at = self.now + self.a_while();
         self.schedule.add(at, Action::GoBack(who));
         Ok(())
@@ -123,7 +123,7 @@ impl<F: FnMut(Event)> World<'_, F> {
             self.try_later(action);
         } else {
             (process.stage, process.stopped) = (Stage::WentBack, true);
-            self.tell(who, What::Stop);
+            self.tell(who, TraceKind::Stop);
             let until = self.now + self.a_while() + self.network.delay_max() * 2;
             self.schedule.add(until, Action::Resume(who));
         }
@@ -139,7 +139,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         process.group = group;
         (process.seen, process.skipped, process.held) = (backup.seen, backup.skipped, backup.held);
         (process.textbook, process.log) = (backup.textbook, backup.log);
-        self.tell(who, What::GoBack);
+        self.tell(who, TraceKind::GoBack);
         self.try_later(Action::GoOn(who));
         Ok(())
     }
@@ -168,7 +168,7 @@ impl<F: FnMut(Event)> World<'_, F> {
         self.oracle.retract(beyond);
         self.said.retain(|id, _| !beyond(id));
         self.stamped.retain(|id, _| !beyond(id));
-        self.tell(who, What::GoOn { last });
+        self.tell(who, TraceKind::GoOn { last });
         self.drain(who)
     }
 }

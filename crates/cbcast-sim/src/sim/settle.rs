@@ -7,14 +7,14 @@ use cbcast::{MemberId, MessageId, MissingRange};
 use crate::sim::clocks::Timeouts;
 use crate::sim::process::{Process, Stage};
 use crate::sim::world::World;
-use crate::sim::{Event, Report, Wrong};
+use crate::sim::{Report, TraceEvent, Wrong};
 
 /// In virtual time. Heartbeats come every 200 ms and pauses between requests are 2 s at most; the slowest
 /// packets of a healed network take what the plan says.
 const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-impl<F: FnMut(Event)> World<'_, F> {
+impl<F: FnMut(TraceEvent)> World<'_, F> {
     pub(super) fn settle(&mut self) -> Result<(), Wrong> {
         self.network.heal();
         self.unmask_liars()?;

@@ -9,18 +9,18 @@ use crate::{Oracle, Violation};
 
 /// Something that happened at a process, which is named by its member.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Event {
+pub struct TraceEvent {
     /// Virtual time of the event.
     pub at: Time,
     /// Process at which it happened.
     pub process: MemberId,
     /// The event itself.
-    pub what: What,
+    pub what: TraceKind,
 }
 
 /// Kind of event.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum What {
+pub enum TraceKind {
     /// The process begins, from a snapshot of another's unless it is one of the first.
     Start {
         /// Process whose snapshot it was, taken for it before, or now.
@@ -87,29 +87,31 @@ pub enum What {
 ///
 /// # Errors
 /// The first [`Violation`].
-pub fn judge(trace: &[Event]) -> Result<(), Violation<MemberId, MessageId>> {
+pub fn judge(trace: &[TraceEvent]) -> Result<(), Violation<MemberId, MessageId>> {
     let mut oracle = Oracle::new();
     let (mut snapshots, mut backups) = (BTreeMap::new(), BTreeMap::new());
-    for Event { process, what, .. } in trace {
+    for TraceEvent { process, what, .. } in trace {
         match what {
-            What::Start { from: Some(from) } => {
+            TraceKind::Start { from: Some(from) } => {
                 let snapshot = snapshots.remove(process).unwrap_or_else(|| oracle.seen(from));
                 oracle.starts_with(*process, snapshot);
             }
-            What::Snapshot { to } => {
+            TraceKind::Snapshot { to } => {
                 snapshots.insert(*to, oracle.seen(process));
             }
-            What::BackUp => {
+            TraceKind::BackUp => {
                 backups.insert(*process, oracle.seen(process));
             }
-            What::GoBack => {
+            TraceKind::GoBack => {
                 oracle.starts_with(*process, backups.remove(process).unwrap_or_default());
             }
-            What::GoOn { last } => oracle.retract(|id: &MessageId| id.member == *process && id.seq > *last),
-            What::Moved { to } => oracle.goes_on_as(process, *to),
-            What::Send { message, .. } => oracle.broadcast(*process, *message)?,
-            What::Deliver { message, .. } => oracle.deliver(*process, message)?,
-            What::Gap { range } => {
+            TraceKind::GoOn { last } => {
+                oracle.retract(|id: &MessageId| id.member == *process && id.seq > *last)
+            }
+            TraceKind::Moved { to } => oracle.goes_on_as(process, *to),
+            TraceKind::Send { message, .. } => oracle.broadcast(*process, *message)?,
+            TraceKind::Deliver { message, .. } => oracle.deliver(*process, message)?,
+            TraceKind::Gap { range } => {
                 for seq in range.from..=range.to {
                     oracle.skip(*process, &MessageId::new(range.member, seq))?;
                 }

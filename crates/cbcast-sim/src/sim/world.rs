@@ -13,7 +13,7 @@ use crate::sim::network::Network;
 use crate::sim::newcomer::Newcomer;
 use crate::sim::process::{Process, Stage};
 use crate::sim::schedule::{Action, Schedule};
-use crate::sim::{Event, Plan, Report, Script, Topology, What, Wrong};
+use crate::sim::{Plan, Report, Script, Topology, TraceEvent, TraceKind, Wrong};
 use crate::textbook::{Bss, Stamped};
 
 pub(super) struct World<'a, F> {
@@ -57,7 +57,7 @@ const WILD_LIMITS: u32 = 20;
 /// Virtual time after which something hangs that was to happen.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-impl<'a, F: FnMut(Event)> World<'a, F> {
+impl<'a, F: FnMut(TraceEvent)> World<'a, F> {
     pub(super) fn new(plan: &'a Plan, script: Option<&'a Script>, observe: F) -> Self {
         let mut random = SplitMix64(plan.seed);
         let schedule = Schedule::new(plan, script, &mut random);
@@ -110,7 +110,7 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
             let mut process = Process::new(group, locals, plan.topology != Topology::Mesh && me.is_host());
             process.textbook = plan.has_textbook().then(|| Bss::new(members.len()));
             world.processes.insert(me, process);
-            world.tell(me, What::Start { from: None });
+            world.tell(me, TraceKind::Start { from: None });
         }
         world.turn_liars();
         world.set_clocks();
@@ -205,8 +205,8 @@ impl<'a, F: FnMut(Event)> World<'a, F> {
         self.plan.topology == Topology::Mesh
     }
 
-    pub(super) fn tell(&mut self, process: MemberId, what: What) {
-        (self.observe)(Event { at: self.now, process, what });
+    pub(super) fn tell(&mut self, process: MemberId, what: TraceKind) {
+        (self.observe)(TraceEvent { at: self.now, process, what });
     }
 
     pub(super) fn process(&mut self, who: MemberId) -> &mut Process {

@@ -13,7 +13,7 @@ pub struct Mark(pub(super) u64);
 
 /// A change that an import must know of.
 #[derive(Clone, Debug)]
-pub(super) enum Entry {
+pub(super) enum ChangeEntry {
     Delivered(Message),
     Skipped(MissingRange),
     /// Something that [`Particulars`](crate::persist::Particulars) hold.
@@ -24,7 +24,7 @@ pub(super) enum Entry {
 pub(crate) struct Journal {
     pub(super) persisted: u64,
     /// The changes behind `persisted`.
-    pub(super) entries: VecDeque<Entry>,
+    pub(super) entries: VecDeque<ChangeEntry>,
     /// Packets to be sent once so much is on disk.
     pub(super) waiting: VecDeque<(u64, Transmit)>,
 }
@@ -35,16 +35,16 @@ impl Journal {
     }
 
     pub(crate) fn delivered(&mut self, message: Message) {
-        self.entries.push_back(Entry::Delivered(message));
+        self.entries.push_back(ChangeEntry::Delivered(message));
     }
 
     pub(crate) fn skipped(&mut self, range: MissingRange) {
-        self.entries.push_back(Entry::Skipped(range));
+        self.entries.push_back(ChangeEntry::Skipped(range));
     }
 
     /// The message that was delivered last is a local member's, and is to be sent.
     pub(crate) fn promise_last(&mut self) {
-        if let Some(Entry::Delivered(message)) = self.entries.back() {
+        if let Some(ChangeEntry::Delivered(message)) = self.entries.back() {
             let packet = Packet::Message(message.clone());
             self.waiting.push_back((self.end(), Transmit { to: None, packet }));
         }

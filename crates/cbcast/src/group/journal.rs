@@ -14,7 +14,7 @@ use crate::clock::VectorClock;
 use crate::control::{Control, Packet};
 use crate::error::ReceiveError;
 use crate::group::Group;
-use crate::group::changes::{Entry, Journal, Mark};
+use crate::group::changes::{ChangeEntry, Journal, Mark};
 use crate::group::output::Transmit;
 use crate::id::MemberId;
 use crate::members::Slot;
@@ -41,9 +41,9 @@ impl Group {
             let Some(entry) = journal.entries.pop_front() else { break };
             journal.persisted += 1;
             let (member, count) = match entry {
-                Entry::Delivered(message) => (message.id().member, message.id().seq),
-                Entry::Skipped(range) => (range.member, range.to),
-                Entry::Particulars => continue,
+                ChangeEntry::Delivered(message) => (message.id().member, message.id().seq),
+                ChangeEntry::Skipped(range) => (range.member, range.to),
+                ChangeEntry::Particulars => continue,
             };
             if let Some(slot) = self.members.live_slot(member) {
                 self.members.set_persisted(slot, count);
@@ -85,21 +85,21 @@ impl Group {
         let journal = journal.ok_or(ExportError::NotKept)?;
         let entries = journal.entries.iter().skip((mark.0 - journal.persisted) as usize);
         let mut out = Vec::new();
-        let kept = entries.filter(|entry| !matches!(entry, Entry::Particulars));
+        let kept = entries.filter(|entry| !matches!(entry, ChangeEntry::Particulars));
         put_varint(&mut out, kept.clone().count() as u64);
         for entry in kept {
             match entry {
-                Entry::Delivered(message) => {
+                ChangeEntry::Delivered(message) => {
                     out.push(DELIVERED);
                     put_packet(&mut out, message.packet());
                 }
-                Entry::Skipped(range) => {
+                ChangeEntry::Skipped(range) => {
                     out.push(SKIPPED);
                     put_varint(&mut out, range.member.origin.into());
                     put_varint(&mut out, range.member.ordinal.into());
                     put_varint(&mut out, range.to);
                 }
-                Entry::Particulars => {}
+                ChangeEntry::Particulars => {}
             }
         }
         self.particulars().encode(&mut out);
@@ -118,12 +118,12 @@ impl Group {
             let mut entries = Vec::new();
             for _ in 0..reader.varint()? {
                 entries.push(match reader.byte()? {
-                    DELIVERED => {
-                        Entry::Delivered(Message::decode(bytes::Bytes::copy_from_slice(reader.prefixed()?))?)
-                    }
+                    DELIVERED => ChangeEntry::Delivered(Message::decode(bytes::Bytes::copy_from_slice(
+                        reader.prefixed()?,
+                    ))?),
                     SKIPPED => {
                         let member = MemberId::new(reader.varint_u32()?, reader.varint_u32()?);
-                        Entry::Skipped(MissingRange { member, from: 0, to: reader.varint()? })
+                        ChangeEntry::Skipped(MissingRange { member, from: 0, to: reader.varint()? })
                     }
                     _ => return Err(ImportError::Inconsistent),
                 });
@@ -141,9 +141,9 @@ impl Group {
         Ok(())
     }
 
-    fn redo(&mut self, entry: Entry, then: &Particulars) -> Result<(), ImportError> {
+    fn redo(&mut self, entry: ChangeEntry, then: &Particulars) -> Result<(), ImportError> {
         match entry {
-            Entry::Delivered(message) => {
+            ChangeEntry::Delivered(message) => {
                 let id = message.id();
                 let slot = self.members.live_slot(id.member).ok_or(ImportError::Inconsistent)?;
                 if self.members.delivered(slot) + 1 != id.seq || self.read_deps(&message).is_err() {
@@ -159,7 +159,7 @@ impl Group {
                     self.speaks_here(slot);
                 }
             }
-            Entry::Skipped(MissingRange { member, to, .. }) => {
+            ChangeEntry::Skipped(MissingRange { member, to, .. }) => {
                 let slot = self.members.live_slot(member).ok_or(ImportError::Inconsistent)?;
                 let count = to
                     .checked_sub(self.members.delivered(slot))
@@ -168,7 +168,7 @@ impl Group {
                 self.hear(self.latest, slot, to, true);
                 self.skip(self.latest, slot, count);
             }
-            Entry::Particulars => {}
+            ChangeEntry::Particulars => {}
         }
         Ok(())
     }
@@ -195,7 +195,7 @@ impl Group {
         match &mut self.journal {
             None => self.tell(to, control),
             Some(journal) => {
-                journal.entries.push_back(Entry::Particulars);
+                journal.entries.push_back(ChangeEntry::Particulars);
                 let packet = Packet::Control(control);
                 journal.waiting.push_back((journal.end(), Transmit { to: Some(to), packet }));
             }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use cbcast::{MemberId, MessageId};
 
 use super::super::{
-    Bound, Change, Found, HistoryRequest, IrcSession, JoinRefusal, Joined, Lines, MemberView, Move, MoveKind,
-    PersonView, RoomView, ServerView, TargetsRequest, Window, World,
+    Bound, Found, HistoryRequest, IrcSession, JoinRefusal, Joined, Lines, MemberView, Move, MoveKind,
+    PersonView, RoomView, ServerView, SessionNeed, TargetsRequest, Window, World,
 };
 use causerie_core::content::body::Body;
 use causerie_core::content::name::{Name, RoomName};
@@ -209,11 +209,11 @@ impl Network {
                 loop {
                     while let Some(change) = session.poll_change() {
                         match change {
-                            Change::History(request) => {
+                            SessionNeed::History(request) => {
                                 let found = here.network.history(&request);
                                 session.history(here, &request, found.as_deref());
                             }
-                            Change::Targets(request) => session.targets(&here.targets(&request)),
+                            SessionNeed::Targets(request) => session.targets(&here.targets(&request)),
                         }
                     }
                     here.network.written(here.who, session);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cbcast::MemberId;
 
 use super::IrcSession;
-use super::state::{Change, Step, folded, targets};
+use super::state::{AnswerStep, SessionNeed, folded, targets};
 use crate::irc::message::Line;
 use crate::irc::numeric::*;
 use crate::irc::render::{room_of, shown_nick};
@@ -28,12 +28,12 @@ impl IrcSession {
     pub fn go_on(&mut self, world: &mut impl World) {
         let Some(step) = self.steps.pop_front() else { return };
         match step {
-            Step::Join(channel) => self.join_one(world, &channel),
-            Step::Names { room, after } => self.names(world, room, after),
-            Step::Who { room, mask, fields, after } => self.who_in(world, room, mask, fields, after),
-            Step::List { wanted, after } => self.list_from(world, wanted, after),
-            Step::Tell(line) => self.replies.push(line),
-            Step::Replay(request) => self.changes.push_back(Change::History(request)),
+            AnswerStep::Join(channel) => self.join_one(world, &channel),
+            AnswerStep::Names { room, after } => self.names(world, room, after),
+            AnswerStep::Who { room, mask, fields, after } => self.who_in(world, room, mask, fields, after),
+            AnswerStep::List { wanted, after } => self.list_from(world, wanted, after),
+            AnswerStep::Tell(line) => self.replies.push(line),
+            AnswerStep::Replay(request) => self.changes.push_back(SessionNeed::History(request)),
         }
         if self.replies.iter().map(Line::bytes).sum::<usize>() >= PIECE {
             self.tell_piece();
@@ -60,7 +60,7 @@ impl IrcSession {
             self.replies.push(start.text(&nicks));
         }
         match members.last().filter(|_| members.len() == STEP) {
-            Some(last) => self.steps.push_front(Step::Names { room, after: Some(last.member) }),
+            Some(last) => self.steps.push_front(AnswerStep::Names { room, after: Some(last.member) }),
             None => self.numeric_text(RPL_ENDOFNAMES, &[&channel], "End of /NAMES list"),
         }
     }
@@ -81,7 +81,7 @@ impl IrcSession {
         }
         match members.last().filter(|_| members.len() == STEP) {
             Some(last) => {
-                self.steps.push_front(Step::Who { room, mask, fields, after: Some(last.member) });
+                self.steps.push_front(AnswerStep::Who { room, mask, fields, after: Some(last.member) });
             }
             None => self.numeric_text(RPL_ENDOFWHO, &[&mask], "End of WHO list"),
         }
@@ -97,7 +97,7 @@ impl IrcSession {
             }
         }
         match next {
-            Some(_) => self.steps.push_front(Step::List { wanted, after: next }),
+            Some(_) => self.steps.push_front(AnswerStep::List { wanted, after: next }),
             None => self.numeric_text(RPL_LISTEND, &[], "End of /LIST"),
         }
     }
@@ -106,6 +106,6 @@ impl IrcSession {
         let wanted = channels.filter(|channels| channels.contains('#'));
         let wanted = wanted.into_iter().flat_map(targets).filter_map(room_of).map(folded).collect();
         self.numeric_text(RPL_LISTSTART, &["Channel"], "Users  Name");
-        self.steps.push_back(Step::List { wanted, after: None });
+        self.steps.push_back(AnswerStep::List { wanted, after: None });
     }
 }

@@ -1,11 +1,11 @@
 //! What was said before [IRCv3, chathistory], and how far it was read [IRCv3, read-marker].
 
 use super::IrcSession;
-use super::state::{Change, HISTORY_MAX, Seat, Spot, folded};
+use super::state::{HISTORY_MAX, Seat, SessionNeed, Spot, folded};
 use crate::api::rfc3339;
 use crate::irc::capability::Capabilities;
 use crate::irc::history::{Bound, HistoryRequest, TargetsRequest, Window, bound, timestamp};
-use crate::irc::message::{Line, Message};
+use crate::irc::message::{IrcMessage, Line};
 use crate::irc::moved::Found;
 use crate::irc::world::{PersonView, World};
 
@@ -71,7 +71,7 @@ impl IrcSession {
         }
     }
 
-    pub(super) fn chathistory(&mut self, world: &impl World, message: &Message) {
+    pub(super) fn chathistory(&mut self, world: &impl World, message: &IrcMessage) {
         let Some(subcommand) = message.param(0).map(str::to_ascii_uppercase) else {
             return self.fail("CHATHISTORY", "INVALID_PARAMS", &["*"], "Insufficient parameters");
         };
@@ -83,7 +83,7 @@ impl IrcSession {
             };
             return match (timestamp(from), timestamp(to), limit(most)) {
                 (Some(a), Some(b), Some(limit)) => {
-                    self.changes.push_back(Change::Targets(TargetsRequest {
+                    self.changes.push_back(SessionNeed::Targets(TargetsRequest {
                         from: a.min(b),
                         to: a.max(b),
                         limit,
@@ -133,11 +133,11 @@ impl IrcSession {
         }
         let since_leaving_as = None;
         let request = HistoryRequest { room, target, window, limit, events, since_leaving_as };
-        self.changes.push_back(Change::History(request));
+        self.changes.push_back(SessionNeed::History(request));
     }
 
     /// [IRCv3, read-marker]. Without accounts a marker lives as long as the connection is in the room.
-    pub(super) fn markread(&mut self, world: &impl World, message: &Message) {
+    pub(super) fn markread(&mut self, world: &impl World, message: &IrcMessage) {
         let Some(target) = message.param(0) else {
             return self.fail("MARKREAD", "NEED_MORE_PARAMS", &[], "Missing parameters");
         };

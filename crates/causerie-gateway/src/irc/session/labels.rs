@@ -4,7 +4,7 @@
 use cbcast::MessageId;
 
 use super::IrcSession;
-use super::state::Answer;
+use super::state::PendingAnswer;
 use crate::irc::capability::Capabilities;
 use crate::irc::message::Line;
 use crate::irc::render::Rendered;
@@ -24,7 +24,7 @@ impl IrcSession {
         if said.is_empty() || heard == 0 && !replies.is_empty() {
             return self.answer_at_once(label, replies);
         }
-        let mut answer = Answer { label: Some(label), batch: None, awaited: said.len() };
+        let mut answer = PendingAnswer { label: Some(label), batch: None, awaited: said.len() };
         if replies.len() + heard > 1 && self.has(Capabilities::BATCH) {
             answer.batch = answer.label.take().map(|label| self.begin_batch(&label));
         }
@@ -122,7 +122,7 @@ impl IrcSession {
     }
 
     /// A line that is a part of an answer.
-    fn labelled(&self, answer: &mut Answer, line: Line) -> Line {
+    fn labelled(&self, answer: &mut PendingAnswer, line: Line) -> Line {
         match (&answer.batch, answer.label.take()) {
             (Some(batch), _) if !line.is_in_batch() => line.tag("batch", batch),
             (_, Some(label)) => line.tag("label", &label),

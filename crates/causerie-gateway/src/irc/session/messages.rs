@@ -1,9 +1,9 @@
 //! What is said in rooms and between two, and what changes it.
 
 use super::IrcSession;
-use super::state::{LINES_MAX, Multiline, Said, Spot, TARGETS_MAX, cut, targets};
+use super::state::{AwaitedMessage, LINES_MAX, Multiline, Spot, TARGETS_MAX, cut, targets};
 use crate::irc::history::{msgid, read_msgid};
-use crate::irc::message::Message;
+use crate::irc::message::IrcMessage;
 use crate::irc::numeric::*;
 use crate::irc::render::REPLY_TAGS;
 use crate::irc::world::{PersonView, World};
@@ -15,7 +15,7 @@ use causerie_core::room::SayError;
 const REASON_MAX: usize = 300;
 
 impl IrcSession {
-    pub(super) fn say(&mut self, world: &mut impl World, message: &Message) {
+    pub(super) fn say(&mut self, world: &mut impl World, message: &IrcMessage) {
         let Some(list) = message.param(0) else {
             let why = format!("No recipient given ({})", message.command);
             return self.numeric_text(ERR_NORECIPIENT, &[], &why);
@@ -115,7 +115,7 @@ impl IrcSession {
         match world.say(spot.id, spot.member, &body) {
             Ok(id) => {
                 let is_heard = self.hears_itself(&What::Said(body));
-                self.said.push(Said { room: spot.id, id, is_heard });
+                self.said.push(AwaitedMessage { room: spot.id, id, is_heard });
             }
             Err(error) => {
                 let target = &spot.target;
@@ -149,7 +149,7 @@ impl IrcSession {
         self.numeric_text(ERR_NOSUCHNICK, &[nick], &format!("Cannot send to user: {why}"));
     }
 
-    pub(super) fn tagmsg(&mut self, world: &mut impl World, message: &Message) {
+    pub(super) fn tagmsg(&mut self, world: &mut impl World, message: &IrcMessage) {
         let Some(target) = message.param(0) else {
             return self.numeric_text(ERR_NORECIPIENT, &[], "No recipient given (TAGMSG)");
         };
@@ -170,7 +170,7 @@ impl IrcSession {
     }
 
     /// [IRCv3, message-redaction].
-    pub(super) fn redact(&mut self, world: &mut impl World, message: &Message) {
+    pub(super) fn redact(&mut self, world: &mut impl World, message: &IrcMessage) {
         let (Some(target), Some(id)) = (message.param(0), message.param(1)) else {
             return self.need_more("REDACT");
         };
@@ -187,7 +187,7 @@ impl IrcSession {
     }
 
     /// [IRCv3, multiline]: a batch of lines is one text.
-    pub(super) fn multiline(&mut self, world: &mut impl World, message: &Message) {
+    pub(super) fn multiline(&mut self, world: &mut impl World, message: &IrcMessage) {
         let Some(name) = message.param(0) else { return self.need_more("BATCH") };
         if let Some(name) = name.strip_prefix('+') {
             let (Some("draft/multiline"), Some(target)) = (message.param(1), message.param(2)) else {
@@ -229,7 +229,7 @@ impl IrcSession {
         }
     }
 
-    pub(super) fn multiline_part(&mut self, message: &Message, name: &str) {
+    pub(super) fn multiline_part(&mut self, message: &IrcMessage, name: &str) {
         let text_max = self.about.text_max;
         let Some(batch) = self.multiline.as_mut().filter(|batch| !batch.failed) else { return };
         let text = message.params.get(1).map_or("", |text| text);
@@ -271,6 +271,6 @@ impl IrcSession {
 }
 
 /// The message that this one answers, as the client calls it.
-fn answered(message: &Message) -> Option<&str> {
+fn answered(message: &IrcMessage) -> Option<&str> {
     REPLY_TAGS.iter().find_map(|key| message.tag(key))
 }

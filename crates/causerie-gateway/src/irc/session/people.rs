@@ -1,18 +1,18 @@
 //! Who somebody is, and whether it is away.
 
 use super::IrcSession;
-use super::state::{AWAY_MAX, REALNAME_MAX, Step, cut};
-use crate::irc::message::{Line, Message};
+use super::state::{AWAY_MAX, AnswerStep, REALNAME_MAX, cut};
+use crate::irc::message::{IrcMessage, Line};
 use crate::irc::numeric::*;
 use crate::irc::world::{PersonView, World};
 
 impl IrcSession {
-    pub(super) fn who(&mut self, world: &mut impl World, message: &Message) {
+    pub(super) fn who(&mut self, world: &mut impl World, message: &IrcMessage) {
         let Some(mask) = message.param(0) else { return self.need_more("WHO") };
         let fields = message.param(1).and_then(|fields| fields.strip_prefix('%'));
         if let Some(room) = self.named(world, mask) {
             let (mask, fields) = (mask.to_owned(), fields.map(str::to_owned));
-            return self.steps.push_back(Step::Who { room, mask, fields, after: None });
+            return self.steps.push_back(AnswerStep::Who { room, mask, fields, after: None });
         }
         if let Some(person) = world.person(mask) {
             let channel = person.rooms.first().map_or("*".into(), |room| format!("#{room}"));
@@ -65,7 +65,7 @@ impl IrcSession {
         self.replies.push(if fields.contains('r') { line.text(realname) } else { line });
     }
 
-    pub(super) fn whois(&mut self, world: &mut impl World, message: &Message) {
+    pub(super) fn whois(&mut self, world: &mut impl World, message: &IrcMessage) {
         // With two, the first is a server.
         let Some(nick) = message.param(1).or(message.param(0)) else {
             return self.numeric_text(ERR_NONICKNAMEGIVEN, &[], "No nickname given");
@@ -108,7 +108,7 @@ impl IrcSession {
         self.numeric_text(RPL_ENDOFWHOIS, &[nick], "End of /WHOIS list");
     }
 
-    pub(super) fn away(&mut self, world: &mut impl World, message: &Message) {
+    pub(super) fn away(&mut self, world: &mut impl World, message: &IrcMessage) {
         self.away = message.param(0).map(|why| cut(why, AWAY_MAX).to_owned());
         world.describe(None, Some(self.away.as_deref()));
         match self.away {
@@ -117,7 +117,7 @@ impl IrcSession {
         }
     }
 
-    pub(super) fn setname(&mut self, world: &mut impl World, message: &Message) {
+    pub(super) fn setname(&mut self, world: &mut impl World, message: &IrcMessage) {
         let Some(realname) = message.param(0) else { return self.need_more("SETNAME") };
         if realname.len() > REALNAME_MAX {
             return self.fail("SETNAME", "INVALID_REALNAME", &[], "Realname is not valid");

@@ -7,7 +7,7 @@ use super::state::{
 };
 use crate::api::rfc3339;
 use crate::irc::capability::{Capabilities, OFFERED};
-use crate::irc::message::{Line, Message};
+use crate::irc::message::{IrcMessage, Line};
 use crate::irc::numeric::*;
 use crate::irc::render::shown_nick;
 use crate::irc::world::{JoinRefusal, World};
@@ -25,7 +25,7 @@ fn username(given: &str) -> String {
 }
 
 impl IrcSession {
-    pub(super) fn cap(&mut self, world: &mut impl World, message: &Message) {
+    pub(super) fn cap(&mut self, world: &mut impl World, message: &IrcMessage) {
         let Some(subcommand) = message.param(0) else { return self.need_more("CAP") };
         let names = message.params.get(1).map_or("", |names| names);
         match &subcommand.to_ascii_uppercase()[..] {
@@ -102,7 +102,7 @@ impl IrcSession {
         }
     }
 
-    pub(super) fn nick(&mut self, world: &mut impl World, message: &Message) {
+    pub(super) fn nick(&mut self, world: &mut impl World, message: &IrcMessage) {
         let Some(wanted) = message.param(0) else {
             return self.numeric_text(ERR_NONICKNAMEGIVEN, &[], "No nickname given");
         };
@@ -172,7 +172,7 @@ impl IrcSession {
         false
     }
 
-    pub(super) fn user(&mut self, world: &mut impl World, message: &Message) {
+    pub(super) fn user(&mut self, world: &mut impl World, message: &IrcMessage) {
         if self.registered {
             return self.numeric_text(ERR_ALREADYREGISTRED, &[], "You may not reregister");
         }

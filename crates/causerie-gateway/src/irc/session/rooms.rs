@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::IrcSession;
-use super::state::{HISTORY_MAX, ROOMS_MAX, Seat, Spot, Step, TOPIC_MAX, cut, folded, targets};
+use super::state::{AnswerStep, HISTORY_MAX, ROOMS_MAX, Seat, Spot, TOPIC_MAX, cut, folded, targets};
 use crate::irc::capability::Capabilities;
 use crate::irc::history::{Bound, HistoryRequest, Window};
-use crate::irc::message::{Line, Message};
+use crate::irc::message::{IrcMessage, Line};
 use crate::irc::numeric::*;
 use crate::irc::render::{room_of, shown_nick};
 use crate::irc::world::{JoinRefusal, Joined, RoomView, World};
@@ -38,13 +38,13 @@ impl IrcSession {
         self.numeric_text(ERR_NOSUCHCHANNEL, &[channel], "No such channel");
     }
 
-    pub(super) fn join(&mut self, world: &mut impl World, message: &Message) {
+    pub(super) fn join(&mut self, world: &mut impl World, message: &IrcMessage) {
         let Some(channels) = message.param(0) else { return self.need_more("JOIN") };
         if channels == "0" {
             let channels: Vec<_> = self.rooms.values().map(|seat| format!("#{}", seat.room)).collect();
             return channels.iter().for_each(|channel| self.part_one(world, channel, ""));
         }
-        self.steps.extend(targets(channels).into_iter().map(|channel| Step::Join(channel.to_owned())));
+        self.steps.extend(targets(channels).into_iter().map(|channel| AnswerStep::Join(channel.to_owned())));
     }
 
     pub(super) fn join_one(&mut self, world: &mut impl World, channel: &str) {
@@ -88,9 +88,9 @@ impl IrcSession {
             self.tell_read(&channel, None);
         }
         // Before those of other channels.
-        let mut steps = vec![Step::Names { room: view.name, after: None }];
+        let mut steps = vec![AnswerStep::Names { room: view.name, after: None }];
         if !self.has(Capabilities::CHATHISTORY) && self.about.replay > 0 {
-            steps.push(Step::Replay(HistoryRequest {
+            steps.push(AnswerStep::Replay(HistoryRequest {
                 room: id,
                 target: channel,
                 window: Window::Before(Bound::Position(position)),
@@ -112,7 +112,7 @@ impl IrcSession {
         true
     }
 
-    pub(super) fn names_of(&mut self, world: &mut impl World, message: &Message) {
+    pub(super) fn names_of(&mut self, world: &mut impl World, message: &IrcMessage) {
         let Some(channels) = message.param(0) else {
             return self.numeric_text(RPL_ENDOFNAMES, &["*"], "End of /NAMES list");
         };
@@ -121,10 +121,10 @@ impl IrcSession {
             match self.named(world, channel) {
                 // Other ways to write the same name are the same target.
                 Some(room) if !found.insert(room.clone()) => {}
-                Some(room) => self.steps.push_back(Step::Names { room, after: None }),
+                Some(room) => self.steps.push_back(AnswerStep::Names { room, after: None }),
                 None => {
                     let line = self.numeric(RPL_ENDOFNAMES).param(channel).text("End of /NAMES list");
-                    self.steps.push_back(Step::Tell(line));
+                    self.steps.push_back(AnswerStep::Tell(line));
                 }
             }
         }
@@ -141,7 +141,7 @@ impl IrcSession {
         world.look(&name)
     }
 
-    pub(super) fn part(&mut self, world: &mut impl World, message: &Message) {
+    pub(super) fn part(&mut self, world: &mut impl World, message: &IrcMessage) {
         let Some(channels) = message.param(0) else { return self.need_more("PART") };
         for channel in targets(channels) {
             self.part_one(world, channel, message.param(1).unwrap_or_default());
@@ -166,7 +166,7 @@ impl IrcSession {
         }
     }
 
-    pub(super) fn topic(&mut self, world: &mut impl World, message: &Message) {
+    pub(super) fn topic(&mut self, world: &mut impl World, message: &IrcMessage) {
         let Some(channel) = message.param(0) else { return self.need_more("TOPIC") };
         let Some(topic) = message.params.get(1) else {
             let Some(view) = self.view(world, channel) else { return self.no_such_channel(channel) };
@@ -184,7 +184,7 @@ impl IrcSession {
     }
 
     /// Rooms are open, so nobody needs to be invited; it is told all the same [Modern, INVITE].
-    pub(super) fn invite(&mut self, world: &mut impl World, message: &Message) {
+    pub(super) fn invite(&mut self, world: &mut impl World, message: &IrcMessage) {
         let (nick, channel) = (message.param(0).unwrap_or_default(), message.param(1).unwrap_or_default());
         let Some(seat) = self.in_room(channel) else {
             return self.not_in(world, channel, ERR_NOTONCHANNEL, "You're not on that channel");
@@ -221,7 +221,7 @@ impl IrcSession {
         self.numeric_text(ERR_CHANOPRIVSNEEDED, &[channel], why);
     }
 
-    pub(super) fn mode(&mut self, world: &mut impl World, message: &Message) {
+    pub(super) fn mode(&mut self, world: &mut impl World, message: &IrcMessage) {
         let Some(target) = message.param(0) else { return self.need_more("MODE") };
         let modes = message.param(1);
         if target.starts_with('#') {

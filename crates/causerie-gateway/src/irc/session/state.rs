@@ -29,7 +29,7 @@ const _: () = assert!(TOPIC_MAX <= TOPIC_BYTES_MAX);
 
 /// Need of a session from elsewhere before its command is done: answer in this order.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Change {
+pub enum SessionNeed {
     /// A piece of history, for [`IrcSession::history`](super::IrcSession::history).
     History(HistoryRequest),
     /// Names of conversations, for [`IrcSession::targets`](super::IrcSession::targets).
@@ -86,7 +86,7 @@ impl Seat {
 
 /// Next step of an answer.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(super) enum AnswerStep {
     /// Joining a channel.
     Join(String),
     /// The names behind that member.
@@ -103,7 +103,7 @@ pub(super) enum Step {
 
 /// Message that a command has said, and that will come back.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Said {
+pub(super) struct AwaitedMessage {
     pub(super) room: u64,
     pub(super) id: MessageId,
     /// The client is sent it then; otherwise it is silent.
@@ -112,7 +112,7 @@ pub(super) struct Said {
 
 /// An answer that is not complete.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct PendingAnswer {
     /// Until something has it.
     pub(super) label: Option<String>,
     /// The batch that all of it is in, which has been begun.

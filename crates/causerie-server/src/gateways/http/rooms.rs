@@ -209,7 +209,7 @@ pub(super) async fn say(InRoom(connection, hosted): InRoom, token: Token, Json(a
         }
     };
     let placed = stored(placed).await?;
-    let said = api::Said { id, message: placed.said.id.to_string(), position: placed.said.position };
+    let said = api::SaidReceipt { id, message: placed.said.id.to_string(), position: placed.said.position };
     let status = if placed.is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok(answer(status, to_json(&said)))
 }
@@ -383,7 +383,7 @@ pub(super) async fn search(InRoom(_, hosted): InRoom, Asked(sought): Asked<Sough
 // What is known.
 
 #[derive(Serialize)]
-struct Known {
+struct KnownClock {
     position: u64,
     clock: BTreeMap<String, u64>,
     frontier: Vec<String>,
@@ -391,7 +391,7 @@ struct Known {
 
 pub(super) async fn clock(InRoom(connection, hosted): InRoom) -> Answer {
     let turn = connection.visitor.turn().await;
-    let known = hosted.ask(|room| Known {
+    let known = hosted.ask(|room| KnownClock {
         position: room.position(),
         clock: room.clock().iter().map(|(member, count)| (member.to_string(), count)).collect(),
         frontier: room.frontier().iter().map(ToString::to_string).collect(),

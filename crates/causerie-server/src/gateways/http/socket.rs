@@ -17,13 +17,15 @@ use causerie_core::content::name::Name;
 use causerie_core::log::page::{Entries, Entry};
 use causerie_core::room::Seat;
 use causerie_core::wire::{Direction, Place};
-use causerie_gateway::api::{self, ClientEvent, Problem, Said, Say, ServerEvent, gap_event, record_event};
+use causerie_gateway::api::{
+    self, ClientEvent, Problem, SaidReceipt, Say, ServerEvent, gap_event, record_event,
+};
 use cbcast::MessageId;
 use futures_util::SinkExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use end::{AWAY, End, NORMAL, POLICY, Step, UNSUPPORTED, closing, fatal, refused};
+use end::{AWAY, NORMAL, POLICY, SocketEnd, StepResult, UNSUPPORTED, closing, fatal, refused};
 
 use super::extract::{self, HttpConnection, InRoom, secret};
 use super::failure::Failure;
@@ -114,7 +116,7 @@ struct SocketSession {
     /// Message that the client says faster than its address may: it is said then, and nothing is heard before.
     early: Option<(Seat, Say, Instant)>,
     /// Messages that were said, and are acknowledged in their order once they are stored.
-    acks: VecDeque<Unstored<Said>>,
+    acks: VecDeque<Unstored<SaidReceipt>>,
     /// Bytes of events that are being told.
     in_hand: usize,
 }
@@ -154,15 +156,15 @@ impl SocketSession {
         let charge = Arc::clone(&self.connection.charge);
         let end = tokio::select! {
             Err(end) = self.converse() => end,
-            () = charge.cut() => End::Gone,
+            () = charge.cut() => SocketEnd::Gone,
         };
         self.disconnect();
         let last_words = async {
             match end {
-                End::Gone => return Ok(()),
+                SocketEnd::Gone => return Ok(()),
                 // The library has an answer ready, which is written before the end is read.
-                End::Closed => {}
-                End::Told(code, event) => {
+                SocketEnd::Closed => {}
+                SocketEnd::Told(code, event) => {
                     self.socket.send(Message::Text(event.to_json().into())).await?;
                     let frame = CloseFrame { code, reason: Utf8Bytes::default() };
                     self.socket.send(Message::Close(Some(frame))).await?;
@@ -185,7 +187,7 @@ impl SocketSession {
         }
     }
 
-    async fn converse(&mut self) -> Step<std::convert::Infallible> {
+    async fn converse(&mut self) -> StepResult<std::convert::Infallible> {
         let server = Arc::clone(&self.connection.server);
         let begun = Instant::now();
         let (mut heard, mut asked) = (begun, begun);
@@ -207,7 +209,7 @@ impl SocketSession {
                 acknowledge(&server, &self.hosted, seat.member, *cursor);
             }
             if server.stop.is_cancelled() && self.acks.is_empty() {
-                return Err(End::Told(AWAY, Box::new(ServerEvent::ShuttingDown {})));
+                return Err(SocketEnd::Told(AWAY, Box::new(ServerEvent::ShuttingDown {})));
             }
             if more {
                 continue;
@@ -271,10 +273,10 @@ impl SocketSession {
 
     // Hearing.
 
-    async fn hear(&mut self, message: Option<Result<Message, axum::Error>>) -> Step {
+    async fn hear(&mut self, message: Option<Result<Message, axum::Error>>) -> StepResult {
         let text = match message {
-            None => return Err(End::Gone),
-            Some(Ok(Message::Close(_))) => return Err(End::Closed),
+            None => return Err(SocketEnd::Gone),
+            Some(Ok(Message::Close(_))) => return Err(SocketEnd::Closed),
             Some(Err(error)) => return Err(self.unreadable(&error)),
             // Pings are answered by the library.
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
@@ -332,12 +334,12 @@ impl SocketSession {
         }
     }
 
-    async fn unexpected(&mut self, message: &str, id: Option<String>) -> Step {
+    async fn unexpected(&mut self, message: &str, id: Option<String>) -> StepResult {
         self.tell(&ServerEvent::Error(Problem { id, ..Problem::new("unexpected", message) })).await
     }
 
     /// Returns the end of a session whose client sends what is too long, or not a WebSocket's bytes.
-    fn unreadable(&self, error: &axum::Error) -> End {
+    fn unreadable(&self, error: &axum::Error) -> SocketEnd {
         let (reason, end) = end::unreadable(error, self.bytes_max);
         if let Some(reason) = reason {
             self.connection.server.metrics.refused(Protocol::Http, reason);
@@ -345,7 +347,7 @@ impl SocketSession {
         end
     }
 
-    async fn join(&mut self, name: &str, nonce: Option<&str>, wants: Wants) -> Step {
+    async fn join(&mut self, name: &str, nonce: Option<&str>, wants: Wants) -> StepResult {
         let chars = self.connection.server.settings().room.name_chars_max;
         let named = Name::parse(name, chars).map_err(causerie_core::room::JoinError::from);
         let nonce = match named.map_err(Failure::from).and_then(|_| extract::nonce(nonce)) {
@@ -382,7 +384,7 @@ impl SocketSession {
         }
     }
 
-    async fn resume(&mut self, token: &str, after: Option<u64>, wants: Wants) -> Step {
+    async fn resume(&mut self, token: &str, after: Option<u64>, wants: Wants) -> StepResult {
         let Some((member, secret)) = api::read_token(token) else {
             return self.tell(&refused(Failure::wrong_token(), None)).await;
         };
@@ -411,7 +413,7 @@ impl SocketSession {
     }
 
     /// Rooms are open to all who may join, so whoever only looks is told the same.
-    async fn read_along(&mut self, after: Option<u64>, wants: Wants) -> Step {
+    async fn read_along(&mut self, after: Option<u64>, wants: Wants) -> StepResult {
         let asked = self.hosted.ask(|room| {
             let position = room.position();
             let watching = ServerEvent::Watching {
@@ -439,7 +441,7 @@ impl SocketSession {
             Some(Reading { seat, follower, cursor, seating, farewell: None, leaving: false, held, observed });
     }
 
-    async fn say(&mut self, seat: Seat, said: Say) -> Step {
+    async fn say(&mut self, seat: Seat, said: Say) -> StepResult {
         if let Err(wait) = self.connection.visitor.speak(1) {
             self.early = Some((seat, said, Instant::now() + wait));
             return Ok(());
@@ -456,12 +458,12 @@ impl SocketSession {
     }
 
     /// Tells that a message is not taken.
-    async fn refuse(&mut self, failure: Failure, id: Option<String>) -> Step {
+    async fn refuse(&mut self, failure: Failure, id: Option<String>) -> StepResult {
         self.connection.server.metrics.refused(Protocol::Http, failure.reason());
         self.tell(&refused(failure, id)).await
     }
 
-    async fn say_checked(&mut self, seat: Seat, said: Say) -> Result<Unstored<Said>, Failure> {
+    async fn say_checked(&mut self, seat: Seat, said: Say) -> Result<Unstored<SaidReceipt>, Failure> {
         let (id, body) = said.body().map_err(Failure::malformed)?;
         // Whoever has resumed elsewhere speaks there.
         // A seat is not stored.
@@ -470,38 +472,41 @@ impl SocketSession {
         }
         self.connection.server.writer.has_room().await;
         let placed = say::say(&self.hosted, seat.member, &id, &body).await?;
-        let said =
-            |placed: Placed| Said { id, message: placed.said.id.to_string(), position: placed.said.position };
+        let said = |placed: Placed| SaidReceipt {
+            id,
+            message: placed.said.id.to_string(),
+            position: placed.said.position,
+        };
         Ok(placed.map(said))
     }
 
     // Telling.
 
-    async fn tell(&mut self, event: &ServerEvent) -> Step {
+    async fn tell(&mut self, event: &ServerEvent) -> StepResult {
         self.feed(Message::Text(event.to_json().into())).await
     }
 
     /// Tells as [`tell`](Self::tell) does, with who is in.
-    async fn tell_with(&mut self, event: &ServerEvent, members: &str) -> Step {
+    async fn tell_with(&mut self, event: &ServerEvent, members: &str) -> StepResult {
         let event = api::with_members(event.to_json(), members);
         self.connection.visitor.made(event.len());
         self.feed(Message::Text(event.into())).await
     }
 
-    async fn feed(&mut self, message: Message) -> Step {
+    async fn feed(&mut self, message: Message) -> StepResult {
         let (hosted, seat) = (&self.hosted, self.reading.as_ref().and_then(|r| r.seat));
         let bytes = if let Message::Text(text) = &message { text.len() } else { 0 };
         let held = (&*self.connection.charge, self.in_hand.max(bytes) + WRITE_BYTES);
         patiently(self.socket.feed(message), hosted, seat, held).await
     }
 
-    async fn flush(&mut self) -> Step {
+    async fn flush(&mut self) -> StepResult {
         let (hosted, seat) = (&self.hosted, self.reading.as_ref().and_then(|r| r.seat));
         let held = (&*self.connection.charge, WRITE_BYTES);
         patiently(self.socket.flush(), hosted, seat, held).await
     }
 
-    async fn tell_acks(&mut self) -> Step {
+    async fn tell_acks(&mut self) -> StepResult {
         while let Some(said) = self.acks.pop_front() {
             match said.try_stored() {
                 Ok(said) => self.tell(&ServerEvent::Ack(said)).await?,
@@ -515,7 +520,7 @@ impl SocketSession {
     }
 
     /// Tells what lies behind the cursor. Whether there may be more at once.
-    async fn tell_log(&mut self) -> Step<bool> {
+    async fn tell_log(&mut self) -> StepResult<bool> {
         let Some(reading) = &mut self.reading else { return Ok(false) };
         let seating = self.hosted.tail().seating;
         if seating != reading.seating {
@@ -541,11 +546,11 @@ impl SocketSession {
             && self.acks.is_empty()
         {
             return Err(match reading.leaving {
-                true => End::Told(NORMAL, Box::new(ServerEvent::Parted { taken })),
+                true => SocketEnd::Told(NORMAL, Box::new(ServerEvent::Parted { taken })),
                 false => {
                     let mut problem = Problem::new("expired", "the member has left");
                     problem.taken = Some(taken);
-                    End::Told(POLICY, Box::new(ServerEvent::Error(problem)))
+                    SocketEnd::Told(POLICY, Box::new(ServerEvent::Error(problem)))
                 }
             });
         }
@@ -573,7 +578,7 @@ impl SocketSession {
     }
 
     /// Takes what members have observed and the client was not told.
-    async fn unobserved(&mut self) -> Step<Unread> {
+    async fn unobserved(&mut self) -> StepResult<Unread> {
         let Some(cursor) = self.reading.as_mut().and_then(|r| r.observed.as_mut()) else {
             return Ok(Unread::default());
         };
@@ -586,7 +591,7 @@ impl SocketSession {
     }
 
     /// Tells of it what stands behind positions up to this one.
-    async fn tell_observed(&mut self, unread: &mut Unread, position: u64) -> Step {
+    async fn tell_observed(&mut self, unread: &mut Unread, position: u64) -> StepResult {
         while unread.events.front().is_some_and(|(behind, ..)| *behind <= position) {
             let Some((_, cursor, event)) = unread.events.pop_front() else { break };
             self.feed(Message::Text(event)).await?;
@@ -598,7 +603,7 @@ impl SocketSession {
     }
 
     /// Reads what is not in memory any more.
-    async fn read_page(&mut self, cursor: u64) -> Step<(Vec<Utf8Bytes>, u64)> {
+    async fn read_page(&mut self, cursor: u64) -> StepResult<(Vec<Utf8Bytes>, u64)> {
         let visitor = Arc::clone(&self.connection.visitor);
         let place = Place::Position(cursor);
         let is_member = self.reading.as_ref().is_some_and(|reading| reading.seat.is_some());
@@ -614,7 +619,7 @@ impl SocketSession {
             PAGE_BYTES,
         )
         .await;
-        let page = page.map_err(|failure| End::Told(POLICY, Box::new(refused(failure, None))))?;
+        let page = page.map_err(|failure| SocketEnd::Told(POLICY, Box::new(refused(failure, None))))?;
         let to = page.to;
         visitor.made(page.records.len());
         let events = Entries::new(page).map(|entry| match entry {
@@ -622,11 +627,11 @@ impl SocketSession {
             Ok(Entry::Gap { from, to, removed }) => Ok(gap_event(from, to, removed).to_json().into()),
             Err(error) => Err(fatal("unreadable", error.to_string())),
         });
-        Ok((events.collect::<Step<_>>()?, to))
+        Ok((events.collect::<StepResult<_>>()?, to))
     }
 
     /// Tells what is held back, or is not any more.
-    async fn tell_held(&mut self) -> Step {
+    async fn tell_held(&mut self) -> StepResult {
         let Some(told) = self.reading.as_mut().and_then(|r| r.held.as_mut()) else { return Ok(()) };
         // What is held is in no log.
         let held = self.hosted.peek_unstored(|room| room.held(usize::MAX));
@@ -657,7 +662,7 @@ async fn patiently(
     hosted: &Arc<HostedRoom>,
     seat: Option<Seat>,
     (charge, bytes): (&Charge, usize),
-) -> Step {
+) -> StepResult {
     let mut write = std::pin::pin!(write);
     if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
         return Ok(done?);
@@ -671,7 +676,7 @@ async fn patiently(
                 // The client is told nothing: it does not read.
                 let waits = |seat| hosted.peek_unstored(|room| !room.is_closed() && room.is_seated(seat));
                 if !seat.is_some_and(waits) {
-                    return Err(End::Gone);
+                    return Err(SocketEnd::Gone);
                 }
             }
         }

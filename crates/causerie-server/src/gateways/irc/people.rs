@@ -19,7 +19,8 @@ const NEWS_MAX: usize = 256;
 
 #[derive(Default)]
 pub(crate) struct People {
-    /// Those with a nick, by its folded form; whoever is about to change it, by both. Taken before any [`Person`]'s own lock.
+    /// Those with a nick, by its folded form; whoever is about to change it, by both. Taken before any
+    /// [`IrcPerson`]'s own lock.
     all: Mutex<BTreeMap<String, Holder>>,
     /// By the numbers of the two, the lower one first. Taken before any room's lock, and before `all`.
     conversations: Mutex<BTreeMap<(u64, u64), Arc<Conversation>>>,
@@ -34,7 +35,7 @@ pub(crate) struct People {
 struct Holder {
     nick: Name,
     reading: Reading,
-    person: Arc<Person>,
+    person: Arc<IrcPerson>,
 }
 
 /// Two people in a room of their own, or one who talks to itself.
@@ -43,16 +44,16 @@ pub(super) struct Conversation {
     /// Position behind the joining of both.
     pub(super) position: u64,
     /// The two: who began it, and the other one.
-    sides: [(Arc<Person>, MemberId); 2],
+    sides: [(Arc<IrcPerson>, MemberId); 2],
 }
 
 impl Conversation {
-    pub(super) fn was_begun_by(&self, person: &Arc<Person>) -> bool {
+    pub(super) fn was_begun_by(&self, person: &Arc<IrcPerson>) -> bool {
         Arc::ptr_eq(&self.sides[0].0, person)
     }
 
     /// Returns as whom somebody is in it, and who is the other one.
-    pub(super) fn seen_by(&self, person: &Arc<Person>) -> (MemberId, &Arc<Person>) {
+    pub(super) fn seen_by(&self, person: &Arc<IrcPerson>) -> (MemberId, &Arc<IrcPerson>) {
         let [(one, as_one), (other, as_other)] = &self.sides;
         if Arc::ptr_eq(one, person) { (*as_one, other) } else { (*as_other, one) }
     }
@@ -60,7 +61,7 @@ impl Conversation {
 
 /// One connection.
 #[derive(Default)]
-pub(super) struct Person {
+pub(super) struct IrcPerson {
     number: u64,
     state: Mutex<PersonState>,
     /// Notified when there is news.
@@ -77,7 +78,7 @@ pub(super) struct PersonState {
     /// Conversations that others have begun with it, and it has not seen yet.
     addressed: Vec<Arc<Conversation>>,
     /// News of others, by how they are shown: only the latest counts.
-    news: BTreeMap<String, News>,
+    news: BTreeMap<String, PersonNews>,
     /// Number of those for which there was no room, as the client does not read.
     news_lost: usize,
     /// Invitations: who has invited it, as it is shown, and into which channel.
@@ -89,12 +90,12 @@ const INVITATIONS_MAX: usize = 32;
 
 /// Changes of somebody.
 #[derive(Clone, Default)]
-pub(super) struct News {
+pub(super) struct PersonNews {
     pub(super) away: Option<Option<String>>,
     pub(super) realname: Option<String>,
 }
 
-impl Person {
+impl IrcPerson {
     pub(super) fn state(&self) -> MutexGuard<'_, PersonState> {
         self.state.lock().expect("nothing panics while holding it")
     }
@@ -127,7 +128,7 @@ impl Person {
     }
 
     /// Takes what has changed of others, and how often that was too much to be kept.
-    pub(super) fn take_news(&self) -> (BTreeMap<String, News>, usize) {
+    pub(super) fn take_news(&self) -> (BTreeMap<String, PersonNews>, usize) {
         let state = &mut *self.state();
         (std::mem::take(&mut state.news), std::mem::take(&mut state.news_lost))
     }
@@ -143,19 +144,19 @@ impl People {
     }
 
     /// Returns who has that nick, letter case aside.
-    fn goes_by(&self, nick: &str) -> Option<Arc<Person>> {
+    fn goes_by(&self, nick: &str) -> Option<Arc<IrcPerson>> {
         self.all().get(&nick.to_lowercase()).map(|holder| Arc::clone(&holder.person))
     }
 
     /// Adds somebody who has no nick yet, from that address.
-    pub(super) fn begin(&self, address: IpAddr, now: u64) -> Arc<Person> {
+    pub(super) fn begin(&self, address: IpAddr, now: u64) -> Arc<IrcPerson> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let host = self.key.host(address);
         let view = PersonView { host, came: now, spoke: now, ..PersonView::default() };
-        Arc::new(Person {
+        Arc::new(IrcPerson {
             number,
             state: Mutex::new(PersonState { view, ..PersonState::default() }),
-            ..Person::default()
+            ..IrcPerson::default()
         })
     }
 
@@ -166,7 +167,7 @@ impl People {
     }
 
     /// Invites who has that nick; `false` if too many invitations wait for it.
-    pub(super) fn invite(&self, person: &Person, nick: &str, channel: &str) -> bool {
+    pub(super) fn invite(&self, person: &IrcPerson, nick: &str, channel: &str) -> bool {
         let source = person.state().view.source();
         let Some(invited) = self.goes_by(nick) else { return true };
         let mut state = invited.state();
@@ -180,7 +181,7 @@ impl People {
 
     /// Keeps that nick, which reads so, for it, beside the one that it has. An error is the nick of another that reads the
     /// same.
-    pub(super) fn claim(&self, person: &Arc<Person>, nick: &Name, reading: &Reading) -> Result<(), Name> {
+    pub(super) fn claim(&self, person: &Arc<IrcPerson>, nick: &Name, reading: &Reading) -> Result<(), Name> {
         let mut all = self.all();
         let mut others = all.values().filter(|holder| !Arc::ptr_eq(&holder.person, person));
         if let Some(other) = others.find(|holder| holder.reading.same_as(reading)) {
@@ -192,14 +193,14 @@ impl People {
     }
 
     /// Has it go from now on by that nick alone, which it has claimed.
-    pub(super) fn adopt(&self, person: &Arc<Person>, nick: &Name) {
+    pub(super) fn adopt(&self, person: &Arc<IrcPerson>, nick: &Name) {
         let kept = nick.folded();
         self.all().retain(|nick, other| *nick == kept || !Arc::ptr_eq(&other.person, person));
         person.state().view.nick = nick.to_string();
     }
 
     /// Gives back a nick that it has claimed, unless it goes by one that is the same.
-    pub(super) fn disclaim(&self, person: &Arc<Person>, nick: &Name) {
+    pub(super) fn disclaim(&self, person: &Arc<IrcPerson>, nick: &Name) {
         let (given_back, kept) = (nick.folded(), person.nick().to_lowercase());
         if given_back != kept {
             self.all().retain(|nick, other| *nick != given_back || !Arc::ptr_eq(&other.person, person));
@@ -207,7 +208,7 @@ impl People {
     }
 
     /// It has no nick any more; the conversations that it was in and has not left.
-    pub(super) fn forget(&self, person: &Arc<Person>) -> Vec<Arc<Conversation>> {
+    pub(super) fn forget(&self, person: &Arc<IrcPerson>) -> Vec<Arc<Conversation>> {
         self.all().retain(|_, other| !Arc::ptr_eq(&other.person, person));
         // Nobody finds it from now on; who has found it already has finished once this lock is had.
         let mut conversations = self.conversations();
@@ -226,9 +227,9 @@ impl People {
     /// as which members, and the position behind their joining. `None`: nobody has that nick.
     pub(super) fn converse<E>(
         &self,
-        person: &Arc<Person>,
+        person: &Arc<IrcPerson>,
         nick: &str,
-        begin: impl FnOnce(&Arc<Person>) -> Result<(Arc<HostedRoom>, [MemberId; 2], u64), E>,
+        begin: impl FnOnce(&Arc<IrcPerson>) -> Result<(Arc<HostedRoom>, [MemberId; 2], u64), E>,
     ) -> Result<Option<Arc<Conversation>>, E> {
         let mut conversations = self.conversations();
         let Some(other) = self.goes_by(nick) else { return Ok(None) };
@@ -268,7 +269,7 @@ impl People {
     }
 
     /// Tells those who share a room with it and want to know.
-    pub(super) fn tell(&self, person: &Arc<Person>, news: &News) {
+    pub(super) fn tell(&self, person: &Arc<IrcPerson>, news: &PersonNews) {
         let all = self.all();
         let (source, rooms) = {
             let state = person.state();

@@ -11,9 +11,9 @@ use crate::rooms::hosted::HostedRoom;
 use crate::rooms::tail::{Answered, Piece};
 
 /// Records of a piece with what is known of their members.
-pub(super) struct Known(Vec<Found>);
+pub(super) struct KnownRecords(Vec<Found>);
 
-impl Known {
+impl KnownRecords {
     pub(super) async fn of(piece: &Piece, hosted: &HostedRoom) -> Arc<Self> {
         let (records, answered) = (piece.records(hosted).await, piece.answered(hosted).await);
         let make = || {

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::history;
-use super::people::{Conversation, News, People, Person};
+use super::people::{Conversation, IrcPerson, People, PersonNews};
 use super::rendering::{Traces, with_traces};
 use crate::clock::Clock;
 use crate::journal::unstored::Debts;
@@ -38,7 +38,7 @@ const CONVERSATIONS_MAX: usize = 100;
 const CHANGES: Rate = Rate::each(Duration::from_secs(100), 5).expect("not 0");
 
 /// Returns what the server says of itself to a connection.
-pub(super) fn server_view(server: &Server, person: &Person) -> ServerView {
+pub(super) fn server_view(server: &Server, person: &IrcPerson) -> ServerView {
     let settings = server.settings();
     let view = settings.irc.clone();
     ServerView {
@@ -63,7 +63,7 @@ pub(super) struct JoinedRoom {
     /// Members as which it is in there, as long as it is.
     pub(super) members: Vec<MemberId>,
     /// The other one of a conversation.
-    other: Option<Arc<Person>>,
+    other: Option<Arc<IrcPerson>>,
     /// A conversation that this connection has begun.
     begun: bool,
 }
@@ -98,7 +98,7 @@ pub(super) struct GatewayWorld<'a> {
     people: &'a People,
     ip: IpAddr,
     pub(super) visitor: &'a Visitor,
-    pub(super) person: Arc<Person>,
+    pub(super) person: Arc<IrcPerson>,
     /// By the rooms' numbers.
     pub(super) places: BTreeMap<u64, JoinedRoom>,
     /// Changes that have to be stored before the client is told anything.
@@ -277,8 +277,10 @@ impl World for GatewayWorld<'_> {
     }
 
     fn describe(&mut self, realname: Option<&str>, away: Option<Option<&str>>) {
-        let news =
-            News { realname: realname.map(str::to_owned), away: away.map(|away| away.map(str::to_owned)) };
+        let news = PersonNews {
+            realname: realname.map(str::to_owned),
+            away: away.map(|away| away.map(str::to_owned)),
+        };
         {
             let state = &mut *self.person.state();
             if let Some(realname) = &news.realname {

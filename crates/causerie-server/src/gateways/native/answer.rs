@@ -16,7 +16,7 @@ use cbcast::{MissingRange, VectorClock};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::session::{Membership, NativeSession};
+use super::session::{NativeMembership, NativeSession};
 use crate::fanout::reader::Reader;
 use crate::gateways::membership;
 use crate::journal::reads::Asker;
@@ -221,7 +221,7 @@ impl NativeSession<'_> {
                 None => self.unexpected("observations before joining"),
             },
             ClientFrame::Acknowledge(position) => match self.current() {
-                Some(Membership { room, seat, .. }) => {
+                Some(NativeMembership { room, seat, .. }) => {
                     // A seat is not stored.
                     if room.stability.is_followed() && room.peek_unstored(|room| room.is_seated(seat)) {
                         let position = position.min(room.tail().log.last());
@@ -260,8 +260,13 @@ impl NativeSession<'_> {
     }
 
     /// Hands on what the member has observed, as far as it can have: what is in the log.
-    pub(super) fn observed(&self, membership: &Membership, mut seen: Vec<Observation>, mut left_out: u64) {
-        let Membership { room, seat, .. } = membership;
+    pub(super) fn observed(
+        &self,
+        membership: &NativeMembership,
+        mut seen: Vec<Observation>,
+        mut left_out: u64,
+    ) {
+        let NativeMembership { room, seat, .. } = membership;
         if !room.watching.watchers().are_there() {
             return;
         }
@@ -430,7 +435,7 @@ impl NativeSession<'_> {
         let seating = u64::MAX;
         let reader = Reader::new(Arc::clone(&self.stream), Arc::clone(&self.outbox), cursor);
         membership::follow(self.server, &room, &reader);
-        let membership = Membership { room, seat, reader, leaving: false, seating, farewell: None };
+        let membership = NativeMembership { room, seat, reader, leaving: false, seating, farewell: None };
         *self.membership() = Some(membership);
         self.outbox.wake();
     }

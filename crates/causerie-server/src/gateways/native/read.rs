@@ -9,7 +9,7 @@ use causerie_core::wire::{ClientFrame, ErrorCode, ErrorFrame, FrameError, Server
 use tokio::time::Instant;
 use tracing::info;
 
-use super::session::{Membership, NativeSession};
+use super::session::{NativeMembership, NativeSession};
 use crate::metrics::Refused;
 use crate::net::outbox;
 use crate::settings::Protocol;
@@ -169,7 +169,7 @@ impl NativeSession<'_> {
             packets.clear();
             return self.no_hello();
         }
-        let Some(Membership { room, seat, .. }) = self.membership().clone() else {
+        let Some(NativeMembership { room, seat, .. }) = self.membership().clone() else {
             packets.clear();
             return self.unexpected("a message before joining");
         };

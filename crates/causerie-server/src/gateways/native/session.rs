@@ -20,7 +20,7 @@ use crate::server::Server;
 
 /// One membership and where its connection is in the log.
 #[derive(Clone)]
-pub(super) struct Membership {
+pub(super) struct NativeMembership {
     pub(super) room: Arc<HostedRoom>,
     pub(super) seat: Seat,
     pub(super) reader: Arc<Reader>,
@@ -39,7 +39,7 @@ pub(super) struct NativeSession<'a> {
     pub(super) outbox: Arc<Outbox>,
     /// Challenge that this connection's keys sign, once there was a hello.
     pub(super) challenge: OnceLock<Challenge>,
-    pub(super) membership: Mutex<Option<Membership>>,
+    pub(super) membership: Mutex<Option<NativeMembership>>,
     /// Presence of the member, until the connection ends.
     pub(super) presence: Mutex<Option<Presence>>,
     /// Since when observations are counted, and how many they are.
@@ -74,7 +74,7 @@ impl<'a> NativeSession<'a> {
 }
 
 impl NativeSession<'_> {
-    pub(super) fn membership(&self) -> MutexGuard<'_, Option<Membership>> {
+    pub(super) fn membership(&self) -> MutexGuard<'_, Option<NativeMembership>> {
         self.membership.lock().expect("nothing panics while holding it")
     }
 
@@ -87,7 +87,7 @@ impl NativeSession<'_> {
         self.presence.lock().expect("nothing panics while holding it")
     }
 
-    pub(super) fn current(&self) -> Option<Membership> {
+    pub(super) fn current(&self) -> Option<NativeMembership> {
         self.membership().clone()
     }
 

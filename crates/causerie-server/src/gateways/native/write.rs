@@ -6,7 +6,7 @@ use std::time::Duration;
 use causerie_core::wire::{ErrorCode, ErrorFrame, ServerFrame};
 use tokio::sync::watch;
 
-use super::session::{Membership, NativeSession};
+use super::session::{NativeMembership, NativeSession};
 use crate::journal::writer::STORED_AGAIN;
 use crate::net::outbox::{self, write_all};
 use crate::rooms::error::Unreadable;
@@ -98,7 +98,9 @@ impl NativeSession<'_> {
                 () = tokio::time::sleep(STUCK) => {
                     let membership = self.membership().clone();
                     // The client is told nothing: it does not read.
-                    let void = |m: Membership| m.room.peek_unstored(|room| room.is_closed() || !room.is_seated(m.seat));
+                    let void = |m: NativeMembership| {
+                        m.room.peek_unstored(|room| room.is_closed() || !room.is_seated(m.seat))
+                    };
                     if membership.is_some_and(void) {
                         return Err(io::Error::other("the client reads nothing, and has no seat any more"));
                     }
@@ -108,8 +110,8 @@ impl NativeSession<'_> {
     }
 
     /// Writes what lies behind the cursor. Whether there is more to do at once; if not, the pump goes on.
-    pub(super) async fn write_log(&self, membership: &Membership) -> io::Result<bool> {
-        let Membership { room, seat, reader, leaving, .. } = membership;
+    pub(super) async fn write_log(&self, membership: &NativeMembership) -> io::Result<bool> {
+        let NativeMembership { room, seat, reader, leaving, .. } = membership;
         let cursor = reader.cursor();
         let mut farewell = membership.farewell;
         let seating = room.tail().seating;

@@ -219,7 +219,7 @@ fn comings_and_goings_are_folded() {
 
 #[test]
 fn a_message_takes_little_beside_its_words() {
-    assert!(size_of::<(MessageId, Message)>() <= 176, "{}", size_of::<(MessageId, Message)>());
+    assert!(size_of::<(MessageId, ShownMessage)>() <= 176, "{}", size_of::<(MessageId, ShownMessage)>());
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use cbcast::{MemberId, MessageId};
 
-use crate::sim::Event;
+use crate::sim::TraceEvent;
 use crate::sim::export::labels::{Labels, messages};
 
-pub(super) fn export(trace: &[Event], labels: &Labels) -> String {
+pub(super) fn export(trace: &[TraceEvent], labels: &Labels) -> String {
     let messages = messages(trace);
     let mut members: BTreeMap<MemberId, Vec<MessageId>> = BTreeMap::new();
     for (message, _) in &messages {

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use cbcast::{MemberId, MessageId};
 
-use crate::sim::{Event, What};
+use crate::sim::{TraceEvent, TraceKind};
 
 /// Names of members and messages, by whomever: they are escaped as each format wants. What is not named here goes by
 /// its id.
@@ -50,9 +50,9 @@ impl Labels {
 }
 
 /// The messages in it with their direct causes in it, the author's message before among them.
-pub(super) fn messages(trace: &[Event]) -> Vec<(MessageId, Vec<MessageId>)> {
-    let sent = |event: &Event| match &event.what {
-        What::Send { message, deps } => Some((*message, deps.clone())),
+pub(super) fn messages(trace: &[TraceEvent]) -> Vec<(MessageId, Vec<MessageId>)> {
+    let sent = |event: &TraceEvent| match &event.what {
+        TraceKind::Send { message, deps } => Some((*message, deps.clone())),
         _ => None,
     };
     let mut messages: Vec<_> = trace.iter().filter_map(sent).collect();
@@ -67,37 +67,39 @@ pub(super) fn messages(trace: &[Event]) -> Vec<(MessageId, Vec<MessageId>)> {
 }
 
 /// The message that an event is about, in words.
-pub(super) fn words(what: &What, labels: &Labels) -> String {
+pub(super) fn words(what: &TraceKind, labels: &Labels) -> String {
     let id = |id: &MessageId| labels.id(*id);
     let after = |deps: &[MessageId]| match deps {
         [] => String::new(),
         deps => format!(" after {}", list(deps.iter().map(id), ", ")),
     };
     match what {
-        What::Start { from: None } => "start".into(),
-        What::Start { from: Some(from) } => format!("start from the snapshot of {}", labels.member(*from)),
-        What::Snapshot { to } => format!("snapshot for {}", labels.member(*to)),
-        What::Moved { to } => format!("goes on as {}", labels.member(*to)),
-        What::Send { message, deps } => match labels.messages.get(message) {
+        TraceKind::Start { from: None } => "start".into(),
+        TraceKind::Start { from: Some(from) } => {
+            format!("start from the snapshot of {}", labels.member(*from))
+        }
+        TraceKind::Snapshot { to } => format!("snapshot for {}", labels.member(*to)),
+        TraceKind::Moved { to } => format!("goes on as {}", labels.member(*to)),
+        TraceKind::Send { message, deps } => match labels.messages.get(message) {
             Some(said) => format!("send {}{}: {said}", id(message), after(deps)),
             None => format!("send {}{}", id(message), after(deps)),
         },
-        What::Hold { message, waits_for, .. } => {
+        TraceKind::Hold { message, waits_for, .. } => {
             format!("hold {}, which waits for {}", id(message), id(waits_for))
         }
-        What::Deliver { message, held_for: None, .. } => format!("deliver {}", id(message)),
-        What::Deliver { message, held_for: Some(held), .. } => {
+        TraceKind::Deliver { message, held_for: None, .. } => format!("deliver {}", id(message)),
+        TraceKind::Deliver { message, held_for: Some(held), .. } => {
             format!("deliver {}, held for {} ms", id(message), held.as_millis())
         }
-        What::Gap { range } => {
+        TraceKind::Gap { range } => {
             format!("skip {} to {}", labels.id(MessageId::new(range.member, range.from)), range.to)
         }
-        What::BackUp => "back up".into(),
-        What::GoBack => "go back to what was backed up".into(),
-        What::GoOn { last } => format!("go on from number {last}"),
-        What::Stop => "stop".into(),
-        What::Resume => "resume".into(),
-        What::Gone => "gone".into(),
+        TraceKind::BackUp => "back up".into(),
+        TraceKind::GoBack => "go back to what was backed up".into(),
+        TraceKind::GoOn { last } => format!("go on from number {last}"),
+        TraceKind::Stop => "stop".into(),
+        TraceKind::Resume => "resume".into(),
+        TraceKind::Gone => "gone".into(),
     }
 }
 

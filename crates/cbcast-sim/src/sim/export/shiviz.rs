@@ -10,21 +10,21 @@ use std::fmt::Write as _;
 use cbcast::{MemberId, MessageId};
 
 use crate::sim::export::labels::{Labels, words};
-use crate::sim::{Event, What};
+use crate::sim::{TraceEvent, TraceKind};
 
 type Clock = BTreeMap<MemberId, u64>;
 
-pub(super) fn export(trace: &[Event], labels: &Labels) -> String {
+pub(super) fn export(trace: &[TraceEvent], labels: &Labels) -> String {
     let hosts = hosts(trace, labels);
     // How to read an event, and (nothing) how executions are set apart.
     let mut out = String::from("(?<event>.*)\\n(?<host>\\S*) (?<clock>{.*})\n\n");
     let mut clocks: BTreeMap<MemberId, Clock> = BTreeMap::new();
     let mut sent: BTreeMap<MessageId, Clock> = BTreeMap::new();
-    for Event { at, process, what } in trace {
+    for TraceEvent { at, process, what } in trace {
         let heard: Vec<_> = match what {
-            What::Start { from: Some(from) } => clocks.get(from).cloned().into_iter().collect(),
-            What::Deliver { message, .. } => sent.get(message).cloned().into_iter().collect(),
-            What::Send { deps, .. } => deps.iter().filter_map(|dep| sent.get(dep)).cloned().collect(),
+            TraceKind::Start { from: Some(from) } => clocks.get(from).cloned().into_iter().collect(),
+            TraceKind::Deliver { message, .. } => sent.get(message).cloned().into_iter().collect(),
+            TraceKind::Send { deps, .. } => deps.iter().filter_map(|dep| sent.get(dep)).cloned().collect(),
             _ => Vec::new(),
         };
         let clock = clocks.entry(*process).or_default();
@@ -33,7 +33,7 @@ pub(super) fn export(trace: &[Event], labels: &Labels) -> String {
             *known = count.max(*known);
         }
         *clock.entry(*process).or_default() += 1;
-        if let What::Send { message, .. } = what {
+        if let TraceKind::Send { message, .. } = what {
             sent.insert(*message, clock.clone());
         }
         let entry = |(member, count): (&MemberId, &u64)| format!("\"{}\":{count}", hosts[member]);
@@ -47,10 +47,10 @@ pub(super) fn export(trace: &[Event], labels: &Labels) -> String {
 }
 
 /// A name for each process that stands for it alone, is one word, and needs no escape in JSON.
-fn hosts(trace: &[Event], labels: &Labels) -> BTreeMap<MemberId, String> {
+fn hosts(trace: &[TraceEvent], labels: &Labels) -> BTreeMap<MemberId, String> {
     let mut hosts = BTreeMap::new();
     let mut taken = BTreeSet::new();
-    for Event { process, .. } in trace {
+    for TraceEvent { process, .. } in trace {
         if hosts.contains_key(process) {
             continue;
         }

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use cbcast::{MemberId, MessageId};
 
 use crate::sim::export::labels::{Labels, messages, words};
-use crate::sim::{Event, What};
+use crate::sim::{TraceEvent, TraceKind};
 
 const COLUMN: usize = 92;
 const ROW: usize = 24;
@@ -108,8 +108,8 @@ fn shape(shape: u32, radius: f64) -> String {
 }
 
 /// Returns whether an event has a row.
-fn is_drawn(event: &Event) -> bool {
-    !matches!(event.what, What::Start { from: None })
+fn is_drawn(event: &TraceEvent) -> bool {
+    !matches!(event.what, TraceKind::Start { from: None })
 }
 
 struct Picture<'a> {
@@ -124,8 +124,8 @@ struct Picture<'a> {
     signs: String,
 }
 
-pub(super) fn export(trace: &[Event], labels: &Labels) -> String {
-    let drawn: Vec<&Event> = trace.iter().filter(|event| is_drawn(event)).collect();
+pub(super) fn export(trace: &[TraceEvent], labels: &Labels) -> String {
+    let drawn: Vec<&TraceEvent> = trace.iter().filter(|event| is_drawn(event)).collect();
     let mut members = Vec::new();
     let mut known = BTreeSet::new();
     let started = trace.iter().filter(|event| !is_drawn(event));
@@ -136,11 +136,11 @@ pub(super) fn export(trace: &[Event], labels: &Labels) -> String {
     }
     // What was received is told, or it is not: then direct causes are all there is.
     let is_received =
-        drawn.iter().any(|event| matches!(event.what, What::Deliver { .. } | What::Hold { .. }));
+        drawn.iter().any(|event| matches!(event.what, TraceKind::Deliver { .. } | TraceKind::Hold { .. }));
     let causes: BTreeMap<_, _> = messages(trace).into_iter().collect();
     // Of a log that somebody else wrote nobody knows whether causes stand first.
     let sent = drawn.iter().enumerate().filter_map(|(row, event)| match event.what {
-        What::Send { message, .. } => Some((message, (row, event.process))),
+        TraceKind::Send { message, .. } => Some((message, (row, event.process))),
         _ => None,
     });
     let mut picture = Picture {
@@ -154,7 +154,7 @@ pub(super) fn export(trace: &[Event], labels: &Labels) -> String {
     };
     for (row, event) in drawn.iter().enumerate() {
         let causes = match &event.what {
-            What::Send { message, .. } if !is_received => &causes[message][..],
+            TraceKind::Send { message, .. } if !is_received => &causes[message][..],
             _ => &[],
         };
         picture.draw(row, event, causes, is_received);
@@ -174,11 +174,11 @@ impl Picture<'_> {
         TOP + row * ROW
     }
 
-    fn draw(&mut self, row: usize, event: &Event, causes: &[MessageId], has_time: bool) {
-        let Event { at, process, what } = event;
+    fn draw(&mut self, row: usize, event: &TraceEvent, causes: &[MessageId], has_time: bool) {
+        let TraceEvent { at, process, what } = event;
         let (process, millis) = (*process, at.as_nanos() / 1_000_000);
         let sign = match what {
-            What::Send { message, .. } => {
+            TraceKind::Send { message, .. } => {
                 // The author's own message before is the column's line.
                 for cause in causes.iter().filter(|cause| cause.member != message.member) {
                     let (from, by) = self.sent[cause];
@@ -186,12 +186,12 @@ impl Picture<'_> {
                 }
                 Some((message, "send", RADIUS))
             }
-            What::Hold { message, .. } => {
+            TraceKind::Hold { message, .. } => {
                 self.receive(*message, process, row, RADIUS);
                 self.held.insert((process, *message), row);
                 Some((message, "hold", RADIUS))
             }
-            What::Deliver { message, .. } => {
+            TraceKind::Deliver { message, .. } => {
                 match self.held.remove(&(process, *message)) {
                     Some(since) => self.wait(process, since, Some(row)),
                     None => self.receive(*message, process, row, SMALL),
@@ -219,15 +219,15 @@ impl Picture<'_> {
             ),
         };
         let (text, class) = match what {
-            What::Send { message, .. } if !has_time => (self.labels.message(*message), ""),
-            What::Send { message, deps } => {
+            TraceKind::Send { message, .. } if !has_time => (self.labels.message(*message), ""),
+            TraceKind::Send { message, deps } => {
                 let after: Vec<_> = deps.iter().map(|dep| self.labels.id(*dep)).collect();
                 let after =
                     if after.is_empty() { after.concat() } else { format!(" after {}", after.join(", ")) };
                 (self.labels.message(*message) + &after, "")
             }
             // An arrow and a dot say as much.
-            What::Deliver { held_for: None, .. } => (String::new(), ""),
+            TraceKind::Deliver { held_for: None, .. } => (String::new(), ""),
             _ => (format!("{}: {told}", self.labels.member(process)), " class=\"held\""),
         };
         if has_time {

@@ -14,7 +14,7 @@ const NOT_UTF8: u16 = 1007;
 pub(super) const POLICY: u16 = 1008;
 const TOO_BIG: u16 = 1009;
 /// End of a session.
-pub(super) enum End {
+pub(super) enum SocketEnd {
     /// The client has gone, or the connection has.
     Gone,
     /// The client has closed, and is answered.
@@ -23,14 +23,14 @@ pub(super) enum End {
     Told(u16, Box<ServerEvent>),
 }
 
-impl From<axum::Error> for End {
+impl From<axum::Error> for SocketEnd {
     fn from(_: axum::Error) -> Self {
         Self::Gone
     }
 }
 
 /// Outcome of a step: the session goes on, or ends.
-pub(super) type Step<T = ()> = Result<T, End>;
+pub(super) type StepResult<T = ()> = Result<T, SocketEnd>;
 
 /// Returns the event that tells of a failure.
 pub(super) fn refused(failure: Failure, id: Option<String>) -> ServerEvent {
@@ -38,17 +38,17 @@ pub(super) fn refused(failure: Failure, id: Option<String>) -> ServerEvent {
 }
 
 /// Returns the end that tells of a violation.
-pub(super) fn fatal(code: &'static str, message: impl Into<String>) -> End {
+pub(super) fn fatal(code: &'static str, message: impl Into<String>) -> SocketEnd {
     closing(POLICY, code, message)
 }
 
 /// Returns the end with this code, which tells why.
-pub(super) fn closing(with: u16, code: &'static str, message: impl Into<String>) -> End {
-    End::Told(with, Box::new(ServerEvent::Error(Problem::new(code, message))))
+pub(super) fn closing(with: u16, code: &'static str, message: impl Into<String>) -> SocketEnd {
+    SocketEnd::Told(with, Box::new(ServerEvent::Error(Problem::new(code, message))))
 }
 
 /// Returns the end for a client that sends what is too long, or not a WebSocket's bytes, and why that is not taken.
-pub(super) fn unreadable(error: &axum::Error, bytes_max: usize) -> (Option<Refused>, End) {
+pub(super) fn unreadable(error: &axum::Error, bytes_max: usize) -> (Option<Refused>, SocketEnd) {
     use tungstenite::error::{Error, ProtocolError};
     let cause = std::error::Error::source(error).and_then(|why| why.downcast_ref::<Error>());
     match cause {
@@ -60,6 +60,6 @@ pub(super) fn unreadable(error: &axum::Error, bytes_max: usize) -> (Option<Refus
         Some(Error::Protocol(why)) if *why != ProtocolError::ResetWithoutClosingHandshake => {
             (Some(Refused::Malformed), closing(PROTOCOL, "malformed", error.to_string()))
         }
-        _ => (None, End::Gone),
+        _ => (None, SocketEnd::Gone),
     }
 }

@@ -22,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
         _ => api::read::<Say>(bytes).ok(),
     };
     let Some(Ok((id, body))) = said.map(Say::body) else { return };
-    assert!((1..=64).contains(&id.len()));
+    assert!((1..=64).contains(&id.as_str().len()));
     let target = body.target();
     let text = body.text().map(str::to_owned);
     let id = target.unwrap_or(MessageId::new(cbcast::MemberId::new(0, 1), 1));

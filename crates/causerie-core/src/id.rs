@@ -1,6 +1,9 @@
-//! Numbers that must not be mistaken for one another.
+//! Numbers, secrets and ids that must not be mistaken for one another.
 
 use core::fmt;
+use core::str::FromStr;
+
+use thiserror::Error;
 
 /// Number that tells a room's log from any other: positions mean something within one epoch only.
 ///
@@ -38,5 +41,123 @@ impl Epoch {
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Token of a member that lives on the server: 16 random bytes with which its client speaks for it.
+///
+/// It is shown as a bearer's, until there is TLS. Whoever prints it for debugging sees no byte of it.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct Token([u8; SECRET_BYTES]);
+
+/// Nonce of a join: 16 random bytes, so that a join sent again is the same join.
+///
+/// It is as secret as the [`Token`] that the join brings: with it one gets another.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct Nonce([u8; SECRET_BYTES]);
+
+const SECRET_BYTES: usize = 16;
+
+/// Error of a text that is no secret: not 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("this is not 32 hexadecimal digits")]
+pub struct NotSecret;
+
+macro_rules! secret {
+    ($name:ident, $hidden:literal) => {
+        impl $name {
+            /// Takes fresh randomness, or what was given out before.
+            #[must_use]
+            pub const fn new(bytes: [u8; SECRET_BYTES]) -> Self {
+                Self(bytes)
+            }
+
+            /// Returns its bytes.
+            #[must_use]
+            pub const fn bytes(&self) -> &[u8; SECRET_BYTES] {
+                &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str($hidden)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NotSecret;
+
+            fn from_str(text: &str) -> Result<Self, NotSecret> {
+                let mut bytes = [0; SECRET_BYTES];
+                hex::decode_to_slice(text, &mut bytes).map_err(|_| NotSecret)?;
+                Ok(Self(bytes))
+            }
+        }
+    };
+}
+
+secret!(Token, "Token(..)");
+secret!(Nonce, "Nonce(..)");
+
+/// Id that a client makes for something that it says: said again with the same id, it is the same message.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ClientId(Box<str>);
+
+/// Error of a text that is no client's id.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("an id has 1 to {max} characters, all of them visible ASCII", max = ClientId::BYTES_MAX)]
+pub struct NotClientId;
+
+impl ClientId {
+    /// Bytes of an id at most.
+    pub const BYTES_MAX: usize = 64;
+
+    /// Returns its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ClientId {
+    type Err = NotClientId;
+
+    fn from_str(text: &str) -> Result<Self, NotClientId> {
+        let is_one =
+            (1..=Self::BYTES_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        if is_one { Ok(Self(text.into())) } else { Err(NotClientId) }
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let digits = "00112233445566778899aabbccddeeff";
+        let (token, nonce): (Token, Nonce) = (digits.parse().unwrap(), digits.parse().unwrap());
+        assert_eq!((token.bytes()[1], nonce.bytes()[15]), (0x11, 0xff));
+        assert_eq!(format!("{token:?} {nonce:?}"), "Token(..) Nonce(..)");
+        for text in ["", "short", &digits[1..], &format!("{digits}0"), &digits.replace('a', "g")] {
+            assert_eq!(text.parse::<Token>(), Err(NotSecret), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_of_a_client_is_short_and_visible() {
+        for text in ["a", "a-1", &"x".repeat(64)] {
+            assert_eq!(text.parse::<ClientId>().unwrap().as_str(), text);
+        }
+        for text in ["", "a b", "é", "\n", &"x".repeat(65)] {
+            assert_eq!(text.parse::<ClientId>(), Err(NotClientId), "{text:?}");
+        }
     }
 }

@@ -6,14 +6,11 @@
 //! away learn nothing with which they could resume. (As in SCRAM nothing secret is shown; but there who has heard the
 //! stored half can work the secret out of one proof, and without encryption it is heard when a member joins.)
 //!
-//! Members of HTTP clients show a [`Secret`] as bearers, until there is TLS.
+//! Members of HTTP clients show a [`Token`](crate::id::Token) as bearers, until there is TLS.
 
 use core::fmt;
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
-
-/// A bearer's token, or the nonce of its join: 16 random bytes that only their owner knows.
-pub type Secret = [u8; 16];
 
 /// The public half of a [`KeyPair`].
 pub type PublicKey = [u8; 32];

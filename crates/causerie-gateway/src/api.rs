@@ -12,7 +12,7 @@ pub use self::event::{
     with_members,
 };
 pub use self::request::{ClientEvent, CreateRoom, Join, Say, id_of_unread, read};
-pub use self::text::{read_secret, read_token, rfc3339, token};
+pub use self::text::{read_token, rfc3339, token};
 
 #[cfg(test)]
 mod tests {
@@ -21,12 +21,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use causerie_core::content::body::Body;
-    use causerie_core::key::Secret;
+    use causerie_core::id::{ClientId, Token};
     use causerie_core::log::page::{HistoryRecord, Standing, What};
 
     use super::*;
 
-    fn say(value: Value) -> Result<(String, Body), ApiError> {
+    fn say(value: Value) -> Result<(ClientId, Body), ApiError> {
         read::<Say>(value.to_string().as_bytes())?.body()
     }
 
@@ -56,7 +56,7 @@ mod tests {
         ] {
             let mut object = fields.clone();
             object["id"] = "a-1".into();
-            assert_eq!(say(object.clone()).unwrap(), ("a-1".into(), body));
+            assert_eq!(say(object.clone()).unwrap(), ("a-1".parse().unwrap(), body));
             for field in ["text", "to", "of", "symbol", "set"] {
                 let mut other = object.clone();
                 let had = other.as_object_mut().unwrap().remove(field).is_some();
@@ -137,8 +137,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn tokens_are_written_in_one_way(origin: u32, ordinal: u32, secret: Secret) {
+        fn tokens_are_written_in_one_way(origin: u32, ordinal: u32, bytes: [u8; 16]) {
             let member = MemberId::new(origin, ordinal);
+            let secret = Token::new(bytes);
             prop_assert_eq!(read_token(&token(member, &secret)), Some((member, secret)));
         }
 

@@ -146,7 +146,7 @@ impl From<&SayError> for Refused {
         match error {
             SayError::NotHere => Self::NotMember,
             SayError::Body(BodyError::TooLong { .. }) | SayError::Packet(_) => Self::TooLong,
-            SayError::Body(_) | SayError::ClientId => Self::Invalid,
+            SayError::Body(_) => Self::Invalid,
             SayError::StorageFull => Self::StorageFull,
         }
     }

@@ -9,8 +9,7 @@
 
 use cbcast::{MemberId, MessageId};
 
-/// Bytes of an id that a client makes.
-pub const CLIENT_ID_BYTES_MAX: usize = 64;
+use crate::id::ClientId;
 
 /// Name of the records that set the room's topic.
 pub const TOPIC: &[u8] = b"t";
@@ -25,9 +24,9 @@ pub fn changes(target: MessageId) -> Vec<u8> {
 
 /// Returns the name of the record of what `member` said with the id `client_id`.
 #[must_use]
-pub fn once(member: MemberId, client_id: &str) -> Vec<u8> {
+pub fn once(member: MemberId, client_id: &ClientId) -> Vec<u8> {
     let mut name = of(b'o', member);
-    name.extend_from_slice(client_id.as_bytes());
+    name.extend_from_slice(client_id.as_str().as_bytes());
     name
 }
 

@@ -10,8 +10,8 @@ use super::{Resumed, Room};
 use crate::content::name::Name;
 use crate::content::reading::Reading;
 use crate::content::text::clipped;
-use crate::id::Epoch;
-use crate::key::{PublicKey, Secret};
+use crate::id::{Epoch, Nonce, Token};
+use crate::key::PublicKey;
 use crate::wire::Welcome;
 
 /// Characters of the reason of a farewell.
@@ -66,8 +66,8 @@ impl Room {
         &mut self,
         now: Now,
         name: &str,
-        nonce: Secret,
-        token: Secret,
+        nonce: Nonce,
+        token: Token,
     ) -> Result<MemberId, JoinError> {
         self.admit_returning(now, name, Secrets::bearer(&token, &nonce))
     }
@@ -76,7 +76,7 @@ impl Room {
     ///
     /// # Errors
     /// [`ResumeError`]; nothing changed.
-    pub fn authorize(&mut self, now: Now, member: MemberId, token: &Secret) -> Result<(), ResumeError> {
+    pub fn authorize(&mut self, now: Now, member: MemberId, token: &Token) -> Result<(), ResumeError> {
         self.check_token(member, token)?;
         self.roster.is_alive(member, now.time);
         Ok(())
@@ -86,14 +86,14 @@ impl Room {
     ///
     /// # Errors
     /// [`ResumeError`]; nothing changed.
-    pub fn take_seat(&mut self, member: MemberId, token: &Secret) -> Result<Seat, ResumeError> {
+    pub fn take_seat(&mut self, member: MemberId, token: &Token) -> Result<Seat, ResumeError> {
         let checked = self.check_token(member, token);
         self.tally.resumed(&checked);
         checked.map(|()| self.seat(member))
     }
 
-    fn check_token(&self, member: MemberId, given: &Secret) -> Result<(), ResumeError> {
-        let given = hash(given);
+    fn check_token(&self, member: MemberId, given: &Token) -> Result<(), ResumeError> {
+        let given = hash(given.bytes());
         let has = |secrets| matches!(secrets, Secrets::Bearer { token, .. } if token == given);
         self.roster.check_secrets(member, has, ResumeError::WrongToken)
     }
@@ -472,11 +472,16 @@ mod tests {
     fn a_hosted_member_with_a_token_comes_back_within_grace_also_after_a_restart() {
         let mut store = Disk::default();
         let mut room = room(RoomSettings::default());
-        let member = room.join_returning(at(0), "Bot", [1; 16], [2; 16]).unwrap();
-        assert_eq!(room.join_returning(at(1), "Bot", [1; 16], [3; 16]), Ok(member), "it is the same join");
-        assert_eq!(room.authorize(at(1), member, &[2; 16]), Err(ResumeError::WrongToken));
+        let token = |byte| Token::new([byte; 16]);
+        let member = room.join_returning(at(0), "Bot", Nonce::new([1; 16]), token(2)).unwrap();
+        assert_eq!(
+            room.join_returning(at(1), "Bot", Nonce::new([1; 16]), token(3)),
+            Ok(member),
+            "it is the same join"
+        );
+        assert_eq!(room.authorize(at(1), member, &token(2)), Err(ResumeError::WrongToken));
         let raj = room.join(at(1), "Raj", [4; 32], None).unwrap().0.member;
-        assert_eq!(room.authorize(at(1), raj, &[5; 16]), Err(ResumeError::WrongToken), "he stamps his own");
+        assert_eq!(room.authorize(at(1), raj, &token(5)), Err(ResumeError::WrongToken), "he stamps his own");
         let none = VectorClock::new();
         assert_eq!(
             room.resume(at(1), member, [3; 32], Epoch::new(7), 1, &none).unwrap_err(),
@@ -491,24 +496,24 @@ mod tests {
                 store.store(&mut room);
             }
             room = store.restore(at(10)).unwrap();
-            room.authorize(at(10), member, &[3; 16]).unwrap();
+            room.authorize(at(10), member, &token(3)).unwrap();
             let said = room.say(at(10), member, &Body::Text(n.to_string())).unwrap();
             assert_eq!(said, MessageId::new(member, n));
             store.store(&mut room);
         }
-        room.authorize(at(100), member, &[3; 16]).unwrap();
+        room.authorize(at(100), member, &token(3)).unwrap();
         room.handle_timeout(at(699));
         assert!(room.is_present(member), "its last sign of life was at 100 s");
-        let seat = room.take_seat(member, &[3; 16]).unwrap();
+        let seat = room.take_seat(member, &token(3)).unwrap();
         room.handle_timeout(at(9_999));
         assert!(room.is_present(member), "it is connected");
         room.disconnected(at(10_000), seat);
         room.handle_timeout(at(10_600));
         let expired = Err(ResumeError::Expired { taken: 4 });
-        assert_eq!(room.authorize(at(10_601), member, &[3; 16]), expired);
+        assert_eq!(room.authorize(at(10_601), member, &token(3)), expired);
         store.store(&mut room);
-        assert_eq!(store.restore(at(0)).unwrap().authorize(at(0), member, &[3; 16]), expired);
-        assert!(room.authorize(at(0), member, &[9; 16]) == Err(ResumeError::WrongToken));
+        assert_eq!(store.restore(at(0)).unwrap().authorize(at(0), member, &token(3)), expired);
+        assert!(room.authorize(at(0), member, &token(9)) == Err(ResumeError::WrongToken));
     }
 
     #[test]

@@ -5,7 +5,6 @@ use thiserror::Error;
 
 use crate::content::body::BodyError;
 use crate::content::name::{Name, NameError};
-use crate::log::mark::CLIENT_ID_BYTES_MAX;
 
 /// Error of joining. Nothing changed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -92,9 +91,6 @@ pub enum SayError {
     /// Its packet cannot be made.
     #[error(transparent)]
     Packet(BroadcastError),
-    /// Text that is no client's id.
-    #[error("an id has 1 to {CLIENT_ID_BYTES_MAX} characters, all of them visible ASCII")]
-    ClientId,
     /// Full storage: nothing can be stored at the moment.
     #[error("no room left to store messages, so this was not said; try again later")]
     StorageFull,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use cbcast::{MemberId, MessageId};
 
+use crate::id::ClientId;
 use crate::log::mark;
 
 /// Ids of clients that a room remembers at most; the store knows them all.
@@ -29,7 +30,7 @@ pub(super) struct SaidLast {
 
 impl SaidLast {
     /// Returns what `member` has said with this id, if that is remembered, and how many have been forgotten.
-    pub(super) fn find(&self, member: MemberId, client_id: &str) -> (Option<SaidOnce>, u64) {
+    pub(super) fn find(&self, member: MemberId, client_id: &ClientId) -> (Option<SaidOnce>, u64) {
         (self.said.get(&mark::once(member, client_id)).copied(), self.forgotten)
     }
 

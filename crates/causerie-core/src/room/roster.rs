@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use super::error::ResumeError;
 use crate::content::name::Name;
 use crate::content::reading::{Reading, Readings};
-use crate::key::{PublicKey, Secret};
+use crate::id::{Nonce, Token};
+use crate::key::PublicKey;
 use crate::wire::MemberInfo;
 
 /// Departed members that a room remembers at most, to tell those who come back what was taken.
@@ -32,8 +33,8 @@ pub enum Secrets {
 
 impl Secrets {
     /// Hashes the secrets of a member that lives here.
-    pub(super) fn bearer(token: &Secret, nonce: &Secret) -> Self {
-        Self::Bearer { token: hash(token), nonce: hash(nonce) }
+    pub(super) fn bearer(token: &Token, nonce: &Nonce) -> Self {
+        Self::Bearer { token: hash(token.bytes()), nonce: hash(nonce.bytes()) }
     }
 
     pub(super) fn is_hosted(self) -> bool {
@@ -51,7 +52,7 @@ impl Secrets {
 }
 
 /// Hashes a secret as it is kept.
-pub(super) fn hash(secret: &Secret) -> [u8; 32] {
+pub(super) fn hash(secret: &[u8]) -> [u8; 32] {
     Sha256::digest(secret).into()
 }
 

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use causerie_core::log::mark::CLIENT_ID_BYTES_MAX;
+use causerie_core::id::NotClientId;
 
 /// Error of something that a client has sent.
 #[derive(Debug, Error)]
@@ -35,6 +35,6 @@ pub enum ApiError {
     #[error("'{0}' is not the id of a message, such as 0.7#90")]
     MessageId(String),
     /// Text that is no client's id.
-    #[error("an id has 1 to {CLIENT_ID_BYTES_MAX} characters, all of them visible ASCII")]
-    ClientId,
+    #[error(transparent)]
+    ClientId(#[from] NotClientId),
 }

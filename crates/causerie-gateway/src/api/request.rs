@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::error::ApiError;
 use causerie_core::content::body::Body;
-use causerie_core::log::mark::CLIENT_ID_BYTES_MAX;
+use causerie_core::id::ClientId;
 
 /// Message to be said.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
@@ -36,11 +36,9 @@ impl Say {
     ///
     /// # Errors
     /// [`ApiError`].
-    pub fn body(self) -> Result<(String, Body), ApiError> {
+    pub fn body(self) -> Result<(ClientId, Body), ApiError> {
         let Self { id, kind, mut text, mut to, mut of, mut symbol, mut set, mut reason } = self;
-        if !is_client_id(&id) {
-            return Err(ApiError::ClientId);
-        }
+        let id = id.parse()?;
         let kind = match kind.as_deref() {
             None | Some("text") => "text",
             Some("action") => "action",
@@ -173,11 +171,7 @@ pub fn id_of_unread(bytes: &[u8]) -> Option<String> {
     let mut id = None;
     // Wherever it fails, what was found before counts.
     let _ = IdIn(&mut id).deserialize(&mut serde_json::Deserializer::from_slice(bytes));
-    id.filter(|id| is_client_id(id))
-}
-
-fn is_client_id(id: &str) -> bool {
-    (1..=CLIENT_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
+    id.filter(|id| id.parse::<ClientId>().is_ok())
 }
 
 /// Keeps the field `id` of an object, and skips all others without understanding them.

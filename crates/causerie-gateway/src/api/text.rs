@@ -2,27 +2,19 @@
 
 use cbcast::MemberId;
 
-use causerie_core::key::Secret;
+use causerie_core::id::Token;
 
-/// Writes a membership as its client shows it: `0.7.` and the secret in hexadecimal.
+/// Writes a membership as its client shows it: `0.7.` and the token in hexadecimal.
 #[must_use]
-pub fn token(member: MemberId, secret: &Secret) -> String {
-    format!("{member}.{}", hex::encode(secret))
+pub fn token(member: MemberId, token: &Token) -> String {
+    format!("{member}.{}", hex::encode(token.bytes()))
 }
 
 /// Reads what [`token`] has written.
 #[must_use]
-pub fn read_token(token: &str) -> Option<(MemberId, Secret)> {
-    let (member, secret) = token.rsplit_once('.')?;
-    Some((member.parse().ok()?, read_secret(secret)?))
-}
-
-/// Reads 32 hexadecimal digits.
-#[must_use]
-pub fn read_secret(text: &str) -> Option<Secret> {
-    let mut secret = Secret::default();
-    hex::decode_to_slice(text, &mut secret).ok()?;
-    Some(secret)
+pub fn read_token(text: &str) -> Option<(MemberId, Token)> {
+    let (member, token) = text.rsplit_once('.')?;
+    Some((member.parse().ok()?, token.parse().ok()?))
 }
 
 /// Writes a time in milliseconds since 1970, as RFC 3339 has it: `2026-01-31T09:30:00.125Z`. What no calendar reaches is

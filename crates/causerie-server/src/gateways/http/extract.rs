@@ -10,7 +10,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use causerie_core::key::Secret;
+use causerie_core::id::{Nonce, Token};
 use causerie_gateway::api;
 use cbcast::MemberId;
 use serde::Deserialize;
@@ -147,27 +147,31 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Token that a request shows, and whose it is.
-pub(super) struct Token(pub(super) MemberId, pub(super) Secret);
+pub(super) struct Bearer(pub(super) MemberId, pub(super) Token);
 
-impl<S: Send + Sync> FromRequestParts<S> for Token {
+impl<S: Send + Sync> FromRequestParts<S> for Bearer {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        let token = bearer(&parts.headers).and_then(api::read_token);
-        token.map(|(member, secret)| Self(member, secret)).ok_or_else(Failure::wrong_token)
+        let shown = bearer(&parts.headers).and_then(api::read_token);
+        shown.map(|(member, token)| Self(member, token)).ok_or_else(Failure::wrong_token)
     }
 }
 
-/// Returns fresh randomness.
-pub(super) fn secret() -> Secret {
-    let mut secret = Secret::default();
-    getrandom::fill(&mut secret).expect("the operating system gives random bytes");
-    secret
+/// Returns a token of fresh randomness.
+pub(super) fn new_token() -> Token {
+    Token::new(random())
+}
+
+fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
 }
 
 /// Returns the nonce of a join: the client's, or one that nobody repeats.
-pub(super) fn nonce(given: Option<&str>) -> Result<Secret, Failure> {
+pub(super) fn nonce(given: Option<&str>) -> Result<Nonce, Failure> {
     let wrong =
         || Failure::new(StatusCode::BAD_REQUEST, "nonce_invalid", "a nonce is 32 random hexadecimal digits");
-    given.map_or_else(|| Ok(secret()), |nonce| api::read_secret(nonce).ok_or_else(wrong))
+    given.map_or_else(|| Ok(Nonce::new(random())), |nonce| nonce.parse().map_err(|_| wrong()))
 }

@@ -12,7 +12,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use causerie_core::content::name::Name;
 use causerie_core::content::text::json;
-use causerie_core::key::{KeyPair, Secret, read_room_key, room_key};
+use causerie_core::id::Token;
+use causerie_core::key::{KeyPair, read_room_key, room_key};
 use causerie_core::log::page::Standing;
 use causerie_core::log::page::{Entries, Entry, HistoryRecord, authors};
 use causerie_core::log::{Record, records};
@@ -23,7 +24,7 @@ use causerie_store::{Found, Members, RoomId, Store, StoreError};
 use cbcast::MemberId;
 use serde::{Deserialize, Serialize};
 
-use super::extract::{Answer, Asked, HttpConnection, InRoom, Json, Token, answer, bearer, nonce, secret};
+use super::extract::{Answer, Asked, Bearer, HttpConnection, InRoom, Json, answer, bearer, new_token, nonce};
 use super::failure::Failure;
 use super::{held, say};
 use crate::journal::reads::Asker;
@@ -43,7 +44,7 @@ const SEARCH_TIME_MAX: Duration = Duration::from_secs(1);
 /// Messages that one search finds at most.
 const HITS_MAX: usize = 100;
 
-impl Token {
+impl Bearer {
     async fn authorize(&self, hosted: &Arc<HostedRoom>) -> Result<MemberId, Failure> {
         let known = hosted.act(|room, now| room.authorize(now, self.0, &self.1));
         // Who is in goes on at once: what it does then waits. That somebody has left is told once it is stored.
@@ -147,7 +148,7 @@ pub(super) async fn join(InRoom(connection, hosted): InRoom, Json(asked): Json<J
     Name::parse(&asked.name, connection.server.settings().room.name_chars_max)
         .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, "name_invalid", error.to_string()))?;
     connection.visitor.join()?;
-    let (token, bytes_max) = (secret(), connection.json_bytes_max());
+    let (token, bytes_max) = (new_token(), connection.json_bytes_max());
     let joined = hosted.act(|room, now| {
         let before = room.position();
         let member = room.join_returning(now, &asked.name, nonce, token)?;
@@ -163,7 +164,7 @@ pub(super) async fn join(InRoom(connection, hosted): InRoom, Json(asked): Json<J
     Ok(answer(status, with_members(to_json(&welcome), &members)))
 }
 
-pub(super) fn welcome(room: &Room, member: MemberId, token: &Secret, bytes_max: usize) -> Welcome {
+pub(super) fn welcome(room: &Room, member: MemberId, token: &Token, bytes_max: usize) -> Welcome {
     Welcome {
         room: room.name().to_string(),
         epoch: room.epoch().to_string(),
@@ -177,11 +178,11 @@ pub(super) fn welcome(room: &Room, member: MemberId, token: &Secret, bytes_max: 
 pub(super) async fn leave(
     InRoom(_, hosted): InRoom,
     Path((_, member)): Path<(String, String)>,
-    token: Token,
+    bearer: Bearer,
 ) -> Answer {
     let member = member.parse::<MemberId>();
     let member = member.map_err(|_| Failure::malformed("the id of a member is like 0.7"))?;
-    if member != token.authorize(&hosted).await? {
+    if member != bearer.authorize(&hosted).await? {
         return Err(Failure::new(StatusCode::FORBIDDEN, "not_permitted", "that is somebody else"));
     }
     let parted = hosted.act(|room, now| {
@@ -194,13 +195,17 @@ pub(super) async fn leave(
 
 // Messages.
 
-pub(super) async fn say(InRoom(connection, hosted): InRoom, token: Token, Json(asked): Json<Say>) -> Answer {
+pub(super) async fn say(
+    InRoom(connection, hosted): InRoom,
+    bearer: Bearer,
+    Json(asked): Json<Say>,
+) -> Answer {
     let (id, body) = asked.body().map_err(Failure::malformed)?;
     connection.visitor.speak(1).map_err(TooOften::messages)?;
-    let placed = match token.authorize(&hosted).await {
+    let placed = match bearer.authorize(&hosted).await {
         // What it has said it has said.
         Err(expired) if expired.status == StatusCode::GONE => {
-            say::find(&hosted, token.0, &id).await?.map_err(|_| expired)?
+            say::find(&hosted, bearer.0, &id).await?.map_err(|_| expired)?
         }
         Err(failure) => return Err(failure),
         Ok(member) => {
@@ -209,7 +214,11 @@ pub(super) async fn say(InRoom(connection, hosted): InRoom, token: Token, Json(a
         }
     };
     let placed = stored(placed).await?;
-    let said = api::SaidReceipt { id, message: placed.said.id.to_string(), position: placed.said.position };
+    let said = api::SaidReceipt {
+        id: id.to_string(),
+        message: placed.said.id.to_string(),
+        position: placed.said.position,
+    };
     let status = if placed.is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok(answer(status, to_json(&said)))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use causerie_core::content::body::Body;
+use causerie_core::id::ClientId;
 use causerie_core::log::mark;
 use causerie_core::log::records;
 use causerie_core::room::{SaidOnce, SayError};
@@ -26,7 +27,7 @@ pub(super) struct Placed {
 pub(super) async fn say(
     hosted: &Arc<HostedRoom>,
     member: MemberId,
-    client_id: &str,
+    client_id: &ClientId,
     body: &Body,
 ) -> Result<Unstored<Placed>, Failure> {
     loop {
@@ -50,7 +51,7 @@ pub(super) async fn say(
 pub(super) async fn find(
     hosted: &Arc<HostedRoom>,
     member: MemberId,
-    client_id: &str,
+    client_id: &ClientId,
 ) -> Result<Result<Unstored<Placed>, u64>, Failure> {
     let said = hosted.ask(|room| room.said_once(member, client_id));
     // How many ids are forgotten nobody is told.

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use end::{AWAY, NORMAL, POLICY, SocketEnd, StepResult, UNSUPPORTED, closing, fatal, refused};
 
-use super::extract::{self, HttpConnection, InRoom, secret};
+use super::extract::{self, HttpConnection, InRoom, new_token};
 use super::failure::Failure;
 use super::rendering::events;
 use super::say::Placed;
@@ -357,7 +357,7 @@ impl SocketSession {
         if let Err(why) = self.connection.visitor.join() {
             return self.tell(&refused(why.into(), None)).await;
         }
-        let (token, bytes_max) = (secret(), self.bytes_max);
+        let (token, bytes_max) = (new_token(), self.bytes_max);
         let joined = self.hosted.act(|room, now| {
             let before = room.position();
             let member = room.join_returning(now, name, nonce, token)?;
@@ -385,14 +385,14 @@ impl SocketSession {
     }
 
     async fn resume(&mut self, token: &str, after: Option<u64>, wants: Wants) -> StepResult {
-        let Some((member, secret)) = api::read_token(token) else {
+        let Some((member, token)) = api::read_token(token) else {
             return self.tell(&refused(Failure::wrong_token(), None)).await;
         };
         let bytes_max = self.bytes_max;
         let resumed = self.hosted.act(|room, _| {
-            let seat = room.take_seat(member, &secret)?;
+            let seat = room.take_seat(member, &token)?;
             let cursor = after.unwrap_or(room.position()).min(room.position());
-            let welcome = rooms::welcome(room, member, &secret, bytes_max);
+            let welcome = rooms::welcome(room, member, &token, bytes_max);
             let welcome = (welcome, self.hosted.roster().json(room));
             Ok::<_, causerie_core::room::ResumeError>((welcome, seat, cursor))
         });
@@ -473,7 +473,7 @@ impl SocketSession {
         self.connection.server.writer.has_room().await;
         let placed = say::say(&self.hosted, seat.member, &id, &body).await?;
         let said = |placed: Placed| SaidReceipt {
-            id,
+            id: id.to_string(),
             message: placed.said.id.to_string(),
             position: placed.said.position,
         };

@@ -10,7 +10,7 @@ use causerie_core::content::name::Name;
 use causerie_core::content::plain;
 use causerie_core::content::text;
 use causerie_gateway::classic::{
-    self, ControllerCommand, Item, Lines, RoomCommand, encode, parse_controller, parse_room,
+    self, ClassicItem, ClassicLines, ControllerCommand, RoomCommand, encode, parse_controller, parse_room,
 };
 use cbcast::{MemberId, MessageId};
 use libfuzzer_sys::fuzz_target;
@@ -35,7 +35,7 @@ fn check(reply: &str) {
 
 fuzz_target!(|input: Input<'_>| {
     let limit = usize::from(input.bytes_max);
-    let mut lines = Lines::new(limit);
+    let mut lines = ClassicLines::new(limit);
     let mut items = Vec::new();
     for read in &input.reads {
         lines.push(read);
@@ -53,7 +53,7 @@ fuzz_target!(|input: Input<'_>| {
     if lines.line_mode() == Some(true) && !is_telnet {
         // Lines are lines wherever they are cut.
         let whole = input.reads.concat();
-        let mut again = Lines::new(limit);
+        let mut again = ClassicLines::new(limit);
         let first = whole.iter().position(|byte| *byte == b'\n').expect("a line end") + 1;
         again.push(&whole[..first]);
         let mut same = Vec::from_iter(from_fn(|| again.poll_item()));
@@ -67,7 +67,7 @@ fuzz_target!(|input: Input<'_>| {
 
     let mut names = Vec::new();
     for item in items {
-        let Item::Text(said) = item else { continue };
+        let ClassicItem::Text(said) = item else { continue };
         assert!(!said.is_empty() && said.len() <= limit && !said.contains('\n'));
         match parse_controller(&said) {
             ControllerCommand::Join(room) => assert!(!room.is_empty()),

@@ -12,8 +12,8 @@ use causerie_core::log::page::Standing;
 use causerie_core::log::page::{HistoryRecord, What};
 use causerie_core::room::{Now, Room, RoomSettings, SayError};
 use causerie_gateway::irc::{
-    Found, IrcSession, Item, JoinRefusal, Joined, LINE_BYTES_MAX, Lines, MemberView, Move, MoveKind,
-    PersonView, Rendering, RoomView, ServerView, SessionNeed, World,
+    FoundRecord, IrcItem, IrcLines, IrcSession, IrcWorld, JoinRefusal, Joined, LINE_BYTES_MAX, MemberView,
+    Move, MoveKind, PersonView, Rendering, RoomView, ServerView, SessionNeed,
 };
 use cbcast::{MemberId, MessageId};
 use libfuzzer_sys::fuzz_target;
@@ -43,7 +43,7 @@ fn view(room: &Room) -> RoomView {
     RoomView { name: room.name().to_string(), topic: room.topic().cloned(), created: 1 }
 }
 
-impl World for Rooms {
+impl IrcWorld for Rooms {
     fn now(&self) -> u64 {
         0
     }
@@ -196,7 +196,7 @@ fn check(output: &[u8]) {
 }
 
 fuzz_target!(|input: Input<'_>| {
-    let mut lines = Lines::default();
+    let mut lines = IrcLines::default();
     let mut items = Vec::new();
     for read in &input.reads {
         lines.push(read);
@@ -205,7 +205,7 @@ fuzz_target!(|input: Input<'_>| {
         assert!(items.len() - before <= read.len(), "more items than bytes");
     }
     let whole = input.reads.concat();
-    let mut again = Lines::default();
+    let mut again = IrcLines::default();
     again.push(&whole);
     assert_eq!(items, Vec::from_iter(from_fn(|| again.poll_item())));
 
@@ -221,14 +221,14 @@ fuzz_target!(|input: Input<'_>| {
     });
     let first = b"CAP REQ :batch message-tags server-time echo-message labeled-response draft/multiline standard-replies \
         draft/chathistory draft/message-redaction draft/read-marker setname\r\nCAP END\r\nNICK Ann\r\nUSER a 0 * :A\r\nJOIN #a\r\n";
-    let mut greeting = Lines::default();
+    let mut greeting = IrcLines::default();
     greeting.push(if input.registered { first } else { b"" });
     let mut taken = 0;
     for item in from_fn(|| greeting.poll_item()).chain(items) {
         if session.has_ended() {
             break;
         }
-        let is_line = matches!(item, Item::Message(_));
+        let is_line = matches!(item, IrcItem::Message(_));
         session.handle(&mut world, item);
         while let Some(change) = session.poll_change() {
             match change {
@@ -283,7 +283,7 @@ fuzz_target!(|input: Input<'_>| {
                 _ => None,
             };
             let mask = (kind % 3 == 0).then(|| "~raj@raj.example".into());
-            let found = [Found { record, about, mask, moved: moved.map(Into::into) }];
+            let found = [FoundRecord { record, about, mask, moved: moved.map(Into::into) }];
             for (room, _) in seats {
                 let rendering =
                     session.perspective(room).map(|perspective| Rendering::new(perspective, &found));

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 
-use causerie_bench::{Protocol, Seat, SpeakError, Speaker};
+use causerie_bench::{Protocol, SpeakError, Speaker, SpeakerSeat};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
@@ -38,7 +38,7 @@ impl Protocol for Bare {
         true
     }
 
-    fn speaker(&self, seat: Seat) -> Box<dyn Speaker> {
+    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn Speaker> {
         Box::new(BareClient { room: seat.room, is_ready: false })
     }
 }

@@ -17,13 +17,13 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use causerie_bench::native::Native;
 use causerie_bench::process::{Started, raise_file_limit};
-use causerie_bench::{Pace, Plan, Protocol, Report};
+use causerie_bench::{LoadPlan, LoadReport, Pace, Protocol};
 use clap::{Args, Parser, Subcommand};
 
 /// Compare causerie with nats-server, redis and bare loops under the same loads.
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-struct Cli {
+struct PeersCli {
     #[command(subcommand)]
     command: Option<Internal>,
     #[command(flatten)]
@@ -203,7 +203,7 @@ impl Peer {
 }
 
 fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
+    let cli = PeersCli::parse();
     match cli.command {
         Some(Internal::Loop { listen, log }) => Ok(bare::serve(listen, log.as_deref())?),
         None => compare(&cli.compare),
@@ -216,7 +216,7 @@ fn compare(args: &Compare) -> anyhow::Result<()> {
     let (loads, peers) = chosen(&args.only)?;
     // Servers inherit it.
     let _ = raise_file_limit();
-    let mut results: Vec<Vec<Vec<Report>>> = vec![vec![Vec::new(); peers.len()]; loads.len()];
+    let mut results: Vec<Vec<Vec<LoadReport>>> = vec![vec![Vec::new(); peers.len()]; loads.len()];
     for round in 1..=args.rounds {
         for (load, results) in loads.iter().zip(&mut results) {
             for (peer, results) in peers.iter().zip(results) {
@@ -237,17 +237,17 @@ fn compare(args: &Compare) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measure(load: Load, peer: Peer, seconds: Duration, args: &Compare) -> anyhow::Result<Report> {
+fn measure(load: Load, peer: Peer, seconds: Duration, args: &Compare) -> anyhow::Result<LoadReport> {
     let scratch = args.scratch.join(format!("peers-{}-{}", std::process::id(), peer.name()));
     std::fs::create_dir_all(&scratch)?;
     let server = peer.start(args, &scratch)?;
-    let plan = Plan {
+    let plan = LoadPlan {
         rooms: load.rooms,
         receivers: load.receivers,
         senders: load.senders,
         pace: load.pace,
         seconds,
-        ..Plan::default()
+        ..LoadPlan::default()
     };
     let protocol = peer.protocol(server.address);
     let report = causerie_bench::run(&plan, &*protocol, server.address, Some(server.pid()), &mut |_| {})?;
@@ -298,13 +298,13 @@ mod tests {
         while std::net::TcpStream::connect(listen).is_err() {
             std::thread::yield_now();
         }
-        let plan = Plan {
+        let plan = LoadPlan {
             rooms: 3,
             receivers: 4,
             senders: 2,
             warm_up: Duration::ZERO,
             seconds: Duration::from_millis(200),
-            ..Plan::default()
+            ..LoadPlan::default()
         };
         let report = causerie_bench::run(&plan, &bare::Bare, listen, None, &mut |_| {}).unwrap();
         assert!(report.tally.is_clean() && report.tally.received > 0, "{report}");

@@ -1,6 +1,6 @@
 //! The NATS client protocol, as little of it as a load needs: <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
 
-use causerie_bench::{Protocol, Seat, SpeakError, Speaker};
+use causerie_bench::{Protocol, SpeakError, Speaker, SpeakerSeat};
 
 use crate::lines::{find_line, number};
 
@@ -17,7 +17,7 @@ impl Protocol for Nats {
         true
     }
 
-    fn speaker(&self, seat: Seat) -> Box<dyn Speaker> {
+    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn Speaker> {
         Box::new(NatsClient { room: seat.room, is_ready: false })
     }
 }

@@ -1,7 +1,7 @@
 //! Redis publish and subscribe over RESP 3, where one connection may do both:
 //! <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
-use causerie_bench::{Protocol, Seat, SpeakError, Speaker};
+use causerie_bench::{Protocol, SpeakError, Speaker, SpeakerSeat};
 
 use crate::lines::{find_line, number};
 
@@ -18,7 +18,7 @@ impl Protocol for Redis {
         true
     }
 
-    fn speaker(&self, seat: Seat) -> Box<dyn Speaker> {
+    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn Speaker> {
         Box::new(RedisClient { room: seat.room, is_ready: false })
     }
 }

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use causerie_bench::Report;
+use causerie_bench::LoadReport;
 
 use crate::{Load, Peer, Target};
 
 /// Medians of all rounds, with the least and the greatest rate; ratios are causerie's to the row's.
-pub(crate) fn table(loads: &[Load], peers: &[Peer], results: &[Vec<Vec<Report>>]) -> String {
+pub(crate) fn table(loads: &[Load], peers: &[Peer], results: &[Vec<Vec<LoadReport>>]) -> String {
     let mut out = String::from(
         "| load | server | deliveries/s (least to greatest) | causerie to it | p50 ms | p99 ms | causerie's p99 to its \
          | server's processors | deliveries per processor second | causerie's to it | peak MiB | load's processors | wrong |\n\
@@ -21,16 +21,16 @@ pub(crate) fn table(loads: &[Load], peers: &[Peer], results: &[Vec<Vec<Report>>]
                 0 => format!("**{}**: {}", load.name, load.what),
                 _ => String::new(),
             };
-            let rates = sorted(reports, Report::deliveries_per_second);
+            let rates = sorted(reports, LoadReport::deliveries_per_second);
             let (least, greatest) = (rates[0], rates[rates.len() - 1]);
             let target = load.targets.iter().find(|(of, _)| of == peer).map(|(_, target)| *target);
-            let ratio = |of: fn(&Report) -> f64| match ours {
+            let ratio = |of: fn(&LoadReport) -> f64| match ours {
                 Some(ours) if *peer != Peer::Causerie => {
                     format!("{:.2}", median(ours, of) / median(reports, of))
                 }
                 _ => String::new(),
             };
-            let (mut rate, mut tail) = (ratio(Report::deliveries_per_second), ratio(p99));
+            let (mut rate, mut tail) = (ratio(LoadReport::deliveries_per_second), ratio(p99));
             match target {
                 _ if ours.is_none() => {}
                 Some(Target::Deliveries(target)) => rate += &format!(" (want {target:.1})"),
@@ -42,7 +42,7 @@ pub(crate) fn table(loads: &[Load], peers: &[Peer], results: &[Vec<Vec<Report>>]
                 "| {label} | {} | {:.0} ({least:.0} to {greatest:.0}) | {rate} | {:.2} | {:.2} | {tail} | {:.2} | {:.0} | {} \
                  | {:.0} | {:.2} | {} |",
                 peer.name(),
-                median(reports, Report::deliveries_per_second),
+                median(reports, LoadReport::deliveries_per_second),
                 median(reports, |report| ms(report.latency.p50)),
                 median(reports, p99),
                 median(reports, |report| report.server.map_or(f64::NAN, |server| server.cpu)),
@@ -63,27 +63,27 @@ fn ms(time: Duration) -> f64 {
 }
 
 /// What a server does with the time it gets: on a busy machine this says more than what gets through.
-fn per_processor(report: &Report) -> f64 {
+fn per_processor(report: &LoadReport) -> f64 {
     report.server.map_or(f64::NAN, |server| report.deliveries_per_second() / server.cpu)
 }
 
-fn p99(report: &Report) -> f64 {
+fn p99(report: &LoadReport) -> f64 {
     ms(report.latency.p99)
 }
 
-fn sorted(reports: &[Report], of: impl Fn(&Report) -> f64) -> Vec<f64> {
+fn sorted(reports: &[LoadReport], of: impl Fn(&LoadReport) -> f64) -> Vec<f64> {
     let mut values: Vec<_> = reports.iter().map(of).collect();
     values.sort_by(f64::total_cmp);
     values
 }
 
-fn median(reports: &[Report], of: impl Fn(&Report) -> f64) -> f64 {
+fn median(reports: &[LoadReport], of: impl Fn(&LoadReport) -> f64) -> f64 {
     let values = sorted(reports, of);
     (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0
 }
 
 /// What the judge found, over all rounds; `0` if nothing.
-fn wrong(reports: &[Report]) -> String {
+fn wrong(reports: &[LoadReport]) -> String {
     let sum =
         |of: fn(&causerie_bench::check::Tally) -> u64| reports.iter().map(|r| of(&r.tally)).sum::<u64>();
     let found = [

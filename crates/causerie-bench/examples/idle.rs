@@ -16,7 +16,7 @@ use std::time::Duration;
 use causerie_bench::classic::Classic;
 use causerie_bench::native::Native;
 use causerie_bench::process::{Started, raise_file_limit};
-use causerie_bench::{Protocol, Seat, Speaker};
+use causerie_bench::{Protocol, Speaker, SpeakerSeat};
 
 const ROOM: usize = 100;
 
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let rooms: Vec<String> = (0..members.div_ceil(ROOM)).map(|n| format!("idle-{n}")).collect();
         protocol.open(&rooms)?;
         let before = resident(server.pid())?;
-        let seats = (0..members).map(|n| Seat {
+        let seats = (0..members).map(|n| SpeakerSeat {
             room: rooms[n / ROOM].clone(),
             name: format!("member-{n}"),
             talks: false,
@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn join(server: SocketAddr, protocol: &dyn Protocol, seat: Seat) -> Result<TcpStream, Box<dyn Error>> {
+fn join(server: SocketAddr, protocol: &dyn Protocol, seat: SpeakerSeat) -> Result<TcpStream, Box<dyn Error>> {
     let mut stream = TcpStream::connect(server)?;
     stream.set_nodelay(true)?;
     let mut speaker: Box<dyn Speaker> = protocol.speaker(seat);

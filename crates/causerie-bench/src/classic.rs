@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::native;
-use crate::speaker::{Protocol, Seat, SpeakError, Speaker};
+use crate::speaker::{Protocol, SpeakError, Speaker, SpeakerSeat};
 
 /// Causerie's classic protocol, on the front port.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ impl Protocol for Classic {
         false
     }
 
-    fn speaker(&self, seat: Seat) -> Box<dyn Speaker> {
+    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn Speaker> {
         Box::new(ClassicMember { seat, is_ready: false })
     }
 
@@ -44,13 +44,13 @@ impl Protocol for Classic {
 }
 
 struct ClassicMember {
-    seat: Seat,
+    seat: SpeakerSeat,
     is_ready: bool,
 }
 
 impl Speaker for ClassicMember {
     fn greet(&mut self, out: &mut Vec<u8>) {
-        let Seat { room, name, .. } = &self.seat;
+        let SpeakerSeat { room, name, .. } = &self.seat;
         out.extend_from_slice(format!("./join {room}\n{name}\n./members\n").as_bytes());
     }
 
@@ -98,7 +98,7 @@ mod tests {
     fn lines_are_read_wherever_the_stream_is_cut() {
         let input = b"['m0', 'm1']\nm1 joined the chatroom\nm1 : abcd\nm1 : no\nm0 : efgh\n";
         for cut in 0..input.len() {
-            let seat = Seat { room: "r".into(), name: "m0".into(), talks: true, text_bytes: 4 };
+            let seat = SpeakerSeat { room: "r".into(), name: "m0".into(), talks: true, text_bytes: 4 };
             let mut member = ClassicMember { seat, is_ready: false };
             let mut texts = Vec::new();
             let mut read =

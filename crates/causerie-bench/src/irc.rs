@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use memchr::memchr;
 
 use crate::native;
-use crate::speaker::{Protocol, Seat, SpeakError, Speaker};
+use crate::speaker::{Protocol, SpeakError, Speaker, SpeakerSeat};
 
 /// A line has 512 bytes; the others are for who says it, where, and a long name of the server.
 const TEXT_BYTES_MAX: usize = 320;
@@ -40,7 +40,7 @@ impl Protocol for Irc {
         TEXT_BYTES_MAX
     }
 
-    fn speaker(&self, seat: Seat) -> Box<dyn Speaker> {
+    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn Speaker> {
         Box::new(IrcMember::new(seat))
     }
 
@@ -56,14 +56,14 @@ impl Protocol for Irc {
 }
 
 struct IrcMember {
-    seat: Seat,
+    seat: SpeakerSeat,
     /// Words before each text: ` PRIVMSG #room :`.
     before_text: String,
     is_ready: bool,
 }
 
 impl IrcMember {
-    fn new(seat: Seat) -> Self {
+    fn new(seat: SpeakerSeat) -> Self {
         let before_text = format!(" PRIVMSG #{} :", seat.room);
         Self { seat, before_text, is_ready: false }
     }
@@ -97,7 +97,7 @@ impl IrcMember {
 }
 
 /// A nick is unique among all connections, a member's name in its room only.
-fn nick(seat: &Seat) -> String {
+fn nick(seat: &SpeakerSeat) -> String {
     format!("{}-{}", seat.name, seat.room)
 }
 
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn member() -> IrcMember {
-        IrcMember::new(Seat { room: "r".into(), name: "m0".into(), talks: true, text_bytes: 4 })
+        IrcMember::new(SpeakerSeat { room: "r".into(), name: "m0".into(), talks: true, text_bytes: 4 })
     }
 
     fn read(member: &mut IrcMember, input: &[u8]) -> Result<(usize, Vec<u8>, Vec<String>), SpeakError> {

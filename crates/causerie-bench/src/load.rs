@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use crate::check::Tally;
 use crate::error::LoadError;
 use crate::payload::Texts;
-use crate::plan::{Plan, PlanError};
+use crate::plan::{LoadPlan, PlanError};
 use crate::process::{raise_file_limit, usage};
-use crate::report::{Latency, Report, ServerUse};
+use crate::report::{Latency, LoadReport, ServerUse};
 use crate::speaker::{Protocol, SpeakError};
-use crate::worker::{Schedule, Shared, Worker, WorkerNews, histogram};
+use crate::worker::{Schedule, SharedRun, Worker, WorkerNews, histogram};
 
 /// Progress of a load: told once a second, and when measuring begins and ends.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress {
+pub struct LoadProgress {
     /// Time since the load began, the warm-up included.
     pub elapsed: Duration,
     /// Time that it takes in all.
@@ -30,12 +30,12 @@ pub struct Progress {
 /// # Errors
 /// [`LoadError`]. That messages were lost is none: it stands in the report.
 pub fn run(
-    plan: &Plan,
+    plan: &LoadPlan,
     protocol: &dyn Protocol,
     server: SocketAddr,
     server_pid: Option<u32>,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Report, LoadError> {
+    progress: &mut dyn FnMut(LoadProgress),
+) -> Result<LoadReport, LoadError> {
     plan.check()?;
     let (bytes, most) = (plan.text_bytes, protocol.text_bytes_max());
     if bytes > most {
@@ -60,7 +60,7 @@ pub fn run(
         error => LoadError::Rooms(error),
     })?;
 
-    let shared = Shared {
+    let shared = SharedRun {
         plan: *plan,
         protocol,
         server,
@@ -94,12 +94,12 @@ pub fn run(
 
 /// Starts the threads together, reads the server's meters when measuring begins and ends, and adds up.
 fn conduct(
-    shared: &Shared<'_>,
+    shared: &SharedRun<'_>,
     go: &[mpsc::Sender<Schedule>],
     news: &mpsc::Receiver<WorkerNews>,
     server_use: &dyn Fn() -> Result<Option<crate::process::Usage>, LoadError>,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Report, LoadError> {
+    progress: &mut dyn FnMut(LoadProgress),
+) -> Result<LoadReport, LoadError> {
     const GONE: &str = "each thread tells how it ended";
     for _ in go {
         if let WorkerNews::Done(done) = news.recv().expect(GONE) {
@@ -122,7 +122,7 @@ fn conduct(
                 Ok(WorkerNews::Done(done)) => outcomes.push(done?),
                 Ok(WorkerNews::Ready) => {}
                 Err(_) => {
-                    progress(Progress {
+                    progress(LoadProgress {
                         elapsed: start.elapsed(),
                         whole: schedule.to - start,
                         deliveries: shared.deliveries.load(Ordering::Relaxed),
@@ -151,7 +151,7 @@ fn conduct(
         after.cpu.saturating_sub(before.cpu).as_secs_f64() / between
     };
     let mut latency = histogram();
-    let mut report = Report {
+    let mut report = LoadReport {
         plan: shared.plan,
         protocol: shared.protocol.name(),
         measured: shared.plan.seconds,

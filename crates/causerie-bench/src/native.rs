@@ -15,7 +15,7 @@ use causerie_core::wire::{ClientFrame, MAGIC, ServerFrame, VERSION, split_frame}
 use cbcast::wire::Reader;
 use cbcast::{Kind, MemberId, Message, MessageId, WireError};
 
-use crate::speaker::{Protocol, Seat, SpeakError, Speaker};
+use crate::speaker::{Protocol, SpeakError, Speaker, SpeakerSeat};
 
 /// The kind of a record's frame: what nearly all frames are.
 const DELIVERED: u8 = 0x84;
@@ -51,7 +51,7 @@ impl Protocol for Native {
         true
     }
 
-    fn speaker(&self, seat: Seat) -> Box<dyn Speaker> {
+    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn Speaker> {
         let state = NativeStage::Greeting;
         Box::new(NativeMember { seat, state, said: 0, seqs: Vec::new(), frontier: Vec::new() })
     }
@@ -152,7 +152,7 @@ enum NativeStage {
 }
 
 struct NativeMember {
-    seat: Seat,
+    seat: SpeakerSeat,
     state: NativeStage,
     /// Number of messages that it has said.
     said: u64,
@@ -335,7 +335,7 @@ mod tests {
     use causerie_core::wire::Delivered;
 
     fn member(talks: bool) -> NativeMember {
-        let seat = Seat { room: "r".into(), name: "n".into(), talks, text_bytes: 2 };
+        let seat = SpeakerSeat { room: "r".into(), name: "n".into(), talks, text_bytes: 2 };
         let state = NativeStage::In { me: MemberId::new(0, 1), history: 9, position: 9 };
         NativeMember { seat, state, said: 0, seqs: Vec::new(), frontier: Vec::new() }
     }

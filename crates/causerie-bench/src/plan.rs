@@ -9,7 +9,7 @@ use crate::room::OUTSTANDING_MAX;
 
 /// Plan of a load.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Plan {
+pub struct LoadPlan {
     /// Number of rooms.
     pub rooms: u32,
     /// Number of members in each: all of them receive.
@@ -42,7 +42,7 @@ pub enum Pace {
     Rate(f64),
 }
 
-impl Default for Plan {
+impl Default for LoadPlan {
     fn default() -> Self {
         Self {
             rooms: 1,
@@ -126,7 +126,7 @@ pub enum PlanError {
     },
 }
 
-impl Plan {
+impl LoadPlan {
     /// Checks whether it can be.
     ///
     /// # Errors
@@ -174,22 +174,22 @@ mod tests {
 
     #[test]
     fn plans_that_cannot_be_are_refused_with_the_reason() {
-        let good = Plan::default();
+        let good = LoadPlan::default();
         assert_eq!(good.check(), Ok(()));
         let bad = [
-            Plan { rooms: 0, ..good },
-            Plan { receivers: 0, ..good },
-            Plan { senders: 0, ..good },
-            Plan { senders: 11, ..good },
-            Plan { senders: 8, stopped: 3, ..good },
-            Plan { text_bytes: TEXT_BYTES_MIN - 1, ..good },
-            Plan { answers_percent: 101, ..good },
-            Plan { pace: Pace::Window(0), ..good },
-            Plan { pace: Pace::Window(OUTSTANDING_MAX + 1), ..good },
-            Plan { pace: Pace::Rate(0.0), ..good },
-            Plan { pace: Pace::Rate(f64::NAN), ..good },
-            Plan { seconds: Duration::ZERO, ..good },
-            Plan { threads: 0, ..good },
+            LoadPlan { rooms: 0, ..good },
+            LoadPlan { receivers: 0, ..good },
+            LoadPlan { senders: 0, ..good },
+            LoadPlan { senders: 11, ..good },
+            LoadPlan { senders: 8, stopped: 3, ..good },
+            LoadPlan { text_bytes: TEXT_BYTES_MIN - 1, ..good },
+            LoadPlan { answers_percent: 101, ..good },
+            LoadPlan { pace: Pace::Window(0), ..good },
+            LoadPlan { pace: Pace::Window(OUTSTANDING_MAX + 1), ..good },
+            LoadPlan { pace: Pace::Rate(0.0), ..good },
+            LoadPlan { pace: Pace::Rate(f64::NAN), ..good },
+            LoadPlan { seconds: Duration::ZERO, ..good },
+            LoadPlan { threads: 0, ..good },
         ];
         for plan in bad {
             assert!(plan.check().is_err(), "{plan:?}");

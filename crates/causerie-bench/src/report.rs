@@ -6,13 +6,13 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::check::Tally;
-use crate::plan::{Pace, Plan};
+use crate::plan::{LoadPlan, Pace};
 
-/// Result of a load. It prints as a few lines; [`Report::to_json`] is for programs.
+/// Result of a load. It prints as a few lines; [`LoadReport::to_json`] is for programs.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct LoadReport {
     /// Plan that was followed.
-    pub plan: Plan,
+    pub plan: LoadPlan,
     /// Over which protocol.
     pub protocol: &'static str,
     /// Time that was measured.
@@ -65,7 +65,7 @@ pub struct ServerUse {
     pub memory_peak: u64,
 }
 
-impl Report {
+impl LoadReport {
     /// Deliveries a second.
     #[must_use]
     pub fn deliveries_per_second(&self) -> f64 {
@@ -81,7 +81,7 @@ impl Report {
     /// One JSON object on one line. Times are in microseconds; what is not known is null.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let Plan { rooms, receivers, senders, stopped, text_bytes, pace, .. } = self.plan;
+        let LoadPlan { rooms, receivers, senders, stopped, text_bytes, pace, .. } = self.plan;
         let (window, rate) = match pace {
             Pace::Window(window) => (window.to_string(), "null".to_owned()),
             Pace::Rate(rate) => ("null".to_owned(), rate.to_string()),
@@ -112,9 +112,9 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Plan { rooms, receivers, senders, stopped, text_bytes, pace, .. } = self.plan;
+        let LoadPlan { rooms, receivers, senders, stopped, text_bytes, pace, .. } = self.plan;
         let plural = |n: u32| if n == 1 { "" } else { "s" };
         write!(
             f,

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 /// One place in a room: who a connection is.
 #[derive(Clone, Debug)]
-pub struct Seat {
+pub struct SpeakerSeat {
     /// The room's name: letters, digits and `-`.
     pub room: String,
     /// The member's name: letters, digits and `-`.
@@ -32,7 +32,7 @@ pub trait Protocol: fmt::Debug + Sync {
     }
 
     /// One connection's side of the conversation.
-    fn speaker(&self, seat: Seat) -> Box<dyn Speaker>;
+    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn Speaker>;
 
     /// Makes the rooms before anybody connects, where joining does not.
     ///
@@ -69,7 +69,7 @@ pub trait Speaker {
         deliver: &mut dyn FnMut(&[u8]),
     ) -> Result<usize, SpeakError>;
 
-    /// Appends what says `text` in the room. Only on those who [talk](Seat::talks) and are ready.
+    /// Appends what says `text` in the room. Only on those who [talk](SpeakerSeat::talks) and are ready.
     fn say(&mut self, text: &[u8], out: &mut Vec<u8>);
 }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use crate::native;
-use crate::speaker::{Protocol, Seat, SpeakError, Speaker};
+use crate::speaker::{Protocol, SpeakError, Speaker, SpeakerSeat};
 
 /// The example of RFC 6455, section 1.3: its answer is known, so the handshake is checked without computing SHA-1.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -55,7 +55,7 @@ impl Protocol for WebSocket {
         true
     }
 
-    fn speaker(&self, seat: Seat) -> Box<dyn Speaker> {
+    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn Speaker> {
         let mut mask = [0; 4];
         getrandom::fill(&mut mask).expect("the operating system gives random bytes");
         Box::new(WebSocketMember {
@@ -87,7 +87,7 @@ enum WebSocketStage {
 }
 
 struct WebSocketMember {
-    seat: Seat,
+    seat: SpeakerSeat,
     server: SocketAddr,
     state: WebSocketStage,
     /// One for all frames: it protects proxies from what strangers make a browser say, and here are none.
@@ -296,7 +296,7 @@ mod tests {
     }
 
     fn member() -> WebSocketMember {
-        let seat = Seat { room: "r".into(), name: "m0".into(), talks: true, text_bytes: 4 };
+        let seat = SpeakerSeat { room: "r".into(), name: "m0".into(), talks: true, text_bytes: 4 };
         let server = SocketAddr::from(([127, 0, 0, 1], 12343));
         WebSocketMember {
             seat,

@@ -16,9 +16,9 @@ use mio::{Events, Interest, Poll, Token};
 use crate::check::Tally;
 use crate::error::{JOIN_PATIENCE, LoadError};
 use crate::payload::Texts;
-use crate::plan::{Pace, Plan};
+use crate::plan::{LoadPlan, Pace};
 use crate::room::{Checker, LoadRoom, OUTSTANDING_MAX};
-use crate::speaker::{Protocol, Seat, SpeakError, Speaker};
+use crate::speaker::{Protocol, SpeakError, Speaker, SpeakerSeat};
 
 /// Time without a message at the end, after which what is missing is lost.
 const LOST_AFTER: Duration = Duration::from_secs(5);
@@ -30,8 +30,8 @@ const READ_BYTES: usize = 256 << 10;
 const LATENCY_MAX: Duration = Duration::from_secs(100);
 
 /// Knowledge of all threads.
-pub(crate) struct Shared<'a> {
-    pub(crate) plan: Plan,
+pub(crate) struct SharedRun<'a> {
+    pub(crate) plan: LoadPlan,
     pub(crate) protocol: &'a dyn Protocol,
     pub(crate) server: SocketAddr,
     pub(crate) texts: Texts,
@@ -74,7 +74,7 @@ pub(crate) fn histogram() -> Histogram<u64> {
 
 /// One thread's part of the load.
 pub(crate) struct Worker<'a> {
-    shared: &'a Shared<'a>,
+    shared: &'a SharedRun<'a>,
     poll: Poll,
     connections: Vec<LoadConnection>,
     rooms: Vec<LoadRoom>,
@@ -129,7 +129,7 @@ impl LoadConnection {
 impl<'a> Worker<'a> {
     /// Joins, waits for the start, talks, and waits for what is outstanding.
     pub(crate) fn work(
-        shared: &'a Shared<'a>,
+        shared: &'a SharedRun<'a>,
         names: &[String],
         thread: usize,
         threads: usize,
@@ -176,7 +176,7 @@ impl<'a> Worker<'a> {
 
     /// Connects all members of a room, and says their first words.
     fn connect(&mut self, number: u32, room_name: &str) -> Result<(), LoadError> {
-        let Plan { receivers, senders, stopped, text_bytes, answers_percent, .. } = self.shared.plan;
+        let LoadPlan { receivers, senders, stopped, text_bytes, answers_percent, .. } = self.shared.plan;
         let (protocol, server) = (self.shared.protocol, self.shared.server);
         let first = number * senders;
         let base = self.connections.len();
@@ -192,7 +192,8 @@ impl<'a> Worker<'a> {
             let both = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut stream, token, both).map_err(LoadError::Poll)?;
             let (name, room_name) = (format!("m{n}"), room_name.to_owned());
-            let seat = Seat { room: room_name.clone(), name: name.clone(), talks: n < senders, text_bytes };
+            let seat =
+                SpeakerSeat { room: room_name.clone(), name: name.clone(), talks: n < senders, text_bytes };
             let own = (n < senders && !protocol.echoes()).then_some(first + n);
             let mut connection = LoadConnection {
                 stream,

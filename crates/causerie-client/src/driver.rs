@@ -14,7 +14,7 @@ use tracing::debug;
 
 use crate::connection::Connection;
 use crate::kept::{Kept, PLACE_PAUSE};
-use crate::shared::Shared;
+use crate::shared::SharedSession;
 
 /// The first pause before connecting again; each next one is twice as long.
 const RETRY_MIN: Duration = Duration::from_millis(200);
@@ -38,7 +38,7 @@ struct BadLink {
 
 pub(crate) struct Driver {
     server: String,
-    shared: Arc<Shared>,
+    shared: Arc<SharedSession>,
     events: mpsc::Sender<Event>,
     /// Events that the application has not had room for. While there are any, nothing is read.
     waiting: VecDeque<Event>,
@@ -53,7 +53,7 @@ impl Driver {
     pub(crate) fn new(
         server: String,
         disturbance: Option<Disturbance>,
-        shared: Arc<Shared>,
+        shared: Arc<SharedSession>,
         events: mpsc::Sender<Event>,
         pause_max: Duration,
         kept: Option<Kept>,
@@ -346,7 +346,7 @@ impl Driver {
     }
 
     /// Gives the application the next event that waits. Cancelling it loses nothing.
-    async fn hand_over(shared: &Shared, events: &mpsc::Sender<Event>, waiting: &mut VecDeque<Event>) {
+    async fn hand_over(shared: &SharedSession, events: &mpsc::Sender<Event>, waiting: &mut VecDeque<Event>) {
         if let Ok(permit) = events.reserve().await {
             if let Some(event) = waiting.pop_front() {
                 shared.gives(&event);
@@ -442,7 +442,7 @@ mod tests {
         let server = listener.local_addr().unwrap().to_string();
         let mut config = SessionConfig::new("lobby", "Raj", || [7; 32]);
         config.heartbeat = disturbance.as_ref().map(|_| Duration::from_millis(500));
-        let shared = Arc::new(Shared::new(Session::new(config)));
+        let shared = Arc::new(SharedSession::new(Session::new(config)));
         let (events_in, events) = mpsc::channel(1_024);
         let mut driver = Driver::new(server, disturbance, shared, events_in, RETRY_MAX, None);
         driver.connect().await.unwrap();

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::driver::{self, Driver};
 use crate::kept::Kept;
-use crate::shared::Shared;
+use crate::shared::SharedSession;
 
 /// Error of a question to a server.
 #[derive(Debug, Error)]
@@ -164,7 +164,7 @@ impl RoomOptions {
         is_member: bool,
         not_restored: Option<String>,
     ) -> Result<Room, JoinError> {
-        let shared = Arc::new(Shared::new(session));
+        let shared = Arc::new(SharedSession::new(session));
         let (events_in, events) = mpsc::channel(self.events_max);
         let (server, shared_too) = (self.server, Arc::clone(&shared));
         let mut driver = Driver::new(server, self.disturbance, shared_too, events_in, self.retry_max, kept);
@@ -308,7 +308,7 @@ impl Drop for Room {
 /// Speaks in a room, and answers questions about it. Cheap to clone.
 #[derive(Clone)]
 pub struct Speaker {
-    shared: Arc<Shared>,
+    shared: Arc<SharedSession>,
 }
 
 impl std::fmt::Debug for Speaker {

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Session that a room's handles and its driver share, and its clock.
-pub(crate) struct Shared {
+pub(crate) struct SharedSession {
     session: Mutex<Session>,
     /// The application has said or asked something, or taken what there was no room behind.
     pub(crate) changed: Notify,
@@ -39,7 +39,7 @@ fn bytes(event: &Event) -> usize {
     }
 }
 
-impl Shared {
+impl SharedSession {
     pub(crate) fn new(session: Session) -> Self {
         let (session, changed) = (Mutex::new(session), Notify::new());
         Self { session, changed, epoch: Instant::now(), untaken: AtomicUsize::new(0) }

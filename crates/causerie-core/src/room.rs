@@ -35,7 +35,7 @@ use cbcast::{
 };
 
 pub use self::checkpoint::NewOrigin;
-use self::checkpoint::{Checkpoint, Epochs};
+use self::checkpoint::{Epochs, RoomCheckpoint};
 pub use self::error::{JoinError, Refusal, RestoreError, ResumeError, SayError};
 use self::journal::Journal;
 pub use self::journal::{Batch, Stored};
@@ -319,7 +319,7 @@ impl Room {
     /// Takes what has changed since the last batch, if anything has.
     pub fn take_batch(&mut self) -> Option<Batch> {
         let Self { group, epochs, .. } = self;
-        let state = || Checkpoint { snapshot: group.snapshot(), epochs: epochs.clone() }.encode().into();
+        let state = || RoomCheckpoint { snapshot: group.snapshot(), epochs: epochs.clone() }.encode().into();
         self.journal.take_batch(state)
     }
 

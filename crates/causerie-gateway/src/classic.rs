@@ -1,8 +1,8 @@
 //! The grammar of the classic line protocol, both directions (DESIGN.md section 5).
 //!
-//! [`Lines`] turns what a client sends into texts, [`parse_controller`] and [`parse_room`] turn a text into a
-//! command, and the functions below them make replies. A reply is one line without its end; [`encode`] makes
-//! the bytes, and is where a hostile name or text is rendered harmless.
+//! [`ClassicLines`] turns what a client sends into texts, [`parse_controller`] and [`parse_room`] turn a text
+//! into a command, and the functions below them make replies. A reply is one line without its end; [`encode`]
+//! makes the bytes, and is where a hostile name or text is rendered harmless.
 
 mod rendering;
 mod telnet;
@@ -25,7 +25,7 @@ use causerie_core::content::text::{ascii, python_list, visible};
 /// A line end is `\n` or `\r\n`; a remainder may also end in a lone `\r`. Empty texts are skipped. The value
 /// goes along when a connection goes from the controller to a room, with all that is not polled yet.
 #[derive(Clone, Debug)]
-pub struct Lines {
+pub struct ClassicLines {
     bytes_max: usize,
     telnet: Telnet,
     /// Undecided until something arrives.
@@ -36,12 +36,12 @@ pub struct Lines {
     /// The text is too long, which has been said: skip the rest of it.
     skipping: bool,
     saw_non_ascii: bool,
-    items: VecDeque<Item>,
+    items: VecDeque<ClassicItem>,
 }
 
 /// Item that a client sent.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Item {
+pub enum ClassicItem {
     /// A text without its line end, never empty; it may contain any other character.
     Text(String),
     /// A text of more bytes than the limit, which is dropped: answer with an error.
@@ -53,7 +53,7 @@ pub enum Item {
     NotUtf8,
 }
 
-impl Lines {
+impl ClassicLines {
     /// Begins with a connection that has sent nothing yet. A text has at most `max_bytes`, its line end not counted.
     pub fn new(max_bytes: usize) -> Self {
         Self {
@@ -67,8 +67,8 @@ impl Lines {
         }
     }
 
-    /// Takes what one read brought; an empty one changes nothing. Drain [`Lines::poll_item`] before the next
-    /// read, then no more is kept than one read and one text.
+    /// Takes what one read brought; an empty one changes nothing. Drain [`ClassicLines::poll_item`] before
+    /// the next read, then no more is kept than one read and one text.
     pub fn push(&mut self, read: &[u8]) {
         let read = self.telnet.text(read);
         let read = &*read;
@@ -88,13 +88,13 @@ impl Lines {
     }
 
     /// The next text, or what was wrong with it; `None` until more is pushed.
-    pub fn poll_item(&mut self) -> Option<Item> {
+    pub fn poll_item(&mut self) -> Option<ClassicItem> {
         self.items.pop_front()
     }
 
     /// Says that the stream has ended, so what is held is the last text, and returns the next item. Call it
     /// until it returns `None`.
-    pub fn finish(&mut self) -> Option<Item> {
+    pub fn finish(&mut self) -> Option<ClassicItem> {
         self.end_text();
         self.poll_item()
     }
@@ -127,7 +127,7 @@ impl Lines {
         }
         let carriage_return = piece.last().or(self.held.last()) == Some(&b'\r');
         if self.held.len() + piece.len() - usize::from(carriage_return) > self.bytes_max {
-            self.items.push_back(Item::TooLong { limit: self.bytes_max });
+            self.items.push_back(ClassicItem::TooLong { limit: self.bytes_max });
             self.held = Vec::new();
             self.skipping = true;
         } else {
@@ -149,9 +149,9 @@ impl Lines {
         self.items.push_back(match String::from_utf8(bytes) {
             Ok(text) => {
                 self.saw_non_ascii |= !text.is_ascii();
-                Item::Text(text)
+                ClassicItem::Text(text)
             }
-            Err(_) => Item::NotUtf8,
+            Err(_) => ClassicItem::NotUtf8,
         });
     }
 }
@@ -335,13 +335,13 @@ mod tests {
 
     use super::*;
 
-    fn text(text: &str) -> Item {
-        Item::Text(text.to_owned())
+    fn text(text: &str) -> ClassicItem {
+        ClassicItem::Text(text.to_owned())
     }
 
     /// Everything that comes of these reads, the end of the stream included.
-    fn items_of<'a>(max_bytes: usize, reads: impl IntoIterator<Item = &'a [u8]>) -> Vec<Item> {
-        let mut lines = Lines::new(max_bytes);
+    fn items_of<'a>(max_bytes: usize, reads: impl IntoIterator<Item = &'a [u8]>) -> Vec<ClassicItem> {
+        let mut lines = ClassicLines::new(max_bytes);
         let mut items = Vec::new();
         for read in reads {
             lines.push(read);
@@ -352,7 +352,7 @@ mod tests {
         items
     }
 
-    fn texts_of<const N: usize>(reads: [&str; N]) -> Vec<Item> {
+    fn texts_of<const N: usize>(reads: [&str; N]) -> Vec<ClassicItem> {
         items_of(100, reads.map(str::as_bytes))
     }
 
@@ -379,7 +379,7 @@ mod tests {
 
     #[test]
     fn the_mode_goes_along() {
-        let mut lines = Lines::new(10);
+        let mut lines = ClassicLines::new(10);
         assert_eq!(lines.line_mode(), None);
         lines.push(b"");
         assert_eq!(lines.line_mode(), None);
@@ -395,15 +395,16 @@ mod tests {
     fn a_cut_character_is_kept_for_the_next_read() {
         let reads: [&[u8]; 8] =
             [b"Raj", b"caf\xc3", b"\xa9!", b"\xf0", b"\x9f", b"\x98", b"\x80", b"\xe2\x82\xac\xe2\x82"];
-        let expected = [text("Raj"), text("caf"), text("é!"), text("\u{1f600}"), text("€"), Item::NotUtf8];
+        let expected =
+            [text("Raj"), text("caf"), text("é!"), text("\u{1f600}"), text("€"), ClassicItem::NotUtf8];
         assert_eq!(items_of(100, reads), expected);
         // A text that is too long does not spoil the character at its end.
-        assert_eq!(items_of(3, [&b"abcd\xc3"[..], b"\xa9"]), [Item::TooLong { limit: 3 }, text("é")]);
+        assert_eq!(items_of(3, [&b"abcd\xc3"[..], b"\xa9"]), [ClassicItem::TooLong { limit: 3 }, text("é")]);
     }
 
     #[test]
     fn what_is_not_utf8_is_refused_alone() {
-        let expected = [text("a"), Item::NotUtf8, text("b")];
+        let expected = [text("a"), ClassicItem::NotUtf8, text("b")];
         assert_eq!(items_of(100, [&b"a\n"[..], b"\xfe\xf4\nb\n"]), expected);
         assert_eq!(items_of(100, [&b"a"[..], b"\xfe\xf4\nb"]), expected);
         assert_eq!(items_of(100, [&b"a"[..], b"\xc3", b"(", b"b"]), expected);
@@ -413,7 +414,7 @@ mod tests {
 
     #[test]
     fn what_is_too_long_is_refused_once() {
-        let too_long = Item::TooLong { limit: 3 };
+        let too_long = ClassicItem::TooLong { limit: 3 };
         assert_eq!(
             items_of(3, [&b"a\n"[..], b"abc", b"d", b"efgh", b"i\nb\n"]),
             [text("a"), too_long.clone(), text("b")]
@@ -426,12 +427,12 @@ mod tests {
             items_of(3, [&b"abcd"[..], b"abc\r", b"a\nabcd\nb"]),
             [too_long.clone(), text("abc"), text("a"), too_long, text("b")]
         );
-        assert_eq!(items_of(0, [&b"\n"[..], b"\r\n", b"a\n"]), [Item::TooLong { limit: 0 }]);
+        assert_eq!(items_of(0, [&b"\n"[..], b"\r\n", b"a\n"]), [ClassicItem::TooLong { limit: 0 }]);
     }
 
     #[test]
     fn only_utf8_shows_that_a_client_reads_it() {
-        let mut lines = Lines::new(4);
+        let mut lines = ClassicLines::new(4);
         for read in [&b"Raj"[..], b"\xff\xfd", "ééé".as_bytes()] {
             lines.push(read);
             assert!(!lines.saw_non_ascii());
@@ -570,14 +571,17 @@ mod tests {
         #[test]
         fn a_text_survives_any_cut(message in "\\PC{1,20}", size in 1usize..9) {
             let items = items_of(100, std::iter::once(&b"x"[..]).chain(message.as_bytes().chunks(size)));
-            let text_of = |item: Item| if let Item::Text(text) = item { text } else { "refused".to_owned() };
+            let text_of = |item: ClassicItem| match item {
+                ClassicItem::Text(text) => text,
+                _ => "refused".to_owned(),
+            };
             prop_assert_eq!(items.into_iter().map(text_of).collect::<String>(), format!("x{message}"));
         }
 
         #[test]
         fn no_input_breaks_it(reads in prop::collection::vec(any::<Vec<u8>>(), 0..8), limit in 0usize..50) {
             for item in items_of(limit, reads.iter().map(Vec::as_slice)) {
-                if let Item::Text(text) = item {
+                if let ClassicItem::Text(text) = item {
                     prop_assert!(!text.is_empty() && text.len() <= limit && !text.contains('\n'));
                     parse_controller(&text);
                     parse_room(&text);

@@ -18,10 +18,10 @@ mod world;
 
 pub use capability::Capabilities;
 pub use history::{Bound, HistoryRequest, TargetsRequest, Window};
-pub use message::{CLIENT_TAGS_BYTES_MAX, IrcMessage, Item, LINE_BYTES_MAX, Line, Lines};
-pub use moved::{About, Found, Move, MoveKind};
+pub use message::{CLIENT_TAGS_BYTES_MAX, IrcItem, IrcLines, IrcMessage, LINE_BYTES_MAX, Line};
+pub use moved::{About, FoundRecord, Move, MoveKind};
 pub use render::{room_of, shown_nick};
 pub use session::{HISTORY_MAX, IrcSession, ServerView, SessionNeed};
 pub use shared::{Perspective, Rendering};
-pub use split::{Piece, split};
-pub use world::{JoinRefusal, Joined, MemberView, PersonView, RoomView, World};
+pub use split::{TextPiece, split};
+pub use world::{IrcWorld, JoinRefusal, Joined, MemberView, PersonView, RoomView};

@@ -18,7 +18,7 @@ use crate::net::budget::warn_seldom;
 use crate::net::outbox;
 use crate::net::stream::Stream;
 use crate::rooms::hosted::HostedRoom;
-use crate::server::{Bound, Server};
+use crate::server::{BoundPorts, Server};
 use crate::settings::Protocol;
 use sniff::{Beginning, NO_HTTP, Patience, Takes};
 
@@ -56,7 +56,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Door {
     /// Opens rooms' own ports as they are bound, until the server stops.
-    pub(crate) async fn open_rooms(self, mut bound: Bound) {
+    pub(crate) async fn open_rooms(self, mut bound: BoundPorts) {
         let stop = self.server.stop.clone();
         while let Some(Some((room, listener))) = stop.run_until_cancelled(bound.recv()).await {
             announce(room.row.port.unwrap_or_default());

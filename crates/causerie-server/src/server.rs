@@ -29,7 +29,7 @@ use crate::settings::Settings;
 pub(crate) const AGENT: &str = concat!("causerie ", env!("CARGO_PKG_VERSION"));
 
 /// Rooms' ports that were bound, on their way to the door.
-pub(crate) type Bound = mpsc::UnboundedReceiver<(Arc<HostedRoom>, TcpListener)>;
+pub(crate) type BoundPorts = mpsc::UnboundedReceiver<(Arc<HostedRoom>, TcpListener)>;
 
 /// Parts of the server that all connections share.
 pub(crate) struct Server {
@@ -60,7 +60,7 @@ impl Server {
         address: SocketAddr,
         store: Arc<dyn Store>,
         settings: watch::Receiver<Settings>,
-    ) -> (Self, Bound) {
+    ) -> (Self, BoundPorts) {
         let memory = Memory::new(settings.borrow().unread_bytes_max);
         let metrics = Arc::new(Metrics::new());
         let reads = Arc::new(Reads::new(Arc::clone(&store)));

@@ -58,7 +58,7 @@ pub use change::{Change, MARK_BYTES_MAX, MemberRow, RoomId, RoomRow, Secrets};
 pub use error::{CommitError, DatabaseError, InvalidChange, OpenError, RunError, StoreError};
 pub use memory::MemoryStore;
 pub use page::{
-    Checkpoint, Damage, Found, Hit, Members, Page, Removed, Report, Retention, Stats, StoredRoom,
+    CheckReport, Checkpoint, Damage, Found, Hit, Members, Page, Removed, Retention, Stats, StoredRoom,
 };
 pub use sqlite::{Options, Recovery, SqliteStore};
 pub use store::Store;

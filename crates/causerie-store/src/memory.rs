@@ -11,7 +11,7 @@ use cbcast::{MemberId, MessageId};
 use crate::change::{Change, MARK_BYTES_MAX, MemberRow, POSITION_MAX, RoomId, RoomRow};
 use crate::error::{CommitError, InvalidChange, StoreError};
 use crate::page::{
-    Ages, Checkpoint, Found, Hit, Members, Page, Removed, Report, Retention, Stats, StoredRoom,
+    AgeRange, CheckReport, Checkpoint, Found, Hit, Members, Page, Removed, Retention, Stats, StoredRoom,
 };
 use crate::run::{Run, RunDirectory, message, message_id};
 use crate::store::Store;
@@ -20,11 +20,11 @@ use crate::words::Query;
 /// A store that forgets everything when it is dropped. For tests, and for servers that keep nothing.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    inner: Mutex<Inner>,
+    inner: Mutex<MemoryState>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Inner {
+struct MemoryState {
     rooms: BTreeMap<RoomId, MemoryRoom>,
     next_room: u64,
     commits: u64,
@@ -72,7 +72,7 @@ impl MemoryStore {
         Self::default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, MemoryState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -92,7 +92,7 @@ enum Undo {
     Mark(RoomId, (Bytes, u64)),
 }
 
-impl Inner {
+impl MemoryState {
     fn undo(&mut self, step: Undo) {
         let rooms = &mut self.rooms;
         match step {
@@ -395,7 +395,7 @@ impl Store for MemoryStore {
             };
             first = first.max(last + 1 - room.records.iter().rev().take_while(fits).count() as u64);
         }
-        if let Some(ages) = Ages::of(&keep, now_millis, inner.ages_from) {
+        if let Some(ages) = AgeRange::of(&keep, now_millis, inner.ages_from) {
             let times = room.records.iter().zip(room.first..).map(|(record, at)| (at, record.time_millis));
             ages.look(times.skip((first - room.first) as usize), &mut first);
         }
@@ -427,9 +427,9 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn check(&self) -> Report {
+    fn check(&self) -> CheckReport {
         let inner = self.lock();
-        let mut report = Report { rooms: inner.rooms.len() as u64, ..Report::default() };
+        let mut report = CheckReport { rooms: inner.rooms.len() as u64, ..CheckReport::default() };
         for record in inner.rooms.values().flat_map(|room| &room.records) {
             report.records += 1;
             report.bytes += record.frame.len() as u64;

@@ -131,7 +131,7 @@ pub struct Retention {
 
 /// Which times count where it is asked what is older than an age.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ages {
+pub(crate) struct AgeRange {
     /// Records of this time, and younger ones, are young.
     pub(crate) oldest: u64,
     /// Times behind this one have not come yet, so nobody knows when it was.
@@ -141,7 +141,7 @@ pub(crate) struct Ages {
 /// Clocks of two servers, or of one before and after a correction, may differ so much.
 const AHEAD_MILLIS: u64 = 60_000;
 
-impl Ages {
+impl AgeRange {
     /// `None`: nothing is that old, since times before `from` count as that.
     pub(crate) fn of(keep: &Retention, now_millis: u64, from: u64) -> Option<Self> {
         let oldest = now_millis.saturating_sub(keep.age_millis?);
@@ -185,7 +185,7 @@ pub struct Damage {
 
 /// What a check found. It has read everything.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Report {
+pub struct CheckReport {
     /// Rooms.
     pub rooms: u64,
     /// Records that are readable and right.
@@ -198,7 +198,7 @@ pub struct Report {
     pub problems: Vec<String>,
 }
 
-impl Report {
+impl CheckReport {
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_clean(&self) -> bool {

@@ -40,7 +40,7 @@ use cbcast::MemberId;
 
 use crate::change::{Change, MemberRow, RoomId};
 use crate::error::{CommitError, DatabaseError, OpenError, StoreError};
-use crate::page::{Found, Members, Page, Removed, Report, Retention, Stats, StoredRoom};
+use crate::page::{CheckReport, Found, Members, Page, Removed, Retention, Stats, StoredRoom};
 use crate::store::Store;
 use folder::Folder;
 use inner::{Inner, Pen, Writer, unpoisoned};
@@ -283,7 +283,7 @@ impl Store for SqliteStore {
         self.inner.tidy()
     }
 
-    fn check(&self) -> Report {
+    fn check(&self) -> CheckReport {
         self.inner.check()
     }
 

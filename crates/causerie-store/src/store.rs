@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::change::{Change, MemberRow, RoomId};
 use crate::error::{CommitError, StoreError};
-use crate::page::{Found, Members, Page, Removed, Report, Retention, Stats, StoredRoom};
+use crate::page::{CheckReport, Found, Members, Page, Removed, Retention, Stats, StoredRoom};
 use cbcast::MemberId;
 
 /// A durable log per room, and what is kept beside it. The contract is told in the [crate's documentation](crate).
@@ -151,7 +151,7 @@ pub trait Store: Send + Sync + core::fmt::Debug {
     fn tidy(&self) -> Result<(), StoreError>;
 
     /// Reads everything and compares every checksum. Cost: O(store); commits and reads go on meanwhile.
-    fn check(&self) -> Report;
+    fn check(&self) -> CheckReport;
 
     /// Numbers. O(rooms).
     fn stats(&self) -> Stats;

@@ -18,12 +18,12 @@ mod settle;
 mod world;
 
 pub use plan::{HostsCounts, Weakening};
-use world::World;
+use world::HostsWorld;
 
 /// One random run.
 ///
 /// # Errors
 /// What went wrong, in words.
 pub fn run(seed: u64, weakening: Option<Weakening>) -> Result<HostsCounts, String> {
-    World::new(seed, weakening).run()
+    HostsWorld::new(seed, weakening).run()
 }

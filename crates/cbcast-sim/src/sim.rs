@@ -44,7 +44,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use cbcast::Time;
 
 pub use arrivals::{anomalies, as_it_arrives};
-pub use export::{Export, ExportError, Labels, export, export_labelled};
+pub use export::{Export, ExportFormatError, Labels, export, export_labelled};
 pub use faults::{Faults, FaultsError};
 pub use plan::{MEMBERS_MAX, Plan, RELAYS_MAX, Topology, TopologyError};
 pub use report::{Failure, Report, Wrong};

@@ -5,9 +5,9 @@
 //! compared, and O(messages held) comparisons per delivery.
 //!
 //! Departures from the paper: its channels never repeat a message; here copies are dropped. Its groups change by views
-//! that are agreed on; here who joins and who leaves is said in messages ([`GroupChange`]), which are ordered like all
-//! others, and take effect where they are delivered. Vectors never shrink. One process may speak for several
-//! members.
+//! that are agreed on; here who joins and who leaves is said in messages ([`GroupChange`]), which are ordered
+//! like all others, and take effect where they are delivered. Vectors never shrink. One process may speak for
+//! several members.
 
 /// A message with the vector time at which it was sent.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,7 +34,7 @@ pub enum GroupChange {
 
 /// Knowledge of a member.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Standing {
+enum MemberStanding {
     /// Its joining has not been delivered.
     #[default]
     Unknown,
@@ -59,7 +59,7 @@ enum Standing {
 pub struct Bss<T> {
     /// `VT(p)` of the paper.
     time: Vec<u64>,
-    standings: Vec<Standing>,
+    standings: Vec<MemberStanding>,
     /// In the order of receipt. No message in it is deliverable, between calls.
     delayed: Vec<Stamped<T>>,
 }
@@ -68,7 +68,7 @@ impl<T> Bss<T> {
     /// A process of a group of `n` members, which are numbered from 0. Nothing has been sent yet.
     #[must_use]
     pub fn new(n: usize) -> Self {
-        Self { time: vec![0; n], standings: vec![Standing::Present; n], delayed: Vec::new() }
+        Self { time: vec![0; n], standings: vec![MemberStanding::Present; n], delayed: Vec::new() }
     }
 
     /// A process that starts with what this one has delivered.
@@ -96,7 +96,7 @@ impl<T> Bss<T> {
         self.grow(message.vector.len());
         let (sender, number) = (message.sender, message.vector[message.sender]);
         let is_copy = |other: &Stamped<T>| other.sender == sender && other.vector[sender] == number;
-        let gone = self.standings[sender] == Standing::Gone;
+        let gone = self.standings[sender] == MemberStanding::Gone;
         if gone || number <= self.time[sender] || self.delayed.iter().any(is_copy) {
             return Vec::new();
         }
@@ -122,11 +122,11 @@ impl<T> Bss<T> {
         let sender = message.sender;
         let is_met = |(k, &sent): (usize, &u64)| match self.standings[k] {
             _ if k == sender => sent == self.time[k] + 1,
-            Standing::Unknown => sent == 0,
-            Standing::Present => sent <= self.time[k],
-            Standing::Gone => true,
+            MemberStanding::Unknown => sent == 0,
+            MemberStanding::Present => sent <= self.time[k],
+            MemberStanding::Gone => true,
         };
-        self.standings[sender] == Standing::Present && message.vector.iter().enumerate().all(is_met)
+        self.standings[sender] == MemberStanding::Present && message.vector.iter().enumerate().all(is_met)
     }
 
     /// Step 3: the time of what has been delivered becomes the greater of both, entry by entry.
@@ -142,11 +142,11 @@ impl<T> Bss<T> {
             None => {}
             Some(GroupChange::Joined(member)) => {
                 self.grow(member + 1);
-                self.standings[member] = Standing::Present;
+                self.standings[member] = MemberStanding::Present;
             }
             Some(GroupChange::Left(member)) => {
                 self.grow(member + 1);
-                self.standings[member] = Standing::Gone;
+                self.standings[member] = MemberStanding::Gone;
                 self.delayed.retain(|message| message.sender != member);
             }
         }
@@ -155,7 +155,7 @@ impl<T> Bss<T> {
     fn grow(&mut self, n: usize) {
         if self.time.len() < n {
             self.time.resize(n, 0);
-            self.standings.resize(n, Standing::default());
+            self.standings.resize(n, MemberStanding::default());
         }
     }
 
@@ -163,7 +163,7 @@ impl<T> Bss<T> {
     #[must_use]
     pub fn delivered(&self, member: usize) -> Option<u64> {
         let standing = self.standings.get(member).copied().unwrap_or_default();
-        (standing == Standing::Present).then(|| self.time[member])
+        (standing == MemberStanding::Present).then(|| self.time[member])
     }
 
     /// Returns how many messages of each member have been delivered.

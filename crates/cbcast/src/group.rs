@@ -48,7 +48,7 @@ use crate::stability::Stability;
 use crate::time::Time;
 
 pub use crate::peer_stats::PeerStats;
-use changes::Journal;
+use changes::ChangeJournal;
 pub use changes::Mark;
 pub use expel::{ExpelError, Expulsion};
 pub use holds::Holds;
@@ -130,7 +130,7 @@ pub struct Group {
     /// Stability, if [`Config::retain`] asks for it.
     pub(crate) stability: Option<Stability>,
     /// Journal of changes, if [`Config::durable`] asks for it.
-    journal: Option<Journal>,
+    journal: Option<ChangeJournal>,
     /// Members that the local host is about to part with.
     pub(crate) flushes: Vec<Flush>,
     /// Flushes that not everybody knows to be called off.
@@ -203,7 +203,7 @@ impl Group {
                 members.get_mut(slot).local = true;
             }
         }
-        let journal = config.durable.then(Journal::default);
+        let journal = config.durable.then(ChangeJournal::default);
         for (slot, count) in members.counts() {
             members.set_persisted(slot, count);
         }

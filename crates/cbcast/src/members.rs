@@ -26,7 +26,7 @@ pub(crate) type Unmet = (MessageId, Option<DepCursor>);
 
 /// Standing of a member id.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Standing {
+pub(crate) enum IdStanding {
     Live(Slot),
     /// With a slot if something is held or awaited of it.
     Early(Option<Slot>),
@@ -135,10 +135,10 @@ pub(crate) struct Members {
 impl Members {
     /// Returns what is known of `member`. O(1) for a live one, else O(log origins + log early members).
     #[inline]
-    pub(crate) fn standing(&self, member: MemberId) -> Standing {
+    pub(crate) fn standing(&self, member: MemberId) -> IdStanding {
         match self.index.get(member) {
             NONE => self.standing_of_absent(member),
-            slot => Standing::Live(slot),
+            slot => IdStanding::Live(slot),
         }
     }
 
@@ -151,11 +151,11 @@ impl Members {
     }
 
     #[cold]
-    fn standing_of_absent(&self, member: MemberId) -> Standing {
+    fn standing_of_absent(&self, member: MemberId) -> IdStanding {
         if member.ordinal < self.next_ordinal(member.origin) {
-            Standing::Forgotten
+            IdStanding::Forgotten
         } else {
-            Standing::Early(self.early.get(&member).copied())
+            IdStanding::Early(self.early.get(&member).copied())
         }
     }
 
@@ -337,8 +337,8 @@ impl Members {
     #[inline(always)]
     fn meet(&self, dep: MessageId, deps: &mut Vec<(Slot, u64)>) -> Result<(), MessageId> {
         match self.standing(dep.member) {
-            Standing::Live(slot) if self.delivered(slot) >= dep.seq => deps.push((slot, dep.seq)),
-            Standing::Forgotten => {}
+            IdStanding::Live(slot) if self.delivered(slot) >= dep.seq => deps.push((slot, dep.seq)),
+            IdStanding::Forgotten => {}
             _ => return Err(dep),
         }
         Ok(())
@@ -483,16 +483,16 @@ mod tests {
     fn members_come_are_found_and_are_forgotten() {
         let mut members = Members::default();
         let raj = MemberId::new(2, 300);
-        assert_eq!(members.standing(raj), Standing::Early(None));
+        assert_eq!(members.standing(raj), IdStanding::Early(None));
         let early = members.early_slot(raj);
-        assert_eq!(members.standing(raj), Standing::Early(Some(early)));
+        assert_eq!(members.standing(raj), IdStanding::Early(Some(early)));
         assert_eq!(members.admit(raj, 0), early);
         members.set_next_ordinal(2, 301);
-        assert_eq!(members.standing(raj), Standing::Live(early));
-        assert_eq!(members.standing(MemberId::new(2, 299)), Standing::Forgotten);
-        assert_eq!(members.standing(MemberId::new(2, 301)), Standing::Early(None));
+        assert_eq!(members.standing(raj), IdStanding::Live(early));
+        assert_eq!(members.standing(MemberId::new(2, 299)), IdStanding::Forgotten);
+        assert_eq!(members.standing(MemberId::new(2, 301)), IdStanding::Early(None));
         members.remove(early);
-        assert_eq!(members.standing(raj), Standing::Forgotten);
+        assert_eq!(members.standing(raj), IdStanding::Forgotten);
         assert_eq!(members.live(), 0);
         assert_eq!(members.admit(MemberId::new(2, 301), 0), early, "slots are used again");
     }
@@ -503,9 +503,9 @@ mod tests {
         let late = MemberId::new(0, u32::MAX - 1);
         let slot = members.admit(late, 3);
         members.set_next_ordinal(0, u32::MAX);
-        assert_eq!(members.standing(late), Standing::Live(slot));
+        assert_eq!(members.standing(late), IdStanding::Live(slot));
         members.remove(slot);
-        assert_eq!(members.standing(late), Standing::Forgotten);
+        assert_eq!(members.standing(late), IdStanding::Forgotten);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::group::{CalledOff, Flush, Group, Link, Rollback};
 use crate::id::{MemberId, MessageId};
 use crate::message::{DecodeError, Message};
 use crate::snapshot::Snapshot;
-use crate::stability::{Departed, Stability};
+use crate::stability::{DepartedMessages, Stability};
 use crate::time::Time;
 use crate::wire::{Reader, WireError, put_varint};
 
@@ -329,7 +329,7 @@ impl Group {
             for _ in 0..reader.varint()? {
                 messages.push_back(place(reader)?);
             }
-            departed.push(Departed { member: gone, first, messages, left });
+            departed.push(DepartedMessages { member: gone, first, messages, left });
         }
         if self.stability.is_none() {
             return Ok(());

@@ -18,7 +18,7 @@ pub(crate) struct Stability {
     /// acknowledged by all, whether their rows say so or not: those who have told nothing yet have empty ones.
     rows: Vec<Option<Vec<u64>>>,
     columns: Vec<Column>,
-    departed: Vec<Departed>,
+    departed: Vec<DepartedMessages>,
     advanced: Vec<Slot>,
     /// This process acknowledges what is on disk here, not what was delivered.
     durable: bool,
@@ -39,7 +39,7 @@ struct Column {
 
 /// Retained messages of one that has left: somebody may not have delivered its *Left* yet.
 #[derive(Clone, Debug)]
-pub(crate) struct Departed {
+pub(crate) struct DepartedMessages {
     pub(crate) member: MemberId,
     /// The number of the first of its messages that is retained.
     pub(crate) first: u64,
@@ -152,7 +152,7 @@ impl Stability {
         let column = core::mem::take(self.column(slot));
         if !column.retained.is_empty() || given_up {
             let (first, messages) = (column.stable + 1, column.retained);
-            self.departed.push(Departed { member, first, messages, left });
+            self.departed.push(DepartedMessages { member, first, messages, left });
         }
         self.advanced.retain(|&advanced| advanced != slot);
         for row in self.rows.iter_mut().flatten() {
@@ -220,11 +220,11 @@ impl Stability {
     }
 
     /// Returns what is retained of those that have left.
-    pub(crate) fn departed(&self) -> &[Departed] {
+    pub(crate) fn departed(&self) -> &[DepartedMessages] {
         &self.departed
     }
 
-    pub(crate) fn set_departed(&mut self, departed: Vec<Departed>) {
+    pub(crate) fn set_departed(&mut self, departed: Vec<DepartedMessages>) {
         self.departed = departed;
     }
 

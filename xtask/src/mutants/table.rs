@@ -128,26 +128,26 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "who has not joined is no cause, at once",
                 MEMBERS,
-                "            Standing::Forgotten => {}\n            _ => return Err",
-                "            Standing::Forgotten | Standing::Early(_) => {}\n            _ => return Err",
+                "            IdStanding::Forgotten => {}\n            _ => return Err",
+                "            IdStanding::Forgotten | IdStanding::Early(_) => {}\n            _ => return Err",
             ),
             library(
                 "who has not joined is no cause",
                 HOLDBACK,
-                "Standing::Early(_) => !self.can_be_admitted(dependency.member),",
-                "Standing::Early(_) => return Ok(true),",
+                "IdStanding::Early(_) => !self.can_be_admitted(dependency.member),",
+                "IdStanding::Early(_) => return Ok(true),",
             ),
             library(
                 "a forgotten dependency is not met, at once",
                 MEMBERS,
-                "            Standing::Forgotten => {}\n            _ => return Err",
+                "            IdStanding::Forgotten => {}\n            _ => return Err",
                 "            _ => return Err",
             ),
             library(
                 "a forgotten dependency is not met",
                 HOLDBACK,
-                "Standing::Forgotten => return Ok(true),",
-                "Standing::Forgotten => false,",
+                "IdStanding::Forgotten => return Ok(true),",
+                "IdStanding::Forgotten => false,",
             ),
             library(
                 "more dependencies than members",
@@ -395,8 +395,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "the departed are heard again",
                 HOLDBACK,
-                "            Standing::Forgotten => {\n                self.stats.duplicates += 1;\n                return Ok(());\n            }",
-                "            Standing::Forgotten => return self.hold_early(now, link, message),",
+                "            IdStanding::Forgotten => {\n                self.stats.duplicates += 1;\n                return Ok(());\n            }",
+                "            IdStanding::Forgotten => return self.hold_early(now, link, message),",
             ),
             library(
                 "own messages are taken from others",
@@ -425,8 +425,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "dependencies on whom nobody can admit are believed",
                 HOLDBACK,
-                "Standing::Early(_) => !self.can_be_admitted(dependency.member),",
-                "Standing::Early(_) => false,",
+                "IdStanding::Early(_) => !self.can_be_admitted(dependency.member),",
+                "IdStanding::Early(_) => false,",
             ),
             library(
                 "what is heard of through here only may be known before",
@@ -1094,7 +1094,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "a flush is told of before it is stored",
                 JOURNAL,
                 "        match &mut self.journal {\n            None => self.tell(to, control),",
-                "        match &mut None::<Journal> {\n            None => self.tell(to, control),",
+                "        match &mut None::<ChangeJournal> {\n            None => self.tell(to, control),",
             ),
             library(
                 "who asks is sent what is not stored",
@@ -1213,13 +1213,13 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "the departed are dropped like copies",
                 HOLDBACK,
-                "Standing::Forgotten if self.answer_departed(link) == Some(id.member) => {",
-                "Standing::Forgotten if false => {",
+                "IdStanding::Forgotten if self.answer_departed(link) == Some(id.member) => {",
+                "IdStanding::Forgotten if false => {",
             ),
             library(
                 "who passes on what the departed said is refused",
                 DEPARTED,
-                "self.overfull || self.members.standing(speaker) != Standing::Forgotten {",
+                "self.overfull || self.members.standing(speaker) != IdStanding::Forgotten {",
                 "self.overfull {",
             ),
             library(

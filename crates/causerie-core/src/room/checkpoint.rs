@@ -61,12 +61,12 @@ impl Epochs {
 }
 
 /// State of a room at a position, beside its members.
-pub(super) struct Checkpoint {
+pub(super) struct RoomCheckpoint {
     pub(super) snapshot: Snapshot,
     pub(super) epochs: Epochs,
 }
 
-impl Checkpoint {
+impl RoomCheckpoint {
     /// Reads a checkpoint of a log that had `epoch` when it began.
     pub(super) fn decode(state: &[u8], epoch: Epoch) -> Result<Self, WireError> {
         let reader = &mut Reader::new(state);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cbcast::{Group, Link, MemberId, Snapshot};
 
 use super::Room;
-use super::checkpoint::{Checkpoint, Epochs, NewOrigin};
+use super::checkpoint::{Epochs, NewOrigin, RoomCheckpoint};
 use super::error::RestoreError;
 use super::journal::{Journal, Stored};
 use super::roster::{Departed, MemberRecord, Pass, Person, Secrets};
@@ -31,15 +31,15 @@ impl Room {
         settings: RoomSettings,
         vectors: bool,
     ) -> Result<Self, RestoreError> {
-        let (position, Checkpoint { snapshot, epochs }, host) = match &stored.checkpoint {
+        let (position, RoomCheckpoint { snapshot, epochs }, host) = match &stored.checkpoint {
             Some((position, state)) => {
-                let state = Checkpoint::decode(state, stored.epoch)?;
+                let state = RoomCheckpoint::decode(state, stored.epoch)?;
                 let host = state.host().ok_or(RestoreError::NoHost)?;
                 (*position, state, host)
             }
             None => {
                 let (snapshot, epochs) = (Snapshot::hosts([origin]), Epochs::new(stored.epoch));
-                (0, Checkpoint { snapshot, epochs }, MemberId::host(origin))
+                (0, RoomCheckpoint { snapshot, epochs }, MemberId::host(origin))
             }
         };
         let journal = Journal::new(position, stored.first);
@@ -108,9 +108,9 @@ impl Room {
     ) -> Self {
         let NewOrigin { origin, epoch } = new;
         let checkpoint = stored.checkpoint.as_ref();
-        let state = checkpoint.and_then(|(_, state)| Checkpoint::decode(state, stored.epoch).ok());
+        let state = checkpoint.and_then(|(_, state)| RoomCheckpoint::decode(state, stored.epoch).ok());
         let known = state.is_some();
-        let Checkpoint { snapshot: before, mut epochs } = state.unwrap_or_else(|| Checkpoint {
+        let RoomCheckpoint { snapshot: before, mut epochs } = state.unwrap_or_else(|| RoomCheckpoint {
             snapshot: Snapshot::default(),
             epochs: Epochs::new(stored.epoch),
         });

@@ -13,7 +13,7 @@ pub const CLIENT_TAGS_BYTES_MAX: usize = 4096;
 
 /// Item that a client sent.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Item {
+pub enum IrcItem {
     /// A line that can be read; it is not checked further.
     Message(IrcMessage),
     /// A line with more bytes than are allowed, which is dropped.
@@ -125,14 +125,14 @@ fn push_escaped(out: &mut String, value: &str) {
 
 /// Splits the bytes of one connection into lines, wherever reads are cut. Never keeps more than the longest line.
 #[derive(Clone, Debug, Default)]
-pub struct Lines {
+pub struct IrcLines {
     held: Vec<u8>,
     /// The line is too long, which has been said: skip the rest of it.
     skipping: bool,
-    items: VecDeque<Item>,
+    items: VecDeque<IrcItem>,
 }
 
-impl Lines {
+impl IrcLines {
     /// Takes what one read brought. Drain [`poll_item`](Self::poll_item) before the next.
     pub fn push(&mut self, mut read: &[u8]) {
         while let Some(end) = read.iter().position(|byte| *byte == b'\n') {
@@ -144,7 +144,7 @@ impl Lines {
     }
 
     /// The next line, or what was wrong with it.
-    pub fn poll_item(&mut self) -> Option<Item> {
+    pub fn poll_item(&mut self) -> Option<IrcItem> {
         self.items.pop_front()
     }
 
@@ -154,7 +154,7 @@ impl Lines {
         }
         // The line feed is not among them, and a carriage return may be.
         if self.held.len() + piece.len() >= CLIENT_TAGS_BYTES_MAX + LINE_BYTES_MAX {
-            self.items.push_back(Item::TooLong);
+            self.items.push_back(IrcItem::TooLong);
             self.held = Vec::new();
             self.skipping = true;
         } else {
@@ -178,13 +178,13 @@ impl Lines {
             _ => 0,
         };
         self.items.push_back(if tags > CLIENT_TAGS_BYTES_MAX || line.len() - tags > LINE_BYTES_MAX - 2 {
-            Item::TooLong
+            IrcItem::TooLong
         } else if line.iter().any(|byte| matches!(byte, b'\0' | b'\r')) {
-            Item::Malformed
+            IrcItem::Malformed
         } else {
             match std::str::from_utf8(&line) {
-                Ok(line) => IrcMessage::parse(line).map_or(Item::Malformed, Item::Message),
-                Err(_) => Item::NotUtf8,
+                Ok(line) => IrcMessage::parse(line).map_or(IrcItem::Malformed, IrcItem::Message),
+                Err(_) => IrcItem::NotUtf8,
             }
         });
     }
@@ -316,8 +316,8 @@ mod tests {
         IrcMessage::parse(line).unwrap_or_else(|| panic!("{line:?} is a message"))
     }
 
-    fn items(reads: &[&[u8]]) -> Vec<Item> {
-        let mut lines = Lines::default();
+    fn items(reads: &[&[u8]]) -> Vec<IrcItem> {
+        let mut lines = IrcLines::default();
         let mut items = Vec::new();
         for read in reads {
             lines.push(read);
@@ -352,28 +352,28 @@ mod tests {
     #[test]
     fn lines_have_a_length() {
         let fits = format!("A {}\r\n", "x".repeat(LINE_BYTES_MAX - 4));
-        assert!(matches!(items(&[fits.as_bytes()])[..], [Item::Message(_)]));
-        assert_eq!(items(&[format!("A{fits}").as_bytes()]), [Item::TooLong]);
+        assert!(matches!(items(&[fits.as_bytes()])[..], [IrcItem::Message(_)]));
+        assert_eq!(items(&[format!("A{fits}").as_bytes()]), [IrcItem::TooLong]);
         let tags = |n: usize| format!("@{} {fits}", "t".repeat(n));
-        assert!(matches!(items(&[tags(CLIENT_TAGS_BYTES_MAX - 2).as_bytes()])[..], [Item::Message(_)]));
-        assert_eq!(items(&[tags(CLIENT_TAGS_BYTES_MAX - 1).as_bytes()]), [Item::TooLong]);
+        assert!(matches!(items(&[tags(CLIENT_TAGS_BYTES_MAX - 2).as_bytes()])[..], [IrcItem::Message(_)]));
+        assert_eq!(items(&[tags(CLIENT_TAGS_BYTES_MAX - 1).as_bytes()]), [IrcItem::TooLong]);
         // Said once, as soon as it is known, and the next line is read again.
-        let mut lines = Lines::default();
+        let mut lines = IrcLines::default();
         for _ in 0..100 {
             lines.push(&[b'x'; 1000]);
             assert!(lines.held.len() < CLIENT_TAGS_BYTES_MAX + LINE_BYTES_MAX);
         }
         lines.push(b"\r\nPING a\r\n");
-        assert_eq!(lines.poll_item(), Some(Item::TooLong));
-        assert_eq!(lines.poll_item(), Some(Item::Message(message("PING a"))));
+        assert_eq!(lines.poll_item(), Some(IrcItem::TooLong));
+        assert_eq!(lines.poll_item(), Some(IrcItem::Message(message("PING a"))));
         assert_eq!(lines.poll_item(), None);
     }
 
     #[test]
     fn what_is_wrong_with_a_line_is_told() {
         let wrong = items(&[b"A \xff\r\nA \0\r\nA \rb\n123 a\n,\n\r\n  \n"]);
-        let (number, comma) = (Item::Message(message("123 a")), Item::Message(message(",")));
-        assert_eq!(wrong, [Item::NotUtf8, Item::Malformed, Item::Malformed, number, comma]);
+        let (number, comma) = (IrcItem::Message(message("123 a")), IrcItem::Message(message(",")));
+        assert_eq!(wrong, [IrcItem::NotUtf8, IrcItem::Malformed, IrcItem::Malformed, number, comma]);
     }
 
     #[test]

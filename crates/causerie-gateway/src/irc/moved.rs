@@ -11,7 +11,7 @@ pub type About<'a> = Option<(&'a str, &'a str)>;
 
 /// A record as IRC clients need it.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct FoundRecord {
     /// The record itself.
     pub record: HistoryRecord,
     /// Author and text of the message that it refers to.
@@ -22,7 +22,7 @@ pub struct Found {
     pub moved: Option<Arc<Move>>,
 }
 
-impl Found {
+impl FoundRecord {
     /// Returns who has said what it refers to, and how that read.
     pub(super) fn about(&self) -> About<'_> {
         self.about.as_ref().map(|(author, text)| (&author[..], &text[..]))

@@ -3,7 +3,7 @@
 use super::capability::Capabilities;
 use super::history::msgid;
 use super::message::Line;
-use super::moved::Found;
+use super::moved::FoundRecord;
 use super::split::split;
 use crate::api::rfc3339;
 use causerie_core::content::body::Body;
@@ -114,7 +114,12 @@ impl Viewer<'_> {
     }
 
     /// A record as lines. `realname` is that of who joins, `batch` gives the next batch's name.
-    pub(super) fn render(&self, found: &Found, realname: &str, batch: impl FnOnce() -> String) -> Rendered {
+    pub(super) fn render(
+        &self,
+        found: &FoundRecord,
+        realname: &str,
+        batch: impl FnOnce() -> String,
+    ) -> Rendered {
         let (record, about) = (&found.record, found.about());
         let from = source(&shown_nick(&record.name), found.mask(), self.server);
         let one = |line: Line| Rendered { lines: vec![self.tagged(line, record)], batched: false };

@@ -1,5 +1,5 @@
-//! A client's session: its lines in, lines for it out. What it does in rooms goes through [`World`]; what happens there
-//! comes as records of their logs. Time, sockets and other sessions are the caller's.
+//! A client's session: its lines in, lines for it out. What it does in rooms goes through [`IrcWorld`]; what
+//! happens there comes as records of their logs. Time, sockets and other sessions are the caller's.
 
 mod answer;
 mod history;
@@ -17,18 +17,18 @@ use cbcast::{MemberId, MessageId};
 
 use super::capability::Capabilities;
 use super::history::HistoryRequest;
-use super::message::{IrcMessage, Item, Line};
-use super::moved::{Found, MoveKind, Told};
+use super::message::{IrcItem, IrcMessage, Line};
+use super::moved::{FoundRecord, MoveKind, Told};
 use super::numeric::*;
 use super::render::{Rendered, Viewer, shown_by, shown_nick, source};
 use super::shared::{Perspective, Rendering};
-use super::world::{PersonView, World};
+use super::world::{IrcWorld, PersonView};
 use crate::api::rfc3339;
 use causerie_core::content::body::Body;
 use causerie_core::content::name::Name;
 use causerie_core::log::page::{HistoryRecord, What};
 
-use self::state::{AnswerStep, AwaitedMessage, LABEL_MAX, Multiline, PendingAnswer, Seat, folded};
+use self::state::{AnswerStep, AwaitedMessage, ChannelSeat, LABEL_MAX, Multiline, PendingAnswer, folded};
 pub use self::state::{HISTORY_MAX, ServerView, SessionNeed};
 
 /// State of a client: what it has negotiated, where it is, and what is still to be told.
@@ -49,7 +49,7 @@ pub struct IrcSession {
     /// The user mode `i`, which nothing depends on: who shares no room is in no list anyway.
     invisible: bool,
     /// Rooms by the lower case of their names.
-    rooms: BTreeMap<String, Seat>,
+    rooms: BTreeMap<String, ChannelSeat>,
     /// Members that it is in conversations, by the numbers of their rooms.
     conversations: BTreeMap<u64, MemberId>,
     /// Times up to which its user has read what was said with a person, by the lower case of the nick.
@@ -158,14 +158,14 @@ impl IrcSession {
 
     /// Takes one line. Behind it come [`poll_change`](Self::poll_change), with an answer to each, and
     /// [`go_on`](Self::go_on), in turns until there is no more of either; then [`finish`](Self::finish).
-    pub fn handle(&mut self, world: &mut impl World, item: Item) {
+    pub fn handle(&mut self, world: &mut impl IrcWorld, item: IrcItem) {
         let message = match item {
-            Item::Message(message) => message,
-            Item::TooLong => return self.numeric_text(ERR_INPUTTOOLONG, &[], "Input line was too long"),
-            Item::NotUtf8 => {
+            IrcItem::Message(message) => message,
+            IrcItem::TooLong => return self.numeric_text(ERR_INPUTTOOLONG, &[], "Input line was too long"),
+            IrcItem::NotUtf8 => {
                 return self.fail("*", "INVALID_UTF8", &[], "Message rejected, it was not UTF-8");
             }
-            Item::Malformed => {
+            IrcItem::Malformed => {
                 let why = "Message rejected, it was no line of IRC";
                 return match self.has(Capabilities::STANDARD_REPLIES) {
                     true => self.fail("*", "INVALID_MESSAGE", &[], why),
@@ -255,9 +255,9 @@ impl IrcSession {
     /// [`perspective`](Self::perspective), if there is one.
     pub fn records(
         &mut self,
-        world: &mut impl World,
+        world: &mut impl IrcWorld,
         id: u64,
-        found: &[Found],
+        found: &[FoundRecord],
         rendering: Option<&Rendering>,
     ) {
         let shared = rendering.zip(self.seat(id)).filter(|(rendering, _)| {
@@ -292,7 +292,7 @@ impl IrcSession {
     }
 
     /// The next record of the room with this number.
-    fn record(&mut self, world: &mut impl World, id: u64, found: &Found) {
+    fn record(&mut self, world: &mut impl IrcWorld, id: u64, found: &FoundRecord) {
         let record = &found.record;
         if let Some(member) = self.conversations.get(&id) {
             return self.record_between_two(world, id, *member, found);
@@ -336,7 +336,7 @@ impl IrcSession {
     }
 
     /// Tells what somebody does in all its rooms with the first record of it, in whichever room that is.
-    fn tell_move(&mut self, id: u64, found: &Found) {
+    fn tell_move(&mut self, id: u64, found: &FoundRecord) {
         let Some(moved) = found.moved.as_deref().filter(|moved| self.told_moves.is_first(moved)) else {
             return;
         };
@@ -367,7 +367,13 @@ impl IrcSession {
         }
     }
 
-    fn record_between_two(&mut self, world: &mut impl World, id: u64, member: MemberId, found: &Found) {
+    fn record_between_two(
+        &mut self,
+        world: &mut impl IrcWorld,
+        id: u64,
+        member: MemberId,
+        found: &FoundRecord,
+    ) {
         let record = &found.record;
         let is_own = record.member == member;
         if let What::Left { .. } = record.what {
@@ -397,7 +403,7 @@ impl IrcSession {
         (own, other): (&str, &str),
         id: u64,
         is_own: bool,
-        found: &Found,
+        found: &FoundRecord,
         replayed: Option<&HistoryRequest>,
     ) -> Rendered {
         if !matches!(found.record.what, What::Said(_)) {
@@ -405,14 +411,14 @@ impl IrcSession {
         }
         let (from, to) = if is_own { (own, other) } else { (other, own) };
         let record = HistoryRecord { name: from.to_owned(), ..found.record.clone() };
-        self.rendered(to, id, &Found { record, ..found.clone() }, from, replayed)
+        self.rendered(to, id, &FoundRecord { record, ..found.clone() }, from, replayed)
     }
 
     fn rendered(
         &mut self,
         target: &str,
         id: u64,
-        found: &Found,
+        found: &FoundRecord,
         realname: &str,
         replayed: Option<&HistoryRequest>,
     ) -> Rendered {
@@ -482,7 +488,7 @@ impl IrcSession {
 
     // Commands.
 
-    fn command(&mut self, world: &mut impl World, message: &IrcMessage) {
+    fn command(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         if let Some(name) = message.tag("batch").filter(|_| self.multiline.is_some()) {
             return self.multiline_part(message, name);
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use cbcast::MessageId;
 
 use super::capability::Capabilities;
-use super::moved::Found;
+use super::moved::FoundRecord;
 use super::render::Viewer;
 use causerie_core::log::page::What;
 
@@ -38,13 +38,13 @@ pub(super) struct SaidSpan {
 impl Rendering {
     /// Renders records of the perspective's room.
     #[must_use]
-    pub fn new(perspective: Perspective, found: &[Found]) -> Self {
+    pub fn new(perspective: Perspective, found: &[FoundRecord]) -> Self {
         let Perspective { capabilities, server, channel, id } = &perspective;
         let (capabilities, id) = (*capabilities, *id);
         let viewer =
             Viewer { capabilities, server, target: channel, id, is_conversation: false, replayed: false };
         let mut lines = Vec::new();
-        let mut place = |found: &Found| {
+        let mut place = |found: &FoundRecord| {
             // Who comes or goes may be known to the session, and batches have names of the session's.
             let said = matches!(found.record.what, What::Said(_)).then(|| {
                 let rendered = viewer.render(found, "", String::new);
@@ -86,8 +86,8 @@ mod tests {
 
     use super::super::capability::OFFERED;
     use super::super::{
-        IrcMessage, IrcSession, Item, JoinRefusal, Joined, MemberView, PersonView, RoomView, ServerView,
-        World,
+        IrcItem, IrcMessage, IrcSession, IrcWorld, JoinRefusal, Joined, MemberView, PersonView, RoomView,
+        ServerView,
     };
     use super::*;
     use causerie_core::content::body::Body;
@@ -103,7 +103,7 @@ mod tests {
     /// One room; who changes its nick comes as the next member. How many have joined, and how often something was said.
     struct Lobby(u32, u64);
 
-    impl World for Lobby {
+    impl IrcWorld for Lobby {
         fn now(&self) -> u64 {
             0
         }
@@ -199,7 +199,7 @@ mod tests {
             "NICK Annie",
         ];
         for line in lines {
-            session.handle(&mut lobby, Item::Message(IrcMessage::parse(line).expect("a line")));
+            session.handle(&mut lobby, IrcItem::Message(IrcMessage::parse(line).expect("a line")));
             while session.has_more() {
                 session.go_on(&mut lobby);
             }
@@ -233,7 +233,7 @@ mod tests {
     }
 
     /// Makes records by strangers, by this connection, and by whom it was before.
-    fn found() -> impl Strategy<Value = Vec<Found>> {
+    fn found() -> impl Strategy<Value = Vec<FoundRecord>> {
         let what = prop_oneof![
             8 => body().prop_map(What::Said),
             1 => Just(What::Joined),
@@ -258,7 +258,7 @@ mod tests {
                     what,
                     standing: Standing::AsSaid,
                 };
-                Found { record, about, mask, moved: None }
+                FoundRecord { record, about, mask, moved: None }
             };
             records.into_iter().enumerate().map(record).collect()
         })
@@ -273,7 +273,8 @@ mod tests {
             let rendering = Rendering::new(perspective, &found);
             sharing.records(&mut world, ROOM, &found, Some(&rendering));
             alone.records(&mut world, ROOM, &found, None);
-            let text = |session: &mut IrcSession| String::from_utf8(session.take_output().concat()).expect("text");
+            let text =
+                |session: &mut IrcSession| String::from_utf8(session.take_output().concat()).expect("text");
             prop_assert_eq!(text(&mut sharing), text(&mut alone));
             prop_assert_eq!(sharing.perspective(ROOM), alone.perspective(ROOM));
         }
@@ -285,7 +286,9 @@ mod tests {
             let other = other.without(counts) | one.only(counts);
             let ((mut one, mut world), (mut other, _)) = (session(one), session(other));
             let is_strangers =
-                |f: &Found| ![OWN, NEXT].contains(&f.record.member) && matches!(f.record.what, What::Said(_));
+                |f: &FoundRecord| {
+                    ![OWN, NEXT].contains(&f.record.member) && matches!(f.record.what, What::Said(_))
+                };
             let strangers: Vec<_> = found.into_iter().filter(is_strangers).collect();
             prop_assert_eq!(one.perspective(ROOM), other.perspective(ROOM));
             one.records(&mut world, ROOM, &strangers, None);
@@ -309,7 +312,7 @@ mod tests {
                 what,
                 standing: Standing::AsSaid,
             };
-            Found { record, about: None, mask: None, moved: None }
+            FoundRecord { record, about: None, mask: None, moved: None }
         };
         let found: Vec<_> =
             (1..=100).map(|n| record(n, if n == 50 { NEXT } else { MemberId::new(0, 9) })).collect();

@@ -4,7 +4,7 @@ use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 
 /// A part of a text that fits on one line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Piece<'a> {
+pub struct TextPiece<'a> {
     /// Text of the piece.
     pub text: &'a str,
     /// Continuation of the line before it, which was too long; else a new line of the text begins here.
@@ -12,7 +12,7 @@ pub struct Piece<'a> {
 }
 
 /// The lines of a text in pieces of `bytes_max` bytes at most: put together again they are the text.
-pub fn split(text: &str, bytes_max: usize) -> impl Iterator<Item = Piece<'_>> {
+pub fn split(text: &str, bytes_max: usize) -> impl Iterator<Item = TextPiece<'_>> {
     text.split('\n').flat_map(move |line| {
         let mut rest = Some(line.strip_suffix('\r').unwrap_or(line));
         let mut goes_on = false;
@@ -20,7 +20,7 @@ pub fn split(text: &str, bytes_max: usize) -> impl Iterator<Item = Piece<'_>> {
             let text = rest?;
             let end = piece_end(text, bytes_max);
             rest = (end < text.len()).then(|| &text[end..]);
-            Some(Piece { text: &text[..end], goes_on: std::mem::replace(&mut goes_on, true) })
+            Some(TextPiece { text: &text[..end], goes_on: std::mem::replace(&mut goes_on, true) })
         })
     })
 }

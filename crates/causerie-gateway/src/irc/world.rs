@@ -91,7 +91,7 @@ pub enum JoinRefusal {
 
 /// Rooms, and the server around them, as a session asks them. Nothing that is answered is told to the client before
 /// it is stored.
-pub trait World {
+pub trait IrcWorld {
     /// Milliseconds since 1970, for people.
     fn now(&self) -> u64;
     /// Takes one change of who this connection is out of its budget, or returns for how long there is none.

@@ -12,8 +12,8 @@ use bytes::{Bytes, BytesMut};
 use causerie_core::content::body::Body;
 use causerie_core::room::JoinError;
 use causerie_gateway::classic::{
-    self, ControllerCommand, Item, Lines, Rendering, RoomCommand, encode, encode_part, parse_controller,
-    parse_room,
+    self, ClassicItem, ClassicLines, ControllerCommand, Rendering, RoomCommand, encode, encode_part,
+    parse_controller, parse_room,
 };
 use cbcast::MemberId;
 
@@ -115,7 +115,7 @@ impl ClassicSession<'_> {
         mut buffer: BytesMut,
         room: Option<Arc<HostedRoom>>,
     ) -> io::Result<()> {
-        let mut lines = Lines::new(self.server.settings().room.text_bytes_max);
+        let mut lines = ClassicLines::new(self.server.settings().room.text_bytes_max);
         let mut talk = room.map_or(Talk::Controller, Talk::Name);
         loop {
             let ended =
@@ -139,19 +139,19 @@ impl ClassicSession<'_> {
     }
 
     /// Handles the texts of one read. Whether the conversation goes on.
-    async fn handle_all(&self, talk: &mut Talk, items: Vec<Item>) -> bool {
+    async fn handle_all(&self, talk: &mut Talk, items: Vec<ClassicItem>) -> bool {
         for item in items {
             self.outbox.has_room().await;
             // Each answer is some work, too.
             self.visitor.speak_in_turn().await;
             let text = match item {
-                Item::Text(text) => text,
-                Item::TooLong { limit } => {
+                ClassicItem::Text(text) => text,
+                ClassicItem::TooLong { limit } => {
                     self.refused(Refused::TooLong);
                     self.complain(talk, &format!("a text has at most {limit} bytes, and yours had more"));
                     continue;
                 }
-                Item::NotUtf8 => {
+                ClassicItem::NotUtf8 => {
                     self.refused(Refused::Malformed);
                     self.complain(talk, "that was not UTF-8");
                     continue;

@@ -43,8 +43,8 @@ use crate::net::stream::Stream;
 use crate::server::Server;
 use crate::settings::Protocol;
 use extract::HttpConnection;
-use failure::Failure;
-use shared::Shared;
+use failure::HttpFailure;
+use shared::SharedStream;
 
 pub(crate) use extract::Lab;
 
@@ -70,13 +70,13 @@ static ROUTES: LazyLock<Router> = LazyLock::new(|| {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .method_not_allowed_fallback(async || {
-            Failure::new(
+            HttpFailure::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
                 "that cannot be done with this",
             )
         })
-        .fallback(async || Failure::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here"))
+        .fallback(async || HttpFailure::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here"))
 });
 
 async fn openapi() -> Response {
@@ -104,7 +104,7 @@ pub(crate) async fn serve(
         _open: Arc::new(open),
     };
     let socket = Arc::clone(&stream);
-    let (input, output) = (Shared(Arc::clone(&stream)), Shared(stream));
+    let (input, output) = (SharedStream(Arc::clone(&stream)), SharedStream(stream));
     let stream = TokioIo::new(tokio::io::join(Cursor::new(first).chain(input), output));
     let service = service_fn(move |request| answer(connection.clone(), request));
     let mut builder = http1::Builder::new();

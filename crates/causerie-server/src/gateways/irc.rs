@@ -1,5 +1,6 @@
 //! Sessions of IRC clients: a connection in as many rooms as it likes. The decisions are in
-//! [`causerie_gateway::irc::IrcSession`]; here are its socket, its cursors in the rooms' logs, and what it can ask for.
+//! [`causerie_gateway::irc::IrcSession`]; here are its socket, its cursors in the rooms' logs, and what it
+//! can ask for.
 
 mod history;
 mod host;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use causerie_gateway::irc::{IrcSession, Item, Lines, SessionNeed, World};
+use causerie_gateway::irc::{IrcItem, IrcLines, IrcSession, IrcWorld, SessionNeed};
 use futures_util::future::select_all;
 use tokio::time::Instant;
 
@@ -60,7 +61,7 @@ pub(crate) async fn serve(
     }
     let here = GatewayWorld::new(server, people, visitor, peer.ip());
     let session = IrcSession::new(server_view(server, &here.person));
-    let (lines, budget, news) = (Lines::default(), Bucket::default(), server.writer.news());
+    let (lines, budget, news) = (IrcLines::default(), Bucket::default(), server.writer.news());
     let charge = server.memory.open(peer.ip());
     let mut connection = IrcConnection { session, here, stream, lines, budget, news, charge: &charge };
     let ended = tokio::select! {
@@ -76,7 +77,7 @@ struct IrcConnection<'a> {
     session: IrcSession,
     here: GatewayWorld<'a>,
     stream: Arc<Stream>,
-    lines: Lines,
+    lines: IrcLines,
     /// Budget for lines to be handled.
     budget: Bucket,
     /// News of whether anything can be stored.
@@ -90,7 +91,7 @@ impl IrcConnection<'_> {
         let begun = Instant::now();
         let server = self.here.server;
         // A line, and what it still has to take out of the budgets.
-        let mut next: Option<(Item, Due)> = None;
+        let mut next: Option<(IrcItem, Due)> = None;
         let mut ask_at = begun + server.settings().irc.ping;
         loop {
             let mut wait = None;
@@ -154,12 +155,12 @@ impl IrcConnection<'_> {
         }
     }
 
-    fn next_item(&mut self) -> Option<(Item, Due)> {
+    fn next_item(&mut self) -> Option<(IrcItem, Due)> {
         let item = self.lines.poll_item()?;
         let refused = match item {
-            Item::Message(_) => None,
-            Item::TooLong => Some(Refused::TooLong),
-            Item::NotUtf8 | Item::Malformed => Some(Refused::Malformed),
+            IrcItem::Message(_) => None,
+            IrcItem::TooLong => Some(Refused::TooLong),
+            IrcItem::NotUtf8 | IrcItem::Malformed => Some(Refused::Malformed),
         };
         if let Some(reason) = refused {
             self.here.server.metrics.refused(Protocol::Irc, reason);
@@ -187,10 +188,10 @@ impl IrcConnection<'_> {
         None
     }
 
-    async fn handle(&mut self, item: Item) -> io::Result<()> {
+    async fn handle(&mut self, item: IrcItem) -> io::Result<()> {
         let server = self.here.server;
         self.until(server.writer.has_room()).await?;
-        if let Item::Message(message) = &item
+        if let IrcItem::Message(message) = &item
             && matches!(&message.command[..], "PRIVMSG" | "NOTICE" | "TAGMSG")
         {
             let now = self.here.now();
@@ -337,8 +338,8 @@ struct Due {
 }
 
 /// Returns how many messages a line becomes, at most.
-fn messages_of(item: &Item) -> usize {
-    let Item::Message(message) = item else { return 0 };
+fn messages_of(item: &IrcItem) -> usize {
+    let IrcItem::Message(message) = item else { return 0 };
     match &message.command[..] {
         // Of a text of many lines, its end counts.
         "PRIVMSG" | "NOTICE" if message.tag("batch").is_some() => 0,

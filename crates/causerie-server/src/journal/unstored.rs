@@ -7,14 +7,14 @@ use tokio::sync::watch;
 
 /// Progress of storing one room's changes.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(crate) struct StoringProgress {
     /// Number of changes that are stored.
     stored: watch::Sender<u64>,
     /// Reason why nothing can be stored at the moment, if there is one.
     trouble: watch::Receiver<Option<Arc<str>>>,
 }
 
-impl Progress {
+impl StoringProgress {
     pub(crate) fn new(trouble: watch::Receiver<Option<Arc<str>>>) -> Arc<Self> {
         Arc::new(Self { stored: watch::Sender::new(0), trouble })
     }
@@ -64,11 +64,11 @@ pub struct Unstored<T> {
     value: T,
     /// Number of changes on which it depends.
     changes: u64,
-    progress: Arc<Progress>,
+    progress: Arc<StoringProgress>,
 }
 
 impl<T> Unstored<T> {
-    pub(crate) fn new(value: T, changes: u64, progress: &Arc<Progress>) -> Self {
+    pub(crate) fn new(value: T, changes: u64, progress: &Arc<StoringProgress>) -> Self {
         Self { value, changes, progress: Arc::clone(progress) }
     }
 
@@ -149,7 +149,7 @@ mod tests {
     #[tokio::test]
     async fn it_comes_out_once_so_many_changes_are_stored() {
         let trouble = watch::Sender::new(None);
-        let progress = Progress::new(trouble.subscribe());
+        let progress = StoringProgress::new(trouble.subscribe());
         let unstored = |changes| Unstored::new(changes, changes, &progress);
         assert_eq!(unstored(0).stored().await, 0, "it depends on nothing");
         assert_eq!(unstored(2).try_stored().expect_err("it is not stored").changes, 2);

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::metrics::{Limited, Metrics};
 use crate::net::budget::{Bucket, LeftOut, Rate, Seldom};
-use crate::net::turns::{Given, Turn, Turns};
+use crate::net::turns::{GivenAnswers, Turn, Turns};
 use crate::settings::{AddressLimits, Settings};
 
 /// An address of IPv4, or a network of IPv6.
@@ -172,7 +172,7 @@ impl Table {
 pub(crate) struct Visitor {
     all: Arc<Addresses>,
     address: Arc<Address>,
-    given: Given,
+    given: GivenAnswers,
 }
 
 impl Visitor {
@@ -212,7 +212,7 @@ impl Visitor {
         }
         used.connections += 1;
         drop(used);
-        Ok(Self { all: Arc::clone(all), address, given: Given::default() })
+        Ok(Self { all: Arc::clone(all), address, given: GivenAnswers::default() })
     }
 
     /// Returns the limits that count for it.

@@ -27,9 +27,9 @@ pub(crate) struct Turn<'a> {
 
 /// Answers that one connection was given lately.
 #[derive(Debug, Default)]
-pub(crate) struct Given(Mutex<Bucket>);
+pub(crate) struct GivenAnswers(Mutex<Bucket>);
 
-impl Given {
+impl GivenAnswers {
     /// Counts bytes that were made for it.
     pub(crate) fn add(&self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -52,7 +52,7 @@ impl Turns {
     }
 
     /// Waits for the next turn, if the connection was given much. Those who wait have theirs in the order of their coming.
-    pub(crate) async fn next(&self, given: &Given) -> Turn<'_> {
+    pub(crate) async fn next(&self, given: &GivenAnswers) -> Turn<'_> {
         if !given.is_much() {
             return Turn { _place: None };
         }
@@ -76,7 +76,7 @@ mod tests {
         for _ in 0..100 {
             let (turns, made) = (Arc::clone(&turns), Arc::clone(&made));
             tokio::spawn(async move {
-                let given = Given::default();
+                let given = GivenAnswers::default();
                 loop {
                     let turn = turns.next(&given).await;
                     made.fetch_add(1, Ordering::Relaxed);
@@ -90,7 +90,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let before = made.load(Ordering::Relaxed);
-        let other = Given::default();
+        let other = GivenAnswers::default();
         for _ in 0..10 {
             drop(turns.next(&other).await);
             tokio::task::yield_now().await;
@@ -101,7 +101,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_given_is_forgotten() {
-        let given = Given::default();
+        let given = GivenAnswers::default();
         given.add(32 << 10);
         assert!(!given.is_much());
         given.add(32 << 10);

@@ -4,12 +4,12 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A thing of any kind.
-trait Kept: Any + Send + Sync {
+trait Attachment: Any + Send + Sync {
     /// Returns whether something has panicked while it held it.
     fn is_poisoned(&self) -> bool;
 }
 
-impl<T: Send + 'static> Kept for Mutex<T> {
+impl<T: Send + 'static> Attachment for Mutex<T> {
     fn is_poisoned(&self) -> bool {
         Self::is_poisoned(self)
     }
@@ -17,7 +17,7 @@ impl<T: Send + 'static> Kept for Mutex<T> {
 
 /// The things of one room.
 #[derive(Default)]
-pub(crate) struct Attached(Mutex<Vec<Arc<dyn Kept>>>);
+pub(crate) struct Attached(Mutex<Vec<Arc<dyn Attachment>>>);
 
 impl Attached {
     /// Returns the one of that kind, which is empty at first.

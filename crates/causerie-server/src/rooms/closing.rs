@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::rooms::access::{Right, Who};
 use crate::rooms::ages::Wall;
-use crate::rooms::directory::{ClosedRoom, RoomDirectory};
+use crate::rooms::directory::{ClosedEntry, RoomDirectory};
 use crate::rooms::error::RoomError;
 use crate::rooms::hosted::HostedRoom;
 
@@ -60,14 +60,14 @@ impl RoomDirectory {
         if let Some(closed_millis) = kept_since.filter(|_| rooms.by_name.len() < there) {
             // A name is for life.
             let name = room.peek_unstored(|room| room.name().clone());
-            rooms.closed.insert(room.id, ClosedRoom { name, closed_millis });
+            rooms.closed.insert(room.id, ClosedEntry { name, closed_millis });
         }
     }
 
     /// Returns the rooms that were closed and are kept, as the operator is told; the last that was closed last.
     pub(crate) fn closed(&self) -> Vec<wire::ClosedRoom> {
         let keeps = u64::try_from(self.settings().borrow().closed.as_millis()).unwrap_or(u64::MAX);
-        let told = |(id, room): (&RoomId, &ClosedRoom)| wire::ClosedRoom {
+        let told = |(id, room): (&RoomId, &ClosedEntry)| wire::ClosedRoom {
             name: room.name.to_string(),
             closed_millis: room.closed_millis,
             until_millis: room.closed_millis.saturating_add(keeps),

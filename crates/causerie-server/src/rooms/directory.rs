@@ -60,13 +60,13 @@ impl Maker {
 
 /// A room that nobody can ask for.
 #[derive(Clone, Debug)]
-pub(crate) struct ClosedRoom {
+pub(crate) struct ClosedEntry {
     pub(crate) name: RoomName,
     pub(crate) closed_millis: u64,
 }
 
 /// Closed rooms that are kept.
-pub(crate) type ClosedRooms = BTreeMap<RoomId, ClosedRoom>;
+pub(crate) type ClosedRooms = BTreeMap<RoomId, ClosedEntry>;
 
 /// The rooms by name, those that are not open among them.
 #[derive(Default)]
@@ -167,7 +167,7 @@ impl RoomDirectory {
         for stored in found {
             let name = RoomName::known(&stored.row.name);
             if let Some(closed_millis) = stored.row.closed_millis {
-                rooms.closed.insert(stored.room, ClosedRoom { name, closed_millis });
+                rooms.closed.insert(stored.room, ClosedEntry { name, closed_millis });
                 continue;
             }
             match self.restore_one(stored, name.clone()) {

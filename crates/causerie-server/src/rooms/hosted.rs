@@ -25,7 +25,7 @@ use crate::fanout::pump::Pump;
 use crate::fanout::reader::{LogEnd, Readable, Reader};
 use crate::journal::changes::{Journaled, changes_of};
 use crate::journal::reads::{Asker, Reads};
-use crate::journal::unstored::{NotStored, Progress, Unstored};
+use crate::journal::unstored::{NotStored, StoringProgress, Unstored};
 use crate::journal::writer::Writer;
 use crate::metrics::Metrics;
 use crate::net::budget::{Rate, Seldom};
@@ -33,7 +33,7 @@ use crate::net::memory::Memory;
 use crate::rooms::attached::Attached;
 use crate::rooms::error::Unreadable;
 use crate::rooms::roster::Roster;
-use crate::rooms::stability::{self, Stability};
+use crate::rooms::stability::{self, RoomStability};
 use crate::rooms::watching::Watching;
 
 /// Lines that one room may write to the log: who talks without end does not fill it.
@@ -64,7 +64,7 @@ pub(crate) struct HostedRoom {
     pub(crate) reading: Reading,
     room: Mutex<Room>,
     tail: RwLock<Tail>,
-    progress: Arc<Progress>,
+    progress: Arc<StoringProgress>,
     /// Wakes whoever waits for something particular; readers are served by the pumps.
     changed: watch::Sender<()>,
     pub(crate) fanout: Fanout,
@@ -74,7 +74,7 @@ pub(crate) struct HostedRoom {
     pub(crate) attached: Attached,
     roster: Mutex<Roster>,
     pub(crate) watching: Watching,
-    pub(crate) stability: Stability,
+    pub(crate) stability: RoomStability,
     resources: Resources,
     /// It is in the writer's queue.
     is_queued: AtomicBool,
@@ -132,14 +132,14 @@ impl HostedRoom {
             reading: Reading::of(room.name().as_str()),
             room: Mutex::new(room),
             tail: RwLock::new(tail),
-            progress: Progress::new(resources.writer.trouble()),
+            progress: StoringProgress::new(resources.writer.trouble()),
             changed: watch::Sender::new(()),
             fanout: Fanout::default(),
             holding: watch::Sender::new(()),
             attached: Attached::default(),
             roster: Mutex::default(),
             watching: Watching::default(),
-            stability: Stability::default(),
+            stability: RoomStability::default(),
             resources,
             is_queued: AtomicBool::new(false),
             in_store: Mutex::new(if is_new { InStore::New } else { InStore::Stored }),

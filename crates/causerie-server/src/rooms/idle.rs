@@ -23,7 +23,7 @@ use crate::rooms::hosted::HostedRoom;
 const EVERY: Duration = Duration::from_secs(60);
 /// State of a room when it was seen last.
 #[derive(Debug)]
-struct Seen {
+struct LastSeen {
     position: u64,
     /// Since when it is so.
     since: Time,
@@ -36,7 +36,7 @@ struct Seen {
 #[derive(Debug, Default)]
 pub(crate) struct IdleRooms {
     wall: Wall,
-    seen: BTreeMap<RoomId, Seen>,
+    seen: BTreeMap<RoomId, LastSeen>,
     /// Rooms that were in the store at the start have been seen.
     began: bool,
 }
@@ -57,10 +57,10 @@ impl IdleRooms {
         let mut before = std::mem::take(&mut self.seen);
         let mut idle = Vec::new();
         for Look { id, position, is_empty, stored_millis } in rooms {
-            let fresh = || Seen { position, since: now.time, stored_millis: None };
+            let fresh = || LastSeen { position, since: now.time, stored_millis: None };
             let seen = match before.remove(&id) {
                 Some(seen) if seen.position == position && is_empty => seen,
-                None if !self.began => Seen { stored_millis: Some(stored_millis), ..fresh() },
+                None if !self.began => LastSeen { stored_millis: Some(stored_millis), ..fresh() },
                 _ => fresh(),
             };
             let ran = now.time.since(seen.since);

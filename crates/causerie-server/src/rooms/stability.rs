@@ -21,7 +21,7 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(200);
 pub(crate) const MEMBERS_MAX: usize = 256;
 
 #[derive(Default)]
-pub(crate) struct Stability {
+pub(crate) struct RoomStability {
     is_followed: AtomicBool,
     state: Mutex<StabilityState>,
 }
@@ -36,7 +36,7 @@ struct StabilityState {
     told: Option<Stable>,
 }
 
-impl Stability {
+impl RoomStability {
     fn state(&self) -> MutexGuard<'_, StabilityState> {
         self.state.lock().expect("nothing panics while holding it")
     }

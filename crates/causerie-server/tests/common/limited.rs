@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use causerie_store::{
-    Change, CommitError, DatabaseError, Found, MemberRow, Members, MemoryStore, Page, Removed, Report,
+    Change, CheckReport, CommitError, DatabaseError, Found, MemberRow, Members, MemoryStore, Page, Removed,
     Retention, RoomId, Stats, Store, StoreError, StoredRoom,
 };
 use cbcast::MemberId;
@@ -197,7 +197,7 @@ impl Store for Limited {
         self.inner.tidy()
     }
 
-    fn check(&self) -> Report {
+    fn check(&self) -> CheckReport {
         self.inner.check()
     }
 

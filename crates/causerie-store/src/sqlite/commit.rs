@@ -19,7 +19,7 @@ const COMMIT_BYTES_MAX: usize = 256 << 20;
 
 /// A batch that has been checked.
 #[derive(Default)]
-struct Batch {
+struct CheckedBatch {
     directories: Vec<RunDirectory>,
     runs: Vec<Bytes>,
     bytes: usize,
@@ -28,7 +28,7 @@ struct Batch {
     uncut: Vec<RoomId>,
 }
 
-impl Batch {
+impl CheckedBatch {
     /// Checks all changes against the rooms as they are, and as earlier changes of the batch leave them.
     fn check(state: &StoreState, changes: &[Change]) -> Result<Self, InvalidChange> {
         let mut batch = Self::default();
@@ -132,7 +132,12 @@ impl Writer {
         result
     }
 
-    fn write(&mut self, changes: &[Change], batch: &Batch, frames: &Bytes) -> rusqlite::Result<Option<u64>> {
+    fn write(
+        &mut self,
+        changes: &[Change],
+        batch: &CheckedBatch,
+        frames: &Bytes,
+    ) -> rusqlite::Result<Option<u64>> {
         self.sync(true)?;
         self.transaction(|writer| {
             let db = &writer.db;
@@ -196,7 +201,7 @@ impl Inner {
             return Ok(());
         }
         // Only this thread, which has the writer, changes what is checked here.
-        let batch = Batch::check(&self.state(), &changes)?;
+        let batch = CheckedBatch::check(&self.state(), &changes)?;
         self.help(writer, batch.bytes as u64)?;
         let frames = batch.frames();
         let row_bytes = writer.write(&changes, &batch, &frames).map_err(|error| self.commit_error(error))?;

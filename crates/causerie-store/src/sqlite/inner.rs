@@ -97,14 +97,14 @@ pub(super) struct Writer {
     /// Whether a commit syncs at present.
     pub(super) full_sync: bool,
     pub(super) next_row: i64,
-    pub(super) plan: Option<Plan>,
+    pub(super) plan: Option<MovingRound>,
     /// When the oldest staged batch came.
     pub(super) waiting_since: Option<Instant>,
 }
 
 /// A round of moving: all rows up to one, room by room.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct MovingRound {
     pub(super) up_to: i64,
     pub(super) rooms: VecDeque<RoomId>,
 }

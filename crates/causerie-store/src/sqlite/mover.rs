@@ -11,7 +11,7 @@ use bytes::Bytes;
 use cbcast::MemberId;
 use rusqlite::{Connection, params};
 
-use super::inner::{Inner, Pen, Plan, Writer, unpoisoned};
+use super::inner::{Inner, MovingRound, Pen, Writer, unpoisoned};
 use super::rows::{self, int, member_key};
 use super::trouble::{Trouble, trouble};
 use crate::change::RoomId;
@@ -167,7 +167,7 @@ impl Inner {
                 bytes >= PLAN_TIMES * self.options.staging_bytes
             });
             let Some((&up_to, _)) = some.or(state.rows.last_key_value()) else { return Ok(false) };
-            writer.plan = Some(Plan { up_to, rooms: state.waiting.iter().copied().collect() });
+            writer.plan = Some(MovingRound { up_to, rooms: state.waiting.iter().copied().collect() });
             writer.waiting_since = None;
         }
         let plan = writer.plan.as_ref().expect("made above");

@@ -13,7 +13,7 @@ use super::trouble::{Trouble, trouble};
 use super::{compare, rows, schema};
 use crate::change::RoomId;
 use crate::error::{OpenError, StoreError};
-use crate::page::{Ages, Damage, Removed, Report, Retention, Stats};
+use crate::page::{AgeRange, CheckReport, Damage, Removed, Retention, Stats};
 
 /// Entries of a report's lists.
 const REPORT_MAX: usize = 10_000;
@@ -32,7 +32,7 @@ impl Inner {
             let found = state.rooms.get(&room);
             let staged = |r: &RoomState| r.staged.iter().map(|s| s.run.clone()).collect::<Vec<_>>();
             let ends = found.map(|r| (r.first, r.moved, r.last, staged(r)));
-            (ends, Ages::of(&keep, now_millis, state.ages_from))
+            (ends, AgeRange::of(&keep, now_millis, state.ages_from))
         };
         let Some((before, moved, last, staged)) = ends else { return Ok(None) };
         let mut first = before;
@@ -102,8 +102,8 @@ impl Inner {
         Ok(Removed { records: first - before, first })
     }
 
-    pub(super) fn check(&self) -> Report {
-        let mut report = Report::default();
+    pub(super) fn check(&self) -> CheckReport {
+        let mut report = CheckReport::default();
         let mut problem = |text: String| {
             tracing::error!("{text}");
             text
@@ -341,7 +341,7 @@ fn by_age(
     first: u64,
     moved: u64,
     staged: &[crate::run::Run],
-    ages: Ages,
+    ages: AgeRange,
 ) -> rusqlite::Result<u64> {
     let (mut kept, mut at) = (first, first);
     let times = |directory: &crate::run::RunDirectory, from: u64| {

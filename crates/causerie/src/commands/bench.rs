@@ -10,7 +10,7 @@ use causerie_bench::irc::Irc;
 use causerie_bench::native::Native;
 use causerie_bench::process::{Started, raise_file_limit};
 use causerie_bench::websocket::WebSocket;
-use causerie_bench::{Pace, Plan, Progress, Protocol};
+use causerie_bench::{LoadPlan, LoadProgress, Pace, Protocol};
 use clap::{Args, ValueEnum};
 
 use crate::address::{DEFAULT_SERVER, with_port};
@@ -38,16 +38,16 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     rooms: u32,
     /// Members in each room: all of them receive.
-    #[arg(long, value_name = "N", default_value_t = Plan::default().receivers)]
+    #[arg(long, value_name = "N", default_value_t = LoadPlan::default().receivers)]
     receivers: u32,
     /// Number of each room's members who talk.
-    #[arg(long, value_name = "N", default_value_t = Plan::default().senders)]
+    #[arg(long, value_name = "N", default_value_t = LoadPlan::default().senders)]
     senders: u32,
     /// Number of each room's members who read nothing until the others have finished, and everything then.
-    #[arg(long, value_name = "N", default_value_t = Plan::default().stopped)]
+    #[arg(long, value_name = "N", default_value_t = LoadPlan::default().stopped)]
     stopped: u32,
     /// Bytes of each text.
-    #[arg(long, value_name = "BYTES", default_value_t = Plan::default().text_bytes)]
+    #[arg(long, value_name = "BYTES", default_value_t = LoadPlan::default().text_bytes)]
     payload: usize,
     /// Messages outstanding in each room: sent, and not yet received by everybody.
     #[arg(long, value_name = "N", default_value_t = 100)]
@@ -56,7 +56,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "M/S", conflicts_with = "window")]
     rate: Option<f64>,
     /// Messages of a hundred that answer what their sender has just received.
-    #[arg(long, value_name = "PERCENT", default_value_t = Plan::default().answers_percent)]
+    #[arg(long, value_name = "PERCENT", default_value_t = LoadPlan::default().answers_percent)]
     answers: u32,
     /// Time that is measured.
     #[arg(long, value_name = "T", default_value = "10", value_parser = seconds)]
@@ -65,7 +65,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "T", default_value = "1", value_parser = seconds)]
     warm_up: Duration,
     /// Threads of the load; a room belongs to one of them.
-    #[arg(long, value_name = "N", default_value_t = Plan::default().threads)]
+    #[arg(long, value_name = "N", default_value_t = LoadPlan::default().threads)]
     threads: u32,
     /// Print one JSON object.
     #[arg(long)]
@@ -108,8 +108,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl BenchArgs {
-    fn plan(&self) -> Plan {
-        Plan {
+    fn plan(&self) -> LoadPlan {
+        LoadPlan {
             rooms: self.rooms,
             receivers: self.receivers,
             senders: self.senders,
@@ -141,7 +141,7 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
     tokio::task::spawn_blocking(move || load(&args, &plan, address)).await?
 }
 
-fn load(args: &BenchArgs, plan: &Plan, address: Option<SocketAddr>) -> anyhow::Result<()> {
+fn load(args: &BenchArgs, plan: &LoadPlan, address: Option<SocketAddr>) -> anyhow::Result<()> {
     let spawned = match address {
         Some(_) => None,
         None => {
@@ -158,7 +158,7 @@ fn load(args: &BenchArgs, plan: &Plan, address: Option<SocketAddr>) -> anyhow::R
         (None, None) => bail!("there is no server"),
     };
     let told = args.progress || io::stderr().is_terminal();
-    let mut progress = |progress: Progress| {
+    let mut progress = |progress: LoadProgress| {
         if told {
             let (elapsed, whole) = (progress.elapsed.as_secs_f64(), progress.whole.as_secs_f64());
             eprintln!("{elapsed:.1} of {whole:.1} s: {} deliveries so far", progress.deliveries);

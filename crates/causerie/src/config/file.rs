@@ -63,13 +63,13 @@ fn check(arg: &Arg, value: &OsStr) -> Result<(), String> {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum SettingKind {
     Switch,
     Number,
     Text,
 }
 
-impl Kind {
+impl SettingKind {
     pub(crate) fn of(arg: &Arg) -> Self {
         let id = arg.get_value_parser().type_id();
         if id == TypeId::of::<bool>() {
@@ -140,7 +140,8 @@ pub(crate) fn read_file(
                 false => format!("there is no setting '{key}'; {shows_all}"),
             }));
         };
-        let value = Kind::of(arg).read(value.get_ref()).map_err(|why| wrong(format!("{key}: {why}")))?;
+        let value =
+            SettingKind::of(arg).read(value.get_ref()).map_err(|why| wrong(format!("{key}: {why}")))?;
         check(arg, OsStr::new(&value)).map_err(|why| wrong(format!("{key}: {why}")))?;
         found.push((arg.get_id().to_string(), value, line));
     }

@@ -22,7 +22,7 @@ use clap::{Arg, Args, Command, FromArgMatches, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::file::{Kind, UsageError, check_environment, name, read_file, read_text, wrapped};
+use super::file::{SettingKind, UsageError, check_environment, name, read_file, read_text, wrapped};
 use crate::address::{DEFAULT_SERVER, listening};
 
 /// Open rooms for others to talk in.
@@ -523,7 +523,7 @@ impl Configuration {
             "# capitals, with _ for -), that before this file, and that before the defaults, which are commented out.\n",
         );
         for arg in options(&command()) {
-            let (name, kind) = (name(arg), Kind::of(arg));
+            let (name, kind) = (name(arg), SettingKind::of(arg));
             let Given { value, origin } = &self.given[name];
             let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
             let default = arg.get_default_values().first().map(|value| kind.write(&value.to_string_lossy()));

@@ -13,7 +13,7 @@ use causerie_core::content::text::visible;
 use clap::{Arg, Args, Command, FromArgMatches as _};
 
 use super::chat::{ChatArgs, HEADING};
-use super::file::{Kind, UsageError, name, read_file, wrapped};
+use super::file::{SettingKind, UsageError, name, read_file, wrapped};
 use crate::address::DEFAULT_SERVER;
 
 /// Characters of the longest name that any server may allow.
@@ -169,7 +169,7 @@ fn to_file(command: &Command, server: &str, user: &str) -> String {
          # name in capitals, with _ for -), that before this file, and that before the defaults, which are commented out.\n",
     );
     for arg in settings(command) {
-        let (name, kind) = (name(arg), Kind::of(arg));
+        let (name, kind) = (name(arg), SettingKind::of(arg));
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
         let possible: Vec<_> = arg.get_possible_values().iter().map(|v| v.get_name().to_owned()).collect();
         let choice = if possible.is_empty() { String::new() } else { format!(" ({})", possible.join(", ")) };

@@ -4,7 +4,7 @@ use super::room::RoomView;
 
 /// A line that begins as a command does.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Command {
+pub(super) enum SlashCommand {
     Help,
     Join(String),
     CreateRoom,
@@ -76,32 +76,32 @@ const EMOJI: [(&str, &str); 30] = [
 ];
 
 /// A text as a command: `None` if it is none, and an error in words.
-pub(super) fn parse(text: &str) -> Option<Result<Command, String>> {
+pub(super) fn parse(text: &str) -> Option<Result<SlashCommand, String>> {
     let line = text.trim_end();
     let command =
         line.strip_prefix("./").or_else(|| line.strip_prefix('/').filter(|rest| !rest.starts_with('/')))?;
     let (name, argument) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
     let argument = argument.trim();
-    let needed = |make: fn(String) -> Command| match argument {
+    let needed = |make: fn(String) -> SlashCommand| match argument {
         "" => Err(format!("/{name} wants something more: /help tells")),
         _ => Ok(make(argument.into())),
     };
     Some(match name {
-        "help" => Ok(Command::Help),
-        "join" => needed(Command::Join),
-        "createRoom" => Ok(Command::CreateRoom),
-        "leave" => Ok(Command::Leave),
-        "rooms" => Ok(Command::Rooms),
-        "members" => Ok(Command::Members),
-        "clock" => Ok(Command::Clock),
-        "held" => Ok(Command::Held),
-        "history" => Ok(Command::History),
-        "topic" => Ok(Command::Topic(argument.into())),
-        "me" => needed(Command::Me),
-        "search" => needed(Command::Search),
-        "name" => needed(Command::Name),
-        "mouse" => Ok(Command::Mouse),
-        "quit" => Ok(Command::Quit),
+        "help" => Ok(SlashCommand::Help),
+        "join" => needed(SlashCommand::Join),
+        "createRoom" => Ok(SlashCommand::CreateRoom),
+        "leave" => Ok(SlashCommand::Leave),
+        "rooms" => Ok(SlashCommand::Rooms),
+        "members" => Ok(SlashCommand::Members),
+        "clock" => Ok(SlashCommand::Clock),
+        "held" => Ok(SlashCommand::Held),
+        "history" => Ok(SlashCommand::History),
+        "topic" => Ok(SlashCommand::Topic(argument.into())),
+        "me" => needed(SlashCommand::Me),
+        "search" => needed(SlashCommand::Search),
+        "name" => needed(SlashCommand::Name),
+        "mouse" => Ok(SlashCommand::Mouse),
+        "quit" => Ok(SlashCommand::Quit),
         _ => Err(format!("there is no command /{name}: /help lists them, and //{name} says it")),
     })
 }
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn commands_work_with_a_slash_and_as_they_did() {
         for text in ["/join lobby", "./join  lobby ", "/join\tlobby"] {
-            assert_eq!(parse(text), Some(Ok(Command::Join("lobby".into()))));
+            assert_eq!(parse(text), Some(Ok(SlashCommand::Join("lobby".into()))));
         }
         for (name, argument, _) in COMMANDS {
             for slash in ["/", "./"] {

@@ -2,7 +2,7 @@
 
 use causerie_client::Body;
 
-use super::command::{self, Command};
+use super::command::{self, SlashCommand};
 use super::layout::Layout;
 use super::model::{Effect, Model, Overlay};
 use super::room::{LinkState, Purpose};
@@ -49,14 +49,14 @@ pub(super) fn enter(model: &mut Model, effects: &mut Vec<Effect>) {
     to_end(room);
 }
 
-fn obey(model: &mut Model, command: Command, effects: &mut Vec<Effect>) {
+fn obey(model: &mut Model, command: SlashCommand, effects: &mut Vec<Effect>) {
     let room = model.room_mut();
     let name = room.name.clone();
     match command {
-        Command::Help => model.overlay = Some(Overlay::Help(0)),
-        Command::Join(other) => join(model, &other, effects),
-        Command::CreateRoom => effects.push(Effect::CreateRoom),
-        Command::Leave if matches!(room.link, LinkState::Over(_)) => {
+        SlashCommand::Help => model.overlay = Some(Overlay::Help(0)),
+        SlashCommand::Join(other) => join(model, &other, effects),
+        SlashCommand::CreateRoom => effects.push(Effect::CreateRoom),
+        SlashCommand::Leave if matches!(room.link, LinkState::Over(_)) => {
             if model.rooms.len() > 1 {
                 model.rooms.remove(model.current);
                 show_room(model, model.current.min(model.rooms.len() - 1));
@@ -64,28 +64,28 @@ fn obey(model: &mut Model, command: Command, effects: &mut Vec<Effect>) {
                 quit(model, effects);
             }
         }
-        Command::Leave => {
+        SlashCommand::Leave => {
             room.given_up = true;
             leave(room, effects);
         }
-        Command::Rooms => effects.push(Effect::ListRooms),
-        Command::Members => {
+        SlashCommand::Rooms => effects.push(Effect::ListRooms),
+        SlashCommand::Members => {
             let names: Vec<_> = room.members.iter().map(|member| member.name.clone()).collect();
             room.notice(format!("in '{name}': {}", names.join(", ")));
         }
-        Command::Clock => effects.push(Effect::Clock(name)),
-        Command::Held => {
+        SlashCommand::Clock => effects.push(Effect::Clock(name)),
+        SlashCommand::Held => {
             let held: Vec<_> = room.held.iter().map(wording::held).collect();
             match held.is_empty() {
                 true => room.notice("nothing is held back".into()),
                 false => held.into_iter().for_each(|line| room.notice(line)),
             }
         }
-        Command::History => {
+        SlashCommand::History => {
             let layout = Layout::of(model);
             scroll(model.room_mut(), &layout, layout.message_lines() as isize - 1);
         }
-        Command::Topic(topic) => {
+        SlashCommand::Topic(topic) => {
             let body = Body::Topic(topic.clone());
             effects.push(Effect::Say {
                 room: name,
@@ -94,7 +94,7 @@ fn obey(model: &mut Model, command: Command, effects: &mut Vec<Effect>) {
                 purpose: Purpose::Say,
             });
         }
-        Command::Me(text) => {
+        SlashCommand::Me(text) => {
             let body = Body::Action(command::said(&text));
             effects.push(Effect::Say {
                 room: name,
@@ -103,12 +103,12 @@ fn obey(model: &mut Model, command: Command, effects: &mut Vec<Effect>) {
                 purpose: Purpose::Say,
             });
         }
-        Command::Search(text) => {
+        SlashCommand::Search(text) => {
             room.selected = None;
             (model.search, model.searched) = (Some(text), 0..0);
             find(model, &Layout::of(model), effects);
         }
-        Command::Name(other) => {
+        SlashCommand::Name(other) => {
             if !matches!(room.link, LinkState::Over(_)) {
                 model.hint = Some("you are in; leave first, or start another chat with --name".into());
                 return;
@@ -117,10 +117,10 @@ fn obey(model: &mut Model, command: Command, effects: &mut Vec<Effect>) {
             model.room_mut().link = LinkState::Joining;
             effects.push(Effect::Join(name));
         }
-        Command::Mouse => {
+        SlashCommand::Mouse => {
             model.mouse = !model.mouse;
             effects.push(Effect::Mouse(model.mouse));
         }
-        Command::Quit => quit(model, effects),
+        SlashCommand::Quit => quit(model, effects),
     }
 }

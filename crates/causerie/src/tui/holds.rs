@@ -21,13 +21,13 @@ pub(super) struct Hold {
 
 /// The last of them.
 #[derive(Debug, Default)]
-pub(super) struct Holds {
+pub(super) struct LastHolds {
     holds: BTreeMap<MessageId, Hold>,
     order: VecDeque<MessageId>,
     entries: usize,
 }
 
-impl Holds {
+impl LastHolds {
     pub(super) fn get(&self, id: MessageId) -> Option<&Hold> {
         self.holds.get(&id)
     }
@@ -62,7 +62,7 @@ mod tests {
             let clock = (0..members).map(|n| (MemberId::new(0, n), 1)).collect();
             Hold { clock, waits_for: (id(BOB, 1), None) }
         };
-        let mut holds = Holds::default();
+        let mut holds = LastHolds::default();
         for seq in 1..=HOLDS_MAX as u64 + 5 {
             holds.keep(id(EVE, seq), hold(3));
         }

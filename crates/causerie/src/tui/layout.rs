@@ -68,7 +68,7 @@ pub(super) struct SeenRow {
 }
 
 /// Rows on the screen, from below.
-pub(super) struct Seen {
+pub(super) struct SeenRows {
     pub(super) rows: Vec<SeenRow>,
     /// Lines that stay empty because there is nothing before the first row.
     pub(super) empty: usize,
@@ -145,7 +145,7 @@ impl Layout {
         (row >= room.numbers().start).then(|| Anchor { row, lines: self.row_height(room, row) })
     }
 
-    pub(super) fn seen(&self, room: &RoomView) -> Seen {
+    pub(super) fn seen(&self, room: &RoomView) -> SeenRows {
         let waiting = usize::from(self.shows_waiting(room));
         let mut left = usize::from(self.messages.height) - waiting;
         let numbers = room.numbers();
@@ -163,7 +163,7 @@ impl Layout {
                 break;
             }
         }
-        Seen { rows, empty: left }
+        SeenRows { rows, empty: left }
     }
 
     /// Returns whether a line is kept for what is held back, which is at the end only.
@@ -173,7 +173,7 @@ impl Layout {
 
     /// Returns the uppermost and the lowest row on the screen.
     pub(super) fn rows_seen(&self, room: &RoomView) -> (i64, i64) {
-        let Seen { rows, .. } = self.seen(room);
+        let SeenRows { rows, .. } = self.seen(room);
         let end = room.numbers().end - 1;
         (rows.last().map_or(end, |seen| seen.row), rows.first().map_or(end, |seen| seen.row))
     }

@@ -16,8 +16,8 @@ use causerie_core::timeline::fold::{self, Fold, Quote, Said, View};
 use causerie_core::timeline::relation::Neighbour;
 
 use super::editor::Editor;
-use super::holds::{Hold, Holds};
-use super::stability::Stability;
+use super::holds::{Hold, LastHolds};
+use super::stability::StabilityView;
 use crate::wording::messages;
 
 /// Rows of a room that are kept in memory; earlier ones are read again when they are wanted.
@@ -158,8 +158,8 @@ pub(super) struct RoomView {
     /// Dependencies of what is delivered and not placed.
     links: BTreeMap<MessageId, Vec<MessageId>>,
     fold: Fold<Known>,
-    stability: Stability,
-    pub(super) holds: Holds,
+    stability: StabilityView,
+    pub(super) holds: LastHolds,
 }
 
 /// News for a reader.
@@ -207,8 +207,8 @@ impl RoomView {
             neighbour: Neighbour::default(),
             links: BTreeMap::new(),
             fold: Fold::default(),
-            stability: Stability::default(),
-            holds: Holds::default(),
+            stability: StabilityView::default(),
+            holds: LastHolds::default(),
         }
     }
 
@@ -348,7 +348,7 @@ impl RoomView {
             Event::Welcomed { member, room, created, epoch, first, members, .. } => {
                 (self.member, self.link) = (Some(member), LinkState::In);
                 self.set_members(members);
-                self.stability = Stability::default();
+                self.stability = StabilityView::default();
                 self.epoch = Some(epoch);
                 self.given_up = false;
                 match self.read_before {
@@ -390,7 +390,7 @@ impl RoomView {
             }
             Event::Rejoined { member, reason, renamed } => {
                 (self.member, self.link) = (Some(member), LinkState::In);
-                self.stability = Stability::default();
+                self.stability = StabilityView::default();
                 self.neighbour = Neighbour::default();
                 renamed.into_iter().for_each(|(old, new)| self.rename(old, new));
                 self.notice(format!("joined again ({reason})"));

@@ -119,7 +119,7 @@ struct Handle {
 }
 
 /// Room that a task has joined.
-type Joined = (String, Speaker);
+type NewSpeaker = (String, Speaker);
 
 /// Next step of the loop after an effect.
 #[derive(Eq, PartialEq)]
@@ -130,7 +130,7 @@ enum Then {
 
 impl FullScreenClient {
     async fn run(&mut self, room: String, places: Places, notes: Vec<String>) -> anyhow::Result<()> {
-        let (joined_in, mut joined) = mpsc::unbounded_channel::<Joined>();
+        let (joined_in, mut joined) = mpsc::unbounded_channel::<NewSpeaker>();
         let mut keys = EventStream::new();
         let mut signals = TerminalSignals::new()?;
         let mut tick = tokio::time::interval(TICK);
@@ -226,7 +226,11 @@ impl FullScreenClient {
         }
     }
 
-    fn take(&mut self, event: ScreenEvent, joined: &mpsc::UnboundedSender<Joined>) -> anyhow::Result<Then> {
+    fn take(
+        &mut self,
+        event: ScreenEvent,
+        joined: &mpsc::UnboundedSender<NewSpeaker>,
+    ) -> anyhow::Result<Then> {
         if let ScreenEvent::Room { room, event } = &event
             && let Some(handle) = self.rooms.get_mut(room)
         {
@@ -254,7 +258,7 @@ impl FullScreenClient {
     }
 
     /// Asks the sessions what no event tells.
-    fn facts(&mut self, joined: &mpsc::UnboundedSender<Joined>) -> anyhow::Result<()> {
+    fn facts(&mut self, joined: &mpsc::UnboundedSender<NewSpeaker>) -> anyhow::Result<()> {
         let mut told = Vec::new();
         for (room, handle) in self.rooms.iter_mut().filter(|(_, handle)| handle.changed) {
             let members: Option<Vec<MemberInfo>> =
@@ -274,7 +278,7 @@ impl FullScreenClient {
         Ok(())
     }
 
-    fn act(&mut self, effect: Effect, joined: &mpsc::UnboundedSender<Joined>) -> anyhow::Result<Then> {
+    fn act(&mut self, effect: Effect, joined: &mpsc::UnboundedSender<NewSpeaker>) -> anyhow::Result<Then> {
         match effect {
             Effect::Join(room) => self.join(room, true, joined.clone()),
             Effect::JoinAgain(room) => self.join(room, false, joined.clone()),
@@ -356,7 +360,7 @@ impl FullScreenClient {
         });
     }
 
-    fn join(&self, room: String, create: bool, joined: mpsc::UnboundedSender<Joined>) {
+    fn join(&self, room: String, create: bool, joined: mpsc::UnboundedSender<NewSpeaker>) {
         let (entrance, name, events) = (self.entrance.clone(), self.model.name.clone(), self.events.clone());
         let draft = self.draft_path(&room);
         tokio::spawn(async move {

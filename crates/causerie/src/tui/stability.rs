@@ -6,14 +6,14 @@ use causerie_client::{MemberId, MemberInfo, MessageId, Stable};
 
 /// Knowledge of each member.
 #[derive(Debug, Default)]
-pub(super) struct Stability {
+pub(super) struct StabilityView {
     /// Our last message in the past of what it has said.
     seen: BTreeMap<MemberId, u64>,
     /// The position up to which it has delivered the log.
     delivered: BTreeMap<MemberId, u64>,
 }
 
-impl Stability {
+impl StabilityView {
     /// Takes note that a member has said something with this message of ours in its past.
     pub(super) fn saw(&mut self, member: MemberId, seq: u64) {
         let seen = self.seen.entry(member).or_default();

@@ -8,7 +8,7 @@ use ratatui::widgets::{Clear, Paragraph};
 
 use super::diagram;
 use super::editor::Editor;
-use super::layout::{Layout, Seen, bold, dim, waiting_in_words};
+use super::layout::{Layout, SeenRows, bold, dim, waiting_in_words};
 use super::links;
 use super::model::{Focus, Model, Overlay};
 use super::overlay;
@@ -124,7 +124,7 @@ fn draw_diagram(room: &RoomView, layout: &Layout, frame: &mut Frame<'_>) {
 
 fn messages(room: &RoomView, layout: &Layout, has_links: bool, frame: &mut Frame<'_>) {
     let area = layout.messages;
-    let Seen { rows, empty } = layout.seen(room);
+    let SeenRows { rows, empty } = layout.seen(room);
     let below = Rect { y: area.y + empty as u16, height: area.height - empty as u16, ..area };
     let mut top = below;
     let mut found = Vec::new();

@@ -6,9 +6,9 @@ use super::judge::Who;
 use super::parts::HostClient;
 use super::plan::Weakening;
 use super::servers::NOW;
-use super::world::{Parcel, World};
+use super::world::{HostsWorld, Parcel};
 
-impl World {
+impl HostsWorld {
     fn client(&mut self, name: u32) -> &mut HostClient {
         self.clients.get_mut(&name).expect("it is in")
     }

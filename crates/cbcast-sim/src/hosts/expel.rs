@@ -3,12 +3,12 @@
 use cbcast::{ExpelError, Expulsion, MemberId};
 
 use super::judge::Who;
-use super::parts::Flush;
+use super::parts::FlushRound;
 use super::plan::Weakening;
 use super::servers::NOW;
-use super::world::World;
+use super::world::HostsWorld;
 
-impl World {
+impl HostsWorld {
     /// Returns who in the directory is to be asked, and who is dead, as a coordinator sees it.
     fn directory(&self, coordinator: u32) -> (Vec<u32>, Vec<u32>) {
         let group = &self.servers[&coordinator].group;
@@ -28,7 +28,7 @@ impl World {
             if !dead.is_empty() {
                 let mut expulsion = Expulsion::new(dead.iter().copied());
                 expulsion.ask(asked);
-                self.flush = Some(Flush { coordinator, dead, expulsion });
+                self.flush = Some(FlushRound { coordinator, dead, expulsion });
             }
             return Ok(());
         };
@@ -96,7 +96,7 @@ impl World {
     }
 
     /// Counts what nobody has any more: it was only there, so that is the loss of a disk, not of the order.
-    fn lose(&mut self, flush: &Flush) {
+    fn lose(&mut self, flush: &FlushRound) {
         let kept = |id| {
             self.servers.iter().filter(|(_, s)| s.alive).any(|(&origin, s)| {
                 self.judge.seen[&Who::Server(origin)].contains(id) || s.pending.iter().any(|m| m.id() == *id)

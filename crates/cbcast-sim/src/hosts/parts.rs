@@ -19,7 +19,7 @@ pub(super) struct HostClient {
 }
 
 #[derive(Debug)]
-pub(super) struct Flush {
+pub(super) struct FlushRound {
     pub(super) coordinator: u32,
     pub(super) dead: Vec<u32>,
     pub(super) expulsion: Expulsion,

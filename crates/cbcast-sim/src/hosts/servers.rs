@@ -7,11 +7,11 @@ use cbcast::{Config, Cut, Group, Link, MemberId, MembershipError, Message, Outpu
 use super::judge::Who;
 use super::parts::HostServer;
 use super::plan::Weakening;
-use super::world::{Parcel, World};
+use super::world::{HostsWorld, Parcel};
 
 pub(super) const NOW: Time = Time::ZERO;
 
-impl World {
+impl HostsWorld {
     pub(super) fn config(&self) -> Config {
         let mut config = Config::relay();
         config.early_max = self.early_max;

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use cbcast::{Kind, MemberId};
 
 use super::judge::Who;
-use super::world::World;
+use super::world::HostsWorld;
 
-impl World {
+impl HostsWorld {
     /// Nothing is on its way, and nobody is about to be expelled.
     pub(super) fn is_quiet(&self) -> bool {
         self.flush.is_none() && self.clients.values().all(|c| c.unplaced.is_empty())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cbcast::{MemberId, Message};
 
 use super::judge::Judge;
-use super::parts::{Flush, HostClient, HostServer};
+use super::parts::{FlushRound, HostClient, HostServer};
 use super::plan::{HostsCounts, Weakening};
 use crate::random::SplitMix64;
 
@@ -18,7 +18,7 @@ pub(super) enum Parcel {
 }
 
 #[derive(Debug)]
-pub(super) struct World {
+pub(super) struct HostsWorld {
     random: SplitMix64,
     pub(super) weakening: Option<Weakening>,
     pub(super) counts: HostsCounts,
@@ -31,14 +31,14 @@ pub(super) struct World {
     pub(super) stream: Vec<Message>,
     /// On which side of a cut a server is.
     pub(super) side: BTreeMap<u32, u8>,
-    pub(super) flush: Option<Flush>,
+    pub(super) flush: Option<FlushRound>,
     /// Places for messages of unknown origins at the servers.
     pub(super) early_max: usize,
 }
 
 const STEPS_TO_HEAL: usize = 4_000;
 
-impl World {
+impl HostsWorld {
     pub(super) fn new(seed: u64, weakening: Option<Weakening>) -> Self {
         let mut world = Self {
             random: SplitMix64(seed),

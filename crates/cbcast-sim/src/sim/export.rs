@@ -29,18 +29,18 @@ pub enum Export {
 /// Reason why a text is not an [`Export`].
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error("'{0}' is none of shiviz, dot, jsonl, svg")]
-pub struct ExportError(String);
+pub struct ExportFormatError(String);
 
 impl FromStr for Export {
-    type Err = ExportError;
+    type Err = ExportFormatError;
 
-    fn from_str(text: &str) -> Result<Self, ExportError> {
+    fn from_str(text: &str) -> Result<Self, ExportFormatError> {
         match text {
             "shiviz" => Ok(Self::Shiviz),
             "dot" => Ok(Self::Dot),
             "jsonl" => Ok(Self::Jsonl),
             "svg" => Ok(Self::Svg),
-            _ => Err(ExportError(text.into())),
+            _ => Err(ExportFormatError(text.into())),
         }
     }
 }
@@ -53,8 +53,9 @@ pub fn export(trace: &[TraceEvent], format: Export) -> String {
 
 /// The whole trace as a text.
 ///
-/// It need not be of a simulation: where only [`TraceKind::Send`](crate::sim::TraceKind::Send) is known, the direct
-/// dependencies tell all there is of the order. Dependencies that the trace does not have are left out.
+/// It need not be of a simulation: where only [`TraceKind::Send`](crate::sim::TraceKind::Send) is known, the
+/// direct dependencies tell all there is of the order. Dependencies that the trace does not have are left
+/// out.
 #[must_use]
 pub fn export_labelled(trace: &[TraceEvent], format: Export, labels: &Labels) -> String {
     match format {

@@ -36,7 +36,7 @@ pub(super) struct Network {
     sent: u64,
     /// Packets with two copies of which one has arrived.
     first_copies: BTreeSet<u64>,
-    cuts: BTreeMap<u64, Cut>,
+    cuts: BTreeMap<u64, LinkCut>,
     /// Packets that may come again, and when they were sent.
     recorded: Vec<(Time, Flight)>,
     /// Processes that receive everything late.
@@ -46,7 +46,7 @@ pub(super) struct Network {
 
 /// Links that let nothing through for a while.
 #[derive(Debug)]
-struct Cut {
+struct LinkCut {
     /// From these …
     from: BTreeSet<MemberId>,
     /// … to all others, …
@@ -178,7 +178,7 @@ impl Network {
 
     /// Between these and all others nothing comes through: away from them, towards them, or neither.
     pub(super) fn cut(&mut self, name: u64, from: BTreeSet<MemberId>, out: bool, back: bool) {
-        self.cuts.insert(name, Cut { from, out, back, met: false });
+        self.cuts.insert(name, LinkCut { from, out, back, met: false });
     }
 
     pub(super) fn mend(&mut self, name: u64) {
@@ -210,7 +210,7 @@ impl Network {
     }
 }
 
-impl Cut {
+impl LinkCut {
     fn stops(&self, from: MemberId, to: MemberId) -> bool {
         match (self.from.contains(&from), self.from.contains(&to)) {
             (true, false) => self.out,

@@ -21,7 +21,7 @@ pub(super) enum ChangeEntry {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Journal {
+pub(crate) struct ChangeJournal {
     pub(super) persisted: u64,
     /// The changes behind `persisted`.
     pub(super) entries: VecDeque<ChangeEntry>,
@@ -29,7 +29,7 @@ pub(crate) struct Journal {
     pub(super) waiting: VecDeque<(u64, Transmit)>,
 }
 
-impl Journal {
+impl ChangeJournal {
     pub(super) fn end(&self) -> u64 {
         self.persisted + self.entries.len() as u64
     }

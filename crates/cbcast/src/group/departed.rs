@@ -8,7 +8,7 @@
 use crate::control::Control;
 use crate::group::{Group, Link, Output};
 use crate::id::MemberId;
-use crate::members::Standing;
+use crate::members::IdStanding;
 use crate::time::Time;
 use crate::trace::tell_event;
 
@@ -17,7 +17,7 @@ impl Group {
     pub(super) fn answer_departed(&mut self, link: Link) -> Option<MemberId> {
         let (Link::Member(speaker) | Link::Peer(speaker)) = link else { return None };
         // Who found no room here has not left.
-        if self.overfull || self.members.standing(speaker) != Standing::Forgotten {
+        if self.overfull || self.members.standing(speaker) != IdStanding::Forgotten {
             return None;
         }
         let count = self.delivered(MemberId::host(speaker.origin)).unwrap_or(0);

@@ -26,7 +26,7 @@ use crate::clock::VectorClock;
 use crate::error::{BroadcastError, MembershipError};
 use crate::group::Group;
 use crate::id::{MemberId, MessageId};
-use crate::members::{Slot, Standing};
+use crate::members::{IdStanding, Slot};
 use crate::message::{Kind, Message};
 use crate::time::Time;
 use crate::trace::tell_event;
@@ -206,7 +206,7 @@ impl Group {
 
     /// Returns whether all of an origin count as departed, its host too.
     fn is_expelled(&self, origin: u32) -> bool {
-        self.members.standing(MemberId::host(origin)) == Standing::Forgotten
+        self.members.standing(MemberId::host(origin)) == IdStanding::Forgotten
     }
 
     /// Returns how many messages of a member may be delivered, if its origin is frozen.

@@ -5,7 +5,7 @@
 use crate::error::{ReceiveError, Unit};
 use crate::group::{Group, Link, Output, Stats};
 use crate::id::{MemberId, MessageId};
-use crate::members::{NONE, Slot, Standing, Unmet, Wait};
+use crate::members::{IdStanding, NONE, Slot, Unmet, Wait};
 use crate::message::{Kind, Message, StampRef};
 use crate::repair::MissingRange;
 use crate::ring::{Held, Ring};
@@ -103,12 +103,12 @@ impl Group {
             }
         }
         let slot = match self.members.standing(id.member) {
-            Standing::Live(slot) => slot,
-            Standing::Early(_) => return self.hold_early(now, link, message),
-            Standing::Forgotten if self.answer_departed(link) == Some(id.member) => {
+            IdStanding::Live(slot) => slot,
+            IdStanding::Early(_) => return self.hold_early(now, link, message),
+            IdStanding::Forgotten if self.answer_departed(link) == Some(id.member) => {
                 return Err(ReceiveError::Departed { member: id.member });
             }
-            Standing::Forgotten => {
+            IdStanding::Forgotten => {
                 self.stats.duplicates += 1;
                 return Ok(());
             }
@@ -218,14 +218,14 @@ impl Group {
         if !message.is_data() {
             self.has_arrived(now, &message);
             self.release(now);
-            if !matches!(self.members.standing(id.member), Standing::Early(_)) {
+            if !matches!(self.members.standing(id.member), IdStanding::Early(_)) {
                 // What it let through has announced it.
                 return self.take(now, link, message);
             }
         }
         self.room_for_unknown(&message)?;
         let ahead = id.seq - 1;
-        if let Standing::Early(Some(slot)) = self.members.standing(id.member) {
+        if let IdStanding::Early(Some(slot)) = self.members.standing(id.member) {
             if self.members.get(slot).ring.get(ahead).is_some() {
                 self.stats.duplicates += 1;
                 return Ok(());
@@ -285,7 +285,7 @@ impl Group {
             return Err(ReceiveError::TooManyDependencies { id, limit });
         }
         let impossible = match self.members.standing(dependency.member) {
-            Standing::Live(slot) => {
+            IdStanding::Live(slot) => {
                 self.deps.push((slot, dependency.seq));
                 if dependency.seq <= self.members.delivered(slot) {
                     return Ok(true);
@@ -293,8 +293,8 @@ impl Group {
                 // Of what others have seen, not all is known here: see `rollback`.
                 self.members.get(slot).local && matches!(link, Link::Member(_))
             }
-            Standing::Forgotten => return Ok(true),
-            Standing::Early(_) => !self.can_be_admitted(dependency.member),
+            IdStanding::Forgotten => return Ok(true),
+            IdStanding::Early(_) => !self.can_be_admitted(dependency.member),
         };
         // Members of an origin that is hosted here are heard of through here only, so what has not been
         // delivered here cannot have been seen by the other end.
@@ -491,7 +491,7 @@ impl Group {
     /// The next message of `slot`, held, waits for that dependency.
     pub(super) fn wait(&mut self, now: Time, slot: Slot, (dep, rest): Unmet) {
         let on = match self.members.standing(dep.member) {
-            Standing::Live(on) => {
+            IdStanding::Live(on) => {
                 let shows = !self.members.get(slot).direct;
                 self.hear(now, on, dep.seq, shows);
                 on

@@ -7,7 +7,7 @@
 use crate::error::{MembershipError, ReceiveError, Unit};
 use crate::group::Group;
 use crate::id::{MemberId, MessageId};
-use crate::members::Standing;
+use crate::members::IdStanding;
 use crate::message::{Kind, Message};
 use crate::time::Time;
 
@@ -61,7 +61,7 @@ impl Group {
         }
         let places = self.members.early_places();
         let taken = match self.members.standing(id.member) {
-            Standing::Early(Some(slot)) => self.members.get(slot).ring.len() as u64,
+            IdStanding::Early(Some(slot)) => self.members.get(slot).ring.len() as u64,
             _ => 0,
         };
         let limit = self.config.early_max;

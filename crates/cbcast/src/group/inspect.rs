@@ -8,7 +8,7 @@ use crate::clock::VectorClock;
 use crate::config::Config;
 use crate::group::{Group, Holds, Stats};
 use crate::id::{MemberId, MessageId};
-use crate::members::{Member, Slot, Standing};
+use crate::members::{IdStanding, Member, Slot};
 use crate::message::Message;
 use crate::repair::MissingRange;
 use crate::snapshot::Snapshot;
@@ -61,9 +61,9 @@ impl Group {
     #[must_use]
     pub fn has_delivered(&self, id: MessageId) -> bool {
         match self.members.standing(id.member) {
-            Standing::Live(slot) => id.seq <= self.members.delivered(slot),
-            Standing::Early(_) => false,
-            Standing::Forgotten => true,
+            IdStanding::Live(slot) => id.seq <= self.members.delivered(slot),
+            IdStanding::Early(_) => false,
+            IdStanding::Forgotten => true,
         }
     }
 
@@ -133,7 +133,7 @@ impl Group {
     #[must_use]
     pub fn waits_for(&self, id: MessageId) -> Option<MessageId> {
         let slot = match self.members.standing(id.member) {
-            Standing::Live(slot) | Standing::Early(Some(slot)) => slot,
+            IdStanding::Live(slot) | IdStanding::Early(Some(slot)) => slot,
             _ => return None,
         };
         let place = id.seq.checked_sub(self.members.delivered(slot) + 1)?;
@@ -342,7 +342,7 @@ impl Group {
     #[must_use]
     pub fn held_payload(&self, id: MessageId) -> Option<Bytes> {
         let slot = match self.members.standing(id.member) {
-            Standing::Live(slot) | Standing::Early(Some(slot)) => slot,
+            IdStanding::Live(slot) | IdStanding::Early(Some(slot)) => slot,
             _ => return None,
         };
         let place = id.seq.checked_sub(self.members.delivered(slot) + 1)?;

@@ -14,7 +14,7 @@ use crate::clock::VectorClock;
 use crate::control::{Control, Packet};
 use crate::error::ReceiveError;
 use crate::group::Group;
-use crate::group::changes::{ChangeEntry, Journal, Mark};
+use crate::group::changes::{ChangeEntry, ChangeJournal, Mark};
 use crate::group::output::Transmit;
 use crate::id::MemberId;
 use crate::members::Slot;
@@ -178,7 +178,7 @@ impl Group {
         if self.journal.is_none() {
             return;
         }
-        self.journal = Some(Journal::default());
+        self.journal = Some(ChangeJournal::default());
         for (slot, delivered) in self.members.counts() {
             self.members.set_persisted(slot, delivered);
             if let Some(stability) = &mut self.stability {

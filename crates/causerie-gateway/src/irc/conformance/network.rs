@@ -8,8 +8,8 @@ use std::time::Duration;
 use cbcast::{MemberId, MessageId};
 
 use super::super::{
-    Bound, Found, HistoryRequest, IrcSession, JoinRefusal, Joined, Lines, MemberView, Move, MoveKind,
-    PersonView, RoomView, ServerView, SessionNeed, TargetsRequest, Window, World,
+    Bound, FoundRecord, HistoryRequest, IrcLines, IrcSession, IrcWorld, JoinRefusal, Joined, MemberView,
+    Move, MoveKind, PersonView, RoomView, ServerView, SessionNeed, TargetsRequest, Window,
 };
 use causerie_core::content::body::Body;
 use causerie_core::content::name::{Name, RoomName};
@@ -32,7 +32,7 @@ fn now() -> Now {
 struct Person {
     /// Not here while it is being asked something.
     session: Option<IrcSession>,
-    lines: Lines,
+    lines: IrcLines,
     view: PersonView,
     is_registered: bool,
     /// Positions up to which it has been told of its rooms, by their numbers.
@@ -191,7 +191,7 @@ impl Network {
         let view = self.view(who);
         let person = self.people.entry(who.to_owned()).or_insert_with(|| Person {
             session: Some(IrcSession::new(view)),
-            lines: Lines::default(),
+            lines: IrcLines::default(),
             view: PersonView {
                 host: format!("{who}.test"),
                 came: NOW - 90_000,
@@ -308,7 +308,7 @@ impl Network {
         }
     }
 
-    fn found(&self, id: u64, is_wanted: impl Fn(&HistoryRecord) -> bool) -> Vec<Found> {
+    fn found(&self, id: u64, is_wanted: impl Fn(&HistoryRecord) -> bool) -> Vec<FoundRecord> {
         let hosted = &self.rooms[&id];
         let log = &hosted.log;
         let about = |record: &HistoryRecord| {
@@ -322,7 +322,7 @@ impl Network {
             What::Left { .. } => hosted.went.get(&record.member).cloned(),
             What::Said(_) => None,
         };
-        let found = |record: &HistoryRecord| Found {
+        let found = |record: &HistoryRecord| FoundRecord {
             record: record.clone(),
             about: about(record),
             mask: hosted.masks.get(&record.member).cloned(),
@@ -331,7 +331,7 @@ impl Network {
         log.iter().filter(|record| is_wanted(record)).map(found).collect()
     }
 
-    fn history(&self, request: &HistoryRequest) -> Option<Vec<Found>> {
+    fn history(&self, request: &HistoryRequest) -> Option<Vec<FoundRecord>> {
         let hosted = &self.rooms[&request.room];
         let at = |bound: Bound| match bound {
             Bound::Position(position) => Some(position),
@@ -483,7 +483,7 @@ impl Here<'_> {
     }
 }
 
-impl World for Here<'_> {
+impl IrcWorld for Here<'_> {
     fn now(&self) -> u64 {
         NOW
     }

@@ -9,7 +9,7 @@ use super::state::{AnswerStep, SessionNeed, folded, targets};
 use crate::irc::message::Line;
 use crate::irc::numeric::*;
 use crate::irc::render::{room_of, shown_nick};
-use crate::irc::world::World;
+use crate::irc::world::IrcWorld;
 
 /// Members or rooms that are looked at for one step.
 const STEP: usize = 256;
@@ -25,7 +25,7 @@ impl IrcSession {
 
     /// Makes the next piece of an answer that [has more](Self::has_more). What there is to write is to be written before this
     /// is called again.
-    pub fn go_on(&mut self, world: &mut impl World) {
+    pub fn go_on(&mut self, world: &mut impl IrcWorld) {
         let Some(step) = self.steps.pop_front() else { return };
         match step {
             AnswerStep::Join(channel) => self.join_one(world, &channel),
@@ -40,7 +40,7 @@ impl IrcSession {
         }
     }
 
-    fn names(&mut self, world: &mut impl World, room: String, after: Option<MemberId>) {
+    fn names(&mut self, world: &mut impl IrcWorld, room: String, after: Option<MemberId>) {
         let channel = format!("#{room}");
         let members = world.members(&room, after, STEP);
         let start = self.numeric(RPL_NAMREPLY).param("=").param(&channel);
@@ -67,7 +67,7 @@ impl IrcSession {
 
     fn who_in(
         &mut self,
-        world: &mut impl World,
+        world: &mut impl IrcWorld,
         room: String,
         mask: String,
         fields: Option<String>,
@@ -87,7 +87,7 @@ impl IrcSession {
         }
     }
 
-    fn list_from(&mut self, world: &mut impl World, wanted: BTreeSet<String>, after: Option<String>) {
+    fn list_from(&mut self, world: &mut impl IrcWorld, wanted: BTreeSet<String>, after: Option<String>) {
         let rooms = world.rooms(after.as_deref(), STEP);
         let next = rooms.last().filter(|_| rooms.len() == STEP).map(|(name, ..)| name.clone());
         for (name, members, topic) in rooms {

@@ -1,20 +1,25 @@
 //! What was said before [IRCv3, chathistory], and how far it was read [IRCv3, read-marker].
 
 use super::IrcSession;
-use super::state::{HISTORY_MAX, Seat, SessionNeed, Spot, folded};
+use super::state::{ChannelSeat, HISTORY_MAX, SessionNeed, Spot, folded};
 use crate::api::rfc3339;
 use crate::irc::capability::Capabilities;
 use crate::irc::history::{Bound, HistoryRequest, TargetsRequest, Window, bound, timestamp};
 use crate::irc::message::{IrcMessage, Line};
-use crate::irc::moved::Found;
-use crate::irc::world::{PersonView, World};
+use crate::irc::moved::FoundRecord;
+use crate::irc::world::{IrcWorld, PersonView};
 
 /// Markers of people that a connection may set.
 const MARKERS_MAX: usize = 200;
 
 impl IrcSession {
     /// The history that was asked for, oldest first; `None` if there is no such room or message.
-    pub fn history(&mut self, world: &impl World, request: &HistoryRequest, found: Option<&[Found]>) {
+    pub fn history(
+        &mut self,
+        world: &impl IrcWorld,
+        request: &HistoryRequest,
+        found: Option<&[FoundRecord]>,
+    ) {
         let target = &request.target;
         if request.since_leaving_as.is_some() && found.is_none_or(<[_]>::is_empty) {
             if found.is_none() {
@@ -71,7 +76,7 @@ impl IrcSession {
         }
     }
 
-    pub(super) fn chathistory(&mut self, world: &impl World, message: &IrcMessage) {
+    pub(super) fn chathistory(&mut self, world: &impl IrcWorld, message: &IrcMessage) {
         let Some(subcommand) = message.param(0).map(str::to_ascii_uppercase) else {
             return self.fail("CHATHISTORY", "INVALID_PARAMS", &["*"], "Insufficient parameters");
         };
@@ -137,7 +142,7 @@ impl IrcSession {
     }
 
     /// [IRCv3, read-marker]. Without accounts a marker lives as long as the connection is in the room.
-    pub(super) fn markread(&mut self, world: &impl World, message: &IrcMessage) {
+    pub(super) fn markread(&mut self, world: &impl IrcWorld, message: &IrcMessage) {
         let Some(target) = message.param(0) else {
             return self.fail("MARKREAD", "NEED_MORE_PARAMS", &[], "Missing parameters");
         };
@@ -158,7 +163,7 @@ impl IrcSession {
             to => to.flatten(),
         };
         let key = folded(&shown);
-        let is_in = |seat: &&mut Seat| spot.as_ref().is_some_and(|spot| spot.id == seat.id);
+        let is_in = |seat: &&mut ChannelSeat| spot.as_ref().is_some_and(|spot| spot.id == seat.id);
         let seat = self.rooms.values_mut().find(is_in);
         // It never goes back.
         let read = seat.as_ref().map_or_else(|| self.read.get(&key).copied(), |seat| seat.read).max(to);

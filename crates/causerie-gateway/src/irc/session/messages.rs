@@ -6,7 +6,7 @@ use crate::irc::history::{msgid, read_msgid};
 use crate::irc::message::IrcMessage;
 use crate::irc::numeric::*;
 use crate::irc::render::REPLY_TAGS;
-use crate::irc::world::{PersonView, World};
+use crate::irc::world::{IrcWorld, PersonView};
 use causerie_core::content::body::{Body, BodyError};
 use causerie_core::log::page::What;
 use causerie_core::room::SayError;
@@ -15,7 +15,7 @@ use causerie_core::room::SayError;
 const REASON_MAX: usize = 300;
 
 impl IrcSession {
-    pub(super) fn say(&mut self, world: &mut impl World, message: &IrcMessage) {
+    pub(super) fn say(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         let Some(list) = message.param(0) else {
             let why = format!("No recipient given ({})", message.command);
             return self.numeric_text(ERR_NORECIPIENT, &[], &why);
@@ -34,7 +34,7 @@ impl IrcSession {
 
     fn say_to(
         &mut self,
-        world: &mut impl World,
+        world: &mut impl IrcWorld,
         command: &str,
         target: &str,
         text: &str,
@@ -71,7 +71,7 @@ impl IrcSession {
     }
 
     /// Finds where that is, in a room that it is in or with somebody; otherwise it is told why not.
-    fn reach(&mut self, world: &mut impl World, target: &str) -> Option<Spot> {
+    fn reach(&mut self, world: &mut impl IrcWorld, target: &str) -> Option<Spot> {
         if target.starts_with('#') {
             let spot = self.spot(world, target);
             if spot.is_none() {
@@ -100,7 +100,7 @@ impl IrcSession {
     }
 
     /// Finds where that is, if it is in that room or conversation.
-    pub(super) fn spot(&self, world: &impl World, target: &str) -> Option<Spot> {
+    pub(super) fn spot(&self, world: &impl IrcWorld, target: &str) -> Option<Spot> {
         if target.starts_with('#') {
             let seat = self.in_room(target)?;
             return Some(Spot { target: format!("#{}", seat.room), id: seat.id, member: seat.member });
@@ -111,7 +111,7 @@ impl IrcSession {
     }
 
     /// Says it; the client learns that it is stored when it comes back.
-    pub(super) fn speak(&mut self, world: &mut impl World, spot: &Spot, body: Body, command: &str) {
+    pub(super) fn speak(&mut self, world: &mut impl IrcWorld, spot: &Spot, body: Body, command: &str) {
         match world.say(spot.id, spot.member, &body) {
             Ok(id) => {
                 let is_heard = self.hears_itself(&What::Said(body));
@@ -149,7 +149,7 @@ impl IrcSession {
         self.numeric_text(ERR_NOSUCHNICK, &[nick], &format!("Cannot send to user: {why}"));
     }
 
-    pub(super) fn tagmsg(&mut self, world: &mut impl World, message: &IrcMessage) {
+    pub(super) fn tagmsg(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         let Some(target) = message.param(0) else {
             return self.numeric_text(ERR_NORECIPIENT, &[], "No recipient given (TAGMSG)");
         };
@@ -170,7 +170,7 @@ impl IrcSession {
     }
 
     /// [IRCv3, message-redaction].
-    pub(super) fn redact(&mut self, world: &mut impl World, message: &IrcMessage) {
+    pub(super) fn redact(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         let (Some(target), Some(id)) = (message.param(0), message.param(1)) else {
             return self.need_more("REDACT");
         };
@@ -187,7 +187,7 @@ impl IrcSession {
     }
 
     /// [IRCv3, multiline]: a batch of lines is one text.
-    pub(super) fn multiline(&mut self, world: &mut impl World, message: &IrcMessage) {
+    pub(super) fn multiline(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         let Some(name) = message.param(0) else { return self.need_more("BATCH") };
         if let Some(name) = name.strip_prefix('+') {
             let (Some("draft/multiline"), Some(target)) = (message.param(1), message.param(2)) else {

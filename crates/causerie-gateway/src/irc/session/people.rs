@@ -4,10 +4,10 @@ use super::IrcSession;
 use super::state::{AWAY_MAX, AnswerStep, REALNAME_MAX, cut};
 use crate::irc::message::{IrcMessage, Line};
 use crate::irc::numeric::*;
-use crate::irc::world::{PersonView, World};
+use crate::irc::world::{IrcWorld, PersonView};
 
 impl IrcSession {
-    pub(super) fn who(&mut self, world: &mut impl World, message: &IrcMessage) {
+    pub(super) fn who(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         let Some(mask) = message.param(0) else { return self.need_more("WHO") };
         let fields = message.param(1).and_then(|fields| fields.strip_prefix('%'));
         if let Some(room) = self.named(world, mask) {
@@ -25,7 +25,7 @@ impl IrcSession {
 
     pub(super) fn who_line(
         &mut self,
-        world: &impl World,
+        world: &impl IrcWorld,
         channel: &str,
         nick: &str,
         name: &str,
@@ -65,7 +65,7 @@ impl IrcSession {
         self.replies.push(if fields.contains('r') { line.text(realname) } else { line });
     }
 
-    pub(super) fn whois(&mut self, world: &mut impl World, message: &IrcMessage) {
+    pub(super) fn whois(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         // With two, the first is a server.
         let Some(nick) = message.param(1).or(message.param(0)) else {
             return self.numeric_text(ERR_NONICKNAMEGIVEN, &[], "No nickname given");
@@ -108,7 +108,7 @@ impl IrcSession {
         self.numeric_text(RPL_ENDOFWHOIS, &[nick], "End of /WHOIS list");
     }
 
-    pub(super) fn away(&mut self, world: &mut impl World, message: &IrcMessage) {
+    pub(super) fn away(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         self.away = message.param(0).map(|why| cut(why, AWAY_MAX).to_owned());
         world.describe(None, Some(self.away.as_deref()));
         match self.away {
@@ -117,7 +117,7 @@ impl IrcSession {
         }
     }
 
-    pub(super) fn setname(&mut self, world: &mut impl World, message: &IrcMessage) {
+    pub(super) fn setname(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         let Some(realname) = message.param(0) else { return self.need_more("SETNAME") };
         if realname.len() > REALNAME_MAX {
             return self.fail("SETNAME", "INVALID_REALNAME", &[], "Realname is not valid");
@@ -129,6 +129,6 @@ impl IrcSession {
     }
 }
 
-fn idle_seconds(world: &impl World, person: &PersonView) -> u64 {
+fn idle_seconds(world: &impl IrcWorld, person: &PersonView) -> u64 {
     world.now().saturating_sub(person.spoke) / 1_000
 }

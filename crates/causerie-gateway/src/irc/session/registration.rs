@@ -3,14 +3,15 @@
 use super::IrcSession;
 use super::rooms::refused;
 use super::state::{
-    AWAY_MAX, HISTORY_MAX, LINES_MAX, REALNAME_MAX, ROOMS_MAX, Seat, ServerView, TARGETS_MAX, TOPIC_MAX, cut,
+    AWAY_MAX, ChannelSeat, HISTORY_MAX, LINES_MAX, REALNAME_MAX, ROOMS_MAX, ServerView, TARGETS_MAX,
+    TOPIC_MAX, cut,
 };
 use crate::api::rfc3339;
 use crate::irc::capability::{Capabilities, OFFERED};
 use crate::irc::message::{IrcMessage, Line};
 use crate::irc::numeric::*;
 use crate::irc::render::shown_nick;
-use crate::irc::world::{JoinRefusal, World};
+use crate::irc::world::{IrcWorld, JoinRefusal};
 use causerie_core::content::name::Name;
 
 /// Bytes of a username, with the `~`.
@@ -25,7 +26,7 @@ fn username(given: &str) -> String {
 }
 
 impl IrcSession {
-    pub(super) fn cap(&mut self, world: &mut impl World, message: &IrcMessage) {
+    pub(super) fn cap(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         let Some(subcommand) = message.param(0) else { return self.need_more("CAP") };
         let names = message.params.get(1).map_or("", |names| names);
         match &subcommand.to_ascii_uppercase()[..] {
@@ -102,7 +103,7 @@ impl IrcSession {
         }
     }
 
-    pub(super) fn nick(&mut self, world: &mut impl World, message: &IrcMessage) {
+    pub(super) fn nick(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         let Some(wanted) = message.param(0) else {
             return self.numeric_text(ERR_NONICKNAMEGIVEN, &[], "No nickname given");
         };
@@ -143,12 +144,12 @@ impl IrcSession {
 
     /// Returns the channel that would not take that name, and why. Asked of all of them before anything is done in one:
     /// a nick that cannot be had leaves no record.
-    fn rename_refused_by(&self, world: &impl World, name: &Name) -> Option<(String, JoinRefusal)> {
+    fn rename_refused_by(&self, world: &impl IrcWorld, name: &Name) -> Option<(String, JoinRefusal)> {
         // What differs in case only is the same to a room.
         if self.nick.as_ref().is_some_and(|nick| nick.same_as(name)) {
             return None;
         }
-        let refused = |seat: &Seat| {
+        let refused = |seat: &ChannelSeat| {
             let refusal = world.could_join(&seat.room, name.as_str()).err()?;
             Some((format!("#{}", seat.room), refusal))
         };
@@ -156,7 +157,7 @@ impl IrcSession {
     }
 
     /// In a room a member has one name, so another member comes and the one before leaves. Returns whether all rooms take it.
-    fn rename(&mut self, world: &mut impl World, name: &Name) -> bool {
+    fn rename(&mut self, world: &mut impl IrcWorld, name: &Name) -> bool {
         let mut members: Vec<_> = self.rooms.values().map(|seat| (seat.id, seat.member)).collect();
         let renamed = world.rename(&mut members, name);
         for (seat, (_, member)) in self.rooms.values_mut().zip(members) {
@@ -172,7 +173,7 @@ impl IrcSession {
         false
     }
 
-    pub(super) fn user(&mut self, world: &mut impl World, message: &IrcMessage) {
+    pub(super) fn user(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         if self.registered {
             return self.numeric_text(ERR_ALREADYREGISTRED, &[], "You may not reregister");
         }
@@ -184,7 +185,7 @@ impl IrcSession {
         self.register(world);
     }
 
-    fn register(&mut self, world: &mut impl World) {
+    fn register(&mut self, world: &mut impl IrcWorld) {
         let (Some(nick), Some(realname)) = (&self.nick, &self.realname) else { return };
         if self.registered || self.negotiating {
             return;
@@ -238,7 +239,7 @@ impl IrcSession {
         }
     }
 
-    pub(super) fn lusers(&mut self, world: &mut impl World) {
+    pub(super) fn lusers(&mut self, world: &mut impl IrcWorld) {
         let (people, rooms) = (world.people(), world.room_count());
         let count = people.to_string();
         self.numeric_text(

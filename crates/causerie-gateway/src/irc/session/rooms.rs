@@ -3,22 +3,22 @@
 use std::collections::BTreeSet;
 
 use super::IrcSession;
-use super::state::{AnswerStep, HISTORY_MAX, ROOMS_MAX, Seat, Spot, TOPIC_MAX, cut, folded, targets};
+use super::state::{AnswerStep, ChannelSeat, HISTORY_MAX, ROOMS_MAX, Spot, TOPIC_MAX, cut, folded, targets};
 use crate::irc::capability::Capabilities;
 use crate::irc::history::{Bound, HistoryRequest, Window};
 use crate::irc::message::{IrcMessage, Line};
 use crate::irc::numeric::*;
 use crate::irc::render::{room_of, shown_nick};
-use crate::irc::world::{JoinRefusal, Joined, RoomView, World};
+use crate::irc::world::{IrcWorld, JoinRefusal, Joined, RoomView};
 use causerie_core::content::body::Body;
 use causerie_core::room::JoinError;
 
 impl IrcSession {
-    pub(super) fn seat(&self, id: u64) -> Option<&Seat> {
+    pub(super) fn seat(&self, id: u64) -> Option<&ChannelSeat> {
         self.rooms.values().find(|seat| seat.id == id)
     }
 
-    pub(super) fn leave_seat(&mut self, id: u64) -> Option<Seat> {
+    pub(super) fn leave_seat(&mut self, id: u64) -> Option<ChannelSeat> {
         let key = self.rooms.iter().find(|(_, seat)| seat.id == id)?.0.clone();
         self.forget_said_in(id);
         self.rooms.remove(&key)
@@ -30,7 +30,7 @@ impl IrcSession {
     }
 
     /// The room of a channel that it is in.
-    pub(super) fn in_room(&self, channel: &str) -> Option<&Seat> {
+    pub(super) fn in_room(&self, channel: &str) -> Option<&ChannelSeat> {
         self.rooms.get(&folded(room_of(channel)?))
     }
 
@@ -38,7 +38,7 @@ impl IrcSession {
         self.numeric_text(ERR_NOSUCHCHANNEL, &[channel], "No such channel");
     }
 
-    pub(super) fn join(&mut self, world: &mut impl World, message: &IrcMessage) {
+    pub(super) fn join(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         let Some(channels) = message.param(0) else { return self.need_more("JOIN") };
         if channels == "0" {
             let channels: Vec<_> = self.rooms.values().map(|seat| format!("#{}", seat.room)).collect();
@@ -47,7 +47,7 @@ impl IrcSession {
         self.steps.extend(targets(channels).into_iter().map(|channel| AnswerStep::Join(channel.to_owned())));
     }
 
-    pub(super) fn join_one(&mut self, world: &mut impl World, channel: &str) {
+    pub(super) fn join_one(&mut self, world: &mut impl IrcWorld, channel: &str) {
         let Some(asked) = room_of(channel) else { return self.no_such_channel(channel) };
         let name = world.resolve(asked).unwrap_or_else(|| asked.to_owned());
         match self.rooms.get(&folded(&name)) {
@@ -73,7 +73,7 @@ impl IrcSession {
             }
         };
         let Joined { id, member, position, view } = joined;
-        let seat = Seat { room: view.name.clone(), id, member, former: Vec::new(), read: None };
+        let seat = ChannelSeat { room: view.name.clone(), id, member, former: Vec::new(), read: None };
         self.rooms.insert(folded(&view.name), seat);
         let channel = format!("#{}", view.name);
         let line = Line::new(&self.source(), "JOIN").param(&channel);
@@ -112,7 +112,7 @@ impl IrcSession {
         true
     }
 
-    pub(super) fn names_of(&mut self, world: &mut impl World, message: &IrcMessage) {
+    pub(super) fn names_of(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         let Some(channels) = message.param(0) else {
             return self.numeric_text(RPL_ENDOFNAMES, &["*"], "End of /NAMES list");
         };
@@ -131,24 +131,24 @@ impl IrcSession {
     }
 
     /// Returns the name of a channel's room.
-    pub(super) fn named(&self, world: &impl World, channel: &str) -> Option<String> {
+    pub(super) fn named(&self, world: &impl IrcWorld, channel: &str) -> Option<String> {
         let asked = room_of(channel)?;
         self.in_room(channel).map(|seat| seat.room.clone()).or_else(|| world.resolve(asked))
     }
 
-    pub(super) fn view(&self, world: &mut impl World, channel: &str) -> Option<RoomView> {
+    pub(super) fn view(&self, world: &mut impl IrcWorld, channel: &str) -> Option<RoomView> {
         let name = self.named(world, channel)?;
         world.look(&name)
     }
 
-    pub(super) fn part(&mut self, world: &mut impl World, message: &IrcMessage) {
+    pub(super) fn part(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         let Some(channels) = message.param(0) else { return self.need_more("PART") };
         for channel in targets(channels) {
             self.part_one(world, channel, message.param(1).unwrap_or_default());
         }
     }
 
-    fn part_one(&mut self, world: &mut impl World, channel: &str, reason: &str) {
+    fn part_one(&mut self, world: &mut impl IrcWorld, channel: &str, reason: &str) {
         let Some(seat) = self.in_room(channel).cloned() else {
             return self.not_in(world, channel, ERR_NOTONCHANNEL, "You're not on that channel");
         };
@@ -159,14 +159,14 @@ impl IrcSession {
     }
 
     /// Answers that there is no such room, or that it is not in it.
-    pub(super) fn not_in(&mut self, world: &impl World, channel: &str, number: &str, why: &str) {
+    pub(super) fn not_in(&mut self, world: &impl IrcWorld, channel: &str, number: &str, why: &str) {
         match room_of(channel).and_then(|room| world.resolve(room)) {
             Some(_) => self.numeric_text(number, &[channel], why),
             None => self.no_such_channel(channel),
         }
     }
 
-    pub(super) fn topic(&mut self, world: &mut impl World, message: &IrcMessage) {
+    pub(super) fn topic(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         let Some(channel) = message.param(0) else { return self.need_more("TOPIC") };
         let Some(topic) = message.params.get(1) else {
             let Some(view) = self.view(world, channel) else { return self.no_such_channel(channel) };
@@ -184,7 +184,7 @@ impl IrcSession {
     }
 
     /// Rooms are open, so nobody needs to be invited; it is told all the same [Modern, INVITE].
-    pub(super) fn invite(&mut self, world: &mut impl World, message: &IrcMessage) {
+    pub(super) fn invite(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         let (nick, channel) = (message.param(0).unwrap_or_default(), message.param(1).unwrap_or_default());
         let Some(seat) = self.in_room(channel) else {
             return self.not_in(world, channel, ERR_NOTONCHANNEL, "You're not on that channel");
@@ -213,7 +213,7 @@ impl IrcSession {
     }
 
     /// Refuses what only operators may: there are none.
-    pub(super) fn refuse_to_operate(&mut self, world: &impl World, channel: &str) {
+    pub(super) fn refuse_to_operate(&mut self, world: &impl IrcWorld, channel: &str) {
         if self.in_room(channel).is_none() {
             return self.not_in(world, channel, ERR_NOTONCHANNEL, "You're not on that channel");
         }
@@ -221,7 +221,7 @@ impl IrcSession {
         self.numeric_text(ERR_CHANOPRIVSNEEDED, &[channel], why);
     }
 
-    pub(super) fn mode(&mut self, world: &mut impl World, message: &IrcMessage) {
+    pub(super) fn mode(&mut self, world: &mut impl IrcWorld, message: &IrcMessage) {
         let Some(target) = message.param(0) else { return self.need_more("MODE") };
         let modes = message.param(1);
         if target.starts_with('#') {

@@ -60,7 +60,7 @@ pub struct ServerView {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Seat {
+pub(super) struct ChannelSeat {
     pub(super) room: String,
     pub(super) id: u64,
     pub(super) member: MemberId,
@@ -78,7 +78,7 @@ pub(super) struct Spot {
     pub(super) member: MemberId,
 }
 
-impl Seat {
+impl ChannelSeat {
     pub(super) fn is_own(&self, member: MemberId) -> bool {
         self.member == member || self.former.contains(&member)
     }

@@ -16,7 +16,7 @@ use cbcast::MemberId;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use super::failure::Failure;
+use super::failure::HttpFailure;
 use crate::metrics::Open;
 use crate::net::addresses::Visitor;
 use crate::net::memory::Charge;
@@ -60,7 +60,7 @@ impl HttpConnection {
 }
 
 /// Answer of a request.
-pub(super) type Answer = Result<Response, Failure>;
+pub(super) type Answer = Result<Response, HttpFailure>;
 
 /// Returns an answer that is this JSON.
 pub(super) fn answer(status: StatusCode, body: String) -> Response {
@@ -72,12 +72,12 @@ pub(super) fn answer(status: StatusCode, body: String) -> Response {
 pub(super) struct InRoom(pub(super) HttpConnection, pub(super) Arc<HostedRoom>);
 
 impl<S: Send + Sync> FromRequestParts<S> for InRoom {
-    type Rejection = Failure;
+    type Rejection = HttpFailure;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpFailure> {
         let path: Result<Path<BTreeMap<String, String>>, PathRejection> =
             Path::from_request_parts(parts, state).await;
-        let Path(path) = path.map_err(|error| Failure::malformed(error.body_text()))?;
+        let Path(path) = path.map_err(|error| HttpFailure::malformed(error.body_text()))?;
         let connection =
             parts.extensions.get::<HttpConnection>().expect("each request has its connection").clone();
         let room = path.get("room").map(String::as_str).unwrap_or_default();
@@ -90,15 +90,15 @@ impl<S: Send + Sync> FromRequestParts<S> for InRoom {
 pub(super) struct Json<T>(pub(super) T);
 
 impl<S: Send + Sync, T: for<'a> Deserialize<'a>> FromRequest<S> for Json<T> {
-    type Rejection = Failure;
+    type Rejection = HttpFailure;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, HttpFailure> {
         let kind =
             request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         if !kind.eq_ignore_ascii_case("application/json") {
             let message = "the body is JSON, and Content-Type says application/json";
-            return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
+            return Err(HttpFailure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message));
         }
         let connection =
             request.extensions().get::<HttpConnection>().expect("each request has its connection");
@@ -109,22 +109,22 @@ impl<S: Send + Sync, T: for<'a> Deserialize<'a>> FromRequest<S> for Json<T> {
             Ok(Err(error)) => return Err(unread(&error, limit)),
             Err(_) => {
                 let message = "the body did not arrive in time";
-                return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "timed_out", message));
+                return Err(HttpFailure::new(StatusCode::REQUEST_TIMEOUT, "timed_out", message));
             }
         };
-        api::read(&bytes).map(Self).map_err(Failure::malformed)
+        api::read(&bytes).map(Self).map_err(HttpFailure::malformed)
     }
 }
 
-fn unread(error: &axum::Error, limit: usize) -> Failure {
+fn unread(error: &axum::Error, limit: usize) -> HttpFailure {
     let too_long =
         std::error::Error::source(error).is_some_and(|why| why.is::<http_body_util::LengthLimitError>());
     match too_long {
         true => {
             let message = format!("a body has at most {limit} bytes here");
-            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_long", message)
+            HttpFailure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_long", message)
         }
-        false => Failure::malformed(error),
+        false => HttpFailure::malformed(error),
     }
 }
 
@@ -132,11 +132,11 @@ fn unread(error: &axum::Error, limit: usize) -> Failure {
 pub(super) struct Asked<T>(pub(super) T);
 
 impl<S: Send + Sync, T: for<'a> Deserialize<'a> + Send> FromRequestParts<S> for Asked<T> {
-    type Rejection = Failure;
+    type Rejection = HttpFailure;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpFailure> {
         let query: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
-        query.map(|Query(query)| Self(query)).map_err(|error| Failure::malformed(error.body_text()))
+        query.map(|Query(query)| Self(query)).map_err(|error| HttpFailure::malformed(error.body_text()))
     }
 }
 
@@ -150,11 +150,11 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 pub(super) struct Bearer(pub(super) MemberId, pub(super) Token);
 
 impl<S: Send + Sync> FromRequestParts<S> for Bearer {
-    type Rejection = Failure;
+    type Rejection = HttpFailure;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, HttpFailure> {
         let shown = bearer(&parts.headers).and_then(api::read_token);
-        shown.map(|(member, token)| Self(member, token)).ok_or_else(Failure::wrong_token)
+        shown.map(|(member, token)| Self(member, token)).ok_or_else(HttpFailure::wrong_token)
     }
 }
 
@@ -170,8 +170,9 @@ fn random() -> [u8; 16] {
 }
 
 /// Returns the nonce of a join: the client's, or one that nobody repeats.
-pub(super) fn nonce(given: Option<&str>) -> Result<Nonce, Failure> {
-    let wrong =
-        || Failure::new(StatusCode::BAD_REQUEST, "nonce_invalid", "a nonce is 32 random hexadecimal digits");
+pub(super) fn nonce(given: Option<&str>) -> Result<Nonce, HttpFailure> {
+    let wrong = || {
+        HttpFailure::new(StatusCode::BAD_REQUEST, "nonce_invalid", "a nonce is 32 random hexadecimal digits")
+    };
     given.map_or_else(|| Ok(Nonce::new(random())), |nonce| nonce.parse().map_err(|_| wrong()))
 }

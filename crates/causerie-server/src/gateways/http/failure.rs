@@ -17,14 +17,14 @@ use crate::rooms::history::HistoryError;
 
 /// Something was not done.
 #[derive(Clone, Debug)]
-pub(super) struct Failure {
+pub(super) struct HttpFailure {
     pub(super) status: StatusCode,
     pub(super) problem: Box<Problem>,
     /// Seconds after which it is worth trying again, where it is.
     retry: u64,
 }
 
-impl Failure {
+impl HttpFailure {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, problem: Box::new(Problem::new(code, message)), retry: 1 }
     }
@@ -56,7 +56,7 @@ impl Failure {
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for HttpFailure {
     fn into_response(self) -> Response {
         let json = HeaderValue::from_static("application/json");
         let mut response = (self.status, [(CONTENT_TYPE, json)], to_json(&*self.problem)).into_response();
@@ -75,20 +75,20 @@ impl IntoResponse for Failure {
     }
 }
 
-impl From<NotStored> for Failure {
+impl From<NotStored> for HttpFailure {
     fn from(why: NotStored) -> Self {
         Self::storage_full(&why.to_string())
     }
 }
 
-impl From<TooOften> for Failure {
+impl From<TooOften> for HttpFailure {
     fn from(why: TooOften) -> Self {
         let retry = why.seconds();
         Self { retry, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", why.to_string()) }
     }
 }
 
-impl From<RoomError> for Failure {
+impl From<RoomError> for HttpFailure {
     fn from(error: RoomError) -> Self {
         let (status, code) = match &error {
             RoomError::NoSuchRoom(_) => (StatusCode::NOT_FOUND, "no_such_room"),
@@ -106,7 +106,7 @@ impl From<RoomError> for Failure {
     }
 }
 
-impl From<JoinError> for Failure {
+impl From<JoinError> for HttpFailure {
     fn from(error: JoinError) -> Self {
         let message = error.to_string();
         match error {
@@ -124,7 +124,7 @@ impl From<JoinError> for Failure {
     }
 }
 
-impl From<ResumeError> for Failure {
+impl From<ResumeError> for HttpFailure {
     fn from(error: ResumeError) -> Self {
         let message = error.to_string();
         match error {
@@ -138,7 +138,7 @@ impl From<ResumeError> for Failure {
     }
 }
 
-impl From<SayError> for Failure {
+impl From<SayError> for HttpFailure {
     fn from(error: SayError) -> Self {
         let (status, code) = match &error {
             SayError::NotHere => (StatusCode::GONE, "expired"),
@@ -156,7 +156,7 @@ impl From<SayError> for Failure {
     }
 }
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for HttpFailure {
     fn from(error: StoreError) -> Self {
         match error {
             // It was there when the request began.
@@ -176,7 +176,7 @@ impl From<StoreError> for Failure {
     }
 }
 
-impl From<HistoryError> for Failure {
+impl From<HistoryError> for HttpFailure {
     fn from(error: HistoryError) -> Self {
         match error {
             HistoryError::NoSuchMessage(_) => {

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::IntoResponse;
 
 use super::extract::{Answer, HttpConnection, bearer};
-use super::failure::Failure;
+use super::failure::HttpFailure;
 use super::origin;
 use crate::journal::reads::Asker;
 
@@ -18,7 +18,7 @@ pub(super) async fn ready(Extension(connection): Extension<HttpConnection>) -> A
     let trouble = server.writer.trouble().borrow().as_ref().map(ToString::to_string);
     let stopping = server.stop.is_cancelled().then(|| "the server is shutting down".to_owned());
     match server.writer.failure().or(trouble).or(stopping) {
-        Some(why) => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why)),
+        Some(why) => Err(HttpFailure::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why)),
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
 }
@@ -36,17 +36,17 @@ pub(super) async fn metrics(Extension(connection): Extension<HttpConnection>, he
 }
 
 /// The operator; where nobody can show that they are, programs on this machine.
-fn may_read_metrics(is_operator: Option<bool>, peer: IpAddr) -> Result<(), Failure> {
+fn may_read_metrics(is_operator: Option<bool>, peer: IpAddr) -> Result<(), HttpFailure> {
     match is_operator {
         Some(true) => Ok(()),
         Some(false) => {
             let message = "the operator's token is needed";
-            Err(Failure::new(StatusCode::UNAUTHORIZED, "wrong_token", message))
+            Err(HttpFailure::new(StatusCode::UNAUTHORIZED, "wrong_token", message))
         }
         None if origin::is_loopback(peer) => Ok(()),
         None => {
             let message = "only for programs on the server's own machine, as there is no operator's token";
-            Err(Failure::new(StatusCode::FORBIDDEN, "not_permitted", message))
+            Err(HttpFailure::new(StatusCode::FORBIDDEN, "not_permitted", message))
         }
     }
 }

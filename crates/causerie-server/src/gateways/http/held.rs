@@ -19,7 +19,7 @@ const PIECE: usize = 16 << 10;
 const WHOLE: usize = 64 << 10;
 
 /// A body, and what it is charged with.
-struct Held {
+struct ChargedBody {
     body: Body,
     charge: Arc<Charge>,
     bytes: usize,
@@ -28,7 +28,7 @@ struct Held {
 /// This body, charged with so many bytes while it is there.
 pub(super) fn held(body: Body, charge: &Arc<Charge>, bytes: usize) -> Body {
     charge.add(bytes);
-    Body::new(Held { body, charge: Arc::clone(charge), bytes })
+    Body::new(ChargedBody { body, charge: Arc::clone(charge), bytes })
 }
 
 /// This body, charged with its own length, if it has one.
@@ -51,7 +51,7 @@ pub(super) fn entries(
     (between, end): (&'static str, &'static str),
     (connection, bytes): (&HttpConnection, usize),
 ) -> Body {
-    let mut pieces = Pieces { entries, render, between, end, is_first: true };
+    let mut pieces = EntryPieces { entries, render, between, end, is_first: true };
     // What fits is sent with its length, which is easier to read.
     let (first, is_whole) = match pieces.next(start, WHOLE) {
         Ok(piece) => piece,
@@ -81,7 +81,7 @@ pub(super) fn entries(
     held(Body::from_stream(first.chain(rest)), &connection.charge, bytes + WHOLE)
 }
 
-struct Pieces<R> {
+struct EntryPieces<R> {
     entries: Entries,
     render: R,
     between: &'static str,
@@ -89,7 +89,7 @@ struct Pieces<R> {
     is_first: bool,
 }
 
-impl<R: Fn(&Entry) -> String> Pieces<R> {
+impl<R: Fn(&Entry) -> String> EntryPieces<R> {
     /// The next piece behind `piece`, of some `bytes`, and whether it is the last.
     fn next(&mut self, mut piece: String, bytes: usize) -> Result<(String, bool), PageError> {
         while piece.len() < bytes {
@@ -105,7 +105,7 @@ impl<R: Fn(&Entry) -> String> Pieces<R> {
     }
 }
 
-impl HttpBody for Held {
+impl HttpBody for ChargedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -125,7 +125,7 @@ impl HttpBody for Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for ChargedBody {
     fn drop(&mut self) {
         self.charge.sub(self.bytes);
     }

@@ -17,7 +17,7 @@ use cbcast_sim::sim::{self, Export, Faults, Plan, Script, ScriptedCut, SlowLink,
 use serde::Deserialize;
 
 use super::extract::{Answer, Asked, HttpConnection};
-use super::failure::Failure;
+use super::failure::HttpFailure;
 
 /// A run of that size takes a fraction of a second and has less than a mebibyte of events.
 const MEMBERS_MAX: u32 = 10;
@@ -52,7 +52,7 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// Within the limits, or what is wrong.
-    fn read(&self) -> Result<(Plan, Script), Failure> {
+    fn read(&self) -> Result<(Plan, Script), HttpFailure> {
         let members = within("members", self.members.unwrap_or(4), 2..=MEMBERS_MAX)?;
         let percent = |name, value: Option<u32>, default, max| {
             within(name, value.unwrap_or(default), 0..=max).map(|percent| percent * 100)
@@ -60,7 +60,7 @@ impl Wanted {
         let delay = self.delay.as_deref().unwrap_or("20..200");
         let delay = span(delay, "..").filter(|delay| delay.start <= delay.end && delay.end <= DELAY_MAX);
         let delay = delay
-            .ok_or_else(|| Failure::malformed("delay is like 20..200, in milliseconds, at most 5000"))?;
+            .ok_or_else(|| HttpFailure::malformed("delay is like 20..200, in milliseconds, at most 5000"))?;
         let who = |text: &str| number::<u32>(text).filter(|who| (1..=members).contains(who));
         let when =
             |text: &str| number(text).filter(|&at| at < END.as_millis() as u64).map(Duration::from_millis);
@@ -106,7 +106,7 @@ impl Wanted {
         let repair = within("repair", self.repair.unwrap_or(1), 0..=1)? == 1;
         if !repair && (plan.faults.loss > 0 || !cuts.is_empty()) {
             let message = "repair can be 0 only where nothing is lost: with loss 0, and without a cut";
-            return Err(Failure::malformed(message));
+            return Err(HttpFailure::malformed(message));
         }
         let pace = Duration::from_millis(within("pace", self.pace.unwrap_or(100), 1..=PACE_MAX)?);
         let overtaking = percent("reorder", self.reorder, 100, 100)?;
@@ -118,9 +118,9 @@ fn within<T: Copy + PartialOrd + std::fmt::Display>(
     name: &str,
     value: T,
     range: std::ops::RangeInclusive<T>,
-) -> Result<T, Failure> {
+) -> Result<T, HttpFailure> {
     let (min, max) = (range.start(), range.end());
-    let wrong = || Failure::malformed(format!("{name} is a number from {min} to {max}"));
+    let wrong = || HttpFailure::malformed(format!("{name} is a number from {min} to {max}"));
     range.contains(&value).then_some(value).ok_or_else(wrong)
 }
 
@@ -144,13 +144,13 @@ fn list<T>(
     max: usize,
     example: &str,
     read: impl Fn(&str) -> Option<T>,
-) -> Result<Vec<T>, Failure> {
+) -> Result<Vec<T>, HttpFailure> {
     let items = text.unwrap_or_default().split(',').filter(|item| !item.is_empty());
     let mut list = Vec::new();
     for item in items {
         let wrong = || {
             let item: String = item.chars().take(40).collect();
-            Failure::malformed(format!(
+            HttpFailure::malformed(format!(
                 "{name} has '{item}': it is a list like {example}; of members that there are, before {} ms, with at most {max} entries",
                 END.as_millis()
             ))
@@ -191,7 +191,7 @@ pub(super) async fn lab(
     let (plan, script) = wanted.read()?;
     connection.visitor.run_lab()?;
     let lab = connection.lab;
-    let busy = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many wait for the lab");
+    let busy = |_| HttpFailure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many wait for the lab");
     let waiting = Arc::clone(&lab.waiting).try_acquire_owned().map_err(busy)?;
     let place = Arc::clone(&lab.running).acquire_owned().await.expect("it is never closed");
     let running = tokio::task::spawn_blocking(move || {

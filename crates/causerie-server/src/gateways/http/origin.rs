@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 
 use causerie_core::content::text::visible;
 
-use super::failure::Failure;
+use super::failure::HttpFailure;
 
 /// Judges whether the request may be answered. Returns the page's origin if it may read the answer from elsewhere.
 ///
@@ -20,12 +20,12 @@ pub(super) fn judge<B>(
     request: &Request<B>,
     allowed: &[String],
     hosts: &[String],
-) -> Result<Option<HeaderValue>, Failure> {
+) -> Result<Option<HeaderValue>, HttpFailure> {
     // Two readers of two names would choose each its own [RFC 9112, 3.2].
     let count = request.headers().get_all(HOST).iter().count();
     if count > 1 || count == 0 && request.version() == Version::HTTP_11 {
         let message = "a request names its host once";
-        return Err(Failure::new(StatusCode::BAD_REQUEST, "malformed", message));
+        return Err(HttpFailure::new(StatusCode::BAD_REQUEST, "malformed", message));
     }
     let named = request.headers().get_all(HOST).iter().map(|host| host.to_str().unwrap_or("?"));
     let known = |host: &str| {
@@ -40,7 +40,7 @@ pub(super) fn judge<B>(
     if let Some(other) = all.iter().find(|host| !host.is_empty() && !known(host)) {
         let message =
             format!("this server is not '{}' as far as it knows; --allow-host tells it", visible(other));
-        return Err(Failure::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message));
+        return Err(HttpFailure::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message));
     }
     let Some(origin) = request.headers().get(ORIGIN) else { return Ok(None) };
     let text = origin.to_str().unwrap_or("?");
@@ -53,7 +53,7 @@ pub(super) fn judge<B>(
         return Ok(None);
     }
     let message = "pages of this origin may not do that here; --allow-origin lets them";
-    Err(Failure::new(StatusCode::FORBIDDEN, "foreign_origin", message))
+    Err(HttpFailure::new(StatusCode::FORBIDDEN, "foreign_origin", message))
 }
 
 /// Also where a listener for both kinds of addresses tells one as the other.

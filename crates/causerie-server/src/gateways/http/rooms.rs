@@ -25,7 +25,7 @@ use cbcast::MemberId;
 use serde::{Deserialize, Serialize};
 
 use super::extract::{Answer, Asked, Bearer, HttpConnection, InRoom, Json, answer, bearer, new_token, nonce};
-use super::failure::Failure;
+use super::failure::HttpFailure;
 use super::{held, say};
 use crate::journal::reads::Asker;
 use crate::journal::unstored::Unstored;
@@ -45,7 +45,7 @@ const SEARCH_TIME_MAX: Duration = Duration::from_secs(1);
 const HITS_MAX: usize = 100;
 
 impl Bearer {
-    async fn authorize(&self, hosted: &Arc<HostedRoom>) -> Result<MemberId, Failure> {
+    async fn authorize(&self, hosted: &Arc<HostedRoom>) -> Result<MemberId, HttpFailure> {
         let known = hosted.act(|room, now| room.authorize(now, self.0, &self.1));
         // Who is in goes on at once: what it does then waits. That somebody has left is told once it is stored.
         if known.peek_unstored().is_err() {
@@ -56,7 +56,7 @@ impl Bearer {
 }
 
 /// Waits until a result is stored: nothing is told before. On a full disk that is answered.
-async fn stored<T>(result: Unstored<T>) -> Result<T, Failure> {
+async fn stored<T>(result: Unstored<T>) -> Result<T, HttpFailure> {
     Ok(result.stored_in_time().await?)
 }
 
@@ -103,7 +103,7 @@ struct Made {
 
 /// Closes a room, for whoever shows its key or the operator's token.
 pub(super) async fn close(InRoom(connection, hosted): InRoom, headers: HeaderMap) -> Answer {
-    let shown = bearer(&headers).ok_or_else(Failure::wrong_token)?;
+    let shown = bearer(&headers).ok_or_else(HttpFailure::wrong_token)?;
     let key = read_room_key(shown).map(|seed| KeyPair::new(seed).public());
     // A name is for life.
     let name = hosted.peek_unstored(|room| room.name().to_string());
@@ -146,7 +146,7 @@ pub(super) async fn room(InRoom(connection, hosted): InRoom) -> Answer {
 pub(super) async fn join(InRoom(connection, hosted): InRoom, Json(asked): Json<Join>) -> Answer {
     let nonce = nonce(asked.nonce.as_deref())?;
     Name::parse(&asked.name, connection.server.settings().room.name_chars_max)
-        .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, "name_invalid", error.to_string()))?;
+        .map_err(|error| HttpFailure::new(StatusCode::BAD_REQUEST, "name_invalid", error.to_string()))?;
     connection.visitor.join()?;
     let (token, bytes_max) = (new_token(), connection.json_bytes_max());
     let joined = hosted.act(|room, now| {
@@ -181,9 +181,9 @@ pub(super) async fn leave(
     bearer: Bearer,
 ) -> Answer {
     let member = member.parse::<MemberId>();
-    let member = member.map_err(|_| Failure::malformed("the id of a member is like 0.7"))?;
+    let member = member.map_err(|_| HttpFailure::malformed("the id of a member is like 0.7"))?;
     if member != bearer.authorize(&hosted).await? {
-        return Err(Failure::new(StatusCode::FORBIDDEN, "not_permitted", "that is somebody else"));
+        return Err(HttpFailure::new(StatusCode::FORBIDDEN, "not_permitted", "that is somebody else"));
     }
     let parted = hosted.act(|room, now| {
         room.part(now, member, "");
@@ -200,7 +200,7 @@ pub(super) async fn say(
     bearer: Bearer,
     Json(asked): Json<Say>,
 ) -> Answer {
-    let (id, body) = asked.body().map_err(Failure::malformed)?;
+    let (id, body) = asked.body().map_err(HttpFailure::malformed)?;
     connection.visitor.speak(1).map_err(TooOften::messages)?;
     let placed = match bearer.authorize(&hosted).await {
         // What it has said it has said.
@@ -233,26 +233,26 @@ pub(super) struct Part {
     limit: Option<u64>,
 }
 
-async fn page(hosted: &Arc<HostedRoom>, part: Part) -> Result<Page, Failure> {
+async fn page(hosted: &Arc<HostedRoom>, part: Part) -> Result<Page, HttpFailure> {
     let limit = part.limit.unwrap_or(PAGE);
     if !(1..=RECORDS_MAX).contains(&limit) {
-        return Err(Failure::malformed(format!("limit is 1 to {RECORDS_MAX}")));
+        return Err(HttpFailure::malformed(format!("limit is 1 to {RECORDS_MAX}")));
     }
     let (direction, place) = match (part.before, part.after, part.around) {
         (None, None, None) => (Direction::Before, Place::End),
         (Some(place), None, None) => (Direction::Before, read_place(&place)?),
         (None, Some(place), None) => (Direction::After, read_place(&place)?),
         (None, None, Some(place)) => (Direction::Around, read_place(&place)?),
-        _ => return Err(Failure::malformed("at most one of before, after and around")),
+        _ => return Err(HttpFailure::malformed("at most one of before, after and around")),
     };
     read_page(Asker::Stranger, Texts::Standing, hosted, direction, place, limit, BYTES_MAX).await
 }
 
-fn read_place(text: &str) -> Result<Place, Failure> {
+fn read_place(text: &str) -> Result<Place, HttpFailure> {
     let position = || text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
     let place = position().map(Place::Position).or_else(|| text.parse().ok().map(Place::Message));
     place.ok_or_else(|| {
-        Failure::malformed("a place is a position (90) or a message (0.7#90, where # is written %23)")
+        HttpFailure::malformed("a place is a position (90) or a message (0.7#90, where # is written %23)")
     })
 }
 
@@ -265,7 +265,7 @@ pub(super) async fn read_page(
     place: Place,
     limit: u64,
     bytes_max: usize,
-) -> Result<Page, Failure> {
+) -> Result<Page, HttpFailure> {
     // A name is for life.
     let room = hosted.peek_unstored(|room| room.name().to_string());
     let question = HistoryQuestion { room, epoch: None, direction, place, limit, wait_millis: 0 };
@@ -359,7 +359,7 @@ fn search_standing(
 pub(super) async fn search(InRoom(_, hosted): InRoom, Asked(sought): Asked<Sought>) -> Answer {
     let limit = sought.limit.unwrap_or(20);
     if !(1..=HITS_MAX).contains(&limit) {
-        return Err(Failure::malformed(format!("limit is 1 to {HITS_MAX}")));
+        return Err(HttpFailure::malformed(format!("limit is 1 to {HITS_MAX}")));
     }
     let room = hosted.id;
     let searching = hosted.reading(Asker::Search, move |store| {

@@ -10,7 +10,7 @@ use causerie_core::room::{SaidOnce, SayError};
 use causerie_store::StoreError;
 use cbcast::MemberId;
 
-use super::failure::Failure;
+use super::failure::HttpFailure;
 use crate::journal::reads::Asker;
 use crate::journal::unstored::Unstored;
 use crate::rooms::hosted::HostedRoom;
@@ -29,7 +29,7 @@ pub(super) async fn say(
     member: MemberId,
     client_id: &ClientId,
     body: &Body,
-) -> Result<Unstored<Placed>, Failure> {
+) -> Result<Unstored<Placed>, HttpFailure> {
     loop {
         let forgotten = match find(hosted, member, client_id).await? {
             Ok(placed) => return Ok(placed),
@@ -52,7 +52,7 @@ pub(super) async fn find(
     hosted: &Arc<HostedRoom>,
     member: MemberId,
     client_id: &ClientId,
-) -> Result<Result<Unstored<Placed>, u64>, Failure> {
+) -> Result<Result<Unstored<Placed>, u64>, HttpFailure> {
     let said = hosted.ask(|room| room.said_once(member, client_id));
     // How many ids are forgotten nobody is told.
     let (known, forgotten) = *said.peek_unstored();

@@ -11,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::net::stream::Stream;
 
 /// One direction of a socket: what reads has one, and what writes another.
-pub(super) struct Shared(pub(super) Arc<Stream>);
+pub(super) struct SharedStream(pub(super) Arc<Stream>);
 
-impl Shared {
+impl SharedStream {
     fn poll_write_some(
         &self,
         context: &mut Context<'_>,
@@ -30,7 +30,7 @@ impl Shared {
     }
 }
 
-impl AsyncRead for Shared {
+impl AsyncRead for SharedStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -50,7 +50,7 @@ impl AsyncRead for Shared {
     }
 }
 
-impl AsyncWrite for Shared {
+impl AsyncWrite for SharedStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_some(context, |stream| stream.try_write(bytes))
     }

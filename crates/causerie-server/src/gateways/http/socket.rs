@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use end::{AWAY, NORMAL, POLICY, SocketEnd, StepResult, UNSUPPORTED, closing, fatal, refused};
 
 use super::extract::{self, HttpConnection, InRoom, new_token};
-use super::failure::Failure;
+use super::failure::HttpFailure;
 use super::rendering::events;
 use super::say::Placed;
 use super::{rooms, say};
@@ -67,9 +67,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(super) async fn open(
     InRoom(connection, hosted): InRoom,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Result<Response, Failure> {
+) -> Result<Response, HttpFailure> {
     let upgrade =
-        upgrade.map_err(|error| Failure::new(error.status(), "not_a_websocket", error.body_text()))?;
+        upgrade.map_err(|error| HttpFailure::new(error.status(), "not_a_websocket", error.body_text()))?;
     let limit = connection.json_bytes_max();
     let (tracked, kill) = (connection.server.tasks.token(), connection.server.kill.clone());
     let upgrade = upgrade
@@ -289,7 +289,7 @@ impl SocketSession {
             Ok(event) => event,
             Err(error) => {
                 let id = api::id_of_unread(text.as_bytes());
-                return self.refuse(Failure::malformed(error), id).await;
+                return self.refuse(HttpFailure::malformed(error), id).await;
             }
         };
         match (event, &mut self.reading) {
@@ -350,7 +350,7 @@ impl SocketSession {
     async fn join(&mut self, name: &str, nonce: Option<&str>, wants: Wants) -> StepResult {
         let chars = self.connection.server.settings().room.name_chars_max;
         let named = Name::parse(name, chars).map_err(causerie_core::room::JoinError::from);
-        let nonce = match named.map_err(Failure::from).and_then(|_| extract::nonce(nonce)) {
+        let nonce = match named.map_err(HttpFailure::from).and_then(|_| extract::nonce(nonce)) {
             Ok(nonce) => nonce,
             Err(failure) => return self.tell(&refused(failure, None)).await,
         };
@@ -386,7 +386,7 @@ impl SocketSession {
 
     async fn resume(&mut self, token: &str, after: Option<u64>, wants: Wants) -> StepResult {
         let Some((member, token)) = api::read_token(token) else {
-            return self.tell(&refused(Failure::wrong_token(), None)).await;
+            return self.tell(&refused(HttpFailure::wrong_token(), None)).await;
         };
         let bytes_max = self.bytes_max;
         let resumed = self.hosted.act(|room, _| {
@@ -458,13 +458,13 @@ impl SocketSession {
     }
 
     /// Tells that a message is not taken.
-    async fn refuse(&mut self, failure: Failure, id: Option<String>) -> StepResult {
+    async fn refuse(&mut self, failure: HttpFailure, id: Option<String>) -> StepResult {
         self.connection.server.metrics.refused(Protocol::Http, failure.reason());
         self.tell(&refused(failure, id)).await
     }
 
-    async fn say_checked(&mut self, seat: Seat, said: Say) -> Result<Unstored<SaidReceipt>, Failure> {
-        let (id, body) = said.body().map_err(Failure::malformed)?;
+    async fn say_checked(&mut self, seat: Seat, said: Say) -> Result<Unstored<SaidReceipt>, HttpFailure> {
+        let (id, body) = said.body().map_err(HttpFailure::malformed)?;
         // Whoever has resumed elsewhere speaks there.
         // A seat is not stored.
         if !self.hosted.peek_unstored(|room| room.is_seated(seat)) {

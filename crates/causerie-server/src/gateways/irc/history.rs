@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use causerie_core::log::page::{HistoryPage, What};
 use causerie_core::wire::{Direction, HistoryQuestion, Page, Place};
-use causerie_gateway::irc::{Bound, Found, HistoryRequest, Window};
+use causerie_gateway::irc::{Bound, FoundRecord, HistoryRequest, Window};
 
 use super::rendering::with_traces;
 use crate::journal::reads::Asker;
@@ -23,9 +23,9 @@ const LINE_BYTES: usize = 128;
 pub(super) async fn window(
     hosted: &HostedRoom,
     request: &HistoryRequest,
-) -> Result<Vec<Found>, HistoryError> {
+) -> Result<Vec<FoundRecord>, HistoryError> {
     const END: u64 = u64::MAX;
-    let piece = Piece { hosted, request };
+    let piece = PieceRequest { hosted, request };
     let limit = request.limit;
     let found = match request.window {
         Window::Latest(None) => piece.newest(0, END, limit).await?,
@@ -63,12 +63,12 @@ pub(super) async fn newest(hosted: &HostedRoom) -> Result<Option<u64>, HistoryEr
     Ok(found.first().map(|found| found.record.time_millis))
 }
 
-struct Piece<'a> {
+struct PieceRequest<'a> {
     hosted: &'a HostedRoom,
     request: &'a HistoryRequest,
 }
 
-impl Piece<'_> {
+impl PieceRequest<'_> {
     async fn page(&self, direction: Direction, place: Place, limit: u64) -> Result<Page, HistoryError> {
         // A name is for life.
         let room = self.hosted.peek_unstored(|room| room.name().to_string());
@@ -98,8 +98,13 @@ impl Piece<'_> {
     }
 
     /// The newest between the two.
-    async fn newest(&self, behind: u64, before: u64, limit: usize) -> Result<VecDeque<Found>, HistoryError> {
-        let mut found = Gathered::new(limit);
+    async fn newest(
+        &self,
+        behind: u64,
+        before: u64,
+        limit: usize,
+    ) -> Result<VecDeque<FoundRecord>, HistoryError> {
+        let mut found = GatheredRecords::new(limit);
         let mut at = before;
         while !found.is_full && at > behind + 1 {
             let page = self.page(Direction::Before, Place::Position(at), PAGE).await?;
@@ -116,8 +121,13 @@ impl Piece<'_> {
     }
 
     /// The oldest between the two.
-    async fn oldest(&self, behind: u64, before: u64, limit: usize) -> Result<VecDeque<Found>, HistoryError> {
-        let mut found = Gathered::new(limit);
+    async fn oldest(
+        &self,
+        behind: u64,
+        before: u64,
+        limit: usize,
+    ) -> Result<VecDeque<FoundRecord>, HistoryError> {
+        let mut found = GatheredRecords::new(limit);
         let mut at = behind;
         while !found.is_full && at + 1 < before {
             let page = self.page(Direction::After, Place::Position(at), PAGE).await?;
@@ -133,7 +143,7 @@ impl Piece<'_> {
 
     /// The records of a page that a client can be shown, and the position of the last that it has seen, if it is said
     /// which those are.
-    async fn shown(&self, page: &Page) -> (Vec<Found>, Option<u64>) {
+    async fn shown(&self, page: &Page) -> (Vec<FoundRecord>, Option<u64>) {
         let read = HistoryPage::read(page).expect("our own page");
         let slices = [page.records.clone()];
         let quotes = self.hosted.quotes(&slices).await;
@@ -144,26 +154,30 @@ impl Piece<'_> {
         let shown = shown.map(|record| (record.clone(), answered(record, &names, &quotes)));
         let found = with_traces(self.hosted, |traces| {
             // As they stand alone: a history is of one room.
-            shown.map(|(record, about)| Found { moved: None, ..traces.found(record, about) }).collect()
+            shown.map(|(record, about)| FoundRecord { moved: None, ..traces.found(record, about) }).collect()
         });
         (found, seen)
     }
 }
 
 /// Records of an answer, as they are found.
-struct Gathered {
-    found: VecDeque<Found>,
+struct GatheredRecords {
+    found: VecDeque<FoundRecord>,
     limit: usize,
     bytes: usize,
     is_full: bool,
 }
 
-impl Gathered {
+impl GatheredRecords {
     fn new(limit: usize) -> Self {
         Self { found: VecDeque::new(), limit, bytes: 0, is_full: limit == 0 }
     }
 
-    fn extend(&mut self, records: impl Iterator<Item = Found>, push: impl Fn(&mut VecDeque<Found>, Found)) {
+    fn extend(
+        &mut self,
+        records: impl Iterator<Item = FoundRecord>,
+        push: impl Fn(&mut VecDeque<FoundRecord>, FoundRecord),
+    ) {
         for record in records {
             let bytes = bytes_of(&record);
             self.is_full |=
@@ -179,7 +193,7 @@ impl Gathered {
 }
 
 /// About how many bytes its lines have.
-fn bytes_of(found: &Found) -> usize {
+fn bytes_of(found: &FoundRecord) -> usize {
     let said = match &found.record.what {
         What::Said(body) => body.text().unwrap_or_default(),
         _ => "",

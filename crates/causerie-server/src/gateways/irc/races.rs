@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Barrier};
 
 use causerie_core::content::name::Name;
-use causerie_gateway::irc::{IrcMessage, IrcSession, Item, World};
+use causerie_gateway::irc::{IrcItem, IrcMessage, IrcSession, IrcWorld};
 use causerie_store::MemoryStore;
 use tokio::sync::watch;
 
@@ -33,7 +33,7 @@ fn server() -> Arc<Server> {
 }
 
 fn send(session: &mut IrcSession, here: &mut GatewayWorld<'_>, line: &str) -> String {
-    session.handle(here, Item::Message(IrcMessage::parse(line).expect("a line")));
+    session.handle(here, IrcItem::Message(IrcMessage::parse(line).expect("a line")));
     while session.has_more() {
         session.go_on(here);
     }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use causerie_core::log::page::{HistoryRecord, What};
-use causerie_gateway::irc::{Found, Move, Perspective, Rendering};
+use causerie_gateway::irc::{FoundRecord, Move, Perspective, Rendering};
 use cbcast::MemberId;
 
 use crate::rooms::hosted::HostedRoom;
 use crate::rooms::tail::{Answered, Piece};
 
 /// Records of a piece with what is known of their members.
-pub(super) struct KnownRecords(Vec<Found>);
+pub(super) struct KnownRecords(Vec<FoundRecord>);
 
 impl KnownRecords {
     pub(super) async fn of(piece: &Piece, hosted: &HostedRoom) -> Arc<Self> {
@@ -31,7 +31,7 @@ impl KnownRecords {
         piece: &Piece,
         cursor: u64,
         perspective: Option<Perspective>,
-    ) -> (&[Found], Option<Arc<Rendering>>) {
+    ) -> (&[FoundRecord], Option<Arc<Rendering>>) {
         let read = self.0.partition_point(|found| found.record.position <= cursor);
         let rendering = |perspective: Perspective| {
             let fits = |rendering: &Rendering| *rendering.perspective() == perspective;
@@ -96,13 +96,13 @@ impl Traces {
     }
 
     /// The record with what is known of its member.
-    pub(super) fn found(&self, record: HistoryRecord, about: Answered) -> Found {
+    pub(super) fn found(&self, record: HistoryRecord, about: Answered) -> FoundRecord {
         let trace = self.members.get(&record.member);
         let moved = trace.and_then(|trace| match record.what {
             What::Joined => trace.came.clone(),
             What::Left { .. } => trace.went.clone(),
             What::Said(_) => None,
         });
-        Found { mask: trace.map(|trace| Arc::clone(&trace.mask)), record, about, moved }
+        FoundRecord { mask: trace.map(|trace| Arc::clone(&trace.mask)), record, about, moved }
     }
 }

@@ -11,8 +11,8 @@ use causerie_core::content::reading::Reading;
 use causerie_core::room::{JoinError, Room, SayError};
 use causerie_core::wire::MemberInfo;
 use causerie_gateway::irc::{
-    Found, HistoryRequest, JoinRefusal, Joined, MemberView, Move, MoveKind, PersonView, RoomView, ServerView,
-    TargetsRequest, World,
+    FoundRecord, HistoryRequest, IrcWorld, JoinRefusal, Joined, MemberView, Move, MoveKind, PersonView,
+    RoomView, ServerView, TargetsRequest,
 };
 use cbcast::{MemberId, MessageId};
 use tokio::sync::watch;
@@ -212,7 +212,7 @@ impl<'a> GatewayWorld<'a> {
         Ok(renamed)
     }
 
-    pub(super) async fn history(&self, request: &HistoryRequest) -> Option<Vec<Found>> {
+    pub(super) async fn history(&self, request: &HistoryRequest) -> Option<Vec<FoundRecord>> {
         let hosted = Arc::clone(&self.places.get(&request.room)?.hosted);
         history::window(&hosted, request)
             .await
@@ -242,7 +242,7 @@ impl<'a> GatewayWorld<'a> {
     }
 }
 
-impl World for GatewayWorld<'_> {
+impl IrcWorld for GatewayWorld<'_> {
     fn now(&self) -> u64 {
         Clock::start().now().wall_millis
     }

@@ -12,14 +12,14 @@ use cbcast::{MemberId, MessageId};
 use crate::sim::export::labels::{Labels, words};
 use crate::sim::{TraceEvent, TraceKind};
 
-type Clock = BTreeMap<MemberId, u64>;
+type ShivizClock = BTreeMap<MemberId, u64>;
 
 pub(super) fn export(trace: &[TraceEvent], labels: &Labels) -> String {
     let hosts = hosts(trace, labels);
     // How to read an event, and (nothing) how executions are set apart.
     let mut out = String::from("(?<event>.*)\\n(?<host>\\S*) (?<clock>{.*})\n\n");
-    let mut clocks: BTreeMap<MemberId, Clock> = BTreeMap::new();
-    let mut sent: BTreeMap<MessageId, Clock> = BTreeMap::new();
+    let mut clocks: BTreeMap<MemberId, ShivizClock> = BTreeMap::new();
+    let mut sent: BTreeMap<MessageId, ShivizClock> = BTreeMap::new();
     for TraceEvent { at, process, what } in trace {
         let heard: Vec<_> = match what {
             TraceKind::Start { from: Some(from) } => clocks.get(from).cloned().into_iter().collect(),

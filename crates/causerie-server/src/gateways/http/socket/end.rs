@@ -2,7 +2,7 @@
 
 use causerie_gateway::api::{Problem, ServerEvent};
 
-use crate::gateways::http::failure::Failure;
+use crate::gateways::http::failure::HttpFailure;
 use crate::metrics::Refused;
 
 /// Codes of close frames [RFC 6455, 7.4.1].
@@ -33,7 +33,7 @@ impl From<axum::Error> for SocketEnd {
 pub(super) type StepResult<T = ()> = Result<T, SocketEnd>;
 
 /// Returns the event that tells of a failure.
-pub(super) fn refused(failure: Failure, id: Option<String>) -> ServerEvent {
+pub(super) fn refused(failure: HttpFailure, id: Option<String>) -> ServerEvent {
     ServerEvent::Error(Problem { id, ..*failure.problem })
 }
 

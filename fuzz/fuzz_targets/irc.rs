@@ -10,10 +10,10 @@ use causerie_core::content::body::Body;
 use causerie_core::content::name::{Name, RoomName};
 use causerie_core::log::page::Standing;
 use causerie_core::log::page::{HistoryRecord, What};
-use causerie_core::room::{Now, Room, RoomSettings, SayError};
+use causerie_core::room::{HostedSayError, Now, Room, RoomSettings};
 use causerie_gateway::irc::{
-    FoundRecord, IrcItem, IrcLines, IrcSession, IrcWorld, JoinRefusal, Joined, LINE_BYTES_MAX, MemberView,
-    Move, MoveKind, PersonView, Rendering, RoomView, ServerView, SessionNeed,
+    FoundRecord, IrcItem, IrcLines, IrcRendering, IrcSession, IrcWorld, JoinRefusal, Joined, LINE_BYTES_MAX,
+    MemberView, Move, MoveKind, PersonView, RoomView, ServerView, SessionNeed,
 };
 use cbcast::{MemberId, MessageId};
 use libfuzzer_sys::fuzz_target;
@@ -176,8 +176,8 @@ impl IrcWorld for Rooms {
         }
     }
 
-    fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, SayError> {
-        self.by_id(id).ok_or(SayError::NotHere)?.say(Now::default(), member, body)
+    fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, HostedSayError> {
+        self.by_id(id).ok_or(HostedSayError::NotHere)?.say(Now::default(), member, body)
     }
 }
 
@@ -286,7 +286,7 @@ fuzz_target!(|input: Input<'_>| {
             let found = [FoundRecord { record, about, mask, moved: moved.map(Into::into) }];
             for (room, _) in seats {
                 let rendering =
-                    session.perspective(room).map(|perspective| Rendering::new(perspective, &found));
+                    session.perspective(room).map(|perspective| IrcRendering::new(perspective, &found));
                 session.records(&mut world, room, &found, rendering.as_ref());
             }
             check(&session.take_output().concat());

@@ -8,7 +8,7 @@ use arbitrary::Arbitrary;
 use bytes::Bytes;
 use causerie_core::content::body::Body;
 use causerie_core::key::Challenge;
-use causerie_core::session::{End, Event, Output, SayError, Session, SessionConfig};
+use causerie_core::session::{End, Event, SayError, Session, SessionConfig, SessionOutput};
 use causerie_core::wire::{
     ClientFrame, Delivered, ErrorCode, ErrorFrame, MemberInfo, ServerFrame, VERSION, Welcome,
 };
@@ -187,7 +187,7 @@ impl Run {
         let mut ended = false;
         for output in from_fn(|| self.session.poll_output()) {
             match output {
-                Output::Send(frame) => {
+                SessionOutput::Send(frame) => {
                     assert!(!ended, "{frame:?} after the end");
                     if let ClientFrame::Broadcast(packet) = &frame {
                         Message::decode(packet.clone()).expect("a client sends messages");
@@ -196,14 +196,14 @@ impl Run {
                     let mut bytes = Vec::new();
                     frame.encode(&mut bytes);
                 }
-                Output::Event(Event::Ended(End::Left | End::Refused { .. } | End::Protocol(_))) => {
+                SessionOutput::Event(Event::Ended(End::Left | End::Refused { .. } | End::Protocol(_))) => {
                     assert!(!ended, "two ends");
                     ended = true;
                 }
-                Output::Event(event) => {
+                SessionOutput::Event(event) => {
                     let _ = format!("{event:?}");
                 }
-                Output::HangUp(_) => {}
+                SessionOutput::HangUp(_) => {}
             }
         }
         assert!(!ended || self.session.is_over());

@@ -26,7 +26,7 @@ const PRINTED_MAX: usize = 1_024;
 
 /// What to fuzz.
 #[derive(Debug, Default)]
-pub(crate) struct Options {
+pub(crate) struct FuzzOptions {
     /// One target; `None`: all.
     pub(crate) target: Option<String>,
     /// For how long each; `None`: [`SECONDS`](Self::SECONDS).
@@ -35,7 +35,7 @@ pub(crate) struct Options {
     pub(crate) inputs: Vec<String>,
 }
 
-impl Options {
+impl FuzzOptions {
     pub(crate) const SECONDS: u64 = 20;
 
     /// `[TARGET [INPUT...]] [--seconds N]`
@@ -55,7 +55,7 @@ impl Options {
 }
 
 /// Builds all targets and runs those asked for, as many at a time as there are processors.
-pub(crate) fn run(root: &Path, options: &Options) -> Outcome {
+pub(crate) fn run(root: &Path, options: &FuzzOptions) -> Outcome {
     let mut targets = targets(root);
     if let Some(wanted) = &options.target {
         if !targets.contains(wanted) {
@@ -80,7 +80,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Outcome {
             _ => Outcome::Failed(ExitCode::FAILURE),
         };
     }
-    let seconds = options.seconds.unwrap_or(Options::SECONDS);
+    let seconds = options.seconds.unwrap_or(FuzzOptions::SECONDS);
     eprintln!("xtask: {} for {seconds} s each", targets.join(", "));
     let left = Mutex::new(targets.into_iter());
     let next = || left.lock().expect("no thread panics with it").next();

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{fmt, fs, io};
 
-use self::house::{Files, House, Import, Unreadable};
+use self::house::{Files, House, Import, UnparsedFile};
 use self::plan::{CRATES, HOUSES};
 use crate::outcome::Outcome;
 
@@ -77,7 +77,7 @@ pub(crate) fn run(root: &Path) -> Outcome {
             Ok(imports) => house.faults(&files, &imports).iter().for_each(|fault| {
                 tell(format!("{}: {fault}", house.folder));
             }),
-            Err(Unreadable { file, why }) => tell(format!("{}/{file}: {why}", house.folder)),
+            Err(UnparsedFile { file, why }) => tell(format!("{}/{file}: {why}", house.folder)),
         }
     }
     if faults == 0 {

@@ -58,7 +58,7 @@ const FEATURES: [&str; 4] = ["", "serde", "tracing", "serde,tracing"];
 /// One thing that is checked.
 enum Step {
     Cargo(Cargo),
-    Fuzz(fuzz::Options),
+    Fuzz(fuzz::FuzzOptions),
     Foreign,
     Layers,
     Packages,
@@ -115,7 +115,7 @@ impl Step {
     }
 
     fn fuzz() -> Self {
-        Self::Fuzz(fuzz::Options { seconds: Some(FUZZ_SECONDS), ..fuzz::Options::default() })
+        Self::Fuzz(fuzz::FuzzOptions { seconds: Some(FUZZ_SECONDS), ..fuzz::FuzzOptions::default() })
     }
 
     /// Runs it to its end.
@@ -264,7 +264,7 @@ fn steps(args: &[&str]) -> Option<Vec<Step>> {
         ["irc"] => vec![Step::Irc],
         ["terminal"] => vec![Step::Terminal],
         ["sim", args @ ..] => vec![sim_step(args)?],
-        ["fuzz", args @ ..] => vec![Step::Fuzz(fuzz::Options::parse(args)?)],
+        ["fuzz", args @ ..] => vec![Step::Fuzz(fuzz::FuzzOptions::parse(args)?)],
         _ => return None,
     })
 }

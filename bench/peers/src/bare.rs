@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 
-use causerie_bench::{Protocol, SpeakError, Speaker, SpeakerSeat};
+use causerie_bench::{LoadProtocol, LoadSpeaker, SpeakError, SpeakerSeat};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
@@ -29,7 +29,7 @@ fn put_frame(out: &mut Vec<u8>, body: &[u8]) {
 #[derive(Debug)]
 pub(crate) struct Bare;
 
-impl Protocol for Bare {
+impl LoadProtocol for Bare {
     fn name(&self) -> &'static str {
         "bare loop"
     }
@@ -38,7 +38,7 @@ impl Protocol for Bare {
         true
     }
 
-    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn Speaker> {
+    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn LoadSpeaker> {
         Box::new(BareClient { room: seat.room, is_ready: false })
     }
 }
@@ -48,7 +48,7 @@ struct BareClient {
     is_ready: bool,
 }
 
-impl Speaker for BareClient {
+impl LoadSpeaker for BareClient {
     fn greet(&mut self, out: &mut Vec<u8>) {
         put_frame(out, self.room.as_bytes());
     }

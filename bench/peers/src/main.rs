@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use causerie_bench::native::Native;
 use causerie_bench::process::{Started, raise_file_limit};
-use causerie_bench::{LoadPlan, LoadReport, Pace, Protocol};
+use causerie_bench::{LoadPace, LoadPlan, LoadProtocol, LoadReport};
 use clap::{Args, Parser, Subcommand};
 
 /// Compare causerie with nats-server, redis and bare loops under the same loads.
@@ -75,13 +75,13 @@ struct Load {
     rooms: u32,
     receivers: u32,
     senders: u32,
-    pace: Pace,
-    targets: &'static [(Peer, Target)],
+    pace: LoadPace,
+    targets: &'static [(Peer, Goal)],
 }
 
 /// What causerie should reach beside a peer.
 #[derive(Clone, Copy, Debug)]
-enum Target {
+enum Goal {
     /// At least so many times its deliveries a second.
     Deliveries(f64),
     /// A p99 no worse.
@@ -95,8 +95,8 @@ const LOADS: [Load; 5] = [
         rooms: 1,
         receivers: 100,
         senders: 10,
-        pace: Pace::Window(100),
-        targets: &[(Peer::Nats, Target::Deliveries(1.5)), (Peer::LoopSync, Target::Deliveries(0.8))],
+        pace: LoadPace::Window(100),
+        targets: &[(Peer::Nats, Goal::Deliveries(1.5)), (Peer::LoopSync, Goal::Deliveries(0.8))],
     },
     Load {
         name: "a1000",
@@ -104,8 +104,8 @@ const LOADS: [Load; 5] = [
         rooms: 1,
         receivers: 100,
         senders: 10,
-        pace: Pace::Window(1_000),
-        targets: &[(Peer::Redis, Target::Deliveries(1.0))],
+        pace: LoadPace::Window(1_000),
+        targets: &[(Peer::Redis, Goal::Deliveries(1.0))],
     },
     Load {
         name: "b",
@@ -113,8 +113,8 @@ const LOADS: [Load; 5] = [
         rooms: 1,
         receivers: 1_000,
         senders: 1,
-        pace: Pace::Window(100),
-        targets: &[(Peer::Nats, Target::Deliveries(1.5)), (Peer::LoopSync, Target::Deliveries(0.8))],
+        pace: LoadPace::Window(100),
+        targets: &[(Peer::Nats, Goal::Deliveries(1.5)), (Peer::LoopSync, Goal::Deliveries(0.8))],
     },
     Load {
         name: "c",
@@ -122,8 +122,8 @@ const LOADS: [Load; 5] = [
         rooms: 100,
         receivers: 10,
         senders: 10,
-        pace: Pace::Window(80),
-        targets: &[(Peer::Nats, Target::Deliveries(1.0))],
+        pace: LoadPace::Window(80),
+        targets: &[(Peer::Nats, Goal::Deliveries(1.0))],
     },
     Load {
         name: "d",
@@ -131,8 +131,8 @@ const LOADS: [Load; 5] = [
         rooms: 1,
         receivers: 100,
         senders: 10,
-        pace: Pace::Rate(200.0),
-        targets: &[(Peer::Nats, Target::P99)],
+        pace: LoadPace::Rate(200.0),
+        targets: &[(Peer::Nats, Goal::P99)],
     },
 ];
 
@@ -192,7 +192,7 @@ impl Peer {
         Ok(Started::at(address, &mut command)?)
     }
 
-    fn protocol(self, server: SocketAddr) -> Box<dyn Protocol> {
+    fn protocol(self, server: SocketAddr) -> Box<dyn LoadProtocol> {
         match self {
             Self::Causerie => Box::new(Native::new(server)),
             Self::Nats => Box::new(nats::Nats),

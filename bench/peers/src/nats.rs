@@ -1,6 +1,6 @@
 //! The NATS client protocol, as little of it as a load needs: <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
 
-use causerie_bench::{Protocol, SpeakError, Speaker, SpeakerSeat};
+use causerie_bench::{LoadProtocol, LoadSpeaker, SpeakError, SpeakerSeat};
 
 use crate::lines::{find_line, number};
 
@@ -8,7 +8,7 @@ use crate::lines::{find_line, number};
 #[derive(Debug)]
 pub(crate) struct Nats;
 
-impl Protocol for Nats {
+impl LoadProtocol for Nats {
     fn name(&self) -> &'static str {
         "nats"
     }
@@ -17,7 +17,7 @@ impl Protocol for Nats {
         true
     }
 
-    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn Speaker> {
+    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn LoadSpeaker> {
         Box::new(NatsClient { room: seat.room, is_ready: false })
     }
 }
@@ -27,7 +27,7 @@ struct NatsClient {
     is_ready: bool,
 }
 
-impl Speaker for NatsClient {
+impl LoadSpeaker for NatsClient {
     fn greet(&mut self, out: &mut Vec<u8>) {
         let options = r#"{"verbose":false,"pedantic":false,"echo":true,"lang":"rust","version":"0"}"#;
         out.extend_from_slice(format!("CONNECT {options}\r\nSUB {} 1\r\nPING\r\n", self.room).as_bytes());

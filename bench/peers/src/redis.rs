@@ -1,7 +1,7 @@
 //! Redis publish and subscribe over RESP 3, where one connection may do both:
 //! <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
-use causerie_bench::{Protocol, SpeakError, Speaker, SpeakerSeat};
+use causerie_bench::{LoadProtocol, LoadSpeaker, SpeakError, SpeakerSeat};
 
 use crate::lines::{find_line, number};
 
@@ -9,7 +9,7 @@ use crate::lines::{find_line, number};
 #[derive(Debug)]
 pub(crate) struct Redis;
 
-impl Protocol for Redis {
+impl LoadProtocol for Redis {
     fn name(&self) -> &'static str {
         "redis"
     }
@@ -18,7 +18,7 @@ impl Protocol for Redis {
         true
     }
 
-    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn Speaker> {
+    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn LoadSpeaker> {
         Box::new(RedisClient { room: seat.room, is_ready: false })
     }
 }
@@ -77,7 +77,7 @@ fn value(input: &[u8]) -> Result<Option<usize>, SpeakError> {
     Ok(Some(end))
 }
 
-impl Speaker for RedisClient {
+impl LoadSpeaker for RedisClient {
     fn greet(&mut self, out: &mut Vec<u8>) {
         put_command(out, &[b"HELLO", b"3"]);
         put_command(out, &[b"SUBSCRIBE", self.room.as_bytes()]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use causerie_bench::LoadReport;
 
-use crate::{Load, Peer, Target};
+use crate::{Goal, Load, Peer};
 
 /// Medians of all rounds, with the least and the greatest rate; ratios are causerie's to the row's.
 pub(crate) fn table(loads: &[Load], peers: &[Peer], results: &[Vec<Vec<LoadReport>>]) -> String {
@@ -33,8 +33,8 @@ pub(crate) fn table(loads: &[Load], peers: &[Peer], results: &[Vec<Vec<LoadRepor
             let (mut rate, mut tail) = (ratio(LoadReport::deliveries_per_second), ratio(p99));
             match target {
                 _ if ours.is_none() => {}
-                Some(Target::Deliveries(target)) => rate += &format!(" (want {target:.1})"),
-                Some(Target::P99) => tail += " (want 1.0 or less)",
+                Some(Goal::Deliveries(target)) => rate += &format!(" (want {target:.1})"),
+                Some(Goal::P99) => tail += " (want 1.0 or less)",
                 None => {}
             }
             writeln!(

@@ -16,7 +16,7 @@ use std::time::Duration;
 use causerie_bench::classic::Classic;
 use causerie_bench::native::Native;
 use causerie_bench::process::{Started, raise_file_limit};
-use causerie_bench::{Protocol, Speaker, SpeakerSeat};
+use causerie_bench::{LoadProtocol, LoadSpeaker, SpeakerSeat};
 
 const ROOM: usize = 100;
 
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for which in ["native", "classic"] {
         let server = Started::causerie(Command::new(program))?;
-        let protocol: Box<dyn Protocol> = match which {
+        let protocol: Box<dyn LoadProtocol> = match which {
             "native" => Box::new(Native::new(server.address)),
             _ => Box::new(Classic::new(server.address)),
         };
@@ -57,10 +57,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn join(server: SocketAddr, protocol: &dyn Protocol, seat: SpeakerSeat) -> Result<TcpStream, Box<dyn Error>> {
+fn join(
+    server: SocketAddr,
+    protocol: &dyn LoadProtocol,
+    seat: SpeakerSeat,
+) -> Result<TcpStream, Box<dyn Error>> {
     let mut stream = TcpStream::connect(server)?;
     stream.set_nodelay(true)?;
-    let mut speaker: Box<dyn Speaker> = protocol.speaker(seat);
+    let mut speaker: Box<dyn LoadSpeaker> = protocol.speaker(seat);
     let mut words = Vec::new();
     speaker.greet(&mut words);
     let mut input = Vec::new();

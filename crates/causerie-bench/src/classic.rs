@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::native;
-use crate::speaker::{Protocol, SpeakError, Speaker, SpeakerSeat};
+use crate::speaker::{LoadProtocol, LoadSpeaker, SpeakError, SpeakerSeat};
 
 /// Causerie's classic protocol, on the front port.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ impl Classic {
     }
 }
 
-impl Protocol for Classic {
+impl LoadProtocol for Classic {
     fn name(&self) -> &'static str {
         "classic"
     }
@@ -28,7 +28,7 @@ impl Protocol for Classic {
         false
     }
 
-    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn Speaker> {
+    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn LoadSpeaker> {
         Box::new(ClassicMember { seat, is_ready: false })
     }
 
@@ -48,7 +48,7 @@ struct ClassicMember {
     is_ready: bool,
 }
 
-impl Speaker for ClassicMember {
+impl LoadSpeaker for ClassicMember {
     fn greet(&mut self, out: &mut Vec<u8>) {
         let SpeakerSeat { room, name, .. } = &self.seat;
         out.extend_from_slice(format!("./join {room}\n{name}\n./members\n").as_bytes());

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use memchr::memchr;
 
 use crate::native;
-use crate::speaker::{Protocol, SpeakError, Speaker, SpeakerSeat};
+use crate::speaker::{LoadProtocol, LoadSpeaker, SpeakError, SpeakerSeat};
 
 /// A line has 512 bytes; the others are for who says it, where, and a long name of the server.
 const TEXT_BYTES_MAX: usize = 320;
@@ -27,7 +27,7 @@ impl Irc {
     }
 }
 
-impl Protocol for Irc {
+impl LoadProtocol for Irc {
     fn name(&self) -> &'static str {
         "irc"
     }
@@ -40,7 +40,7 @@ impl Protocol for Irc {
         TEXT_BYTES_MAX
     }
 
-    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn Speaker> {
+    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn LoadSpeaker> {
         Box::new(IrcMember::new(seat))
     }
 
@@ -101,7 +101,7 @@ fn nick(seat: &SpeakerSeat) -> String {
     format!("{}-{}", seat.name, seat.room)
 }
 
-impl Speaker for IrcMember {
+impl LoadSpeaker for IrcMember {
     fn greet(&mut self, out: &mut Vec<u8>) {
         let (room, nick) = (&self.seat.room, nick(&self.seat));
         let words = format!(

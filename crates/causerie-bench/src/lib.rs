@@ -1,6 +1,6 @@
 //! Load on a chat server or a broker, and a judge of what its receivers got.
 //!
-//! A [`LoadPlan`] says how many members there are, who talks and how much; a [`Protocol`] says what a
+//! A [`LoadPlan`] says how many members there are, who talks and how much; a [`LoadProtocol`] says what a
 //! connection speaks; [`run`] does it and gives a [`LoadReport`]. Every text carries its sender, its number,
 //! when it was sent and what it answers ([`payload`]), and every receiver checks what it gets from that alone
 //! ([`check`]): so what is counted has been looked at, and it is judged alike whatever protocol it came over.
@@ -9,10 +9,10 @@
 //! A receiver runs no protocol engine of ours, so it costs the same as one of anybody else's.
 //!
 //! ```no_run
-//! use causerie_bench::{Pace, LoadPlan, native::Native, run};
+//! use causerie_bench::{LoadPace, LoadPlan, native::Native, run};
 //!
 //! # fn main() -> Result<(), causerie_bench::LoadError> {
-//! let plan = LoadPlan { receivers: 100, senders: 10, pace: Pace::Window(100), ..LoadPlan::default() };
+//! let plan = LoadPlan { receivers: 100, senders: 10, pace: LoadPace::Window(100), ..LoadPlan::default() };
 //! let server = "127.0.0.1:12343".parse().expect("an address");
 //! println!("{}", run(&plan, &Native::new(server), server, None, &mut |_| {})?);
 //! # Ok(())
@@ -36,6 +36,6 @@ mod worker;
 
 pub use error::LoadError;
 pub use load::{LoadProgress, run};
-pub use plan::{LoadPlan, Pace, PlanError};
+pub use plan::{LoadPace, LoadPlan, PlanError};
 pub use report::{Latency, LoadReport, ServerUse};
-pub use speaker::{Protocol, SpeakError, Speaker, SpeakerSeat};
+pub use speaker::{LoadProtocol, LoadSpeaker, SpeakError, SpeakerSeat};

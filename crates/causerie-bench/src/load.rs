@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::check::Tally;
 use crate::error::LoadError;
-use crate::payload::Texts;
+use crate::payload::RunTexts;
 use crate::plan::{LoadPlan, PlanError};
 use crate::process::{raise_file_limit, usage};
 use crate::report::{Latency, LoadReport, ServerUse};
-use crate::speaker::{Protocol, SpeakError};
-use crate::worker::{Schedule, SharedRun, Worker, WorkerNews, histogram};
+use crate::speaker::{LoadProtocol, SpeakError};
+use crate::worker::{RunTimes, SharedRun, Worker, WorkerNews, histogram};
 
 /// Progress of a load: told once a second, and when measuring begins and ends.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ pub struct LoadProgress {
 /// [`LoadError`]. That messages were lost is none: it stands in the report.
 pub fn run(
     plan: &LoadPlan,
-    protocol: &dyn Protocol,
+    protocol: &dyn LoadProtocol,
     server: SocketAddr,
     server_pid: Option<u32>,
     progress: &mut dyn FnMut(LoadProgress),
@@ -64,7 +64,7 @@ pub fn run(
         plan: *plan,
         protocol,
         server,
-        texts: Texts::new(run, plan.text_bytes),
+        texts: RunTexts::new(run, plan.text_bytes),
         epoch: Instant::now(),
         stop: AtomicBool::new(false),
         deliveries: AtomicU64::new(0),
@@ -95,7 +95,7 @@ pub fn run(
 /// Starts the threads together, reads the server's meters when measuring begins and ends, and adds up.
 fn conduct(
     shared: &SharedRun<'_>,
-    go: &[mpsc::Sender<Schedule>],
+    go: &[mpsc::Sender<RunTimes>],
     news: &mpsc::Receiver<WorkerNews>,
     server_use: &dyn Fn() -> Result<Option<crate::process::Usage>, LoadError>,
     progress: &mut dyn FnMut(LoadProgress),
@@ -108,7 +108,7 @@ fn conduct(
     }
     let start = Instant::now();
     let from = start + shared.plan.warm_up;
-    let schedule = Schedule { start, from, to: from + shared.plan.seconds };
+    let schedule = RunTimes { start, from, to: from + shared.plan.seconds };
     for go in go {
         // A thread that has ended since then tells why.
         let _ = go.send(schedule);

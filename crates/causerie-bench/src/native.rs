@@ -15,7 +15,7 @@ use causerie_core::wire::{ClientFrame, MAGIC, ServerFrame, VERSION, split_frame}
 use cbcast::wire::Reader;
 use cbcast::{Kind, MemberId, Message, MessageId, WireError};
 
-use crate::speaker::{Protocol, SpeakError, Speaker, SpeakerSeat};
+use crate::speaker::{LoadProtocol, LoadSpeaker, SpeakError, SpeakerSeat};
 
 /// The kind of a record's frame: what nearly all frames are.
 const DELIVERED: u8 = 0x84;
@@ -42,7 +42,7 @@ impl Native {
     }
 }
 
-impl Protocol for Native {
+impl LoadProtocol for Native {
     fn name(&self) -> &'static str {
         "native"
     }
@@ -51,7 +51,7 @@ impl Protocol for Native {
         true
     }
 
-    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn Speaker> {
+    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn LoadSpeaker> {
         let state = NativeStage::Greeting;
         Box::new(NativeMember { seat, state, said: 0, seqs: Vec::new(), frontier: Vec::new() })
     }
@@ -276,7 +276,7 @@ impl NativeMember {
     }
 }
 
-impl Speaker for NativeMember {
+impl LoadSpeaker for NativeMember {
     fn greet(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(&MAGIC);
         hello().encode(out);

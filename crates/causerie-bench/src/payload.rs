@@ -40,12 +40,12 @@ pub enum NotOurs {
 
 /// Writes and reads the texts of one run.
 #[derive(Clone, Debug)]
-pub struct Texts {
+pub struct RunTexts {
     run: [u8; 8],
     filler: Vec<u8>,
 }
 
-impl Texts {
+impl RunTexts {
     /// Texts of `bytes` bytes, at least [`TEXT_BYTES_MIN`], that only this run takes for its own.
     #[must_use]
     pub fn new(run: u32, bytes: usize) -> Self {
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn texts_round_trip_and_nothing_else_is_taken() {
-        let texts = Texts::new(0xdead_0123, 128);
+        let texts = RunTexts::new(0xdead_0123, 128);
         for value in [1, 9, 10, 0xabcd_ef01, u32::MAX] {
             let id = Id { sender: value, seq: value };
             for answers in [None, Some(Id { sender: 7, seq: value })] {
@@ -132,7 +132,7 @@ mod tests {
                 assert_eq!(text.len(), texts.bytes());
                 assert!(text.is_ascii());
                 assert_eq!(texts.read(&text), Ok(said));
-                assert_eq!(Texts::new(1, 128).read(&text), Err(NotOurs::Foreign));
+                assert_eq!(RunTexts::new(1, 128).read(&text), Err(NotOurs::Foreign));
                 assert_eq!(texts.read(&text[..127]), Err(NotOurs::Damaged));
                 text[100] = b'!';
                 assert_eq!(texts.read(&text), Err(NotOurs::Damaged));

@@ -21,7 +21,7 @@ pub struct LoadPlan {
     /// Length of each text, in bytes.
     pub text_bytes: usize,
     /// Pace at which they talk.
-    pub pace: Pace,
+    pub pace: LoadPace,
     /// Messages of a hundred that answer what their sender has just received.
     pub answers_percent: u32,
     /// Time that they talk before anything is measured.
@@ -34,7 +34,7 @@ pub struct LoadPlan {
 
 /// Pace of a load.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Pace {
+pub enum LoadPace {
     /// As much as goes through: so many messages are outstanding in each room, that is, sent and not yet received by
     /// everybody.
     Window(usize),
@@ -50,7 +50,7 @@ impl Default for LoadPlan {
             senders: 1,
             stopped: 0,
             text_bytes: 128,
-            pace: Pace::Window(100),
+            pace: LoadPace::Window(100),
             answers_percent: 25,
             warm_up: Duration::from_secs(1),
             seconds: Duration::from_secs(10),
@@ -156,9 +156,9 @@ impl LoadPlan {
             return Err(PlanError::Answers { percent: self.answers_percent });
         }
         match self.pace {
-            Pace::Window(0) => Err(PlanError::None { what: "message outstanding" }),
-            Pace::Window(window) if window > OUTSTANDING_MAX => Err(PlanError::Window),
-            Pace::Rate(rate) if !(rate > 0.0 && rate < 1e6) => Err(PlanError::Rate),
+            LoadPace::Window(0) => Err(PlanError::None { what: "message outstanding" }),
+            LoadPace::Window(window) if window > OUTSTANDING_MAX => Err(PlanError::Window),
+            LoadPace::Rate(rate) if !(rate > 0.0 && rate < 1e6) => Err(PlanError::Rate),
             _ => Ok(()),
         }
     }
@@ -184,10 +184,10 @@ mod tests {
             LoadPlan { senders: 8, stopped: 3, ..good },
             LoadPlan { text_bytes: TEXT_BYTES_MIN - 1, ..good },
             LoadPlan { answers_percent: 101, ..good },
-            LoadPlan { pace: Pace::Window(0), ..good },
-            LoadPlan { pace: Pace::Window(OUTSTANDING_MAX + 1), ..good },
-            LoadPlan { pace: Pace::Rate(0.0), ..good },
-            LoadPlan { pace: Pace::Rate(f64::NAN), ..good },
+            LoadPlan { pace: LoadPace::Window(0), ..good },
+            LoadPlan { pace: LoadPace::Window(OUTSTANDING_MAX + 1), ..good },
+            LoadPlan { pace: LoadPace::Rate(0.0), ..good },
+            LoadPlan { pace: LoadPace::Rate(f64::NAN), ..good },
             LoadPlan { seconds: Duration::ZERO, ..good },
             LoadPlan { threads: 0, ..good },
         ];

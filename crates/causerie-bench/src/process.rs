@@ -23,7 +23,7 @@ pub struct Started {
 
 /// Error instead of a server.
 #[derive(Debug, Error)]
-pub enum StartError {
+pub enum LaunchError {
     /// The program does not start.
     #[error("{program} does not start: {error}")]
     Program {
@@ -45,8 +45,8 @@ impl Started {
     /// temporary files, which goes with it, and without limits on what clients send.
     ///
     /// # Errors
-    /// [`StartError`].
-    pub fn causerie(mut command: Command) -> Result<Self, StartError> {
+    /// [`LaunchError`].
+    pub fn causerie(mut command: Command) -> Result<Self, LaunchError> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let data = std::env::temp_dir().join(format!("causerie-bench-{}-{since}", std::process::id()));
         command
@@ -54,7 +54,7 @@ impl Started {
             .arg(&data);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let program = program(&command);
-        let mut child = command.spawn().map_err(|error| StartError::Program { program, error })?;
+        let mut child = command.spawn().map_err(|error| LaunchError::Program { program, error })?;
         let mut out = BufReader::new(child.stdout.take().expect("it was given a pipe"));
         let mut line = String::new();
         let said = out.read_line(&mut line);
@@ -67,18 +67,18 @@ impl Started {
         let started = Self { child, address: address.unwrap_or(nowhere), data: Some(data) };
         match address {
             Some(_) => Ok(started),
-            None => Err(StartError::Silent { program: self::program(&command) }),
+            None => Err(LaunchError::Silent { program: self::program(&command) }),
         }
     }
 
     /// Starts a server that was told to listen at `address`, and waits until it does.
     ///
     /// # Errors
-    /// [`StartError`].
-    pub fn at(address: SocketAddr, command: &mut Command) -> Result<Self, StartError> {
+    /// [`LaunchError`].
+    pub fn at(address: SocketAddr, command: &mut Command) -> Result<Self, LaunchError> {
         command.stdin(Stdio::null());
         let child =
-            command.spawn().map_err(|error| StartError::Program { program: program(command), error })?;
+            command.spawn().map_err(|error| LaunchError::Program { program: program(command), error })?;
         let mut started = Self { child, address, data: None };
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline && matches!(started.child.try_wait(), Ok(None)) {
@@ -87,7 +87,7 @@ impl Started {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Err(StartError::Silent { program: program(command) })
+        Err(LaunchError::Silent { program: program(command) })
     }
 
     /// Its process.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::check::Tally;
-use crate::plan::{LoadPlan, Pace};
+use crate::plan::{LoadPace, LoadPlan};
 
 /// Result of a load. It prints as a few lines; [`LoadReport::to_json`] is for programs.
 #[derive(Clone, Debug)]
@@ -83,8 +83,8 @@ impl LoadReport {
     pub fn to_json(&self) -> String {
         let LoadPlan { rooms, receivers, senders, stopped, text_bytes, pace, .. } = self.plan;
         let (window, rate) = match pace {
-            Pace::Window(window) => (window.to_string(), "null".to_owned()),
-            Pace::Rate(rate) => ("null".to_owned(), rate.to_string()),
+            LoadPace::Window(window) => (window.to_string(), "null".to_owned()),
+            LoadPace::Rate(rate) => ("null".to_owned(), rate.to_string()),
         };
         let Tally { received, answers, duplicated, out_of_order, before_cause, damaged, lost } = self.tally;
         let micros = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1e6);
@@ -124,8 +124,8 @@ impl fmt::Display for LoadReport {
             plural(receivers),
         )?;
         match pace {
-            Pace::Window(window) => writeln!(f, "{window} outstanding a room")?,
-            Pace::Rate(rate) => writeln!(f, "{rate} messages/s")?,
+            LoadPace::Window(window) => writeln!(f, "{window} outstanding a room")?,
+            LoadPace::Rate(rate) => writeln!(f, "{rate} messages/s")?,
         }
         let seconds = self.measured.as_secs_f64();
         writeln!(f, "  measured    {seconds:.1} s")?;

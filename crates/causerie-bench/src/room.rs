@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::check::Tally;
-use crate::payload::{Id, NotOurs, SaidText, Texts};
+use crate::payload::{Id, NotOurs, RunTexts, SaidText};
 
 pub(crate) use crate::check::Checker;
 
@@ -80,7 +80,7 @@ impl LoadRoom {
     pub(crate) fn receive(
         &mut self,
         text: &[u8],
-        texts: &Texts,
+        texts: &RunTexts,
         connection: usize,
         checker: &mut Checker,
         tally: &mut Tally,
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_message_is_outstanding_until_everybody_has_it() {
-        let texts = Texts::new(1, 64);
+        let texts = RunTexts::new(1, 64);
         let mut room = LoadRoom::new(10..14, 10..13, 4, 2, 3, 100);
         let mut checkers = vec![Checker::new(4, 2, None); 4];
         let mut tally = Tally::default();

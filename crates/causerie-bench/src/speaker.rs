@@ -18,8 +18,8 @@ pub struct SpeakerSeat {
     pub text_bytes: usize,
 }
 
-/// A protocol as the load sees it. To add one, write this and a [`Speaker`].
-pub trait Protocol: fmt::Debug + Sync {
+/// A protocol as the load sees it. To add one, write this and a [`LoadSpeaker`].
+pub trait LoadProtocol: fmt::Debug + Sync {
     /// Returns the name of the protocol.
     fn name(&self) -> &'static str;
 
@@ -32,7 +32,7 @@ pub trait Protocol: fmt::Debug + Sync {
     }
 
     /// One connection's side of the conversation.
-    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn Speaker>;
+    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn LoadSpeaker>;
 
     /// Makes the rooms before anybody connects, where joining does not.
     ///
@@ -50,7 +50,7 @@ pub trait Protocol: fmt::Debug + Sync {
 }
 
 /// One connection's side of the conversation, without the socket.
-pub trait Speaker {
+pub trait LoadSpeaker {
     /// Appends the first words to `out`.
     fn greet(&mut self, out: &mut Vec<u8>);
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use crate::native;
-use crate::speaker::{Protocol, SpeakError, Speaker, SpeakerSeat};
+use crate::speaker::{LoadProtocol, LoadSpeaker, SpeakError, SpeakerSeat};
 
 /// The example of RFC 6455, section 1.3: its answer is known, so the handshake is checked without computing SHA-1.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -46,7 +46,7 @@ impl WebSocket {
     }
 }
 
-impl Protocol for WebSocket {
+impl LoadProtocol for WebSocket {
     fn name(&self) -> &'static str {
         "websocket"
     }
@@ -55,7 +55,7 @@ impl Protocol for WebSocket {
         true
     }
 
-    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn Speaker> {
+    fn speaker(&self, seat: SpeakerSeat) -> Box<dyn LoadSpeaker> {
         let mut mask = [0; 4];
         getrandom::fill(&mut mask).expect("the operating system gives random bytes");
         Box::new(WebSocketMember {
@@ -211,7 +211,7 @@ impl WebSocketMember {
     }
 }
 
-impl Speaker for WebSocketMember {
+impl LoadSpeaker for WebSocketMember {
     fn greet(&mut self, out: &mut Vec<u8>) {
         let (room, host) = (&self.seat.room, self.server);
         let request = format!(

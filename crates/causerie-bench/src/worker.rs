@@ -15,10 +15,10 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::check::Tally;
 use crate::error::{JOIN_PATIENCE, LoadError};
-use crate::payload::Texts;
-use crate::plan::{LoadPlan, Pace};
+use crate::payload::RunTexts;
+use crate::plan::{LoadPace, LoadPlan};
 use crate::room::{Checker, LoadRoom, OUTSTANDING_MAX};
-use crate::speaker::{Protocol, SpeakError, Speaker, SpeakerSeat};
+use crate::speaker::{LoadProtocol, LoadSpeaker, SpeakError, SpeakerSeat};
 
 /// Time without a message at the end, after which what is missing is lost.
 const LOST_AFTER: Duration = Duration::from_secs(5);
@@ -32,9 +32,9 @@ const LATENCY_MAX: Duration = Duration::from_secs(100);
 /// Knowledge of all threads.
 pub(crate) struct SharedRun<'a> {
     pub(crate) plan: LoadPlan,
-    pub(crate) protocol: &'a dyn Protocol,
+    pub(crate) protocol: &'a dyn LoadProtocol,
     pub(crate) server: SocketAddr,
-    pub(crate) texts: Texts,
+    pub(crate) texts: RunTexts,
     /// The run's clock starts here.
     pub(crate) epoch: Instant,
     pub(crate) stop: AtomicBool,
@@ -43,7 +43,7 @@ pub(crate) struct SharedRun<'a> {
 
 /// Times of a run, the same for all threads.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Schedule {
+pub(crate) struct RunTimes {
     pub(crate) start: Instant,
     pub(crate) from: Instant,
     pub(crate) to: Instant,
@@ -52,11 +52,11 @@ pub(crate) struct Schedule {
 pub(crate) enum WorkerNews {
     /// The members of this thread are in.
     Ready,
-    Done(Result<Box<Outcome>, LoadError>),
+    Done(Result<Box<WorkerOutcome>, LoadError>),
 }
 
 /// Result of one thread.
-pub(crate) struct Outcome {
+pub(crate) struct WorkerOutcome {
     pub(crate) messages: u64,
     pub(crate) deliveries: u64,
     pub(crate) held_up: u64,
@@ -82,15 +82,15 @@ pub(crate) struct Worker<'a> {
     settled: Vec<usize>,
     /// Connections with something new to write.
     unwritten: Vec<usize>,
-    schedule: Option<Schedule>,
-    outcome: Outcome,
+    schedule: Option<RunTimes>,
+    outcome: WorkerOutcome,
     scratch: Vec<u8>,
     text: Vec<u8>,
 }
 
 struct LoadConnection {
     stream: TcpStream,
-    speaker: Box<dyn Speaker>,
+    speaker: Box<dyn LoadSpeaker>,
     checker: Checker,
     room: usize,
     /// The start of a frame whose end has not come.
@@ -134,8 +134,8 @@ impl<'a> Worker<'a> {
         thread: usize,
         threads: usize,
         news: &mpsc::Sender<WorkerNews>,
-        started: &mpsc::Receiver<Schedule>,
-    ) -> Result<Outcome, LoadError> {
+        started: &mpsc::Receiver<RunTimes>,
+    ) -> Result<WorkerOutcome, LoadError> {
         let mut worker = Self {
             shared,
             poll: Poll::new().map_err(LoadError::Poll)?,
@@ -144,7 +144,7 @@ impl<'a> Worker<'a> {
             settled: Vec::new(),
             unwritten: Vec::new(),
             schedule: None,
-            outcome: Outcome {
+            outcome: WorkerOutcome {
                 messages: 0,
                 deliveries: 0,
                 held_up: 0,
@@ -236,7 +236,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Says what may be said, until the time is up.
-    fn talk(&mut self, schedule: Schedule) -> Result<(), LoadError> {
+    fn talk(&mut self, schedule: RunTimes) -> Result<(), LoadError> {
         let mut events = Events::with_capacity(1024);
         let mut due = 0u64;
         self.settled = (0..self.rooms.len()).collect();
@@ -251,7 +251,7 @@ impl<'a> Worker<'a> {
                 return Ok(());
             }
             let wait = match self.shared.plan.pace {
-                Pace::Window(window) => {
+                LoadPace::Window(window) => {
                     for room in std::mem::take(&mut self.settled) {
                         while self.rooms[room].outstanding < window {
                             self.say(room);
@@ -259,7 +259,7 @@ impl<'a> Worker<'a> {
                     }
                     schedule.to - now
                 }
-                Pace::Rate(rate) => {
+                LoadPace::Rate(rate) => {
                     self.settled.clear();
                     let mine = rate * self.rooms.len() as f64 / f64::from(self.shared.plan.rooms);
                     loop {
@@ -380,7 +380,7 @@ impl<'a> Worker<'a> {
             let now = Instant::now();
             let now_nanos = nanos(now - self.shared.epoch);
             let counts = self.schedule.is_some_and(|s| (s.from..s.to).contains(&now));
-            let Outcome { deliveries, tally, latency, .. } = &mut self.outcome;
+            let WorkerOutcome { deliveries, tally, latency, .. } = &mut self.outcome;
             let outstanding = room.outstanding;
             let silent = out.is_empty();
             let input = &self.scratch[..start + read];

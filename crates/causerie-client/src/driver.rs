@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use causerie_core::link::{Disturbance, DisturbedLink};
-use causerie_core::session::{Event, Output, Session};
+use causerie_core::session::{Event, Session, SessionOutput};
 use causerie_core::wire::{ClientFrame, ServerFrame};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -315,7 +315,7 @@ impl Driver {
         }
         while let Some(output) = session.poll_output() {
             match output {
-                Output::Send(frame) => match (&mut self.bad_link, &mut self.connection) {
+                SessionOutput::Send(frame) => match (&mut self.bad_link, &mut self.connection) {
                     (Some(link), _) if may_disturb(&frame) => {
                         let bytes =
                             if let ClientFrame::Broadcast(packet) = &frame { packet.len() } else { 0 };
@@ -324,8 +324,8 @@ impl Driver {
                     (_, Some(connection)) => connection.push(&frame),
                     (_, None) => {}
                 },
-                Output::Event(event) => self.waiting.push_back(event),
-                Output::HangUp(reason) => hang_up = Some(reason),
+                SessionOutput::Event(event) => self.waiting.push_back(event),
+                SessionOutput::HangUp(reason) => hang_up = Some(reason),
             }
         }
         while self.may_hand_over() {

@@ -36,7 +36,7 @@ use cbcast::{
 
 pub use self::checkpoint::NewOrigin;
 use self::checkpoint::{Epochs, RoomCheckpoint};
-pub use self::error::{JoinError, Refusal, RestoreError, ResumeError, SayError};
+pub use self::error::{HostedSayError, JoinError, Refusal, RestoreError, ResumeError};
 use self::journal::Journal;
 pub use self::journal::{Batch, Stored};
 use self::once::SaidLast;
@@ -46,7 +46,7 @@ pub use self::roster::{MemberRecord, Seat, Secrets};
 use self::settings::HELD_BYTES_MAX;
 pub use self::settings::{MEMBERS_MAX, Now, RoomSettings, SettingsError};
 pub use self::tally::Counts;
-use self::tally::Tally;
+use self::tally::RoomTally;
 pub use self::topic::Topic;
 use crate::content::body::{Body, BodyError, changed_by, topic_of};
 use crate::content::name::{Name, RoomName};
@@ -79,7 +79,7 @@ pub struct Room {
     journal: Journal,
     said_last: SaidLast,
     topic: Option<Topic>,
-    tally: Tally,
+    tally: RoomTally,
     closed: bool,
     /// Nobody joins, and the server says nothing for anybody.
     storage_full: bool,
@@ -119,7 +119,7 @@ impl Room {
             journal,
             said_last: SaidLast::default(),
             topic: None,
-            tally: Tally::new(vectors),
+            tally: RoomTally::new(vectors),
             closed: false,
             storage_full: false,
         })
@@ -186,17 +186,17 @@ impl Room {
     /// Says something for a hosted member.
     ///
     /// # Errors
-    /// [`SayError`]; nothing changed.
-    pub fn say(&mut self, now: Now, member: MemberId, body: &Body) -> Result<MessageId, SayError> {
-        let said = self.group.delivered(member).ok_or(SayError::NotHere)?;
+    /// [`HostedSayError`]; nothing changed.
+    pub fn say(&mut self, now: Now, member: MemberId, body: &Body) -> Result<MessageId, HostedSayError> {
+        let said = self.group.delivered(member).ok_or(HostedSayError::NotHere)?;
         if self.storage_full {
-            return Err(SayError::StorageFull);
+            return Err(HostedSayError::StorageFull);
         }
         self.check_body(MessageId::new(member, said + 1), body)?;
         let said = self.group.broadcast(now.time, member, &body.encode());
         let id = said.map_err(|error| match error {
-            BroadcastError::NotLocal { .. } => SayError::NotHere,
-            other => SayError::Packet(other),
+            BroadcastError::NotLocal { .. } => HostedSayError::NotHere,
+            other => HostedSayError::Packet(other),
         })?;
         self.drain(now);
         Ok(id)
@@ -214,7 +214,7 @@ impl Room {
     /// before that; `None` if others have been forgotten since, so that it has to be asked again.
     ///
     /// # Errors
-    /// [`SayError`]; nothing changed.
+    /// [`HostedSayError`]; nothing changed.
     pub fn say_once(
         &mut self,
         now: Now,
@@ -222,7 +222,7 @@ impl Room {
         client_id: &ClientId,
         body: &Body,
         forgotten: u64,
-    ) -> Result<Option<SaidOnce>, SayError> {
+    ) -> Result<Option<SaidOnce>, HostedSayError> {
         let (said, so_far) = self.said_once(member, client_id);
         if said.is_some() {
             return Ok(said);
@@ -555,7 +555,7 @@ mod tests {
         let next = MessageId::new(ann, hello.seq + 1);
         for target in [next, MessageId::new(welcome.member, 1), MessageId::new(MemberId::new(9, 9), 1)] {
             let refused = room.say(at(0), ann, &reply(target));
-            assert_eq!(refused, Err(SayError::Body(BodyError::NoSuchMessage { target })));
+            assert_eq!(refused, Err(HostedSayError::Body(BodyError::NoSuchMessage { target })));
         }
         assert!(room.say(at(0), ann, &reply(hello)).is_ok());
         assert!(room.say(at(0), ann, &Body::Edit { of: hello, text: "hallo".into() }).is_ok());

@@ -37,13 +37,13 @@ use cbcast::{
 
 pub use self::config::{SessionConfig, kept_name};
 use self::connection::{ConnectionState, Phase};
-pub use self::event::{End, Event, HeldPost, KeptError, Output, Post, SayError};
+pub use self::event::{End, Event, HeldPost, KeptError, Post, SayError, SessionOutput};
 use self::membership::{Membership, too_many_names};
-use self::outbox::Outbox;
+use self::outbox::SessionOutbox;
 use self::placement::{PlacedAt, Placement};
 use self::placing::Next;
 use self::receipts::Receipts;
-use self::recovery::Recovery;
+use self::recovery::SessionRecovery;
 use crate::content::body::{Body, BodyError};
 use crate::content::text::clipped;
 use crate::key::KeyPair;
@@ -65,12 +65,12 @@ pub struct Session {
     connection: ConnectionState,
     membership: Option<Membership>,
     placement: Placement,
-    outbox: Outbox,
+    outbox: SessionOutbox,
     receipts: Receipts,
-    recovery: Recovery,
+    recovery: SessionRecovery,
     /// The application wants to leave.
     leaving: bool,
-    outputs: VecDeque<Output>,
+    outputs: VecDeque<SessionOutput>,
     /// Something has changed that must be kept before anything is sent.
     unkept: bool,
 }
@@ -89,9 +89,9 @@ impl Session {
             connection: ConnectionState::default(),
             membership: None,
             placement: Placement::default(),
-            outbox: Outbox::default(),
+            outbox: SessionOutbox::default(),
             receipts: Receipts::default(),
-            recovery: Recovery::default(),
+            recovery: SessionRecovery::default(),
             leaving: false,
             outputs: VecDeque::new(),
             unkept: true,
@@ -162,7 +162,7 @@ impl Session {
         let may_ask = connection.is_live() && !connection.has_asked_to_leave;
         if self.leaving && may_ask && self.outbox.len() == 0 {
             connection.has_asked_to_leave = true;
-            self.outputs.push_back(Output::Send(ClientFrame::Leave { last_seq: membership.said() }));
+            self.outputs.push_back(SessionOutput::Send(ClientFrame::Leave { last_seq: membership.said() }));
         }
     }
 
@@ -179,7 +179,7 @@ impl Session {
         if !self.is_over() {
             self.connection.phase = Phase::Greeting;
             let agent = concat!("causerie ", env!("CARGO_PKG_VERSION")).to_owned();
-            self.outputs.push_back(Output::Send(ClientFrame::Hello {
+            self.outputs.push_back(SessionOutput::Send(ClientFrame::Hello {
                 oldest: VERSION,
                 newest: VERSION,
                 agent,
@@ -191,7 +191,8 @@ impl Session {
     pub fn disconnected(&mut self, reason: String, retry_in: Duration) {
         if !self.is_over() {
             self.connection = ConnectionState::default();
-            self.outputs.retain(|output| !matches!(output, Output::Send(_) | Output::HangUp(_)));
+            self.outputs
+                .retain(|output| !matches!(output, SessionOutput::Send(_) | SessionOutput::HangUp(_)));
             // What was kept begins with a welcome, also if its membership is over and it has to join anew.
             if !(self.recovery.is_restored && self.recovery.rejoining.is_some()) {
                 self.event(Event::Reconnecting { reason, retry_in });
@@ -395,7 +396,7 @@ impl Session {
         self.event(Event::Refused { id, reason });
         // On a link without heartbeats the connection is the repair: what is missing is sent again on resuming.
         if self.config.heartbeat.is_none() {
-            self.outputs.push_back(Output::HangUp("the server cannot take more now".into()));
+            self.outputs.push_back(SessionOutput::HangUp("the server cannot take more now".into()));
         }
     }
 
@@ -405,7 +406,7 @@ impl Session {
         let resuming = self.connection.phase == Phase::Resuming;
         match error.code {
             ErrorCode::ShuttingDown | ErrorCode::TimedOut | ErrorCode::TooFarBehind => {
-                self.outputs.push_back(Output::HangUp(error.message));
+                self.outputs.push_back(SessionOutput::HangUp(error.message));
             }
             ErrorCode::Expired => self.lose_membership(error.taken, error.message),
             ErrorCode::WrongKey | ErrorCode::Diverged | ErrorCode::NoSuchRoom if resuming => {
@@ -414,9 +415,11 @@ impl Session {
             }
             // What was said is not given up for that.
             ErrorCode::TooOften | ErrorCode::StorageFull if self.recovery.rejoining.is_some() => {
-                self.outputs.push_back(Output::HangUp(error.message));
+                self.outputs.push_back(SessionOutput::HangUp(error.message));
             }
-            ErrorCode::StorageFull if resuming => self.outputs.push_back(Output::HangUp(error.message)),
+            ErrorCode::StorageFull if resuming => {
+                self.outputs.push_back(SessionOutput::HangUp(error.message))
+            }
             ErrorCode::StorageFull | ErrorCode::StorageAgain if self.is_live() => {
                 self.event(Event::Trouble { message: error.message });
             }
@@ -432,7 +435,7 @@ impl Session {
             self.connection.phase = Phase::Over;
             let reason = end.to_string();
             self.event(Event::Ended(end));
-            self.outputs.push_back(Output::HangUp(reason));
+            self.outputs.push_back(SessionOutput::HangUp(reason));
         }
     }
 
@@ -445,11 +448,11 @@ impl Session {
         if self.config.acknowledges {
             self.receipts.note(&event, self.placement.epoch());
         }
-        self.outputs.push_back(Output::Event(event));
+        self.outputs.push_back(SessionOutput::Event(event));
     }
 
     fn send_packets(&mut self, packets: impl IntoIterator<Item = Bytes>) {
-        let frames = packets.into_iter().map(|packet| Output::Send(ClientFrame::Broadcast(packet)));
+        let frames = packets.into_iter().map(|packet| SessionOutput::Send(ClientFrame::Broadcast(packet)));
         self.outputs.extend(frames);
     }
 
@@ -469,7 +472,7 @@ impl Session {
             && self.membership.as_ref().is_some_and(|m| m.said() > 0)
         {
             self.connection.has_asked_stable = true;
-            self.outputs.push_back(Output::Send(ClientFrame::FollowStable));
+            self.outputs.push_back(SessionOutput::Send(ClientFrame::FollowStable));
         }
     }
 
@@ -483,9 +486,9 @@ impl Session {
                 GroupOutput::Transmit(Transmit { packet: Packet::Message(message), .. }) => {
                     if live {
                         // Before what may depend on it.
-                        self.outputs.extend(self.connection.observer.take().map(Output::Send));
+                        self.outputs.extend(self.connection.observer.take().map(SessionOutput::Send));
                         let packet = message.packet().clone();
-                        self.outputs.push_back(Output::Send(ClientFrame::Broadcast(packet)));
+                        self.outputs.push_back(SessionOutput::Send(ClientFrame::Broadcast(packet)));
                     }
                     self.outbox.push(message, live.then_some(now));
                 }
@@ -502,7 +505,7 @@ impl Session {
                 GroupOutput::Transmit(Transmit {
                     packet: Packet::Control(Control::Want(ranges)), ..
                 }) if live => {
-                    self.outputs.push_back(Output::Send(ClientFrame::Want(ranges)));
+                    self.outputs.push_back(SessionOutput::Send(ClientFrame::Want(ranges)));
                 }
                 GroupOutput::Rollback { member, seq } => {
                     let id = MessageId::new(member, seq);
@@ -567,21 +570,21 @@ impl Session {
             return;
         }
         let observed = self.connection.observer.handle_timeout(now);
-        self.outputs.extend(observed.into_iter().map(Output::Send));
+        self.outputs.extend(observed.into_iter().map(SessionOutput::Send));
         let Some(membership) = &mut self.membership else { return };
         membership.group.handle_timeout(now);
         let heartbeat_at = &mut self.connection.heartbeat_at;
         if let Some(pause) = self.config.heartbeat.filter(|_| heartbeat_at.is_some_and(|at| at <= now)) {
             *heartbeat_at = Some(now + pause);
-            self.outputs.push_back(Output::Send(ClientFrame::Clock(membership.group.clock())));
+            self.outputs.push_back(SessionOutput::Send(ClientFrame::Clock(membership.group.clock())));
             let mut own = Vec::new();
             for message in self.outbox.resend_overdue(pause * 2, now) {
                 let id = message.id();
                 own.push(MissingRange { member: id.member, from: id.seq, to: id.seq });
-                self.outputs.push_back(Output::Send(ClientFrame::Broadcast(message.into_packet())));
+                self.outputs.push_back(SessionOutput::Send(ClientFrame::Broadcast(message.into_packet())));
             }
             if !own.is_empty() {
-                self.outputs.push_back(Output::Send(ClientFrame::Want(own)));
+                self.outputs.push_back(SessionOutput::Send(ClientFrame::Want(own)));
             }
         }
         self.drain(now);
@@ -603,7 +606,7 @@ impl Session {
     // What the driver does next.
 
     /// Takes the next thing to do.
-    pub fn poll_output(&mut self) -> Option<Output> {
+    pub fn poll_output(&mut self) -> Option<SessionOutput> {
         self.outputs.pop_front()
     }
 

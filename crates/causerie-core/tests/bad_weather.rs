@@ -18,7 +18,7 @@ use causerie_core::log::{Log, Read, Record, Run, records};
 use causerie_core::room::{
     Batch, MemberRecord, NewOrigin, Now, ResumeError, Resumed, Room, RoomSettings, Seat, Stored,
 };
-use causerie_core::session::{End, Event, Output, Post, Session, SessionConfig};
+use causerie_core::session::{End, Event, Post, Session, SessionConfig, SessionOutput};
 use causerie_core::wire::{ClientFrame, Delivered, ErrorCode, ErrorFrame, ServerFrame, VERSION, split_frame};
 use cbcast::{MemberId, MessageId, Time};
 use cbcast_sim::Oracle;
@@ -307,7 +307,7 @@ impl World {
         }
         while let Some(output) = self.clients[n].session.poll_output() {
             match output {
-                Output::Send(frame) => {
+                SessionOutput::Send(frame) => {
                     let disturb = matches!(
                         frame,
                         ClientFrame::Broadcast(_) | ClientFrame::Want(_) | ClientFrame::Clock(_)
@@ -318,11 +318,11 @@ impl World {
                         self.serve(n, frame);
                     }
                 }
-                Output::Event(event) => {
+                SessionOutput::Event(event) => {
                     self.told(n, &event);
                     self.clients[n].untaken.push_back(event);
                 }
-                Output::HangUp(_) => self.cut(n),
+                SessionOutput::HangUp(_) => self.cut(n),
             }
         }
         if !self.lazy {
@@ -775,14 +775,14 @@ fn sessions_keep_causal_order_and_lose_nothing_in_bad_weather() {
 fn a_session_says_why_it_cannot_join() {
     let mut session = Session::new(SessionConfig::new("lobby", "Raj", fresh_seed));
     session.connected();
-    assert!(matches!(session.poll_output(), Some(Output::Send(ClientFrame::Hello { .. }))));
+    assert!(matches!(session.poll_output(), Some(SessionOutput::Send(ClientFrame::Hello { .. }))));
     session.handle_frame(Time::ZERO, hello(Challenge::default()));
-    assert!(matches!(session.poll_output(), Some(Output::Send(ClientFrame::Join { .. }))));
+    assert!(matches!(session.poll_output(), Some(SessionOutput::Send(ClientFrame::Join { .. }))));
     let error = ErrorFrame { suggestion: "Raj2".into(), ..ErrorFrame::new(ErrorCode::NameTaken, "taken") };
     session.handle_frame(Time::ZERO, ServerFrame::Error(error));
     let end =
         End::Refused { code: ErrorCode::NameTaken, message: "taken".into(), suggestion: Some("Raj2".into()) };
-    assert_eq!(session.poll_output(), Some(Output::Event(Event::Ended(end))));
+    assert_eq!(session.poll_output(), Some(SessionOutput::Event(Event::Ended(end))));
     assert!(session.is_over());
 }
 

@@ -7,7 +7,7 @@ use causerie_core::content::name::RoomName;
 use causerie_core::id::Epoch;
 use causerie_core::key::Challenge;
 use causerie_core::room::{Now, Room, RoomSettings};
-use causerie_core::session::{End, Event, Output, Session, SessionConfig};
+use causerie_core::session::{End, Event, Session, SessionConfig, SessionOutput};
 use causerie_core::wire::{ClientFrame, Delivered, ErrorCode, ErrorFrame, ServerFrame, VERSION, Welcome};
 use cbcast::{Kind, MemberId, Message, MessageId, MissingRange, Time};
 
@@ -46,9 +46,9 @@ fn drain(session: &mut Session) -> (Vec<Event>, Vec<ClientFrame>) {
     let (mut events, mut frames) = (Vec::new(), Vec::new());
     while let Some(output) = session.poll_output() {
         match output {
-            Output::Event(event) => events.push(event),
-            Output::Send(frame) => frames.push(frame),
-            Output::HangUp(_) => {}
+            SessionOutput::Event(event) => events.push(event),
+            SessionOutput::Send(frame) => frames.push(frame),
+            SessionOutput::HangUp(_) => {}
         }
     }
     (events, frames)

@@ -8,7 +8,7 @@ use causerie_core::id::Epoch;
 use causerie_core::key::Challenge;
 use causerie_core::log::records;
 use causerie_core::room::{Now, Room, RoomSettings, Seat};
-use causerie_core::session::{Event, Output, Session, SessionConfig};
+use causerie_core::session::{Event, Session, SessionConfig, SessionOutput};
 use causerie_core::wire::{ClientFrame, Delivered, ErrorCode, ErrorFrame, ServerFrame, VERSION};
 
 fn lets_in(room: &mut Room, session: &mut Session) -> Seat {
@@ -17,7 +17,7 @@ fn lets_in(room: &mut Room, session: &mut Session) -> Seat {
     let challenge = Challenge::default();
     session.handle_frame(Time::ZERO, ServerFrame::Hello { version, agent, challenge });
     while let Some(output) = session.poll_output() {
-        if let Output::Send(ClientFrame::Join { name, proof, after, .. }) = output {
+        if let SessionOutput::Send(ClientFrame::Join { name, proof, after, .. }) = output {
             let (seat, welcome) = room.join(Now::default(), &name, proof.key, after).unwrap();
             session.handle_frame(Time::ZERO, ServerFrame::Welcome(Box::new(welcome)));
             return seat;
@@ -38,7 +38,7 @@ fn what_was_taken_of_a_lost_membership_and_not_shown_is_told_after_a_kill() {
     session.acknowledge();
     let id = session.say(Time::ZERO, &Body::Text("early".into())).unwrap().unwrap();
     while let Some(output) = session.poll_output() {
-        if let Output::Send(ClientFrame::Broadcast(packet)) = output {
+        if let SessionOutput::Send(ClientFrame::Broadcast(packet)) = output {
             room.receive(Now::default(), seat, packet).unwrap();
         }
     }
@@ -55,8 +55,10 @@ fn what_was_taken_of_a_lost_membership_and_not_shown_is_told_after_a_kill() {
         session.handle_frame(Time::ZERO, ServerFrame::Delivered(delivered));
     }
     let told = |output| match output {
-        Output::Event(Event::Delivered(post)) if post.id == id => Some(None),
-        Output::Event(Event::Placed { id: placed, position, .. }) if placed == id => Some(Some(position)),
+        SessionOutput::Event(Event::Delivered(post)) if post.id == id => Some(None),
+        SessionOutput::Event(Event::Placed { id: placed, position, .. }) if placed == id => {
+            Some(Some(position))
+        }
         _ => None,
     };
     let told: Vec<_> = std::iter::from_fn(|| session.poll_output()).filter_map(told).collect();

@@ -8,7 +8,7 @@ use causerie_core::content::name::RoomName;
 use causerie_core::id::Epoch;
 use causerie_core::key::Challenge;
 use causerie_core::room::{Now, Room, RoomSettings};
-use causerie_core::session::{Event, Output, Session, SessionConfig};
+use causerie_core::session::{Event, Session, SessionConfig, SessionOutput};
 use causerie_core::wire::{
     BEHIND_MAX, ClientFrame, Observation, Observed, ServerFrame, Stable, VERSION, Watched, split_frame,
 };
@@ -71,11 +71,11 @@ fn drain(session: &mut Session) -> (Vec<(MessageId, &'static str)>, Vec<ClientFr
     let (mut events, mut frames) = (Vec::new(), Vec::new());
     while let Some(output) = session.poll_output() {
         match output {
-            Output::Event(Event::Held { id, .. }) => events.push((id, "held")),
-            Output::Event(Event::Delivered(post)) if !post.own => {
+            SessionOutput::Event(Event::Held { id, .. }) => events.push((id, "held")),
+            SessionOutput::Event(Event::Delivered(post)) if !post.own => {
                 events.push((post.id, if post.held_for.is_some() { "released" } else { "delivered" }));
             }
-            Output::Send(frame) => frames.push(frame),
+            SessionOutput::Send(frame) => frames.push(frame),
             _ => {}
         }
     }
@@ -282,7 +282,7 @@ fn who_wants_to_know_who_has_delivered_asks_once_it_has_spoken() {
     assert_eq!(asks(&mut session), 1);
     let stable = Stable { position: 3, behind: vec![(MemberId::new(7, 1), 2)] };
     session.handle_frame(at(3), ServerFrame::Stable(stable.clone()));
-    assert_eq!(session.poll_output(), Some(Output::Event(Event::Stable(stable.clone()))));
+    assert_eq!(session.poll_output(), Some(SessionOutput::Event(Event::Stable(stable.clone()))));
     // Who is left out of the list would be taken for somebody who has delivered.
     let too_many = Stable { behind: vec![stable.behind[0]; BEHIND_MAX + 1], ..stable };
     session.handle_frame(at(3), ServerFrame::Stable(too_many));

@@ -8,7 +8,7 @@ mod text;
 
 pub use self::error::ApiError;
 pub use self::event::{
-    ListedMember, Problem, SaidReceipt, ServerEvent, Welcome, entry, gap_event, record_event, to_json,
+    ListedMember, Problem, SaidReceipt, ServerEvent, WelcomeEvent, entry, gap_event, record_event, to_json,
     with_members,
 };
 pub use self::request::{ClientEvent, CreateRoom, Join, Say, id_of_unread, read};

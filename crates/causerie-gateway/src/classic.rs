@@ -9,7 +9,7 @@ mod telnet;
 
 use std::collections::VecDeque;
 
-pub use self::rendering::Rendering;
+pub use self::rendering::ClassicRendering;
 use self::telnet::Telnet;
 use causerie_core::content::name::Name;
 use causerie_core::content::plain::beginning;

@@ -22,6 +22,6 @@ pub use message::{CLIENT_TAGS_BYTES_MAX, IrcItem, IrcLines, IrcMessage, LINE_BYT
 pub use moved::{About, FoundRecord, Move, MoveKind};
 pub use render::{room_of, shown_nick};
 pub use session::{HISTORY_MAX, IrcSession, ServerView, SessionNeed};
-pub use shared::{Perspective, Rendering};
+pub use shared::{IrcRendering, Perspective};
 pub use split::{TextPiece, split};
 pub use world::{IrcWorld, JoinRefusal, Joined, MemberView, PersonView, RoomView};

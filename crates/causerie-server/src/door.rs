@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::gateways::{Gateways, Newcomer};
+use crate::gateways::{Gateways, IncomingConnection};
 use crate::metrics::Limited;
 use crate::net::addresses::Visitor;
 use crate::net::budget::warn_seldom;
@@ -153,7 +153,7 @@ impl Door {
             info!("Connected to : {} : {}{left_out}", peer.ip(), peer.port());
         }
         let room = if let Port::Room(room) = port { Some(Arc::clone(room)) } else { None };
-        let newcomer = Newcomer { stream, peer, visitor, first, room };
+        let newcomer = IncomingConnection { stream, peer, visitor, first, room };
         self.gateways.serve(&self.server, protocol, newcomer).await
     }
 }

@@ -24,7 +24,7 @@ use crate::settings::Protocol;
 pub(crate) const FIRST_READ_MAX: usize = classic::READ_MAX;
 
 /// A connection that has shown what it speaks.
-pub(crate) struct Newcomer {
+pub(crate) struct IncomingConnection {
     pub(crate) stream: Arc<Stream>,
     pub(crate) peer: SocketAddr,
     pub(crate) visitor: Visitor,
@@ -47,9 +47,9 @@ impl Gateways {
         &self,
         server: &Arc<Server>,
         protocol: Protocol,
-        newcomer: Newcomer,
+        newcomer: IncomingConnection,
     ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>> {
-        let Newcomer { stream, peer, visitor, first, room } = newcomer;
+        let IncomingConnection { stream, peer, visitor, first, room } = newcomer;
         let (server, open) = (Arc::clone(server), server.metrics.connection(protocol));
         // What was read may stay as long as the connection, so it goes into a piece of its own size where the session reads
         // into smaller ones.

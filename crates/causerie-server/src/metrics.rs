@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use causerie_core::content::body::BodyError;
-use causerie_core::room::{Counts, SayError};
+use causerie_core::room::{Counts, HostedSayError};
 use causerie_store::Store;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
 use prometheus_client::metrics::counter::Counter;
@@ -141,13 +141,13 @@ impl Refused {
     ];
 }
 
-impl From<&SayError> for Refused {
-    fn from(error: &SayError) -> Self {
+impl From<&HostedSayError> for Refused {
+    fn from(error: &HostedSayError) -> Self {
         match error {
-            SayError::NotHere => Self::NotMember,
-            SayError::Body(BodyError::TooLong { .. }) | SayError::Packet(_) => Self::TooLong,
-            SayError::Body(_) => Self::Invalid,
-            SayError::StorageFull => Self::StorageFull,
+            HostedSayError::NotHere => Self::NotMember,
+            HostedSayError::Body(BodyError::TooLong { .. }) | HostedSayError::Packet(_) => Self::TooLong,
+            HostedSayError::Body(_) => Self::Invalid,
+            HostedSayError::StorageFull => Self::StorageFull,
         }
     }
 }
@@ -168,7 +168,7 @@ impl EncodeLabelValue for Refused {
 
 /// Label of messages that are not taken.
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Refusal {
+struct RefusalLabel {
     protocol: Protocol,
     reason: Refused,
 }
@@ -198,7 +198,7 @@ pub(crate) struct Metrics {
     held: Counter,
     held_for: Histogram,
     duplicates: Counter,
-    refused: Family<Refusal, Counter>,
+    refused: Family<RefusalLabel, Counter>,
     joined: Counter,
     left: Counter,
     resumed: Counter,
@@ -325,7 +325,7 @@ impl Metrics {
         }
         for protocol in Protocol::ALL {
             for reason in Refused::ALL {
-                drop(metrics.refused.get_or_create(&Refusal { protocol, reason }));
+                drop(metrics.refused.get_or_create(&RefusalLabel { protocol, reason }));
             }
         }
         for from in [Medium::Memory, Medium::Store] {
@@ -353,7 +353,7 @@ impl Metrics {
 
     /// Counts a message that is not taken.
     pub(crate) fn refused(&self, protocol: Protocol, reason: Refused) {
-        self.refused.get_or_create(&Refusal { protocol, reason }).inc();
+        self.refused.get_or_create(&RefusalLabel { protocol, reason }).inc();
     }
 
     pub(crate) fn answered(&self, status: u16) {

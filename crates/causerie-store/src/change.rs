@@ -62,12 +62,12 @@ pub struct MemberRow {
     /// the log knows better.
     pub taken: u64,
     /// By what it is known again, if it can come back.
-    pub secrets: Option<Secrets>,
+    pub secrets: Option<StoredSecrets>,
 }
 
 /// By what a member is known again, made by the caller: whoever reads the store cannot resume as anybody.
 #[derive(Clone, Copy, Eq, PartialEq)]
-pub enum Secrets {
+pub enum StoredSecrets {
     /// The public key of a member that stamps its own messages.
     Key([u8; 32]),
     /// Of a member that the server speaks for, SHA-256 hashes.
@@ -79,7 +79,7 @@ pub enum Secrets {
     },
 }
 
-impl fmt::Debug for Secrets {
+impl fmt::Debug for StoredSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secrets(..)")
     }

@@ -10,8 +10,8 @@
 //!   let the next batch gather while one is being committed.
 //! - **Positions count from 1, without holes.** An [`Append`](Change::Append) continues exactly behind the room's
 //!   last position, with whole `Delivered` frames ([`causerie_core::wire`]); they come back as the same bytes.
-//! - **What cannot be read is a gap, never an error and never somebody else's message.** A [`Page`] ends before a
-//!   removed or damaged stretch and names it; [`Page::next`] is where reading goes on behind it.
+//! - **What cannot be read is a gap, never an error and never somebody else's message.** A [`StoredPage`]
+//!   ends before a removed or damaged stretch and names it; [`StoredPage::next`] is where reading goes on behind it.
 //! - **Full is not broken.** [`CommitError::Full`] changed nothing; keep the batch, tell the senders, try again.
 //!   Reading goes on meanwhile.
 //! - **A failed sync is broken.** After [`CommitError::Sync`] or [`CommitError::Failed`] nobody knows what the
@@ -54,11 +54,12 @@ mod sqlite;
 mod store;
 mod words;
 
-pub use change::{Change, MARK_BYTES_MAX, MemberRow, RoomId, RoomRow, Secrets};
+pub use change::{Change, MARK_BYTES_MAX, MemberRow, RoomId, RoomRow, StoredSecrets};
 pub use error::{CommitError, DatabaseError, InvalidChange, OpenError, RunError, StoreError};
 pub use memory::MemoryStore;
 pub use page::{
-    CheckReport, Checkpoint, Damage, Found, Hit, Members, Page, Removed, Retention, Stats, StoredRoom,
+    CheckReport, Checkpoint, Damage, Found, Hit, MemberSelection, Removed, Retention, StoreStats, StoredPage,
+    StoredRoom,
 };
 pub use sqlite::{Options, Recovery, SqliteStore};
 pub use store::Store;

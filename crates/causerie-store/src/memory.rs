@@ -11,9 +11,10 @@ use cbcast::{MemberId, MessageId};
 use crate::change::{Change, MARK_BYTES_MAX, MemberRow, POSITION_MAX, RoomId, RoomRow};
 use crate::error::{CommitError, InvalidChange, StoreError};
 use crate::page::{
-    AgeRange, CheckReport, Checkpoint, Found, Hit, Members, Page, Removed, Retention, Stats, StoredRoom,
+    AgeRange, CheckReport, Checkpoint, Found, Hit, MemberSelection, Removed, Retention, StoreStats,
+    StoredPage, StoredRoom,
 };
-use crate::run::{Run, RunDirectory, message, message_id};
+use crate::run::{RunDirectory, StoredRun, message, message_id};
 use crate::store::Store;
 use crate::words::Query;
 
@@ -37,14 +38,14 @@ struct MemoryState {
 struct MemoryRoom {
     row: RoomRow,
     first: u64,
-    records: VecDeque<Record>,
+    records: VecDeque<MemoryRecord>,
     members: BTreeMap<MemberId, MemberRow>,
     checkpoint: Option<Checkpoint>,
     marks: BTreeSet<(Bytes, u64)>,
 }
 
 #[derive(Clone, Debug)]
-struct Record {
+struct MemoryRecord {
     time_millis: u64,
     id: MessageId,
     frame: Bytes,
@@ -55,7 +56,7 @@ impl MemoryRoom {
         self.first + self.records.len() as u64 - 1
     }
 
-    fn numbered(&self) -> impl Iterator<Item = (u64, &Record)> {
+    fn numbered(&self) -> impl Iterator<Item = (u64, &MemoryRecord)> {
         (self.first..).zip(&self.records)
     }
 
@@ -162,11 +163,11 @@ impl MemoryState {
                 }
                 let directory = RunDirectory::of_run(room, *first, *last, run)?;
                 undo.push(Undo::Append(room, found.records.len()));
-                let run = Run { directory: directory.into(), frames: run.clone() };
+                let run = StoredRun { directory: directory.into(), frames: run.clone() };
                 for slot in run.slots() {
                     let frame = run.frame(&slot);
                     let id = message_id(&frame).expect("checked with the run");
-                    found.records.push_back(Record { time_millis: slot.entry.time, id, frame });
+                    found.records.push_back(MemoryRecord { time_millis: slot.entry.time, id, frame });
                 }
                 self.appended += last - first + 1;
             }
@@ -239,20 +240,20 @@ impl Store for MemoryStore {
         Ok(RoomId(self.lock().next_room))
     }
 
-    fn members(&self, room: RoomId, which: Members<'_>) -> Result<Vec<MemberRow>, StoreError> {
+    fn members(&self, room: RoomId, which: MemberSelection<'_>) -> Result<Vec<MemberRow>, StoreError> {
         let inner = self.lock();
         let wanted = |row: &&MemberRow| match which {
-            Members::Present => row.left_at.is_none(),
-            Members::WithSecrets => row.secrets.is_some(),
-            Members::Ids(ids) => ids.contains(&row.member),
+            MemberSelection::Present => row.left_at.is_none(),
+            MemberSelection::WithSecrets => row.secrets.is_some(),
+            MemberSelection::Ids(ids) => ids.contains(&row.member),
         };
         Ok(inner.room(room)?.members.values().filter(wanted).cloned().collect())
     }
 
-    fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<Page, StoreError> {
+    fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<StoredPage, StoreError> {
         let inner = self.lock();
         let room = inner.room(room)?;
-        let mut page = Page { first: after.saturating_add(1), last: after, ..Page::default() };
+        let mut page = StoredPage { first: after.saturating_add(1), last: after, ..StoredPage::default() };
         if page.first < room.first {
             page.gap = Some(page.first..=room.first - 1);
             return Ok(page);
@@ -276,11 +277,11 @@ impl Store for MemoryStore {
         before: u64,
         records_max: usize,
         bytes_max: usize,
-    ) -> Result<Page, StoreError> {
+    ) -> Result<StoredPage, StoreError> {
         let inner = self.lock();
         let room = inner.room(room)?;
         let before = before.clamp(1, room.last() + 1);
-        let mut page = Page { first: before, last: before - 1, ..Page::default() };
+        let mut page = StoredPage { first: before, last: before - 1, ..StoredPage::default() };
         if records_max == 0 {
             return Ok(page);
         }
@@ -314,7 +315,7 @@ impl Store for MemoryStore {
         max: usize,
     ) -> Result<Vec<u64>, StoreError> {
         let inner = self.lock();
-        let wanted = |r: &Record| r.id.member == member && (from_seq..=to_seq).contains(&r.id.seq);
+        let wanted = |r: &MemoryRecord| r.id.member == member && (from_seq..=to_seq).contains(&r.id.seq);
         let found = inner.room(room)?.numbered().filter(|(_, r)| wanted(r)).map(|(position, _)| position);
         Ok(found.take(max).collect())
     }
@@ -389,7 +390,7 @@ impl Store for MemoryStore {
         }
         if let Some(max) = keep.bytes {
             let mut bytes = 0;
-            let fits = |record: &&Record| {
+            let fits = |record: &&MemoryRecord| {
                 bytes += record.frame.len() as u64;
                 bytes <= max
             };
@@ -437,15 +438,15 @@ impl Store for MemoryStore {
         report
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&self) -> StoreStats {
         let inner = self.lock();
-        Stats {
+        StoreStats {
             rooms: inner.rooms.len() as u64,
             records: inner.rooms.values().map(|room| room.records.len() as u64).sum(),
             commits: inner.commits,
             appended: inner.appended,
             search: true,
-            ..Stats::default()
+            ..StoreStats::default()
         }
     }
 

@@ -37,7 +37,7 @@ pub struct Checkpoint {
 
 /// Which members to read.
 #[derive(Clone, Copy, Debug)]
-pub enum Members<'a> {
+pub enum MemberSelection<'a> {
     /// Those who are in.
     Present,
     /// Those by whose secrets somebody may come back, departed ones too.
@@ -48,7 +48,7 @@ pub enum Members<'a> {
 
 /// Some records of a room in ascending order, without holes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Page {
+pub struct StoredPage {
     /// Whole `Delivered` frames, as they were appended. Empty: there are no readable records here.
     pub runs: Vec<Bytes>,
     /// The position of the first record. With no records: one more than `last`.
@@ -60,7 +60,7 @@ pub struct Page {
     pub gap: Option<RangeInclusive<u64>>,
 }
 
-impl Page {
+impl StoredPage {
     /// The cursor to read on from, forwards: behind the records and the gap.
     #[must_use]
     pub fn next(&self) -> u64 {
@@ -208,7 +208,7 @@ impl CheckReport {
 
 /// Numbers for people and metrics. Counters start at 0 when the store is opened.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Stats {
+pub struct StoreStats {
     /// Rooms.
     pub rooms: u64,
     /// Positions kept, over all rooms.

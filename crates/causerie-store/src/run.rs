@@ -150,13 +150,13 @@ impl RunDirectory {
 
 /// A run with its directory: in the staging area, or a block.
 #[derive(Clone, Debug)]
-pub(crate) struct Run {
+pub(crate) struct StoredRun {
     pub(crate) directory: Arc<RunDirectory>,
     pub(crate) frames: Bytes,
 }
 
 /// One record of a run.
-pub(crate) struct Slot {
+pub(crate) struct RecordSlot {
     pub(crate) position: u64,
     pub(crate) entry: DirectoryEntry,
     /// Where its frame begins among the run's frames.
@@ -165,7 +165,7 @@ pub(crate) struct Slot {
     pub(crate) good: bool,
 }
 
-impl Run {
+impl StoredRun {
     pub(crate) fn first(&self) -> u64 {
         self.directory.first
     }
@@ -175,7 +175,7 @@ impl Run {
     }
 
     /// Every record, with its checksum compared.
-    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
+    pub(crate) fn slots(&self) -> impl Iterator<Item = RecordSlot> + '_ {
         let mut at = 0usize;
         self.directory.entries.iter().zip(self.directory.first..).map(move |(&entry, position)| {
             let start = at;
@@ -184,18 +184,18 @@ impl Run {
         })
     }
 
-    fn slot(&self, position: u64, entry: DirectoryEntry, at: usize) -> Slot {
+    fn slot(&self, position: u64, entry: DirectoryEntry, at: usize) -> RecordSlot {
         let frame = self.frames.get(at..at.saturating_add(entry.length as usize));
-        Slot { position, entry, at, good: frame.is_some_and(|f| crc32c::crc32c(f) == entry.crc) }
+        RecordSlot { position, entry, at, good: frame.is_some_and(|f| crc32c::crc32c(f) == entry.crc) }
     }
 
     /// The frame of a slot whose bytes are good.
-    pub(crate) fn frame(&self, slot: &Slot) -> Bytes {
+    pub(crate) fn frame(&self, slot: &RecordSlot) -> Bytes {
         self.frames.slice(slot.at..slot.at + slot.entry.length as usize)
     }
 
     /// The good record at a position.
-    pub(crate) fn record(&self, position: u64) -> Option<(Slot, Bytes)> {
+    pub(crate) fn record(&self, position: u64) -> Option<(RecordSlot, Bytes)> {
         let before = usize::try_from(position.checked_sub(self.first())?).ok()?;
         let entry = *self.directory.entries.get(before)?;
         let at = self.directory.entries[..before].iter().map(|e| e.length as usize).sum();
@@ -246,10 +246,10 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.to_vec();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            let run = Run { directory: directory.clone(), frames: flipped.into() };
+            let run = StoredRun { directory: directory.clone(), frames: flipped.into() };
             assert_eq!(run.slots().filter(|s| !s.good).count(), 1);
         }
-        let short = Run { directory, frames: bytes.slice(..bytes.len() - 1) };
+        let short = StoredRun { directory, frames: bytes.slice(..bytes.len() - 1) };
         assert_eq!(short.slots().filter(|s| s.good).count(), 8);
     }
 

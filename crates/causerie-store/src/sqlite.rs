@@ -40,10 +40,12 @@ use cbcast::MemberId;
 
 use crate::change::{Change, MemberRow, RoomId};
 use crate::error::{CommitError, DatabaseError, OpenError, StoreError};
-use crate::page::{CheckReport, Found, Members, Page, Removed, Retention, Stats, StoredRoom};
+use crate::page::{
+    CheckReport, Found, MemberSelection, Removed, Retention, StoreStats, StoredPage, StoredRoom,
+};
 use crate::store::Store;
 use folder::Folder;
-use inner::{Inner, Pen, Writer, unpoisoned};
+use inner::{DatabaseWriter, Inner, Pen, unpoisoned};
 pub use load::Recovery;
 pub use options::Options;
 use rusqlite::Connection;
@@ -85,7 +87,7 @@ impl SqliteStore {
         } else if folder.was_used() {
             return Err(OpenError::Emptied { path: dir.join(Self::FILE) });
         }
-        let pen = Pen::Writer(Box::new(Writer::new(db, &state)));
+        let pen = Pen::Writer(Box::new(DatabaseWriter::new(db, &state)));
         Self::begin(dir, folder, options, pen, Some(checkpointer), tables::FORMAT, (state, recovery))
     }
 
@@ -210,11 +212,11 @@ impl Store for SqliteStore {
         Ok(RoomId(self.inner.state().next_room))
     }
 
-    fn members(&self, room: RoomId, which: Members<'_>) -> Result<Vec<MemberRow>, StoreError> {
+    fn members(&self, room: RoomId, which: MemberSelection<'_>) -> Result<Vec<MemberRow>, StoreError> {
         self.inner.members(room, which)
     }
 
-    fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<Page, StoreError> {
+    fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<StoredPage, StoreError> {
         self.inner.read(room, after, bytes_max)
     }
 
@@ -224,7 +226,7 @@ impl Store for SqliteStore {
         before: u64,
         records_max: usize,
         bytes_max: usize,
-    ) -> Result<Page, StoreError> {
+    ) -> Result<StoredPage, StoreError> {
         self.inner.read_before(room, before, records_max, bytes_max)
     }
 
@@ -287,7 +289,7 @@ impl Store for SqliteStore {
         self.inner.check()
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&self) -> StoreStats {
         self.inner.stats()
     }
 

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use crate::change::{Change, MemberRow, RoomId};
 use crate::error::{CommitError, StoreError};
-use crate::page::{CheckReport, Found, Members, Page, Removed, Retention, Stats, StoredRoom};
+use crate::page::{
+    CheckReport, Found, MemberSelection, Removed, Retention, StoreStats, StoredPage, StoredRoom,
+};
 use cbcast::MemberId;
 
 /// A durable log per room, and what is kept beside it. The contract is told in the [crate's documentation](crate).
@@ -35,23 +37,23 @@ pub trait Store: Send + Sync + core::fmt::Debug {
     ///
     /// # Errors
     /// [`StoreError`]. One damaged row is reported and left out, no error.
-    fn members(&self, room: RoomId, which: Members<'_>) -> Result<Vec<MemberRow>, StoreError>;
+    fn members(&self, room: RoomId, which: MemberSelection<'_>) -> Result<Vec<MemberRow>, StoreError>;
 
     /// The records behind `after`: whole frames, `bytes_max` bytes at most, but one record at least.
     ///
-    /// Ends before a stretch that cannot be read and names it in [`Page::gap`]; goes on from [`Page::next`]. A
-    /// cursor at or beyond the last position reads an empty page. Cost: O(log room + bytes read), the same at
-    /// every place of the log.
+    /// Ends before a stretch that cannot be read and names it in [`StoredPage::gap`]; goes on from
+    /// [`StoredPage::next`]. A cursor at or beyond the last position reads an empty page. Cost: O(log room +
+    /// bytes read), the same at every place of the log.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<Page, StoreError>;
+    fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<StoredPage, StoreError>;
 
     /// The records just before `before`, in ascending order: `records_max` and `bytes_max` at most, but one
     /// record at least (none if `records_max` is 0).
     ///
-    /// Begins behind a stretch that cannot be read and names it in [`Page::gap`]; goes on from
-    /// [`Page::previous`]. `before` may lie beyond the end. Cost as [`read`](Self::read).
+    /// Begins behind a stretch that cannot be read and names it in [`StoredPage::gap`]; goes on from
+    /// [`StoredPage::previous`]. `before` may lie beyond the end. Cost as [`read`](Self::read).
     ///
     /// # Errors
     /// [`StoreError`].
@@ -61,7 +63,7 @@ pub trait Store: Send + Sync + core::fmt::Debug {
         before: u64,
         records_max: usize,
         bytes_max: usize,
-    ) -> Result<Page, StoreError>;
+    ) -> Result<StoredPage, StoreError>;
 
     /// Where the readable messages of a member with numbers in `from_seq..=to_seq` stand, ascending, the first
     /// `max` of them. Cost: O(log blocks of the member + blocks read).
@@ -154,7 +156,7 @@ pub trait Store: Send + Sync + core::fmt::Debug {
     fn check(&self) -> CheckReport;
 
     /// Numbers. O(rooms).
-    fn stats(&self) -> Stats;
+    fn stats(&self) -> StoreStats;
 
     /// A consistent copy of everything committed so far, into the new folder `to`. Cost: O(store); commits and
     /// reads go on meanwhile.

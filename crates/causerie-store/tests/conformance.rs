@@ -7,8 +7,8 @@ mod common;
 
 use bytes::Bytes;
 use causerie_store::{
-    Change, CommitError, InvalidChange, Members, MemoryStore, Options, QueryError, Removed, Retention,
-    RoomId, RunError, SqliteStore, Store, StoreError,
+    Change, CommitError, InvalidChange, MemberSelection, MemoryStore, Options, QueryError, Removed,
+    Retention, RoomId, RunError, SqliteStore, Store, StoreError,
 };
 use cbcast::MessageId;
 use common::{Random, all, append, create, frame, member, member_row, positions_of, run, seeds, small};
@@ -136,7 +136,7 @@ fn batches_are_all_or_nothing(store: &dyn Store) {
     assert_eq!(refused, Err(CommitError::Invalid(InvalidChange::NoSuchRoom(A))));
     assert_eq!(all(store, A, 1_000), (run(1, 3).to_vec(), vec![]));
     assert_eq!((store.rooms().unwrap().len(), store.next_room().unwrap()), (1, RoomId(1)));
-    assert!(store.members(A, Members::Present).unwrap().is_empty());
+    assert!(store.members(A, MemberSelection::Present).unwrap().is_empty());
     assert_eq!(store.rooms().unwrap()[0].checkpoint, None);
     store.commit(vec![]).unwrap();
     store.commit(vec![append(A, 4, 5)]).unwrap();
@@ -181,15 +181,15 @@ fn members_come_and_go(store: &dyn Store) {
         found.iter().for_each(|row| assert!(rows.contains(row), "{row:?}"));
         found.iter().map(|row| row.member.ordinal).collect::<Vec<_>>()
     };
-    assert_eq!(those(Members::Present), [1, 3]);
-    assert_eq!(those(Members::WithSecrets), [1, 2]);
-    assert_eq!(those(Members::Ids(&[member(4), member(9), member(2), member(4)])), [2, 4]);
+    assert_eq!(those(MemberSelection::Present), [1, 3]);
+    assert_eq!(those(MemberSelection::WithSecrets), [1, 2]);
+    assert_eq!(those(MemberSelection::Ids(&[member(4), member(9), member(2), member(4)])), [2, 4]);
     let left = member_row(1, Some(99), None);
     store.commit(vec![put(A, &left)]).unwrap();
-    assert_eq!(store.members(A, Members::Ids(&[member(1)])).unwrap(), [left]);
-    assert_eq!(store.members(A, Members::Present).unwrap().len(), 1);
-    assert_eq!(store.members(B, Members::Present).unwrap(), [rows[0].clone()]);
-    assert_eq!(store.members(RoomId(9), Members::Present), Err(StoreError::NoSuchRoom(RoomId(9))));
+    assert_eq!(store.members(A, MemberSelection::Ids(&[member(1)])).unwrap(), [left]);
+    assert_eq!(store.members(A, MemberSelection::Present).unwrap().len(), 1);
+    assert_eq!(store.members(B, MemberSelection::Present).unwrap(), [rows[0].clone()]);
+    assert_eq!(store.members(RoomId(9), MemberSelection::Present), Err(StoreError::NoSuchRoom(RoomId(9))));
 }
 
 fn checkpoints_replace_each_other(store: &dyn Store) {
@@ -491,7 +491,7 @@ fn seen(store: &dyn Store, room: RoomId, r: &mut Random) -> impl PartialEq + std
     (
         (sum(&bytes), gaps),
         before.map(|p| (p.first, p.last, sum(&p.runs.concat()), p.gap)),
-        (of(Members::Present), of(Members::WithSecrets), of(Members::Ids(&ids))),
+        (of(MemberSelection::Present), of(MemberSelection::WithSecrets), of(MemberSelection::Ids(&ids))),
         store.positions(room, member(r.below(4) as u32), r.below(50), r.below(120), r.below(30) as usize),
         store.marked(room, &[r.below(3) as u8], r.below(300), r.below(9) as usize),
         store.search(Some(room), ["one", "two three", "word7"][r.below(3) as usize], None, 20),

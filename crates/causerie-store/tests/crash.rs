@@ -176,7 +176,7 @@ fn judge(folder: &Path, round: u64, told: &mut Told, replay: &str) -> bool {
         assert!(bytes == run(room.first, room.last), "{}; {replay}", room.room);
         let removed = (room.first > 1).then(|| (1, room.first - 1));
         assert_eq!(gaps, removed.into_iter().collect::<Vec<_>>(), "{}; {replay}", room.room);
-        let members = store.members(room.room, causerie_store::Members::Present).unwrap();
+        let members = store.members(room.room, causerie_store::MemberSelection::Present).unwrap();
         let taken = members.first().map(|row| row.taken);
         assert_eq!(taken, told.done_numbers.get(&room.room.0).copied(), "{}; {replay}", room.room);
         if room.last >= room.first {

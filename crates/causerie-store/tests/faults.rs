@@ -12,8 +12,8 @@ mod disk;
 use std::path::Path;
 
 use causerie_store::{
-    Change, CommitError, MemberRow, Members, MemoryStore, OpenError, Options, RoomId, SqliteStore, Store,
-    StoreError,
+    Change, CommitError, MemberRow, MemberSelection, MemoryStore, OpenError, Options, RoomId, SqliteStore,
+    Store, StoreError,
 };
 use common::{Random, append, create, member_row, positions_of, run, seeds, small};
 use disk::{Disk, Faults};
@@ -58,7 +58,7 @@ fn contents(store: &dyn Store) -> Result<impl PartialEq + std::fmt::Debug + use<
             after = page.next();
         }
         let right = bytes == run(room.first, room.last);
-        let members = store.members(room.room, Members::Present)?;
+        let members = store.members(room.room, MemberSelection::Present)?;
         seen.push((room.room, room.last, right, gaps, members, room.checkpoint));
     }
     Ok(seen)
@@ -316,7 +316,7 @@ fn every_position_is_right_or_told(store: &SqliteStore, lasts: &[u64], replay: &
             assert!(found.is_sorted() && found.len() as u64 <= last, "{replay}");
         }
         let _ = store.search(Some(room), "text 3", None, 9);
-        let _ = store.members(room, Members::Present);
+        let _ = store.members(room, MemberSelection::Present);
     }
     let _ = store.rooms();
     let _ = store.check();

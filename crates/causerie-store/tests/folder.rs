@@ -264,7 +264,7 @@ fn damaged_rows_are_left_out_and_told() {
     assert_eq!(store.recovery().rooms_damaged, [RoomId(1)]);
     let rooms = store.rooms().unwrap();
     assert_eq!((rooms.len(), rooms[0].checkpoint.clone(), rooms[0].last), (1, None, 9));
-    let members = store.members(A, causerie_store::Members::Present).unwrap();
+    let members = store.members(A, causerie_store::MemberSelection::Present).unwrap();
     assert_eq!(members.iter().map(|m| m.member.ordinal).collect::<Vec<_>>(), [1, 3]);
     let report = store.check();
     assert_eq!(report.problems.len(), 3, "{report:?}");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use causerie_store::{
-    Change, Members, OpenError, Options, Retention, RoomId, SqliteStore, Store, StoreError,
+    Change, MemberSelection, OpenError, Options, Retention, RoomId, SqliteStore, Store, StoreError,
 };
 use common::{all, append, create, member_row, run, small};
 
@@ -52,7 +52,7 @@ fn is_whole(store: &SqliteStore, format: i64) {
     assert_eq!(store.rooms().unwrap()[0].checkpoint.as_ref().unwrap().position, 9);
     // Older versions kept of native members what nobody can prove any more: they join anew.
     let secret = (format >= KEYS).then_some(1);
-    assert_eq!(store.members(A, Members::Present).unwrap(), [member_row(1, None, secret)]);
+    assert_eq!(store.members(A, MemberSelection::Present).unwrap(), [member_row(1, None, secret)]);
     let report = store.check();
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(report.records, 12);

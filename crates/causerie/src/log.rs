@@ -20,7 +20,7 @@ fn explained(error: ConnectError, server: &str) -> anyhow::Error {
 }
 
 /// A part of a room's log, read forwards page by page.
-pub(crate) struct Log {
+pub(crate) struct LogReader {
     history: History,
     server: String,
     /// Number of records that are still to be read.
@@ -30,7 +30,7 @@ pub(crate) struct Log {
     read_to: u64,
 }
 
-impl Log {
+impl LogReader {
     /// Opens the log from `since` on, for `limit` records at most; without `since` the last `limit`.
     pub(crate) async fn open(
         server: &str,

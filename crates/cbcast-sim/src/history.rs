@@ -59,13 +59,13 @@ impl Order {
 #[derive(Clone, Debug)]
 pub struct History {
     members: u32,
-    posts: Vec<Post>,
+    posts: Vec<HistoryPost>,
     /// `followed[p]`: how far the authors of the messages before `p` had read, the one who had read furthest.
     followed: Vec<usize>,
 }
 
 #[derive(Clone, Debug)]
-struct Post {
+struct HistoryPost {
     author: u32,
     seq: u64,
     /// The author had delivered all messages before this place.
@@ -86,7 +86,7 @@ impl History {
     pub fn new(pace: Pace, members: u32, messages: usize, seed: u64) -> Self {
         assert!(members > 0, "somebody has to speak");
         let mut random = SplitMix64(seed);
-        let mut posts: Vec<Post> = Vec::with_capacity(messages);
+        let mut posts: Vec<HistoryPost> = Vec::with_capacity(messages);
         let mut followed = vec![0];
         let mut last: Vec<Option<usize>> = vec![None; members as usize];
         for k in 0..messages {
@@ -101,7 +101,7 @@ impl History {
             if let Some(before) = before {
                 posts[before].next = k;
             }
-            posts.push(Post { author, seq: seq + 1, read, read_before, next: usize::MAX });
+            posts.push(HistoryPost { author, seq: seq + 1, read, read_before, next: usize::MAX });
             followed.push(read.max(followed[k]));
         }
         Self { members, posts, followed }

@@ -10,7 +10,7 @@ pub(super) struct House {
     pub(super) folder: &'static str,
     /// How the names of its files end.
     pub(super) ending: &'static str,
-    pub(super) imports: fn(&Files) -> Result<Vec<Import>, Unreadable>,
+    pub(super) imports: fn(&Files) -> Result<Vec<Import>, UnparsedFile>,
     pub(super) layers: &'static [Layer],
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Import {
 
 /// A file that does not parse.
 #[derive(Debug)]
-pub(super) struct Unreadable {
+pub(super) struct UnparsedFile {
     pub(super) file: String,
     pub(super) why: String,
 }

@@ -1,10 +1,10 @@
 //! Imports of the page's modules.
 
-use super::house::{Files, Import, Unreadable};
+use super::house::{Files, Import, UnparsedFile};
 
 /// Reads the imports of modules, which lie below one folder. One statement begins a line, and names its file by a
 /// relative path.
-pub(super) fn imports(files: &Files) -> Result<Vec<Import>, Unreadable> {
+pub(super) fn imports(files: &Files) -> Result<Vec<Import>, UnparsedFile> {
     let mut imports = Vec::new();
     for (file, text) in files {
         let mut begun = None;
@@ -22,7 +22,7 @@ pub(super) fn imports(files: &Files) -> Result<Vec<Import>, Unreadable> {
                 if path.starts_with('.') {
                     let to = resolved(file, path);
                     if !files.contains_key(&to) {
-                        return Err(Unreadable {
+                        return Err(UnparsedFile {
                             file: file.clone(),
                             why: format!("line {start}: there is no {path}"),
                         });

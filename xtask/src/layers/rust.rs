@@ -7,17 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemMod, ItemUse, Path, UseTree, Visibility};
 
-use super::house::{Files, Import, Unreadable};
+use super::house::{Files, Import, UnparsedFile};
 
 /// A module, or what it leads to: its names, from the crate's root down.
 type ModulePath = Vec<String>;
 
 /// Reads the imports of a crate's files, which lie below its `src/`.
-pub(super) fn imports(files: &Files) -> Result<Vec<Import>, Unreadable> {
+pub(super) fn imports(files: &Files) -> Result<Vec<Import>, UnparsedFile> {
     let mut parsed = Vec::new();
     for (file, text) in files {
         let tree = syn::parse_file(text);
-        let tree = tree.map_err(|error| Unreadable { file: file.clone(), why: error.to_string() })?;
+        let tree = tree.map_err(|error| UnparsedFile { file: file.clone(), why: error.to_string() })?;
         parsed.push((file, module_of(file), tree));
     }
     let mut tests = BTreeSet::new();

@@ -81,7 +81,7 @@ pub struct Refusal {
 
 /// Error of speaking as a hosted member. Nothing changed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum SayError {
+pub enum HostedSayError {
     /// Member that is not in the room (any more).
     #[error("you are not in this room")]
     NotHere,

@@ -53,7 +53,7 @@ pub struct Stored {
 
 /// Changes that no batch has taken yet.
 #[derive(Debug, Default)]
-struct Pending {
+struct PendingChanges {
     bytes: Vec<u8>,
     records: u64,
     members: BTreeMap<MemberId, MemberRecord>,
@@ -71,7 +71,7 @@ pub(super) struct Journal {
     /// The first record that can be read, and stretches behind it that cannot.
     first: u64,
     gaps: Vec<RangeInclusive<u64>>,
-    pending: Pending,
+    pending: PendingChanges,
     changes: u64,
     checkpoint_at: u64,
 }
@@ -79,7 +79,7 @@ pub(super) struct Journal {
 impl Journal {
     /// Begins behind `position`, where the last checkpoint stands, in a log that can be read from `first` on.
     pub(super) fn new(position: u64, first: u64) -> Self {
-        let (gaps, pending) = (Vec::new(), Pending::default());
+        let (gaps, pending) = (Vec::new(), PendingChanges::default());
         Self { position, first, gaps, pending, changes: 0, checkpoint_at: position }
     }
 
@@ -132,7 +132,8 @@ impl Journal {
     /// Takes what has changed since the last batch, if anything has. `state` writes a checkpoint.
     pub(super) fn take_batch(&mut self, state: impl FnOnce() -> Bytes) -> Option<Batch> {
         let due = self.position - self.checkpoint_at >= CHECKPOINT_EVERY;
-        let Pending { bytes, records, members, marks, checkpoint } = core::mem::take(&mut self.pending);
+        let PendingChanges { bytes, records, members, marks, checkpoint } =
+            core::mem::take(&mut self.pending);
         if records == 0 && members.is_empty() && !checkpoint {
             return None;
         }

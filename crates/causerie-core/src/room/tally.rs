@@ -27,7 +27,7 @@ pub struct Counts {
 
 /// Counts that the room makes itself, beside those of its group.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct RoomTally {
     counts: Counts,
     /// Times for which messages were held that have been delivered since somebody asked.
     held_for: Vec<Duration>,
@@ -35,7 +35,7 @@ pub(super) struct Tally {
     vectors: Option<Vec<String>>,
 }
 
-impl Tally {
+impl RoomTally {
     /// Counts from nothing; with `vectors` each message leaves its vector.
     pub(super) fn new(vectors: bool) -> Self {
         Self { counts: Counts::default(), held_for: Vec::new(), vectors: vectors.then(Vec::new) }

@@ -202,7 +202,7 @@ pub enum SayError {
 
 /// Next act of the driver.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Output {
+pub enum SessionOutput {
     /// Send this frame.
     Send(ClientFrame),
     /// Tell the application.

@@ -6,7 +6,7 @@ use cbcast::{MessageId, Time};
 
 use super::Session;
 use super::connection::Phase;
-use super::event::{End, Event, Output};
+use super::event::{End, Event, SessionOutput};
 use super::membership::Membership;
 use super::recovery::CatchUp;
 use crate::content::body::{Body, BodyError};
@@ -44,7 +44,7 @@ impl Session {
                 }
             }
         };
-        self.outputs.push_back(Output::Send(frame));
+        self.outputs.push_back(SessionOutput::Send(frame));
     }
 
     pub(super) fn welcomed(&mut self, now: Time, welcome: Welcome) {
@@ -183,7 +183,7 @@ impl Session {
         self.key = KeyPair::new((self.config.fresh_seed)());
         self.unkept = true;
         self.recovery.rejoining = Some(reason);
-        self.outputs.push_back(Output::HangUp("joining again".into()));
+        self.outputs.push_back(SessionOutput::HangUp("joining again".into()));
     }
 
     /// Tells the first words of a session that was kept.

@@ -18,7 +18,7 @@ const RANGES_MAX: usize = 64;
 
 /// An own message that has not been placed.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingMessage {
     pub(super) message: Message,
     pub(super) sent_at: Option<Time>,
 }
@@ -30,14 +30,14 @@ pub(super) type Unsent = (Option<MessageId>, Vec<u8>);
 ///
 /// Invariant: what is on its way was said under the present membership; without one nothing is.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
-    on_way: VecDeque<Pending>,
+pub(super) struct SessionOutbox {
+    on_way: VecDeque<PendingMessage>,
     unsent: VecDeque<Unsent>,
     /// Present ids of own messages that were not taken under a membership before; `None`: they were not said again.
     replacements: BTreeMap<MessageId, Option<MessageId>>,
 }
 
-impl Outbox {
+impl SessionOutbox {
     /// Counts all own messages that have not been placed.
     pub(super) fn len(&self) -> usize {
         self.on_way.len() + self.unsent.len()
@@ -47,7 +47,7 @@ impl Outbox {
 
     /// Adds a message that was sent at this time, if it was sent.
     pub(super) fn push(&mut self, message: Message, sent_at: Option<Time>) {
-        self.on_way.push_back(Pending { message, sent_at });
+        self.on_way.push_back(PendingMessage { message, sent_at });
     }
 
     /// Returns the messages that are on their way, in the order in which they were said.
@@ -96,7 +96,7 @@ impl Outbox {
     /// Returns the messages that were sent so long ago that they, or their coming back, may have been lost, and are sent
     /// again now.
     pub(super) fn resend_overdue(&mut self, after: Duration, now: Time) -> Vec<Message> {
-        let overdue = |p: &&mut Pending| p.sent_at.is_none_or(|sent| sent + after <= now);
+        let overdue = |p: &&mut PendingMessage| p.sent_at.is_none_or(|sent| sent + after <= now);
         let resent = self.on_way.iter_mut().filter(overdue).take(RESEND_MAX);
         resent
             .map(|pending| {

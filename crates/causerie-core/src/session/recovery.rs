@@ -34,7 +34,7 @@ impl CatchUp {
 
 /// Tellings and sayings that wait for another welcome.
 #[derive(Debug, Default)]
-pub(super) struct Recovery {
+pub(super) struct SessionRecovery {
     /// The session was made of what was kept, and has not been in a room since.
     pub(super) is_restored: bool,
     pub(super) catch_up: CatchUp,
@@ -44,7 +44,7 @@ pub(super) struct Recovery {
     pub(super) rejoined: Option<String>,
 }
 
-impl Recovery {
+impl SessionRecovery {
     /// Returns whether the application has not been told all of another life yet.
     pub(super) fn is_untold(&self) -> bool {
         self.is_restored || self.catch_up.is_open()

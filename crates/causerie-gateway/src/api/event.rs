@@ -30,7 +30,7 @@ impl From<MemberInfo> for ListedMember {
 
 /// The answer to a join or a resume, beside who is in ([`with_members`]).
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Welcome {
+pub struct WelcomeEvent {
     /// The room's name.
     pub room: String,
     /// Epoch of the log, as text: it has more digits than numbers in JSON.
@@ -87,12 +87,12 @@ impl Problem {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerEvent {
     /// The client is in.
-    Welcome(Welcome),
+    Welcome(WelcomeEvent),
     /// The client reads along; beside who is in ([`with_members`]).
     Watching {
         /// The room's name.
         room: String,
-        /// Epoch, as in [`Welcome`].
+        /// Epoch, as in [`WelcomeEvent`].
         epoch: String,
         /// The room's last position.
         position: u64,

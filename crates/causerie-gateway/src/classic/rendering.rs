@@ -9,7 +9,7 @@ use super::encode_part;
 
 /// Neighbouring records as the lines that clients read; each leaves out those of its own member.
 #[derive(Clone, Debug)]
-pub struct Rendering {
+pub struct ClassicRendering {
     ascii_only: bool,
     lines: Bytes,
     places: Vec<RecordSpan>,
@@ -24,7 +24,7 @@ struct RecordSpan {
     end: usize,
 }
 
-impl Rendering {
+impl ClassicRendering {
     /// Renders records, each with the author and the beginning of the text that it answers, where these are known.
     pub fn new<'a>(
         records: impl IntoIterator<Item = (&'a HistoryRecord, Option<(&'a str, &'a str)>)>,
@@ -108,7 +108,7 @@ mod tests {
         ];
         let about = |record: &HistoryRecord| (record.position == 5).then_some(("Ann", "é"));
         let told = |member, skipped, ascii_only| {
-            let rendering = Rendering::new(said.iter().map(|r| (r, about(r))), ascii_only);
+            let rendering = ClassicRendering::new(said.iter().map(|r| (r, about(r))), ascii_only);
             assert_eq!(rendering.is_ascii_only(), ascii_only);
             String::from_utf8(rendering.lines_for(member, skipped).concat()).unwrap()
         };

@@ -60,9 +60,9 @@ const TOLD_MAX: usize = 512;
 
 /// The moves that a session has told.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Told(BTreeSet<u64>);
+pub(super) struct ToldMoves(BTreeSet<u64>);
 
-impl Told {
+impl ToldMoves {
     /// Returns whether it is told for the first time.
     pub(super) fn is_first(&mut self, moved: &Move) -> bool {
         let is_first = self.0.insert(moved.number);

@@ -18,10 +18,10 @@ use cbcast::{MemberId, MessageId};
 use super::capability::Capabilities;
 use super::history::HistoryRequest;
 use super::message::{IrcItem, IrcMessage, Line};
-use super::moved::{FoundRecord, MoveKind, Told};
+use super::moved::{FoundRecord, MoveKind, ToldMoves};
 use super::numeric::*;
 use super::render::{Rendered, Viewer, shown_by, shown_nick, source};
-use super::shared::{Perspective, Rendering};
+use super::shared::{IrcRendering, Perspective};
 use super::world::{IrcWorld, PersonView};
 use crate::api::rfc3339;
 use causerie_core::content::body::Body;
@@ -59,7 +59,7 @@ pub struct IrcSession {
     answers: BTreeMap<u64, PendingAnswer>,
     answers_begun: u64,
     /// Moves of others in many rooms at once that were told.
-    told_moves: Told,
+    told_moves: ToldMoves,
     multiline: Option<Multiline>,
     batches: u64,
     label: Option<String>,
@@ -98,7 +98,7 @@ impl IrcSession {
             labels: BTreeMap::new(),
             answers: BTreeMap::new(),
             answers_begun: 0,
-            told_moves: Told::default(),
+            told_moves: ToldMoves::default(),
             multiline: None,
             batches: 0,
             label: None,
@@ -258,7 +258,7 @@ impl IrcSession {
         world: &mut impl IrcWorld,
         id: u64,
         found: &[FoundRecord],
-        rendering: Option<&Rendering>,
+        rendering: Option<&IrcRendering>,
     ) {
         let shared = rendering.zip(self.seat(id)).filter(|(rendering, _)| {
             self.perspective(id).as_ref() == Some(rendering.perspective())

@@ -9,7 +9,7 @@ use super::render::Viewer;
 use causerie_core::log::page::What;
 
 /// View of a room by a session. To all with the same perspective it reads alike, but for what they do themselves, and for what
-/// [`Rendering`] leaves to each.
+/// [`IrcRendering`] leaves to each.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Perspective {
     pub(super) capabilities: Capabilities,
@@ -20,7 +20,7 @@ pub struct Perspective {
 
 /// Neighbouring records, as they read in a perspective.
 #[derive(Clone, Debug)]
-pub struct Rendering {
+pub struct IrcRendering {
     perspective: Perspective,
     lines: Bytes,
     places: Vec<SaidSpan>,
@@ -35,7 +35,7 @@ pub(super) struct SaidSpan {
     pub(super) end: usize,
 }
 
-impl Rendering {
+impl IrcRendering {
     /// Renders records of the perspective's room.
     #[must_use]
     pub fn new(perspective: Perspective, found: &[FoundRecord]) -> Self {
@@ -94,7 +94,7 @@ mod tests {
     use causerie_core::content::name::Name;
     use causerie_core::log::page::HistoryRecord;
     use causerie_core::log::page::Standing;
-    use causerie_core::room::SayError;
+    use causerie_core::room::HostedSayError;
 
     const ROOM: u64 = 7;
     const OWN: MemberId = MemberId::new(0, 1);
@@ -169,7 +169,7 @@ mod tests {
         }
         fn part(&mut self, _: u64, _: MemberId, _: &str) {}
         fn quit(&mut self, _: &str, _: &str) {}
-        fn say(&mut self, _: u64, member: MemberId, _: &Body) -> Result<MessageId, SayError> {
+        fn say(&mut self, _: u64, member: MemberId, _: &Body) -> Result<MessageId, HostedSayError> {
             self.1 += 1;
             Ok(MessageId::new(member, self.1))
         }
@@ -270,7 +270,7 @@ mod tests {
             let (mut sharing, mut world) = session(capabilities);
             let mut alone = sharing.clone();
             let perspective = sharing.perspective(ROOM).expect("it is in the room");
-            let rendering = Rendering::new(perspective, &found);
+            let rendering = IrcRendering::new(perspective, &found);
             sharing.records(&mut world, ROOM, &found, Some(&rendering));
             alone.records(&mut world, ROOM, &found, None);
             let text =
@@ -318,7 +318,7 @@ mod tests {
             (1..=100).map(|n| record(n, if n == 50 { NEXT } else { MemberId::new(0, 9) })).collect();
         let (mut one, mut world) = session(Capabilities::default());
         let (mut other, _) = session(Capabilities::ECHO_MESSAGE);
-        let rendering = Rendering::new(one.perspective(ROOM).expect("it is in the room"), &found);
+        let rendering = IrcRendering::new(one.perspective(ROOM).expect("it is in the room"), &found);
         one.records(&mut world, ROOM, &found, Some(&rendering));
         other.records(&mut world, ROOM, &found, Some(&rendering));
         let (one, other) = (one.take_output(), other.take_output());

@@ -6,7 +6,7 @@ use cbcast::{MemberId, MessageId};
 
 use causerie_core::content::body::Body;
 use causerie_core::content::name::Name;
-use causerie_core::room::{JoinError, SayError, Topic};
+use causerie_core::room::{HostedSayError, JoinError, Topic};
 
 /// A member of a room, seen from outside.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -146,5 +146,5 @@ pub trait IrcWorld {
     /// Leaves all rooms at once, with that reason; those with IRC clients are told the other.
     fn quit(&mut self, reason: &str, told: &str);
     /// A member of this connection says something.
-    fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, SayError>;
+    fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, HostedSayError>;
 }

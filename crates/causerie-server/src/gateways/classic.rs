@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use causerie_core::content::body::Body;
 use causerie_core::room::JoinError;
 use causerie_gateway::classic::{
-    self, ClassicItem, ClassicLines, ControllerCommand, Rendering, RoomCommand, encode, encode_part,
+    self, ClassicItem, ClassicLines, ClassicRendering, ControllerCommand, RoomCommand, encode, encode_part,
     parse_controller, parse_room,
 };
 use cbcast::MemberId;
@@ -58,7 +58,7 @@ struct ClassicSession<'a> {
 }
 
 /// Meaning of the next text.
-enum Talk {
+enum NextText {
     Controller,
     /// The next text is a name.
     Name(Arc<HostedRoom>),
@@ -116,7 +116,7 @@ impl ClassicSession<'_> {
         room: Option<Arc<HostedRoom>>,
     ) -> io::Result<()> {
         let mut lines = ClassicLines::new(self.server.settings().room.text_bytes_max);
-        let mut talk = room.map_or(Talk::Controller, Talk::Name);
+        let mut talk = room.map_or(NextText::Controller, NextText::Name);
         loop {
             let ended =
                 buffer.is_empty() && { outbox::read(stream, &mut buffer, READ_MAX, READ_MAX).await? == 0 };
@@ -139,7 +139,7 @@ impl ClassicSession<'_> {
     }
 
     /// Handles the texts of one read. Whether the conversation goes on.
-    async fn handle_all(&self, talk: &mut Talk, items: Vec<ClassicItem>) -> bool {
+    async fn handle_all(&self, talk: &mut NextText, items: Vec<ClassicItem>) -> bool {
         for item in items {
             self.outbox.has_room().await;
             // Each answer is some work, too.
@@ -158,17 +158,17 @@ impl ClassicSession<'_> {
                 }
             };
             match talk {
-                Talk::Controller => {
+                NextText::Controller => {
                     if let Some(room) = self.command(&text).await {
-                        *talk = Talk::Name(room);
+                        *talk = NextText::Name(room);
                     }
                 }
-                Talk::Name(room) => {
+                NextText::Name(room) => {
                     if let Some(member) = self.join(room, &text).await {
-                        *talk = Talk::Room(Arc::clone(room), member);
+                        *talk = NextText::Room(Arc::clone(room), member);
                     }
                 }
-                Talk::Room(room, member) => {
+                NextText::Room(room, member) => {
                     if !self.talk(room, *member, &text).await {
                         return false;
                     }
@@ -178,9 +178,9 @@ impl ClassicSession<'_> {
         true
     }
 
-    fn complain(&self, talk: &Talk, message: &str) {
+    fn complain(&self, talk: &NextText, message: &str) {
         match talk {
-            Talk::Controller => self.reply(&classic::controller_error(message)),
+            NextText::Controller => self.reply(&classic::controller_error(message)),
             _ => self.reply(&classic::error(message)),
         }
     }
@@ -397,10 +397,10 @@ impl ClassicSession<'_> {
         let make = || {
             let answered =
                 answered.iter().map(|about| about.as_ref().map(|(author, text)| (&author[..], &text[..])));
-            Rendering::new(records.iter().zip(answered), ascii_only)
+            ClassicRendering::new(records.iter().zip(answered), ascii_only)
         };
         let rendering =
-            piece.rendering(|rendering: &Rendering| rendering.is_ascii_only() == ascii_only, make);
+            piece.rendering(|rendering: &ClassicRendering| rendering.is_ascii_only() == ascii_only, make);
         rendering.lines_for(member, records.partition_point(|record| record.position <= cursor))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use causerie_core::room::Batch;
-use causerie_store::{Change, MemberRow, RoomId, Secrets};
+use causerie_store::{Change, MemberRow, RoomId, StoredSecrets};
 
 /// A room as the writer sees it: it gives changes, and has them stored.
 pub(crate) trait Journaled: Send + Sync {
@@ -28,7 +28,7 @@ pub(crate) trait Journaled: Send + Sync {
 }
 
 /// Rooms that have something to be stored.
-pub(crate) type Rooms = Vec<Arc<dyn Journaled>>;
+pub(crate) type ChangedRooms = Vec<Arc<dyn Journaled>>;
 
 /// Adds the changes that a batch of a room is to the store.
 pub(crate) fn changes_of(room: RoomId, batch: &mut Batch, changes: &mut Vec<Change>) {
@@ -37,8 +37,8 @@ pub(crate) fn changes_of(room: RoomId, batch: &mut Batch, changes: &mut Vec<Chan
     }
     for record in &batch.members {
         let secrets = record.secrets.map(|secrets| match secrets {
-            causerie_core::room::Secrets::Key(key) => Secrets::Key(key),
-            causerie_core::room::Secrets::Bearer { token, nonce } => Secrets::Bearer { token, nonce },
+            causerie_core::room::Secrets::Key(key) => StoredSecrets::Key(key),
+            causerie_core::room::Secrets::Bearer { token, nonce } => StoredSecrets::Bearer { token, nonce },
         });
         let row = MemberRow {
             member: record.member,

@@ -10,7 +10,7 @@ use causerie_store::{RoomId, Store};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::journal::changes::{Journaled, Rooms};
+use crate::journal::changes::{ChangedRooms, Journaled};
 use crate::metrics::Metrics;
 
 /// Bytes of records that may wait to be stored, of all rooms together. Beyond it connections are not read.
@@ -61,7 +61,7 @@ impl StoreNews {
 
 #[derive(Default)]
 struct Queue {
-    rooms: Rooms,
+    rooms: ChangedRooms,
     stopping: bool,
 }
 
@@ -191,7 +191,7 @@ impl Writer {
     /// Stores what the rooms have, except for those whose last messages are still being written to their readers.
     fn store_all(
         &self,
-        rooms: Rooms,
+        rooms: ChangedRooms,
         put_off: &mut BTreeMap<RoomId, Arc<dyn Journaled>>,
         stopping: bool,
     ) -> Result<(), String> {

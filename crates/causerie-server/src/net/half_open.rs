@@ -45,7 +45,7 @@ impl HalfOpen {
 
     /// Counts one more until the guard is dropped. Of more than `max` the oldest closes, and of more than `of_one` of one
     /// network its oldest, which is told by `true`.
-    pub(crate) fn enter(&self, network: AddressBlock, max: usize, of_one: usize) -> (Turn<'_>, bool) {
+    pub(crate) fn enter(&self, network: AddressBlock, max: usize, of_one: usize) -> (HalfOpenTurn<'_>, bool) {
         let mut waiting = self.waiting();
         let own_oldest = waiting.by_network.get(&network).filter(|tickets| tickets.len() >= of_one.max(1));
         let own_oldest = own_oldest.and_then(|tickets| tickets.first().copied());
@@ -61,7 +61,7 @@ impl HalfOpen {
         waiting.all.insert(ticket, (network, closed.clone()));
         waiting.by_network.entry(network).or_default().insert(ticket);
         drop(waiting);
-        (Turn { half_open: self, ticket, closed }, own_oldest.is_some())
+        (HalfOpenTurn { half_open: self, ticket, closed }, own_oldest.is_some())
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -70,14 +70,14 @@ impl HalfOpen {
 }
 
 /// One of them.
-pub(crate) struct Turn<'a> {
+pub(crate) struct HalfOpenTurn<'a> {
     half_open: &'a HalfOpen,
     ticket: u64,
     /// Cancelled when it has to make room.
     pub(crate) closed: CancellationToken,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for HalfOpenTurn<'_> {
     fn drop(&mut self) {
         self.half_open.waiting().remove(self.ticket);
     }

@@ -50,7 +50,7 @@ pub(crate) enum Latest {
 }
 
 /// Bytes that were taken to be written.
-pub(crate) struct Taken {
+pub(crate) struct TakenBytes {
     pub(crate) slices: Vec<Bytes>,
     /// Nothing comes behind it.
     pub(crate) is_last: bool,
@@ -129,7 +129,7 @@ impl Outbox {
     }
 
     /// Takes what there is.
-    pub(crate) fn take(&self) -> Taken {
+    pub(crate) fn take(&self) -> TakenBytes {
         let mut state = self.state();
         let mut more = 0;
         if !state.last && !state.is_open {
@@ -140,7 +140,7 @@ impl Outbox {
         state.writing = std::mem::take(&mut state.waiting) + more;
         let mut slices = std::mem::take(&mut state.shared);
         slices.push(std::mem::take(&mut state.bytes).into());
-        let taken = Taken { slices, is_last: state.last, is_open: state.is_open };
+        let taken = TakenBytes { slices, is_last: state.last, is_open: state.is_open };
         drop(state);
         self.charge.add(more);
         taken

@@ -7,7 +7,7 @@ use causerie_core::id::Epoch;
 use causerie_core::log::page::authors;
 use causerie_core::log::{head, records};
 use causerie_core::wire::{Direction, HistoryQuestion, MemberInfo, Page, Place};
-use causerie_store::{Members, RoomId, Store, StoreError};
+use causerie_store::{MemberSelection, RoomId, Store, StoreError};
 use cbcast::{MemberId, MessageId};
 use thiserror::Error;
 
@@ -77,7 +77,7 @@ pub(crate) fn page(
     let mut named: BTreeSet<MemberId> = BTreeSet::new();
     page.runs.iter().for_each(|run| named.extend(authors(run.clone())));
     let named: Vec<_> = named.into_iter().collect();
-    let members = store.members(room, Members::Ids(&named))?;
+    let members = store.members(room, MemberSelection::Ids(&named))?;
     let runs = page.runs.make_contiguous();
     let Revised { records, revised } = match texts {
         Texts::AsSaid => Revised { records: runs.concat().into(), revised: Vec::new() },

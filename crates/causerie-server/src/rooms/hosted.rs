@@ -32,7 +32,7 @@ use crate::net::budget::{Rate, Seldom};
 use crate::net::memory::Memory;
 use crate::rooms::attached::Attached;
 use crate::rooms::error::Unreadable;
-use crate::rooms::roster::Roster;
+use crate::rooms::roster::RenderedRoster;
 use crate::rooms::stability::{self, RoomStability};
 use crate::rooms::watching::Watching;
 
@@ -72,7 +72,7 @@ pub(crate) struct HostedRoom {
     holding: watch::Sender<()>,
     /// Some are taken before the tail, some within the room.
     pub(crate) attached: Attached,
-    roster: Mutex<Roster>,
+    roster: Mutex<RenderedRoster>,
     pub(crate) watching: Watching,
     pub(crate) stability: RoomStability,
     resources: Resources,
@@ -281,7 +281,7 @@ impl HostedRoom {
     }
 
     /// Returns who is in, as clients are told. Taken within the room.
-    pub(crate) fn roster(&self) -> MutexGuard<'_, Roster> {
+    pub(crate) fn roster(&self) -> MutexGuard<'_, RenderedRoster> {
         self.roster.lock().expect("nothing panics while holding it")
     }
 

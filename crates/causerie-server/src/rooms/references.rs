@@ -7,27 +7,27 @@ use causerie_core::content::body::{Body, answered_by};
 use causerie_core::log::page::authors;
 use causerie_core::log::{Record, records};
 use causerie_core::wire::{Direction, HistoryQuestion, MemberInfo, Page, Place, Welcome};
-use causerie_store::{Members, Store, StoreError};
+use causerie_store::{MemberSelection, Store, StoreError};
 use cbcast::{MemberId, MessageId, MissingRange};
 
 use crate::journal::reads::Asker;
 use crate::net::budget::warn_seldom;
 use crate::rooms::history::{self, Ends, HistoryError, Texts};
 use crate::rooms::hosted::{HostedRoom, PIECE_BYTES};
-use crate::rooms::standing::{Quote, Stored};
+use crate::rooms::standing::{QuotedWords, StoredChanges};
 
 /// Ranges of one repair request that are looked at.
 const RANGES_MAX: usize = 64;
 
 /// Beginnings of what messages refer to, by the message that they name.
-pub(crate) type Quotes = BTreeMap<MessageId, Quote>;
+pub(crate) type Quotes = BTreeMap<MessageId, QuotedWords>;
 
 /// Names of members, departed ones too.
 pub(crate) type MemberNames = BTreeMap<MemberId, String>;
 
 /// Returns who has said what a body refers to, and how that begins.
 pub(crate) fn about(body: &Body, names: &MemberNames, quotes: &Quotes) -> Option<(String, String)> {
-    let Quote { author, words } = quotes.get(&body.target()?)?;
+    let QuotedWords { author, words } = quotes.get(&body.target()?)?;
     let name = names.get(author).cloned().unwrap_or_else(|| author.to_string());
     Some((name, words.clone()))
 }
@@ -50,7 +50,8 @@ impl HostedRoom {
         });
         if !forgotten.is_empty() {
             let id = self.id;
-            let rows = self.reading(Asker::Member, move |store| store.members(id, Members::Ids(&forgotten)));
+            let rows =
+                self.reading(Asker::Member, move |store| store.members(id, MemberSelection::Ids(&forgotten)));
             match rows.await {
                 Ok(rows) => names.extend(rows.into_iter().map(|row| (row.member, row.name))),
                 Err(error) => warn_seldom!("the names of departed members cannot be read: {error}"),
@@ -76,10 +77,10 @@ impl HostedRoom {
         }
         let id = self.id;
         let read = self.reading(Asker::Member, move |store| {
-            let (mut quotes, mut stored) = (Quotes::new(), Stored::new(store, id));
+            let (mut quotes, mut stored) = (Quotes::new(), StoredChanges::new(store, id));
             for (target, position) in targets {
-                if let Some(Quote { author, words }) = stored.quote(target, position)? {
-                    quotes.insert(target, Quote { author, words: beginning(&words) });
+                if let Some(QuotedWords { author, words }) = stored.quote(target, position)? {
+                    quotes.insert(target, QuotedWords { author, words: beginning(&words) });
                 }
             }
             Ok::<_, StoreError>(quotes)

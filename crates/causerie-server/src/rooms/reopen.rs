@@ -10,7 +10,7 @@ use causerie_core::log::mark::TOPIC;
 use causerie_core::log::{Record, records};
 use causerie_core::room::{MemberRecord, NewOrigin, Now, Room, RoomSettings, Secrets, Stored, Topic};
 use causerie_core::timeline::standing;
-use causerie_store::{Change, MemberRow, Members, RoomId, Store, StoreError, StoredRoom};
+use causerie_store::{Change, MemberRow, MemberSelection, RoomId, Store, StoreError, StoredRoom};
 use cbcast::{MemberId, MessageId};
 use tracing::{error, warn};
 
@@ -71,8 +71,8 @@ pub fn renew_all(store: &dyn Store) -> Result<usize, StartError> {
 }
 
 fn stored(store: &dyn Store, found: &StoredRoom, name: RoomName) -> Result<Stored, StoreError> {
-    let mut members = store.members(found.room, Members::Present)?;
-    let departed = store.members(found.room, Members::WithSecrets)?;
+    let mut members = store.members(found.room, MemberSelection::Present)?;
+    let departed = store.members(found.room, MemberSelection::WithSecrets)?;
     members.extend(departed.into_iter().filter(|m| m.left_at.is_some()));
     members.sort_by_key(|m| (m.left_at, m.member));
     Ok(Stored {
@@ -101,11 +101,11 @@ fn topic(store: &dyn Store, room: RoomId) -> Result<Option<Topic>, StoreError> {
     let (id, body) = (record.message.id(), Body::decode(&record.message.payload()));
     let Body::Topic(text) = body else { return Ok(None) };
     let Some((text, said)) =
-        standing::topic(&mut crate::rooms::standing::Stored::new(store, room), id, &text)?
+        standing::topic(&mut crate::rooms::standing::StoredChanges::new(store, room), id, &text)?
     else {
         return Ok(None);
     };
-    let by = store.members(room, Members::Ids(&[id.member]))?;
+    let by = store.members(room, MemberSelection::Ids(&[id.member]))?;
     let by = by.into_iter().next().map(|row| row.name).unwrap_or_default();
     Ok(Some(Topic { text, by, at_millis: record.time_millis, said }))
 }
@@ -196,8 +196,8 @@ fn member_record(row: MemberRow) -> MemberRecord {
         left_at: row.left_at,
         taken: row.taken,
         secrets: row.secrets.map(|secrets| match secrets {
-            causerie_store::Secrets::Key(key) => Secrets::Key(key),
-            causerie_store::Secrets::Bearer { token, nonce } => Secrets::Bearer { token, nonce },
+            causerie_store::StoredSecrets::Key(key) => Secrets::Key(key),
+            causerie_store::StoredSecrets::Bearer { token, nonce } => Secrets::Bearer { token, nonce },
         }),
     }
 }

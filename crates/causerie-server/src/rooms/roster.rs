@@ -8,14 +8,14 @@ use causerie_core::wire::ServerFrame;
 use causerie_gateway::api::{ListedMember, to_json};
 
 #[derive(Default)]
-pub(crate) struct Roster {
+pub(crate) struct RenderedRoster {
     /// The [`Room::roster`] that was written.
     written: u64,
     frame: Bytes,
     json: Option<Arc<str>>,
 }
 
-impl Roster {
+impl RenderedRoster {
     /// The frame that answers native clients.
     pub(crate) fn frame(&mut self, room: &Room) -> Bytes {
         self.keep_up(room);
@@ -57,7 +57,7 @@ mod tests {
         let name = RoomName::parse("lobby").unwrap();
         let mut room = Room::new(name, 0, causerie_core::id::Epoch::new(1), RoomSettings::default(), false);
         let ann = room.join_hosted(now, "Ann").unwrap();
-        let mut roster = Roster::default();
+        let mut roster = RenderedRoster::default();
         let (frame, json) = (roster.frame(&room), roster.json(&room));
         room.say(now, ann, &causerie_core::content::body::Body::Text("hello".into())).unwrap();
         assert_eq!(roster.frame(&room).as_ptr(), frame.as_ptr());

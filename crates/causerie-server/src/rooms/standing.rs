@@ -22,7 +22,7 @@ const LOOKS_MAX: usize = 64;
 
 /// Words of a message that another is about.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Quote {
+pub(crate) struct QuotedWords {
     /// Member that has said them.
     pub(crate) author: MemberId,
     /// Words as they read today.
@@ -30,7 +30,7 @@ pub(crate) struct Quote {
 }
 
 /// The changes of a room's messages, as they are stored.
-pub(crate) struct Stored<'a> {
+pub(crate) struct StoredChanges<'a> {
     store: &'a dyn Store,
     room: RoomId,
     /// Positions of the changes of messages that were looked up before.
@@ -41,14 +41,14 @@ pub(crate) struct Stored<'a> {
     is_edited_behind: bool,
 }
 
-impl<'a> Stored<'a> {
+impl<'a> StoredChanges<'a> {
     pub(crate) const fn new(store: &'a dyn Store, room: RoomId) -> Self {
         Self { store, room, known: BTreeMap::new(), read_to: u64::MAX, is_edited_behind: false }
     }
 
     /// Returns the words of a message for somebody who has read up to a position: none if it was taken back, or if it is
     /// edited behind that. What is about a reaction or a deletion is about the message that this is about.
-    pub(crate) fn quote(&mut self, id: MessageId, read_to: u64) -> Result<Option<Quote>, StoreError> {
+    pub(crate) fn quote(&mut self, id: MessageId, read_to: u64) -> Result<Option<QuotedWords>, StoreError> {
         (self.read_to, self.is_edited_behind) = (read_to, false);
         let mut id = id;
         for _ in 0..LOOKS_MAX {
@@ -60,7 +60,7 @@ impl<'a> Stored<'a> {
                     let (standing, body) = self.reads(id, &said)?;
                     let is_told = standing != Standing::Deleted && !self.is_edited_behind;
                     let words = body.readable().filter(|_| is_told);
-                    return Ok(words.map(|words| Quote { author: id.member, words: words.to_owned() }));
+                    return Ok(words.map(|words| QuotedWords { author: id.member, words: words.to_owned() }));
                 }
             }
         }
@@ -119,7 +119,7 @@ impl<'a> Stored<'a> {
     }
 }
 
-impl Changes for Stored<'_> {
+impl Changes for StoredChanges<'_> {
     type Error = StoreError;
 
     fn body(&mut self, id: MessageId) -> Result<Option<Body>, StoreError> {
@@ -168,7 +168,7 @@ pub(crate) fn revised(
     runs: &[Bytes],
     bytes_max: usize,
 ) -> Result<Revised, StoreError> {
-    let mut stored = Stored::new(store, room);
+    let mut stored = StoredChanges::new(store, room);
     let all: Vec<_> = runs.iter().cloned().flat_map(records).collect();
     let said = |record: &Record| record.message.is_data();
     let ids: Vec<_> = all.iter().filter(|record| said(record)).map(|record| record.message.id()).collect();
@@ -257,7 +257,7 @@ mod tests {
         let (texts, others) = read(&store, 99);
         assert_eq!(texts, ["", "this", "this", "this", "-", "x"]);
         assert_eq!(others, [(1, true), (2, false), (3, false)]);
-        let mut stored = Stored::new(&store, ROOM);
+        let mut stored = StoredChanges::new(&store, ROOM);
         let mut quote = |seq, read_to| stored.quote(id(seq), read_to).unwrap().map(|quote| quote.words);
         assert_eq!((quote(1, 9), quote(2, 9), quote(6, 9)), (None, Some("this".into()), Some("x".into())));
         assert_eq!(
@@ -281,7 +281,7 @@ mod tests {
             Body::Delete { of: id(6), reason: String::new() },
         ];
         let store = store(&said);
-        let mut stored = Stored::new(&store, ROOM);
+        let mut stored = StoredChanges::new(&store, ROOM);
         let mut quote = |seq| stored.quote(id(seq), 9).unwrap().map(|quote| quote.words);
         assert_eq!([3, 4].map(&mut quote), [Some("done!".into()), Some("done!".into())]);
         assert_eq!([5, 7].map(quote), [Some("numbers".into()), None]);

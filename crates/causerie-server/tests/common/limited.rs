@@ -6,8 +6,8 @@ use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use causerie_store::{
-    Change, CheckReport, CommitError, DatabaseError, Found, MemberRow, Members, MemoryStore, Page, Removed,
-    Retention, RoomId, Stats, Store, StoreError, StoredRoom,
+    Change, CheckReport, CommitError, DatabaseError, Found, MemberRow, MemberSelection, MemoryStore, Removed,
+    Retention, RoomId, Store, StoreError, StoreStats, StoredPage, StoredRoom,
 };
 use cbcast::MemberId;
 
@@ -119,11 +119,11 @@ impl Store for Limited {
         self.inner.next_room()
     }
 
-    fn members(&self, room: RoomId, which: Members<'_>) -> Result<Vec<MemberRow>, StoreError> {
+    fn members(&self, room: RoomId, which: MemberSelection<'_>) -> Result<Vec<MemberRow>, StoreError> {
         self.inner.members(room, which)
     }
 
-    fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<Page, StoreError> {
+    fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<StoredPage, StoreError> {
         let mut reads = self.reads.lock().unwrap();
         reads.waiting += 1;
         reads = self.read_on.wait_while(reads, |reads| reads.held && after == 0).unwrap();
@@ -138,7 +138,7 @@ impl Store for Limited {
         before: u64,
         records_max: usize,
         bytes_max: usize,
-    ) -> Result<Page, StoreError> {
+    ) -> Result<StoredPage, StoreError> {
         self.inner.read_before(room, before, records_max, bytes_max)
     }
 
@@ -201,7 +201,7 @@ impl Store for Limited {
         self.inner.check()
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&self) -> StoreStats {
         self.inner.stats()
     }
 

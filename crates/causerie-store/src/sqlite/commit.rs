@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::inner::{Inner, Pen, Writer, unpoisoned};
+use super::inner::{DatabaseWriter, Inner, Pen, unpoisoned};
 use super::state::{RoomState, StoreState};
 use super::trouble::{Trouble, trouble};
 use super::{folder, rows};
 use crate::change::{Change, MARK_BYTES_MAX, POSITION_MAX, RoomId};
 use crate::error::{CommitError, DatabaseError, InvalidChange};
-use crate::run::{Run, RunDirectory};
+use crate::run::{RunDirectory, StoredRun};
 
 /// Bytes of runs in one commit: a blob of SQLite has at most a billion.
 const COMMIT_BYTES_MAX: usize = 256 << 20;
@@ -105,7 +105,7 @@ impl CheckedBatch {
     }
 }
 
-impl Writer {
+impl DatabaseWriter {
     /// Whether the next transaction is synced when it ends.
     pub(super) fn sync(&mut self, full: bool) -> rusqlite::Result<()> {
         if self.full_sync != full {
@@ -230,7 +230,7 @@ impl Inner {
                 Change::Close { .. } => state.close(room),
                 Change::Append { run, .. } => {
                     let directory = directories.next().expect("one for each append").into();
-                    let run = Run { directory, frames: frames.slice(at..at + run.len()) };
+                    let run = StoredRun { directory, frames: frames.slice(at..at + run.len()) };
                     at += run.frames.len();
                     state.stage(room, row, run);
                 }
@@ -253,7 +253,7 @@ impl Inner {
 
     /// If more is staged than may be, this commit first moves twice what it brings: so what is staged grows no
     /// further, and no commit pays for all that others have left.
-    fn help(&self, writer: &mut Writer, bytes: u64) -> Result<(), CommitError> {
+    fn help(&self, writer: &mut DatabaseWriter, bytes: u64) -> Result<(), CommitError> {
         let before = self.state().staged_bytes;
         let enough = before.saturating_sub(2 * bytes).max(self.options.staging_bytes_max);
         while self.state().staged_bytes > enough {

@@ -51,7 +51,7 @@ pub(super) struct Inner {
 
 /// What there is to write with.
 pub(super) enum Pen {
-    Writer(Box<Writer>),
+    Writer(Box<DatabaseWriter>),
     /// The disk was full when the store was opened: each commit tries again.
     NoRoom,
     /// Opened to be read.
@@ -92,7 +92,7 @@ impl core::fmt::Debug for Inner {
 }
 
 /// The one connection that writes, and what belongs to it.
-pub(super) struct Writer {
+pub(super) struct DatabaseWriter {
     pub(super) db: Connection,
     /// Whether a commit syncs at present.
     pub(super) full_sync: bool,
@@ -109,7 +109,7 @@ pub(super) struct MovingRound {
     pub(super) rooms: VecDeque<RoomId>,
 }
 
-impl Writer {
+impl DatabaseWriter {
     pub(super) fn new(db: Connection, state: &StoreState) -> Self {
         let next_row = state.rows.last_key_value().map_or(1, |(&row, _)| row + 1);
         let waiting_since = (!state.rows.is_empty()).then(Instant::now);
@@ -183,7 +183,7 @@ impl Inner {
     }
 
     /// The writer. Where there was no room for one, tries again.
-    pub(super) fn writer<'a>(&self, pen: &'a mut Pen) -> Result<&'a mut Writer, DatabaseError> {
+    pub(super) fn writer<'a>(&self, pen: &'a mut Pen) -> Result<&'a mut DatabaseWriter, DatabaseError> {
         if matches!(pen, Pen::NoRoom) {
             let opened = self.open_writer();
             *pen = Pen::Writer(Box::new(opened.map_err(|error| match error {
@@ -200,7 +200,7 @@ impl Inner {
         }
     }
 
-    fn open_writer(&self) -> Result<Writer, OpenError> {
+    fn open_writer(&self) -> Result<DatabaseWriter, OpenError> {
         // Readers that lock nothing have to be gone before anything is written.
         let mut searcher = unpoisoned(&self.searcher);
         *searcher = None;
@@ -212,7 +212,7 @@ impl Inner {
         load::note_cuts(&mut db, &self.state())?;
         *unpoisoned(&self.checkpointer) = Some(schema::checkpointer(&self.dir)?);
         *readers = Readers { beside_writer: true, ..Readers::default() };
-        Ok(Writer::new(db, &self.state()))
+        Ok(DatabaseWriter::new(db, &self.state()))
     }
 
     /// Runs `read` on a connection of the pool.

@@ -109,7 +109,7 @@ fn load_staging(db: &Connection, state: &mut StoreState, recovery: &mut Recovery
         let row = rows::staging(row)?;
         recovery.batches += 1;
         state.rows.insert(row.id, row.bytes);
-        let lost = |slot: &crate::run::Slot| !slot.good;
+        let lost = |slot: &crate::run::RecordSlot| !slot.good;
         if !row.whole {
             known.clear();
             recovery.batches_damaged += 1;

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use cbcast::MemberId;
 use rusqlite::{Connection, params};
 
-use super::inner::{Inner, MovingRound, Pen, Writer, unpoisoned};
+use super::inner::{DatabaseWriter, Inner, MovingRound, Pen, unpoisoned};
 use super::rows::{self, int, member_key};
 use super::trouble::{Trouble, trouble};
 use crate::change::RoomId;
 use crate::error::{DatabaseError, StoreError};
-use crate::run::{DirectoryEntry, Run, RunDirectory, message_id};
+use crate::run::{DirectoryEntry, RunDirectory, StoredRun, message_id};
 
 /// Bytes of a block: what is read for the smallest page, and what damage to a directory loses. One record may be
 /// more. A guess between the cost of a page and overhead.
@@ -136,7 +136,7 @@ impl Inner {
     /// One step, when no commit waits. Errors that end writing are kept.
     pub(super) fn step<T>(
         &self,
-        work: impl FnOnce(&Self, &mut Writer) -> rusqlite::Result<T>,
+        work: impl FnOnce(&Self, &mut DatabaseWriter) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         let mut pen = self.writer_last();
         if let Some(error) = unpoisoned(&self.failed).clone() {
@@ -157,7 +157,7 @@ impl Inner {
     // Moving.
 
     /// Moves some staged runs, or deletes some rows whose runs were moved. Whether there is more to do.
-    pub(super) fn move_some(&self, writer: &mut Writer) -> rusqlite::Result<bool> {
+    pub(super) fn move_some(&self, writer: &mut DatabaseWriter) -> rusqlite::Result<bool> {
         if writer.plan.is_none() {
             let state = self.state();
             // Not all at once: the memory of a batch is free when the last of its rooms has been moved.
@@ -228,7 +228,7 @@ impl Inner {
     }
 
     /// The first position kept, the last one moved, and the runs of a room in rows up to `up_to`.
-    fn staged(&self, room: RoomId, up_to: i64) -> (u64, u64, Vec<Run>) {
+    fn staged(&self, room: RoomId, up_to: i64) -> (u64, u64, Vec<StoredRun>) {
         let state = self.state();
         let Some(found) = state.rooms.get(&room) else { return (0, 0, Vec::new()) };
         let runs = found.staged.iter().take_while(|s| s.row <= up_to).map(|s| s.run.clone()).collect();
@@ -236,7 +236,7 @@ impl Inner {
     }
 
     /// Writes runs that follow each other as blocks, together with small blocks before them.
-    fn write_blocks(&self, db: &Connection, pieces: Vec<Run>) -> rusqlite::Result<()> {
+    fn write_blocks(&self, db: &Connection, pieces: Vec<StoredRun>) -> rusqlite::Result<()> {
         let Some(run) = pieces.first() else { return Ok(()) };
         let (room, mut first) = (run.directory.room, run.first());
         if self.search.load(Ordering::Relaxed) {
@@ -280,7 +280,7 @@ impl Inner {
         block.write(db)
     }
 
-    fn delete_rows(&self, writer: &mut Writer, up_to: i64) -> rusqlite::Result<bool> {
+    fn delete_rows(&self, writer: &mut DatabaseWriter, up_to: i64) -> rusqlite::Result<bool> {
         let mut last = None;
         let mut bytes = 0;
         for (&row, &row_bytes) in self.state().rows.range(..=up_to) {
@@ -310,7 +310,7 @@ impl Inner {
     // Cleaning up.
 
     /// Deletes some of a closed room. Whether there is more to do.
-    fn close_some(&self, writer: &mut Writer) -> rusqlite::Result<bool> {
+    fn close_some(&self, writer: &mut DatabaseWriter) -> rusqlite::Result<bool> {
         let Some(&room) = self.state().closing.first() else { return Ok(false) };
         writer.sync(false)?;
         let left = writer.transaction(|writer| {
@@ -365,7 +365,7 @@ impl Inner {
     }
 
     /// Gives some free pages back. Whether there is more to do.
-    fn vacuum_some(&self, writer: &mut Writer) -> rusqlite::Result<bool> {
+    fn vacuum_some(&self, writer: &mut DatabaseWriter) -> rusqlite::Result<bool> {
         let pragma = |name| writer.db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let free = pragma("freelist_count")?;
         let reserve = int(self.options.free_bytes) / pragma("page_size")?.max(1);
@@ -414,8 +414,8 @@ impl Inner {
 
 /// What follows each other without a gap in `runs` from the first position at or behind `from` that there is: as much
 /// as is moved at once.
-fn part(runs: &[Run], mut from: u64) -> Vec<Run> {
-    let mut pieces: Vec<Run> = Vec::new();
+fn part(runs: &[StoredRun], mut from: u64) -> Vec<StoredRun> {
+    let mut pieces: Vec<StoredRun> = Vec::new();
     let mut bytes = 0;
     for run in &runs[runs.partition_point(|run| run.last() < from)..] {
         let Some(piece) = part_of(run, from.max(run.first())) else { continue };
@@ -430,7 +430,7 @@ fn part(runs: &[Run], mut from: u64) -> Vec<Run> {
 }
 
 /// The records of a run from a position on, as many as are moved at once. `None`: there are none.
-fn part_of(run: &Run, from: u64) -> Option<Run> {
+fn part_of(run: &StoredRun, from: u64) -> Option<StoredRun> {
     let skip = usize::try_from(from.saturating_sub(run.first())).ok()?;
     let entries = run.directory.entries.get(skip..).filter(|rest| !rest.is_empty())?;
     let at: usize = run.directory.entries[..skip].iter().map(|e| e.length as usize).sum();
@@ -443,7 +443,7 @@ fn part_of(run: &Run, from: u64) -> Option<Run> {
     let directory = RunDirectory { room: run.directory.room, first: run.first() + skip as u64, entries };
     // What a damaged run lacks at its end, its last parts lack.
     let end = (at + directory.bytes()).min(run.frames.len());
-    Some(Run { directory: directory.into(), frames: run.frames.slice(at.min(end)..end) })
+    Some(StoredRun { directory: directory.into(), frames: run.frames.slice(at.min(end)..end) })
 }
 
 /// A block in the making.
@@ -476,7 +476,7 @@ impl Builder {
         let next = Self::new(self.room, self.first + self.entries.len() as u64);
         let done = core::mem::replace(self, next);
         let directory = RunDirectory { room: done.room, first: done.first, entries: done.entries };
-        let run = Run { directory: directory.into(), frames: Bytes::from(done.frames) };
+        let run = StoredRun { directory: directory.into(), frames: Bytes::from(done.frames) };
         rows::insert_block(db, &run)?;
         let mut insert = db.prepare_cached("INSERT OR REPLACE INTO author VALUES (?1, ?2, ?3, ?4, ?5)")?;
         for (member, first, last) in authors(done.authors) {
@@ -505,10 +505,10 @@ fn delete_block(
     db: &Connection,
     room: RoomId,
     place: &rows::BlockPlace,
-    run: Option<&Run>,
+    run: Option<&StoredRun>,
 ) -> rusqlite::Result<()> {
     if let Some(run) = run {
-        let frame = |s: crate::run::Slot| run.frames.get(s.at..s.at + s.entry.length as usize);
+        let frame = |s: crate::run::RecordSlot| run.frames.get(s.at..s.at + s.entry.length as usize);
         let ids = run.slots().filter_map(|s| message_id(frame(s)?));
         let mut delete = db.prepare_cached(
             "DELETE FROM author WHERE room = ?1 AND member = ?2 AND first_seq = ?3 AND block_first = ?4",

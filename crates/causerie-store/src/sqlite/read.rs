@@ -9,32 +9,32 @@ use super::rows::{self, BlockPlace};
 use super::trouble::{Trouble, trouble};
 use crate::change::{MemberRow, RoomId};
 use crate::error::StoreError;
-use crate::page::{Checkpoint, Members, Page, StoredRoom};
-use crate::run::{Run, message_id};
+use crate::page::{Checkpoint, MemberSelection, StoredPage, StoredRoom};
+use crate::run::{StoredRun, message_id};
 
 /// A room's ends as they were when reading began, and the staged runs that a read may need.
-pub(super) struct View {
+pub(super) struct ReadView {
     pub(super) first: u64,
     pub(super) last: u64,
     pub(super) moved: u64,
-    pub(super) staged: Vec<Run>,
+    pub(super) staged: Vec<StoredRun>,
 }
 
 /// What a block or staged run says of a position.
 enum At {
     /// It is in this run (whether its bytes are good is not said).
-    In(Run),
+    In(StoredRun),
     /// Positions up to here cannot be read.
     Hole { first: u64, last: u64 },
 }
 
 impl Inner {
     /// The room's ends, and its staged runs of which `wanted` says so.
-    fn view(&self, room: RoomId, wanted: impl Fn(&Run) -> bool) -> Result<View, StoreError> {
+    fn view(&self, room: RoomId, wanted: impl Fn(&StoredRun) -> bool) -> Result<ReadView, StoreError> {
         let state = self.state();
         let found = state.rooms.get(&room).ok_or(StoreError::NoSuchRoom(room))?;
         let staged = found.staged.iter().map(|s| &s.run).filter(|run| wanted(run)).cloned().collect();
-        Ok(View { first: found.first, last: found.last, moved: found.moved, staged })
+        Ok(ReadView { first: found.first, last: found.last, moved: found.moved, staged })
     }
 
     pub(super) fn rooms(&self) -> Result<Vec<StoredRoom>, StoreError> {
@@ -59,18 +59,25 @@ impl Inner {
         Ok(stored.collect())
     }
 
-    pub(super) fn members(&self, room: RoomId, which: Members<'_>) -> Result<Vec<MemberRow>, StoreError> {
+    pub(super) fn members(
+        &self,
+        room: RoomId,
+        which: MemberSelection<'_>,
+    ) -> Result<Vec<MemberRow>, StoreError> {
         self.view(room, |_| false)?;
         const COLUMNS: &str =
             "SELECT member, name, joined_at, left_at, taken, token, nonce, crc, hosted FROM member";
         let found: Vec<_> = self.reading(|db| match which {
-            Members::Present | Members::WithSecrets => {
-                let only =
-                    if matches!(which, Members::Present) { "left_at IS NULL" } else { "token IS NOT NULL" };
+            MemberSelection::Present | MemberSelection::WithSecrets => {
+                let only = if matches!(which, MemberSelection::Present) {
+                    "left_at IS NULL"
+                } else {
+                    "token IS NOT NULL"
+                };
                 let mut select = db.prepare_cached(&format!("{COLUMNS} WHERE room = ?1 AND {only}"))?;
                 select.query_map([rows::int(room.0)], |row| rows::member(room, row))?.collect()
             }
-            Members::Ids(ids) => {
+            MemberSelection::Ids(ids) => {
                 let mut select = db.prepare_cached(&format!("{COLUMNS} WHERE room = ?1 AND member = ?2"))?;
                 let mut found = Vec::new();
                 for &id in ids {
@@ -94,9 +101,9 @@ impl Inner {
         Ok(members)
     }
 
-    pub(super) fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<Page, StoreError> {
+    pub(super) fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<StoredPage, StoreError> {
         let first = after.saturating_add(1);
-        let mut page = Page { first, last: after, ..Page::default() };
+        let mut page = StoredPage { first, last: after, ..StoredPage::default() };
         let mut bytes = 0usize;
         // Frames are counted, not records: a run is never shorter than its frames.
         let mut budget = 0usize;
@@ -112,13 +119,14 @@ impl Inner {
             staged.push(s.run.clone());
         }
         let end = ends.staged.back().map_or(ends.moved, |s| s.run.last());
-        let view = View { first: ends.first, last: ends.last, moved: ends.moved, staged };
+        let view = ReadView { first: ends.first, last: ends.last, moved: ends.moved, staged };
         drop(state);
         if first < view.first {
             page.gap = Some(first..=view.first - 1);
             return Ok(page);
         }
-        let mut take = |page: &mut Page, run: &Run| take_forward(page, run, bytes_max, &mut bytes);
+        let mut take =
+            |page: &mut StoredPage, run: &StoredRun| take_forward(page, run, bytes_max, &mut bytes);
         let mut open = true;
         if first <= view.moved {
             open = self.reading(|db| {
@@ -158,7 +166,7 @@ impl Inner {
     }
 
     /// A gap may turn out to be retention's, which came in between; what is damage is reported.
-    fn name_gap(&self, room: RoomId, page: &mut Page, forwards: bool) {
+    fn name_gap(&self, room: RoomId, page: &mut StoredPage, forwards: bool) {
         let Some(gap) = page.gap.clone() else { return };
         let kept = self.state().rooms.get(&room).map_or(u64::MAX, |r| r.first);
         if *gap.start() >= kept {
@@ -176,7 +184,7 @@ impl Inner {
         before: u64,
         records_max: usize,
         bytes_max: usize,
-    ) -> Result<Page, StoreError> {
+    ) -> Result<StoredPage, StoreError> {
         let state = self.state();
         let ends = state.rooms.get(&room).ok_or(StoreError::NoSuchRoom(room))?;
         let before = before.clamp(1, ends.last + 1);
@@ -195,9 +203,9 @@ impl Inner {
             }
             staged.push(s.run.clone());
         }
-        let view = View { first: ends.first, last: ends.last, moved: ends.moved, staged };
+        let view = ReadView { first: ends.first, last: ends.last, moved: ends.moved, staged };
         drop(state);
-        let mut page = Page { first: before, last: before - 1, ..Page::default() };
+        let mut page = StoredPage { first: before, last: before - 1, ..StoredPage::default() };
         if records_max == 0 {
             return Ok(page);
         }
@@ -318,7 +326,7 @@ impl Inner {
     ) -> Result<Vec<u64>, StoreError> {
         let view = self.view(room, |_| true)?;
         let mut found = Vec::new();
-        let look = |run: &Run, found: &mut Vec<u64>, within: core::ops::RangeInclusive<u64>| {
+        let look = |run: &StoredRun, found: &mut Vec<u64>, within: core::ops::RangeInclusive<u64>| {
             for slot in run.slots() {
                 if found.len() < max && slot.good && within.contains(&slot.position) {
                     let id = message_id(&run.frames[slot.at..slot.at + slot.entry.length as usize]);
@@ -370,14 +378,14 @@ impl Inner {
         db: &Connection,
         room: RoomId,
         position: u64,
-        read: &mut Option<Run>,
+        read: &mut Option<StoredRun>,
     ) -> rusqlite::Result<Option<(u64, Bytes)>> {
         let view = self.view(room, |run| (run.first()..=run.last()).contains(&position));
         let Ok(view) = view else { return Ok(None) };
         if position < view.first || position > view.last {
             return Ok(None);
         }
-        let has = |run: &Run| (run.first()..=run.last()).contains(&position);
+        let has = |run: &StoredRun| (run.first()..=run.last()).contains(&position);
         let run = match (view.staged.into_iter().next(), read.take().filter(has)) {
             (Some(run), _) | (None, Some(run)) => run,
             (None, None) => match at(db, room, position, view.moved)? {
@@ -411,7 +419,11 @@ fn at(db: &Connection, room: RoomId, position: u64, moved: u64) -> rusqlite::Res
 }
 
 /// A block's bytes; `None` if the database itself cannot read them, too.
-pub(super) fn read_block(db: &Connection, room: RoomId, place: &BlockPlace) -> rusqlite::Result<Option<Run>> {
+pub(super) fn read_block(
+    db: &Connection,
+    room: RoomId,
+    place: &BlockPlace,
+) -> rusqlite::Result<Option<StoredRun>> {
     match rows::block(db, room, place) {
         Err(error) if trouble(&error) == Trouble::Damaged => Ok(None),
         other => other,
@@ -419,7 +431,7 @@ pub(super) fn read_block(db: &Connection, room: RoomId, place: &BlockPlace) -> r
 }
 
 /// Takes from a run what lies behind the page. Whether reading goes on behind the run.
-fn take_forward(page: &mut Page, run: &Run, bytes_max: usize, bytes: &mut usize) -> bool {
+fn take_forward(page: &mut StoredPage, run: &StoredRun, bytes_max: usize, bytes: &mut usize) -> bool {
     let mut begin = None;
     let mut end = 0;
     let mut open = true;
@@ -462,7 +474,7 @@ struct Budget {
 }
 
 /// Takes from a run what lies before the page. Whether reading goes on before the run. Runs are pushed last first.
-fn take_backward(page: &mut Page, run: &Run, kept: u64, budget: &mut Budget) -> bool {
+fn take_backward(page: &mut StoredPage, run: &StoredRun, kept: u64, budget: &mut Budget) -> bool {
     let slots: Vec<_> = run.slots().filter(|s| s.position < page.first && s.position >= kept).collect();
     let mut piece: Option<(usize, usize)> = None;
     let mut open = true;

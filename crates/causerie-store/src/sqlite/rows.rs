@@ -7,8 +7,8 @@ use causerie_core::id::Epoch;
 use cbcast::MemberId;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::change::{MemberRow, RoomId, RoomRow, Secrets};
-use crate::run::{Run, RunDirectory};
+use crate::change::{MemberRow, RoomId, RoomRow, StoredSecrets};
+use crate::run::{RunDirectory, StoredRun};
 
 pub(super) const fn int(n: u64) -> i64 {
     n as i64
@@ -123,11 +123,11 @@ pub(super) fn kept_from(db: &Connection, room: RoomId) -> rusqlite::Result<Optio
 /// The columns `token`, `nonce` and `hosted`. A public key stands in the first, without a nonce.
 type SecretColumns = (Option<[u8; 32]>, Option<[u8; 32]>, bool);
 
-fn secret_columns(secrets: Option<Secrets>) -> SecretColumns {
+fn secret_columns(secrets: Option<StoredSecrets>) -> SecretColumns {
     match secrets {
         None => (None, None, false),
-        Some(Secrets::Key(key)) => (Some(key), None, false),
-        Some(Secrets::Bearer { token, nonce }) => (Some(token), Some(nonce), true),
+        Some(StoredSecrets::Key(key)) => (Some(key), None, false),
+        Some(StoredSecrets::Bearer { token, nonce }) => (Some(token), Some(nonce), true),
     }
 }
 
@@ -165,8 +165,8 @@ pub(super) fn member(room: RoomId, row: &Row<'_>) -> rusqlite::Result<Result<Mem
     let fields = || -> rusqlite::Result<(MemberRow, u32, u32)> {
         let columns: SecretColumns = (row.get(5)?, row.get(6)?, row.get(8)?);
         let secrets = match columns {
-            (Some(key), None, false) => Some(Secrets::Key(key)),
-            (Some(token), Some(nonce), true) => Some(Secrets::Bearer { token, nonce }),
+            (Some(key), None, false) => Some(StoredSecrets::Key(key)),
+            (Some(token), Some(nonce), true) => Some(StoredSecrets::Bearer { token, nonce }),
             // Also of members that stamp their own messages and had tokens, before there were keys: nobody resumes with
             // these any more.
             _ => None,
@@ -274,7 +274,7 @@ pub(super) struct StagingRow {
     pub(super) id: i64,
     pub(super) bytes: u64,
     /// The runs whose directories are good; their frames may not be.
-    pub(super) runs: Vec<Run>,
+    pub(super) runs: Vec<StoredRun>,
     /// Whether the row's head is as it was written: if not, there may have been more runs.
     pub(super) whole: bool,
 }
@@ -292,7 +292,7 @@ pub(super) fn staging(row: &Row<'_>) -> rusqlite::Result<StagingRow> {
     // Behind a directory that cannot be read, nobody knows where the next one's frames begin.
     while let Some(directory) = reader.prefixed().ok().and_then(RunDirectory::decode) {
         let end = at.saturating_add(directory.bytes()).min(frames.len());
-        runs.push(Run { directory: directory.into(), frames: frames.slice(at.min(end)..end) });
+        runs.push(StoredRun { directory: directory.into(), frames: frames.slice(at.min(end)..end) });
         at = end;
     }
     Ok(StagingRow { id, bytes, runs, whole })
@@ -348,7 +348,7 @@ pub(super) fn place_behind(
 }
 
 /// Writes a block and where it is. Returns the bytes written.
-pub(super) fn insert_block(db: &Connection, run: &Run) -> rusqlite::Result<u64> {
+pub(super) fn insert_block(db: &Connection, run: &StoredRun) -> rusqlite::Result<u64> {
     let mut directory = Vec::new();
     run.directory.encode(&mut directory);
     let frames: &[u8] = &run.frames;
@@ -370,7 +370,11 @@ pub(super) fn insert_block(db: &Connection, run: &Run) -> rusqlite::Result<u64> 
 }
 
 /// A block's bytes. `None`: its directory is gone, damaged, or another's.
-pub(super) fn block(db: &Connection, room: RoomId, place: &BlockPlace) -> rusqlite::Result<Option<Run>> {
+pub(super) fn block(
+    db: &Connection,
+    room: RoomId,
+    place: &BlockPlace,
+) -> rusqlite::Result<Option<StoredRun>> {
     let mut select = db.prepare_cached("SELECT directory, frames FROM block WHERE id = ?1")?;
     let read = |row: &Row<'_>| {
         let directory: Vec<u8> = row.get(0).unwrap_or_default();
@@ -378,7 +382,7 @@ pub(super) fn block(db: &Connection, room: RoomId, place: &BlockPlace) -> rusqli
             return Ok(None);
         };
         let frames: Vec<u8> = row.get(1).unwrap_or_default();
-        Ok(Some(Run { directory: directory.into(), frames: frames.into() }))
+        Ok(Some(StoredRun { directory: directory.into(), frames: frames.into() }))
     };
     Ok(select.query_row([place.block], read).optional()?.flatten())
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use causerie_core::content::body::Body;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
-use super::inner::{Inner, Writer, unpoisoned};
+use super::inner::{DatabaseWriter, Inner, unpoisoned};
 use super::mover::STEP;
 use super::read::read_block;
 use super::rows::{self, int};
@@ -16,7 +16,7 @@ use super::trouble::{Trouble, trouble};
 use crate::change::{POSITION_MAX, RoomId};
 use crate::error::{DatabaseError, StoreError};
 use crate::page::{Found, Hit};
-use crate::run::{Run, message};
+use crate::run::{StoredRun, message};
 use crate::words::{self, Query};
 
 const POSITION_BITS: u32 = POSITION_MAX.count_ones();
@@ -28,7 +28,7 @@ fn key(room: RoomId, position: u64) -> i64 {
 
 /// The tokens of the texts of a run's good records at these positions, with their keys.
 fn for_texts(
-    run: &Run,
+    run: &StoredRun,
     positions: impl RangeBounds<u64>,
     mut each: impl FnMut(i64, &str) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
@@ -77,18 +77,18 @@ impl Inner {
     }
 
     /// Makes the texts of a run findable, up to a position.
-    fn index_up_to(&self, db: &Connection, run: &Run, up_to: u64) -> rusqlite::Result<()> {
+    fn index_up_to(&self, db: &Connection, run: &StoredRun, up_to: u64) -> rusqlite::Result<()> {
         let mut insert = db.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?;
         for_texts(run, ..=up_to, |key, text| insert.execute(params![key, text]).map(|_| ()))
     }
 
     /// Makes the texts of a run findable.
-    pub(super) fn index(&self, db: &Connection, run: &Run) -> rusqlite::Result<()> {
+    pub(super) fn index(&self, db: &Connection, run: &StoredRun) -> rusqlite::Result<()> {
         self.index_up_to(db, run, POSITION_MAX)
     }
 
     /// Takes the texts of a run out of the index. What is damaged stays in it, and is never shown.
-    pub(super) fn unindex(&self, db: &Connection, run: &Run) -> rusqlite::Result<()> {
+    pub(super) fn unindex(&self, db: &Connection, run: &StoredRun) -> rusqlite::Result<()> {
         if !self.search.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -112,7 +112,7 @@ impl Inner {
 
     /// Indexes some of the texts that an older format had in its own index, in each room the newest first. Whether there
     /// is more to do.
-    pub(super) fn index_some(&self, writer: &mut Writer) -> rusqlite::Result<bool> {
+    pub(super) fn index_some(&self, writer: &mut DatabaseWriter) -> rusqlite::Result<bool> {
         const NEXT: &str =
             "SELECT room, up_to FROM unindexed WHERE room NOT IN (SELECT room FROM closing) LIMIT 1";
         if !self.search.load(Ordering::Relaxed) || !self.indexing.load(Ordering::Relaxed) {

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::change::RoomId;
-use crate::run::Run;
+use crate::run::StoredRun;
 
 /// A run that waits in the staging area.
 #[derive(Clone, Debug)]
 pub(super) struct Staged {
     /// In which row.
     pub(super) row: i64,
-    pub(super) run: Run,
+    pub(super) run: StoredRun,
 }
 
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(super) struct StoreState {
 }
 
 impl StoreState {
-    pub(super) fn stage(&mut self, id: RoomId, row: i64, run: Run) {
+    pub(super) fn stage(&mut self, id: RoomId, row: i64, run: StoredRun) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.last = run.last();
         self.staged_bytes += run.frames.len() as u64;

@@ -13,7 +13,7 @@ use super::trouble::{Trouble, trouble};
 use super::{compare, rows, schema};
 use crate::change::RoomId;
 use crate::error::{OpenError, StoreError};
-use crate::page::{AgeRange, CheckReport, Damage, Removed, Retention, Stats};
+use crate::page::{AgeRange, CheckReport, Damage, Removed, Retention, StoreStats};
 
 /// Entries of a report's lists.
 const REPORT_MAX: usize = 10_000;
@@ -209,14 +209,14 @@ impl Inner {
         report
     }
 
-    pub(super) fn stats(&self) -> Stats {
+    pub(super) fn stats(&self) -> StoreStats {
         let (file_bytes, wal_bytes) = folder::sizes(&self.dir);
         let free = self.reading(|db| {
             let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
             Ok((pragma("freelist_count")? * pragma("page_size")?) as u64)
         });
         let state = self.state();
-        Stats {
+        StoreStats {
             rooms: state.rooms.len() as u64,
             records: state.rooms.values().map(|r| r.last + 1 - r.first).sum(),
             commits: self.counts.commits.load(Ordering::Relaxed),
@@ -293,7 +293,7 @@ fn by_bytes(
     first: u64,
     moved: u64,
     last: u64,
-    staged: &[crate::run::Run],
+    staged: &[crate::run::StoredRun],
     bytes_max: u64,
 ) -> rusqlite::Result<u64> {
     let mut left = bytes_max;
@@ -340,7 +340,7 @@ fn by_age(
     room: RoomId,
     first: u64,
     moved: u64,
-    staged: &[crate::run::Run],
+    staged: &[crate::run::StoredRun],
     ages: AgeRange,
 ) -> rusqlite::Result<u64> {
     let (mut kept, mut at) = (first, first);

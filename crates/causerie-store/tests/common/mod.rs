@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use causerie_core::content::body::Body;
 use causerie_core::wire::Delivered;
-use causerie_store::{Change, MemberRow, Options, RoomId, RoomRow, Secrets, Store};
+use causerie_store::{Change, MemberRow, Options, RoomId, RoomRow, Store, StoredSecrets};
 use cbcast::{Kind, MemberId, Message, MessageId};
 
 /// Numbers from a seed.
@@ -85,8 +85,8 @@ pub(crate) fn member_row(ordinal: u32, left_at: Option<u64>, secret: Option<u8>)
         left_at,
         taken: 9,
         secrets: secret.map(|b| match b % 2 {
-            0 => Secrets::Bearer { token: [b; 32], nonce: [!b; 32] },
-            _ => Secrets::Key([b; 32]),
+            0 => StoredSecrets::Bearer { token: [b; 32], nonce: [!b; 32] },
+            _ => StoredSecrets::Key([b; 32]),
         }),
     }
 }

@@ -10,7 +10,7 @@ use causerie_bench::irc::Irc;
 use causerie_bench::native::Native;
 use causerie_bench::process::{Started, raise_file_limit};
 use causerie_bench::websocket::WebSocket;
-use causerie_bench::{LoadPlan, LoadProgress, Pace, Protocol};
+use causerie_bench::{LoadPace, LoadPlan, LoadProgress, LoadProtocol};
 use clap::{Args, ValueEnum};
 
 use crate::address::{DEFAULT_SERVER, with_port};
@@ -89,7 +89,7 @@ enum Spoken {
 }
 
 impl Spoken {
-    fn protocol(self, server: SocketAddr) -> Box<dyn Protocol + Send> {
+    fn protocol(self, server: SocketAddr) -> Box<dyn LoadProtocol + Send> {
         match self {
             Self::Native => Box::new(Native::new(server)),
             Self::Classic => Box::new(Classic::new(server)),
@@ -115,7 +115,7 @@ impl BenchArgs {
             senders: self.senders,
             stopped: self.stopped,
             text_bytes: self.payload,
-            pace: self.rate.map_or(Pace::Window(self.window), Pace::Rate),
+            pace: self.rate.map_or(LoadPace::Window(self.window), LoadPace::Rate),
             answers_percent: self.answers,
             warm_up: self.warm_up,
             seconds: self.seconds,

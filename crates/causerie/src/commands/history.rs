@@ -8,7 +8,7 @@ use causerie_gateway::api;
 use clap::Args;
 
 use crate::address::DEFAULT_SERVER;
-use crate::log::Log;
+use crate::log::LogReader;
 use crate::told::Told;
 use crate::when::Since;
 use crate::wording::line;
@@ -59,7 +59,7 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 async fn print<W: Write>(args: &HistoryArgs, out: &mut W) -> anyhow::Result<()> {
-    let mut log = Log::open(&args.server, &args.room, args.since, args.limit).await?;
+    let mut log = LogReader::open(&args.server, &args.room, args.since, args.limit).await?;
     let mut told = Told::default();
     let mut show = |entry: &Entry| if args.json { api::entry(entry) } else { line(entry, &mut told) };
     let mut write =

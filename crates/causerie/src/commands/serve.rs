@@ -38,7 +38,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let settings = watch::Sender::new(configuration.args.settings());
     let others: Vec<_> = settings.borrow().own_ports.iter().map(|(_, address)| *address).collect();
     welcome::print(listener.local_addr()?, &others)?;
-    notify(Phase::Ready);
+    notify(ServicePhase::Ready);
 
     let (stop, stopped) = oneshot::channel();
     let mut stop = Some(stop);
@@ -60,12 +60,12 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         if signal == Signal::Reload && !left_alone {
             // Once it stops, the time to drain may have been made shorter.
             if stop.is_some() {
-                notify(Phase::Reloading);
+                notify(ServicePhase::Reloading);
                 reload(&mut configuration, &settings, &log_filter);
-                notify(Phase::Ready);
+                notify(ServicePhase::Ready);
             }
         } else if let Some(stop) = stop.take() {
-            notify(Phase::Stopping);
+            notify(ServicePhase::Stopping);
             // It listens until it has stopped.
             let _ = stop.send(());
         } else {
@@ -209,7 +209,7 @@ impl Signals {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Phase {
+enum ServicePhase {
     Ready,
     Reloading,
     Stopping,
@@ -217,13 +217,13 @@ enum Phase {
 
 /// Tells systemd, if it has started this.
 #[cfg(target_os = "linux")]
-fn notify(phase: Phase) {
+fn notify(phase: ServicePhase) {
     use sd_notify::NotifyState;
     let told = match phase {
-        Phase::Ready => sd_notify::notify(&[NotifyState::Ready]),
-        Phase::Reloading => NotifyState::monotonic_usec_now()
+        ServicePhase::Ready => sd_notify::notify(&[NotifyState::Ready]),
+        ServicePhase::Reloading => NotifyState::monotonic_usec_now()
             .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
-        Phase::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+        ServicePhase::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
     };
     if let Err(error) = told {
         warn!("the service manager cannot be told: {error}");
@@ -231,4 +231,4 @@ fn notify(phase: Phase) {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn notify(_: Phase) {}
+fn notify(_: ServicePhase) {}

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 use causerie_client::private;
 use causerie_core::content::text::visible;
-use causerie_store::{Members, Options, RoomId, SqliteStore, Store};
+use causerie_store::{MemberSelection, Options, RoomId, SqliteStore, Store};
 use clap::{Args, Subcommand};
 
 /// Check, measure, copy and restore a server's data folder.
@@ -121,7 +121,7 @@ fn stats(data: &Path) -> anyhow::Result<()> {
             records += page.len();
             cursor = page.next().max(cursor + 1);
         }
-        let members = store.members(room.room, Members::Present)?.len();
+        let members = store.members(room.room, MemberSelection::Present)?.len();
         let kept = match room.first > room.last {
             true => "none kept".to_owned(),
             false => format!("positions {} to {}", room.first, room.last),

@@ -16,7 +16,7 @@ use clap::{Args, ValueEnum};
 
 use super::history::is_broken_pipe;
 use crate::address::DEFAULT_SERVER;
-use crate::log::Log;
+use crate::log::LogReader;
 use crate::when::Since;
 use crate::wording::{gap, marked};
 
@@ -56,7 +56,7 @@ enum Format {
 }
 
 pub(crate) async fn run(args: TraceArgs) -> anyhow::Result<()> {
-    let mut log = Log::open(&args.server, &args.room, args.since, Some(args.limit)).await?;
+    let mut log = LogReader::open(&args.server, &args.room, args.since, Some(args.limit)).await?;
     let mut diagram = Diagram::default();
     while let Some(page) = log.next().await? {
         for entry in page.entries {

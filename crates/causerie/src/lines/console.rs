@@ -16,7 +16,7 @@
 //! only the bell that makes it paint. What still waits when `readline` returns is written then. Hence every
 //! message is shown once and in order.
 //!
-//! Invariant: while [`Stage::Idle`], nothing waits and the cursor stands at the start of a line.
+//! Invariant: while [`EditorStage::Idle`], nothing waits and the cursor stands at the start of a line.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -85,7 +85,7 @@ pub(crate) struct Console {
     asked: Option<String>,
     ended: bool,
     /// None in a pipe.
-    terminal: Option<Terminal>,
+    terminal: Option<ConsoleTerminal>,
 }
 
 impl Console {
@@ -93,7 +93,7 @@ impl Console {
     pub(crate) fn open() -> anyhow::Result<Self> {
         if io::stdin().is_terminal()
             && io::stdout().is_terminal()
-            && let Some((terminal, mut lines)) = Terminal::open()?
+            && let Some((terminal, mut lines)) = ConsoleTerminal::open()?
         {
             return Self::start(Some(terminal), move |prompt| lines.read(prompt));
         }
@@ -117,7 +117,7 @@ impl Console {
     }
 
     fn start(
-        terminal: Option<Terminal>,
+        terminal: Option<ConsoleTerminal>,
         mut read: impl FnMut(&str) -> io::Result<Input> + Send + 'static,
     ) -> anyhow::Result<Self> {
         // At most one request is unanswered, so neither side ever waits to send.
@@ -237,7 +237,7 @@ fn read_line(reader: &mut impl BufRead, limit: usize) -> io::Result<Input> {
 
 /// Terminal of a [`Console`].
 #[derive(Debug)]
-struct Terminal {
+struct ConsoleTerminal {
     screen: Arc<Screen>,
     /// Standard error is a terminal as well; if not, notices go where it was sent.
     shows_notices: bool,
@@ -246,7 +246,7 @@ struct Terminal {
     original: nix::sys::termios::Termios,
 }
 
-impl Terminal {
+impl ConsoleTerminal {
     /// None if the terminal cannot move its cursor.
     fn open() -> anyhow::Result<Option<(Self, TerminalLines)>> {
         #[cfg(unix)]
@@ -277,7 +277,7 @@ impl Terminal {
     }
 }
 
-impl Drop for Terminal {
+impl Drop for ConsoleTerminal {
     /// Puts the terminal back if the reading thread is in the middle of a line, where it stays for ever.
     fn drop(&mut self) {
         let Some(rest) = self.screen.stop_editor() else { return };
@@ -305,7 +305,7 @@ struct Screen {
 
 #[derive(Debug, Default)]
 struct ConsoleState {
-    stage: Stage,
+    stage: EditorStage,
     /// Prompt that the editor was started with.
     prompt: String,
     /// Whole lines that rustyline has not painted yet; empty while idle.
@@ -321,7 +321,7 @@ struct ConsoleState {
 
 /// Stage of the line editor.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Stage {
+enum EditorStage {
     /// Not running: whoever shows something writes it.
     #[default]
     Idle,
@@ -352,13 +352,14 @@ impl Screen {
 
     /// Shows whole lines.
     fn show(&self, lines: &str) -> io::Result<()> {
-        let full =
-            |state: &mut ConsoleState| state.stage != Stage::Idle && state.waiting_lines >= WAITING_LINES_MAX;
+        let full = |state: &mut ConsoleState| {
+            state.stage != EditorStage::Idle && state.waiting_lines >= WAITING_LINES_MAX
+        };
         let mut state = self.changed.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
         if let Some(failure) = state.failure.take() {
             return Err(failure);
         }
-        if state.stage == Stage::Idle {
+        if state.stage == EditorStage::Idle {
             return write_at_once(&mut io::stdout().lock(), lines);
         }
         state.waiting.push_str(lines);
@@ -375,14 +376,14 @@ impl Screen {
             drop(state);
             park_for_ever();
         }
-        state.stage = Stage::Starting;
+        state.stage = EditorStage::Starting;
         prompt.clone_into(&mut state.prompt);
     }
 
     /// The editor is about to paint its prompt: gives what is to stand above it.
     fn editor_paints(&self) -> String {
         let mut state = self.lock();
-        state.stage = Stage::Editing;
+        state.stage = EditorStage::Editing;
         if state.stopping {
             // Left for whoever stops the editor.
             return String::new();
@@ -406,7 +407,7 @@ impl Screen {
 
     fn editor_ended(&self, failed: bool) {
         let mut state = self.lock();
-        state.stage = Stage::Idle;
+        state.stage = EditorStage::Idle;
         let waiting = state.take_waiting();
         if let Err(error) = write_at_once(&mut io::stdout().lock(), &waiting) {
             state.failure = Some(error);
@@ -424,10 +425,10 @@ impl Screen {
         // If it is only starting it will paint anyway. It must get that far, for else it would change the
         // settings of the terminal after they were put back.
         let _ = self.ring.try_send(());
-        let runs = |state: &mut ConsoleState| state.stage != Stage::Idle && state.stopped_in.is_none();
+        let runs = |state: &mut ConsoleState| state.stage != EditorStage::Idle && state.stopped_in.is_none();
         let (mut state, _) =
             self.changed.wait_timeout_while(state, STOP_MAX, runs).unwrap_or_else(PoisonError::into_inner);
-        if state.stage == Stage::Idle {
+        if state.stage == EditorStage::Idle {
             return None;
         }
         let mut rest = state.take_waiting();
@@ -450,7 +451,7 @@ fn ring_when_asked(rings: &Receiver<()>, screen: &Screen, mut bell: impl Externa
     while rings.recv().is_ok() {
         let wanted = {
             let state = screen.lock();
-            state.stage == Stage::Editing && (!state.waiting.is_empty() || state.stopping)
+            state.stage == EditorStage::Editing && (!state.waiting.is_empty() || state.stopping)
         };
         // Before it edits, rustyline paints anyway; afterwards what waits is written without it.
         if wanted && bell.print(BELL.to_owned()).is_err() {
@@ -640,7 +641,7 @@ mod tests {
         assert_eq!(screen.editor_paints(), "one\ntwo\n");
         assert_eq!(screen.editor_paints(), "");
         screen.editor_ended(false);
-        assert_eq!(screen.lock().stage, Stage::Idle);
+        assert_eq!(screen.lock().stage, EditorStage::Idle);
     }
 
     #[test]
@@ -686,7 +687,7 @@ mod tests {
         let editing = thread::spawn(move || editor.editor_starts(TYPING_PROMPT));
         thread::sleep(Duration::from_millis(20));
         assert!(!editing.is_finished(), "it would leave the terminal raw");
-        assert_eq!(screen.lock().stage, Stage::Idle);
+        assert_eq!(screen.lock().stage, EditorStage::Idle);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use causerie_core::content::plain;
 use causerie_core::timeline::relation::{Relation, Stretch, causes};
 
 use super::holds::Hold;
-use super::room::RoomView;
+use super::room::RoomModel;
 use super::text::{fit, one_line, width};
 use crate::wording::{label, marked, show};
 
@@ -52,7 +52,7 @@ pub(super) struct OwnHold<'a> {
 
 impl<'a> OwnHold<'a> {
     /// Returns how a message was held here, if it was and that is still known.
-    pub(super) fn of(room: &'a RoomView, at: &'a str, id: MessageId) -> Option<Self> {
+    pub(super) fn of(room: &'a RoomModel, at: &'a str, id: MessageId) -> Option<Self> {
         let held_for = room.message(id)?.extra.held_for;
         Some(Self { at, hold: room.holds.get(id)?, held_for, members: &room.members })
     }

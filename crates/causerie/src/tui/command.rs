@@ -1,6 +1,6 @@
 //! Commands in a room, with `/` and as the original program did with `./`; and what TAB completes.
 
-use super::room::RoomView;
+use super::room::RoomModel;
 
 /// A line that begins as a command does.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -130,7 +130,7 @@ pub(super) fn said(text: &str) -> String {
 }
 
 /// Returns where the word before the cursor starts, and what it may become.
-pub(super) fn completions(before: &str, room: &RoomView, rooms: &[String]) -> (usize, Vec<String>) {
+pub(super) fn completions(before: &str, room: &RoomModel, rooms: &[String]) -> (usize, Vec<String>) {
     let start = before
         .rfind(char::is_whitespace)
         .map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));

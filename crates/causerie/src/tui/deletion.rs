@@ -5,7 +5,7 @@ use std::time::Duration;
 use causerie_client::{Body, MessageId};
 
 use super::model::{Effect, Focus, Model, Overlay};
-use super::room::{Deletion, Purpose, RoomView};
+use super::room::{Deletion, DraftPurpose, RoomModel};
 use super::text::{cut, one_line};
 
 /// Time that a deletion can be taken back.
@@ -58,19 +58,19 @@ pub(super) fn take_back(model: &mut Model) -> bool {
 }
 
 /// Says a deletion whose time has come, unless it was taken back.
-pub(super) fn due(room: &mut RoomView, number: u64, effects: &mut Vec<Effect>) {
+pub(super) fn due(room: &mut RoomModel, number: u64, effects: &mut Vec<Effect>) {
     let due = room.deletions.iter().position(|deletion| deletion.number == number);
     effects.extend(due.map(|at| say(&room.name, room.deletions[at])));
     room.deletions.retain(|deletion| deletion.number != number);
 }
 
 /// Says what has been confirmed in a room that is about to be left.
-pub(super) fn say_all(room: &mut RoomView, effects: &mut Vec<Effect>) {
+pub(super) fn say_all(room: &mut RoomModel, effects: &mut Vec<Effect>) {
     let deletions = std::mem::take(&mut room.deletions);
     effects.extend(deletions.into_iter().map(|deletion| say(&room.name, deletion)));
 }
 
 fn say(room: &str, deletion: Deletion) -> Effect {
     let body = Body::Delete { of: deletion.of, reason: String::new() };
-    Effect::Say { room: room.into(), body, text: String::new(), purpose: Purpose::Say }
+    Effect::Say { room: room.into(), body, text: String::new(), purpose: DraftPurpose::Say }
 }

@@ -17,7 +17,7 @@ use causerie_client::{MemberId, MessageId};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::room::{RoomView, Row};
+use super::room::{RoomModel, Row};
 use super::text::{cut, fit, one_line};
 use crate::wording::{label, show};
 
@@ -95,7 +95,7 @@ impl Lanes {
 }
 
 /// The messages that a screen of so many lines shows: up to the newest, or around the chosen one.
-fn window(room: &RoomView, lines: usize, selected: Option<MessageId>) -> Vec<MessageId> {
+fn window(room: &RoomModel, lines: usize, selected: Option<MessageId>) -> Vec<MessageId> {
     let numbers = room.numbers();
     let message = |number: i64| match room.row(number) {
         Some(Row::Message(id)) => Some(id),
@@ -153,7 +153,7 @@ fn drawing(cells: &[Cell], dot: Style, rest: Style) -> Vec<Span<'static>> {
 
 /// The diagram in `lines` lines of `columns`, names above. `style` is that of a name.
 pub(super) fn lines(
-    room: &RoomView,
+    room: &RoomModel,
     columns: usize,
     lines: usize,
     selected: Option<MessageId>,
@@ -230,7 +230,7 @@ mod tests {
     use super::super::samples::*;
     use super::*;
 
-    fn plain(room: &RoomView, columns: usize, height: usize, selected: Option<MessageId>) -> Vec<String> {
+    fn plain(room: &RoomModel, columns: usize, height: usize, selected: Option<MessageId>) -> Vec<String> {
         let drawn = lines(room, columns, height, selected, |_| Style::new());
         drawn.iter().map(|line| line.to_string().trim_end().to_owned()).collect()
     }
@@ -239,9 +239,9 @@ mod tests {
     /// Ann#1 ─► Bob#1 ─► Ann#2
     ///     └──► Eve#1 (had not seen Bob's)
     /// ```
-    fn talk() -> RoomView {
+    fn talk() -> RoomModel {
         let mut room = welcomed();
-        let say = |room: &mut RoomView, member, seq, position, text: &str, after: Option<MessageId>| {
+        let say = |room: &mut RoomModel, member, seq, position, text: &str, after: Option<MessageId>| {
             room.handle(said(member, seq, text, after), "Ann");
             room.handle(placed(member, seq, position), "Ann");
         };

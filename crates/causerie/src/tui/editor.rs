@@ -28,7 +28,7 @@ pub(super) struct Editor {
 
 /// Direction and distance of a move.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Move {
+pub(super) enum CaretMove {
     Left,
     Right,
     WordLeft,
@@ -98,28 +98,28 @@ impl Editor {
         self.cursor = from + text.len();
     }
 
-    fn target(&self, to: Move) -> usize {
+    fn target(&self, to: CaretMove) -> usize {
         let (before, behind) = self.text.split_at(self.cursor);
         match to {
-            Move::Left => before.grapheme_indices(true).next_back().map_or(0, |(at, _)| at),
-            Move::Right => self.cursor + behind.graphemes(true).next().map_or(0, str::len),
-            Move::WordLeft => before.unicode_word_indices().next_back().map_or(0, |(at, _)| at),
-            Move::WordRight => behind
+            CaretMove::Left => before.grapheme_indices(true).next_back().map_or(0, |(at, _)| at),
+            CaretMove::Right => self.cursor + behind.graphemes(true).next().map_or(0, str::len),
+            CaretMove::WordLeft => before.unicode_word_indices().next_back().map_or(0, |(at, _)| at),
+            CaretMove::WordRight => behind
                 .unicode_word_indices()
                 .next()
                 .map_or(self.text.len(), |(at, w)| self.cursor + at + w.len()),
-            Move::LineStart => before.rfind('\n').map_or(0, |at| at + 1),
-            Move::LineEnd => behind.find('\n').map_or(self.text.len(), |at| self.cursor + at),
+            CaretMove::LineStart => before.rfind('\n').map_or(0, |at| at + 1),
+            CaretMove::LineEnd => behind.find('\n').map_or(self.text.len(), |at| self.cursor + at),
         }
     }
 
-    pub(super) fn go(&mut self, to: Move) {
+    pub(super) fn go(&mut self, to: CaretMove) {
         self.cursor = self.target(to);
         self.typing = false;
     }
 
     /// Removes what lies between the cursor and there.
-    pub(super) fn remove(&mut self, to: Move) {
+    pub(super) fn remove(&mut self, to: CaretMove) {
         let target = self.target(to);
         let range = target.min(self.cursor)..target.max(self.cursor);
         if range.is_empty() {
@@ -128,7 +128,7 @@ impl Editor {
         self.remember();
         let removed: String = self.text.drain(range.clone()).collect();
         self.cursor = range.start;
-        if !matches!(to, Move::Left | Move::Right) {
+        if !matches!(to, CaretMove::Left | CaretMove::Right) {
             self.killed = removed;
         }
     }
@@ -157,7 +157,7 @@ impl Editor {
 
     /// A line up, and from the first line to the text before this one.
     pub(super) fn up(&mut self) {
-        let start = self.target(Move::LineStart);
+        let start = self.target(CaretMove::LineStart);
         if start > 0 {
             let column = self.text[start..self.cursor].graphemes(true).count();
             let above = self.text[..start - 1].rfind('\n').map_or(0, |at| at + 1);
@@ -174,9 +174,9 @@ impl Editor {
 
     /// A line down, and from the last line to the text behind this one.
     pub(super) fn down(&mut self) {
-        let end = self.target(Move::LineEnd);
+        let end = self.target(CaretMove::LineEnd);
         if end < self.text.len() {
-            let start = self.target(Move::LineStart);
+            let start = self.target(CaretMove::LineStart);
             let column = self.text[start..self.cursor].graphemes(true).count();
             let below = &self.text[end + 1..];
             let below = &below[..below.find('\n').unwrap_or(below.len())];
@@ -243,10 +243,10 @@ mod tests {
             ["e\u{301}", "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}", "\u{1f1eb}\u{1f1f7}", "日"]
         {
             let mut editor = editor(&format!("a{character}"));
-            editor.remove(Move::Left);
+            editor.remove(CaretMove::Left);
             assert_eq!(editor.text(), "a");
-            editor.remove(Move::Left);
-            editor.remove(Move::Left);
+            editor.remove(CaretMove::Left);
+            editor.remove(CaretMove::Left);
             assert_eq!(editor.text(), "");
         }
     }
@@ -254,9 +254,9 @@ mod tests {
     #[test]
     fn words_and_lines_are_removed_and_brought_back() {
         let mut editor = editor("one two\nthree four");
-        editor.remove(Move::WordLeft);
+        editor.remove(CaretMove::WordLeft);
         assert_eq!(editor.text(), "one two\nthree ");
-        editor.remove(Move::LineStart);
+        editor.remove(CaretMove::LineStart);
         assert_eq!(editor.text(), "one two\n");
         editor.yank();
         assert_eq!(editor.text(), "one two\nthree ");
@@ -310,12 +310,12 @@ mod tests {
         let (lines, cursor) = editor.lines(6);
         assert_eq!(lines, ["日本", "語", "ab", "\\u202e"].map(String::from));
         assert_eq!(cursor, (3, 6));
-        editor.go(Move::LineStart);
+        editor.go(CaretMove::LineStart);
         assert_eq!(editor.lines(6).1, (2, 0));
-        editor.go(Move::Left);
+        editor.go(CaretMove::Left);
         assert_eq!(editor.lines(6).1, (1, 2));
-        editor.go(Move::LineStart);
-        editor.go(Move::WordRight);
+        editor.go(CaretMove::LineStart);
+        editor.go(CaretMove::WordRight);
         assert!(editor.before_cursor().starts_with('日'));
         assert_eq!(Editor::default().lines(6), (vec![String::new()], (0, 0)));
     }

@@ -5,7 +5,7 @@ use causerie_client::Body;
 use super::command::{self, SlashCommand};
 use super::layout::Layout;
 use super::model::{Effect, Model, Overlay};
-use super::room::{LinkState, Purpose};
+use super::room::{DraftPurpose, LinkState};
 use super::rooms::{join, leave, quit, show_room};
 use super::scroll::{scroll, to_end};
 use super::search::find;
@@ -18,7 +18,7 @@ pub(super) fn enter(model: &mut Model, effects: &mut Vec<Effect>) {
     if text.trim().is_empty() {
         return;
     }
-    if room.purpose == Purpose::Say
+    if room.purpose == DraftPurpose::Say
         && let Some(command) = command::parse(&text)
     {
         match command {
@@ -34,10 +34,10 @@ pub(super) fn enter(model: &mut Model, effects: &mut Vec<Effect>) {
     let said = command::said(&text);
     let purpose = std::mem::take(&mut room.purpose);
     let body = match purpose {
-        Purpose::Say => Body::Text(said),
-        Purpose::Reply(to) => Body::Reply { to, text: said },
-        Purpose::Edit(of) => Body::Edit { of, text: said },
-        Purpose::React(to) => {
+        DraftPurpose::Say => Body::Text(said),
+        DraftPurpose::Reply(to) => Body::Reply { to, text: said },
+        DraftPurpose::Edit(of) => Body::Edit { of, text: said },
+        DraftPurpose::React(to) => {
             let symbol = said.trim().to_owned();
             let set = !room.has_put(&symbol, to);
             Body::Reaction { to, symbol, set }
@@ -91,7 +91,7 @@ fn obey(model: &mut Model, command: SlashCommand, effects: &mut Vec<Effect>) {
                 room: name,
                 body,
                 text: format!("/topic {topic}"),
-                purpose: Purpose::Say,
+                purpose: DraftPurpose::Say,
             });
         }
         SlashCommand::Me(text) => {
@@ -100,7 +100,7 @@ fn obey(model: &mut Model, command: SlashCommand, effects: &mut Vec<Effect>) {
                 room: name,
                 body,
                 text: format!("/me {text}"),
-                purpose: Purpose::Say,
+                purpose: DraftPurpose::Say,
             });
         }
         SlashCommand::Search(text) => {

@@ -5,11 +5,11 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::command;
 use super::deletion;
-use super::editor::Move;
+use super::editor::CaretMove;
 use super::enter::enter;
 use super::layout::Layout;
 use super::model::{Completing, Effect, Focus, Model, Overlay};
-use super::room::{Purpose, Row, ShownMessage};
+use super::room::{DraftPurpose, Row, ShownMessage};
 use super::rooms::{quit, show_room};
 use super::scroll::{scroll, select, show_above, to_end};
 use super::search::find;
@@ -141,7 +141,7 @@ fn on_input_key(model: &mut Model, layout: &Layout, key: KeyEvent, effects: &mut
     let (control, alt) =
         (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
     let shift = key.modifiers.contains(KeyModifiers::SHIFT);
-    let has_purpose = model.room().purpose != Purpose::Say;
+    let has_purpose = model.room().purpose != DraftPurpose::Say;
     let editor = &mut model.rooms[model.current].editor;
     match key.code {
         KeyCode::Enter if alt || shift => editor.insert("\n"),
@@ -151,7 +151,7 @@ fn on_input_key(model: &mut Model, layout: &Layout, key: KeyEvent, effects: &mut
         KeyCode::Esc if model.search.take().is_some() => {}
         KeyCode::Esc if has_purpose => {
             let room = model.room_mut();
-            room.purpose = Purpose::Say;
+            room.purpose = DraftPurpose::Say;
             room.editor.set("");
         }
         KeyCode::Esc => {
@@ -167,28 +167,28 @@ fn on_input_key(model: &mut Model, layout: &Layout, key: KeyEvent, effects: &mut
         }
         KeyCode::Char('d') if control && editor.is_empty() => quit(model, effects),
         KeyCode::Char('f') if control => editor.set("/search "),
-        KeyCode::Char('a') if control => editor.go(Move::LineStart),
-        KeyCode::Char('e') if control => editor.go(Move::LineEnd),
-        KeyCode::Char('k') if control => editor.remove(Move::LineEnd),
-        KeyCode::Char('u') if control => editor.remove(Move::LineStart),
-        KeyCode::Char('w') if control => editor.remove(Move::WordLeft),
+        KeyCode::Char('a') if control => editor.go(CaretMove::LineStart),
+        KeyCode::Char('e') if control => editor.go(CaretMove::LineEnd),
+        KeyCode::Char('k') if control => editor.remove(CaretMove::LineEnd),
+        KeyCode::Char('u') if control => editor.remove(CaretMove::LineStart),
+        KeyCode::Char('w') if control => editor.remove(CaretMove::WordLeft),
         KeyCode::Char('y') if control => editor.yank(),
         // Terminals send one or the other for Ctrl-_.
         KeyCode::Char('_' | '7') if control => editor.undo(),
         KeyCode::Char('r') if control => editor.redo(),
-        KeyCode::Char('d') if control => editor.remove(Move::Right),
-        KeyCode::Char('b') if alt => editor.go(Move::WordLeft),
-        KeyCode::Char('f') if alt => editor.go(Move::WordRight),
-        KeyCode::Backspace if alt || control => editor.remove(Move::WordLeft),
-        KeyCode::Backspace => editor.remove(Move::Left),
-        KeyCode::Delete => editor.remove(Move::Right),
-        KeyCode::Left if control || alt => editor.go(Move::WordLeft),
-        KeyCode::Right if control || alt => editor.go(Move::WordRight),
-        KeyCode::Left => editor.go(Move::Left),
-        KeyCode::Right => editor.go(Move::Right),
-        KeyCode::Home => editor.go(Move::LineStart),
+        KeyCode::Char('d') if control => editor.remove(CaretMove::Right),
+        KeyCode::Char('b') if alt => editor.go(CaretMove::WordLeft),
+        KeyCode::Char('f') if alt => editor.go(CaretMove::WordRight),
+        KeyCode::Backspace if alt || control => editor.remove(CaretMove::WordLeft),
+        KeyCode::Backspace => editor.remove(CaretMove::Left),
+        KeyCode::Delete => editor.remove(CaretMove::Right),
+        KeyCode::Left if control || alt => editor.go(CaretMove::WordLeft),
+        KeyCode::Right if control || alt => editor.go(CaretMove::WordRight),
+        KeyCode::Left => editor.go(CaretMove::Left),
+        KeyCode::Right => editor.go(CaretMove::Right),
+        KeyCode::Home => editor.go(CaretMove::LineStart),
         KeyCode::End if editor.is_empty() => to_end(model.room_mut()),
-        KeyCode::End => editor.go(Move::LineEnd),
+        KeyCode::End => editor.go(CaretMove::LineEnd),
         KeyCode::Up => editor.up(),
         KeyCode::Down => editor.down(),
         KeyCode::Char(c) if !control && !alt => editor.insert(c.encode_utf8(&mut [0; 4])),
@@ -238,14 +238,14 @@ fn on_messages_key(model: &mut Model, layout: &Layout, key: KeyEvent, effects: &
                 None => model.hint = Some("nobody called you before that, as far as was read".into()),
             }
         }
-        KeyCode::Char('r') => write_about(model, Purpose::Reply(id), ""),
-        KeyCode::Char('+') => write_about(model, Purpose::React(id), ""),
+        KeyCode::Char('r') => write_about(model, DraftPurpose::Reply(id), ""),
+        KeyCode::Char('+') => write_about(model, DraftPurpose::React(id), ""),
         KeyCode::Char('e') | KeyCode::Char('d') | KeyCode::Delete if !own => {
             model.hint = Some("that is somebody else's message".into());
         }
         KeyCode::Char('e') => {
             let text = room.text(id).unwrap_or_default().to_owned();
-            write_about(model, Purpose::Edit(id), &text);
+            write_about(model, DraftPurpose::Edit(id), &text);
         }
         KeyCode::Char('d') | KeyCode::Delete => deletion::ask(model, id),
         KeyCode::Char('c') => explain(model, id, effects),
@@ -289,10 +289,10 @@ fn write_on(model: &mut Model, typed: &str) {
 }
 
 /// Begins to write about a message; what was being written stays in the history of the input.
-fn write_about(model: &mut Model, purpose: Purpose, text: &str) {
+fn write_about(model: &mut Model, purpose: DraftPurpose, text: &str) {
     model.focus = Focus::Input;
     let room = model.room_mut();
-    if matches!(purpose, Purpose::Edit(_) | Purpose::React(_)) && !room.editor.is_empty() {
+    if matches!(purpose, DraftPurpose::Edit(_) | DraftPurpose::React(_)) && !room.editor.is_empty() {
         room.editor.take();
     }
     if !text.is_empty() {

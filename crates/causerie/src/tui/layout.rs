@@ -9,7 +9,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::model::{Focus, Model};
-use super::room::{Anchor, Coming, Purpose, RoomView, Row, ShownMessage};
+use super::room::{Anchor, Coming, DraftPurpose, RoomModel, Row, ShownMessage};
 use super::text::{cut, one_line, width, wrap};
 use super::theme::Palette;
 
@@ -84,7 +84,7 @@ impl Layout {
         // The footer goes first where there is little room, then the title.
         let footer = u16::from(lines >= 8);
         let title = u16::from(lines >= 6);
-        let purpose = u16::from(room.purpose != Purpose::Say && lines >= 5);
+        let purpose = u16::from(room.purpose != DraftPurpose::Say && lines >= 5);
         let most = usize::from(lines / 3).clamp(1, INPUT_LINES_MAX);
         let input = input.len().min(most) as u16;
         let [title, body, purpose_area, input, status, footer] = Split::vertical([
@@ -121,7 +121,7 @@ impl Layout {
     }
 
     /// Returns the style of a name: the same each time, and not that of another one while there are colours left.
-    pub(super) fn name_style(&self, room: &RoomView, name: &str) -> Style {
+    pub(super) fn name_style(&self, room: &RoomModel, name: &str) -> Style {
         let colors = self.palette.names;
         bold().fg(colors[room.number_of_name(name) % colors.len()])
     }
@@ -135,17 +135,17 @@ impl Layout {
         self.messages.height.max(1).into()
     }
 
-    pub(super) fn row_height(&self, room: &RoomView, row: i64) -> usize {
+    pub(super) fn row_height(&self, room: &RoomModel, row: i64) -> usize {
         self.row_lines(room, row).len()
     }
 
     /// Returns the last row with all its lines.
-    pub(super) fn end_anchor(&self, room: &RoomView) -> Option<Anchor> {
+    pub(super) fn end_anchor(&self, room: &RoomModel) -> Option<Anchor> {
         let row = room.numbers().end - 1;
         (row >= room.numbers().start).then(|| Anchor { row, lines: self.row_height(room, row) })
     }
 
-    pub(super) fn seen(&self, room: &RoomView) -> SeenRows {
+    pub(super) fn seen(&self, room: &RoomModel) -> SeenRows {
         let waiting = usize::from(self.shows_waiting(room));
         let mut left = usize::from(self.messages.height) - waiting;
         let numbers = room.numbers();
@@ -167,26 +167,26 @@ impl Layout {
     }
 
     /// Returns whether a line is kept for what is held back, which is at the end only.
-    pub(super) fn shows_waiting(&self, room: &RoomView) -> bool {
+    pub(super) fn shows_waiting(&self, room: &RoomModel) -> bool {
         room.waiting_line && room.anchor.is_none() && self.messages.height > 1
     }
 
     /// Returns the uppermost and the lowest row on the screen.
-    pub(super) fn rows_seen(&self, room: &RoomView) -> (i64, i64) {
+    pub(super) fn rows_seen(&self, room: &RoomModel) -> (i64, i64) {
         let SeenRows { rows, .. } = self.seen(room);
         let end = room.numbers().end - 1;
         (rows.last().map_or(end, |seen| seen.row), rows.first().map_or(end, |seen| seen.row))
     }
 
     /// Returns whether the first row there is may be on the screen, or near.
-    pub(super) fn sees_first_row(&self, room: &RoomView) -> bool {
+    pub(super) fn sees_first_row(&self, room: &RoomModel) -> bool {
         let numbers = room.numbers();
         let lowest = room.anchor.map_or(numbers.end - 1, |anchor| anchor.row);
         // A row has a line at least.
         lowest - numbers.start <= self.message_lines() as i64 && self.rows_seen(room).0 <= numbers.start
     }
 
-    pub(super) fn last_message_seen(&self, room: &RoomView) -> Option<MessageId> {
+    pub(super) fn last_message_seen(&self, room: &RoomModel) -> Option<MessageId> {
         self.seen(room).rows.iter().find_map(|seen| match room.row(seen.row) {
             Some(Row::Message(id)) => Some(id),
             _ => None,
@@ -201,7 +201,7 @@ impl Layout {
     }
 
     /// Returns the date, where the row is the first of its day.
-    fn new_date(&self, room: &RoomView, row: i64) -> Option<String> {
+    fn new_date(&self, room: &RoomModel, row: i64) -> Option<String> {
         let now = self.local(time_of(room, row)?)?;
         let start = room.numbers().start;
         let earliest = start.max(row - DATE_ROWS);
@@ -213,7 +213,7 @@ impl Layout {
         is_new.then(|| now.strftime("%A, %-d %B %Y").to_string())
     }
 
-    fn row_lines(&self, room: &RoomView, number: i64) -> Vec<Line<'static>> {
+    fn row_lines(&self, room: &RoomModel, number: i64) -> Vec<Line<'static>> {
         let columns = usize::from(self.messages.width);
         let mut lines = Vec::new();
         if room.unread_from == Some(number) {
@@ -240,7 +240,7 @@ impl Layout {
 
     fn message_lines_of(
         &self,
-        room: &RoomView,
+        room: &RoomModel,
         id: MessageId,
         message: &ShownMessage,
         lines: &mut Vec<Line<'static>>,
@@ -348,7 +348,7 @@ fn rule(label: &str, columns: usize) -> Line<'static> {
     Line::styled(format!("{label}{}", "─".repeat(rest)), dim())
 }
 
-fn time_of(room: &RoomView, row: i64) -> Option<u64> {
+fn time_of(room: &RoomModel, row: i64) -> Option<u64> {
     match room.row(row)? {
         Row::Message(id) => room.message(id)?.extra.time_millis,
         _ => None,

@@ -9,7 +9,7 @@ use crossterm::event::KeyEvent;
 use jiff::tz::TimeZone;
 
 use super::places::{Places, ROOMS_MAX, ReadPlace};
-use super::room::{Purpose, RoomView};
+use super::room::{DraftPurpose, RoomModel};
 use super::theme::{MONO, Palette};
 use crate::config::chat::Notify;
 
@@ -46,7 +46,7 @@ pub(super) enum ScreenEvent {
     NotSaid {
         room: String,
         text: String,
-        purpose: Purpose,
+        purpose: DraftPurpose,
         reason: String,
     },
     Earlier {
@@ -98,7 +98,7 @@ pub(super) enum Effect {
         room: String,
         body: Body,
         text: String,
-        purpose: Purpose,
+        purpose: DraftPurpose,
     },
     Leave(String),
     Earlier {
@@ -153,7 +153,7 @@ pub(super) enum Overlay {
 pub(super) struct Model {
     pub(super) server: String,
     pub(super) name: String,
-    pub(super) rooms: Vec<RoomView>,
+    pub(super) rooms: Vec<RoomModel>,
     pub(super) current: usize,
     pub(super) focus: Focus,
     pub(super) overlay: Option<Overlay>,
@@ -195,7 +195,7 @@ impl Model {
         Self {
             server: server.into(),
             name: name.into(),
-            rooms: vec![RoomView::new(room)],
+            rooms: vec![RoomModel::new(room)],
             current: 0,
             focus: Focus::Input,
             overlay: None,
@@ -227,7 +227,7 @@ impl Model {
             match self.named(&name) {
                 Some((_, room)) => room.read_before = before,
                 None => {
-                    let mut room = RoomView::new(&name);
+                    let mut room = RoomModel::new(&name);
                     room.read_before = before;
                     self.rooms.push(room);
                     effects.push(Effect::JoinAgain(name));
@@ -239,22 +239,22 @@ impl Model {
 
     /// Returns where reading has come to, without the rooms that were left.
     pub(super) fn places(&self) -> Places {
-        let place = |room: &RoomView| {
+        let place = |room: &RoomModel| {
             room.place().map(|(epoch, read)| ReadPlace { room: room.name.clone(), epoch, read })
         };
         let current = place(self.room()).map(|place| place.room);
         Places { current, rooms: self.rooms.iter().filter_map(place).take(ROOMS_MAX).collect() }
     }
 
-    pub(super) fn room(&self) -> &RoomView {
+    pub(super) fn room(&self) -> &RoomModel {
         &self.rooms[self.current]
     }
 
-    pub(super) fn room_mut(&mut self) -> &mut RoomView {
+    pub(super) fn room_mut(&mut self) -> &mut RoomModel {
         &mut self.rooms[self.current]
     }
 
-    pub(super) fn named(&mut self, name: &str) -> Option<(usize, &mut RoomView)> {
+    pub(super) fn named(&mut self, name: &str) -> Option<(usize, &mut RoomModel)> {
         self.rooms.iter_mut().enumerate().find(|(_, room)| room.name == name)
     }
 }

@@ -91,7 +91,7 @@ const NOT_KNOWN: &str = "said something that this version cannot show";
 
 /// Purpose of the text that is being written.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) enum Purpose {
+pub(super) enum DraftPurpose {
     #[default]
     Say,
     Reply(MessageId),
@@ -115,7 +115,7 @@ pub(super) struct Anchor {
 }
 
 #[derive(Debug)]
-pub(super) struct RoomView {
+pub(super) struct RoomModel {
     pub(super) name: String,
     pub(super) link: LinkState,
     pub(super) member: Option<MemberId>,
@@ -128,7 +128,7 @@ pub(super) struct RoomView {
     pub(super) on_their_way: usize,
     pub(super) clock: String,
     pub(super) editor: Editor,
-    pub(super) purpose: Purpose,
+    pub(super) purpose: DraftPurpose,
     pub(super) deletions: Vec<Deletion>,
     pub(super) selected: Option<MessageId>,
     /// The one that another is to be compared with.
@@ -173,7 +173,7 @@ pub(super) struct News {
     pub(super) missed: bool,
 }
 
-impl RoomView {
+impl RoomModel {
     pub(super) fn new(name: &str) -> Self {
         Self {
             name: name.into(),
@@ -186,7 +186,7 @@ impl RoomView {
             on_their_way: 0,
             clock: String::new(),
             editor: Editor::default(),
-            purpose: Purpose::Say,
+            purpose: DraftPurpose::Say,
             deletions: Vec::new(),
             selected: None,
             marked: None,
@@ -545,7 +545,9 @@ impl RoomView {
         // Its new stamp is not known here.
         self.links.remove(&old);
         match &mut self.purpose {
-            Purpose::Reply(id) | Purpose::Edit(id) | Purpose::React(id) if *id == old => *id = new,
+            DraftPurpose::Reply(id) | DraftPurpose::Edit(id) | DraftPurpose::React(id) if *id == old => {
+                *id = new
+            }
             _ => {}
         }
     }

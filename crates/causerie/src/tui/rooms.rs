@@ -2,7 +2,7 @@
 
 use super::deletion;
 use super::model::{Effect, Focus, Model};
-use super::room::{LinkState, RoomView};
+use super::room::{LinkState, RoomModel};
 use super::scroll;
 
 pub(super) fn ends_if_all_left(model: &Model, effects: &mut Vec<Effect>) {
@@ -26,7 +26,7 @@ pub(super) fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
 }
 
 /// Leaves a room, once what was confirmed is said.
-pub(super) fn leave(room: &mut RoomView, effects: &mut Vec<Effect>) {
+pub(super) fn leave(room: &mut RoomModel, effects: &mut Vec<Effect>) {
     deletion::say_all(room, effects);
     effects.push(Effect::Leave(room.name.clone()));
 }
@@ -42,7 +42,7 @@ pub(super) fn join(model: &mut Model, name: &str, effects: &mut Vec<Effect>) {
             show_room(model, index);
         }
         None => {
-            model.rooms.push(RoomView::new(name));
+            model.rooms.push(RoomModel::new(name));
             effects.push(Effect::Join(name.into()));
             show_room(model, model.rooms.len() - 1);
         }

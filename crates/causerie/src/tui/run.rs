@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::deletion::TAKE_BACK;
 use super::model::{Effect, Facts, Model, PAGE, ScreenEvent};
 use super::places::Places;
-use super::room::Purpose;
+use super::room::DraftPurpose;
 use super::terminal::Terminal;
 use super::theme;
 use super::update::update;
@@ -405,7 +405,7 @@ impl FullScreenClient {
         let mut trouble = None;
         for room in &self.model.rooms {
             let Some(path) = self.draft_path(&room.name) else { return };
-            let is_text = matches!(room.purpose, Purpose::Say | Purpose::Reply(_));
+            let is_text = matches!(room.purpose, DraftPurpose::Say | DraftPurpose::Reply(_));
             let text = if is_text { room.editor.text() } else { "" };
             if self.drafts.get(&path).map_or("", String::as_str) == text {
                 continue;
@@ -586,7 +586,7 @@ impl TerminalSignals {
 }
 
 #[cfg(not(unix))]
-struct Signals;
+struct TerminalTerminalSignals;
 
 #[cfg(not(unix))]
 impl TerminalSignals {

@@ -4,7 +4,7 @@ use causerie_client::{
     Body, Entry, Event, HistoryPage, HistoryRecord, Limits, MemberId, MemberInfo, MessageId, Post, What,
 };
 
-use super::room::RoomView;
+use super::room::RoomModel;
 
 pub(super) const ANN: MemberId = MemberId::new(0, 1);
 pub(super) const BOB: MemberId = MemberId::new(0, 2);
@@ -39,8 +39,8 @@ pub(super) fn welcome() -> Event {
     }
 }
 
-pub(super) fn welcomed() -> RoomView {
-    let mut room = RoomView::new("lobby");
+pub(super) fn welcomed() -> RoomModel {
+    let mut room = RoomModel::new("lobby");
     room.handle(welcome(), "Ann");
     room
 }

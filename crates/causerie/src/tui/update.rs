@@ -202,7 +202,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::super::places::{Places, ReadPlace};
-    use super::super::room::{Anchor, Purpose, READ_BACK_MAX};
+    use super::super::room::{Anchor, DraftPurpose, READ_BACK_MAX};
     use super::super::samples::*;
     use super::super::scroll::select;
     use super::*;
@@ -238,7 +238,7 @@ mod tests {
         key(model, KeyCode::Enter)
     }
 
-    fn say(body: Body, text: &str, purpose: Purpose) -> Effect {
+    fn say(body: Body, text: &str, purpose: DraftPurpose) -> Effect {
         Effect::Say { room: "lobby".into(), body, text: text.into(), purpose }
     }
 
@@ -253,12 +253,12 @@ mod tests {
     fn what_is_written_is_said() {
         let mut model = model();
         let effects = write(&mut model, "hello :tada:");
-        assert_eq!(effects, [say(Body::Text("hello 🎉".into()), "hello :tada:", Purpose::Say)]);
+        assert_eq!(effects, [say(Body::Text("hello 🎉".into()), "hello :tada:", DraftPurpose::Say)]);
         assert!(model.room().editor.is_empty());
         assert_eq!(write(&mut model, "  \n "), []);
         model.room_mut().editor.set("");
         let effects = write(&mut model, "/me waves");
-        assert_eq!(effects, [say(Body::Action("waves".into()), "/me waves", Purpose::Say)]);
+        assert_eq!(effects, [say(Body::Action("waves".into()), "/me waves", DraftPurpose::Say)]);
     }
 
     #[test]
@@ -266,7 +266,7 @@ mod tests {
         let mut model = model();
         model.room_mut().editor.insert("next");
         let (room, text, reason) = ("lobby".into(), "first".into(), "full".into());
-        update(&mut model, ScreenEvent::NotSaid { room, text, purpose: Purpose::Say, reason });
+        update(&mut model, ScreenEvent::NotSaid { room, text, purpose: DraftPurpose::Say, reason });
         assert_eq!(model.room().editor.text(), "first\nnext");
         assert_eq!(model.hint.as_deref(), Some("not said: full"));
     }
@@ -293,7 +293,7 @@ mod tests {
         let effects = write(&mut model, "!");
         assert_eq!(
             effects,
-            [say(Body::Edit { of: mine, text: "mine!".into() }, "mine!", Purpose::Edit(mine))]
+            [say(Body::Edit { of: mine, text: "mine!".into() }, "mine!", DraftPurpose::Edit(mine))]
         );
 
         key(&mut model, KeyCode::Esc);
@@ -303,7 +303,7 @@ mod tests {
         let effects = write(&mut model, "answer");
         assert_eq!(
             effects,
-            [say(Body::Reply { to: bobs, text: "answer".into() }, "answer", Purpose::Reply(bobs))]
+            [say(Body::Reply { to: bobs, text: "answer".into() }, "answer", DraftPurpose::Reply(bobs))]
         );
 
         for set in [true, false] {
@@ -312,7 +312,7 @@ mod tests {
             key(&mut model, KeyCode::Char('+'));
             let effects = write(&mut model, ":+1:");
             let body = Body::Reaction { to: bobs, symbol: "👍".into(), set };
-            assert_eq!(effects, [say(body.clone(), ":+1:", Purpose::React(bobs))]);
+            assert_eq!(effects, [say(body.clone(), ":+1:", DraftPurpose::React(bobs))]);
             tell(&mut model, change(ANN, if set { 5 } else { 6 }, body));
         }
     }
@@ -333,7 +333,7 @@ mod tests {
     fn a_deletion_is_asked_about_and_said_a_while_later() {
         let (mut model, mine) = deleting();
         let due = |number| ScreenEvent::DeletionDue { room: "lobby".into(), number };
-        let deleted = || [say(Body::Delete { of: mine, reason: String::new() }, "", Purpose::Say)];
+        let deleted = || [say(Body::Delete { of: mine, reason: String::new() }, "", DraftPurpose::Say)];
         assert!(model.hint.is_some());
         assert_eq!(update(&mut model, due(0)), deleted());
         assert_eq!(model.hint, None, "it can be taken back no longer");
@@ -367,7 +367,7 @@ mod tests {
                 assert_eq!(key(&mut model, KeyCode::Char(c)), [], "{word}");
             }
             assert_eq!((model.room().editor.text(), model.focus), (word, Focus::Input));
-            assert_eq!((model.room().purpose.clone(), model.overlay), (Purpose::Say, None));
+            assert_eq!((model.room().purpose.clone(), model.overlay), (DraftPurpose::Say, None));
         }
     }
 

@@ -12,7 +12,7 @@ use super::layout::{Layout, SeenRows, bold, dim, waiting_in_words};
 use super::links;
 use super::model::{Focus, Model, Overlay};
 use super::overlay;
-use super::room::{LinkState, Purpose, RoomView, Row};
+use super::room::{DraftPurpose, LinkState, RoomModel, Row};
 use super::text::{cut, fit, one_line, width};
 
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>) {
@@ -48,7 +48,7 @@ fn put(frame: &mut Frame<'_>, area: Rect, line: Line<'static>) {
 }
 
 /// Draws the title; `unread` is told of other rooms, where no pane lists them.
-fn title(room: &RoomView, unread: usize, frame: &mut Frame<'_>, area: Rect) {
+fn title(room: &RoomModel, unread: usize, frame: &mut Frame<'_>, area: Rect) {
     let topic = room.topic();
     let topic = if topic.is_empty() { String::new() } else { format!(" · {}", one_line(topic)) };
     let right = match unread {
@@ -61,7 +61,7 @@ fn title(room: &RoomView, unread: usize, frame: &mut Frame<'_>, area: Rect) {
     put(frame, area, Line::styled(line, Style::new().add_modifier(Modifier::REVERSED)));
 }
 
-fn rooms(rooms: &[RoomView], current: usize, alert: Style, frame: &mut Frame<'_>, area: Rect) {
+fn rooms(rooms: &[RoomModel], current: usize, alert: Style, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width) - 1;
     let lines = rooms.iter().enumerate().map(|(index, room)| {
         let count = match (room.unread, room.mentions) {
@@ -87,7 +87,7 @@ fn rooms(rooms: &[RoomView], current: usize, alert: Style, frame: &mut Frame<'_>
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-fn members(room: &RoomView, layout: &Layout, frame: &mut Frame<'_>, area: Rect) {
+fn members(room: &RoomModel, layout: &Layout, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width).saturating_sub(3);
     let mut names: Vec<_> = room
         .members
@@ -113,7 +113,7 @@ fn members(room: &RoomView, layout: &Layout, frame: &mut Frame<'_>, area: Rect) 
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-fn draw_diagram(room: &RoomView, layout: &Layout, frame: &mut Frame<'_>) {
+fn draw_diagram(room: &RoomModel, layout: &Layout, frame: &mut Frame<'_>) {
     let area = layout.messages;
     let style = |name: &str| layout.name_style(room, name);
     let lines = diagram::lines(room, area.width.into(), area.height.into(), layout.chosen, style);
@@ -122,7 +122,7 @@ fn draw_diagram(room: &RoomView, layout: &Layout, frame: &mut Frame<'_>) {
     frame.render_widget(Paragraph::new(lines), below);
 }
 
-fn messages(room: &RoomView, layout: &Layout, has_links: bool, frame: &mut Frame<'_>) {
+fn messages(room: &RoomModel, layout: &Layout, has_links: bool, frame: &mut Frame<'_>) {
     let area = layout.messages;
     let SeenRows { rows, empty } = layout.seen(room);
     let below = Rect { y: area.y + empty as u16, height: area.height - empty as u16, ..area };
@@ -155,16 +155,16 @@ fn messages(room: &RoomView, layout: &Layout, has_links: bool, frame: &mut Frame
     }
 }
 
-fn purpose(room: &RoomView, frame: &mut Frame<'_>, area: Rect) {
+fn purpose(room: &RoomModel, frame: &mut Frame<'_>, area: Rect) {
     let about = |id| {
         let author = room.message(id).map_or("", |message| message.author.as_str());
         one_line(&format!("{author}: {}", room.text(id).unwrap_or_default()))
     };
     let line = match room.purpose {
-        Purpose::Say => return,
-        Purpose::Reply(to) => format!("↳ reply to {}", about(to)),
-        Purpose::Edit(of) => format!("✎ edit {}", about(of)),
-        Purpose::React(to) => format!("+ a symbol for {}", about(to)),
+        DraftPurpose::Say => return,
+        DraftPurpose::Reply(to) => format!("↳ reply to {}", about(to)),
+        DraftPurpose::Edit(of) => format!("✎ edit {}", about(of)),
+        DraftPurpose::React(to) => format!("+ a symbol for {}", about(to)),
     };
     put(frame, area, Line::styled(cut(&line, area.width.into()), dim()));
 }
@@ -234,7 +234,7 @@ fn footer(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         (None, Focus::Messages) => {
             "r reply  e edit  d delete  + react  Enter parent  y copy  c causes  Esc back"
         }
-        (None, Focus::Input) if model.room().purpose != Purpose::Say => "Enter says it  Esc drops it",
+        (None, Focus::Input) if model.room().purpose != DraftPurpose::Say => "Enter says it  Esc drops it",
         (None, Focus::Input) if model.rooms.len() > 1 => {
             "F1 help  Esc messages  PgUp earlier  Tab complete  Ctrl-N room  Ctrl-C quit"
         }
@@ -255,7 +255,7 @@ mod tests {
     use ratatui::style::Color;
 
     use super::super::model::{Facts, ScreenEvent};
-    use super::super::room::RoomView;
+    use super::super::room::RoomModel;
     use super::super::samples::*;
     use super::super::text::tests::HARD;
     use super::super::theme::MONO;
@@ -547,10 +547,10 @@ mod tests {
             tell(change(EVE, 3, Body::Topic(hard.into())));
             tell(change(EVE, 4, Body::Action(hard.into())));
             update(&mut model, ScreenEvent::Rooms(vec![(hard.into(), 1)]));
-            model.rooms.push(RoomView::new(hard));
+            model.rooms.push(RoomModel::new(hard));
             let room = &mut model.rooms[0];
             room.members.iter_mut().for_each(|member| member.name = hard.into());
-            room.purpose = Purpose::Reply(id(BOB, 1));
+            room.purpose = DraftPurpose::Reply(id(BOB, 1));
             (model.shows_clock, model.rooms[0].clock) = (true, format!("{hard} 1"));
             model.hint = Some(format!("not said: {hard}"));
             check(&model, hard);
@@ -623,7 +623,7 @@ mod tests {
         let mut model = model((80, 24));
         model.palette = MONO;
         talk(&mut model);
-        model.rooms.push(RoomView::new("ops"));
+        model.rooms.push(RoomModel::new("ops"));
         model.rooms[1].mentions = 1;
         model.rooms[0].unread_from = Some(1);
         model.rooms[0].link = LinkState::Lost("gone".into());

@@ -2,7 +2,7 @@
 
 use cbcast::{Group, Link, MemberId, Message, MessageId, Output};
 
-use super::judge::Who;
+use super::judge::JudgedProcess;
 use super::parts::HostClient;
 use super::plan::Weakening;
 use super::servers::NOW;
@@ -31,7 +31,7 @@ impl HostsWorld {
         let (cursor, unplaced, before) = (at.log.len(), Vec::new(), Vec::new());
         let client = HostClient { server, member, group, cursor, unplaced, sent: 0, placed: 0, before };
         self.clients.insert(self.next_client, client);
-        self.judge.starts_from(Who::Client(self.next_client), Who::Server(server));
+        self.judge.starts_from(JudgedProcess::Client(self.next_client), JudgedProcess::Server(server));
         self.next_client += 1;
         Ok(())
     }
@@ -45,7 +45,7 @@ impl HostsWorld {
             client.unplaced.extend(output.sent().cloned());
         }
         let message = client.unplaced.last().expect("it was sent").clone();
-        let who = Who::Client(name);
+        let who = JudgedProcess::Client(name);
         let past = self.judge.seen[&who].clone();
         let content = again.unwrap_or(id);
         self.judge.make(&message, past, Some(content))?;
@@ -98,7 +98,7 @@ impl HostsWorld {
             return Ok(());
         }
         let once = self.weakening != Some(Weakening::NoAgain);
-        self.judge.deliver(Who::Client(name), &message, once)
+        self.judge.deliver(JudgedProcess::Client(name), &message, once)
     }
 
     /// It goes elsewhere, with all that it has delivered.
@@ -149,7 +149,7 @@ impl HostsWorld {
         }
         client.group.list_beyond(&cut, None, usize::MAX);
         let again = core::mem::take(&mut client.before);
-        let seen = self.judge.seen.get_mut(&Who::Client(name)).expect("it has begun");
+        let seen = self.judge.seen.get_mut(&JudgedProcess::Client(name)).expect("it has begun");
         for message in &again {
             seen.remove(&message.id());
         }

@@ -2,7 +2,7 @@
 
 use cbcast::{ExpelError, Expulsion, MemberId};
 
-use super::judge::Who;
+use super::judge::JudgedProcess;
 use super::parts::FlushRound;
 use super::plan::Weakening;
 use super::servers::NOW;
@@ -99,7 +99,8 @@ impl HostsWorld {
     fn lose(&mut self, flush: &FlushRound) {
         let kept = |id| {
             self.servers.iter().filter(|(_, s)| s.alive).any(|(&origin, s)| {
-                self.judge.seen[&Who::Server(origin)].contains(id) || s.pending.iter().any(|m| m.id() == *id)
+                self.judge.seen[&JudgedProcess::Server(origin)].contains(id)
+                    || s.pending.iter().any(|m| m.id() == *id)
             })
         };
         let dead = |origin: u32| flush.dead.contains(&origin);

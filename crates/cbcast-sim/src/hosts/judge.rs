@@ -6,7 +6,7 @@ use cbcast::{Message, MessageId};
 
 /// A process whose deliveries are judged.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Who {
+pub(super) enum JudgedProcess {
     Server(u32),
     Client(u32),
 }
@@ -23,8 +23,8 @@ pub(super) struct Made {
 #[derive(Debug, Default)]
 pub(super) struct Judge {
     pub(super) made: BTreeMap<MessageId, Made>,
-    pub(super) seen: BTreeMap<Who, BTreeSet<MessageId>>,
-    pub(super) shown: BTreeMap<Who, BTreeSet<MessageId>>,
+    pub(super) seen: BTreeMap<JudgedProcess, BTreeSet<MessageId>>,
+    pub(super) shown: BTreeMap<JudgedProcess, BTreeSet<MessageId>>,
     pub(super) published: BTreeSet<MessageId>,
     /// Was only where it was destroyed.
     pub(super) lost: BTreeSet<MessageId>,
@@ -32,13 +32,13 @@ pub(super) struct Judge {
 
 impl Judge {
     /// A process starts from all that another has seen.
-    pub(super) fn starts_from(&mut self, who: Who, other: Who) {
+    pub(super) fn starts_from(&mut self, who: JudgedProcess, other: JudgedProcess) {
         let (seen, shown) = (self.seen[&other].clone(), self.shown[&other].clone());
         self.seen.insert(who, seen);
         self.shown.insert(who, shown);
     }
 
-    pub(super) fn begins(&mut self, who: Who) {
+    pub(super) fn begins(&mut self, who: JudgedProcess) {
         self.seen.insert(who, BTreeSet::new());
         self.shown.insert(who, BTreeSet::new());
     }
@@ -61,7 +61,12 @@ impl Judge {
     }
 
     /// A process hands a message on to whoever is behind it. `once`: what has been shown is not shown again.
-    pub(super) fn deliver(&mut self, who: Who, message: &Message, once: bool) -> Result<(), String> {
+    pub(super) fn deliver(
+        &mut self,
+        who: JudgedProcess,
+        message: &Message,
+        once: bool,
+    ) -> Result<(), String> {
         let id = message.id();
         let made = self.made.get(&id).ok_or_else(|| format!("{id} was made by nobody"))?;
         if made.packet != message.packet() {

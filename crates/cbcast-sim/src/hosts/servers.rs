@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use cbcast::{Config, Cut, Group, Link, MemberId, MembershipError, Message, Output, Snapshot, Time};
 
-use super::judge::Who;
+use super::judge::JudgedProcess;
 use super::parts::HostServer;
 use super::plan::Weakening;
 use super::world::{HostsWorld, Parcel};
@@ -22,7 +22,7 @@ impl HostsWorld {
         let group = Group::new(self.config(), &Snapshot::hosts([1]), [MemberId::host(1)]).expect("it can be");
         self.servers.insert(1, HostServer::new(group, Vec::new()));
         self.side.insert(1, 0);
-        self.judge.begins(Who::Server(1));
+        self.judge.begins(JudgedProcess::Server(1));
     }
 
     pub(super) fn server(&mut self, origin: u32) -> &mut HostServer {
@@ -38,7 +38,7 @@ impl HostsWorld {
                 Some(Output::Deliver { message, .. }) => {
                     if own.take() == Some(message.id()) {
                         let server = &self.servers[&origin];
-                        let mut past: BTreeSet<_> = self.judge.seen[&Who::Server(origin)].clone();
+                        let mut past: BTreeSet<_> = self.judge.seen[&JudgedProcess::Server(origin)].clone();
                         past.extend(server.pending.iter().map(Message::id));
                         self.judge.make(&message, past, None)?;
                         if self.weakened(Weakening::PublishFirst) {
@@ -74,7 +74,7 @@ impl HostsWorld {
         server.log.extend(fresh.iter().cloned());
         server.durable = server.group.export().map_err(|e| e.to_string())?;
         for message in fresh {
-            self.judge.deliver(Who::Server(origin), &message, true)?;
+            self.judge.deliver(JudgedProcess::Server(origin), &message, true)?;
             self.judge.published.insert(message.id());
             if message.id().member.origin == origin {
                 self.publish(origin, &message);
@@ -160,7 +160,7 @@ impl HostsWorld {
         let (sponsor, server) = answers.swap_remove(which);
         self.servers.insert(origin, server);
         self.side.insert(origin, self.side[&sponsor]);
-        self.judge.starts_from(Who::Server(origin), Who::Server(sponsor));
+        self.judge.starts_from(JudgedProcess::Server(origin), JudgedProcess::Server(sponsor));
         self.counts.late_hosts += 1;
         Ok(())
     }

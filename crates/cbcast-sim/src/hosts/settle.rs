@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use cbcast::{Kind, MemberId};
 
-use super::judge::Who;
+use super::judge::JudgedProcess;
 use super::world::HostsWorld;
 
 impl HostsWorld {
@@ -52,12 +52,12 @@ impl HostsWorld {
     fn judge_the_end(&self) -> Result<(), String> {
         let up = self.up();
         let every: BTreeSet<_> =
-            up.iter().flat_map(|&o| self.judge.seen[&Who::Server(o)].iter().copied()).collect();
+            up.iter().flat_map(|&o| self.judge.seen[&JudgedProcess::Server(o)].iter().copied()).collect();
         let members: BTreeSet<_> = self.clients.values().map(|c| c.member).collect();
         let first = &self.servers[&up[0]].group;
         for &origin in &up {
             let server = &self.servers[&origin];
-            if let Some(lacking) = every.difference(&self.judge.seen[&Who::Server(origin)]).next() {
+            if let Some(lacking) = every.difference(&self.judge.seen[&JudgedProcess::Server(origin)]).next() {
                 return Err(format!("server {origin} lacks {lacking}"));
             }
             if let Some(held) = server.group.held().next() {
@@ -86,7 +86,7 @@ impl HostsWorld {
         }
         let said: BTreeSet<_> = every.iter().filter_map(|id| self.judge.made[id].content).collect();
         for (&name, client) in &self.clients {
-            let who = Who::Client(name);
+            let who = JudgedProcess::Client(name);
             if let Some(message) = client.unplaced.first() {
                 return Err(format!("client {name}: {} never came back", message.id()));
             }

@@ -16,7 +16,7 @@ use causerie_core::content::name::{Name, RoomName};
 use causerie_core::content::reading::Reading;
 use causerie_core::log::page::{HistoryRecord, What};
 use causerie_core::log::records;
-use causerie_core::room::{Now, Room, RoomSettings, SayError};
+use causerie_core::room::{HostedSayError, Now, Room, RoomSettings};
 use causerie_core::timeline::fold::{Fold, Said};
 use causerie_core::wire::MemberInfo;
 
@@ -697,7 +697,7 @@ impl IrcWorld for Here<'_> {
         self.network.hosted(id).room.part(now(), member, reason);
     }
 
-    fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, SayError> {
+    fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, HostedSayError> {
         self.network.hosted(id).room.say(now(), member, body)
     }
 }

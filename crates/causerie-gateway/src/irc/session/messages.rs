@@ -9,7 +9,7 @@ use crate::irc::render::REPLY_TAGS;
 use crate::irc::world::{IrcWorld, PersonView};
 use causerie_core::content::body::{Body, BodyError};
 use causerie_core::log::page::What;
-use causerie_core::room::SayError;
+use causerie_core::room::HostedSayError;
 
 /// Bytes of the reason for a deletion: with what stands before it, it fits on a line.
 const REASON_MAX: usize = 300;
@@ -120,12 +120,12 @@ impl IrcSession {
             Err(error) => {
                 let target = &spot.target;
                 match (&error, command) {
-                    (SayError::Body(BodyError::NotYours { target: of }), "REDACT") => {
+                    (HostedSayError::Body(BodyError::NotYours { target: of }), "REDACT") => {
                         let id = msgid(spot.id, *of);
                         let why = "You are not authorized to delete this message";
                         self.fail(command, "REDACT_FORBIDDEN", &[target, &id], why);
                     }
-                    (SayError::Body(BodyError::NoSuchMessage { target: of }), "REDACT") => {
+                    (HostedSayError::Body(BodyError::NoSuchMessage { target: of }), "REDACT") => {
                         let id = msgid(spot.id, *of);
                         self.fail(command, "UNKNOWN_MSGID", &[target, &id], "There is no such message");
                     }

@@ -4,7 +4,7 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use causerie_core::content::body::BodyError;
-use causerie_core::room::{JoinError, ResumeError, SayError};
+use causerie_core::room::{HostedSayError, JoinError, ResumeError};
 use causerie_gateway::api::{Problem, to_json};
 use causerie_store::StoreError;
 
@@ -138,16 +138,16 @@ impl From<ResumeError> for HttpFailure {
     }
 }
 
-impl From<SayError> for HttpFailure {
-    fn from(error: SayError) -> Self {
+impl From<HostedSayError> for HttpFailure {
+    fn from(error: HostedSayError) -> Self {
         let (status, code) = match &error {
-            SayError::NotHere => (StatusCode::GONE, "expired"),
-            SayError::StorageFull => (StatusCode::SERVICE_UNAVAILABLE, "storage_full"),
-            SayError::Body(BodyError::TooLong { .. }) | SayError::Packet(_) => {
+            HostedSayError::NotHere => (StatusCode::GONE, "expired"),
+            HostedSayError::StorageFull => (StatusCode::SERVICE_UNAVAILABLE, "storage_full"),
+            HostedSayError::Body(BodyError::TooLong { .. }) | HostedSayError::Packet(_) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too_long")
             }
-            SayError::Body(BodyError::NotYours { .. }) => (StatusCode::FORBIDDEN, "not_yours"),
-            SayError::Body(BodyError::NoSuchMessage { .. }) => {
+            HostedSayError::Body(BodyError::NotYours { .. }) => (StatusCode::FORBIDDEN, "not_yours"),
+            HostedSayError::Body(BodyError::NoSuchMessage { .. }) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "no_such_message")
             }
             _ => (StatusCode::BAD_REQUEST, "malformed"),

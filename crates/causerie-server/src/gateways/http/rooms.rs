@@ -19,8 +19,8 @@ use causerie_core::log::page::{Entries, Entry, HistoryRecord, authors};
 use causerie_core::log::{Record, records};
 use causerie_core::room::Room;
 use causerie_core::wire::{Direction, HistoryQuestion, Page, Place};
-use causerie_gateway::api::{self, CreateRoom, Join, Say, Welcome, to_json, with_members};
-use causerie_store::{Found, Members, RoomId, Store, StoreError};
+use causerie_gateway::api::{self, CreateRoom, Join, Say, WelcomeEvent, to_json, with_members};
+use causerie_store::{Found, MemberSelection, RoomId, Store, StoreError};
 use cbcast::MemberId;
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,7 @@ use crate::rooms::closing::Authority;
 use crate::rooms::directory::Maker;
 use crate::rooms::history::{BYTES_MAX, RECORDS_MAX, Texts};
 use crate::rooms::hosted::HostedRoom;
-use crate::rooms::standing::Stored;
+use crate::rooms::standing::StoredChanges;
 
 /// Records of a page where no number is asked for.
 const PAGE: u64 = 50;
@@ -63,7 +63,7 @@ async fn stored<T>(result: Unstored<T>) -> Result<T, HttpFailure> {
 // Rooms.
 
 #[derive(Serialize)]
-struct RoomInfo {
+struct RoomSummary {
     name: String,
     port: Option<u16>,
     members: u64,
@@ -73,7 +73,7 @@ pub(super) async fn list(Extension(connection): Extension<HttpConnection>) -> Re
     let _turn = connection.visitor.turn().await;
     let rooms = connection.server.directory.list(Who::Anybody).into_iter();
     let rooms: Vec<_> =
-        rooms.map(|room| RoomInfo { name: room.name, port: room.port, members: room.members }).collect();
+        rooms.map(|room| RoomSummary { name: room.name, port: room.port, members: room.members }).collect();
     answer(StatusCode::OK, format!(r#"{{"rooms":{}}}"#, to_json(&rooms)))
 }
 
@@ -88,14 +88,14 @@ pub(super) async fn create(
     let maker = Maker { key, ..Maker::without_key(connection.peer.ip()) };
     let hosted = connection.server.directory.create(&asked.name, maker)?;
     let room = stored(hosted.ask(|room| describe(room, &hosted))).await?;
-    let made = to_json(&Made { room, key: room_key(&seed) });
+    let made = to_json(&MadeRoom { room, key: room_key(&seed) });
     // Nobody is in it yet.
     Ok(answer(StatusCode::CREATED, with_members(made, "[]")))
 }
 
 /// A room that was made just now, and with what its maker may close it.
 #[derive(Serialize)]
-struct Made {
+struct MadeRoom {
     #[serde(flatten)]
     room: Described,
     key: String,
@@ -164,8 +164,8 @@ pub(super) async fn join(InRoom(connection, hosted): InRoom, Json(asked): Json<J
     Ok(answer(status, with_members(to_json(&welcome), &members)))
 }
 
-pub(super) fn welcome(room: &Room, member: MemberId, token: &Token, bytes_max: usize) -> Welcome {
-    Welcome {
+pub(super) fn welcome(room: &Room, member: MemberId, token: &Token, bytes_max: usize) -> WelcomeEvent {
+    WelcomeEvent {
         room: room.name().to_string(),
         epoch: room.epoch().to_string(),
         member: member.to_string(),
@@ -334,7 +334,7 @@ fn search_standing(
     mut before: Option<u64>,
     limit: usize,
 ) -> Result<Found, StoreError> {
-    let (mut found, mut stored) = (Vec::new(), Stored::new(store, room));
+    let (mut found, mut stored) = (Vec::new(), StoredChanges::new(store, room));
     let end = Instant::now() + SEARCH_TIME_MAX;
     loop {
         let Found { hits, complete } = store.search(Some(room), words, before, limit)?;
@@ -367,7 +367,7 @@ pub(super) async fn search(InRoom(_, hosted): InRoom, Asked(sought): Asked<Sough
         let ids: std::collections::BTreeSet<_> =
             hits.iter().flat_map(|hit| authors(hit.frame.clone())).collect();
         let ids: Vec<_> = ids.into_iter().collect();
-        let members = store.members(room, Members::Ids(&ids))?;
+        let members = store.members(room, MemberSelection::Ids(&ids))?;
         let names: BTreeMap<_, _> = members.into_iter().map(|row| (row.member, row.name)).collect();
         let name = |member: MemberId| names.get(&member).cloned().unwrap_or_else(|| member.to_string());
         let found = hits.into_iter().flat_map(|hit| records(hit.frame));

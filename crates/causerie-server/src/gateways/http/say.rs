@@ -6,7 +6,7 @@ use causerie_core::content::body::Body;
 use causerie_core::id::ClientId;
 use causerie_core::log::mark;
 use causerie_core::log::records;
-use causerie_core::room::{SaidOnce, SayError};
+use causerie_core::room::{HostedSayError, SaidOnce};
 use causerie_store::StoreError;
 use cbcast::MemberId;
 
@@ -38,7 +38,7 @@ pub(super) async fn say(
         let said = hosted.act(|room, now| {
             let is_new = room.said_once(member, client_id).0.is_none();
             let said = room.say_once(now, member, client_id, body, forgotten)?;
-            Ok::<_, SayError>(said.map(|said| Placed { said, is_new }))
+            Ok::<_, HostedSayError>(said.map(|said| Placed { said, is_new }))
         });
         // What was refused has changed nothing.
         if let Some(placed) = transpose(said)? {

@@ -110,7 +110,7 @@ struct SocketSession {
     observing: watch::Receiver<()>,
     /// News of whether anything can be stored.
     news: StoreNews,
-    reading: Option<Reading>,
+    reading: Option<FollowingClient>,
     /// Presence of the member, until the connection ends.
     presence: Option<Presence>,
     /// Message that the client says faster than its address may: it is said then, and nothing is heard before.
@@ -122,7 +122,7 @@ struct SocketSession {
 }
 
 /// A client that follows the log.
-struct Reading {
+struct FollowingClient {
     follower: Follower,
     /// Its membership, unless it only reads along.
     seat: Option<Seat>,
@@ -205,7 +205,7 @@ impl SocketSession {
                 self.tell_held().await?;
             }
             self.flush().await?;
-            if let Some(Reading { seat: Some(seat), cursor, .. }) = &self.reading {
+            if let Some(FollowingClient { seat: Some(seat), cursor, .. }) = &self.reading {
                 acknowledge(&server, &self.hosted, seat.member, *cursor);
             }
             if server.stop.is_cancelled() && self.acks.is_empty() {
@@ -303,7 +303,7 @@ impl SocketSession {
             (ClientEvent::Watch { after, held, observed }, None) => {
                 self.read_along(after, Wants { held, observed }).await
             }
-            (ClientEvent::Say(say), Some(Reading { seat: Some(seat), .. })) => {
+            (ClientEvent::Say(say), Some(FollowingClient { seat: Some(seat), .. })) => {
                 let seat = *seat;
                 self.say(seat, say).await
             }
@@ -316,7 +316,7 @@ impl SocketSession {
                     Err(why) => self.tell(&refused(why.into(), None)).await,
                 }
             }
-            (ClientEvent::Leave {}, Some(Reading { seat: Some(seat), leaving, .. })) => {
+            (ClientEvent::Leave {}, Some(FollowingClient { seat: Some(seat), leaving, .. })) => {
                 *leaving = true;
                 let member = seat.member;
                 self.hosted.act(|room, now| room.part(now, member, "")).told_by_its_record();
@@ -325,7 +325,7 @@ impl SocketSession {
             (event, reading) => {
                 let id = if let ClientEvent::Say(say) = event { Some(say.id) } else { None };
                 let message = match reading {
-                    Some(Reading { seat: None, .. }) => "this WebSocket only reads along",
+                    Some(FollowingClient { seat: None, .. }) => "this WebSocket only reads along",
                     Some(_) => "one WebSocket is in one room, as one member",
                     None => "the first event is join, resume or watch",
                 };
@@ -437,8 +437,16 @@ impl SocketSession {
         let held = wants.held.then(BTreeSet::new);
         let observed = wants.observed.then(|| self.hosted.watch());
         let follower = Follower::new(&self.hosted);
-        self.reading =
-            Some(Reading { seat, follower, cursor, seating, farewell: None, leaving: false, held, observed });
+        self.reading = Some(FollowingClient {
+            seat,
+            follower,
+            cursor,
+            seating,
+            farewell: None,
+            leaving: false,
+            held,
+            observed,
+        });
     }
 
     async fn say(&mut self, seat: Seat, said: Say) -> StepResult {
@@ -468,7 +476,7 @@ impl SocketSession {
         // Whoever has resumed elsewhere speaks there.
         // A seat is not stored.
         if !self.hosted.peek_unstored(|room| room.is_seated(seat)) {
-            return Err(causerie_core::room::SayError::NotHere.into());
+            return Err(causerie_core::room::HostedSayError::NotHere.into());
         }
         self.connection.server.writer.has_room().await;
         let placed = say::say(&self.hosted, seat.member, &id, &body).await?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use causerie_core::log::page::{HistoryRecord, What};
-use causerie_gateway::irc::{FoundRecord, Move, Perspective, Rendering};
+use causerie_gateway::irc::{FoundRecord, IrcRendering, Move, Perspective};
 use cbcast::MemberId;
 
 use crate::rooms::hosted::HostedRoom;
@@ -31,11 +31,11 @@ impl KnownRecords {
         piece: &Piece,
         cursor: u64,
         perspective: Option<Perspective>,
-    ) -> (&[FoundRecord], Option<Arc<Rendering>>) {
+    ) -> (&[FoundRecord], Option<Arc<IrcRendering>>) {
         let read = self.0.partition_point(|found| found.record.position <= cursor);
         let rendering = |perspective: Perspective| {
-            let fits = |rendering: &Rendering| *rendering.perspective() == perspective;
-            piece.rendering(fits, || Rendering::new(perspective.clone(), &self.0))
+            let fits = |rendering: &IrcRendering| *rendering.perspective() == perspective;
+            piece.rendering(fits, || IrcRendering::new(perspective.clone(), &self.0))
         };
         (&self.0[read..], perspective.filter(|_| read == 0).map(rendering))
     }

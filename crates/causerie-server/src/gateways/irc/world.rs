@@ -8,7 +8,7 @@ use std::time::Duration;
 use causerie_core::content::body::Body;
 use causerie_core::content::name::Name;
 use causerie_core::content::reading::Reading;
-use causerie_core::room::{JoinError, Room, SayError};
+use causerie_core::room::{HostedSayError, JoinError, Room};
 use causerie_core::wire::MemberInfo;
 use causerie_gateway::irc::{
     FoundRecord, HistoryRequest, IrcWorld, JoinRefusal, Joined, MemberView, Move, MoveKind, PersonView,
@@ -460,10 +460,10 @@ impl IrcWorld for GatewayWorld<'_> {
         Some(self.places.get(&id)?.other.as_ref()?.nick())
     }
 
-    fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, SayError> {
+    fn say(&mut self, id: u64, member: MemberId, body: &Body) -> Result<MessageId, HostedSayError> {
         let said = match self.places.get(&id) {
             Some(place) => place.hosted.act(|room, now| room.say(now, member, body)).told_by_its_record(),
-            None => Err(SayError::NotHere),
+            None => Err(HostedSayError::NotHere),
         };
         said.inspect_err(|error| self.server.metrics.refused(Protocol::Irc, error.into()))
     }

@@ -7,7 +7,7 @@ use super::*;
 fn neighbours_that_nobody_had_seen_both_of_are_marked() {
     let mut room = welcomed();
     let mut position = 0;
-    let mut say = |room: &mut RoomView, event: Event| {
+    let mut say = |room: &mut RoomModel, event: Event| {
         let Event::Delivered(Post { id, .. }) = event else { panic!("{event:?}") };
         room.handle(event, "Ann");
         position += 1;
@@ -45,7 +45,7 @@ fn neighbours_in_a_page_are_compared_too() {
     assert_eq!(marked, [false, false, true]);
 }
 
-fn texts(room: &RoomView) -> Vec<String> {
+fn texts(room: &RoomModel) -> Vec<String> {
     let shown = |number| match room.row(number).expect("in range") {
         Row::Message(id) => room.text(id).unwrap_or("(deleted)").to_owned(),
         Row::Comings(comings) => {
@@ -57,7 +57,7 @@ fn texts(room: &RoomView) -> Vec<String> {
     room.numbers().map(shown).collect()
 }
 
-fn counts(room: &RoomView, id: MessageId) -> Vec<(&str, usize)> {
+fn counts(room: &RoomModel, id: MessageId) -> Vec<(&str, usize)> {
     let view = room.view(id).expect("it has a line");
     view.reactions.into_iter().map(|reaction| (reaction.symbol, reaction.by.len())).collect()
 }
@@ -199,10 +199,10 @@ fn a_message_of_a_lost_membership_keeps_its_row_under_its_new_name() {
     room.handle(said(ANN, 1, "mine", None), "Ann");
     let new = MemberId::new(0, 9);
     let renamed = vec![(id(ANN, 1), MessageId::new(new, 1))];
-    room.purpose = Purpose::Edit(id(ANN, 1));
+    room.purpose = DraftPurpose::Edit(id(ANN, 1));
     room.handle(Event::Rejoined { member: new, reason: "expired".into(), renamed }, "Ann");
     assert_eq!(texts(&room), ["* joined again (expired)", "mine"]);
-    assert_eq!(room.purpose, Purpose::Edit(MessageId::new(new, 1)));
+    assert_eq!(room.purpose, DraftPurpose::Edit(MessageId::new(new, 1)));
     room.handle(placed(new, 1, 5), "Ann");
     assert_eq!(texts(&room), ["* joined again (expired)", "mine"]);
 }

@@ -230,8 +230,8 @@ fuzz_target!(|input: Input<'_>| {
         }
         let is_line = matches!(item, IrcItem::Message(_));
         session.handle(&mut world, item);
-        while let Some(change) = session.poll_change() {
-            match change {
+        while let Some(need) = session.poll_need() {
+            match need {
                 SessionNeed::History(request) => {
                     assert!(is_line && request.limit <= causerie_gateway::irc::HISTORY_MAX);
                     session.history(&world, &request, None);

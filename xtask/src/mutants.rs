@@ -15,16 +15,13 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use self::mutant::{Mutant, Suite};
-use self::report::{TABLE, Table};
+use self::report::{NOT_TRIED, SURVIVED, TABLE, Table};
 
 /// All that a test binary does takes seconds.
 const TIME_MAX: Duration = Duration::from_secs(120);
 
 /// Messages are cut to this many characters in the table.
 const MESSAGE_MAX: usize = 110;
-
-const SURVIVED: &str = "**SURVIVED**";
-const NOT_TRIED: &str = "**NOT TRIED**";
 
 enum Fate {
     /// By which test, and what it said.

@@ -81,7 +81,7 @@ pub enum StoredSecrets {
 
 impl fmt::Debug for StoredSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secrets(..)")
+        f.write_str("StoredSecrets(..)")
     }
 }
 

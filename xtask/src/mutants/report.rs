@@ -5,10 +5,13 @@ use std::path::Path;
 use std::{fs, io};
 
 use super::mutant::Mutant;
-use super::{NOT_TRIED, SURVIVED, table};
+use super::table;
 
 /// The document.
 pub(super) const TABLE: &str = "docs/evidence/mutants.md";
+
+pub(super) const SURVIVED: &str = "**SURVIVED**";
+pub(super) const NOT_TRIED: &str = "**NOT TRIED**";
 
 /// What noticed each mutant, by its first two columns.
 pub(super) struct Table {

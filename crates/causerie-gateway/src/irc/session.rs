@@ -66,7 +66,7 @@ pub struct IrcSession {
     /// Messages that the command has said.
     said: Vec<AwaitedMessage>,
     replies: Vec<Line>,
-    changes: VecDeque<SessionNeed>,
+    needs: VecDeque<SessionNeed>,
     /// The rest of the answer.
     steps: VecDeque<AnswerStep>,
     /// The batch of an answer with a label that is written in pieces.
@@ -104,7 +104,7 @@ impl IrcSession {
             label: None,
             said: Vec::new(),
             replies: Vec::new(),
-            changes: VecDeque::new(),
+            needs: VecDeque::new(),
             steps: VecDeque::new(),
             batch_begun: None,
             told: Vec::new(),
@@ -156,7 +156,7 @@ impl IrcSession {
         self.conversations.entry(id).or_insert(member);
     }
 
-    /// Takes one line. Behind it come [`poll_change`](Self::poll_change), with an answer to each, and
+    /// Takes one line. Behind it come [`poll_need`](Self::poll_need), with an answer to each, and
     /// [`go_on`](Self::go_on), in turns until there is no more of either; then [`finish`](Self::finish).
     pub fn handle(&mut self, world: &mut impl IrcWorld, item: IrcItem) {
         let message = match item {
@@ -181,8 +181,8 @@ impl IrcSession {
     }
 
     /// Takes what is needed before the command is done.
-    pub fn poll_change(&mut self) -> Option<SessionNeed> {
-        self.changes.pop_front()
+    pub fn poll_need(&mut self) -> Option<SessionNeed> {
+        self.needs.pop_front()
     }
 
     /// The server ends the connection.

@@ -202,8 +202,8 @@ impl IrcConnection<'_> {
             // Nothing is told before it is stored.
             let debts = std::mem::take(&mut self.here.debts);
             self.until(debts.stored()).await?;
-            while let Some(change) = self.session.poll_change() {
-                match change {
+            while let Some(need) = self.session.poll_need() {
+                match need {
                     SessionNeed::History(request) => {
                         let _turn = self.here.visitor.turn().await;
                         let found = self.here.history(&request).await;

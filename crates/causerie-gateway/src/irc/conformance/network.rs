@@ -207,8 +207,8 @@ impl Network {
             self.with(who, |session, here| {
                 session.handle(here, item);
                 loop {
-                    while let Some(change) = session.poll_change() {
-                        match change {
+                    while let Some(need) = session.poll_need() {
+                        match need {
                             SessionNeed::History(request) => {
                                 let found = here.network.history(&request);
                                 session.history(here, &request, found.as_deref());

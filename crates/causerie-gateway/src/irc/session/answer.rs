@@ -33,7 +33,7 @@ impl IrcSession {
             AnswerStep::Who { room, mask, fields, after } => self.who_in(world, room, mask, fields, after),
             AnswerStep::List { wanted, after } => self.list_from(world, wanted, after),
             AnswerStep::Tell(line) => self.replies.push(line),
-            AnswerStep::Replay(request) => self.changes.push_back(SessionNeed::History(request)),
+            AnswerStep::Replay(request) => self.needs.push_back(SessionNeed::History(request)),
         }
         if self.replies.iter().map(Line::bytes).sum::<usize>() >= PIECE {
             self.tell_piece();

@@ -88,7 +88,7 @@ impl IrcSession {
             };
             return match (timestamp(from), timestamp(to), limit(most)) {
                 (Some(a), Some(b), Some(limit)) => {
-                    self.changes.push_back(SessionNeed::Targets(TargetsRequest {
+                    self.needs.push_back(SessionNeed::Targets(TargetsRequest {
                         from: a.min(b),
                         to: a.max(b),
                         limit,
@@ -138,7 +138,7 @@ impl IrcSession {
         }
         let since_leaving_as = None;
         let request = HistoryRequest { room, target, window, limit, events, since_leaving_as };
-        self.changes.push_back(SessionNeed::History(request));
+        self.needs.push_back(SessionNeed::History(request));
     }
 
     /// [IRCv3, read-marker]. Without accounts a marker lives as long as the connection is in the room.

@@ -27,7 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
     let text = body.text().map(str::to_owned);
     let id = target.unwrap_or(MessageId::new(cbcast::MemberId::new(0, 1), 1));
     let record = HistoryRecord {
-        position: 1,
+        position: causerie_core::id::Position::FIRST,
         time_millis: u64::from(bytes.len() as u32),
         id,
         deps: vec![id],

@@ -266,7 +266,7 @@ fuzz_target!(|input: Input<'_>| {
             let name = if kind & 32 == 0 { "Raj".to_owned() } else { "R a:j!@".to_owned() };
             let standing = Standing::default();
             let record = HistoryRecord {
-                position: 1,
+                position: causerie_core::id::Position::FIRST,
                 time_millis: 1,
                 id,
                 deps: Vec::new(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use bytes::Bytes;
 use causerie_core::content::body::Body;
+use causerie_core::id::Position;
 use causerie_core::key::Challenge;
 use causerie_core::session::{End, Event, SayError, Session, SessionConfig, SessionOutput};
 use causerie_core::wire::{
@@ -31,6 +32,10 @@ enum Number {
 }
 
 impl Number {
+    fn place(self) -> Position {
+        Position::new(self.get())
+    }
+
     fn get(self) -> u64 {
         match self {
             Self::Small(n) => u64::from(n % 32),
@@ -156,9 +161,9 @@ fn welcome(hello: &Hello) -> ServerFrame {
         created: false,
         member,
         epoch: causerie_core::id::Epoch::new(u64::from(hello.epoch % 2)),
-        position: hello.position.get(),
-        first: hello.first.get(),
-        gap_from: hello.gap_from.map(Number::get),
+        position: hello.position.place(),
+        first: hello.first.place(),
+        gap_from: hello.gap_from.map(Number::place),
         snapshot,
         members: hello
             .members
@@ -249,7 +254,7 @@ fuzz_target!(|input: Input<'_>| {
                 run.frame(ServerFrame::Hello { version: u64::from(version % 4), agent, challenge });
             }
             Op::Resumed { taken, position } => {
-                run.frame(ServerFrame::Resumed { taken: taken.get(), position: position.get() });
+                run.frame(ServerFrame::Resumed { taken: taken.get(), position: position.place() });
             }
             Op::Record { position, from, seq, what, deps, payload } => {
                 let kind = match what {
@@ -262,7 +267,7 @@ fuzz_target!(|input: Input<'_>| {
                 if let Ok(message) = Message::new(id, kind, &deps, payload) {
                     let packet = message.into_packet();
                     run.frame(ServerFrame::Delivered(Delivered {
-                        position: position.get(),
+                        position: position.place(),
                         time_millis: 1,
                         packet,
                     }));
@@ -270,12 +275,12 @@ fuzz_target!(|input: Input<'_>| {
             }
             Op::Echo { which, position } => {
                 if let Some(packet) = run.own.get(usize::from(which)).cloned() {
-                    let position = position.get();
+                    let position = position.place();
                     run.frame(ServerFrame::Delivered(Delivered { position, time_millis: 1, packet }));
                 }
             }
             Op::RecordBytes { position, packet } => {
-                let (position, packet) = (position.get(), Bytes::copy_from_slice(packet));
+                let (position, packet) = (position.place(), Bytes::copy_from_slice(packet));
                 run.frame(ServerFrame::Delivered(Delivered { position, time_millis: u64::MAX, packet }));
             }
             Op::Parted { taken } => run.frame(ServerFrame::Parted { taken: taken.get() }),

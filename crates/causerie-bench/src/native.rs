@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use causerie_core::id::Position;
 use causerie_core::key::{KeyPair, Proof, Purpose};
 use causerie_core::wire::{ClientFrame, MAGIC, ServerFrame, VERSION, split_frame};
 use cbcast::wire::Reader;
@@ -145,9 +146,9 @@ enum NativeStage {
     In {
         me: MemberId,
         /// Records up to here are history.
-        history: u64,
+        history: Position,
         /// The last position that came.
-        position: u64,
+        position: Position,
     },
 }
 
@@ -212,7 +213,7 @@ impl NativeMember {
         };
         let (me, history) = (*me, *history);
         let mut reader = Reader::new(body);
-        let position = reader.varint().map_err(broken)?;
+        let position = Position::new(reader.varint().map_err(broken)?);
         reader.varint().map_err(broken)?;
         if position != *last + 1 {
             return Err(SpeakError::broken(format!("position {position} behind {last}")));
@@ -228,7 +229,7 @@ impl NativeMember {
             MemberId::new(reader.varint_u32().map_err(broken)?, reader.varint_u32().map_err(broken)?);
         let id = MessageId::new(author, reader.varint().map_err(broken)?);
         // Ordinals are given out one by one, so a table of them stays small; a server that lies is not believed.
-        if author.origin == me.origin && (author.ordinal as u64) < position {
+        if author.origin == me.origin && (author.ordinal as u64) < position.get() {
             let seq = self.seq(author.ordinal);
             if id.seq != *seq + 1 {
                 return Err(SpeakError::broken(format!("{id} at position {position}, behind #{seq}")));
@@ -336,7 +337,11 @@ mod tests {
 
     fn member(talks: bool) -> NativeMember {
         let seat = SpeakerSeat { room: "r".into(), name: "n".into(), talks, text_bytes: 2 };
-        let state = NativeStage::In { me: MemberId::new(0, 1), history: 9, position: 9 };
+        let state = NativeStage::In {
+            me: MemberId::new(0, 1),
+            history: Position::new(9),
+            position: Position::new(9),
+        };
         NativeMember { seat, state, said: 0, seqs: Vec::new(), frontier: Vec::new() }
     }
 
@@ -345,7 +350,7 @@ mod tests {
         let payload = Body::Text(text.into()).encode();
         let packet = Message::new(id, Kind::Data, deps, &payload).unwrap().into_packet();
         let mut out = Vec::new();
-        Delivered { position: 9 + position, time_millis: 1 << 40, packet }.encode(&mut out);
+        Delivered { position: Position::new(9 + position), time_millis: 1 << 40, packet }.encode(&mut out);
         out
     }
 

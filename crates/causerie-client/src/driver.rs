@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use causerie_core::id::Position;
 use causerie_core::link::{Disturbance, DisturbedLink};
 use causerie_core::session::{Event, Session, SessionOutput};
 use causerie_core::wire::{ClientFrame, ServerFrame};
@@ -268,24 +269,24 @@ impl Driver {
     /// Returns when the place in the log is written down, if it has moved.
     fn place_is_due(&self) -> Option<Instant> {
         let kept = self.kept.as_ref()?;
-        let moved = kept.taken != self.shared.session().taken();
+        let moved = kept.taken != Some(self.shared.session().taken());
         moved.then(|| kept.written_at.map_or_else(Instant::now, |at| at + PLACE_PAUSE))
     }
 
     /// Writes down what must outlive this process, before anything of it is sent: nobody says anything meanwhile.
     fn keep(kept: &mut Kept, session: &mut Session) {
         let due = kept.written_at.is_none_or(|at| at + PLACE_PAUSE <= Instant::now());
-        if session.is_over() || !(session.is_unkept() || due && kept.taken != session.taken()) {
+        if session.is_over() || !(session.is_unkept() || due && kept.taken != Some(session.taken())) {
             return;
         }
         let (bytes, taken) = (session.keep(), session.taken());
         let written = kept.write(&bytes);
-        (kept.taken, kept.written_at) = (taken, Some(Instant::now()));
+        (kept.taken, kept.written_at) = (Some(taken), Some(Instant::now()));
         match written {
             Ok(()) => kept.failed = false,
             Err(error) => {
                 // Tried again soon.
-                kept.taken = u64::MAX;
+                kept.taken = None;
                 if !std::mem::replace(&mut kept.failed, true) {
                     session.trouble(format!("this client cannot keep what is on its way: {error}"));
                 }
@@ -512,7 +513,8 @@ mod tests {
             let (id, payload) = (MessageId::new(MemberId::host(0), n), vec![b'x'; 100_000]);
             let joined = Message::new(id, Kind::Joined(MemberId::new(0, n as u32)), &[], &payload).unwrap();
             let (position, packet) = (n, joined.into_packet());
-            ServerFrame::Delivered(Delivered { position, time_millis: 0, packet }).encode(&mut records);
+            ServerFrame::Delivered(Delivered { position: Position::new(position), time_millis: 0, packet })
+                .encode(&mut records);
         }
         hear_all(&mut driver, &records, &mut peer).await;
         assert!(driver.is_full(), "it reads no more");

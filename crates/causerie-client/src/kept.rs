@@ -1,5 +1,6 @@
 //! The file in which a client keeps its membership and what it has said, until that is placed.
 
+use causerie_core::id::Position;
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
@@ -38,7 +39,7 @@ pub struct Kept {
     path: PathBuf,
     found: Option<Vec<u8>>,
     /// The place in the log that it has, and since when.
-    pub(crate) taken: u64,
+    pub(crate) taken: Option<Position>,
     pub(crate) written_at: Option<Instant>,
     /// It could not be written, and that was told.
     pub(crate) failed: bool,
@@ -75,7 +76,7 @@ impl Kept {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { path, found, taken: 0, written_at: None, failed: false, _lock: lock })
+        Ok(Self { path, found, taken: Some(Position::START), written_at: None, failed: false, _lock: lock })
     }
 
     pub(crate) fn take_found(&mut self) -> Option<Vec<u8>> {

@@ -32,7 +32,7 @@ mod room;
 mod shared;
 
 pub use causerie_core::content::body::Body;
-pub use causerie_core::id::Epoch;
+pub use causerie_core::id::{Epoch, Position};
 pub use causerie_core::key::KeyPair;
 pub use causerie_core::link::{Disturbance, DisturbanceError};
 pub use causerie_core::log::page::{Entry, HistoryPage, HistoryRecord, What};

@@ -1,6 +1,8 @@
 //! Numbers, secrets and ids that must not be mistaken for one another.
 
 use core::fmt;
+use core::num::ParseIntError;
+use core::ops::{Add, Sub};
 use core::str::FromStr;
 
 use thiserror::Error;
@@ -41,6 +43,119 @@ impl Epoch {
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Place of a record in a room's log: 1 for the first, one more for each behind it, without holes.
+///
+/// 0 stands before the first record: a reader that has read nothing is there. Positions of two epochs do not compare.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(transparent))]
+pub struct Position(u64);
+
+impl Position {
+    /// The place before the first record.
+    pub const START: Self = Self(0);
+    /// The place of the first record.
+    pub const FIRST: Self = Self(1);
+    /// The place that no log reaches.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// Makes a position of its number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Returns its number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the position behind it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// Returns the position before it. It is not [`START`](Self::START).
+    #[must_use]
+    pub const fn previous(self) -> Self {
+        Self(self.0 - 1)
+    }
+
+    /// Returns the number of records from an earlier position to this one. `None`: it is not earlier.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Option<u64> {
+        self.0.checked_sub(earlier.0)
+    }
+
+    /// Returns this position and all behind it.
+    pub fn onwards(self) -> impl Iterator<Item = Self> {
+        (self.0..).map(Self)
+    }
+
+    /// Returns the position so many behind it, if there is one.
+    #[must_use]
+    pub const fn checked_add(self, records: u64) -> Option<Self> {
+        match self.0.checked_add(records) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+
+    /// Returns the position so many behind it, or the last that there is.
+    #[must_use]
+    pub const fn saturating_add(self, records: u64) -> Self {
+        Self(self.0.saturating_add(records))
+    }
+
+    /// Returns the position so many before it, or [`START`](Self::START).
+    #[must_use]
+    pub const fn saturating_sub(self, records: u64) -> Self {
+        Self(self.0.saturating_sub(records))
+    }
+}
+
+/// The position so many records behind.
+impl Add<u64> for Position {
+    type Output = Self;
+
+    fn add(self, records: u64) -> Self {
+        Self(self.0 + records)
+    }
+}
+
+/// The position so many records before.
+impl Sub<u64> for Position {
+    type Output = Self;
+
+    fn sub(self, records: u64) -> Self {
+        Self(self.0 - records)
+    }
+}
+
+/// The number of records from one position to a later one.
+impl Sub for Position {
+    type Output = u64;
+
+    fn sub(self, earlier: Self) -> u64 {
+        self.0 - earlier.0
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Position {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        text.parse().map(Self)
     }
 }
 

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use cbcast::Message;
 
+use crate::id::Position;
 pub use crate::wire::head;
 use crate::wire::{Delivered, split_frame};
 
@@ -23,7 +24,7 @@ pub enum Read {
         /// Runs of whole `Delivered` frames.
         slices: Vec<Bytes>,
         /// The new cursor.
-        last: u64,
+        last: Position,
     },
     /// The record behind the cursor is not in the tail any more: ask the store.
     Older,
@@ -33,9 +34,9 @@ pub enum Read {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Run {
     /// The position of the first.
-    pub first: u64,
+    pub first: Position,
     /// The position of the last.
-    pub last: u64,
+    pub last: Position,
     /// The frames.
     pub bytes: Bytes,
 }
@@ -44,7 +45,7 @@ pub struct Run {
 #[derive(Clone, Debug)]
 pub struct Record {
     /// Its place, from 1.
-    pub position: u64,
+    pub position: Position,
     /// The wall clock at delivery, for people.
     pub time_millis: u64,
     /// Message that was said.
@@ -55,7 +56,7 @@ pub struct Record {
 #[derive(Debug)]
 pub struct Log {
     runs: VecDeque<Run>,
-    last: u64,
+    last: Position,
     bytes: usize,
     bytes_max: usize,
 }
@@ -63,7 +64,7 @@ pub struct Log {
 impl Log {
     /// The tail behind `last`, with nothing in it yet. It keeps about `bytes_max` bytes (at least the last run).
     #[must_use]
-    pub fn new(last: u64, bytes_max: usize) -> Self {
+    pub fn new(last: Position, bytes_max: usize) -> Self {
         Self { runs: VecDeque::new(), last, bytes: 0, bytes_max }
     }
 
@@ -81,19 +82,19 @@ impl Log {
 
     /// The first position that is here; one more than the last if none is.
     #[must_use]
-    pub fn first(&self) -> u64 {
+    pub fn first(&self) -> Position {
         self.runs.front().map_or(self.last + 1, |run| run.first)
     }
 
     /// The last position; 0 if nothing was ever said.
     #[must_use]
-    pub fn last(&self) -> u64 {
+    pub fn last(&self) -> Position {
         self.last
     }
 
     /// Returns what lies behind `cursor`: up to `slices_max` slices. O(log runs + slices + records of one run).
     #[must_use]
-    pub fn read(&self, cursor: u64, slices_max: usize) -> Read {
+    pub fn read(&self, cursor: Position, slices_max: usize) -> Read {
         if cursor + 1 < self.first() {
             return Read::Older;
         }
@@ -122,7 +123,7 @@ pub fn records(run: Bytes) -> impl Iterator<Item = Record> {
 
 /// Leaves of these runs the first records, of `bytes_max` bytes in all, or the first one. Returns the position of the last
 /// that is left, if anything was cut off.
-pub fn cut(runs: &mut Vec<Bytes>, bytes_max: usize) -> Option<u64> {
+pub fn cut(runs: &mut Vec<Bytes>, bytes_max: usize) -> Option<Position> {
     if runs.iter().map(Bytes::len).sum::<usize>() <= bytes_max {
         return None;
     }
@@ -144,7 +145,7 @@ pub fn cut(runs: &mut Vec<Bytes>, bytes_max: usize) -> Option<u64> {
     None
 }
 
-fn behind(run: &Bytes, cursor: u64) -> Bytes {
+fn behind(run: &Bytes, cursor: Position) -> Bytes {
     let mut rest = run.clone();
     loop {
         let next = head(&rest);
@@ -159,7 +160,7 @@ fn behind(run: &Bytes, cursor: u64) -> Bytes {
 /// in which that is: the position of the last record that it has begun to read, if any, and a copy, so that nothing else is kept
 /// for who reads slowly.
 #[must_use]
-pub fn after(runs: &[Bytes], mut taken: usize) -> (Option<u64>, Bytes) {
+pub fn after(runs: &[Bytes], mut taken: usize) -> (Option<Position>, Bytes) {
     let mut last = None;
     for run in runs {
         let mut rest = run.clone();
@@ -185,21 +186,26 @@ mod tests {
     use cbcast::{Kind, MemberId, MessageId};
 
     fn log(records: u64, each_run: u64, bytes_max: usize) -> Log {
-        let mut log = Log::new(0, bytes_max);
+        let mut log = Log::new(Position::START, bytes_max);
         let mut bytes = Vec::new();
         for position in 1..=records {
             let id = MessageId::new(MemberId::new(0, 1), position);
             let m = Message::new(id, Kind::Data, &[], format!("m{position}").as_bytes()).unwrap();
-            Delivered { position, time_millis: 0, packet: m.into_packet() }.encode(&mut bytes);
+            Delivered { position: Position::new(position), time_millis: 0, packet: m.into_packet() }
+                .encode(&mut bytes);
             if position % each_run == 0 {
                 let bytes = std::mem::take(&mut bytes).into();
-                log.push(Run { first: position + 1 - each_run, last: position, bytes });
+                log.push(Run {
+                    first: Position::new(position + 1 - each_run),
+                    last: Position::new(position),
+                    bytes,
+                });
             }
         }
         log
     }
 
-    fn read(log: &Log, cursor: u64) -> Vec<u64> {
+    fn read(log: &Log, cursor: Position) -> Vec<Position> {
         match log.read(cursor, usize::MAX) {
             Read::Records { slices, last } => {
                 let read: Vec<_> = slices.into_iter().flat_map(records).map(|r| r.position).collect();
@@ -214,26 +220,29 @@ mod tests {
     fn every_cursor_reads_all_behind_it() {
         let log = log(30, 7, usize::MAX);
         for cursor in 0..28 {
-            assert_eq!(read(&log, cursor), (cursor + 1..=28).collect::<Vec<_>>(), "28 were pushed");
+            let behind: Vec<_> = (cursor + 1..=28).map(Position::new).collect();
+            assert_eq!(read(&log, Position::new(cursor)), behind, "28 were pushed");
         }
     }
 
     #[test]
     fn the_oldest_go_first_and_that_is_said() {
         let log = log(1_000, 10, 2_000);
-        assert!(log.first() > 800 && log.last() == 1_000);
-        assert!(matches!(log.read(3, 9), Read::Older));
-        assert_eq!(read(&log, log.first() - 1).len() as u64, 1_001 - log.first());
+        assert!(log.first() > Position::new(800) && log.last() == Position::new(1_000));
+        assert!(matches!(log.read(Position::new(3), 9), Read::Older));
+        assert_eq!(read(&log, log.first() - 1).len() as u64, Position::new(1_001) - log.first());
     }
 
     #[test]
     fn wherever_a_reader_stops_it_goes_on_with_the_next_byte_and_keeps_one_record_at_most() {
         let log = log(30, 7, usize::MAX);
-        let Read::Records { slices, .. } = log.read(0, usize::MAX) else { panic!() };
+        let Read::Records { slices, .. } = log.read(Position::START, usize::MAX) else { panic!() };
         let all = slices.concat();
         for taken in 0..=all.len() {
             let (cursor, rest) = after(&slices, taken);
-            let Read::Records { slices: behind, .. } = log.read(cursor.unwrap_or(0), usize::MAX) else {
+            let Read::Records { slices: behind, .. } =
+                log.read(cursor.unwrap_or(Position::START), usize::MAX)
+            else {
                 panic!()
             };
             let read = [&all[..taken], &rest, &behind.concat()].concat();
@@ -244,7 +253,7 @@ mod tests {
 
     #[test]
     fn the_tail_is_no_larger_than_it_may_be() {
-        let mut small = Log::new(0, 2_000);
+        let mut small = Log::new(Position::START, 2_000);
         for run in log(1_000, 10, usize::MAX).runs {
             let longest = run.bytes.len();
             small.push(run);

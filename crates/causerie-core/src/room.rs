@@ -51,7 +51,7 @@ pub use self::topic::Topic;
 use crate::content::body::{Body, BodyError, changed_by, topic_of};
 use crate::content::name::{Name, RoomName};
 use crate::content::reading::Reading;
-use crate::id::{ClientId, Epoch};
+use crate::id::{ClientId, Epoch, Position};
 use crate::log::mark;
 use crate::wire::{Limits, MemberInfo, RoomInfo, Welcome};
 
@@ -91,7 +91,7 @@ impl Room {
     #[must_use]
     pub fn new(name: RoomName, origin: u32, epoch: Epoch, settings: RoomSettings, vectors: bool) -> Self {
         let (snapshot, host) = (Snapshot::hosts([origin]), MemberId::host(origin));
-        let (epochs, journal) = (Epochs::new(epoch), Journal::new(0, 1));
+        let (epochs, journal) = (Epochs::new(epoch), Journal::new(Position::START, Position::FIRST));
         let room = Self::at(name, &snapshot, host, epochs, journal, settings, vectors);
         let mut room = room.expect("one host, and limits that can be");
         // That there is such a room.
@@ -307,7 +307,7 @@ impl Room {
 
     /// Returns where the last checkpoint that was taken stands.
     #[must_use]
-    pub fn checkpoint_at(&self) -> u64 {
+    pub fn checkpoint_at(&self) -> Position {
         self.journal.checkpoint_at()
     }
 
@@ -324,12 +324,12 @@ impl Room {
     }
 
     /// Takes note that records before this position are not kept any more.
-    pub fn kept_from(&mut self, first: u64) {
+    pub fn kept_from(&mut self, first: Position) {
         self.journal.kept_from(first);
     }
 
     /// Takes note that these records cannot be read: who needs them is told of a gap.
-    pub fn unreadable(&mut self, gap: RangeInclusive<u64>) {
+    pub fn unreadable(&mut self, gap: RangeInclusive<Position>) {
         self.journal.unreadable(gap);
     }
 
@@ -385,13 +385,13 @@ impl Room {
 
     /// Returns the position of the last record, stored or not.
     #[must_use]
-    pub fn position(&self) -> u64 {
+    pub fn position(&self) -> Position {
         self.journal.position()
     }
 
     /// Returns the first position that is kept.
     #[must_use]
-    pub fn first(&self) -> u64 {
+    pub fn first(&self) -> Position {
         self.journal.first()
     }
 
@@ -575,7 +575,7 @@ mod tests {
             room.receive(at(0), seat, packet).unwrap();
         }
         assert_eq!(texts(&room)[5..], ["teh", "the", "yes"]);
-        let changed = [(hello, 5), (first, 7)];
+        let changed = [(hello, Position::new(5)), (first, Position::new(7))];
         assert_eq!(
             room.journal.pending().1,
             changed.map(|(target, position)| (mark::changes(target), position))
@@ -595,9 +595,13 @@ mod tests {
         let client_id = |id: &str| id.parse::<ClientId>().unwrap();
         let mut once = |who, id: &str, forgotten| room.say_once(at(0), who, &client_id(id), &text, forgotten);
         let first = once(ann, "a", 0).unwrap().unwrap();
-        assert_eq!((first.id, first.position), (MessageId::new(ann, 1), 3));
+        assert_eq!((first.id, first.position), (MessageId::new(ann, 1), Position::new(3)));
         assert_eq!(once(ann, "a", 0), Ok(Some(first)));
-        assert_eq!(once(raj, "a", 0).unwrap().unwrap().position, 4, "another's id is another id");
+        assert_eq!(
+            once(raj, "a", 0).unwrap().unwrap().position,
+            Position::new(4),
+            "another's id is another id"
+        );
         for n in 0..ONCE_MAX as u64 - 2 {
             once(ann, &n.to_string(), 0).unwrap().unwrap();
         }
@@ -607,7 +611,7 @@ mod tests {
         assert_eq!(room.said_once(ann, &client_id("a")), (None, 1));
         assert!(room.say_once(at(0), ann, &client_id("c"), &text, 1).unwrap().is_some());
         let batch = room.take_batch().unwrap();
-        assert_eq!(batch.marks[0], (mark::once(ann, &client_id("a")), 3));
+        assert_eq!(batch.marks[0], (mark::once(ann, &client_id("a")), Position::new(3)));
         assert_eq!(batch.marks.len(), ONCE_MAX + 2);
     }
 
@@ -661,12 +665,14 @@ mod tests {
         assert!((1..=HELD_BYTES_EACH).contains(&room.held_bytes()), "{} bytes", room.held_bytes());
         room.disconnected(at(0), seat);
         assert_eq!(room.held_bytes(), 0);
-        let (seat, _) = room.resume(at(0), seat.member, [1; 32], Epoch::new(7), 1, &raj.clock()).unwrap();
+        let (seat, _) =
+            room.resume(at(0), seat.member, [1; 32], Epoch::new(7), Position::FIRST, &raj.clock()).unwrap();
         room.limit_held_bytes(3 * text.len());
         let refused =
             packets[1..].iter().filter_map(|packet| room.receive(at(0), seat, packet.clone()).err());
         assert!(refused.into_iter().all(|refusal| !refusal.is_final));
-        let (seat, _) = room.resume(at(0), seat.member, [1; 32], Epoch::new(7), 1, &raj.clock()).unwrap();
+        let (seat, _) =
+            room.resume(at(0), seat.member, [1; 32], Epoch::new(7), Position::FIRST, &raj.clock()).unwrap();
         assert_eq!(room.held_bytes(), 0, "it sends again what it has not got back");
         packets.into_iter().for_each(|packet| room.receive(at(0), seat, packet).unwrap());
         assert_eq!(texts(&room).len(), 101);

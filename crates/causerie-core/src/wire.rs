@@ -32,8 +32,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::id::Epoch;
+    use crate::id::{Epoch, Position};
     use crate::key::{Challenge, Proof};
+
+    const fn pos(number: u64) -> Position {
+        Position::new(number)
+    }
 
     const RAJ: MemberId = MemberId::new(0, 300);
 
@@ -67,14 +71,14 @@ mod tests {
                 proof: Proof { key: [7; 32], signature: [8; 64] },
                 create: true,
                 maker: Some(Proof { key: [5; 32], signature: [4; 64] }),
-                after: Some((Epoch::new(u64::MAX), 0)),
+                after: Some((Epoch::new(u64::MAX), pos(0))),
             },
             ClientFrame::Resume {
                 room: "lobby".into(),
                 member: RAJ,
                 proof: Proof { key: [9; 32], signature: [6; 64] },
                 epoch: Epoch::new(3),
-                position: 1 << 40,
+                position: pos(1 << 40),
                 clock: clock.clone(),
             },
             ClientFrame::Broadcast(Bytes::from_static(b"packet")),
@@ -94,7 +98,7 @@ mod tests {
             ClientFrame::Clock(clock),
             ClientFrame::ListMembers,
             question(Direction::Before, Place::End),
-            question(Direction::After, Place::Position(u64::MAX)),
+            question(Direction::After, Place::Position(Position::MAX)),
             question(Direction::Around, Place::Message(MessageId::new(RAJ, 90))),
             question(Direction::After, Place::Time(1_700_000_000_000)),
             ClientFrame::Observed {
@@ -116,7 +120,7 @@ mod tests {
                 ],
                 left_out: 300,
             },
-            ClientFrame::Acknowledge(300),
+            ClientFrame::Acknowledge(pos(300)),
             ClientFrame::FollowStable,
         ]
     }
@@ -135,9 +139,9 @@ mod tests {
                 created: false,
                 member: RAJ,
                 epoch: Epoch::new(1 << 60),
-                position: 90,
-                first: 41,
-                gap_from: Some(7),
+                position: pos(90),
+                first: pos(41),
+                gap_from: Some(pos(7)),
                 snapshot: Snapshot {
                     clock: clock.clone(),
                     next_ordinals: vec![(0, 301)],
@@ -150,11 +154,11 @@ mod tests {
                     frame_bytes: 65_536,
                     grace_millis: 600_000,
                 },
-                shared: Some(6),
+                shared: Some(pos(6)),
             })),
-            ServerFrame::Resumed { taken: 7, position: 90 },
+            ServerFrame::Resumed { taken: 7, position: pos(90) },
             ServerFrame::Delivered(Delivered {
-                position: 90,
+                position: pos(90),
                 time_millis: 1_700_000_000_000,
                 packet: Bytes::from_static(b"packet"),
             }),
@@ -175,19 +179,19 @@ mod tests {
             ServerFrame::Page(Page {
                 room: "lobby".into(),
                 epoch: Epoch::new(1 << 60),
-                from: 1,
-                to: 300,
-                kept: 41,
-                end: 301,
-                gaps: vec![(1, 40), (90, 90)],
+                from: pos(1),
+                to: pos(300),
+                kept: pos(41),
+                end: pos(301),
+                gaps: vec![(pos(1), pos(40)), (pos(90), pos(90))],
                 names: members(),
-                revised: vec![(41, true), (50, false)],
+                revised: vec![(pos(41), true), (pos(50), false)],
                 records: Bytes::from_static(b"records"),
             }),
-            ServerFrame::Page(Page { from: 1, ..Page::default() }),
+            ServerFrame::Page(Page { from: pos(1), ..Page::default() }),
             ServerFrame::Watched(Watched { observations: true, acknowledgements: false }),
             ServerFrame::Watched(Watched { observations: false, acknowledgements: true }),
-            ServerFrame::Stable(Stable { position: 300, behind: vec![(RAJ, 299)] }),
+            ServerFrame::Stable(Stable { position: pos(300), behind: vec![(RAJ, pos(299))] }),
             ServerFrame::ClosedRooms(vec![ClosedRoom {
                 name: "lobby".into(),
                 closed_millis: 1_700_000_000_000,
@@ -285,7 +289,7 @@ mod tests {
             let direction = [Direction::Before, Direction::After, Direction::Around][direction];
             let place = match kind {
                 0 => Place::End,
-                1 => Place::Position(c),
+                1 => Place::Position(pos(c)),
                 2 => Place::Message(MessageId::new(MemberId::new(a, b), c)),
                 _ => Place::Time(c),
             };
@@ -304,11 +308,11 @@ mod tests {
             prop_assert_eq!(ClientFrame::decode(kind, &body), Ok(Some(asked)));
 
             let [from, to, kept, end] = bounds;
-            let gaps = gaps.into_iter().map(|(a, b)| (u64::from(a.min(b)), u64::from(a.max(b)))).collect();
+            let gaps = gaps.into_iter().map(|(a, b)| (pos(a.min(b).into()), pos(a.max(b).into()))).collect();
             let names = members();
-            let revised = vec![(from, true), (to, false)];
+            let revised = vec![(pos(from), true), (pos(to), false)];
             let page =
-                Page { room, epoch: Epoch::new(epoch), from, to, kept, end, gaps, names, revised, records: records.into() };
+                Page { room, epoch: Epoch::new(epoch), from: pos(from), to: pos(to), kept: pos(kept), end: pos(end), gaps, names, revised, records: records.into() };
             let page = ServerFrame::Page(page);
             let mut bytes = Vec::new();
             page.encode(&mut bytes);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use causerie_core::content::body::Body;
 use causerie_core::content::name::RoomName;
-use causerie_core::id::Epoch;
+use causerie_core::id::{Epoch, Position};
 use causerie_core::key::{Challenge, Purpose};
 use causerie_core::link::{Disturbance, DisturbedLink};
 use causerie_core::log::{Log, Read, Record, Run, records};
@@ -42,7 +42,7 @@ struct Connection {
     challenge: Challenge,
     /// Wish to be let in, which was told: nothing else may come before that.
     has_joined: bool,
-    cursor: u64,
+    cursor: Position,
     /// To the client, in order: TCP. Each once so many changes of the room are stored.
     down: VecDeque<(u64, ServerFrame)>,
 }
@@ -52,14 +52,14 @@ struct Connection {
 struct Disk {
     records: Vec<Record>,
     members: BTreeMap<MemberId, MemberRecord>,
-    checkpoint: Option<(u64, Bytes)>,
+    checkpoint: Option<(Position, Bytes)>,
 }
 
 impl Disk {
     fn store(&mut self, batch: &Batch) {
         if let Some(run) = &batch.records {
             self.records.extend(records(run.bytes.clone()));
-            assert_eq!(self.records.len() as u64, run.last);
+            assert_eq!(self.records.len() as u64, run.last.get());
         }
         self.members.extend(batch.members.iter().map(|m| (m.member, m.clone())));
         self.checkpoint = batch.checkpoint.clone().or(self.checkpoint.take());
@@ -79,16 +79,16 @@ struct Client {
     connection: Option<Connection>,
     said: u64,
     /// Texts in the order of this client's screen.
-    placed: BTreeMap<u64, String>,
+    placed: BTreeMap<Position, String>,
     texts: BTreeMap<MessageId, String>,
     /// Messages that were delivered since it was started, and ever.
     life: BTreeSet<MessageId>,
     seen: BTreeSet<String>,
     /// Session on its disk, with the screen of that moment.
     kept: Vec<u8>,
-    kept_screen: BTreeMap<u64, String>,
+    kept_screen: BTreeMap<Position, String>,
     /// Position up to which it is told what it has missed; 0 if nothing is still to come.
-    missed_to: u64,
+    missed_to: Position,
     ended: Option<End>,
 }
 
@@ -161,7 +161,7 @@ impl World {
             disk: Disk::default(),
             storing: None,
             stored: 0,
-            log: Log::new(0, usize::MAX),
+            log: Log::new(Position::START, usize::MAX),
             clients: Vec::new(),
             oracle: Oracle::new(),
             trouble: Trouble::default(),
@@ -203,7 +203,7 @@ impl World {
                 seen: BTreeSet::new(),
                 kept: Vec::new(),
                 kept_screen: BTreeMap::new(),
-                missed_to: 0,
+                missed_to: Position::START,
                 ended: None,
             });
         }
@@ -224,7 +224,7 @@ impl World {
 
     fn connect(&mut self, n: usize) {
         let challenge = Challenge { random: fresh_seed(), ..Challenge::default() };
-        let (has_joined, cursor, down) = (false, u64::MAX, VecDeque::new());
+        let (has_joined, cursor, down) = (false, Position::MAX, VecDeque::new());
         self.clients[n].connection = Some(Connection { seat: None, challenge, has_joined, cursor, down });
         self.clients[n].session.connected();
         self.drain(n);
@@ -253,7 +253,7 @@ impl World {
         client.life.clear();
         self.trouble.untaken += client.untaken.len() as u64;
         client.untaken.clear();
-        client.missed_to = 0;
+        client.missed_to = Position::START;
         self.trouble.again += (client.placed.len() - client.kept_screen.len()) as u64;
         client.placed = client.kept_screen.clone();
         client.session = Session::restore(client.config.clone(), &kept).unwrap();
@@ -385,14 +385,14 @@ impl World {
                 self.trouble.missed += 1;
                 client.missed_to = to;
             }
-            Event::Reconnecting { .. } => client.missed_to = 0,
+            Event::Reconnecting { .. } => client.missed_to = Position::START,
             Event::Placed { id, position, .. } => {
                 if position >= client.missed_to {
-                    client.missed_to = 0;
+                    client.missed_to = Position::START;
                 }
                 if let Some(text) = client.texts.get(&id) {
                     let text = text.clone();
-                    let last = client.placed.last_key_value().map_or(0, |(&p, _)| p);
+                    let last = client.placed.last_key_value().map_or(Position::START, |(&p, _)| p);
                     assert!(last < position, "what is placed does not move");
                     client.placed.insert(position, text);
                 }
@@ -413,7 +413,7 @@ impl World {
             Event::Gap { to, .. } => {
                 self.trouble.gaps += 1;
                 if to >= client.missed_to {
-                    client.missed_to = 0;
+                    client.missed_to = Position::START;
                 }
             }
             Event::Ended(end) => client.ended = Some(end),
@@ -547,18 +547,18 @@ impl World {
             self.cut(n);
         }
         let checkpoint = self.disk.checkpoint.clone();
-        let from = checkpoint.as_ref().map_or(0, |(position, _)| *position);
+        let from = checkpoint.as_ref().map_or(Position::START, |(position, _)| *position);
         let stored = Stored {
             name: RoomName::parse("lobby").unwrap(),
             epoch: Epoch::new(7),
             checkpoint,
             members: self.disk.members.values().cloned().collect(),
-            first: 1,
-            last: self.disk.records.len() as u64,
+            first: Position::FIRST,
+            last: Position::new(self.disk.records.len() as u64),
             topic: None,
         };
         let begins_anew = self.below(4) == 0;
-        let records = self.disk.records[from as usize..].iter().cloned();
+        let records = self.disk.records[from.get() as usize..].iter().cloned();
         let now = Now { time: self.time(), wall_millis: 0 };
         let settings = self.settings.clone();
         self.room = if begins_anew {
@@ -580,9 +580,9 @@ impl World {
             Delivered { position, time_millis, packet: r.message.packet().clone() }.encode(&mut bytes);
         }
         let last = self.disk.records.len() as u64;
-        self.log = Log::new(0, usize::MAX);
+        self.log = Log::new(Position::START, usize::MAX);
         if last > 0 {
-            self.log.push(Run { first: 1, last, bytes: bytes.into() });
+            self.log.push(Run { first: Position::FIRST, last: Position::new(last), bytes: bytes.into() });
         }
     }
 
@@ -707,7 +707,7 @@ impl World {
             self.drain(n);
             (0..20).for_each(|_| self.tick());
             self.take(n);
-            assert_eq!(self.clients[n].missed_to, 0, "all that was missed has come");
+            assert_eq!(self.clients[n].missed_to, Position::START, "all that was missed has come");
             assert_eq!(self.clients[n].ended, Some(End::Left));
         }
         assert_eq!(self.room.members(), []);

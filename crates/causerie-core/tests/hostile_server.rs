@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use causerie_core::content::body::Body;
 use causerie_core::content::name::RoomName;
-use causerie_core::id::Epoch;
+use causerie_core::id::{Epoch, Position};
 use causerie_core::key::Challenge;
 use causerie_core::room::{Now, Room, RoomSettings};
 use causerie_core::session::{End, Event, Session, SessionConfig, SessionOutput};
@@ -34,7 +34,11 @@ fn live(heartbeat: Option<Duration>) -> (Session, Welcome) {
 
 fn record(position: u64, from: MemberId, seq: u64, kind: Kind, payload: &[u8]) -> ServerFrame {
     let message = Message::new(MessageId::new(from, seq), kind, &[], payload).unwrap();
-    ServerFrame::Delivered(Delivered { position, time_millis: 0, packet: message.into_packet() })
+    ServerFrame::Delivered(Delivered {
+        position: Position::new(position),
+        time_millis: 0,
+        packet: message.into_packet(),
+    })
 }
 
 fn say(session: &mut Session, frame: ServerFrame) {
@@ -86,7 +90,7 @@ fn positions_that_never_come_are_given_up_where_messages_may_overtake_each_other
         let events = drain(&mut session).0.into_iter();
         gaps.extend(events.filter(|event| matches!(event, Event::Gap { .. })));
     }
-    assert_eq!(gaps, [Event::Gap { from: 3, to: 8 }]);
+    assert_eq!(gaps, [Event::Gap { from: Position::new(3), to: Position::new(8) }]);
 }
 
 #[test]
@@ -100,7 +104,8 @@ fn members_without_end_end_the_session() {
             let (agent, challenge) = ("test".into(), Challenge::default());
             session.handle_frame(Time::ZERO, ServerFrame::Hello { version: VERSION, agent, challenge });
             let (first, position) = (2, u64::MAX >> 1);
-            let welcome = Welcome { first, position, ..welcome.clone() };
+            let welcome =
+                Welcome { first: Position::new(first), position: Position::new(position), ..welcome.clone() };
             session.handle_frame(Time::ZERO, ServerFrame::Welcome(Box::new(welcome)));
         }
         let mut ended = None;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use causerie_core::content::body::Body;
 use causerie_core::content::name::RoomName;
-use causerie_core::id::Epoch;
+use causerie_core::id::{Epoch, Position};
 use causerie_core::key::Challenge;
 use causerie_core::room::{Now, Room, RoomSettings};
 use causerie_core::session::{Event, Session, SessionConfig, SessionOutput};
@@ -55,7 +55,7 @@ fn live_as(config: SessionConfig, others: u8, count: u64) -> (Session, Vec<Serve
     let frames = std::iter::from_fn(|| split_frame(&mut bytes, 1 << 20).unwrap());
     let mut records: Vec<_> =
         frames.map(|(kind, body)| ServerFrame::decode(kind, &body).unwrap().unwrap()).collect();
-    let live = records.split_off(usize::try_from(joined).unwrap());
+    let live = records.split_off(usize::try_from(joined.get()).unwrap());
     records.into_iter().for_each(|frame| session.handle_frame(Time::ZERO, frame));
     while session.poll_output().is_some() {}
     assert!(session.is_live());
@@ -221,7 +221,7 @@ fn clocks_of_what_is_held_are_told_up_to_a_bound() {
 }
 
 /// The positions that a session acknowledges now.
-fn acknowledged(session: &mut Session) -> Vec<u64> {
+fn acknowledged(session: &mut Session) -> Vec<Position> {
     let position = |frame| match frame {
         ClientFrame::Acknowledge(position) => Some(position),
         // What it lacks it asks for.
@@ -280,7 +280,7 @@ fn who_wants_to_know_who_has_delivered_asks_once_it_has_spoken() {
     session.say(at(1), &Body::Text("yes".into())).unwrap();
     session.say(at(2), &Body::Text("yes".into())).unwrap();
     assert_eq!(asks(&mut session), 1);
-    let stable = Stable { position: 3, behind: vec![(MemberId::new(7, 1), 2)] };
+    let stable = Stable { position: Position::new(3), behind: vec![(MemberId::new(7, 1), Position::new(2))] };
     session.handle_frame(at(3), ServerFrame::Stable(stable.clone()));
     assert_eq!(session.poll_output(), Some(SessionOutput::Event(Event::Stable(stable.clone()))));
     // Who is left out of the list would be taken for somebody who has delivered.

@@ -1,6 +1,7 @@
 //! The examples of `docs/protocol.md` are what it says they are.
 
 use bytes::{Bytes, BytesMut};
+use causerie_core::id::Position;
 use causerie_core::key::{Challenge, KeyPair, Purpose};
 use causerie_core::log::page::{Entry, HistoryPage};
 use causerie_core::wire::{
@@ -81,16 +82,16 @@ fn a_page_of_history() {
     let cause = MessageId::new(MemberId::new(0, 3), 88);
     let message = Message::new(MessageId::new(raj, 90), Kind::Data, &[cause], b"\x01hi").unwrap();
     let mut records = Vec::new();
-    Delivered { position: 300, time_millis: 1_700_000_000_000, packet: message.into_packet() }
+    Delivered { position: Position::new(300), time_millis: 1_700_000_000_000, packet: message.into_packet() }
         .encode(&mut records);
     let page = Page {
         room: "lobby".into(),
         epoch: causerie_core::id::Epoch::new(7),
-        from: 298,
-        to: 300,
-        kept: 1,
-        end: 300,
-        gaps: vec![(298, 299)],
+        from: Position::new(298),
+        to: Position::new(300),
+        kept: Position::FIRST,
+        end: Position::new(300),
+        gaps: vec![(Position::new(298), Position::new(299))],
         names: vec![MemberInfo { member: raj, name: "Raj".into(), present: false }],
         revised: vec![],
         records: records.into(),
@@ -100,7 +101,7 @@ fn a_page_of_history() {
     ServerFrame::Page(page.clone()).encode(&mut again);
     assert_eq!(again, bytes);
     let entries = HistoryPage::read(&page).expect("it tells of each position").entries;
-    assert_eq!(entries[0], Entry::Gap { from: 298, to: 299, removed: false });
+    assert_eq!(entries[0], Entry::Gap { from: Position::new(298), to: Position::new(299), removed: false });
     assert!(matches!(&entries[1], Entry::Record(record) if record.name == "Raj" && record.deps == [cause]));
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use causerie_core::content::body::Body;
+use causerie_core::id::Position;
 use causerie_core::log::page::{Entry, HistoryRecord, Standing, What};
 use causerie_core::timeline::fold::{Fold, Said};
 use cbcast::{MemberId, MessageId};
@@ -38,7 +39,11 @@ fn entry(value: &Value) -> Entry {
     let what = match value["kind"].as_str().expect("a kind") {
         "gap" => {
             let removed = value["why"] == "removed";
-            return Entry::Gap { from: number(value, "from"), to: number(value, "to"), removed };
+            return Entry::Gap {
+                from: Position::new(number(value, "from")),
+                to: Position::new(number(value, "to")),
+                removed,
+            };
         }
         "joined" => What::Joined,
         "left" => What::Left { reason: text(value, "reason") },
@@ -62,7 +67,7 @@ fn entry(value: &Value) -> Entry {
         _ => Standing::AsSaid,
     };
     Entry::Record(HistoryRecord {
-        position: number(value, "position"),
+        position: Position::new(number(value, "position")),
         time_millis: 0,
         id: id(value, "id"),
         deps: Vec::new(),
@@ -78,7 +83,7 @@ fn line(fold: &Fold, entry: &Entry) -> Option<Value> {
     let record = match entry {
         Entry::Gap { from, to, removed } => {
             let why = if *removed { "removed" } else { "damaged" };
-            return Some(json!({"kind": "gap", "from": from, "to": to, "why": why}));
+            return Some(json!({"kind": "gap", "from": from.get(), "to": to.get(), "why": why}));
         }
         Entry::Record(record) => record,
     };

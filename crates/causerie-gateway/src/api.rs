@@ -21,7 +21,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use causerie_core::content::body::Body;
-    use causerie_core::id::{ClientId, Token};
+    use causerie_core::id::{ClientId, Position, Token};
     use causerie_core::log::page::{HistoryRecord, Standing, What};
 
     use super::*;
@@ -126,7 +126,12 @@ mod tests {
         );
         assert_eq!(
             read(r#"{"type":"resume","token":"t","after":3,"held":true}"#),
-            ClientEvent::Resume { token: "t".into(), after: Some(3), held: true, observed: false }
+            ClientEvent::Resume {
+                token: "t".into(),
+                after: Some(Position::new(3)),
+                held: true,
+                observed: false
+            }
         );
         assert!(matches!(read(r#"{"type":"say","id":"1","text":"x"}"#), ClientEvent::Say(_)));
         assert_eq!(read(r#"{"type":"ping"}"#), ClientEvent::Ping {});
@@ -153,7 +158,7 @@ mod tests {
         fn whatever_is_said_is_an_object_with_that_in_it(text: String, name: String, position: u64, time_millis: u64) {
             let id = MessageId::new(MemberId::new(0, 7), 90);
             let what = What::Said(Body::Reply { to: id, text: text.clone() });
-            let record = HistoryRecord { position, time_millis, id, deps: vec![id], member: id.member, name: name.clone(), what, standing: Standing::AsSaid };
+            let record = HistoryRecord { position: Position::new(position), time_millis, id, deps: vec![id], member: id.member, name: name.clone(), what, standing: Standing::AsSaid };
             let value: Value = serde_json::from_str(&record_event(&record)).unwrap();
             prop_assert_eq!(&value["text"], &Value::from(text));
             prop_assert_eq!(&value["author"], &Value::from(name));

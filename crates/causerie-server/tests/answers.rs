@@ -5,6 +5,7 @@ mod common;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use causerie_core::id::Position;
 use causerie_core::room::RoomSettings;
 use causerie_core::wire::{ClientFrame, Direction, HistoryQuestion, Place, ServerFrame};
 use causerie_server::{IrcSettings, Settings};
@@ -133,7 +134,7 @@ async fn what_a_client_wants_is_sent_as_it_is_read() {
         let frame = raj.wire.frame().await;
         let ServerFrame::Delivered(record) = frame else { panic!("{frame:?}") };
         // Behind Ann's own joining.
-        assert_eq!(record.position, 2 + (n % MESSAGES) as u64);
+        assert_eq!(record.position, Position::new(2 + (n % MESSAGES) as u64));
     }
     raj.wire.ping().await;
     nothing(&server, "causerie_unread_bytes").await;
@@ -195,7 +196,7 @@ async fn what_rooms_hold_back_counts_with_what_is_left_unread() {
     // Alone it would not be too much for one that does not read.
     let mut wire = narrow(&server).await;
     let mut asked = Vec::new();
-    let (room, direction, place) = ("lobby".into(), Direction::After, Place::Position(0));
+    let (room, direction, place) = ("lobby".into(), Direction::After, Place::Position(Position::START));
     let question = HistoryQuestion { room, epoch: None, direction, place, limit: 1_000, wait_millis: 0 };
     ClientFrame::History(question).encode(&mut asked);
     // Until the server ends the connection.
@@ -249,7 +250,10 @@ async fn those_who_only_look_take_no_places_of_members() {
     let first = MissingRange { member: ann.member, from: 1, to: 1 };
     ann.wire.send(&ClientFrame::Want(vec![first])).await;
     let frame = ann.wire.frame().await;
-    assert!(matches!(&frame, ServerFrame::Delivered(record) if record.position == 2), "{frame:?}");
+    assert!(
+        matches!(&frame, ServerFrame::Delivered(record) if record.position == Position::new(2)),
+        "{frame:?}"
+    );
     drop(held);
     for onlooker in &mut onlookers {
         let mut told = Vec::new();

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
+use causerie_core::id::Position;
 use causerie_core::wire::{ClientFrame, ErrorCode, Observation, Observed, ServerFrame, Stable, Watched};
 use causerie_server::{AddressLimits, Protocol, Settings};
 use causerie_store::{Change, MemoryStore, Options, RoomRow, SqliteStore, Store};
@@ -1053,16 +1054,16 @@ async fn up_to_where_members_of_each_kind_have_delivered_is_told_to_who_follows(
     raj.wire.send(&ClientFrame::FollowStable).await;
     while bob.wire.frame().await != ServerFrame::Watched(ACKNOWLEDGEMENTS) {}
     // Members that live here have what was written to their connections; others have what they say.
-    let told = async |raj: &mut Native, behind: &[(MemberId, u64)]| {
+    let told = async |raj: &mut Native, behind: &[(MemberId, Position)]| {
         let expected = ServerFrame::Stable(Stable { position: end, behind: behind.to_vec() });
         while raj.wire.frame().await != expected {}
     };
     let (me, other) = (raj.member, bob.member);
-    told(&mut raj, &[(me, 0), (other, 0)]).await;
-    bob.wire.send(&ClientFrame::Acknowledge(u64::MAX)).await;
-    raj.wire.send(&ClientFrame::Acknowledge(end - 1)).await;
+    told(&mut raj, &[(me, Position::START), (other, Position::START)]).await;
+    bob.wire.send(&ClientFrame::Acknowledge(Position::MAX)).await;
+    raj.wire.send(&ClientFrame::Acknowledge(Position::new((end - 1).get()))).await;
     told(&mut raj, &[(me, end - 1)]).await;
-    raj.wire.send(&ClientFrame::Acknowledge(3)).await;
+    raj.wire.send(&ClientFrame::Acknowledge(Position::new(3))).await;
     raj.wire.send(&ClientFrame::Acknowledge(end)).await;
     told(&mut raj, &[]).await;
 
@@ -1071,8 +1072,9 @@ async fn up_to_where_members_of_each_kind_have_delivered_is_told_to_who_follows(
     ann.join("lobby", "Ann").await;
     assert!(matches!(ann.frame().await, ServerFrame::Welcome(_)));
     assert_eq!(ann.frame().await, ServerFrame::Watched(ACKNOWLEDGEMENTS));
-    let is_behind =
-        |stable: &Stable| stable.behind.iter().filter(|(_, position)| *position == 0).count() == 1;
+    let is_behind = |stable: &Stable| {
+        stable.behind.iter().filter(|(_, position)| *position == Position::START).count() == 1
+    };
     while !matches!(raj.wire.frame().await, ServerFrame::Stable(stable) if is_behind(&stable)) {}
     eve.send(json!({"type": "leave"})).await;
     drop((raj, dan, kim));
@@ -1088,7 +1090,7 @@ async fn up_to_where_members_of_each_kind_have_delivered_is_told_to_who_follows(
     let mut nobody = Wire::greeted(server.address).await;
     nobody.send(&ClientFrame::FollowStable).await;
     nobody.refused(ErrorCode::Unexpected).await;
-    nobody.send(&ClientFrame::Acknowledge(1)).await;
+    nobody.send(&ClientFrame::Acknowledge(Position::FIRST)).await;
     nobody.refused(ErrorCode::Unexpected).await;
     server.stop().await;
 }
@@ -1109,7 +1111,7 @@ async fn in_a_crowd_nobody_is_asked_what_it_has_delivered() {
         }
     }
     // It was asked while there were fewer, and that ends with the next that is told.
-    crowd[0].send(&ClientFrame::Acknowledge(1)).await;
+    crowd[0].send(&ClientFrame::Acknowledge(Position::FIRST)).await;
     while raj.wire.frame().await != ServerFrame::Watched(Watched::default()) {}
     raj.wire.send(&ClientFrame::FollowStable).await;
     raj.wire.send(&ClientFrame::Ping(1)).await;

@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causerie_core::id::Epoch;
+use causerie_core::id::{Epoch, Position};
 use causerie_core::log::page::{Entry, HistoryPage, What};
 use causerie_core::room::RoomSettings;
 use causerie_core::wire::{
@@ -37,10 +37,10 @@ async fn forwards(wire: &mut Wire, random: &mut Random) -> Vec<Entry> {
     let (mut after, mut all) = (0, Vec::new());
     loop {
         let limit = 1 + random.below(9) as u64;
-        let page = ask(wire, question(Direction::After, Place::Position(after), limit)).await;
-        assert_eq!(page.from, after + 1);
+        let page = ask(wire, question(Direction::After, Place::Position(Position::new(after)), limit)).await;
+        assert_eq!(page.from, Position::new(after + 1));
         assert!(page.records().count() as u64 <= limit);
-        after = page.to;
+        after = page.to.get();
         let more = page.has_newer();
         all.extend(page.entries);
         if !more {
@@ -209,11 +209,13 @@ async fn pages_are_whole_while_retention_removes_the_front() {
         let mut wire = Wire::greeted(server.address).await;
         let room = store.rooms().unwrap()[0].room;
         let last = seen.last().unwrap().position;
-        let (mut after, mut found) = (0, Vec::new());
+        let (mut after, mut found) = (Position::START, Vec::new());
         while after < last {
             if random.below(3) == 0 {
-                let keep =
-                    Retention { count: Some(random.below(last as usize) as u64), ..Retention::default() };
+                let keep = Retention {
+                    count: Some(random.below(last.get() as usize) as u64),
+                    ..Retention::default()
+                };
                 store.retain(room, keep, 0).unwrap();
             }
             let page = ask(&mut wire, question(Direction::After, Place::Position(after), 7)).await;
@@ -225,7 +227,7 @@ async fn pages_are_whole_while_retention_removes_the_front() {
             Entry::Record(record) => (record.position, record.position),
             Entry::Gap { from, to, .. } => (*from, *to),
         };
-        let mut next = 1;
+        let mut next = Position::FIRST;
         for entry in &found {
             assert_eq!(of(entry).0, next, "neither a hole nor a repetition");
             next = of(entry).1 + 1;
@@ -237,7 +239,7 @@ async fn pages_are_whole_while_retention_removes_the_front() {
         }
         assert_eq!(next, last + 1);
         let back = backwards(&mut wire, random).await;
-        assert_eq!((of(&back[0]).0, of(back.last().unwrap()).1), (1, last));
+        assert_eq!((of(&back[0]).0, of(back.last().unwrap()).1), (Position::FIRST, last));
         server.stop().await;
     }
 }
@@ -267,7 +269,7 @@ async fn who_has_left_is_called_by_its_name() {
 
     // Who joins is shown the last three records, two of them about him.
     let eve = Native::join(server.address, "lobby", "Eve").await;
-    assert_eq!((eve.welcome.first, eve.welcome.position), (3, 5));
+    assert_eq!((eve.welcome.first, eve.welcome.position), (Position::new(3), Position::new(5)));
     let names: Vec<_> = eve.welcome.members.iter().map(|m| (&m.name[..], m.present)).collect();
     assert_eq!(names, [("Ann", true), ("Eve", true), ("Old Tom", false)]);
     server.stop().await;
@@ -302,16 +304,19 @@ async fn what_cannot_be_answered_is_refused_and_the_connection_goes_on() {
     .await;
     wire.refused(ErrorCode::Diverged).await;
     let right = ask(&mut wire, HistoryQuestion { epoch: Some(epoch), ..asked }).await;
-    assert_eq!((right.epoch, right.from, right.to, right.end), (epoch, 1, 1, 1));
+    assert_eq!(
+        (right.epoch, right.from, right.to, right.end),
+        (epoch, Position::FIRST, Position::FIRST, Position::FIRST)
+    );
     for beyond in [1, 2, 1 << 40, u64::MAX] {
         for limit in [0, 1, u64::MAX] {
-            let place = Place::Position(beyond);
+            let place = Place::Position(Position::new(beyond));
             let page = ask(&mut wire, question(Direction::After, place, limit)).await;
-            assert_eq!((page.from, page.to, page.end), (2, 1, 1));
+            assert_eq!((page.from, page.to, page.end), (Position::new(2), Position::FIRST, Position::FIRST));
         }
     }
     let page = ask(&mut wire, question(Direction::After, Place::Time(u64::MAX), 9)).await;
-    assert_eq!((page.from, page.to), (2, 1));
+    assert_eq!((page.from, page.to), (Position::new(2), Position::FIRST));
     // A side that there is not, and a place that there is not: no frame of this version.
     for bad in [[3, 0], [0, 9]] {
         let mut wire = Wire::greeted(server.address).await;
@@ -328,8 +333,8 @@ async fn an_answer_may_wait_for_what_comes() {
     let mut wire = Wire::greeted(server.address).await;
     let waiting = |place| HistoryQuestion { wait_millis: u64::MAX, ..question(Direction::After, place, 9) };
     // What is there is told at once.
-    assert_eq!(ask(&mut wire, waiting(Place::Position(0))).await.to, 1);
-    for place in [Place::End, Place::Position(2), Place::Time(u64::MAX)] {
+    assert_eq!(ask(&mut wire, waiting(Place::Position(Position::START))).await.to, Position::FIRST);
+    for place in [Place::End, Place::Position(Position::new(2)), Place::Time(u64::MAX)] {
         let at = ann.position;
         wire.send(&ClientFrame::History(waiting(place))).await;
         wire.send(&ClientFrame::Ping(5)).await;
@@ -338,7 +343,7 @@ async fn an_answer_may_wait_for_what_comes() {
         let page = page(&mut wire).await;
         // Where the text came first, the question has found it there.
         if page.from <= page.to {
-            assert_eq!((page.from, page.to), (at + 1, at + 1));
+            assert_eq!((page.from, page.to), (Position::new((at + 1).get()), Position::new((at + 1).get())));
         }
         assert_eq!(wire.frame().await, ServerFrame::Pong(5), "what follows waits for the answer");
     }
@@ -394,7 +399,7 @@ async fn a_flood_of_questions_holds_nobody_up_and_is_answered_in_the_end() {
     for _ in 0..20 {
         let mut flood = Wire::greeted(server.address).await;
         for n in 0..QUESTIONS {
-            let place = if n % 2 == 0 { Place::Position(400) } else { Place::Time(n) };
+            let place = if n % 2 == 0 { Place::Position(Position::new(400)) } else { Place::Time(n) };
             flood.send(&ClientFrame::History(question(Direction::Around, place, u64::MAX))).await;
         }
         floods.push(flood);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use causerie_core::id::Epoch;
+use causerie_core::id::{Epoch, Position};
 use causerie_core::key::{Proof, Purpose};
 use causerie_core::room::RoomSettings;
 use causerie_core::wire::{ClientFrame, ErrorCode, ServerFrame, Welcome};
@@ -49,14 +49,14 @@ async fn what_is_said_comes_back_with_its_position() {
     let server = started().await;
     let (mut ann, mut raj) = two(&server).await;
     assert!(ann.welcome.created && !raj.welcome.created);
-    assert_eq!((ann.position, raj.position), (2, 2), "the two Joined");
+    assert_eq!((ann.position, raj.position), (Position::new(2), Position::new(2)), "the two Joined");
     assert_eq!(ann.welcome.epoch, raj.welcome.epoch);
     let limits = raj.welcome.limits;
     assert_eq!((limits.name_chars, limits.text_bytes, limits.grace_millis), (32, 16_384, 600_000));
     ann.say("hello").await;
     for reader in [&mut ann, &mut raj] {
         reader.expect_text(MemberId::new(0, 1), "hello").await;
-        assert_eq!(reader.position, 3);
+        assert_eq!(reader.position, Position::new(3));
     }
     raj.say("hi").await;
     raj.say("and bye").await;
@@ -66,7 +66,7 @@ async fn what_is_said_comes_back_with_its_position() {
     }
     // A newcomer gets the history.
     let mina = Native::join(server.address, "lobby", "Mina").await;
-    assert_eq!((mina.welcome.first, mina.position), (1, 6));
+    assert_eq!((mina.welcome.first, mina.position), (Position::FIRST, Position::new(6)));
     server.stop().await;
 }
 
@@ -367,8 +367,11 @@ async fn who_resumes_gets_exactly_what_is_missing() {
         ann.say(text).await;
         ann.expect_text(ann.member, text).await;
     }
-    assert_eq!(raj.position, 3);
-    assert_eq!(raj.resume(server.address).await, ServerFrame::Resumed { taken: 1, position: 6 });
+    assert_eq!(raj.position, Position::new(3));
+    assert_eq!(
+        raj.resume(server.address).await,
+        ServerFrame::Resumed { taken: 1, position: Position::new(6) }
+    );
     raj.expect_text(raj.member, "mine").await;
     raj.expect_text(ann.member, "two").await;
     raj.expect_text(ann.member, "three").await;
@@ -377,7 +380,10 @@ async fn who_resumes_gets_exactly_what_is_missing() {
     ann.expect_text(raj.member, "lost").await;
     raj.expect_text(raj.member, "lost").await;
     // Once more, with nothing missing.
-    assert_eq!(raj.resume(server.address).await, ServerFrame::Resumed { taken: 2, position: 7 });
+    assert_eq!(
+        raj.resume(server.address).await,
+        ServerFrame::Resumed { taken: 2, position: Position::new(7) }
+    );
     raj.wire.ping().await;
     ann.say("four").await;
     raj.expect_text(ann.member, "four").await;
@@ -391,7 +397,7 @@ async fn resuming_closes_the_older_connection() {
     let wire = Wire::greeted(server.address).await;
     let mut wire = std::mem::replace(&mut raj.wire, wire);
     raj.wire.send(&raj.resume_frame()).await;
-    assert_eq!(raj.wire.frame().await, ServerFrame::Resumed { taken: 0, position: 2 });
+    assert_eq!(raj.wire.frame().await, ServerFrame::Resumed { taken: 0, position: Position::new(2) });
     // The older one speaks for nobody.
     let before = raj.group.clone();
     let ghost = raj.stamp_text("ghost");
@@ -433,7 +439,7 @@ async fn after_grace_the_member_has_left() {
     let position = raj.position;
     let again = Native::welcomed(raj.wire).await;
     assert_ne!(again.member, raj.member);
-    assert_eq!((again.welcome.first, again.welcome.gap_from), (position + 1, None));
+    assert_eq!((again.welcome.first, again.welcome.gap_from), (Position::new((position + 1).get()), None));
     server.stop().await;
 }
 
@@ -447,8 +453,8 @@ async fn who_knows_more_than_the_server_is_told() {
         let mut lying = honest.clone();
         let ClientFrame::Resume { epoch, position, clock, .. } = &mut lying else { panic!() };
         match how {
-            0 => *position += 1,
-            1 => *position = u64::MAX,
+            0 => *position = position.next(),
+            1 => *position = Position::MAX,
             2 => clock.set(MemberId::new(0, 1), 1),
             _ => *epoch = Epoch::new(epoch.number() ^ 1),
         }
@@ -491,7 +497,7 @@ async fn who_does_not_hold_the_key_resumes_nothing() {
             member,
             proof,
             epoch: raj.welcome.epoch,
-            position: 2,
+            position: Position::new(2),
             clock: VectorClock::default(),
         })
         .await;
@@ -555,8 +561,11 @@ async fn what_is_not_kept_is_a_gap() {
     raj.wire.send(&raj.resume_frame()).await;
     let mut again = Native::welcomed(raj.wire).await;
     let Welcome { first, gap_from, position: cut, .. } = again.welcome;
-    assert_eq!((gap_from, cut), (Some(position + 1), position + 200));
-    assert!(first > position + 1 && first <= cut);
+    assert_eq!(
+        (gap_from, cut),
+        (Some(Position::new((position + 1).get())), Position::new((position + 200).get()))
+    );
+    assert!(first > Position::new((position + 1).get()) && first <= cut);
     assert_eq!(again.member, raj.member);
     again.wire.send(&ClientFrame::Broadcast(packet)).await;
     ann.expect_text(raj.member, "mine").await;
@@ -574,10 +583,10 @@ async fn what_is_not_kept_is_a_gap() {
         proof: wire.key.prove(Purpose::Member, &wire.challenge),
         create: false,
         maker: None,
-        after: Some((epoch, 0)),
+        after: Some((epoch, Position::START)),
     };
     wire.send(&join(&wire, "Mina", epoch)).await;
-    assert_eq!(Native::welcomed(wire).await.welcome.gap_from, Some(1));
+    assert_eq!(Native::welcomed(wire).await.welcome.gap_from, Some(Position::FIRST));
     // Positions of another log mean nothing.
     let mut wire = Wire::greeted(server.address).await;
     wire.send(&join(&wire, "Noor", Epoch::new(epoch.number() ^ 1))).await;
@@ -616,7 +625,7 @@ async fn rooms_members_and_messages_outlive_the_server() {
     // Names are taken still, numbers go on, and history is there for a newcomer.
     let mina = Native::join(server.address, "lobby", "Mina").await;
     assert_eq!(mina.member.ordinal, 4);
-    assert_eq!((mina.welcome.first, mina.position), (1, 7));
+    assert_eq!((mina.welcome.first, mina.position), (Position::FIRST, Position::new(7)));
     server.stop().await;
 }
 
@@ -751,7 +760,7 @@ async fn what_was_lost_on_the_way_is_asked_for() {
         let ServerFrame::Delivered(record) = ann.wire.frame().await else { panic!() };
         positions.push(record.position);
     }
-    assert_eq!(positions, [3, 5]);
+    assert_eq!(positions, [Position::new(3), Position::new(5)]);
     ann.wire.ping().await;
     server.stop().await;
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use causerie_core::content::body::Body;
+use causerie_core::id::Position;
 use causerie_core::wire::Delivered;
 use causerie_store::{Change, Options, RoomId, RoomRow, SqliteStore, Store};
 use cbcast::{Kind, MemberId, Message, MessageId};
@@ -99,10 +100,15 @@ fn batch(
             let said = &texts[random.below(texts.len() as u64) as usize];
             let packet = Message::new(id, Kind::Data, &[], said).expect("a message").into_packet();
             let time_millis = 1_700_000_000_000 + position * 50;
-            Delivered { position, time_millis, packet }.encode(&mut run);
+            Delivered { position: Position::new(position), time_millis, packet }.encode(&mut run);
         }
         let run = Bytes::from(run);
-        changes.push(Change::Append { room: RoomId(room as u64), first, last: lasts[room], run });
+        changes.push(Change::Append {
+            room: RoomId(room as u64),
+            first: Position::new(first),
+            last: Position::new(lasts[room]),
+            run,
+        });
     }
     changes
 }
@@ -223,19 +229,19 @@ fn main() {
     };
     page("page of 50", &mut |r| {
         let (room, at) = pick(r);
-        store.read_before(room, at + 2, 50, 1 << 20).expect("a page").len()
+        store.read_before(room, Position::new(at + 2), 50, 1 << 20).expect("a page").len()
     });
     for (name, tenth) in [("oldest", 0), ("middle", 5), ("newest", 9)] {
         page(name, &mut |r| {
             let (room, _) = pick(r);
             let last = lasts[room.0 as usize];
             let at = last * tenth / 10 + r.below(last / 10);
-            store.read_before(room, at + 2, 50, 1 << 20).expect("a page").len()
+            store.read_before(room, Position::new(at + 2), 50, 1 << 20).expect("a page").len()
         });
     }
     page("64 KiB", &mut |r| {
         let (room, at) = pick(r);
-        store.read(room, at, 64 << 10).expect("a page").len()
+        store.read(room, Position::new(at), 64 << 10).expect("a page").len()
     });
     page("by number", &mut |r| {
         let (room, at) = pick(r);

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use bytes::Bytes;
-use causerie_core::id::Epoch;
+use causerie_core::id::{Epoch, Position};
 use cbcast::MemberId;
 
 /// Which room, for the store: given out by the caller, from [`Store::next_room`](crate::Store::next_room) on,
@@ -17,7 +17,7 @@ impl RoomId {
 }
 
 /// The greatest position of a room's log.
-pub(crate) const POSITION_MAX: u64 = (1 << 36) - 1;
+pub(crate) const POSITION_MAX: Position = Position::new((1 << 36) - 1);
 
 impl fmt::Display for RoomId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,9 +55,9 @@ pub struct MemberRow {
     /// What it is called.
     pub name: String,
     /// The position of its *Joined*.
-    pub joined_at: u64,
+    pub joined_at: Position,
     /// The position of its *Left*; `None`: it is in.
-    pub left_at: Option<u64>,
+    pub left_at: Option<Position>,
     /// How many of its messages have been taken. For the departed, as told to who comes back; for those present
     /// the log knows better.
     pub taken: u64,
@@ -112,9 +112,9 @@ pub enum Change {
         /// Which.
         room: RoomId,
         /// The room's last position plus one.
-        first: u64,
+        first: Position,
         /// The position of the run's last record.
-        last: u64,
+        last: Position,
         /// Whole `Delivered` frames of the positions `first..=last`. Kept and given back as they are.
         run: Bytes,
     },
@@ -133,14 +133,14 @@ pub enum Change {
         /// The name: any bytes, [`MARK_BYTES_MAX`] at most.
         name: Bytes,
         /// Of the record, at most the room's last.
-        position: u64,
+        position: Position,
     },
     /// Replaces the room's checkpoint: what the caller needs beside the records behind `position` to go on.
     Checkpoint {
         /// Which room.
         room: RoomId,
         /// The position at which the state was taken, at most the room's last.
-        position: u64,
+        position: Position,
         /// Opaque to the store.
         state: Bytes,
     },

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use causerie_core::id::Position;
 use thiserror::Error;
 
 use crate::change::RoomId;
@@ -184,9 +185,9 @@ pub enum InvalidChange {
         /// Which room.
         room: RoomId,
         /// The room's last position plus one.
-        expected: u64,
+        expected: Position,
         /// What was given.
-        first: u64,
+        first: Position,
     },
     /// The bytes of an append are not the records that they should be.
     #[error("{room}, at {position}: {error}")]
@@ -194,7 +195,7 @@ pub enum InvalidChange {
         /// Which room.
         room: RoomId,
         /// At which record.
-        position: u64,
+        position: Position,
         /// What is wrong.
         error: RunError,
     },
@@ -204,9 +205,9 @@ pub enum InvalidChange {
         /// Which room.
         room: RoomId,
         /// The room's last position.
-        last: u64,
+        last: Position,
         /// What was given.
-        position: u64,
+        position: Position,
     },
     /// A mark on a record that the log does not have.
     #[error("{room} ends at {last}, so there is nothing to be marked at {position}")]
@@ -214,9 +215,9 @@ pub enum InvalidChange {
         /// Which room.
         room: RoomId,
         /// The room's last position.
-        last: u64,
+        last: Position,
         /// What was given.
-        position: u64,
+        position: Position,
     },
     /// A mark's name with more bytes than it may have.
     #[error("a mark's name has at most {limit} bytes, and this one has {bytes}", limit = crate::change::MARK_BYTES_MAX)]
@@ -245,7 +246,7 @@ pub enum RunError {
     Packet,
     /// A record with another position than its place in the run says.
     #[error("the record says that it stands at {0}")]
-    Position(u64),
+    Position(Position),
     /// The run holds more or fewer records than was said.
     #[error("not as many records as was said")]
     Count,

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use causerie_core::content::body::Body;
+use causerie_core::id::Position;
 use cbcast::{MemberId, MessageId};
 
 use crate::change::{Change, MARK_BYTES_MAX, MemberRow, POSITION_MAX, RoomId, RoomRow};
@@ -37,11 +38,11 @@ struct MemoryState {
 #[derive(Clone, Debug)]
 struct MemoryRoom {
     row: RoomRow,
-    first: u64,
+    first: Position,
     records: VecDeque<MemoryRecord>,
     members: BTreeMap<MemberId, MemberRow>,
     checkpoint: Option<Checkpoint>,
-    marks: BTreeSet<(Bytes, u64)>,
+    marks: BTreeSet<(Bytes, Position)>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,17 +53,17 @@ struct MemoryRecord {
 }
 
 impl MemoryRoom {
-    fn last(&self) -> u64 {
+    fn last(&self) -> Position {
         self.first + self.records.len() as u64 - 1
     }
 
-    fn numbered(&self) -> impl Iterator<Item = (u64, &MemoryRecord)> {
-        (self.first..).zip(&self.records)
+    fn numbered(&self) -> impl Iterator<Item = (Position, &MemoryRecord)> {
+        self.first.onwards().zip(&self.records)
     }
 
     /// The gap in front of what is kept.
-    fn removed(&self) -> Option<core::ops::RangeInclusive<u64>> {
-        (self.first > 1).then(|| 1..=self.first - 1)
+    fn removed(&self) -> Option<core::ops::RangeInclusive<Position>> {
+        (self.first > Position::FIRST).then(|| Position::FIRST..=self.first - 1)
     }
 }
 
@@ -90,7 +91,7 @@ enum Undo {
     Append(RoomId, usize),
     Member(RoomId, MemberId, Option<MemberRow>),
     Checkpoint(RoomId, Option<Checkpoint>),
-    Mark(RoomId, (Bytes, u64)),
+    Mark(RoomId, (Bytes, Position)),
 }
 
 impl MemoryState {
@@ -136,7 +137,7 @@ impl MemoryState {
             let row = row.clone();
             let room_of = MemoryRoom {
                 row,
-                first: 1,
+                first: Position::FIRST,
                 records: VecDeque::new(),
                 members: BTreeMap::new(),
                 checkpoint: None,
@@ -169,7 +170,7 @@ impl MemoryState {
                     let id = message_id(&frame).expect("checked with the run");
                     found.records.push_back(MemoryRecord { time_millis: slot.entry.time, id, frame });
                 }
-                self.appended += last - first + 1;
+                self.appended += *last - *first + 1;
             }
             Change::Update { row, .. } => {
                 let old = core::mem::replace(&mut found.row, row.clone());
@@ -250,7 +251,7 @@ impl Store for MemoryStore {
         Ok(inner.room(room)?.members.values().filter(wanted).cloned().collect())
     }
 
-    fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<StoredPage, StoreError> {
+    fn read(&self, room: RoomId, after: Position, bytes_max: usize) -> Result<StoredPage, StoreError> {
         let inner = self.lock();
         let room = inner.room(room)?;
         let mut page = StoredPage { first: after.saturating_add(1), last: after, ..StoredPage::default() };
@@ -266,7 +267,7 @@ impl Store for MemoryStore {
                 break;
             }
             page.runs.push(record.frame.clone());
-            page.last += 1;
+            page.last = page.last.next();
         }
         Ok(page)
     }
@@ -274,19 +275,19 @@ impl Store for MemoryStore {
     fn read_before(
         &self,
         room: RoomId,
-        before: u64,
+        before: Position,
         records_max: usize,
         bytes_max: usize,
     ) -> Result<StoredPage, StoreError> {
         let inner = self.lock();
         let room = inner.room(room)?;
-        let before = before.clamp(1, room.last() + 1);
+        let before = before.clamp(Position::FIRST, room.last() + 1);
         let mut page = StoredPage { first: before, last: before - 1, ..StoredPage::default() };
         if records_max == 0 {
             return Ok(page);
         }
         if before <= room.first {
-            page.gap = (before > 1).then(|| 1..=before - 1);
+            page.gap = (before > Position::FIRST).then(|| Position::FIRST..=before - 1);
             return Ok(page);
         }
         let mut bytes = 0;
@@ -297,7 +298,7 @@ impl Store for MemoryStore {
                 break;
             }
             page.runs.push(record.frame.clone());
-            page.first -= 1;
+            page.first = page.first.previous();
         }
         page.runs.reverse();
         if page.first == room.first {
@@ -313,14 +314,20 @@ impl Store for MemoryStore {
         from_seq: u64,
         to_seq: u64,
         max: usize,
-    ) -> Result<Vec<u64>, StoreError> {
+    ) -> Result<Vec<Position>, StoreError> {
         let inner = self.lock();
         let wanted = |r: &MemoryRecord| r.id.member == member && (from_seq..=to_seq).contains(&r.id.seq);
         let found = inner.room(room)?.numbered().filter(|(_, r)| wanted(r)).map(|(position, _)| position);
         Ok(found.take(max).collect())
     }
 
-    fn marked(&self, room: RoomId, name: &[u8], after: u64, max: usize) -> Result<Vec<u64>, StoreError> {
+    fn marked(
+        &self,
+        room: RoomId,
+        name: &[u8],
+        after: Position,
+        max: usize,
+    ) -> Result<Vec<Position>, StoreError> {
         let inner = self.lock();
         let room = inner.room(room)?;
         let name = Bytes::copy_from_slice(name);
@@ -335,7 +342,7 @@ impl Store for MemoryStore {
         from: &[u8],
         to: &[u8],
         max: usize,
-    ) -> Result<Vec<(Vec<u8>, u64)>, StoreError> {
+    ) -> Result<Vec<(Vec<u8>, Position)>, StoreError> {
         let inner = self.lock();
         let room = inner.room(room)?;
         let from = (Bytes::copy_from_slice(from), room.first);
@@ -361,7 +368,7 @@ impl Store for MemoryStore {
         let mut hits = Vec::new();
         for (&id, kept) in inner.rooms.iter().filter(|(id, _)| room.is_none_or(|room| room == **id)) {
             for (position, record) in kept.numbered() {
-                let key = if room.is_some() { position } else { record.time_millis };
+                let key = if room.is_some() { position.get() } else { record.time_millis };
                 let Some(said) = message(&record.frame).filter(|m| m.is_data()) else {
                     continue;
                 };
@@ -397,10 +404,11 @@ impl Store for MemoryStore {
             first = first.max(last + 1 - room.records.iter().rev().take_while(fits).count() as u64);
         }
         if let Some(ages) = AgeRange::of(&keep, now_millis, inner.ages_from) {
-            let times = room.records.iter().zip(room.first..).map(|(record, at)| (at, record.time_millis));
+            let times =
+                room.records.iter().zip(room.first.onwards()).map(|(record, at)| (at, record.time_millis));
             ages.look(times.skip((first - room.first) as usize), &mut first);
         }
-        first = first.min(keep.before.unwrap_or(u64::MAX)).max(room.first);
+        first = first.min(keep.before.unwrap_or(Position::MAX)).max(room.first);
         Ok(Removed { records: first - room.first, first })
     }
 
@@ -408,7 +416,7 @@ impl Store for MemoryStore {
         let removed = self.excess(id, keep, now_millis)?;
         let mut inner = self.lock();
         let room = inner.rooms.get_mut(&id).ok_or(StoreError::NoSuchRoom(id))?;
-        room.records.drain(..(removed.first.saturating_sub(room.first) as usize).min(room.records.len()));
+        room.records.drain(..(removed.first.since(room.first).unwrap_or(0) as usize).min(room.records.len()));
         room.first = room.first.max(removed.first);
         let first = room.first;
         room.marks.retain(|&(_, position)| position >= first);

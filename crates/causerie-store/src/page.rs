@@ -3,6 +3,7 @@
 use core::ops::RangeInclusive;
 
 use bytes::Bytes;
+use causerie_core::id::Position;
 use cbcast::MemberId;
 
 use crate::change::{RoomId, RoomRow};
@@ -15,9 +16,9 @@ pub struct StoredRoom {
     /// What is known of it.
     pub row: RoomRow,
     /// The first position that is kept; one more than `last` if none is.
-    pub first: u64,
+    pub first: Position,
     /// The last position; 0 if nothing was ever appended.
-    pub last: u64,
+    pub last: Position,
     /// The last checkpoint. `None`: there never was one, or it is damaged (then that was reported): go from the
     /// records alone.
     pub checkpoint: Option<Checkpoint>,
@@ -30,7 +31,7 @@ pub struct StoredRoom {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Checkpoint {
     /// At which position it was taken.
-    pub position: u64,
+    pub position: Position,
     /// As it was given.
     pub state: Bytes,
 }
@@ -52,24 +53,24 @@ pub struct StoredPage {
     /// Whole `Delivered` frames, as they were appended. Empty: there are no readable records here.
     pub runs: Vec<Bytes>,
     /// The position of the first record. With no records: one more than `last`.
-    pub first: u64,
+    pub first: Position,
     /// The position of the last record. With no records: where reading began, less one.
-    pub last: u64,
+    pub last: Position,
     /// What lies where the page ends (before it, when reading backwards), if it cannot be read: removed by
     /// retention, or damaged. A long damaged stretch may be told in several pieces.
-    pub gap: Option<RangeInclusive<u64>>,
+    pub gap: Option<RangeInclusive<Position>>,
 }
 
 impl StoredPage {
     /// The cursor to read on from, forwards: behind the records and the gap.
     #[must_use]
-    pub fn next(&self) -> u64 {
+    pub fn next(&self) -> Position {
         self.gap.as_ref().map_or(self.last, |gap| (*gap.end()).max(self.last))
     }
 
     /// The `before` to read on from, backwards: the records before this page and its gap.
     #[must_use]
-    pub fn previous(&self) -> u64 {
+    pub fn previous(&self) -> Position {
         self.gap.as_ref().map_or(self.first, |gap| (*gap.start()).min(self.first))
     }
 
@@ -98,7 +99,7 @@ pub struct Hit {
     /// In which room.
     pub room: RoomId,
     /// Where.
-    pub position: u64,
+    pub position: Position,
     /// When, by the wall clock of its server.
     pub time_millis: u64,
     /// The whole `Delivered` frame.
@@ -126,7 +127,7 @@ pub struct Retention {
     /// So many bytes of frames are kept.
     pub bytes: Option<u64>,
     /// Whatever the limits, from this position on nothing goes.
-    pub before: Option<u64>,
+    pub before: Option<Position>,
 }
 
 /// Which times count where it is asked what is older than an age.
@@ -151,7 +152,7 @@ impl AgeRange {
 
     /// The first position that is to be kept, of records that follow each other, and whether one of them is young.
     /// `kept` is what was found before.
-    pub(crate) fn look(self, times: impl Iterator<Item = (u64, u64)>, kept: &mut u64) -> bool {
+    pub(crate) fn look(self, times: impl Iterator<Item = (Position, u64)>, kept: &mut Position) -> bool {
         for (position, time) in times {
             if time > self.now {
                 continue;
@@ -171,7 +172,7 @@ pub struct Removed {
     /// How many positions are not readable any more that were.
     pub records: u64,
     /// The first position that is kept.
-    pub first: u64,
+    pub first: Position,
 }
 
 /// A stretch of a room's log that cannot be read.
@@ -180,7 +181,7 @@ pub struct Damage {
     /// In which room.
     pub room: RoomId,
     /// Which positions.
-    pub positions: RangeInclusive<u64>,
+    pub positions: RangeInclusive<Position>,
 }
 
 /// What a check found. It has read everything.

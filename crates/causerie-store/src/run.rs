@@ -7,6 +7,7 @@
 //! ```
 //! Damage to one record is seen by its checksum and loses that record; damage to the directory loses all of it.
 
+use causerie_core::id::Position;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use crate::error::{InvalidChange, RunError};
 const DELIVERED: u8 = 0x84;
 
 /// The frame at the start of `bytes`: its whole length, position, time and where its packet begins.
-fn head(bytes: &[u8]) -> Option<(usize, u64, u64, usize)> {
+fn head(bytes: &[u8]) -> Option<(usize, Position, u64, usize)> {
     let mut reader = Reader::new(bytes);
     let length = usize::try_from(reader.varint().ok()?).ok()?;
     let end = reader.position().checked_add(length)?;
@@ -30,7 +31,7 @@ fn head(bytes: &[u8]) -> Option<(usize, u64, u64, usize)> {
     let position = reader.varint().ok()?;
     let time = reader.varint().ok()?;
     let packet = reader.position();
-    (packet <= end).then_some((end, position, time, packet))
+    (packet <= end).then_some((end, Position::new(position), time, packet))
 }
 
 /// The message in a frame. `None`: it is not one.
@@ -60,16 +61,21 @@ pub(crate) struct DirectoryEntry {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct RunDirectory {
     pub(crate) room: RoomId,
-    pub(crate) first: u64,
+    pub(crate) first: Position,
     pub(crate) entries: Vec<DirectoryEntry>,
 }
 
 impl RunDirectory {
     /// Checks that the bytes are the records `first..=last`, and writes down what they are.
-    pub(crate) fn of_run(room: RoomId, first: u64, last: u64, run: &Bytes) -> Result<Self, InvalidChange> {
+    pub(crate) fn of_run(
+        room: RoomId,
+        first: Position,
+        last: Position,
+        run: &Bytes,
+    ) -> Result<Self, InvalidChange> {
         let refuse = |position, error| InvalidChange::Run { room, position, error };
         // A frame has five bytes at least: a lying count must not cost more memory than the bytes do.
-        let said = last.checked_sub(first).and_then(|n| usize::try_from(n).ok()?.checked_add(1));
+        let said = last.since(first).and_then(|n| usize::try_from(n).ok()?.checked_add(1));
         let count = said.filter(|&n| n <= run.len()).ok_or(refuse(first, RunError::Count))?;
         let mut entries = Vec::with_capacity(count);
         let mut at = 0;
@@ -96,7 +102,7 @@ impl RunDirectory {
     }
 
     /// The position of the last record; `first - 1` if there is none.
-    pub(crate) fn last(&self) -> u64 {
+    pub(crate) fn last(&self) -> Position {
         self.first + self.entries.len() as u64 - 1
     }
 
@@ -108,7 +114,7 @@ impl RunDirectory {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         put_varint(out, self.room.0);
-        put_varint(out, self.first);
+        put_varint(out, self.first.get());
         put_varint(out, self.entries.len() as u64);
         let mut before = 0;
         for entry in &self.entries {
@@ -144,7 +150,7 @@ impl RunDirectory {
             let crc = u32::from_le_bytes(reader.take(4).ok()?.try_into().ok()?);
             entries.push(DirectoryEntry { length, crc, time });
         }
-        reader.rest().is_empty().then_some(Self { room, first, entries })
+        reader.rest().is_empty().then_some(Self { room, first: Position::new(first), entries })
     }
 }
 
@@ -157,7 +163,7 @@ pub(crate) struct StoredRun {
 
 /// One record of a run.
 pub(crate) struct RecordSlot {
-    pub(crate) position: u64,
+    pub(crate) position: Position,
     pub(crate) entry: DirectoryEntry,
     /// Where its frame begins among the run's frames.
     pub(crate) at: usize,
@@ -166,25 +172,25 @@ pub(crate) struct RecordSlot {
 }
 
 impl StoredRun {
-    pub(crate) fn first(&self) -> u64 {
+    pub(crate) fn first(&self) -> Position {
         self.directory.first
     }
 
-    pub(crate) fn last(&self) -> u64 {
+    pub(crate) fn last(&self) -> Position {
         self.directory.last()
     }
 
     /// Every record, with its checksum compared.
     pub(crate) fn slots(&self) -> impl Iterator<Item = RecordSlot> + '_ {
         let mut at = 0usize;
-        self.directory.entries.iter().zip(self.directory.first..).map(move |(&entry, position)| {
+        self.directory.entries.iter().zip(self.directory.first.onwards()).map(move |(&entry, position)| {
             let start = at;
             at = at.saturating_add(entry.length as usize);
             self.slot(position, entry, start)
         })
     }
 
-    fn slot(&self, position: u64, entry: DirectoryEntry, at: usize) -> RecordSlot {
+    fn slot(&self, position: Position, entry: DirectoryEntry, at: usize) -> RecordSlot {
         let frame = self.frames.get(at..at.saturating_add(entry.length as usize));
         RecordSlot { position, entry, at, good: frame.is_some_and(|f| crc32c::crc32c(f) == entry.crc) }
     }
@@ -195,8 +201,8 @@ impl StoredRun {
     }
 
     /// The good record at a position.
-    pub(crate) fn record(&self, position: u64) -> Option<(RecordSlot, Bytes)> {
-        let before = usize::try_from(position.checked_sub(self.first())?).ok()?;
+    pub(crate) fn record(&self, position: Position) -> Option<(RecordSlot, Bytes)> {
+        let before = usize::try_from(position.since(self.first())?).ok()?;
         let entry = *self.directory.entries.get(before)?;
         let at = self.directory.entries[..before].iter().map(|e| e.length as usize).sum();
         let slot = Some(self.slot(position, entry, at)).filter(|slot| slot.good)?;
@@ -217,7 +223,8 @@ mod tests {
             let id = MessageId::new(MemberId::new(0, 1), position);
             let m = Message::new(id, Kind::Data, &[], b"\x01hi").unwrap();
             let time_millis = if position % 3 == 0 { u64::MAX } else { position };
-            Delivered { position, time_millis, packet: m.into_packet() }.encode(&mut out);
+            Delivered { position: Position::new(position), time_millis, packet: m.into_packet() }
+                .encode(&mut out);
         }
         out.into()
     }
@@ -225,7 +232,7 @@ mod tests {
     #[test]
     fn directories_round_trip_and_any_flip_is_seen() {
         let bytes = run(7, 20);
-        let directory = RunDirectory::of_run(RoomId(3), 7, 20, &bytes).unwrap();
+        let directory = RunDirectory::of_run(RoomId(3), Position::new(7), Position::new(20), &bytes).unwrap();
         let mut out = Vec::new();
         directory.encode(&mut out);
         assert_eq!(RunDirectory::decode(&out).as_ref(), Some(&directory));
@@ -242,7 +249,8 @@ mod tests {
     #[test]
     fn a_flip_in_a_frame_loses_that_record_alone() {
         let bytes = run(1, 9);
-        let directory = Arc::new(RunDirectory::of_run(RoomId(0), 1, 9, &bytes).unwrap());
+        let directory =
+            Arc::new(RunDirectory::of_run(RoomId(0), Position::FIRST, Position::new(9), &bytes).unwrap());
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.to_vec();
             flipped[bit / 8] ^= 1 << (bit % 8);
@@ -260,15 +268,25 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let bytes = run(1, 3);
-        assert_eq!(error(1, 2, &bytes), (3, RunError::Count));
-        assert_eq!(error(1, 4, &bytes), (4, RunError::Count));
-        assert_eq!(error(2, 1, &bytes), (2, RunError::Count));
-        assert_eq!(error(2, 4, &bytes), (2, RunError::Position(1)));
-        assert_eq!(error(1, u64::MAX, &bytes), (1, RunError::Count));
-        assert_eq!(error(1, 1, &Bytes::new()), (1, RunError::Count));
-        assert_eq!(error(1, 3, &bytes.slice(..bytes.len() - 1)), (3, RunError::Frame));
+        assert_eq!(error(Position::FIRST, Position::new(2), &bytes), (Position::new(3), RunError::Count));
+        assert_eq!(error(Position::FIRST, Position::new(4), &bytes), (Position::new(4), RunError::Count));
+        assert_eq!(error(Position::new(2), Position::FIRST, &bytes), (Position::new(2), RunError::Count));
+        assert_eq!(
+            error(Position::new(2), Position::new(4), &bytes),
+            (Position::new(2), RunError::Position(Position::FIRST))
+        );
+        assert_eq!(error(Position::FIRST, Position::MAX, &bytes), (Position::FIRST, RunError::Count));
+        assert_eq!(
+            error(Position::FIRST, Position::FIRST, &Bytes::new()),
+            (Position::FIRST, RunError::Count)
+        );
+        assert_eq!(
+            error(Position::FIRST, Position::new(3), &bytes.slice(..bytes.len() - 1)),
+            (Position::new(3), RunError::Frame)
+        );
         let mut bad = Vec::new();
-        Delivered { position: 1, time_millis: 0, packet: Bytes::from_static(b"\x09x") }.encode(&mut bad);
-        assert_eq!(error(1, 1, &bad.into()), (1, RunError::Packet));
+        Delivered { position: Position::FIRST, time_millis: 0, packet: Bytes::from_static(b"\x09x") }
+            .encode(&mut bad);
+        assert_eq!(error(Position::FIRST, Position::FIRST, &bad.into()), (Position::FIRST, RunError::Packet));
     }
 }

@@ -36,6 +36,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use causerie_core::id::Position;
 use cbcast::MemberId;
 
 use crate::change::{Change, MemberRow, RoomId};
@@ -216,14 +217,14 @@ impl Store for SqliteStore {
         self.inner.members(room, which)
     }
 
-    fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<StoredPage, StoreError> {
+    fn read(&self, room: RoomId, after: Position, bytes_max: usize) -> Result<StoredPage, StoreError> {
         self.inner.read(room, after, bytes_max)
     }
 
     fn read_before(
         &self,
         room: RoomId,
-        before: u64,
+        before: Position,
         records_max: usize,
         bytes_max: usize,
     ) -> Result<StoredPage, StoreError> {
@@ -237,11 +238,17 @@ impl Store for SqliteStore {
         from_seq: u64,
         to_seq: u64,
         max: usize,
-    ) -> Result<Vec<u64>, StoreError> {
+    ) -> Result<Vec<Position>, StoreError> {
         self.inner.positions(room, member, from_seq, to_seq, max)
     }
 
-    fn marked(&self, room: RoomId, name: &[u8], after: u64, max: usize) -> Result<Vec<u64>, StoreError> {
+    fn marked(
+        &self,
+        room: RoomId,
+        name: &[u8],
+        after: Position,
+        max: usize,
+    ) -> Result<Vec<Position>, StoreError> {
         self.inner.marked(room, name, after, max)
     }
 
@@ -251,7 +258,7 @@ impl Store for SqliteStore {
         from: &[u8],
         to: &[u8],
         max: usize,
-    ) -> Result<Vec<(Vec<u8>, u64)>, StoreError> {
+    ) -> Result<Vec<(Vec<u8>, Position)>, StoreError> {
         self.inner.marked_between(room, from, to, max)
     }
 

@@ -7,6 +7,7 @@ use crate::error::{CommitError, StoreError};
 use crate::page::{
     CheckReport, Found, MemberSelection, Removed, Retention, StoreStats, StoredPage, StoredRoom,
 };
+use causerie_core::id::Position;
 use cbcast::MemberId;
 
 /// A durable log per room, and what is kept beside it. The contract is told in the [crate's documentation](crate).
@@ -33,7 +34,7 @@ pub trait Store: Send + Sync + core::fmt::Debug {
     /// None of these; the signature leaves room for stores behind a network.
     fn next_room(&self) -> Result<RoomId, StoreError>;
 
-    /// Members of a room, by id. Cost: O(log members + what is returned).
+    /// MemberSelection of a room, by id. Cost: O(log members + what is returned).
     ///
     /// # Errors
     /// [`StoreError`]. One damaged row is reported and left out, no error.
@@ -47,7 +48,7 @@ pub trait Store: Send + Sync + core::fmt::Debug {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<StoredPage, StoreError>;
+    fn read(&self, room: RoomId, after: Position, bytes_max: usize) -> Result<StoredPage, StoreError>;
 
     /// The records just before `before`, in ascending order: `records_max` and `bytes_max` at most, but one
     /// record at least (none if `records_max` is 0).
@@ -60,7 +61,7 @@ pub trait Store: Send + Sync + core::fmt::Debug {
     fn read_before(
         &self,
         room: RoomId,
-        before: u64,
+        before: Position,
         records_max: usize,
         bytes_max: usize,
     ) -> Result<StoredPage, StoreError>;
@@ -79,14 +80,20 @@ pub trait Store: Send + Sync + core::fmt::Debug {
         from_seq: u64,
         to_seq: u64,
         max: usize,
-    ) -> Result<Vec<u64>, StoreError>;
+    ) -> Result<Vec<Position>, StoreError>;
 
     /// Positions of readable and kept records that are marked `name`, ascending, the first `max` of them behind `after`.
     /// Cost: O(log marks + what is returned).
     ///
     /// # Errors
     /// [`StoreError`]. One damaged row is reported and left out, no error.
-    fn marked(&self, room: RoomId, name: &[u8], after: u64, max: usize) -> Result<Vec<u64>, StoreError>;
+    fn marked(
+        &self,
+        room: RoomId,
+        name: &[u8],
+        after: Position,
+        max: usize,
+    ) -> Result<Vec<Position>, StoreError>;
 
     /// Names from `from` to `to`, both included, that mark readable and kept records, with the positions: by name, of each
     /// name the last first, `max` at most. Cost: O(log marks + what is returned).
@@ -99,7 +106,7 @@ pub trait Store: Send + Sync + core::fmt::Debug {
         from: &[u8],
         to: &[u8],
         max: usize,
-    ) -> Result<Vec<(Vec<u8>, u64)>, StoreError>;
+    ) -> Result<Vec<(Vec<u8>, Position)>, StoreError>;
 
     /// Texts in which every word of `query` occurs, newest first, `max` at most. A word of a query finds words that begin
     /// so, or, in scripts without spaces between words, any part of a sentence; what has no white space in it (`go-on`)

@@ -6,6 +6,7 @@
 mod common;
 
 use bytes::Bytes;
+use causerie_core::id::Position;
 use causerie_store::{
     Change, CommitError, InvalidChange, MemberSelection, MemoryStore, Options, QueryError, Removed,
     Retention, RoomId, RunError, SqliteStore, Store, StoreError,
@@ -65,7 +66,7 @@ fn what_was_appended_comes_back(store: &dyn Store) {
         assert_eq!(all(store, A, 0), (run(1, 90).to_vec(), vec![]));
         assert_eq!(all(store, B, 100), (run(1, 1).to_vec(), vec![]));
         let ends: Vec<_> = store.rooms().unwrap().into_iter().map(|r| (r.room, r.first, r.last)).collect();
-        assert_eq!(ends, [(A, 1, 90), (B, 1, 1)]);
+        assert_eq!(ends, [(A, Position::FIRST, Position::new(90)), (B, Position::FIRST, Position::FIRST)]);
         store.tidy().unwrap();
     }
     store.commit(vec![append(A, 91, 300)]).unwrap();
@@ -81,28 +82,44 @@ fn pages_have_limits(store: &dyn Store) {
     store.commit(vec![create(A), append(A, 1, 50)]).unwrap();
     store.tidy().unwrap();
     store.commit(vec![append(A, 51, 60), append(A, 61, 99)]).unwrap();
-    let page = store.read(A, 40, length(41, 55)).unwrap();
-    assert_eq!((page.first, page.last, page.bytes()), (41, 55, length(41, 55)));
-    assert_eq!(store.read(A, 40, length(41, 55) - 1).unwrap().last, 54);
-    assert_eq!(store.read(A, 40, 1).unwrap().last, 41, "one at least");
+    let page = store.read(A, Position::new(40), length(41, 55)).unwrap();
+    assert_eq!((page.first, page.last, page.bytes()), (Position::new(41), Position::new(55), length(41, 55)));
+    assert_eq!(store.read(A, Position::new(40), length(41, 55) - 1).unwrap().last, Position::new(54));
+    assert_eq!(store.read(A, Position::new(40), 1).unwrap().last, Position::new(41), "one at least");
     for after in [99, 100, u64::MAX - 1, u64::MAX] {
-        let page = store.read(A, after, 1_000).unwrap();
-        assert_eq!((page.is_empty(), page.last, page.gap.clone(), page.next()), (true, after, None, after));
+        let page = store.read(A, Position::new(after), 1_000).unwrap();
+        assert_eq!(
+            (page.is_empty(), page.last, page.gap.clone(), page.next()),
+            (true, Position::new(after), None, Position::new(after))
+        );
     }
-    let page = store.read_before(A, 60, 100, length(45, 59)).unwrap();
-    assert_eq!((page.first, page.last, page.runs.concat()), (45, 59, run(45, 59).to_vec()));
-    assert_eq!(store.read_before(A, 60, 100, length(45, 59) - 1).unwrap().first, 46);
-    assert_eq!(store.read_before(A, 60, 7, usize::MAX).unwrap().first, 53);
-    assert_eq!(store.read_before(A, 60, 100, 0).unwrap().first, 59, "one at least");
-    assert!(store.read_before(A, 60, 0, 1_000).unwrap().is_empty());
-    let page = store.read_before(A, u64::MAX, 1_000, usize::MAX).unwrap();
-    assert_eq!((page.first, page.last, page.runs.concat()), (1, 99, run(1, 99).to_vec()));
+    let page = store.read_before(A, Position::new(60), 100, length(45, 59)).unwrap();
+    assert_eq!(
+        (page.first, page.last, page.runs.concat()),
+        (Position::new(45), Position::new(59), run(45, 59).to_vec())
+    );
+    assert_eq!(
+        store.read_before(A, Position::new(60), 100, length(45, 59) - 1).unwrap().first,
+        Position::new(46)
+    );
+    assert_eq!(store.read_before(A, Position::new(60), 7, usize::MAX).unwrap().first, Position::new(53));
+    assert_eq!(
+        store.read_before(A, Position::new(60), 100, 0).unwrap().first,
+        Position::new(59),
+        "one at least"
+    );
+    assert!(store.read_before(A, Position::new(60), 0, 1_000).unwrap().is_empty());
+    let page = store.read_before(A, Position::MAX, 1_000, usize::MAX).unwrap();
+    assert_eq!(
+        (page.first, page.last, page.runs.concat()),
+        (Position::FIRST, Position::new(99), run(1, 99).to_vec())
+    );
     for before in [0, 1] {
-        let page = store.read_before(A, before, 9, 999).unwrap();
+        let page = store.read_before(A, Position::new(before), 9, 999).unwrap();
         assert_eq!((page.is_empty(), page.gap), (true, None));
     }
-    assert_eq!(store.read(B, 0, 9), Err(StoreError::NoSuchRoom(B)));
-    assert_eq!(store.read_before(B, 9, 9, 9), Err(StoreError::NoSuchRoom(B)));
+    assert_eq!(store.read(B, Position::START, 9), Err(StoreError::NoSuchRoom(B)));
+    assert_eq!(store.read_before(B, Position::new(9), 9, 9), Err(StoreError::NoSuchRoom(B)));
 }
 
 /// Each record is a batch of its own, so that some end where a page is full.
@@ -114,8 +131,12 @@ fn a_page_that_is_just_full_has_no_gap(store: &dyn Store) {
     for before in 2..=21 {
         for records in 1..=20 {
             for bytes in [0, run(7, 9).len(), usize::MAX] {
-                let page = store.read_before(A, before, records, bytes).unwrap();
-                assert_eq!((page.last, page.gap), (before - 1, None), "{records} before {before}");
+                let page = store.read_before(A, Position::new(before), records, bytes).unwrap();
+                assert_eq!(
+                    (page.last, page.gap),
+                    (Position::new(before - 1), None),
+                    "{records} before {before}"
+                );
             }
         }
     }
@@ -129,7 +150,7 @@ fn batches_are_all_or_nothing(store: &dyn Store) {
         create(B),
         append(A, 4, 5),
         Change::Member { room: A, row: row.clone() },
-        Change::Checkpoint { room: A, position: 4, state: Bytes::from_static(b"x") },
+        Change::Checkpoint { room: A, position: Position::new(4), state: Bytes::from_static(b"x") },
         Change::Close { room: A },
         append(A, 6, 6),
     ]);
@@ -154,15 +175,29 @@ fn what_is_no_batch_is_refused_by_name(store: &dyn Store) {
     let far = RoomId(RoomId::MAX.0 + 1);
     assert_eq!(refused(create(far)), InvalidChange::OutOfRange(far));
     assert_eq!(refused(Change::Close { room: RoomId(1) }), InvalidChange::NoSuchRoom(RoomId(1)));
-    assert_eq!(refused(append(A, 3, 4)), InvalidChange::NotNext { room: A, expected: 4, first: 3 });
-    assert_eq!(refused(append(A, 5, 6)), InvalidChange::NotNext { room: A, expected: 4, first: 5 });
-    let wrong = Change::Append { room: A, first: 4, last: 4, run: run(5, 5) };
+    assert_eq!(
+        refused(append(A, 3, 4)),
+        InvalidChange::NotNext { room: A, expected: Position::new(4), first: Position::new(3) }
+    );
+    assert_eq!(
+        refused(append(A, 5, 6)),
+        InvalidChange::NotNext { room: A, expected: Position::new(4), first: Position::new(5) }
+    );
+    let wrong = Change::Append { room: A, first: Position::new(4), last: Position::new(4), run: run(5, 5) };
     let invalid = |position, error| InvalidChange::Run { room: A, position, error };
-    assert_eq!(refused(wrong), invalid(4, RunError::Position(5)));
-    let noise = Change::Append { room: A, first: 4, last: 4, run: Bytes::from_static(b"noise") };
-    assert_eq!(refused(noise), invalid(4, RunError::Frame));
-    let ahead = Change::Checkpoint { room: A, position: 4, state: Bytes::new() };
-    assert_eq!(refused(ahead), InvalidChange::CheckpointAhead { room: A, last: 3, position: 4 });
+    assert_eq!(refused(wrong), invalid(Position::new(4), RunError::Position(Position::new(5))));
+    let noise = Change::Append {
+        room: A,
+        first: Position::new(4),
+        last: Position::new(4),
+        run: Bytes::from_static(b"noise"),
+    };
+    assert_eq!(refused(noise), invalid(Position::new(4), RunError::Frame));
+    let ahead = Change::Checkpoint { room: A, position: Position::new(4), state: Bytes::new() };
+    assert_eq!(
+        refused(ahead),
+        InvalidChange::CheckpointAhead { room: A, last: Position::new(3), position: Position::new(4) }
+    );
     assert_eq!(all(store, A, 1_000), (run(1, 3).to_vec(), vec![]));
 }
 
@@ -196,10 +231,16 @@ fn checkpoints_replace_each_other(store: &dyn Store) {
     store.commit(vec![create(A), append(A, 1, 9)]).unwrap();
     for (position, length) in [(0, 0), (3, 100_000), (9, 5)] {
         let state = Bytes::from(vec![7; length]);
-        store.commit(vec![Change::Checkpoint { room: A, position, state: state.clone() }]).unwrap();
+        store
+            .commit(vec![Change::Checkpoint {
+                room: A,
+                position: Position::new(position),
+                state: state.clone(),
+            }])
+            .unwrap();
         let found = store.rooms().unwrap().remove(0);
         let checkpoint = found.checkpoint.unwrap();
-        assert_eq!((checkpoint.position, checkpoint.state), (position, state));
+        assert_eq!((checkpoint.position, checkpoint.state), (Position::new(position), state));
         assert_eq!(found.row.name, "room 0");
     }
 }
@@ -213,17 +254,27 @@ fn messages_are_found_by_number(store: &dyn Store) {
             frame(p, p, id, "x")
         });
         let run = records.flatten().collect::<Vec<_>>().into();
-        store.commit(vec![Change::Append { room: A, first, last: first + 29, run }]).unwrap();
+        store
+            .commit(vec![Change::Append {
+                room: A,
+                first: Position::new(first),
+                last: Position::new(first + 29),
+                run,
+            }])
+            .unwrap();
         if first == 601 {
             store.tidy().unwrap();
         }
     }
     for _ in 0..2 {
         let found = |from, to, max| store.positions(A, member(1), from, to, max).unwrap();
-        assert_eq!(found(0, 3, 99), [1, 4, 7]);
-        assert_eq!(found(199, 202, 99), [595, 598, 601, 604]);
-        assert_eq!(found(199, 202, 2), [595, 598]);
-        assert_eq!(found(300, u64::MAX, 99), [898]);
+        assert_eq!(found(0, 3, 99), [Position::FIRST, Position::new(4), Position::new(7)]);
+        assert_eq!(
+            found(199, 202, 99),
+            [Position::new(595), Position::new(598), Position::new(601), Position::new(604)]
+        );
+        assert_eq!(found(199, 202, 2), [Position::new(595), Position::new(598)]);
+        assert_eq!(found(300, u64::MAX, 99), [Position::new(898)]);
         assert_eq!(found(0, u64::MAX, 1_000).len(), 300);
         assert!(found(301, 400, 9).is_empty() && found(5, 4, 9).is_empty() && found(1, 1, 0).is_empty());
         assert!(store.positions(A, member(7), 0, 99, 9).unwrap().is_empty());
@@ -240,14 +291,21 @@ fn texts_are_found_by_words(store: &dyn Store) {
         for (n, text) in texts.iter().enumerate() {
             let position = n as u64 + 1;
             let run = frame(position, times[n], MessageId::new(member(1), position), text).into();
-            store.commit(vec![Change::Append { room, first: position, last: position, run }]).unwrap();
+            store
+                .commit(vec![Change::Append {
+                    room,
+                    first: Position::new(position),
+                    last: Position::new(position),
+                    run,
+                }])
+                .unwrap();
         }
     }
     store.tidy().unwrap();
     let found = |room, query: &str, before, max| -> Vec<(u64, u64)> {
         let hits = store.search(room, query, before, max).unwrap().hits;
-        hits.iter().for_each(|hit| assert_eq!(positions_of(&hit.frame), [hit.position]));
-        hits.iter().map(|hit| (hit.room.0, hit.position)).collect()
+        hits.iter().for_each(|hit| assert_eq!(positions_of(&hit.frame), [hit.position.get()]));
+        hits.iter().map(|hit| (hit.room.0, hit.position.get())).collect()
     };
     assert_eq!(found(Some(A), "FOX", None, 9), [(0, 4), (0, 3), (0, 1)]);
     assert_eq!(found(Some(A), "fox", Some(4), 1), [(0, 3)]);
@@ -280,12 +338,17 @@ fn texts_are_found_in_every_script(store: &dyn Store) {
     ];
     let text = |n: u64| frame(n, n, MessageId::new(member(1), n), texts[n as usize - 1]);
     let run: Vec<u8> = (1..=9).flat_map(text).collect();
-    store.commit(vec![create(A), Change::Append { room: A, first: 1, last: 9, run: run.into() }]).unwrap();
+    store
+        .commit(vec![
+            create(A),
+            Change::Append { room: A, first: Position::FIRST, last: Position::new(9), run: run.into() },
+        ])
+        .unwrap();
     store.tidy().unwrap();
     let found = |query: &str| -> Vec<u64> {
         let found = store.search(Some(A), query, None, 9).unwrap();
         assert!(found.complete);
-        found.hits.iter().map(|hit| hit.position).collect()
+        found.hits.iter().map(|hit| hit.position.get()).collect()
     };
     for (query, positions) in [
         ("成语接龙", &[1][..]),
@@ -330,8 +393,8 @@ fn what_a_wrong_clock_has_stamped_does_not_go_early(store: &dyn Store) {
         let id = MessageId::new(member(1), position);
         Change::Append {
             room: A,
-            first: position,
-            last: position,
+            first: Position::new(position),
+            last: Position::new(position),
             run: frame(position, time, id, "text").into(),
         }
     };
@@ -347,8 +410,16 @@ fn what_a_wrong_clock_has_stamped_does_not_go_early(store: &dyn Store) {
     }
     store.commit(vec![stamped(6, 5), stamped(7, now + 400 * DAY)]).unwrap();
     let excess = |now| store.excess(A, keep, now).unwrap();
-    assert_eq!(excess(now), Removed { records: 3, first: 4 }, "the year to come is in nobody's way");
-    assert_eq!(excess(now + DAY), Removed { records: 6, first: 7 }, "and who knows when the last one was");
+    assert_eq!(
+        excess(now),
+        Removed { records: 3, first: Position::new(4) },
+        "the year to come is in nobody's way"
+    );
+    assert_eq!(
+        excess(now + DAY),
+        Removed { records: 6, first: Position::new(7) },
+        "and who knows when the last one was"
+    );
     // Whatever is stored now may have been stamped by a clock that was wrong.
     store.count_ages_from(now).unwrap();
     assert_eq!(store.ages_from(), now);
@@ -358,8 +429,8 @@ fn what_a_wrong_clock_has_stamped_does_not_go_early(store: &dyn Store) {
     store.count_ages_from(now + 400 * DAY).unwrap();
     assert_eq!(excess(now + 2 * DAY).records, 0);
     store.count_ages_from(0).unwrap();
-    assert_eq!(store.retain(A, keep, now).unwrap(), Removed { records: 3, first: 4 });
-    assert_eq!(store.read(A, 3, 9_000).unwrap().first, 4);
+    assert_eq!(store.retain(A, keep, now).unwrap(), Removed { records: 3, first: Position::new(4) });
+    assert_eq!(store.read(A, Position::new(3), 9_000).unwrap().first, Position::new(4));
     assert_eq!(excess(now).records, 0);
 }
 
@@ -372,36 +443,48 @@ fn the_oldest_go_first(store: &dyn Store) {
     assert_eq!(retain(none).records, 0);
     assert_eq!(retain(Retention { count: Some(9_999), ..none }).records, 0);
     let removed = retain(Retention { age_millis: Some(3_050_000), ..none });
-    assert_eq!((removed.records, removed.first), (49, 50), "the record of that very moment stays");
-    assert_eq!(retain(Retention { count: Some(2_000), ..none }).first, 1_101);
+    assert_eq!(
+        (removed.records, removed.first),
+        (49, Position::new(50)),
+        "the record of that very moment stays"
+    );
+    assert_eq!(retain(Retention { count: Some(2_000), ..none }).first, Position::new(1_101));
     let bytes = run(2_000, 3_100).len() as u64;
-    assert_eq!(retain(Retention { bytes: Some(bytes + 1), ..none }).first, 2_000);
-    assert_eq!(retain(Retention { bytes: Some(bytes), ..none }).first, 2_000);
-    assert_eq!(retain(Retention { bytes: Some(bytes - 1), ..none }).first, 2_001);
+    assert_eq!(retain(Retention { bytes: Some(bytes + 1), ..none }).first, Position::new(2_000));
+    assert_eq!(retain(Retention { bytes: Some(bytes), ..none }).first, Position::new(2_000));
+    assert_eq!(retain(Retention { bytes: Some(bytes - 1), ..none }).first, Position::new(2_001));
     for _ in 0..2 {
         assert_eq!(all(store, A, 5_000), (run(2_001, 3_100).to_vec(), vec![(1, 2_000)]));
-        let page = store.read(A, 700, 5_000).unwrap();
-        assert_eq!((page.is_empty(), page.gap), (true, Some(701..=2_000)));
-        let page = store.read_before(A, 2_011, 99, 9_999).unwrap();
+        let page = store.read(A, Position::new(700), 5_000).unwrap();
+        assert_eq!((page.is_empty(), page.gap), (true, Some(Position::new(701)..=Position::new(2_000))));
+        let page = store.read_before(A, Position::new(2_011), 99, 9_999).unwrap();
         assert_eq!(
             (page.first, page.last, page.gap.clone(), page.previous()),
-            (2_001, 2_010, Some(1..=2_000), 1)
+            (
+                Position::new(2_001),
+                Position::new(2_010),
+                Some(Position::FIRST..=Position::new(2_000)),
+                Position::FIRST
+            )
         );
-        assert_eq!(store.read_before(A, 50, 9, 999).unwrap().gap, Some(1..=49));
         assert_eq!(
-            store.read_before(A, 2_010, 9, 9_999).unwrap().gap,
-            Some(1..=2_000),
+            store.read_before(A, Position::new(50), 9, 999).unwrap().gap,
+            Some(Position::FIRST..=Position::new(49))
+        );
+        assert_eq!(
+            store.read_before(A, Position::new(2_010), 9, 9_999).unwrap().gap,
+            Some(Position::FIRST..=Position::new(2_000)),
             "it begins at the gap"
         );
-        assert_eq!(store.read_before(A, 2_011, 9, 9_999).unwrap().gap, None);
+        assert_eq!(store.read_before(A, Position::new(2_011), 9, 9_999).unwrap().gap, None);
         store.tidy().unwrap();
     }
-    assert_eq!(retain(Retention { count: Some(50), ..none }).first, 3_051);
+    assert_eq!(retain(Retention { count: Some(50), ..none }).first, Position::new(3_051));
     assert_eq!(retain(Retention { count: Some(0), ..none }).records, 50);
     assert_eq!(retain(Retention { count: Some(0), ..none }).records, 0);
     assert_eq!(all(store, A, 5_000), (vec![], vec![(1, 3_100)]));
     let room = store.rooms().unwrap().remove(0);
-    assert_eq!((room.first, room.last), (3_101, 3_100));
+    assert_eq!((room.first, room.last), (Position::new(3_101), Position::new(3_100)));
     store.commit(vec![append(A, 3_101, 3_102)]).unwrap();
     store.tidy().unwrap();
     assert_eq!(all(store, A, 5_000), (run(3_101, 3_102).to_vec(), vec![(1, 3_100)]));
@@ -410,7 +493,7 @@ fn the_oldest_go_first(store: &dyn Store) {
 }
 
 fn mark(room: RoomId, name: &[u8], position: u64) -> Change {
-    Change::Mark { room, name: Bytes::copy_from_slice(name), position }
+    Change::Mark { room, name: Bytes::copy_from_slice(name), position: Position::new(position) }
 }
 
 fn marks_find_their_records(store: &dyn Store) {
@@ -418,35 +501,46 @@ fn marks_find_their_records(store: &dyn Store) {
     store.commit(vec![append(A, 10, 900), mark(A, b"x", 10), mark(A, b"x", 10), mark(A, b"xy", 11)]).unwrap();
     for _ in 0..2 {
         let marked = |name: &[u8], after, max| store.marked(A, name, after, max).unwrap();
-        assert_eq!(marked(b"x", 0, 99), [2, 9, 10]);
-        assert_eq!(marked(b"x", 2, 1), [9]);
-        assert_eq!(marked(b"x", u64::MAX, 9), [0; 0]);
-        assert_eq!((marked(b"xy", 0, 9), marked(b"", 0, 9), marked(b"x", 0, 0)), (vec![11], vec![], vec![]));
-        assert_eq!(store.marked(B, b"x", 0, 9), Ok(vec![]));
+        assert_eq!(
+            marked(b"x", Position::START, 99),
+            [Position::new(2), Position::new(9), Position::new(10)]
+        );
+        assert_eq!(marked(b"x", Position::new(2), 1), [Position::new(9)]);
+        assert_eq!(marked(b"x", Position::MAX, 9), []);
+        assert_eq!(
+            (
+                marked(b"xy", Position::START, 9),
+                marked(b"", Position::START, 9),
+                marked(b"x", Position::START, 0)
+            ),
+            (vec![Position::new(11)], vec![], vec![])
+        );
+        assert_eq!(store.marked(B, b"x", Position::START, 9), Ok(vec![]));
         let between = |from: &[u8], to: &[u8], max| store.marked_between(A, from, to, max).unwrap();
-        let all = [("x", 10), ("x", 9), ("x", 2), ("xy", 11)].map(|(name, n)| (name.as_bytes().to_vec(), n));
+        let all = [("x", 10), ("x", 9), ("x", 2), ("xy", 11)]
+            .map(|(name, n)| (name.as_bytes().to_vec(), Position::new(n)));
         assert_eq!(between(b"a", b"z", 99), all);
         assert_eq!(between(b"x", b"x", 2), all[..2]);
         assert_eq!((between(b"xa", b"xz", 9), between(b"y", b"x", 9)), (all[3..].to_vec(), vec![]));
         store.tidy().unwrap();
     }
-    assert_eq!(store.marked(RoomId(1), b"x", 0, 9), Err(StoreError::NoSuchRoom(RoomId(1))));
+    assert_eq!(store.marked(RoomId(1), b"x", Position::START, 9), Err(StoreError::NoSuchRoom(RoomId(1))));
     // All or none, as ever.
-    let ahead = InvalidChange::MarkAhead { room: A, last: 901, position: 902 };
+    let ahead = InvalidChange::MarkAhead { room: A, last: Position::new(901), position: Position::new(902) };
     let refused = store.commit(vec![append(A, 901, 901), mark(A, b"x", 901), mark(A, b"x", 902)]);
     assert_eq!(refused, Err(ahead.into()));
     assert_eq!(
         store.commit(vec![mark(A, &[0; 129], 1)]),
         Err(InvalidChange::MarkTooLong { bytes: 129 }.into())
     );
-    assert_eq!(store.marked(A, b"x", 9, 9), Ok(vec![10]));
+    assert_eq!(store.marked(A, b"x", Position::new(9), 9), Ok(vec![Position::new(10)]));
     // Marks go with their records.
     store.retain(A, Retention { count: Some(900 - 9), ..Retention::default() }, 0).unwrap();
-    assert_eq!(store.marked(A, b"x", 0, 9), Ok(vec![10]));
-    assert_eq!(store.marked_between(A, b"x", b"x", 9), Ok(vec![(b"x".to_vec(), 10)]));
+    assert_eq!(store.marked(A, b"x", Position::START, 9), Ok(vec![Position::new(10)]));
+    assert_eq!(store.marked_between(A, b"x", b"x", 9), Ok(vec![(b"x".to_vec(), Position::new(10))]));
     store.retain(A, Retention { count: Some(1), ..Retention::default() }, 0).unwrap();
     store.tidy().unwrap();
-    assert_eq!(store.marked(A, b"x", 0, 9), Ok(vec![]));
+    assert_eq!(store.marked(A, b"x", Position::START, 9), Ok(vec![]));
     let report = store.check();
     assert!(report.is_clean(), "{report:?}");
 }
@@ -457,7 +551,7 @@ fn a_closed_room_is_gone(store: &dyn Store) {
     store.tidy().unwrap();
     store.commit(vec![append(A, 901, 905), append(B, 6, 9)]).unwrap();
     store.commit(vec![Change::Close { room: A }]).unwrap();
-    assert_eq!(store.read(A, 0, 9), Err(StoreError::NoSuchRoom(A)));
+    assert_eq!(store.read(A, Position::START, 9), Err(StoreError::NoSuchRoom(A)));
     assert_eq!(store.commit(vec![append(A, 906, 906)]), Err(InvalidChange::NoSuchRoom(A).into()));
     store.tidy().unwrap();
     assert_eq!(store.next_room().unwrap(), RoomId(4), "numbers are not given twice");
@@ -482,7 +576,8 @@ fn an_empty_store_is_empty(store: &dyn Store) {
 fn seen(store: &dyn Store, room: RoomId, r: &mut Random) -> impl PartialEq + std::fmt::Debug + use<> {
     let ids = [member(0), member(2)];
     let of = |which| store.members(room, which);
-    let before = store.read_before(room, r.below(400), r.below(50) as usize, r.below(3_000) as usize);
+    let before =
+        store.read_before(room, Position::new(r.below(400)), r.below(50) as usize, r.below(3_000) as usize);
     // Short enough to be printed.
     let sum = |bytes: &[u8]| {
         (bytes.len(), bytes.iter().fold(7u64, |sum, &b| sum.wrapping_mul(31).wrapping_add(u64::from(b))))
@@ -493,7 +588,7 @@ fn seen(store: &dyn Store, room: RoomId, r: &mut Random) -> impl PartialEq + std
         before.map(|p| (p.first, p.last, sum(&p.runs.concat()), p.gap)),
         (of(MemberSelection::Present), of(MemberSelection::WithSecrets), of(MemberSelection::Ids(&ids))),
         store.positions(room, member(r.below(4) as u32), r.below(50), r.below(120), r.below(30) as usize),
-        store.marked(room, &[r.below(3) as u8], r.below(300), r.below(9) as usize),
+        store.marked(room, &[r.below(3) as u8], Position::new(r.below(300)), r.below(9) as usize),
         store.search(Some(room), ["one", "two three", "word7"][r.below(3) as usize], None, 20),
     )
 }
@@ -507,7 +602,7 @@ fn random_batch(r: &mut Random, memory: &MemoryStore, seqs: &mut Seqs, time: &mu
             let count = if r.chance(5) { r.below(400) + 1 } else { r.below(6) + 1 };
             let (first, mut run) = (last + 1, Vec::new());
             for _ in 0..count {
-                last += 1;
+                last = last.next();
                 *time += r.below(5);
                 let who = member(r.below(4) as u32);
                 let seq = seqs.entry((id, who)).or_default();
@@ -517,7 +612,7 @@ fn random_batch(r: &mut Random, memory: &MemoryStore, seqs: &mut Seqs, time: &mu
                     1 => String::new(),
                     n => format!("{} word{}", ["one", "two", "three four", "two three"][(n % 4) as usize], n),
                 };
-                run.extend(frame(last, *time, MessageId::new(who, *seq), &text));
+                run.extend(frame(last.get(), *time, MessageId::new(who, *seq), &text));
             }
             changes.push(Change::Append { room: id, first, last, run: run.into() });
         }
@@ -527,11 +622,15 @@ fn random_batch(r: &mut Random, memory: &MemoryStore, seqs: &mut Seqs, time: &mu
             changes.push(Change::Member { room: id, row });
         }
         if r.chance(10) {
-            let state = vec![last as u8; r.below(9_000) as usize].into();
-            changes.push(Change::Checkpoint { room: id, position: last - r.below(last.min(9) + 1), state });
+            let state = vec![last.get() as u8; r.below(9_000) as usize].into();
+            changes.push(Change::Checkpoint {
+                room: id,
+                position: last - r.below(last.get().min(9) + 1),
+                state,
+            });
         }
-        for _ in 0..if last > 0 { r.below(3) } else { 0 } {
-            changes.push(mark(id, &[r.below(3) as u8], last - r.below(last.min(20))));
+        for _ in 0..if last > Position::START { r.below(3) } else { 0 } {
+            changes.push(mark(id, &[r.below(3) as u8], last.get() - r.below(last.get().min(20))));
         }
         if r.chance(2) {
             changes.push(Change::Close { room: id });
@@ -583,7 +682,8 @@ fn random_stores_are_as_their_twins() {
                                 count: Some(r.below(900)),
                                 bytes: Some(r.below(90_000)),
                                 age_millis: Some(r.below(9_000)),
-                                before: (r.below(2) == 0).then(|| r.below(room.last + 2)),
+                                before: (r.below(2) == 0)
+                                    .then(|| Position::new(r.below(room.last.get() + 2))),
                             },
                         };
                         assert_eq!(

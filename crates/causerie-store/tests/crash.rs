@@ -5,6 +5,7 @@
 
 mod common;
 
+use causerie_core::id::Position;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -34,12 +35,19 @@ fn batch(r: &mut Random, number: u64, lasts: &mut BTreeMap<u64, u64>) -> Vec<Cha
             let count = 1 + r.below(most);
             changes.push(append(RoomId(room), *last + 1, *last + count));
             *last += count;
-            let row =
-                causerie_store::MemberRow { taken: number, joined_at: *last, ..member_row(1, None, None) };
+            let row = causerie_store::MemberRow {
+                taken: number,
+                joined_at: Position::new(*last),
+                ..member_row(1, None, None)
+            };
             changes.push(Change::Member { room: RoomId(room), row });
             if r.chance(20) {
                 let state = number.to_le_bytes().to_vec().into();
-                changes.push(Change::Checkpoint { room: RoomId(room), position: *last, state });
+                changes.push(Change::Checkpoint {
+                    room: RoomId(room),
+                    position: Position::new(*last),
+                    state,
+                });
             }
         }
     }
@@ -52,7 +60,7 @@ fn writer() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
     let round: u64 = std::env::var(ROUND).unwrap().parse().unwrap();
     let store = SqliteStore::open(folder, options(round)).unwrap();
-    let mut lasts: BTreeMap<_, _> = store.rooms().unwrap().iter().map(|r| (r.room.0, r.last)).collect();
+    let mut lasts: BTreeMap<_, _> = store.rooms().unwrap().iter().map(|r| (r.room.0, r.last.get())).collect();
     if lasts.is_empty() {
         store.commit((0..ROOMS).map(|n| create(RoomId(n))).collect()).unwrap();
         lasts = (0..ROOMS).map(|n| (n, 0)).collect();
@@ -158,7 +166,7 @@ fn judge(folder: &Path, round: u64, told: &mut Told, replay: &str) -> bool {
     assert_eq!((recovery.batches_damaged, recovery.records_damaged), (0, 0), "{replay}");
     let rooms = store.rooms().unwrap();
     // All of the batch that was being committed, or nothing.
-    let lasts: BTreeMap<_, _> = rooms.iter().map(|r| (r.room.0, r.last)).collect();
+    let lasts: BTreeMap<_, _> = rooms.iter().map(|r| (r.room.0, r.last.get())).collect();
     let there = told.begun.take().is_some_and(|(number, begun)| {
         let of = |room: &u64| (lasts[room], begun[room]);
         let there = begun.keys().filter(|&room| of(room).0 == of(room).1).count();
@@ -171,19 +179,23 @@ fn judge(folder: &Path, round: u64, told: &mut Told, replay: &str) -> bool {
     });
     for room in &rooms {
         let wanted = told.done.get(&room.room.0).copied().unwrap_or(0);
-        assert_eq!(room.last, wanted, "{}; {replay}", room.room);
+        assert_eq!(room.last, Position::new(wanted), "{}; {replay}", room.room);
         let (bytes, gaps) = all(&store, room.room, 64 << 10);
-        assert!(bytes == run(room.first, room.last), "{}; {replay}", room.room);
-        let removed = (room.first > 1).then(|| (1, room.first - 1));
+        assert!(bytes == run(room.first.get(), room.last.get()), "{}; {replay}", room.room);
+        let removed = (room.first > Position::FIRST).then(|| (1, room.first.get() - 1));
         assert_eq!(gaps, removed.into_iter().collect::<Vec<_>>(), "{}; {replay}", room.room);
         let members = store.members(room.room, causerie_store::MemberSelection::Present).unwrap();
         let taken = members.first().map(|row| row.taken);
         assert_eq!(taken, told.done_numbers.get(&room.room.0).copied(), "{}; {replay}", room.room);
         if room.last >= room.first {
-            let some = room.last.min(room.first + 5)..=room.last;
-            let (from, to) = (*some.start(), *some.end());
-            let found = store.positions(room.room, common::member(1), from, to, usize::MAX).unwrap();
-            assert!(found.into_iter().eq(some), "{}: places {from} to {to}; {replay}", room.room);
+            let (from, to) = (room.last.min(room.first + 5), room.last);
+            let found =
+                store.positions(room.room, common::member(1), from.get(), to.get(), usize::MAX).unwrap();
+            assert!(
+                found.into_iter().map(Position::get).eq(from.get()..=to.get()),
+                "{}: places {from} to {to}; {replay}",
+                room.room
+            );
         }
     }
     let report = store.check();

@@ -9,6 +9,7 @@ mod common;
 #[path = "common/disk.rs"]
 mod disk;
 
+use causerie_core::id::Position;
 use std::path::Path;
 
 use causerie_store::{
@@ -25,12 +26,12 @@ fn batch(r: &mut Random, twin: &MemoryStore) -> Vec<Change> {
         if r.chance(60) {
             let most = if r.chance(10) { 150 } else { 6 };
             let last = room.last + 1 + r.below(most);
-            changes.push(append(room.room, room.last + 1, last));
+            changes.push(append(room.room, room.last.get() + 1, last.get()));
             if r.chance(30) {
-                let state = vec![last as u8; r.below(6_000) as usize].into();
+                let state = vec![last.get() as u8; r.below(6_000) as usize].into();
                 changes.push(Change::Checkpoint { room: room.room, position: last, state });
             }
-            let row = MemberRow { taken: last, ..member_row(r.below(3) as u32, None, None) };
+            let row = MemberRow { taken: last.get(), ..member_row(r.below(3) as u32, None, None) };
             changes.push(Change::Member { room: room.room, row });
         }
         if r.chance(2) {
@@ -49,15 +50,15 @@ fn contents(store: &dyn Store) -> Result<impl PartialEq + std::fmt::Debug + use<
     for room in store.rooms()? {
         let (mut bytes, mut after, mut gaps) = (Vec::new(), 0, Vec::new());
         loop {
-            let page = store.read(room.room, after, 9_000)?;
+            let page = store.read(room.room, Position::new(after), 9_000)?;
             page.runs.iter().for_each(|run| bytes.extend_from_slice(run));
             gaps.extend(page.gap.clone());
-            if page.next() == after {
+            if page.next() == Position::new(after) {
                 break;
             }
-            after = page.next();
+            after = page.next().get();
         }
-        let right = bytes == run(room.first, room.last);
+        let right = bytes == run(room.first.get(), room.last.get());
         let members = store.members(room.room, MemberSelection::Present)?;
         seen.push((room.room, room.last, right, gaps, members, room.checkpoint));
     }
@@ -281,20 +282,23 @@ fn every_position_is_right_or_told(store: &SqliteStore, lasts: &[u64], replay: &
         let room = RoomId(room as u64);
         let mut after = 0;
         while after < last {
-            match store.read(room, after, 9_000) {
+            match store.read(room, Position::new(after), 9_000) {
                 Err(_) => {
                     told += last - after;
                     break;
                 }
                 Ok(page) => {
                     let bytes = page.runs.concat();
-                    let wanted =
-                        if page.is_empty() { Vec::new() } else { run(page.first, page.last).to_vec() };
+                    let wanted = if page.is_empty() {
+                        Vec::new()
+                    } else {
+                        run(page.first.get(), page.last.get()).to_vec()
+                    };
                     assert!(bytes == wanted, "{room} behind {after}: {:?}; {replay}", positions_of(&bytes));
-                    assert_eq!(page.first, after + 1, "{replay}");
+                    assert_eq!(page.first, Position::new(after + 1), "{replay}");
                     good += page.len();
-                    told += page.gap.as_ref().map_or(0, |gap| gap.end() - gap.start() + 1);
-                    if page.next() == after {
+                    told += page.gap.as_ref().map_or(0, |gap| *gap.end() - *gap.start() + 1);
+                    if page.next() == Position::new(after) {
                         // The end, earlier than it should be: then opening must have told.
                         let recovery = store.recovery();
                         let cut = recovery.rooms_cut.contains(&room);
@@ -302,14 +306,14 @@ fn every_position_is_right_or_told(store: &SqliteStore, lasts: &[u64], replay: &
                         told += last - after;
                         break;
                     }
-                    after = page.next();
+                    after = page.next().get();
                 }
             }
-            let back = store.read_before(room, last + 1, 20, 9_000);
+            let back = store.read_before(room, Position::new(last + 1), 20, 9_000);
             if let Ok(page) = back
                 && !page.is_empty()
             {
-                assert!(page.runs.concat() == run(page.first, page.last).to_vec(), "{replay}");
+                assert!(page.runs.concat() == run(page.first.get(), page.last.get()).to_vec(), "{replay}");
             }
         }
         if let Ok(found) = store.positions(room, common::member(1), 1, last, 10_000) {
@@ -337,7 +341,7 @@ fn filled(folder: &Path, staged: bool) -> Vec<u64> {
             *last += count;
             changes.push(Change::Member { room, row: member_row((round % 9) as u32, None, Some(1)) });
             let state = vec![3; 700].into();
-            changes.push(Change::Checkpoint { room, position: *last, state });
+            changes.push(Change::Checkpoint { room, position: Position::new(*last), state });
         }
         store.commit(changes).unwrap();
         if round % 20 == 10 || (round == 59 && !staged) {
@@ -371,7 +375,8 @@ fn flipped_bits_are_told_and_never_served() {
                     let (_, lost) = every_position_is_right_or_told(&store, &lasts, &replay);
                     *(if lost > 0 { &mut told } else { &mut harmless }) += 1;
                     // Life goes on, or says why not.
-                    let next = store.rooms().map_or(1, |rooms| rooms.first().map_or(1, |room| room.last + 1));
+                    let next =
+                        store.rooms().map_or(1, |rooms| rooms.first().map_or(1, |room| room.last.get() + 1));
                     let _ = store.commit(vec![append(RoomId(0), next, next + 5)]);
                     let _ = store.tidy();
                     let _ = store.retain(

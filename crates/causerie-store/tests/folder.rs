@@ -2,6 +2,7 @@
 
 mod common;
 
+use causerie_core::id::Position;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -28,7 +29,12 @@ fn marks_go_with_their_records_and_rooms() {
     for room in [A, RoomId(1)] {
         let mark = |position| Change::Mark { room, name: Bytes::from_static(b"x"), position };
         store
-            .commit([append(room, 1, 9_000)].into_iter().chain((1..=900).map(|n| mark(10 * n))).collect())
+            .commit(
+                [append(room, 1, 9_000)]
+                    .into_iter()
+                    .chain((1..=900).map(|n| mark(Position::new(10 * n))))
+                    .collect(),
+            )
             .unwrap();
     }
     let count =
@@ -64,7 +70,7 @@ fn what_is_newer_or_not_ours_is_refused() {
         assert!(matches!(newer, Err(OpenError::Newer { found, .. }) if found == next), "{newer:?}");
     }
     edit(dir.path(), |db| db.pragma_update(None, "user_version", known).unwrap());
-    assert_eq!(open(dir.path()).rooms().unwrap()[0].last, 5, "the refusal changed nothing");
+    assert_eq!(open(dir.path()).rooms().unwrap()[0].last, Position::new(5), "the refusal changed nothing");
     edit(dir.path(), |db| db.pragma_update(None, "application_id", 7).unwrap());
     assert!(matches!(SqliteStore::open(dir.path(), small()), Err(OpenError::NotAStore { .. })));
     for other in [&b"not a database, but long enough to look at"[..], &[7; 5_000]] {
@@ -159,9 +165,15 @@ fn damage_in_a_block_is_a_gap_of_its_records() {
     let gaps = vec![(7, 8), (150, 150)];
     let wanted = [run(1, 6), run(9, 149), run(151, 200)].concat();
     assert_eq!(all(&store, A, 90_000), (wanted.clone(), gaps.clone()));
-    let page = store.read_before(A, 20, 99, 9_999).unwrap();
-    assert_eq!((page.first, page.last, page.gap.clone(), page.previous()), (9, 19, Some(7..=8), 7));
-    assert_eq!(store.read_before(A, 9, 99, 9_999).unwrap().gap, Some(7..=8));
+    let page = store.read_before(A, Position::new(20), 99, 9_999).unwrap();
+    assert_eq!(
+        (page.first, page.last, page.gap.clone(), page.previous()),
+        (Position::new(9), Position::new(19), Some(Position::new(7)..=Position::new(8)), Position::new(7))
+    );
+    assert_eq!(
+        store.read_before(A, Position::new(9), 99, 9_999).unwrap().gap,
+        Some(Position::new(7)..=Position::new(8))
+    );
     let report = store.check();
     assert_eq!((report.records, report.damaged.len()), (197, 2), "{report:?}");
     assert_eq!(store.stats().damaged, 3);
@@ -180,7 +192,7 @@ fn damage_in_the_staging_area_is_a_gap_or_a_cut() {
         store.commit(vec![create(A), create(RoomId(1)), append(RoomId(1), 1, 3)]).unwrap();
         for first in [1, 11, 21] {
             let name = Bytes::from_static(b"x");
-            let mark = Change::Mark { room: A, name, position: first + 5 };
+            let mark = Change::Mark { room: A, name, position: Position::new(first + 5) };
             store.commit(vec![append(A, first, first + 9), mark]).unwrap();
         }
     };
@@ -209,8 +221,8 @@ fn damage_in_the_staging_area_is_a_gap_or_a_cut() {
     assert_eq!((store.recovery().batches_damaged, &*store.recovery().rooms_cut), (1, &[RoomId(1)][..]));
     for _ in 0..2 {
         assert_eq!(all(&store, A, 999), ([run(1, 10), run(21, 30)].concat(), vec![(11, 20)]));
-        let page = store.read_before(A, 25, 99, 9_999).unwrap();
-        assert_eq!((page.first, page.gap), (21, Some(11..=20)));
+        let page = store.read_before(A, Position::new(25), 99, 9_999).unwrap();
+        assert_eq!((page.first, page.gap), (Position::new(21), Some(Position::new(11)..=Position::new(20))));
         store.tidy().unwrap();
     }
     drop(store);
@@ -219,21 +231,30 @@ fn damage_in_the_staging_area_is_a_gap_or_a_cut() {
     flip("head", 4);
     let store = open(dir.path());
     assert_eq!(store.recovery().rooms_cut, [A, RoomId(1)]);
-    assert_eq!(store.rooms().unwrap()[0].last, 20);
+    assert_eq!(store.rooms().unwrap()[0].last, Position::new(20));
     store.commit(vec![append(A, 21, 29)]).unwrap();
     store.tidy().unwrap();
     assert_eq!(all(&store, A, 999), (run(1, 29).to_vec(), vec![]));
-    assert_eq!(store.marked(A, b"x", 0, 9), Ok(vec![6, 16]), "what has the position now has not the name");
+    assert_eq!(
+        store.marked(A, b"x", Position::START, 9),
+        Ok(vec![Position::new(6), Position::new(16)]),
+        "what has the position now has not the name"
+    );
     drop(store);
     // Unless a checkpoint does.
     stage();
     let state = Bytes::from_static(b"state");
-    open(dir.path()).commit(vec![Change::Checkpoint { room: A, position: 30, state }]).unwrap();
+    open(dir.path())
+        .commit(vec![Change::Checkpoint { room: A, position: Position::new(30), state }])
+        .unwrap();
     flip("head", 4);
     let store = open(dir.path());
     assert_eq!(all(&store, A, 999), (run(1, 20).to_vec(), vec![(21, 30)]));
-    let page = store.read_before(A, 31, 99, 9_999).unwrap();
-    assert_eq!((page.is_empty(), page.gap.clone(), page.previous()), (true, Some(21..=30), 21));
+    let page = store.read_before(A, Position::new(31), 99, 9_999).unwrap();
+    assert_eq!(
+        (page.is_empty(), page.gap.clone(), page.previous()),
+        (true, Some(Position::new(21)..=Position::new(30)), Position::new(21))
+    );
     store.commit(vec![append(A, 31, 33)]).unwrap();
     for _ in 0..2 {
         let wanted = ([run(1, 20), run(31, 33)].concat(), vec![(21, 30)]);
@@ -241,7 +262,7 @@ fn damage_in_the_staging_area_is_a_gap_or_a_cut() {
         store.tidy().unwrap();
     }
     drop(store);
-    assert_eq!(open(dir.path()).rooms().unwrap()[0].last, 33);
+    assert_eq!(open(dir.path()).rooms().unwrap()[0].last, Position::new(33));
 }
 
 #[test]
@@ -250,7 +271,7 @@ fn damaged_rows_are_left_out_and_told() {
     let store = open(dir.path());
     let state = Bytes::from_static(b"state");
     store.commit(vec![create(A), create(RoomId(1)), append(A, 1, 9)]).unwrap();
-    store.commit(vec![Change::Checkpoint { room: A, position: 9, state }]).unwrap();
+    store.commit(vec![Change::Checkpoint { room: A, position: Position::new(9), state }]).unwrap();
     store
         .commit((1..4).map(|n| Change::Member { room: A, row: member_row(n, None, None) }).collect())
         .unwrap();
@@ -263,7 +284,7 @@ fn damaged_rows_are_left_out_and_told() {
     let store = open(dir.path());
     assert_eq!(store.recovery().rooms_damaged, [RoomId(1)]);
     let rooms = store.rooms().unwrap();
-    assert_eq!((rooms.len(), rooms[0].checkpoint.clone(), rooms[0].last), (1, None, 9));
+    assert_eq!((rooms.len(), rooms[0].checkpoint.clone(), rooms[0].last), (1, None, Position::new(9)));
     let members = store.members(A, causerie_store::MemberSelection::Present).unwrap();
     assert_eq!(members.iter().map(|m| m.member.ordinal).collect::<Vec<_>>(), [1, 3]);
     let report = store.check();
@@ -301,7 +322,7 @@ fn an_older_index_is_made_anew_in_steps_while_the_store_is_used() {
     store.tidy().unwrap();
     let all = found("text");
     assert_eq!((all.hits.len(), all.complete), (3_000, true));
-    let positions: Vec<_> = all.hits.iter().map(|hit| hit.position).collect();
+    let positions: Vec<_> = all.hits.iter().map(|hit| hit.position.get()).collect();
     assert_eq!(positions, (texts - 2_989..=texts + 10).rev().collect::<Vec<_>>());
     assert!(store.search(None, "another", None, 9).unwrap().hits.is_empty());
     // What goes takes its words along.
@@ -327,7 +348,7 @@ fn a_search_ends_in_time_and_the_next_one_works() {
     for room in [Some(A), None] {
         assert_eq!(store.search(room, "text", None, 900), Err(StoreError::SearchTooLong));
     }
-    assert_eq!(store.read(A, 0, 99).unwrap().first, 1);
+    assert_eq!(store.read(A, Position::START, 99).unwrap().first, Position::FIRST);
     drop(store);
     assert_eq!(open(dir.path()).search(Some(A), "text", None, 900).unwrap().hits.len(), 900);
 }
@@ -369,7 +390,7 @@ fn a_lost_end_is_not_hidden_by_what_other_rooms_stored_behind_it() {
     let store = open(dir.path());
     let found: Vec<_> = store.rooms().unwrap().iter().map(|r| (r.last, r.cut)).collect();
     // Whether the third room was in the damaged batch nobody knows.
-    assert_eq!(found, [(10, true), (7, false), (4, true)]);
+    assert_eq!(found, [(Position::new(10), true), (Position::new(7), false), (Position::new(4), true)]);
     assert_eq!(store.recovery().rooms_cut, [A, c]);
     assert_eq!(all(&store, b, 99), ([run(1, 3), run(6, 7)].concat(), vec![(4, 5)]));
 }
@@ -392,7 +413,9 @@ fn a_lost_end_is_known_until_the_room_has_another_checkpoint() {
     assert_eq!(store.recovery().batches_damaged, 0);
     assert_eq!(cut(&store), [true, true]);
     let state = Bytes::from_static(b"anew");
-    store.commit(vec![append(A, 11, 12), Change::Checkpoint { room: A, position: 12, state }]).unwrap();
+    store
+        .commit(vec![append(A, 11, 12), Change::Checkpoint { room: A, position: Position::new(12), state }])
+        .unwrap();
     assert_eq!(cut(&store), [false, true]);
     store.commit(vec![Change::Close { room: RoomId(1) }]).unwrap();
     drop(store);

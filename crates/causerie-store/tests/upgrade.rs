@@ -4,6 +4,7 @@
 
 mod common;
 
+use causerie_core::id::Position;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -49,7 +50,7 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, (usize, u32)> {
 fn is_whole(store: &SqliteStore, format: i64) {
     assert_eq!(all(store, A, 9_000), (run(1, 12).to_vec(), vec![]));
     assert_eq!(store.rooms().unwrap().len(), 2);
-    assert_eq!(store.rooms().unwrap()[0].checkpoint.as_ref().unwrap().position, 9);
+    assert_eq!(store.rooms().unwrap()[0].checkpoint.as_ref().unwrap().position, Position::new(9));
     // Older versions kept of native members what nobody can prove any more: they join anew.
     let secret = (format >= KEYS).then_some(1);
     assert_eq!(store.members(A, MemberSelection::Present).unwrap(), [member_row(1, None, secret)]);
@@ -70,8 +71,8 @@ fn an_older_store_is_read_as_it_is() {
         let known =
             if format < CLOSED { [(None, None); 2] } else { [(Some([7; 32]), None), (None, Some(7))] };
         assert_eq!(rooms.collect::<Vec<_>>(), known, "format {name}");
-        let marked = store.marked(A, b"x", 0, 9).unwrap();
-        assert_eq!(marked, if format > 1 { vec![9] } else { vec![] }, "format {name}");
+        let marked = store.marked(A, b"x", Position::START, 9).unwrap();
+        assert_eq!(marked, if format > 1 { vec![Position::new(9)] } else { vec![] }, "format {name}");
         store.stats();
         let copies = tempfile::tempdir().unwrap();
         store.backup(&copies.path().join("copy")).unwrap();
@@ -91,9 +92,9 @@ fn an_older_store_is_copied_and_brought_up_to_date() {
             let store = SqliteStore::open(dir.path(), small()).unwrap();
             assert_eq!(store.format(), SqliteStore::FORMAT);
             is_whole(&store, format);
-            let mark = Change::Mark { room: A, name: Bytes::from_static(b"y"), position: 9 };
+            let mark = Change::Mark { room: A, name: Bytes::from_static(b"y"), position: Position::new(9) };
             store.commit(vec![mark]).unwrap();
-            assert_eq!(store.marked(A, b"y", 0, 9), Ok(vec![9]));
+            assert_eq!(store.marked(A, b"y", Position::START, 9), Ok(vec![Position::new(9)]));
             // What has to go out of the search index does so, whatever that was.
             store.tidy().unwrap();
             assert_eq!(store.search(Some(A), "text 9", None, 9).unwrap().hits.len(), 1, "format {name}");
@@ -237,12 +238,12 @@ fn a_closed_store_is_its_database_alone() {
     store.commit(vec![create(A), append(A, 1, 500)]).unwrap();
     store.tidy().unwrap();
     store.commit(vec![append(A, 501, 900)]).unwrap();
-    assert_eq!(store.read(A, 0, 9).unwrap().first, 1);
+    assert_eq!(store.read(A, Position::START, 9).unwrap().first, Position::FIRST);
     store.close().unwrap();
     let names: Vec<_> =
         files(dir.path()).into_keys().map(|path| path.file_name().unwrap().to_owned()).collect();
     assert_eq!(names, ["causerie.db", "lock"]);
-    assert!(matches!(store.read(A, 0, 9), Err(StoreError::Failed(_))), "it is closed");
+    assert!(matches!(store.read(A, Position::START, 9), Err(StoreError::Failed(_))), "it is closed");
     let copy = tempfile::tempdir().unwrap();
     std::fs::copy(dir.path().join("causerie.db"), copy.path().join("causerie.db")).unwrap();
     let copy = SqliteStore::open_to_read(copy.path(), small()).unwrap();
@@ -291,7 +292,7 @@ fn whoever_only_reads_cannot_write() {
     let dir = killed();
     let store = SqliteStore::open_to_read(dir.path(), small()).unwrap();
     store.commit(vec![append(A, 91, 92)]).unwrap_err();
-    assert_eq!(store.read(A, 0, 9_000).unwrap().last, 90);
+    assert_eq!(store.read(A, Position::START, 9_000).unwrap().last, Position::new(90));
 }
 
 #[cfg(unix)]
@@ -311,7 +312,7 @@ fn what_is_made_is_for_its_owner_alone() {
     let data = dir.path().join("new/data");
     let store = SqliteStore::open(&data, small()).unwrap();
     store.commit(vec![create(A), append(A, 1, 9)]).unwrap();
-    store.read(A, 0, 1).unwrap();
+    store.read(A, Position::START, 1).unwrap();
     assert_eq!((are_private(&data), rights(data.parent().unwrap())), (4, 0o700));
     store.backup(&dir.path().join("copy")).unwrap();
     are_private(&dir.path().join("copy"));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use causerie_client::Position;
 use causerie_client::{
     ConnectError, End, Epoch, ErrorCode, Event, History, HistoryPage, Place, Post, Room, SayError,
 };
@@ -414,7 +415,7 @@ impl Chat {
             }
             Event::Trouble { message } => console.notice(&format!("the server: {}", visible(&message))),
             Event::Gap { from, to } => {
-                let count = to.saturating_sub(from).saturating_add(1);
+                let count = to.since(from).unwrap_or(0).saturating_add(1);
                 console.notice(&format!("gap: the server does not keep {} any more", messages(count)));
             }
             Event::Refused { id, reason } => {
@@ -438,7 +439,7 @@ struct Earlier {
 type EarlierAnswer = (Earlier, Result<Option<HistoryPage>, ConnectError>);
 
 impl Earlier {
-    fn new(server: &str, room: &str, epoch: Epoch, shown_from: u64) -> Self {
+    fn new(server: &str, room: &str, epoch: Epoch, shown_from: Position) -> Self {
         let place = Place::Position(shown_from);
         Self { server: server.into(), room: room.into(), epoch: Some(epoch), place, history: None }
     }

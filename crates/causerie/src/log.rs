@@ -1,7 +1,7 @@
 //! A part of a room's log, read from a server.
 
 use anyhow::Context;
-use causerie_client::{ConnectError, Direction, History, HistoryPage, Place};
+use causerie_client::{ConnectError, Direction, History, HistoryPage, Place, Position};
 
 use crate::address::with_port;
 use crate::when::Since;
@@ -26,8 +26,8 @@ pub(crate) struct LogReader {
     /// Number of records that are still to be read.
     left: u64,
     /// The log's end when it was opened: what comes later is not told.
-    end: u64,
-    read_to: u64,
+    end: Position,
+    read_to: Position,
 }
 
 impl LogReader {
@@ -55,7 +55,7 @@ impl LogReader {
         };
         history.seek(place);
         let left = limit.filter(|_| since.is_some()).unwrap_or(u64::MAX);
-        Ok(Self { history, server, left, end, read_to: 0 })
+        Ok(Self { history, server, left, end, read_to: Position::START })
     }
 
     /// Returns the next page; `None` at the end.

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
-use causerie_client::Place;
+use causerie_client::{Place, Position};
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
 /// Place from which on to read a room's log.
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn places_are_positions_messages_times_and_whiles_ago() {
         let place = |text: &str| text.parse::<Since>().map(|since| since.0);
-        assert_eq!(place("90").unwrap(), Place::Position(90));
+        assert_eq!(place("90").unwrap(), Place::Position(Position::new(90)));
         let id = MessageId::new(MemberId::new(0, 7), 90);
         assert_eq!(place("0.7#90").unwrap(), Place::Message(id));
         assert_eq!(place("1970-01-01T00:00:01.5Z").unwrap(), Place::Time(1_500));

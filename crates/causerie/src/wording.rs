@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::time::Duration;
 
+use causerie_client::Position;
 use causerie_client::{Body, ConnectError, Entry, HeldPost, JoinError, MessageId, RoomInfo, What};
 use causerie_core::content::plain;
 use causerie_core::content::text::visible;
@@ -115,7 +116,7 @@ pub(crate) fn line(entry: &Entry, told: &mut Told) -> String {
 }
 
 /// Returns a gap in words.
-pub(crate) fn gap(from: u64, to: u64, removed: bool) -> String {
+pub(crate) fn gap(from: Position, to: Position, removed: bool) -> String {
     let why = if removed { "are not kept any more" } else { "are damaged and cannot be read" };
     match to - from {
         0 if removed => format!("* gap: the message at {from} is not kept any more"),
@@ -176,7 +177,7 @@ mod tests {
             let (member, name) = (id.member, text());
             let what = What::Said(body.clone());
             let record = HistoryRecord {
-                position: 3,
+                position: Position::new(3),
                 time_millis: 1_700_000_000_000,
                 id,
                 deps,
@@ -205,10 +206,16 @@ mod tests {
             }
         }
         assert_eq!(
-            api::entry(&Entry::Gap { from: 1, to: 9, removed: true }),
+            api::entry(&Entry::Gap { from: Position::FIRST, to: Position::new(9), removed: true }),
             r#"{"kind":"gap","from":1,"to":9,"why":"removed"}"#
         );
-        assert_eq!(gap(1, 9, true), "* gap: 9 messages (1 to 9) are not kept any more");
-        assert_eq!(gap(9, 9, false), "* gap: the message at 9 is damaged and cannot be read");
+        assert_eq!(
+            gap(Position::FIRST, Position::new(9), true),
+            "* gap: 9 messages (1 to 9) are not kept any more"
+        );
+        assert_eq!(
+            gap(Position::new(9), Position::new(9), false),
+            "* gap: the message at 9 is damaged and cannot be read"
+        );
     }
 }

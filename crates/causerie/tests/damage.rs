@@ -40,7 +40,7 @@ impl Client {
                 self.texts.insert(post.id, text);
             }
             Event::Placed { id, .. } => self.placed.extend(self.texts.get(&id).cloned()),
-            Event::Gap { from, to } => self.gaps.push((from, to)),
+            Event::Gap { from, to } => self.gaps.push((from.get(), to.get())),
             Event::Rejoined { reason, renamed, .. } => {
                 for (old, new) in renamed {
                     let text = self.texts[&old].clone();

@@ -7,6 +7,7 @@ mod common;
 use std::time::Duration;
 
 use causerie_client::{Body, Event, Room, RoomOptions};
+use causerie_core::id::Position;
 use causerie_core::wire::{ClientFrame, Direction, HistoryQuestion, MAGIC, Place, VERSION};
 use common::{Server, soon};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -272,7 +273,7 @@ async fn questions(server: &Server, n: usize) -> Vec<(&'static str, Vec<u8>, Vec
     let mut hello = MAGIC.to_vec();
     ClientFrame::Hello { oldest: VERSION, newest: VERSION, agent: "test".into() }.encode(&mut hello);
     let mut page = Vec::new();
-    let (room, direction, place) = ("lobby".into(), Direction::After, Place::Position(0));
+    let (room, direction, place) = ("lobby".into(), Direction::After, Place::Position(Position::START));
     let question = HistoryQuestion { room, epoch: None, direction, place, limit: 1_000, wait_millis: 0 };
     ClientFrame::History(question).encode(&mut page);
     let joined =

@@ -2,6 +2,7 @@
 
 mod common;
 
+use causerie_core::id::Position;
 use std::io::Read;
 use std::process::{Output, Stdio};
 
@@ -214,12 +215,18 @@ async fn a_reader_goes_both_ways_and_a_question_given_up_confuses_nothing() {
     let mut history = History::connect(&server.address(), "lobby").await.unwrap();
     let positions =
         |page: &causerie_client::HistoryPage| page.records().map(|r| r.position).collect::<Vec<_>>();
-    history.seek(Place::Position(5));
-    assert_eq!(positions(&history.older(3).await.unwrap().unwrap()), [2, 3, 4]);
-    assert_eq!(positions(&history.newer(3).await.unwrap().unwrap()), [6, 7, 8]);
-    assert_eq!(positions(&history.older(3).await.unwrap().unwrap()), [1]);
+    history.seek(Place::Position(Position::new(5)));
+    assert_eq!(
+        positions(&history.older(3).await.unwrap().unwrap()),
+        [Position::new(2), Position::new(3), Position::new(4)]
+    );
+    assert_eq!(
+        positions(&history.newer(3).await.unwrap().unwrap()),
+        [Position::new(6), Position::new(7), Position::new(8)]
+    );
+    assert_eq!(positions(&history.older(3).await.unwrap().unwrap()), [Position::FIRST]);
     assert_eq!(history.older(3).await.unwrap(), None);
-    assert_eq!(positions(&history.newer(3).await.unwrap().unwrap()), [9]);
+    assert_eq!(positions(&history.newer(3).await.unwrap().unwrap()), [Position::new(9)]);
     assert_eq!(history.newer(3).await.unwrap(), None);
     // The question is under way, and nobody waits for the answer any more.
     tokio::select! {
@@ -228,7 +235,7 @@ async fn a_reader_goes_both_ways_and_a_question_given_up_confuses_nothing() {
         () = tokio::task::yield_now() => {}
     }
     let (page, ()) = tokio::join!(history.wait_for_newer(3), say(&mut ann, "at last"));
-    assert_eq!(positions(&page.unwrap()), [10]);
+    assert_eq!(positions(&page.unwrap()), [Position::new(10)]);
     history.expect_epoch(Some(causerie_client::Epoch::new(7)));
     let error = history.newer(3).await.unwrap_err();
     assert!(matches!(error, causerie_client::ConnectError::Refused { code: ErrorCode::Diverged, .. }));

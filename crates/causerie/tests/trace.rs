@@ -2,6 +2,7 @@
 
 mod common;
 
+use causerie_core::id::Position;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Output, Stdio};
 
@@ -59,7 +60,7 @@ async fn a_talk(server: &Server) -> Vec<HistoryRecord> {
     bob.say(HOSTILE).unwrap();
     hear(&mut ann, HOSTILE).await;
     let mut history = History::connect(&address, "lobby").await.unwrap();
-    let page = history.page(Direction::After, Place::Position(0), 1_000).await.unwrap();
+    let page = history.page(Direction::After, Place::Position(Position::START), 1_000).await.unwrap();
     page.records().cloned().collect()
 }
 

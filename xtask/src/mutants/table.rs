@@ -1591,7 +1591,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "what waits for an earlier position is not waited with",
                 PLACING,
                 "if at > position {",
-                "if at == u64::MAX {",
+                "if at == Position::MAX {",
             ),
             session(
                 "what was taken is said again under the new membership",
@@ -1614,8 +1614,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             session(
                 "the place is kept that the application has not got to",
                 KEEP,
-                "put_varint(&mut out, self.taken());",
-                "put_varint(&mut out, self.placement.placed());",
+                "put_varint(&mut out, self.taken().get());",
+                "put_varint(&mut out, self.placement.placed().get());",
             ),
             session(
                 "what is to be told again counts as placed",
@@ -1842,7 +1842,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "rooms whose end is lost do not begin anew",
                 REOPEN,
                 "        _ if found.cut => ",
-                "        _ if found.cut && found.last == u64::MAX => ",
+                "        _ if found.cut && found.last == Position::MAX => ",
             ),
         ],
     ),

@@ -10,7 +10,7 @@ use cbcast::{Kind, MemberId, Message, MessageId};
 use thiserror::Error;
 
 use crate::content::body::Body;
-use crate::id::Epoch;
+use crate::id::{Epoch, Position};
 use crate::log::{self, Record};
 use crate::wire::{Delivered, Page, split_frame};
 
@@ -22,11 +22,11 @@ pub struct HistoryPage {
     /// Epoch of the log: positions mean something within it only.
     pub epoch: Epoch,
     /// The first position that it covers.
-    pub from: u64,
+    pub from: Position,
     /// The last position that it covers; `from - 1` if it covers none.
-    pub to: u64,
+    pub to: Position,
     /// The log's last position when the server answered.
-    pub end: u64,
+    pub end: Position,
     /// Records and gaps that it covers, by position.
     pub entries: Vec<Entry>,
 }
@@ -39,9 +39,9 @@ pub enum Entry {
     /// Records that nobody can read any more.
     Gap {
         /// The first position.
-        from: u64,
+        from: Position,
         /// The last.
-        to: u64,
+        to: Position,
         /// The server keeps them no longer, as it was told to. Otherwise they are damaged.
         removed: bool,
     },
@@ -51,7 +51,7 @@ pub enum Entry {
 #[derive(Clone, Debug, PartialEq)]
 pub struct HistoryRecord {
     /// Its place.
-    pub position: u64,
+    pub position: Position,
     /// The server's wall clock at delivery, in milliseconds since 1970: for people, never for order.
     pub time_millis: u64,
     /// The message's id. Joining and leaving are messages of the room's host.
@@ -101,17 +101,17 @@ pub enum PageError {
     #[error("the record at position {position} of a page cannot be read")]
     Record {
         /// Place where it should be.
-        position: u64,
+        position: Position,
     },
     /// A position has neither a record nor a gap, or both.
     #[error("a page of {from} to {to} does not tell what is at {position}")]
     Hole {
         /// The page's first position.
-        from: u64,
+        from: Position,
         /// Its last.
-        to: u64,
+        to: Position,
         /// Position that is not told.
-        position: u64,
+        position: Position,
     },
 }
 
@@ -137,7 +137,7 @@ impl HistoryPage {
     /// Returns whether there is more before it, be it a gap.
     #[must_use]
     pub fn has_older(&self) -> bool {
-        self.from > 1
+        self.from > Position::FIRST
     }
 
     /// Returns whether there was more behind it when the server answered.
@@ -152,14 +152,14 @@ impl HistoryPage {
 pub struct Entries {
     names: BTreeMap<MemberId, String>,
     rest: BytesMut,
-    gaps: VecDeque<(u64, u64)>,
-    revised: BTreeMap<u64, Standing>,
+    gaps: VecDeque<(Position, Position)>,
+    revised: BTreeMap<Position, Standing>,
     /// Read, and not handed out yet.
     ready: Option<Entry>,
-    from: u64,
-    to: u64,
-    kept: u64,
-    next: u64,
+    from: Position,
+    to: Position,
+    kept: Position,
+    next: Position,
     /// End of the page: nothing comes behind what is ready.
     is_done: bool,
 }
@@ -180,7 +180,7 @@ impl Entries {
     fn read(&mut self) -> Result<Option<Entry>, PageError> {
         let &mut Self { from, to, kept, next, .. } = self;
         let hole = |position| PageError::Hole { from, to, position };
-        if from == 0 || to < from - 1 {
+        if from == Position::START || to < from - 1 {
             return Err(hole(from));
         }
         if next > to {
@@ -189,7 +189,7 @@ impl Entries {
         }
         if let Some((first, last)) = self.gaps.front().copied().filter(|gap| gap.0 == next) {
             self.gaps.pop_front();
-            if last > to || last == u64::MAX {
+            if last > to || last == Position::MAX {
                 return Err(hole(last));
             }
             self.next = last + 1;
@@ -276,13 +276,17 @@ mod tests {
     use crate::wire::MemberInfo;
     use proptest::prelude::*;
 
+    const fn pos(number: u64) -> Position {
+        Position::new(number)
+    }
+
     const RAJ: MemberId = MemberId::new(0, 7);
 
     fn record(position: u64, kind: Kind, payload: &[u8], out: &mut Vec<u8>) {
         let author = if matches!(kind, Kind::Data) { RAJ } else { MemberId::host(0) };
         let deps = [MessageId::new(MemberId::new(0, 3), 5)];
         let message = Message::new(MessageId::new(author, position), kind, &deps, payload).unwrap();
-        Delivered { position, time_millis: 90, packet: message.into_packet() }.encode(out);
+        Delivered { position: pos(position), time_millis: 90, packet: message.into_packet() }.encode(out);
     }
 
     /// Positions 1 to 9; 1 to 3 are removed, 6 is damaged.
@@ -296,15 +300,27 @@ mod tests {
             }
         }
         let names = vec![MemberInfo { member: RAJ, name: "Raj".into(), present: false }];
-        let (room, gaps, records) = ("lobby".into(), vec![(1, 3), (6, 6)], records.into());
-        let revised = vec![(5, true)];
-        Page { room, epoch: Epoch::new(7), from: 1, to: 9, kept: 4, end: 12, gaps, names, revised, records }
+        let (room, gaps, records) =
+            ("lobby".into(), vec![(pos(1), pos(3)), (pos(6), pos(6))], records.into());
+        let revised = vec![(pos(5), true)];
+        Page {
+            room,
+            epoch: Epoch::new(7),
+            from: pos(1),
+            to: pos(9),
+            kept: pos(4),
+            end: pos(12),
+            gaps,
+            names,
+            revised,
+            records,
+        }
     }
 
     #[test]
     fn a_page_is_read_in_the_order_of_positions_with_names_and_gaps() {
         let read = HistoryPage::read(&page()).unwrap();
-        assert_eq!((read.from, read.to, read.has_older(), read.has_newer()), (1, 9, false, true));
+        assert_eq!((read.from, read.to, read.has_older(), read.has_newer()), (pos(1), pos(9), false, true));
         let told: Vec<_> = read
             .entries
             .iter()
@@ -328,29 +344,38 @@ mod tests {
         let unknown = HistoryPage::read(&Page { names: vec![], ..page() }).unwrap();
         let Entry::Record(first) = &unknown.entries[1] else { panic!() };
         assert_eq!(first.name, "0.7");
-        let mixed = HistoryPage::read(&Page { kept: 3, ..page() }).unwrap();
+        let mixed = HistoryPage::read(&Page { kept: pos(3), ..page() }).unwrap();
         assert_eq!(mixed.entries[..2].len(), 2);
-        assert_eq!(mixed.entries[1], Entry::Gap { from: 3, to: 3, removed: false });
+        assert_eq!(mixed.entries[1], Entry::Gap { from: pos(3), to: pos(3), removed: false });
     }
 
     #[test]
     fn a_page_that_hides_something_is_refused() {
         let refused = |page: Page| HistoryPage::read(&page).unwrap_err();
         let hole = |from, to, position| PageError::Hole { from, to, position };
-        assert_eq!(refused(Page { to: 10, ..page() }), hole(1, 10, 10));
-        assert_eq!(refused(Page { to: 8, ..page() }), hole(1, 8, 9));
-        assert_eq!(refused(Page { from: 2, ..page() }), hole(2, 9, 2));
-        assert_eq!(refused(Page { from: 0, ..page() }), hole(0, 9, 0));
-        assert_eq!(refused(Page { from: 12, ..page() }), hole(12, 9, 12));
-        assert_eq!(refused(Page { gaps: vec![(1, 3)], ..page() }), hole(1, 9, 6));
-        assert_eq!(refused(Page { gaps: vec![(1, 3), (6, 6), (8, 9)], ..page() }), hole(1, 9, 10));
-        assert_eq!(refused(Page { gaps: vec![(1, u64::MAX)], ..page() }), hole(1, 9, u64::MAX));
+        assert_eq!(refused(Page { to: pos(10), ..page() }), hole(pos(1), pos(10), pos(10)));
+        assert_eq!(refused(Page { to: pos(8), ..page() }), hole(pos(1), pos(8), pos(9)));
+        assert_eq!(refused(Page { from: pos(2), ..page() }), hole(pos(2), pos(9), pos(2)));
+        assert_eq!(refused(Page { from: pos(0), ..page() }), hole(pos(0), pos(9), pos(0)));
+        assert_eq!(refused(Page { from: pos(12), ..page() }), hole(pos(12), pos(9), pos(12)));
+        assert_eq!(refused(Page { gaps: vec![(pos(1), pos(3))], ..page() }), hole(pos(1), pos(9), pos(6)));
+        assert_eq!(
+            refused(Page { gaps: vec![(pos(1), pos(3)), (pos(6), pos(6)), (pos(8), pos(9))], ..page() }),
+            hole(pos(1), pos(9), pos(10))
+        );
+        assert_eq!(
+            refused(Page { gaps: vec![(pos(1), pos(u64::MAX))], ..page() }),
+            hole(pos(1), pos(9), pos(u64::MAX))
+        );
         let cut = page().records;
-        assert_eq!(refused(Page { records: cut.slice(..cut.len() - 1), ..page() }), hole(1, 9, 9));
+        assert_eq!(
+            refused(Page { records: cut.slice(..cut.len() - 1), ..page() }),
+            hole(pos(1), pos(9), pos(9))
+        );
         let error = Bytes::from_static(&[2, 0x86, 1]);
-        let other = Page { from: 1, to: 1, gaps: vec![], records: error, ..page() };
-        assert_eq!(refused(other), PageError::Record { position: 1 });
-        let empty = Page { from: 13, to: 12, gaps: vec![], records: Bytes::new(), ..page() };
+        let other = Page { from: pos(1), to: pos(1), gaps: vec![], records: error, ..page() };
+        assert_eq!(refused(other), PageError::Record { position: pos(1) });
+        let empty = Page { from: pos(13), to: pos(12), gaps: vec![], records: Bytes::new(), ..page() };
         assert_eq!(HistoryPage::read(&empty).unwrap().entries, []);
     }
 
@@ -365,11 +390,12 @@ mod tests {
         ) {
             let mut page = page();
             let records = page.records.slice(..cut.min(page.records.len()));
-            page = Page { from, to: to % 14, kept, gaps, records, ..page };
+            let gaps = gaps.into_iter().map(|(from, to)| (pos(from), pos(to))).collect();
+            page = Page { from: pos(from), to: pos(to % 14), kept: pos(kept), gaps, records, ..page };
             if let Ok(read) = HistoryPage::read(&page) {
                 let covered: u64 = read.entries.iter().map(|entry| match entry {
                     Entry::Record(_) => 1,
-                    Entry::Gap { from, to, .. } => to + 1 - from,
+                    Entry::Gap { from, to, .. } => *to + 1 - *from,
                 }).sum();
                 prop_assert_eq!(covered, page.to + 1 - page.from);
             }

@@ -10,7 +10,7 @@ use super::{Resumed, Room};
 use crate::content::name::Name;
 use crate::content::reading::Reading;
 use crate::content::text::clipped;
-use crate::id::{Epoch, Nonce, Token};
+use crate::id::{Epoch, Nonce, Position, Token};
 use crate::key::PublicKey;
 use crate::wire::Welcome;
 
@@ -28,12 +28,12 @@ impl Room {
         now: Now,
         name: &str,
         key: PublicKey,
-        after: Option<(Epoch, u64)>,
+        after: Option<(Epoch, Position)>,
     ) -> Result<(Seat, Welcome), JoinError> {
         let member = self.admit_returning(now, name, Secrets::Key(key))?;
         let seat = self.seat(member);
         let last = self.position();
-        let tail = (last + 1).saturating_sub(self.settings.history).max(1);
+        let tail = (last + 1).saturating_sub(self.settings.history).max(Position::FIRST);
         let shared = after.and_then(|(epoch, _)| self.epochs.shared(epoch, last));
         let after = after.and_then(|(_, after)| Some(after.min(shared?)));
         let wanted = after.map_or(tail, |after| after + 1);
@@ -150,7 +150,7 @@ impl Room {
         self.roster.seat(member)
     }
 
-    fn welcome(&self, member: MemberId, first: u64, gap_from: Option<u64>) -> Welcome {
+    fn welcome(&self, member: MemberId, first: Position, gap_from: Option<Position>) -> Welcome {
         let mut members = self.members();
         // Whoever joined within the history is named by it; who was there before and has left since is not.
         members.extend(self.roster.departed_since(first));
@@ -180,7 +180,7 @@ impl Room {
         member: MemberId,
         key: PublicKey,
         epoch: Epoch,
-        position: u64,
+        position: Position,
         clock: &VectorClock,
     ) -> Result<(Seat, Resumed), ResumeError> {
         let resumed = self.resume_checked(now, member, key, epoch, position, clock);
@@ -194,7 +194,7 @@ impl Room {
         member: MemberId,
         key: PublicKey,
         epoch: Epoch,
-        position: u64,
+        position: Position,
         clock: &VectorClock,
     ) -> Result<(Seat, Resumed), ResumeError> {
         let last = self.position();
@@ -248,7 +248,7 @@ impl Room {
 
     /// Returns where a member has left, and how much had been taken of it, if that is remembered.
     #[must_use]
-    pub fn farewell(&self, member: MemberId) -> Option<(u64, u64)> {
+    pub fn farewell(&self, member: MemberId) -> Option<(Position, u64)> {
         self.roster.farewell(member)
     }
 
@@ -362,7 +362,10 @@ mod tests {
         assert_eq!(w1.member, w2.member);
         assert_eq!(room.members().len(), 1);
         assert!(!room.is_seated(first) && room.is_seated(again));
-        assert!(room.resume(at(0), w1.member, [1; 32], Epoch::new(7), 1, &VectorClock::new()).is_ok());
+        assert!(
+            room.resume(at(0), w1.member, [1; 32], Epoch::new(7), Position::FIRST, &VectorClock::new())
+                .is_ok()
+        );
     }
 
     /// Everybody has said something that nobody has seen, so a stamp names each of them.
@@ -414,11 +417,11 @@ mod tests {
         );
         room.disconnected(at(0), seat);
         assert!(
-            room.resume(at(0), seat.member, [9; 32], Epoch::new(7), 1, &raj.clock()).is_err(),
+            room.resume(at(0), seat.member, [9; 32], Epoch::new(7), Position::FIRST, &raj.clock()).is_err(),
             "wrong key"
         );
         let (seat2, resumed) =
-            room.resume(at(0), seat.member, [1; 32], Epoch::new(7), 1, &raj.clock()).unwrap();
+            room.resume(at(0), seat.member, [1; 32], Epoch::new(7), Position::FIRST, &raj.clock()).unwrap();
         assert!(matches!(resumed, Resumed::Here { taken: 0 }));
         assert!(!room.is_seated(seat));
         room.receive(at(0), seat, one.clone()).unwrap();
@@ -428,9 +431,13 @@ mod tests {
         room.receive(at(0), seat2, one).unwrap();
         room.receive(at(0), seat2, two).unwrap();
         assert_eq!(texts(&room), ["+Raj", "one", "two", "-"]);
-        let late = room.resume(at(0), seat.member, [1; 32], Epoch::new(7), 1, &raj.clock()).unwrap_err();
+        let late = room
+            .resume(at(0), seat.member, [1; 32], Epoch::new(7), Position::FIRST, &raj.clock())
+            .unwrap_err();
         assert_eq!(late, ResumeError::Expired { taken: 2 });
-        let other = room.resume(at(0), seat.member, [9; 32], Epoch::new(7), 1, &raj.clock()).unwrap_err();
+        let other = room
+            .resume(at(0), seat.member, [9; 32], Epoch::new(7), Position::FIRST, &raj.clock())
+            .unwrap_err();
         assert_eq!(other, ResumeError::WrongKey, "only who has the key is told");
     }
 
@@ -445,13 +452,16 @@ mod tests {
             let mut raj = client(&welcome);
             room.receive(at(0), seat, packet(&mut raj, seat.member, "one")).unwrap();
             let clock = clock.unwrap_or(raj.clock());
-            let wrong = room.resume(at(0), seat.member, [3; 32], epoch, position, &clock).unwrap_err();
+            let wrong =
+                room.resume(at(0), seat.member, [3; 32], epoch, Position::new(position), &clock).unwrap_err();
             assert_eq!(wrong, ResumeError::WrongKey);
             assert!(room.is_present(seat.member), "nobody is put out by whoever does not have the key");
-            let diverged = room.resume(at(0), seat.member, [1; 32], epoch, position, &clock).unwrap_err();
+            let diverged =
+                room.resume(at(0), seat.member, [1; 32], epoch, Position::new(position), &clock).unwrap_err();
             assert_eq!(diverged, ResumeError::Diverged { taken: 1 });
             assert!(room.is_seated(eve) && !room.is_present(seat.member));
-            room.join(at(0), "Raj", [4; 32], Some((epoch, position))).expect("the name is free");
+            room.join(at(0), "Raj", [4; 32], Some((epoch, Position::new(position))))
+                .expect("the name is free");
         }
     }
 
@@ -484,7 +494,7 @@ mod tests {
         assert_eq!(room.authorize(at(1), raj, &token(5)), Err(ResumeError::WrongToken), "he stamps his own");
         let none = VectorClock::new();
         assert_eq!(
-            room.resume(at(1), member, [3; 32], Epoch::new(7), 1, &none).unwrap_err(),
+            room.resume(at(1), member, [3; 32], Epoch::new(7), Position::FIRST, &none).unwrap_err(),
             ResumeError::WrongKey
         );
         room.say(at(1), member, &Body::Text("one".into())).unwrap();
@@ -528,19 +538,20 @@ mod tests {
             let clock = client(&welcome).clock();
             match room.resume(at(0), seat.member, [1; 32], Epoch::new(7), position, &clock).unwrap().1 {
                 Resumed::Gap(again) => {
-                    assert_eq!((again.member, again.position), (seat.member, 202));
+                    assert_eq!((again.member, again.position), (seat.member, Position::new(202)));
                     Some((again.gap_from, again.first))
                 }
                 Resumed::Here { .. } => None,
             }
         };
-        assert_eq!(resume(&mut room, 1), None);
-        room.kept_from(100);
-        assert_eq!(resume(&mut room, 1), Some((Some(2), 100)));
-        assert_eq!(resume(&mut room, 99), None);
-        room.unreadable(150..=150);
-        assert_eq!(resume(&mut room, 120), None, "it will come to the gap, and resume there");
-        assert_eq!(resume(&mut room, 149), Some((Some(150), 151)));
+        let gap = |from, first| Some((Some(Position::new(from)), Position::new(first)));
+        assert_eq!(resume(&mut room, Position::FIRST), None);
+        room.kept_from(Position::new(100));
+        assert_eq!(resume(&mut room, Position::FIRST), gap(2, 100));
+        assert_eq!(resume(&mut room, Position::new(99)), None);
+        room.unreadable(Position::new(150)..=Position::new(150));
+        assert_eq!(resume(&mut room, Position::new(120)), None, "it will come to the gap, and resume there");
+        assert_eq!(resume(&mut room, Position::new(149)), gap(150, 151));
     }
 
     #[test]
@@ -550,7 +561,7 @@ mod tests {
         room.say(at(0), ann, &Body::Text("hello".into())).unwrap();
         room.part(at(0), ann, "");
         let (_, welcome) = room.join(at(0), "Raj", [1; 32], None).unwrap();
-        assert_eq!((welcome.first, welcome.position), (3, 4));
+        assert_eq!((welcome.first, welcome.position), (Position::new(3), Position::new(4)));
         let names: Vec<_> = welcome.members.iter().map(|m| (&m.name[..], m.present)).collect();
         assert_eq!(names, [("Raj", true), ("Ann", false)]);
     }

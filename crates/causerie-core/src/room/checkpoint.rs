@@ -7,7 +7,7 @@
 use cbcast::wire::{Reader, put_varint};
 use cbcast::{MemberId, Snapshot, WireError};
 
-use crate::id::Epoch;
+use crate::id::{Epoch, Position};
 
 /// Logs before the present one that are remembered; whoever knows only an older one starts with the tail of history.
 const PAST_MAX: usize = 64;
@@ -25,7 +25,7 @@ pub struct NewOrigin {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct PastEpoch {
     epoch: Epoch,
-    last: u64,
+    last: Position,
 }
 
 /// The epoch of a room's log, and those before it.
@@ -47,13 +47,13 @@ impl Epochs {
     }
 
     /// Returns up to where the log that had this epoch is the present one, which ends at `position`.
-    pub(super) fn shared(&self, epoch: Epoch, position: u64) -> Option<u64> {
+    pub(super) fn shared(&self, epoch: Epoch, position: Position) -> Option<Position> {
         let past = || self.past.iter().find(|past| past.epoch == epoch).map(|past| past.last);
         if epoch == self.present { Some(position) } else { past() }
     }
 
     /// Begins another epoch. `last` is where the present one ends, if its name is known.
-    pub(super) fn renew(&mut self, epoch: Epoch, last: Option<u64>) {
+    pub(super) fn renew(&mut self, epoch: Epoch, last: Option<Position>) {
         self.past.extend(last.map(|last| PastEpoch { epoch: self.present, last }));
         self.past.drain(..self.past.len().saturating_sub(PAST_MAX));
         self.present = epoch;
@@ -75,7 +75,10 @@ impl RoomCheckpoint {
         if reader.position() < state.len() {
             epochs.present = Epoch::new(reader.varint()?);
             for _ in 0..reader.varint()? {
-                epochs.past.push(PastEpoch { epoch: Epoch::new(reader.varint()?), last: reader.varint()? });
+                epochs.past.push(PastEpoch {
+                    epoch: Epoch::new(reader.varint()?),
+                    last: Position::new(reader.varint()?),
+                });
             }
         }
         Ok(Self { snapshot, epochs })
@@ -91,7 +94,7 @@ impl RoomCheckpoint {
             put_varint(&mut out, past.len() as u64);
             for past in past {
                 put_varint(&mut out, past.epoch.number());
-                put_varint(&mut out, past.last);
+                put_varint(&mut out, past.last.get());
             }
         }
         out

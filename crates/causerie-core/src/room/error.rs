@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use crate::content::body::BodyError;
 use crate::content::name::{Name, NameError};
+use crate::id::Position;
 
 /// Error of joining. Nothing changed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -118,6 +119,6 @@ pub enum RestoreError {
     #[error("the record at position {position} does not fit to those before it")]
     Record {
         /// Place of the record.
-        position: u64,
+        position: Position,
     },
 }

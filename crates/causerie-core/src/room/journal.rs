@@ -9,7 +9,7 @@ use cbcast::MemberId;
 use super::roster::MemberRecord;
 use super::topic::Topic;
 use crate::content::name::RoomName;
-use crate::id::Epoch;
+use crate::id::{Epoch, Position};
 use crate::log::Run;
 use crate::wire::Delivered;
 
@@ -24,10 +24,10 @@ pub struct Batch {
     /// Members that are new, or of whom something has changed.
     pub members: Vec<MemberRecord>,
     /// Names of records, of this batch or of one before ([`crate::log::mark`]).
-    pub marks: Vec<(Vec<u8>, u64)>,
+    pub marks: Vec<(Vec<u8>, Position)>,
     /// The state of the group after the last of the records, now and then: [`Room::restore`](super::Room::restore) begins
     /// there.
-    pub checkpoint: Option<(u64, Bytes)>,
+    pub checkpoint: Option<(Position, Bytes)>,
     /// [`Room::changes`](super::Room::changes) when it was taken.
     pub changes: u64,
 }
@@ -40,13 +40,13 @@ pub struct Stored {
     /// Number that tells its log from any other.
     pub epoch: Epoch,
     /// The last checkpoint.
-    pub checkpoint: Option<(u64, Bytes)>,
+    pub checkpoint: Option<(Position, Bytes)>,
     /// Everybody who is in, and as many of the departed as are to be remembered, in order of leaving.
     pub members: Vec<MemberRecord>,
     /// The first record that is kept.
-    pub first: u64,
+    pub first: Position,
     /// The last record.
-    pub last: u64,
+    pub last: Position,
     /// The room's topic, if it was ever set ([`mark::TOPIC`](crate::log::mark::TOPIC)).
     pub topic: Option<Topic>,
 }
@@ -57,7 +57,7 @@ struct PendingChanges {
     bytes: Vec<u8>,
     records: u64,
     members: BTreeMap<MemberId, MemberRecord>,
-    marks: Vec<(Vec<u8>, u64)>,
+    marks: Vec<(Vec<u8>, Position)>,
     checkpoint: bool,
 }
 
@@ -67,32 +67,32 @@ struct PendingChanges {
 #[derive(Debug)]
 pub(super) struct Journal {
     /// Position of the last record.
-    position: u64,
+    position: Position,
     /// The first record that can be read, and stretches behind it that cannot.
-    first: u64,
-    gaps: Vec<RangeInclusive<u64>>,
+    first: Position,
+    gaps: Vec<RangeInclusive<Position>>,
     pending: PendingChanges,
     changes: u64,
-    checkpoint_at: u64,
+    checkpoint_at: Position,
 }
 
 impl Journal {
     /// Begins behind `position`, where the last checkpoint stands, in a log that can be read from `first` on.
-    pub(super) fn new(position: u64, first: u64) -> Self {
+    pub(super) fn new(position: Position, first: Position) -> Self {
         let (gaps, pending) = (Vec::new(), PendingChanges::default());
         Self { position, first, gaps, pending, changes: 0, checkpoint_at: position }
     }
 
     /// Takes note that a record is stored already.
-    pub(super) fn restored(&mut self, position: u64) {
+    pub(super) fn restored(&mut self, position: Position) {
         self.position = position;
     }
 
     // What is to be stored.
 
     /// Appends a message to the log, and returns its position.
-    pub(super) fn append(&mut self, time_millis: u64, packet: Bytes) -> u64 {
-        self.position += 1;
+    pub(super) fn append(&mut self, time_millis: u64, packet: Bytes) -> Position {
+        self.position = self.position.next();
         self.changes += 1;
         self.pending.records += 1;
         let record = Delivered { position: self.position, time_millis, packet };
@@ -107,7 +107,7 @@ impl Journal {
     }
 
     /// Gives the record at `position` a name under which the store finds it.
-    pub(super) fn mark(&mut self, name: Vec<u8>, position: u64) {
+    pub(super) fn mark(&mut self, name: Vec<u8>, position: Position) {
         self.pending.marks.push((name, position));
     }
 
@@ -158,45 +158,45 @@ impl Journal {
     }
 
     /// Returns where the last checkpoint that was taken stands.
-    pub(super) fn checkpoint_at(&self) -> u64 {
+    pub(super) fn checkpoint_at(&self) -> Position {
         self.checkpoint_at
     }
 
     // What can be read.
 
     /// Returns the position of the last record, stored or not.
-    pub(super) fn position(&self) -> u64 {
+    pub(super) fn position(&self) -> Position {
         self.position
     }
 
     /// Returns the first position that is kept.
-    pub(super) fn first(&self) -> u64 {
+    pub(super) fn first(&self) -> Position {
         self.first
     }
 
     /// Takes note that records before this position are not kept any more.
-    pub(super) fn kept_from(&mut self, first: u64) {
+    pub(super) fn kept_from(&mut self, first: Position) {
         self.first = self.first.max(first);
         self.gaps.retain(|gap| *gap.end() >= first);
     }
 
     /// Takes note that these records cannot be read.
-    pub(super) fn unreadable(&mut self, gap: RangeInclusive<u64>) {
+    pub(super) fn unreadable(&mut self, gap: RangeInclusive<Position>) {
         if !self.gaps.contains(&gap) {
             self.gaps.push(gap);
         }
     }
 
     /// Returns the first position from `wanted` on that can be read.
-    pub(super) fn readable_from(&self, wanted: u64) -> u64 {
+    pub(super) fn readable_from(&self, wanted: Position) -> Position {
         let from = wanted.max(self.first);
         let gap = self.gaps.iter().find(|gap| gap.contains(&from));
-        gap.map_or(from, |gap| gap.end() + 1)
+        gap.map_or(from, |gap| *gap.end() + 1)
     }
 
     /// Returns the records, and the marks, that wait to be taken.
     #[cfg(test)]
-    pub(super) fn pending(&self) -> (Bytes, &[(Vec<u8>, u64)]) {
+    pub(super) fn pending(&self) -> (Bytes, &[(Vec<u8>, Position)]) {
         (Bytes::copy_from_slice(&self.pending.bytes), &self.pending.marks)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use cbcast::{MemberId, MessageId};
 
-use crate::id::ClientId;
+use crate::id::{ClientId, Position};
 use crate::log::mark;
 
 /// Ids of clients that a room remembers at most; the store knows them all.
@@ -16,7 +16,7 @@ pub struct SaidOnce {
     /// Id of the message.
     pub id: MessageId,
     /// Place of the message.
-    pub position: u64,
+    pub position: Position,
 }
 
 /// Messages that were said last with ids of their clients.

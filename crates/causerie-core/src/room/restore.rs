@@ -11,6 +11,7 @@ use super::journal::{Journal, Stored};
 use super::roster::{Departed, MemberRecord, Pass, Person, Secrets};
 use super::settings::{Now, RoomSettings};
 use crate::content::name::Name;
+use crate::id::Position;
 use crate::log::Record;
 
 /// Origins of a room that are still known at most: a message refers to older ones no more.
@@ -39,7 +40,7 @@ impl Room {
             }
             None => {
                 let (snapshot, epochs) = (Snapshot::hosts([origin]), Epochs::new(stored.epoch));
-                (0, RoomCheckpoint { snapshot, epochs }, MemberId::host(origin))
+                (Position::START, RoomCheckpoint { snapshot, epochs }, MemberId::host(origin))
             }
         };
         let journal = Journal::new(position, stored.first);
@@ -178,21 +179,27 @@ mod tests {
             )
         };
         let mut room = renew(&disk, 5, 8);
-        assert_eq!((room.epoch(), room.position(), room.members().len()), (Epoch::new(8), 3, 0));
+        assert_eq!(
+            (room.epoch(), room.position(), room.members().len()),
+            (Epoch::new(8), Position::new(3), 0)
+        );
         disk.store(&mut room);
         // Stored and read again it is the same.
         let mut room = disk.restore(at(0)).unwrap();
-        assert_eq!((room.epoch(), room.position()), (Epoch::new(8), 3));
+        assert_eq!((room.epoch(), room.position()), (Epoch::new(8), Position::new(3)));
         let clock = raj.clock();
-        let knew = room.resume(at(0), seat.member, [1; 32], Epoch::new(7), 3, &clock).unwrap_err();
+        let knew =
+            room.resume(at(0), seat.member, [1; 32], Epoch::new(7), Position::new(3), &clock).unwrap_err();
         assert_eq!(knew, ResumeError::Expired { taken: 2 });
-        let more = room.resume(at(0), seat.member, [1; 32], Epoch::new(7), 4, &clock).unwrap_err();
+        let more =
+            room.resume(at(0), seat.member, [1; 32], Epoch::new(7), Position::new(4), &clock).unwrap_err();
         assert_eq!(more, ResumeError::Diverged { taken: 2 }, "it has seen another continuation");
-        let (again, welcome) = room.join(at(0), "Raj", [3; 32], Some((Epoch::new(7), 4))).unwrap();
+        let (again, welcome) =
+            room.join(at(0), "Raj", [3; 32], Some((Epoch::new(7), Position::new(4)))).unwrap();
         assert_eq!(again.member, MemberId::new(5, 1));
         assert_eq!(
             (welcome.epoch, welcome.shared, welcome.first, welcome.gap_from),
-            (Epoch::new(8), Some(3), 4, None)
+            (Epoch::new(8), Some(Position::new(3)), Position::new(4), None)
         );
         let mut raj = client(&welcome);
         assert!(raj.has_delivered(MessageId::new(seat.member, 2)), "what is in the log can be referred to");
@@ -202,14 +209,19 @@ mod tests {
         // And again: who knew the first continuation shares less than who knew the second.
         let mut room = renew(&disk, 6, 9);
         disk.store(&mut room);
-        let (_, early) = room.join(at(0), "Ann", [5; 32], Some((Epoch::new(7), 5))).unwrap();
-        let (late, welcome) = room.join(at(0), "Eve", [7; 32], Some((Epoch::new(8), 5))).unwrap();
-        assert_eq!((early.shared, welcome.shared), (Some(3), Some(5)));
-        let (_, behind) = room.join(at(0), "Kim", [10; 32], Some((Epoch::new(7), 1))).unwrap();
-        assert_eq!((behind.shared, behind.first), (Some(3), 2), "it may have delivered more than is placed");
+        let (_, early) = room.join(at(0), "Ann", [5; 32], Some((Epoch::new(7), Position::new(5)))).unwrap();
+        let (late, welcome) =
+            room.join(at(0), "Eve", [7; 32], Some((Epoch::new(8), Position::new(5)))).unwrap();
+        assert_eq!((early.shared, welcome.shared), (Some(Position::new(3)), Some(Position::new(5))));
+        let (_, behind) = room.join(at(0), "Kim", [10; 32], Some((Epoch::new(7), Position::FIRST))).unwrap();
+        assert_eq!(
+            (behind.shared, behind.first),
+            (Some(Position::new(3)), Position::new(2)),
+            "it may have delivered more than is placed"
+        );
         assert_eq!(late.member, MemberId::new(6, 2));
-        let (_, other) = room.join(at(0), "Bob", [9; 32], Some((Epoch::new(77), 5))).unwrap();
-        assert_eq!((other.shared, other.first), (None, 1));
+        let (_, other) = room.join(at(0), "Bob", [9; 32], Some((Epoch::new(77), Position::new(5)))).unwrap();
+        assert_eq!((other.shared, other.first), (None, Position::FIRST));
     }
 
     #[test]
@@ -252,16 +264,18 @@ mod tests {
             let mut room = disk.restore(at(100)).unwrap();
             let names: Vec<_> = room.members().into_iter().map(|m| m.name).collect();
             assert_eq!(names, ["Raj"], "who was a connection only has left");
-            let Err(gone) = room.resume(at(0), gone.member, [4; 32], Epoch::new(7), 1, &VectorClock::new())
+            let Err(gone) =
+                room.resume(at(0), gone.member, [4; 32], Epoch::new(7), Position::FIRST, &VectorClock::new())
             else {
                 panic!()
             };
             assert_eq!(gone, ResumeError::Expired { taken: 0 });
             assert_eq!(room.poll_timeout(), Some(at(700).time), "grace begins anew");
             let clock = client(&welcome).clock();
-            let (seat, resumed) = room.resume(at(0), seat.member, [1; 32], Epoch::new(7), 1, &clock).unwrap();
+            let (seat, resumed) =
+                room.resume(at(0), seat.member, [1; 32], Epoch::new(7), Position::FIRST, &clock).unwrap();
             assert!(matches!(resumed, Resumed::Here { taken: 1 }));
-            assert_eq!(room.position(), disk.records.len() as u64 + 1, "and Ann's farewell");
+            assert_eq!(room.position(), Position::new(disk.records.len() as u64 + 1), "and Ann's farewell");
             let next = room.join_hosted(at(100), "Ann").unwrap();
             assert_eq!(next.ordinal, ann.ordinal + 1, "no ordinal is given out twice");
             let m = Message::new(MessageId::new(seat.member, 2), Kind::Data, &[], b"\x01again").unwrap();
@@ -279,8 +293,8 @@ mod tests {
         room.say(at(0), ann, &Body::Text("two".into())).unwrap();
         disk.store(&mut room);
         disk.records.remove(1);
-        assert_eq!(disk.restore(at(0)).unwrap_err(), RestoreError::Record { position: 3 });
-        disk.checkpoint = Some((0, Bytes::from_static(b"no")));
+        assert_eq!(disk.restore(at(0)).unwrap_err(), RestoreError::Record { position: Position::new(3) });
+        disk.checkpoint = Some((Position::START, Bytes::from_static(b"no")));
         assert!(matches!(disk.restore(at(0)), Err(RestoreError::Checkpoint(_))));
     }
 }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::error::ResumeError;
 use crate::content::name::Name;
 use crate::content::reading::{Reading, Readings};
-use crate::id::{Nonce, Token};
+use crate::id::{Nonce, Position, Token};
 use crate::key::PublicKey;
 use crate::wire::MemberInfo;
 
@@ -64,9 +64,9 @@ pub struct MemberRecord {
     /// Name of the member.
     pub name: String,
     /// The position of its *Joined*.
-    pub joined_at: u64,
+    pub joined_at: Position,
     /// The position of its *Left*, if it has left.
-    pub left_at: Option<u64>,
+    pub left_at: Option<Position>,
     /// Number of its messages that were taken, once it has left.
     pub taken: u64,
     /// Secrets of a member that can come back.
@@ -85,7 +85,7 @@ pub struct Seat {
 #[derive(Debug)]
 pub(super) struct Person {
     pub(super) name: Name,
-    pub(super) joined_at: u64,
+    pub(super) joined_at: Position,
     /// Messages delivered, as counted while the log is written.
     pub(super) delivered: u64,
     pub(super) pass: Option<Pass>,
@@ -116,8 +116,8 @@ impl Pass {
 #[derive(Debug)]
 pub(super) struct Departed {
     pub(super) name: Name,
-    pub(super) joined_at: u64,
-    pub(super) left_at: u64,
+    pub(super) joined_at: Position,
+    pub(super) left_at: Position,
     pub(super) taken: u64,
     pub(super) secrets: Option<Secrets>,
 }
@@ -152,7 +152,7 @@ impl Roster {
     }
 
     /// Takes out somebody who has left at this position, after so many of its messages.
-    pub(super) fn remove(&mut self, member: MemberId, left_at: u64, taken: u64) {
+    pub(super) fn remove(&mut self, member: MemberId, left_at: Position, taken: u64) {
         let Some(Person { name, joined_at, pass, .. }) = self.people.remove(&member) else { return };
         self.seatings += 1;
         self.changes += 1;
@@ -330,7 +330,7 @@ impl Roster {
     }
 
     /// Returns where a member has left, and how much had been taken of it, if that is remembered.
-    pub(super) fn farewell(&self, member: MemberId) -> Option<(u64, u64)> {
+    pub(super) fn farewell(&self, member: MemberId) -> Option<(Position, u64)> {
         self.departed.get(&member).map(|d| (d.left_at, d.taken))
     }
 
@@ -351,7 +351,7 @@ impl Roster {
     }
 
     /// Returns those who were in before position `first` and have left since: history from there does not name them.
-    pub(super) fn departed_since(&self, first: u64) -> impl Iterator<Item = MemberInfo> {
+    pub(super) fn departed_since(&self, first: Position) -> impl Iterator<Item = MemberInfo> {
         let departed = self.departed.iter().filter(move |(_, d)| d.joined_at < first && d.left_at >= first);
         departed.map(|(&member, d)| MemberInfo { member, name: d.name.to_string(), present: false })
     }

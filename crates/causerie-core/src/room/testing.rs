@@ -8,7 +8,7 @@ use cbcast::{Config, Group, Kind, MemberId, Time};
 use super::{MemberRecord, Now, RestoreError, Room, RoomSettings, Stored};
 use crate::content::body::Body;
 use crate::content::name::RoomName;
-use crate::id::Epoch;
+use crate::id::{Epoch, Position};
 use crate::log::{Record, records};
 use crate::wire::Welcome;
 
@@ -48,7 +48,7 @@ pub(super) fn packet(group: &mut Group, member: MemberId, text: &str) -> Bytes {
 pub(super) struct Disk {
     pub(super) records: Vec<Record>,
     pub(super) members: BTreeMap<MemberId, MemberRecord>,
-    pub(super) checkpoint: Option<(u64, Bytes)>,
+    pub(super) checkpoint: Option<(Position, Bytes)>,
 }
 
 impl Disk {
@@ -65,15 +65,15 @@ impl Disk {
             epoch: Epoch::new(7),
             checkpoint: self.checkpoint.clone(),
             members: self.members.values().cloned().collect(),
-            first: 1,
-            last: self.records.len() as u64,
+            first: Position::FIRST,
+            last: Position::new(self.records.len() as u64),
             topic: None,
         }
     }
 
     pub(super) fn restore(&self, now: Now) -> Result<Room, RestoreError> {
         let stored = self.stored();
-        let from = self.checkpoint.as_ref().map_or(0, |(position, _)| *position as usize);
+        let from = self.checkpoint.as_ref().map_or(0, |(position, _)| position.get() as usize);
         let records = self.records[from..].iter().cloned();
         Room::restore(now, 0, stored, records, RoomSettings::default(), false)
     }

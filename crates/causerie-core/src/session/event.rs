@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::content::body::{Body, BodyError};
 use crate::content::text::visible;
-use crate::id::Epoch;
+use crate::id::{Epoch, Position};
 use crate::wire::{ClientFrame, ErrorCode, Limits, MemberInfo, Stable};
 
 /// Something that happened in the room.
@@ -24,9 +24,9 @@ pub enum Event {
         /// Epoch of the log, for [`Place`](crate::wire::Place)s in it.
         epoch: Epoch,
         /// The first position of the history that follows.
-        first: u64,
+        first: Position,
         /// The last one, or `first - 1`.
-        position: u64,
+        position: Position,
         /// Members who are in, in order of joining, the member itself included.
         members: Vec<MemberInfo>,
         /// Limits of the room.
@@ -39,7 +39,7 @@ pub enum Event {
         /// Id of the message.
         id: MessageId,
         /// Place of the message.
-        position: u64,
+        position: Position,
         /// The server's wall clock at delivery.
         time_millis: u64,
     },
@@ -96,7 +96,7 @@ pub enum Event {
     /// Records follow that were said while the connection was away: what is among them may change what is among them, too.
     CatchingUp {
         /// Position of the last of them.
-        to: u64,
+        to: Position,
     },
     /// The member had been declared left, or the server does not know it any more: it is a new member now.
     Rejoined {
@@ -121,9 +121,9 @@ pub enum Event {
     /// Records of the log that do not come: the server does not keep them any more, or has left them out.
     Gap {
         /// The first.
-        from: u64,
+        from: Position,
         /// The last.
-        to: u64,
+        to: Position,
     },
     /// The server refused a message for now; it is sent again.
     Refused {
@@ -151,7 +151,7 @@ pub struct Post {
     /// Own message of the member.
     pub own: bool,
     /// Place in the room's order, if the server has told.
-    pub position: Option<u64>,
+    pub position: Option<Position>,
     /// The server's wall clock at delivery, if the server has told.
     pub time_millis: Option<u64>,
     /// Time for which it was held back here.

@@ -10,6 +10,7 @@ use super::event::{End, Event, SessionOutput};
 use super::membership::Membership;
 use super::recovery::CatchUp;
 use crate::content::body::{Body, BodyError};
+use crate::id::Position;
 use crate::key::{Challenge, KeyPair, Purpose};
 use crate::wire::{ClientFrame, VERSION, Welcome};
 
@@ -139,13 +140,13 @@ impl Session {
     }
 
     /// Tells that records follow which were missed, if there are any.
-    fn tell_missed(&mut self, to: u64) {
+    fn tell_missed(&mut self, to: Position) {
         if to > self.placement.placed() {
             self.event(Event::CatchingUp { to });
         }
     }
 
-    pub(super) fn resumed(&mut self, now: Time, taken: u64, last: u64) {
+    pub(super) fn resumed(&mut self, now: Time, taken: u64, last: Position) {
         let Some(membership) = &self.membership else { return };
         if taken > membership.said() {
             let reason = "the server has messages of this member that it did not send here";

@@ -16,7 +16,7 @@ use super::membership::{Membership, group_of};
 use super::names::Names;
 use super::placement::Placement;
 use super::recovery::CatchUp;
-use crate::id::Epoch;
+use crate::id::{Epoch, Position};
 use crate::key::KeyPair;
 use crate::wire::Limits;
 
@@ -67,7 +67,7 @@ impl Session {
         let mut out = [&MAGIC[..], &[VERSION]].concat();
         out.extend_from_slice(self.key.seed());
         put_varint(&mut out, Epoch::written(self.placement.epoch()));
-        put_varint(&mut out, self.taken());
+        put_varint(&mut out, self.taken().get());
         let retold = self.receipts.to_retell();
         put_varint(&mut out, retold.len() as u64);
         retold.iter().for_each(|&id| put_id(&mut out, id));
@@ -77,7 +77,7 @@ impl Session {
         let ready: Vec<_> = self.placement.waiting().filter(|(_, id, _)| !retold.contains(id)).collect();
         put_varint(&mut out, ready.len() as u64);
         for (position, id, time_millis) in ready {
-            put_varint(&mut out, position);
+            put_varint(&mut out, position.get());
             put_id(&mut out, id);
             put_varint(&mut out, time_millis);
         }
@@ -102,7 +102,7 @@ impl Session {
             put_varint(&mut out, m.epoch.number());
             let Limits { name_chars, text_bytes, frame_bytes, grace_millis } = m.limits;
             [name_chars, text_bytes, frame_bytes, grace_millis].iter().for_each(|&n| put_varint(&mut out, n));
-            put_varint(&mut out, m.joined_at);
+            put_varint(&mut out, m.joined_at.get());
             out.push(u8::from(m.newcomer));
             m.group.snapshot().encode(&mut out);
             put_varint(&mut out, m.names.all().len() as u64);
@@ -129,7 +129,7 @@ impl Session {
     /// Returns the last position up to which everything is placed, and taken by the application if it
     /// [acknowledges](SessionConfig::acknowledges).
     #[must_use]
-    pub fn taken(&self) -> u64 {
+    pub fn taken(&self) -> Position {
         let placed = self.placement.placed();
         let acknowledged = self.receipts.acknowledged_to(self.placement.epoch());
         acknowledged.map_or(placed, |acknowledged| acknowledged.min(placed))
@@ -161,7 +161,7 @@ impl Session {
             session.key = KeyPair::new(seed);
         }
         let (epoch, placed) = (Epoch::read(reader.varint()?), reader.varint()?);
-        session.placement = Placement::restored(epoch, placed);
+        session.placement = Placement::restored(epoch, Position::new(placed));
         let retold = if body[0] < 2 { 0 } else { reader.varint()? };
         for _ in 0..retold {
             session.receipts.retell(id(reader)?);
@@ -175,7 +175,7 @@ impl Session {
         }
         for _ in 0..reader.varint()? {
             let (position, id) = (reader.varint()?, id(reader)?);
-            session.placement.add(id, (position, reader.varint()?));
+            session.placement.add(id, (Position::new(position), reader.varint()?));
         }
         for _ in 0..reader.varint()? {
             let old = if reader.byte()? == 0 { None } else { Some(id(reader)?) };
@@ -238,7 +238,18 @@ fn membership(
     if !fits {
         return Err(KeptError::Damaged);
     }
-    Ok((Membership { member: member_id, epoch, group, limits, joined_at, newcomer, names }, own))
+    Ok((
+        Membership {
+            member: member_id,
+            epoch,
+            group,
+            limits,
+            joined_at: Position::new(joined_at),
+            newcomer,
+            names,
+        },
+        own,
+    ))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use cbcast::{Config, ConfigError, Group, MemberId, MessageId, Snapshot, Time, me
 use super::config::SessionConfig;
 use super::event::{End, HeldPost};
 use super::names::Names;
-use crate::id::Epoch;
+use crate::id::{Epoch, Position};
 use crate::wire::{Limits, MemberInfo, Welcome};
 
 /// Servers that one room can be spread over.
@@ -21,7 +21,7 @@ pub(super) struct Membership {
     pub(super) group: Group,
     pub(super) limits: Limits,
     /// Place where the group began: records up to here are not its business.
-    pub(super) joined_at: u64,
+    pub(super) joined_at: Position,
     /// Records up to there are from before the client's time, not something that it has missed.
     pub(super) newcomer: bool,
     pub(super) names: Names,
@@ -40,7 +40,7 @@ impl Membership {
         if !group.is_local(*member) {
             return broken("the snapshot does not know its member");
         }
-        if *first == 0 || first - 1 > *position {
+        if *first == Position::START || *first - 1 > *position {
             return broken("the history begins behind the snapshot");
         }
         if snapshot.next_ordinals.len() > ORIGINS_MAX {

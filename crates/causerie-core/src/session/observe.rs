@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cbcast::{MessageId, Time, VectorClock};
 
+use crate::id::Position;
 use crate::wire::{ClientFrame, Observation, Observed, Watched};
 
 /// Time after the first of what is told at which it goes out; observations also before the member's next message.
@@ -25,8 +26,8 @@ pub(super) struct Observer {
     told_entries: usize,
     until: Option<Time>,
     /// Position up to which all is delivered, if that is still to be told.
-    delivered_to: Option<u64>,
-    acknowledged: u64,
+    delivered_to: Option<Position>,
+    acknowledged: Position,
 }
 
 impl Observer {
@@ -38,13 +39,13 @@ impl Observer {
             self.until = self.until.filter(|_| self.delivered_to.is_some());
         }
         if before.acknowledgements != watched.acknowledgements {
-            (self.delivered_to, self.acknowledged) = (None, 0);
+            (self.delivered_to, self.acknowledged) = (None, Position::START);
         }
         watched.observations && !before.observations
     }
 
     /// Everything in the log is delivered up to this position.
-    pub(super) fn delivered_to(&mut self, now: Time, position: u64) {
+    pub(super) fn delivered_to(&mut self, now: Time, position: Position) {
         if self.watched.acknowledgements && position > self.acknowledged {
             (self.delivered_to, self.acknowledged) = (Some(position), position);
             self.until.get_or_insert(now + OBSERVED_PAUSE);

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use cbcast::MessageId;
 
 use super::placing::{Next, Placing};
-use crate::id::Epoch;
+use crate::id::{Epoch, Position};
 
 /// Position of a record, and the server's wall clock at its delivery.
-pub(super) type PlacedAt = (u64, u64);
+pub(super) type PlacedAt = (Position, u64);
 
 /// Places of messages in the log of one epoch.
 ///
@@ -19,22 +19,22 @@ pub(super) struct Placement {
     /// Log that the positions are of; `None` before the first welcome.
     epoch: Option<Epoch>,
     /// The last contiguous position that came off a connection.
-    received: u64,
+    received: Position,
     /// The last position before which everything is placed.
-    placed: u64,
+    placed: Position,
     /// Places of messages that are not delivered yet.
     arrived: BTreeMap<MessageId, PlacedAt>,
     /// Messages that are delivered and not placed: an earlier position is missing.
     waiting: Placing,
     /// Positions that the connection has passed over, until the record behind them is handled.
-    jumped: Option<(u64, u64)>,
+    jumped: Option<(Position, Position)>,
     /// Messages that were delivered under an earlier membership, or are own, and were not placed then.
     seen: BTreeSet<MessageId>,
 }
 
 impl Placement {
     /// Begins behind `placed`, in a log of this epoch.
-    pub(super) fn restored(epoch: Option<Epoch>, placed: u64) -> Self {
+    pub(super) fn restored(epoch: Option<Epoch>, placed: Position) -> Self {
         Self { epoch, placed, received: placed, ..Self::default() }
     }
 
@@ -44,17 +44,17 @@ impl Placement {
     }
 
     /// Returns the last contiguous position that came off a connection.
-    pub(super) fn received(&self) -> u64 {
+    pub(super) fn received(&self) -> Position {
         self.received
     }
 
     /// Returns the last position before which everything is placed.
-    pub(super) fn placed(&self) -> u64 {
+    pub(super) fn placed(&self) -> Position {
         self.placed
     }
 
     /// Begins with the record `first` of a log of which all up to `shared` is as in the one before.
-    pub(super) fn begin(&mut self, epoch: Epoch, shared: Option<u64>, first: u64) {
+    pub(super) fn begin(&mut self, epoch: Epoch, shared: Option<Position>, first: Position) {
         if self.epoch == Some(epoch) {
             // What was delivered and not placed comes again.
             self.seen.extend(self.waiting.messages().map(|(_, id, _)| id));
@@ -77,8 +77,8 @@ impl Placement {
 
     /// Counts a position that has come off the connection. Where it may jump, positions before it that have not come are
     /// left out by the server.
-    pub(super) fn receive(&mut self, position: u64, may_jump: bool) {
-        if position.checked_sub(1) == Some(self.received) {
+    pub(super) fn receive(&mut self, position: Position, may_jump: bool) {
+        if self.received.checked_add(1) == Some(position) {
             self.received = position;
         } else if may_jump && position > self.received {
             self.jumped = Some((self.received + 1, position - 1));
@@ -87,7 +87,7 @@ impl Placement {
     }
 
     /// Passes over the positions that the server has left out, and returns the first and the last of them.
-    pub(super) fn pass_over(&mut self) -> Option<(u64, u64)> {
+    pub(super) fn pass_over(&mut self) -> Option<(Position, Position)> {
         let (from, to) = self.jumped.take()?;
         self.waiting.leave_out(from, to);
         Some((from, to))
@@ -131,8 +131,8 @@ impl Placement {
     }
 
     /// Places a record from before the group began. `false`: it is not the next.
-    pub(super) fn place_history(&mut self, position: u64) -> bool {
-        let is_next = position.checked_sub(1) == Some(self.placed);
+    pub(super) fn place_history(&mut self, position: Position) -> bool {
+        let is_next = self.placed.checked_add(1) == Some(position);
         if is_next {
             self.placed = position;
         }
@@ -140,7 +140,7 @@ impl Placement {
     }
 
     /// Returns the messages that wait for their place.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (u64, MessageId, u64)> {
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (Position, MessageId, u64)> {
         self.waiting.messages()
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use cbcast::MessageId;
 
 use super::event::{Event, Post};
-use crate::id::Epoch;
+use crate::id::{Epoch, Position};
 
 /// An event that the application has not acknowledged.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ enum Unacknowledged {
     /// New ids of own messages.
     Renamed(Vec<MessageId>),
     /// Epoch, and position in it.
-    Placed(Option<Epoch>, u64),
+    Placed(Option<Epoch>, Position),
     Other,
 }
 
@@ -50,7 +50,7 @@ impl Receipts {
     }
 
     /// Counts places of the log that had epoch `from` as places of one with epoch `to`, which is the same up to `shared`.
-    pub(super) fn change_epoch(&mut self, from: Option<Epoch>, to: Epoch, shared: Option<u64>) {
+    pub(super) fn change_epoch(&mut self, from: Option<Epoch>, to: Epoch, shared: Option<Position>) {
         for event in &mut self.unacknowledged {
             if let Unacknowledged::Placed(epoch, position) = event
                 && *epoch == from
@@ -62,7 +62,7 @@ impl Receipts {
     }
 
     /// Returns the last position before the first one in this epoch that was not acknowledged.
-    pub(super) fn acknowledged_to(&self, epoch: Option<Epoch>) -> Option<u64> {
+    pub(super) fn acknowledged_to(&self, epoch: Option<Epoch>) -> Option<Position> {
         self.unacknowledged.iter().find_map(|event| match *event {
             Unacknowledged::Placed(of, position) if of == epoch => Some(position - 1),
             _ => None,

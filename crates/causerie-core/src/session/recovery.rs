@@ -1,5 +1,7 @@
 //! Recovery of a session: from a life before this one, and from a membership that it has lost.
 
+use crate::id::Position;
+
 /// Place in the log up to which everything has to be delivered before anything is said: the application may have seen it
 /// in another life.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -10,7 +12,7 @@ pub(super) enum CatchUp {
     /// The server has not told yet where the log ends.
     ToTheEnd,
     /// Catching up to this position.
-    To(u64),
+    To(Position),
 }
 
 impl CatchUp {
@@ -20,12 +22,12 @@ impl CatchUp {
     }
 
     /// Returns whether what is waited for has come, where all is placed up to `placed`.
-    pub(super) fn is_reached(self, placed: u64) -> bool {
+    pub(super) fn is_reached(self, placed: Position) -> bool {
         matches!(self, Self::To(last) if placed >= last)
     }
 
     /// Waits up to this position, where something is waited for.
-    pub(super) fn ends_at(&mut self, last: u64) {
+    pub(super) fn ends_at(&mut self, last: Position) {
         if self.is_open() {
             *self = Self::To(last);
         }

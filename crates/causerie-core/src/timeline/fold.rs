@@ -10,6 +10,7 @@ use cbcast::{MemberId, MessageId};
 
 use crate::content::body::{Body, topic_part};
 use crate::content::text::{is_symbol, symbol_key};
+use crate::id::Position;
 use crate::log::page::{HistoryRecord, Standing, What};
 
 /// Edits, deletions and reactions that a fold keeps; of more the first in the log go.
@@ -18,7 +19,7 @@ const CHANGES_MAX: usize = 200_000;
 /// A place in the timeline. What has no position in the log yet stands behind all that has one, in order of arrival.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Rank {
-    Placed(u64),
+    Placed(Position),
     Unplaced(u64),
 }
 
@@ -32,7 +33,7 @@ pub struct Said<T> {
     /// Body, or that somebody joined or left.
     pub what: What,
     /// Position in the log, if it has one.
-    pub position: Option<u64>,
+    pub position: Option<Position>,
     /// Difference between what the record tells and what was said.
     pub standing: Standing,
     /// Whatever the face wants to know of a message with a line.
@@ -65,7 +66,7 @@ impl<T> FoldedMessage<T> {
     }
 
     /// Returns the position in the log, if it has one.
-    pub const fn position(&self) -> Option<u64> {
+    pub const fn position(&self) -> Option<Position> {
         match self.rank {
             Rank::Placed(position) => Some(position),
             Rank::Unplaced(_) => None,
@@ -207,7 +208,7 @@ impl<T> Fold<T> {
     }
 
     /// Gives a message the position that it has got in the log.
-    pub fn place(&mut self, id: MessageId, position: u64) {
+    pub fn place(&mut self, id: MessageId, position: Position) {
         let rank = Rank::Placed(position);
         let old = if let Some(message) = self.messages.get_mut(&id) {
             std::mem::replace(&mut message.rank, rank)
@@ -546,7 +547,14 @@ mod tests {
 
     fn said(id: MessageId, position: impl Into<Option<u64>>, body: Body) -> Said<()> {
         let (what, standing) = (What::Said(body), Standing::AsSaid);
-        Said { id, author: id.member.to_string(), what, position: position.into(), standing, extra: () }
+        Said {
+            id,
+            author: id.member.to_string(),
+            what,
+            position: position.into().map(Position::new),
+            standing,
+            extra: (),
+        }
     }
 
     fn text(words: &str) -> Body {
@@ -578,7 +586,7 @@ mod tests {
         assert_eq!(fold.words(id(ANN, 1)), Some("of mine, on its way"));
         fold.take(said(id(ANN, 3), 4, edit(id(ANN, 1), "of mine, placed")));
         assert_eq!(fold.words(id(ANN, 1)), Some("of mine, on its way"));
-        fold.place(id(ANN, 2), 3);
+        fold.place(id(ANN, 2), Position::new(3));
         assert_eq!(fold.words(id(ANN, 1)), Some("of mine, placed"));
     }
 
@@ -589,9 +597,9 @@ mod tests {
         fold.take(said(id(ANN, 1), None, Body::Topic("mine".into())));
         fold.take(said(id(BOB, 1), None, Body::Topic("Bob's".into())));
         assert_eq!(fold.topic(), Some("Bob's"));
-        fold.place(id(BOB, 1), 10);
+        fold.place(id(BOB, 1), Position::new(10));
         assert_eq!(fold.topic(), Some("mine"), "it has no position yet, and will have a later one");
-        fold.place(id(ANN, 1), 11);
+        fold.place(id(ANN, 1), Position::new(11));
         assert_eq!(fold.topic(), Some("mine"));
         fold.take(said(id(ANN, 2), None, delete(id(ANN, 1))));
         assert_eq!(fold.topic(), Some(""));

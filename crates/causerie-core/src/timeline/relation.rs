@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cbcast::MessageId;
 
+use crate::id::Position;
 use crate::log::page::{HistoryPage, HistoryRecord};
 
 /// Messages behind the last one with a line that are kept; behind more of them it is not told any more whether two
@@ -52,9 +53,9 @@ fn past<'a>(
 pub struct Stretch<'a> {
     records: BTreeMap<MessageId, &'a HistoryRecord>,
     /// First position of it.
-    pub from: u64,
+    pub from: Position,
     /// Last position of it.
-    pub to: u64,
+    pub to: Position,
 }
 
 impl<'a> Stretch<'a> {
@@ -156,7 +157,7 @@ mod tests {
     fn page() -> HistoryPage {
         let record = |(position, (id, deps)): (u64, (MessageId, Vec<MessageId>))| {
             Entry::Record(HistoryRecord {
-                position,
+                position: Position::new(position),
                 time_millis: 0,
                 id,
                 deps,
@@ -177,9 +178,9 @@ mod tests {
         HistoryPage {
             room: "lobby".into(),
             epoch: crate::id::Epoch::new(7),
-            from: 11,
-            to: 15,
-            end: 15,
+            from: Position::new(11),
+            to: Position::new(15),
+            end: Position::new(15),
             entries,
         }
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use cbcast::MessageId;
 
 use crate::content::body::{Body, LOOKS_MAX};
+use crate::id::Position;
 use crate::log::page::{Standing, What};
 use crate::timeline::fold::{Fold, Said};
 
@@ -87,7 +88,7 @@ fn note(fold: &mut Fold, id: MessageId, body: Body) {
         id,
         author: String::new(),
         what: What::Said(body),
-        position: Some(id.seq),
+        position: Some(Position::new(id.seq)),
         standing: Standing::AsSaid,
         extra: (),
     });

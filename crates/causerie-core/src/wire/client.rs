@@ -6,10 +6,10 @@ use cbcast::{MemberId, MessageId, MissingRange, VectorClock};
 
 use super::error::FrameError;
 use super::fields::{
-    Fields, put_maker, put_member, put_message_id, put_option, put_proof, put_ranges, put_text,
+    Fields, put_maker, put_member, put_message_id, put_option, put_position, put_proof, put_ranges, put_text,
 };
 use super::frame::put_frame;
-use crate::id::Epoch;
+use crate::id::{Epoch, Position};
 use crate::key::Proof;
 
 /// Frames from the client.
@@ -38,7 +38,7 @@ pub enum ClientFrame {
         maker: Option<Proof>,
         /// Position in a log, the epoch of the [`Welcome`](super::Welcome) it came from: send the records after it first, if
         /// they are still there. `None`, or another log: the common tail.
-        after: Option<(Epoch, u64)>,
+        after: Option<(Epoch, Position)>,
     },
     /// Go on as a member after a broken connection.
     Resume {
@@ -51,7 +51,7 @@ pub enum ClientFrame {
         /// The epoch from the welcome.
         epoch: Epoch,
         /// The last contiguous position that has come off a connection.
-        position: u64,
+        position: Position,
         /// Clock of what the client has delivered.
         clock: VectorClock,
     },
@@ -117,7 +117,7 @@ pub enum ClientFrame {
         left_out: u64,
     },
     /// The position up to which all records are delivered here.
-    Acknowledge(u64),
+    Acknowledge(Position),
     /// Tell from now on, while this connection lasts, up to where members have delivered.
     FollowStable,
 }
@@ -196,7 +196,7 @@ pub enum Place {
     /// Behind the last record.
     End,
     /// The record at this position; 0 is before the first, and what lies beyond the end is the end.
-    Position(u64),
+    Position(Position),
     /// The record of this message.
     Message(MessageId),
     /// Before the first record that the server delivered at this time or later, in milliseconds since 1970.
@@ -241,7 +241,7 @@ impl Fields<'_> {
     fn place(&mut self) -> Result<Place, FrameError> {
         match self.number()? {
             0 => Ok(Place::End),
-            1 => Ok(Place::Position(self.number()?)),
+            1 => Ok(Place::Position(self.position()?)),
             2 => Ok(Place::Message(self.message_id()?)),
             3 => Ok(Place::Time(self.number()?)),
             _ => Err(self.out_of_range()),
@@ -263,7 +263,7 @@ impl ClientFrame {
                 put_text(out, name);
                 put_proof(out, proof);
                 out.push(u8::from(*create));
-                put_option(out, after.map(|(_, position)| position));
+                put_option(out, after.map(|(_, position)| position.get()));
                 put_varint(out, Epoch::written(after.map(|(epoch, _)| epoch)));
                 put_maker(out, maker.as_ref());
             }
@@ -272,7 +272,7 @@ impl ClientFrame {
                 put_member(out, *member);
                 put_proof(out, proof);
                 put_varint(out, epoch.number());
-                put_varint(out, *position);
+                put_position(out, *position);
                 clock.encode(out);
             }
             Self::Broadcast(packet) => out.extend_from_slice(packet),
@@ -310,7 +310,7 @@ impl ClientFrame {
                     Place::End => out.push(0),
                     Place::Position(position) => {
                         out.push(1);
-                        put_varint(out, position);
+                        put_position(out, position);
                     }
                     Place::Message(id) => {
                         out.push(2);
@@ -351,7 +351,7 @@ impl ClientFrame {
                     clock.encode(out);
                 }
             }
-            Self::Acknowledge(position) => put_varint(out, *position),
+            Self::Acknowledge(position) => put_position(out, *position),
             Self::FollowStable => {}
         });
     }
@@ -394,7 +394,7 @@ impl ClientFrame {
                 proof: f.proof()?,
                 create: f.flag()?,
                 after: {
-                    let (position, epoch) = (f.option()?, f.epoch()?);
+                    let (position, epoch) = (f.option()?.map(Position::new), f.epoch()?);
                     position.map(|position| (epoch, position))
                 },
                 maker: f.maker()?,
@@ -404,7 +404,7 @@ impl ClientFrame {
                 member: f.member()?,
                 proof: f.proof()?,
                 epoch: f.epoch()?,
-                position: f.number()?,
+                position: f.position()?,
                 clock: f.clock()?,
             },
             0x04 => Self::Broadcast(f.rest()),
@@ -432,7 +432,7 @@ impl ClientFrame {
                 operator: f.text()?,
                 number: if f.flag()? { Some(f.number()?) } else { None },
             },
-            0x15 => Self::Acknowledge(f.number()?),
+            0x15 => Self::Acknowledge(f.position()?),
             0x16 => Self::FollowStable,
             0x0e => {
                 let (mut seen, left_out) = (f.list(Fields::observation)?, f.number()?);

@@ -5,7 +5,7 @@ use cbcast::wire::{Reader, put_varint};
 use cbcast::{MemberId, MessageId, MissingRange, Snapshot, VectorClock, WireError};
 
 use super::error::FrameError;
-use crate::id::Epoch;
+use crate::id::{Epoch, Position};
 use crate::key::Proof;
 
 pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
@@ -20,6 +20,10 @@ pub(super) fn put_member(out: &mut Vec<u8>, member: MemberId) {
 
 pub(super) fn put_option(out: &mut Vec<u8>, value: Option<u64>) {
     put_varint(out, value.map_or(0, |v| v.saturating_add(1)));
+}
+
+pub(super) fn put_position(out: &mut Vec<u8>, position: Position) {
+    put_varint(out, position.get());
 }
 
 pub(super) fn put_ranges(out: &mut Vec<u8>, ranges: &[MissingRange]) {
@@ -76,6 +80,10 @@ impl<'a> Fields<'a> {
         Ok(Epoch::new(self.number()?))
     }
 
+    pub(super) fn position(&mut self) -> Result<Position, FrameError> {
+        Ok(Position::new(self.number()?))
+    }
+
     pub(super) fn flag(&mut self) -> Result<bool, FrameError> {
         let value = self.reader.byte();
         Ok(self.field(value)? != 0)
@@ -118,9 +126,9 @@ impl<'a> Fields<'a> {
     }
 
     /// Stretches of positions, as the first and how many follow it.
-    pub(super) fn stretches(&mut self) -> Result<Vec<(u64, u64)>, FrameError> {
+    pub(super) fn stretches(&mut self) -> Result<Vec<(Position, Position)>, FrameError> {
         self.list(|f| {
-            let (from, more) = (f.number()?, f.number()?);
+            let (from, more) = (f.position()?, f.number()?);
             Ok((from, f.field(from.checked_add(more).ok_or(WireError::Integer))?))
         })
     }

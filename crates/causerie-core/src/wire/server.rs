@@ -5,10 +5,10 @@ use cbcast::wire::put_varint;
 use cbcast::{MemberId, MissingRange, Snapshot, VectorClock, WireError};
 
 use super::error::{ErrorCode, ErrorFrame, FrameError};
-use super::fields::{Fields, put_member, put_option, put_ranges, put_text};
+use super::fields::{Fields, put_member, put_option, put_position, put_ranges, put_text};
 use super::frame::put_frame;
 use super::record::{DELIVERED, Delivered};
-use crate::id::Epoch;
+use crate::id::{Epoch, Position};
 use crate::key::Challenge;
 
 /// Frames from the server.
@@ -30,7 +30,7 @@ pub enum ServerFrame {
         /// The greatest number taken of the member's messages: it goes on from there.
         taken: u64,
         /// The log's last position.
-        position: u64,
+        position: Position,
     },
     /// A record of the room's log: a message that the server has delivered.
     Delivered(Delivered),
@@ -93,9 +93,9 @@ pub const BEHIND_MAX: usize = 16;
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Stable {
     /// All have delivered up to here, but for those who are behind.
-    pub position: u64,
+    pub position: Position,
     /// Those who are known to have delivered less, and how much; [`BEHIND_MAX`] at most.
-    pub behind: Vec<(MemberId, u64)>,
+    pub behind: Vec<(MemberId, Position)>,
 }
 
 /// A room that was closed and is kept for a while.
@@ -120,19 +120,19 @@ pub struct Page {
     /// Epoch of the log.
     pub epoch: Epoch,
     /// Its first position. There is more before it if this is greater than 1.
-    pub from: u64,
+    pub from: Position,
     /// Its last position; `from - 1` if it has none. There is more behind it if this is less than `end`.
-    pub to: u64,
+    pub to: Position,
     /// The first position that the server keeps: gaps before it were removed, others are damaged.
-    pub kept: u64,
+    pub kept: Position,
     /// The log's last position.
-    pub end: u64,
+    pub end: Position,
     /// Positions that cannot be read: first and last of each stretch, ascending.
-    pub gaps: Vec<(u64, u64)>,
+    pub gaps: Vec<(Position, Position)>,
     /// Members who have said the texts in it or leave in it, present or departed; by member id.
     pub names: Vec<MemberInfo>,
     /// Records whose text is another than was said, and whether it is none: the author has edited it, or taken it back.
-    pub revised: Vec<(u64, bool)>,
+    pub revised: Vec<(Position, bool)>,
     /// The records, as whole [`Delivered`] frames, revised ones with the text that stands.
     pub records: Bytes,
 }
@@ -150,12 +150,12 @@ pub struct Welcome {
     /// something within it only.
     pub epoch: Epoch,
     /// The position of the snapshot's cut: records up to it are history, those behind it are live.
-    pub position: u64,
+    pub position: Position,
     /// The first position that will be sent.
-    pub first: u64,
+    pub first: Position,
     /// The first position that the client asked for and that is no longer there, if any: records from here to
     /// `first - 1` are gone.
-    pub gap_from: Option<u64>,
+    pub gap_from: Option<Position>,
     /// The state at `position`.
     pub snapshot: Snapshot,
     /// Members who are in, in order of joining, and then the departed whose messages are among the history.
@@ -164,7 +164,7 @@ pub struct Welcome {
     pub limits: Limits,
     /// Position up to which this log is the one that the client named a place in. `None`: it shares nothing with what the
     /// client knows.
-    pub shared: Option<u64>,
+    pub shared: Option<Position>,
 }
 
 /// Limits of a room.
@@ -247,20 +247,20 @@ impl ServerFrame {
                 out.push(u8::from(w.created));
                 put_member(out, w.member);
                 put_varint(out, w.epoch.number());
-                put_varint(out, w.position);
-                put_varint(out, w.first);
-                put_option(out, w.gap_from);
+                put_position(out, w.position);
+                put_position(out, w.first);
+                put_option(out, w.gap_from.map(Position::get));
                 w.snapshot.encode(out);
                 put_members(out, &w.members);
                 put_varint(out, w.limits.name_chars);
                 put_varint(out, w.limits.text_bytes);
                 put_varint(out, w.limits.frame_bytes);
                 put_varint(out, w.limits.grace_millis);
-                put_option(out, w.shared);
+                put_option(out, w.shared.map(Position::get));
             }
             Self::Resumed { taken, position } => {
                 put_varint(out, *taken);
-                put_varint(out, *position);
+                put_position(out, *position);
             }
             Self::Delivered(_) => unreachable!("returned above"),
             Self::Parted { taken: number } | Self::Pong(number) => put_varint(out, *number),
@@ -287,18 +287,20 @@ impl ServerFrame {
             }
             Self::Page(page) => {
                 put_text(out, &page.room);
-                for number in [page.epoch.number(), page.from, page.to, page.kept, page.end] {
+                for number in
+                    [page.epoch.number(), page.from.get(), page.to.get(), page.kept.get(), page.end.get()]
+                {
                     put_varint(out, number);
                 }
                 put_varint(out, page.gaps.len() as u64);
                 for (from, to) in &page.gaps {
-                    put_varint(out, *from);
-                    put_varint(out, to - from);
+                    put_position(out, *from);
+                    put_varint(out, *to - *from);
                 }
                 put_members(out, &page.names);
                 put_varint(out, page.revised.len() as u64);
                 for (position, deleted) in &page.revised {
-                    put_varint(out, *position);
+                    put_position(out, *position);
                     out.push(u8::from(*deleted));
                 }
                 put_varint(out, page.records.len() as u64);
@@ -309,11 +311,11 @@ impl ServerFrame {
                 out.push(u8::from(watched.acknowledgements));
             }
             Self::Stable(stable) => {
-                put_varint(out, stable.position);
+                put_position(out, stable.position);
                 put_varint(out, stable.behind.len() as u64);
                 for (member, position) in &stable.behind {
                     put_member(out, *member);
-                    put_varint(out, *position);
+                    put_position(out, *position);
                 }
             }
             Self::ClosedRooms(rooms) => {
@@ -374,9 +376,9 @@ impl ServerFrame {
                 created: f.flag()?,
                 member: f.member()?,
                 epoch: f.epoch()?,
-                position: f.number()?,
-                first: f.number()?,
-                gap_from: f.option()?,
+                position: f.position()?,
+                first: f.position()?,
+                gap_from: f.option()?.map(Position::new),
                 snapshot: f.snapshot()?,
                 members: f.members()?,
                 limits: Limits {
@@ -385,9 +387,9 @@ impl ServerFrame {
                     frame_bytes: f.number()?,
                     grace_millis: f.number()?,
                 },
-                shared: f.option()?,
+                shared: f.option()?.map(Position::new),
             })),
-            0x83 => Self::Resumed { taken: f.number()?, position: f.number()? },
+            0x83 => Self::Resumed { taken: f.number()?, position: f.position()? },
             0x85 => Self::Parted { taken: f.number()? },
             0x86 => Self::Pong(f.number()?),
             0x87 => Self::Rooms(f.list(Fields::room)?),
@@ -407,13 +409,13 @@ impl ServerFrame {
             0x8f => Self::Page(Page {
                 room: f.text()?,
                 epoch: f.epoch()?,
-                from: f.number()?,
-                to: f.number()?,
-                kept: f.number()?,
-                end: f.number()?,
+                from: f.position()?,
+                to: f.position()?,
+                kept: f.position()?,
+                end: f.position()?,
                 gaps: f.stretches()?,
                 names: f.members()?,
-                revised: f.list(|f| Ok((f.number()?, f.flag()?)))?,
+                revised: f.list(|f| Ok((f.position()?, f.flag()?)))?,
                 records: f.bytes()?,
             }),
             0x90 => Self::Watched(Watched { observations: f.flag()?, acknowledgements: f.flag()? }),
@@ -422,8 +424,8 @@ impl ServerFrame {
                 Ok(ClosedRoom { name, closed_millis, until_millis: f.number()?, number: f.number()? })
             })?),
             0x95 => Self::Stable(Stable {
-                position: f.number()?,
-                behind: f.list(|f| Ok((f.member()?, f.number()?)))?,
+                position: f.position()?,
+                behind: f.list(|f| Ok((f.member()?, f.position()?)))?,
             }),
             _ => return Ok(None),
         }))

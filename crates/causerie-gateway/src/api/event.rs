@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::text::rfc3339;
 use causerie_core::content::body::Body;
 use causerie_core::content::text::json;
+use causerie_core::id::Position;
 use causerie_core::log::page::{Entry, HistoryRecord, Standing, What};
 
 use causerie_core::wire::{MemberInfo, Observation, Observed};
@@ -40,7 +41,7 @@ pub struct WelcomeEvent {
     /// Token that it shows from now on.
     pub token: String,
     /// The room's last position.
-    pub position: u64,
+    pub position: Position,
     /// The most bytes that a body or a WebSocket message may have.
     pub bytes_max: usize,
 }
@@ -53,7 +54,7 @@ pub struct SaidReceipt {
     /// Id of the message.
     pub message: String,
     /// Place of the message.
-    pub position: u64,
+    pub position: Position,
 }
 
 /// Error as clients are told of it.
@@ -95,7 +96,7 @@ pub enum ServerEvent {
         /// Epoch, as in [`WelcomeEvent`].
         epoch: String,
         /// The room's last position.
-        position: u64,
+        position: Position,
     },
     /// Something is stored and has its place.
     Ack(SaidReceipt),
@@ -104,9 +105,9 @@ pub enum ServerEvent {
     /// Positions that cannot be read.
     Gap {
         /// The first.
-        from: u64,
+        from: Position,
         /// The last.
-        to: u64,
+        to: Position,
         /// `removed` or `damaged`.
         why: &'static str,
     },
@@ -220,7 +221,7 @@ pub fn record_event(record: &HistoryRecord) -> String {
 
 /// A gap as an event.
 #[must_use]
-pub fn gap_event(from: u64, to: u64, removed: bool) -> ServerEvent {
+pub fn gap_event(from: Position, to: Position, removed: bool) -> ServerEvent {
     ServerEvent::Gap { from, to, why: why(removed) }
 }
 

@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::error::ApiError;
 use causerie_core::content::body::Body;
-use causerie_core::id::ClientId;
+use causerie_core::id::{ClientId, Position};
 
 /// Message to be said.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
@@ -127,7 +127,7 @@ pub enum ClientEvent {
         /// Token, as it was given to it.
         token: String,
         /// The last position that it has seen; if it is not there, what comes from now on is told.
-        after: Option<u64>,
+        after: Option<Position>,
         /// Wish to be told what is held back.
         #[serde(default)]
         held: bool,
@@ -138,7 +138,7 @@ pub enum ClientEvent {
     /// The client reads along, and is no member.
     Watch {
         /// The last position that it has seen; if it is not there, what comes from now on is told.
-        after: Option<u64>,
+        after: Option<Position>,
         /// Wish to be told what is held back.
         #[serde(default)]
         held: bool,

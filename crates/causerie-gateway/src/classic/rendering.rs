@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use causerie_core::content::plain;
+use causerie_core::id::Position;
 use causerie_core::log::page::{HistoryRecord, What};
 use cbcast::MemberId;
 
@@ -75,6 +76,7 @@ impl ClassicRendering {
 #[cfg(test)]
 mod tests {
     use causerie_core::content::body::Body;
+    use causerie_core::id::Position;
     use causerie_core::log::page::Standing;
     use cbcast::MessageId;
 
@@ -82,7 +84,7 @@ mod tests {
 
     fn record(position: u64, member: MemberId, name: &str, what: What) -> HistoryRecord {
         HistoryRecord {
-            position,
+            position: Position::new(position),
             time_millis: 0,
             id: MessageId::new(member, position),
             deps: Vec::new(),
@@ -106,7 +108,7 @@ mod tests {
             record(6, raj, "Raj", text("!")),
             record(7, ann, "Ann", What::Left { reason: String::new() }),
         ];
-        let about = |record: &HistoryRecord| (record.position == 5).then_some(("Ann", "é"));
+        let about = |record: &HistoryRecord| (record.position == Position::new(5)).then_some(("Ann", "é"));
         let told = |member, skipped, ascii_only| {
             let rendering = ClassicRendering::new(said.iter().map(|r| (r, about(r))), ascii_only);
             assert_eq!(rendering.is_ascii_only(), ascii_only);

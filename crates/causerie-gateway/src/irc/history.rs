@@ -3,6 +3,7 @@
 use cbcast::MessageId;
 
 use causerie_core::content::body::Body;
+use causerie_core::id::Position;
 use causerie_core::log::page::{HistoryRecord, Standing, What};
 
 /// A place in a room's log; what is asked for does not include it.
@@ -13,7 +14,7 @@ pub enum Bound {
     /// Milliseconds since 1970.
     Time(u64),
     /// A position.
-    Position(u64),
+    Position(Position),
 }
 
 /// Part of a log.

@@ -6,6 +6,7 @@ use cbcast::MessageId;
 use super::capability::Capabilities;
 use super::moved::FoundRecord;
 use super::render::Viewer;
+use causerie_core::id::Position;
 use causerie_core::log::page::What;
 
 /// View of a room by a session. To all with the same perspective it reads alike, but for what they do themselves, and for what
@@ -148,7 +149,7 @@ mod tests {
         fn join(&mut self, room: &str, _: &str) -> Result<Joined, JoinRefusal> {
             self.0 += 1;
             let view = RoomView { name: room.to_owned(), ..RoomView::default() };
-            Ok(Joined { id: ROOM, member: MemberId::new(0, self.0), position: 1, view })
+            Ok(Joined { id: ROOM, member: MemberId::new(0, self.0), position: Position::FIRST, view })
         }
         fn rename(&mut self, members: &mut [(u64, MemberId)], _: &Name) -> Result<(), (u64, JoinRefusal)> {
             self.0 += 1;
@@ -249,7 +250,7 @@ mod tests {
                 let id = MessageId::new(member, seq);
                 let mask = (member == OWN || member == NEXT).then(|| "~ann@ann.example".into());
                 let record = HistoryRecord {
-                    position,
+                    position: Position::new(position),
                     time_millis: 86_400_000,
                     id,
                     deps,
@@ -303,7 +304,7 @@ mod tests {
             let (id, what) = (MessageId::new(member, seq), What::Said(Body::Text(format!("text {seq}"))));
             let (position, name, deps) = (seq, "Raj".to_owned(), Vec::new());
             let record = HistoryRecord {
-                position,
+                position: Position::new(position),
                 time_millis: 0,
                 id,
                 deps,

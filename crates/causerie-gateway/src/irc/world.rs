@@ -6,6 +6,7 @@ use cbcast::{MemberId, MessageId};
 
 use causerie_core::content::body::Body;
 use causerie_core::content::name::Name;
+use causerie_core::id::Position;
 use causerie_core::room::{HostedSayError, JoinError, Topic};
 
 /// A member of a room, seen from outside.
@@ -73,7 +74,7 @@ pub struct Joined {
     /// Member as which it has joined.
     pub member: MemberId,
     /// The position of its *Joined*: what is behind it will be told.
-    pub position: u64,
+    pub position: Position,
     /// The room, with the newcomer.
     pub view: RoomView,
 }

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
+use causerie_core::id::Position;
 use causerie_core::log::{self, Read};
 use causerie_core::wire::{ServerFrame, Watched};
 
@@ -17,7 +18,7 @@ const SLICES_MAX: usize = 64;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct LogEnd {
     /// The last position that readers may see.
-    pub(crate) last: u64,
+    pub(crate) last: Position,
     /// A number that changes whenever readers have to look who is seated.
     pub(crate) seating: u64,
 }
@@ -28,7 +29,7 @@ pub(crate) trait Readable: Send + Sync {
     fn end(&self) -> LogEnd;
 
     /// Returns what lies behind a cursor in memory.
-    fn read_tail(&self, cursor: u64, slices_max: usize) -> Read;
+    fn read_tail(&self, cursor: Position, slices_max: usize) -> Read;
 
     /// Notes that a pump has written what there was when it was kicked.
     fn pump_has_written(self: &Arc<Self>);
@@ -45,7 +46,7 @@ pub(crate) struct Reader {
 struct ReaderState {
     /// The pump writes; otherwise the session does.
     is_pumped: bool,
-    cursor: u64,
+    cursor: Position,
     /// Seating that the session knows.
     seating: u64,
     /// Bytes that the socket did not take of the record at the cursor.
@@ -54,7 +55,7 @@ struct ReaderState {
 
 impl ReaderState {
     /// Notes that the socket took so many bytes of what lies behind the cursor, up to `last`. Returns whether it took all.
-    fn took(&mut self, runs: &[Bytes], written: usize, last: u64) -> bool {
+    fn took(&mut self, runs: &[Bytes], written: usize, last: Position) -> bool {
         if written == runs.iter().map(Bytes::len).sum::<usize>() {
             self.cursor = last;
             return true;
@@ -66,7 +67,7 @@ impl ReaderState {
 }
 
 impl Reader {
-    pub(crate) fn new(stream: Arc<Stream>, outbox: Arc<Outbox>, cursor: u64) -> Arc<Self> {
+    pub(crate) fn new(stream: Arc<Stream>, outbox: Arc<Outbox>, cursor: Position) -> Arc<Self> {
         let state = ReaderState { is_pumped: false, cursor, seating: 0, rest: Bytes::new() };
         Arc::new(Self { stream, outbox, state: Mutex::new(state) })
     }
@@ -75,7 +76,7 @@ impl Reader {
         self.state.lock().expect("nothing panics while holding it")
     }
 
-    pub(crate) fn cursor(&self) -> u64 {
+    pub(crate) fn cursor(&self) -> Position {
         self.state().cursor
     }
 
@@ -99,7 +100,7 @@ impl Reader {
     }
 
     /// Writes, for the session, as much of what lies behind the cursor, up to `last`, as the socket takes at once.
-    pub(crate) fn write(&self, runs: &[Bytes], last: u64) -> io::Result<()> {
+    pub(crate) fn write(&self, runs: &[Bytes], last: Position) -> io::Result<()> {
         let vectors: Vec<_> = runs.iter().map(|run| IoSlice::new(run)).collect();
         let written = match self.stream.try_write_vectored(&vectors) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -146,18 +147,24 @@ impl Reader {
 pub(super) struct UnreadRun<'a, L> {
     log: &'a L,
     seating: u64,
-    from: u64,
+    from: Position,
     run: Bytes,
-    last: u64,
+    last: Position,
 }
 
 impl<'a, L: Readable> UnreadRun<'a, L> {
     pub(super) fn new(log: &'a L) -> Self {
-        Self { log, seating: log.end().seating, from: u64::MAX, run: Bytes::new(), last: 0 }
+        Self {
+            log,
+            seating: log.end().seating,
+            from: Position::MAX,
+            run: Bytes::new(),
+            last: Position::START,
+        }
     }
 
     /// Returns one run, and the cursor behind it; `None` if the session has to look.
-    fn behind(&mut self, cursor: u64, seating: u64) -> Option<(Bytes, u64)> {
+    fn behind(&mut self, cursor: Position, seating: u64) -> Option<(Bytes, Position)> {
         if seating != self.seating {
             return None;
         }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
 use causerie_core::content::body::Body;
+use causerie_core::id::Position;
 use causerie_core::room::JoinError;
 use causerie_gateway::classic::{
     self, ClassicItem, ClassicLines, ClassicRendering, ControllerCommand, RoomCommand, encode, encode_part,
@@ -42,7 +43,7 @@ struct ClassicMembership {
     room: Arc<HostedRoom>,
     follower: Arc<Follower>,
     member: MemberId,
-    cursor: u64,
+    cursor: Position,
 }
 
 struct ClassicSession<'a> {
@@ -348,7 +349,7 @@ impl ClassicSession<'_> {
                     Ok(Some(piece)) => (self.lines(&piece, hosted, *member, *cursor).await, piece.last),
                     Ok(None) => (Vec::new(), *cursor),
                     Err(Unreadable::Gap { end }) => {
-                        let lost = end - cursor;
+                        let lost = end - *cursor;
                         self.reply(&classic::error(&format!("{lost} messages cannot be read any more")));
                         (Vec::new(), end)
                     }
@@ -391,7 +392,13 @@ impl ClassicSession<'_> {
     }
 
     /// Returns the lines of a piece for `member`, its own left out.
-    async fn lines(&self, piece: &Piece, hosted: &HostedRoom, member: MemberId, cursor: u64) -> Vec<Bytes> {
+    async fn lines(
+        &self,
+        piece: &Piece,
+        hosted: &HostedRoom,
+        member: MemberId,
+        cursor: Position,
+    ) -> Vec<Bytes> {
         let ascii_only = !self.beyond_ascii.load(Ordering::Relaxed);
         let (records, answered) = (piece.records(hosted).await, piece.answered(hosted).await);
         let make = || {

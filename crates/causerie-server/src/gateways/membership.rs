@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use causerie_core::id::Position;
 use causerie_core::room::Seat;
 use cbcast::MemberId;
 
@@ -57,7 +58,7 @@ pub(super) fn follow(server: &Server, room: &Arc<HostedRoom>, reader: &Arc<Reade
 }
 
 /// Notes that a member has delivered the room's log up to there.
-pub(super) fn acknowledge(server: &Server, room: &Arc<HostedRoom>, member: MemberId, position: u64) {
+pub(super) fn acknowledge(server: &Server, room: &Arc<HostedRoom>, member: MemberId, position: Position) {
     if room.stability.acknowledge(member, position) {
         tell_followers(server, room);
     }

@@ -8,6 +8,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use causerie_core::id::Position;
 use causerie_core::log::records;
 use causerie_core::room::Now;
 use causerie_store::{Retention, RoomId, Store, StoreError};
@@ -172,7 +173,7 @@ pub(crate) fn retain(
     name: &str,
     keep: Retention,
     now: Now,
-) -> Result<u64, StoreError> {
+) -> Result<Position, StoreError> {
     let excess = store.excess(room, keep, now.wall_millis)?;
     if excess.records > 0 {
         let (records, last) = (excess.records, excess.first - 1);
@@ -211,8 +212,12 @@ impl Wall {
 
 /// Returns when the last record of a room was stored, by the wall clock of then; `None` if it cannot be read, 0 if there is
 /// none.
-pub(crate) fn last_millis(store: &dyn Store, room: RoomId, last: u64) -> Result<Option<u64>, StoreError> {
-    if last == 0 {
+pub(crate) fn last_millis(
+    store: &dyn Store,
+    room: RoomId,
+    last: Position,
+) -> Result<Option<u64>, StoreError> {
+    if last == Position::START {
         return Ok(Some(0));
     }
     let page = store.read_before(room, last + 1, 1, 1)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use causerie_core::content::name::{Name, RoomName, RoomNameError};
 use causerie_core::content::reading::Reading;
-use causerie_core::id::Epoch;
+use causerie_core::id::{Epoch, Position};
 use causerie_core::key::PublicKey;
 use causerie_core::room::{Now, Room, RoomSettings};
 use causerie_core::wire::RoomInfo;
@@ -197,7 +197,8 @@ impl RoomDirectory {
         let retention = self.ages.now(self.retention());
         if retention != Retention::default() {
             // What the next start needs is kept.
-            let before = found.checkpoint.as_ref().map_or(1, |checkpoint| checkpoint.position + 1);
+            let before =
+                found.checkpoint.as_ref().map_or(Position::FIRST, |checkpoint| checkpoint.position + 1);
             let keep = Retention { before: Some(before), ..retention };
             match ages::retain(store, id, name.as_str(), keep, self.now()) {
                 Ok(first) => found.first = first,
@@ -338,7 +339,7 @@ impl RoomDirectory {
             is_new: true,
             is_temporary: maker.temporary,
             tail_bytes,
-            stored: 0,
+            stored: Position::START,
             found_millis: created_millis,
         };
         let room = HostedRoom::new(hosting, self.resources.clone());
@@ -442,7 +443,7 @@ impl RoomDirectory {
     }
 
     /// Closes a room if nobody is in it and nothing has happened behind that position. Whether it has.
-    pub(crate) fn close_idle(&self, room: &Arc<HostedRoom>, position: u64) -> bool {
+    pub(crate) fn close_idle(&self, room: &Arc<HostedRoom>, position: Position) -> bool {
         let is_idle = |room: &Room| room.position() == position && room.info(None).members == 0;
         let kept_since = self.kept_since();
         // Nobody is in it who could be told.

@@ -1,6 +1,7 @@
 //! Reasons why something cannot be done with a room.
 
 use causerie_core::content::name::{RoomName, RoomNameError};
+use causerie_core::id::Position;
 use causerie_core::wire::ErrorCode;
 use thiserror::Error as ThisError;
 
@@ -63,7 +64,7 @@ pub(crate) enum Unreadable {
     /// Records that come next are not kept any more, or damaged, up to here.
     Gap {
         /// The last position that cannot be read.
-        end: u64,
+        end: Position,
     },
     /// The store has failed.
     Failed(String),

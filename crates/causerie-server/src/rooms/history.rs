@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use causerie_core::id::Epoch;
+use causerie_core::id::{Epoch, Position};
 use causerie_core::log::page::authors;
 use causerie_core::log::{head, records};
 use causerie_core::wire::{Direction, HistoryQuestion, MemberInfo, Page, Place};
@@ -42,9 +42,9 @@ pub(crate) enum Texts {
 pub(crate) struct Ends {
     pub(crate) epoch: Epoch,
     /// The first position that is kept.
-    pub(crate) first: u64,
+    pub(crate) first: Position,
     /// The last one that is stored.
-    pub(crate) last: u64,
+    pub(crate) last: Position,
 }
 
 /// The page that is asked for, with `bytes_max` bytes of records at most, unless it has one only. Blocks. Cost: that of a few reads of the store, the same anywhere in the log; a place
@@ -104,24 +104,24 @@ pub(crate) fn page(
 
 /// A place as positions: what is before it lies below `before`, what is behind it beyond `after`.
 struct Edge {
-    before: u64,
-    after: u64,
+    before: Position,
+    after: Position,
 }
 
 impl Edge {
-    const fn record(position: u64) -> Self {
+    const fn record(position: Position) -> Self {
         Self { before: position, after: position }
     }
 
     /// Between a record and the one before it.
-    const fn between(position: u64) -> Self {
-        Self { before: position, after: position - 1 }
+    const fn between(position: Position) -> Self {
+        Self { before: position, after: position.previous() }
     }
 }
 
 fn edge(store: &dyn Store, room: RoomId, ends: &Ends, place: Place) -> Result<Edge, HistoryError> {
     Ok(match place {
-        Place::Position(0) => Edge::between(1),
+        Place::Position(Position::START) => Edge::between(Position::FIRST),
         Place::Position(position) if position <= ends.last => Edge::record(position),
         Place::End | Place::Position(_) => Edge::between(ends.last + 1),
         Place::Message(id) => {
@@ -134,7 +134,7 @@ fn edge(store: &dyn Store, room: RoomId, ends: &Ends, place: Place) -> Result<Ed
 
 /// The position of the first record of that time or later. Times may jump back: then it is a record of that time or
 /// later whose predecessor is earlier.
-fn first_since(store: &dyn Store, room: RoomId, ends: &Ends, millis: u64) -> Result<u64, StoreError> {
+fn first_since(store: &dyn Store, room: RoomId, ends: &Ends, millis: u64) -> Result<Position, StoreError> {
     let (mut low, mut high) = (ends.first, ends.last + 1);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -150,9 +150,9 @@ fn first_since(store: &dyn Store, room: RoomId, ends: &Ends, millis: u64) -> Res
 fn record_from(
     store: &dyn Store,
     room: RoomId,
-    mut position: u64,
-    end: u64,
-) -> Result<Option<(u64, u64)>, StoreError> {
+    mut position: Position,
+    end: Position,
+) -> Result<Option<(Position, u64)>, StoreError> {
     while position < end {
         let page = store.read(room, position - 1, 1)?;
         if let Some(record) = page.runs.first().and_then(|run| records(run.clone()).next()) {
@@ -168,10 +168,10 @@ fn record_from(
 
 /// Neighbouring positions, as they are read.
 struct Gathered {
-    from: u64,
-    to: u64,
+    from: Position,
+    to: Position,
     runs: VecDeque<Bytes>,
-    gaps: VecDeque<(u64, u64)>,
+    gaps: VecDeque<(Position, Position)>,
     /// Number of records that may still come.
     records: u64,
     bytes: usize,
@@ -179,7 +179,7 @@ struct Gathered {
 
 impl Gathered {
     /// Nothing yet, before the record at `position`.
-    fn at(position: u64, records: u64, bytes: usize) -> Self {
+    fn at(position: Position, records: u64, bytes: usize) -> Self {
         let (runs, gaps) = (VecDeque::new(), VecDeque::new());
         Self { from: position, to: position - 1, runs, gaps, records, bytes }
     }
@@ -195,7 +195,7 @@ impl Gathered {
     }
 
     fn read_back(&mut self, store: &dyn Store, room: RoomId) -> Result<(), StoreError> {
-        while self.records > 0 && self.from > 1 && self.gaps.len() < GAPS_MAX {
+        while self.records > 0 && self.from > Position::FIRST && self.gaps.len() < GAPS_MAX {
             let records = usize::try_from(self.records).unwrap_or(usize::MAX);
             let page = store.read_before(room, self.from, records, self.bytes)?;
             if self.is_full(page.bytes()) {
@@ -208,7 +208,7 @@ impl Gathered {
             }
             let Some(gap) = page.gap else { break };
             match self.gaps.front_mut() {
-                Some(later) if later.0 == gap.end() + 1 => later.0 = *gap.start(),
+                Some(later) if later.0 == *gap.end() + 1 => later.0 = *gap.start(),
                 _ => self.gaps.push_front((*gap.start(), *gap.end())),
             }
             self.from = *gap.start();
@@ -226,7 +226,7 @@ impl Gathered {
                 let taken = first_records(&run, self.records);
                 run.truncate(taken.1);
                 self.count(taken.0, taken.1);
-                self.to += taken.0;
+                self.to = self.to + taken.0;
                 if !run.is_empty() {
                     self.runs.push_back(run);
                 }
@@ -272,12 +272,18 @@ mod tests {
             let payload = vec![1; bytes];
             let message = Message::new(MessageId::new(RAJ, position), Kind::Data, &[], &payload).unwrap();
             let packet = message.into_packet();
-            Delivered { position, time_millis: position * 1_000, packet }.encode(&mut run);
+            Delivered { position: Position::new(position), time_millis: position * 1_000, packet }
+                .encode(&mut run);
         }
         store
             .commit(vec![
                 Change::Create { room: ROOM, row },
-                Change::Append { room: ROOM, first: 1, last: count, run: run.into() },
+                Change::Append {
+                    room: ROOM,
+                    first: Position::FIRST,
+                    last: Position::new(count),
+                    run: run.into(),
+                },
             ])
             .unwrap();
         store
@@ -291,7 +297,7 @@ mod tests {
             HistoryQuestion { room: "room".into(), epoch: None, direction, place, limit, wait_millis: 0 };
         let page = page(store, ROOM, &ends, &question, BYTES_MAX, Texts::Standing).unwrap();
         let read = HistoryPage::read(&page).expect("it tells of each position");
-        (read.from, read.to, read.records().count())
+        (read.from.get(), read.to.get(), read.records().count())
     }
 
     #[test]
@@ -304,7 +310,12 @@ mod tests {
                 let at = position.min(last + 1);
                 let records = |from: u64, to: u64| (from, to, (to + 1 - from) as usize);
                 let all = [
-                    (Place::Position(position), at, if position == 0 { 1 } else { at }, at.min(last)),
+                    (
+                        Place::Position(Position::new(position)),
+                        at,
+                        if position == 0 { 1 } else { at },
+                        at.min(last),
+                    ),
                     // A place in time is between two records.
                     (Place::Time(position * 1_000), at.max(1), at.max(1), at.max(1) - 1),
                 ];
@@ -319,10 +330,13 @@ mod tests {
                 }
             }
             let message = Place::Message(MessageId::new(RAJ, 5));
-            assert_eq!(ask(&store, Around, message, limit), ask(&store, Around, Place::Position(5), limit));
+            assert_eq!(
+                ask(&store, Around, message, limit),
+                ask(&store, Around, Place::Position(Position::new(5)), limit)
+            );
             assert_eq!(
                 ask(&store, Before, Place::End, limit),
-                ask(&store, Before, Place::Position(99), limit)
+                ask(&store, Before, Place::Position(Position::new(99)), limit)
             );
         }
     }
@@ -331,16 +345,22 @@ mod tests {
     fn a_page_is_bounded_whatever_is_asked_for_and_has_a_record_at_least() {
         let many = store(3_000, 1);
         assert_eq!(ask(&many, Direction::Before, Place::End, u64::MAX), (2_001, 3_000, 1_000));
-        assert_eq!(ask(&many, Direction::After, Place::Position(0), u64::MAX), (1, 1_000, 1_000));
-        assert_eq!(ask(&many, Direction::Around, Place::Position(1_500), u64::MAX), (1_000, 1_999, 1_000));
+        assert_eq!(
+            ask(&many, Direction::After, Place::Position(Position::START), u64::MAX),
+            (1, 1_000, 1_000)
+        );
+        assert_eq!(
+            ask(&many, Direction::Around, Place::Position(Position::new(1_500)), u64::MAX),
+            (1_000, 1_999, 1_000)
+        );
         // Of which six fit.
         let long = store(30, 20_000);
         assert_eq!(ask(&long, Direction::Before, Place::End, 100), (25, 30, 6));
-        assert_eq!(ask(&long, Direction::After, Place::Position(7), 100), (8, 13, 6));
-        assert_eq!(ask(&long, Direction::Around, Place::Position(7), 100), (4, 9, 6));
+        assert_eq!(ask(&long, Direction::After, Place::Position(Position::new(7)), 100), (8, 13, 6));
+        assert_eq!(ask(&long, Direction::Around, Place::Position(Position::new(7)), 100), (4, 9, 6));
         let longer = store(9, BYTES_MAX + 1);
         assert_eq!(ask(&longer, Direction::Before, Place::End, 100), (9, 9, 1));
-        assert_eq!(ask(&longer, Direction::After, Place::Position(3), 100), (4, 4, 1));
+        assert_eq!(ask(&longer, Direction::After, Place::Position(Position::new(3)), 100), (4, 4, 1));
     }
 
     #[test]
@@ -351,14 +371,14 @@ mod tests {
         // What adjoins it comes along: it costs nothing.
         assert_eq!(ask(&store, Direction::Before, Place::End, 5), (1, 20, 5));
         assert_eq!(ask(&store, Direction::Before, Place::End, 4), (17, 20, 4));
-        assert_eq!(ask(&store, Direction::Before, Place::Position(16), 1), (1, 15, 0));
-        assert_eq!(ask(&store, Direction::Before, Place::Position(7), 1), (1, 6, 0));
-        assert_eq!(ask(&store, Direction::After, Place::Position(0), 2), (1, 17, 2));
-        assert_eq!(ask(&store, Direction::After, Place::Position(9), 2), (10, 17, 2));
+        assert_eq!(ask(&store, Direction::Before, Place::Position(Position::new(16)), 1), (1, 15, 0));
+        assert_eq!(ask(&store, Direction::Before, Place::Position(Position::new(7)), 1), (1, 6, 0));
+        assert_eq!(ask(&store, Direction::After, Place::Position(Position::START), 2), (1, 17, 2));
+        assert_eq!(ask(&store, Direction::After, Place::Position(Position::new(9)), 2), (10, 17, 2));
         assert_eq!(ask(&store, Direction::After, Place::Time(0), 2), (16, 17, 2));
-        assert_eq!(ask(&store, Direction::Around, Place::Position(16), 2), (1, 17, 2));
+        assert_eq!(ask(&store, Direction::Around, Place::Position(Position::new(16)), 2), (1, 17, 2));
         store.retain(ROOM, Retention { count: Some(0), ..Retention::default() }, 0).unwrap();
-        assert_eq!(ask(&store, Direction::After, Place::Position(0), 2), (1, 20, 0));
+        assert_eq!(ask(&store, Direction::After, Place::Position(Position::START), 2), (1, 20, 0));
         assert_eq!(ask(&store, Direction::Before, Place::End, 2), (1, 20, 0));
         assert_eq!(ask(&store, Direction::After, Place::Time(0), 2), (21, 20, 0));
     }

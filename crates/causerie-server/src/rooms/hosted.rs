@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use causerie_core::content::reading::Reading;
+use causerie_core::id::Position;
 use causerie_core::log::{self, Log, Read};
 use causerie_core::room::{Batch, Now, Room};
 use causerie_core::wire::Watched;
@@ -115,7 +116,7 @@ pub(crate) struct Hosting {
     pub(crate) is_temporary: bool,
     pub(crate) tail_bytes: usize,
     /// The last position that is in the store.
-    pub(crate) stored: u64,
+    pub(crate) stored: Position,
     /// See [`HostedRoom::found_millis`].
     pub(crate) found_millis: u64,
 }
@@ -364,7 +365,7 @@ impl HostedRoom {
     }
 
     /// Notes that records before this position are not kept any more.
-    pub(crate) fn kept_from(&self, first: u64) {
+    pub(crate) fn kept_from(&self, first: Position) {
         self.lock().kept_from(first);
     }
 
@@ -379,7 +380,11 @@ impl HostedRoom {
 
     /// Reads what lies behind a cursor, from memory or from the store: whole frames, and the new cursor. Nothing: there
     /// is nothing more yet.
-    pub(crate) async fn read(&self, cursor: u64, slices_max: usize) -> Result<(Vec<Bytes>, u64), Unreadable> {
+    pub(crate) async fn read(
+        &self,
+        cursor: Position,
+        slices_max: usize,
+    ) -> Result<(Vec<Bytes>, Position), Unreadable> {
         match self.read_tail(cursor, slices_max) {
             Read::Records { slices, last } => Ok((slices, last)),
             Read::Older => self.read_older(cursor, OLDER_BYTES).await,
@@ -388,7 +393,7 @@ impl HostedRoom {
 
     /// Reads as [`read`](Self::read) does, of some [`PIECE_BYTES`]: for sessions that keep what they have made of it until it is
     /// written.
-    pub(crate) async fn read_piece(&self, cursor: u64) -> Result<(Vec<Bytes>, u64), Unreadable> {
+    pub(crate) async fn read_piece(&self, cursor: Position) -> Result<(Vec<Bytes>, Position), Unreadable> {
         match self.read_tail_piece(cursor) {
             Read::Records { slices, last } => Ok((slices, last)),
             Read::Older => self.read_older(cursor, PIECE_BYTES).await,
@@ -396,7 +401,7 @@ impl HostedRoom {
     }
 
     /// Reads what lies behind a cursor in memory, some [`PIECE_BYTES`] of it.
-    pub(crate) fn read_tail_piece(&self, cursor: u64) -> Read {
+    pub(crate) fn read_tail_piece(&self, cursor: Position) -> Read {
         match self.read_tail(cursor, PIECE_SLICES_MAX) {
             Read::Records { mut slices, last } => {
                 let last = log::cut(&mut slices, PIECE_BYTES).unwrap_or(last);
@@ -406,7 +411,11 @@ impl HostedRoom {
         }
     }
 
-    async fn read_older(&self, cursor: u64, bytes_max: usize) -> Result<(Vec<Bytes>, u64), Unreadable> {
+    async fn read_older(
+        &self,
+        cursor: Position,
+        bytes_max: usize,
+    ) -> Result<(Vec<Bytes>, Position), Unreadable> {
         let id = self.id;
         let page = self.reading(Asker::Member, move |store| store.read(id, cursor, bytes_max)).await;
         let page = page.map_err(|error| Unreadable::Failed(error.to_string()))?;
@@ -489,7 +498,7 @@ impl Readable for HostedRoom {
         LogEnd { last: tail.log.last(), seating: tail.seating }
     }
 
-    fn read_tail(&self, cursor: u64, slices_max: usize) -> Read {
+    fn read_tail(&self, cursor: Position, slices_max: usize) -> Read {
         let (read, end) = {
             let log = &self.tail().log;
             (log.read(cursor, slices_max), log.last())

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use causerie_core::id::Position;
 use causerie_core::room::Now;
 use causerie_store::RoomId;
 use cbcast::Time;
@@ -24,7 +25,7 @@ const EVERY: Duration = Duration::from_secs(60);
 /// State of a room when it was seen last.
 #[derive(Debug)]
 struct LastSeen {
-    position: u64,
+    position: Position,
     /// Since when it is so.
     since: Time,
     /// By the wall clock, when something happened in it last, as far as the store knows. `None`: something has happened
@@ -44,7 +45,7 @@ pub(crate) struct IdleRooms {
 /// A room as it is now.
 struct Look {
     id: RoomId,
-    position: u64,
+    position: Position,
     is_empty: bool,
     /// Time when something happened in it last, as the store has it.
     stored_millis: u64,
@@ -148,7 +149,7 @@ mod tests {
                 };
                 let look = |&(id, position, is_empty, stored_millis): &(u64, u64, bool, u64)| Look {
                     id: RoomId(id),
-                    position,
+                    position: Position::new(position),
                     is_empty,
                     stored_millis,
                 };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use causerie_core::content::body::{Body, answered_by};
+use causerie_core::id::Position;
 use causerie_core::log::page::authors;
 use causerie_core::log::{Record, records};
 use causerie_core::wire::{Direction, HistoryQuestion, MemberInfo, Page, Place, Welcome};
@@ -65,7 +66,7 @@ impl HostedRoom {
     pub(crate) async fn quotes(&self, slices: &[Bytes]) -> Quotes {
         let said = |r: Record| (r.message.is_data()).then(|| r.message.payload());
         // Each with the first that answers it: what comes behind that is not told with it.
-        let mut targets: BTreeMap<MessageId, u64> = BTreeMap::new();
+        let mut targets: BTreeMap<MessageId, Position> = BTreeMap::new();
         for record in slices.iter().cloned().flat_map(records) {
             let position = record.position;
             if let Some(target) = said(record).and_then(|payload| answered_by(&payload)) {
@@ -93,7 +94,11 @@ impl HostedRoom {
 
     /// Returns the positions of the stored records of these messages, oldest first, `max` at most. Of the ranges the first 64
     /// count.
-    pub(crate) async fn find(&self, ranges: Vec<MissingRange>, max: usize) -> Result<Vec<u64>, StoreError> {
+    pub(crate) async fn find(
+        &self,
+        ranges: Vec<MissingRange>,
+        max: usize,
+    ) -> Result<Vec<Position>, StoreError> {
         let id = self.id;
         let find = move |store: &dyn Store| {
             let mut positions = Vec::new();
@@ -110,7 +115,10 @@ impl HostedRoom {
 
     /// Returns the stored records at these positions as whole frames, oldest first, as many as have some [`PIECE_BYTES`]; and how
     /// many of the positions that are.
-    pub(crate) async fn records_at(&self, positions: Vec<u64>) -> Result<(Vec<Bytes>, usize), StoreError> {
+    pub(crate) async fn records_at(
+        &self,
+        positions: Vec<Position>,
+    ) -> Result<(Vec<Bytes>, usize), StoreError> {
         let id = self.id;
         let read = move |store: &dyn Store| {
             let (mut frames, mut bytes) = (Vec::new(), 0);
@@ -119,7 +127,7 @@ impl HostedRoom {
                     return Ok((frames, done));
                 }
                 // One record at least, and no more.
-                let runs = store.read(id, position - 1, 1)?.runs;
+                let runs = store.read(id, *position - 1, 1)?.runs;
                 bytes += runs.iter().map(Bytes::len).sum::<usize>();
                 frames.extend(runs);
             }
@@ -132,7 +140,7 @@ impl HostedRoom {
 impl HostedRoom {
     /// Names the departed of a welcome's history whom the room has forgotten, those of the first page's worth.
     pub(crate) async fn name_history(&self, welcome: &mut Welcome) {
-        let history = (welcome.position + 1).saturating_sub(welcome.first);
+        let history = (welcome.position + 1).since(welcome.first).unwrap_or(0);
         if history == 0 {
             return;
         }
@@ -176,7 +184,13 @@ impl HostedRoom {
         // Neither is ever to be stored with what happens in the room.
         let (epoch, first) = self.peek_unstored(|room| (room.epoch(), room.first()));
         let ends = Ends { epoch, first, last: self.tail().log.last() };
-        let nothing = Page { room: question.room.clone(), epoch, from: 1, kept: first, ..Page::default() };
+        let nothing = Page {
+            room: question.room.clone(),
+            epoch,
+            from: Position::FIRST,
+            kept: first,
+            ..Page::default()
+        };
         let id = self.id;
         let page = move |store: &dyn Store| history::page(store, id, &ends, &question, bytes_max, texts);
         match self.reading(asker, page).await {

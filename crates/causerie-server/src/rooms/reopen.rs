@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use causerie_core::content::body::Body;
 use causerie_core::content::name::RoomName;
-use causerie_core::id::Epoch;
+use causerie_core::id::{Epoch, Position};
 use causerie_core::log::mark::TOPIC;
 use causerie_core::log::{Record, records};
 use causerie_core::room::{MemberRecord, NewOrigin, Now, Room, RoomSettings, Secrets, Stored, Topic};
@@ -91,7 +91,7 @@ fn stored(store: &dyn Store, found: &StoredRoom, name: RoomName) -> Result<Store
 
 /// Returns what was said last of what a room is about.
 fn topic(store: &dyn Store, room: RoomId) -> Result<Option<Topic>, StoreError> {
-    let mut last = 0;
+    let mut last = Position::START;
     while let Some(&later) = store.marked(room, TOPIC, last, MARKS_AT_ONCE)?.last() {
         last = later;
     }
@@ -148,16 +148,16 @@ fn begin_anew(
 struct Replay<'a> {
     store: &'a dyn Store,
     found: &'a StoredRoom,
-    cursor: u64,
+    cursor: Position,
     page: Vec<Record>,
     over_gaps: bool,
-    gaps: Vec<RangeInclusive<u64>>,
+    gaps: Vec<RangeInclusive<Position>>,
     failed: Option<StoreError>,
 }
 
 impl<'a> Replay<'a> {
     fn new(store: &'a dyn Store, found: &'a StoredRoom) -> Self {
-        let cursor = found.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.position);
+        let cursor = found.checkpoint.as_ref().map_or(Position::START, |checkpoint| checkpoint.position);
         Self { store, found, cursor, page: Vec::new(), over_gaps: false, gaps: Vec::new(), failed: None }
     }
 }

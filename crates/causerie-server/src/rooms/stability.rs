@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use causerie_core::id::Position;
 use causerie_core::wire::{BEHIND_MAX, ServerFrame, Stable};
 use cbcast::MemberId;
 
@@ -29,7 +30,7 @@ pub(crate) struct RoomStability {
 #[derive(Default)]
 struct StabilityState {
     followers: Vec<Arc<Reader>>,
-    acknowledged: BTreeMap<MemberId, u64>,
+    acknowledged: BTreeMap<MemberId, Position>,
     /// Followers are about to be told.
     is_due: bool,
     /// The last that all of them were told.
@@ -48,7 +49,7 @@ impl RoomStability {
 
     /// Notes that a member has delivered the log up to there. Returns whether followers have to be told in a while.
     #[must_use]
-    pub(crate) fn acknowledge(&self, member: MemberId, position: u64) -> bool {
+    pub(crate) fn acknowledge(&self, member: MemberId, position: Position) -> bool {
         if !self.is_followed() {
             return false;
         }
@@ -119,12 +120,14 @@ impl RoomStability {
 }
 
 /// Returns what these members have acknowledged, so that few are named.
-fn stable(present: &[MemberId], acknowledged: &BTreeMap<MemberId, u64>) -> Stable {
-    let mut positions: Vec<_> =
-        present.iter().map(|member| (acknowledged.get(member).copied().unwrap_or(0), *member)).collect();
+fn stable(present: &[MemberId], acknowledged: &BTreeMap<MemberId, Position>) -> Stable {
+    let mut positions: Vec<_> = present
+        .iter()
+        .map(|member| (acknowledged.get(member).copied().unwrap_or(Position::START), *member))
+        .collect();
     positions.sort_unstable();
     let least = positions.len().saturating_sub(1).min(BEHIND_MAX);
-    let position = positions.get(least).map_or(0, |(position, _)| *position);
+    let position = positions.get(least).map_or(Position::START, |(position, _)| *position);
     let behind = positions.iter().filter(|(other, _)| *other < position);
     Stable { position, behind: behind.map(|&(position, member)| (member, position)).collect() }
 }
@@ -138,13 +141,14 @@ mod tests {
         let members: Vec<_> = (1..=40).map(|n| MemberId::new(0, n)).collect();
         assert_eq!(stable(&[], &BTreeMap::new()), Stable::default());
         assert_eq!(stable(&members[..1], &BTreeMap::new()), Stable::default());
-        let three = [(members[0], 7), (members[1], 9)].into();
-        let behind = vec![(members[2], 0), (members[0], 7)];
-        assert_eq!(stable(&members[..3], &three), Stable { position: 9, behind });
+        let three = [(members[0], Position::new(7)), (members[1], Position::new(9))].into();
+        let behind = vec![(members[2], Position::START), (members[0], Position::new(7))];
+        assert_eq!(stable(&members[..3], &three), Stable { position: Position::new(9), behind });
         // One is as far as its number.
-        let all: BTreeMap<_, _> = members.iter().map(|member| (*member, u64::from(member.ordinal))).collect();
+        let all: BTreeMap<_, _> =
+            members.iter().map(|member| (*member, Position::new(member.ordinal.into()))).collect();
         let told = stable(&members, &all);
-        assert_eq!((told.position, told.behind.len()), (17, BEHIND_MAX));
+        assert_eq!((told.position, told.behind.len()), (Position::new(17), BEHIND_MAX));
         for (member, position) in &all {
             let behind = told.behind.iter().find(|(other, _)| other == member);
             assert!(behind.map_or(told.position, |(_, position)| *position) <= *position, "{member}");

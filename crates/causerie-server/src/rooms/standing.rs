@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use causerie_core::content::body::{Body, changed_by};
+use causerie_core::id::Position;
 use causerie_core::log::mark;
 use causerie_core::log::page::Standing;
 use causerie_core::log::{Record, head, records};
@@ -34,21 +35,25 @@ pub(crate) struct StoredChanges<'a> {
     store: &'a dyn Store,
     room: RoomId,
     /// Positions of the changes of messages that were looked up before.
-    known: BTreeMap<MessageId, Vec<u64>>,
+    known: BTreeMap<MessageId, Vec<Position>>,
     /// Position up to which a reader has read.
-    read_to: u64,
+    read_to: Position,
     /// True if an edit stands behind that, which is not to be told yet.
     is_edited_behind: bool,
 }
 
 impl<'a> StoredChanges<'a> {
     pub(crate) const fn new(store: &'a dyn Store, room: RoomId) -> Self {
-        Self { store, room, known: BTreeMap::new(), read_to: u64::MAX, is_edited_behind: false }
+        Self { store, room, known: BTreeMap::new(), read_to: Position::MAX, is_edited_behind: false }
     }
 
     /// Returns the words of a message for somebody who has read up to a position: none if it was taken back, or if it is
     /// edited behind that. What is about a reaction or a deletion is about the message that this is about.
-    pub(crate) fn quote(&mut self, id: MessageId, read_to: u64) -> Result<Option<QuotedWords>, StoreError> {
+    pub(crate) fn quote(
+        &mut self,
+        id: MessageId,
+        read_to: Position,
+    ) -> Result<Option<QuotedWords>, StoreError> {
         (self.read_to, self.is_edited_behind) = (read_to, false);
         let mut id = id;
         for _ in 0..LOOKS_MAX {
@@ -79,7 +84,7 @@ impl<'a> StoredChanges<'a> {
             let seqs = authors.entry(id.member).or_insert((id.seq, id.seq));
             *seqs = (seqs.0.min(id.seq), seqs.1.max(id.seq));
         }
-        let mut marked: BTreeMap<Vec<u8>, Option<Vec<u64>>> = BTreeMap::new();
+        let mut marked: BTreeMap<Vec<u8>, Option<Vec<Position>>> = BTreeMap::new();
         for (member, (first, last)) in authors {
             let mut from = mark::changes(MessageId::new(member, first));
             let to = mark::changes(MessageId::new(member, last));
@@ -113,7 +118,7 @@ impl<'a> StoredChanges<'a> {
         changed_by(payload).is_some() || self.known.get(&id).is_none_or(|positions| !positions.is_empty())
     }
 
-    fn record(&self, position: u64) -> Result<Option<Record>, StoreError> {
+    fn record(&self, position: Position) -> Result<Option<Record>, StoreError> {
         let runs = self.store.read(self.room, position.saturating_sub(1), 1)?.runs;
         Ok(runs.into_iter().flat_map(records).find(|record| record.position == position))
     }
@@ -157,7 +162,7 @@ impl Changes for StoredChanges<'_> {
 pub(crate) struct Revised {
     pub(crate) records: Bytes,
     /// The positions of those that were said otherwise, and whether nothing stands of them.
-    pub(crate) revised: Vec<(u64, bool)>,
+    pub(crate) revised: Vec<(Position, bool)>,
 }
 
 /// Makes of runs of records what stands of them. `bytes_max`: of all texts that stand in place of others; beyond it they
@@ -223,20 +228,26 @@ mod tests {
         for (position, body) in (1..).zip(said) {
             let message =
                 Message::new(MessageId::new(RAJ, position), Kind::Data, &[], &body.encode()).unwrap();
-            Delivered { position, time_millis: 0, packet: message.into_packet() }.encode(&mut run);
+            Delivered { position: Position::new(position), time_millis: 0, packet: message.into_packet() }
+                .encode(&mut run);
             if let Some(target) = changed_by(&body.encode()) {
-                marks.push(Change::Mark { room: ROOM, name: mark::changes(target).into(), position });
+                marks.push(Change::Mark {
+                    room: ROOM,
+                    name: mark::changes(target).into(),
+                    position: Position::new(position),
+                });
             }
         }
         let last = said.len() as u64;
-        let append = Change::Append { room: ROOM, first: 1, last, run: run.into() };
+        let append =
+            Change::Append { room: ROOM, first: Position::FIRST, last: Position::new(last), run: run.into() };
         let changes = [Change::Create { room: ROOM, row }, append].into_iter().chain(marks);
         store.commit(changes.collect()).unwrap();
         store
     }
 
-    fn read(store: &MemoryStore, bytes_max: usize) -> (Vec<String>, Vec<(u64, bool)>) {
-        let runs = store.read(ROOM, 0, usize::MAX).unwrap().runs;
+    fn read(store: &MemoryStore, bytes_max: usize) -> (Vec<String>, Vec<(Position, bool)>) {
+        let runs = store.read(ROOM, Position::START, usize::MAX).unwrap().runs;
         let Revised { records: frames, revised } = revised(store, ROOM, &runs, bytes_max).unwrap();
         let text = |record: Record| Body::decode(&record.message.payload()).text().unwrap_or("-").to_owned();
         (records(frames).map(text).collect(), revised)
@@ -256,12 +267,15 @@ mod tests {
         let store = store(&said);
         let (texts, others) = read(&store, 99);
         assert_eq!(texts, ["", "this", "this", "this", "-", "x"]);
-        assert_eq!(others, [(1, true), (2, false), (3, false)]);
+        assert_eq!(others, [(Position::FIRST, true), (Position::new(2), false), (Position::new(3), false)]);
         let mut stored = StoredChanges::new(&store, ROOM);
         let mut quote = |seq, read_to| stored.quote(id(seq), read_to).unwrap().map(|quote| quote.words);
-        assert_eq!((quote(1, 9), quote(2, 9), quote(6, 9)), (None, Some("this".into()), Some("x".into())));
         assert_eq!(
-            (quote(2, 3), quote(2, 4)),
+            (quote(1, Position::new(9)), quote(2, Position::new(9)), quote(6, Position::new(9))),
+            (None, Some("this".into()), Some("x".into()))
+        );
+        assert_eq!(
+            (quote(2, Position::new(3)), quote(2, Position::new(4))),
             (None, Some("this".into())),
             "nothing is told before its time"
         );
@@ -282,7 +296,7 @@ mod tests {
         ];
         let store = store(&said);
         let mut stored = StoredChanges::new(&store, ROOM);
-        let mut quote = |seq| stored.quote(id(seq), 9).unwrap().map(|quote| quote.words);
+        let mut quote = |seq| stored.quote(id(seq), Position::new(9)).unwrap().map(|quote| quote.words);
         assert_eq!([3, 4].map(&mut quote), [Some("done!".into()), Some("done!".into())]);
         assert_eq!([5, 7].map(quote), [Some("numbers".into()), None]);
     }

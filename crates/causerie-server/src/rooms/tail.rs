@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use causerie_core::id::Position;
 use causerie_core::log::page::{HistoryRecord, What};
 use causerie_core::log::{Read, records};
 use tokio::sync::OnceCell;
@@ -34,9 +35,9 @@ pub(crate) fn answered(record: &HistoryRecord, names: &MemberNames, quotes: &Quo
 /// Neighbouring records.
 pub(crate) struct Piece {
     /// Position before the first.
-    behind: u64,
+    behind: Position,
     /// Position of the last.
-    pub(crate) last: u64,
+    pub(crate) last: Position,
     slices: Vec<Bytes>,
     records: OnceCell<Vec<HistoryRecord>>,
     answered: OnceCell<Vec<Answered>>,
@@ -44,7 +45,7 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
-    fn new(behind: u64, last: u64, slices: Vec<Bytes>) -> Arc<Self> {
+    fn new(behind: Position, last: Position, slices: Vec<Bytes>) -> Arc<Self> {
         let (records, answered) = (OnceCell::new(), OnceCell::new());
         Arc::new(Self { behind, last, slices, records, answered, renderings: Mutex::default() })
     }
@@ -118,7 +119,7 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    fn behind(&mut self, hosted: &HostedRoom, cursor: u64) -> Behind {
+    fn behind(&mut self, hosted: &HostedRoom, cursor: Position) -> Behind {
         let at = self.pieces.partition_point(|piece| piece.last <= cursor);
         if let Some(piece) = self.pieces.get(at) {
             return if piece.behind <= cursor { Behind::Piece(Arc::clone(piece)) } else { Behind::Older };
@@ -165,12 +166,12 @@ impl Follower {
     }
 
     /// Returns what lies behind a cursor in memory.
-    pub(crate) fn behind(&self, cursor: u64) -> Behind {
+    pub(crate) fn behind(&self, cursor: Position) -> Behind {
         self.pieces().behind(&self.hosted, cursor)
     }
 
     /// Reads what lies behind a cursor, from memory or from the store; `None` if there is nothing more yet.
-    pub(crate) async fn read(&self, cursor: u64) -> Result<Option<Arc<Piece>>, Unreadable> {
+    pub(crate) async fn read(&self, cursor: Position) -> Result<Option<Arc<Piece>>, Unreadable> {
         match self.behind(cursor) {
             Behind::Piece(piece) => Ok(Some(piece)),
             Behind::Nothing => Ok(None),
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn renderings_are_shared_and_whoever_wants_ever_others_fills_no_memory() {
-        let piece = Piece::new(0, 1, Vec::new());
+        let piece = Piece::new(Position::START, Position::FIRST, Vec::new());
         let rendering = |wanted: usize| piece.rendering(|&made: &usize| made == wanted, || wanted);
         let first = rendering(0);
         assert!(Arc::ptr_eq(&first, &rendering(0)));

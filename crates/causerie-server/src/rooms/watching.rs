@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
 use axum::extract::ws::Utf8Bytes;
+use causerie_core::id::Position;
 use causerie_core::wire::{Observation, Watched};
 use causerie_gateway::api::ServerEvent;
 use cbcast::MemberId;
@@ -40,7 +41,7 @@ pub(crate) struct Watchers {
 /// One observation, or how many were left out.
 struct WatchedEvent {
     /// The log's last position when it came.
-    behind: u64,
+    behind: Position,
     /// The total before it, and with it.
     before: u64,
     with: u64,
@@ -53,7 +54,7 @@ pub(crate) struct Unread {
     /// Number of observations that are not there any more.
     pub(crate) missed: u64,
     /// Events: the position behind which each stands, and the watcher's cursor behind it.
-    pub(crate) events: VecDeque<(u64, u64, Utf8Bytes)>,
+    pub(crate) events: VecDeque<(Position, u64, Utf8Bytes)>,
     /// More are behind these.
     pub(crate) has_more: bool,
 }
@@ -69,7 +70,7 @@ impl Watchers {
         Watched { observations: self.are_there(), acknowledgements: self.acknowledgements }
     }
 
-    fn push(&mut self, behind: u64, count: u64, event: &ServerEvent) {
+    fn push(&mut self, behind: Position, count: u64, event: &ServerEvent) {
         let before = self.total;
         self.total += count;
         let json = Utf8Bytes::from(event.to_json());
@@ -116,7 +117,7 @@ impl Watching {
     }
 
     /// A member has observed this, while the log ended there.
-    pub(crate) fn tell(&self, behind: u64, member: MemberId, seen: &[Observation], left_out: u64) {
+    pub(crate) fn tell(&self, behind: Position, member: MemberId, seen: &[Observation], left_out: u64) {
         let mut watchers = self.watchers();
         if !watchers.are_there() {
             return;

@@ -1,5 +1,6 @@
 //! A store in memory that is full, or waits, when a test says so.
 
+use causerie_core::id::Position;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -123,10 +124,10 @@ impl Store for Limited {
         self.inner.members(room, which)
     }
 
-    fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<StoredPage, StoreError> {
+    fn read(&self, room: RoomId, after: Position, bytes_max: usize) -> Result<StoredPage, StoreError> {
         let mut reads = self.reads.lock().unwrap();
         reads.waiting += 1;
-        reads = self.read_on.wait_while(reads, |reads| reads.held && after == 0).unwrap();
+        reads = self.read_on.wait_while(reads, |reads| reads.held && after == Position::START).unwrap();
         reads.waiting -= 1;
         drop(reads);
         self.inner.read(room, after, bytes_max)
@@ -135,7 +136,7 @@ impl Store for Limited {
     fn read_before(
         &self,
         room: RoomId,
-        before: u64,
+        before: Position,
         records_max: usize,
         bytes_max: usize,
     ) -> Result<StoredPage, StoreError> {
@@ -149,11 +150,17 @@ impl Store for Limited {
         from_seq: u64,
         to_seq: u64,
         max: usize,
-    ) -> Result<Vec<u64>, StoreError> {
+    ) -> Result<Vec<Position>, StoreError> {
         self.inner.positions(room, member, from_seq, to_seq, max)
     }
 
-    fn marked(&self, room: RoomId, name: &[u8], after: u64, max: usize) -> Result<Vec<u64>, StoreError> {
+    fn marked(
+        &self,
+        room: RoomId,
+        name: &[u8],
+        after: Position,
+        max: usize,
+    ) -> Result<Vec<Position>, StoreError> {
         self.inner.marked(room, name, after, max)
     }
 
@@ -163,7 +170,7 @@ impl Store for Limited {
         from: &[u8],
         to: &[u8],
         max: usize,
-    ) -> Result<Vec<(Vec<u8>, u64)>, StoreError> {
+    ) -> Result<Vec<(Vec<u8>, Position)>, StoreError> {
         self.inner.marked_between(room, from, to, max)
     }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use causerie_core::content::body::Body;
+use causerie_core::id::Position;
 use causerie_core::key::{Challenge, KeyPair, Purpose};
 use causerie_core::wire::{
     ClientFrame, Delivered, ErrorCode, ErrorFrame, MAGIC, RoomInfo, ServerFrame, VERSION, Welcome,
@@ -366,7 +367,7 @@ pub(crate) struct Native {
     pub(crate) key: KeyPair,
     pub(crate) group: Group,
     /// The last position that has come off the connection.
-    pub(crate) position: u64,
+    pub(crate) position: Position,
 }
 
 impl Native {
@@ -421,7 +422,7 @@ impl Native {
 
     /// Takes a record: it is the next, and its causes have been.
     pub(crate) fn take(&mut self, record: Delivered) -> Event {
-        assert_eq!(record.position, self.position + 1, "positions have no holes");
+        assert_eq!(record.position, self.position.next(), "positions have no holes");
         self.position = record.position;
         let message = Message::decode(record.packet).unwrap();
         if record.position > self.welcome.position {

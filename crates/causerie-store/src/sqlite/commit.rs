@@ -13,6 +13,7 @@ use super::{folder, rows};
 use crate::change::{Change, MARK_BYTES_MAX, POSITION_MAX, RoomId};
 use crate::error::{CommitError, DatabaseError, InvalidChange};
 use crate::run::{RunDirectory, StoredRun};
+use causerie_core::id::Position;
 
 /// Bytes of runs in one commit: a blob of SQLite has at most a billion.
 const COMMIT_BYTES_MAX: usize = 256 << 20;
@@ -34,7 +35,7 @@ impl CheckedBatch {
         let mut batch = Self::default();
         let mut next_room = state.next_room;
         // The last positions of rooms that the batch has changed; `None`: closed.
-        let mut lasts: HashMap<RoomId, Option<u64>> = HashMap::new();
+        let mut lasts: HashMap<RoomId, Option<Position>> = HashMap::new();
         for change in changes {
             let room = change.room();
             if let Change::Create { .. } = change {
@@ -46,7 +47,7 @@ impl CheckedBatch {
                     return Err(InvalidChange::OutOfRange(room));
                 }
                 next_room = room.0 + 1;
-                lasts.insert(room, Some(0));
+                lasts.insert(room, Some(Position::START));
                 continue;
             }
             let known = || state.rooms.get(&room).map(|r| r.last);
@@ -75,7 +76,7 @@ impl CheckedBatch {
                     }
                     batch.directories.push(RunDirectory::of_run(room, *first, *new_last, run)?);
                     batch.runs.push(run.clone());
-                    batch.records += new_last - first + 1;
+                    batch.records += *new_last - *first + 1;
                     lasts.insert(room, Some(*new_last));
                 }
                 Change::Mark { name, position, .. } => {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use causerie_core::id::Position;
 use rusqlite::Connection;
 
 use super::folder::{self, Folder};
@@ -39,7 +40,7 @@ pub(super) struct Inner {
     pub(super) wake: Condvar,
     pub(super) signal: Mutex<MoverSignal>,
     pub(super) counts: StoreCounters,
-    pub(super) reported: Mutex<HashSet<(RoomId, u64)>>,
+    pub(super) reported: Mutex<HashSet<(RoomId, Position)>>,
     /// The last commit found no room: the next one waits until there is enough for more than itself, or what is said would
     /// be taken and refused in turns.
     pub(super) full: AtomicBool,
@@ -312,11 +313,16 @@ impl Inner {
     }
 
     /// Says once that positions of a room cannot be read.
-    pub(super) fn report(&self, room: RoomId, gap: &RangeInclusive<u64>) {
+    pub(super) fn report(&self, room: RoomId, gap: &RangeInclusive<Position>) {
         let mut reported = unpoisoned(&self.reported);
         if reported.len() < REPORTED_MAX && reported.insert((room, *gap.start())) {
-            self.counts.damaged.fetch_add(gap.end() - gap.start() + 1, Ordering::Relaxed);
-            tracing::error!(room = room.0, first = gap.start(), last = gap.end(), "records are damaged");
+            self.counts.damaged.fetch_add(*gap.end() - *gap.start() + 1, Ordering::Relaxed);
+            tracing::error!(
+                room = room.0,
+                first = gap.start().get(),
+                last = gap.end().get(),
+                "records are damaged"
+            );
         }
     }
 

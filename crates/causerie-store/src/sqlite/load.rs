@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use causerie_core::id::Position;
 use rusqlite::Connection;
 
 use super::rows::{self, BlockPlace};
@@ -41,13 +42,14 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<(StoreState, Recovery)> 
             recovery.rooms_damaged.push(room);
         }
         let kept = match rows::kept_from(db, room)? {
-            Some(first) => first.max(1),
-            None => rows::place_behind(db, room, 0)?.map_or(1, |place| place.first.max(1)),
+            Some(first) => first.max(Position::FIRST),
+            None => rows::place_behind(db, room, Position::START)?
+                .map_or(Position::FIRST, |place| place.first.max(Position::FIRST)),
         };
-        let end = match rows::place_at(db, room, u64::MAX)? {
+        let end = match rows::place_at(db, room, Position::MAX)? {
             Some(place) if place.good => place.last,
             Some(place) => true_last(db, room, &place)?,
-            None => 0,
+            None => Position::START,
         };
         let moved = end.max(kept - 1);
         state.next_room = state.next_room.max(room.0 + 1);
@@ -71,12 +73,17 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<(StoreState, Recovery)> 
         if let Some(Some((position, _))) = rows::checkpoint(db, room)?
             && position > ends.last
         {
-            tracing::error!(room = room.0, first = ends.last + 1, last = position, "records are lost");
+            tracing::error!(
+                room = room.0,
+                first = (ends.last + 1).get(),
+                last = position.get(),
+                "records are lost"
+            );
             recovery.records_damaged += position - ends.last;
             ends.last = position;
         }
         if ends.cut {
-            tracing::error!(room = room.0, last = ends.last, "what was stored last may be lost");
+            tracing::error!(room = room.0, last = ends.last.get(), "what was stored last may be lost");
             recovery.rooms_cut.push(room);
         }
     }
@@ -95,7 +102,7 @@ pub(super) fn note_cuts(db: &mut Connection, state: &StoreState) -> rusqlite::Re
         tx.prepare_cached("INSERT OR REPLACE INTO cut VALUES (?1)")?.execute([rows::int(room.0)])?;
         // The positions of what was cut are given out again.
         tx.prepare_cached("DELETE FROM mark WHERE room = ?1 AND position > ?2")?
-            .execute([rows::int(room.0), rows::int(ends.last)])?;
+            .execute([rows::int(room.0), rows::int(ends.last.get())])?;
     }
     tx.commit()
 }
@@ -133,7 +140,7 @@ fn load_staging(db: &Connection, state: &mut StoreState, recovery: &mut Recovery
             if damaged > 0 {
                 tracing::error!(
                     room = room.0,
-                    first = run.first(),
+                    first = run.first().get(),
                     records = damaged,
                     "staged records are damaged"
                 );
@@ -151,9 +158,13 @@ fn load_staging(db: &Connection, state: &mut StoreState, recovery: &mut Recovery
 }
 
 /// The last position of a block whose place is damaged.
-fn true_last(db: &Connection, room: RoomId, place: &BlockPlace) -> rusqlite::Result<u64> {
-    tracing::error!(room = room.0, first = place.first, "the place of the room's last block is damaged");
+fn true_last(db: &Connection, room: RoomId, place: &BlockPlace) -> rusqlite::Result<Position> {
+    tracing::error!(
+        room = room.0,
+        first = place.first.get(),
+        "the place of the room's last block is damaged"
+    );
     let known = rows::directory(db, room, place)?.map(|d| d.last());
     // Too great costs a gap; too small would give positions twice.
-    Ok(known.unwrap_or(place.last.min(crate::change::POSITION_MAX / 2).max(place.first)))
+    Ok(known.unwrap_or(place.last.min(Position::new(crate::change::POSITION_MAX.get() / 2)).max(place.first)))
 }

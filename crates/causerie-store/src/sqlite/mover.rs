@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use causerie_core::id::Position;
 use cbcast::MemberId;
 use rusqlite::{Connection, params};
 
@@ -192,14 +193,14 @@ impl Inner {
                     };
                     after = piece.last();
                     self.write_blocks(&writer.db, pieces)?;
-                    moved.push((room, after));
+                    moved.push((room, Some(after)));
                 }
                 if !done {
                     break;
                 }
                 // Runs of which retention has left nothing are done, too.
-                moved.extend(runs.last().map(|run| (room, run.last())));
-                moved.push((room, u64::MAX));
+                moved.extend(runs.last().map(|run| (room, Some(run.last()))));
+                moved.push((room, None));
                 if begun.elapsed() > STEP {
                     break;
                 }
@@ -218,19 +219,21 @@ impl Inner {
         let mut state = self.state_mut();
         let plan = writer.plan.as_mut().expect("made above");
         for (room, after) in moved {
-            if after == u64::MAX {
-                plan.rooms.pop_front();
-            } else {
-                state.moved(room, after);
+            match after {
+                Some(after) => state.moved(room, after),
+                // All of it is moved.
+                None => drop(plan.rooms.pop_front()),
             }
         }
         Ok(true)
     }
 
     /// The first position kept, the last one moved, and the runs of a room in rows up to `up_to`.
-    fn staged(&self, room: RoomId, up_to: i64) -> (u64, u64, Vec<StoredRun>) {
+    fn staged(&self, room: RoomId, up_to: i64) -> (Position, Position, Vec<StoredRun>) {
         let state = self.state();
-        let Some(found) = state.rooms.get(&room) else { return (0, 0, Vec::new()) };
+        let Some(found) = state.rooms.get(&room) else {
+            return (Position::START, Position::START, Vec::new());
+        };
         let runs = found.staged.iter().take_while(|s| s.row <= up_to).map(|s| s.run.clone()).collect();
         (found.first, found.moved, runs)
     }
@@ -315,7 +318,7 @@ impl Inner {
         writer.sync(false)?;
         let left = writer.transaction(|writer| {
             let db = &writer.db;
-            if self.delete_blocks(db, room, u64::MAX)? {
+            if self.delete_blocks(db, room, Position::MAX)? {
                 return Ok(true);
             }
             for (table, column) in [("author", "member"), ("member", "member"), ("mark", "position")] {
@@ -342,13 +345,20 @@ impl Inner {
     }
 
     /// Deletes some blocks whose positions are all before `kept`. Whether there were any.
-    pub(super) fn delete_blocks(&self, db: &Connection, room: RoomId, kept: u64) -> rusqlite::Result<bool> {
+    pub(super) fn delete_blocks(
+        &self,
+        db: &Connection,
+        room: RoomId,
+        kept: Position,
+    ) -> rusqlite::Result<bool> {
         let mut any = false;
         for _ in 0..DELETE_BLOCKS {
-            let Some(place) = rows::place_behind(db, room, 0)? else { break };
+            let Some(place) = rows::place_behind(db, room, Position::START)? else { break };
             let last = match place.good {
                 true => place.last,
-                false => rows::place_behind(db, room, place.first)?.map_or(u64::MAX, |next| next.first - 1),
+                false => {
+                    rows::place_behind(db, room, place.first)?.map_or(Position::MAX, |next| next.first - 1)
+                }
             };
             if last >= kept {
                 break;
@@ -414,7 +424,7 @@ impl Inner {
 
 /// What follows each other without a gap in `runs` from the first position at or behind `from` that there is: as much
 /// as is moved at once.
-fn part(runs: &[StoredRun], mut from: u64) -> Vec<StoredRun> {
+fn part(runs: &[StoredRun], mut from: Position) -> Vec<StoredRun> {
     let mut pieces: Vec<StoredRun> = Vec::new();
     let mut bytes = 0;
     for run in &runs[runs.partition_point(|run| run.last() < from)..] {
@@ -430,8 +440,8 @@ fn part(runs: &[StoredRun], mut from: u64) -> Vec<StoredRun> {
 }
 
 /// The records of a run from a position on, as many as are moved at once. `None`: there are none.
-fn part_of(run: &StoredRun, from: u64) -> Option<StoredRun> {
-    let skip = usize::try_from(from.saturating_sub(run.first())).ok()?;
+fn part_of(run: &StoredRun, from: Position) -> Option<StoredRun> {
+    let skip = usize::try_from(from.since(run.first()).unwrap_or(0)).ok()?;
     let entries = run.directory.entries.get(skip..).filter(|rest| !rest.is_empty())?;
     let at: usize = run.directory.entries[..skip].iter().map(|e| e.length as usize).sum();
     let mut bytes = 0;
@@ -449,14 +459,14 @@ fn part_of(run: &StoredRun, from: u64) -> Option<StoredRun> {
 /// A block in the making.
 struct Builder {
     room: RoomId,
-    first: u64,
+    first: Position,
     entries: Vec<DirectoryEntry>,
     frames: Vec<u8>,
     authors: Vec<(MemberId, u64)>,
 }
 
 impl Builder {
-    fn new(room: RoomId, first: u64) -> Self {
+    fn new(room: RoomId, first: Position) -> Self {
         Self { room, first, entries: Vec::new(), frames: Vec::new(), authors: Vec::new() }
     }
 
@@ -484,7 +494,7 @@ impl Builder {
                 int(run.directory.room.0),
                 member_key(member),
                 first,
-                int(run.first()),
+                int(run.first().get()),
                 last
             ])?;
         }
@@ -514,11 +524,11 @@ fn delete_block(
             "DELETE FROM author WHERE room = ?1 AND member = ?2 AND first_seq = ?3 AND block_first = ?4",
         )?;
         for (member, first, _) in authors(ids.map(|id| (id.member, id.seq)).collect()) {
-            delete.execute(params![int(room.0), member_key(member), first, int(place.first)])?;
+            delete.execute(params![int(room.0), member_key(member), first, int(place.first.get())])?;
         }
     }
     db.prepare_cached("DELETE FROM block WHERE id = ?1")?.execute([place.block])?;
     db.prepare_cached("DELETE FROM place WHERE room = ?1 AND first = ?2")?
-        .execute(params![int(room.0), int(place.first)])?;
+        .execute(params![int(room.0), int(place.first.get())])?;
     Ok(())
 }

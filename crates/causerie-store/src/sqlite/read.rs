@@ -1,6 +1,7 @@
 //! Reading: rooms, members, pages, positions.
 
 use bytes::Bytes;
+use causerie_core::id::Position;
 use cbcast::MemberId;
 use rusqlite::{Connection, params};
 
@@ -14,9 +15,9 @@ use crate::run::{StoredRun, message_id};
 
 /// A room's ends as they were when reading began, and the staged runs that a read may need.
 pub(super) struct ReadView {
-    pub(super) first: u64,
-    pub(super) last: u64,
-    pub(super) moved: u64,
+    pub(super) first: Position,
+    pub(super) last: Position,
+    pub(super) moved: Position,
     pub(super) staged: Vec<StoredRun>,
 }
 
@@ -25,7 +26,7 @@ enum At {
     /// It is in this run (whether its bytes are good is not said).
     In(StoredRun),
     /// Positions up to here cannot be read.
-    Hole { first: u64, last: u64 },
+    Hole { first: Position, last: Position },
 }
 
 impl Inner {
@@ -101,7 +102,12 @@ impl Inner {
         Ok(members)
     }
 
-    pub(super) fn read(&self, room: RoomId, after: u64, bytes_max: usize) -> Result<StoredPage, StoreError> {
+    pub(super) fn read(
+        &self,
+        room: RoomId,
+        after: Position,
+        bytes_max: usize,
+    ) -> Result<StoredPage, StoreError> {
         let first = after.saturating_add(1);
         let mut page = StoredPage { first, last: after, ..StoredPage::default() };
         let mut bytes = 0usize;
@@ -168,10 +174,12 @@ impl Inner {
     /// A gap may turn out to be retention's, which came in between; what is damage is reported.
     fn name_gap(&self, room: RoomId, page: &mut StoredPage, forwards: bool) {
         let Some(gap) = page.gap.clone() else { return };
-        let kept = self.state().rooms.get(&room).map_or(u64::MAX, |r| r.first);
+        let kept = self.state().rooms.get(&room).map(|r| r.first);
+        // The room may be closed by now.
+        let Some(kept) = kept else { return };
         if *gap.start() >= kept {
             self.report(room, &gap);
-        } else if forwards && *gap.end() + 1 < kept && kept != u64::MAX {
+        } else if forwards && *gap.end() + 1 < kept {
             page.gap = Some(*gap.start()..=kept - 1);
         } else if *gap.end() >= kept {
             self.report(room, &(kept..=*gap.end()));
@@ -181,13 +189,13 @@ impl Inner {
     pub(super) fn read_before(
         &self,
         room: RoomId,
-        before: u64,
+        before: Position,
         records_max: usize,
         bytes_max: usize,
     ) -> Result<StoredPage, StoreError> {
         let state = self.state();
         let ends = state.rooms.get(&room).ok_or(StoreError::NoSuchRoom(room))?;
-        let before = before.clamp(1, ends.last + 1);
+        let before = before.clamp(Position::FIRST, ends.last + 1);
         let (mut bytes, mut records) = (0usize, 0usize);
         let mut staged = Vec::new();
         let mut all_staged = true;
@@ -248,8 +256,8 @@ impl Inner {
             })?;
         }
         page.runs.reverse();
-        if page.gap.is_none() && page.first <= view.first && page.first > 1 {
-            page.gap = Some(1..=page.first - 1);
+        if page.gap.is_none() && page.first <= view.first && page.first > Position::FIRST {
+            page.gap = Some(Position::FIRST..=page.first - 1);
             return Ok(page);
         }
         self.name_gap(room, &mut page, false);
@@ -260,9 +268,9 @@ impl Inner {
         &self,
         room: RoomId,
         name: &[u8],
-        after: u64,
+        after: Position,
         max: usize,
-    ) -> Result<Vec<u64>, StoreError> {
+    ) -> Result<Vec<Position>, StoreError> {
         let view = self.view(room, |_| false)?;
         let found: Vec<_> = self.reading(|db| {
             let mut select = db.prepare_cached(
@@ -271,14 +279,22 @@ impl Inner {
             )?;
             let limit = |n: u64| rows::int(n.min(i64::MAX as u64));
             let from = after.saturating_add(1).max(view.first);
-            let key = params![rows::int(room.0), name, limit(from), limit(view.last), limit(max as u64)];
+            let key = params![
+                rows::int(room.0),
+                name,
+                limit(from.get()),
+                limit(view.last.get()),
+                limit(max as u64)
+            ];
             select.query_map(key, |row| rows::mark(room, name, row))?.collect()
         })?;
         let mut positions = Vec::with_capacity(found.len());
         for row in found {
             match row {
                 Ok(position) => positions.push(position),
-                Err(position) => tracing::error!(room = room.0, position, "a mark's row is damaged"),
+                Err(position) => {
+                    tracing::error!(room = room.0, position = position.get(), "a mark's row is damaged")
+                }
             }
         }
         Ok(positions)
@@ -290,7 +306,7 @@ impl Inner {
         from: &[u8],
         to: &[u8],
         max: usize,
-    ) -> Result<Vec<(Vec<u8>, u64)>, StoreError> {
+    ) -> Result<Vec<(Vec<u8>, Position)>, StoreError> {
         let view = self.view(room, |_| false)?;
         let found: Vec<_> = self.reading(|db| {
             let mut select = db.prepare_cached(
@@ -298,7 +314,7 @@ impl Inner {
                  AND position BETWEEN ?4 AND ?5 ORDER BY name, position DESC LIMIT ?6",
             )?;
             let limit = |n: u64| rows::int(n.min(i64::MAX as u64));
-            let (first, last, max) = (limit(view.first), limit(view.last), limit(max as u64));
+            let (first, last, max) = (limit(view.first.get()), limit(view.last.get()), limit(max as u64));
             let key = params![rows::int(room.0), from, to, first, last, max];
             let read = |row: &rusqlite::Row<'_>| {
                 let name: Vec<u8> = row.get(2)?;
@@ -310,7 +326,9 @@ impl Inner {
         for row in found {
             match row {
                 Ok(mark) => marks.push(mark),
-                Err(position) => tracing::error!(room = room.0, position, "a mark's row is damaged"),
+                Err(position) => {
+                    tracing::error!(room = room.0, position = position.get(), "a mark's row is damaged")
+                }
             }
         }
         Ok(marks)
@@ -323,19 +341,20 @@ impl Inner {
         from_seq: u64,
         to_seq: u64,
         max: usize,
-    ) -> Result<Vec<u64>, StoreError> {
+    ) -> Result<Vec<Position>, StoreError> {
         let view = self.view(room, |_| true)?;
         let mut found = Vec::new();
-        let look = |run: &StoredRun, found: &mut Vec<u64>, within: core::ops::RangeInclusive<u64>| {
-            for slot in run.slots() {
-                if found.len() < max && slot.good && within.contains(&slot.position) {
-                    let id = message_id(&run.frames[slot.at..slot.at + slot.entry.length as usize]);
-                    if id.is_some_and(|id| id.member == member && (from_seq..=to_seq).contains(&id.seq)) {
-                        found.push(slot.position);
+        let look =
+            |run: &StoredRun, found: &mut Vec<Position>, within: core::ops::RangeInclusive<Position>| {
+                for slot in run.slots() {
+                    if found.len() < max && slot.good && within.contains(&slot.position) {
+                        let id = message_id(&run.frames[slot.at..slot.at + slot.entry.length as usize]);
+                        if id.is_some_and(|id| id.member == member && (from_seq..=to_seq).contains(&id.seq)) {
+                            found.push(slot.position);
+                        }
                     }
                 }
-            }
-        };
+            };
         if view.moved >= view.first && max > 0 {
             let limit = |seq: u64| rows::int(seq.min(i64::MAX as u64));
             let (from, to) = (limit(from_seq), limit(to_seq));
@@ -350,7 +369,7 @@ impl Inner {
                 let mut blocks = select.query(key)?;
                 while let Some(row) = blocks.next()? {
                     let first = row.get::<_, i64>(0)? as u64;
-                    if let At::In(run) = at(db, room, first, view.moved)? {
+                    if let At::In(run) = at(db, room, Position::new(first), view.moved)? {
                         look(&run, &mut found, view.first..=view.moved);
                     }
                     if found.len() >= max {
@@ -377,7 +396,7 @@ impl Inner {
         &self,
         db: &Connection,
         room: RoomId,
-        position: u64,
+        position: Position,
         read: &mut Option<StoredRun>,
     ) -> rusqlite::Result<Option<(u64, Bytes)>> {
         let view = self.view(room, |run| (run.first()..=run.last()).contains(&position));
@@ -399,7 +418,7 @@ impl Inner {
 }
 
 /// What the blocks have at `position`, which is at most `moved`.
-fn at(db: &Connection, room: RoomId, position: u64, moved: u64) -> rusqlite::Result<At> {
+fn at(db: &Connection, room: RoomId, position: Position, moved: Position) -> rusqlite::Result<At> {
     let place = rows::place_at(db, room, position)?;
     let before = match place {
         Some(place) => match read_block(db, room, &place)? {
@@ -411,7 +430,7 @@ fn at(db: &Connection, room: RoomId, position: u64, moved: u64) -> rusqlite::Res
             }
             _ => place.first.saturating_sub(1).min(position - 1),
         },
-        None => 0,
+        None => Position::START,
     };
     let next = rows::place_behind(db, room, position)?;
     let last = next.map_or(moved, |next| (next.first - 1).clamp(position, moved));
@@ -435,7 +454,7 @@ fn take_forward(page: &mut StoredPage, run: &StoredRun, bytes_max: usize, bytes:
     let mut begin = None;
     let mut end = 0;
     let mut open = true;
-    let mut bad: Option<(u64, u64)> = None;
+    let mut bad: Option<(Position, Position)> = None;
     for slot in run.slots() {
         if slot.position <= page.last {
             continue;
@@ -474,11 +493,11 @@ struct Budget {
 }
 
 /// Takes from a run what lies before the page. Whether reading goes on before the run. Runs are pushed last first.
-fn take_backward(page: &mut StoredPage, run: &StoredRun, kept: u64, budget: &mut Budget) -> bool {
+fn take_backward(page: &mut StoredPage, run: &StoredRun, kept: Position, budget: &mut Budget) -> bool {
     let slots: Vec<_> = run.slots().filter(|s| s.position < page.first && s.position >= kept).collect();
     let mut piece: Option<(usize, usize)> = None;
     let mut open = true;
-    let mut bad: Option<(u64, u64)> = None;
+    let mut bad: Option<(Position, Position)> = None;
     for slot in slots.iter().rev() {
         match (&mut bad, slot.good) {
             (Some((first, _)), false) => *first = slot.position,

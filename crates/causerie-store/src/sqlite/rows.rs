@@ -3,7 +3,7 @@
 //! SQLite's integers are signed: what may use all 64 bits is stored with the same bits.
 
 use bytes::Bytes;
-use causerie_core::id::Epoch;
+use causerie_core::id::{Epoch, Position};
 use cbcast::MemberId;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -98,24 +98,24 @@ pub(super) fn rooms(db: &Connection) -> rusqlite::Result<Vec<(RoomId, Option<Roo
 
 // The first position kept.
 
-fn kept_crc(room: RoomId, first: u64) -> u32 {
-    Sum::default().int(int(room.0)).int(int(first)).0
+fn kept_crc(room: RoomId, first: Position) -> u32 {
+    Sum::default().int(int(room.0)).int(int(first.get())).0
 }
 
-pub(super) fn keep_from(db: &Connection, room: RoomId, first: u64) -> rusqlite::Result<()> {
+pub(super) fn keep_from(db: &Connection, room: RoomId, first: Position) -> rusqlite::Result<()> {
     let mut replace = db.prepare_cached("INSERT OR REPLACE INTO kept VALUES (?1, ?2, ?3)")?;
-    replace.execute(params![int(room.0), int(first), kept_crc(room, first)])?;
+    replace.execute(params![int(room.0), int(first.get()), kept_crc(room, first)])?;
     Ok(())
 }
 
 /// 1 if nothing was ever removed; `None`: damaged.
-pub(super) fn kept_from(db: &Connection, room: RoomId) -> rusqlite::Result<Option<u64>> {
+pub(super) fn kept_from(db: &Connection, room: RoomId) -> rusqlite::Result<Option<Position>> {
     let mut select = db.prepare_cached("SELECT first, crc FROM kept WHERE room = ?1")?;
     let read = |row: &Row<'_>| {
-        let first = row.get::<_, i64>(0).unwrap_or(0) as u64;
+        let first = Position::new(row.get::<_, i64>(0).unwrap_or(0) as u64);
         Ok((kept_crc(room, first) == row.get(1).unwrap_or(0)).then_some(first))
     };
-    Ok(select.query_row([int(room.0)], read).optional()?.unwrap_or(Some(1)))
+    Ok(select.query_row([int(room.0)], read).optional()?.unwrap_or(Some(Position::FIRST)))
 }
 
 // Members.
@@ -133,7 +133,8 @@ fn secret_columns(secrets: Option<StoredSecrets>) -> SecretColumns {
 
 fn member_crc(room: RoomId, row: &MemberRow, (token, nonce, hosted): &SecretColumns) -> u32 {
     let sum = Sum::default().int(int(room.0)).int(member_key(row.member)).bytes(row.name.as_bytes());
-    let sum = sum.int(int(row.joined_at)).option(row.left_at.map(int)).int(int(row.taken));
+    let sum =
+        sum.int(int(row.joined_at.get())).option(row.left_at.map(|at| int(at.get()))).int(int(row.taken));
     let sum =
         [token, nonce].into_iter().fold(sum, |sum, secret| sum.bytes(secret.as_ref().map_or(&[], |s| s)));
     // Rows of older formats have the sum that they had.
@@ -148,8 +149,8 @@ pub(super) fn put_member(db: &Connection, room: RoomId, row: &MemberRow) -> rusq
         int(room.0),
         member_key(row.member),
         row.name,
-        int(row.joined_at),
-        row.left_at.map(int),
+        int(row.joined_at.get()),
+        row.left_at.map(|at| int(at.get())),
         int(row.taken),
         columns.0,
         columns.1,
@@ -174,8 +175,8 @@ pub(super) fn member(room: RoomId, row: &Row<'_>) -> rusqlite::Result<Result<Mem
         let kept = MemberRow {
             member: id,
             name: row.get(1)?,
-            joined_at: row.get::<_, i64>(2)? as u64,
-            left_at: row.get::<_, Option<i64>>(3)?.map(|n| n as u64),
+            joined_at: Position::new(row.get::<_, i64>(2)? as u64),
+            left_at: row.get::<_, Option<i64>>(3)?.map(|n| Position::new(n as u64)),
             taken: row.get::<_, i64>(4)? as u64,
             secrets,
         };
@@ -188,27 +189,35 @@ pub(super) fn member(room: RoomId, row: &Row<'_>) -> rusqlite::Result<Result<Mem
 
 // Checkpoints.
 
-fn checkpoint_crc(room: RoomId, position: u64, state: &[u8]) -> u32 {
-    Sum::default().int(int(room.0)).int(int(position)).bytes(state).0
+fn checkpoint_crc(room: RoomId, position: Position, state: &[u8]) -> u32 {
+    Sum::default().int(int(room.0)).int(int(position.get())).bytes(state).0
 }
 
 pub(super) fn put_checkpoint(
     db: &Connection,
     room: RoomId,
-    position: u64,
+    position: Position,
     state: &[u8],
 ) -> rusqlite::Result<()> {
     let mut replace = db.prepare_cached("INSERT OR REPLACE INTO checkpoint VALUES (?1, ?2, ?3, ?4)")?;
-    replace.execute(params![int(room.0), int(position), checkpoint_crc(room, position, state), state])?;
+    replace.execute(params![
+        int(room.0),
+        int(position.get()),
+        checkpoint_crc(room, position, state),
+        state
+    ])?;
     Ok(())
 }
 
 /// `None`: there is none. `Some(None)`: it is damaged.
-pub(super) fn checkpoint(db: &Connection, room: RoomId) -> rusqlite::Result<Option<Option<(u64, Bytes)>>> {
+pub(super) fn checkpoint(
+    db: &Connection,
+    room: RoomId,
+) -> rusqlite::Result<Option<Option<(Position, Bytes)>>> {
     let mut select = db.prepare_cached("SELECT position, crc, state FROM checkpoint WHERE room = ?1")?;
     let read = |row: &Row<'_>| {
-        let fields = || -> rusqlite::Result<(u64, u32, Vec<u8>)> {
-            Ok((row.get::<_, i64>(0)? as u64, row.get(1)?, row.get(2)?))
+        let fields = || -> rusqlite::Result<(Position, u32, Vec<u8>)> {
+            Ok((Position::new(row.get::<_, i64>(0)? as u64), row.get(1)?, row.get(2)?))
         };
         let kept =
             fields().ok().filter(|(position, crc, state)| checkpoint_crc(room, *position, state) == *crc);
@@ -223,24 +232,29 @@ fn mark_crc(room: RoomId, name: &[u8], position: i64) -> u32 {
     Sum::default().int(int(room.0)).bytes(name).int(position).0
 }
 
-pub(super) fn put_mark(db: &Connection, room: RoomId, name: &[u8], position: u64) -> rusqlite::Result<()> {
+pub(super) fn put_mark(
+    db: &Connection,
+    room: RoomId,
+    name: &[u8],
+    position: Position,
+) -> rusqlite::Result<()> {
     let mut insert = db.prepare_cached("INSERT OR REPLACE INTO mark VALUES (?1, ?2, ?3, ?4)")?;
-    let position = int(position);
+    let position = int(position.get());
     insert.execute(params![int(room.0), name, position, mark_crc(room, name, position)])?;
     Ok(())
 }
 
 /// Reads a row of `position, crc` of `mark`. `Err`: it is damaged.
-pub(super) fn mark(room: RoomId, name: &[u8], row: &Row<'_>) -> rusqlite::Result<Result<u64, u64>> {
+pub(super) fn mark(room: RoomId, name: &[u8], row: &Row<'_>) -> rusqlite::Result<Result<Position, Position>> {
     let position: i64 = row.get(0)?;
     let good = row.get(1).unwrap_or(0) == mark_crc(room, name, position);
-    Ok(if good { Ok(position as u64) } else { Err(position as u64) })
+    Ok(if good { Ok(Position::new(position as u64)) } else { Err(Position::new(position as u64)) })
 }
 
 /// Removes the marks of positions up to `last`.
-pub(super) fn delete_marks(db: &Connection, room: RoomId, last: u64) -> rusqlite::Result<()> {
+pub(super) fn delete_marks(db: &Connection, room: RoomId, last: Position) -> rusqlite::Result<()> {
     let mut delete = db.prepare_cached("DELETE FROM mark WHERE room = ?1 AND position <= ?2")?;
-    delete.execute(params![int(room.0), int(last.min(i64::MAX as u64))])?;
+    delete.execute(params![int(room.0), int(last.get().min(i64::MAX as u64))])?;
     Ok(())
 }
 
@@ -303,8 +317,8 @@ pub(super) fn staging(row: &Row<'_>) -> rusqlite::Result<StagingRow> {
 /// Where a block is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockPlace {
-    pub(super) first: u64,
-    pub(super) last: u64,
+    pub(super) first: Position,
+    pub(super) last: Position,
     pub(super) bytes: u64,
     pub(super) block: i64,
     /// Whether this row is as it was written.
@@ -319,17 +333,21 @@ pub(super) fn place(room: RoomId, row: &Row<'_>) -> rusqlite::Result<BlockPlace>
     let get = |n| row.get::<_, i64>(n).unwrap_or(0);
     let (first, last, bytes, block) = (get(0), get(1), get(2), get(3));
     let good = row.get(4).unwrap_or(0) == place_crc(room, first, last, bytes, block);
-    let (first, last, bytes) = (first as u64, last as u64, bytes as u64);
+    let (first, last, bytes) = (Position::new(first as u64), Position::new(last as u64), bytes as u64);
     Ok(BlockPlace { first, last, bytes, block, good })
 }
 
 /// The block that has `position`, or the last one before it.
-pub(super) fn place_at(db: &Connection, room: RoomId, position: u64) -> rusqlite::Result<Option<BlockPlace>> {
+pub(super) fn place_at(
+    db: &Connection,
+    room: RoomId,
+    position: Position,
+) -> rusqlite::Result<Option<BlockPlace>> {
     let mut select = db.prepare_cached(
         "SELECT first, last, bytes, block, crc FROM place WHERE room = ?1 AND first <= ?2
          ORDER BY first DESC LIMIT 1",
     )?;
-    let position = position.min(i64::MAX as u64);
+    let position = position.get().min(i64::MAX as u64);
     select.query_row([int(room.0), int(position)], |row| place(room, row)).optional()
 }
 
@@ -337,13 +355,13 @@ pub(super) fn place_at(db: &Connection, room: RoomId, position: u64) -> rusqlite
 pub(super) fn place_behind(
     db: &Connection,
     room: RoomId,
-    position: u64,
+    position: Position,
 ) -> rusqlite::Result<Option<BlockPlace>> {
     let mut select = db.prepare_cached(
         "SELECT first, last, bytes, block, crc FROM place WHERE room = ?1 AND first > ?2
          ORDER BY first LIMIT 1",
     )?;
-    let position = position.min(i64::MAX as u64);
+    let position = position.get().min(i64::MAX as u64);
     select.query_row([int(room.0), int(position)], |row| place(room, row)).optional()
 }
 
@@ -356,7 +374,7 @@ pub(super) fn insert_block(db: &Connection, run: &StoredRun) -> rusqlite::Result
         .execute(params![directory, frames])?;
     let block = db.last_insert_rowid();
     let room = run.directory.room;
-    let (first, last, bytes) = (int(run.first()), int(run.last()), frames.len() as i64);
+    let (first, last, bytes) = (int(run.first().get()), int(run.last().get()), frames.len() as i64);
     let crc = place_crc(room, first, last, bytes, block);
     db.prepare_cached("INSERT INTO place VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
         int(room.0),

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use causerie_core::content::body::Body;
+use causerie_core::id::Position;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use super::inner::{DatabaseWriter, Inner, unpoisoned};
@@ -19,17 +20,17 @@ use crate::page::{Found, Hit};
 use crate::run::{StoredRun, message};
 use crate::words::{self, Query};
 
-const POSITION_BITS: u32 = POSITION_MAX.count_ones();
+const POSITION_BITS: u32 = POSITION_MAX.get().count_ones();
 
 /// Rooms one after the other, positions ascending in each: a search in one room is a range of keys.
-fn key(room: RoomId, position: u64) -> i64 {
-    int(room.0 << POSITION_BITS | position.min(POSITION_MAX))
+fn key(room: RoomId, position: Position) -> i64 {
+    int(room.0 << POSITION_BITS | position.min(POSITION_MAX).get())
 }
 
 /// The tokens of the texts of a run's good records at these positions, with their keys.
 fn for_texts(
     run: &StoredRun,
-    positions: impl RangeBounds<u64>,
+    positions: impl RangeBounds<Position>,
     mut each: impl FnMut(i64, &str) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let mut tokens = String::new();
@@ -44,9 +45,9 @@ fn for_texts(
 }
 
 /// The last of a room's positions that are not in the index yet, if there are such.
-fn unindexed(db: &Connection, room: RoomId) -> rusqlite::Result<Option<u64>> {
+fn unindexed(db: &Connection, room: RoomId) -> rusqlite::Result<Option<Position>> {
     let mut select = db.prepare_cached("SELECT up_to FROM unindexed WHERE room = ?1")?;
-    select.query_row([int(room.0)], |row| Ok(row.get::<_, i64>(0)? as u64)).optional()
+    select.query_row([int(room.0)], |row| Ok(Position::new(row.get::<_, i64>(0)? as u64))).optional()
 }
 
 impl Inner {
@@ -77,7 +78,7 @@ impl Inner {
     }
 
     /// Makes the texts of a run findable, up to a position.
-    fn index_up_to(&self, db: &Connection, run: &StoredRun, up_to: u64) -> rusqlite::Result<()> {
+    fn index_up_to(&self, db: &Connection, run: &StoredRun, up_to: Position) -> rusqlite::Result<()> {
         let mut insert = db.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?;
         for_texts(run, ..=up_to, |key, text| insert.execute(params![key, text]).map(|_| ()))
     }
@@ -92,7 +93,7 @@ impl Inner {
         if !self.search.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let up_to = unindexed(db, run.directory.room)?.unwrap_or(0);
+        let up_to = unindexed(db, run.directory.room)?.unwrap_or(Position::START);
         let mut delete =
             db.prepare_cached("INSERT INTO words (words, rowid, text) VALUES ('delete', ?1, ?2)")?;
         match for_texts(run, up_to + 1.., |key, text| delete.execute(params![key, text]).map(|_| ())) {
@@ -128,16 +129,16 @@ impl Inner {
                 let next = db.prepare_cached(NEXT)?.query_row([], read).optional()?;
                 let Some((room, up_to)) = next else { return Ok(false) };
                 let room = RoomId(room);
-                let place = rows::place_at(db, room, up_to)?;
+                let place = rows::place_at(db, room, Position::new(up_to))?;
                 let left = match &place {
-                    Some(place) => place.first.min(up_to).saturating_sub(1),
-                    None => 0,
+                    Some(place) => place.first.min(Position::new(up_to)).saturating_sub(1),
+                    None => Position::START,
                 };
                 if let Some(run) = place.map(|place| read_block(db, room, &place)).transpose()?.flatten() {
-                    self.index_up_to(db, &run, up_to)?;
+                    self.index_up_to(db, &run, Position::new(up_to))?;
                 }
                 let set = "UPDATE unindexed SET up_to = ?2 WHERE room = ?1";
-                db.prepare_cached(set)?.execute([int(room.0), int(left)])?;
+                db.prepare_cached(set)?.execute([int(room.0), int(left.get())])?;
                 db.prepare_cached("DELETE FROM unindexed WHERE up_to = 0")?.execute([])?;
             }
             Ok(true)
@@ -193,7 +194,7 @@ impl Inner {
                     let found = greatest.query_row(params![query, below], |row| row.get::<_, i64>(0));
                     let Some(found) = found.optional()? else { break };
                     let room = RoomId(found as u64 >> POSITION_BITS);
-                    below = key(room, 0);
+                    below = key(room, Position::START);
                     hits.extend(self.search_room(searcher, room, &query, u64::MAX, max, before)?);
                 }
                 hits.sort_by_key(|hit| core::cmp::Reverse((hit.time_millis, hit.room, hit.position)));
@@ -217,14 +218,17 @@ impl Inner {
         let mut select = db.prepare_cached(
             "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid >= ?2 AND rowid < ?3 ORDER BY rowid DESC",
         )?;
-        let end =
-            if before > POSITION_MAX { key(room, POSITION_MAX).saturating_add(1) } else { key(room, before) };
+        let end = if before > POSITION_MAX.get() {
+            key(room, POSITION_MAX).saturating_add(1)
+        } else {
+            key(room, Position::new(before))
+        };
         let (mut hits, mut read) = (Vec::new(), None);
-        let mut found = select.query(params![query, key(room, 0), end])?;
+        let mut found = select.query(params![query, key(room, Position::START), end])?;
         while hits.len() < max {
             searcher.look()?;
             let Some(row) = found.next()? else { break };
-            let position = row.get::<_, i64>(0)? as u64 & POSITION_MAX;
+            let position = Position::new(row.get::<_, i64>(0)? as u64 & POSITION_MAX.get());
             // What was removed or damaged since is not found any more.
             if let Some((time_millis, frame)) = self.record(db, room, position, &mut read)?
                 && time_millis < before_millis
@@ -302,7 +306,7 @@ mod tests {
 
     #[test]
     fn keys_keep_rooms_apart() {
-        assert!(key(RoomId(0), POSITION_MAX) < key(RoomId(1), 0));
+        assert!(key(RoomId(0), POSITION_MAX) < key(RoomId(1), Position::START));
         assert!(key(RoomId::MAX, POSITION_MAX) > 0);
     }
 }

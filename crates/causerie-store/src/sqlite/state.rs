@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::change::RoomId;
 use crate::run::StoredRun;
+use causerie_core::id::Position;
 
 /// A run that waits in the staging area.
 #[derive(Clone, Debug)]
@@ -17,17 +18,23 @@ pub(super) struct Staged {
 #[derive(Debug)]
 pub(super) struct RoomState {
     /// The first position kept.
-    pub(super) first: u64,
+    pub(super) first: Position,
     /// Positions up to here are in blocks, or gone.
-    pub(super) moved: u64,
-    pub(super) last: u64,
+    pub(super) moved: Position,
+    pub(super) last: Position,
     pub(super) staged: VecDeque<Staged>,
     /// What stood behind `last` may have been lost.
     pub(super) cut: bool,
 }
 
 impl RoomState {
-    pub(super) const EMPTY: Self = Self { first: 1, moved: 0, last: 0, staged: VecDeque::new(), cut: false };
+    pub(super) const EMPTY: Self = Self {
+        first: Position::FIRST,
+        moved: Position::START,
+        last: Position::START,
+        staged: VecDeque::new(),
+        cut: false,
+    };
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +63,7 @@ impl StoreState {
     }
 
     /// The blocks of a room reach up to `moved` now: what was staged up to there goes.
-    pub(super) fn moved(&mut self, id: RoomId, moved: u64) {
+    pub(super) fn moved(&mut self, id: RoomId, moved: Position) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.moved = room.moved.max(moved);
         while room.staged.front().is_some_and(|s| s.run.last() <= moved) {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use causerie_core::id::Position;
 use rusqlite::Connection;
 
 use super::copy::{CopyError, copy};
@@ -26,7 +27,7 @@ impl Inner {
         room: RoomId,
         keep: Retention,
         now_millis: u64,
-    ) -> rusqlite::Result<Option<(u64, u64)>> {
+    ) -> rusqlite::Result<Option<(Position, Position)>> {
         let (ends, ages) = {
             let state = self.state();
             let found = state.rooms.get(&room);
@@ -45,7 +46,7 @@ impl Inner {
         if let Some(ages) = ages {
             first = by_age(db, room, first, moved, &staged, ages)?;
         }
-        Ok(Some((before, first.min(keep.before.unwrap_or(u64::MAX)).clamp(before, last + 1))))
+        Ok(Some((before, first.min(keep.before.unwrap_or(Position::MAX)).clamp(before, last + 1))))
     }
 
     pub(super) fn excess(
@@ -194,8 +195,10 @@ impl Inner {
                 report.records += page.len();
                 report.bytes += page.bytes() as u64;
                 if let Some(positions) = page.gap.clone() {
-                    let kept = self.state().rooms.get(&room.room).map_or(u64::MAX, |r| r.first);
-                    if *positions.start() >= kept && report.damaged.len() < REPORT_MAX {
+                    let kept = self.state().rooms.get(&room.room).map(|r| r.first);
+                    if kept.is_some_and(|kept| *positions.start() >= kept)
+                        && report.damaged.len() < REPORT_MAX
+                    {
                         report.damaged.push(Damage { room: room.room, positions });
                     }
                 }
@@ -290,15 +293,15 @@ pub(super) fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
 fn by_bytes(
     db: &Connection,
     room: RoomId,
-    first: u64,
-    moved: u64,
-    last: u64,
+    first: Position,
+    moved: Position,
+    last: Position,
     staged: &[crate::run::StoredRun],
     bytes_max: u64,
-) -> rusqlite::Result<u64> {
+) -> rusqlite::Result<Position> {
     let mut left = bytes_max;
-    let mut within = |directory: &crate::run::RunDirectory, from: u64| {
-        let positions = (directory.first..=directory.last()).rev();
+    let mut within = |directory: &crate::run::RunDirectory, from: Position| {
+        let positions = (directory.first.get()..=directory.last().get()).rev().map(Position::new);
         for (entry, position) in directory.entries.iter().rev().zip(positions) {
             if position < from {
                 break;
@@ -316,7 +319,7 @@ fn by_bytes(
         }
     }
     let mut end = moved.min(last);
-    while end >= first && end > 0 {
+    while end >= first && end > Position::START {
         let Some(place) = rows::place_at(db, room, end)? else { break };
         let directory = rows::directory(db, room, &place);
         match directory {
@@ -338,15 +341,17 @@ fn by_bytes(
 fn by_age(
     db: &Connection,
     room: RoomId,
-    first: u64,
-    moved: u64,
+    first: Position,
+    moved: Position,
     staged: &[crate::run::StoredRun],
     ages: AgeRange,
-) -> rusqlite::Result<u64> {
+) -> rusqlite::Result<Position> {
     let (mut kept, mut at) = (first, first);
-    let times = |directory: &crate::run::RunDirectory, from: u64| {
-        let all =
-            (directory.first..).zip(directory.entries.iter().map(|entry| entry.time).collect::<Vec<_>>());
+    let times = |directory: &crate::run::RunDirectory, from: Position| {
+        let all = directory
+            .first
+            .onwards()
+            .zip(directory.entries.iter().map(|entry| entry.time).collect::<Vec<_>>());
         all.skip_while(move |(position, _)| *position < from)
     };
     while at <= moved {

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use causerie_core::content::body::Body;
+use causerie_core::id::Position;
 use causerie_core::wire::Delivered;
 use causerie_store::{Change, MemberRow, Options, RoomId, RoomRow, Store, StoredSecrets};
 use cbcast::{Kind, MemberId, Message, MessageId};
@@ -46,7 +47,7 @@ pub(crate) fn frame(position: u64, time_millis: u64, id: MessageId, text: &str) 
     let said = Body::Text(text.into()).encode();
     let m = Message::new(id, Kind::Data, &[], &said).unwrap();
     let mut out = Vec::new();
-    Delivered { position, time_millis, packet: m.into_packet() }.encode(&mut out);
+    Delivered { position: Position::new(position), time_millis, packet: m.into_packet() }.encode(&mut out);
     out
 }
 
@@ -61,7 +62,7 @@ pub(crate) fn run(first: u64, last: u64) -> Bytes {
 }
 
 pub(crate) fn append(room: RoomId, first: u64, last: u64) -> Change {
-    Change::Append { room, first, last, run: run(first, last) }
+    Change::Append { room, first: Position::new(first), last: Position::new(last), run: run(first, last) }
 }
 
 pub(crate) fn create(room: RoomId) -> Change {
@@ -81,8 +82,8 @@ pub(crate) fn member_row(ordinal: u32, left_at: Option<u64>, secret: Option<u8>)
     MemberRow {
         member: member(ordinal),
         name: format!("né {ordinal}"),
-        joined_at: 1,
-        left_at,
+        joined_at: Position::FIRST,
+        left_at: left_at.map(Position::new),
         taken: 9,
         secrets: secret.map(|b| match b % 2 {
             0 => StoredSecrets::Bearer { token: [b; 32], nonce: [!b; 32] },
@@ -107,14 +108,14 @@ pub(crate) fn small() -> Options {
 
 /// Everything of a room that can be read, forwards, as one piece; and the gaps.
 pub(crate) fn all(store: &dyn Store, room: RoomId, bytes_max: usize) -> (Vec<u8>, Vec<(u64, u64)>) {
-    let (mut bytes, mut gaps, mut after) = (Vec::new(), Vec::new(), 0);
+    let (mut bytes, mut gaps, mut after) = (Vec::new(), Vec::new(), Position::START);
     loop {
         let page = store.read(room, after, bytes_max).unwrap();
         assert!(page.first == after + 1, "{page:?} behind {after}");
         page.runs.iter().for_each(|run| bytes.extend_from_slice(run));
         if let Some(gap) = &page.gap {
             assert_eq!(*gap.start(), page.last + 1);
-            gaps.push((*gap.start(), *gap.end()));
+            gaps.push((gap.start().get(), gap.end().get()));
         }
         if page.next() == after {
             return (bytes, gaps);
@@ -125,5 +126,5 @@ pub(crate) fn all(store: &dyn Store, room: RoomId, bytes_max: usize) -> (Vec<u8>
 
 /// The positions of frames in a piece.
 pub(crate) fn positions_of(bytes: &[u8]) -> Vec<u64> {
-    causerie_core::log::records(Bytes::copy_from_slice(bytes)).map(|r| r.position).collect()
+    causerie_core::log::records(Bytes::copy_from_slice(bytes)).map(|r| r.position.get()).collect()
 }

@@ -3,7 +3,7 @@
 
 use std::mem;
 
-use causerie_client::{Event, Post, What};
+use causerie_client::{Event, Position, Post, What};
 use causerie_core::log::page::Standing;
 use causerie_core::timeline::fold::{Fold, Said};
 
@@ -16,8 +16,8 @@ const BYTES_MAX: usize = 4 << 20;
 pub(crate) struct Past {
     /// Records from before somebody came that are still to come.
     left: u64,
-    /// Position up to which the log is told that was missed since; 0 if none is.
-    missed_to: u64,
+    /// Position up to which the log is told that was missed since, if any is.
+    missed_to: Option<Position>,
     waiting: Vec<Event>,
     bytes: usize,
 }
@@ -32,10 +32,10 @@ impl Past {
     pub(crate) fn take(&mut self, event: Event) -> Vec<(Event, Standing)> {
         match &event {
             Event::Welcomed { first, position, .. } => {
-                (self.left, self.missed_to) = (position.saturating_add(1).saturating_sub(*first), 0);
+                (self.left, self.missed_to) = (position.saturating_add(1).since(*first).unwrap_or(0), None);
                 return vec![(event, Standing::AsSaid)];
             }
-            Event::CatchingUp { to } => self.missed_to = *to,
+            Event::CatchingUp { to } => self.missed_to = Some(*to),
             Event::Delivered(Post { history: true, body, .. }) => {
                 self.bytes += body.readable().map_or(0, str::len);
                 self.left = self.left.saturating_sub(1);
@@ -44,19 +44,19 @@ impl Past {
                 self.left = self.left.saturating_sub(1);
             }
             Event::Gap { from, to } => {
-                self.left = self.left.saturating_sub(to.saturating_sub(*from).saturating_add(1));
+                self.left = self.left.saturating_sub(to.since(*from).unwrap_or(0).saturating_add(1));
                 self.reach(*to);
             }
-            Event::Delivered(post) if self.missed_to > 0 => {
+            Event::Delivered(post) if self.missed_to.is_some() => {
                 self.bytes += post.body.readable().map_or(0, str::len);
             }
-            Event::Placed { position, .. } if self.missed_to > 0 => self.reach(*position),
-            Event::Joined { .. } | Event::Left { .. } | Event::Held { .. } if self.missed_to > 0 => {}
+            Event::Placed { position, .. } if self.missed_to.is_some() => self.reach(*position),
+            Event::Joined { .. } | Event::Left { .. } | Event::Held { .. } if self.missed_to.is_some() => {}
             // All that comes of it is there.
-            _ => (self.left, self.missed_to) = (0, 0),
+            _ => (self.left, self.missed_to) = (0, None),
         }
         self.waiting.push(event);
-        let is_more_to_come = self.left > 0 || self.missed_to > 0;
+        let is_more_to_come = self.left > 0 || self.missed_to.is_some();
         if is_more_to_come && self.waiting.len() < EVENTS_MAX && self.bytes < BYTES_MAX {
             return Vec::new();
         }
@@ -65,9 +65,9 @@ impl Past {
     }
 
     /// Notes that the log is told up to a position.
-    fn reach(&mut self, position: u64) {
-        if position >= self.missed_to {
-            self.missed_to = 0;
+    fn reach(&mut self, position: Position) {
+        if self.missed_to.is_some_and(|to| position >= to) {
+            self.missed_to = None;
         }
     }
 }
@@ -105,8 +105,8 @@ mod tests {
             room: "lobby".into(),
             created: false,
             epoch: causerie_client::Epoch::new(7),
-            first,
-            position,
+            first: Position::new(first),
+            position: Position::new(position),
             members: Vec::new(),
             limits: Limits { name_chars: 20, text_bytes: 1_000, frame_bytes: 10_000, grace_millis: 1 },
         }
@@ -118,7 +118,7 @@ mod tests {
             author: "Ann".into(),
             body,
             own: false,
-            position: history.then_some(seq),
+            position: history.then_some(Position::new(seq)),
             time_millis: None,
             held_for: None,
             history,
@@ -175,7 +175,7 @@ mod tests {
     }
 
     fn placed(seq: u64, position: u64) -> Event {
-        Event::Placed { id: MessageId::new(ANN, seq), position, time_millis: 0 }
+        Event::Placed { id: MessageId::new(ANN, seq), position: Position::new(position), time_millis: 0 }
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
         let edit = |seq, text: &str| Body::Edit { of: MessageId::new(ANN, seq), text: text.into() };
         let missed =
             [text("my password"), text("teh"), delete(2), edit(3, "the"), edit(1, "then"), text("last")];
-        assert_eq!(past.take(Event::CatchingUp { to: 7 }), []);
+        assert_eq!(past.take(Event::CatchingUp { to: Position::new(7) }), []);
         for (seq, body) in (2..).zip(missed) {
             assert_eq!(past.take(said(seq, body, false)), [], "something is still to come");
             assert!(past.is_waiting());
@@ -215,7 +215,7 @@ mod tests {
         );
         assert_eq!(past.take(said(8, text("now"), false)).len(), 1);
         // A connection that breaks meanwhile does not hold back what has come.
-        past.take(Event::CatchingUp { to: 100 });
+        past.take(Event::CatchingUp { to: Position::new(100) });
         assert_eq!(past.take(said(9, text("now"), false)), []);
         let lost = Event::Reconnecting { reason: "cut".into(), retry_in: std::time::Duration::ZERO };
         assert_eq!(past.take(lost).len(), 3);
@@ -235,7 +235,7 @@ mod tests {
         );
         assert_eq!(past.take(said(2, text("x"), true)).len(), 1);
         past.take(welcomed(1, 100));
-        assert_eq!(past.take(Event::Gap { from: 1, to: 99 }), []);
+        assert_eq!(past.take(Event::Gap { from: Position::FIRST, to: Position::new(99) }), []);
         assert_eq!(past.take(said(1, text("then"), true)).len(), 2);
         // It is bounded, whatever a server claims.
         past.take(welcomed(1, u64::MAX));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
+use causerie_client::Position;
 use causerie_client::{HistoryPage, HistoryRecord, MemberId, MemberInfo, MessageId, What};
 use causerie_core::content::plain;
 use causerie_core::timeline::relation::{Relation, Stretch, causes};
@@ -74,7 +75,10 @@ impl Telling<'_> {
         for id in causes_of(record).chain(earlier).filter(|id| id.member != record.id.member) {
             let entry = vector.entry(id.member).or_insert(Count { count: 0, exact: true });
             if id.seq > entry.count {
-                *entry = Count { count: id.seq, exact: self.0.from == 1 || self.0.get(id).is_some() };
+                *entry = Count {
+                    count: id.seq,
+                    exact: self.0.from == Position::FIRST || self.0.get(id).is_some(),
+                };
             }
         }
         vector
@@ -98,9 +102,10 @@ impl Telling<'_> {
         let clock = |member: MemberId| match (before.get(&member), first.get(&member), vector.get(&member)) {
             (Some(&count), ..) => Count { count, exact: true },
             (None, Some(first), _) => Count { count: first - 1, exact: true },
-            (None, None, stamp) => {
-                Count { exact: self.0.from == 1, ..stamp.copied().unwrap_or(Count { count: 0, exact: true }) }
-            }
+            (None, None, stamp) => Count {
+                exact: self.0.from == Position::FIRST,
+                ..stamp.copied().unwrap_or(Count { count: 0, exact: true })
+            },
         };
         let others: BTreeSet<_> =
             vector.keys().chain(first.keys()).copied().filter(|&member| member != author).collect();
@@ -120,7 +125,7 @@ impl Telling<'_> {
     /// Returns the count for a member of whom nothing that is here is in a message's past.
     fn nothing(&self, first: Option<&u64>) -> Count {
         // Whose first message is here and not in its past had sent nothing that is.
-        Count { count: 0, exact: self.0.from == 1 || first == Some(&1) }
+        Count { count: 0, exact: self.0.from == Position::FIRST || first == Some(&1) }
     }
 
     /// The delivery rule as it was here when the message was received, before a cause of it.
@@ -276,7 +281,7 @@ pub(super) fn explain(
             concurrent.push(other);
         }
     }
-    concurrent.sort_by_key(|other| other.position.abs_diff(record.position));
+    concurrent.sort_by_key(|other| other.position.get().abs_diff(record.position.get()));
     telling.list("Concurrent with it", concurrent.iter().map(|other| other.id).collect(), &mut lines);
     lines.push(String::new());
     lines.push(format!(

@@ -1,5 +1,6 @@
 //! Model of the screen, events that change it, and effects of that.
 
+use causerie_client::Position;
 use std::ops::Range;
 
 use causerie_client::{
@@ -104,13 +105,13 @@ pub(super) enum Effect {
     Earlier {
         room: String,
         epoch: Option<Epoch>,
-        before: u64,
+        before: Position,
     },
     /// Reads so many records before a position, to tell of that message, and of how it stands to the other.
     Around {
         room: String,
         epoch: Option<Epoch>,
-        before: u64,
+        before: Position,
         limit: u64,
         id: MessageId,
         other: Option<MessageId>,

@@ -1,6 +1,6 @@
 //! The rooms that somebody was in, and where reading stopped in each: kept for the next start.
 
-use causerie_client::Epoch;
+use causerie_client::{Epoch, Position};
 use serde::{Deserialize, Serialize};
 
 /// Rooms that are remembered. Nobody has so many on a screen.
@@ -23,7 +23,7 @@ pub(super) struct ReadPlace {
     #[serde(with = "hexadecimal")]
     pub(super) epoch: Epoch,
     /// Position of the last message that was on the screen.
-    pub(super) read: u64,
+    pub(super) read: Position,
 }
 
 impl Places {
@@ -58,7 +58,11 @@ mod tests {
 
     #[test]
     fn places_are_read_as_they_were_written_and_damage_is_none() {
-        let place = |room: &str, epoch| ReadPlace { room: room.into(), epoch: Epoch::new(epoch), read: 12 };
+        let place = |room: &str, epoch| ReadPlace {
+            room: room.into(),
+            epoch: Epoch::new(epoch),
+            read: Position::new(12),
+        };
         let rooms = vec![place("lobby", u64::MAX), place("日本\"\\", 1)];
         let places = Places { current: Some("lobby".into()), rooms };
         assert_eq!(Places::parse(&places.to_text()), places);

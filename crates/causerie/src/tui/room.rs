@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use causerie_client::Position;
 use causerie_client::{
     Body, Entry, Epoch, Event, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId, Post, What,
 };
@@ -54,8 +55,8 @@ pub(super) enum Row {
     Comings(Vec<Coming>),
     /// Records that cannot be read.
     Gap {
-        from: u64,
-        to: u64,
+        from: Position,
+        to: Position,
         removed: bool,
     },
     /// For the reader's eyes alone.
@@ -141,15 +142,15 @@ pub(super) struct RoomModel {
     pub(super) unread_from: Option<i64>,
     pub(super) epoch: Option<Epoch>,
     /// Position of the last message that was on the screen with all before it.
-    pub(super) read: u64,
+    pub(super) read: Position,
     /// Epoch and position where reading stopped before this start; what comes behind it is new.
-    pub(super) read_before: Option<(Epoch, u64)>,
+    pub(super) read_before: Option<(Epoch, Position)>,
     /// Position of the last message with a place.
-    last: u64,
+    last: Position,
     /// True once it was left on purpose: it is not joined at the next start.
     pub(super) given_up: bool,
     /// Earlier records are before this position; `None` if there are none.
-    pub(super) older: Option<u64>,
+    pub(super) older: Option<Position>,
     pub(super) loading: bool,
     first_row: i64,
     rows: VecDeque<Row>,
@@ -195,9 +196,9 @@ impl RoomModel {
             mentions: 0,
             unread_from: None,
             epoch: None,
-            read: 0,
+            read: Position::START,
             read_before: None,
-            last: 0,
+            last: Position::START,
             given_up: false,
             older: None,
             loading: false,
@@ -357,7 +358,7 @@ impl RoomModel {
                     _ => self.read_before = None,
                 }
                 if self.rows.is_empty() {
-                    self.older = (first > 1).then_some(first);
+                    self.older = (first > Position::FIRST).then_some(first);
                 }
                 if created {
                     self.notice(format!("the room '{room}' did not exist: it has been created"));
@@ -439,7 +440,7 @@ impl RoomModel {
         }
         if history {
             self.compare(id);
-            self.last = self.last.max(position.unwrap_or(0));
+            self.last = self.last.max(position.unwrap_or(Position::START));
             self.push(Row::Message(id));
             if missed {
                 let row = self.numbers().end - 1;
@@ -455,7 +456,7 @@ impl RoomModel {
     }
 
     /// Returns whether somebody else's message came after reading had stopped before this start.
-    fn is_missed(&self, own: bool, position: u64) -> bool {
+    fn is_missed(&self, own: bool, position: Position) -> bool {
         !own && self.read_before.is_some_and(|(_, read)| position > read)
     }
 
@@ -465,7 +466,7 @@ impl RoomModel {
     }
 
     /// Returns the epoch and how far it was read, if the room is to be joined at the next start.
-    pub(super) fn place(&self) -> Option<(Epoch, u64)> {
+    pub(super) fn place(&self) -> Option<(Epoch, Position)> {
         let joined = self.epoch.map(|epoch| (epoch, self.read));
         joined.or(self.read_before).filter(|_| !self.given_up)
     }
@@ -501,7 +502,7 @@ impl RoomModel {
         deps.iter().chain(&before).map(seen).chain(self.stability.seen(id.member)).max().unwrap_or(0)
     }
 
-    fn placed(&mut self, id: MessageId, position: u64, time_millis: u64) {
+    fn placed(&mut self, id: MessageId, position: Position, time_millis: u64) {
         self.fold.place(id, position);
         if let Some(message) = self.fold.get_mut(id) {
             message.extra.time_millis = Some(time_millis);

@@ -1,7 +1,8 @@
 //! People and words for tests: Ann, who looks at the screen, Bob and Eve.
 
 use causerie_client::{
-    Body, Entry, Event, HistoryPage, HistoryRecord, Limits, MemberId, MemberInfo, MessageId, Post, What,
+    Body, Entry, Event, HistoryPage, HistoryRecord, Limits, MemberId, MemberInfo, MessageId, Position, Post,
+    What,
 };
 
 use super::room::RoomModel;
@@ -32,8 +33,8 @@ pub(super) fn welcome() -> Event {
         room: "lobby".into(),
         created: false,
         epoch: causerie_client::Epoch::new(7),
-        first: 1,
-        position: 0,
+        first: Position::FIRST,
+        position: Position::START,
         members: vec![info(ANN), info(BOB), info(EVE)],
         limits: Limits { name_chars: 20, text_bytes: 1_000, frame_bytes: 10_000, grace_millis: 1 },
     }
@@ -69,12 +70,16 @@ pub(super) fn said(member: MemberId, seq: u64, text: &str, after: Option<Message
 }
 
 pub(super) fn placed(member: MemberId, seq: u64, position: u64) -> Event {
-    Event::Placed { id: id(member, seq), position, time_millis: MORNING + position * 60_000 }
+    Event::Placed {
+        id: id(member, seq),
+        position: Position::new(position),
+        time_millis: MORNING + position * 60_000,
+    }
 }
 
 pub(super) fn record(member: MemberId, seq: u64, body: Body) -> HistoryRecord {
     HistoryRecord {
-        position: 0,
+        position: Position::START,
         time_millis: MORNING,
         id: id(member, seq),
         deps: Vec::new(),
@@ -89,6 +94,13 @@ pub(super) fn record(member: MemberId, seq: u64, body: Body) -> HistoryRecord {
 pub(super) fn page(from: u64, records: Vec<HistoryRecord>) -> HistoryPage {
     let to = from + records.len() as u64 - 1;
     let placed = |(position, record)| Entry::Record(HistoryRecord { position, ..record });
-    let entries = (from..).zip(records).map(placed).collect();
-    HistoryPage { room: "lobby".into(), epoch: causerie_client::Epoch::new(7), from, to, end: to, entries }
+    let entries = Position::new(from).onwards().zip(records).map(placed).collect();
+    HistoryPage {
+        room: "lobby".into(),
+        epoch: causerie_client::Epoch::new(7),
+        from: Position::new(from),
+        to: Position::new(to),
+        end: Position::new(to),
+        entries,
+    }
 }

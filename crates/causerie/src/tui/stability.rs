@@ -1,5 +1,6 @@
 //! Members that have delivered our messages, by what they have told the server and what they have said since.
 
+use causerie_client::Position;
 use std::collections::BTreeMap;
 
 use causerie_client::{MemberId, MemberInfo, MessageId, Stable};
@@ -10,7 +11,7 @@ pub(super) struct StabilityView {
     /// Our last message in the past of what it has said.
     seen: BTreeMap<MemberId, u64>,
     /// The position up to which it has delivered the log.
-    delivered: BTreeMap<MemberId, u64>,
+    delivered: BTreeMap<MemberId, Position>,
 }
 
 impl StabilityView {
@@ -26,7 +27,7 @@ impl StabilityView {
     }
 
     /// Takes note that a member has delivered the log up to there.
-    pub(super) fn delivered(&mut self, member: MemberId, position: u64) {
+    pub(super) fn delivered(&mut self, member: MemberId, position: Position) {
         let delivered = self.delivered.entry(member).or_default();
         *delivered = position.max(*delivered);
     }
@@ -40,7 +41,7 @@ impl StabilityView {
     }
 
     /// Returns whether a member is known to have delivered this message of ours.
-    pub(super) fn has(&self, member: MemberId, id: MessageId, position: Option<u64>) -> bool {
+    pub(super) fn has(&self, member: MemberId, id: MessageId, position: Option<Position>) -> bool {
         let delivered = || position.is_some_and(|at| self.delivered.get(&member).is_some_and(|&to| to >= at));
         self.seen(member).is_some_and(|seq| seq >= id.seq) || delivered()
     }

@@ -1,5 +1,6 @@
 //! Changes by events: [`update`] is pure, and hands back what is to be done.
 
+use causerie_client::Position;
 use causerie_client::{Event as RoomEvent, HistoryPage};
 use crossterm::event::KeyEventKind;
 
@@ -465,8 +466,18 @@ mod tests {
             panic!()
         };
         let (first, position) = (501, 500);
-        let event = RoomEvent::Welcomed { member, room, created, epoch, first, position, members, limits };
-        let asked = Effect::Earlier { room: "lobby".into(), epoch: Some(Epoch::new(7)), before: 501 };
+        let event = RoomEvent::Welcomed {
+            member,
+            room,
+            created,
+            epoch,
+            first: Position::new(first),
+            position: Position::new(position),
+            members,
+            limits,
+        };
+        let asked =
+            Effect::Earlier { room: "lobby".into(), epoch: Some(Epoch::new(7)), before: Position::new(501) };
         assert_eq!(tell(&mut model, event), [asked]);
         assert_eq!(tell(&mut model, said(BOB, 900, "x", None)), [], "it is asked for already");
         let records =
@@ -482,7 +493,11 @@ mod tests {
         }
         assert_eq!(
             effects,
-            [Effect::Earlier { room: "lobby".into(), epoch: Some(Epoch::new(7)), before: 301 }]
+            [Effect::Earlier {
+                room: "lobby".into(),
+                epoch: Some(Epoch::new(7)),
+                before: Position::new(301)
+            }]
         );
         let seen = rows_seen(&model);
         assert_eq!(earlier(&mut model, 101), []);
@@ -494,7 +509,7 @@ mod tests {
     fn a_search_goes_back_page_by_page() {
         let mut model = model();
         many(&mut model, 30);
-        model.room_mut().older = Some(201);
+        model.room_mut().older = Some(Position::new(201));
         write(&mut model, "/search message 1");
         assert_eq!(model.room().selected, Some(id(BOB, 19)), "the newest first");
         key(&mut model, KeyCode::Char('n'));
@@ -503,7 +518,11 @@ mod tests {
         let effects = write(&mut model, "/search needle");
         assert_eq!(
             effects,
-            [Effect::Earlier { room: "lobby".into(), epoch: Some(Epoch::new(7)), before: 201 }]
+            [Effect::Earlier {
+                room: "lobby".into(),
+                epoch: Some(Epoch::new(7)),
+                before: Position::new(201)
+            }]
         );
         let found = page(1, vec![record(EVE, 1, Body::Text("a NEEDLE".into()))]);
         update(&mut model, ScreenEvent::Earlier { room: "lobby".into(), page: Ok(Some(found)) });
@@ -530,7 +549,7 @@ mod tests {
     fn a_search_finds_what_arrives_while_it_reads_back() {
         let mut model = model();
         many(&mut model, 30);
-        model.room_mut().older = Some(201);
+        model.room_mut().older = Some(Position::new(201));
         write(&mut model, "/search needle");
         tell(&mut model, said(BOB, 31, "a needle", None));
         tell(&mut model, said(BOB, 32, "hay", None));
@@ -544,13 +563,14 @@ mod tests {
         let history = |n: u64, text: &str| {
             let mut event = said(BOB, n, text, None);
             if let RoomEvent::Delivered(post) = &mut event {
-                (post.position, post.time_millis, post.history) = (Some(n), Some(MORNING), true);
+                (post.position, post.time_millis, post.history) =
+                    (Some(Position::new(n)), Some(MORNING), true);
             }
             event
         };
         let place = |room: &str, read| ReadPlace { room: room.into(), epoch: Epoch::new(7), read };
         let mut model = Model::new("example.org:12343", "Ann", "lobby", TimeZone::UTC);
-        let rooms = vec![place("lobby", 2), place("ops", 3)];
+        let rooms = vec![place("lobby", Position::new(2)), place("ops", Position::new(3))];
         let effects = model.restore(Places { current: None, rooms });
         assert_eq!(effects, [Effect::JoinAgain("ops".into())]);
         let ops = |model: &mut Model, event| update(model, ScreenEvent::Room { room: "ops".into(), event });
@@ -565,15 +585,19 @@ mod tests {
         let ops = &model.rooms[1];
         assert_eq!((ops.unread_from, ops.unread, ops.mentions), (Some(3), 2, 1));
         let kept = model.places();
-        assert_eq!(kept.rooms, [place("lobby", 5), place("ops", 3)], "what was not looked at is not read");
+        assert_eq!(
+            kept.rooms,
+            [place("lobby", Position::new(5)), place("ops", Position::new(3))],
+            "what was not looked at is not read"
+        );
         assert_eq!(kept.current.as_deref(), Some("lobby"));
         // Earlier pages may have more of it; another log has none.
-        model.rooms[0].read_before = Some((Epoch::new(7), 0));
+        model.rooms[0].read_before = Some((Epoch::new(7), Position::START));
         let records = vec![record(EVE, 8, Body::Text("x".into()))];
         model.rooms[0].earlier(page(1, records), "Ann");
         assert_eq!(model.rooms[0].unread_from, Some(-1));
         write(&mut model, "/leave");
-        assert_eq!(model.places().rooms, [place("ops", 3)]);
+        assert_eq!(model.places().rooms, [place("ops", Position::new(3))]);
     }
 
     #[test]

@@ -201,13 +201,13 @@ impl World {
                     assert!(self.record.heard(&name, &text), "{name} was told '{text}' twice");
                 }
                 if let Some(position) = post.position {
-                    self.record.stands_at(position, &text);
+                    self.record.stands_at(position.get(), &text);
                 }
                 self.texts.insert((who, post.id), text);
             }
             Event::Placed { id, position, .. } => {
                 if let Some(text) = self.texts.get(&(who, id)) {
-                    self.record.stands_at(position, text);
+                    self.record.stands_at(position.get(), text);
                 }
             }
             Event::Resumed { resent } => {
@@ -485,7 +485,7 @@ async fn what_anybody_saw_outlives_servers_and_clients_that_are_killed() {
             if let Some(Event::Delivered(post)) = newcomer.next_event().await
                 && let (Body::Text(text), Some(position)) = (post.body, post.position)
             {
-                assert_eq!(history.insert(position, text), None);
+                assert_eq!(history.insert(position.get(), text), None);
             }
         }
     })

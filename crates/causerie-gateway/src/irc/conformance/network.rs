@@ -14,6 +14,7 @@ use super::super::{
 use causerie_core::content::body::Body;
 use causerie_core::content::name::{Name, RoomName};
 use causerie_core::content::reading::Reading;
+use causerie_core::id::Position;
 use causerie_core::log::page::{HistoryRecord, What};
 use causerie_core::log::records;
 use causerie_core::room::{HostedSayError, Now, Room, RoomSettings};
@@ -36,7 +37,7 @@ struct Person {
     view: PersonView,
     is_registered: bool,
     /// Positions up to which it has been told of its rooms, by their numbers.
-    cursors: BTreeMap<u64, u64>,
+    cursors: BTreeMap<u64, Position>,
     told: VecDeque<String>,
 }
 
@@ -287,8 +288,9 @@ impl Network {
         self.rooms.values_mut().for_each(Hosted::settle);
         let names: Vec<_> = self.people.keys().cloned().collect();
         for who in names {
-            let behind =
-                |(id, from): (&u64, &u64)| (*from < self.rooms[id].log.len() as u64).then_some((*id, *from));
+            let behind = |(id, from): (&u64, &Position)| {
+                (from.get() < self.rooms[id].log.len() as u64).then_some((*id, *from))
+            };
             let behind: Vec<_> = self.people[&who].cursors.iter().filter_map(behind).collect();
             for (id, from) in behind {
                 let found = self.found(id, |record| record.position > from);
@@ -339,14 +341,14 @@ impl Network {
                 hosted.log.iter().find(|record| record.id == id).map(|record| record.position)
             }
             // All that was said was said at the same time.
-            Bound::Time(millis) if millis > NOW => Some(u64::MAX),
-            Bound::Time(_) => Some(0),
+            Bound::Time(millis) if millis > NOW => Some(Position::MAX),
+            Bound::Time(_) => Some(Position::START),
         };
         let (from, to, newest) = match request.window {
-            Window::Latest(None) => (0, u64::MAX, true),
-            Window::Latest(Some(bound)) => (at(bound)?, u64::MAX, true),
-            Window::Before(bound) => (0, at(bound)?, true),
-            Window::After(bound) => (at(bound)?, u64::MAX, false),
+            Window::Latest(None) => (Position::START, Position::MAX, true),
+            Window::Latest(Some(bound)) => (at(bound)?, Position::MAX, true),
+            Window::Before(bound) => (Position::START, at(bound)?, true),
+            Window::After(bound) => (at(bound)?, Position::MAX, false),
             Window::Around(bound) => (at(bound)? - 1, at(bound)? + 1, true),
             Window::Between(a, b) => (at(a)?.min(at(b)?), at(a)?.max(at(b)?), false),
         };
@@ -630,7 +632,7 @@ impl IrcWorld for Here<'_> {
                     hosted.masks.insert(member, mask);
                     hosted.two.push((label.clone(), member));
                     let person = self.network.people.get_mut(&label).expect("somebody");
-                    person.cursors.insert(id, 0);
+                    person.cursors.insert(id, Position::START);
                     if let Some(session) = &mut person.session {
                         session.addressed(id, member);
                     }

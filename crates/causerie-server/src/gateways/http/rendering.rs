@@ -1,5 +1,6 @@
 //! Records of a room as JSON: each is written once, and all who read along share it.
 
+use causerie_core::id::Position;
 use std::sync::Arc;
 
 use axum::extract::ws::Utf8Bytes;
@@ -20,8 +21,8 @@ struct Events(Vec<Utf8Bytes>);
 pub(super) async fn events(
     follower: &Follower,
     hosted: &HostedRoom,
-    cursor: u64,
-) -> Option<(Vec<Utf8Bytes>, u64)> {
+    cursor: Position,
+) -> Option<(Vec<Utf8Bytes>, Position)> {
     let (mut events, mut bytes, mut last) = (Vec::new(), 0, cursor);
     // Who is some pieces behind takes them at once: each turn of a session costs more than they do.
     loop {

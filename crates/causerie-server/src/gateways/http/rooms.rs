@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use causerie_core::content::name::Name;
 use causerie_core::content::text::json;
-use causerie_core::id::Token;
+use causerie_core::id::{Position, Token};
 use causerie_core::key::{KeyPair, read_room_key, room_key};
 use causerie_core::log::page::Standing;
 use causerie_core::log::page::{Entries, Entry, HistoryRecord, authors};
@@ -118,8 +118,8 @@ struct Described {
     port: Option<u16>,
     epoch: String,
     topic: Option<String>,
-    first: u64,
-    position: u64,
+    first: Position,
+    position: Position,
 }
 
 fn describe(room: &Room, hosted: &HostedRoom) -> Described {
@@ -322,7 +322,7 @@ pub(super) async fn trace(InRoom(connection, hosted): InRoom, Asked(from): Asked
 #[serde(deny_unknown_fields)]
 pub(super) struct Sought {
     q: String,
-    before: Option<u64>,
+    before: Option<Position>,
     limit: Option<usize>,
 }
 
@@ -331,13 +331,13 @@ fn search_standing(
     store: &dyn Store,
     room: RoomId,
     words: &str,
-    mut before: Option<u64>,
+    mut before: Option<Position>,
     limit: usize,
 ) -> Result<Found, StoreError> {
     let (mut found, mut stored) = (Vec::new(), StoredChanges::new(store, room));
     let end = Instant::now() + SEARCH_TIME_MAX;
     loop {
-        let Found { hits, complete } = store.search(Some(room), words, before, limit)?;
+        let Found { hits, complete } = store.search(Some(room), words, before.map(Position::get), limit)?;
         let is_last = hits.len() < limit;
         before = hits.last().map(|hit| hit.position);
         for hit in hits {
@@ -393,7 +393,7 @@ pub(super) async fn search(InRoom(_, hosted): InRoom, Asked(sought): Asked<Sough
 
 #[derive(Serialize)]
 struct KnownClock {
-    position: u64,
+    position: Position,
     clock: BTreeMap<String, u64>,
     frontier: Vec<String>,
 }

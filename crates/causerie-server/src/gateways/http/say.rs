@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use causerie_core::content::body::Body;
-use causerie_core::id::ClientId;
+use causerie_core::id::{ClientId, Position};
 use causerie_core::log::mark;
 use causerie_core::log::records;
 use causerie_core::room::{HostedSayError, SaidOnce};
@@ -61,7 +61,7 @@ pub(super) async fn find(
     }
     let (room, name) = (hosted.id, mark::once(member, client_id));
     let stored = hosted.reading(Asker::Speaker, move |store| {
-        let Some(&position) = store.marked(room, &name, 0, 1)?.first() else { return Ok(None) };
+        let Some(&position) = store.marked(room, &name, Position::START, 1)?.first() else { return Ok(None) };
         let runs = store.read(room, position - 1, 1)?.runs;
         let record = runs.into_iter().flat_map(records).find(|record| record.position == position);
         Ok(record.map(|record| SaidOnce { id: record.message.id(), position }))

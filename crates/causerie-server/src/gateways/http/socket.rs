@@ -14,6 +14,7 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use axum::response::Response;
 use causerie_core::content::name::Name;
+use causerie_core::id::Position;
 use causerie_core::log::page::{Entries, Entry};
 use causerie_core::room::Seat;
 use causerie_core::wire::{Direction, Place};
@@ -126,11 +127,11 @@ struct FollowingClient {
     follower: Follower,
     /// Its membership, unless it only reads along.
     seat: Option<Seat>,
-    cursor: u64,
+    cursor: Position,
     /// The seating that was looked at last.
     seating: u64,
     /// Position where it has left, and how much was taken.
-    farewell: Option<(u64, u64)>,
+    farewell: Option<(Position, u64)>,
     leaving: bool,
     /// Messages that it was told to be held, if it wants to know.
     held: Option<BTreeSet<MessageId>>,
@@ -384,7 +385,7 @@ impl SocketSession {
         }
     }
 
-    async fn resume(&mut self, token: &str, after: Option<u64>, wants: Wants) -> StepResult {
+    async fn resume(&mut self, token: &str, after: Option<Position>, wants: Wants) -> StepResult {
         let Some((member, token)) = api::read_token(token) else {
             return self.tell(&refused(HttpFailure::wrong_token(), None)).await;
         };
@@ -413,7 +414,7 @@ impl SocketSession {
     }
 
     /// Rooms are open to all who may join, so whoever only looks is told the same.
-    async fn read_along(&mut self, after: Option<u64>, wants: Wants) -> StepResult {
+    async fn read_along(&mut self, after: Option<Position>, wants: Wants) -> StepResult {
         let asked = self.hosted.ask(|room| {
             let position = room.position();
             let watching = ServerEvent::Watching {
@@ -431,7 +432,7 @@ impl SocketSession {
         self.tell_with(&watching, &members).await
     }
 
-    fn follow(&mut self, seat: Option<Seat>, cursor: u64, wants: Wants) {
+    fn follow(&mut self, seat: Option<Seat>, cursor: Position, wants: Wants) {
         // Compared with the room before anything is read.
         let seating = u64::MAX;
         let held = wants.held.then(BTreeSet::new);
@@ -572,7 +573,7 @@ impl SocketSession {
         // After the log: what is not there yet was observed by nobody who had said what is in the log.
         let mut unread = self.unobserved().await?;
         self.in_hand = events.iter().map(|event| event.len()).sum();
-        for (behind, event) in (cursor + 1..).zip(events) {
+        for (behind, event) in cursor.next().onwards().zip(events) {
             self.tell_observed(&mut unread, behind - 1).await?;
             self.feed(Message::Text(event)).await?;
         }
@@ -599,7 +600,7 @@ impl SocketSession {
     }
 
     /// Tells of it what stands behind positions up to this one.
-    async fn tell_observed(&mut self, unread: &mut Unread, position: u64) -> StepResult {
+    async fn tell_observed(&mut self, unread: &mut Unread, position: Position) -> StepResult {
         while unread.events.front().is_some_and(|(behind, ..)| *behind <= position) {
             let Some((_, cursor, event)) = unread.events.pop_front() else { break };
             self.feed(Message::Text(event)).await?;
@@ -611,7 +612,7 @@ impl SocketSession {
     }
 
     /// Reads what is not in memory any more.
-    async fn read_page(&mut self, cursor: u64) -> StepResult<(Vec<Utf8Bytes>, u64)> {
+    async fn read_page(&mut self, cursor: Position) -> StepResult<(Vec<Utf8Bytes>, Position)> {
         let visitor = Arc::clone(&self.connection.visitor);
         let place = Place::Position(cursor);
         let is_member = self.reading.as_ref().is_some_and(|reading| reading.seat.is_some());

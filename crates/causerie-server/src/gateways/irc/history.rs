@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use causerie_core::id::Position;
 use causerie_core::log::page::{HistoryPage, What};
 use causerie_core::wire::{Direction, HistoryQuestion, Page, Place};
 use causerie_gateway::irc::{Bound, FoundRecord, HistoryRequest, Window};
@@ -24,17 +25,17 @@ pub(super) async fn window(
     hosted: &HostedRoom,
     request: &HistoryRequest,
 ) -> Result<Vec<FoundRecord>, HistoryError> {
-    const END: u64 = u64::MAX;
+    const END: Position = Position::MAX;
     let piece = PieceRequest { hosted, request };
     let limit = request.limit;
     let found = match request.window {
-        Window::Latest(None) => piece.newest(0, END, limit).await?,
+        Window::Latest(None) => piece.newest(Position::START, END, limit).await?,
         Window::Latest(Some(at)) => piece.newest(piece.behind(at).await?, END, limit).await?,
-        Window::Before(at) => piece.newest(0, piece.before(at).await?, limit).await?,
+        Window::Before(at) => piece.newest(Position::START, piece.before(at).await?, limit).await?,
         Window::After(at) => piece.oldest(piece.behind(at).await?, END, limit).await?,
         Window::Around(at) => {
             let middle = piece.before(at).await?;
-            let mut found = piece.newest(0, middle, limit / 2).await?;
+            let mut found = piece.newest(Position::START, middle, limit / 2).await?;
             found.extend(piece.oldest(middle - 1, END, limit - found.len()).await?);
             found
         }
@@ -77,7 +78,7 @@ impl PieceRequest<'_> {
     }
 
     /// Returns the position below which lies what is before the bound.
-    async fn before(&self, at: Bound) -> Result<u64, HistoryError> {
+    async fn before(&self, at: Bound) -> Result<Position, HistoryError> {
         let place = match at {
             Bound::Position(position) => return Ok(position),
             Bound::Message(_, id) => Place::Message(id),
@@ -87,7 +88,7 @@ impl PieceRequest<'_> {
     }
 
     /// Returns the position beyond which lies what is behind the bound.
-    async fn behind(&self, at: Bound) -> Result<u64, HistoryError> {
+    async fn behind(&self, at: Bound) -> Result<Position, HistoryError> {
         let place = match at {
             Bound::Position(position) => return Ok(position),
             Bound::Message(_, id) => Place::Message(id),
@@ -100,8 +101,8 @@ impl PieceRequest<'_> {
     /// The newest between the two.
     async fn newest(
         &self,
-        behind: u64,
-        before: u64,
+        behind: Position,
+        before: Position,
         limit: usize,
     ) -> Result<VecDeque<FoundRecord>, HistoryError> {
         let mut found = GatheredRecords::new(limit);
@@ -109,7 +110,7 @@ impl PieceRequest<'_> {
         while !found.is_full && at > behind + 1 {
             let page = self.page(Direction::Before, Place::Position(at), PAGE).await?;
             let (shown, seen) = self.shown(&page).await;
-            let behind = behind.max(seen.unwrap_or(0));
+            let behind = behind.max(seen.unwrap_or(Position::START));
             let shown = shown.into_iter().rev().filter(|shown| shown.record.position > behind);
             found.extend(shown, VecDeque::push_front);
             if page.from >= at || seen.is_some() {
@@ -123,8 +124,8 @@ impl PieceRequest<'_> {
     /// The oldest between the two.
     async fn oldest(
         &self,
-        behind: u64,
-        before: u64,
+        behind: Position,
+        before: Position,
         limit: usize,
     ) -> Result<VecDeque<FoundRecord>, HistoryError> {
         let mut found = GatheredRecords::new(limit);
@@ -143,7 +144,7 @@ impl PieceRequest<'_> {
 
     /// The records of a page that a client can be shown, and the position of the last that it has seen, if it is said
     /// which those are.
-    async fn shown(&self, page: &Page) -> (Vec<FoundRecord>, Option<u64>) {
+    async fn shown(&self, page: &Page) -> (Vec<FoundRecord>, Option<Position>) {
         let read = HistoryPage::read(page).expect("our own page");
         let slices = [page.records.clone()];
         let quotes = self.hosted.quotes(&slices).await;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use causerie_core::content::name::Name;
 use causerie_core::content::reading::Reading;
+use causerie_core::id::Position;
 use causerie_gateway::irc::{Move, MoveKind, PersonView};
 use cbcast::MemberId;
 use tokio::sync::Notify;
@@ -42,7 +43,7 @@ struct Holder {
 pub(super) struct Conversation {
     pub(super) hosted: Arc<HostedRoom>,
     /// Position behind the joining of both.
-    pub(super) position: u64,
+    pub(super) position: Position,
     /// The two: who began it, and the other one.
     sides: [(Arc<IrcPerson>, MemberId); 2],
 }
@@ -229,7 +230,7 @@ impl People {
         &self,
         person: &Arc<IrcPerson>,
         nick: &str,
-        begin: impl FnOnce(&Arc<IrcPerson>) -> Result<(Arc<HostedRoom>, [MemberId; 2], u64), E>,
+        begin: impl FnOnce(&Arc<IrcPerson>) -> Result<(Arc<HostedRoom>, [MemberId; 2], Position), E>,
     ) -> Result<Option<Arc<Conversation>>, E> {
         let mut conversations = self.conversations();
         let Some(other) = self.goes_by(nick) else { return Ok(None) };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use causerie_core::id::Position;
 use causerie_core::log::page::{HistoryRecord, What};
 use causerie_gateway::irc::{FoundRecord, IrcRendering, Move, Perspective};
 use cbcast::MemberId;
@@ -29,7 +30,7 @@ impl KnownRecords {
     pub(super) fn read(
         &self,
         piece: &Piece,
-        cursor: u64,
+        cursor: Position,
         perspective: Option<Perspective>,
     ) -> (&[FoundRecord], Option<Arc<IrcRendering>>) {
         let read = self.0.partition_point(|found| found.record.position <= cursor);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use causerie_core::content::body::Body;
 use causerie_core::content::name::Name;
 use causerie_core::content::reading::Reading;
+use causerie_core::id::Position;
 use causerie_core::room::{HostedSayError, JoinError, Room};
 use causerie_core::wire::MemberInfo;
 use causerie_gateway::irc::{
@@ -58,7 +59,7 @@ pub(super) fn server_view(server: &Server, person: &IrcPerson) -> ServerView {
 pub(super) struct JoinedRoom {
     pub(super) follower: Follower,
     pub(super) hosted: Arc<HostedRoom>,
-    pub(super) cursor: u64,
+    pub(super) cursor: Position,
     pub(super) changed: watch::Receiver<()>,
     /// Members as which it is in there, as long as it is.
     pub(super) members: Vec<MemberId>,
@@ -69,7 +70,7 @@ pub(super) struct JoinedRoom {
 }
 
 impl JoinedRoom {
-    fn new(hosted: Arc<HostedRoom>, cursor: u64) -> Self {
+    fn new(hosted: Arc<HostedRoom>, cursor: Position) -> Self {
         with_traces(&hosted, Traces::enter);
         let follower = Follower::new(&hosted);
         Self {
@@ -349,7 +350,7 @@ impl IrcWorld for GatewayWorld<'_> {
         let (hosted, _) = found.map_err(|error| JoinRefusal::NoSuchRoom(error.to_string()))?;
         let (id, mask) = (hosted.id.0, self.person.mask());
         // It reads along before it is in: what is known of IRC's members is known as long as one of them does.
-        let mut place = JoinedRoom::new(Arc::clone(&hosted), 0);
+        let mut place = JoinedRoom::new(Arc::clone(&hosted), Position::START);
         let joined = hosted.act(|room, now| {
             let member = room.join_hosted(now, name)?;
             with_traces(&hosted, |traces| traces.came(member, mask, None));

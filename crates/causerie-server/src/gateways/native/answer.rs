@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use causerie_core::content::name::Name;
 use causerie_core::content::text::visible;
-use causerie_core::id::Epoch;
+use causerie_core::id::{Epoch, Position};
 use causerie_core::key::{Challenge, Proof, PublicKey, Purpose};
 use causerie_core::room::{JoinError, ResumeError, Resumed, Seat};
 use causerie_core::wire::{
@@ -370,7 +370,7 @@ impl NativeSession<'_> {
         name: &str,
         proof: &Proof,
         create: Option<Maker>,
-        after: Option<(Epoch, u64)>,
+        after: Option<(Epoch, Position)>,
     ) {
         if self.membership().is_some() {
             return self.unexpected("a second membership on one connection");
@@ -430,7 +430,7 @@ impl NativeSession<'_> {
     }
 
     /// Has the writer follow the room's log from now on.
-    pub(super) fn sit(&self, room: Arc<HostedRoom>, seat: Seat, cursor: u64) {
+    pub(super) fn sit(&self, room: Arc<HostedRoom>, seat: Seat, cursor: Position) {
         // Compared with the room before anything is read.
         let seating = u64::MAX;
         let reader = Reader::new(Arc::clone(&self.stream), Arc::clone(&self.outbox), cursor);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use causerie_core::content::text::visible;
+use causerie_core::id::Position;
 use causerie_core::key::Challenge;
 use causerie_core::room::Seat;
 use causerie_core::wire::{ErrorCode, ErrorFrame, ServerFrame};
@@ -28,7 +29,7 @@ pub(super) struct NativeMembership {
     /// Seating of the tail when this was last compared with the room.
     pub(super) seating: u64,
     /// The member has left: the position of its *Left*, and how much was taken of it.
-    pub(super) farewell: Option<(u64, u64)>,
+    pub(super) farewell: Option<(Position, u64)>,
 }
 
 pub(super) struct NativeSession<'a> {

@@ -90,7 +90,7 @@ fn what_is_placed_never_moves() {
     room.handle(placed(EVE, 1, 11), "Ann");
     room.handle(placed(ANN, 1, 12), "Ann");
     assert_eq!(texts(&room), ["second", "first", "mine"]);
-    assert_eq!(room.message(id(ANN, 1)).unwrap().position(), Some(12));
+    assert_eq!(room.message(id(ANN, 1)).unwrap().position(), Some(Position::new(12)));
 }
 
 #[test]
@@ -172,13 +172,13 @@ fn a_message_is_delivered_to_all_once_all_have_told_so_or_answered() {
     }
     let (first, second) = (id(ANN, 1), id(ANN, 2));
     let stable = |position, behind: &[_]| Event::Stable(Stable { position, behind: behind.to_vec() });
-    room.handle(stable(12, &[(EVE, 10)]), "Ann");
+    room.handle(stable(Position::new(12), &[(EVE, Position::new(10))]), "Ann");
     assert!(!room.is_delivered_to_all(first), "Eve has neither told nor said anything");
     room.handle(said(EVE, 1, "yes", Some(first)), "Ann");
     assert!(room.is_delivered_to_all(first));
     assert!(!room.is_delivered_to_all(second));
     // Frames overtake one another, and nobody has delivered less than before.
-    room.handle(stable(11, &[(BOB, 0), (EVE, 9)]), "Ann");
+    room.handle(stable(Position::new(11), &[(BOB, Position::START), (EVE, Position::new(9))]), "Ann");
     assert!(room.is_delivered_to_all(first));
     // Who comes has begun with it; who comes again has told nothing of what was said since.
     let dan = MemberId::new(0, 4);
@@ -187,7 +187,7 @@ fn a_message_is_delivered_to_all_once_all_have_told_so_or_answered() {
     room.handle(Event::Joined { member: dan, name: "Dan".into(), history: false }, "Ann");
     room.set_members(members);
     assert!(room.is_delivered_to_all(first));
-    room.handle(stable(12, &[]), "Ann");
+    room.handle(stable(Position::new(12), &[]), "Ann");
     assert!(room.is_delivered_to_all(second));
     room.handle(said(ANN, 3, "on its way", None), "Ann");
     assert!(!room.is_delivered_to_all(id(ANN, 3)), "it has no place yet");
@@ -231,7 +231,7 @@ fn memory_is_bounded_and_what_was_forgotten_can_be_read_again() {
     }
     assert_eq!(room.numbers().count(), ROWS_MAX);
     assert_eq!(room.fold.len(), ROWS_MAX);
-    assert_eq!(room.older, Some(11));
+    assert_eq!(room.older, Some(Position::new(11)));
     let first = room.numbers().start;
     room.earlier(page(1, (1..=10).map(|n| record(BOB, n, Body::Text("x".into()))).collect()), "Ann");
     assert_eq!((room.numbers().start, room.older), (first - 10, None));
@@ -242,7 +242,7 @@ fn memory_is_bounded_and_what_was_forgotten_can_be_read_again() {
     assert_eq!(room.numbers().count(), ROWS_MAX + 11, "it is being read");
     room.anchor = None;
     room.notice("at the end again".into());
-    assert_eq!((room.numbers().count(), room.older), (ROWS_MAX, Some(13)));
+    assert_eq!((room.numbers().count(), room.older), (ROWS_MAX, Some(Position::new(13))));
     assert_eq!(room.fold.len(), ROWS_MAX - 1);
 }
 

@@ -52,7 +52,8 @@ pub(super) enum Action {
     /// Its host begins to part with it, and calls that off later.
     Suspect,
     CallOff(MemberId),
-    /// Start of a member that was admitted; [`Newcomer`](crate::sim::joining::Newcomer) says from whose snapshot.
+    /// Start of a member that was admitted; [`Newcomer`](crate::sim::newcomer::Newcomer) says from whose
+    /// snapshot.
     Start(MemberId),
     /// A client wants to go to another relay.
     Roam,

@@ -1,4 +1,4 @@
-//! What can be committed.
+//! Changes that can be committed.
 
 use core::fmt;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use causerie_core::id::{Epoch, Position};
 use cbcast::MemberId;
 
-/// Which room, for the store: given out by the caller, from [`Store::next_room`](crate::Store::next_room) on,
+/// Number of a room, for the store: given out by the caller, from [`Store::next_room`](crate::Store::next_room) on,
 /// never used again, not even after the room was closed.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RoomId(pub u64);
@@ -28,53 +28,53 @@ impl fmt::Display for RoomId {
 /// Bytes of a mark's name.
 pub const MARK_BYTES_MAX: usize = 128;
 
-/// What is kept of a room beside its log. The store reads none of it, and does not keep names unique.
+/// Facts kept of a room beside its log. The store reads none of it, and does not keep names unique.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct RoomRow {
     /// Its name.
     pub name: String,
     /// Its own port, if it has one.
     pub port: Option<u16>,
-    /// From which address it was made: for the operator.
+    /// Address from which it was made: for the operator.
     pub creator: String,
     /// The public key of who may close it, if anybody but the operator may.
     pub maker: Option<[u8; 32]>,
     /// Epoch of its log.
     pub epoch: Epoch,
-    /// When it was made, by the wall clock: for people.
+    /// Time at which it was made, by the wall clock: for people.
     pub created_millis: u64,
-    /// When it was closed, by the wall clock, if it was: it is kept for a while.
+    /// Time at which it was closed, by the wall clock, if it was: it is kept for a while.
     pub closed_millis: Option<u64>,
 }
 
-/// What is kept of a member, present or departed.
+/// Facts kept of a member, present or departed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MemberRow {
-    /// Who.
+    /// Id of the member.
     pub member: MemberId,
-    /// What it is called.
+    /// Name of the member.
     pub name: String,
     /// The position of its *Joined*.
     pub joined_at: Position,
     /// The position of its *Left*; `None`: it is in.
     pub left_at: Option<Position>,
-    /// How many of its messages have been taken. For the departed, as told to who comes back; for those present
+    /// Number of its messages that have been taken. For the departed, as told to who comes back; for those present
     /// the log knows better.
     pub taken: u64,
-    /// By what it is known again, if it can come back.
+    /// Means by which it is known again, if it can come back.
     pub secrets: Option<StoredSecrets>,
 }
 
-/// By what a member is known again, made by the caller: whoever reads the store cannot resume as anybody.
+/// Means by which a member is known again, made by the caller: whoever reads the store cannot resume as anybody.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub enum StoredSecrets {
     /// The public key of a member that stamps its own messages.
     Key([u8; 32]),
-    /// Of a member that the server speaks for, SHA-256 hashes.
+    /// SHA-256 hashes of the secrets of a member that the server speaks for.
     Bearer {
-        /// Of its token.
+        /// Hash of its token.
         token: [u8; 32],
-        /// Of its join's nonce.
+        /// Hash of its join's nonce.
         nonce: [u8; 32],
     },
 }
@@ -90,26 +90,26 @@ impl fmt::Debug for StoredSecrets {
 pub enum Change {
     /// A new, empty room. The caller keeps names unique.
     Create {
-        /// Not below [`Store::next_room`](crate::Store::next_room).
+        /// Number of the room, not below [`Store::next_room`](crate::Store::next_room).
         room: RoomId,
-        /// What is known of it.
+        /// Facts about it.
         row: RoomRow,
     },
-    /// What is kept of the room beside its log is this from now on.
+    /// Other facts about a room, in place of those before.
     Update {
-        /// Which.
+        /// The room.
         room: RoomId,
-        /// What.
+        /// The facts.
         row: RoomRow,
     },
     /// A room goes, and everything of it: unreadable at once, removed from the disk behind the scenes.
     Close {
-        /// Which.
+        /// The room.
         room: RoomId,
     },
     /// The log of a room grows.
     Append {
-        /// Which.
+        /// The room.
         room: RoomId,
         /// The room's last position plus one.
         first: Position,
@@ -120,7 +120,7 @@ pub enum Change {
     },
     /// A member comes, changes or leaves: inserted, or replaced whole.
     Member {
-        /// In which room.
+        /// The room that it is in.
         room: RoomId,
         /// All that is kept of it.
         row: MemberRow,
@@ -128,16 +128,16 @@ pub enum Change {
     /// A name under which a record is found again ([`Store::marked`](crate::Store::marked)): one record can have many, and
     /// many records one. It goes with its record.
     Mark {
-        /// In which room.
+        /// The room that it is in.
         room: RoomId,
         /// The name: any bytes, [`MARK_BYTES_MAX`] at most.
         name: Bytes,
-        /// Of the record, at most the room's last.
+        /// Position of the record, at most the room's last.
         position: Position,
     },
     /// Replaces the room's checkpoint: what the caller needs beside the records behind `position` to go on.
     Checkpoint {
-        /// Which room.
+        /// The room.
         room: RoomId,
         /// The position at which the state was taken, at most the room's last.
         position: Position,

@@ -1,4 +1,4 @@
-//! What can go wrong, one enum per operation.
+//! Errors, one enum per operation.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::change::RoomId;
 use crate::words::QueryError;
 
-/// What the database said.
+/// Error that the database told.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error("{message} (code {code})")]
 pub struct DatabaseError {
@@ -44,13 +44,13 @@ impl From<&rusqlite::Error> for DatabaseError {
     }
 }
 
-/// Why a store could not be opened. Nothing was changed.
+/// Error of opening a store. Nothing was changed.
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// Another process, or another part of this one, has it open.
     #[error("the data folder {} is in use by another process", dir.display())]
     Locked {
-        /// Which folder.
+        /// The folder.
         dir: PathBuf,
     },
     /// A later version of the program has written it.
@@ -66,13 +66,13 @@ pub enum OpenError {
     /// There is a database, and it is not ours.
     #[error("{} is not a causerie store", path.display())]
     NotAStore {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
     /// The database has other tables, columns or indices than this program makes, or triggers or views.
     #[error("{} is not as this program makes it: {}", path.display(), differences.join("; "))]
     Schema {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// Each in words.
         differences: Vec<String>,
@@ -84,7 +84,7 @@ pub enum OpenError {
         path.display()
     )]
     Emptied {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
     /// A store of an older format could not be copied, so it was not brought up to date.
@@ -94,7 +94,7 @@ pub enum OpenError {
         found: i64,
         /// The newest that this version knows.
         known: i64,
-        /// Why.
+        /// Reason, in words.
         message: String,
     },
     /// The engine is older than 3.51.3, which can lose committed data.
@@ -106,9 +106,9 @@ pub enum OpenError {
     /// The file system refused.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What it said.
+        /// Error that it told.
         source: io::Error,
     },
     /// The database refused, or is damaged where nothing works without it.
@@ -122,7 +122,7 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
-/// Why a batch was not committed.
+/// Error of committing a batch.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum CommitError {
     /// The disk is full, or the store has its greatest size. Rolled back, nothing changed: keep the batch and try
@@ -149,20 +149,20 @@ pub enum CommitError {
 }
 
 impl CommitError {
-    /// Whether the process must end: what the disk holds is not known any more.
+    /// Returns whether the process must end: what the disk holds is not known any more.
     #[must_use]
     pub const fn is_fatal(&self) -> bool {
         matches!(self, Self::Sync(_) | Self::Failed(_))
     }
 
-    /// Whether the same batch may succeed later.
+    /// Returns whether the same batch may succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Full(_) | Self::Busy(_))
     }
 }
 
-/// What is wrong with a batch.
+/// Error of a batch that is refused.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum InvalidChange {
     /// There is no such room (any more).
@@ -182,60 +182,60 @@ pub enum InvalidChange {
     /// An append that does not continue where the log ends.
     #[error("{room} goes on at {expected}, not at {first}")]
     NotNext {
-        /// Which room.
+        /// The room.
         room: RoomId,
         /// The room's last position plus one.
         expected: Position,
-        /// What was given.
+        /// Position that was given.
         first: Position,
     },
     /// The bytes of an append are not the records that they should be.
     #[error("{room}, at {position}: {error}")]
     Run {
-        /// Which room.
+        /// The room.
         room: RoomId,
-        /// At which record.
+        /// Position of the record.
         position: Position,
-        /// What is wrong.
+        /// Error in it.
         error: RunError,
     },
     /// A checkpoint of a position that the log does not have.
     #[error("{room} ends at {last}, so it has no checkpoint at {position}")]
     CheckpointAhead {
-        /// Which room.
+        /// The room.
         room: RoomId,
         /// The room's last position.
         last: Position,
-        /// What was given.
+        /// Position that was given.
         position: Position,
     },
     /// A mark on a record that the log does not have.
     #[error("{room} ends at {last}, so there is nothing to be marked at {position}")]
     MarkAhead {
-        /// Which room.
+        /// The room.
         room: RoomId,
         /// The room's last position.
         last: Position,
-        /// What was given.
+        /// Position that was given.
         position: Position,
     },
     /// A mark's name with more bytes than it may have.
     #[error("a mark's name has at most {limit} bytes, and this one has {bytes}", limit = crate::change::MARK_BYTES_MAX)]
     MarkTooLong {
-        /// How many.
+        /// Number of them.
         bytes: usize,
     },
     /// More bytes than one commit may have.
     #[error("a commit of {bytes} bytes, the limit is {limit}")]
     TooLarge {
-        /// How many.
+        /// Number of them.
         bytes: usize,
         /// The limit.
         limit: usize,
     },
 }
 
-/// Why bytes are not a run of records.
+/// Error of bytes that are not a run of records.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum RunError {
     /// A frame that is not a whole `Delivered` frame.
@@ -252,7 +252,7 @@ pub enum RunError {
     Count,
 }
 
-/// Why something could not be read, or removed.
+/// Error of reading or removing something.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum StoreError {
     /// There is no such room (any more).
@@ -261,7 +261,7 @@ pub enum StoreError {
     /// The database is damaged in a place that cannot be passed over. Other rooms may still be readable.
     #[error("the store is damaged: {0}")]
     Damaged(DatabaseError),
-    /// What had to be written found no room. Nothing is lost; try again once there is space.
+    /// No room for what had to be written. Nothing is lost; try again once there is space.
     #[error("no room left on the disk: {0}")]
     Full(DatabaseError),
     /// The database refused for another reason; if it had to be written, end the process.
@@ -279,9 +279,9 @@ pub enum StoreError {
     /// The target of a backup exists already, or cannot be written.
     #[error("the backup cannot be written to {path}: {message}")]
     Backup {
-        /// Where to.
+        /// Folder that it was to go to.
         path: String,
-        /// Why.
+        /// Reason, in words.
         message: String,
     },
 }

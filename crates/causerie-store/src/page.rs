@@ -1,4 +1,4 @@
-//! What is read back.
+//! Answers of a store.
 
 use core::ops::RangeInclusive;
 
@@ -11,9 +11,9 @@ use crate::change::{RoomId, RoomRow};
 /// A room, as found.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StoredRoom {
-    /// Which.
+    /// Number of the room.
     pub room: RoomId,
-    /// What is known of it.
+    /// Facts about it.
     pub row: RoomRow,
     /// The first position that is kept; one more than `last` if none is.
     pub first: Position,
@@ -30,13 +30,13 @@ pub struct StoredRoom {
 /// A caller's state, to go on from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Checkpoint {
-    /// At which position it was taken.
+    /// Position at which it was taken.
     pub position: Position,
-    /// As it was given.
+    /// State, as it was given.
     pub state: Bytes,
 }
 
-/// Which members to read.
+/// Members to read.
 #[derive(Clone, Copy, Debug)]
 pub enum MemberSelection<'a> {
     /// Those who are in.
@@ -56,7 +56,7 @@ pub struct StoredPage {
     pub first: Position,
     /// The position of the last record. With no records: where reading began, less one.
     pub last: Position,
-    /// What lies where the page ends (before it, when reading backwards), if it cannot be read: removed by
+    /// Stretch where the page ends (before it, when reading backwards) that cannot be read, if there is one: removed by
     /// retention, or damaged. A long damaged stretch may be told in several pieces.
     pub gap: Option<RangeInclusive<Position>>,
 }
@@ -74,19 +74,19 @@ impl StoredPage {
         self.gap.as_ref().map_or(self.first, |gap| (*gap.start()).min(self.first))
     }
 
-    /// How many records it has.
+    /// Returns the number of its records.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.last + 1 - self.first
     }
 
-    /// Whether it has no records (it may still name a gap).
+    /// Returns whether it has no records (it may still name a gap).
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
-    /// How many bytes of frames it has.
+    /// Returns the number of bytes of its frames.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.runs.iter().map(Bytes::len).sum()
@@ -96,11 +96,11 @@ impl StoredPage {
 /// A message that a search found.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hit {
-    /// In which room.
+    /// Room that it was said in.
     pub room: RoomId,
-    /// Where.
+    /// Place of the message.
     pub position: Position,
-    /// When, by the wall clock of its server.
+    /// Time at which it was said, by the wall clock of its server.
     pub time_millis: u64,
     /// The whole `Delivered` frame.
     pub frame: Bytes,
@@ -116,21 +116,21 @@ pub struct Found {
     pub complete: bool,
 }
 
-/// What of a room's log to keep: whatever is beyond any of these limits goes, the oldest first.
+/// Limits to what is kept of a room's log: whatever is beyond any of these limits goes, the oldest first.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Retention {
     /// Records are kept for so many milliseconds. Records go in log order: an old one behind a younger stays. One with a
     /// time that has not come yet is as old as those around it.
     pub age_millis: Option<u64>,
-    /// So many records are kept.
+    /// Records that are kept at most.
     pub count: Option<u64>,
-    /// So many bytes of frames are kept.
+    /// Bytes of frames that are kept at most.
     pub bytes: Option<u64>,
-    /// Whatever the limits, from this position on nothing goes.
+    /// Position from which on nothing goes, whatever the limits.
     pub before: Option<Position>,
 }
 
-/// Which times count where it is asked what is older than an age.
+/// Times that count where it is asked what is older than an age.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AgeRange {
     /// Records of this time, and younger ones, are young.
@@ -166,10 +166,10 @@ impl AgeRange {
     }
 }
 
-/// What retention did.
+/// Outcome of retention.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Removed {
-    /// How many positions are not readable any more that were.
+    /// Number of positions that were readable and are not any more.
     pub records: u64,
     /// The first position that is kept.
     pub first: Position,
@@ -178,13 +178,13 @@ pub struct Removed {
 /// A stretch of a room's log that cannot be read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Damage {
-    /// In which room.
+    /// Room that it is in.
     pub room: RoomId,
-    /// Which positions.
+    /// Positions that it has.
     pub positions: RangeInclusive<Position>,
 }
 
-/// What a check found. It has read everything.
+/// Findings of a check. It has read everything.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CheckReport {
     /// Rooms.
@@ -193,14 +193,14 @@ pub struct CheckReport {
     pub records: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// What cannot be read of what should be there. Long lists are cut at 10,000.
+    /// Stretches that should be there and cannot be read. Long lists are cut at 10,000.
     pub damaged: Vec<Damage>,
-    /// What else is wrong, in words, for people.
+    /// Other things that are wrong, in words, for people.
     pub problems: Vec<String>,
 }
 
 impl CheckReport {
-    /// Whether nothing is wrong.
+    /// Returns whether nothing is wrong.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.damaged.is_empty() && self.problems.is_empty()
@@ -228,8 +228,8 @@ pub struct StoreStats {
     pub wal_bytes: u64,
     /// Records found damaged or missing while reading.
     pub damaged: u64,
-    /// Whether there is a search index.
+    /// Presence of a search index.
     pub search: bool,
-    /// Whether a failure has ended writing.
+    /// End of writing, by a failure.
     pub failed: bool,
 }

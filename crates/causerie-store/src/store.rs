@@ -66,7 +66,7 @@ pub trait Store: Send + Sync + core::fmt::Debug {
         bytes_max: usize,
     ) -> Result<StoredPage, StoreError>;
 
-    /// Where the readable messages of a member with numbers in `from_seq..=to_seq` stand, ascending, the first
+    /// Positions of the readable messages of a member with numbers in `from_seq..=to_seq`, ascending, the first
     /// `max` of them. Cost: O(log blocks of the member + blocks read).
     ///
     /// Relies on what the log promises: a member's numbers grow with their positions.
@@ -127,7 +127,7 @@ pub trait Store: Send + Sync + core::fmt::Debug {
         max: usize,
     ) -> Result<Found, StoreError>;
 
-    /// What [`retain`](Self::retain) would remove. Cost as there, without the removing.
+    /// Returns what [`retain`](Self::retain) would remove. Cost as there, without the removing.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -140,7 +140,7 @@ pub trait Store: Send + Sync + core::fmt::Debug {
     /// [`StoreError`].
     fn count_ages_from(&self, millis: u64) -> Result<(), StoreError>;
 
-    /// What [`count_ages_from`](Self::count_ages_from) has set last.
+    /// Returns what [`count_ages_from`](Self::count_ages_from) has set last.
     fn ages_from(&self) -> u64;
 
     /// Removes what is beyond the limits, oldest first. It is unreadable at once; the space is freed in bounded

@@ -227,10 +227,17 @@ impl RoomDirectory {
     /// Opens the room of that name to somebody, for something. To who has no right to it there is no such room.
     pub(crate) fn open(&self, who: Who, name: &str, right: Right) -> Result<Arc<HostedRoom>, RoomError> {
         let room = self.find(name)?;
-        if !access::may(who, &room, right) {
-            return Err(RoomError::NoSuchRoom(name.to_owned()));
-        }
+        Self::check(who, &room, right)?;
         Ok(room)
+    }
+
+    /// Checks that somebody who has a room open has another right to it as well.
+    pub(crate) fn check(who: Who, room: &HostedRoom, right: Right) -> Result<(), RoomError> {
+        match access::may(who, room, right) {
+            true => Ok(()),
+            // A name is for life.
+            false => Err(RoomError::NoSuchRoom(room.peek_unstored(|room| room.name().to_string()))),
+        }
     }
 
     fn find(&self, name: &str) -> Result<Arc<HostedRoom>, RoomError> {

@@ -68,22 +68,51 @@ pub(super) fn answer(status: StatusCode, body: String) -> Response {
     (status, [(CONTENT_TYPE, json)], body).into_response()
 }
 
-/// Connection of a request, and the room that its path names.
-pub(super) struct InRoom(pub(super) HttpConnection, pub(super) Arc<HostedRoom>);
+/// Opens the room that a request's path names, for something.
+async fn open<S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+    right: Right,
+) -> Result<(HttpConnection, Arc<HostedRoom>), HttpFailure> {
+    let path: Result<Path<BTreeMap<String, String>>, PathRejection> =
+        Path::from_request_parts(parts, state).await;
+    let Path(path) = path.map_err(|error| HttpFailure::malformed(error.body_text()))?;
+    let connection =
+        parts.extensions.get::<HttpConnection>().expect("each request has its connection").clone();
+    let room = path.get("room").map(String::as_str).unwrap_or_default();
+    let hosted = connection.server.directory.open(Who::Anybody, room, right)?;
+    Ok((connection, hosted))
+}
 
-impl<S: Send + Sync> FromRequestParts<S> for InRoom {
-    type Rejection = HttpFailure;
+macro_rules! in_room {
+    ($(#[$doc:meta])* $name:ident, $right:expr) => {
+        $(#[$doc])*
+        pub(super) struct $name(pub(super) HttpConnection, pub(super) Arc<HostedRoom>);
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpFailure> {
-        let path: Result<Path<BTreeMap<String, String>>, PathRejection> =
-            Path::from_request_parts(parts, state).await;
-        let Path(path) = path.map_err(|error| HttpFailure::malformed(error.body_text()))?;
-        let connection =
-            parts.extensions.get::<HttpConnection>().expect("each request has its connection").clone();
-        let room = path.get("room").map(String::as_str).unwrap_or_default();
-        let hosted = connection.server.directory.open(Who::Anybody, room, Right::Read)?;
-        Ok(Self(connection, hosted))
-    }
+        impl<S: Send + Sync> FromRequestParts<S> for $name {
+            type Rejection = HttpFailure;
+
+            async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpFailure> {
+                let (connection, hosted) = open(parts, state, $right).await?;
+                Ok(Self(connection, hosted))
+            }
+        }
+    };
+}
+
+in_room! {
+    /// Connection of a request, and the room that its path names, to be read.
+    InRoom, Right::Read
+}
+
+in_room! {
+    /// Connection of a request, and the room that its path names, for who joins or is a member.
+    ToJoin, Right::Join
+}
+
+in_room! {
+    /// Connection of a request, and the room that its path names, for who wants it closed.
+    ToClose, Right::Close
 }
 
 /// Body of a request: JSON, within the limits of size and time.

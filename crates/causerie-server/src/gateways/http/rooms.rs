@@ -24,7 +24,9 @@ use causerie_store::{Found, MemberSelection, RoomId, Store, StoreError};
 use cbcast::MemberId;
 use serde::{Deserialize, Serialize};
 
-use super::extract::{Answer, Asked, Bearer, HttpConnection, InRoom, Json, answer, bearer, new_token, nonce};
+use super::extract::{
+    Answer, Asked, Bearer, HttpConnection, InRoom, Json, ToClose, ToJoin, answer, bearer, new_token, nonce,
+};
 use super::failure::HttpFailure;
 use super::{held, say};
 use crate::journal::reads::Asker;
@@ -102,7 +104,7 @@ struct MadeRoom {
 }
 
 /// Closes a room, for whoever shows its key or the operator's token.
-pub(super) async fn close(InRoom(connection, hosted): InRoom, headers: HeaderMap) -> Answer {
+pub(super) async fn close(ToClose(connection, hosted): ToClose, headers: HeaderMap) -> Answer {
     let shown = bearer(&headers).ok_or_else(HttpFailure::wrong_token)?;
     let key = read_room_key(shown).map(|seed| KeyPair::new(seed).public());
     // A name is for life.
@@ -143,7 +145,7 @@ pub(super) async fn room(InRoom(connection, hosted): InRoom) -> Answer {
 
 // Members.
 
-pub(super) async fn join(InRoom(connection, hosted): InRoom, Json(asked): Json<Join>) -> Answer {
+pub(super) async fn join(ToJoin(connection, hosted): ToJoin, Json(asked): Json<Join>) -> Answer {
     let nonce = nonce(asked.nonce.as_deref())?;
     Name::parse(&asked.name, connection.server.settings().room.name_chars_max)
         .map_err(|error| HttpFailure::new(StatusCode::BAD_REQUEST, "name_invalid", error.to_string()))?;
@@ -176,7 +178,7 @@ pub(super) fn welcome(room: &Room, member: MemberId, token: &Token, bytes_max: u
 }
 
 pub(super) async fn leave(
-    InRoom(_, hosted): InRoom,
+    ToJoin(_, hosted): ToJoin,
     Path((_, member)): Path<(String, String)>,
     bearer: Bearer,
 ) -> Answer {
@@ -196,7 +198,7 @@ pub(super) async fn leave(
 // Messages.
 
 pub(super) async fn say(
-    InRoom(connection, hosted): InRoom,
+    ToJoin(connection, hosted): ToJoin,
     bearer: Bearer,
     Json(asked): Json<Say>,
 ) -> Answer {

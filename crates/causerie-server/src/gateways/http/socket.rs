@@ -38,6 +38,8 @@ use crate::journal::reads::Asker;
 use crate::journal::unstored::Unstored;
 use crate::journal::writer::{STORED_AGAIN, StoreNews};
 use crate::net::memory::{Charge, Unwritten};
+use crate::rooms::access::{Right, Who};
+use crate::rooms::directory::RoomDirectory;
 use crate::rooms::history::Texts;
 use crate::rooms::hosted::HostedRoom;
 use crate::rooms::tail::Follower;
@@ -349,6 +351,9 @@ impl SocketSession {
     }
 
     async fn join(&mut self, name: &str, nonce: Option<&str>, wants: Wants) -> StepResult {
+        if let Err(error) = RoomDirectory::check(Who::Anybody, &self.hosted, Right::Join) {
+            return self.tell(&refused(error.into(), None)).await;
+        }
         let chars = self.connection.server.settings().room.name_chars_max;
         let named = Name::parse(name, chars).map_err(causerie_core::room::JoinError::from);
         let nonce = match named.map_err(HttpFailure::from).and_then(|_| extract::nonce(nonce)) {
@@ -386,6 +391,9 @@ impl SocketSession {
     }
 
     async fn resume(&mut self, token: &str, after: Option<Position>, wants: Wants) -> StepResult {
+        if let Err(error) = RoomDirectory::check(Who::Anybody, &self.hosted, Right::Join) {
+            return self.tell(&refused(error.into(), None)).await;
+        }
         let Some((member, token)) = api::read_token(token) else {
             return self.tell(&refused(HttpFailure::wrong_token(), None)).await;
         };

@@ -297,14 +297,14 @@ fuzz_target!(|input: Input<'_>| {
                 run.frame(ServerFrame::Clock(clock));
             }
             Op::Refused { seq, is_final } => {
-                run.frame(ServerFrame::Refused { seq: seq.get(), is_final, reason: "because".into() });
+                run.frame(ServerFrame::Refused { seq: Some(seq.get()).filter(|seq| *seq != 0), is_final, reason: "because".into() });
             }
             Op::Error { code, fatal, taken, suggestion } => run.frame(ServerFrame::Error(ErrorFrame {
                 code: ErrorCode::from_number(u64::from(code % 30)),
                 fatal,
                 message: "because".into(),
-                suggestion: suggestion.into(),
-                taken: taken.get(),
+                suggestion: Some(suggestion.to_owned()).filter(|name| !name.is_empty()),
+                taken: Some(taken.get()),
             })),
             Op::Frame { kind, body } => {
                 if let Ok(Some(frame)) = ServerFrame::decode(kind, &Bytes::copy_from_slice(body)) {

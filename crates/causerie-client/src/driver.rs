@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causerie_core::id::Position;
 use causerie_core::link::{Disturbance, DisturbedLink};
 use causerie_core::session::{Event, Session, SessionOutput};
 use causerie_core::wire::{ClientFrame, ServerFrame};
@@ -376,7 +375,7 @@ mod tests {
     use bytes::BytesMut;
     use causerie_core::content::body::Body;
     use causerie_core::content::name::RoomName;
-    use causerie_core::id::Epoch;
+    use causerie_core::id::{Epoch, Position};
     use causerie_core::key::Challenge;
     use causerie_core::room::{Now, Room, RoomSettings};
     use causerie_core::session::SessionConfig;

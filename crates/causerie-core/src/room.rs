@@ -154,8 +154,8 @@ impl Room {
 
     fn take(&mut self, now: Now, member: MemberId, packet: Bytes) -> Result<(), Refusal> {
         let last = |seq, reason: String| Refusal { seq, is_final: true, reason };
-        let message = Message::decode(packet).map_err(|e| last(0, e.to_string()))?;
-        let seq = message.id().seq;
+        let message = Message::decode(packet).map_err(|e| last(None, e.to_string()))?;
+        let seq = Some(message.id().seq);
         if message.is_data() && message.kind() != Kind::Data {
             self.tally.refused();
             return Err(last(seq, "signed messages are not taken here yet".to_owned()));

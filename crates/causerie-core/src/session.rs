@@ -385,15 +385,17 @@ impl Session {
         }
     }
 
-    fn refused(&mut self, seq: u64, is_final: bool, mut reason: String) {
+    fn refused(&mut self, seq: Option<u64>, is_final: bool, mut reason: String) {
         clipped(&mut reason, REASON_CHARS_MAX);
         let Some(membership) = &self.membership else { return };
-        let id = MessageId::new(membership.member, seq);
+        let id = seq.map(|seq| MessageId::new(membership.member, seq));
         if is_final {
             let code = ErrorCode::MembershipEnded;
             return self.end(End::Refused { code, message: reason, suggestion: None });
         }
-        self.event(Event::Refused { id, reason });
+        if let Some(id) = id {
+            self.event(Event::Refused { id, reason });
+        }
         // On a link without heartbeats the connection is the repair: what is missing is sent again on resuming.
         if self.config.heartbeat.is_none() {
             self.outputs.push_back(SessionOutput::HangUp("the server cannot take more now".into()));
@@ -402,16 +404,16 @@ impl Session {
 
     fn error(&mut self, mut error: ErrorFrame) {
         clipped(&mut error.message, REASON_CHARS_MAX);
-        clipped(&mut error.suggestion, REASON_CHARS_MAX);
+        error.suggestion.iter_mut().for_each(|name| clipped(name, REASON_CHARS_MAX));
         let resuming = self.connection.phase == Phase::Resuming;
         match error.code {
             ErrorCode::ShuttingDown | ErrorCode::TimedOut | ErrorCode::TooFarBehind => {
                 self.outputs.push_back(SessionOutput::HangUp(error.message));
             }
-            ErrorCode::Expired => self.lose_membership(error.taken, error.message),
+            ErrorCode::Expired => self.lose_membership(error.taken.unwrap_or(0), error.message),
             ErrorCode::WrongKey | ErrorCode::Diverged | ErrorCode::NoSuchRoom if resuming => {
-                // 0 where the server knows nothing of this member.
-                self.lose_membership(error.taken, error.message);
+                // None where the server knows nothing of this member.
+                self.lose_membership(error.taken.unwrap_or(0), error.message);
             }
             // What was said is not given up for that.
             ErrorCode::TooOften | ErrorCode::StorageFull if self.recovery.rejoining.is_some() => {
@@ -424,8 +426,7 @@ impl Session {
                 self.event(Event::Trouble { message: error.message });
             }
             code => {
-                let suggestion = Some(error.suggestion).filter(|s| !s.is_empty());
-                self.end(End::Refused { code, message: error.message, suggestion });
+                self.end(End::Refused { code, message: error.message, suggestion: error.suggestion });
             }
         }
     }

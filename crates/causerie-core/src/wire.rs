@@ -170,10 +170,10 @@ mod tests {
             ServerFrame::Want(vec![MissingRange { member: RAJ, from: 3, to: 3 }]),
             ServerFrame::Clock(clock),
             ServerFrame::Members(members()),
-            ServerFrame::Refused { seq: 8, is_final: true, reason: "no".into() },
+            ServerFrame::Refused { seq: Some(8), is_final: true, reason: "no".into() },
             ServerFrame::Error(ErrorFrame {
-                suggestion: "Raj2".into(),
-                taken: 4,
+                suggestion: Some("Raj2".into()),
+                taken: Some(4),
                 ..ErrorFrame::fatal(ErrorCode::NameTaken, "taken")
             }),
             ServerFrame::Page(Page {

@@ -429,7 +429,9 @@ impl World {
         let frame = ClientFrame::decode(kind, &body).unwrap().unwrap();
         let now = Now { time: self.time(), wall_millis: 0 };
         let Some(connection) = self.clients[n].connection.as_mut() else { return };
-        let error = |code, taken| ServerFrame::Error(ErrorFrame { taken, ..ErrorFrame::fatal(code, "no") });
+        let error = |code, taken| {
+            ServerFrame::Error(ErrorFrame { taken: Some(taken), ..ErrorFrame::fatal(code, "no") })
+        };
         let answers = &mut Vec::new();
         match frame {
             ClientFrame::Hello { .. } => {}
@@ -633,7 +635,10 @@ impl World {
         if connection.seat.is_none_or(|seat| !self.room.is_seated(seat)) {
             if let Some(seat) = connection.seat.take() {
                 let taken = self.room.farewell(seat.member).map_or(0, |(_, taken)| taken);
-                let error = ErrorFrame { taken, ..ErrorFrame::fatal(ErrorCode::Expired, "away too long") };
+                let error = ErrorFrame {
+                    taken: Some(taken),
+                    ..ErrorFrame::fatal(ErrorCode::Expired, "away too long")
+                };
                 connection.down.push_back((self.room.changes(), ServerFrame::Error(error)));
             }
             return;
@@ -778,7 +783,8 @@ fn a_session_says_why_it_cannot_join() {
     assert!(matches!(session.poll_output(), Some(SessionOutput::Send(ClientFrame::Hello { .. }))));
     session.handle_frame(Time::ZERO, hello(Challenge::default()));
     assert!(matches!(session.poll_output(), Some(SessionOutput::Send(ClientFrame::Join { .. }))));
-    let error = ErrorFrame { suggestion: "Raj2".into(), ..ErrorFrame::new(ErrorCode::NameTaken, "taken") };
+    let error =
+        ErrorFrame { suggestion: Some("Raj2".into()), ..ErrorFrame::new(ErrorCode::NameTaken, "taken") };
     session.handle_frame(Time::ZERO, ServerFrame::Error(error));
     let end =
         End::Refused { code: ErrorCode::NameTaken, message: "taken".into(), suggestion: Some("Raj2".into()) };

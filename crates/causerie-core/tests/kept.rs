@@ -43,7 +43,7 @@ fn what_was_taken_of_a_lost_membership_and_not_shown_is_told_after_a_kill() {
         }
     }
     room.leave(Now::default(), id.member, 1);
-    let expired = ErrorFrame { taken: 1, ..ErrorFrame::fatal(ErrorCode::Expired, "away too long") };
+    let expired = ErrorFrame { taken: Some(1), ..ErrorFrame::fatal(ErrorCode::Expired, "away too long") };
     session.handle_frame(Time::ZERO, ServerFrame::Error(expired));
 
     let mut session = Session::restore(config, &session.keep()).unwrap();

@@ -22,7 +22,7 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use causerie_core::id::Epoch;
+//! use causerie_core::id::{Epoch, Position};
 //! use causerie_core::wire::Delivered;
 //! use causerie_store::{Change, MemoryStore, RoomRow, Store};
 //! use cbcast::{Kind, MemberId, Message, MessageId};
@@ -31,17 +31,17 @@
 //! let room = store.next_room()?;
 //! let row = RoomRow { name: "lobby".into(), epoch: Epoch::new(7), ..RoomRow::default() };
 //!
-//! let id = MessageId::new(MemberId::new(0, 1), 1);
+//! let (position, id) = (Position::FIRST, MessageId::new(MemberId::new(0, 1), 1));
 //! let message = Message::new(id, Kind::Data, &[], b"\x01hello")?;
 //! let mut run = Vec::new();
-//! Delivered { position: 1, time_millis: 0, packet: message.into_packet() }.encode(&mut run);
+//! Delivered { position, time_millis: 0, packet: message.into_packet() }.encode(&mut run);
 //!
 //! store.commit(vec![
 //!     Change::Create { room, row },
-//!     Change::Append { room, first: 1, last: 1, run: Bytes::from(run) },
+//!     Change::Append { room, first: position, last: position, run: Bytes::from(run) },
 //! ])?; // now it may be shown
-//! let page = store.read(room, 0, 1 << 20)?;
-//! assert_eq!((page.first, page.last, page.gap), (1, 1, None));
+//! let page = store.read(room, Position::START, 1 << 20)?;
+//! assert_eq!((page.first, page.last, page.gap), (position, position, None));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -25,7 +25,7 @@ async fn refuse_all(listener: TcpListener, greets: bool) {
                 let (agent, challenge) = (WORDS.into(), Challenge::default());
                 ServerFrame::Hello { version: VERSION, agent, challenge }.encode(&mut out);
             }
-            let suggestion = WORDS.into();
+            let suggestion = Some(WORDS.into());
             let error = ErrorFrame { suggestion, ..ErrorFrame::fatal(ErrorCode::NameTaken, WORDS) };
             ServerFrame::Error(error).encode(&mut out);
             let _ = stream.write_all(&out).await;

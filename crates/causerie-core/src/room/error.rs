@@ -72,8 +72,8 @@ pub enum ResumeError {
 /// Refusal of a native member's message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refusal {
-    /// Number of the message, 0 if it could not be read.
-    pub seq: u64,
+    /// Number of the message, if it could be read.
+    pub seq: Option<u64>,
     /// Finality: the message can never be taken, and the membership has ended.
     pub is_final: bool,
     /// Explanation for people.

@@ -12,23 +12,31 @@ pub struct ErrorFrame {
     pub fatal: bool,
     /// A sentence for people.
     pub message: String,
-    /// [`NameTaken`](ErrorCode::NameTaken): a name that is free. Otherwise empty.
-    pub suggestion: String,
-    /// [`Expired`](ErrorCode::Expired): the greatest number taken of the member's messages. Otherwise 0.
-    pub taken: u64,
+    /// [`NameTaken`](ErrorCode::NameTaken): a name that is free. On the wire an empty one is none.
+    pub suggestion: Option<String>,
+    /// [`Expired`](ErrorCode::Expired), [`Diverged`](ErrorCode::Diverged): the greatest number taken of the member's
+    /// messages. On the wire 0 stands for none, too.
+    pub taken: Option<u64>,
 }
 
 impl ErrorFrame {
     /// An error after which the connection goes on.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, fatal: false, message: message.into(), suggestion: String::new(), taken: 0 }
+        Self { code, fatal: false, message: message.into(), suggestion: None, taken: None }
     }
 
     /// An error after which the connection ends.
     #[must_use]
     pub fn fatal(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { fatal: true, ..Self::new(code, message) }
+    }
+}
+
+impl ErrorCode {
+    /// Returns whether an error of this code tells how much was taken, be it nothing.
+    pub(super) const fn tells_taken(self) -> bool {
+        matches!(self, Self::Expired | Self::Diverged)
     }
 }
 

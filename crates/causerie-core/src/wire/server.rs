@@ -58,8 +58,8 @@ pub enum ServerFrame {
     Members(Vec<MemberInfo>),
     /// A message of the member was refused.
     Refused {
-        /// Its number; 0 if the packet could not be read.
-        seq: u64,
+        /// Its number. `None`: the packet could not be read; on the wire that is 0.
+        seq: Option<u64>,
         /// The same bytes can never be taken: the membership ends. Otherwise: again, later.
         is_final: bool,
         /// Reason, for people.
@@ -274,7 +274,7 @@ impl ServerFrame {
             Self::Clock(clock) => clock.encode(out),
             Self::Members(members) => put_members(out, members),
             Self::Refused { seq, is_final, reason } => {
-                put_varint(out, *seq);
+                put_varint(out, seq.unwrap_or(0));
                 out.push(u8::from(*is_final));
                 put_text(out, reason);
             }
@@ -282,8 +282,8 @@ impl ServerFrame {
                 put_varint(out, e.code.number());
                 out.push(u8::from(e.fatal));
                 put_text(out, &e.message);
-                put_text(out, &e.suggestion);
-                put_varint(out, e.taken);
+                put_text(out, e.suggestion.as_deref().unwrap_or_default());
+                put_varint(out, e.taken.unwrap_or(0));
             }
             Self::Page(page) => {
                 put_text(out, &page.room);
@@ -398,14 +398,18 @@ impl ServerFrame {
             0x8a => Self::Want(f.ranges()?),
             0x8b => Self::Clock(f.clock()?),
             0x8c => Self::Members(f.members()?),
-            0x8d => Self::Refused { seq: f.number()?, is_final: f.flag()?, reason: f.text()? },
-            0x8e => Self::Error(ErrorFrame {
-                code: ErrorCode::from_number(f.number()?),
-                fatal: f.flag()?,
-                message: f.text()?,
-                suggestion: f.text()?,
-                taken: f.number()?,
-            }),
+            0x8d => Self::Refused {
+                seq: Some(f.number()?).filter(|seq| *seq != 0),
+                is_final: f.flag()?,
+                reason: f.text()?,
+            },
+            0x8e => {
+                let code = ErrorCode::from_number(f.number()?);
+                let (fatal, message) = (f.flag()?, f.text()?);
+                let suggestion = Some(f.text()?).filter(|name| !name.is_empty());
+                let taken = Some(f.number()?).filter(|taken| *taken != 0 || code.tells_taken());
+                Self::Error(ErrorFrame { code, fatal, message, suggestion, taken })
+            }
             0x8f => Self::Page(Page {
                 room: f.text()?,
                 epoch: f.epoch()?,

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use causerie_core::content::plain;
-use causerie_core::id::Position;
 use causerie_core::log::page::{HistoryRecord, What};
 use cbcast::MemberId;
 

@@ -6,7 +6,6 @@ use cbcast::MessageId;
 use super::capability::Capabilities;
 use super::moved::FoundRecord;
 use super::render::Viewer;
-use causerie_core::id::Position;
 use causerie_core::log::page::What;
 
 /// View of a room by a session. To all with the same perspective it reads alike, but for what they do themselves, and for what
@@ -82,6 +81,7 @@ impl IrcRendering {
 mod tests {
     use std::time::Duration;
 
+    use causerie_core::id::Position;
     use cbcast::MemberId;
     use proptest::prelude::*;
 

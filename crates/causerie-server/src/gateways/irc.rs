@@ -10,7 +10,6 @@ mod races;
 mod rendering;
 mod world;
 
-use causerie_core::id::Position;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;

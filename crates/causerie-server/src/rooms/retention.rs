@@ -1,6 +1,5 @@
 //! Retention: the oldest records of rooms go, as far as the limits want it.
 
-use causerie_core::id::Position;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -102,9 +102,9 @@ impl NativeSession<'_> {
                     }
                     Err(error) => {
                         let (code, taken) = match &error {
-                            ResumeError::Expired { taken } => (ErrorCode::Expired, *taken),
-                            ResumeError::Diverged { taken } => (ErrorCode::Diverged, *taken),
-                            _ => (ErrorCode::WrongKey, 0),
+                            ResumeError::Expired { taken } => (ErrorCode::Expired, Some(*taken)),
+                            ResumeError::Diverged { taken } => (ErrorCode::Diverged, Some(*taken)),
+                            _ => (ErrorCode::WrongKey, None),
                         };
                         self.error(ErrorFrame { taken, ..ErrorFrame::new(code, error.to_string()) });
                     }
@@ -419,10 +419,12 @@ impl NativeSession<'_> {
             }
             Err(error) => {
                 let (code, suggestion) = match &error {
-                    JoinError::NameTaken { suggestion, .. } => (ErrorCode::NameTaken, suggestion.to_string()),
-                    JoinError::Full { .. } | JoinError::NotSaid(_) => (ErrorCode::RoomFull, String::new()),
-                    JoinError::StorageFull => (ErrorCode::StorageFull, String::new()),
-                    _ => (ErrorCode::NameInvalid, String::new()),
+                    JoinError::NameTaken { suggestion, .. } => {
+                        (ErrorCode::NameTaken, Some(suggestion.to_string()))
+                    }
+                    JoinError::Full { .. } | JoinError::NotSaid(_) => (ErrorCode::RoomFull, None),
+                    JoinError::StorageFull => (ErrorCode::StorageFull, None),
+                    _ => (ErrorCode::NameInvalid, None),
                 };
                 self.error(ErrorFrame { suggestion, ..ErrorFrame::new(code, error.to_string()) });
             }

@@ -191,7 +191,7 @@ impl NativeSession<'_> {
             let (seq, is_final, reason) = (refusal.seq, refusal.is_final, refusal.reason);
             // What cannot be read has no number.
             let why = match (seq, is_final) {
-                (0, _) => Refused::Malformed,
+                (None, _) => Refused::Malformed,
                 (_, true) => Refused::Invalid,
                 (_, false) => Refused::Limit,
             };

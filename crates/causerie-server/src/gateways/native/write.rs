@@ -145,7 +145,7 @@ impl NativeSession<'_> {
                     }
                     false => {
                         let error = ErrorFrame::fatal(ErrorCode::Expired, "the member has left");
-                        self.error(ErrorFrame { taken, ..error });
+                        self.error(ErrorFrame { taken: Some(taken), ..error });
                     }
                 }
                 return Ok(true);

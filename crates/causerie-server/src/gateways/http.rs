@@ -98,6 +98,7 @@ pub(crate) async fn serve(
     let connection = HttpConnection {
         server: Arc::clone(server),
         peer,
+        stream: Arc::clone(&stream),
         visitor: Arc::new(visitor),
         charge: Arc::clone(&charge),
         lab: Arc::clone(lab),

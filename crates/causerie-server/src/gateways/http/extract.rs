@@ -20,6 +20,7 @@ use super::failure::HttpFailure;
 use crate::metrics::Open;
 use crate::net::addresses::Visitor;
 use crate::net::memory::Charge;
+use crate::net::stream::Stream;
 use crate::rooms::access::{Right, Who};
 use crate::rooms::hosted::HostedRoom;
 use crate::server::Server;
@@ -45,6 +46,7 @@ impl Default for Lab {
 pub(super) struct HttpConnection {
     pub(super) server: Arc<Server>,
     pub(super) peer: SocketAddr,
+    pub(super) stream: Arc<Stream>,
     pub(super) visitor: Arc<Visitor>,
     pub(super) lab: Arc<Lab>,
     /// Account of what it holds for a client that does not read.

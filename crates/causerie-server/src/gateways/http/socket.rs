@@ -13,6 +13,7 @@ use axum::extract::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use axum::response::Response;
+use bytes::Bytes;
 use causerie_core::content::name::Name;
 use causerie_core::id::Position;
 use causerie_core::log::page::{Entries, Entry};
@@ -30,7 +31,7 @@ use end::{AWAY, NORMAL, POLICY, SocketEnd, StepResult, UNSUPPORTED, closing, fat
 
 use super::extract::{self, HttpConnection, InRoom, new_token};
 use super::failure::HttpFailure;
-use super::rendering::events;
+use super::rendering::{Frames, frame, frames};
 use super::say::Placed;
 use super::{rooms, say};
 use crate::gateways::membership::{Presence, acknowledge};
@@ -38,6 +39,7 @@ use crate::journal::reads::Asker;
 use crate::journal::unstored::Unstored;
 use crate::journal::writer::{STORED_AGAIN, StoreNews};
 use crate::net::memory::{Charge, Unwritten};
+use crate::net::outbox::write_all;
 use crate::rooms::access::{Right, Who};
 use crate::rooms::directory::RoomDirectory;
 use crate::rooms::history::Texts;
@@ -94,7 +96,6 @@ pub(super) async fn open(
             presence: None,
             early: None,
             acks: VecDeque::new(),
-            in_hand: 0,
         };
         // It ends in many ways, and nobody is left to be told how.
         kill.run_until_cancelled(session.run()).await;
@@ -120,8 +121,6 @@ struct SocketSession {
     early: Option<(Seat, Say, Instant)>,
     /// Messages that were said, and are acknowledged in their order once they are stored.
     acks: VecDeque<Unstored<SaidReceipt>>,
-    /// Bytes of events that are being told.
-    in_hand: usize,
 }
 
 /// A client that follows the log.
@@ -513,7 +512,7 @@ impl SocketSession {
     async fn feed(&mut self, message: Message) -> StepResult {
         let (hosted, seat) = (&self.hosted, self.reading.as_ref().and_then(|r| r.seat));
         let bytes = if let Message::Text(text) = &message { text.len() } else { 0 };
-        let held = (&*self.connection.charge, self.in_hand.max(bytes) + WRITE_BYTES);
+        let held = (&*self.connection.charge, bytes + WRITE_BYTES);
         patiently(self.socket.feed(message), hosted, seat, held).await
     }
 
@@ -572,26 +571,37 @@ impl SocketSession {
             });
         }
         let cursor = reading.cursor;
-        let shared = events(&reading.follower, &self.hosted, cursor).await;
-        let (events, last) = match shared {
-            Some(shared) => shared,
+        let one_by_one = reading.observed.is_some();
+        let frames = match frames(&reading.follower, &self.hosted, cursor, one_by_one).await {
+            Some(frames) => frames,
             None => self.read_page(cursor).await?,
         };
-        let mut more = !events.is_empty();
+        let mut more = !frames.is_empty();
         // After the log: what is not there yet was observed by nobody who had said what is in the log.
         let mut unread = self.unobserved().await?;
-        self.in_hand = events.iter().map(|event| event.len()).sum();
-        for (behind, event) in cursor.next().onwards().zip(events) {
-            self.tell_observed(&mut unread, behind - 1).await?;
-            self.feed(Message::Text(event)).await?;
+        let (mut slices, mut told) = (Vec::with_capacity(frames.len()), cursor);
+        for (frame, last) in frames {
+            self.take_observed(&mut unread, told, &mut slices);
+            slices.push(frame);
+            told = last;
         }
-        self.in_hand = 0;
-        self.tell_observed(&mut unread, last).await?;
+        self.take_observed(&mut unread, told, &mut slices);
+        if !slices.is_empty() {
+            self.write(slices).await?;
+        }
         if let Some(reading) = &mut self.reading {
-            reading.cursor = last;
+            reading.cursor = told;
         }
         more |= unread.has_more && unread.events.is_empty();
         Ok(more)
+    }
+
+    /// Writes frames that others are sent, too, behind what was fed.
+    async fn write(&mut self, frames: Vec<Bytes>) -> StepResult {
+        self.flush().await?;
+        let (hosted, seat) = (&self.hosted, self.reading.as_ref().and_then(|r| r.seat));
+        let held = (&*self.connection.charge, frames.iter().map(Bytes::len).sum());
+        patiently(write_all(&self.connection.stream, frames, None), hosted, seat, held).await
     }
 
     /// Takes what members have observed and the client was not told.
@@ -607,20 +617,19 @@ impl SocketSession {
         Ok(unread)
     }
 
-    /// Tells of it what stands behind positions up to this one.
-    async fn tell_observed(&mut self, unread: &mut Unread, position: Position) -> StepResult {
+    /// Takes of it what stands behind positions up to this one.
+    fn take_observed(&mut self, unread: &mut Unread, position: Position, frames: &mut Vec<Bytes>) {
         while unread.events.front().is_some_and(|(behind, ..)| *behind <= position) {
             let Some((_, cursor, event)) = unread.events.pop_front() else { break };
-            self.feed(Message::Text(event)).await?;
+            frames.push(frame(&event));
             if let Some(reading) = &mut self.reading {
                 reading.observed = Some(cursor);
             }
         }
-        Ok(())
     }
 
     /// Reads what is not in memory any more.
-    async fn read_page(&mut self, cursor: Position) -> StepResult<(Vec<Utf8Bytes>, Position)> {
+    async fn read_page(&mut self, cursor: Position) -> StepResult<Frames> {
         let visitor = Arc::clone(&self.connection.visitor);
         let place = Place::Position(cursor);
         let is_member = self.reading.as_ref().is_some_and(|reading| reading.seat.is_some());
@@ -637,14 +646,13 @@ impl SocketSession {
         )
         .await;
         let page = page.map_err(|failure| SocketEnd::Told(POLICY, Box::new(refused(failure, None))))?;
-        let to = page.to;
         visitor.made(page.records.len());
-        let events = Entries::new(page).map(|entry| match entry {
-            Ok(Entry::Record(record)) => Ok(record_event(&record).into()),
-            Ok(Entry::Gap { from, to, removed }) => Ok(gap_event(from, to, removed).to_json().into()),
+        let frames = Entries::new(page).map(|entry| match entry {
+            Ok(Entry::Record(record)) => Ok((frame(&record_event(&record)), record.position)),
+            Ok(Entry::Gap { from, to, removed }) => Ok((frame(&gap_event(from, to, removed).to_json()), to)),
             Err(error) => Err(fatal("unreadable", error.to_string())),
         });
-        Ok((events.collect::<StepResult<_>>()?, to))
+        frames.collect()
     }
 
     /// Tells what is held back, or is not any more.
@@ -674,12 +682,15 @@ impl SocketSession {
 
 /// Writes for as long as it takes, while the connection still has a seat to write for. So much is charged to the connection
 /// while its socket takes nothing.
-async fn patiently(
-    write: impl Future<Output = Result<(), axum::Error>>,
+async fn patiently<E>(
+    write: impl Future<Output = Result<(), E>>,
     hosted: &Arc<HostedRoom>,
     seat: Option<Seat>,
     (charge, bytes): (&Charge, usize),
-) -> StepResult {
+) -> StepResult
+where
+    SocketEnd: From<E>,
+{
     let mut write = std::pin::pin!(write);
     if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
         return Ok(done?);

@@ -29,6 +29,12 @@ impl From<axum::Error> for SocketEnd {
     }
 }
 
+impl From<std::io::Error> for SocketEnd {
+    fn from(_: std::io::Error) -> Self {
+        Self::Gone
+    }
+}
+
 /// Outcome of a step: the session goes on, or ends.
 pub(super) type StepResult<T = ()> = Result<T, SocketEnd>;
 

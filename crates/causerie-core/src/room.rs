@@ -40,7 +40,7 @@ pub use self::error::{HostedSayError, JoinError, Refusal, RestoreError, ResumeEr
 use self::journal::Journal;
 pub use self::journal::{Batch, Stored};
 use self::once::SaidLast;
-pub use self::once::SaidOnce;
+pub use self::once::{SaidBefore, SaidOnce, SaysOnce};
 use self::roster::Roster;
 pub use self::roster::{MemberRecord, Seat, Secrets};
 use self::settings::HELD_BYTES_MAX;
@@ -202,16 +202,14 @@ impl Room {
         Ok(id)
     }
 
-    /// Returns what `member` has said with this id of its client's, if that is remembered here (the store knows older
-    /// ones), and how many have been forgotten here.
+    /// Returns what is known here of what `member` has said with this id of its client's.
     #[must_use]
-    pub fn said_once(&self, member: MemberId, client_id: &ClientId) -> (Option<SaidOnce>, u64) {
+    pub fn said_once(&self, member: MemberId, client_id: &ClientId) -> SaidBefore {
         self.said_last.find(member, client_id)
     }
 
-    /// Says something for a hosted member with an id of its client's own making: said again, however late, it is the same
-    /// message. The store is to be asked first ([`mark::once`]), and `forgotten` is what [`said_once`](Self::said_once) told
-    /// before that; `None` if others have been forgotten since, so that it has to be asked again.
+    /// Says something for a hosted member with an id of its client's own making, unless it has been said: said again, however
+    /// late, it is the same message. `asked`: the store has been asked, after [`SaysOnce::AskStore`] told this number.
     ///
     /// # Errors
     /// [`HostedSayError`]; nothing changed.
@@ -221,14 +219,14 @@ impl Room {
         member: MemberId,
         client_id: &ClientId,
         body: &Body,
-        forgotten: u64,
-    ) -> Result<Option<SaidOnce>, HostedSayError> {
-        let (said, so_far) = self.said_once(member, client_id);
-        if said.is_some() {
-            return Ok(said);
-        }
-        if so_far != forgotten {
-            return Ok(None);
+        asked: Option<u64>,
+    ) -> Result<SaysOnce, HostedSayError> {
+        match self.said_once(member, client_id) {
+            SaidBefore::Said(said) => return Ok(SaysOnce::Said { said, is_new: false }),
+            SaidBefore::Forgotten(forgotten) if asked != Some(forgotten) => {
+                return Ok(SaysOnce::AskStore(forgotten));
+            }
+            SaidBefore::Never | SaidBefore::Forgotten(_) => {}
         }
         // A message of a hosted member waits for nothing: it is the next.
         let position = self.position() + 1;
@@ -236,7 +234,7 @@ impl Room {
         let (said, name) = (SaidOnce { id, position }, mark::once(member, client_id));
         self.journal.mark(name.clone(), position);
         self.said_last.remember(name, said);
-        Ok(Some(said))
+        Ok(SaysOnce::Said { said, is_new: true })
     }
 
     /// Appends what the group has delivered to the log, and says *Left* for those whose time has come.
@@ -593,23 +591,27 @@ mod tests {
         let raj = room.join_hosted(at(0), "Raj").unwrap();
         let text = Body::Text("hello".into());
         let client_id = |id: &str| id.parse::<ClientId>().unwrap();
-        let mut once = |who, id: &str, forgotten| room.say_once(at(0), who, &client_id(id), &text, forgotten);
-        let first = once(ann, "a", 0).unwrap().unwrap();
-        assert_eq!((first.id, first.position), (MessageId::new(ann, 1), Position::new(3)));
-        assert_eq!(once(ann, "a", 0), Ok(Some(first)));
-        assert_eq!(
-            once(raj, "a", 0).unwrap().unwrap().position,
-            Position::new(4),
-            "another's id is another id"
-        );
+        let mut once = |who, id: &str, asked| room.say_once(at(0), who, &client_id(id), &text, asked);
+        let first = SaidOnce { id: MessageId::new(ann, 1), position: Position::new(3) };
+        assert_eq!(once(ann, "a", None), Ok(SaysOnce::Said { said: first, is_new: true }));
+        assert_eq!(once(ann, "a", None), Ok(SaysOnce::Said { said: first, is_new: false }));
+        let another = SaidOnce { id: MessageId::new(raj, 1), position: Position::new(4) };
+        let says = once(raj, "a", None);
+        assert_eq!(says, Ok(SaysOnce::Said { said: another, is_new: true }), "another's id is another id");
         for n in 0..ONCE_MAX as u64 - 2 {
-            once(ann, &n.to_string(), 0).unwrap().unwrap();
+            assert!(matches!(once(ann, &n.to_string(), None), Ok(SaysOnce::Said { is_new: true, .. })));
         }
         // The next makes room: now only the store knows the first.
-        once(raj, "b", 0).unwrap().unwrap();
-        assert_eq!(once(ann, "c", 0), Ok(None), "others were forgotten since the store was asked");
-        assert_eq!(room.said_once(ann, &client_id("a")), (None, 1));
-        assert!(room.say_once(at(0), ann, &client_id("c"), &text, 1).unwrap().is_some());
+        assert!(matches!(once(raj, "b", None), Ok(SaysOnce::Said { is_new: true, .. })));
+        assert_eq!(once(ann, "a", None), Ok(SaysOnce::AskStore(1)), "it may have been said");
+        assert_eq!(
+            once(ann, "a", Some(0)),
+            Ok(SaysOnce::AskStore(1)),
+            "one was forgotten since it was asked"
+        );
+        assert_eq!(room.said_once(ann, &client_id("c")), SaidBefore::Never);
+        let says = room.say_once(at(0), ann, &client_id("a"), &text, Some(1));
+        assert!(matches!(says, Ok(SaysOnce::Said { is_new: true, .. })), "the store does not know it");
         let batch = room.take_batch().unwrap();
         assert_eq!(batch.marks[0], (mark::once(ann, &client_id("a")), Position::new(3)));
         assert_eq!(batch.marks.len(), ONCE_MAX + 2);

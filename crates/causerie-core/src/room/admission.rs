@@ -139,6 +139,7 @@ impl Room {
         let joined_at = self.position() + 1;
         self.roster.add(member, Person { name, joined_at, delivered: 0, pass });
         self.note_member(member);
+        self.said_last.joined(member);
         self.tally.joined();
         self.drain(now);
         Ok(member)
@@ -298,6 +299,7 @@ impl Room {
             // It cannot be said, so it is not so. Packets are as large as settings that were checked need them.
             return;
         }
+        self.said_last.left(member);
         self.tally.left();
         self.roster.remove(member, self.journal.position() + 1, taken);
         self.note_member(member);

@@ -207,7 +207,7 @@ pub(super) async fn say(
     let placed = match bearer.authorize(&hosted).await {
         // What it has said it has said.
         Err(expired) if expired.status == StatusCode::GONE => {
-            say::find(&hosted, bearer.0, &id).await?.map_err(|_| expired)?
+            say::find(&hosted, bearer.0, &id).await?.ok_or(expired)?
         }
         Err(failure) => return Err(failure),
         Ok(member) => {

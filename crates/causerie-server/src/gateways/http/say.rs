@@ -6,7 +6,7 @@ use causerie_core::content::body::Body;
 use causerie_core::id::{ClientId, Position};
 use causerie_core::log::mark;
 use causerie_core::log::records;
-use causerie_core::room::{HostedSayError, SaidOnce};
+use causerie_core::room::{SaidBefore, SaidOnce, SaysOnce};
 use causerie_store::StoreError;
 use cbcast::MemberId;
 
@@ -30,35 +30,41 @@ pub(super) async fn say(
     client_id: &ClientId,
     body: &Body,
 ) -> Result<Unstored<Placed>, HttpFailure> {
+    let mut asked = None;
     loop {
-        let forgotten = match find(hosted, member, client_id).await? {
-            Ok(placed) => return Ok(placed),
-            Err(forgotten) => forgotten,
-        };
-        let said = hosted.act(|room, now| {
-            let is_new = room.said_once(member, client_id).0.is_none();
-            let said = room.say_once(now, member, client_id, body, forgotten)?;
-            Ok::<_, HostedSayError>(said.map(|said| Placed { said, is_new }))
-        });
-        // What was refused has changed nothing.
-        if let Some(placed) = transpose(said)? {
-            return Ok(placed);
+        let says = hosted.act(|room, now| room.say_once(now, member, client_id, body, asked));
+        // What was refused, or is to be looked for, has changed nothing.
+        match says.peek_unstored().clone()? {
+            SaysOnce::Said { said, is_new } => return Ok(says.map(|_| Placed { said, is_new })),
+            SaysOnce::AskStore(forgotten) => asked = Some(forgotten),
+        }
+        if let Some(said) = stored(hosted, member, client_id).await? {
+            return Ok(said);
         }
     }
 }
 
-/// Finds what was said with this id, or how many ids the room had forgotten before that was found to be nothing.
+/// Finds what was said with this id.
 pub(super) async fn find(
     hosted: &Arc<HostedRoom>,
     member: MemberId,
     client_id: &ClientId,
-) -> Result<Result<Unstored<Placed>, u64>, HttpFailure> {
-    let said = hosted.ask(|room| room.said_once(member, client_id));
-    // How many ids are forgotten nobody is told.
-    let (known, forgotten) = *said.peek_unstored();
-    if let Some(known) = known {
-        return Ok(Ok(said.map(|_| Placed { said: known, is_new: false })));
+) -> Result<Option<Unstored<Placed>>, HttpFailure> {
+    let before = hosted.ask(|room| room.said_once(member, client_id));
+    // That it was not said, or may have been, nobody is told.
+    match *before.peek_unstored() {
+        SaidBefore::Said(said) => Ok(Some(before.map(|_| Placed { said, is_new: false }))),
+        SaidBefore::Never => Ok(None),
+        SaidBefore::Forgotten(_) => stored(hosted, member, client_id).await,
     }
+}
+
+/// Finds what was said with this id, in the store.
+async fn stored(
+    hosted: &Arc<HostedRoom>,
+    member: MemberId,
+    client_id: &ClientId,
+) -> Result<Option<Unstored<Placed>>, HttpFailure> {
     let (room, name) = (hosted.id, mark::once(member, client_id));
     let stored = hosted.reading(Asker::Speaker, move |store| {
         let Some(&position) = store.marked(room, &name, Position::START, 1)?.first() else { return Ok(None) };
@@ -67,20 +73,9 @@ pub(super) async fn find(
         Ok(record.map(|record| SaidOnce { id: record.message.id(), position }))
     });
     match stored.await {
-        Ok(Some(said)) => Ok(Ok(hosted.was_stored(Placed { said, is_new: false }))),
+        Ok(said) => Ok(said.map(|said| hosted.was_stored(Placed { said, is_new: false }))),
         // A room that was made just now has nothing stored.
-        Ok(None) | Err(StoreError::NoSuchRoom(_)) => Ok(Err(forgotten)),
+        Err(StoreError::NoSuchRoom(_)) => Ok(None),
         Err(error) => Err(error.into()),
-    }
-}
-
-/// Takes out what was refused, or is to be looked for again: of neither has anything changed.
-fn transpose<E>(said: Unstored<Result<Option<Placed>, E>>) -> Result<Option<Unstored<Placed>>, E>
-where
-    E: Clone,
-{
-    match said.peek_unstored().clone()? {
-        None => Ok(None),
-        Some(placed) => Ok(Some(said.map(|_| placed))),
     }
 }

@@ -14,8 +14,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use causerie_bench::classic::Classic;
+use causerie_bench::irc::Irc;
 use causerie_bench::native::Native;
 use causerie_bench::process::{Started, raise_file_limit};
+use causerie_bench::websocket::WebSocket;
 use causerie_bench::{LoadProtocol, LoadSpeaker, SpeakerSeat};
 
 const ROOM: usize = 100;
@@ -28,11 +30,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     if (members as u64) + 100 > limit {
         return Err(format!("only {limit} files may be open (see ulimit -n)").into());
     }
-    for which in ["native", "classic"] {
+    for which in ["native", "classic", "websocket", "irc"] {
         let server = Started::causerie(Command::new(program))?;
         let protocol: Box<dyn LoadProtocol> = match which {
             "native" => Box::new(Native::new(server.address)),
-            _ => Box::new(Classic::new(server.address)),
+            "classic" => Box::new(Classic::new(server.address)),
+            "websocket" => Box::new(WebSocket::new(server.address)),
+            _ => Box::new(Irc::new(server.address)),
         };
         let rooms: Vec<String> = (0..members.div_ceil(ROOM)).map(|n| format!("idle-{n}")).collect();
         protocol.open(&rooms)?;

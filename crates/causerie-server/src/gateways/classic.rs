@@ -131,7 +131,8 @@ impl ClassicSession<'_> {
             if lines.saw_non_ascii() {
                 self.beyond_ascii.store(true, Ordering::Relaxed);
             }
-            if !self.handle_all(&mut talk, items).await || ended {
+            // Apart, as well.
+            if !Box::pin(self.handle_all(&mut talk, items)).await || ended {
                 // What is still to be said is written; then the connection ends.
                 self.outbox.finish();
                 return std::future::pending().await;
@@ -340,27 +341,13 @@ impl ClassicSession<'_> {
             let membership = self.membership().clone();
             let mut more = false;
             let mut closed = false;
-            if let Some(ClassicMembership { room: hosted, follower, member, cursor }) = &membership {
-                let before = *cursor;
+            if let Some(membership) = &membership {
+                let hosted = &membership.room;
                 let changes = changes.get_or_insert_with(|| hosted.subscribe());
                 changes.mark_unchanged();
                 closed = hosted.closed.is_cancelled();
-                let (lines, cursor) = match follower.read(*cursor).await {
-                    Ok(Some(piece)) => (self.lines(&piece, hosted, *member, *cursor).await, piece.last),
-                    Ok(None) => (Vec::new(), *cursor),
-                    Err(Unreadable::Gap { end }) => {
-                        let lost = end - *cursor;
-                        self.reply(&classic::error(&format!("{lost} messages cannot be read any more")));
-                        (Vec::new(), end)
-                    }
-                    Err(Unreadable::Failed(why)) => return Err(io::Error::other(why)),
-                };
-                more = cursor > before;
-                write_all(stream, lines, Some(self.outbox.charge())).await?;
-                if let Some(membership) = self.membership().as_mut() {
-                    membership.cursor = cursor;
-                }
-                acknowledge(self.server, hosted, *member, cursor);
+                // Apart: it is large, and most sessions wait.
+                more = Box::pin(self.write_log(stream, membership)).await?;
             }
             if more {
                 continue;
@@ -389,6 +376,27 @@ impl ClassicSession<'_> {
                 }
             }
         }
+    }
+
+    /// Writes what lies behind the cursor. Whether there may be more.
+    async fn write_log(&self, stream: &Stream, membership: &ClassicMembership) -> io::Result<bool> {
+        let ClassicMembership { room: hosted, follower, member, cursor: before } = membership;
+        let (lines, cursor) = match follower.read(*before).await {
+            Ok(Some(piece)) => (self.lines(&piece, hosted, *member, *before).await, piece.last),
+            Ok(None) => (Vec::new(), *before),
+            Err(Unreadable::Gap { end }) => {
+                let lost = end - *before;
+                self.reply(&classic::error(&format!("{lost} messages cannot be read any more")));
+                (Vec::new(), end)
+            }
+            Err(Unreadable::Failed(why)) => return Err(io::Error::other(why)),
+        };
+        write_all(stream, lines, Some(self.outbox.charge())).await?;
+        if let Some(membership) = self.membership().as_mut() {
+            membership.cursor = cursor;
+        }
+        acknowledge(self.server, hosted, *member, cursor);
+        Ok(cursor > *before)
     }
 
     /// Returns the lines of a piece for `member`, its own left out.

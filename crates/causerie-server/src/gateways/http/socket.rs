@@ -201,7 +201,8 @@ impl SocketSession {
             if tell_observed.is_some_and(|at| at <= Instant::now()) {
                 tell_observed = None;
             }
-            let more = self.tell_log().await?;
+            // Apart: it is large, and most sessions wait.
+            let more = Box::pin(self.tell_log()).await?;
             if tell_held.is_some_and(|at| at <= Instant::now()) {
                 tell_held = None;
                 self.tell_held().await?;
@@ -219,7 +220,7 @@ impl SocketSession {
             let now = Instant::now();
             if let Some((seat, say, _)) = self.early.take_if(|(.., at)| *at <= now) {
                 heard = now;
-                self.say(seat, say).await?;
+                Box::pin(self.say(seat, say)).await?;
                 continue;
             }
             if self.reading.is_none() && now >= begun + server.settings().first_words {
@@ -247,7 +248,7 @@ impl SocketSession {
             tokio::select! {
                 message = self.socket.recv(), if self.acks.len() < ACKS_MAX && due.is_none() => {
                     heard = Instant::now();
-                    self.hear(message).await?;
+                    Box::pin(self.hear(message)).await?;
                     // Held messages are told from the beginning on.
                     if !wants_held && self.reading.as_ref().is_some_and(|r| r.held.is_some()) {
                         tell_held = Some(Instant::now());

@@ -36,6 +36,7 @@ const KEEP: &str = "crates/causerie-core/src/session/keep.rs";
 const ROOM: &str = "crates/causerie-core/src/room.rs";
 const ADMISSION: &str = "crates/causerie-core/src/room/admission.rs";
 const ROSTER: &str = "crates/causerie-core/src/room/roster.rs";
+const ONCE: &str = "crates/causerie-core/src/room/once.rs";
 const BODY: &str = "crates/causerie-core/src/content/body.rs";
 const STORE_RUN: &str = "crates/causerie-store/src/run.rs";
 const STORE_COMMIT: &str = "crates/causerie-store/src/sqlite/commit.rs";
@@ -1686,14 +1687,32 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             session(
                 "said once is said again",
                 ROOM,
-                "        if said.is_some() {\n            return Ok(said);",
-                "        if said.is_some() && body.text().is_none() {\n            return Ok(said);",
+                "SaidBefore::Said(said) => return",
+                "SaidBefore::Said(said) if body.text().is_none() => return",
             ),
             session(
                 "the store is not asked again after others were forgotten",
                 ROOM,
-                "if so_far != forgotten {",
-                "if so_far < forgotten {",
+                "if asked != Some(forgotten) =>",
+                "if asked.is_none() =>",
+            ),
+            session(
+                "who was here before the start has said nothing yet",
+                ONCE,
+                "self.known.contains(&member) && !",
+                "!",
+            ),
+            session(
+                "what was forgotten was never said",
+                ONCE,
+                "            self.filter(&oldest);\n",
+                "",
+            ),
+            session(
+                "filters that are full know those who were there before",
+                ONCE,
+                "(self.filters, self.known) = (Vec::new(), BTreeSet::new());",
+                "self.filters = Vec::new();",
             ),
         ],
     ),

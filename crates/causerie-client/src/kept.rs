@@ -1,12 +1,12 @@
 //! The file in which a client keeps its membership and what it has said, until that is placed.
 
-use causerie_core::id::Position;
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use causerie_core::id::Position;
 use tokio::time::Instant;
 
 use crate::private;

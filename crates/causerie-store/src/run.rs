@@ -7,10 +7,10 @@
 //! ```
 //! Damage to one record is seen by its checksum and loses that record; damage to the directory loses all of it.
 
-use causerie_core::id::Position;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use causerie_core::id::Position;
 use cbcast::wire::{Reader, put_varint};
 use cbcast::{MemberId, Message, MessageId};
 

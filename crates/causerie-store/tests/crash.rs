@@ -5,13 +5,13 @@
 
 mod common;
 
-use causerie_core::id::Position;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use causerie_core::id::Position;
 use causerie_store::{Change, Options, Retention, RoomId, SqliteStore, Store};
 use common::{Random, all, append, create, member_row, run, small};
 

@@ -9,9 +9,9 @@ mod common;
 #[path = "common/disk.rs"]
 mod disk;
 
-use causerie_core::id::Position;
 use std::path::Path;
 
+use causerie_core::id::Position;
 use causerie_store::{
     Change, CommitError, MemberRow, MemberSelection, MemoryStore, OpenError, Options, RoomId, SqliteStore,
     Store, StoreError,

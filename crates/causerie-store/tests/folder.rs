@@ -2,10 +2,10 @@
 
 mod common;
 
-use causerie_core::id::Position;
 use std::path::Path;
 
 use bytes::Bytes;
+use causerie_core::id::Position;
 use causerie_store::{
     Change, CommitError, OpenError, Options, Retention, RoomId, SqliteStore, Store, StoreError,
 };

@@ -4,11 +4,11 @@
 
 mod common;
 
-use causerie_core::id::Position;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use causerie_core::id::Position;
 use causerie_store::{
     Change, MemberSelection, OpenError, Options, Retention, RoomId, SqliteStore, Store, StoreError,
 };

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
-use causerie_client::{Place, Position};
+use causerie_client::Place;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
 /// Place from which on to read a room's log.
@@ -56,7 +56,7 @@ fn timestamp(millis: u64) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use causerie_client::{MemberId, MessageId};
+    use causerie_client::{MemberId, MessageId, Position};
     use causerie_gateway::api::rfc3339;
 
     use super::*;

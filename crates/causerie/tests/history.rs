@@ -2,11 +2,11 @@
 
 mod common;
 
-use causerie_core::id::Position;
 use std::io::Read;
 use std::process::{Output, Stdio};
 
 use causerie_client::{Body, ErrorCode, Event, History, MessageId, Place, Room, RoomOptions};
+use causerie_core::id::Position;
 use common::{Process, Said, Server, causerie, soon};
 use serde_json::Value;
 use tokio::sync::mpsc;

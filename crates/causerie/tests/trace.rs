@@ -2,11 +2,11 @@
 
 mod common;
 
-use causerie_core::id::Position;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Output, Stdio};
 
 use causerie_client::{Direction, Event, History, HistoryRecord, Place, Room, RoomOptions};
+use causerie_core::id::Position;
 use cbcast::MessageId;
 use common::{Server, causerie, soon};
 

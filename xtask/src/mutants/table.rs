@@ -1702,12 +1702,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 "self.known.contains(&member) && !",
                 "!",
             ),
-            session(
-                "what was forgotten was never said",
-                ONCE,
-                "            self.filter(&oldest);\n",
-                "",
-            ),
+            session("what was forgotten was never said", ONCE, "            self.filter(&oldest);\n", ""),
             session(
                 "filters that are full know those who were there before",
                 ONCE,

@@ -1,11 +1,11 @@
 //! A store in memory that is full, or waits, when a test says so.
 
-use causerie_core::id::Position;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
+use causerie_core::id::Position;
 use causerie_store::{
     Change, CheckReport, CommitError, DatabaseError, Found, MemberRow, MemberSelection, MemoryStore, Removed,
     Retention, RoomId, Store, StoreError, StoreStats, StoredPage, StoredRoom,

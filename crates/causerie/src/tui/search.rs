@@ -1,7 +1,6 @@
 //! Search: the message before with a text, read back page by page.
 
 use causerie_client::MessageId;
-use causerie_client::Position;
 
 use super::layout::Layout;
 use super::model::{Effect, Focus, Model};

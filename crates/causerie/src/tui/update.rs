@@ -1,6 +1,5 @@
 //! Changes by events: [`update`] is pure, and hands back what is to be done.
 
-use causerie_client::Position;
 use causerie_client::{Event as RoomEvent, HistoryPage};
 use crossterm::event::KeyEventKind;
 
@@ -198,7 +197,7 @@ fn load_if_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
 
 #[cfg(test)]
 mod tests {
-    use causerie_client::{Body, Epoch, MessageId};
+    use causerie_client::{Body, Epoch, MessageId, Position};
     use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
     use jiff::tz::TimeZone;
 

@@ -1,9 +1,9 @@
 //! Records of a room as frames of a WebSocket: each is written once, and all who read along are sent the same bytes.
 
-use causerie_core::id::Position;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use causerie_core::id::Position;
 use causerie_gateway::api::record_event;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Data, OpCode};

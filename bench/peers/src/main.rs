@@ -1,26 +1,33 @@
-//! Causerie beside brokers and bare loops, under the same loads, in turns. See `docs/evidence/benchmarks-server.md`.
+//! Causerie beside brokers, IRC servers and bare loops, under the same loads, in turns. See
+//! `docs/evidence/benchmarks-server.md`.
 //!
 //! One generator for all, plain sockets for all, so that clients cost the same: what differs is the server. Every
 //! server is started anew for each measurement, and only processes started here are ended.
 
 mod bare;
+mod config;
 mod lines;
+mod loads;
 mod nats;
+mod peer;
 mod redis;
+mod results;
 mod table;
 
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use causerie_bench::native::Native;
-use causerie_bench::process::{Started, raise_file_limit};
-use causerie_bench::{LoadPace, LoadPlan, LoadProtocol, LoadReport};
+use causerie_bench::process::{LaunchError, raise_file_limit};
+use causerie_bench::{LoadPlan, LoadReport};
 use clap::{Args, Parser, Subcommand};
 
-/// Compare causerie with nats-server, redis and bare loops under the same loads.
+use loads::{LOADS, Load};
+use peer::{Kind, Peer, Programs};
+use results::Measurement;
+
+/// Compare causerie with brokers, IRC servers and bare loops under the same loads.
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct PeersCli {
@@ -50,156 +57,14 @@ struct Compare {
     /// How often each is measured; the table shows medians.
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: usize,
-    /// Only these loads (a, a1000, b, c, d) and servers (causerie, nats, redis, loop, loop+sync), by commas.
+    /// Only these loads, servers and kinds of client (native, irc), by commas; an unknown name lists them.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
-    /// The causerie to measure.
-    #[arg(long, value_name = "PROGRAM", default_value = "target/release/causerie")]
-    causerie: PathBuf,
-    /// The nats-server to measure.
-    #[arg(long, value_name = "PROGRAM", default_value = "nats-server")]
-    nats: PathBuf,
-    /// The redis-server to measure.
-    #[arg(long, value_name = "PROGRAM", default_value = "redis-server")]
-    redis: PathBuf,
+    #[command(flatten)]
+    programs: Programs,
     /// Where servers may write; each gets a directory of its own in it.
     #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
     scratch: PathBuf,
-}
-
-/// One load, and what we want to reach beside whom.
-#[derive(Clone, Copy, Debug)]
-struct Load {
-    name: &'static str,
-    what: &'static str,
-    rooms: u32,
-    receivers: u32,
-    senders: u32,
-    pace: LoadPace,
-    targets: &'static [(Peer, Goal)],
-}
-
-/// What causerie should reach beside a peer.
-#[derive(Clone, Copy, Debug)]
-enum Goal {
-    /// At least so many times its deliveries a second.
-    Deliveries(f64),
-    /// A p99 no worse.
-    P99,
-}
-
-const LOADS: [Load; 5] = [
-    Load {
-        name: "a",
-        what: "1 room of 100, 10 talk, 100 outstanding",
-        rooms: 1,
-        receivers: 100,
-        senders: 10,
-        pace: LoadPace::Window(100),
-        targets: &[(Peer::Nats, Goal::Deliveries(1.5)), (Peer::LoopSync, Goal::Deliveries(0.8))],
-    },
-    Load {
-        name: "a1000",
-        what: "1 room of 100, 10 talk, 1,000 outstanding",
-        rooms: 1,
-        receivers: 100,
-        senders: 10,
-        pace: LoadPace::Window(1_000),
-        targets: &[(Peer::Redis, Goal::Deliveries(1.0))],
-    },
-    Load {
-        name: "b",
-        what: "1 room of 1,000, 1 talks, 100 outstanding",
-        rooms: 1,
-        receivers: 1_000,
-        senders: 1,
-        pace: LoadPace::Window(100),
-        targets: &[(Peer::Nats, Goal::Deliveries(1.5)), (Peer::LoopSync, Goal::Deliveries(0.8))],
-    },
-    Load {
-        name: "c",
-        what: "100 rooms of 10 who all talk, 80 outstanding a room",
-        rooms: 100,
-        receivers: 10,
-        senders: 10,
-        pace: LoadPace::Window(80),
-        targets: &[(Peer::Nats, Goal::Deliveries(1.0))],
-    },
-    Load {
-        name: "d",
-        what: "1 room of 100, 10 talk, 200 messages/s",
-        rooms: 1,
-        receivers: 100,
-        senders: 10,
-        pace: LoadPace::Rate(200.0),
-        targets: &[(Peer::Nats, Goal::P99)],
-    },
-];
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Peer {
-    Causerie,
-    Nats,
-    Redis,
-    LoopSync,
-    Loop,
-}
-
-impl Peer {
-    const ALL: [Self; 5] = [Self::Causerie, Self::Nats, Self::Redis, Self::LoopSync, Self::Loop];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Causerie => "causerie",
-            Self::Nats => "nats",
-            Self::Redis => "redis",
-            Self::Loop => "loop",
-            Self::LoopSync => "loop+sync",
-        }
-    }
-
-    /// A server of its own, as it comes: nothing is tuned, and what would write to disk beside ours is off.
-    fn start(self, programs: &Compare, scratch: &Path) -> anyhow::Result<Started> {
-        if let Self::Causerie = self {
-            return Ok(Started::causerie(Command::new(&programs.causerie))?);
-        }
-        // Free a moment ago; whoever takes it in between makes the start fail, and is not measured.
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let port = address.port().to_string();
-        let mut command = match self {
-            Self::Causerie => unreachable!("started above"),
-            Self::Nats => {
-                let mut command = Command::new(&programs.nats);
-                command.args(["--addr", "127.0.0.1", "--port", &port]);
-                command
-            }
-            Self::Redis => {
-                let mut command = Command::new(&programs.redis);
-                command.args(["--bind", "127.0.0.1", "--port", &port]);
-                command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(scratch);
-                command
-            }
-            Self::Loop | Self::LoopSync => {
-                let mut command = Command::new(std::env::current_exe()?);
-                command.args(["loop", &address.to_string()]);
-                if let Self::LoopSync = self {
-                    command.arg(scratch.join("log"));
-                }
-                command
-            }
-        };
-        command.stdout(Stdio::null()).stderr(Stdio::null()).current_dir(scratch);
-        Ok(Started::at(address, &mut command)?)
-    }
-
-    fn protocol(self, server: SocketAddr) -> Box<dyn LoadProtocol> {
-        match self {
-            Self::Causerie => Box::new(Native::new(server)),
-            Self::Nats => Box::new(nats::Nats),
-            Self::Redis => Box::new(redis::Redis),
-            Self::Loop | Self::LoopSync => Box::new(bare::Bare),
-        }
-    }
 }
 
 fn main() -> anyhow::Result<()> {
@@ -213,34 +78,38 @@ fn main() -> anyhow::Result<()> {
 fn compare(args: &Compare) -> anyhow::Result<()> {
     ensure!(args.rounds > 0, "at least one round is needed");
     let seconds = Duration::try_from_secs_f64(args.seconds).context("--seconds")?;
-    let (loads, peers) = chosen(&args.only)?;
+    let mut all = chosen(&args.only)?;
     // Servers inherit it.
     let _ = raise_file_limit();
-    let mut results: Vec<Vec<Vec<LoadReport>>> = vec![vec![Vec::new(); peers.len()]; loads.len()];
     for round in 1..=args.rounds {
-        for (load, results) in loads.iter().zip(&mut results) {
-            for (peer, results) in peers.iter().zip(results) {
-                let report = measure(*load, *peer, seconds, args)
-                    .with_context(|| format!("{} under load {}", peer.name(), load.name))?;
-                eprintln!(
-                    "round {round}  {:<6}{:<10}{:>12.0} deliveries/s, p99 {:?}",
-                    load.name,
-                    peer.name(),
-                    report.deliveries_per_second(),
-                    report.latency.p99,
-                );
-                results.push(report);
+        for Measurement { load, peer, reports, failures } in &mut all {
+            let what = format!("round {round}  {:<6}{:<14}", load.name, peer.name());
+            match measure(*load, *peer, seconds, args) {
+                Ok(report) => {
+                    let (rate, p99) = (report.deliveries_per_second(), report.latency.p99);
+                    let wrong = if report.tally.is_clean() { "" } else { ", not all right" };
+                    eprintln!("{what}{rate:>12.0} deliveries/s, p99 {p99:?}{wrong}");
+                    reports.push(report);
+                }
+                // A server that is not there is a mistake of ours, one that gives up a result.
+                Err(error) if reports.is_empty() && error.is::<LaunchError>() => {
+                    return Err(error.context(format!("{} under load {}", peer.name(), load.name)));
+                }
+                Err(error) => {
+                    eprintln!("{what}no result: {error:#}");
+                    failures.push(format!("{error:#}"));
+                }
             }
         }
     }
-    print!("{}", table::table(&loads, &peers, &results));
+    print!("{}", table::tables(&all));
     Ok(())
 }
 
 fn measure(load: Load, peer: Peer, seconds: Duration, args: &Compare) -> anyhow::Result<LoadReport> {
     let scratch = args.scratch.join(format!("peers-{}-{}", std::process::id(), peer.name()));
     std::fs::create_dir_all(&scratch)?;
-    let server = peer.start(args, &scratch)?;
+    let server = peer.start(&args.programs, &scratch)?;
     let plan = LoadPlan {
         rooms: load.rooms,
         receivers: load.receivers,
@@ -250,29 +119,42 @@ fn measure(load: Load, peer: Peer, seconds: Duration, args: &Compare) -> anyhow:
         ..LoadPlan::default()
     };
     let protocol = peer.protocol(server.address);
-    let report = causerie_bench::run(&plan, &*protocol, server.address, Some(server.pid()), &mut |_| {})?;
+    let report = causerie_bench::run(&plan, &*protocol, server.address, Some(server.pid()), &mut |_| {});
     drop(server);
     std::fs::remove_dir_all(&scratch)?;
-    Ok(report)
+    Ok(report?)
 }
 
-/// The loads and servers that are named; all of a kind if none of it is.
-fn chosen(only: &[String]) -> anyhow::Result<(Vec<Load>, Vec<Peer>)> {
+/// Returns the loads and servers that are named, in turns as they are measured; all of a sort if none of it is.
+fn chosen(only: &[String]) -> anyhow::Result<Vec<Measurement>> {
     let named = |name: &str| only.iter().any(|only| only == name);
-    if let Some(unknown) = only.iter().find(|only| {
-        LOADS.iter().all(|load| load.name != **only) && Peer::ALL.iter().all(|peer| peer.name() != **only)
-    }) {
-        bail!("--only: there is no load and no server '{unknown}'");
+    let is_named = |peer: Peer| named(peer.name()) || named(peer.kind().name());
+    let loads = || LOADS.iter().map(|load| load.name);
+    let peers = || Peer::ALL.iter().map(|peer| peer.name());
+    let kinds = || Kind::ALL.iter().map(|kind| kind.name());
+    if let Some(unknown) = only.iter().find(|only| loads().chain(peers()).chain(kinds()).all(|n| n != **only))
+    {
+        let list = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>().join(", ");
+        bail!(
+            "--only: there is no '{unknown}'; there are the loads {}, the servers {}, \
+             and {} for all servers of a kind",
+            list(&mut loads()),
+            list(&mut peers()),
+            list(&mut kinds())
+        );
     }
-    let mut loads: Vec<_> = LOADS.into_iter().filter(|load| named(load.name)).collect();
-    if loads.is_empty() {
-        loads = LOADS.to_vec();
+    let any_load = !loads().any(named);
+    let any_peer = !Peer::ALL.into_iter().any(is_named);
+    let mut chosen = Vec::new();
+    for load in LOADS {
+        for peer in Peer::ALL {
+            let (this_load, this_peer) = (named(load.name), is_named(peer));
+            if (any_load || this_load) && (any_peer || this_peer) {
+                chosen.push(Measurement { load, peer, reports: Vec::new(), failures: Vec::new() });
+            }
+        }
     }
-    let mut peers: Vec<_> = Peer::ALL.into_iter().filter(|peer| named(peer.name())).collect();
-    if peers.is_empty() {
-        peers = Peer::ALL.to_vec();
-    }
-    Ok((loads, peers))
+    Ok(chosen)
 }
 
 #[cfg(test)]
@@ -283,17 +165,25 @@ mod tests {
     fn what_is_named_is_chosen_and_nothing_unknown() {
         let chosen = |only: &[&str]| {
             let only: Vec<_> = only.iter().map(|name| (*name).to_owned()).collect();
-            super::chosen(&only).map(|(loads, peers)| (loads.len(), peers.len()))
+            super::chosen(&only).map(|all| {
+                let names = all.iter().map(|m| format!("{} {}", m.load.name, m.peer.name()));
+                names.collect::<Vec<_>>()
+            })
         };
-        assert_eq!(chosen(&[]).unwrap(), (5, 5));
-        assert_eq!(chosen(&["a", "nats", "causerie"]).unwrap(), (1, 2));
-        assert_eq!(chosen(&["redis"]).unwrap(), (5, 1));
-        assert!(chosen(&["kafka"]).is_err());
+        assert_eq!(chosen(&[]).unwrap().len(), LOADS.len() * Peer::ALL.len());
+        assert_eq!(chosen(&["a", "nats", "causerie"]).unwrap(), ["a causerie", "a nats"]);
+        assert_eq!(chosen(&["redis"]).unwrap().len(), LOADS.len());
+        assert_eq!(chosen(&["b", "irc"]).unwrap(), ["b causerie-irc", "b inspircd", "b ngircd"]);
+        let error = chosen(&["kafka"]).unwrap_err().to_string();
+        assert!(
+            error.contains("no 'kafka'") && error.contains("a1000, b") && error.contains("nats"),
+            "{error}"
+        );
     }
 
     #[test]
     fn the_bare_loop_passes_everything_on() {
-        let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         std::thread::spawn(move || bare::serve(listen, None));
         while std::net::TcpStream::connect(listen).is_err() {
             std::thread::yield_now();

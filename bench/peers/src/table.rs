@@ -1,98 +1,78 @@
-//! The results as one table in Markdown.
+//! The results as tables in Markdown, one for each kind of client.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use causerie_bench::LoadReport;
 
-use crate::{Goal, Load, Peer};
+use crate::loads::Goal;
+use crate::peer::Kind;
+use crate::results::{Measurement, ms, ours, p99, per_processor};
+
+const HEAD: &str = "| load | server | deliveries/s (least to greatest) | causerie to it | p50 ms | p99 ms | causerie's p99 to its \
+     | server's processors | deliveries per processor second | causerie's to it | peak MiB | load's processors | wrong |\n\
+     |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
 
 /// Medians of all rounds, with the least and the greatest rate; ratios are causerie's to the row's.
-pub(crate) fn table(loads: &[Load], peers: &[Peer], results: &[Vec<Vec<LoadReport>>]) -> String {
-    let mut out = String::from(
-        "| load | server | deliveries/s (least to greatest) | causerie to it | p50 ms | p99 ms | causerie's p99 to its \
-         | server's processors | deliveries per processor second | causerie's to it | peak MiB | load's processors | wrong |\n\
-         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
-    );
-    for (load, results) in loads.iter().zip(results) {
-        let ours = peers.iter().position(|peer| *peer == Peer::Causerie).map(|at| &results[at][..]);
-        for (n, (peer, reports)) in peers.iter().zip(results).enumerate() {
-            let label = match n {
-                0 => format!("**{}**: {}", load.name, load.what),
-                _ => String::new(),
-            };
-            let rates = sorted(reports, LoadReport::deliveries_per_second);
-            let (least, greatest) = (rates[0], rates[rates.len() - 1]);
-            let target = load.targets.iter().find(|(of, _)| of == peer).map(|(_, target)| *target);
-            let ratio = |of: fn(&LoadReport) -> f64| match ours {
-                Some(ours) if *peer != Peer::Causerie => {
-                    format!("{:.2}", median(ours, of) / median(reports, of))
-                }
-                _ => String::new(),
-            };
-            let (mut rate, mut tail) = (ratio(LoadReport::deliveries_per_second), ratio(p99));
-            match target {
-                _ if ours.is_none() => {}
-                Some(Goal::Deliveries(target)) => rate += &format!(" (want {target:.1})"),
-                Some(Goal::P99) => tail += " (want 1.0 or less)",
-                None => {}
-            }
-            writeln!(
-                out,
-                "| {label} | {} | {:.0} ({least:.0} to {greatest:.0}) | {rate} | {:.2} | {:.2} | {tail} | {:.2} | {:.0} | {} \
-                 | {:.0} | {:.2} | {} |",
-                peer.name(),
-                median(reports, LoadReport::deliveries_per_second),
-                median(reports, |report| ms(report.latency.p50)),
-                median(reports, p99),
-                median(reports, |report| report.server.map_or(f64::NAN, |server| server.cpu)),
-                median(reports, per_processor),
-                ratio(per_processor),
-                median(reports, |report| report.server.map_or(f64::NAN, |s| s.memory_peak as f64 / f64::from(1 << 20))),
-                median(reports, |report| report.own_cpu.unwrap_or(f64::NAN)),
-                wrong(reports),
-            )
-            .expect("a string takes everything");
+pub(crate) fn tables(all: &[Measurement]) -> String {
+    let mut out = String::new();
+    for kind in Kind::ALL {
+        let rows: Vec<_> = all.iter().filter(|m| m.peer.kind() == kind).collect();
+        if rows.is_empty() {
+            continue;
         }
+        let mut names: Vec<_> = rows.iter().filter(|m| !m.peer.stores()).map(|m| m.peer.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        writeln!(out, "### {}\n", kind.title()).expect("a string takes everything");
+        if !names.is_empty() {
+            writeln!(out, "Stored nowhere: what goes through {}.\n", names.join(", "))
+                .expect("a string takes everything");
+        }
+        out += HEAD;
+        let mut last = "";
+        for row in rows {
+            let label = match row.load.name {
+                same if same == last => String::new(),
+                name => format!("**{name}**: {}", row.load.what),
+            };
+            last = row.load.name;
+            out += &line(&label, row, ours(all, row.load.name, kind));
+        }
+        out.push('\n');
     }
     out
 }
 
-fn ms(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
-}
-
-/// What a server does with the time it gets: on a busy machine this says more than what gets through.
-fn per_processor(report: &LoadReport) -> f64 {
-    report.server.map_or(f64::NAN, |server| report.deliveries_per_second() / server.cpu)
-}
-
-fn p99(report: &LoadReport) -> f64 {
-    ms(report.latency.p99)
-}
-
-fn sorted(reports: &[LoadReport], of: impl Fn(&LoadReport) -> f64) -> Vec<f64> {
-    let mut values: Vec<_> = reports.iter().map(of).collect();
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-fn median(reports: &[LoadReport], of: impl Fn(&LoadReport) -> f64) -> f64 {
-    let values = sorted(reports, of);
-    (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0
-}
-
-/// What the judge found, over all rounds; `0` if nothing.
-fn wrong(reports: &[LoadReport]) -> String {
-    let sum =
-        |of: fn(&causerie_bench::check::Tally) -> u64| reports.iter().map(|r| of(&r.tally)).sum::<u64>();
-    let found = [
-        (sum(|t| t.lost), "lost"),
-        (sum(|t| t.duplicated), "twice"),
-        (sum(|t| t.out_of_order), "behind a later one of the same sender"),
-        (sum(|t| t.before_cause), "answers before their question"),
-        (sum(|t| t.damaged), "damaged"),
-    ];
-    let found: Vec<_> = found.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-    if found.is_empty() { "0".into() } else { found.join(", ") }
+fn line(label: &str, row: &Measurement, ours: Option<&Measurement>) -> String {
+    let name = row.peer.name();
+    let rates = row.sorted(LoadReport::deliveries_per_second);
+    let (Some(least), Some(greatest)) = (rates.first(), rates.last()) else {
+        return format!("| {label} | {name} |  |  |  |  |  |  |  |  |  |  | {} |\n", row.wrong());
+    };
+    let ratio = |of: fn(&LoadReport) -> f64| match ours {
+        Some(ours) if !row.peer.is_ours() && !ours.reports.is_empty() => {
+            format!("{:.2}", ours.median(of) / row.median(of))
+        }
+        _ => String::new(),
+    };
+    let (mut rate, mut tail) = (ratio(LoadReport::deliveries_per_second), ratio(p99));
+    match row.load.targets.iter().find(|(of, _)| *of == row.peer).map(|(_, target)| *target) {
+        _ if ours.is_none() => {}
+        Some(Goal::Deliveries(target)) => rate += &format!(" (want {target:.1})"),
+        Some(Goal::P99) => tail += " (want 1.0 or less)",
+        None => {}
+    }
+    format!(
+        "| {label} | {name} | {:.0} ({least:.0} to {greatest:.0}) | {rate} | {:.2} | {:.2} | {tail} | {:.2} | {:.0} | {} \
+         | {:.0} | {:.2} | {} |\n",
+        row.median(LoadReport::deliveries_per_second),
+        row.median(|report| ms(report.latency.p50)),
+        row.median(p99),
+        row.median(|report| report.server.map_or(f64::NAN, |server| server.cpu)),
+        row.median(per_processor),
+        ratio(per_processor),
+        row.median(|report| report.server.map_or(f64::NAN, |s| s.memory_peak as f64 / f64::from(1 << 20))),
+        row.median(|report| report.own_cpu.unwrap_or(f64::NAN)),
+        row.wrong(),
+    )
 }

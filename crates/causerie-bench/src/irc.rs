@@ -1,5 +1,6 @@
-//! IRC (`docs/irc.md`), as little of it as a load needs. Members negotiate `echo-message` and nothing else, so that those
-//! who talk can check that their own lines come, in their place.
+//! IRC (`docs/irc.md`), as little of it as a load needs. Members negotiate `echo-message` and nothing else, so that
+//! those who talk can check that their own lines come, in their place. Where a server does not know it, they check
+//! the others' lines.
 
 use std::net::SocketAddr;
 
@@ -13,17 +14,28 @@ const TEXT_BYTES_MAX: usize = 320;
 /// No server sends a longer line without its end: 512 bytes, and 8191 of tags.
 const LINE_BYTES_MAX: usize = 8191 + 512;
 
-/// Causerie's IRC gateway, on the front port.
+/// IRC: causerie's gateway on the front port, or any other server.
 #[derive(Clone, Copy, Debug)]
 pub struct Irc {
-    server: SocketAddr,
+    /// The server on which rooms are opened first, where joining does not make them.
+    opens_at: Option<SocketAddr>,
+    /// The server knows `echo-message`.
+    echoes: bool,
 }
 
 impl Irc {
-    /// Speaks to the server at this address, which should not limit how many lines a client sends (`--irc-rate 0`).
+    /// Speaks to causerie at this address, which should not limit how many lines a client sends
+    /// (`--irc-rate 0`).
     #[must_use]
     pub const fn new(server: SocketAddr) -> Self {
-        Self { server }
+        Self { opens_at: Some(server), echoes: true }
+    }
+
+    /// Speaks to another IRC server, where whoever joins a channel makes it. `echoes`: it knows
+    /// `echo-message`.
+    #[must_use]
+    pub const fn elsewhere(echoes: bool) -> Self {
+        Self { opens_at: None, echoes }
     }
 }
 
@@ -33,7 +45,7 @@ impl LoadProtocol for Irc {
     }
 
     fn echoes(&self) -> bool {
-        true
+        self.echoes
     }
 
     fn text_bytes_max(&self) -> usize {
@@ -41,31 +53,34 @@ impl LoadProtocol for Irc {
     }
 
     fn speaker(&self, seat: SpeakerSeat) -> Box<dyn LoadSpeaker> {
-        Box::new(IrcMember::new(seat))
+        Box::new(IrcMember::new(seat, self.echoes))
     }
 
     /// Opens rooms as for the others: whoever makes rooms this way may close them.
     fn open(&self, rooms: &[String]) -> Result<(), SpeakError> {
-        native::create_rooms(self.server, rooms)
+        self.opens_at.map_or(Ok(()), |server| native::create_rooms(server, rooms))
     }
 
     fn close(&self, rooms: &[String]) {
-        // The server may be gone; then so are the rooms.
-        let _ = native::close_rooms(self.server, rooms);
+        if let Some(server) = self.opens_at {
+            // The server may be gone; then so are the rooms.
+            let _ = native::close_rooms(server, rooms);
+        }
     }
 }
 
 struct IrcMember {
     seat: SpeakerSeat,
+    echoes: bool,
     /// Words before each text: ` PRIVMSG #room :`.
     before_text: String,
     is_ready: bool,
 }
 
 impl IrcMember {
-    fn new(seat: SpeakerSeat) -> Self {
+    fn new(seat: SpeakerSeat, echoes: bool) -> Self {
         let before_text = format!(" PRIVMSG #{} :", seat.room);
-        Self { seat, before_text, is_ready: false }
+        Self { seat, echoes, before_text, is_ready: false }
     }
 
     /// Any line that brings no text.
@@ -79,6 +94,8 @@ impl IrcMember {
         let (command, params) = rest.split_once(' ').unwrap_or((rest, ""));
         match command {
             "PING" => out.extend_from_slice(format!("PONG {params}\r\n").as_bytes()),
+            // Some servers take no other command before they have welcomed a client, perhaps a second later.
+            "001" => out.extend_from_slice(format!("JOIN #{}\r\n", self.seat.room).as_bytes()),
             // The list of who is in stands behind the joining.
             "366" => self.is_ready = true,
             // There is no message of the day.
@@ -103,10 +120,10 @@ fn nick(seat: &SpeakerSeat) -> String {
 
 impl LoadSpeaker for IrcMember {
     fn greet(&mut self, out: &mut Vec<u8>) {
-        let (room, nick) = (&self.seat.room, nick(&self.seat));
-        let words = format!(
-            "CAP REQ :echo-message\r\nNICK {nick}\r\nUSER bench 0 * :bench\r\nCAP END\r\nJOIN #{room}\r\n"
-        );
+        let (before, behind) =
+            if self.echoes { ("CAP REQ :echo-message\r\n", "CAP END\r\n") } else { ("", "") };
+        let nick = nick(&self.seat);
+        let words = format!("{before}NICK {nick}\r\nUSER bench 0 * :bench\r\n{behind}");
         out.extend_from_slice(words.as_bytes());
     }
 
@@ -149,7 +166,11 @@ mod tests {
     use super::*;
 
     fn member() -> IrcMember {
-        IrcMember::new(SpeakerSeat { room: "r".into(), name: "m0".into(), talks: true, text_bytes: 4 })
+        IrcMember::new(seat(), true)
+    }
+
+    fn seat() -> SpeakerSeat {
+        SpeakerSeat { room: "r".into(), name: "m0".into(), talks: true, text_bytes: 4 }
     }
 
     fn read(member: &mut IrcMember, input: &[u8]) -> Result<(usize, Vec<u8>, Vec<String>), SpeakError> {
@@ -162,7 +183,8 @@ mod tests {
 
     #[test]
     fn lines_are_read_wherever_the_stream_is_cut() {
-        let input = b":s.local CAP * ACK :echo-message\r\n:s.local 422 m0-r :MOTD File is missing\r\n\
+        let input = b":s.local CAP * ACK :echo-message\r\n:s.local 001 m0-r :Welcome\r\n\
+                      :s.local 422 m0-r :MOTD File is missing\r\n\
                       :m0-r!member@s.local JOIN #r\r\n:s.local 353 m0-r = #r :m0-r m1-r\r\nPING :x y\r\n\
                       :s.local 366 m0-r #r :End of /NAMES list\r\n:m1-r!member@s.local PRIVMSG #r :abcd\r\n\
                       :m1-r!member@s.local PRIVMSG #other :1234\r\n:m1-r!member@s.local PRIVMSG #r :no\r\n\
@@ -175,7 +197,7 @@ mod tests {
             assert_eq!(used + rest, input.len());
             out.extend(more_out);
             texts.extend(more_texts);
-            assert_eq!(out, b"PONG :x y\r\n");
+            assert_eq!(out, b"JOIN #r\r\nPONG :x y\r\n");
             assert_eq!(texts, ["abcd", "efgh"]);
             assert!(member.is_ready());
         }
@@ -186,9 +208,27 @@ mod tests {
         let (mut member, mut out) = (member(), Vec::new());
         member.greet(&mut out);
         member.say(b"abcd", &mut out);
-        let expected = "CAP REQ :echo-message\r\nNICK m0-r\r\nUSER bench 0 * :bench\r\nCAP END\r\nJOIN #r\r\n\
-                        PRIVMSG #r :abcd\r\n";
+        let expected =
+            "CAP REQ :echo-message\r\nNICK m0-r\r\nUSER bench 0 * :bench\r\nCAP END\r\nPRIVMSG #r :abcd\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    /// As InspIRCd and ngIRCd say it: both have a message of the day or none, and colons where ours has none.
+    #[test]
+    fn other_servers_are_understood() {
+        let input = b":irc.local 001 m0-r :Welcome to the Internet Relay Network m0-r!~bench@127.0.0.1\r\n\
+                      :irc.local 005 m0-r AWAYLEN=200 CASEMAPPING=rfc1459 :are supported by this server\r\n\
+                      :irc.local 253 m0-r 1 :unknown connections\r\n:irc.local 375 m0-r :- message of the day\r\n\
+                      :irc.local 376 m0-r :End of MOTD command\r\n:m0-r!~bench@127.0.0.1 JOIN :#r\r\n\
+                      :irc.local 353 m0-r = #r :@m0-r\r\n:irc.local 366 m0-r #r :End of NAMES list\r\n\
+                      :m1-r!~bench@127.0.0.1 JOIN :#r\r\n:m1-r!~bench@127.0.0.1 PRIVMSG #r :abcd\r\n";
+        let (mut member, mut greeting) = (IrcMember::new(seat(), false), Vec::new());
+        member.greet(&mut greeting);
+        assert_eq!(greeting, b"NICK m0-r\r\nUSER bench 0 * :bench\r\n");
+        let (used, out, texts) = read(&mut member, input).unwrap();
+        assert_eq!((used, &out[..], texts), (input.len(), &b"JOIN #r\r\n"[..], vec!["abcd".to_owned()]));
+        assert!(member.is_ready());
+        assert!(!Irc::elsewhere(false).echoes());
     }
 
     #[test]

@@ -1,0 +1,192 @@
+//! The servers that are compared, and how each is started.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use causerie_bench::LoadProtocol;
+use causerie_bench::irc::Irc;
+use causerie_bench::native::Native;
+use causerie_bench::process::Started;
+use clap::Args;
+
+use crate::{bare, config, nats, redis};
+
+/// Programs that are measured.
+#[derive(Args, Debug)]
+pub(crate) struct Programs {
+    /// The causerie to measure.
+    #[arg(long, value_name = "PROGRAM", default_value = "target/release/causerie")]
+    causerie: PathBuf,
+    /// The nats-server to measure.
+    #[arg(long, value_name = "PROGRAM", default_value = "nats-server")]
+    nats: PathBuf,
+    /// The redis-server to measure.
+    #[arg(long, value_name = "PROGRAM", default_value = "redis-server")]
+    redis: PathBuf,
+    /// The InspIRCd to measure.
+    #[arg(long, value_name = "PROGRAM", default_value = "inspircd")]
+    inspircd: PathBuf,
+    /// The ngIRCd to measure.
+    #[arg(long, value_name = "PROGRAM", default_value = "ngircd")]
+    ngircd: PathBuf,
+}
+
+/// Kind of client. Servers are compared with causerie by the same kind.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    /// Each server's own protocol over TCP.
+    Native,
+    /// IRC over TCP.
+    Irc,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 2] = [Self::Native, Self::Irc];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Irc => "irc",
+        }
+    }
+
+    /// Heading of its table.
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::Native => "Native protocols",
+            Self::Irc => "IRC",
+        }
+    }
+}
+
+/// A server, spoken to in one protocol.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Peer {
+    Causerie,
+    Nats,
+    Redis,
+    LoopSync,
+    Loop,
+    CauserieIrc,
+    InspIrcd,
+    NgIrcd,
+}
+
+impl Peer {
+    /// All of them, kind by kind, causerie first.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Causerie,
+        Self::Nats,
+        Self::Redis,
+        Self::LoopSync,
+        Self::Loop,
+        Self::CauserieIrc,
+        Self::InspIrcd,
+        Self::NgIrcd,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Causerie => "causerie",
+            Self::Nats => "nats",
+            Self::Redis => "redis",
+            Self::Loop => "loop",
+            Self::LoopSync => "loop+sync",
+            Self::CauserieIrc => "causerie-irc",
+            Self::InspIrcd => "inspircd",
+            Self::NgIrcd => "ngircd",
+        }
+    }
+
+    pub(crate) const fn kind(self) -> Kind {
+        match self {
+            Self::Causerie | Self::Nats | Self::Redis | Self::Loop | Self::LoopSync => Kind::Native,
+            Self::CauserieIrc | Self::InspIrcd | Self::NgIrcd => Kind::Irc,
+        }
+    }
+
+    /// Returns whether it is the server that the others of its kind are compared with.
+    pub(crate) const fn is_ours(self) -> bool {
+        matches!(self, Self::Causerie | Self::CauserieIrc)
+    }
+
+    /// Returns whether messages are on disk before anybody sees them.
+    pub(crate) const fn stores(self) -> bool {
+        self.is_ours() || matches!(self, Self::LoopSync)
+    }
+
+    /// Starts a server of its own, as it comes: nothing is tuned, what would write to disk beside ours is off, and
+    /// so is what holds up clients who say much.
+    pub(crate) fn start(self, programs: &Programs, scratch: &Path) -> anyhow::Result<Started> {
+        if self.is_ours() {
+            return Ok(Started::causerie(Command::new(&programs.causerie))?);
+        }
+        // Free a moment ago; whoever takes it in between makes the start fail, and is not measured.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let port = address.port().to_string();
+        let mut command = match self {
+            Self::Causerie | Self::CauserieIrc => unreachable!("started above"),
+            Self::Nats => {
+                let mut command = Command::new(&programs.nats);
+                command.args(["--addr", "127.0.0.1", "--port", &port]);
+                command
+            }
+            Self::Redis => {
+                let mut command = Command::new(&programs.redis);
+                command.args(["--bind", "127.0.0.1", "--port", &port]);
+                command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(scratch);
+                command
+            }
+            Self::Loop | Self::LoopSync => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(["loop", &address.to_string()]);
+                if let Self::LoopSync = self {
+                    command.arg(scratch.join("log"));
+                }
+                command
+            }
+            Self::InspIrcd => {
+                let mut command = Command::new(&programs.inspircd);
+                let config = config::write(scratch, "inspircd.conf", &config::inspircd(&port))?;
+                command.args(["--nofork", "--nolog", "--nopid", "--runasroot", "--config"]).arg(config);
+                command
+            }
+            Self::NgIrcd => {
+                let mut command = Command::new(&programs.ngircd);
+                let config = config::write(scratch, "ngircd.conf", &config::ngircd(&port))?;
+                command.args(["--nodaemon", "--config"]).arg(config);
+                command
+            }
+        };
+        command.stdout(Stdio::null()).stderr(Stdio::null()).current_dir(scratch);
+        Ok(Started::at(address, &mut command)?)
+    }
+
+    pub(crate) fn protocol(self, server: SocketAddr) -> Box<dyn LoadProtocol> {
+        match self {
+            Self::Causerie => Box::new(Native::new(server)),
+            Self::Nats => Box::new(nats::Nats),
+            Self::Redis => Box::new(redis::Redis),
+            Self::Loop | Self::LoopSync => Box::new(bare::Bare),
+            Self::CauserieIrc => Box::new(Irc::new(server)),
+            Self::InspIrcd => Box::new(Irc::elsewhere(true)),
+            // It has no echo-message.
+            Self::NgIrcd => Box::new(Irc::elsewhere(false)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_begins_with_causerie() {
+        for kind in Kind::ALL {
+            let peers: Vec<_> = Peer::ALL.into_iter().filter(|peer| peer.kind() == kind).collect();
+            assert!(peers[0].is_ours() && peers.len() > 1);
+            assert!(peers[1..].iter().all(|peer| !peer.is_ours()));
+        }
+    }
+}

@@ -1,5 +1,5 @@
-//! Configurations of others' servers: on the loopback, without files of their own, and without limits on what a
-//! client sends or leaves unread, where there is a setting for that.
+//! Configurations of others' servers: on the loopback, without files of their own, and without limits on what
+//! a client sends or leaves unread, where there is a setting for that.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,65 @@ pub(crate) fn write(scratch: &Path, name: &str, text: &str) -> io::Result<PathBu
     Ok(path)
 }
 
-/// InspIRCd 3. A client is held up once its lines of a second exceed `threshold`; without fake lag it would be cut
-/// off. The two modules are those that the load negotiates with.
+/// nats-server with WebSockets. Its own port is there too, and may be any.
+pub(crate) fn nats_websocket(port: &str) -> String {
+    format!(
+        "host: \"127.0.0.1\"\nport: -1\nwebsocket {{ host: \"127.0.0.1\", port: {port}, no_tls: true }}\n"
+    )
+}
+
+/// nginx as one process, so that what it uses can be told, with channels that keep nothing for who comes
+/// later. Paths are those of the server's directory.
+pub(crate) fn nchan(port: &str, module: &Path) -> String {
+    format!(
+        r"load_module {module};
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log stderr;
+events {{ worker_connections 16384; }}
+http {{
+    access_log off;
+    client_body_temp_path temporary;
+    proxy_temp_path temporary;
+    fastcgi_temp_path temporary;
+    uwsgi_temp_path temporary;
+    scgi_temp_path temporary;
+    server {{
+        listen 127.0.0.1:{port};
+        location ~ ^/(.+)$ {{
+            nchan_pubsub websocket;
+            nchan_channel_id $1;
+            nchan_message_buffer_length 0;
+        }}
+    }}
+}}
+",
+        module = module.display(),
+    )
+}
+
+/// mosquitto with WebSockets. Its library binds to an address of the loopback only where addresses are those
+/// of IPv4, and mosquitto 2.0.11 ends if WebSockets are all that it listens for: hence a socket on which
+/// nobody speaks.
+pub(crate) fn mosquitto(port: &str) -> String {
+    format!(
+        "listener {port} 127.0.0.1
+protocol websockets
+socket_domain ipv4
+listener 0 mosquitto.sock
+allow_anonymous true
+persistence false
+max_queued_messages 0
+set_tcp_nodelay true
+log_dest none
+user root
+"
+    )
+}
+
+/// InspIRCd 3. A client is held up once its lines of a second exceed `threshold`; without fake lag it would
+/// be cut off. The two modules are those that the load negotiates with.
 pub(crate) fn inspircd(port: &str) -> String {
     format!(
         r#"<server name="irc.local" description="load" network="load" id="001">
@@ -32,8 +89,23 @@ pub(crate) fn inspircd(port: &str) -> String {
 /// ngIRCd 26: `MaxPenaltyTime` is 0 where nobody is held up. What a client may leave unread is fixed.
 pub(crate) fn ngircd(port: &str) -> String {
     format!(
-        "[Global]\nName = irc.local\nInfo = load\nListen = 127.0.0.1\nPorts = {port}\nMotdPhrase = load\n\
-         [Limits]\nMaxConnections = 0\nMaxConnectionsIP = 0\nMaxJoins = 0\nMaxNickLength = 31\nMaxPenaltyTime = 0\n\
-         PingTimeout = 3600\n[Options]\nDNS = no\nIdent = no\nPAM = no\n"
+        "[Global]
+Name = irc.local
+Info = load
+Listen = 127.0.0.1
+Ports = {port}
+MotdPhrase = load
+[Limits]
+MaxConnections = 0
+MaxConnectionsIP = 0
+MaxJoins = 0
+MaxNickLength = 31
+MaxPenaltyTime = 0
+PingTimeout = 3600
+[Options]
+DNS = no
+Ident = no
+PAM = no
+"
     )
 }

@@ -14,6 +14,22 @@ pub(crate) struct Load {
     pub(crate) senders: u32,
     pub(crate) pace: LoadPace,
     pub(crate) targets: &'static [(Peer, Goal)],
+    /// The servers on which it is put if none is named; all of them if there are none here.
+    pub(crate) peers: &'static [Peer],
+}
+
+/// Servers on which rooms from one to a thousand are put.
+const ROOMS_PEERS: &[Peer] = &[Peer::Causerie, Peer::Nats, Peer::Redis, Peer::LoopSync];
+
+/// Rooms of ten members who all talk.
+const fn rooms_of_ten(
+    name: &'static str,
+    what: &'static str,
+    rooms: u32,
+    targets: &'static [(Peer, Goal)],
+    peers: &'static [Peer],
+) -> Load {
+    Load { name, what, rooms, receivers: 10, senders: 10, pace: LoadPace::Window(80), targets, peers }
 }
 
 /// What causerie should reach beside a peer.
@@ -25,7 +41,7 @@ pub(crate) enum Goal {
     P99,
 }
 
-pub(crate) const LOADS: [Load; 5] = [
+pub(crate) const LOADS: [Load; 8] = [
     Load {
         name: "a",
         what: "1 room of 100, 10 talk, 100 outstanding",
@@ -34,6 +50,7 @@ pub(crate) const LOADS: [Load; 5] = [
         senders: 10,
         pace: LoadPace::Window(100),
         targets: &[(Peer::Nats, Goal::Deliveries(1.5)), (Peer::LoopSync, Goal::Deliveries(0.8))],
+        peers: &[],
     },
     Load {
         name: "a1000",
@@ -43,6 +60,7 @@ pub(crate) const LOADS: [Load; 5] = [
         senders: 10,
         pace: LoadPace::Window(1_000),
         targets: &[(Peer::Redis, Goal::Deliveries(1.0))],
+        peers: &[],
     },
     Load {
         name: "b",
@@ -52,16 +70,18 @@ pub(crate) const LOADS: [Load; 5] = [
         senders: 1,
         pace: LoadPace::Window(100),
         targets: &[(Peer::Nats, Goal::Deliveries(1.5)), (Peer::LoopSync, Goal::Deliveries(0.8))],
+        peers: &[],
     },
-    Load {
-        name: "c",
-        what: "100 rooms of 10 who all talk, 80 outstanding a room",
-        rooms: 100,
-        receivers: 10,
-        senders: 10,
-        pace: LoadPace::Window(80),
-        targets: &[(Peer::Nats, Goal::Deliveries(1.0))],
-    },
+    rooms_of_ten("c1", "1 room of 10 who all talk, 80 outstanding a room", 1, &[], ROOMS_PEERS),
+    rooms_of_ten("c10", "10 rooms of 10 who all talk, 80 outstanding a room", 10, &[], ROOMS_PEERS),
+    rooms_of_ten(
+        "c",
+        "100 rooms of 10 who all talk, 80 outstanding a room",
+        100,
+        &[(Peer::Nats, Goal::Deliveries(1.0))],
+        &[],
+    ),
+    rooms_of_ten("c1000", "1,000 rooms of 10 who all talk, 80 outstanding a room", 1_000, &[], ROOMS_PEERS),
     Load {
         name: "d",
         what: "1 room of 100, 10 talk, 200 messages/s",
@@ -70,5 +90,6 @@ pub(crate) const LOADS: [Load; 5] = [
         senders: 10,
         pace: LoadPace::Rate(200.0),
         targets: &[(Peer::Nats, Goal::P99)],
+        peers: &[],
     },
 ];

@@ -1,18 +1,21 @@
 //! Causerie beside brokers, IRC servers and bare loops, under the same loads, in turns. See
 //! `docs/evidence/benchmarks-server.md`.
 //!
-//! One generator for all, plain sockets for all, so that clients cost the same: what differs is the server. Every
-//! server is started anew for each measurement, and only processes started here are ended.
+//! One generator for all, plain sockets for all, so that clients cost the same: what differs is the server.
+//! Every server is started anew for each measurement, and only processes started here are ended.
 
 mod bare;
 mod config;
 mod lines;
 mod loads;
+mod mqtt;
 mod nats;
+mod nchan;
 mod peer;
 mod redis;
 mod results;
 mod table;
+mod tunnel;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -57,7 +60,8 @@ struct Compare {
     /// How often each is measured; the table shows medians.
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: usize,
-    /// Only these loads, servers and kinds of client (native, irc), by commas; an unknown name lists them.
+    /// Only these loads, servers and kinds of client (native, websocket, irc), by commas; an unknown name
+    /// lists them.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
     #[command(flatten)]
@@ -125,7 +129,8 @@ fn measure(load: Load, peer: Peer, seconds: Duration, args: &Compare) -> anyhow:
     Ok(report?)
 }
 
-/// Returns the loads and servers that are named, in turns as they are measured; all of a sort if none of it is.
+/// Returns the loads and servers that are named, in turns as they are measured; all of a sort if none of it
+/// is.
 fn chosen(only: &[String]) -> anyhow::Result<Vec<Measurement>> {
     let named = |name: &str| only.iter().any(|only| only == name);
     let is_named = |peer: Peer| named(peer.name()) || named(peer.kind().name());
@@ -149,7 +154,8 @@ fn chosen(only: &[String]) -> anyhow::Result<Vec<Measurement>> {
     for load in LOADS {
         for peer in Peer::ALL {
             let (this_load, this_peer) = (named(load.name), is_named(peer));
-            if (any_load || this_load) && (any_peer || this_peer) {
+            let belongs = load.peers.is_empty() || load.peers.contains(&peer) || this_load && this_peer;
+            if belongs && (any_load || this_load) && (any_peer || this_peer) {
                 chosen.push(Measurement { load, peer, reports: Vec::new(), failures: Vec::new() });
             }
         }
@@ -170,9 +176,13 @@ mod tests {
                 names.collect::<Vec<_>>()
             })
         };
-        assert_eq!(chosen(&[]).unwrap().len(), LOADS.len() * Peer::ALL.len());
+        assert_eq!(chosen(&[]).unwrap().len(), 5 * Peer::ALL.len() + 3 * 4);
         assert_eq!(chosen(&["a", "nats", "causerie"]).unwrap(), ["a causerie", "a nats"]);
         assert_eq!(chosen(&["redis"]).unwrap().len(), LOADS.len());
+        assert_eq!(chosen(&["c1000", "nats"]).unwrap(), ["c1000 nats"]);
+        assert_eq!(chosen(&["c1000", "ngircd"]).unwrap(), ["c1000 ngircd"], "named, so it is meant");
+        assert_eq!(chosen(&["c1000"]).unwrap().len(), 4);
+        assert_eq!(chosen(&["ngircd"]).unwrap().len(), 5);
         assert_eq!(chosen(&["b", "irc"]).unwrap(), ["b causerie-irc", "b inspircd", "b ngircd"]);
         let error = chosen(&["kafka"]).unwrap_err().to_string();
         assert!(

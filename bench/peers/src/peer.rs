@@ -8,9 +8,11 @@ use causerie_bench::LoadProtocol;
 use causerie_bench::irc::Irc;
 use causerie_bench::native::Native;
 use causerie_bench::process::Started;
+use causerie_bench::websocket::WebSocket;
 use clap::Args;
 
-use crate::{bare, config, nats, redis};
+use crate::tunnel::Tunnel;
+use crate::{bare, config, mqtt, nats, nchan, redis};
 
 /// Programs that are measured.
 #[derive(Args, Debug)]
@@ -24,6 +26,15 @@ pub(crate) struct Programs {
     /// The redis-server to measure.
     #[arg(long, value_name = "PROGRAM", default_value = "redis-server")]
     redis: PathBuf,
+    /// The nginx with nchan to measure.
+    #[arg(long, value_name = "PROGRAM", default_value = "nginx")]
+    nginx: PathBuf,
+    /// The nchan that nginx loads.
+    #[arg(long, value_name = "MODULE", default_value = "/usr/lib/nginx/modules/ngx_nchan_module.so")]
+    nchan: PathBuf,
+    /// The mosquitto to measure.
+    #[arg(long, value_name = "PROGRAM", default_value = "mosquitto")]
+    mosquitto: PathBuf,
     /// The InspIRCd to measure.
     #[arg(long, value_name = "PROGRAM", default_value = "inspircd")]
     inspircd: PathBuf,
@@ -37,16 +48,19 @@ pub(crate) struct Programs {
 pub(crate) enum Kind {
     /// Each server's own protocol over TCP.
     Native,
+    /// WebSockets.
+    WebSocket,
     /// IRC over TCP.
     Irc,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 2] = [Self::Native, Self::Irc];
+    pub(crate) const ALL: [Self; 3] = [Self::Native, Self::WebSocket, Self::Irc];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
+            Self::WebSocket => "websocket",
             Self::Irc => "irc",
         }
     }
@@ -55,6 +69,7 @@ impl Kind {
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Native => "Native protocols",
+            Self::WebSocket => "WebSockets",
             Self::Irc => "IRC",
         }
     }
@@ -68,6 +83,10 @@ pub(crate) enum Peer {
     Redis,
     LoopSync,
     Loop,
+    CauserieWs,
+    NatsWs,
+    Nchan,
+    Mosquitto,
     CauserieIrc,
     InspIrcd,
     NgIrcd,
@@ -75,12 +94,16 @@ pub(crate) enum Peer {
 
 impl Peer {
     /// All of them, kind by kind, causerie first.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Causerie,
         Self::Nats,
         Self::Redis,
         Self::LoopSync,
         Self::Loop,
+        Self::CauserieWs,
+        Self::NatsWs,
+        Self::Nchan,
+        Self::Mosquitto,
         Self::CauserieIrc,
         Self::InspIrcd,
         Self::NgIrcd,
@@ -93,6 +116,10 @@ impl Peer {
             Self::Redis => "redis",
             Self::Loop => "loop",
             Self::LoopSync => "loop+sync",
+            Self::CauserieWs => "causerie-ws",
+            Self::NatsWs => "nats-ws",
+            Self::Nchan => "nchan",
+            Self::Mosquitto => "mosquitto",
             Self::CauserieIrc => "causerie-irc",
             Self::InspIrcd => "inspircd",
             Self::NgIrcd => "ngircd",
@@ -102,13 +129,14 @@ impl Peer {
     pub(crate) const fn kind(self) -> Kind {
         match self {
             Self::Causerie | Self::Nats | Self::Redis | Self::Loop | Self::LoopSync => Kind::Native,
+            Self::CauserieWs | Self::NatsWs | Self::Nchan | Self::Mosquitto => Kind::WebSocket,
             Self::CauserieIrc | Self::InspIrcd | Self::NgIrcd => Kind::Irc,
         }
     }
 
     /// Returns whether it is the server that the others of its kind are compared with.
     pub(crate) const fn is_ours(self) -> bool {
-        matches!(self, Self::Causerie | Self::CauserieIrc)
+        matches!(self, Self::Causerie | Self::CauserieWs | Self::CauserieIrc)
     }
 
     /// Returns whether messages are on disk before anybody sees them.
@@ -116,17 +144,20 @@ impl Peer {
         self.is_ours() || matches!(self, Self::LoopSync)
     }
 
-    /// Starts a server of its own, as it comes: nothing is tuned, what would write to disk beside ours is off, and
-    /// so is what holds up clients who say much.
+    /// Starts a server of its own, as it comes: nothing is tuned, what would write to disk beside ours is
+    /// off, and so is what holds up clients who say much. Where fewer rooms or connections are allowed than
+    /// the loads have, more are.
     pub(crate) fn start(self, programs: &Programs, scratch: &Path) -> anyhow::Result<Started> {
         if self.is_ours() {
-            return Ok(Started::causerie(Command::new(&programs.causerie))?);
+            let mut command = Command::new(&programs.causerie);
+            command.env("CAUSERIE_ROOMS_MAX", "2000");
+            return Ok(Started::causerie(command)?);
         }
         // Free a moment ago; whoever takes it in between makes the start fail, and is not measured.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let port = address.port().to_string();
         let mut command = match self {
-            Self::Causerie | Self::CauserieIrc => unreachable!("started above"),
+            Self::Causerie | Self::CauserieWs | Self::CauserieIrc => unreachable!("started above"),
             Self::Nats => {
                 let mut command = Command::new(&programs.nats);
                 command.args(["--addr", "127.0.0.1", "--port", &port]);
@@ -135,7 +166,8 @@ impl Peer {
             Self::Redis => {
                 let mut command = Command::new(&programs.redis);
                 command.args(["--bind", "127.0.0.1", "--port", &port]);
-                command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(scratch);
+                command.args(["--maxclients", "20000", "--save", "", "--appendonly", "no", "--dir"]);
+                command.arg(scratch);
                 command
             }
             Self::Loop | Self::LoopSync => {
@@ -144,6 +176,24 @@ impl Peer {
                 if let Self::LoopSync = self {
                     command.arg(scratch.join("log"));
                 }
+                command
+            }
+            Self::NatsWs => {
+                let mut command = Command::new(&programs.nats);
+                let config = config::write(scratch, "nats.conf", &config::nats_websocket(&port))?;
+                command.arg("--config").arg(config);
+                command
+            }
+            Self::Nchan => {
+                let mut command = Command::new(&programs.nginx);
+                let config = config::write(scratch, "nginx.conf", &config::nchan(&port, &programs.nchan))?;
+                command.args(["-e", "stderr", "-p"]).arg(scratch).arg("-c").arg(config);
+                command
+            }
+            Self::Mosquitto => {
+                let mut command = Command::new(&programs.mosquitto);
+                let config = config::write(scratch, "mosquitto.conf", &config::mosquitto(&port))?;
+                command.arg("-c").arg(config);
                 command
             }
             Self::InspIrcd => {
@@ -169,6 +219,12 @@ impl Peer {
             Self::Nats => Box::new(nats::Nats),
             Self::Redis => Box::new(redis::Redis),
             Self::Loop | Self::LoopSync => Box::new(bare::Bare),
+            Self::CauserieWs => Box::new(WebSocket::new(server)),
+            Self::NatsWs => Box::new(Tunnel { server, path: "/", subprotocol: None, inner: nats::Nats }),
+            Self::Nchan => Box::new(nchan::Nchan { server }),
+            Self::Mosquitto => {
+                Box::new(Tunnel { server, path: "/mqtt", subprotocol: Some("mqtt"), inner: mqtt::Mqtt })
+            }
             Self::CauserieIrc => Box::new(Irc::new(server)),
             Self::InspIrcd => Box::new(Irc::elsewhere(true)),
             // It has no echo-message.

@@ -66,8 +66,8 @@ pub(crate) fn p99(report: &LoadReport) -> f64 {
     ms(report.latency.p99)
 }
 
-/// Deliveries a second by the processor time that the server was given: on a busy machine this says more than what
-/// gets through.
+/// Deliveries a second by the processor time that the server was given: on a busy machine this says more than
+/// what gets through.
 pub(crate) fn per_processor(report: &LoadReport) -> f64 {
     report.server.map_or(f64::NAN, |server| report.deliveries_per_second() / server.cpu)
 }

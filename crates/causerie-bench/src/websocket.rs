@@ -3,28 +3,16 @@
 //! What a server sends is not masked, so events are read where they lie. The message that nearly all of them are is
 //! told by its beginning and its end; everything else goes through a JSON parser.
 
+pub mod framing;
+
 use std::net::SocketAddr;
 
 use serde_json::Value;
 
+use self::framing::{CLOSE, FIN, PING, PONG, TEXT, put_frame, put_request, read_answer, split_frame};
 use crate::native;
 use crate::speaker::{LoadProtocol, LoadSpeaker, SpeakError, SpeakerSeat};
 
-/// The example of RFC 6455, section 1.3: its answer is known, so the handshake is checked without computing SHA-1.
-const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-/// Bytes of the server's answer to the handshake.
-const HEAD_BYTES_MAX: usize = 16 << 10;
-/// No server sends a longer event: a record has one text, written with escapes.
-const EVENT_BYTES_MAX: u64 = 16 << 20;
-/// Frames' opcodes [RFC 6455, section 5.2].
-const TEXT: u8 = 1;
-const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const PONG: u8 = 10;
-/// This frame is the last of its message.
-const FIN: u8 = 0x80;
-const MASKED: u8 = 0x80;
 /// Start of a message of the log, as the server writes it, up to its position.
 const MESSAGE: &[u8] = br#"{"type":"message","position":"#;
 const BEFORE_TEXT: &[u8] = br#","kind":"text","text":""#;
@@ -56,13 +44,11 @@ impl LoadProtocol for WebSocket {
     }
 
     fn speaker(&self, seat: SpeakerSeat) -> Box<dyn LoadSpeaker> {
-        let mut mask = [0; 4];
-        getrandom::fill(&mut mask).expect("the operating system gives random bytes");
         Box::new(WebSocketMember {
             seat,
             server: self.server,
             state: WebSocketStage::Upgrading,
-            mask,
+            mask: framing::mask(),
             said: 0,
             position: None,
         })
@@ -98,71 +84,18 @@ struct WebSocketMember {
     position: Option<u64>,
 }
 
-/// Its first byte, its payload, and how long it is in all.
-type Frame<'a> = (u8, &'a [u8], usize);
-
-/// One frame of the server's. `None`: it is not all there.
-fn split_frame(input: &[u8]) -> Result<Option<Frame<'_>>, SpeakError> {
-    let &[first, length, ref rest @ ..] = input else { return Ok(None) };
-    if length & MASKED != 0 {
-        return Err(SpeakError::broken("a masked frame"));
-    }
-    let (wide, length) = match length {
-        126 => (2, rest.first_chunk().map(|bytes| u64::from(u16::from_be_bytes(*bytes)))),
-        127 => (8, rest.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))),
-        short => (0, Some(u64::from(short))),
-    };
-    let Some(length) = length else { return Ok(None) };
-    if length > EVENT_BYTES_MAX {
-        return Err(SpeakError::broken(format!("a frame of {length} bytes")));
-    }
-    let length = length as usize;
-    Ok(rest.get(wide..wide + length).map(|payload| (first, payload, 2 + wide + length)))
-}
-
 impl WebSocketMember {
     fn write_frame(&self, opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
-        out.push(FIN | opcode);
-        match payload.len() {
-            short @ 0..126 => out.push(MASKED | short as u8),
-            medium @ 126..0x1_0000 => {
-                out.push(MASKED | 126);
-                out.extend_from_slice(&(medium as u16).to_be_bytes());
-            }
-            long => {
-                out.push(MASKED | 127);
-                out.extend_from_slice(&(long as u64).to_be_bytes());
-            }
-        }
-        out.extend_from_slice(&self.mask);
-        out.extend(payload.iter().zip(self.mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        put_frame(out, self.mask, opcode, payload);
     }
 
-    /// The answer to the handshake, up to the empty line. How long it is, once it is all there.
+    /// The answer to the handshake, and joining. How long it is, once it is all there.
     fn upgrade(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, SpeakError> {
-        let Some(end) = input.windows(4).position(|window| window == b"\r\n\r\n") else {
-            return match input.len() {
-                ..=HEAD_BYTES_MAX => Ok(None),
-                _ => Err(SpeakError::broken("an answer to the handshake without an end")),
-            };
-        };
-        let head = String::from_utf8_lossy(&input[..end]);
-        let mut lines = head.lines();
-        let status = lines.next().unwrap_or_default();
-        if !status.starts_with("HTTP/1.1 101 ") {
-            return Err(SpeakError::Refused { message: status.to_owned() });
-        }
-        let accept = lines.find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("sec-websocket-accept").then(|| value.trim())
-        });
-        if accept != Some(ACCEPT) {
-            return Err(SpeakError::broken("it answers another handshake"));
-        }
+        let Some(length) = read_answer(input)? else { return Ok(None) };
         let join = format!(r#"{{"type":"join","name":"{}"}}"#, self.seat.name);
         self.write_frame(TEXT, join.as_bytes(), out);
         self.state = WebSocketStage::Joining;
-        Ok(Some(end + 4))
+        Ok(Some(length))
     }
 
     /// The record behind the last one.
@@ -213,12 +146,7 @@ impl WebSocketMember {
 
 impl LoadSpeaker for WebSocketMember {
     fn greet(&mut self, out: &mut Vec<u8>) {
-        let (room, host) = (&self.seat.room, self.server);
-        let request = format!(
-            "GET /api/rooms/{room}/ws HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
-        );
-        out.extend_from_slice(request.as_bytes());
+        put_request(out, self.server, &format!("/api/rooms/{}/ws", self.seat.room), None);
     }
 
     fn is_ready(&self) -> bool {
@@ -268,6 +196,7 @@ impl LoadSpeaker for WebSocketMember {
 
 #[cfg(test)]
 mod tests {
+    use super::framing::HEAD_BYTES_MAX;
     use super::*;
 
     const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\

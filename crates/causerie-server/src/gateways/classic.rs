@@ -18,7 +18,7 @@ use causerie_gateway::classic::{
 };
 use cbcast::MemberId;
 
-use crate::gateways::membership::{Presence, acknowledge};
+use crate::gateways::membership::{Presence, acknowledge, patiently};
 use crate::journal::writer::STORED_AGAIN;
 use crate::metrics::Refused;
 use crate::net::addresses::Visitor;
@@ -391,7 +391,9 @@ impl ClassicSession<'_> {
             }
             Err(Unreadable::Failed(why)) => return Err(io::Error::other(why)),
         };
-        write_all(stream, lines, Some(self.outbox.charge())).await?;
+        let has_seat = || hosted.peek_unstored(|room| !room.is_closed() && room.is_present(*member));
+        let written = patiently(write_all(stream, lines, Some(self.outbox.charge())), has_seat).await;
+        written.unwrap_or_else(|| Err(io::Error::other("the client reads nothing, and is in no room")))?;
         if let Some(membership) = self.membership().as_mut() {
             membership.cursor = cursor;
         }

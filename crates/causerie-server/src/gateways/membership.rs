@@ -1,10 +1,13 @@
-//! The seat of one connection in a room: the member's presence, and what its room has running for it.
+//! The seat of one connection in a room: the member's presence, how long who reads slowly is waited for, what ends it, and
+//! what its room has running for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use causerie_core::id::Position;
 use causerie_core::room::Seat;
 use cbcast::MemberId;
+use thiserror::Error;
 
 use crate::fanout::reader::Reader;
 use crate::rooms::hosted::HostedRoom;
@@ -47,6 +50,64 @@ impl Drop for Presence {
         });
         parted.told_by_its_record();
     }
+}
+
+/// Time that a client that takes nothing is waited for before it is looked whether it still has a seat.
+const STUCK: Duration = Duration::from_secs(2);
+
+/// Writes for as long as it takes, while the connection still has a seat to write for: a client that reads slowly is waited
+/// for, but not once it has resumed elsewhere or its room is gone. `None`: then it is told nothing, as it does not read.
+pub(super) async fn patiently<T>(write: impl Future<Output = T>, has_seat: impl Fn() -> bool) -> Option<T> {
+    let mut write = std::pin::pin!(write);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut write => return Some(done),
+            () = tokio::time::sleep(STUCK) => {
+                if !has_seat() {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// Returns whether a seat is still one. Seats are not stored.
+pub(super) fn has_seat(room: &HostedRoom, seat: Seat) -> bool {
+    room.peek_unstored(|room| !room.is_closed() && room.is_seated(seat))
+}
+
+/// Reason why a connection has no seat any more.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub(super) enum SeatLost {
+    #[error("the room was closed")]
+    RoomClosed,
+    #[error("the member has resumed on another connection")]
+    Superseded,
+}
+
+/// The position of a member's *Left*, behind which it is told that it has left, and how much was taken of it.
+pub(super) type Farewell = (Position, u64);
+
+/// Looks whether a connection still has its seat, or may read along if it has none. Returns the farewell of a member that
+/// has left.
+///
+/// # Errors
+/// [`SeatLost`].
+pub(super) fn look_after(room: &HostedRoom, seat: Option<Seat>) -> Result<Option<Farewell>, SeatLost> {
+    // Seats are not stored; a farewell is told behind its *Left*.
+    room.peek_unstored(|room| {
+        if room.is_closed() {
+            return Err(SeatLost::RoomClosed);
+        }
+        match seat {
+            Some(seat) if !room.is_present(seat.member) => {
+                Ok(Some(room.farewell(seat.member).unwrap_or((room.position(), 0))))
+            }
+            Some(seat) if !room.is_seated(seat) => Err(SeatLost::Superseded),
+            _ => Ok(None),
+        }
+    })
 }
 
 /// Has a room's pumps write for a reader, too, until it unfollows.

@@ -34,7 +34,9 @@ use super::failure::HttpFailure;
 use super::rendering::{Frames, frame, frames};
 use super::say::Placed;
 use super::{rooms, say};
-use crate::gateways::membership::{Presence, acknowledge};
+use crate::gateways::membership::{
+    Farewell, Presence, SeatLost, acknowledge, has_seat, look_after, patiently,
+};
 use crate::journal::reads::Asker;
 use crate::journal::unstored::Unstored;
 use crate::journal::writer::{STORED_AGAIN, StoreNews};
@@ -56,8 +58,6 @@ const WRITE_BYTES: usize = 16 << 10;
 const ACKS_MAX: usize = 256;
 /// Time after which a silent client is asked whether it is there; after two that it has not answered it is not.
 const PING_EVERY: Duration = Duration::from_secs(30);
-/// Time that a client that reads nothing is waited for before it is looked whether anybody still waits for it.
-const STUCK: Duration = Duration::from_secs(2);
 /// Held messages are told after this time, and so many at once: most are released within it.
 const HELD_PAUSE: Duration = Duration::from_millis(100);
 const HELD_MAX: usize = 64;
@@ -131,8 +131,8 @@ struct FollowingClient {
     cursor: Position,
     /// The seating that was looked at last.
     seating: u64,
-    /// Position where it has left, and how much was taken.
-    farewell: Option<(Position, u64)>,
+    /// It has left.
+    farewell: Option<Farewell>,
     leaving: bool,
     /// Messages that it was told to be held, if it wants to know.
     held: Option<BTreeSet<MessageId>>,
@@ -514,13 +514,13 @@ impl SocketSession {
         let (hosted, seat) = (&self.hosted, self.reading.as_ref().and_then(|r| r.seat));
         let bytes = if let Message::Text(text) = &message { text.len() } else { 0 };
         let held = (&*self.connection.charge, bytes + WRITE_BYTES);
-        patiently(self.socket.feed(message), hosted, seat, held).await
+        charged(self.socket.feed(message), hosted, seat, held).await
     }
 
     async fn flush(&mut self) -> StepResult {
         let (hosted, seat) = (&self.hosted, self.reading.as_ref().and_then(|r| r.seat));
         let held = (&*self.connection.charge, WRITE_BYTES);
-        patiently(self.socket.flush(), hosted, seat, held).await
+        charged(self.socket.flush(), hosted, seat, held).await
     }
 
     async fn tell_acks(&mut self) -> StepResult {
@@ -541,20 +541,9 @@ impl SocketSession {
         let Some(reading) = &mut self.reading else { return Ok(false) };
         let seating = self.hosted.tail().seating;
         if seating != reading.seating {
-            let seat = reading.seat;
-            // Seats are not stored; a farewell is told behind its *Left*.
-            reading.farewell = self.hosted.peek_unstored(|room| {
-                if room.is_closed() {
-                    return Err(fatal("room_closed", "the room was closed"));
-                }
-                let Some(seat) = seat else { return Ok(None) };
-                if !room.is_present(seat.member) {
-                    return Ok(Some(room.farewell(seat.member).unwrap_or((room.position(), 0))));
-                }
-                if !room.is_seated(seat) {
-                    return Err(fatal("superseded", "the member has resumed on another connection"));
-                }
-                Ok(None)
+            reading.farewell = look_after(&self.hosted, reading.seat).map_err(|why| match why {
+                SeatLost::RoomClosed => fatal("room_closed", why.to_string()),
+                SeatLost::Superseded => fatal("superseded", why.to_string()),
             })?;
             reading.seating = seating;
         }
@@ -602,7 +591,7 @@ impl SocketSession {
         self.flush().await?;
         let (hosted, seat) = (&self.hosted, self.reading.as_ref().and_then(|r| r.seat));
         let held = (&*self.connection.charge, frames.iter().map(Bytes::len).sum());
-        patiently(write_all(&self.connection.stream, frames, None), hosted, seat, held).await
+        charged(write_all(&self.connection.stream, frames, None), hosted, seat, held).await
     }
 
     /// Takes what members have observed and the client was not told.
@@ -681,11 +670,11 @@ impl SocketSession {
     }
 }
 
-/// Writes for as long as it takes, while the connection still has a seat to write for. So much is charged to the connection
-/// while its socket takes nothing.
-async fn patiently<E>(
+/// Writes as [`patiently`] does, for who only reads along as if it had no seat. So much is charged to the connection while its
+/// socket takes nothing.
+async fn charged<E>(
     write: impl Future<Output = Result<(), E>>,
-    hosted: &Arc<HostedRoom>,
+    hosted: &HostedRoom,
     seat: Option<Seat>,
     (charge, bytes): (&Charge, usize),
 ) -> StepResult
@@ -697,17 +686,6 @@ where
         return Ok(done?);
     }
     let _unwritten = Unwritten::new(charge, bytes);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut write => return Ok(done?),
-            () = tokio::time::sleep(STUCK) => {
-                // The client is told nothing: it does not read.
-                let waits = |seat| hosted.peek_unstored(|room| !room.is_closed() && room.is_seated(seat));
-                if !seat.is_some_and(waits) {
-                    return Err(SocketEnd::Gone);
-                }
-            }
-        }
-    }
+    let has_seat = || seat.is_some_and(|seat| has_seat(hosted, seat));
+    Ok(patiently(write, has_seat).await.ok_or(SocketEnd::Gone)??)
 }

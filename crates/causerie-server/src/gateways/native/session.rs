@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use causerie_core::content::text::visible;
-use causerie_core::id::Position;
 use causerie_core::key::Challenge;
 use causerie_core::room::Seat;
 use causerie_core::wire::{ErrorCode, ErrorFrame, ServerFrame};
@@ -12,7 +11,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::fanout::reader::Reader;
-use crate::gateways::membership::Presence;
+use crate::gateways::membership::{Farewell, Presence};
 use crate::net::addresses::{TooOften, Visitor};
 use crate::net::outbox::Outbox;
 use crate::net::stream::Stream;
@@ -28,8 +27,8 @@ pub(super) struct NativeMembership {
     pub(super) leaving: bool,
     /// Seating of the tail when this was last compared with the room.
     pub(super) seating: u64,
-    /// The member has left: the position of its *Left*, and how much was taken of it.
-    pub(super) farewell: Option<(Position, u64)>,
+    /// The member has left.
+    pub(super) farewell: Option<Farewell>,
 }
 
 pub(super) struct NativeSession<'a> {

@@ -1,20 +1,18 @@
 //! Writing to native clients: what was answered, then the room's log, until a pump takes over.
 
 use std::io;
-use std::time::Duration;
 
 use causerie_core::wire::{ErrorCode, ErrorFrame, ServerFrame};
 use tokio::sync::watch;
 
 use super::session::{NativeMembership, NativeSession};
+use crate::gateways::membership::{SeatLost, has_seat, look_after, patiently};
 use crate::journal::writer::STORED_AGAIN;
 use crate::net::outbox::{self, write_all};
 use crate::rooms::error::Unreadable;
 
 /// Runs of the log written at once.
 const SLICES_MAX: usize = 64;
-/// Time after which a write that does not come to an end is looked after.
-const STUCK: Duration = Duration::from_secs(2);
 
 /// Progress of a session that writes.
 pub(super) enum Written {
@@ -87,26 +85,11 @@ impl NativeSession<'_> {
         Ok(Written::All(changes))
     }
 
-    /// Writes for as long as it takes, while the connection still has a seat to write for: a client that reads
-    /// slowly is waited for, but not once it has resumed elsewhere or its room is gone.
+    /// Writes for as long as it takes: see [`patiently`].
     pub(super) async fn patiently(&self, write: impl Future<Output = io::Result<()>>) -> io::Result<()> {
-        let mut write = std::pin::pin!(write);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut write => return done,
-                () = tokio::time::sleep(STUCK) => {
-                    let membership = self.membership().clone();
-                    // The client is told nothing: it does not read.
-                    let void = |m: NativeMembership| {
-                        m.room.peek_unstored(|room| room.is_closed() || !room.is_seated(m.seat))
-                    };
-                    if membership.is_some_and(void) {
-                        return Err(io::Error::other("the client reads nothing, and has no seat any more"));
-                    }
-                }
-            }
-        }
+        let has_seat = || self.current().is_none_or(|m| has_seat(&m.room, m.seat));
+        let void = || Err(io::Error::other("the client reads nothing, and has no seat any more"));
+        patiently(write, has_seat).await.unwrap_or_else(void)
     }
 
     /// Writes what lies behind the cursor. Whether there is more to do at once; if not, the pump goes on.
@@ -116,21 +99,16 @@ impl NativeSession<'_> {
         let mut farewell = membership.farewell;
         let seating = room.tail().seating;
         if seating != membership.seating {
-            // Seats are not stored; a farewell is told behind its *Left*.
-            let void = room.peek_unstored(|room| {
-                if room.is_closed() {
-                    return Some((ErrorCode::RoomClosed, "the room was closed"));
-                }
-                if !room.is_present(seat.member) {
-                    farewell = Some(room.farewell(seat.member).unwrap_or((room.position(), 0)));
-                } else if !room.is_seated(*seat) {
-                    return Some((ErrorCode::Superseded, "the member has resumed on another connection"));
-                }
-                None
+            let looked = look_after(room, Some(*seat)).map_err(|why| match why {
+                SeatLost::RoomClosed => ErrorFrame::fatal(ErrorCode::RoomClosed, why.to_string()),
+                SeatLost::Superseded => ErrorFrame::fatal(ErrorCode::Superseded, why.to_string()),
             });
-            if let Some((code, message)) = void {
-                self.error(ErrorFrame::fatal(code, message));
-                return Ok(true);
+            match looked {
+                Ok(has_left) => farewell = has_left.or(farewell),
+                Err(lost) => {
+                    self.error(lost);
+                    return Ok(true);
+                }
             }
             if let Some(membership) = self.membership().as_mut() {
                 (membership.seating, membership.farewell) = (seating, farewell);

@@ -40,7 +40,7 @@ pub use self::error::{HostedSayError, JoinError, Refusal, RestoreError, ResumeEr
 use self::journal::Journal;
 pub use self::journal::{Batch, Stored};
 use self::once::SaidLast;
-pub use self::once::{SaidBefore, SaidOnce, SaysOnce};
+pub use self::once::{ForgottenIds, SaidBefore, SaidOnce, SaysOnce};
 use self::roster::Roster;
 pub use self::roster::{MemberRecord, Seat, Secrets};
 use self::settings::HELD_BYTES_MAX;
@@ -209,7 +209,7 @@ impl Room {
     }
 
     /// Says something for a hosted member with an id of its client's own making, unless it has been said: said again, however
-    /// late, it is the same message. `asked`: the store has been asked, after [`SaysOnce::AskStore`] told this number.
+    /// late, it is the same message. `asked`: the store has been asked, after [`SaysOnce::AskStore`] told this.
     ///
     /// # Errors
     /// [`HostedSayError`]; nothing changed.
@@ -219,7 +219,7 @@ impl Room {
         member: MemberId,
         client_id: &ClientId,
         body: &Body,
-        asked: Option<u64>,
+        asked: Option<ForgottenIds>,
     ) -> Result<SaysOnce, HostedSayError> {
         match self.said_once(member, client_id) {
             SaidBefore::Said(said) => return Ok(SaysOnce::Said { said, is_new: false }),
@@ -603,14 +603,15 @@ mod tests {
         }
         // The next makes room: now only the store knows the first.
         assert!(matches!(once(raj, "b", None), Ok(SaysOnce::Said { is_new: true, .. })));
-        assert_eq!(once(ann, "a", None), Ok(SaysOnce::AskStore(1)), "it may have been said");
+        let Ok(SaysOnce::AskStore(forgotten)) = once(ann, "a", None) else { panic!("it may have been said") };
+        assert_eq!(forgotten.last, first.position);
         assert_eq!(
-            once(ann, "a", Some(0)),
-            Ok(SaysOnce::AskStore(1)),
+            once(ann, "a", Some(ForgottenIds::default())),
+            Ok(SaysOnce::AskStore(forgotten)),
             "one was forgotten since it was asked"
         );
         assert_eq!(room.said_once(ann, &client_id("c")), SaidBefore::Never);
-        let says = room.say_once(at(0), ann, &client_id("a"), &text, Some(1));
+        let says = room.say_once(at(0), ann, &client_id("a"), &text, Some(forgotten));
         assert!(matches!(says, Ok(SaysOnce::Said { is_new: true, .. })), "the store does not know it");
         let batch = room.take_batch().unwrap();
         assert_eq!(batch.marks[0], (mark::once(ann, &client_id("a")), Position::new(3)));

@@ -50,13 +50,19 @@ impl Client {
     }
 
     async fn web(address: SocketAddr) -> Self {
+        Self::web_as(address, "Wes").await.0
+    }
+
+    /// With the token of its member.
+    async fn web_as(address: SocketAddr, name: &str) -> (Self, String) {
         let request = format!("ws://{address}/api/rooms/{ROOM}/ws").into_client_request().unwrap();
         let stream = TcpStream::connect(address).await.unwrap();
         let opened = within("the upgrade", tokio_tungstenite::client_async(request, stream)).await;
         let mut client = Self::Web(Box::new(opened.unwrap().0));
-        client.tell(json!({"type": "join", "name": "Wes"})).await;
-        client.hears("welcome").await;
-        client
+        client.tell(json!({"type": "join", "name": name})).await;
+        let welcome: Value = serde_json::from_str(&client.next().await).unwrap();
+        assert_eq!(welcome["type"], "welcome");
+        (client, welcome["token"].as_str().unwrap().to_owned())
     }
 
     /// One of each protocol, in the room.
@@ -279,5 +285,42 @@ async fn what_a_request_says_is_stored_then_shown_and_then_answered() {
     for client in &mut clients {
         client.hears("too much").await;
     }
+    server.stop().await;
+}
+
+/// More than the room remembers is on its way to the store: what is said again is neither remembered nor stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_again_before_it_is_stored_is_one_message() {
+    let (store, server) = start().await;
+    let address = server.address;
+    // What each may have unstored at once, and more than 4,096 in all.
+    let (count, each) = (18, 250);
+    let (mut first, token) = Client::web_as(address, "Wes").await;
+    let mut others = Vec::new();
+    for n in 1..count {
+        others.push(Client::web_as(address, &format!("Wes{n}")).await.0);
+    }
+
+    store.hold();
+    first.say("stalled").await;
+    store.holds().await;
+    // A WebSocket answers what was asked behind what it has heard.
+    first.ask().await;
+    first.hears("pong").await;
+    for other in &mut others {
+        for n in 0..each {
+            other.say(&format!("other {n}")).await;
+        }
+        other.ask().await;
+        other.hears("pong").await;
+    }
+    let path = format!("/api/rooms/{ROOM}/messages");
+    let mut again = tokio::spawn(post(address, path, token, json!({"id": "stalled", "text": "stalled"})));
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut again).await;
+    assert!(early.is_err(), "it was answered before it was stored: {early:?}");
+    store.release();
+    let again = within("the answer", again).await.unwrap();
+    assert!(again.starts_with("HTTP/1.1 200 "), "it was said before: {again}");
+    first.hears("stalled").await;
     server.stop().await;
 }

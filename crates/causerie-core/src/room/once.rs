@@ -36,9 +36,18 @@ pub enum SaidBefore {
     Said(SaidOnce),
     /// It was not.
     Never,
-    /// The store has to be asked ([`mark::once`]). The number of ids forgotten so far: with each further one its answer is
-    /// out of date.
-    Forgotten(u64),
+    /// The store has to be asked ([`mark::once`]).
+    Forgotten(ForgottenIds),
+}
+
+/// Ids that a room has forgotten. The store knows them once it has what was said with the last; with each further one its
+/// answer is out of date.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ForgottenIds {
+    /// Number of them.
+    count: u64,
+    /// Place of what was said with the last.
+    pub last: Position,
 }
 
 /// Outcome of saying something with an id of its client's own.
@@ -52,7 +61,7 @@ pub enum SaysOnce {
         is_new: bool,
     },
     /// It may have been said before: see [`SaidBefore::Forgotten`].
-    AskStore(u64),
+    AskStore(ForgottenIds),
 }
 
 /// Messages that were said last with ids of their clients.
@@ -61,7 +70,7 @@ pub(super) struct SaidLast {
     /// Messages by their marks.
     said: BTreeMap<Vec<u8>, SaidOnce>,
     order: VecDeque<Vec<u8>>,
-    forgotten: u64,
+    forgotten: ForgottenIds,
     /// Present members all of whose forgotten ids are in the filters.
     known: BTreeSet<MemberId>,
     filters: Vec<BloomFilter>,
@@ -100,8 +109,8 @@ impl SaidLast {
         if self.order.len() > ONCE_MAX
             && let Some(oldest) = self.order.pop_front()
         {
-            self.said.remove(&oldest);
-            self.forgotten += 1;
+            self.forgotten.count += 1;
+            self.forgotten.last = self.said.remove(&oldest).map_or(self.forgotten.last, |said| said.position);
             self.filter(&oldest);
         }
     }
@@ -172,10 +181,10 @@ mod tests {
         assert_eq!((last.filtered, last.filtered_max), (FILTERED_MAX, FILTERED_MAX));
         last.filter(&mark(ann, FILTERED_MAX));
         assert!(last.filters.is_empty(), "nobody is there whose ids could be known");
-        assert_eq!(last.find(ann, &id(0)), SaidBefore::Forgotten(0));
+        assert_eq!(last.find(ann, &id(0)), SaidBefore::Forgotten(ForgottenIds::default()));
         last.joined(raj);
         assert_eq!(last.find(raj, &id(0)), SaidBefore::Never);
         last.filter(&mark(raj, 0));
-        assert_eq!(last.find(raj, &id(0)), SaidBefore::Forgotten(0));
+        assert_eq!(last.find(raj, &id(0)), SaidBefore::Forgotten(ForgottenIds::default()));
     }
 }

@@ -6,11 +6,12 @@ use causerie_core::content::body::Body;
 use causerie_core::id::{ClientId, Position};
 use causerie_core::log::mark;
 use causerie_core::log::records;
-use causerie_core::room::{SaidBefore, SaidOnce, SaysOnce};
+use causerie_core::room::{ForgottenIds, SaidBefore, SaidOnce, SaysOnce};
 use causerie_store::StoreError;
 use cbcast::MemberId;
 
 use super::failure::HttpFailure;
+use crate::fanout::reader::Readable;
 use crate::journal::reads::Asker;
 use crate::journal::unstored::Unstored;
 use crate::rooms::hosted::HostedRoom;
@@ -36,10 +37,12 @@ pub(super) async fn say(
         // What was refused, or is to be looked for, has changed nothing.
         match says.peek_unstored().clone()? {
             SaysOnce::Said { said, is_new } => return Ok(says.map(|_| Placed { said, is_new })),
-            SaysOnce::AskStore(forgotten) => asked = Some(forgotten),
-        }
-        if let Some(said) = stored(hosted, member, client_id).await? {
-            return Ok(said);
+            SaysOnce::AskStore(forgotten) => {
+                if let Some(said) = stored(hosted, says, forgotten, member, client_id).await? {
+                    return Ok(said);
+                }
+                asked = Some(forgotten);
+            }
         }
     }
 }
@@ -55,16 +58,21 @@ pub(super) async fn find(
     match *before.peek_unstored() {
         SaidBefore::Said(said) => Ok(Some(before.map(|_| Placed { said, is_new: false }))),
         SaidBefore::Never => Ok(None),
-        SaidBefore::Forgotten(_) => stored(hosted, member, client_id).await,
+        SaidBefore::Forgotten(forgotten) => stored(hosted, before, forgotten, member, client_id).await,
     }
 }
 
-/// Finds what was said with this id, in the store.
-async fn stored(
+/// Finds what was said with this id in the store, once that has all that the room has forgotten.
+async fn stored<T>(
     hosted: &Arc<HostedRoom>,
+    so_far: Unstored<T>,
+    forgotten: ForgottenIds,
     member: MemberId,
     client_id: &ClientId,
 ) -> Result<Option<Unstored<Placed>>, HttpFailure> {
+    if hosted.end().last < forgotten.last {
+        so_far.stored_in_time().await?;
+    }
     let (room, name) = (hosted.id, mark::once(member, client_id));
     let stored = hosted.reading(Asker::Speaker, move |store| {
         let Some(&position) = store.marked(room, &name, Position::START, 1)?.first() else { return Ok(None) };

@@ -58,10 +58,12 @@ fn length(text: &str) -> [u8; 2] {
     u16::try_from(text.len()).expect("names are short").to_be_bytes()
 }
 
-/// First byte of the packet at the front, its contents, and how long it is in all. `None`: it is not all
-/// there.
+/// First byte of a packet, its contents, and how long it is in all.
+type Packet<'a> = (u8, &'a [u8], usize);
+
+/// Splits off the packet at the front. `None`: it is not all there.
 #[inline]
-fn split_packet(input: &[u8]) -> Result<Option<(u8, &[u8], usize)>, SpeakError> {
+fn split_packet(input: &[u8]) -> Result<Option<Packet<'_>>, SpeakError> {
     let Some((first, rest)) = input.split_first() else { return Ok(None) };
     let mut length = 0;
     for (n, byte) in rest.iter().take(4).enumerate() {

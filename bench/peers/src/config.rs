@@ -18,8 +18,7 @@ pub(crate) fn nats_websocket(port: &str) -> String {
     )
 }
 
-/// nginx as one process, so that what it uses can be told, with channels that keep nothing for who comes
-/// later. Paths are those of the server's directory.
+/// nginx as one process, so that what it uses can be told. Paths are those of the server's directory.
 pub(crate) fn nchan(port: &str, module: &Path) -> String {
     format!(
         r"load_module {module};
@@ -40,7 +39,6 @@ http {{
         location ~ ^/(.+)$ {{
             nchan_pubsub websocket;
             nchan_channel_id $1;
-            nchan_message_buffer_length 0;
         }}
     }}
 }}

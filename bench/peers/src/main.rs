@@ -5,6 +5,7 @@
 //! Every server is started anew for each measurement, and only processes started here are ended.
 
 mod bare;
+mod charts;
 mod config;
 mod lines;
 mod loads;
@@ -66,6 +67,10 @@ struct Compare {
     only: Vec<String>,
     #[command(flatten)]
     programs: Programs,
+    /// Draw charts into this directory, and write the figures beside them; those of other runs stay among them.
+    /// With --rounds 0 what is there is drawn again.
+    #[arg(long, value_name = "DIR")]
+    charts: Option<PathBuf>,
     /// Where servers may write; each gets a directory of its own in it.
     #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
     scratch: PathBuf,
@@ -80,7 +85,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn compare(args: &Compare) -> anyhow::Result<()> {
-    ensure!(args.rounds > 0, "at least one round is needed");
+    ensure!(args.rounds > 0 || args.charts.is_some(), "at least one round is needed");
     let seconds = Duration::try_from_secs_f64(args.seconds).context("--seconds")?;
     let mut all = chosen(&args.only)?;
     // Servers inherit it.
@@ -106,8 +111,10 @@ fn compare(args: &Compare) -> anyhow::Result<()> {
             }
         }
     }
-    print!("{}", table::tables(&all));
-    Ok(())
+    if args.rounds > 0 {
+        print!("{}", table::tables(&all));
+    }
+    args.charts.as_deref().map_or(Ok(()), |dir| charts::write(dir, &all).context("--charts"))
 }
 
 fn measure(load: Load, peer: Peer, seconds: Duration, args: &Compare) -> anyhow::Result<LoadReport> {

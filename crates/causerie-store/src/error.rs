@@ -77,7 +77,13 @@ pub enum OpenError {
         /// Each in words.
         differences: Vec<String>,
     },
-    /// There were rooms, and now the database is gone or has nothing in it.
+    /// The file with the blocks is another store's.
+    #[error("{} belongs to another store than the database beside it", path.display())]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// There were rooms, and now the database, or the file with their blocks, is gone or has nothing in it.
     #[error(
         "{} is gone or empty, and there was a store: `causerie store restore` puts a copy in place; if it shall \
          begin with nothing, remove what is left of the folder",

@@ -220,11 +220,11 @@ pub struct StoreStats {
     pub appended: u64,
     /// Bytes of records in the staging area, not yet moved into their rooms' blocks.
     pub staged_bytes: u64,
-    /// Bytes of the database file.
+    /// Bytes of the database files.
     pub file_bytes: u64,
-    /// Bytes of it that are free for what comes next.
+    /// Bytes of them that are free for what comes next.
     pub free_bytes: u64,
-    /// Bytes of the write-ahead log's file.
+    /// Bytes of the files of the write-ahead logs.
     pub wal_bytes: u64,
     /// Records found damaged or missing while reading.
     pub damaged: u64,

@@ -5,14 +5,22 @@
 //! (`mover.rs`) takes what has gathered, room by room, into the rooms' own blocks, in transactions of some
 //! milliseconds, and then removes the rows.
 //!
+//! Blocks and search index stand in a file of their own (`reader.rs`), so that no commit waits for the mover:
+//! each file has one write lock. What the first position of a room is stands there, too; all else is in the
+//! first file.
+//!
 //! Invariants:
 //! - A position is in a block exactly up to the room's `moved`, and staged from there to `last`; a run that was
 //!   moved and whose row is still there is ignored at open.
 //! - The state in memory changes after a transaction has succeeded, never before.
 //! - Who opened the folder to read changes nothing in it. So does who opened it to write and found no room, until a
 //!   commit finds some.
-//! - Only commits are synced. What the mover wrote goes to the disk with the next commit or checkpoint, in order:
-//!   a row is never gone before its blocks are there.
+//! - Of two files nothing goes at once. What was moved is synced in the second before its rows, or blocks of
+//!   older formats, go from the first; that a room is closed is synced in the first before anything of it
+//!   goes from the second, and stays there until all has gone. What goes within one file is not synced: it
+//!   keeps its order.
+//! - How far a room has come the first file knows alone: a row goes only once that is noted (`moved`).
+//! - Who waits for the second file's writer may have the first one's, never the other way.
 
 mod commit;
 mod compare;
@@ -23,6 +31,7 @@ mod load;
 mod mover;
 mod options;
 mod read;
+mod reader;
 mod rows;
 mod schema;
 mod search;
@@ -70,26 +79,41 @@ impl SqliteStore {
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         let dir = dir.as_ref();
         let folder = Folder::take(dir)?;
-        let mut db = match schema::writer(dir, &folder, &options) {
+        let (writer, blocks, loaded) = match Self::writers(dir, &folder, &options) {
             Err(OpenError::Database(error)) if error.is_full() || folder::is_full(dir) => {
                 // What is there can be read, if there is something.
-                if folder::has_database(dir) && schema::look(dir)? == tables::FORMAT {
+                if folder::has_database(dir, folder::FILE) && schema::look(dir)? == tables::FORMAT {
                     return Self::without_room(dir, folder, options, &error);
                 }
                 return Err(OpenError::Database(error));
             }
-            db => db?,
+            opened => opened?,
         };
-        let checkpointer = schema::checkpointer(dir)?;
-        let (state, recovery) = load::load(&db)?;
-        load::note_cuts(&mut db, &state)?;
-        if state.next_room > 0 {
+        let checkpointers = schema::checkpointers(dir)?;
+        if loaded.0.next_room > 0 {
             folder.note_use();
         } else if folder.was_used() {
             return Err(OpenError::Emptied { path: dir.join(Self::FILE) });
         }
-        let pen = Pen::Writer(Box::new(DatabaseWriter::new(db, &state)));
-        Self::begin(dir, folder, options, pen, Some(checkpointer), tables::FORMAT, (state, recovery))
+        let pen = Pen::Writer(Box::new(writer));
+        Self::begin(dir, folder, options, pen, Some((blocks, checkpointers)), tables::FORMAT, loaded)
+    }
+
+    /// The writers of both files, and what is kept in memory.
+    fn writers(
+        dir: &Path,
+        folder: &Folder,
+        options: &Options,
+    ) -> Result<(DatabaseWriter, DatabaseWriter, (StoreState, Recovery)), OpenError> {
+        let mut opened = schema::writers(dir, folder, options)?;
+        let loaded = load::load(&opened)?;
+        load::note_cuts(&mut opened.db, &loaded.0)?;
+        let (mut writer, blocks) = (DatabaseWriter::new(opened.db), DatabaseWriter::new(opened.blocks));
+        if !loaded.0.rows.is_empty() {
+            // What a process has left that was killed in a commit may not be on the disk, and is moved soon.
+            writer.settle()?;
+        }
+        Ok((writer, blocks, loaded))
     }
 
     /// Opens the data folder `dir` to be read, and changes nothing there: not the format, not the files' rights, nothing
@@ -100,13 +124,12 @@ impl SqliteStore {
     pub fn open_to_read(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         let dir = dir.as_ref();
         let folder = Folder::take_to_read(dir)?;
-        let format = schema::look(dir)?;
-        let db = schema::quiet_reader(dir, &options, format)?;
-        let loaded = match load::load(&db) {
+        let (reader, format) = schema::quiet_reader(dir, &options)?;
+        let loaded = match load::load(&reader) {
             Ok(loaded) => loaded,
             Err(error) => {
                 // Where it cannot be read at all, this says more.
-                schema::refuse_foreign(&db, format, dir)?;
+                schema::refuse_other(&reader, format, dir)?;
                 return Err(error.into());
             }
         };
@@ -125,7 +148,7 @@ impl SqliteStore {
         error: &DatabaseError,
     ) -> Result<Self, OpenError> {
         tracing::error!(%error, "the disk is full: what is stored can be read, and nothing is stored until there is room");
-        let loaded = load::load(&schema::quiet_reader(dir, &options, tables::FORMAT)?)?;
+        let loaded = load::load(&schema::quiet_reader(dir, &options)?.0)?;
         Self::begin(dir, folder, options, Pen::NoRoom, None, tables::FORMAT, loaded)
     }
 
@@ -134,12 +157,12 @@ impl SqliteStore {
         folder: Folder,
         options: Options,
         pen: Pen,
-        checkpointer: Option<Connection>,
+        blocks: Option<(DatabaseWriter, [Connection; 2])>,
         format: i64,
         (state, recovery): (StoreState, Recovery),
     ) -> Result<Self, OpenError> {
         let background = options.background;
-        let inner = Arc::new(Inner::new(dir, folder, options, pen, checkpointer, format, state));
+        let inner = Arc::new(Inner::new(dir, folder, options, pen, blocks, format, state));
         let mover = if background {
             let inner = inner.clone();
             let named = std::thread::Builder::new().name("store-mover".into());
@@ -152,8 +175,11 @@ impl SqliteStore {
         Ok(Self { inner, mover, recovery })
     }
 
-    /// The name of the database in a data folder.
+    /// The name of the database in a data folder that takes what is committed. Where it is, there is a store.
     pub const FILE: &str = folder::FILE;
+
+    /// The names of a store's databases in a data folder.
+    pub const FILES: [&str; 2] = [folder::FILE, folder::BLOCKS];
 
     /// The newest format of data folders that this version knows.
     pub const FORMAT: i64 = tables::FORMAT;

@@ -172,10 +172,11 @@ pub trait Store: Send + Sync + core::fmt::Debug {
     /// [`StoreError::Backup`] if there is something at `to`, or it cannot be written; and the others.
     fn backup(&self, to: &Path) -> Result<(), StoreError>;
 
-    /// Ends: later calls fail. What is kept in files is whole in the database alone then, with nothing left beside it.
+    /// Ends: later calls fail. What is kept in files is whole in the databases alone then, with nothing left
+    /// beside them.
     ///
     /// # Errors
-    /// [`StoreError`]: something stays in a log beside the database, as after a kill. Nothing is lost.
+    /// [`StoreError`]: something stays in a log beside a database, as after a kill. Nothing is lost.
     fn close(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -9,7 +9,7 @@ use causerie_core::id::Position;
 use causerie_store::{
     Change, CommitError, OpenError, Options, Retention, RoomId, SqliteStore, Store, StoreError,
 };
-use common::{all, append, create, member_row, run, small};
+use common::{all, append, as_format_6, create, member, member_row, run, small};
 
 const A: RoomId = RoomId(0);
 
@@ -19,6 +19,10 @@ fn open(dir: &Path) -> SqliteStore {
 
 fn edit<T>(dir: &Path, edit: impl FnOnce(&rusqlite::Connection) -> T) -> T {
     edit(&rusqlite::Connection::open(dir.join("causerie.db")).unwrap())
+}
+
+fn edit_blocks<T>(dir: &Path, edit: impl FnOnce(&rusqlite::Connection) -> T) -> T {
+    edit(&rusqlite::Connection::open(dir.join("causerie-blocks.db")).unwrap())
 }
 
 #[test]
@@ -101,6 +105,322 @@ fn a_backup_is_a_store() {
 }
 
 #[test]
+fn a_commit_waits_for_nobody_who_writes_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.commit(vec![create(A), append(A, 1, 9)]).unwrap();
+    store.tidy().unwrap();
+    edit_blocks(dir.path(), |db| {
+        db.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let begun = std::time::Instant::now();
+        store.commit(vec![append(A, 10, 20)]).unwrap();
+        assert_eq!(all(&store, A, 999), (run(1, 20).to_vec(), vec![]));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(8), "it waited for the lock");
+    });
+    store.tidy().unwrap();
+}
+
+/// Puts a copy of a store's file in place.
+fn put(from: &Path, to: &Path, name: &str) {
+    std::fs::copy(from.join(name), to.join(name)).unwrap();
+}
+
+/// The folder of a store with rooms 0 and 1, copied before its records were moved and behind that.
+fn before_and_behind_moving() -> [tempfile::TempDir; 2] {
+    let [dir, before, behind] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let store = open(dir.path());
+    store.commit(vec![create(A), create(RoomId(1)), append(A, 1, 300)]).unwrap();
+    store.tidy().unwrap();
+    for first in (301..=600).step_by(50) {
+        store.commit(vec![append(A, first, first + 49)]).unwrap();
+    }
+    drop(store);
+    SqliteStore::FILES.iter().for_each(|name| put(dir.path(), before.path(), name));
+    let store = open(dir.path());
+    store.tidy().unwrap();
+    drop(store);
+    SqliteStore::FILES.iter().for_each(|name| put(dir.path(), behind.path(), name));
+    [before, behind]
+}
+
+#[test]
+fn a_record_that_is_both_staged_and_moved_counts_once() {
+    // As after a crash between the two: the blocks are on the disk, and the rows are still there.
+    let [before, behind] = before_and_behind_moving();
+    put(behind.path(), before.path(), "causerie-blocks.db");
+    let rows =
+        |db: &rusqlite::Connection| db.query_row("SELECT count(*) FROM staging", [], |r| r.get::<_, i64>(0));
+    assert_eq!(edit(before.path(), rows), Ok(6));
+    let once = |store: &SqliteStore| {
+        assert_eq!(all(store, A, 9_000), (run(1, 600).to_vec(), vec![]));
+        let back = store.read_before(A, Position::new(601), 999, usize::MAX).unwrap();
+        assert_eq!((back.runs.concat(), back.gap), (run(1, 600).to_vec(), None));
+        let found = store.positions(A, member(1), 1, 600, 9_999).unwrap();
+        assert_eq!(found, (1..=600).map(Position::new).collect::<Vec<_>>());
+        let hits = store.search(Some(A), "text", None, 9_999).unwrap().hits;
+        assert_eq!(
+            hits.iter().map(|hit| hit.position).collect::<Vec<_>>(),
+            (1..=600).rev().map(Position::new).collect::<Vec<_>>()
+        );
+        let excess =
+            store.excess(A, Retention { bytes: Some(run(101, 600).len() as u64), ..Retention::default() }, 0);
+        assert_eq!(excess.unwrap().first, Position::new(101));
+        let report = store.check();
+        assert_eq!((report.is_clean(), report.records), (true, 600), "{report:?}");
+    };
+    once(&SqliteStore::open_to_read(before.path(), small()).unwrap());
+    let store = open(before.path());
+    once(&store);
+    store.tidy().unwrap();
+    once(&store);
+    assert_eq!(edit(before.path(), rows), Ok(0));
+    store.commit(vec![append(A, 601, 602)]).unwrap();
+    store.tidy().unwrap();
+    drop(store);
+    assert_eq!(all(&open(before.path()), A, 9_000), (run(1, 602).to_vec(), vec![]));
+}
+
+#[test]
+fn a_run_that_was_moved_in_part_is_read_once() {
+    let [dir, before] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let options = Options { search: false, ..small() };
+    let open = || SqliteStore::open(dir.path(), options.clone()).unwrap();
+    let store = open();
+    store.commit(vec![create(A), append(A, 1, 9_000)]).unwrap();
+    drop(store);
+    put(dir.path(), before.path(), "causerie.db");
+    let store = open();
+    store.tidy().unwrap();
+    drop(store);
+    put(before.path(), dir.path(), "causerie.db");
+    edit_blocks(dir.path(), |db| {
+        db.execute_batch(
+            "DELETE FROM author WHERE block_first = (SELECT max(first) FROM place);
+             DELETE FROM block WHERE id = (SELECT block FROM place ORDER BY first DESC LIMIT 1);
+             DELETE FROM place WHERE first = (SELECT max(first) FROM place);",
+        )
+        .unwrap();
+    });
+    let store = open();
+    for _ in 0..2 {
+        assert_eq!(all(&store, A, usize::MAX), (run(1, 9_000).to_vec(), vec![]));
+        let back = store.read_before(A, Position::new(9_001), 99_999, usize::MAX).unwrap();
+        assert_eq!((back.runs.concat(), back.gap), (run(1, 9_000).to_vec(), None));
+        let found = store.positions(A, member(1), 1, 9_000, 9_999).unwrap();
+        assert_eq!(found, (1..=9_000).map(Position::new).collect::<Vec<_>>());
+        let keep = Retention { bytes: Some(run(8_001, 9_000).len() as u64), ..Retention::default() };
+        assert_eq!(store.excess(A, keep, 0).unwrap().first, Position::new(8_001));
+        store.tidy().unwrap();
+    }
+    assert!(store.check().is_clean());
+}
+
+#[test]
+fn older_blocks_leave_a_gap_and_no_position_is_given_twice() {
+    let [before, behind] = before_and_behind_moving();
+    put(before.path(), behind.path(), "causerie-blocks.db");
+    let store = open(behind.path());
+    assert_eq!(store.rooms().unwrap()[0].last, Position::new(600));
+    assert_eq!(all(&store, A, 9_000), (run(1, 300).to_vec(), vec![(301, 600)]));
+    assert_eq!(store.check().damaged.len(), 1);
+    store.commit(vec![append(A, 601, 603)]).unwrap();
+    for _ in 0..2 {
+        assert_eq!(all(&store, A, 9_000), ([run(1, 300), run(601, 603)].concat(), vec![(301, 600)]));
+        store.tidy().unwrap();
+    }
+}
+
+#[test]
+fn the_two_files_of_a_store_belong_together() {
+    let refused = |what: &str, dir: &Path| {
+        let open = [SqliteStore::open(dir, small()), SqliteStore::open_to_read(dir, small())];
+        open.map(|refused| refused.expect_err(what))
+    };
+    let [before, behind] = before_and_behind_moving();
+    let blocks = behind.path().join("causerie-blocks.db");
+    std::fs::remove_file(&blocks).unwrap();
+    for error in refused("gone", behind.path()) {
+        assert!(matches!(&error, OpenError::Emptied { path } if *path == blocks), "{error:?}");
+    }
+    assert!(!blocks.exists(), "nothing is made");
+    std::fs::write(&blocks, "").unwrap();
+    for error in refused("empty", behind.path()) {
+        assert!(matches!(&error, OpenError::Emptied { path } if *path == blocks), "{error:?}");
+    }
+    // Of another store, and the other file of the store itself.
+    let [_, other] = before_and_behind_moving();
+    put(other.path(), behind.path(), "causerie-blocks.db");
+    for error in refused("another's", behind.path()) {
+        assert!(matches!(&error, OpenError::Foreign { path } if *path == blocks), "{error:?}");
+    }
+    std::fs::copy(behind.path().join("causerie.db"), &blocks).unwrap();
+    for error in refused("no blocks", behind.path()) {
+        assert!(matches!(&error, OpenError::NotAStore { path } if *path == blocks), "{error:?}");
+    }
+    put(before.path(), behind.path(), "causerie-blocks.db");
+    edit_blocks(behind.path(), |db| db.execute_batch("CREATE TABLE more (x)").unwrap());
+    let error = SqliteStore::open(behind.path(), small()).unwrap_err();
+    assert!(matches!(&error, OpenError::Schema { path, .. } if *path == blocks), "{error:?}");
+    let told = SqliteStore::open_to_read(behind.path(), small()).unwrap().check().problems;
+    assert!(told.iter().any(|told| told.contains("table 'more'")), "{told:?}");
+    // Blocks beside nothing are what is left of a store.
+    std::fs::remove_file(behind.path().join("causerie.db")).unwrap();
+    let error = SqliteStore::open(behind.path(), small()).unwrap_err();
+    assert!(matches!(&error, OpenError::Emptied { .. }), "{error:?}");
+    // Where nothing was ever moved, they are made.
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.commit(vec![create(A), append(A, 1, 9)]).unwrap();
+    drop(store);
+    std::fs::remove_file(dir.path().join("causerie-blocks.db")).unwrap();
+    let store = SqliteStore::open_to_read(dir.path(), small()).unwrap();
+    assert_eq!((all(&store, A, 99), store.check().is_clean()), ((run(1, 9).to_vec(), vec![]), true));
+    drop(store);
+    let store = open(dir.path());
+    store.tidy().unwrap();
+    assert_eq!(all(&store, A, 99), (run(1, 9).to_vec(), vec![]));
+}
+
+#[test]
+fn blocks_of_one_file_are_taken_over_while_they_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (RoomId(0), RoomId(2));
+    let store = open(dir.path());
+    store.commit(vec![create(a), create(b)]).unwrap();
+    for first in (1..=12_000).step_by(2_000) {
+        store.commit(vec![append(a, first, first + 1_999), append(b, first, first + 1_999)]).unwrap();
+    }
+    store.tidy().unwrap();
+    store.commit(vec![append(a, 12_001, 12_010)]).unwrap();
+    store.retain(b, Retention { count: Some(11_000), ..Retention::default() }, 0).unwrap();
+    drop(store);
+    as_format_6(dir.path());
+    std::fs::remove_file(dir.path().join("causerie-blocks.db")).unwrap();
+    let whole = |store: &SqliteStore| {
+        assert_eq!(all(store, a, 90_000), (run(1, 12_010).to_vec(), vec![]));
+        assert_eq!(all(store, b, 90_000), (run(1_001, 12_000).to_vec(), vec![(1, 1_000)]));
+        let back = store.read_before(b, Position::new(12_001), 20_000, usize::MAX).unwrap();
+        assert_eq!(
+            (back.runs.concat(), back.gap),
+            (run(1_001, 12_000).to_vec(), Some(Position::FIRST..=Position::new(1_000)))
+        );
+        let found = store.positions(a, member(1), 1, 99_999, 99_999).unwrap();
+        assert_eq!(found, (1..=12_010).map(Position::new).collect::<Vec<_>>());
+        assert_eq!(store.positions(a, member(1), 5, 99_999, 3).unwrap(), [5, 6, 7].map(Position::new));
+    };
+    let options = Options { copy_before_upgrade: false, ..small() };
+    let store = SqliteStore::open(dir.path(), options.clone()).unwrap();
+    whole(&store);
+    assert!(!store.search(Some(a), "text", None, 9).unwrap().complete);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reads = scope.spawn(|| {
+            let mut rounds = 0;
+            while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                whole(&store);
+                rounds += 1;
+            }
+            rounds
+        });
+        store.tidy().unwrap();
+        done.store(true, std::sync::atomic::Ordering::SeqCst);
+        println!("read {} times meanwhile", reads.join().unwrap());
+    });
+    whole(&store);
+    let found = store.search(None, "text 7777", None, 9).unwrap();
+    assert_eq!((found.hits.len(), found.complete), (2, true));
+    let report = store.check();
+    assert!(report.is_clean(), "{report:?}");
+    let left = |db: &rusqlite::Connection| {
+        ["block", "place", "author"].map(|table| {
+            db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap()
+        })
+    };
+    assert_eq!(edit(dir.path(), left), [0, 0, 0], "all of it has gone over");
+    drop(store);
+    whole(&SqliteStore::open(dir.path(), options).unwrap());
+}
+
+#[test]
+fn a_damaged_block_of_one_file_stays_damaged_and_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.commit(vec![create(A), append(A, 1, 9_000)]).unwrap();
+    store.tidy().unwrap();
+    drop(store);
+    as_format_6(dir.path());
+    std::fs::remove_file(dir.path().join("causerie-blocks.db")).unwrap();
+    let (first, last) = edit(dir.path(), |db| {
+        db.execute("UPDATE block SET directory = x'00' WHERE id = 2", []).unwrap();
+        let place = "SELECT first, last FROM place WHERE block = 2";
+        db.query_row(place, [], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)))
+            .unwrap()
+    });
+    for _ in 0..2 {
+        let store = open(dir.path());
+        for _ in 0..2 {
+            let wanted = [run(1, first - 1), run(last + 1, 9_000)].concat();
+            assert_eq!(all(&store, A, 90_000), (wanted, vec![(first, last)]));
+            assert_eq!(store.check().damaged.len(), 1);
+            store.tidy().unwrap();
+        }
+        assert!(store.search(None, "text", None, 1).unwrap().complete, "as far as it can be");
+    }
+    // What is removed goes from both, and what is closed.
+    let store = open(dir.path());
+    let blocks =
+        |db: &rusqlite::Connection| db.query_row("SELECT count(*) FROM place", [], |r| r.get::<_, i64>(0));
+    assert_eq!(edit(dir.path(), blocks), Ok(1));
+    store.retain(A, Retention { count: Some(9_000 - last), ..Retention::default() }, 0).unwrap();
+    assert_eq!(edit(dir.path(), blocks), Ok(0));
+    assert!(store.check().is_clean());
+    store.commit(vec![Change::Close { room: A }]).unwrap();
+    store.tidy().unwrap();
+    assert_eq!((edit_blocks(dir.path(), blocks), store.check().is_clean()), (Ok(0), true));
+}
+
+#[test]
+fn copies_of_a_store_in_use_are_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let eager = Options { background: true, staging_age: std::time::Duration::from_millis(1), ..small() };
+    let store = SqliteStore::open(&data, eager).unwrap();
+    store.commit(vec![create(A), create(RoomId(1))]).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writes = scope.spawn(|| {
+            let mut last = 0;
+            while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                // Both rooms grow by the same commits.
+                store
+                    .commit(vec![append(A, last + 1, last + 7), append(RoomId(1), last + 1, last + 7)])
+                    .unwrap();
+                last += 7;
+                if last % 70 == 0 {
+                    store.retain(A, Retention { count: Some(300), ..Retention::default() }, 0).unwrap();
+                }
+            }
+        });
+        for n in 0..12 {
+            let copy = dir.path().join(format!("copy {n}"));
+            SqliteStore::backup_of(&data, &copy).unwrap();
+            let copy = SqliteStore::open_to_read(&copy, small()).unwrap();
+            let report = copy.check();
+            assert!(report.is_clean(), "copy {n}: {report:?}");
+            let rooms = copy.rooms().unwrap();
+            assert_eq!(rooms[0].last, rooms[1].last, "copy {n}: of one commit all or nothing");
+            assert_eq!(
+                all(&copy, RoomId(1), 90_000),
+                (run(1, rooms[1].last.get()).to_vec(), vec![]),
+                "copy {n}"
+            );
+        }
+        done.store(true, std::sync::atomic::Ordering::SeqCst);
+        writes.join().unwrap();
+    });
+}
+
+#[test]
 fn removed_records_give_their_space_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
@@ -154,7 +474,7 @@ fn damage_in_a_block_is_a_gap_of_its_records() {
     drop(store);
     // In the text of the 7th and the 8th record.
     let at = |position| run(1, position).len() - 3;
-    edit(dir.path(), |db| {
+    edit_blocks(dir.path(), |db| {
         let mut frames: Vec<u8> = db.query_row("SELECT frames FROM block", [], |row| row.get(0)).unwrap();
         frames[at(7)] ^= 1;
         frames[at(8)] ^= 1;
@@ -304,6 +624,8 @@ fn an_older_index_is_made_anew_in_steps_while_the_store_is_used() {
     }
     store.tidy().unwrap();
     drop(store);
+    as_format_6(dir.path());
+    std::fs::remove_file(dir.path().join("causerie-blocks.db")).unwrap();
     edit(dir.path(), |db| {
         db.execute_batch(
             "DROP TABLE words; DROP TABLE unindexed; PRAGMA user_version = 4;
@@ -332,7 +654,7 @@ fn an_older_index_is_made_anew_in_steps_while_the_store_is_used() {
     let left = |db: &rusqlite::Connection| {
         db.query_row("SELECT count(*) FROM words WHERE words MATCH 'text'", [], |row| row.get::<_, i64>(0))
     };
-    assert_eq!(edit(dir.path(), left), Ok(0));
+    assert_eq!(edit_blocks(dir.path(), left), Ok(0));
     assert!(open(dir.path()).check().is_clean());
 }
 

@@ -17,7 +17,8 @@ use common::{all, append, create, member_row, run, small};
 const A: RoomId = RoomId(0);
 
 /// Each format, in a folder of its own. The first one had two search indices.
-const FORMATS: [(&str, i64); 7] = [("1a", 1), ("1b", 1), ("2", 2), ("3", 3), ("4", 4), ("5", 5), ("6", 6)];
+const FORMATS: [(&str, i64); 8] =
+    [("1a", 1), ("1b", 1), ("2", 2), ("3", 3), ("4", 4), ("5", 5), ("6", 6), ("7", 7)];
 /// The first one that knows makers and closed rooms, and in which native members prove keys.
 const CLOSED: i64 = 6;
 const KEYS: i64 = 6;
@@ -26,7 +27,9 @@ const KEYS: i64 = 6;
 fn older(name: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let made = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/formats").join(name);
-    std::fs::copy(made.join("causerie.db"), dir.path().join("causerie.db")).unwrap();
+    for name in SqliteStore::FILES.iter().filter(|name| made.join(name).exists()) {
+        std::fs::copy(made.join(name), dir.path().join(name)).unwrap();
+    }
     dir
 }
 
@@ -189,6 +192,12 @@ fn an_emptied_store_is_told_from_a_new_one() {
         }
         assert_eq!(files(dir.path()).len(), before.len(), "{what}: nothing is made");
     };
+    emptied("blocks gone", &|dir| std::fs::remove_file(dir.join("causerie-blocks.db")).unwrap());
+    emptied("blocks cut to nothing", &|dir| std::fs::write(dir.join("causerie-blocks.db"), "").unwrap());
+    emptied("only the blocks' log is there", &|dir| {
+        std::fs::write(dir.join("causerie-blocks.db"), "").unwrap();
+        std::fs::write(dir.join("causerie-blocks.db-wal"), "something").unwrap();
+    });
     emptied("gone", &|dir| std::fs::remove_file(dir.join("causerie.db")).unwrap());
     emptied("cut to nothing", &|dir| std::fs::write(dir.join("causerie.db"), "").unwrap());
     emptied("without a row", &|dir| {
@@ -207,7 +216,7 @@ fn an_emptied_store_is_told_from_a_new_one() {
     // A store that never had rooms is none.
     let dir = tempfile::tempdir().unwrap();
     drop(SqliteStore::open(dir.path(), small()).unwrap());
-    std::fs::remove_file(dir.path().join("causerie.db")).unwrap();
+    SqliteStore::FILES.iter().for_each(|name| std::fs::remove_file(dir.path().join(name)).unwrap());
     filled(dir.path());
     // One whose rooms have all been closed is empty rightly.
     let store = SqliteStore::open(dir.path(), small()).unwrap();
@@ -219,20 +228,22 @@ fn an_emptied_store_is_told_from_a_new_one() {
 
 #[test]
 fn rows_that_were_taken_away_are_missed() {
-    for (sql, told) in [
-        ("DELETE FROM room WHERE id = 1", "room 1: it is gone, and 1 rows of 'member' are there"),
-        ("DELETE FROM place WHERE room = 1", "1 blocks of records belong nowhere"),
+    let [file, blocks] = SqliteStore::FILES;
+    for (name, sql, told) in [
+        (file, "DELETE FROM room WHERE id = 1", "room 1: it is gone, and 1 rows of 'member' are there"),
+        (file, "DELETE FROM room WHERE id = 1", "room 1: it is gone, and 1 rows of 'place' are there"),
+        (blocks, "DELETE FROM place WHERE room = 1", "1 blocks of records belong nowhere"),
     ] {
         let dir = tempfile::tempdir().unwrap();
         filled(dir.path());
-        edit(dir.path(), sql);
+        rusqlite::Connection::open(dir.path().join(name)).unwrap().execute_batch(sql).unwrap();
         let report = SqliteStore::open_to_read(dir.path(), small()).unwrap().check();
         assert!(report.problems.iter().any(|problem| problem.contains(told)), "{sql}: {report:?}");
     }
 }
 
 #[test]
-fn a_closed_store_is_its_database_alone() {
+fn a_closed_store_is_its_databases_alone() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(dir.path(), Options::default()).unwrap();
     store.commit(vec![create(A), append(A, 1, 500)]).unwrap();
@@ -242,10 +253,12 @@ fn a_closed_store_is_its_database_alone() {
     store.close().unwrap();
     let names: Vec<_> =
         files(dir.path()).into_keys().map(|path| path.file_name().unwrap().to_owned()).collect();
-    assert_eq!(names, ["causerie.db", "lock"]);
+    assert_eq!(names, ["causerie-blocks.db", "causerie.db", "lock"]);
     assert!(matches!(store.read(A, Position::START, 9), Err(StoreError::Failed(_))), "it is closed");
     let copy = tempfile::tempdir().unwrap();
-    std::fs::copy(dir.path().join("causerie.db"), copy.path().join("causerie.db")).unwrap();
+    for name in SqliteStore::FILES {
+        std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
+    }
     let copy = SqliteStore::open_to_read(copy.path(), small()).unwrap();
     assert_eq!(all(&copy, A, 9_000), (run(1, 900).to_vec(), vec![]));
     assert!(copy.check().is_clean());
@@ -313,7 +326,7 @@ fn what_is_made_is_for_its_owner_alone() {
     let store = SqliteStore::open(&data, small()).unwrap();
     store.commit(vec![create(A), append(A, 1, 9)]).unwrap();
     store.read(A, Position::START, 1).unwrap();
-    assert_eq!((are_private(&data), rights(data.parent().unwrap())), (4, 0o700));
+    assert_eq!((are_private(&data), rights(data.parent().unwrap())), (7, 0o700));
     store.backup(&dir.path().join("copy")).unwrap();
     are_private(&dir.path().join("copy"));
     drop(store);

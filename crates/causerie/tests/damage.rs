@@ -90,19 +90,25 @@ fn folder(name: &str) -> PathBuf {
     [env!("CARGO_TARGET_TMPDIR"), &format!("damage-{name}-{}", std::process::id())].iter().collect()
 }
 
-/// Flips a bit wherever the database says this. How often it did.
+/// The databases of a store.
+const FILES: [&str; 2] = ["causerie.db", "causerie-blocks.db"];
+
+/// Flips a bit wherever the databases say this. How often they did.
 fn damage(data: &Path, text: &str) -> usize {
-    let file = data.join("causerie.db");
-    let mut bytes = std::fs::read(&file).unwrap();
-    let found: Vec<_> = bytes
-        .windows(text.len())
-        .enumerate()
-        .filter(|(_, w)| *w == text.as_bytes())
-        .map(|(i, _)| i)
-        .collect();
-    found.iter().for_each(|&place| bytes[place] ^= 1);
-    std::fs::write(&file, bytes).unwrap();
-    found.len()
+    let of = |name: &str| {
+        let file = data.join(name);
+        let mut bytes = std::fs::read(&file).unwrap();
+        let found: Vec<_> = bytes
+            .windows(text.len())
+            .enumerate()
+            .filter(|(_, w)| *w == text.as_bytes())
+            .map(|(i, _)| i)
+            .collect();
+        found.iter().for_each(|&place| bytes[place] ^= 1);
+        std::fs::write(&file, bytes).unwrap();
+        found.len()
+    };
+    FILES.iter().map(|name| of(name)).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,13 +129,15 @@ async fn a_damaged_record_is_a_gap_and_the_room_goes_on() {
         running.process.exit().await;
         let clean = store(&["check"], &data).await;
         assert!(clean.status.success(), "{}", said(&clean));
-        // The database as a whole, without a log beside.
+        // The databases as a whole, without logs beside.
         let copy = data.with_extension("whole");
         let copied = store(&["backup", copy.to_str().unwrap()], &data).await;
         assert!(copied.status.success(), "{}", said(&copied));
-        std::fs::rename(copy.join("causerie.db"), data.join("causerie.db")).unwrap();
-        for log in ["causerie.db-wal", "causerie.db-shm"] {
-            let _ = std::fs::remove_file(data.join(log));
+        for name in FILES {
+            std::fs::rename(copy.join(name), data.join(name)).unwrap();
+            for log in ["wal", "shm"] {
+                let _ = std::fs::remove_file(data.join(format!("{name}-{log}")));
+            }
         }
         std::fs::remove_dir(copy).unwrap();
         assert!(damage(&data, "the 15th of them") > 0);

@@ -498,7 +498,7 @@ fn rights(folder: &Path) -> Vec<(String, u32)> {
 }
 
 #[tokio::test]
-async fn what_a_server_keeps_is_its_owners_and_after_a_stop_one_file() {
+async fn what_a_server_keeps_is_its_owners_and_after_a_stop_two_files() {
     let folder = Folder::new();
     let data = folder.0.join("data");
     let path = data.to_str().unwrap();
@@ -510,11 +510,15 @@ async fn what_a_server_keeps_is_its_owners_and_after_a_stop_one_file() {
     soon("Ann is in", room).await.unwrap();
     let of =
         |mode: u32, names: &[&str]| names.iter().map(|name| ((*name).to_owned(), mode)).collect::<Vec<_>>();
-    let running = of(0o600, &["causerie.db", "causerie.db-shm", "causerie.db-wal", "lock"]);
+    let files = ["causerie-blocks.db", "causerie.db"];
+    let mut running: Vec<_> =
+        files.iter().flat_map(|f| [f.to_string(), format!("{f}-shm"), format!("{f}-wal")]).collect();
+    running.push("lock".into());
+    let running = of(0o600, &running.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(rights(&data), [of(0o700, &["."]), running].concat());
     server.process.signal("TERM").await;
     assert_eq!(server.process.exit().await.code(), Some(0));
-    let stopped = [of(0o700, &["."]), of(0o600, &["causerie.db", "lock"])].concat();
+    let stopped = [of(0o700, &["."]), of(0o600, &files), of(0o600, &["lock"])].concat();
     assert_eq!(rights(&data), stopped);
 
     // What a newer version has written is refused, and systemd does not try again.

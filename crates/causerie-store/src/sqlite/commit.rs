@@ -1,10 +1,12 @@
 //! Commits.
 
 use std::collections::HashMap;
+use std::sync::TryLockError;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rusqlite::Connection;
 
 use super::inner::{DatabaseWriter, Inner, Pen, unpoisoned};
 use super::state::{RoomState, StoreState};
@@ -119,10 +121,12 @@ impl DatabaseWriter {
     /// Runs `write` in a transaction: all of it or nothing. Errors of the database leave nothing behind.
     pub(super) fn transaction<T>(
         &mut self,
-        write: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
+        write: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
         self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let result = write(self).and_then(|value| {
+        let changes = self.db.total_changes();
+        let result = write(&self.db).and_then(|value| {
+            self.unsynced |= !self.full_sync && self.db.total_changes() != changes;
             self.db.prepare_cached("COMMIT")?.execute([])?;
             Ok(value)
         });
@@ -133,15 +137,27 @@ impl DatabaseWriter {
         result
     }
 
+    /// Returns once everything that was written is on the disk: a commit that is synced takes along what came
+    /// before it.
+    pub(super) fn settle(&mut self) -> rusqlite::Result<()> {
+        if !self.unsynced {
+            return Ok(());
+        }
+        self.sync(true)?;
+        self.transaction(|db| rows::put_meta(db, "synced", rows::meta(db, "synced")?.unwrap_or(0) + 1))?;
+        self.unsynced = false;
+        Ok(())
+    }
+
     fn write(
         &mut self,
+        row: i64,
         changes: &[Change],
         batch: &CheckedBatch,
         frames: &Bytes,
     ) -> rusqlite::Result<Option<u64>> {
         self.sync(true)?;
-        self.transaction(|writer| {
-            let db = &writer.db;
+        self.transaction(|db| {
             let mut next_room = None;
             for change in changes {
                 match change {
@@ -149,12 +165,7 @@ impl DatabaseWriter {
                         rows::put_room(db, *room, row)?;
                         next_room = Some(room.0 + 1);
                     }
-                    Change::Close { room } => {
-                        let room = rows::int(room.0);
-                        db.prepare_cached("DELETE FROM room WHERE id = ?1")?.execute([room])?;
-                        db.prepare_cached("DELETE FROM checkpoint WHERE room = ?1")?.execute([room])?;
-                        db.prepare_cached("INSERT OR REPLACE INTO closing VALUES (?1)")?.execute([room])?;
-                    }
+                    Change::Close { room } => rows::close_room(db, *room)?,
                     Change::Append { .. } => {}
                     Change::Update { room, row } => rows::put_room(db, *room, row)?,
                     Change::Member { room, row } => rows::put_member(db, *room, row)?,
@@ -168,13 +179,12 @@ impl DatabaseWriter {
                 db.prepare_cached("DELETE FROM cut WHERE room = ?1")?.execute([rows::int(room.0)])?;
             }
             if let Some(next) = next_room {
-                db.prepare_cached("INSERT OR REPLACE INTO meta VALUES ('next_room', ?1)")?
-                    .execute([rows::int(next)])?;
+                rows::put_meta(db, "next_room", rows::int(next))?;
             }
             if batch.directories.is_empty() {
                 return Ok(None);
             }
-            rows::put_staging(db, writer.next_row, &batch.directories, frames).map(Some)
+            rows::put_staging(db, row, &batch.directories, frames).map(Some)
         })
     }
 }
@@ -205,13 +215,14 @@ impl Inner {
         let batch = CheckedBatch::check(&self.state(), &changes)?;
         self.help(writer, batch.bytes as u64)?;
         let frames = batch.frames();
-        let row_bytes = writer.write(&changes, &batch, &frames).map_err(|error| self.commit_error(error))?;
+        let row = self.state().next_row;
+        let row_bytes = writer.write(row, &changes, &batch, &frames);
+        let row_bytes = row_bytes.map_err(|error| self.commit_error(error))?;
 
-        let row = writer.next_row;
         let mut state = self.state_mut();
         if let Some(bytes) = row_bytes {
-            writer.next_row += 1;
-            writer.waiting_since.get_or_insert_with(Instant::now);
+            state.next_row += 1;
+            state.waiting_since.get_or_insert_with(Instant::now);
             state.rows.insert(row, bytes);
         }
         for room in batch.uncut {
@@ -252,13 +263,24 @@ impl Inner {
         Ok(())
     }
 
-    /// If more is staged than may be, this commit first moves twice what it brings: so what is staged grows no
-    /// further, and no commit pays for all that others have left.
+    /// If more is staged than may be, this commit first moves twice what it brings: so what is staged grows
+    /// no further, and no commit pays for all that others have left. Only then does it wait while the mover
+    /// makes room.
     fn help(&self, writer: &mut DatabaseWriter, bytes: u64) -> Result<(), CommitError> {
         let before = self.state().staged_bytes;
         let enough = before.saturating_sub(2 * bytes).max(self.options.staging_bytes_max);
         while self.state().staged_bytes > enough {
-            if !self.move_some(writer).map_err(|error| self.commit_error(error))? {
+            let deleted = self.delete_rows(writer).map_err(|error| self.commit_error(error))?;
+            let mut blocks = match self.blocks.try_lock() {
+                Ok(blocks) => blocks,
+                Err(TryLockError::Poisoned(blocks)) => blocks.into_inner(),
+                Err(TryLockError::WouldBlock) => {
+                    std::thread::sleep(Duration::from_micros(100));
+                    continue;
+                }
+            };
+            let moved = blocks.as_mut().map_or(Ok(false), |blocks| self.move_some(blocks));
+            if !moved.map_err(|error| self.commit_error(error))? && !deleted {
                 break;
             }
         }

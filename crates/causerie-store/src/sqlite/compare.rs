@@ -4,15 +4,25 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Row};
 
-use super::tables::make;
+use super::tables::{make, make_blocks};
 
 /// The differences between what is there and what the program makes for that format, in words.
 pub(super) fn differences(db: &Connection, format: i64) -> rusqlite::Result<Vec<String>> {
     let ours = Connection::open_in_memory()?;
     make(&ours, format)?;
     // The first format had two search indices, one after the other.
-    let virtual_too = format > 1;
-    let (found, ours) = (shape(db, virtual_too)?, shape(&ours, virtual_too)?);
+    between(db, &ours, format > 1)
+}
+
+/// As [`differences`], of the blocks' file.
+pub(super) fn blocks_differences(blocks: &Connection) -> rusqlite::Result<Vec<String>> {
+    let ours = Connection::open_in_memory()?;
+    make_blocks(&ours)?;
+    between(blocks, &ours, true)
+}
+
+fn between(db: &Connection, ours: &Connection, virtual_too: bool) -> rusqlite::Result<Vec<String>> {
+    let (found, ours) = (shape(db, virtual_too)?, shape(ours, virtual_too)?);
     let missing = ours.difference(&found).map(|part| format!("missing: {part}"));
     let foreign = found.difference(&ours).map(|part| format!("not the program's: {part}"));
     Ok(missing.chain(foreign).collect())

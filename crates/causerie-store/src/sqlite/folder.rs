@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 
 use crate::error::OpenError;
 
-/// The database.
+/// The database that takes the commits.
 pub(super) const FILE: &str = "causerie.db";
-/// A copy in the making.
+/// The database that has the blocks and the search index.
+pub(super) const BLOCKS: &str = "causerie-blocks.db";
+/// Copies in the making.
 pub(super) const PART: &str = "causerie.part";
+pub(super) const BLOCKS_PART: &str = "causerie-blocks.part";
 const LOCK: &str = "lock";
 /// Folders with copies from before an upgrade are named so, with the new format's number.
 const BEFORE: &str = "before-format-";
@@ -74,14 +77,14 @@ impl Folder {
     }
 }
 
-/// Returns whether there is anything in the database's file.
-pub(super) fn has_database(dir: &Path) -> bool {
-    length(dir.join(FILE)) > 0
+/// Returns whether there is anything in a database's file.
+pub(super) fn has_database(dir: &Path, file: &str) -> bool {
+    length(dir.join(file)) > 0
 }
 
-/// Returns whether something of the database stands in a log beside it.
-pub(super) fn has_log(dir: &Path) -> bool {
-    sizes(dir).1 > 0 || length(dir.join(format!("{FILE}-journal"))) > 0
+/// Returns whether something of a database stands in a log beside it.
+pub(super) fn has_log(dir: &Path, file: &str) -> bool {
+    sizes(dir, file).1 > 0 || length(dir.join(format!("{file}-journal"))) > 0
 }
 
 /// Room that a disk must have not to be full: for some more messages.
@@ -100,9 +103,9 @@ pub(super) fn is_full(dir: &Path) -> bool {
     written.is_err_and(|e| matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
 }
 
-/// The files' sizes: database, write-ahead log.
-pub(super) fn sizes(dir: &Path) -> (u64, u64) {
-    (length(dir.join(FILE)), length(dir.join(format!("{FILE}-wal"))))
+/// The sizes of a database and of its write-ahead log.
+pub(super) fn sizes(dir: &Path, file: &str) -> (u64, u64) {
+    (length(dir.join(file)), length(dir.join(format!("{file}-wal"))))
 }
 
 fn length(path: PathBuf) -> u64 {
@@ -171,8 +174,10 @@ fn tighten(_: &Path) {}
 #[cfg(unix)]
 fn tighten(dir: &Path) {
     use std::os::unix::fs::PermissionsExt;
-    let is_ours =
-        |name: &str| name == LOCK || name == PART || name.starts_with(FILE) || name.starts_with(BEFORE);
+    let is_ours = |name: &str| {
+        [LOCK, PART, BLOCKS_PART].contains(&name)
+            || [FILE, BLOCKS, BEFORE].iter().any(|begin| name.starts_with(begin))
+    };
     let Ok(entries) = std::fs::read_dir(dir) else { return };
     let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
     let (ours, others): (Vec<_>, Vec<_>) =

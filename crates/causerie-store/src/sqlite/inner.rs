@@ -1,17 +1,18 @@
 //! The connections, and what is in memory beside them.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use causerie_core::id::Position;
 use rusqlite::Connection;
 
 use super::folder::{self, Folder};
 use super::options::Options;
+use super::reader::Reader;
 use super::searcher::Searcher;
 use super::state::StoreState;
 use super::trouble::{Trouble, trouble};
@@ -23,19 +24,22 @@ use crate::error::{DatabaseError, OpenError, StoreError};
 pub(super) struct Inner {
     pub(super) dir: PathBuf,
     pub(super) options: Options,
+    /// The writer of the file that takes the commits. Who has it may wait for `blocks`.
     pub(super) writer: Mutex<Pen>,
+    /// The writer of the blocks' file, where `writer` has one. Who has it waits for no other.
+    pub(super) blocks: Mutex<Option<DatabaseWriter>>,
     /// Commits that wait for the writer: the mover lets them go first.
     pub(super) queue: AtomicUsize,
     pub(super) state: RwLock<StoreState>,
     pub(super) readers: Mutex<Readers>,
     pub(super) reader_back: Condvar,
-    /// Beside the writer.
-    pub(super) checkpointer: Mutex<Option<Connection>>,
+    /// Beside the writers.
+    pub(super) checkpointers: Mutex<Option<[Connection; 2]>>,
     /// Why writing has ended.
     pub(super) failed: Mutex<Option<DatabaseError>>,
     pub(super) search: AtomicBool,
-    /// Texts of older formats may have to be indexed.
-    pub(super) indexing: AtomicBool,
+    /// There may be blocks of older formats in the file that takes the commits.
+    pub(super) old: AtomicBool,
     pub(super) searcher: Mutex<Option<Searcher>>,
     pub(super) wake: Condvar,
     pub(super) signal: Mutex<MoverSignal>,
@@ -63,7 +67,7 @@ pub(super) enum Pen {
 /// The connections that read.
 #[derive(Debug, Default)]
 pub(super) struct Readers {
-    pub(super) idle: Vec<Connection>,
+    pub(super) idle: Vec<Reader>,
     pub(super) out: usize,
     /// A writer is there. Without one nothing changes, and nothing is locked.
     pub(super) beside_writer: bool,
@@ -92,30 +96,25 @@ impl core::fmt::Debug for Inner {
     }
 }
 
-/// The one connection that writes, and what belongs to it.
+/// The one connection that writes a file.
 pub(super) struct DatabaseWriter {
     pub(super) db: Connection,
     /// Whether a commit syncs at present.
     pub(super) full_sync: bool,
-    pub(super) next_row: i64,
-    pub(super) plan: Option<MovingRound>,
-    /// When the oldest staged batch came.
-    pub(super) waiting_since: Option<Instant>,
-}
-
-/// A round of moving: all rows up to one, room by room.
-#[derive(Debug)]
-pub(super) struct MovingRound {
-    pub(super) up_to: i64,
-    pub(super) rooms: VecDeque<RoomId>,
+    /// Something may be in the write-ahead log and not on the disk: what a process left that was killed, to
+    /// begin with.
+    pub(super) unsynced: bool,
 }
 
 impl DatabaseWriter {
-    pub(super) fn new(db: Connection, state: &StoreState) -> Self {
-        let next_row = state.rows.last_key_value().map_or(1, |(&row, _)| row + 1);
-        let waiting_since = (!state.rows.is_empty()).then(Instant::now);
-        Self { db, full_sync: true, next_row, plan: None, waiting_since }
+    pub(super) fn new(db: Connection) -> Self {
+        Self { db, full_sync: true, unsynced: true }
     }
+}
+
+/// Why there is nothing to write with.
+pub(super) fn no_writer(why: &str) -> DatabaseError {
+    DatabaseError { code: 0, message: why.to_owned() }
 }
 
 pub(super) fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -131,21 +130,23 @@ impl Inner {
         folder: Folder,
         options: Options,
         pen: Pen,
-        checkpointer: Option<Connection>,
+        blocks: Option<(DatabaseWriter, [Connection; 2])>,
         format: i64,
         state: StoreState,
     ) -> Self {
+        let (blocks, checkpointers) = blocks.unzip();
         let beside_writer = matches!(pen, Pen::Writer(_));
         Self {
-            checkpointer: Mutex::new(checkpointer),
+            checkpointers: Mutex::new(checkpointers),
+            blocks: Mutex::new(blocks),
             writer: Mutex::new(pen),
             queue: AtomicUsize::new(0),
+            old: AtomicBool::new(state.old_before.is_some()),
             state: RwLock::new(state),
             readers: Mutex::new(Readers { beside_writer, ..Readers::default() }),
             reader_back: Condvar::new(),
             failed: Mutex::new(None),
             search: AtomicBool::new(options.search),
-            indexing: AtomicBool::new(true),
             searcher: Mutex::default(),
             wake: Condvar::new(),
             signal: Mutex::default(),
@@ -193,11 +194,10 @@ impl Inner {
                 error => DatabaseError { code: 0, message: error.to_string() },
             })?));
         }
-        let none = |why: &str| DatabaseError { code: 0, message: why.to_owned() };
         match pen {
             Pen::Writer(writer) => Ok(writer),
-            Pen::NoRoom | Pen::None => Err(none("the store was opened to be read")),
-            Pen::Closed => Err(none("the store is closed")),
+            Pen::NoRoom | Pen::None => Err(no_writer("the store was opened to be read")),
+            Pen::Closed => Err(no_writer("the store is closed")),
         }
     }
 
@@ -209,19 +209,22 @@ impl Inner {
         while readers.out > 0 {
             readers = self.reader_back.wait(readers).unwrap_or_else(PoisonError::into_inner);
         }
-        let mut db = schema::writer(&self.dir, &self.folder, &self.options)?;
+        let Reader { mut db, blocks, .. } = schema::writers(&self.dir, &self.folder, &self.options)?;
         load::note_cuts(&mut db, &self.state())?;
-        *unpoisoned(&self.checkpointer) = Some(schema::checkpointer(&self.dir)?);
+        let mut writer = DatabaseWriter::new(db);
+        writer.settle()?;
+        *unpoisoned(&self.checkpointers) = Some(schema::checkpointers(&self.dir)?);
+        *unpoisoned(&self.blocks) = Some(DatabaseWriter::new(blocks));
         *readers = Readers { beside_writer: true, ..Readers::default() };
-        Ok(DatabaseWriter::new(db, &self.state()))
+        Ok(writer)
     }
 
     /// Runs `read` on a connection of the pool.
     pub(super) fn reading<T>(
         &self,
-        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        read: impl FnOnce(&Reader) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        struct Out<'a>(&'a Inner, Option<Connection>);
+        struct Out<'a>(&'a Inner, Option<Reader>);
         impl Drop for Out<'_> {
             fn drop(&mut self) {
                 let mut readers = unpoisoned(&self.0.readers);
@@ -238,36 +241,53 @@ impl Inner {
             readers = self.reader_back.wait(readers).unwrap_or_else(PoisonError::into_inner);
         }
         if readers.closed {
-            let message = "the store is closed".to_owned();
-            return Err(StoreError::Failed(DatabaseError { code: 0, message }));
+            return Err(StoreError::Failed(no_writer("the store is closed")));
         }
         readers.out += 1;
         let mut out = Out(self, readers.idle.pop());
         let beside_writer = readers.beside_writer;
         drop(readers);
-        let db = match out.1.take() {
-            Some(db) => Ok(db),
-            None => self.open_reader(beside_writer),
+        let reader = match out.1.take() {
+            Some(reader) => reader,
+            None => self.open_reader(beside_writer)?,
         };
-        let db = out.1.insert(db.map_err(|error| self.store_error(error))?);
-        read(db).map_err(|error| self.store_error(error))
+        let reader = out.1.insert(reader);
+        let found = self.looking(reader, read);
+        found.map_err(|error| self.store_error(error))
     }
 
-    pub(super) fn open_reader(&self, beside_writer: bool) -> rusqlite::Result<Connection> {
-        match beside_writer {
-            true => schema::reader(&self.dir, &self.options),
-            false => schema::quiet_reader(&self.dir, &self.options, self.format),
+    /// Runs `read` with blocks of older formats in view, if there are some.
+    pub(super) fn looking<T>(
+        &self,
+        reader: &mut Reader,
+        read: impl FnOnce(&Reader) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        reader.old = self.old.load(Ordering::SeqCst);
+        let _old = reader.keep_old()?;
+        read(reader)
+    }
+
+    pub(super) fn open_reader(&self, beside_writer: bool) -> Result<Reader, StoreError> {
+        if beside_writer {
+            let reader = schema::reader(&self.dir, &self.options, true);
+            return reader.map_err(|error| self.store_error(error));
+        }
+        match schema::quiet_reader(&self.dir, &self.options) {
+            Ok((reader, _)) => Ok(reader),
+            Err(OpenError::Database(error)) => Err(StoreError::Failed(error)),
+            Err(error) => Err(StoreError::Failed(no_writer(&error.to_string()))),
         }
     }
 
-    /// Ends writing and reading, and leaves nothing in the write-ahead log.
+    /// Ends writing and reading, and leaves nothing in the write-ahead logs.
     pub(super) fn close(&self) -> Result<(), StoreError> {
         unpoisoned(&self.signal).stop = true;
         self.wake.notify_all();
         // Before the writer, as the mover has them.
-        drop(unpoisoned(&self.checkpointer).take());
+        drop(unpoisoned(&self.checkpointers).take());
         let mut pen = self.writer_first();
         let closed = std::mem::replace(&mut *pen, Pen::Closed);
+        let blocks = unpoisoned(&self.blocks).take();
         let mut searcher = unpoisoned(&self.searcher);
         *searcher = None;
         let mut readers = unpoisoned(&self.readers);
@@ -278,7 +298,7 @@ impl Inner {
             readers = self.reader_back.wait(readers).unwrap_or_else(PoisonError::into_inner);
         }
         readers.idle.clear();
-        let Pen::Writer(mut writer) = closed else { return Ok(()) };
+        let Pen::Writer(writer) = closed else { return Ok(()) };
         if self.state().next_room > 0 {
             self.folder.note_use();
         }
@@ -286,6 +306,11 @@ impl Inner {
         if unpoisoned(&self.failed).is_some() {
             return Ok(());
         }
+        let blocks = blocks.map_or(Ok(()), |blocks| self.empty_log(blocks));
+        self.empty_log(*writer).and(blocks)
+    }
+
+    fn empty_log(&self, mut writer: DatabaseWriter) -> Result<(), StoreError> {
         let moved = writer.sync(true).and_then(|()| {
             writer.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
         });

@@ -1,10 +1,12 @@
 //! Opening: what is kept in memory, read from the tables.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use causerie_core::id::Position;
 use rusqlite::Connection;
 
+use super::reader::Reader;
 use super::rows::{self, BlockPlace};
 use super::state::{RoomState, StoreState};
 use crate::change::RoomId;
@@ -26,31 +28,28 @@ pub struct Recovery {
 }
 
 /// What opening keeps in memory, from the tables.
-pub(super) fn load(db: &Connection) -> rusqlite::Result<(StoreState, Recovery)> {
+pub(super) fn load(reader: &Reader) -> rusqlite::Result<(StoreState, Recovery)> {
+    let db = &reader.db;
     let mut state = StoreState::default();
     let mut recovery = Recovery::default();
-    let next = db.query_row("SELECT max(value) FROM meta WHERE key = 'next_room'", [], |row| {
-        row.get::<_, Option<i64>>(0)
-    })?;
-    state.next_room = next.unwrap_or(0) as u64;
-    let ages_from = "SELECT max(value) FROM meta WHERE key = 'ages_from'";
-    let ages_from = db.query_row(ages_from, [], |row| row.get::<_, Option<i64>>(0))?;
-    state.ages_from = ages_from.unwrap_or(0) as u64;
+    state.next_room = rows::meta(db, "next_room")?.unwrap_or(0) as u64;
+    state.ages_from = rows::meta(db, "ages_from")?.unwrap_or(0) as u64;
+    let old: bool = db.query_row("SELECT EXISTS (SELECT 1 FROM place)", [], |row| row.get(0))?;
+    state.old_before = old.then_some((i64::MAX, i64::MAX));
     for (room, row) in rows::rooms(db)? {
         if row.is_none() {
             tracing::error!(room = room.0, "the room's row is damaged: the room is left out");
             recovery.rooms_damaged.push(room);
         }
-        let kept = match rows::kept_from(db, room)? {
+        let kept = match rows::kept_from(&reader.blocks, room)? {
             Some(first) => first.max(Position::FIRST),
-            None => rows::place_behind(db, room, Position::START)?
-                .map_or(Position::FIRST, |place| place.first.max(Position::FIRST)),
+            None => reader
+                .place_behind(room, Position::START)?
+                .map_or(Position::FIRST, |(place, _)| place.first.max(Position::FIRST)),
         };
-        let end = match rows::place_at(db, room, Position::MAX)? {
-            Some(place) if place.good => place.last,
-            Some(place) => true_last(db, room, &place)?,
-            None => Position::START,
-        };
+        let end = reader
+            .files()
+            .try_fold(Position::START, |end, db| last_block_end(db, room).map(|last| last.max(end)))?;
         let moved = end.max(kept - 1);
         state.next_room = state.next_room.max(room.0 + 1);
         state.rooms.insert(room, RoomState { first: kept, moved, last: moved, ..RoomState::EMPTY });
@@ -69,10 +68,11 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<(StoreState, Recovery)> 
         }
     }
     for (&room, ends) in &mut state.rooms {
-        // What a checkpoint says was there, was there.
-        if let Some(Some((position, _))) = rows::checkpoint(db, room)?
-            && position > ends.last
-        {
+        // What a checkpoint says was there, was there, and what the deleted rows had.
+        let checkpoint =
+            rows::checkpoint(db, room)?.flatten().map_or(Position::START, |(position, _)| position);
+        let position = checkpoint.max(rows::moved(db, room)?.unwrap_or_default());
+        if position > ends.last {
             tracing::error!(
                 room = room.0,
                 first = (ends.last + 1).get(),
@@ -88,7 +88,32 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<(StoreState, Recovery)> 
         }
     }
     recovery.rooms_cut.sort_unstable();
+    state.next_row = state.rows.last_key_value().map_or(1, |(&row, _)| row + 1);
+    state.waiting_since = (!state.rows.is_empty()).then(Instant::now);
     Ok((state, recovery))
+}
+
+/// The end of each room, as far as the file that takes the commits tells. `None`: a damaged batch hides it.
+pub(super) fn known_ends(db: &Connection) -> rusqlite::Result<Option<HashMap<RoomId, Position>>> {
+    let mut known = HashMap::new();
+    for (room, _) in rows::rooms(db)? {
+        let Some(moved) = rows::moved(db, room)? else { return Ok(None) };
+        let checkpoint =
+            rows::checkpoint(db, room)?.flatten().map_or(Position::START, |(position, _)| position);
+        known.insert(room, moved.max(checkpoint).max(last_block_end(db, room)?));
+    }
+    let mut select = db.prepare("SELECT id, crc, head, frames FROM staging")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let row = rows::staging(row)?;
+        if !row.whole {
+            return Ok(None);
+        }
+        for run in row.runs {
+            known.entry(run.directory.room).and_modify(|last| *last = run.last().max(*last));
+        }
+    }
+    Ok(Some(known))
 }
 
 /// Writes down which rooms may have lost their end, before anything else can take the damaged batches away.
@@ -133,6 +158,8 @@ fn load_staging(db: &Connection, state: &mut StoreState, recovery: &mut Recovery
                 known.insert(room);
             }
             let Some(ends) = state.rooms.get(&room) else { continue };
+            // Also of what was moved it has to be noted how far the room has come, before the row goes.
+            state.waiting.insert(room);
             if run.last() <= ends.moved || run.last() <= ends.last || run.directory.entries.is_empty() {
                 continue;
             }
@@ -155,6 +182,15 @@ fn load_staging(db: &Connection, state: &mut StoreState, recovery: &mut Recovery
         }
     }
     Ok(())
+}
+
+/// The last position of the blocks that a file has of a room; 0 if it has none.
+fn last_block_end(db: &Connection, room: RoomId) -> rusqlite::Result<Position> {
+    match rows::place_at(db, room, Position::MAX)? {
+        Some(place) if place.good => Ok(place.last),
+        Some(place) => true_last(db, room, &place),
+        None => Ok(Position::START),
+    }
 }
 
 /// The last position of a block whose place is damaged.

@@ -1,7 +1,9 @@
 //! What happens behind the commits: staged runs go into their rooms' blocks, closed rooms and removed records go,
-//! free space is given back, the write-ahead log goes into the file.
+//! free space is given back, the write-ahead logs go into the files.
 //!
-//! All of it in steps of some milliseconds; a commit that comes in between waits for one step at most.
+//! All of it in steps of some milliseconds, most of them in the blocks' file, for which no commit waits. What
+//! goes from the file that takes the commits goes only once what stands for it is on the disk in the other,
+//! and in small pieces.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -12,8 +14,9 @@ use causerie_core::id::Position;
 use cbcast::MemberId;
 use rusqlite::{Connection, params};
 
-use super::inner::{DatabaseWriter, Inner, MovingRound, Pen, unpoisoned};
+use super::inner::{DatabaseWriter, Inner, no_writer, unpoisoned};
 use super::rows::{self, int, member_key};
+use super::state::{MovingRound, SettledRows};
 use super::trouble::{Trouble, trouble};
 use crate::change::RoomId;
 use crate::error::{DatabaseError, StoreError};
@@ -26,12 +29,18 @@ const BLOCK_BYTES: usize = 64 << 10;
 const PART_BYTES: usize = 4 * BLOCK_BYTES;
 /// A round of moving takes so many times the bytes at which it begins, at most.
 const PLAN_TIMES: u64 = 2;
-/// How long a step works before it commits: a commit waits so long at most, and what it takes to write that. A
-/// guess; much shorter ones make many small parts of the search index.
-pub(super) const STEP: Duration = Duration::from_millis(5);
-/// Bytes of staging rows that a step deletes, and pages that it gives back. Guesses: some milliseconds each.
-const DELETE_BYTES: u64 = 4 << 20;
+/// How long a step works before it commits. A guess; much shorter ones make many small parts of the search
+/// index.
+const STEP: Duration = Duration::from_millis(5);
+/// Bytes of staging rows that a step deletes, and rooms of which it notes how far they have come: a commit
+/// waits so long. Guesses: a millisecond or less.
+const DELETE_BYTES: u64 = 1 << 20;
+const NOTE_ROOMS: usize = 128;
+/// Pages of the blocks' file that a step gives back; a quarter of that in the file that takes the commits. A
+/// guess.
 const VACUUM_PAGES: i64 = 512;
+/// Blocks of older formats that are taken over at once, with one sync. A guess.
+const TAKE_OVER_BLOCKS: i64 = 8;
 /// Blocks of removed records that a step deletes.
 const DELETE_BLOCKS: usize = 8;
 /// Frames (pages) of the write-ahead log at which it is moved into the file, and at which commits wait for that:
@@ -83,18 +92,13 @@ impl Inner {
         if unpoisoned(&self.failed).is_some() {
             return Ok(());
         }
-        loop {
-            let due = {
-                let Pen::Writer(writer) = &*self.writer_last() else { return Ok(()) };
-                let old = writer.waiting_since.is_some_and(|t| t.elapsed() >= self.options.staging_age);
-                writer.plan.is_some() || old || self.state().staged_bytes >= self.options.staging_bytes
-            };
-            if !due && self.state().closing.is_empty() {
-                break;
+        while self.is_due() {
+            if !self.may_write() {
+                return Ok(());
             }
             let (begun, commits) = (Instant::now(), self.counts.commits.load(Ordering::Relaxed));
-            let more = self.step(|inner, writer| inner.move_some(writer))? | self.step(Self::close_some)?;
-            self.move_log()?;
+            let more = self.move_on()? | self.close_some()?;
+            self.move_logs()?;
             if self.counts.commits.load(Ordering::Relaxed) > commits {
                 self.give_way(begun.elapsed());
             }
@@ -102,17 +106,34 @@ impl Inner {
                 break;
             }
         }
-        if self.indexing.load(Ordering::Relaxed) {
-            let begun = Instant::now();
-            if self.step(Self::index_some)? {
-                self.move_log()?;
-                self.give_way(begun.elapsed());
-                self.wake();
-                return Ok(());
-            }
+        if !self.may_write() {
+            return Ok(());
         }
-        while self.step(Self::vacuum_some)? && !unpoisoned(&self.signal).stop {}
-        self.move_log()
+        let begun = Instant::now();
+        if self.take_over_some()? {
+            self.move_logs()?;
+            self.give_way(begun.elapsed());
+            self.wake();
+            return Ok(());
+        }
+        while self.vacuum_some()? && !unpoisoned(&self.signal).stop {
+            self.move_logs()?;
+        }
+        self.move_logs()
+    }
+
+    /// Returns whether anything can be written: not while there is no room, nor once it is closed.
+    fn may_write(&self) -> bool {
+        unpoisoned(&self.blocks).is_some()
+    }
+
+    fn is_due(&self) -> bool {
+        let state = self.state();
+        state.waiting_since.is_some_and(|t| t.elapsed() >= self.options.staging_age)
+            || state.staged_bytes >= self.options.staging_bytes
+            || state.round.is_some()
+            || state.settled.is_some()
+            || !state.closing.is_empty()
     }
 
     /// While much may be staged yet, commits have the greater part of the time: a burst goes to the disk first, and is
@@ -127,14 +148,14 @@ impl Inner {
 
     /// Everything that is due or not, until nothing is left.
     pub(super) fn tidy(&self) -> Result<(), StoreError> {
-        while self.step(|inner, writer| inner.move_some(writer))? {}
-        while self.step(Self::close_some)? {}
-        while self.step(Self::index_some)? {}
-        while self.step(Self::vacuum_some)? {}
-        self.move_log()
+        while self.move_on()? {}
+        while self.close_some()? {}
+        while self.take_over_some()? {}
+        while self.vacuum_some()? {}
+        self.move_logs()
     }
 
-    /// One step, when no commit waits. Errors that end writing are kept.
+    /// One step in the file that takes the commits, when no commit waits. Errors that end writing are kept.
     pub(super) fn step<T>(
         &self,
         work: impl FnOnce(&Self, &mut DatabaseWriter) -> rusqlite::Result<T>,
@@ -147,41 +168,86 @@ impl Inner {
             true => StoreError::Full(error),
             false => StoreError::Failed(error),
         })?;
-        work(self, writer).map_err(|error| {
-            if matches!(trouble(&error), Trouble::Sync | Trouble::Other) {
-                self.fail(&DatabaseError::from(&error));
-            }
-            self.store_error(error)
-        })
+        work(self, writer).map_err(|error| self.step_error(error))
+    }
+
+    /// One step in the blocks' file, whatever commits meanwhile.
+    pub(super) fn step_apart<T>(
+        &self,
+        work: impl FnOnce(&Self, &mut DatabaseWriter) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        if unpoisoned(&self.blocks).is_none() {
+            // Both are opened together, or it says why not.
+            self.step(|_, _| Ok(()))?;
+        }
+        let mut blocks = unpoisoned(&self.blocks);
+        if let Some(error) = unpoisoned(&self.failed).clone() {
+            return Err(StoreError::Failed(error));
+        }
+        let blocks = blocks.as_mut().ok_or_else(|| StoreError::Failed(no_writer("the store is closed")))?;
+        work(self, blocks).map_err(|error| self.step_error(error))
+    }
+
+    fn step_error(&self, error: rusqlite::Error) -> StoreError {
+        if matches!(trouble(&error), Trouble::Sync | Trouble::Other) {
+            self.fail(&DatabaseError::from(&error));
+        }
+        self.store_error(error)
     }
 
     // Moving.
 
-    /// Moves some staged runs, or deletes some rows whose runs were moved. Whether there is more to do.
-    pub(super) fn move_some(&self, writer: &mut DatabaseWriter) -> rusqlite::Result<bool> {
-        if writer.plan.is_none() {
-            let state = self.state();
+    /// Moves some staged runs, and deletes some rows whose runs were moved. Whether there is more to do.
+    fn move_on(&self) -> Result<bool, StoreError> {
+        let moved = self.step_apart(Self::move_some)?;
+        if self.state().settled.is_none() {
+            return Ok(moved);
+        }
+        Ok(self.step(Self::delete_rows)? | moved)
+    }
+
+    /// The round of moving, a new one if there is none; `None`: there is nothing to be moved, or not before
+    /// the rows of the last round are gone.
+    fn round(&self) -> Option<MovingRound> {
+        let mut state = self.state_mut();
+        if state.round.is_none() && state.settled.is_none() {
             // Not all at once: the memory of a batch is free when the last of its rooms has been moved.
             let mut bytes = 0;
             let some = state.rows.iter().find(|(_, row_bytes)| {
                 bytes += **row_bytes;
                 bytes >= PLAN_TIMES * self.options.staging_bytes
             });
-            let Some((&up_to, _)) = some.or(state.rows.last_key_value()) else { return Ok(false) };
-            writer.plan = Some(MovingRound { up_to, rooms: state.waiting.iter().copied().collect() });
-            writer.waiting_since = None;
+            let (&up_to, _) = some.or(state.rows.last_key_value())?;
+            let rooms = state.waiting.iter().copied().collect();
+            state.round = Some(MovingRound { up_to, rooms, ends: Vec::new() });
+            state.waiting_since = None;
         }
-        let plan = writer.plan.as_ref().expect("made above");
-        let (up_to, rooms) = (plan.up_to, plan.rooms.clone());
+        state.round.clone()
+    }
+
+    /// Moves some staged runs into blocks. Once all of a round are there, and on the disk, its rows may be
+    /// deleted. Whether something was done.
+    pub(super) fn move_some(&self, blocks: &mut DatabaseWriter) -> rusqlite::Result<bool> {
+        let Some(MovingRound { up_to, rooms, ends }) = self.round() else { return Ok(false) };
         if rooms.is_empty() {
-            return self.delete_rows(writer, up_to);
+            blocks.settle()?;
+            let mut state = self.state_mut();
+            state.round = None;
+            state.settled = Some(SettledRows { up_to, ends });
+            return Ok(true);
         }
-        writer.sync(false)?;
-        let moved = writer.transaction(|writer| {
+        blocks.sync(false)?;
+        let moved = blocks.transaction(|db| {
             let begun = Instant::now();
             let mut moved = Vec::new();
             for &room in &rooms {
                 let (kept, mut after, runs) = self.staged(room, up_to);
+                // What is there already is not moved again.
+                let there = rows::place_at(db, room, Position::MAX)?.filter(|place| place.good);
+                if let Some(place) = there.filter(|place| place.last > after) {
+                    after = place.last;
+                    moved.push((room, Some(after)));
+                }
                 let mut done = false;
                 // A room with very much is moved in several steps; something is moved in each, however slow the
                 // machine is.
@@ -192,7 +258,7 @@ impl Inner {
                         break;
                     };
                     after = piece.last();
-                    self.write_blocks(&writer.db, pieces)?;
+                    self.write_blocks(db, pieces)?;
                     moved.push((room, Some(after)));
                 }
                 if !done {
@@ -207,25 +273,31 @@ impl Inner {
             }
             Ok(moved)
         });
-        let moved = match moved {
-            Err(error) if trouble(&error) == Trouble::Damaged && self.search.load(Ordering::Relaxed) => {
-                // The index can be made anew; messages cannot. Without it the next try gets further, or the
-                // damage is elsewhere and is told then.
-                self.search_is_damaged(&error);
-                return Ok(true);
-            }
-            other => other?,
-        };
+        if self.is_of_index(&moved) {
+            return Ok(true);
+        }
+        let moved = moved?;
         let mut state = self.state_mut();
-        let plan = writer.plan.as_mut().expect("made above");
         for (room, after) in moved {
             match after {
                 Some(after) => state.moved(room, after),
                 // All of it is moved.
-                None => drop(plan.rooms.pop_front()),
+                None => state.room_is_done(room),
             }
         }
         Ok(true)
+    }
+
+    /// Returns whether something failed of damage, and is to be tried without the index. That can be made
+    /// anew, messages cannot: the next try gets further, or the damage is elsewhere and is told then.
+    fn is_of_index<T>(&self, written: &rusqlite::Result<T>) -> bool {
+        match written {
+            Err(error) if trouble(error) == Trouble::Damaged && self.search.load(Ordering::Relaxed) => {
+                self.search_is_damaged(error);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The first position kept, the last one moved, and the runs of a room in rows up to `up_to`.
@@ -242,10 +314,8 @@ impl Inner {
     fn write_blocks(&self, db: &Connection, pieces: Vec<StoredRun>) -> rusqlite::Result<()> {
         let Some(run) = pieces.first() else { return Ok(()) };
         let (room, mut first) = (run.directory.room, run.first());
-        if self.search.load(Ordering::Relaxed) {
-            for run in &pieces {
-                self.index(db, run)?;
-            }
+        for run in &pieces {
+            self.index(db, run)?;
         }
         let mut bytes: usize = pieces.iter().map(|run| run.frames.len()).sum();
         let mut pieces = VecDeque::from(pieces);
@@ -283,58 +353,150 @@ impl Inner {
         block.write(db)
     }
 
-    fn delete_rows(&self, writer: &mut DatabaseWriter, up_to: i64) -> rusqlite::Result<bool> {
-        let mut last = None;
-        let mut bytes = 0;
-        for (&row, &row_bytes) in self.state().rows.range(..=up_to) {
+    /// Deletes some of the rows whose runs are in blocks, on the disk. Whether there is more to do.
+    pub(super) fn delete_rows(&self, writer: &mut DatabaseWriter) -> rusqlite::Result<bool> {
+        let state = self.state();
+        let Some(settled) = &state.settled else { return Ok(false) };
+        let left = settled.ends.len().saturating_sub(NOTE_ROOMS);
+        // Not of those that were closed meanwhile.
+        let is_there = |end: &&(RoomId, Position)| state.rooms.contains_key(&end.0);
+        let ends: Vec<_> = settled.ends[left..].iter().filter(is_there).copied().collect();
+        let noted = !settled.ends.is_empty();
+        let (mut last, mut bytes) = (None, 0);
+        for (&row, &row_bytes) in state.rows.range(..=settled.up_to) {
             bytes += row_bytes;
             last = Some(row);
             if bytes > DELETE_BYTES {
                 break;
             }
         }
-        let Some(last) = last else {
-            writer.plan = None;
-            let state = self.state();
-            if !state.rows.is_empty() {
-                writer.waiting_since.get_or_insert_with(Instant::now);
-            }
-            return Ok(!state.rows.is_empty());
-        };
+        drop(state);
         writer.sync(false)?;
-        writer.transaction(|writer| {
-            writer.db.prepare_cached("DELETE FROM staging WHERE id <= ?1")?.execute([last])
+        if noted {
+            writer.transaction(|db| {
+                rows::put_meta(db, "moved", 1)?;
+                ends.iter().try_for_each(|&(room, last)| rows::raise_moved(db, room, last))
+            })?;
+            let mut state = self.state_mut();
+            state.settled.as_mut().expect("only who writes takes it").ends.truncate(left);
+            return Ok(true);
+        }
+        let Some(last) = last else {
+            let mut state = self.state_mut();
+            state.settled = None;
+            let more = !state.rows.is_empty();
+            if more {
+                state.waiting_since.get_or_insert_with(Instant::now);
+            }
+            return Ok(more);
+        };
+        writer.transaction(|db| {
+            rows::put_meta(db, "moved", 1)?;
+            db.prepare_cached("DELETE FROM staging WHERE id <= ?1")?.execute([last])
         })?;
         let mut state = self.state_mut();
         state.rows = state.rows.split_off(&(last + 1));
         Ok(true)
     }
 
+    /// Takes over some blocks of older formats, in each room the newest first. Whether there is more to do.
+    ///
+    /// What is damaged stays where it is.
+    fn take_over_some(&self) -> Result<bool, StoreError> {
+        let Some(before) = self.state().old_before else { return Ok(false) };
+        let found = match self.reading(|reader| old_blocks(&reader.db, before)) {
+            Err(StoreError::Damaged(error)) => {
+                tracing::error!(%error, "blocks of an older format stay where they are: where they are is damaged");
+                self.state_mut().old_before = None;
+                return Ok(false);
+            }
+            found => found?,
+        };
+        let Some((room, place, _)) = found.last() else {
+            let any = "SELECT EXISTS (SELECT 1 FROM place)";
+            let left = self.reading(|reader| reader.db.query_row(any, [], |row| row.get(0)))?;
+            self.old.store(left, Ordering::SeqCst);
+            self.state_mut().old_before = None;
+            return Ok(false);
+        };
+        let next = Some((int(room.0), int(place.first.get())));
+        let is_there = |room: &RoomId| self.state().rooms.contains_key(room);
+        let whole = || found.iter().filter_map(|(room, place, run)| Some((room, place, run.as_ref()?)));
+        let there = self.step_apart(|inner, blocks| {
+            blocks.sync(false)?;
+            let written = blocks.transaction(|db| {
+                for (&room, _, run) in whole().filter(|(room, ..)| is_there(room)) {
+                    let there = rows::place_at(db, room, run.first())?;
+                    if there.is_none_or(|there| there.last < run.first()) {
+                        put_block(db, run)?;
+                        inner.index(db, run)?;
+                    }
+                }
+                Ok(())
+            });
+            if inner.is_of_index(&written) {
+                return Ok(false);
+            }
+            written?;
+            blocks.settle()?;
+            Ok(true)
+        })?;
+        if !there {
+            return Ok(true);
+        }
+        self.step(|_, writer| {
+            writer.sync(false)?;
+            writer.transaction(|db| {
+                rows::put_meta(db, "moved", 1)?;
+                for (&room, place, run) in whole().filter(|(room, ..)| is_there(room)) {
+                    rows::raise_moved(db, room, run.last())?;
+                    delete_block(db, room, place, Some(run))?;
+                }
+                Ok(())
+            })
+        })?;
+        self.state_mut().old_before = next;
+        Ok(true)
+    }
+
     // Cleaning up.
 
     /// Deletes some of a closed room. Whether there is more to do.
-    fn close_some(&self, writer: &mut DatabaseWriter) -> rusqlite::Result<bool> {
+    fn close_some(&self) -> Result<bool, StoreError> {
         let Some(&room) = self.state().closing.first() else { return Ok(false) };
-        writer.sync(false)?;
-        let left = writer.transaction(|writer| {
-            let db = &writer.db;
-            if self.delete_blocks(db, room, Position::MAX)? {
-                return Ok(true);
-            }
-            for (table, column) in [("author", "member"), ("member", "member"), ("mark", "position")] {
-                let delete = format!(
-                    "DELETE FROM {table} WHERE room = ?1 AND {column} IN
-                     (SELECT {column} FROM {table} WHERE room = ?1 LIMIT 500)"
-                );
-                if db.prepare_cached(&delete)?.execute([int(room.0)])? > 0 {
+        // While anything of it is elsewhere, the file that takes the commits says that it is closed.
+        let left = self.step_apart(|inner, blocks| {
+            blocks.sync(false)?;
+            let left = blocks.transaction(|db| {
+                if inner.delete_blocks(db, room, Position::MAX, true)? || delete_some(db, room, &["author"])?
+                {
                     return Ok(true);
                 }
+                db.prepare_cached("DELETE FROM kept WHERE room = ?1")?.execute([int(room.0)])?;
+                Ok(false)
+            })?;
+            if !left {
+                blocks.settle()?;
             }
-            for table in ["kept", "unindexed", "closing"] {
-                let delete = format!("DELETE FROM {table} WHERE room = ?1");
-                db.prepare_cached(&delete)?.execute([int(room.0)])?;
-            }
-            Ok(false)
+            Ok(left)
+        })?;
+        if left {
+            return Ok(true);
+        }
+        let left = self.step(|inner, writer| {
+            writer.sync(false)?;
+            writer.transaction(|db| {
+                if inner.delete_blocks(db, room, Position::MAX, false)?
+                    || delete_some(db, room, &["author", "member", "mark"])?
+                {
+                    return Ok(true);
+                }
+                for table in ["kept", "moved", "closing"] {
+                    let delete = format!("DELETE FROM {table} WHERE room = ?1");
+                    db.prepare_cached(&delete)?.execute([int(room.0)])?;
+                }
+                Ok(false)
+            })
         })?;
         if left {
             return Ok(true);
@@ -350,6 +512,7 @@ impl Inner {
         db: &Connection,
         room: RoomId,
         kept: Position,
+        indexed: bool,
     ) -> rusqlite::Result<bool> {
         let mut any = false;
         for _ in 0..DELETE_BLOCKS {
@@ -364,22 +527,26 @@ impl Inner {
                 break;
             }
             let run = super::read::read_block(db, room, &place)?;
-            if let Some(run) = &run {
+            if let Some(run) = run.as_ref().filter(|_| indexed) {
                 self.unindex(db, run)?;
             }
             delete_block(db, room, &place, run.as_ref())?;
-            rows::delete_marks(db, room, last)?;
             any = true;
         }
         Ok(any)
     }
 
-    /// Gives some free pages back. Whether there is more to do.
-    fn vacuum_some(&self, writer: &mut DatabaseWriter) -> rusqlite::Result<bool> {
+    /// Gives some free pages of both files back. Whether there is more to do.
+    fn vacuum_some(&self) -> Result<bool, StoreError> {
+        let more = self.step(|inner, writer| inner.vacuum(writer, VACUUM_PAGES / 4))?;
+        Ok(self.step_apart(|inner, blocks| inner.vacuum(blocks, VACUUM_PAGES))? | more)
+    }
+
+    fn vacuum(&self, writer: &mut DatabaseWriter, pages_max: i64) -> rusqlite::Result<bool> {
         let pragma = |name| writer.db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let free = pragma("freelist_count")?;
         let reserve = int(self.options.free_bytes) / pragma("page_size")?.max(1);
-        let pages = (free - reserve).min(VACUUM_PAGES);
+        let pages = (free - reserve).min(pages_max);
         if pages <= 0 {
             return Ok(false);
         }
@@ -393,11 +560,16 @@ impl Inner {
         Ok(after < free)
     }
 
-    /// Moves the write-ahead log into the file once it is long. Mostly beside the commits; only when the log
+    /// Moves each write-ahead log into its file once it is long. Mostly beside the commits; only when the log
     /// would begin anew, or has become very long, do they wait for the rest.
-    fn move_log(&self) -> Result<(), StoreError> {
-        let checkpointer = unpoisoned(&self.checkpointer);
-        let Some(checkpointer) = &*checkpointer else { return Ok(()) };
+    fn move_logs(&self) -> Result<(), StoreError> {
+        let checkpointers = unpoisoned(&self.checkpointers);
+        let Some([first, blocks]) = &*checkpointers else { return Ok(()) };
+        self.move_log(first, || self.writer_last())?;
+        self.move_log(blocks, || unpoisoned(&self.blocks))
+    }
+
+    fn move_log<T>(&self, checkpointer: &Connection, alone: impl FnOnce() -> T) -> Result<(), StoreError> {
         let run = |mode: &str| {
             let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
             let result = checkpointer.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], read);
@@ -415,7 +587,7 @@ impl Inner {
         }
         let (frames, moved) = run("PASSIVE")?;
         if frames - moved < WAL_FRAMES / 2 || frames > WAL_FRAMES_MAX {
-            let _writer = self.writer_last();
+            let _writer = alone();
             run("PASSIVE")?;
         }
         Ok(())
@@ -462,18 +634,14 @@ struct Builder {
     first: Position,
     entries: Vec<DirectoryEntry>,
     frames: Vec<u8>,
-    authors: Vec<(MemberId, u64)>,
 }
 
 impl Builder {
     fn new(room: RoomId, first: Position) -> Self {
-        Self { room, first, entries: Vec::new(), frames: Vec::new(), authors: Vec::new() }
+        Self { room, first, entries: Vec::new(), frames: Vec::new() }
     }
 
     fn push(&mut self, entry: DirectoryEntry, frame: &[u8]) {
-        if let Some(id) = message_id(frame) {
-            self.authors.push((id.member, id.seq));
-        }
         self.entries.push(entry);
         self.frames.extend_from_slice(frame);
     }
@@ -486,28 +654,104 @@ impl Builder {
         let next = Self::new(self.room, self.first + self.entries.len() as u64);
         let done = core::mem::replace(self, next);
         let directory = RunDirectory { room: done.room, first: done.first, entries: done.entries };
-        let run = StoredRun { directory: directory.into(), frames: Bytes::from(done.frames) };
-        rows::insert_block(db, &run)?;
-        let mut insert = db.prepare_cached("INSERT OR REPLACE INTO author VALUES (?1, ?2, ?3, ?4, ?5)")?;
-        for (member, first, last) in authors(done.authors) {
-            insert.execute(params![
-                int(run.directory.room.0),
-                member_key(member),
-                first,
-                int(run.first().get()),
-                last
-            ])?;
-        }
-        Ok(())
+        put_block(db, &StoredRun { directory: directory.into(), frames: Bytes::from(done.frames) })
     }
 }
 
-/// Each member once, with its first and last number, as they are stored.
-fn authors(mut all: Vec<(MemberId, u64)>) -> Vec<(MemberId, i64, i64)> {
+/// Writes a block, and who has messages in it.
+fn put_block(db: &Connection, run: &StoredRun) -> rusqlite::Result<()> {
+    rows::insert_block(db, run)?;
+    let mut insert = db.prepare_cached("INSERT OR REPLACE INTO author VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let (room, block) = (int(run.directory.room.0), int(run.first().get()));
+    for (member, first, last) in authors(run) {
+        insert.execute(params![room, member_key(member), first, block, last])?;
+    }
+    Ok(())
+}
+
+/// Each member of a run once, with its first and last number, as they are stored.
+fn authors(run: &StoredRun) -> Vec<(MemberId, i64, i64)> {
+    let mut at = 0usize;
+    let frames = run.directory.entries.iter().map(|entry| {
+        let start = at;
+        at = at.saturating_add(entry.length as usize);
+        run.frames.get(start.min(run.frames.len())..at.min(run.frames.len()))
+    });
+    let ids = frames.filter_map(|frame| message_id(frame?));
+    let mut all: Vec<_> = ids.map(|id| (id.member, id.seq)).collect();
     all.sort_unstable();
     let number = |seq: u64| int(seq.min(i64::MAX as u64));
     let each = all.chunk_by(|a, b| a.0 == b.0);
     each.map(|of| (of[0].0, number(of[0].1), number(of[of.len() - 1].1))).collect()
+}
+
+/// Deletes some rows of a room, of the first of these tables that has some. Whether there were any.
+fn delete_some(db: &Connection, room: RoomId, tables: &[&str]) -> rusqlite::Result<bool> {
+    for table in tables {
+        let column = if *table == "mark" { "position" } else { "member" };
+        let delete = format!(
+            "DELETE FROM {table} WHERE room = ?1 AND {column} IN
+             (SELECT {column} FROM {table} WHERE room = ?1 LIMIT 500)"
+        );
+        if db.prepare_cached(&delete)?.execute([int(room.0)])? > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Blocks of an older format before this room and position, the last first, as many as are taken over at
+/// once. Those that cannot be read, or whose places are damaged, are without what they hold.
+fn old_blocks(
+    db: &Connection,
+    before: (i64, i64),
+) -> rusqlite::Result<Vec<(RoomId, rows::BlockPlace, Option<StoredRun>)>> {
+    let mut select = db.prepare_cached(
+        "SELECT first, last, bytes, block, crc, room FROM place WHERE (room, first) < (?1, ?2)
+         ORDER BY room DESC, first DESC LIMIT ?3",
+    )?;
+    let read = |row: &rusqlite::Row<'_>| {
+        let room = RoomId(row.get::<_, i64>(5)? as u64);
+        Ok((room, rows::place(room, row)?))
+    };
+    let mut found = Vec::new();
+    for row in select.query_map(params![before.0, before.1, TAKE_OVER_BLOCKS], read)? {
+        let (room, place) = row?;
+        let run = if place.good { super::read::read_block(db, room, &place)? } else { None };
+        found.push((room, place, run.filter(|run| run.first() == place.first && run.last() == place.last)));
+    }
+    Ok(found)
+}
+
+/// Takes from the blocks of a room what lies behind `last`.
+pub(super) fn cut_blocks(db: &Connection, room: RoomId, last: Position) -> rusqlite::Result<()> {
+    if rows::kept_from(db, room)?.is_some_and(|kept| kept > last + 1) {
+        rows::keep_from(db, room, last + 1)?;
+    }
+    while let Some(place) = rows::place_at(db, room, Position::MAX)? {
+        let run = super::read::read_block(db, room, &place)?.filter(|run| run.first() == place.first);
+        let end = run.as_ref().map_or(place.last, StoredRun::last);
+        if place.first <= last && (run.is_none() || end <= last) {
+            break;
+        }
+        if let Some(run) = &run {
+            match super::search::unindex(db, run, last + 1..) {
+                // It stays as it is, and is never shown.
+                Err(error) if trouble(&error) == Trouble::Damaged => {}
+                other => other?,
+            }
+        }
+        delete_block(db, room, &place, run.as_ref())?;
+        if let Some(run) = run.filter(|_| place.first <= last) {
+            let mut block = Builder::new(room, place.first);
+            for slot in run.slots().take_while(|slot| slot.position <= last) {
+                let end = (slot.at + slot.entry.length as usize).min(run.frames.len());
+                block.push(slot.entry, &run.frames[slot.at.min(end)..end]);
+            }
+            block.write(db)?;
+        }
+    }
+    Ok(())
 }
 
 /// Deletes a block with what points at it; `run` is what it holds, if that is readable.
@@ -518,12 +762,10 @@ fn delete_block(
     run: Option<&StoredRun>,
 ) -> rusqlite::Result<()> {
     if let Some(run) = run {
-        let frame = |s: crate::run::RecordSlot| run.frames.get(s.at..s.at + s.entry.length as usize);
-        let ids = run.slots().filter_map(|s| message_id(frame(s)?));
         let mut delete = db.prepare_cached(
             "DELETE FROM author WHERE room = ?1 AND member = ?2 AND first_seq = ?3 AND block_first = ?4",
         )?;
-        for (member, first, _) in authors(ids.map(|id| (id.member, id.seq)).collect()) {
+        for (member, first, _) in authors(run) {
             delete.execute(params![int(room.0), member_key(member), first, int(place.first.get())])?;
         }
     }

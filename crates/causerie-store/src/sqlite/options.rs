@@ -12,9 +12,9 @@ pub struct Options {
     /// Move and clean up on a thread of the store's own. Default true. Without it call
     /// [`Store::tidy`](crate::Store::tidy) now and then; a commit helps itself when too much is staged.
     pub background: bool,
-    /// Bytes of the writer's page cache. Default 16 MiB.
+    /// Bytes of the page cache of each of the two writers. Default 16 MiB.
     pub cache_bytes: usize,
-    /// Bytes of each reader's page cache. Default 2 MiB.
+    /// Bytes of each reader's page cache, of each file. Default 2 MiB.
     pub reader_cache_bytes: usize,
     /// Connections for reading at once; further readers wait. Default 8.
     pub readers: usize,
@@ -25,9 +25,10 @@ pub struct Options {
     pub staging_bytes_max: u64,
     /// How long what was stored may wait to be moved. Default 2 s.
     pub staging_age: Duration,
-    /// Free bytes kept in the file for what comes next, before it is made shorter. Default 64 MiB.
+    /// Free bytes kept in each file for what comes next, before it is made shorter. Default 64 MiB.
     pub free_bytes: u64,
-    /// The database file's greatest size: beyond it commits are [`CommitError::Full`](crate::CommitError::Full). Default: none.
+    /// Each database file's greatest size: beyond it commits are
+    /// [`CommitError::Full`](crate::CommitError::Full). Default: none.
     pub bytes_max: Option<u64>,
     /// Copy a store of an older format, beside the database, before it is brought up to date. Default true.
     pub copy_before_upgrade: bool,

@@ -6,6 +6,7 @@ use cbcast::MemberId;
 use rusqlite::{Connection, params};
 
 use super::inner::Inner;
+use super::reader::Reader;
 use super::rows::{self, BlockPlace};
 use super::trouble::{Trouble, trouble};
 use crate::change::{MemberRow, RoomId};
@@ -39,7 +40,7 @@ impl Inner {
     }
 
     pub(super) fn rooms(&self) -> Result<Vec<StoredRoom>, StoreError> {
-        let found = self.reading(|db| {
+        let found = self.reading(|Reader { db, .. }| {
             let mut found = Vec::new();
             for (room, row) in rows::rooms(db)? {
                 if let Some(row) = row {
@@ -68,7 +69,7 @@ impl Inner {
         self.view(room, |_| false)?;
         const COLUMNS: &str =
             "SELECT member, name, joined_at, left_at, taken, token, nonce, crc, hosted FROM member";
-        let found: Vec<_> = self.reading(|db| match which {
+        let found: Vec<_> = self.reading(|Reader { db, .. }| match which {
             MemberSelection::Present | MemberSelection::WithSecrets => {
                 let only = if matches!(which, MemberSelection::Present) {
                     "left_at IS NULL"
@@ -135,9 +136,9 @@ impl Inner {
             |page: &mut StoredPage, run: &StoredRun| take_forward(page, run, bytes_max, &mut bytes);
         let mut open = true;
         if first <= view.moved {
-            open = self.reading(|db| {
+            open = self.reading(|reader| {
                 while page.last < view.moved {
-                    match at(db, room, page.last + 1, view.moved)? {
+                    match at(reader, room, page.last + 1, view.moved)? {
                         At::In(run) => {
                             if !take(&mut page, &run) {
                                 return Ok(false);
@@ -238,9 +239,9 @@ impl Inner {
             open = false;
         }
         if open && page.first > view.first {
-            self.reading(|db| {
+            self.reading(|reader| {
                 while page.first > view.first {
-                    match at(db, room, page.first - 1, view.moved)? {
+                    match at(reader, room, page.first - 1, view.moved)? {
                         At::In(run) => {
                             if !take_backward(&mut page, &run, view.first, &mut budget) {
                                 break;
@@ -272,7 +273,7 @@ impl Inner {
         max: usize,
     ) -> Result<Vec<Position>, StoreError> {
         let view = self.view(room, |_| false)?;
-        let found: Vec<_> = self.reading(|db| {
+        let found: Vec<_> = self.reading(|Reader { db, .. }| {
             let mut select = db.prepare_cached(
                 "SELECT position, crc FROM mark WHERE room = ?1 AND name = ?2 AND position BETWEEN ?3 AND ?4
                  ORDER BY position LIMIT ?5",
@@ -308,7 +309,7 @@ impl Inner {
         max: usize,
     ) -> Result<Vec<(Vec<u8>, Position)>, StoreError> {
         let view = self.view(room, |_| false)?;
-        let found: Vec<_> = self.reading(|db| {
+        let found: Vec<_> = self.reading(|Reader { db, .. }| {
             let mut select = db.prepare_cached(
                 "SELECT position, crc, name FROM mark WHERE room = ?1 AND name BETWEEN ?2 AND ?3
                  AND position BETWEEN ?4 AND ?5 ORDER BY name, position DESC LIMIT ?6",
@@ -358,24 +359,32 @@ impl Inner {
         if view.moved >= view.first && max > 0 {
             let limit = |seq: u64| rows::int(seq.min(i64::MAX as u64));
             let (from, to) = (limit(from_seq), limit(to_seq));
-            self.reading(|db| {
-                // The blocks' ranges do not overlap, so the first that matters begins at or before `from`.
-                let mut select = db.prepare_cached(
-                    "SELECT block_first FROM author WHERE room = ?1 AND member = ?2 AND last_seq >= ?3
-                     AND first_seq <= ?4 AND first_seq >= coalesce((SELECT max(first_seq) FROM author
-                     WHERE room = ?1 AND member = ?2 AND first_seq <= ?3), 0) ORDER BY first_seq, block_first",
-                )?;
-                let key = params![rows::int(room.0), rows::member_key(member), from, to];
-                let mut blocks = select.query(key)?;
-                while let Some(row) = blocks.next()? {
-                    let first = row.get::<_, i64>(0)? as u64;
-                    if let At::In(run) = at(db, room, Position::new(first), view.moved)? {
-                        look(&run, &mut found, view.first..=view.moved);
+            self.reading(|reader| {
+                for db in reader.files() {
+                    let mut here = Vec::new();
+                    // The blocks' ranges do not overlap, so the first that matters begins at or before
+                    // `from`.
+                    let mut select = db.prepare_cached(
+                        "SELECT block_first FROM author WHERE room = ?1 AND member = ?2 AND last_seq >= ?3
+                         AND first_seq <= ?4 AND first_seq >= coalesce((SELECT max(first_seq) FROM author
+                         WHERE room = ?1 AND member = ?2 AND first_seq <= ?3), 0) ORDER BY first_seq, block_first",
+                    )?;
+                    let key = params![rows::int(room.0), rows::member_key(member), from, to];
+                    let mut blocks = select.query(key)?;
+                    while here.len() < max
+                        && let Some(row) = blocks.next()?
+                    {
+                        let first = row.get::<_, i64>(0)? as u64;
+                        if let At::In(run) = at(reader, room, Position::new(first), view.moved)? {
+                            look(&run, &mut here, view.first..=view.moved);
+                        }
                     }
-                    if found.len() >= max {
-                        break;
-                    }
+                    found.append(&mut here);
                 }
+                // What is being taken over is in both files.
+                found.sort_unstable();
+                found.dedup();
+                found.truncate(max);
                 Ok(())
             })?;
         }
@@ -394,7 +403,7 @@ impl Inner {
     /// One good record, wherever it is. `read` is the run of the one before, which may have this one as well.
     pub(super) fn record(
         &self,
-        db: &Connection,
+        reader: &Reader,
         room: RoomId,
         position: Position,
         read: &mut Option<StoredRun>,
@@ -407,7 +416,7 @@ impl Inner {
         let has = |run: &StoredRun| (run.first()..=run.last()).contains(&position);
         let run = match (view.staged.into_iter().next(), read.take().filter(has)) {
             (Some(run), _) | (None, Some(run)) => run,
-            (None, None) => match at(db, room, position, view.moved)? {
+            (None, None) => match at(reader, room, position, view.moved)? {
                 At::In(run) => run,
                 At::Hole { .. } => return Ok(None),
             },
@@ -418,7 +427,19 @@ impl Inner {
 }
 
 /// What the blocks have at `position`, which is at most `moved`.
-fn at(db: &Connection, room: RoomId, position: Position, moved: Position) -> rusqlite::Result<At> {
+fn at(reader: &Reader, room: RoomId, position: Position, moved: Position) -> rusqlite::Result<At> {
+    let mut hole = (Position::START, moved);
+    for db in reader.files() {
+        match at_in(db, room, position, moved)? {
+            At::Hole { first, last } => hole = (first.max(hole.0), last.min(hole.1)),
+            found => return Ok(found),
+        }
+    }
+    Ok(At::Hole { first: hole.0, last: hole.1 })
+}
+
+/// As [`at`], in one file.
+fn at_in(db: &Connection, room: RoomId, position: Position, moved: Position) -> rusqlite::Result<At> {
     let place = rows::place_at(db, room, position)?;
     let before = match place {
         Some(place) => match read_block(db, room, &place)? {

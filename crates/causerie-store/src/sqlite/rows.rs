@@ -70,6 +70,15 @@ pub(super) fn put_room(db: &Connection, room: RoomId, row: &RoomRow) -> rusqlite
     Ok(())
 }
 
+/// A room is gone, and what is left of it goes bit by bit.
+pub(super) fn close_room(db: &Connection, room: RoomId) -> rusqlite::Result<()> {
+    let room = int(room.0);
+    db.prepare_cached("DELETE FROM room WHERE id = ?1")?.execute([room])?;
+    db.prepare_cached("DELETE FROM checkpoint WHERE room = ?1")?.execute([room])?;
+    db.prepare_cached("INSERT OR REPLACE INTO closing VALUES (?1)")?.execute([room])?;
+    Ok(())
+}
+
 /// All rooms' ids, and their rows unless they are damaged.
 pub(super) fn rooms(db: &Connection) -> rusqlite::Result<Vec<(RoomId, Option<RoomRow>)>> {
     let mut select = db.prepare(
@@ -94,6 +103,40 @@ pub(super) fn rooms(db: &Connection) -> rusqlite::Result<Vec<(RoomId, Option<Roo
         Ok((id, kept.map(|(kept, _)| kept)))
     };
     select.query_map([], read)?.collect()
+}
+
+// What stands once for a store.
+
+pub(super) fn meta(db: &Connection, key: &str) -> rusqlite::Result<Option<i64>> {
+    let mut select = db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
+    select.query_row([key], |row| row.get(0)).optional()
+}
+
+pub(super) fn put_meta(db: &Connection, key: &str, value: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?.execute(params![key, value])?;
+    Ok(())
+}
+
+// How far a room has come, where its staging rows do not tell any more.
+
+/// 0 if none of its rows were deleted; `None`: damaged.
+pub(super) fn moved(db: &Connection, room: RoomId) -> rusqlite::Result<Option<Position>> {
+    let mut select = db.prepare_cached("SELECT last, crc FROM moved WHERE room = ?1")?;
+    let read = |row: &Row<'_>| {
+        let last = Position::new(row.get::<_, i64>(0).unwrap_or(0) as u64);
+        Ok((kept_crc(room, last) == row.get(1).unwrap_or(0)).then_some(last))
+    };
+    Ok(select.query_row([int(room.0)], read).optional()?.unwrap_or(Some(Position::START)))
+}
+
+/// Notes before rows or blocks are deleted that the room has come so far.
+pub(super) fn raise_moved(db: &Connection, room: RoomId, last: Position) -> rusqlite::Result<()> {
+    if moved(db, room)?.is_some_and(|known| known >= last) {
+        return Ok(());
+    }
+    let mut replace = db.prepare_cached("INSERT OR REPLACE INTO moved VALUES (?1, ?2, ?3)")?;
+    replace.execute(params![int(room.0), int(last.get()), kept_crc(room, last)])?;
+    Ok(())
 }
 
 // The first position kept.
@@ -251,11 +294,13 @@ pub(super) fn mark(room: RoomId, name: &[u8], row: &Row<'_>) -> rusqlite::Result
     Ok(if good { Ok(Position::new(position as u64)) } else { Err(Position::new(position as u64)) })
 }
 
-/// Removes the marks of positions up to `last`.
-pub(super) fn delete_marks(db: &Connection, room: RoomId, last: Position) -> rusqlite::Result<()> {
-    let mut delete = db.prepare_cached("DELETE FROM mark WHERE room = ?1 AND position <= ?2")?;
-    delete.execute(params![int(room.0), int(last.get().min(i64::MAX as u64))])?;
-    Ok(())
+/// Removes some of the marks of positions before `first`. Whether there were any.
+pub(super) fn delete_marks(db: &Connection, room: RoomId, first: Position) -> rusqlite::Result<bool> {
+    let mut delete = db.prepare_cached(
+        "DELETE FROM mark WHERE room = ?1 AND position IN
+         (SELECT position FROM mark WHERE room = ?1 AND position < ?2 ORDER BY position LIMIT 500)",
+    )?;
+    Ok(delete.execute(params![int(room.0), int(first.get().min(i64::MAX as u64))])? > 0)
 }
 
 // Staging rows.

@@ -1,19 +1,23 @@
-//! The database file: formats, settings, connections.
+//! The two database files: formats, settings, connections.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
+use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 
-use super::folder::{self, FILE, Folder};
+use super::folder::{self, BLOCKS, FILE, Folder};
 use super::options::Options;
-use super::tables::{FORMAT, STEPS, make};
-use super::{compare, copy};
+use super::reader::Reader;
+use super::tables::{BLOCKS_FORMAT, FORMAT, STEPS, make, make_blocks};
+use super::{compare, copy, rows};
 use crate::error::{DatabaseError, OpenError};
 
 /// "CSRL", in the header of the file.
 const APPLICATION_ID: i64 = 0x4353_524c;
+/// "CSRB", in the header of the blocks' file.
+const BLOCKS_APPLICATION_ID: i64 = 0x4353_5242;
 /// The first version without the bug by which two connections could lose a commit.
 const ENGINE_MIN: i32 = 3_051_003;
 
@@ -22,6 +26,10 @@ const PAGE_BYTES: u32 = 4096;
 
 /// The format of a database; `None`: it has nothing in it.
 fn format(db: &Connection, path: &Path) -> Result<Option<i64>, OpenError> {
+    format_of(db, path, APPLICATION_ID, FORMAT)
+}
+
+fn format_of(db: &Connection, path: &Path, application: i64, known: i64) -> Result<Option<i64>, OpenError> {
     let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let found = pragma("application_id").and_then(|id| Ok((id, pragma("user_version")?)));
     let not_ours = || OpenError::NotAStore { path: path.to_owned() };
@@ -32,8 +40,8 @@ fn format(db: &Connection, path: &Path) -> Result<Option<i64>, OpenError> {
             let parts: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
             if parts == 0 { Ok(None) } else { Err(not_ours()) }
         }
-        Ok((APPLICATION_ID, found @ 1..=FORMAT)) => Ok(Some(found)),
-        Ok((APPLICATION_ID, found)) if found > FORMAT => Err(OpenError::Newer { found, known: FORMAT }),
+        Ok((id, found)) if id == application && (1..=known).contains(&found) => Ok(Some(found)),
+        Ok((id, found)) if id == application && found > known => Err(OpenError::Newer { found, known }),
         Ok(_) => Err(not_ours()),
     }
 }
@@ -41,10 +49,19 @@ fn format(db: &Connection, path: &Path) -> Result<Option<i64>, OpenError> {
 /// Refuses a database with other tables, columns or indices than ours, and one with triggers or views: what it would do
 /// with what is stored nobody knows.
 pub(super) fn refuse_foreign(db: &Connection, format: i64, dir: &Path) -> Result<(), OpenError> {
-    let differences = compare::differences(db, format)?;
+    refuse(compare::differences(db, format)?, dir.join(FILE))
+}
+
+/// As [`refuse_foreign`], of both files.
+pub(super) fn refuse_other(reader: &Reader, format: i64, dir: &Path) -> Result<(), OpenError> {
+    refuse_foreign(&reader.db, format, dir)?;
+    refuse(compare::blocks_differences(&reader.blocks)?, dir.join(BLOCKS))
+}
+
+fn refuse(differences: Vec<String>, path: PathBuf) -> Result<(), OpenError> {
     match differences.is_empty() {
         true => Ok(()),
-        false => Err(OpenError::Schema { path: dir.join(FILE), differences }),
+        false => Err(OpenError::Schema { path, differences }),
     }
 }
 
@@ -55,31 +72,103 @@ fn check_engine() -> Result<(), OpenError> {
     }
 }
 
-/// The connection that writes. Makes the database if there is none, and brings an older one up to date.
-pub(super) fn writer(dir: &Path, folder: &Folder, options: &Options) -> Result<Connection, OpenError> {
+/// The connections that write, one to each file. Makes the files if there are none, and brings older ones up
+/// to date.
+pub(super) fn writers(dir: &Path, folder: &Folder, options: &Options) -> Result<Reader, OpenError> {
     check_engine()?;
     let path = dir.join(FILE);
-    let (bytes, log_bytes) = folder::sizes(dir);
-    // SQLite would take a log beside nothing away.
-    if bytes == 0 && (log_bytes > 0 || (folder.was_used() && !path.exists())) {
+    let (bytes, log_bytes) = folder::sizes(dir, FILE);
+    // SQLite would take a log beside nothing away; and blocks without the rest are what is left of a store.
+    let was_used = || folder.was_used() || folder::has_database(dir, BLOCKS);
+    if bytes == 0 && (log_bytes > 0 || (was_used() && !path.exists())) {
         return Err(OpenError::Emptied { path });
     }
-    folder::make_private_file(&path).map_err(folder::io(&path))?;
-    let mut db = Connection::open_with_flags(
-        &path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    db.busy_timeout(Duration::from_secs(10))?;
+    let mut db = make_file(&path)?;
     match format(&db, &path)? {
-        None if folder.was_used() => return Err(OpenError::Emptied { path }),
-        None => create(&mut db, dir, &path)?,
+        None if was_used() => return Err(OpenError::Emptied { path }),
+        None => create(&mut db, dir, &path, |db| {
+            make(db, FORMAT)?;
+            db.pragma_update(None, "application_id", APPLICATION_ID)?;
+            db.pragma_update(None, "user_version", FORMAT)
+        })?,
         Some(found) => {
             refuse_foreign(&db, found, dir)?;
             if found < FORMAT {
+                // No older program has made these blocks.
+                if folder::has_database(dir, BLOCKS) {
+                    return Err(OpenError::Foreign { path: dir.join(BLOCKS) });
+                }
                 upgrade(&mut db, dir, found, options)?;
             }
         }
     }
+    set_up_writer(&db, options)?;
+    let blocks = blocks_writer(&db, dir, options)?;
+    Ok(Reader { db, blocks, old: true })
+}
+
+/// The blocks' file of the store `db`. Makes it, where nothing was ever moved.
+fn blocks_writer(db: &Connection, dir: &Path, options: &Options) -> Result<Connection, OpenError> {
+    let path = dir.join(BLOCKS);
+    let (bytes, log_bytes) = folder::sizes(dir, BLOCKS);
+    let may_be_made = rows::meta(db, "moved")?.is_none();
+    if bytes == 0 && (log_bytes > 0 || (!may_be_made && !path.exists())) {
+        return Err(OpenError::Emptied { path });
+    }
+    let mut blocks = make_file(&path)?;
+    match format_of(&blocks, &path, BLOCKS_APPLICATION_ID, BLOCKS_FORMAT)? {
+        None if !may_be_made => return Err(OpenError::Emptied { path }),
+        None => create(&mut blocks, dir, &path, |blocks| {
+            begin_blocks(blocks, db)?;
+            blocks.pragma_update(None, "application_id", BLOCKS_APPLICATION_ID)?;
+            blocks.pragma_update(None, "user_version", BLOCKS_FORMAT)
+        })?,
+        Some(_) => {
+            know_each_other(db, &blocks, dir)?;
+            refuse(compare::blocks_differences(&blocks)?, path)?;
+        }
+    }
+    set_up_writer(&blocks, options)?;
+    Ok(blocks)
+}
+
+/// Makes the tables of the blocks' file, for the store `db`.
+fn begin_blocks(blocks: &Connection, db: &Connection) -> rusqlite::Result<()> {
+    make_blocks(blocks)?;
+    if let Some(store) = rows::meta(db, "store")? {
+        rows::put_meta(blocks, "store", store)?;
+    }
+    // As it is, with its checksum.
+    let mut kept = db.prepare("SELECT room, first, crc FROM kept")?;
+    let mut kept = kept.query([])?;
+    while let Some(row) = kept.next()? {
+        let (room, first, crc): (i64, Value, Value) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        blocks.prepare_cached("INSERT INTO kept VALUES (?1, ?2, ?3)")?.execute((room, first, crc))?;
+    }
+    Ok(())
+}
+
+/// Refuses the blocks of another store.
+fn know_each_other(db: &Connection, blocks: &Connection, dir: &Path) -> Result<(), OpenError> {
+    match rows::meta(db, "store")? {
+        None => Err(OpenError::Emptied { path: dir.join(FILE) }),
+        store if store == rows::meta(blocks, "store")? => Ok(()),
+        Some(_) => Err(OpenError::Foreign { path: dir.join(BLOCKS) }),
+    }
+}
+
+/// A connection that may write a file, which only its owner can read; makes it if need be.
+fn make_file(path: &Path) -> Result<Connection, OpenError> {
+    folder::make_private_file(path).map_err(folder::io(path))?;
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    db.busy_timeout(Duration::from_secs(10))?;
+    Ok(db)
+}
+
+fn set_up_writer(db: &Connection, options: &Options) -> Result<(), OpenError> {
     let mode: String = db.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         let message = format!("no write-ahead log here, only '{mode}'");
@@ -96,8 +185,7 @@ pub(super) fn writer(dir: &Path, folder: &Folder, options: &Options) -> Result<C
         let pages = i64::try_from(bytes / page_bytes.max(1) as u64).unwrap_or(i64::MAX);
         db.pragma_update_and_check(None, "max_page_count", pages.max(1), |_| Ok(()))?;
     }
-    keep_statements(&db, 64)?;
-    Ok(db)
+    Ok(keep_statements(db, 64)?)
 }
 
 /// Brings an older store up to date, once there is a copy of it.
@@ -106,7 +194,7 @@ fn upgrade(db: &mut Connection, dir: &Path, found: i64, options: &Options) -> Re
         let copy = folder::before_format(dir, FORMAT);
         let failed = |message: String| OpenError::Copy { found, known: FORMAT, message };
         folder::make_private(&copy).map_err(|error| failed(error.to_string()))?;
-        copy::copy(db, &copy).map_err(|error| failed(error.to_string()))?;
+        copy::copy(db, None, &copy, || {}).map_err(|error| failed(error.to_string()))?;
         tracing::warn!(
             "the store is brought from format {found} to {FORMAT}; as it was it is in {}: `causerie store restore` of \
              the older program goes back to that",
@@ -121,14 +209,17 @@ fn upgrade(db: &mut Connection, dir: &Path, found: i64, options: &Options) -> Re
     Ok(tx.commit()?)
 }
 
-fn create(db: &mut Connection, dir: &Path, path: &Path) -> Result<(), OpenError> {
+fn create(
+    db: &mut Connection,
+    dir: &Path,
+    path: &Path,
+    make: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> Result<(), OpenError> {
     db.pragma_update(None, "page_size", PAGE_BYTES)?;
     db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     db.pragma_update(None, "synchronous", "EXTRA")?;
     let tx = db.transaction()?;
-    make(&tx, FORMAT)?;
-    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-    tx.pragma_update(None, "user_version", FORMAT)?;
+    make(&tx)?;
     tx.commit()?;
     // The names of file and folder, too: SQLite syncs neither where there was no journal.
     folder::sync_folder(dir).map_err(folder::io(path))?;
@@ -151,15 +242,18 @@ fn kib(bytes: usize) -> i64 {
     -i64::try_from(bytes / 1024).unwrap_or(i64::MAX).max(64)
 }
 
-/// A connection that reads beside the one that writes.
-pub(super) fn reader(dir: &Path, options: &Options) -> rusqlite::Result<Connection> {
-    let db = Connection::open_with_flags(
-        dir.join(FILE),
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    db.busy_timeout(Duration::from_secs(10))?;
-    set_up_reader(&db, options)?;
-    Ok(db)
+/// Connections that read beside those that write.
+pub(super) fn reader(dir: &Path, options: &Options, old: bool) -> rusqlite::Result<Reader> {
+    let open = |file: &str| {
+        let db = Connection::open_with_flags(
+            dir.join(file),
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        db.busy_timeout(Duration::from_secs(10))?;
+        set_up_reader(&db, options)?;
+        Ok::<_, rusqlite::Error>(db)
+    };
+    Ok(Reader { db: open(FILE)?, blocks: open(BLOCKS)?, old })
 }
 
 fn set_up_reader(db: &Connection, options: &Options) -> rusqlite::Result<()> {
@@ -168,11 +262,12 @@ fn set_up_reader(db: &Connection, options: &Options) -> rusqlite::Result<()> {
     keep_statements(db, 32)
 }
 
-/// A connection to a store that nobody writes. It makes, changes and locks nothing, so the medium may be read-only.
-pub(super) fn untouched(dir: &Path) -> rusqlite::Result<Connection> {
-    let path = dir.join(FILE);
+/// A connection to a file of a store that nobody writes. It makes, changes and locks nothing, so the medium
+/// may be read-only.
+fn untouched(dir: &Path, file: &str) -> rusqlite::Result<Connection> {
+    let path = dir.join(file);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = if folder::has_log(dir) {
+    let db = if folder::has_log(dir, file) {
         // With the log's index in its own memory; who has the folder is known from elsewhere.
         let unlocked = if cfg!(unix) { c"unix-none" } else { c"win32-none" };
         let db = Connection::open_with_flags_and_vfs(&path, flags, unlocked)?;
@@ -204,46 +299,96 @@ fn uri(path: &Path) -> String {
 
 /// Looks at a store that nobody writes: its format.
 pub(super) fn look(dir: &Path) -> Result<i64, OpenError> {
+    Ok(untouched_pair(dir)?.2)
+}
+
+/// Connections to a store that nobody writes, and its format. The second: there is no such file, and need not
+/// be.
+pub(super) fn untouched_pair(dir: &Path) -> Result<(Connection, Option<Connection>, i64), OpenError> {
     check_engine()?;
     let path = dir.join(FILE);
-    if !folder::has_database(dir) {
+    if !folder::has_database(dir, FILE) {
         return Err(OpenError::Emptied { path });
     }
-    let found = format(&untouched(dir)?, &path)?;
-    found.ok_or(OpenError::Emptied { path })
+    let db = untouched(dir, FILE)?;
+    let found = format(&db, &path)?.ok_or(OpenError::Emptied { path })?;
+    let blocks = blocks_beside(&db, found, dir, untouched)?;
+    Ok((db, blocks, found))
 }
 
-/// A connection that reads what a server in another process writes, and changes nothing.
-pub(super) fn beside(dir: &Path) -> Result<Connection, OpenError> {
+/// Connections that read what a server in another process writes, and change nothing.
+pub(super) fn beside(dir: &Path) -> Result<(Connection, Option<Connection>, i64), OpenError> {
     check_engine()?;
+    let open = |dir: &Path, file: &str| {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(dir.join(file), flags)?;
+        db.busy_timeout(Duration::from_secs(10))?;
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        Ok(db)
+    };
     let path = dir.join(FILE);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(&path, flags)?;
-    db.busy_timeout(Duration::from_secs(10))?;
-    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    format(&db, &path)?.ok_or(OpenError::Emptied { path })?;
-    Ok(db)
+    let db = open(dir, FILE)?;
+    let found = format(&db, &path)?.ok_or(OpenError::Emptied { path })?;
+    let blocks = blocks_beside(&db, found, dir, open)?;
+    Ok((db, blocks, found))
 }
 
-/// A connection that reads a store that nobody writes, whatever its format.
-pub(super) fn quiet_reader(dir: &Path, options: &Options, format: i64) -> rusqlite::Result<Connection> {
-    let db = untouched(dir)?;
+/// The blocks' file of a store that is only read. `None`: there is none, and nothing was ever moved into one.
+fn blocks_beside(
+    db: &Connection,
+    format: i64,
+    dir: &Path,
+    open: impl FnOnce(&Path, &str) -> rusqlite::Result<Connection>,
+) -> Result<Option<Connection>, OpenError> {
+    // The first format with two files.
+    if format < 7 {
+        return Ok(None);
+    }
+    let path = dir.join(BLOCKS);
+    if folder::has_database(dir, BLOCKS) {
+        let blocks = open(dir, BLOCKS)?;
+        if format_of(&blocks, &path, BLOCKS_APPLICATION_ID, BLOCKS_FORMAT)?.is_some() {
+            know_each_other(db, &blocks, dir)?;
+            return Ok(Some(blocks));
+        }
+    }
+    match rows::meta(db, "moved")? {
+        None => Ok(None),
+        Some(_) => Err(OpenError::Emptied { path }),
+    }
+}
+
+/// Connections that read a store that nobody writes, whatever its format.
+pub(super) fn quiet_reader(dir: &Path, options: &Options) -> Result<(Reader, i64), OpenError> {
+    let (db, blocks, format) = untouched_pair(dir)?;
     STEPS
         .iter()
         .skip(usize::try_from(format).unwrap_or(0))
         .try_for_each(|step| db.execute_batch(step.stand_in))?;
+    let blocks = match blocks {
+        Some(blocks) => blocks,
+        None => {
+            let blocks = Connection::open_in_memory()?;
+            begin_blocks(&blocks, &db)?;
+            blocks
+        }
+    };
     set_up_reader(&db, options)?;
-    Ok(db)
+    set_up_reader(&blocks, options)?;
+    Ok((Reader { db, blocks, old: true }, format))
 }
 
-/// The connection that moves the write-ahead log into the file, beside the writer.
-pub(super) fn checkpointer(dir: &Path) -> rusqlite::Result<Connection> {
-    let db = Connection::open_with_flags(
-        dir.join(FILE),
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    // It never waits for readers: what cannot be moved now is moved later.
-    db.busy_timeout(Duration::ZERO)?;
-    db.execute_batch("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-64;")?;
-    Ok(db)
+/// The connections that move the write-ahead logs into the files, beside the writers.
+pub(super) fn checkpointers(dir: &Path) -> rusqlite::Result<[Connection; 2]> {
+    let open = |file: &str| {
+        let db = Connection::open_with_flags(
+            dir.join(file),
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        // It never waits for readers: what cannot be moved now is moved later.
+        db.busy_timeout(Duration::ZERO)?;
+        db.execute_batch("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-64;")?;
+        Ok::<_, rusqlite::Error>(db)
+    };
+    Ok([open(FILE)?, open(BLOCKS)?])
 }

@@ -8,14 +8,13 @@ use causerie_core::content::body::Body;
 use causerie_core::id::Position;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
-use super::inner::{DatabaseWriter, Inner, unpoisoned};
-use super::mover::STEP;
-use super::read::read_block;
-use super::rows::{self, int};
+use super::inner::{Inner, no_writer, unpoisoned};
+use super::reader::Reader;
+use super::rows::int;
 use super::searcher::Searcher;
 use super::trouble::{Trouble, trouble};
 use crate::change::{POSITION_MAX, RoomId};
-use crate::error::{DatabaseError, StoreError};
+use crate::error::StoreError;
 use crate::page::{Found, Hit};
 use crate::run::{StoredRun, message};
 use crate::words::{self, Query};
@@ -44,32 +43,57 @@ fn for_texts(
     Ok(())
 }
 
-/// The last of a room's positions that are not in the index yet, if there are such.
-fn unindexed(db: &Connection, room: RoomId) -> rusqlite::Result<Option<Position>> {
-    let mut select = db.prepare_cached("SELECT up_to FROM unindexed WHERE room = ?1")?;
-    select.query_row([int(room.0)], |row| Ok(Position::new(row.get::<_, i64>(0)? as u64))).optional()
+/// Returns whether blocks of a room, or of any, are still to be taken over and indexed: those before a room
+/// and position.
+fn is_behind(db: &Connection, room: Option<RoomId>, before: Option<(i64, i64)>) -> rusqlite::Result<bool> {
+    let Some((before, first)) = before else { return Ok(false) };
+    // All positions that a room has there, or none.
+    let first = match room.map(|room| int(room.0)) {
+        Some(room) if room > before => return Ok(false),
+        Some(room) if room < before => i64::MAX,
+        _ => first,
+    };
+    let any = "SELECT EXISTS (SELECT 1 FROM place WHERE room = ?1 AND first < ?2)";
+    let all = "SELECT EXISTS (SELECT 1 FROM place WHERE (room, first) < (?1, ?2))";
+    let mut select = db.prepare_cached(if room.is_some() { any } else { all })?;
+    select.query_row([room.map_or(before, |room| int(room.0)), first], |row| row.get(0))
+}
+
+/// Takes texts of a run at these positions out of the index. What is damaged stays in it, and is never shown.
+pub(super) fn unindex(
+    db: &Connection,
+    run: &StoredRun,
+    positions: impl RangeBounds<Position>,
+) -> rusqlite::Result<()> {
+    let mut delete = db.prepare_cached("INSERT INTO words (words, rowid, text) VALUES ('delete', ?1, ?2)")?;
+    for_texts(run, positions, |key, text| delete.execute(params![key, text]).map(|_| ()))
 }
 
 impl Inner {
     /// Runs a search, for as long as one may take.
-    fn searching<T>(&self, search: impl FnOnce(&Searcher) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    fn searching<T>(
+        &self,
+        search: impl FnOnce(&Searcher, &Reader) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         let mut kept = unpoisoned(&self.searcher);
         let beside_writer = {
             let readers = unpoisoned(&self.readers);
             if readers.closed {
-                let message = "the store is closed".to_owned();
-                return Err(StoreError::Failed(DatabaseError { code: 0, message }));
+                return Err(StoreError::Failed(no_writer("the store is closed")));
             }
             readers.beside_writer
         };
-        let connect = || Searcher::new(self.open_reader(beside_writer)?);
         let searcher = match kept.take() {
             Some(searcher) => searcher,
-            None => connect().map_err(|error| self.store_error(error))?,
+            None => {
+                Searcher::new(self.open_reader(beside_writer)?).map_err(|error| self.store_error(error))?
+            }
         };
         let searcher = kept.insert(searcher);
         searcher.end_at(Some(Instant::now() + self.options.search_time));
-        let found = search(searcher);
+        searcher.reader.old = self.old.load(Ordering::SeqCst);
+        let searcher = &*searcher;
+        let found = searcher.reader.keep_old().and_then(|_old| search(searcher, &searcher.reader));
         searcher.end_at(None);
         found.map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) => StoreError::SearchTooLong,
@@ -77,26 +101,21 @@ impl Inner {
         })
     }
 
-    /// Makes the texts of a run findable, up to a position.
-    fn index_up_to(&self, db: &Connection, run: &StoredRun, up_to: Position) -> rusqlite::Result<()> {
-        let mut insert = db.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?;
-        for_texts(run, ..=up_to, |key, text| insert.execute(params![key, text]).map(|_| ()))
-    }
-
     /// Makes the texts of a run findable.
     pub(super) fn index(&self, db: &Connection, run: &StoredRun) -> rusqlite::Result<()> {
-        self.index_up_to(db, run, POSITION_MAX)
+        if !self.search.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut insert = db.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?;
+        for_texts(run, .., |key, text| insert.execute(params![key, text]).map(|_| ()))
     }
 
-    /// Takes the texts of a run out of the index. What is damaged stays in it, and is never shown.
+    /// Takes the texts of a run out of the index.
     pub(super) fn unindex(&self, db: &Connection, run: &StoredRun) -> rusqlite::Result<()> {
         if !self.search.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let up_to = unindexed(db, run.directory.room)?.unwrap_or(Position::START);
-        let mut delete =
-            db.prepare_cached("INSERT INTO words (words, rowid, text) VALUES ('delete', ?1, ?2)")?;
-        match for_texts(run, up_to + 1.., |key, text| delete.execute(params![key, text]).map(|_| ())) {
+        match unindex(db, run, ..) {
             Err(error) if trouble(&error) == Trouble::Damaged => {
                 self.search_is_damaged(&error);
                 Ok(())
@@ -109,51 +128,6 @@ impl Inner {
     pub(super) fn search_is_damaged(&self, error: &rusqlite::Error) {
         tracing::error!(%error, "the search index is damaged: searching is switched off");
         self.search.store(false, Ordering::Relaxed);
-    }
-
-    /// Indexes some of the texts that an older format had in its own index, in each room the newest first. Whether there
-    /// is more to do.
-    pub(super) fn index_some(&self, writer: &mut DatabaseWriter) -> rusqlite::Result<bool> {
-        const NEXT: &str =
-            "SELECT room, up_to FROM unindexed WHERE room NOT IN (SELECT room FROM closing) LIMIT 1";
-        if !self.search.load(Ordering::Relaxed) || !self.indexing.load(Ordering::Relaxed) {
-            return Ok(false);
-        }
-        writer.sync(false)?;
-        let more = writer.transaction(|writer| {
-            let (db, begun) = (&writer.db, Instant::now());
-            while begun.elapsed() <= STEP {
-                let read = |row: &rusqlite::Row<'_>| {
-                    Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
-                };
-                let next = db.prepare_cached(NEXT)?.query_row([], read).optional()?;
-                let Some((room, up_to)) = next else { return Ok(false) };
-                let room = RoomId(room);
-                let place = rows::place_at(db, room, Position::new(up_to))?;
-                let left = match &place {
-                    Some(place) => place.first.min(Position::new(up_to)).saturating_sub(1),
-                    None => Position::START,
-                };
-                if let Some(run) = place.map(|place| read_block(db, room, &place)).transpose()?.flatten() {
-                    self.index_up_to(db, &run, Position::new(up_to))?;
-                }
-                let set = "UPDATE unindexed SET up_to = ?2 WHERE room = ?1";
-                db.prepare_cached(set)?.execute([int(room.0), int(left.get())])?;
-                db.prepare_cached("DELETE FROM unindexed WHERE up_to = 0")?.execute([])?;
-            }
-            Ok(true)
-        });
-        match more {
-            Err(error) if trouble(&error) == Trouble::Damaged => {
-                self.search_is_damaged(&error);
-                Ok(false)
-            }
-            more => {
-                let more = more?;
-                self.indexing.store(more, Ordering::Relaxed);
-                Ok(more)
-            }
-        }
     }
 
     pub(super) fn search(
@@ -175,19 +149,19 @@ impl Inner {
         }
         let query = query.to_fts5();
         let before = before.unwrap_or(u64::MAX);
-        self.searching(|searcher| match room {
+        let old_before = self.state().old_before;
+        self.searching(|searcher, reader| match room {
             Some(room) => {
-                let complete = unindexed(&searcher.db, room)?.is_none();
+                let complete = !is_behind(&reader.db, Some(room), old_before)?;
                 let hits = self.search_room(searcher, room, &query, before, max, u64::MAX)?;
                 Ok(Found { hits, complete })
             }
             None => {
-                let any = "SELECT EXISTS (SELECT 1 FROM unindexed)";
-                let complete = !searcher.db.query_row(any, [], |row| row.get::<_, bool>(0))?;
+                let complete = !is_behind(&reader.db, None, old_before)?;
                 let mut hits: Vec<Hit> = Vec::new();
                 let mut below = i64::MAX;
                 // From the greatest room with a hit to the next below it.
-                let mut greatest = searcher.db.prepare_cached(
+                let mut greatest = reader.blocks.prepare_cached(
                     "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid < ?2 ORDER BY rowid DESC LIMIT 1",
                 )?;
                 loop {
@@ -214,8 +188,8 @@ impl Inner {
         max: usize,
         before_millis: u64,
     ) -> rusqlite::Result<Vec<Hit>> {
-        let db = &searcher.db;
-        let mut select = db.prepare_cached(
+        let reader = &searcher.reader;
+        let mut select = reader.blocks.prepare_cached(
             "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid >= ?2 AND rowid < ?3 ORDER BY rowid DESC",
         )?;
         let end = if before > POSITION_MAX.get() {
@@ -230,7 +204,7 @@ impl Inner {
             let Some(row) = found.next()? else { break };
             let position = Position::new(row.get::<_, i64>(0)? as u64 & POSITION_MAX.get());
             // What was removed or damaged since is not found any more.
-            if let Some((time_millis, frame)) = self.record(db, room, position, &mut read)?
+            if let Some((time_millis, frame)) = self.record(reader, room, position, &mut read)?
                 && time_millis < before_millis
             {
                 hits.push(Hit { room, position, time_millis, frame });

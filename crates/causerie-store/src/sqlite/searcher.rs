@@ -1,14 +1,16 @@
-//! The connection that searches, and stops in time.
+//! Searching that stops in time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use rusqlite::{Connection, ffi};
+use rusqlite::ffi;
 
-/// The connection that searches: one search at a time, beside those who read.
+use super::reader::Reader;
+
+/// The connections that search: one search at a time, beside those who read.
 #[derive(Debug)]
 pub(super) struct Searcher {
-    pub(super) db: Connection,
+    pub(super) reader: Reader,
     /// When the search has to end.
     end: Arc<Mutex<Option<Instant>>>,
 }
@@ -17,12 +19,13 @@ pub(super) struct Searcher {
 const LOOK_EVERY: i32 = 200;
 
 impl Searcher {
-    pub(super) fn new(mut db: Connection) -> rusqlite::Result<Self> {
+    pub(super) fn new(mut reader: Reader) -> rusqlite::Result<Self> {
         let end = Arc::new(Mutex::new(None));
         let ends = Arc::clone(&end);
         let is_over = move || unpoisoned_end(&ends).is_some_and(|end| Instant::now() >= end);
-        db.progress_handler(LOOK_EVERY, Some(is_over))?;
-        Ok(Self { db, end })
+        reader.db.progress_handler(LOOK_EVERY, Some(is_over.clone()))?;
+        reader.blocks.progress_handler(LOOK_EVERY, Some(is_over))?;
+        Ok(Self { reader, end })
     }
 
     /// An error once the time is over: between two rows SQLite does not look.

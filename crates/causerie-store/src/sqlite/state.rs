@@ -2,6 +2,7 @@
 //! rooms and by [`Options::staging_bytes_max`](super::options::Options::staging_bytes_max), never by history.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Instant;
 
 use crate::change::RoomId;
 use crate::run::StoredRun;
@@ -43,14 +44,39 @@ pub(super) struct StoreState {
     pub(super) next_room: u64,
     /// Times before this one count as this one.
     pub(super) ages_from: u64,
-    /// The rooms that have staged runs.
+    /// The rooms that have staged runs, or had some in rows that are still there.
     pub(super) waiting: BTreeSet<RoomId>,
     /// Bytes of frames in staged runs.
     pub(super) staged_bytes: u64,
     /// The staging rows in the database, and their sizes.
     pub(super) rows: BTreeMap<i64, u64>,
+    /// Number of the next staging row.
+    pub(super) next_row: i64,
+    /// When the oldest staged batch came.
+    pub(super) waiting_since: Option<Instant>,
+    pub(super) round: Option<MovingRound>,
+    pub(super) settled: Option<SettledRows>,
+    /// While blocks of older formats are taken over: those before this room and position are still to come.
+    pub(super) old_before: Option<(i64, i64)>,
     /// Closed rooms of which something is left in the database.
     pub(super) closing: BTreeSet<RoomId>,
+}
+
+/// A round of moving: all rows up to one, room by room.
+#[derive(Clone, Debug)]
+pub(super) struct MovingRound {
+    pub(super) up_to: i64,
+    pub(super) rooms: VecDeque<RoomId>,
+    /// How far the rooms have come that are done.
+    pub(super) ends: Vec<(RoomId, Position)>,
+}
+
+/// Staging rows whose runs are in blocks, on the disk.
+#[derive(Debug)]
+pub(super) struct SettledRows {
+    pub(super) up_to: i64,
+    /// What has to be noted of rooms before the rows go.
+    pub(super) ends: Vec<(RoomId, Position)>,
 }
 
 impl StoreState {
@@ -73,6 +99,17 @@ impl StoreState {
         if room.staged.is_empty() {
             self.waiting.remove(&id);
         }
+    }
+
+    /// The round has come to an end in a room.
+    pub(super) fn room_is_done(&mut self, id: RoomId) {
+        let end = self.rooms.get(&id).map(|room| (room.moved, room.staged.is_empty()));
+        if end.is_none_or(|(_, empty)| empty) {
+            self.waiting.remove(&id);
+        }
+        let Some(round) = &mut self.round else { return };
+        round.rooms.pop_front();
+        round.ends.extend(end.map(|(moved, _)| (id, moved)));
     }
 
     pub(super) fn close(&mut self, id: RoomId) {

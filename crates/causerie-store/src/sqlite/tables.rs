@@ -1,17 +1,18 @@
-//! The tables of each format.
+//! The tables of each format, in the file that takes the commits, and those of the file that has the blocks.
 
 use rusqlite::Connection;
 
 /// The newest format that this version knows.
 pub(super) const FORMAT: i64 = STEPS.len() as i64;
 /// What each format has more than the one before. A new one goes behind them; these stay as they are.
-pub(super) const STEPS: [Migration; 6] = [
+pub(super) const STEPS: [Migration; 7] = [
     Migration { change: SCHEMA, stand_in: "" },
     Migration { change: MARKS, stand_in: NO_MARKS },
     Migration { change: HOSTED, stand_in: NOT_HOSTED },
     Migration { change: CUT, stand_in: NO_CUTS },
-    Migration { change: TOKENS, stand_in: NO_TOKENS },
+    Migration { change: TOKENS, stand_in: "" },
     Migration { change: CLOSED, stand_in: NOT_CLOSED },
+    Migration { change: APART, stand_in: TOGETHER },
 ];
 
 /// The way from one format to the next.
@@ -78,8 +79,41 @@ CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0, tokenize=
 CREATE TABLE unindexed (room INTEGER PRIMARY KEY, up_to INTEGER NOT NULL);
 INSERT INTO unindexed SELECT room, max(last) FROM place GROUP BY room;
 ";
-const NO_TOKENS: &str =
-    "CREATE TEMP TABLE unindexed AS SELECT room, max(last) AS up_to FROM place GROUP BY room;";
+
+/// Blocks and index stand in a file of their own from now on. `moved` says of a room that it has come so far
+/// at least, though its staging rows are gone. What `block`, `place` and `author` have of older formats goes
+/// over bit by bit, and is indexed then; `kept` is read when the other file is made. `store` is by what the
+/// two files know each other, and once there is something in the other alone, `moved` in `meta` says so.
+const APART: &str = "
+DROP TABLE words;
+DROP TABLE unindexed;
+CREATE TABLE moved (room INTEGER PRIMARY KEY, last INTEGER NOT NULL, crc INTEGER NOT NULL);
+INSERT INTO meta VALUES ('store', random());
+";
+const TOGETHER: &str = "CREATE TEMP TABLE moved (room INTEGER, last INTEGER, crc INTEGER);";
+
+/// The format of the blocks' file.
+pub(super) const BLOCKS_FORMAT: i64 = 1;
+
+/// The blocks' file: what [`SCHEMA`] says of these tables, and the index of [`TOKENS`]. `synced` in `meta` is
+/// counted up where all before it has to be on the disk.
+const BLOCKS: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE kept (room INTEGER PRIMARY KEY, first INTEGER NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE block (id INTEGER PRIMARY KEY, directory BLOB NOT NULL, frames BLOB NOT NULL);
+CREATE TABLE place (room INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    bytes INTEGER NOT NULL, block INTEGER NOT NULL, crc INTEGER NOT NULL,
+    PRIMARY KEY (room, first)) WITHOUT ROWID;
+CREATE TABLE author (room INTEGER NOT NULL, member INTEGER NOT NULL, first_seq INTEGER NOT NULL,
+    block_first INTEGER NOT NULL, last_seq INTEGER NOT NULL,
+    PRIMARY KEY (room, member, first_seq, block_first)) WITHOUT ROWID;
+CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0, tokenize='ascii');
+";
+
+/// Makes the tables of the blocks' file, in an empty database.
+pub(super) fn make_blocks(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch(BLOCKS)
+}
 
 /// Makes the tables of a format, in an empty database.
 pub(super) fn make(db: &Connection, format: i64) -> rusqlite::Result<()> {

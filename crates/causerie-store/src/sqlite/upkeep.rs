@@ -1,5 +1,6 @@
 //! Retention, checking, numbers, copies.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -9,6 +10,7 @@ use rusqlite::Connection;
 use super::copy::{CopyError, copy};
 use super::folder::{self, Folder};
 use super::inner::{Inner, unpoisoned};
+use super::reader::Reader;
 use super::state::RoomState;
 use super::trouble::{Trouble, trouble};
 use super::{compare, rows, schema};
@@ -23,11 +25,13 @@ impl Inner {
     /// The first position of the room now, and what it would be by these limits. `None`: there is no such room.
     fn limit(
         &self,
-        db: &Connection,
+        reader: &Reader,
         room: RoomId,
         keep: Retention,
         now_millis: u64,
     ) -> rusqlite::Result<Option<(Position, Position)>> {
+        // Blocks may be joined meanwhile.
+        let _snapshot = reader.blocks.unchecked_transaction()?;
         let (ends, ages) = {
             let state = self.state();
             let found = state.rooms.get(&room);
@@ -41,10 +45,10 @@ impl Inner {
             first = first.max((last + 1).saturating_sub(count));
         }
         if let Some(bytes) = keep.bytes {
-            first = first.max(by_bytes(db, room, before, moved, last, &staged, bytes)?);
+            first = first.max(by_bytes(reader, room, before, moved, last, &staged, bytes)?);
         }
         if let Some(ages) = ages {
-            first = by_age(db, room, first, moved, &staged, ages)?;
+            first = by_age(reader, room, first, moved, &staged, ages)?;
         }
         Ok(Some((before, first.min(keep.before.unwrap_or(Position::MAX)).clamp(before, last + 1))))
     }
@@ -55,7 +59,7 @@ impl Inner {
         keep: Retention,
         now_millis: u64,
     ) -> Result<Removed, StoreError> {
-        let limit = self.reading(|db| self.limit(db, room, keep, now_millis))?;
+        let limit = self.reading(|reader| self.limit(reader, room, keep, now_millis))?;
         let (before, first) = limit.ok_or(StoreError::NoSuchRoom(room))?;
         Ok(Removed { records: first - before, first })
     }
@@ -63,11 +67,8 @@ impl Inner {
     pub(super) fn count_ages_from(&self, millis: u64) -> Result<(), StoreError> {
         self.step(|inner, writer| {
             writer.sync(true)?;
-            writer.transaction(|writer| {
-                let mut replace =
-                    writer.db.prepare("INSERT OR REPLACE INTO meta VALUES ('ages_from', ?1)")?;
-                replace.execute([rows::int(millis.min(i64::MAX as u64))])
-            })?;
+            writer
+                .transaction(|db| rows::put_meta(db, "ages_from", rows::int(millis.min(i64::MAX as u64))))?;
             inner.state_mut().ages_from = millis;
             Ok(())
         })
@@ -79,26 +80,41 @@ impl Inner {
         keep: Retention,
         now_millis: u64,
     ) -> Result<Removed, StoreError> {
-        let limit = self.step(|inner, writer| {
-            let limit = inner.limit(&writer.db, room, keep, now_millis)?;
-            if let Some((before, first)) = limit
-                && first > before
-            {
-                writer.sync(false)?;
-                writer.transaction(|writer| rows::keep_from(&writer.db, room, first))?;
+        let limit = self.reading(|reader| self.limit(reader, room, keep, now_millis))?;
+        let (_, first) = limit.ok_or(StoreError::NoSuchRoom(room))?;
+        let before = self.step_apart(|inner, blocks| {
+            // Both may have changed meanwhile.
+            let Some(before) = inner.state().rooms.get(&room).map(|r| r.first) else { return Ok(None) };
+            if first > before {
+                blocks.sync(false)?;
+                blocks.transaction(|db| rows::keep_from(db, room, first))?;
                 if let Some(room) = inner.state_mut().rooms.get_mut(&room) {
                     room.first = first;
                     room.moved = room.moved.max(first - 1);
                 }
             }
-            Ok(limit)
+            Ok(Some(before))
         })?;
-        let (before, first) = limit.ok_or(StoreError::NoSuchRoom(room))?;
+        let before = before.ok_or(StoreError::NoSuchRoom(room))?;
+        let first = first.max(before);
         // Also what an earlier call was kept from.
-        while self.step(|inner, writer| {
-            writer.sync(false)?;
-            writer.transaction(|writer| inner.delete_blocks(&writer.db, room, first))
-        })? {}
+        let mut any = first > before;
+        while self.step_apart(|inner, blocks| {
+            blocks.sync(false)?;
+            blocks.transaction(|db| inner.delete_blocks(db, room, first, true))
+        })? {
+            any = true;
+        }
+        if any {
+            // Nothing goes from the other file before it is on the disk that it was to go.
+            self.step_apart(|_, blocks| blocks.settle())?;
+            while self.step(|inner, writer| {
+                writer.sync(false)?;
+                writer.transaction(|db| {
+                    Ok(rows::delete_marks(db, room, first)? | inner.delete_blocks(db, room, first, false)?)
+                })
+            })? {}
+        }
         self.wake();
         Ok(Removed { records: first - before, first })
     }
@@ -116,12 +132,20 @@ impl Inner {
                 return report;
             }
         };
-        // A connection of its own: the search index of an older one does not look whether it has changed since.
-        let quick = self.reading(|_| {
-            let db = self.open_reader(unpoisoned(&self.readers).beside_writer)?;
-            let mut check = db.prepare("PRAGMA quick_check(100)")?;
-            let lines = check.query_map([], |row| row.get::<_, String>(0))?;
-            lines.collect::<rusqlite::Result<Vec<_>>>()
+        // Connections of its own: the search index of an older one does not look whether it has changed
+        // since.
+        let fresh = self.open_reader(unpoisoned(&self.readers).beside_writer);
+        let quick = fresh.and_then(|fresh| {
+            let mut lines = Vec::new();
+            for db in [&fresh.db, &fresh.blocks] {
+                let check = || {
+                    let mut check = db.prepare("PRAGMA quick_check(100)")?;
+                    let found = check.query_map([], |row| row.get::<_, String>(0))?;
+                    found.collect::<rusqlite::Result<Vec<_>>>()
+                };
+                lines.extend(check().map_err(|error| self.store_error(error))?);
+            }
+            Ok(lines)
         });
         match quick {
             Ok(lines) => {
@@ -129,13 +153,16 @@ impl Inner {
             }
             Err(error) => report.problems.push(problem(format!("the database cannot be checked: {error}"))),
         }
-        let small = self.reading(|db| {
+        let small = self.reading(|Reader { db, blocks, .. }| {
             let mut bad = Vec::new();
             for (room, row) in rows::rooms(db)? {
                 if row.is_none() {
                     bad.push(format!("{room}: its row is damaged"));
                 }
-                if rows::kept_from(db, room)?.is_none() {
+                if rows::moved(db, room)?.is_none() {
+                    bad.push(format!("{room}: how far it has come is damaged"));
+                }
+                if rows::kept_from(blocks, room)?.is_none() {
                     bad.push(format!("{room}: where it begins is damaged"));
                 }
                 if rows::checkpoint(db, room)? == Some(None) {
@@ -168,10 +195,20 @@ impl Inner {
                     bad.push(format!("staged batch {}: damaged, with {lost} records known to be lost", row.id));
                 }
             }
-            bad.extend(orphans(db)?);
+            // First those of the blocks: what is made or closed meanwhile is known.
+            let known = known_rooms(db)?;
+            let mut lost = orphans(blocks, &["kept", "place", "author"])?;
+            lost.extend(orphans(db, &["kept", "moved", "checkpoint", "member", "mark", "place", "author"])?);
+            let known: HashSet<_> = known_rooms(db)?.union(&known).copied().collect();
+            lost.retain(|(room, _)| room.is_none_or(|room| !known.contains(&room)));
+            bad.extend(lost.into_iter().map(|(_, told)| told));
             Ok(bad)
         });
-        match self.reading(|db| compare::differences(db, self.format)) {
+        let differences = |reader: &Reader| {
+            let blocks = compare::blocks_differences(&reader.blocks)?;
+            Ok([compare::differences(&reader.db, self.format)?, blocks].concat())
+        };
+        match self.reading(differences) {
             Ok(differences) => report.problems.extend(differences.into_iter().map(&mut problem)),
             Err(error) => report.problems.push(problem(format!("the tables cannot be listed: {error}"))),
         }
@@ -213,10 +250,12 @@ impl Inner {
     }
 
     pub(super) fn stats(&self) -> StoreStats {
-        let (file_bytes, wal_bytes) = folder::sizes(&self.dir);
-        let free = self.reading(|db| {
-            let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-            Ok((pragma("freelist_count")? * pragma("page_size")?) as u64)
+        let sizes = [folder::FILE, folder::BLOCKS].map(|file| folder::sizes(&self.dir, file));
+        let free = self.reading(|Reader { db, blocks, .. }| {
+            [db, blocks].into_iter().try_fold(0, |free, db| {
+                let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+                Ok(free + (pragma("freelist_count")? * pragma("page_size")?) as u64)
+            })
         });
         let state = self.state();
         StoreStats {
@@ -225,9 +264,9 @@ impl Inner {
             commits: self.counts.commits.load(Ordering::Relaxed),
             appended: self.counts.appended.load(Ordering::Relaxed),
             staged_bytes: state.staged_bytes,
-            file_bytes,
+            file_bytes: sizes[0].0 + sizes[1].0,
             free_bytes: free.unwrap_or(0),
-            wal_bytes,
+            wal_bytes: sizes[0].1 + sizes[1].1,
             damaged: self.counts.damaged.load(Ordering::Relaxed),
             search: self.search.load(Ordering::Relaxed),
             failed: unpoisoned(&self.failed).is_some(),
@@ -235,24 +274,28 @@ impl Inner {
     }
 }
 
-/// What stands there for rooms that do not, and blocks that no place names: something has taken rows away.
-fn orphans(db: &Connection) -> rusqlite::Result<Vec<String>> {
+/// Rooms of which there may be something anywhere.
+fn known_rooms(db: &Connection) -> rusqlite::Result<HashSet<RoomId>> {
+    let mut select = db.prepare("SELECT id FROM room UNION SELECT room FROM closing")?;
+    select.query_map([], |row| Ok(RoomId(row.get::<_, i64>(0)? as u64)))?.collect()
+}
+
+/// Counts the rows that these tables have for each room, in words that are true if there is no such room, and
+/// blocks that no place names: something has taken rows away.
+fn orphans(db: &Connection, tables: &[&str]) -> rusqlite::Result<Vec<(Option<RoomId>, String)>> {
     let mut bad = Vec::new();
-    for table in ["kept", "checkpoint", "member", "mark", "place", "author"] {
-        let mut select = db.prepare(&format!(
-            "SELECT room, count(*) FROM {table} WHERE room NOT IN (SELECT id FROM room)
-             AND room NOT IN (SELECT room FROM closing) GROUP BY room LIMIT {REPORT_MAX}"
-        ))?;
+    for table in tables {
+        let mut select = db.prepare(&format!("SELECT room, count(*) FROM {table} GROUP BY room"))?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
             let (room, count) = (RoomId(row.get::<_, i64>(0)? as u64), row.get::<_, i64>(1)?);
-            bad.push(format!("{room}: it is gone, and {count} rows of '{table}' are there"));
+            bad.push((Some(room), format!("{room}: it is gone, and {count} rows of '{table}' are there")));
         }
     }
     let lost = "SELECT count(*) FROM block WHERE id NOT IN (SELECT block FROM place)";
     match db.query_row(lost, [], |row| row.get::<_, i64>(0))? {
         0 => {}
-        count => bad.push(format!("{count} blocks of records belong nowhere")),
+        count => bad.push((None, format!("{count} blocks of records belong nowhere"))),
     }
     Ok(bad)
 }
@@ -272,16 +315,13 @@ pub(super) fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
         Err(error) => return Err(io(error)),
     }
     // A server that has the folder goes on, and this reads beside it.
-    let (_folder, db) = match Folder::take_to_read(from) {
-        Ok(folder) => {
-            let looked = schema::look(from).and_then(|_| Ok(schema::untouched(from)?));
-            (Some(folder), looked)
-        }
+    let (_folder, files) = match Folder::take_to_read(from) {
+        Ok(folder) => (Some(folder), schema::untouched_pair(from)),
         Err(OpenError::Locked { .. }) => (None, schema::beside(from)),
         Err(error) => return Err(refuse(error.to_string())),
     };
-    let db = db.map_err(|error| refuse(error.to_string()))?;
-    copy(&db, to).map_err(|error| match error {
+    let (db, blocks, _) = files.map_err(|error| refuse(error.to_string()))?;
+    copy(&db, blocks.as_ref(), to, || {}).map_err(|error| match error {
         CopyError::Database(error) if trouble(&error) == Trouble::Damaged => {
             StoreError::Damaged(error.into())
         }
@@ -291,7 +331,7 @@ pub(super) fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
 
 /// The first position of the longest end of the log that has at most so many bytes.
 fn by_bytes(
-    db: &Connection,
+    reader: &Reader,
     room: RoomId,
     first: Position,
     moved: Position,
@@ -320,7 +360,7 @@ fn by_bytes(
     }
     let mut end = moved.min(last);
     while end >= first && end > Position::START {
-        let Some(place) = rows::place_at(db, room, end)? else { break };
+        let Some((place, db)) = reader.place_at(room, end)? else { break };
         let directory = rows::directory(db, room, &place);
         match directory {
             Ok(Some(directory)) => {
@@ -339,7 +379,7 @@ fn by_bytes(
 
 /// The first position from `first` on that is to be kept.
 fn by_age(
-    db: &Connection,
+    reader: &Reader,
     room: RoomId,
     first: Position,
     moved: Position,
@@ -355,10 +395,10 @@ fn by_age(
         all.skip_while(move |(position, _)| *position < from)
     };
     while at <= moved {
-        let place = match rows::place_at(db, room, at)? {
-            Some(place) if place.last >= at => place,
-            _ => match rows::place_behind(db, room, at)? {
-                Some(place) => place,
+        let (place, db) = match reader.place_at(room, at)? {
+            Some(found) if found.0.last >= at => found,
+            _ => match reader.place_behind(room, at)? {
+                Some(found) => found,
                 None => break,
             },
         };

@@ -167,6 +167,11 @@ impl Disk {
         inner.faults = Faults::default();
     }
 
+    /// Removes the file whose name ends so.
+    pub(crate) fn remove(&self, ending: &str) {
+        inner().files.retain(|name, _| !name.ends_with(ending));
+    }
+
     /// The bytes of the file whose name ends so, to be looked at and changed.
     pub(crate) fn edit<T>(&self, ending: &str, edit: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let inner = inner();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use causerie_core::content::body::Body;
 use causerie_core::id::Position;
 use causerie_core::wire::Delivered;
-use causerie_store::{Change, MemberRow, Options, RoomId, RoomRow, Store, StoredSecrets};
+use causerie_store::{Change, MemberRow, Options, RoomId, RoomRow, SqliteStore, Store, StoredSecrets};
 use cbcast::{Kind, MemberId, Message, MessageId};
 
 /// Numbers from a seed.
@@ -122,6 +122,24 @@ pub(crate) fn all(store: &dyn Store, room: RoomId, bytes_max: usize) -> (Vec<u8>
         }
         after = page.next();
     }
+}
+
+/// Makes of a store the one that format 6 would have had: blocks and all in one file. What the other has is
+/// not needed any more.
+pub(crate) fn as_format_6(dir: &std::path::Path) {
+    let db = rusqlite::Connection::open(dir.join(SqliteStore::FILES[0])).unwrap();
+    let blocks = dir.join(SqliteStore::FILES[1]);
+    db.execute("ATTACH ?1 AS b", [blocks.to_str().unwrap()]).unwrap();
+    let meta = "DELETE FROM meta WHERE key IN ('store', 'moved', 'synced')";
+    for table in ["kept", "block", "place", "author"] {
+        db.execute(&format!("INSERT OR REPLACE INTO main.{table} SELECT * FROM b.{table}"), []).unwrap();
+    }
+    db.execute_batch(&format!("DETACH b; {meta}; DROP TABLE moved;")).unwrap();
+    db.execute_batch(
+        "CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0, tokenize='ascii');
+         CREATE TABLE unindexed (room INTEGER PRIMARY KEY, up_to INTEGER NOT NULL); PRAGMA user_version = 6;",
+    )
+    .unwrap();
 }
 
 /// The positions of frames in a piece.

@@ -133,7 +133,7 @@ fn stats(data: &Path) -> anyhow::Result<()> {
     let (rooms, records) = (stats.rooms, stats.records);
     writeln!(out, "{rooms} rooms, {records} records")?;
     let (file, free, log) = (stats.file_bytes, stats.free_bytes, stats.wal_bytes);
-    writeln!(out, "database {file} bytes, {free} of them free; write-ahead log {log} bytes")?;
+    writeln!(out, "databases {file} bytes, {free} of them free; write-ahead logs {log} bytes")?;
     Ok(())
 }
 
@@ -181,10 +181,10 @@ fn restore(from: &Path, data: &Path, replace: bool) -> anyhow::Result<()> {
 /// The copy in a folder of its own, made ready for a server.
 fn prepare(from: &Path, part: &Path) -> anyhow::Result<usize> {
     private::create_folder(part)?;
-    for name in FILES {
-        match fs::File::open(from.join(name)) {
+    for name in files(&["", "-wal"]) {
+        match fs::File::open(from.join(&name)) {
             Ok(mut from) => {
-                let mut to = private::create(&part.join(name))?;
+                let mut to = private::create(&part.join(&name))?;
                 io::copy(&mut from, &mut to)?;
                 to.sync_all()?;
             }
@@ -204,8 +204,13 @@ fn prepare(from: &Path, part: &Path) -> anyhow::Result<usize> {
     Ok(rooms)
 }
 
-/// Files of a store: the database and its write-ahead log. A copy by `backup` has the first only.
-const FILES: [&str; 2] = [SqliteStore::FILE, "causerie.db-wal"];
+/// The names of a store's databases, and of what is beside them: a write-ahead log (not in a copy by
+/// `backup`), its index.
+fn files(endings: &[&str]) -> impl Iterator<Item = String> {
+    SqliteStore::FILES
+        .into_iter()
+        .flat_map(move |file| endings.iter().map(move |ending| format!("{file}{ending}")))
+}
 
 /// File that shows that somebody has had a folder open.
 const LOCK: &str = "lock";
@@ -219,7 +224,7 @@ fn beside(data: &Path, what: &str) -> anyhow::Result<PathBuf> {
 
 /// Removes what an earlier try has left.
 fn clear(part: &Path) -> io::Result<()> {
-    for name in FILES.iter().chain(&["causerie.db-shm", LOCK]) {
+    for name in files(&["", "-wal", "-shm"]).chain([LOCK.to_owned()]) {
         match fs::remove_file(part.join(name)) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}

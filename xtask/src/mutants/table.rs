@@ -44,6 +44,9 @@ const STORE_MOVER: &str = "crates/causerie-store/src/sqlite/mover.rs";
 const STORE_ROWS: &str = "crates/causerie-store/src/sqlite/rows.rs";
 const STORE_LOAD: &str = "crates/causerie-store/src/sqlite/load.rs";
 const STORE_SCHEMA: &str = "crates/causerie-store/src/sqlite/schema.rs";
+const STORE_READ: &str = "crates/causerie-store/src/sqlite/read.rs";
+const STORE_COPY: &str = "crates/causerie-store/src/sqlite/copy.rs";
+const STORE_UPKEEP: &str = "crates/causerie-store/src/sqlite/upkeep.rs";
 const STORE_PAGE: &str = "crates/causerie-store/src/page.rs";
 const AGES: &str = "crates/causerie-server/src/rooms/ages.rs";
 const HOSTED_ROOM: &str = "crates/causerie-server/src/rooms/hosted.rs";
@@ -1759,8 +1762,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             store(
                 "commits are not synced",
                 STORE_COMMIT,
-                "        self.sync(true)?;",
-                "        self.sync(false)?;",
+                "        self.sync(true)?;\n        self.transaction(|db| {\n            let mut next_room",
+                "        self.sync(false)?;\n        self.transaction(|db| {\n            let mut next_room",
             ),
             store(
                 "positions may be skipped",
@@ -1777,8 +1780,62 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             store(
                 "staged rows go before their blocks are there",
                 STORE_MOVER,
-                "if rooms.is_empty() {\n            return self.delete_rows",
-                "if rooms.len() < 2 {\n            return self.delete_rows",
+                "if rooms.is_empty() {\n            blocks.settle()",
+                "if rooms.len() < 2 {\n            blocks.settle()",
+            ),
+            store(
+                "staged rows go before their blocks are synced",
+                STORE_MOVER,
+                "            blocks.settle()?;\n            let mut state",
+                "            let mut state",
+            ),
+            store(
+                "staged rows go before it is noted how far their rooms have come",
+                STORE_MOVER,
+                "        let noted = !settled.ends.is_empty();\n",
+                "        let noted = !settled.ends.is_empty() && ends.is_empty();\n",
+            ),
+            store(
+                "blocks of one file go before they are synced in the other",
+                STORE_MOVER,
+                "            blocks.settle()?;\n            Ok(true)",
+                "            Ok(true)",
+            ),
+            store(
+                "what was moved and is still staged is staged again",
+                STORE_LOAD,
+                "if run.last() <= ends.moved || run.last() <= ends.last || run.directory.entries.is_empty() {",
+                "if run.directory.entries.is_empty() {",
+            ),
+            store(
+                "a record that is staged and moved is read twice",
+                STORE_READ,
+                "        if slot.position <= page.last {\n            continue;",
+                "        if slot.position < page.first {\n            continue;",
+            ),
+            store(
+                "a backup copies the blocks first",
+                STORE_COPY,
+                "        copy_file(db, &part)?;\n        between();\n        if let Some(blocks) = blocks {\n            copy_file(blocks, &blocks_part)?;\n",
+                "        blocks.map_or(Ok(()), |blocks| copy_file(blocks, &blocks_part))?;\n        between();\n        copy_file(db, &part)?;\n        if blocks.is_some() {\n",
+            ),
+            store(
+                "a copy has more in its blocks than it knows of",
+                STORE_COPY,
+                "        cut_blocks(&tx, RoomId(room as u64), last.copied().unwrap_or_default())?;\n",
+                "",
+            ),
+            store(
+                "the blocks of another store are opened",
+                STORE_SCHEMA,
+                "        store if store == rows::meta(blocks, \"store\")? => Ok(()),\n",
+                "        store if store == rows::meta(blocks, \"store\")? || dir.is_dir() => Ok(()),\n",
+            ),
+            store(
+                "blocks that are gone are made anew",
+                STORE_SCHEMA,
+                "let may_be_made = rows::meta(db, \"moved\")?.is_none();",
+                "let may_be_made = rows::meta(db, \"moved\")?.is_none() || dir.is_dir();",
             ),
             store(
                 "members' rows are not checked",
@@ -1794,9 +1851,9 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             ),
             store(
                 "marks outlive their records",
-                STORE_MOVER,
-                "            rows::delete_marks(db, room, last)?;\n",
-                "",
+                STORE_UPKEEP,
+                "Ok(rows::delete_marks(db, room, first)? | inner",
+                "Ok(false | inner",
             ),
             store(
                 "marks outlive what was cut",
@@ -1831,8 +1888,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             store(
                 "an emptied store is a new one",
                 STORE_SCHEMA,
-                "        None if folder.was_used() => ",
-                "        None if folder.was_used() && path.is_dir() => ",
+                "        None if was_used() => ",
+                "        None if was_used() && path.is_dir() => ",
             ),
             store(
                 "a time to come keeps all before it",

@@ -22,6 +22,7 @@
 //! - How far a room has come the first file knows alone: a row goes only once that is noted (`moved`).
 //! - Who waits for the second file's writer may have the first one's, never the other way.
 
+mod blocks;
 mod commit;
 mod compare;
 mod copy;
@@ -38,6 +39,7 @@ mod search;
 mod searcher;
 mod state;
 mod tables;
+mod texts;
 mod trouble;
 mod upkeep;
 

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 
+use super::blocks::cut_blocks;
 use super::folder::{self, BLOCKS, BLOCKS_PART, FILE, PART};
-use super::mover::cut_blocks;
 use super::{load, rows};
 use crate::change::RoomId;
 

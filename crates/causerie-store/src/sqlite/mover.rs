@@ -9,18 +9,17 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use causerie_core::id::Position;
-use cbcast::MemberId;
 use rusqlite::{Connection, params};
 
+use super::blocks::{BlockBuilder, delete_block, put_block, read_block};
 use super::inner::{DatabaseWriter, Inner, no_writer, unpoisoned};
-use super::rows::{self, int, member_key};
+use super::rows::{self, int};
 use super::state::{MovingRound, SettledRows};
 use super::trouble::{Trouble, trouble};
 use crate::change::RoomId;
 use crate::error::{DatabaseError, StoreError};
-use crate::run::{DirectoryEntry, RunDirectory, StoredRun, message_id};
+use crate::run::{RunDirectory, StoredRun};
 
 /// Bytes of a block: what is read for the smallest page, and what damage to a directory loses. One record may be
 /// more. A guess between the cost of a page and overhead.
@@ -328,9 +327,7 @@ impl Inner {
                 break;
             }
             // Damage stays where it is, under its own checksums.
-            let Some(run) =
-                super::read::read_block(db, room, &place)?.filter(|run| run.slots().all(|s| s.good))
-            else {
+            let Some(run) = read_block(db, room, &place)?.filter(|run| run.slots().all(|s| s.good)) else {
                 break;
             };
             delete_block(db, room, &place, Some(&run))?;
@@ -338,7 +335,7 @@ impl Inner {
             first = run.first();
             pieces.push_front(run);
         }
-        let mut block = Builder::new(room, first);
+        let mut block = BlockBuilder::new(room, first);
         for run in &pieces {
             for slot in run.slots() {
                 let length = slot.entry.length as usize;
@@ -526,7 +523,7 @@ impl Inner {
             if last >= kept {
                 break;
             }
-            let run = super::read::read_block(db, room, &place)?;
+            let run = read_block(db, room, &place)?;
             if let Some(run) = run.as_ref().filter(|_| indexed) {
                 self.unindex(db, run)?;
             }
@@ -628,63 +625,6 @@ fn part_of(run: &StoredRun, from: Position) -> Option<StoredRun> {
     Some(StoredRun { directory: directory.into(), frames: run.frames.slice(at.min(end)..end) })
 }
 
-/// A block in the making.
-struct Builder {
-    room: RoomId,
-    first: Position,
-    entries: Vec<DirectoryEntry>,
-    frames: Vec<u8>,
-}
-
-impl Builder {
-    fn new(room: RoomId, first: Position) -> Self {
-        Self { room, first, entries: Vec::new(), frames: Vec::new() }
-    }
-
-    fn push(&mut self, entry: DirectoryEntry, frame: &[u8]) {
-        self.entries.push(entry);
-        self.frames.extend_from_slice(frame);
-    }
-
-    /// Writes the block, and begins the next one.
-    fn write(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        if self.entries.is_empty() {
-            return Ok(());
-        }
-        let next = Self::new(self.room, self.first + self.entries.len() as u64);
-        let done = core::mem::replace(self, next);
-        let directory = RunDirectory { room: done.room, first: done.first, entries: done.entries };
-        put_block(db, &StoredRun { directory: directory.into(), frames: Bytes::from(done.frames) })
-    }
-}
-
-/// Writes a block, and who has messages in it.
-fn put_block(db: &Connection, run: &StoredRun) -> rusqlite::Result<()> {
-    rows::insert_block(db, run)?;
-    let mut insert = db.prepare_cached("INSERT OR REPLACE INTO author VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    let (room, block) = (int(run.directory.room.0), int(run.first().get()));
-    for (member, first, last) in authors(run) {
-        insert.execute(params![room, member_key(member), first, block, last])?;
-    }
-    Ok(())
-}
-
-/// Each member of a run once, with its first and last number, as they are stored.
-fn authors(run: &StoredRun) -> Vec<(MemberId, i64, i64)> {
-    let mut at = 0usize;
-    let frames = run.directory.entries.iter().map(|entry| {
-        let start = at;
-        at = at.saturating_add(entry.length as usize);
-        run.frames.get(start.min(run.frames.len())..at.min(run.frames.len()))
-    });
-    let ids = frames.filter_map(|frame| message_id(frame?));
-    let mut all: Vec<_> = ids.map(|id| (id.member, id.seq)).collect();
-    all.sort_unstable();
-    let number = |seq: u64| int(seq.min(i64::MAX as u64));
-    let each = all.chunk_by(|a, b| a.0 == b.0);
-    each.map(|of| (of[0].0, number(of[0].1), number(of[of.len() - 1].1))).collect()
-}
-
 /// Deletes some rows of a room, of the first of these tables that has some. Whether there were any.
 fn delete_some(db: &Connection, room: RoomId, tables: &[&str]) -> rusqlite::Result<bool> {
     for table in tables {
@@ -717,60 +657,8 @@ fn old_blocks(
     let mut found = Vec::new();
     for row in select.query_map(params![before.0, before.1, TAKE_OVER_BLOCKS], read)? {
         let (room, place) = row?;
-        let run = if place.good { super::read::read_block(db, room, &place)? } else { None };
+        let run = if place.good { read_block(db, room, &place)? } else { None };
         found.push((room, place, run.filter(|run| run.first() == place.first && run.last() == place.last)));
     }
     Ok(found)
-}
-
-/// Takes from the blocks of a room what lies behind `last`.
-pub(super) fn cut_blocks(db: &Connection, room: RoomId, last: Position) -> rusqlite::Result<()> {
-    if rows::kept_from(db, room)?.is_some_and(|kept| kept > last + 1) {
-        rows::keep_from(db, room, last + 1)?;
-    }
-    while let Some(place) = rows::place_at(db, room, Position::MAX)? {
-        let run = super::read::read_block(db, room, &place)?.filter(|run| run.first() == place.first);
-        let end = run.as_ref().map_or(place.last, StoredRun::last);
-        if place.first <= last && (run.is_none() || end <= last) {
-            break;
-        }
-        if let Some(run) = &run {
-            match super::search::unindex(db, run, last + 1..) {
-                // It stays as it is, and is never shown.
-                Err(error) if trouble(&error) == Trouble::Damaged => {}
-                other => other?,
-            }
-        }
-        delete_block(db, room, &place, run.as_ref())?;
-        if let Some(run) = run.filter(|_| place.first <= last) {
-            let mut block = Builder::new(room, place.first);
-            for slot in run.slots().take_while(|slot| slot.position <= last) {
-                let end = (slot.at + slot.entry.length as usize).min(run.frames.len());
-                block.push(slot.entry, &run.frames[slot.at.min(end)..end]);
-            }
-            block.write(db)?;
-        }
-    }
-    Ok(())
-}
-
-/// Deletes a block with what points at it; `run` is what it holds, if that is readable.
-fn delete_block(
-    db: &Connection,
-    room: RoomId,
-    place: &rows::BlockPlace,
-    run: Option<&StoredRun>,
-) -> rusqlite::Result<()> {
-    if let Some(run) = run {
-        let mut delete = db.prepare_cached(
-            "DELETE FROM author WHERE room = ?1 AND member = ?2 AND first_seq = ?3 AND block_first = ?4",
-        )?;
-        for (member, first, _) in authors(run) {
-            delete.execute(params![int(room.0), member_key(member), first, int(place.first.get())])?;
-        }
-    }
-    db.prepare_cached("DELETE FROM block WHERE id = ?1")?.execute([place.block])?;
-    db.prepare_cached("DELETE FROM place WHERE room = ?1 AND first = ?2")?
-        .execute(params![int(room.0), int(place.first.get())])?;
-    Ok(())
 }

@@ -5,10 +5,10 @@ use causerie_core::id::Position;
 use cbcast::MemberId;
 use rusqlite::{Connection, params};
 
+use super::blocks::read_block;
 use super::inner::Inner;
 use super::reader::Reader;
-use super::rows::{self, BlockPlace};
-use super::trouble::{Trouble, trouble};
+use super::rows;
 use crate::change::{MemberRow, RoomId};
 use crate::error::StoreError;
 use crate::page::{Checkpoint, MemberSelection, StoredPage, StoredRoom};
@@ -456,18 +456,6 @@ fn at_in(db: &Connection, room: RoomId, position: Position, moved: Position) -> 
     let next = rows::place_behind(db, room, position)?;
     let last = next.map_or(moved, |next| (next.first - 1).clamp(position, moved));
     Ok(At::Hole { first: before + 1, last })
-}
-
-/// A block's bytes; `None` if the database itself cannot read them, too.
-pub(super) fn read_block(
-    db: &Connection,
-    room: RoomId,
-    place: &BlockPlace,
-) -> rusqlite::Result<Option<StoredRun>> {
-    match rows::block(db, room, place) {
-        Err(error) if trouble(&error) == Trouble::Damaged => Ok(None),
-        other => other,
-    }
 }
 
 /// Takes from a run what lies behind the page. Whether reading goes on behind the run.

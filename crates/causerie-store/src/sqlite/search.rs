@@ -1,10 +1,8 @@
 //! The search index: one row of FTS5 for each text, keyed by room and position.
 
-use std::ops::RangeBounds;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use causerie_core::content::body::Body;
 use causerie_core::id::Position;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
@@ -12,36 +10,13 @@ use super::inner::{Inner, no_writer, unpoisoned};
 use super::reader::Reader;
 use super::rows::int;
 use super::searcher::Searcher;
+use super::texts::{for_texts, key, room_of, unindex};
 use super::trouble::{Trouble, trouble};
 use crate::change::{POSITION_MAX, RoomId};
 use crate::error::StoreError;
 use crate::page::{Found, Hit};
-use crate::run::{StoredRun, message};
-use crate::words::{self, Query};
-
-const POSITION_BITS: u32 = POSITION_MAX.get().count_ones();
-
-/// Rooms one after the other, positions ascending in each: a search in one room is a range of keys.
-fn key(room: RoomId, position: Position) -> i64 {
-    int(room.0 << POSITION_BITS | position.min(POSITION_MAX).get())
-}
-
-/// The tokens of the texts of a run's good records at these positions, with their keys.
-fn for_texts(
-    run: &StoredRun,
-    positions: impl RangeBounds<Position>,
-    mut each: impl FnMut(i64, &str) -> rusqlite::Result<()>,
-) -> rusqlite::Result<()> {
-    let mut tokens = String::new();
-    for slot in run.slots().filter(|s| s.good && positions.contains(&s.position)) {
-        let Some(m) = message(&run.frame(&slot)).filter(|m| m.is_data()) else { continue };
-        if let Some(text) = Body::decode(&m.payload()).text() {
-            words::indexed(text, &mut tokens);
-            each(key(run.directory.room, slot.position), &tokens)?;
-        }
-    }
-    Ok(())
-}
+use crate::run::StoredRun;
+use crate::words::Query;
 
 /// Returns whether blocks of a room, or of any, are still to be taken over and indexed: those before a room
 /// and position.
@@ -57,16 +32,6 @@ fn is_behind(db: &Connection, room: Option<RoomId>, before: Option<(i64, i64)>) 
     let all = "SELECT EXISTS (SELECT 1 FROM place WHERE (room, first) < (?1, ?2))";
     let mut select = db.prepare_cached(if room.is_some() { any } else { all })?;
     select.query_row([room.map_or(before, |room| int(room.0)), first], |row| row.get(0))
-}
-
-/// Takes texts of a run at these positions out of the index. What is damaged stays in it, and is never shown.
-pub(super) fn unindex(
-    db: &Connection,
-    run: &StoredRun,
-    positions: impl RangeBounds<Position>,
-) -> rusqlite::Result<()> {
-    let mut delete = db.prepare_cached("INSERT INTO words (words, rowid, text) VALUES ('delete', ?1, ?2)")?;
-    for_texts(run, positions, |key, text| delete.execute(params![key, text]).map(|_| ()))
 }
 
 impl Inner {
@@ -167,7 +132,7 @@ impl Inner {
                 loop {
                     let found = greatest.query_row(params![query, below], |row| row.get::<_, i64>(0));
                     let Some(found) = found.optional()? else { break };
-                    let room = RoomId(found as u64 >> POSITION_BITS);
+                    let room = room_of(found);
                     below = key(room, Position::START);
                     hits.extend(self.search_room(searcher, room, &query, u64::MAX, max, before)?);
                 }
@@ -227,7 +192,7 @@ mod tests {
         .unwrap();
         let text = "say \"hi\" AND go, Ünder 重跑gen-itgc后";
         let mut tokens = String::new();
-        words::indexed(text, &mut tokens);
+        crate::words::indexed(text, &mut tokens);
         db.execute("INSERT INTO words (rowid, text) VALUES (1, ?1)", [&tokens]).unwrap();
         let finds = |query: &str| {
             let query = Query::parse(query).unwrap();

@@ -58,9 +58,10 @@ impl Table {
                 text += &format!("| {columns} | {told} |\n");
             }
         }
+        let all: usize = table::MUTANTS.iter().map(|(_, mutants)| mutants.len()).sum();
         format!(
             "# Mutants\n\nWritten by `cargo xtask mutants --table`. Each guard is weakened in a copy of the sources, \
-             and a test must notice.\n{rows} mutants, {alive} not killed. Named is the test that noticed first, with \
+             and a test must notice.\n{rows} of {all} mutants were tried so far, {alive} not killed. Named is the test that noticed first, with \
              what it said.\n{text}\n{}",
             table::EQUIVALENT
         )

@@ -57,7 +57,7 @@ fuzz_target!(|data: &[u8]| {
             {
                 let covers = |entry: &Entry| match entry {
                     Entry::Record(_) => 1,
-                    Entry::Gap { from, to, .. } => to - from + 1,
+                    Entry::Gap { from, to, .. } => *to - *from + 1,
                 };
                 assert_eq!(read.entries.iter().map(covers).sum::<u64>(), page.to + 1 - page.from);
             }

@@ -176,7 +176,7 @@ fn welcome(hello: &Hello) -> ServerFrame {
             frame_bytes: 1 << 20,
             grace_millis: 1_000,
         },
-        shared: hello.gap_from.map(Number::get),
+        shared: hello.gap_from.map(Number::place),
     }))
 }
 

@@ -295,6 +295,8 @@ async fn what_is_said_again_before_it_is_stored_is_one_message() {
     let address = server.address;
     // What each may have unstored at once, and more than 4,096 in all.
     let (count, each) = (18, 250);
+    // Native clients make a room by joining it.
+    let _maker = Client::native(address).await;
     let (mut first, token) = Client::web_as(address, "Wes").await;
     let mut others = Vec::new();
     for n in 1..count {

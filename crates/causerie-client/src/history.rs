@@ -16,7 +16,7 @@ use crate::room::ConnectError;
 /// nothing. What cannot be read any more is told as a gap.
 ///
 /// ```no_run
-/// use causerie_client::{Entry, History, Place, What};
+/// use causerie_client::{Entry, History, Place, Position, What};
 ///
 /// # async fn example() -> Result<(), causerie_client::ConnectError> {
 /// let mut history = History::connect("127.0.0.1:12343", "lobby").await?;
@@ -34,7 +34,7 @@ use crate::room::ConnectError;
 ///     }
 /// }
 /// // All behind position 90, and on as the room goes on.
-/// history.seek(Place::Position(90));
+/// history.seek(Place::Position(Position::new(90)));
 /// loop {
 ///     let page = history.wait_for_newer(1_000).await?;
 ///     println!("{} records more, up to {}", page.records().count(), page.to);

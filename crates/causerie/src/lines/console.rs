@@ -1,12 +1,12 @@
 //! Source and destination of lines: a terminal with line editing, or pipes.
 //!
-//! In a terminal (stdin and stdout both are one) lines are edited with history, and what arrives while
-//! somebody types is shown above the line being typed. Otherwise lines are plain: stdin is read up to its line
-//! ends, stdout gets what is printed, prompts only where they are asked for, and no escape codes.
+//! In a terminal (stdin and stdout both are one) lines are edited with history, and what arrives while somebody types is
+//! shown above the line being typed. Otherwise lines are plain: stdin is read up to its line ends, stdout gets what is
+//! printed, prompts only where they are asked for, and no escape codes.
 //!
-//! Reading blocks, so it has a thread of its own. It reads one line per request: a prompt is shown when its
-//! line is asked for, never earlier, and a line that nobody waits for any more answers the next request. The
-//! thread may be inside a read for ever; nobody joins it, and it ends with the process.
+//! Reading blocks, so it has a thread of its own. It reads one line per request: a prompt is shown when its line is asked
+//! for, never earlier, and a line that nobody waits for any more answers the next request. The thread may be inside a read
+//! for ever; nobody joins it, and it ends with the process.
 //!
 //! # On the terminal
 //! Rustyline's `ExternalPrinter` alone would not do: what it is given between the key that ends a line and the

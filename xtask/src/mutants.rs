@@ -34,7 +34,7 @@ enum Fate {
 pub(crate) struct Order<'a> {
     /// Those whose name contains this.
     part: &'a str,
-    /// Of these, those only that the table tells nothing of.
+    /// Only those of them that the table tells nothing of.
     missing: bool,
     /// Write the table: what is not tried again stays as it stands there.
     table: bool,

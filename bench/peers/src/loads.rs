@@ -32,7 +32,7 @@ const fn rooms_of_ten(
     Load { name, what, rooms, receivers: 10, senders: 10, pace: LoadPace::Window(80), targets, peers }
 }
 
-/// What causerie should reach beside a peer.
+/// A target of causerie beside a peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Goal {
     /// At least so many times its deliveries a second.

@@ -13,7 +13,7 @@ pub(super) const TABLE: &str = "docs/evidence/mutants.md";
 pub(super) const SURVIVED: &str = "**SURVIVED**";
 pub(super) const NOT_TRIED: &str = "**NOT TRIED**";
 
-/// What noticed each mutant, by its first two columns.
+/// The tests that noticed mutants, and what they said, by the first two columns.
 pub(super) struct Table {
     told: HashMap<String, String>,
 }

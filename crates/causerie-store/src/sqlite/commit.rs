@@ -1,9 +1,8 @@
 //! Commits.
 
 use std::collections::HashMap;
-use std::sync::TryLockError;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use rusqlite::Connection;
@@ -271,15 +270,8 @@ impl Inner {
         let enough = before.saturating_sub(2 * bytes).max(self.options.staging_bytes_max);
         while self.state().staged_bytes > enough {
             let deleted = self.delete_rows(writer).map_err(|error| self.commit_error(error))?;
-            let mut blocks = match self.blocks.try_lock() {
-                Ok(blocks) => blocks,
-                Err(TryLockError::Poisoned(blocks)) => blocks.into_inner(),
-                Err(TryLockError::WouldBlock) => {
-                    std::thread::sleep(Duration::from_micros(100));
-                    continue;
-                }
-            };
-            let moved = blocks.as_mut().map_or(Ok(false), |blocks| self.move_some(blocks));
+            // Behind the mover's step, if it is in one.
+            let moved = unpoisoned(&self.blocks).as_mut().map_or(Ok(false), |blocks| self.move_some(blocks));
             if !moved.map_err(|error| self.commit_error(error))? && !deleted {
                 break;
             }

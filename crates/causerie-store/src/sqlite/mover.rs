@@ -28,7 +28,7 @@ const BLOCK_BYTES: usize = 64 << 10;
 const PART_BYTES: usize = 4 * BLOCK_BYTES;
 /// A round of moving takes so many times the bytes at which it begins, at most.
 const PLAN_TIMES: u64 = 2;
-/// How long a step works before it commits. A guess; much shorter ones make many small parts of the search
+/// Time for which a step works before it commits. A guess; much shorter ones make many small parts of the search
 /// index.
 const STEP: Duration = Duration::from_millis(5);
 /// Bytes of staging rows that a step deletes, and rooms of which it notes how far they have come: a commit
@@ -398,7 +398,7 @@ impl Inner {
 
     /// Takes over some blocks of older formats, in each room the newest first. Whether there is more to do.
     ///
-    /// What is damaged stays where it is.
+    /// Damage stays where it is.
     fn take_over_some(&self) -> Result<bool, StoreError> {
         let Some(before) = self.state().old_before else { return Ok(false) };
         let found = match self.reading(|reader| old_blocks(&reader.db, before)) {

@@ -15,7 +15,7 @@ pub(super) struct Reader {
     /// The file that takes the commits.
     pub(super) db: Connection,
     pub(super) blocks: Connection,
-    /// Whether there may be blocks in the first file, too.
+    /// There may be blocks in the first file, too.
     pub(super) old: bool,
 }
 

@@ -67,7 +67,7 @@ pub(super) struct StoreState {
 pub(super) struct MovingRound {
     pub(super) up_to: i64,
     pub(super) rooms: VecDeque<RoomId>,
-    /// How far the rooms have come that are done.
+    /// Rooms that are done, with the last position moved of each.
     pub(super) ends: Vec<(RoomId, Position)>,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct MovingRound {
 #[derive(Debug)]
 pub(super) struct SettledRows {
     pub(super) up_to: i64,
-    /// What has to be noted of rooms before the rows go.
+    /// Rooms of which that is not noted yet, with the last position moved of each.
     pub(super) ends: Vec<(RoomId, Position)>,
 }
 

@@ -110,8 +110,12 @@ impl SaidLast {
             && let Some(oldest) = self.order.pop_front()
         {
             self.forgotten.count += 1;
-            self.forgotten.last = self.said.remove(&oldest).map_or(self.forgotten.last, |said| said.position);
-            self.filter(&oldest);
+            if let Some(said) = self.said.remove(&oldest) {
+                self.forgotten.last = said.position;
+                if self.known.contains(&said.id.member) {
+                    self.filter(&oldest);
+                }
+            }
         }
     }
 

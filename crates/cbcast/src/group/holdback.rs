@@ -527,7 +527,7 @@ impl Group {
     pub(super) fn deliver(&mut self, now: Time, slot: Slot, message: Message, held_since: Option<Time>) {
         let id = message.id();
         if self.stability.is_some() || self.journal.is_some() {
-            self.keep(slot, &message);
+            self.keep(slot, &message, held_since.is_some());
         }
         self.count_delivered(slot, id.seq);
         if !self.passed.is_empty() {
@@ -543,8 +543,9 @@ impl Group {
     }
 
     /// Keeps what is being delivered for those who will ask for it, and to be stored.
-    fn keep(&mut self, slot: Slot, message: &Message) {
-        let kept = if self.config.copies_kept { message.detached() } else { message.clone() };
+    fn keep(&mut self, slot: Slot, message: &Message, was_held: bool) {
+        // What was held has a buffer of its own already.
+        let kept = if self.config.copies_kept && !was_held { message.detached() } else { message.clone() };
         if let Some(stability) = &mut self.stability {
             stability.delivered(slot, Some(kept.clone()));
         }

@@ -57,6 +57,7 @@ const ADDRESSES: &str = "crates/causerie-server/src/net/addresses.rs";
 const SNIFF: &str = "crates/causerie-server/src/door/sniff.rs";
 const IDLE: &str = "crates/causerie-server/src/rooms/idle.rs";
 const DIRECTORY: &str = "crates/causerie-server/src/rooms/directory.rs";
+const TAIL: &str = "crates/causerie-server/src/rooms/tail.rs";
 const TURNS: &str = "crates/causerie-server/src/net/turns.rs";
 
 /// What the table says about weakenings that no test can notice.
@@ -483,7 +484,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             library(
                 "what is retained keeps the buffer that it came in",
                 HOLDBACK,
-                "if self.config.copies_kept { message.detached() } else { message.clone() };",
+                "if self.config.copies_kept && !was_held { message.detached() } else { message.clone() };",
                 "message.clone();",
             ),
             library(
@@ -1973,6 +1974,12 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
                 AGES,
                 "            self.0 = Some(now);\n            return None;\n",
                 "",
+            ),
+            server(
+                "the log's pieces are kept though nobody is to read them",
+                TAIL,
+                "first.is_none_or(|first| piece.last <= *first)",
+                "false",
             ),
             server(
                 "long answers wait for no turn",

@@ -253,7 +253,7 @@ impl ClassicSession<'_> {
         match joined {
             Ok((member, cursor)) => {
                 let room = Arc::clone(hosted);
-                let follower = Arc::new(Follower::new(hosted));
+                let follower = Arc::new(Follower::new(hosted, cursor));
                 *self.membership() = Some(ClassicMembership { room, follower, member, cursor });
                 self.outbox.wake();
                 Some(member)

@@ -1,7 +1,8 @@
 //! The end of a room's log in pieces: each is decoded once for all gateways, with room for one rendering of each kind.
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -110,20 +111,22 @@ pub(crate) enum Behind {
     Older,
 }
 
-/// Neighbouring pieces, up to where somebody has read. Kept while somebody reads along.
+/// Neighbouring pieces, up to where somebody has read. Each is kept until all who read along are behind it.
 #[derive(Default)]
 pub(crate) struct Pieces {
     pieces: VecDeque<Arc<Piece>>,
     bytes: usize,
-    readers: usize,
+    /// Cursors of those who read along, with how many stand at each.
+    cursors: BTreeMap<Position, usize>,
 }
 
 impl Pieces {
     fn behind(&mut self, hosted: &HostedRoom, cursor: Position) -> Behind {
         let at = self.pieces.partition_point(|piece| piece.last <= cursor);
-        if let Some(piece) = self.pieces.get(at) {
-            return if piece.behind <= cursor { Behind::Piece(Arc::clone(piece)) } else { Behind::Older };
-        }
+        let is_before = match self.pieces.get(at) {
+            Some(piece) if piece.behind <= cursor => return Behind::Piece(Arc::clone(piece)),
+            found => found.is_some(),
+        };
         let Read::Records { slices, last } = hosted.read_tail_piece(cursor) else { return Behind::Older };
         if slices.is_empty() {
             return Behind::Nothing;
@@ -133,31 +136,57 @@ impl Pieces {
             self.bytes = 0;
         }
         let piece = Piece::new(cursor, last, slices);
+        if is_before {
+            // Whoever is further behind than the others reads alone.
+            return Behind::Piece(piece);
+        }
         while let Some(first) = self.pieces.front()
             && (self.bytes > BYTES_MAX || cursor - first.behind > RECORDS_MAX)
         {
             self.bytes -= first.bytes();
             self.pieces.pop_front();
         }
-        if self.readers > 0 {
-            self.bytes += piece.bytes();
-            self.pieces.push_back(Arc::clone(&piece));
-        }
+        self.bytes += piece.bytes();
+        self.pieces.push_back(Arc::clone(&piece));
         Behind::Piece(piece)
+    }
+
+    fn enter(&mut self, cursor: Position) {
+        *self.cursors.entry(cursor).or_default() += 1;
+    }
+
+    /// One who stood there does so no longer. Pieces that nobody is to read any more go.
+    fn leave(&mut self, cursor: Position) {
+        if let Entry::Occupied(mut readers) = self.cursors.entry(cursor) {
+            *readers.get_mut() -= 1;
+            if *readers.get() == 0 {
+                readers.remove();
+            }
+        }
+        let first = self.cursors.keys().next();
+        while let Some(piece) = self.pieces.front()
+            && first.is_none_or(|first| piece.last <= *first)
+        {
+            self.bytes -= piece.bytes();
+            self.pieces.pop_front();
+        }
     }
 }
 
-/// A reader of a room's log: while there is one, the last pieces are kept for all.
+/// A reader of a room's log: what it has not read is kept for all.
 pub(crate) struct Follower {
     hosted: Arc<HostedRoom>,
     /// Taken before the room's tail.
     pieces: Arc<Mutex<Pieces>>,
+    /// Its place among the cursors. Taken within the pieces.
+    cursor: Mutex<Position>,
 }
 
 impl Follower {
-    pub(crate) fn new(hosted: &Arc<HostedRoom>) -> Self {
-        let follower = Self { hosted: Arc::clone(hosted), pieces: hosted.attached.of() };
-        follower.pieces().readers += 1;
+    pub(crate) fn new(hosted: &Arc<HostedRoom>, cursor: Position) -> Self {
+        let (hosted, pieces) = (Arc::clone(hosted), hosted.attached.of());
+        let follower = Self { hosted, pieces, cursor: Mutex::new(cursor) };
+        follower.pieces().enter(cursor);
         follower
     }
 
@@ -167,7 +196,13 @@ impl Follower {
 
     /// Returns what lies behind a cursor in memory.
     pub(crate) fn behind(&self, cursor: Position) -> Behind {
-        self.pieces().behind(&self.hosted, cursor)
+        let mut pieces = self.pieces();
+        let mut stood = self.cursor.lock().expect("nothing panics while holding it");
+        if *stood != cursor {
+            pieces.enter(cursor);
+            pieces.leave(std::mem::replace(&mut *stood, cursor));
+        }
+        pieces.behind(&self.hosted, cursor)
     }
 
     /// Reads what lies behind a cursor, from memory or from the store; `None` if there is nothing more yet.
@@ -188,16 +223,38 @@ impl Drop for Follower {
     fn drop(&mut self) {
         // Whatever panicked in the room itself, a second panic on the way out would end the server.
         let Ok(mut pieces) = self.pieces.lock() else { return };
-        pieces.readers -= 1;
-        if pieces.readers == 0 {
-            *pieces = Pieces::default();
-        }
+        let Ok(cursor) = self.cursor.get_mut() else { return };
+        pieces.leave(*cursor);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_are_kept_until_all_who_read_along_are_behind_them() {
+        let at = Position::new;
+        let mut pieces = Pieces::default();
+        for last in [10, 20] {
+            pieces.pieces.push_back(Piece::new(at(last - 10), at(last), vec![Bytes::from_static(b"abc")]));
+            pieces.bytes += 3;
+        }
+        for cursor in [0, 0, 10] {
+            pieces.enter(at(cursor));
+        }
+        let mut goes_on = |from, to| {
+            pieces.enter(at(to));
+            pieces.leave(at(from));
+            (pieces.pieces.len(), pieces.bytes)
+        };
+        assert_eq!(goes_on(0, 20), (2, 6), "another has not read the first");
+        assert_eq!(goes_on(0, 10), (1, 3));
+        assert_eq!(goes_on(10, 20), (1, 3));
+        pieces.leave(at(10));
+        assert_eq!((pieces.pieces.len(), pieces.bytes), (0, 0), "who leaves reads nothing more");
+        assert_eq!(pieces.cursors, BTreeMap::from([(at(20), 2)]));
+    }
 
     #[test]
     fn renderings_are_shared_and_whoever_wants_ever_others_fills_no_memory() {

@@ -445,7 +445,7 @@ impl SocketSession {
         let seating = u64::MAX;
         let held = wants.held.then(BTreeSet::new);
         let observed = wants.observed.then(|| self.hosted.watch());
-        let follower = Follower::new(&self.hosted);
+        let follower = Follower::new(&self.hosted, cursor);
         self.reading = Some(FollowingClient {
             seat,
             follower,

@@ -72,7 +72,7 @@ pub(super) struct JoinedRoom {
 impl JoinedRoom {
     fn new(hosted: Arc<HostedRoom>, cursor: Position) -> Self {
         with_traces(&hosted, Traces::enter);
-        let follower = Follower::new(&hosted);
+        let follower = Follower::new(&hosted, cursor);
         Self {
             changed: hosted.subscribe(),
             follower,

@@ -105,6 +105,27 @@ impl Step {
         Self::cargo(&["test", "--workspace", "--all-features", "--locked"])
     }
 
+    /// The tests of the protocols once more, by TLS, but those about ports and limits, for which a tunnel is another client.
+    fn encrypted() -> Self {
+        let mut args = vec!["test", "--workspace", "--all-features", "--locked"];
+        for test in ["history", "stalled", "answers", "irc", "native", "api", "hostile"] {
+            args.extend(["--test", test]);
+        }
+        args.push("--");
+        for test in [
+            "a_shutdown_is_said_and_serve_returns",
+            "closing_a_port_room_closes_its_port",
+            "connections_beyond_the_limit_are_counted",
+            "pages_of_other_origins_read_nothing_and_do_nothing",
+            "rooms_are_made",
+            "settings_change_while_it_serves",
+            "too_many_connections",
+        ] {
+            args.extend(["--skip", test]);
+        }
+        Self::Cargo(Cargo { args, env: Some(("CAUSERIE_TEST_TLS", "1".into())) })
+    }
+
     /// More seeds of the simulator than the tests run. The same packages and features as for the tests, so that
     /// nothing is built again.
     fn sim(seeds: u64, release: bool) -> Self {
@@ -246,6 +267,7 @@ fn steps(args: &[&str]) -> Option<Vec<Step>> {
                 Step::Foreign,
                 Step::docs(),
                 Step::tests(),
+                Step::encrypted(),
                 Step::Web,
                 Step::Programs,
                 Step::Irc,

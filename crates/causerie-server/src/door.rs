@@ -11,15 +11,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::gateways::{Gateways, IncomingConnection};
-use crate::metrics::Limited;
+use crate::certificates::Agreed;
+use crate::gateways::{Gateways, IncomingConnection, Refusal};
+use crate::metrics::{Handshake, Limited};
 use crate::net::addresses::Visitor;
 use crate::net::budget::warn_seldom;
 use crate::net::outbox;
 use crate::net::stream::Stream;
 use crate::rooms::hosted::HostedRoom;
 use crate::server::{BoundPorts, Server};
-use crate::settings::Protocol;
+use crate::settings::{ClearText, Protocol};
 use sniff::{Beginning, NO_HTTP, Patience, Takes};
 
 mod sniff;
@@ -119,11 +120,7 @@ impl Door {
                 visitor.limited(Limited::Silent);
             }
             // Apart: what it takes is free once that is known.
-            let patience = || {
-                let settings = server.settings();
-                Patience { silent: settings.silent_time, first_words: settings.first_words }
-            };
-            let begin = Box::pin(sniff::begin(&stream, &mut first, port.takes(), patience));
+            let begin = Box::pin(self.begin(&stream, &mut first, port.takes()));
             tokio::select! {
                 begun = turn.closed.run_until_cancelled(begin) => begun.transpose()?,
                 () = server.stop.cancelled() => None,
@@ -137,7 +134,7 @@ impl Door {
                 outbox::close(&stream).await;
                 return Ok(());
             }
-            Some(Beginning::Foreign) => {
+            Some(Beginning::Foreign | Beginning::Encrypted) => {
                 debug!("closing the connection of {peer}, which speaks what is not spoken here");
                 return Ok(());
             }
@@ -153,8 +150,66 @@ impl Door {
             info!("Connected to : {} : {}{left_out}", peer.ip(), peer.port());
         }
         let room = if let Port::Room(room) = port { Some(Arc::clone(room)) } else { None };
-        let newcomer = IncomingConnection { stream, peer, visitor, first, room };
+        let refused = self.refusal(protocol, &stream, peer);
+        if let Some(why) = refused {
+            debug!("refusing {peer}: {why}");
+        }
+        let newcomer = IncomingConnection { stream, peer, visitor, first, room, refused };
         self.gateways.serve(&self.server, protocol, newcomer).await
+    }
+
+    /// Hears what a connection speaks, behind the handshake of TLS if it begins with one. `None` if nothing was said in time.
+    async fn begin(
+        &self,
+        stream: &Stream,
+        first: &mut BytesMut,
+        takes: Takes,
+    ) -> io::Result<Option<Beginning>> {
+        let server = &self.server;
+        let patience = || {
+            let settings = server.settings();
+            Patience { silent: settings.silent_time, first_words: settings.first_words }
+        };
+        let begun = sniff::begin(stream, first, takes, patience).await?;
+        let (Some(Beginning::Encrypted), Some(certificates)) = (begun, &server.certificates) else {
+            return Ok(begun);
+        };
+        let encrypting = stream.encrypt(first, |hello| certificates.choose(hello));
+        let encrypted = tokio::time::timeout(patience().first_words, encrypting).await;
+        server.metrics.handshake(match &encrypted {
+            Ok(Ok(())) => Handshake::Done,
+            Ok(Err(error)) => Handshake::failed(error),
+            Err(_) => Handshake::TimedOut,
+        });
+        let Ok(encrypted) = encrypted else { return Ok(None) };
+        encrypted?;
+        let agreed = stream.agreed_protocol().as_deref().and_then(Agreed::named);
+        let spoken = match agreed {
+            None => return sniff::begin(stream, first, takes, patience).await,
+            Some(Agreed::Native) => Protocol::Native,
+            Some(Agreed::Irc) => Protocol::Irc,
+            Some(Agreed::Http) => Protocol::Http,
+            Some(Agreed::Challenge) => return Ok(None),
+        };
+        match takes {
+            Takes::All => sniff::begin(stream, first, Takes::Only(spoken), patience).await,
+            Takes::Only(protocol) if protocol == spoken => sniff::begin(stream, first, takes, patience).await,
+            _ => Ok(Some(Beginning::Foreign)),
+        }
+    }
+
+    /// Returns why a connection is not served, if it is not.
+    fn refusal(&self, protocol: Protocol, stream: &Stream, peer: SocketAddr) -> Option<Refusal> {
+        let settings = self.server.settings();
+        let may_be_clear = match settings.clear_text {
+            ClearText::Any => true,
+            ClearText::Loopback => peer.ip().to_canonical().is_loopback(),
+            ClearText::Never => false,
+        };
+        if !stream.is_encrypted() && !may_be_clear {
+            return Some(Refusal::ClearText);
+        }
+        (protocol == Protocol::Classic && !settings.classic).then_some(Refusal::Classic)
     }
 }
 

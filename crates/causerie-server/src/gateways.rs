@@ -6,15 +6,18 @@ pub(crate) mod irc;
 pub(crate) mod membership;
 pub(crate) mod native;
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use causerie_core::wire::MAGIC;
 
 use crate::net::addresses::Visitor;
+use crate::net::outbox;
 use crate::net::stream::Stream;
 use crate::rooms::hosted::HostedRoom;
 use crate::server::Server;
@@ -32,7 +35,30 @@ pub(crate) struct IncomingConnection {
     pub(crate) first: BytesMut,
     /// The room to whose own port it came.
     pub(crate) room: Option<Arc<HostedRoom>>,
+    /// It is not served, and only told why.
+    pub(crate) refused: Option<Refusal>,
 }
+
+/// Reasons why a connection is not served, whose protocol tells them in its own way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Refusal {
+    /// It is not encrypted, and has to be.
+    ClearText,
+    /// Classic clients are not served.
+    Classic,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ClearText => "this server speaks with other machines by TLS only",
+            Self::Classic => "this server does not serve classic clients",
+        })
+    }
+}
+
+/// Time that a refusal may take.
+const REFUSAL: Duration = Duration::from_secs(5);
 
 /// All gateways, with what the connections of each share.
 #[derive(Default)]
@@ -49,11 +75,18 @@ impl Gateways {
         protocol: Protocol,
         newcomer: IncomingConnection,
     ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>> {
-        let IncomingConnection { stream, peer, visitor, first, room } = newcomer;
+        let IncomingConnection { stream, peer, visitor, first, room, refused } = newcomer;
         let (server, open) = (Arc::clone(server), server.metrics.connection(protocol));
         // What was read may stay as long as the connection, so it goes into a piece of its own size where the session reads
         // into smaller ones.
         let cut = |from: usize| BytesMut::from(&first[from..]);
+        if let Some(why) = refused.filter(|_| protocol != Protocol::Http) {
+            return Box::pin(async move {
+                let _open = (open, visitor);
+                let refused = Self::refuse(&server, protocol, (&stream, &first), why);
+                tokio::time::timeout(REFUSAL, refused).await.unwrap_or(Ok(()))
+            });
+        }
         match protocol {
             Protocol::Native => {
                 let rest = cut(MAGIC.len());
@@ -76,8 +109,28 @@ impl Gateways {
             Protocol::Http => {
                 let (lab, first) = (Arc::clone(&self.http), cut(0));
                 // A WebSocket goes on when its request is answered, and is the same connection.
-                Box::pin(async move { http::serve(&server, &lab, stream, peer, first, visitor, open).await })
+                Box::pin(async move {
+                    http::serve(&server, &lab, stream, peer, first, visitor, (open, refused)).await
+                })
             }
         }
+    }
+
+    /// Tells a connection why it is not served, in its protocol's own way, and ends it.
+    async fn refuse(
+        server: &Server,
+        protocol: Protocol,
+        (stream, first): (&Stream, &[u8]),
+        why: Refusal,
+    ) -> io::Result<()> {
+        let words = match protocol {
+            Protocol::Native => native::refusal(why),
+            Protocol::Irc => irc::refusal(server, stream, first, why).await?,
+            // HTTP tells it with the answer to its request.
+            Protocol::Classic | Protocol::Http => format!("Error: {why}\n").into_bytes(),
+        };
+        outbox::write_all(stream, vec![words.into()], None).await?;
+        outbox::close(stream).await;
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@
 
 #![deny(unused_must_use, clippy::let_underscore_must_use)]
 
+mod certificates;
 mod clock;
 mod door;
 mod error;
@@ -26,11 +27,15 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
 
+pub use crate::certificates::{CertificateError, CertificateInfo, hex};
 pub use crate::error::StartError;
 pub use crate::journal::unstored::{NotStored, Unstored};
 pub use crate::rooms::reopen::renew_all;
-pub use crate::settings::{AddressLimits, IrcSettings, Protocol, Settings};
+pub use crate::settings::{
+    AddressLimits, CertificateSource, ClearText, IrcSettings, Protocol, Settings, TlsSettings,
+};
 
+use crate::certificates::Certificates;
 use crate::door::{Door, Port};
 use crate::journal::writer::Writer;
 use crate::server::Server;
@@ -63,7 +68,12 @@ pub async fn serve(
             |error| io::Error::new(io::Error::kind(&error), format!("cannot listen on {address}: {error}"));
         ports.push((listener.map_err(why)?, Port::Own(protocol)));
     }
-    let (server, bound) = Server::new(address, store, settings);
+    let tls = settings.borrow().tls.clone();
+    // Files are read, and roots looked at: it may take a moment.
+    let certificates =
+        tokio::task::spawn_blocking(move || tls.map(|tls| Certificates::new(&tls)).transpose());
+    let certificates = certificates.await.map_err(io::Error::other)??;
+    let (server, bound) = Server::new(address, store, settings.clone(), certificates);
     let server = Arc::new(server);
     let writer = Arc::clone(&server.writer);
     let opening = Arc::clone(&server);
@@ -97,6 +107,12 @@ pub async fn serve(
     server.spawn(async move { keeper.directory.keep_idle_rooms(&keeper.stop).await });
     let keeper = Arc::clone(&server);
     server.spawn(async move { keeper.follow_settings().await });
+    let keeper = Arc::clone(&server);
+    server.spawn(async move {
+        if let Some(certificates) = &keeper.certificates {
+            certificates.keep(settings, &keeper.stop).await;
+        }
+    });
     let keeper = Arc::clone(&server);
     server.spawn(async move {
         keeper.vanished.end_them(|| keeper.settings().answer_time, &keeper.stop).await;

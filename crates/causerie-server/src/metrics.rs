@@ -3,6 +3,7 @@
 //! No room and no member is a label: the number of series does not grow with the number of either.
 
 use std::fmt::Write;
+use std::io;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -110,6 +111,50 @@ struct Limit {
     what: Limited,
 }
 
+/// Ends of handshakes of TLS.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Handshake {
+    Done,
+    /// The client has refused the certificate, or something else that it was told.
+    ByClient,
+    /// What came is no handshake that this server knows.
+    ByServer,
+    /// The connection ended.
+    CutOff,
+    TimedOut,
+}
+
+impl Handshake {
+    const ALL: [Self; 5] = [Self::Done, Self::ByClient, Self::ByServer, Self::CutOff, Self::TimedOut];
+
+    /// Returns how a handshake ended that did not succeed.
+    pub(crate) fn failed(error: &io::Error) -> Self {
+        match error.get_ref().and_then(|error| error.downcast_ref()) {
+            Some(rustls::Error::AlertReceived(_)) => Self::ByClient,
+            Some(_) => Self::ByServer,
+            None => Self::CutOff,
+        }
+    }
+}
+
+impl EncodeLabelValue for Handshake {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        encoder.write_str(match self {
+            Self::Done => "done",
+            Self::ByClient => "refused_by_client",
+            Self::ByServer => "refused_by_server",
+            Self::CutOff => "cut_off",
+            Self::TimedOut => "timed_out",
+        })
+    }
+}
+
+/// Label of handshakes: how they ended.
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Ended {
+    result: Handshake,
+}
+
 /// Reasons why a message is not taken.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Refused {
@@ -183,6 +228,8 @@ pub(crate) struct Gauges {
     pub(crate) unread_bytes: usize,
     pub(crate) held_bytes: usize,
     pub(crate) cut: u64,
+    /// End of the certificate, in seconds since 1970; 0 without one.
+    pub(crate) certificate_ends: u64,
 }
 
 #[derive(Debug)]
@@ -219,6 +266,8 @@ pub(crate) struct Metrics {
     store_bytes: Family<Source, Gauge<u64, AtomicU64>>,
     staged_bytes: Gauge<u64, AtomicU64>,
     store_damaged: Counter,
+    handshakes: Family<Ended, Counter>,
+    certificate_ends: Gauge<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -309,6 +358,12 @@ impl Metrics {
                 "store_damaged_records",
                 "Records that were found damaged or missing while reading",
             ),
+            handshakes: add(r, "tls_handshakes", "Handshakes of TLS, by how they ended"),
+            certificate_ends: add(
+                r,
+                "tls_certificate_ends_timestamp_seconds",
+                "Time from which on the certificate does not count any more; 0 without one",
+            ),
             registry,
             held_for,
             commit_time,
@@ -327,6 +382,9 @@ impl Metrics {
             for reason in Refused::ALL {
                 drop(metrics.refused.get_or_create(&RefusalLabel { protocol, reason }));
             }
+        }
+        for result in Handshake::ALL {
+            drop(metrics.handshakes.get_or_create(&Ended { result }));
         }
         for from in [Medium::Memory, Medium::Store] {
             drop(metrics.reads.get_or_create(&Source { from }));
@@ -349,6 +407,10 @@ impl Metrics {
 
     pub(crate) fn limited(&self, what: Limited) {
         self.limited.get_or_create(&Limit { what }).inc();
+    }
+
+    pub(crate) fn handshake(&self, result: Handshake) {
+        self.handshakes.get_or_create(&Ended { result }).inc();
     }
 
     /// Counts a message that is not taken.
@@ -414,6 +476,7 @@ impl Metrics {
         self.store_bytes.get_or_create(&Source { from: Medium::Database }).set(stats.file_bytes);
         self.store_bytes.get_or_create(&Source { from: Medium::Wal }).set(stats.wal_bytes);
         self.staged_bytes.set(stats.staged_bytes);
+        self.certificate_ends.set(gauges.certificate_ends);
         self.store_damaged.inner().store(stats.damaged, std::sync::atomic::Ordering::Relaxed);
         let mut text = String::new();
         text::encode(&mut text, &self.registry).expect("a string takes everything");
@@ -467,6 +530,7 @@ mod tests {
             unread_bytes: 5,
             held_bytes: 6,
             cut: 7,
+            certificate_ends: 2_000_000_000,
         };
         let text = metrics.text(gauges, &MemoryStore::new());
         for line in [

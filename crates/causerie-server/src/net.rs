@@ -6,5 +6,6 @@ pub(crate) mod half_open;
 pub(crate) mod memory;
 pub(crate) mod outbox;
 pub(crate) mod stream;
+pub(crate) mod tls;
 pub(crate) mod turns;
 pub(crate) mod vanished;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+use crate::certificates::Certificates;
 use crate::clock::Clock;
 use crate::journal::reads::Reads;
 use crate::journal::writer::Writer;
@@ -43,6 +44,8 @@ pub(crate) struct Server {
     pub(crate) half_open: HalfOpen,
     pub(crate) vanished: Vanished,
     pub(crate) addresses: Arc<Addresses>,
+    /// The server's certificate, if connections may be encrypted.
+    pub(crate) certificates: Option<Certificates>,
     /// Time of the start, in milliseconds since 1970.
     pub(crate) since: u64,
     /// Way to the door: as many wait as there are rooms with ports of their own.
@@ -60,6 +63,7 @@ impl Server {
         address: SocketAddr,
         store: Arc<dyn Store>,
         settings: watch::Receiver<Settings>,
+        certificates: Option<Certificates>,
     ) -> (Self, BoundPorts) {
         let memory = Memory::new(settings.borrow().unread_bytes_max);
         let metrics = Arc::new(Metrics::new());
@@ -85,6 +89,7 @@ impl Server {
             memory,
             half_open: HalfOpen::default(),
             vanished: Vanished::default(),
+            certificates,
             since: clock.now().wall_millis,
             bound,
             stop: CancellationToken::new(),
@@ -139,6 +144,7 @@ impl Server {
             unread_bytes: self.memory.unread(),
             held_bytes: self.memory.held(),
             cut: self.memory.cut(),
+            certificate_ends: self.certificates.as_ref().map_or(0, |certificates| certificates.info().ends),
         };
         self.metrics.text(gauges, &*self.store)
     }

@@ -1,6 +1,7 @@
 //! The settings of a server, which may change while it serves.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use causerie_core::room::RoomSettings;
@@ -50,6 +51,13 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// Appearance to IRC clients. Read when one connects.
     pub irc: IrcSettings,
+    /// Encryption, if it is on. Whether it is, and the source of the certificate's kind, count from the start to the end.
+    /// Default: none.
+    pub tls: Option<TlsSettings>,
+    /// Clients that may speak in clear text. Default: those on this machine.
+    pub clear_text: ClearText,
+    /// Classic clients are served at all. Default: yes.
+    pub classic: bool,
     /// Ports on which only one protocol is spoken, beside the one for all. Default: none.
     pub own_ports: Vec<(Protocol, SocketAddr)>,
 }
@@ -75,9 +83,49 @@ impl Default for Settings {
             origins: Vec::new(),
             hosts: Vec::new(),
             irc: IrcSettings::default(),
+            tls: None,
+            clear_text: ClearText::Loopback,
+            classic: true,
             own_ports: Vec::new(),
         }
     }
+}
+
+/// Encryption of connections by TLS.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TlsSettings {
+    /// The certificate's source.
+    pub source: CertificateSource,
+    /// Names of the server that clients ask for. The first is the one that browsers are to trust.
+    pub names: Vec<String>,
+}
+
+/// Sources of the server's certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CertificateSource {
+    /// The server signs its own.
+    SelfSigned {
+        /// Folder that it is kept in. Without one it is another at each start.
+        folder: Option<PathBuf>,
+    },
+    /// Files in PEM form, which are read again when they change.
+    Files {
+        /// The chain, the server's own certificate first.
+        certificate: PathBuf,
+        /// Its private key.
+        key: PathBuf,
+    },
+}
+
+/// Clients that may speak in clear text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClearText {
+    /// Those on this machine.
+    Loopback,
+    /// All.
+    Any,
+    /// None.
+    Never,
 }
 
 /// Limits of one address. 0 is no limit.

@@ -74,6 +74,10 @@ impl Irc {
         while let Some(end) = line.find(".hidden") {
             line.replace_range(end - 12..end + ".hidden".len(), HOST);
         }
+        // What is told of a connection by TLS only.
+        if common::tunnel::is_used() && line.contains(" 671 ") {
+            return Box::pin(self.line()).await;
+        }
         line.strip_suffix("\r\n").unwrap_or_else(|| panic!("the connection ended behind {line:?}")).to_owned()
     }
 

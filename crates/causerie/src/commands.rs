@@ -9,4 +9,5 @@ pub(crate) mod rooms;
 pub(crate) mod serve;
 pub(crate) mod sim;
 pub(crate) mod store;
+pub(crate) mod tls;
 pub(crate) mod trace;

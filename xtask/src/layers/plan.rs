@@ -77,7 +77,7 @@ pub(super) const HOUSES: &[House] = &[
             one(&["gateways/membership"]),
             one(&["server"]),
             one(&["rooms"]),
-            apart(&["journal", "fanout"]),
+            apart(&["journal", "fanout", "certificates"]),
             one(&["net", "metrics", "settings", "clock", "error"]),
         ],
     },

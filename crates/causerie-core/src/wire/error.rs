@@ -125,6 +125,8 @@ error_codes! {
     TooOften = 30,
     /// End of [`StorageFull`](Self::StorageFull): what waited is stored.
     StorageAgain = 31,
+    /// Connection in clear text with a server that is spoken with by TLS.
+    NotEncrypted = 46,
 }
 
 /// Error of bytes that are not a frame.

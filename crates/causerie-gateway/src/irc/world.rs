@@ -37,6 +37,10 @@ pub struct PersonView {
     pub came: u64,
     /// See `came`.
     pub spoke: u64,
+    /// Its connection is encrypted.
+    pub encrypted: bool,
+    /// Fingerprint of the certificate that its client has shown, in hexadecimal digits.
+    pub certificate: Option<String>,
     /// The rooms that it is in.
     pub rooms: Vec<String>,
 }

@@ -18,7 +18,9 @@ pub(super) enum Beginning {
     /// HTTP on a port where it is not spoken. A web page can have any browser send it there, with lines of the page's own
     /// in it, so nothing of it may be taken for lines.
     Misdirected,
-    /// Another protocol, such as TLS.
+    /// A handshake of TLS.
+    Encrypted,
+    /// Another protocol than the port's.
     Foreign,
 }
 
@@ -95,6 +97,7 @@ pub(super) async fn begin(
         (CLASSIC, Some(own @ (Protocol::Irc | Protocol::Http))) => Beginning::Speaks(own),
         (Beginning::Speaks(Protocol::Irc), Some(Protocol::Classic)) => CLASSIC,
         (Beginning::Speaks(Protocol::Http), Some(_)) => Beginning::Misdirected,
+        (Beginning::Encrypted, _) => Beginning::Encrypted,
         _ => Beginning::Foreign,
     }))
 }
@@ -120,7 +123,7 @@ fn recognize(beginning: &[u8]) -> Option<Beginning> {
         return Some(Beginning::Speaks(Protocol::Native));
     }
     if beginning.starts_with(&TLS) {
-        return Some(Beginning::Foreign);
+        return Some(Beginning::Encrypted);
     }
     // An empty line may stand before a request [RFC 9112, 2.2].
     if let [b'\r' | b'\n', ..] = beginning {
@@ -246,7 +249,7 @@ mod tests {
             assert_eq!(recognize(beginning), protocol.map(Beginning::Speaks), "{beginning:?}");
         }
         assert_eq!(recognize(b"\x16"), None);
-        assert_eq!(recognize(b"\x16\x03\x01\x02\0\x01"), Some(Beginning::Foreign));
+        assert_eq!(recognize(b"\x16\x03\x01\x02\0\x01"), Some(Beginning::Encrypted));
         let longest = METHODS.iter().map(|method| method.len()).max();
         assert_eq!(longest, Some(BEGINNING_MAX));
         assert!(MAGIC.len() <= BEGINNING_MAX);

@@ -135,7 +135,7 @@ impl Reader {
         }
         // If nothing can be written any more, the session meets the error too, and ends by it.
         let written = self.stream.try_write(&run).unwrap_or(0);
-        if !state.took(&[run], written, last) {
+        if !state.took(&[run], written, last) || !self.stream.is_flushed() {
             state.is_pumped = false;
             drop(state);
             self.outbox.wake();

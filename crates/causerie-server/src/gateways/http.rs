@@ -24,7 +24,9 @@ use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HOST, LOCATION, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post};
@@ -36,6 +38,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
 use tower_service::Service;
 
+use crate::certificates::ENCRYPTED_FOR;
+use crate::gateways::Refusal;
 use crate::metrics::{Open, Refused};
 use crate::net::addresses::Visitor;
 use crate::net::outbox;
@@ -92,7 +96,7 @@ pub(crate) async fn serve(
     peer: SocketAddr,
     first: BytesMut,
     visitor: Visitor,
-    open: Open,
+    (open, refused): (Open, Option<Refusal>),
 ) -> io::Result<()> {
     let charge = Arc::new(server.memory.open(peer.ip()));
     let connection = HttpConnection {
@@ -102,6 +106,7 @@ pub(crate) async fn serve(
         visitor: Arc::new(visitor),
         charge: Arc::clone(&charge),
         lab: Arc::clone(lab),
+        refused,
         _open: Arc::new(open),
     };
     let socket = Arc::clone(&stream);
@@ -131,6 +136,20 @@ pub(crate) async fn serve(
     ended.map_err(io::Error::other)
 }
 
+/// Sends who asks in clear text to the same place by TLS, if there is one.
+fn encrypted_place<B>(request: &hyper::Request<B>, server: &Server, why: Refusal) -> Response {
+    let named = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let host = request.uri().authority().map(|authority| authority.as_str()).or(named);
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let place = host.filter(|_| server.certificates.is_some()).map(|host| format!("https://{host}{path}"));
+    match place.and_then(|place| HeaderValue::try_from(place).ok()) {
+        Some(place) => {
+            (StatusCode::PERMANENT_REDIRECT, [(LOCATION, place)], format!("{why}\n")).into_response()
+        }
+        None => HttpFailure::new(StatusCode::FORBIDDEN, "not_encrypted", why.to_string()).into_response(),
+    }
+}
+
 async fn answer(
     connection: HttpConnection,
     mut request: hyper::Request<Incoming>,
@@ -139,12 +158,15 @@ async fn answer(
     let visitor = Arc::clone(&connection.visitor);
     let allowed = {
         let settings = server.settings();
-        origin::judge(&request, &settings.origins, &settings.hosts)
+        origin::judge(&request, &settings.origins, &settings.hosts, connection.stream.is_encrypted())
     };
+    let is_trusted = connection.stream.is_encrypted()
+        && server.certificates.as_ref().is_some_and(|certificates| certificates.info().is_trusted);
     let is_preflight = request.method() == Method::OPTIONS;
     let is_message = request.method() == Method::POST && request.uri().path().ends_with("/messages");
     let mut response = match &allowed {
         Err(refused) => refused.clone().into_response(),
+        Ok(_) if let Some(why) = connection.refused => encrypted_place(&request, &server, why),
         Ok(Some(_)) if is_preflight => StatusCode::NO_CONTENT.into_response(),
         // About the server as a whole [RFC 9110, 9.3.7].
         Ok(_) if is_preflight && request.uri().path() == "*" => StatusCode::NO_CONTENT.into_response(),
@@ -161,6 +183,10 @@ async fn answer(
     // The page's files say for themselves how long they last.
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if is_trusted {
+        let only = HeaderValue::try_from(format!("max-age={ENCRYPTED_FOR}"));
+        headers.insert(STRICT_TRANSPORT_SECURITY, only.expect("digits"));
+    }
     server.metrics.answered(response.status().as_u16());
     if let Some(reason) = response.extensions().get::<Refused>().filter(|_| is_message) {
         server.metrics.refused(Protocol::Http, *reason);

@@ -17,10 +17,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use causerie_gateway::irc::{IrcItem, IrcLines, IrcSession, IrcWorld, SessionNeed};
+use causerie_gateway::irc::{IrcItem, IrcLines, IrcSession, IrcWorld, ServerView, SessionNeed};
 use futures_util::future::select_all;
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
+use crate::certificates::ENCRYPTED_FOR;
+use crate::gateways::Refusal;
 use crate::gateways::membership::acknowledge;
 use crate::journal::writer::{STORED_AGAIN, StoreNews};
 use crate::metrics::Refused;
@@ -42,8 +45,50 @@ const READ_MAX: usize = 16 << 10;
 /// Lines handled before what they have brought is written, and bytes of that.
 const LINES_AT_ONCE: usize = 64;
 const OUTPUT_AT_ONCE: usize = 32 << 10;
+/// Time that a client has to come again by TLS before it is told that it must.
+const STS: Duration = Duration::from_secs(2);
 /// Seconds' worth of lines that may come at once.
 const BURST_SECONDS: u32 = 5;
+/// Returns the last line for a connection that is not served. Clients that ask for it are told first to come by TLS, where what
+/// they find there is a certificate that they trust [IRCv3, sts].
+pub(crate) async fn refusal(
+    server: &Server,
+    stream: &Stream,
+    first: &[u8],
+    why: Refusal,
+) -> io::Result<Vec<u8>> {
+    let is_trusted = server.certificates.as_ref().is_some_and(|c| c.info().is_trusted);
+    let mut begun = [0; 64];
+    let begun = match first {
+        [] => {
+            let length = stream.peek(&mut begun).await?;
+            &begun[..length]
+        }
+        first => first,
+    };
+    if is_trusted && begun.get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"CAP LS")) {
+        let name = server.settings().irc.server_name.clone();
+        let port = stream.local_addr()?.port();
+        let line = format!(":{name} CAP * LS :sts=port={port}\r\n");
+        write_all(stream, vec![line.into()], None).await?;
+        // Who understands that ends here, and comes again.
+        let ended = async {
+            let mut rest = BytesMut::new();
+            while outbox::read(stream, &mut rest, READ_MAX, READ_MAX).await? > 0 {
+                rest.clear();
+            }
+            io::Result::Ok(())
+        };
+        tokio::time::timeout(STS, ended).await.unwrap_or(Ok(()))?;
+    }
+    Ok(format!("ERROR :{why}\r\n").into_bytes())
+}
+
+/// Returns the SHA-256 of a certificate, as IRC clients write it.
+fn fingerprint(certificate: &[u8]) -> String {
+    Sha256::digest(certificate).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Serves an IRC client until its connection ends.
 pub(crate) async fn serve(
     server: &Arc<Server>,
@@ -60,7 +105,16 @@ pub(crate) async fn serve(
         return Ok(());
     }
     let here = GatewayWorld::new(server, people, visitor, peer.ip());
-    let session = IrcSession::new(server_view(server, &here.person));
+    {
+        let mut person = here.person.state();
+        person.view.encrypted = stream.is_encrypted();
+        person.view.certificate = stream.client_certificate().map(|certificate| fingerprint(&certificate));
+    }
+    // Who has asked for a name that it trusts is told to come by TLS from now on.
+    let is_trusted = stream.asked_name().is_some()
+        && server.certificates.as_ref().is_some_and(|certificates| certificates.info().is_trusted);
+    let encrypted_for = is_trusted.then_some(ENCRYPTED_FOR);
+    let session = IrcSession::new(ServerView { encrypted_for, ..server_view(server, &here.person) });
     let (lines, budget, news) = (IrcLines::default(), Bucket::default(), server.writer.news());
     let charge = server.memory.open(peer.ip());
     let mut connection = IrcConnection { session, here, stream, lines, budget, news, charge: &charge };

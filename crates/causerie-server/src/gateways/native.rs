@@ -13,12 +13,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use causerie_core::wire::{ErrorCode, ErrorFrame, ServerFrame};
 
+use crate::gateways::Refusal;
 use crate::net::addresses::Visitor;
 use crate::net::outbox;
 use crate::net::stream::Stream;
 use crate::server::Server;
 use session::NativeSession;
+
+/// Returns the frame that tells why a connection is not served.
+pub(crate) fn refusal(why: Refusal) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let error = ErrorFrame::fatal(ErrorCode::NotEncrypted, why.to_string());
+    ServerFrame::Error(error).encode(&mut frame);
+    frame
+}
 
 /// Serves a native client until its connection ends.
 pub(crate) async fn serve(

@@ -234,6 +234,9 @@ pub(crate) async fn write_all(
         // Whoever takes all that comes holds nobody else up.
         tokio::task::coop::consume_budget().await;
     }
+    while !stream.is_flushed() {
+        stream.writable().await?;
+    }
     Ok(())
 }
 
@@ -264,6 +267,9 @@ pub(crate) async fn close(stream: &Stream) {
     const LINGER: Duration = Duration::from_secs(1);
     const UNREAD_MAX: usize = 1 << 20;
     let drain = async {
+        while !stream.is_flushed() {
+            stream.writable().await?;
+        }
         stream.shutdown(Shutdown::Write)?;
         let mut sink = BytesMut::new();
         let mut unread = 0;

@@ -4,13 +4,16 @@ use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 #[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use rustls::server::{ClientHello, ServerConfig};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+
+use crate::net::tls::Tls;
 
 /// Idle time before the other host is asked whether it is there, and the time between further questions.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -29,83 +32,172 @@ fn watch_over(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// A connection that was accepted, shared by those who read it, write to it and watch over it.
+/// A connection that was accepted, shared by those who read it, write to it and watch over it. In clear text, or encrypted:
+/// nobody else knows which.
 #[derive(Debug)]
-pub(crate) struct Stream(TcpStream);
+pub(crate) struct Stream {
+    tcp: TcpStream,
+    tls: OnceLock<Tls>,
+}
 
 impl Stream {
     /// Takes over a connection: what is written goes at once, and the system watches over it.
-    pub(crate) fn new(stream: TcpStream) -> io::Result<Arc<Self>> {
-        stream.set_nodelay(true)?;
-        watch_over(&stream)?;
-        Ok(Arc::new(Self(stream)))
+    pub(crate) fn new(tcp: TcpStream) -> io::Result<Arc<Self>> {
+        tcp.set_nodelay(true)?;
+        watch_over(&tcp)?;
+        Ok(Arc::new(Self { tcp, tls: OnceLock::new() }))
+    }
+
+    /// Answers the handshake of TLS with which the connection begins, of which `first` may hold some already, with the
+    /// configuration that the client's hello chooses. From then on all is encrypted.
+    ///
+    /// # Errors
+    /// Of the kind `InvalidData` where the client does not speak TLS as this server does.
+    pub(crate) async fn encrypt(
+        &self,
+        first: &mut BytesMut,
+        choose: impl FnOnce(&ClientHello<'_>) -> Arc<ServerConfig>,
+    ) -> io::Result<()> {
+        let tls = Tls::accept(&self.tcp, first, choose).await?;
+        self.tls.set(tls).map_err(|_| io::Error::other("it is encrypted already"))
+    }
+
+    /// Returns whether it is encrypted.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.tls.get().is_some()
+    }
+
+    /// Returns the protocol that was agreed upon by TLS, if any was.
+    pub(crate) fn agreed_protocol(&self) -> Option<Vec<u8>> {
+        self.tls.get().and_then(Tls::protocol)
+    }
+
+    /// Returns the name of the server that the client has asked for by TLS, if it has.
+    pub(crate) fn asked_name(&self) -> Option<String> {
+        self.tls.get().and_then(Tls::asked_name)
+    }
+
+    /// Returns the certificate whose key the client has shown to have.
+    pub(crate) fn client_certificate(&self) -> Option<Vec<u8>> {
+        self.tls.get().and_then(Tls::client_certificate)
     }
 
     /// Returns the address of the other end.
     pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.0.peer_addr()
+        self.tcp.peer_addr()
+    }
+
+    /// Returns the address of this end.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
     }
 
     /// Waits until something has come, and copies its beginning without taking it.
     pub(crate) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.peek(buffer).await
+        let Some(tls) = self.tls.get() else { return self.tcp.peek(buffer).await };
+        loop {
+            match tls.try_peek(&self.tcp, buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.tcp.readable().await?,
+                peeked => return peeked,
+            }
+        }
     }
 
     /// Waits until something can perhaps be read.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.0.readable().await
+        match self.tls.get() {
+            Some(tls) if tls.has_read() => Ok(()),
+            _ => self.tcp.readable().await,
+        }
     }
 
-    /// Waits until something can perhaps be written.
+    /// Waits until something can perhaps be written, and all that was written before is with the system.
     pub(crate) async fn writable(&self) -> io::Result<()> {
-        self.0.writable().await
+        loop {
+            self.tcp.writable().await?;
+            if self.try_flush()? {
+                return Ok(());
+            }
+        }
     }
 
     /// Reads what is there; 0 at the end.
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
+        match self.tls.get() {
+            None => self.tcp.try_read(buffer),
+            Some(tls) => tls.try_read(&self.tcp, buffer),
+        }
     }
 
-    /// Reads what is there behind what the buffer has; 0 at the end.
+    /// Reads what is there behind what the buffer has; 0 at the end. An encrypted connection fills the room that is there.
     pub(crate) fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        self.0.try_read_buf(buffer)
+        match self.tls.get() {
+            None => self.tcp.try_read_buf(buffer),
+            Some(tls) => tls.try_read_buf(&self.tcp, buffer),
+        }
     }
 
     /// Writes as much of it as is taken at once.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
+        match self.tls.get() {
+            None => self.tcp.try_write(bytes),
+            Some(tls) => tls.try_write_vectored(&self.tcp, &[IoSlice::new(bytes)]),
+        }
     }
 
     /// Writes as much of these slices as is taken at once.
     pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(slices)
+        match self.tls.get() {
+            None => self.tcp.try_write_vectored(slices),
+            Some(tls) => tls.try_write_vectored(&self.tcp, slices),
+        }
+    }
+
+    /// Hands to the system what was written and is encrypted only. Returns whether it has taken all.
+    pub(crate) fn try_flush(&self) -> io::Result<bool> {
+        match self.tls.get() {
+            Some(tls) if !tls.is_flushed() => tls.try_flush(&self.tcp),
+            _ => Ok(true),
+        }
+    }
+
+    /// Returns whether all that was written is with the system. If not, somebody has to wait until the connection is
+    /// [writable](Self::writable).
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.tls.get().is_none_or(Tls::is_flushed)
     }
 
     /// Polls whether something can perhaps be read.
     pub(crate) fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_read_ready(context)
+        match self.tls.get() {
+            Some(tls) if tls.has_read() => Poll::Ready(Ok(())),
+            _ => self.tcp.poll_read_ready(context),
+        }
     }
 
     /// Polls whether something can perhaps be written.
     pub(crate) fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_write_ready(context)
+        self.tcp.poll_write_ready(context)
     }
 
     /// Ends it in these directions.
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        SockRef::from(&self.0).shutdown(how)
+        if let Some(tls) = self.tls.get() {
+            tls.close(&self.tcp);
+        }
+        SockRef::from(&self.tcp).shutdown(how)
     }
 
     /// Has the system drop, when it is closed, what the other side has not taken.
     pub(crate) fn drop_untaken(&self) -> io::Result<()> {
-        SockRef::from(&self.0).set_linger(Some(Duration::ZERO))
+        SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO))
     }
 }
 
 #[cfg(unix)]
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.tcp.as_fd()
     }
 }
 

@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod limited;
+pub(crate) mod tunnel;
 
 use std::fmt;
 use std::io;
@@ -33,6 +34,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, SubscriberExt};
+
+use tunnel::Tunnel;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -69,9 +72,13 @@ impl Harness {
     }
 
     /// A server that goes on from what is in the store.
-    pub(crate) async fn with_store(settings: Settings, store: Arc<dyn Store>) -> Self {
+    pub(crate) async fn with_store(mut settings: Settings, store: Arc<dyn Store>) -> Self {
         let listener = TcpListener::bind((loopback(), 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let mut address = listener.local_addr().unwrap();
+        if tunnel::is_used() {
+            settings.tls.get_or_insert_with(tunnel::own_certificate);
+            address = Tunnel::to(address).open().await;
+        }
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let settings = watch::Sender::new(settings);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use causerie_server::TlsSettings;
 use causerie_store::{MemoryStore, Options, SqliteStore, Store};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -15,6 +16,8 @@ use tracing::{error, info, warn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+
+use welcome::Access;
 
 use crate::config::server::{Configuration, LogFormat, default_data};
 
@@ -37,7 +40,10 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let store = open_store(fixed.data, fixed.forget)?;
     let settings = watch::Sender::new(configuration.args.settings());
     let others: Vec<_> = settings.borrow().own_ports.iter().map(|(_, address)| *address).collect();
-    welcome::print(listener.local_addr()?, &others)?;
+    let causerie_server::Settings { tls, clear_text, classic, .. } = settings.borrow().clone();
+    // Before anybody is told of it. Without a folder it is made by the server, and is another each time.
+    let certificate = tls.as_ref().map(TlsSettings::prepare).transpose()?.flatten();
+    welcome::print(listener.local_addr()?, &others, &Access { tls, certificate, clear_text, classic })?;
     notify(ServicePhase::Ready);
 
     let (stop, stopped) = oneshot::channel();

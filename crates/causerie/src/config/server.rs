@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use causerie_core::room::{MEMBERS_MAX, RoomSettings};
-use causerie_server::{AddressLimits, IrcSettings, Protocol, Settings};
+use causerie_server::{
+    AddressLimits, CertificateSource, ClearText, IrcSettings, Protocol, Settings, TlsSettings,
+};
 use causerie_store::Retention;
 use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
 use clap::parser::ValueSource;
@@ -98,6 +100,19 @@ pub(crate) struct Fixed {
     #[arg(long, value_name = "MIB", default_value_t = RoomSettings::default().log_bytes_max >> 20,
         value_parser = range::<usize>(0, 1 << 20), env = "CAUSERIE_LOG_MEMORY")]
     log_memory: usize,
+
+    /// Encryption by TLS, on the same ports as clear text: off, by a certificate that the server signs itself and keeps, or by
+    /// one from files. By default self-signed where others than this machine can connect, files where tls-cert is given, and
+    /// else off.
+    #[arg(long, value_name = "SOURCE", value_enum, env = "CAUSERIE_TLS")]
+    tls: Option<TlsMode>,
+
+    /// Serve classic clients, who cannot encrypt. By default where nobody but this machine can connect, or plain is any.
+    #[arg(
+        long, value_name = "BOOL", default_missing_value = "true", num_args = 0..=1, require_equals = true,
+        env = "CAUSERIE_CLASSIC"
+    )]
+    classic: Option<bool>,
 
     /// Form of the log on standard error: lines for people, or JSON, one object a line.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text, env = "CAUSERIE_LOG_FORMAT")]
@@ -210,6 +225,24 @@ pub(crate) struct Live {
     #[arg(long, value_name = "NAMES", value_parser = host_names, env = "CAUSERIE_ALLOW_HOST")]
     allow_host: Option<String>,
 
+    /// The file with the certificate that TLS shows, and those between it and its authority, in PEM form. It is read again when
+    /// it changes.
+    #[arg(long, value_name = "FILE", env = "CAUSERIE_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+
+    /// The file with the certificate's private key, in PEM form.
+    #[arg(long, value_name = "FILE", env = "CAUSERIE_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+
+    /// Names of the server that its certificate is for, such as `chat.example.org`, with commas between them. Browsers may ask
+    /// for it by these, as by those of allow-host.
+    #[arg(long, value_name = "NAMES", value_parser = host_names, env = "CAUSERIE_TLS_NAME")]
+    tls_name: Option<String>,
+
+    /// Clients that may speak in clear text: those on this machine, any, or never one.
+    #[arg(long, value_name = "WHO", value_enum, default_value_t = Plain::Loopback, env = "CAUSERIE_PLAIN")]
+    plain: Plain,
+
     /// Serve IRC clients.
     #[arg(
         long, value_name = "BOOL", default_value_t = IrcSettings::default().enabled, default_missing_value = "true",
@@ -303,7 +336,86 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Sources of the certificate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum TlsMode {
+    Off,
+    SelfSigned,
+    Files,
+}
+
+/// Clients that may speak in clear text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Plain {
+    Loopback,
+    Any,
+    Never,
+}
+
 impl ServeArgs {
+    /// Returns whether others than this machine can connect.
+    fn is_exposed(&self) -> bool {
+        let Fixed { listen, listen_native, listen_classic, listen_http, listen_irc, .. } = &self.fixed;
+        let own = [listen_native, listen_classic, listen_http, listen_irc];
+        let mut all = own.into_iter().flatten().chain([listen]);
+        all.any(|address| !address.ip().to_canonical().is_loopback())
+    }
+
+    fn tls_mode(&self) -> TlsMode {
+        self.fixed.tls.unwrap_or(match (&self.live.tls_cert, self.is_exposed()) {
+            (Some(_), _) => TlsMode::Files,
+            (None, true) => TlsMode::SelfSigned,
+            (None, false) => TlsMode::Off,
+        })
+    }
+
+    fn tls(&self) -> Option<TlsSettings> {
+        let Live { tls_cert, tls_key, tls_name, .. } = &self.live;
+        let source = match self.tls_mode() {
+            TlsMode::Off => return None,
+            TlsMode::SelfSigned => return Some(self.self_signed()),
+            TlsMode::Files => CertificateSource::Files {
+                certificate: tls_cert.clone().unwrap_or_default(),
+                key: tls_key.clone().or_else(|| tls_cert.clone()).unwrap_or_default(),
+            },
+        };
+        Some(TlsSettings { source, names: names(tls_name.as_deref()) })
+    }
+
+    /// Returns the settings of TLS, or, where it is off, those of a server that signs its own certificate; and whether it is on.
+    pub(crate) fn certificate_settings(&self) -> (TlsSettings, bool) {
+        self.tls().map_or_else(|| (self.self_signed(), false), |tls| (tls, true))
+    }
+
+    fn self_signed(&self) -> TlsSettings {
+        let data = self.fixed.data.clone().or_else(default_data).filter(|_| !self.fixed.forget);
+        let source = CertificateSource::SelfSigned { folder: data.map(|data| data.join("tls")) };
+        TlsSettings { source, names: names(self.live.tls_name.as_deref()) }
+    }
+
+    /// Checks settings that depend on each other.
+    fn check_tls(&self) -> Result<(), UsageError> {
+        let refuse = |why: &str| Err(UsageError(why.to_owned()));
+        let Live { tls_cert, tls_key, plain, .. } = &self.live;
+        match self.tls_mode() {
+            TlsMode::Off if tls_cert.is_some() || tls_key.is_some() => {
+                refuse("tls-cert and tls-key are for tls = files, and tls is off")
+            }
+            TlsMode::Off if *plain == Plain::Never => {
+                refuse("nobody could come in: tls is off, and plain = never lets nobody speak in clear text")
+            }
+            TlsMode::Off if self.is_exposed() && *plain != Plain::Any => refuse(
+                "tls is off, so that nobody beyond this machine could come in: plain = any lets them speak in clear text",
+            ),
+            TlsMode::Files if tls_cert.is_none() => refuse("tls = files needs tls-cert, and tls-key"),
+            TlsMode::SelfSigned if tls_cert.is_some() || tls_key.is_some() => {
+                refuse("tls-cert and tls-key are for tls = files, and tls is self-signed")
+            }
+            TlsMode::Off if tls_key.is_some() => refuse("tls-key needs tls-cert"),
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the settings as the server knows them.
     pub(crate) fn settings(&self) -> Settings {
         let Self { fixed, live, .. } = self;
@@ -315,7 +427,8 @@ impl ServeArgs {
         ];
         let own_ports = own_ports.into_iter().filter_map(|(protocol, address)| Some((protocol, address?)));
         let origins = live.allow_origin.iter().flat_map(|origins| origins.split(','));
-        let hosts = live.allow_host.iter().flat_map(|hosts| hosts.split(','));
+        let mut hosts = names(live.allow_host.as_deref());
+        hosts.extend(names(live.tls_name.as_deref()));
         Settings {
             room: RoomSettings {
                 name_chars_max: live.name_max,
@@ -348,7 +461,14 @@ impl ServeArgs {
             operator_token: live.operator_token.clone(),
             closed: Duration::from_secs(live.closed_days * 86_400),
             origins: origins.map(|origin| origin.trim().to_owned()).collect(),
-            hosts: hosts.map(|host| host.trim().to_owned()).collect(),
+            hosts,
+            tls: self.tls(),
+            clear_text: match live.plain {
+                Plain::Loopback => ClearText::Loopback,
+                Plain::Any => ClearText::Any,
+                Plain::Never => ClearText::Never,
+            },
+            classic: fixed.classic.unwrap_or(!self.is_exposed() || live.plain == Plain::Any),
             irc: IrcSettings {
                 enabled: live.irc,
                 server_name: live.irc_server_name.clone(),
@@ -368,6 +488,11 @@ impl ServeArgs {
             },
         }
     }
+}
+
+/// Returns names that stand in one text, with commas between them.
+fn names(text: Option<&str>) -> Vec<String> {
+    text.into_iter().flat_map(|names| names.split(',')).map(|name| name.trim().to_owned()).collect()
 }
 
 fn range<T>(min: u64, max: u64) -> RangedU64ValueParser<T>
@@ -414,14 +539,19 @@ pub(crate) struct Configuration {
 impl Configuration {
     /// Reads this program's flags, its environment and the configuration file.
     pub(crate) fn load() -> Result<Self, UsageError> {
-        check_environment(&command())?;
         // Without a subcommand it serves, and nothing stands before the subcommand.
         let mut words: Vec<_> = env::args_os().collect();
         if words.get(1).is_some_and(|word| word == "serve") {
             words.remove(1);
         }
+        Self::read(&words)
+    }
+
+    /// Reads these flags behind the program's name, its environment and the configuration file.
+    pub(crate) fn read(words: &[OsString]) -> Result<Self, UsageError> {
+        check_environment(&command())?;
         let parse = |command: Command| {
-            let matches = command.try_get_matches_from(&words);
+            let matches = command.try_get_matches_from(words);
             matches.map_err(|error| UsageError(error.to_string().trim_end().to_owned()))
         };
         let mut command = command();
@@ -450,6 +580,7 @@ impl Configuration {
         let args = ServeArgs::from_arg_matches(&matches).map_err(|error| UsageError(error.to_string()))?;
         let mut this = Self { args, given };
         this.settle()?;
+        this.args.check_tls()?;
         let room = this.args.settings().room;
         room.check().map_err(|error| UsageError(error.to_string()))?;
         Ok(this)

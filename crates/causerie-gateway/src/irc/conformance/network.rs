@@ -197,6 +197,8 @@ impl Network {
                 host: format!("{who}.test"),
                 came: NOW - 90_000,
                 spoke: NOW - 30_000,
+                encrypted: who == "sue",
+                certificate: (who == "sue").then(|| "ab01".into()),
                 ..PersonView::default()
             },
             is_registered: false,
@@ -269,6 +271,7 @@ impl Network {
             nick_max: 32,
             text_max: TEXT_MAX,
             replay: self.replay,
+            encrypted_for: (who == "sue").then_some(15_552_000),
         }
     }
 

@@ -101,6 +101,15 @@ impl IrcSession {
             if let Some(away) = &person.away {
                 self.numeric_text(RPL_AWAY, &[&shown], away);
             }
+            if person.encrypted {
+                self.numeric_text(RPL_WHOISSECURE, &[&shown], "is using a secure connection");
+            }
+            // Others could tell by it who somebody is elsewhere.
+            let own = self.nick.as_ref().is_some_and(|nick| nick.as_str() == shown);
+            if let Some(certificate) = person.certificate.as_ref().filter(|_| own) {
+                let words = format!("has client certificate fingerprint {certificate}");
+                self.numeric_text(RPL_WHOISCERTFP, &[&shown], &words);
+            }
             let idle = idle_seconds(world, &person).to_string();
             let came = (person.came / 1_000).to_string();
             self.numeric_text(RPL_WHOISIDLE, &[&shown, &idle, &came], "seconds idle, signon time");

@@ -45,7 +45,10 @@ impl IrcSession {
                     }
                     _ => (*name).to_owned(),
                 });
-                self.capability_lines("LS", shown.collect());
+                // It cannot be asked for, only known.
+                let sts = self.about.encrypted_for.filter(|_| knows_302);
+                let sts = sts.map(|seconds| format!("sts=duration={seconds}"));
+                self.capability_lines("LS", shown.chain(sts).collect());
             }
             "LIST" => {
                 let names = self.capabilities.names().map(str::to_owned).collect();

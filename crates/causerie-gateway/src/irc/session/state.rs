@@ -57,6 +57,8 @@ pub struct ServerView {
     pub text_max: usize,
     /// Number of messages that who joins is shown, if it cannot ask for history.
     pub replay: usize,
+    /// Seconds for which the client is to come by TLS only, where its certificate is one that clients trust [IRCv3, sts].
+    pub encrypted_for: Option<u64>,
 }
 
 #[derive(Clone, Debug)]

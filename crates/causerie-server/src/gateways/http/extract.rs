@@ -17,6 +17,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::failure::HttpFailure;
+use crate::gateways::Refusal;
 use crate::metrics::Open;
 use crate::net::addresses::Visitor;
 use crate::net::memory::Charge;
@@ -51,6 +52,8 @@ pub(super) struct HttpConnection {
     pub(super) lab: Arc<Lab>,
     /// Account of what it holds for a client that does not read.
     pub(super) charge: Arc<Charge>,
+    /// Nothing is answered but why.
+    pub(super) refused: Option<Refusal>,
     pub(super) _open: Arc<Open>,
 }
 

@@ -14,12 +14,15 @@ use super::failure::HttpFailure;
 
 /// Judges whether the request may be answered. Returns the page's origin if it may read the answer from elsewhere.
 ///
+/// On an encrypted connection only an encrypted page is the server's own.
+///
 /// Whoever asks must mean this server, by an address or by a name that it was told: else a page could give its own name the
 /// server's address, and be taken for the server's own.
 pub(super) fn judge<B>(
     request: &Request<B>,
     allowed: &[String],
     hosts: &[String],
+    is_encrypted: bool,
 ) -> Result<Option<HeaderValue>, HttpFailure> {
     // Two readers of two names would choose each its own [RFC 9112, 3.2].
     let count = request.headers().get_all(HOST).iter().count();
@@ -47,7 +50,8 @@ pub(super) fn judge<B>(
     if allowed.iter().any(|allowed| allowed == text) {
         return Ok(Some(origin.clone()));
     }
-    let own = authority(text) == Some(host);
+    // A page that came in clear text may be anybody's.
+    let own = authority(text) == Some(host) && !(is_encrypted && text.starts_with("http://"));
     let only_reads = matches!(*request.method(), Method::GET | Method::HEAD);
     if own || only_reads && !request.headers().contains_key(UPGRADE) {
         return Ok(None);
@@ -111,7 +115,7 @@ mod tests {
         }
         let allowed = ["https://chat.example.org".to_owned()];
         let hosts = ["talk.example.org".to_owned()];
-        let judged = judge(&request.body(()).unwrap(), &allowed, &hosts);
+        let judged = judge(&request.body(()).unwrap(), &allowed, &hosts, false);
         judged.map(|origin| origin.is_some()).map_err(|failure| failure.problem.code)
     }
 

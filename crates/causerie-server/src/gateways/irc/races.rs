@@ -29,7 +29,7 @@ fn server() -> Arc<Server> {
     // Changes without a budget.
     let irc = IrcSettings { lines_per_second: 0, ..IrcSettings::default() };
     let settings = watch::Sender::new(Settings { irc, ..Settings::default() }).subscribe();
-    Arc::new(Server::new(([127, 0, 0, 1], 1).into(), Arc::new(MemoryStore::default()), settings).0)
+    Arc::new(Server::new(([127, 0, 0, 1], 1).into(), Arc::new(MemoryStore::default()), settings, None).0)
 }
 
 fn send(session: &mut IrcSession, here: &mut GatewayWorld<'_>, line: &str) -> String {

@@ -52,6 +52,7 @@ pub(super) fn server_view(server: &Server, person: &IrcPerson) -> ServerView {
         nick_max: settings.room.name_chars_max,
         text_max: settings.room.text_bytes_max,
         replay: view.history,
+        encrypted_for: None,
     }
 }
 

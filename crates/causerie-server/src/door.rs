@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::certificates::Agreed;
-use crate::gateways::{Gateways, IncomingConnection, Refusal};
+use crate::gateways::refusal::Refusal;
+use crate::gateways::{Gateways, IncomingConnection};
 use crate::metrics::{Handshake, Limited};
 use crate::net::addresses::Visitor;
 use crate::net::budget::warn_seldom;

@@ -5,8 +5,8 @@ pub(crate) mod http;
 pub(crate) mod irc;
 pub(crate) mod membership;
 pub(crate) mod native;
+pub(crate) mod refusal;
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use causerie_core::wire::MAGIC;
 
+use crate::gateways::refusal::Refusal;
 use crate::net::addresses::Visitor;
 use crate::net::outbox;
 use crate::net::stream::Stream;
@@ -37,24 +38,6 @@ pub(crate) struct IncomingConnection {
     pub(crate) room: Option<Arc<HostedRoom>>,
     /// It is not served, and only told why.
     pub(crate) refused: Option<Refusal>,
-}
-
-/// Reasons why a connection is not served, whose protocol tells them in its own way.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Refusal {
-    /// It is not encrypted, and has to be.
-    ClearText,
-    /// Classic clients are not served.
-    Classic,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ClearText => "this server speaks with other machines by TLS only",
-            Self::Classic => "this server does not serve classic clients",
-        })
-    }
 }
 
 /// Time that a refusal may take.

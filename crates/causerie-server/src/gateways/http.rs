@@ -39,7 +39,7 @@ use tokio::io::AsyncReadExt;
 use tower_service::Service;
 
 use crate::certificates::ENCRYPTED_FOR;
-use crate::gateways::Refusal;
+use crate::gateways::refusal::Refusal;
 use crate::metrics::{Open, Refused};
 use crate::net::addresses::Visitor;
 use crate::net::outbox;

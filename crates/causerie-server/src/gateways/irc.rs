@@ -23,8 +23,8 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::certificates::ENCRYPTED_FOR;
-use crate::gateways::Refusal;
 use crate::gateways::membership::acknowledge;
+use crate::gateways::refusal::Refusal;
 use crate::journal::writer::{STORED_AGAIN, StoreNews};
 use crate::metrics::Refused;
 use crate::net::addresses::Visitor;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use causerie_core::wire::{ErrorCode, ErrorFrame, ServerFrame};
 
-use crate::gateways::Refusal;
+use crate::gateways::refusal::Refusal;
 use crate::net::addresses::Visitor;
 use crate::net::outbox;
 use crate::net::stream::Stream;

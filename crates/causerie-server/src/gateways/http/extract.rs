@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::failure::HttpFailure;
-use crate::gateways::Refusal;
+use crate::gateways::refusal::Refusal;
 use crate::metrics::Open;
 use crate::net::addresses::Visitor;
 use crate::net::memory::Charge;

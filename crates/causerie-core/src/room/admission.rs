@@ -444,6 +444,15 @@ mod tests {
     }
 
     #[test]
+    fn no_token_speaks_for_who_has_a_key() {
+        let mut room = room(RoomSettings::default());
+        // Whoever joins chooses its key: it may be what a token would be kept as.
+        let (seat, _) = room.join(at(0), "Raj", hash(token(5).bytes()), None).unwrap();
+        assert_eq!(room.take_seat(seat.member, &token(5)), Err(ResumeError::WrongToken));
+        assert!(room.is_seated(seat));
+    }
+
+    #[test]
     fn who_knows_more_than_the_room_is_told_so_and_is_out() {
         let more: VectorClock = [(MemberId::host(0), 9)].into_iter().collect();
         for (epoch, position, clock) in [(7, 99, None), (8, 1, None), (7, 1, Some(more))] {

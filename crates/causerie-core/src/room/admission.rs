@@ -446,9 +446,10 @@ mod tests {
     #[test]
     fn no_token_speaks_for_who_has_a_key() {
         let mut room = room(RoomSettings::default());
+        let token = Token::new([5; 16]);
         // Whoever joins chooses its key: it may be what a token would be kept as.
-        let (seat, _) = room.join(at(0), "Raj", hash(token(5).bytes()), None).unwrap();
-        assert_eq!(room.take_seat(seat.member, &token(5)), Err(ResumeError::WrongToken));
+        let (seat, _) = room.join(at(0), "Raj", hash(token.bytes()), None).unwrap();
+        assert_eq!(room.take_seat(seat.member, &token), Err(ResumeError::WrongToken));
         assert!(room.is_seated(seat));
     }
 

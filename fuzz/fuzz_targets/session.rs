@@ -201,7 +201,7 @@ impl Run {
                     let mut bytes = Vec::new();
                     frame.encode(&mut bytes);
                 }
-                SessionOutput::Event(Event::Ended(End::Left | End::Refused { .. } | End::Protocol(_))) => {
+                SessionOutput::Event(Event::Ended(End::Left | End::Refused { .. } | End::Protocol(_) | End::Untrusted(_))) => {
                     assert!(!ended, "two ends");
                     ended = true;
                 }

@@ -1,21 +1,20 @@
 //! The classic line protocol: lines in, `NAME : TEXT` out. A member's own lines do not come back to it.
 
-use std::net::SocketAddr;
-
 use crate::native;
+use crate::socket::LoadServer;
 use crate::speaker::{LoadProtocol, LoadSpeaker, SpeakError, SpeakerSeat};
 
 /// Causerie's classic protocol, on the front port.
 #[derive(Clone, Copy, Debug)]
 pub struct Classic {
-    server: SocketAddr,
+    server: LoadServer,
 }
 
 impl Classic {
-    /// Speaks to the server at this address.
+    /// Speaks to this server.
     #[must_use]
-    pub const fn new(server: SocketAddr) -> Self {
-        Self { server }
+    pub fn new(server: impl Into<LoadServer>) -> Self {
+        Self { server: server.into() }
     }
 }
 

@@ -2,11 +2,10 @@
 //! those who talk can check that their own lines come, in their place. Where a server does not know it, they check
 //! the others' lines.
 
-use std::net::SocketAddr;
-
 use memchr::memchr;
 
 use crate::native;
+use crate::socket::LoadServer;
 use crate::speaker::{LoadProtocol, LoadSpeaker, SpeakError, SpeakerSeat};
 
 /// A line has 512 bytes; the others are for who says it, where, and a long name of the server.
@@ -18,17 +17,16 @@ const LINE_BYTES_MAX: usize = 8191 + 512;
 #[derive(Clone, Copy, Debug)]
 pub struct Irc {
     /// The server on which rooms are opened first, where joining does not make them.
-    opens_at: Option<SocketAddr>,
+    opens_at: Option<LoadServer>,
     /// The server knows `echo-message`.
     echoes: bool,
 }
 
 impl Irc {
-    /// Speaks to causerie at this address, which should not limit how many lines a client sends
-    /// (`--irc-rate 0`).
+    /// Speaks to this server of causerie's, which should not limit how many lines a client sends (`--irc-rate 0`).
     #[must_use]
-    pub const fn new(server: SocketAddr) -> Self {
-        Self { opens_at: Some(server), echoes: true }
+    pub fn new(server: impl Into<LoadServer>) -> Self {
+        Self { opens_at: Some(server.into()), echoes: true }
     }
 
     /// Speaks to another IRC server, where whoever joins a channel makes it. `echoes`: it knows

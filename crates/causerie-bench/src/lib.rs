@@ -9,11 +9,11 @@
 //! A receiver runs no protocol engine of ours, so it costs the same as one of anybody else's.
 //!
 //! ```no_run
-//! use causerie_bench::{LoadPace, LoadPlan, native::Native, run};
+//! use causerie_bench::{LoadPace, LoadPlan, LoadServer, native::Native, run};
 //!
 //! # fn main() -> Result<(), causerie_bench::LoadError> {
 //! let plan = LoadPlan { receivers: 100, senders: 10, pace: LoadPace::Window(100), ..LoadPlan::default() };
-//! let server = "127.0.0.1:12343".parse().expect("an address");
+//! let server = LoadServer { address: "127.0.0.1:12343".parse().expect("an address"), tls: false };
 //! println!("{}", run(&plan, &Native::new(server), server, None, &mut |_| {})?);
 //! # Ok(())
 //! # }
@@ -30,6 +30,7 @@ mod plan;
 pub mod process;
 mod report;
 mod room;
+mod socket;
 mod speaker;
 pub mod websocket;
 mod worker;
@@ -38,4 +39,5 @@ pub use error::LoadError;
 pub use load::{LoadProgress, run};
 pub use plan::{LoadPace, LoadPlan, PlanError};
 pub use report::{Latency, LoadReport, ServerUse};
+pub use socket::LoadServer;
 pub use speaker::{LoadProtocol, LoadSpeaker, SpeakError, SpeakerSeat};

@@ -1,6 +1,5 @@
 //! The load itself: threads that hold many connections each, begun together and added up.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use crate::payload::RunTexts;
 use crate::plan::{LoadPlan, PlanError};
 use crate::process::{raise_file_limit, usage};
 use crate::report::{Latency, LoadReport, ServerUse};
+use crate::socket::{LoadServer, told};
 use crate::speaker::{LoadProtocol, SpeakError};
 use crate::worker::{RunTimes, SharedRun, Worker, WorkerNews, histogram};
 
@@ -25,17 +25,18 @@ pub struct LoadProgress {
     pub deliveries: u64,
 }
 
-/// Puts the load on `server`. What it uses is read from `/proc` where `server_pid` is given.
+/// Puts the load on `server`, an address or a [`LoadServer`]. What it uses is read from `/proc` where `server_pid` is given.
 ///
 /// # Errors
 /// [`LoadError`]. That messages were lost is none: it stands in the report.
 pub fn run(
     plan: &LoadPlan,
     protocol: &dyn LoadProtocol,
-    server: SocketAddr,
+    server: impl Into<LoadServer>,
     server_pid: Option<u32>,
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<LoadReport, LoadError> {
+    let server = server.into();
     plan.check()?;
     let (bytes, most) = (plan.text_bytes, protocol.text_bytes_max());
     if bytes > most {
@@ -56,7 +57,7 @@ pub fn run(
     let run = u32::from_le_bytes(run);
     let names: Vec<_> = (0..plan.rooms).map(|n| format!("bench-{run:08x}-{n}")).collect();
     protocol.open(&names).map_err(|error| match error {
-        SpeakError::Io(error) => LoadError::Connect { server, error },
+        SpeakError::Io(error) => LoadError::Connect { server: server.address, error: told(error) },
         error => LoadError::Rooms(error),
     })?;
 

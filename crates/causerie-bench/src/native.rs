@@ -4,8 +4,6 @@
 //! each author's messages are numbered without one; what causes what is judged by the texts. Only who talks reads
 //! stamps, to keep the frontier that its own stamps are made of: those are the stamps that a real client would write.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -16,6 +14,7 @@ use causerie_core::wire::{ClientFrame, MAGIC, ServerFrame, VERSION, split_frame}
 use cbcast::wire::Reader;
 use cbcast::{Kind, MemberId, Message, MessageId, WireError};
 
+use crate::socket::LoadServer;
 use crate::speaker::{LoadProtocol, LoadSpeaker, SpeakError, SpeakerSeat};
 
 /// The kind of a record's frame: what nearly all frames are.
@@ -32,14 +31,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Causerie's native protocol.
 #[derive(Clone, Copy, Debug)]
 pub struct Native {
-    server: SocketAddr,
+    server: LoadServer,
 }
 
 impl Native {
-    /// Speaks to the server at this address.
+    /// Speaks to this server.
     #[must_use]
-    pub const fn new(server: SocketAddr) -> Self {
-        Self { server }
+    pub fn new(server: impl Into<LoadServer>) -> Self {
+        Self { server: server.into() }
     }
 }
 
@@ -80,7 +79,7 @@ fn fresh_key() -> KeyPair {
 }
 
 /// Makes rooms that go with all that was said once they are closed.
-pub(crate) fn create_rooms(server: SocketAddr, rooms: &[String]) -> Result<(), SpeakError> {
+pub(crate) fn create_rooms(server: LoadServer, rooms: &[String]) -> Result<(), SpeakError> {
     converse(server, rooms, |name, maker| ClientFrame::CreateRoom {
         name,
         port: false,
@@ -91,18 +90,17 @@ pub(crate) fn create_rooms(server: SocketAddr, rooms: &[String]) -> Result<(), S
 }
 
 /// Closes rooms that this load has made.
-pub(crate) fn close_rooms(server: SocketAddr, rooms: &[String]) -> Result<(), SpeakError> {
+pub(crate) fn close_rooms(server: LoadServer, rooms: &[String]) -> Result<(), SpeakError> {
     converse(server, rooms, |name, maker| ClientFrame::CloseRoom { name, operator: String::new(), maker })
 }
 
 /// Asks about one room after the other. The first error ends it.
 fn converse(
-    server: SocketAddr,
+    server: LoadServer,
     rooms: &[String],
     question: impl Fn(String, Option<Proof>) -> ClientFrame,
 ) -> Result<(), SpeakError> {
-    let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = server.connect_blocking(PATIENCE)?;
     let mut words = MAGIC.to_vec();
     let mut input = BytesMut::new();
     let mut ask = |frame: ClientFrame| {

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use self::framing::{CLOSE, FIN, PING, PONG, TEXT, put_frame, put_request, read_answer, split_frame};
 use crate::native;
+use crate::socket::LoadServer;
 use crate::speaker::{LoadProtocol, LoadSpeaker, SpeakError, SpeakerSeat};
 
 /// Start of a message of the log, as the server writes it, up to its position.
@@ -23,14 +24,14 @@ const ACK: &[u8] = br#"{"type":"ack","#;
 /// Causerie's JSON API over WebSockets.
 #[derive(Clone, Copy, Debug)]
 pub struct WebSocket {
-    server: SocketAddr,
+    server: LoadServer,
 }
 
 impl WebSocket {
-    /// Speaks to the server at this address.
+    /// Speaks to this server.
     #[must_use]
-    pub const fn new(server: SocketAddr) -> Self {
-        Self { server }
+    pub fn new(server: impl Into<LoadServer>) -> Self {
+        Self { server: server.into() }
     }
 }
 
@@ -46,7 +47,7 @@ impl LoadProtocol for WebSocket {
     fn speaker(&self, seat: SpeakerSeat) -> Box<dyn LoadSpeaker> {
         Box::new(WebSocketMember {
             seat,
-            server: self.server,
+            server: self.server.address,
             state: WebSocketStage::Upgrading,
             mask: framing::mask(),
             said: 0,

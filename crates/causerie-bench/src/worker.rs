@@ -4,13 +4,11 @@
 //! without locks. A thread is one loop: say what may be said, write, wait for sockets, read.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::check::Tally;
@@ -18,6 +16,7 @@ use crate::error::{JOIN_PATIENCE, LoadError};
 use crate::payload::RunTexts;
 use crate::plan::{LoadPace, LoadPlan};
 use crate::room::{Checker, LoadRoom, OUTSTANDING_MAX};
+use crate::socket::{LoadServer, LoadSocket};
 use crate::speaker::{LoadProtocol, LoadSpeaker, SpeakError, SpeakerSeat};
 
 /// Time without a message at the end, after which what is missing is lost.
@@ -33,7 +32,7 @@ const LATENCY_MAX: Duration = Duration::from_secs(100);
 pub(crate) struct SharedRun<'a> {
     pub(crate) plan: LoadPlan,
     pub(crate) protocol: &'a dyn LoadProtocol,
-    pub(crate) server: SocketAddr,
+    pub(crate) server: LoadServer,
     pub(crate) texts: RunTexts,
     /// The run's clock starts here.
     pub(crate) epoch: Instant,
@@ -89,7 +88,7 @@ pub(crate) struct Worker<'a> {
 }
 
 struct LoadConnection {
-    stream: TcpStream,
+    stream: LoadSocket,
     speaker: Box<dyn LoadSpeaker>,
     checker: Checker,
     room: usize,
@@ -122,7 +121,7 @@ impl LoadConnection {
         }
         self.out.clear();
         self.written = 0;
-        Ok(())
+        self.stream.flush().map_err(|error| self.failed(error))
     }
 }
 
@@ -181,16 +180,11 @@ impl<'a> Worker<'a> {
         let first = number * senders;
         let base = self.connections.len();
         for n in 0..receivers {
-            let connect = || -> io::Result<TcpStream> {
-                let stream = std::net::TcpStream::connect_timeout(&server, JOIN_PATIENCE)?;
-                stream.set_nodelay(true)?;
-                stream.set_nonblocking(true)?;
-                Ok(TcpStream::from_std(stream))
-            };
-            let mut stream = connect().map_err(|error| LoadError::Connect { server, error })?;
+            let stream = server.connect(JOIN_PATIENCE);
+            let mut stream = stream.map_err(|error| LoadError::Connect { server: server.address, error })?;
             let token = Token(self.connections.len());
             let both = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().register(&mut stream, token, both).map_err(LoadError::Poll)?;
+            self.poll.registry().register(stream.source(), token, both).map_err(LoadError::Poll)?;
             let (name, room_name) = (format!("m{n}"), room_name.to_owned());
             let seat =
                 SpeakerSeat { room: room_name.clone(), name: name.clone(), talks: n < senders, text_bytes };
@@ -401,9 +395,7 @@ impl<'a> Worker<'a> {
                 self.settled.push(*room_index);
             }
             let answered = silent && !out.is_empty();
-            // Where sockets tell of changes by epoll, one that gave less than was asked for has nothing more, and
-            // tells when it has.
-            let more = !cfg!(target_os = "linux") || read == READ_BYTES;
+            let more = stream.may_have_more() || read == READ_BYTES;
             if answered {
                 self.connections[index].flush()?;
                 return match more {

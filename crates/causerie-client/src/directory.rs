@@ -7,6 +7,7 @@ use causerie_core::wire::{ClientFrame, ClosedRoom, ErrorCode, RoomInfo, ServerFr
 
 use crate::connection::Connection;
 use crate::room::ConnectError;
+use crate::trust::Security;
 
 /// A connection that asks about rooms instead of joining one.
 ///
@@ -35,12 +36,20 @@ impl std::fmt::Debug for Directory {
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Directory {
-    /// Connects to the server at `HOST:PORT`.
+    /// Connects to the server at `HOST:PORT`, by TLS unless it is on this machine; see [`Security::new`].
     ///
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect(server: &str) -> Result<Self, ConnectError> {
-        let connection = Connection::open(server).await.map_err(ConnectError::Io)?;
+        Self::connect_with(server, &Security::new()).await
+    }
+
+    /// Connects to the server at `HOST:PORT`, protected so.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect_with(server: &str, security: &Security) -> Result<Self, ConnectError> {
+        let connection = Connection::open(server, security).await?;
         let mut directory = Self { connection, challenge: Challenge::default() };
         let agent = concat!("causerie ", env!("CARGO_PKG_VERSION")).to_owned();
         let hello = ClientFrame::Hello { oldest: VERSION, newest: VERSION, agent };
@@ -179,6 +188,17 @@ impl Directory {
         let answer = tokio::time::timeout(patience, answer).await;
         answer.unwrap_or_else(|_| Err(timed_out())).map_err(ConnectError::Io)
     }
+}
+
+/// Meets the server at `HOST:PORT` before there is anything to say to it: connects, asks about it if it is new, and parts. Nothing
+/// is done where connections to it are not encrypted, or it is [known](Security::knows).
+///
+/// For programs that ask before they draw on the terminal, say, and go on with [`Security::without_asking`].
+///
+/// # Errors
+/// [`ConnectError::Io`], [`ConnectError::Untrusted`].
+pub async fn meet(server: &str, security: &Security) -> Result<(), ConnectError> {
+    Ok(Connection::meet(server, security).await?)
 }
 
 pub(crate) fn unexpected(frame: &ServerFrame) -> ConnectError {

@@ -12,9 +12,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::debug;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, OpenError};
 use crate::kept::{Kept, PLACE_PAUSE};
 use crate::shared::SharedSession;
+use crate::trust::{Security, TrustError};
 
 /// The first pause before connecting again; each next one is twice as long.
 const RETRY_MIN: Duration = Duration::from_millis(200);
@@ -38,6 +39,7 @@ struct BadLink {
 
 pub(crate) struct Driver {
     server: String,
+    security: Security,
     shared: Arc<SharedSession>,
     events: mpsc::Sender<Event>,
     /// Events that the application has not had room for. While there are any, nothing is read.
@@ -51,7 +53,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(
-        server: String,
+        (server, security): (String, Security),
         disturbance: Option<Disturbance>,
         shared: Arc<SharedSession>,
         events: mpsc::Sender<Event>,
@@ -62,6 +64,7 @@ impl Driver {
             .map(|d| BadLink { up: DisturbedLink::new(d.clone(), 0), down: DisturbedLink::new(d, 1) });
         Self {
             server,
+            security,
             shared,
             events,
             waiting: VecDeque::new(),
@@ -73,9 +76,9 @@ impl Driver {
         }
     }
 
-    /// The first connection: its failure is the caller's to report.
-    pub(crate) async fn connect_first(&mut self) -> io::Result<()> {
-        self.connection = Some(Connection::open(&self.server).await?);
+    /// The first connection: its failure is the caller's to report. Later nobody is asked about the server any more.
+    pub(crate) async fn connect_first(&mut self) -> Result<(), OpenError> {
+        self.connection = Some(Connection::open(&self.server, &self.security).await?);
         Ok(())
     }
 
@@ -85,7 +88,11 @@ impl Driver {
             let since = Instant::now();
             let reason = match self.connect().await {
                 Ok(()) => self.converse().await,
-                Err(error) => error.to_string(),
+                Err(OpenError::Untrusted(error)) => {
+                    self.distrust(error);
+                    break;
+                }
+                Err(OpenError::Io(error)) => error.to_string(),
             };
             if self.shared.session().is_over() || self.events.is_closed() {
                 break;
@@ -127,11 +134,12 @@ impl Driver {
         }
     }
 
-    async fn connect(&mut self) -> io::Result<()> {
+    async fn connect(&mut self) -> Result<(), OpenError> {
         if self.connection.is_none() {
+            let security = self.security.clone().without_asking();
             let opened = tokio::select! {
-                opened = Connection::open(&self.server) => opened?,
-                () = self.events.closed() => return Err(io::Error::other("nobody listens")),
+                opened = Connection::open(&self.server, &security) => opened?,
+                () = self.events.closed() => return Err(io::Error::other("nobody listens").into()),
             };
             self.connection = Some(opened);
         }
@@ -140,6 +148,15 @@ impl Driver {
             link.up.clear();
         }
         Ok(())
+    }
+
+    /// Ends the session, since the server is not trusted. What is kept stays as it is: the membership goes on once it is again.
+    fn distrust(&mut self, why: TrustError) {
+        if let Some(mut kept) = self.kept.take() {
+            kept.written_at = None;
+            Self::keep(&mut kept, &mut self.shared.session());
+        }
+        self.shared.distrust(why);
     }
 
     /// Talks until the connection breaks or is to be closed, and returns why.
@@ -444,7 +461,8 @@ mod tests {
         config.heartbeat = disturbance.as_ref().map(|_| Duration::from_millis(500));
         let shared = Arc::new(SharedSession::new(Session::new(config)));
         let (events_in, events) = mpsc::channel(1_024);
-        let mut driver = Driver::new(server, disturbance, shared, events_in, RETRY_MAX, None);
+        let mut driver =
+            Driver::new((server, Security::new()), disturbance, shared, events_in, RETRY_MAX, None);
         driver.connect().await.unwrap();
         driver.drain();
         let (stream, _) = listener.accept().await.unwrap();

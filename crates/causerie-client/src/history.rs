@@ -9,6 +9,7 @@ use causerie_core::wire::{ClientFrame, Direction, ErrorCode, HistoryQuestion, Pl
 
 use crate::directory::{ANSWER_TIMEOUT, Directory, unexpected};
 use crate::room::ConnectError;
+use crate::trust::Security;
 
 /// A reader of a room's log, with a connection of its own: page by page, in both directions, and on as it grows.
 ///
@@ -63,12 +64,21 @@ impl std::fmt::Debug for History {
 const WAIT: Duration = Duration::from_secs(20);
 
 impl History {
-    /// Connects to the server at `HOST:PORT`. Whether there is such a room the first page tells.
+    /// Connects to the server at `HOST:PORT`, by TLS unless it is on this machine; see [`Security::new`]. Whether there is such a
+    /// room the first page tells.
     ///
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect(server: &str, room: &str) -> Result<Self, ConnectError> {
-        let directory = Directory::connect(server).await?;
+        Self::connect_with(server, room, &Security::new()).await
+    }
+
+    /// Connects as [`connect`](Self::connect) does, protected so.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect_with(server: &str, room: &str, security: &Security) -> Result<Self, ConnectError> {
+        let directory = Directory::connect_with(server, security).await?;
         let (older, newer) = (Some(Place::End), Place::End);
         Ok(Self { directory, room: room.into(), epoch: None, older, newer, owed: 0, answers: false })
     }

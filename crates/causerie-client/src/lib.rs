@@ -2,7 +2,8 @@
 //!
 //! [`RoomOptions::join`] connects and makes you a member; [`Room::say`] says something, without waiting for the
 //! network; [`Room::next_event`] tells what happens, in causal order: nobody's answer comes before the question.
-//! Broken connections are mended in the background, and nothing is lost or repeated by it.
+//! Broken connections are mended in the background, and nothing is lost or repeated by it. Connections beyond this machine are
+//! encrypted, and the server shows that it is the right one before anything is sent: [`Security`].
 //!
 //! ```no_run
 //! use causerie_client::{Body, Event, RoomOptions};
@@ -30,6 +31,7 @@ mod own_key;
 pub mod private;
 mod room;
 mod shared;
+mod trust;
 
 pub use causerie_core::content::body::Body;
 pub use causerie_core::id::{Epoch, Position};
@@ -41,8 +43,11 @@ pub use causerie_core::wire::{
     ClosedRoom, Direction, ErrorCode, Limits, MemberInfo, Place, RoomInfo, Stable,
 };
 pub use cbcast::{MemberId, MessageId, VectorClock};
-pub use directory::Directory;
+pub use directory::{Directory, meet};
 pub use history::History;
 pub use kept::Kept;
 pub use own_key::own_key;
 pub use room::{ConnectError, JoinError, Room, RoomOptions, Speaker};
+pub use trust::{
+    Fingerprint, FingerprintError, KnownServers, KnownServersError, NotTls, Security, Stranger, TrustError,
+};

@@ -14,9 +14,11 @@ use cbcast::{MemberId, MessageId};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::connection::OpenError;
 use crate::driver::{self, Driver};
 use crate::kept::Kept;
 use crate::shared::SharedSession;
+use crate::trust::{Security, TrustError};
 
 /// Error of a question to a server.
 #[derive(Debug, Error)]
@@ -24,6 +26,9 @@ pub enum ConnectError {
     /// There is no connection.
     #[error(transparent)]
     Io(io::Error),
+    /// The server is not trusted, and was sent nothing.
+    #[error(transparent)]
+    Untrusted(TrustError),
     /// The server said no.
     #[error("{}", visible(message))]
     Refused {
@@ -34,21 +39,43 @@ pub enum ConnectError {
     },
 }
 
+impl From<OpenError> for ConnectError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Io(error) => Self::Io(error),
+            OpenError::Untrusted(error) => Self::Untrusted(error),
+        }
+    }
+}
+
 /// Error of joining a room.
 #[derive(Debug, Error)]
 pub enum JoinError {
     /// There is no connection.
     #[error(transparent)]
     Io(io::Error),
+    /// The server is not trusted, and was sent nothing.
+    #[error(transparent)]
+    Untrusted(TrustError),
     /// The server said no, or broke the protocol.
     #[error(transparent)]
     Ended(#[from] End),
+}
+
+impl From<OpenError> for JoinError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Io(error) => Self::Io(error),
+            OpenError::Untrusted(error) => Self::Untrusted(error),
+        }
+    }
 }
 
 /// Options of joining a room.
 #[derive(Clone, Debug)]
 pub struct RoomOptions {
     server: String,
+    security: Security,
     session: SessionConfig,
     disturbance: Option<Disturbance>,
     retry_max: Duration,
@@ -61,11 +88,20 @@ impl RoomOptions {
     pub fn new(server: &str, room: &str, name: &str) -> Self {
         Self {
             server: server.into(),
+            security: Security::new(),
             session: SessionConfig::new(room, name, fresh_seed),
             disturbance: None,
             retry_max: driver::RETRY_MAX,
             events_max: 1_024,
         }
+    }
+
+    /// Protection of the connection. Default: TLS unless the server is on this machine, by the system's authorities, see
+    /// [`Security::new`]. Nobody is asked about a server again once the room is joined.
+    #[must_use]
+    pub fn security(mut self, security: Security) -> Self {
+        self.security = security;
+        self
     }
 
     /// Create the room if it does not exist. Default: no.
@@ -120,9 +156,11 @@ impl RoomOptions {
     /// Connects and joins.
     ///
     /// # Errors
-    /// [`JoinError::Io`] if there is no server there; [`JoinError::Ended`] if it refuses, for example because the
+    /// [`JoinError::Io`] if there is no server there; [`JoinError::Untrusted`] if it is not known to be the right one;
+    /// [`JoinError::Ended`] if it refuses, for example because the
     /// name is taken (the error tells one that is free) or the room does not exist. Later breaks of the
-    /// connection are mended in the background and are not errors.
+    /// connection are mended in the background and are not errors. If the server is not trusted any more then, the session
+    /// [ends](End::Untrusted).
     pub async fn join(self) -> Result<Room, JoinError> {
         let session = Session::new(self.session.clone());
         self.run(session, None, false, None).await
@@ -166,10 +204,10 @@ impl RoomOptions {
     ) -> Result<Room, JoinError> {
         let shared = Arc::new(SharedSession::new(session));
         let (events_in, events) = mpsc::channel(self.events_max);
-        let (server, shared_too) = (self.server, Arc::clone(&shared));
-        let mut driver = Driver::new(server, self.disturbance, shared_too, events_in, self.retry_max, kept);
+        let (place, shared_too) = ((self.server, self.security), Arc::clone(&shared));
+        let mut driver = Driver::new(place, self.disturbance, shared_too, events_in, self.retry_max, kept);
         if !is_member {
-            driver.connect_first().await.map_err(JoinError::Io)?;
+            driver.connect_first().await?;
         }
         tokio::spawn(driver.run());
         let acknowledges = self.session.acknowledges;
@@ -178,7 +216,10 @@ impl RoomOptions {
         let first = room.events.recv().await;
         first.iter().for_each(|event| room.speaker.shared.takes(event));
         match first {
-            Some(Event::Ended(end)) => Err(end.into()),
+            Some(Event::Ended(end)) => match room.speaker.shared.take_untrusted() {
+                Some(error) => Err(JoinError::Untrusted(error)),
+                None => Err(end.into()),
+            },
             Some(Event::Reconnecting { reason, .. }) if !is_member => {
                 Err(JoinError::Io(io::Error::new(io::ErrorKind::ConnectionAborted, reason)))
             }

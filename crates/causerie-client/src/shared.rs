@@ -10,6 +10,8 @@ use cbcast::Time;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::trust::TrustError;
+
 /// Session that a room's handles and its driver share, and its clock.
 pub(crate) struct SharedSession {
     session: Mutex<Session>,
@@ -18,6 +20,8 @@ pub(crate) struct SharedSession {
     epoch: Instant,
     /// Bytes of events that the application has not taken.
     untaken: AtomicUsize,
+    /// Why the session has ended, if the server is not trusted.
+    untrusted: Mutex<Option<TrustError>>,
 }
 
 /// Most bytes of events that wait for the application, beside one of any size; the rest waits at the server.
@@ -42,7 +46,18 @@ fn bytes(event: &Event) -> usize {
 impl SharedSession {
     pub(crate) fn new(session: Session) -> Self {
         let (session, changed) = (Mutex::new(session), Notify::new());
-        Self { session, changed, epoch: Instant::now(), untaken: AtomicUsize::new(0) }
+        let (untaken, untrusted) = (AtomicUsize::new(0), Mutex::default());
+        Self { session, changed, epoch: Instant::now(), untaken, untrusted }
+    }
+
+    /// Ends the session, since the server is not trusted.
+    pub(crate) fn distrust(&self, why: TrustError) {
+        self.session().distrust(why.to_string());
+        *self.untrusted.lock().expect("nothing panics while holding it") = Some(why);
+    }
+
+    pub(crate) fn take_untrusted(&self) -> Option<TrustError> {
+        self.untrusted.lock().expect("nothing panics while holding it").take()
     }
 
     /// Returns whether the application has taken so much that it may be given more.

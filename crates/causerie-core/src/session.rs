@@ -440,6 +440,11 @@ impl Session {
         }
     }
 
+    /// Ends the session, since the server is not trusted to be the one that it was.
+    pub fn distrust(&mut self, why: String) {
+        self.end(End::Untrusted(why));
+    }
+
     /// Tells of trouble of the application that is not the session's, in order with all else.
     pub fn trouble(&mut self, message: String) {
         self.event(Event::Trouble { message });

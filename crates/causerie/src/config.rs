@@ -2,5 +2,6 @@
 
 pub(crate) mod chat;
 pub(crate) mod file;
+pub(crate) mod security;
 pub(crate) mod server;
 pub(crate) mod setup;

@@ -3,8 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
-use causerie_client::{Directory, Disturbance, JoinError, Kept, KeyPair, Room, RoomInfo, RoomOptions};
+use anyhow::{Context as _, anyhow};
+use causerie_client::{
+    ConnectError, Directory, Disturbance, History, JoinError, Kept, KeyPair, NotTls, Room, RoomInfo,
+    RoomOptions, Security,
+};
 use causerie_core::content::text::visible;
 use causerie_core::session::kept_name;
 
@@ -12,6 +15,7 @@ use causerie_core::session::kept_name;
 #[derive(Clone, Debug)]
 pub(crate) struct Entrance {
     pub(crate) server: String,
+    pub(crate) security: Security,
     pub(crate) link: Option<Disturbance>,
     /// `None`: nothing is kept.
     pub(crate) state: Option<PathBuf>,
@@ -32,12 +36,42 @@ pub(crate) fn default_state() -> Option<PathBuf> {
     Some(folders.state_dir().unwrap_or(folders.data_local_dir()).join("chat"))
 }
 
+/// Asks a server about its rooms.
+pub(crate) async fn directory(server: &str, security: &Security) -> anyhow::Result<Directory> {
+    Directory::connect_with(server, security).await.map_err(|error| unreached(error, server))
+}
+
+/// Says that a server cannot be reached, unless it was reached and is not the right one.
+pub(crate) fn unreached(error: ConnectError, server: &str) -> anyhow::Error {
+    match error {
+        ConnectError::Untrusted(error) => error.into(),
+        error => anyhow::Error::new(error).context(format!("cannot reach {server}")),
+    }
+}
+
 impl Entrance {
+    /// Sees to it that nobody has to be asked about the server later, when there is something else on the terminal. A server that
+    /// cannot be reached is told of later, by who needs it.
+    pub(crate) async fn meet(&mut self) -> anyhow::Result<()> {
+        let asking = self.security.clone();
+        self.security = asking.clone().without_asking();
+        if !asking.asks() {
+            return Ok(());
+        }
+        match causerie_client::meet(&self.server, &asking).await {
+            Err(ConnectError::Io(error)) if !error.get_ref().is_some_and(|error| error.is::<NotTls>()) => {
+                Ok(())
+            }
+            met => met.map_err(|error| unreached(error, &self.server)),
+        }
+    }
+
     /// Joins a room; where the server does not answer, the error is one of input and output.
     pub(crate) async fn join(&self, room: &str, name: &str, create: bool) -> anyhow::Result<Room> {
         let maker = if create { self.own_key()? } else { None };
         let mut options = RoomOptions::new(&self.server, room, name)
             .create(create)
+            .security(self.security.clone())
             .maker(maker)
             .follow_stable(self.follows_stable);
         if let Some(link) = &self.link {
@@ -51,6 +85,7 @@ impl Entrance {
             JoinError::Io(error) => {
                 anyhow::Error::new(error).context(format!("cannot reach {}", self.server))
             }
+            JoinError::Untrusted(error) => error.into(),
             JoinError::Ended(end) => anyhow::Error::new(end),
         })
     }
@@ -82,8 +117,12 @@ impl Entrance {
         Ok(self.directory().await?.create_port_room(maker.as_ref()).await?)
     }
 
+    pub(crate) async fn history(&self, room: &str) -> Result<History, ConnectError> {
+        History::connect_with(&self.server, room, &self.security).await
+    }
+
     pub(crate) async fn directory(&self) -> anyhow::Result<Directory> {
-        Directory::connect(&self.server).await.with_context(|| format!("cannot reach {}", self.server))
+        directory(&self.server, &self.security).await
     }
 }
 

@@ -301,7 +301,7 @@ impl Chat {
                 Some(event) => {
                     if let Event::Welcomed { room, epoch, first, position, .. } = &event {
                         let shown_from = if self.history { *first } else { position.saturating_add(1) };
-                        earlier = Some(Earlier::new(&self.entrance.server, room, *epoch, shown_from));
+                        earlier = Some(Earlier::new(&self.entrance, room, *epoch, shown_from));
                     }
                     let mut events = past.take(event).into_iter();
                     let shown = events.try_for_each(|(event, standing)| {
@@ -429,7 +429,7 @@ impl Chat {
 
 /// Messages from before those that are shown.
 struct Earlier {
-    server: String,
+    entrance: Entrance,
     room: String,
     epoch: Option<Epoch>,
     place: Place,
@@ -439,9 +439,9 @@ struct Earlier {
 type EarlierAnswer = (Earlier, Result<Option<HistoryPage>, ConnectError>);
 
 impl Earlier {
-    fn new(server: &str, room: &str, epoch: Epoch, shown_from: Position) -> Self {
+    fn new(entrance: &Entrance, room: &str, epoch: Epoch, shown_from: Position) -> Self {
         let place = Place::Position(shown_from);
-        Self { server: server.into(), room: room.into(), epoch: Some(epoch), place, history: None }
+        Self { entrance: entrance.clone(), room: room.into(), epoch: Some(epoch), place, history: None }
     }
 
     async fn ask(mut self, limit: u64) -> EarlierAnswer {
@@ -460,7 +460,7 @@ impl Earlier {
 
     async fn page(&mut self, limit: u64) -> Result<Option<HistoryPage>, ConnectError> {
         if self.history.is_none() {
-            let mut history = History::connect(&self.server, &self.room).await?;
+            let mut history = self.entrance.history(&self.room).await?;
             history.expect_epoch(self.epoch);
             history.seek(self.place);
             self.history = Some(history);
@@ -503,7 +503,9 @@ fn show_page(
                 }
             }
         }
-        Err(error) => console.notice(&format!("no history from {}: {error}", visible(&earlier.server))),
+        Err(error) => {
+            console.notice(&format!("no history from {}: {error}", visible(&earlier.entrance.server)))
+        }
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! A part of a room's log, read from a server.
 
-use anyhow::Context;
 use causerie_client::{ConnectError, Direction, History, HistoryPage, Place, Position};
 
 use crate::address::with_port;
+use crate::config::security::SecurityArgs;
+use crate::entrance::unreached;
 use crate::when::Since;
 
 /// Records that are shown where nothing else is asked for.
@@ -34,13 +35,14 @@ impl LogReader {
     /// Opens the log from `since` on, for `limit` records at most; without `since` the last `limit`.
     pub(crate) async fn open(
         server: &str,
+        security: &SecurityArgs,
         room: &str,
         since: Option<Since>,
         limit: Option<u64>,
     ) -> anyhow::Result<Self> {
         let server = with_port(server);
-        let history = History::connect(&server, room).await;
-        let mut history = history.with_context(|| format!("cannot reach {server}"))?;
+        let history = History::connect_with(&server, room, &security.security()).await;
+        let mut history = history.map_err(|error| unreached(error, &server))?;
         let nothing = history.page(Direction::After, Place::End, 0).await;
         let end = nothing.map_err(|error| explained(error, &server))?.end;
         let place = match since {

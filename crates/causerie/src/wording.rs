@@ -5,7 +5,9 @@ use std::io;
 use std::time::Duration;
 
 use causerie_client::Position;
-use causerie_client::{Body, ConnectError, Entry, HeldPost, JoinError, MessageId, RoomInfo, What};
+use causerie_client::{
+    Body, ConnectError, Entry, HeldPost, JoinError, MessageId, NotTls, RoomInfo, TrustError, What,
+};
 use causerie_core::content::plain;
 use causerie_core::content::text::visible;
 use causerie_core::log::page::Standing;
@@ -15,7 +17,10 @@ use crate::when::to_the_second;
 
 /// Returns the words that tell why the command failed.
 pub(crate) fn failure(error: &anyhow::Error) -> String {
-    let hint = system_error(error).and_then(hint);
+    let hint = match error.downcast_ref() {
+        Some(error) => trust_hint(error),
+        None => system_error(error).and_then(hint).map(str::to_owned),
+    };
     format!("{error:#}{}", hint.map_or(String::new(), |hint| format!("; {hint}")))
 }
 
@@ -30,8 +35,25 @@ fn system_error(error: &anyhow::Error) -> Option<&io::Error> {
     })
 }
 
+/// Returns what somebody can do about a server that is not trusted.
+fn trust_hint(error: &TrustError) -> Option<String> {
+    match error {
+        TrustError::Unknown(stranger) => {
+            let key = stranger.fingerprint.colons();
+            Some(format!("if that is what its operator tells: --pin {key}; in a terminal you are asked"))
+        }
+        TrustError::Changed { place: Some(_), .. } => {
+            Some("if its operator tells the new key, take the line with the old one out".into())
+        }
+        _ => None,
+    }
+}
+
 /// Returns what somebody can do about a server that cannot be reached.
 fn hint(error: &io::Error) -> Option<&'static str> {
+    if error.get_ref().is_some_and(|error| error.is::<NotTls>()) {
+        return Some("with --no-tls all is in clear text, for whoever is on the way");
+    }
     // What a name is that nobody knows, or a port that is none, has no kind of its own.
     let is_address = error.kind() == io::ErrorKind::InvalidInput
         || error.to_string().contains("lookup address information");

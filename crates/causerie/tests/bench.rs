@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Server, causerie, soon};
+use common::{Certificate, Front, Server, causerie, soon};
 
 /// Exit code, standard output, standard error.
 async fn bench(args: &[&str]) -> (Option<i32>, String, String) {
@@ -69,6 +69,32 @@ async fn every_kind_of_member_and_a_given_rate_on_a_running_server() {
     }
 }
 
+#[tokio::test]
+async fn every_kind_of_member_speaks_tls_with_whatever_certificate() {
+    let server = Server::start(&["--irc-rate", "0"]).await;
+    let front = Front::start(server.address(), &Certificate::own("somebody.example.org")).await;
+    let address = front.address();
+    for (protocol, members) in [("native", 7), ("classic", 7), ("websocket", 7), ("irc", 7)] {
+        let (before, heard) = (front.shaken(), front.heard());
+        let args =
+            ["--server", &address, "--tls", "--protocol", protocol, "--receivers", "6", "--senders", "3"];
+        let (code, out, err) = bench(&[&args[..], &BRIEF, &["--payload", "300"]].concat()).await;
+        assert_eq!((code, &err[..]), (Some(0), ""), "{out}");
+        assert!(out.contains("  lost        0\n") && out.contains("  out of causal order  0\n"), "{out}");
+        // Those who talk and listen, and two conversations about the rooms.
+        assert_eq!(front.shaken() - before, members + 1, "{protocol}");
+        assert!(front.heard() - heard > 10_000, "{protocol}");
+    }
+    // Texts that are larger than what TLS takes at once, and somebody who reads them late.
+    let args = ["--server", &address, "--tls", "--receivers", "5", "--senders", "2", "--stopped", "1"];
+    let (code, out, err) = bench(&[&args[..], &BRIEF, &["--payload", "16000"]].concat()).await;
+    assert_eq!((code, &err[..]), (Some(0), ""), "{out}");
+    assert!(out.contains("  lost        0\n"), "{out}");
+    let (code, _, err) = bench(&[&["--server", &server.address(), "--tls"][..], &BRIEF].concat()).await;
+    assert_eq!(code, Some(1));
+    assert!(err.contains("cannot connect to"), "{err}");
+}
+
 /// Memory that the server may ever have: what is staged in the store (64 MiB), the room's tail (16 MiB), the store's
 /// caches (24 MiB), itself, and as much again of what is on its way.
 #[cfg(target_os = "linux")]
@@ -111,6 +137,7 @@ async fn what_cannot_be_is_said_clearly() {
         (&["--seconds", "soon"], 2, "a number of seconds is needed"),
         (&["--protocol", "smoke"], 2, "possible values: native, classic, websocket, irc"),
         (&["--spawn", "--server", "localhost"], 2, "cannot be used with"),
+        (&["--tls", "--no-tls"], 2, "cannot be used with"),
         (&["--server", "127.0.0.1:1"], 1, "cannot connect to 127.0.0.1:1"),
         (&["--server-pid", "4294967295"], 1, "cannot read what the server"),
     ];

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use causerie_client::{Body, Event, Room, RoomOptions};
-use common::{Server, causerie, soon};
+use causerie_client::{Body, Event, KnownServers, Room, RoomOptions};
+use common::{Certificate, Front, Server, causerie, soon};
 use pty_process::{OwnedWritePty, Size};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
@@ -600,4 +600,86 @@ async fn a_terminal_that_cannot_be_drawn_on_has_the_client_for_lines() {
     ann.shows("this terminal cannot be drawn on").await;
     ann.shows("in 'lobby': Ann").await;
     assert!(!ann.parser.lock().unwrap().screen().alternate_screen());
+}
+
+#[tokio::test]
+async fn a_server_that_is_new_is_asked_about_once_before_the_screen_is_up() {
+    let (server, certificate) = (Server::start(&[]).await, Certificate::own("127.0.0.1"));
+    let front = Front::start(server.address(), &certificate).await;
+    let (state, at) = (State::new(), front.address());
+    let known = KnownServers::new(state.0.join("known_servers"));
+    let variables = [("CAUSERIE_KNOWN_SERVERS", known.path().to_str().unwrap())];
+    let args = [&at, "--tls", "--room", "lobby", "--name", "Ann"];
+
+    let mut screen = Screen::with(&args, &variables, &state.0);
+    screen.shows("Is that what its operator tells? [y/N]").await;
+    assert!(!screen.parser.lock().unwrap().screen().alternate_screen());
+    let asked = screen.shown().replace('\n', "");
+    assert!(asked.contains(&certificate.fingerprint.to_string()), "{asked}");
+    screen.press("n\r").await;
+    screen.shows("is not trusted").await;
+    assert!(!soon("it ends", screen.child.wait()).await.unwrap().success());
+    assert_eq!((front.heard(), known.path().exists()), (0, false));
+
+    let mut screen = Screen::with(&args, &variables, &state.0);
+    screen.shows("[y/N]").await;
+    screen.press("y\r").await;
+    screen.shows("connected to").await;
+    screen.press("hello\r").await;
+    screen.shows("Ann: hello").await;
+
+    // Another key while it runs: nothing is sent, and both are there to be compared.
+    let mallory = Certificate::own("127.0.0.1");
+    front.change(&mallory);
+    front.cut();
+    screen.shows("not in the room").await;
+    let heard = front.heard();
+    let shown = || screen.shown().replace([' ', '│', '\n'], "");
+    for key in [mallory.fingerprint, certificate.fingerprint] {
+        assert!(shown().contains(&key.colons()), "{}", screen.shown());
+    }
+    screen.press("/join lobby\r").await;
+    screen.shows("take the line").await;
+    assert_eq!(front.heard(), heard);
+    // And once it is itself again, it goes on.
+    front.change(&certificate);
+    screen.press("/join lobby\r").await;
+    screen.shows("connected to").await;
+    screen.press("again\r").await;
+    screen.shows("Ann: again").await;
+    screen.press("\x03").await;
+    screen.is_restored().await;
+    soon("it ends", screen.child.wait()).await.unwrap();
+
+    // Nobody is asked again; and about another key nobody is, either.
+    let mut screen = Screen::with(&args, &variables, &state.0);
+    screen.shows("connected to").await;
+    screen.press("\x03").await;
+    soon("it ends", screen.child.wait()).await.unwrap();
+}
+
+#[tokio::test]
+async fn several_terminals_accept_servers_at_the_same_time() {
+    let server = Server::start(&[]).await;
+    let state = State::new();
+    let known = KnownServers::new(state.0.join("known_servers"));
+    let mut started = Vec::new();
+    for n in 0..4 {
+        let certificate = Certificate::own("127.0.0.1");
+        let front = Front::start(server.address(), &certificate).await;
+        let variables = [("CAUSERIE_KNOWN_SERVERS", known.path().to_str().unwrap())];
+        let name = format!("Ann{n}");
+        let args = [&front.address(), "--tls", "--plain", "--room", "lobby", "--name", &name];
+        let screen = Screen::with(&args, &variables, &state.0.join(&name));
+        screen.shows("[y/N]").await;
+        started.push((screen, front, certificate));
+    }
+    for (screen, ..) in &mut started {
+        screen.press("yes\r").await;
+    }
+    for (screen, front, certificate) in &started {
+        screen.shows("in 'lobby'").await;
+        let keys = known.keys(&front.address()).unwrap();
+        assert_eq!(keys.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), [certificate.fingerprint]);
+    }
 }

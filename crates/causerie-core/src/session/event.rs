@@ -181,6 +181,10 @@ pub enum End {
     /// The server broke the protocol.
     #[error("the server broke the protocol: {0}")]
     Protocol(String),
+    /// The server cannot be trusted to be the one that it was, so nothing was sent to it: why, in words of ours. At the right one
+    /// the membership goes on.
+    #[error("{0}")]
+    Untrusted(String),
 }
 
 /// Error of speaking. Nothing changed.

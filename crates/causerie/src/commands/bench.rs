@@ -1,7 +1,6 @@
 //! `causerie bench`: load on a running server, and a check of all that comes of it.
 
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -10,7 +9,8 @@ use causerie_bench::irc::Irc;
 use causerie_bench::native::Native;
 use causerie_bench::process::{Started, raise_file_limit};
 use causerie_bench::websocket::WebSocket;
-use causerie_bench::{LoadPace, LoadPlan, LoadProgress, LoadProtocol};
+use causerie_bench::{LoadPace, LoadPlan, LoadProgress, LoadProtocol, LoadServer};
+use causerie_client::Security;
 use clap::{Args, ValueEnum};
 
 use crate::address::{DEFAULT_SERVER, with_port};
@@ -25,6 +25,12 @@ pub(crate) struct BenchArgs {
     /// The server.
     #[arg(long, short, value_name = "HOST[:PORT]", default_value = DEFAULT_SERVER)]
     server: String,
+    /// Speak TLS, also with a server on this machine. With all others it is spoken anyway. Any certificate will do.
+    #[arg(long, conflicts_with = "spawn")]
+    tls: bool,
+    /// Speak clear text.
+    #[arg(long, conflicts_with = "tls")]
+    no_tls: bool,
     /// Start a server of our own on a free port for this, and end it afterwards.
     #[arg(long, conflicts_with_all = ["server", "server_pid"])]
     spawn: bool,
@@ -89,7 +95,7 @@ enum Spoken {
 }
 
 impl Spoken {
-    fn protocol(self, server: SocketAddr) -> Box<dyn LoadProtocol + Send> {
+    fn protocol(self, server: LoadServer) -> Box<dyn LoadProtocol + Send> {
         match self {
             Self::Native => Box::new(Native::new(server)),
             Self::Classic => Box::new(Classic::new(server)),
@@ -108,6 +114,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl BenchArgs {
+    fn security(&self) -> Security {
+        match (self.tls, self.no_tls) {
+            (true, _) => Security::new().tls(),
+            (_, true) => Security::new().clear_text(),
+            _ => Security::new(),
+        }
+    }
+
     fn plan(&self) -> LoadPlan {
         LoadPlan {
             rooms: self.rooms,
@@ -132,16 +146,18 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
     let address = match args.spawn {
         true => None,
         false => {
-            let mut found =
-                tokio::net::lookup_host(&named).await.with_context(|| format!("cannot find {named}"))?;
-            Some(found.next().with_context(|| format!("{named} has no address"))?)
+            let found = tokio::net::lookup_host(&named).await;
+            let found: Vec<_> = found.with_context(|| format!("cannot find {named}"))?.collect();
+            let tls = args.security().encrypts(&named, &found);
+            let address = *found.first().with_context(|| format!("{named} has no address"))?;
+            Some(LoadServer { address, tls })
         }
     };
     // Threads of its own, which do not wait for anything but sockets.
     tokio::task::spawn_blocking(move || load(&args, &plan, address)).await?
 }
 
-fn load(args: &BenchArgs, plan: &LoadPlan, address: Option<SocketAddr>) -> anyhow::Result<()> {
+fn load(args: &BenchArgs, plan: &LoadPlan, address: Option<LoadServer>) -> anyhow::Result<()> {
     let spawned = match address {
         Some(_) => None,
         None => {
@@ -153,7 +169,7 @@ fn load(args: &BenchArgs, plan: &LoadPlan, address: Option<SocketAddr>) -> anyho
     };
     let (server, pid) = match (&spawned, address) {
         // Only Linux tells what a process uses.
-        (Some(spawned), _) => (spawned.address, cfg!(target_os = "linux").then(|| spawned.pid())),
+        (Some(spawned), _) => (spawned.address.into(), cfg!(target_os = "linux").then(|| spawned.pid())),
         (None, Some(address)) => (address, args.server_pid),
         (None, None) => bail!("there is no server"),
     };

@@ -31,8 +31,14 @@ pub(crate) async fn run(mut args: ChatArgs, cli: Command) -> anyhow::Result<()> 
     }
     let state = args.state.or_else(default_state);
     let server = args.settings.server.as_deref().unwrap_or(DEFAULT_SERVER);
-    let entrance =
-        Entrance { server: with_port(server), link: args.link, state, follows_stable: is_full_screen };
+    let mut entrance = Entrance {
+        server: with_port(server),
+        security: args.security.security(),
+        link: args.link,
+        state,
+        follows_stable: is_full_screen,
+    };
+    entrance.meet().await?;
     if is_full_screen {
         return tui::run(entrance, args.settings, notes).await;
     }

@@ -8,6 +8,7 @@ use causerie_gateway::api;
 use clap::Args;
 
 use crate::address::DEFAULT_SERVER;
+use crate::config::security::{self, SecurityArgs};
 use crate::log::LogReader;
 use crate::told::Told;
 use crate::when::Since;
@@ -40,6 +41,9 @@ pub(crate) struct HistoryArgs {
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
+
+    #[command(flatten, next_help_heading = security::HEADING)]
+    security: SecurityArgs,
 }
 
 pub(crate) async fn run(args: HistoryArgs) -> anyhow::Result<()> {
@@ -59,7 +63,7 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 async fn print<W: Write>(args: &HistoryArgs, out: &mut W) -> anyhow::Result<()> {
-    let mut log = LogReader::open(&args.server, &args.room, args.since, args.limit).await?;
+    let mut log = LogReader::open(&args.server, &args.security, &args.room, args.since, args.limit).await?;
     let mut told = Told::default();
     let mut show = |entry: &Entry| if args.json { api::entry(entry) } else { line(entry, &mut told) };
     let mut write =

@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::Context;
-use causerie_client::{ClosedRoom, Directory};
+use causerie_client::ClosedRoom;
 use causerie_core::content::text::visible;
 use clap::{Args, Subcommand};
 
 use crate::address::{DEFAULT_SERVER, with_port};
-use crate::entrance::{default_state, own_key};
+use crate::config::security::{self, SecurityArgs};
+use crate::entrance::{default_state, directory, own_key};
 use crate::when::to_the_second;
 use crate::wording;
 
@@ -27,6 +27,9 @@ pub(crate) struct RoomsArgs {
     /// The folder with your key: rooms that you make can be closed with it. By default that of `causerie chat`.
     #[arg(long, value_name = "DIR", env = "CAUSERIE_STATE", global = true)]
     state: Option<PathBuf>,
+
+    #[command(flatten, next_help_heading = security::HEADING)]
+    security: SecurityArgs,
 
     #[command(subcommand)]
     command: Option<RoomsCommand>,
@@ -71,8 +74,7 @@ enum RoomsCommand {
 
 pub(crate) async fn run(args: RoomsArgs) -> anyhow::Result<()> {
     let server = with_port(args.host.as_deref().unwrap_or(&args.server));
-    let directory = Directory::connect(&server).await;
-    let mut directory = directory.with_context(|| format!("cannot reach {server}"))?;
+    let mut directory = directory(&server, &args.security.security()).await?;
     let state = args.state.or_else(default_state);
     let own_key = || own_key(state.as_deref());
     let mut out = io::stdout();

@@ -16,6 +16,7 @@ use clap::{Args, ValueEnum};
 
 use super::history::is_broken_pipe;
 use crate::address::DEFAULT_SERVER;
+use crate::config::security::{self, SecurityArgs};
 use crate::log::LogReader;
 use crate::when::Since;
 use crate::wording::{gap, marked};
@@ -46,6 +47,9 @@ pub(crate) struct TraceArgs {
     /// Where to; standard output unless given.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    #[command(flatten, next_help_heading = security::HEADING)]
+    security: SecurityArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -56,7 +60,8 @@ enum Format {
 }
 
 pub(crate) async fn run(args: TraceArgs) -> anyhow::Result<()> {
-    let mut log = LogReader::open(&args.server, &args.room, args.since, Some(args.limit)).await?;
+    let mut log =
+        LogReader::open(&args.server, &args.security, &args.room, args.since, Some(args.limit)).await?;
     let mut diagram = Diagram::default();
     while let Some(page) = log.next().await? {
         for entry in page.entries {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use causerie_client::Disturbance;
 use clap::{Args, ValueEnum};
 
+use super::security::{self, SecurityArgs};
+
 /// Join a room and talk.
 #[derive(Args, Debug)]
 pub(crate) struct ChatArgs {
@@ -33,6 +35,9 @@ pub(crate) struct ChatArgs {
     /// Disturb the connection on purpose, to see causal order at work: delay=0..800ms,loss=5%,dup=2%,seed=7.
     #[arg(long, value_name = "FAULTS")]
     pub(crate) link: Option<Disturbance>,
+
+    #[command(flatten, next_help_heading = security::HEADING)]
+    pub(crate) security: SecurityArgs,
 
     #[command(flatten, next_help_heading = HEADING)]
     pub(crate) settings: ChatSettings,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use causerie_client::Position;
 use causerie_client::{
-    Body, Entry, Epoch, Event, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId, Post, What,
+    Body, End, Entry, Epoch, Event, HeldPost, HistoryPage, MemberId, MemberInfo, MessageId, Post, What,
 };
 use causerie_core::content::text::symbol_key;
 use causerie_core::log::page::Standing;
@@ -408,7 +408,13 @@ impl RoomModel {
             Event::Refused { id, reason } => {
                 self.notice(format!("message {} was refused for now: {reason}", id.seq))
             }
-            Event::Ended(end) => self.link = LinkState::Over(end.to_string()),
+            Event::Ended(end) => {
+                if let End::Untrusted(why) = &end {
+                    // There is more to read and to compare than the line at the bottom has room for.
+                    self.notice(why.clone());
+                }
+                self.link = LinkState::Over(end.to_string());
+            }
             _ => {}
         }
         News::default()

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use causerie_client::{
-    Direction, End, ErrorCode, Event as RoomEvent, History, MemberInfo, Place, Room, Speaker, private,
+    Direction, End, ErrorCode, Event as RoomEvent, MemberInfo, Place, Room, Speaker, TrustError, private,
 };
 use causerie_core::content::name::RoomName;
 use causerie_core::session::kept_name;
@@ -28,7 +28,7 @@ use super::update::update;
 use crate::config::chat::ChatSettings;
 use crate::config::setup;
 use crate::entrance::{Entrance, NO_STATE};
-use crate::wording::messages;
+use crate::wording::{failure, messages};
 
 /// Between two drawings at least.
 const FRAME: Duration = Duration::from_millis(25);
@@ -313,7 +313,7 @@ impl FullScreenClient {
             },
             Effect::Earlier { room, epoch, before } => self.ask(move |entrance| async move {
                 let page = async {
-                    let mut history = History::connect(&entrance.server, &room).await?;
+                    let mut history = entrance.history(&room).await?;
                     history.expect_epoch(epoch);
                     history.seek(Place::Position(before));
                     history.older(PAGE).await
@@ -324,7 +324,7 @@ impl FullScreenClient {
             Effect::Around { room, epoch, before, limit, id, other } => {
                 self.ask(move |entrance| async move {
                     let page = async {
-                        let mut history = History::connect(&entrance.server, &room).await?;
+                        let mut history = entrance.history(&room).await?;
                         history.expect_epoch(epoch);
                         history.page(Direction::Before, Place::Position(before), limit).await
                     };
@@ -505,6 +505,11 @@ async fn enter(
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY_MAX);
             continue;
+        }
+        if error.is::<TrustError>() {
+            // There is more to read and to compare than the line at the bottom has room for.
+            let words = failure(&error);
+            let _ = events.send(ScreenEvent::Notice(words)).await;
         }
         let mut reason = format!("{error:#}");
         if let Some(End::Refused {

@@ -1,6 +1,7 @@
 //! Real processes for tests: a server, chat clients in pipes, and a proxy that disturbs connections.
 #![allow(dead_code, unused_imports, reason = "each test uses its part")]
 
+mod front;
 mod proxy;
 
 pub(crate) mod socket;
@@ -13,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 
+pub(crate) use front::{Certificate, Front};
 pub(crate) use proxy::{Fault, Proxy};
 
 /// Nothing here takes longer, even on a busy machine.

@@ -255,17 +255,19 @@ impl Security {
     /// Asks about a stranger, and keeps the answer if it is a yes.
     pub(crate) async fn meet(&self, stranger: Stranger) -> Result<(), TrustError> {
         let Some(ask) = self.ask.clone() else { return Err(TrustError::Unknown(stranger)) };
-        let known = self.known.clone();
+        let (known, asked) = (self.known.clone(), stranger.clone());
         let answered = tokio::task::spawn_blocking(move || {
-            if !ask(&stranger) {
-                return Err(TrustError::Declined(stranger));
+            if !ask(&asked) {
+                return Err(TrustError::Declined(asked));
             }
-            if let Some(known) = known {
-                known.add(&stranger.server, stranger.fingerprint)?;
-            }
-            Ok(stranger)
+            known.map_or(Ok(()), |known| Ok(known.add(&asked.server, asked.fingerprint)?))
         });
-        let stranger = answered.await.expect("the question does not panic")?;
+        match answered.await {
+            Ok(answer) => answer?,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime is ending.
+            Err(_) => return Err(TrustError::Unknown(stranger)),
+        }
         if self.known.is_none() {
             let mut accepted = self.accepted.lock().expect("nothing panics while holding it");
             accepted.insert(known::name(&stranger.server), stranger.fingerprint);

@@ -166,6 +166,42 @@ async fn a_man_in_the_middle_learns_nothing() {
 }
 
 #[tokio::test]
+async fn who_shows_a_certificate_without_having_its_key_comes_to_nothing() {
+    let (server, certificate) = (Server::start(&[]).await, Certificate::own("127.0.0.1"));
+    let front = Front::start(server.address(), &certificate).await;
+    let (folder, at) = (Folder::new(), front.address());
+    let known = folder.known();
+    known.add(&at, certificate.fingerprint).unwrap();
+    let pin = certificate.fingerprint.colons();
+    let rooms = [&["rooms", &at, "--tls"][..], &["rooms", &at, "--pin", &pin]];
+    for args in rooms {
+        let output = run(args, known.path(), "").await;
+        assert!(output.status.success(), "{}", words(&output));
+    }
+    let heard = front.heard();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        front.change(&certificate.stolen(version));
+        for args in rooms {
+            let output = run(args, known.path(), "").await;
+            assert_says(&output, 1, &["cannot reach", "no TLS comes about", "BadSignature"]);
+        }
+    }
+    assert_eq!(front.heard(), heard);
+}
+
+#[tokio::test]
+async fn servers_of_either_version_of_tls_will_do() {
+    let server = Server::start(&[]).await;
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let certificate = Certificate::by(version);
+        let front = Front::start(server.address(), &certificate).await;
+        let security = Security::new().pin(certificate.fingerprint);
+        let mut directory = Directory::connect_with(&front.address(), &security).await.unwrap();
+        directory.rooms().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn who_is_accepted_is_asked_about_once() {
     let (server, certificate) = (Server::start(&[]).await, Certificate::own("127.0.0.1"));
     let front = Front::start(server.address(), &certificate).await;

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use causerie_client::Fingerprint;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PublicKeyData as _};
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -16,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 /// A certificate and its key.
 #[derive(Clone)]
 pub(crate) struct Certificate {
+    certificate: CertificateDer<'static>,
     config: Arc<ServerConfig>,
     pub(crate) fingerprint: Fingerprint,
 }
@@ -25,7 +27,7 @@ impl Certificate {
     pub(crate) fn own(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new([name.to_owned()]).unwrap().self_signed(&key).unwrap();
-        Self::of(certificate.der().clone(), key)
+        Self::of(certificate.der().clone(), &key)
     }
 
     /// One for this name, and the authority that vouches for it, as systems keep such.
@@ -36,22 +38,48 @@ impl Certificate {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new([name.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &authority).unwrap();
-        (Self::of(certificate.der().clone(), key), authority.pem())
+        (Self::of(certificate.der().clone(), &key), authority.pem())
     }
 
-    fn of(certificate: CertificateDer<'static>, key: KeyPair) -> Self {
-        let info = key.subject_public_key_info();
-        let digest = aws_lc_rs_digest(&info);
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-        let config = config.with_single_cert(vec![certificate], key).unwrap();
-        Self { config: Arc::new(config), fingerprint: Fingerprint::new(digest) }
+    /// The same certificate in the hands of somebody who has not its key, by this version of TLS.
+    pub(crate) fn stolen(&self, version: &'static SupportedProtocolVersion) -> Self {
+        let other = KeyPair::generate().unwrap();
+        let config = config(&self.certificate, &other, &[version]);
+        Self { config, ..self.clone() }
+    }
+
+    /// One of its own by this version of TLS alone.
+    pub(crate) fn by(version: &'static SupportedProtocolVersion) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let certificate =
+            CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let own = Self::of(certificate.der().clone(), &key);
+        Self { config: config(&own.certificate, &key, &[version]), ..own }
+    }
+
+    fn of(certificate: CertificateDer<'static>, key: &KeyPair) -> Self {
+        let fingerprint = Fingerprint::new(sha256(&key.subject_public_key_info()));
+        let config = config(&certificate, key, rustls::ALL_VERSIONS);
+        Self { certificate, config, fingerprint }
     }
 }
 
+/// Whether the key is the certificate's nobody looks at.
+fn config(
+    certificate: &CertificateDer<'static>,
+    key: &KeyPair,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ServerConfig> {
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let key = aws_lc_rs::sign::any_supported_type(&key).unwrap();
+    let certified = Arc::new(CertifiedKey::new(vec![certificate.clone()], key));
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let config = config.with_protocol_versions(versions).unwrap().with_no_client_auth();
+    Arc::new(config.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified))))
+}
+
 /// SHA-256, by somebody else than who is tested.
-fn aws_lc_rs_digest(bytes: &[u8]) -> [u8; 32] {
+fn sha256(bytes: &[u8]) -> [u8; 32] {
     let suite = aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
     suite.tls13().unwrap().common.hash_provider.hash(bytes).as_ref().try_into().unwrap()
 }

@@ -8,6 +8,7 @@ mod hosts;
 mod mutant;
 mod report;
 mod table;
+mod trust;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};

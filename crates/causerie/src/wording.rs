@@ -19,7 +19,7 @@ use crate::when::to_the_second;
 pub(crate) fn failure(error: &anyhow::Error) -> String {
     let hint = match error.downcast_ref() {
         Some(error) => trust_hint(error),
-        None => system_error(error).and_then(hint).map(str::to_owned),
+        None => system_error(error).and_then(hint),
     };
     format!("{error:#}{}", hint.map_or(String::new(), |hint| format!("; {hint}")))
 }
@@ -36,14 +36,13 @@ fn system_error(error: &anyhow::Error) -> Option<&io::Error> {
 }
 
 /// Returns what somebody can do about a server that is not trusted.
-fn trust_hint(error: &TrustError) -> Option<String> {
+fn trust_hint(error: &TrustError) -> Option<&'static str> {
     match error {
-        TrustError::Unknown(stranger) => {
-            let key = stranger.fingerprint.colons();
-            Some(format!("if that is what its operator tells: --pin {key}; in a terminal you are asked"))
+        TrustError::Unknown(_) => {
+            Some("if that is what its operator tells, give it as --pin; in a terminal you are asked")
         }
         TrustError::Changed { place: Some(_), .. } => {
-            Some("if its operator tells the new key, take the line with the old one out".into())
+            Some("if its operator tells the new key, take the line with the old one out")
         }
         _ => None,
     }
@@ -52,7 +51,7 @@ fn trust_hint(error: &TrustError) -> Option<String> {
 /// Returns what somebody can do about a server that cannot be reached.
 fn hint(error: &io::Error) -> Option<&'static str> {
     if error.get_ref().is_some_and(|error| error.is::<NotTls>()) {
-        return Some("with --no-tls all is in clear text, for whoever is on the way");
+        return Some("--no-tls speaks clear text, which all who are on the way can read");
     }
     // What a name is that nobody knows, or a port that is none, has no kind of its own.
     let is_address = error.kind() == io::ErrorKind::InvalidInput

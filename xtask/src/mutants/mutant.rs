@@ -23,6 +23,8 @@ pub(super) enum Suite {
     Server,
     /// Real processes.
     Processes,
+    /// Those of the client library, and of real clients before servers that are not what they seem.
+    Clients,
 }
 
 impl Suite {
@@ -59,6 +61,7 @@ impl Suite {
                 &["-p", "causerie", "--test", "crash", "--test", "damage"],
             ],
             Self::Processes => &[&["-p", "causerie", "--test", "causal_order"]],
+            Self::Clients => &[&["-p", "causerie-client", "--lib"], &["-p", "causerie", "--test", "trust"]],
         }
     }
 }
@@ -97,4 +100,13 @@ pub(super) const fn server(
     to: &'static str,
 ) -> Mutant {
     Mutant { name, file, from, to, suite: Suite::Server }
+}
+
+pub(super) const fn client(
+    name: &'static str,
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+) -> Mutant {
+    Mutant { name, file, from, to, suite: Suite::Clients }
 }

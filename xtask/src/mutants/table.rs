@@ -1,8 +1,8 @@
 //! The guards, and how each is weakened. Not listed is what can be weakened without any difference: see
 //! [`EQUIVALENT`].
 
-use super::hosts;
 use super::mutant::{Mutant, Suite, library, server, session, store};
+use super::{hosts, trust};
 
 const CONFIG: &str = "crates/cbcast/src/config.rs";
 const GROUP: &str = "crates/cbcast/src/group.rs";
@@ -1404,6 +1404,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
         ],
     ),
     ("Several hosts", hosts::MUTANTS),
+    ("Trust in servers", trust::MUTANTS),
     (
         "Export and import",
         &[

@@ -260,7 +260,6 @@ impl ServerCertVerifier for Witness {
 fn in_words(error: &Error) -> String {
     use CertificateError as Why;
     let why = match error {
-        Error::InvalidCertificate(Why::UnknownIssuer) => "no authority vouches for its certificate",
         Error::InvalidCertificate(Why::Expired | Why::ExpiredContext { .. }) => "its certificate has expired",
         Error::InvalidCertificate(Why::NotValidYet | Why::NotValidYetContext { .. }) => {
             "its certificate is not valid yet"
@@ -269,7 +268,7 @@ fn in_words(error: &Error) -> String {
             "its certificate is for other names"
         }
         Error::InvalidCertificate(Why::Revoked) => "its certificate is revoked",
-        Error::InvalidCertificate(_) => "its certificate is not one that authorities vouch for",
+        Error::InvalidCertificate(_) => "no authority vouches for its certificate",
         _ => "its certificate cannot be checked",
     };
     why.to_owned()

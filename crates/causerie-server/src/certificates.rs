@@ -1,9 +1,10 @@
 //! Certificates by which clients know the server, and the configurations of TLS that go with them.
 
+mod acme;
 mod chain;
+mod keep;
 mod self_signed;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +22,7 @@ use tracing::{info, warn};
 
 pub use chain::{CertificateError, CertificateInfo, hex};
 
+use crate::certificates::acme::{Answers, Renewal};
 use crate::certificates::chain::Chain;
 use crate::settings::{CertificateSource, Settings, TlsSettings};
 
@@ -65,12 +67,7 @@ impl TlsSettings {
     /// # Errors
     /// [`CertificateError`] where it cannot be read.
     pub fn certificate(&self) -> Result<Option<CertificateInfo>, CertificateError> {
-        let chain = match &self.source {
-            CertificateSource::SelfSigned { folder: None } => None,
-            CertificateSource::SelfSigned { folder: Some(folder) } => self_signed::read(folder, &self.names)?,
-            CertificateSource::Files { .. } => Some(self.chain()?),
-        };
-        Ok(chain.map(|chain| chain.info))
+        Ok(self.kept()?.map(|chain| chain.info))
     }
 
     /// Makes the certificate of a server that signs its own and keeps it, if there is none yet. Returns the same as
@@ -80,15 +77,31 @@ impl TlsSettings {
     /// [`CertificateError`] where it cannot be read or made.
     pub fn prepare(&self) -> Result<Option<CertificateInfo>, CertificateError> {
         match &self.source {
-            CertificateSource::SelfSigned { folder: None } => Ok(None),
+            CertificateSource::SelfSigned { folder: None } | CertificateSource::Acme(_) => self.certificate(),
             _ => Ok(Some(self.chain()?.info)),
         }
     }
 
-    fn chain(&self) -> Result<Chain, CertificateError> {
+    /// Returns the chain that is there already.
+    fn kept(&self) -> Result<Option<Chain>, CertificateError> {
         match &self.source {
-            CertificateSource::SelfSigned { folder } => self_signed::chain(folder.as_deref(), &self.names),
-            CertificateSource::Files { certificate, key } => Chain::read(certificate, key, &self.names),
+            CertificateSource::SelfSigned { folder: None } => Ok(None),
+            CertificateSource::SelfSigned { folder: Some(folder) } => self_signed::read(folder, &self.names),
+            CertificateSource::Files { certificate, key } => {
+                Chain::read(certificate, key, &self.names).map(Some)
+            }
+            CertificateSource::Acme(acme) => acme::kept(acme, &self.names),
+        }
+    }
+
+    /// Returns the chain that is there, or makes one: until an authority has made its own, the server signs one.
+    fn chain(&self) -> Result<Chain, CertificateError> {
+        match (self.kept()?, &self.source) {
+            (Some(chain), _) => Ok(chain),
+            (None, CertificateSource::SelfSigned { folder }) => {
+                self_signed::make(folder.as_deref(), &self.names)
+            }
+            (None, _) => self_signed::make(None, &self.names),
         }
     }
 
@@ -104,8 +117,8 @@ impl TlsSettings {
 #[derive(Debug)]
 struct Shown {
     current: RwLock<Arc<Chain>>,
-    /// Answers to authorities that look who has a name, by name.
-    challenges: Mutex<BTreeMap<String, Arc<CertifiedKey>>>,
+    /// Answers to an authority that looks who has a name.
+    answers: Mutex<Answers>,
 }
 
 impl Shown {
@@ -113,15 +126,15 @@ impl Shown {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn challenges(&self) -> MutexGuard<'_, BTreeMap<String, Arc<CertifiedKey>>> {
-        self.challenges.lock().unwrap_or_else(PoisonError::into_inner)
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         if offers(&hello, ALPN_ACME) {
-            return self.challenges().get(hello.server_name()?).cloned();
+            return self.answers().by_tls.get(hello.server_name()?).cloned();
         }
         Some(Arc::clone(&self.current().key))
     }
@@ -148,7 +161,7 @@ impl Certificates {
     /// Reads, or makes, the certificate.
     pub(crate) fn new(settings: &TlsSettings) -> Result<Self, CertificateError> {
         let current = RwLock::new(Arc::new(settings.chain()?));
-        let shown = Arc::new(Shown { current, challenges: Mutex::default() });
+        let shown = Arc::new(Shown { current, answers: Mutex::default() });
         let provider = Arc::new(aws_lc_rs::default_provider());
         let ticketer = aws_lc_rs::Ticketer::new()?;
         let config = |protocols: &[&[u8]], asks: bool| {
@@ -208,11 +221,53 @@ impl Certificates {
             }
             known = written;
             // Files are read; it may take a moment.
-            match tokio::task::spawn_blocking(move || tls.chain()).await {
-                Ok(Ok(chain)) => self.show(chain),
+            match tokio::task::spawn_blocking(move || tls.kept()).await {
+                Ok(Ok(chain)) => drop(chain.map(|chain| self.show(chain))),
                 Ok(Err(why)) => warn!("the certificate stays as it was: {why}"),
                 // The server is going down.
                 Err(_) => return,
+            }
+        }
+    }
+
+    /// Returns the answer to an authority that looks by HTTP who has a name, if it has asked for one.
+    pub(crate) fn answer(&self, token: &str) -> Option<String> {
+        self.shown.answers().by_http.get(token).cloned()
+    }
+
+    /// Has an authority make certificates as they are needed.
+    pub(crate) async fn renew(&self, mut settings: watch::Receiver<Settings>, stop: &CancellationToken) {
+        let mut renewal = Renewal::new();
+        loop {
+            let tls = settings.borrow_and_update().tls.clone();
+            let wait = match &tls {
+                Some(TlsSettings { source: CertificateSource::Acme(acme), names }) if !names.is_empty() => {
+                    let answer = |answers| *self.shown.answers() = answers;
+                    let renewing = renewal.renew(acme, names, answer);
+                    let Some((renewed, wait)) = stop.run_until_cancelled(renewing).await else { return };
+                    match renewed {
+                        Ok(Some(chain)) => self.show(chain),
+                        Ok(None) => {}
+                        Err(why) => warn!("{why}; tried again in {} s", wait.as_secs()),
+                    }
+                    Some(wait)
+                }
+                _ => None,
+            };
+            let waited = async {
+                match wait {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = waited => {}
+                changed = settings.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
             }
         }
     }

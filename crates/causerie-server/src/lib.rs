@@ -32,7 +32,8 @@ pub use crate::error::StartError;
 pub use crate::journal::unstored::{NotStored, Unstored};
 pub use crate::rooms::reopen::renew_all;
 pub use crate::settings::{
-    AddressLimits, CertificateSource, ClearText, IrcSettings, Protocol, Settings, TlsSettings,
+    AcmeChallenge, AcmeSettings, AddressLimits, CertificateSource, ClearText, IrcSettings, Protocol,
+    Settings, TlsSettings,
 };
 
 use crate::certificates::Certificates;
@@ -110,7 +111,10 @@ pub async fn serve(
     let keeper = Arc::clone(&server);
     server.spawn(async move {
         if let Some(certificates) = &keeper.certificates {
-            certificates.keep(settings, &keeper.stop).await;
+            tokio::join!(
+                certificates.keep(settings.clone(), &keeper.stop),
+                certificates.renew(settings, &keeper.stop)
+            );
         }
     });
     let keeper = Arc::clone(&server);

@@ -115,6 +115,34 @@ pub enum CertificateSource {
         /// Its private key.
         key: PathBuf,
     },
+    /// An authority makes it, by ACME. Until it has, the server signs its own.
+    Acme(AcmeSettings),
+}
+
+/// Ways to an authority that makes certificates.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AcmeSettings {
+    /// Address of its directory.
+    pub directory: String,
+    /// E-mail address of whoever is to be told of trouble.
+    pub contact: Option<String>,
+    /// Way in which it looks whether the server has its names.
+    pub challenge: AcmeChallenge,
+    /// Kind of certificate that is asked for, where the authority has several: `shortlived`.
+    pub profile: Option<String>,
+    /// File with the roots by which the authority itself is trusted, in PEM form. Without one: those of this machine.
+    pub roots: Option<PathBuf>,
+    /// Folder that certificate and account are kept in.
+    pub folder: PathBuf,
+}
+
+/// Ways in which an authority looks whether a server has a name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AcmeChallenge {
+    /// By TLS, on port 443.
+    TlsAlpn,
+    /// By HTTP, on port 80.
+    Http,
 }
 
 /// Clients that may speak in clear text.

@@ -48,6 +48,9 @@ pub enum CertificateError {
     /// One of the server's own cannot be made.
     #[error("no certificate can be made: {0}")]
     NotMade(String),
+    /// The authority has made none.
+    #[error("no certificate from the authority: {0}")]
+    Authority(String),
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -62,6 +65,8 @@ pub struct CertificateInfo {
     pub certificate_sha256: [u8; 32],
     /// Names and addresses that it counts for.
     pub names: Vec<String>,
+    /// Time from which on it counts, in seconds since 1970.
+    pub starts: u64,
     /// Time from which on it does not count any more, in seconds since 1970.
     pub ends: u64,
     /// Programs that know the roots that this machine knows trust it, for the first of the server's names.
@@ -159,6 +164,7 @@ fn info(chain: &[CertificateDer<'static>], wanted: &[String]) -> Result<Certific
         key_sha256: Sha256::digest(certificate.public_key().raw).into(),
         certificate_sha256: Sha256::digest(&chain[0]).into(),
         names: names.collect(),
+        starts: u64::try_from(certificate.validity().not_before.timestamp()).unwrap_or(0),
         ends: u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0),
         is_trusted: wanted.first().is_some_and(|name| is_trusted(chain, name)),
     })

@@ -164,7 +164,12 @@ async fn answer(
         && server.certificates.as_ref().is_some_and(|certificates| certificates.info().is_trusted);
     let is_preflight = request.method() == Method::OPTIONS;
     let is_message = request.method() == Method::POST && request.uri().path().ends_with("/messages");
+    let asked = request.uri().path().strip_prefix("/.well-known/acme-challenge/");
+    let certificates = server.certificates.as_ref();
+    let answer = asked.and_then(|token| certificates.and_then(|certificates| certificates.answer(token)));
     let mut response = match &allowed {
+        // An authority comes by HTTP, by a name that is to become the server's.
+        _ if let Some(answer) = answer => answer.into_response(),
         Err(refused) => refused.clone().into_response(),
         Ok(_) if let Some(why) = connection.refused => encrypted_place(&request, &server, why),
         Ok(Some(_)) if is_preflight => StatusCode::NO_CONTENT.into_response(),

@@ -6,6 +6,7 @@
 // Every test binary uses another part.
 #![allow(dead_code)]
 
+pub(crate) mod authority;
 pub(crate) mod limited;
 pub(crate) mod tunnel;
 

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use causerie_core::room::{MEMBERS_MAX, RoomSettings};
 use causerie_server::{
-    AddressLimits, CertificateSource, ClearText, IrcSettings, Protocol, Settings, TlsSettings,
+    AcmeChallenge, AcmeSettings, AddressLimits, CertificateSource, ClearText, IrcSettings, Protocol,
+    Settings, TlsSettings,
 };
 use causerie_store::Retention;
 use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
@@ -101,8 +102,8 @@ pub(crate) struct Fixed {
         value_parser = range::<usize>(0, 1 << 20), env = "CAUSERIE_LOG_MEMORY")]
     log_memory: usize,
 
-    /// Encryption by TLS, on the same ports as clear text: off, by a certificate that the server signs itself and keeps, or by
-    /// one from files. By default self-signed where others than this machine can connect, files where tls-cert is given, and
+    /// Encryption by TLS, on the same ports as clear text: off, by a certificate that the server signs itself and keeps, by one
+    /// from files, or by one that an authority makes for tls-name (ACME). By default self-signed where others than this machine can connect, files where tls-cert is given, and
     /// else off.
     #[arg(long, value_name = "SOURCE", value_enum, env = "CAUSERIE_TLS")]
     tls: Option<TlsMode>,
@@ -234,6 +235,27 @@ pub(crate) struct Live {
     #[arg(long, value_name = "FILE", env = "CAUSERIE_TLS_KEY")]
     tls_key: Option<PathBuf>,
 
+    /// The directory of the authority that makes certificates for tls = acme.
+    #[arg(long, value_name = "URL", default_value = LETS_ENCRYPT, env = "CAUSERIE_ACME_DIRECTORY")]
+    acme_directory: String,
+
+    /// E-mail address that the authority may write to.
+    #[arg(long, value_name = "ADDRESS", value_parser = NonEmptyStringValueParser::new(), env = "CAUSERIE_ACME_CONTACT")]
+    acme_contact: Option<String>,
+
+    /// Way in which the authority looks whether the server has its names: by TLS on port 443, or by HTTP on port 80. The server
+    /// answers on all its ports; one of them is that port, or is forwarded from it.
+    #[arg(long, value_name = "WAY", value_enum, default_value_t = Challenge::Tls, env = "CAUSERIE_ACME_CHALLENGE")]
+    acme_challenge: Challenge,
+
+    /// The profile of certificate that is asked for, where the authority has several, such as shortlived.
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), env = "CAUSERIE_ACME_PROFILE")]
+    acme_profile: Option<String>,
+
+    /// The file with the roots by which the authority itself is trusted, in PEM form. By default those of this machine.
+    #[arg(long, value_name = "FILE", env = "CAUSERIE_ACME_ROOTS")]
+    acme_roots: Option<PathBuf>,
+
     /// Names of the server that its certificate is for, such as `chat.example.org`, with commas between them. Browsers may ask
     /// for it by these, as by those of allow-host.
     #[arg(long, value_name = "NAMES", value_parser = host_names, env = "CAUSERIE_TLS_NAME")]
@@ -342,6 +364,17 @@ enum TlsMode {
     Off,
     SelfSigned,
     Files,
+    Acme,
+}
+
+/// Address of the authority that is asked by default.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+/// Ways in which an authority looks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Challenge {
+    Tls,
+    Http,
 }
 
 /// Clients that may speak in clear text.
@@ -378,6 +411,17 @@ impl ServeArgs {
                 certificate: tls_cert.clone().unwrap_or_default(),
                 key: tls_key.clone().or_else(|| tls_cert.clone()).unwrap_or_default(),
             },
+            TlsMode::Acme => CertificateSource::Acme(AcmeSettings {
+                directory: self.live.acme_directory.clone(),
+                contact: self.live.acme_contact.clone(),
+                challenge: match self.live.acme_challenge {
+                    Challenge::Tls => AcmeChallenge::TlsAlpn,
+                    Challenge::Http => AcmeChallenge::Http,
+                },
+                profile: self.live.acme_profile.clone(),
+                roots: self.live.acme_roots.clone(),
+                folder: self.tls_folder().unwrap_or_default(),
+            }),
         };
         Some(TlsSettings { source, names: names(tls_name.as_deref()) })
     }
@@ -388,15 +432,20 @@ impl ServeArgs {
     }
 
     fn self_signed(&self) -> TlsSettings {
-        let data = self.fixed.data.clone().or_else(default_data).filter(|_| !self.fixed.forget);
-        let source = CertificateSource::SelfSigned { folder: data.map(|data| data.join("tls")) };
+        let source = CertificateSource::SelfSigned { folder: self.tls_folder() };
         TlsSettings { source, names: names(self.live.tls_name.as_deref()) }
+    }
+
+    /// Returns the folder that certificates are kept in, unless nothing is.
+    fn tls_folder(&self) -> Option<PathBuf> {
+        let data = self.fixed.data.clone().or_else(default_data).filter(|_| !self.fixed.forget);
+        data.map(|data| data.join("tls"))
     }
 
     /// Checks settings that depend on each other.
     fn check_tls(&self) -> Result<(), UsageError> {
         let refuse = |why: &str| Err(UsageError(why.to_owned()));
-        let Live { tls_cert, tls_key, plain, .. } = &self.live;
+        let Live { tls_cert, tls_key, tls_name, plain, .. } = &self.live;
         match self.tls_mode() {
             TlsMode::Off if tls_cert.is_some() || tls_key.is_some() => {
                 refuse("tls-cert and tls-key are for tls = files, and tls is off")
@@ -408,8 +457,14 @@ impl ServeArgs {
                 "tls is off, so that nobody beyond this machine could come in: plain = any lets them speak in clear text",
             ),
             TlsMode::Files if tls_cert.is_none() => refuse("tls = files needs tls-cert, and tls-key"),
-            TlsMode::SelfSigned if tls_cert.is_some() || tls_key.is_some() => {
-                refuse("tls-cert and tls-key are for tls = files, and tls is self-signed")
+            TlsMode::Acme if tls_name.is_none() => {
+                refuse("tls = acme needs tls-name: the names that the certificate is for")
+            }
+            TlsMode::Acme if self.tls_folder().is_none() => {
+                refuse("tls = acme keeps its certificate in the data folder, and there is none")
+            }
+            TlsMode::SelfSigned | TlsMode::Acme if tls_cert.is_some() || tls_key.is_some() => {
+                refuse("tls-cert and tls-key are for tls = files, and tls is something else")
             }
             TlsMode::Off if tls_key.is_some() => refuse("tls-key needs tls-cert"),
             _ => Ok(()),

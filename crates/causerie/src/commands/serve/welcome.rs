@@ -86,8 +86,10 @@ fn words(
         let whose = match (&tls.source, &access.certificate) {
             (CertificateSource::SelfSigned { .. }, Some(_)) => "signed by itself, and kept",
             (CertificateSource::SelfSigned { .. }, None) => "signed by itself, and another at each start",
+            (CertificateSource::Acme(_), None) => "signed by itself, until the authority has made one",
             (_, Some(certificate)) if certificate.is_trusted => "one that browsers trust",
-            _ => "from files",
+            (CertificateSource::Acme(_), Some(_)) => "made by the authority",
+            (CertificateSource::Files { .. }, _) => "from files",
         };
         out += &format!("  Connections are encrypted by TLS; the certificate is {whose}.\n");
         if let Some(certificate) = access.certificate.as_ref().filter(|certificate| !certificate.is_trusted) {
@@ -146,6 +148,7 @@ mod tests {
             key_sha256: [0xca; 32],
             certificate_sha256: [0; 32],
             names: Vec::new(),
+            starts: 0,
             ends: 0,
             is_trusted: false,
         };

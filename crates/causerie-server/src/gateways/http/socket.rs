@@ -129,8 +129,8 @@ struct FollowingClient {
     /// Its membership, unless it only reads along.
     seat: Option<Seat>,
     cursor: Position,
-    /// The seating that was looked at last.
-    seating: u64,
+    /// The seating that was looked at last, if one was.
+    seating: Option<u64>,
     /// It has left.
     farewell: Option<Farewell>,
     leaving: bool,
@@ -441,8 +441,6 @@ impl SocketSession {
     }
 
     fn follow(&mut self, seat: Option<Seat>, cursor: Position, wants: Wants) {
-        // Compared with the room before anything is read.
-        let seating = u64::MAX;
         let held = wants.held.then(BTreeSet::new);
         let observed = wants.observed.then(|| self.hosted.watch());
         let follower = Follower::new(&self.hosted, cursor);
@@ -450,7 +448,7 @@ impl SocketSession {
             seat,
             follower,
             cursor,
-            seating,
+            seating: None,
             farewell: None,
             leaving: false,
             held,
@@ -540,12 +538,12 @@ impl SocketSession {
     async fn tell_log(&mut self) -> StepResult<bool> {
         let Some(reading) = &mut self.reading else { return Ok(false) };
         let seating = self.hosted.tail().seating;
-        if seating != reading.seating {
+        if reading.seating != Some(seating) {
             reading.farewell = look_after(&self.hosted, reading.seat).map_err(|why| match why {
                 SeatLost::RoomClosed => fatal("room_closed", why.to_string()),
                 SeatLost::Superseded => fatal("superseded", why.to_string()),
             })?;
-            reading.seating = seating;
+            reading.seating = Some(seating);
         }
         if let Some((left_at, taken)) = reading.farewell
             && reading.cursor >= left_at

@@ -433,11 +433,11 @@ impl NativeSession<'_> {
 
     /// Has the writer follow the room's log from now on.
     pub(super) fn sit(&self, room: Arc<HostedRoom>, seat: Seat, cursor: Position) {
-        // Compared with the room before anything is read.
-        let seating = u64::MAX;
         let reader = Reader::new(Arc::clone(&self.stream), Arc::clone(&self.outbox), cursor);
         membership::follow(self.server, &room, &reader);
-        let membership = NativeMembership { room, seat, reader, leaving: false, seating, farewell: None };
+        // Without a seating it is compared with the room before anything is read.
+        let membership =
+            NativeMembership { room, seat, reader, leaving: false, seating: None, farewell: None };
         *self.membership() = Some(membership);
         self.outbox.wake();
     }

@@ -25,8 +25,8 @@ pub(super) struct NativeMembership {
     pub(super) seat: Seat,
     pub(super) reader: Arc<Reader>,
     pub(super) leaving: bool,
-    /// Seating of the tail when this was last compared with the room.
-    pub(super) seating: u64,
+    /// Seating of the tail when this was last compared with the room, if it was.
+    pub(super) seating: Option<u64>,
     /// The member has left.
     pub(super) farewell: Option<Farewell>,
 }

@@ -98,7 +98,7 @@ impl NativeSession<'_> {
         let cursor = reader.cursor();
         let mut farewell = membership.farewell;
         let seating = room.tail().seating;
-        if seating != membership.seating {
+        if membership.seating != Some(seating) {
             let looked = look_after(room, Some(*seat)).map_err(|why| match why {
                 SeatLost::RoomClosed => ErrorFrame::fatal(ErrorCode::RoomClosed, why.to_string()),
                 SeatLost::Superseded => ErrorFrame::fatal(ErrorCode::Superseded, why.to_string()),
@@ -111,7 +111,7 @@ impl NativeSession<'_> {
                 }
             }
             if let Some(membership) = self.membership().as_mut() {
-                (membership.seating, membership.farewell) = (seating, farewell);
+                (membership.seating, membership.farewell) = (Some(seating), farewell);
             }
         }
         match farewell {

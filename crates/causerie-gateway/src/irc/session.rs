@@ -218,11 +218,10 @@ impl IrcSession {
         }
     }
 
-    /// Messages of a room cannot be read any more.
-    pub fn gap(&mut self, id: u64, lost: u64) {
+    /// Messages of a room cannot be read any more, in the server's words.
+    pub fn gap(&mut self, id: u64, words: &str) {
         let target = self.seat(id).map_or_else(|| self.shown(), |seat| format!("#{}", seat.room));
-        let words = format!("{lost} messages cannot be read any more");
-        Line::new(&self.about.server, "NOTICE").param(&target).text(&words).encode(&mut self.out);
+        Line::new(&self.about.server, "NOTICE").param(&target).text(words).encode(&mut self.out);
     }
 
     /// Somebody who shares a room, and shows itself so, is away, or back.

@@ -18,8 +18,8 @@ use causerie_gateway::classic::{
 };
 use cbcast::MemberId;
 
-use crate::gateways::membership::{Presence, acknowledge, patiently};
-use crate::journal::writer::STORED_AGAIN;
+use crate::gateways::membership::{Presence, SeatLost, acknowledge, patiently};
+use crate::journal::writer::StoreNotice;
 use crate::metrics::Refused;
 use crate::net::addresses::Visitor;
 use crate::net::outbox::{self, Outbox, write_all};
@@ -353,7 +353,7 @@ impl ClassicSession<'_> {
                 continue;
             }
             if closed {
-                self.reply(&classic::error("the room was closed"));
+                self.reply(&classic::error(&SeatLost::RoomClosed.to_string()));
                 self.outbox.finish();
             } else if self.server.stop.is_cancelled() {
                 self.reply("The server is shutting down");
@@ -368,9 +368,9 @@ impl ClassicSession<'_> {
                 tokio::select! {
                     () = self.outbox.filled() => {}
                     () = changed => {}
-                    trouble = news.next(), if membership.is_some() => match trouble {
-                        Some(why) => self.reply(&classic::error(&why)),
-                        None => self.reply(STORED_AGAIN),
+                    notice = news.next(), if membership.is_some() => match &notice {
+                        StoreNotice::Full(_) => self.reply(&classic::error(&notice.to_string())),
+                        StoreNotice::Again => self.reply(&notice.to_string()),
                     },
                     () = self.server.stop.cancelled() => {}
                 }
@@ -384,12 +384,11 @@ impl ClassicSession<'_> {
         let (lines, cursor) = match follower.read(*before).await {
             Ok(Some(piece)) => (self.lines(&piece, hosted, *member, *before).await, piece.last),
             Ok(None) => (Vec::new(), *before),
-            Err(Unreadable::Gap { end }) => {
-                let lost = end - *before;
-                self.reply(&classic::error(&format!("{lost} messages cannot be read any more")));
+            Err(gap @ Unreadable::Gap { end, .. }) => {
+                self.reply(&classic::error(&gap.to_string()));
                 (Vec::new(), end)
             }
-            Err(Unreadable::Failed(why)) => return Err(io::Error::other(why)),
+            Err(failed @ Unreadable::Failed(_)) => return Err(io::Error::other(failed)),
         };
         let has_seat = || hosted.peek_unstored(|room| !room.is_closed() && room.is_present(*member));
         let written = patiently(write_all(stream, lines, Some(self.outbox.charge())), has_seat).await;

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use crate::certificates::ENCRYPTED_FOR;
 use crate::gateways::membership::acknowledge;
 use crate::gateways::refusal::Refusal;
-use crate::journal::writer::{STORED_AGAIN, StoreNews};
+use crate::journal::writer::StoreNews;
 use crate::metrics::Refused;
 use crate::net::addresses::Visitor;
 use crate::net::budget::{Bucket, Rate};
@@ -202,7 +202,7 @@ impl IrcConnection<'_> {
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
                 () = any_changed(&mut self.here.places) => {}
                 () = self.here.person.stirred.notified() => self.tell_news(),
-                trouble = self.news.next() => self.tell_trouble(trouble),
+                notice = self.news.next() => self.session.notice(&notice.to_string()),
                 () = server.stop.cancelled() => {}
                 () = tokio::time::sleep_until(registered_by), if !self.session.is_registered() => {}
             }
@@ -294,8 +294,8 @@ impl IrcConnection<'_> {
             tokio::select! {
                 biased;
                 () = &mut done => return Ok(()),
-                trouble = self.news.next() => {
-                    self.tell_trouble(trouble);
+                notice = self.news.next() => {
+                    self.session.notice(&notice.to_string());
                     self.write().await?;
                 }
             }
@@ -307,10 +307,6 @@ impl IrcConnection<'_> {
         let output = self.session.take_output();
         self.here.visitor.made(output.iter().map(Bytes::len).sum());
         write_all(&self.stream, output, Some(self.charge)).await
-    }
-
-    fn tell_trouble(&mut self, trouble: Option<Arc<str>>) {
-        self.session.notice(trouble.as_deref().unwrap_or(STORED_AGAIN));
     }
 
     /// Tells what lies behind the cursors. Whether that was anything.
@@ -328,14 +324,14 @@ impl IrcConnection<'_> {
             let before = place.cursor;
             let piece = match place.follower.read(before).await {
                 Ok(piece) => piece,
-                Err(Unreadable::Gap { end }) => {
-                    self.session.gap(id, end - before);
+                Err(gap @ Unreadable::Gap { end, .. }) => {
+                    self.session.gap(id, &gap.to_string());
                     place.cursor = end;
                     told = true;
                     None
                 }
-                Err(Unreadable::Failed(why)) => {
-                    self.session.end(&why);
+                Err(failed @ Unreadable::Failed(_)) => {
+                    self.session.end(&failed.to_string());
                     return true;
                 }
             };

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use causerie_store::{RoomId, Store};
+use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -15,9 +16,6 @@ use crate::metrics::Metrics;
 
 /// Bytes of records that may wait to be stored, of all rooms together. Beyond it connections are not read.
 const PENDING_MAX: usize = 64 << 20;
-
-/// Notice that there is room again.
-pub(crate) const STORED_AGAIN: &str = "there is room again: messages are stored";
 
 /// Pause after the store was full.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
@@ -38,22 +36,33 @@ pub(crate) struct Writer {
     failed: watch::Sender<Option<String>>,
 }
 
-/// News that nothing can be stored at the moment, and that it can be again: each once.
+/// News of the store, in the words that all gateways tell.
+#[derive(Clone, Debug, Error, Eq, PartialEq)]
+pub(crate) enum StoreNotice {
+    /// Nothing can be stored at the moment, for this reason.
+    #[error("{0}")]
+    Full(Arc<str>),
+    /// It can be again.
+    #[error("there is room again: messages are stored")]
+    Again,
+}
+
+/// The news of the store for one client: each once.
 pub(crate) struct StoreNews {
     trouble: watch::Receiver<Option<Arc<str>>>,
     told: bool,
 }
 
 impl StoreNews {
-    /// Waits for the next of them: why nothing can be stored, or `None` once it can. May be dropped at any time.
-    pub(crate) async fn next(&mut self) -> Option<Arc<str>> {
+    /// Waits for the next of them. May be dropped at any time.
+    pub(crate) async fn next(&mut self) -> StoreNotice {
         loop {
             if self.trouble.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
             let trouble = self.trouble.borrow_and_update().clone();
             if std::mem::replace(&mut self.told, trouble.is_some()) != trouble.is_some() {
-                return trouble;
+                return trouble.map_or(StoreNotice::Again, StoreNotice::Full);
             }
         }
     }
@@ -230,7 +239,7 @@ impl Writer {
         }
         if full {
             self.set_trouble(None);
-            info!("{STORED_AGAIN}");
+            info!("{}", StoreNotice::Again);
         }
         if batches.is_empty() {
             return Ok(());

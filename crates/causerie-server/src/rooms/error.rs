@@ -58,14 +58,18 @@ impl RoomError {
     }
 }
 
-/// Reasons why the log cannot be read on.
-#[derive(Debug)]
+/// Reasons why the log cannot be read on, in the words that all gateways tell.
+#[derive(Debug, ThisError)]
 pub(crate) enum Unreadable {
     /// Records that come next are not kept any more, or damaged, up to here.
+    #[error("{lost} messages cannot be read any more")]
     Gap {
         /// The last position that cannot be read.
         end: Position,
+        /// Number of records behind the cursor that cannot be read.
+        lost: u64,
     },
     /// The store has failed.
+    #[error("{0}")]
     Failed(String),
 }

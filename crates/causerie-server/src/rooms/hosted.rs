@@ -427,7 +427,7 @@ impl HostedRoom {
         };
         let end = *gap.end();
         self.lock().unreadable(gap);
-        Err(Unreadable::Gap { end })
+        Err(Unreadable::Gap { end, lost: end - cursor })
     }
 }
 

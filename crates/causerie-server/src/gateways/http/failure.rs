@@ -8,6 +8,7 @@ use causerie_core::room::{HostedSayError, JoinError, ResumeError};
 use causerie_gateway::api::{Problem, to_json};
 use causerie_store::StoreError;
 
+use crate::gateways::membership::SeatLost;
 use crate::journal::unstored::NotStored;
 use crate::metrics::Refused;
 use crate::net::addresses::TooOften;
@@ -161,7 +162,7 @@ impl From<StoreError> for HttpFailure {
         match error {
             // It was there when the request began.
             StoreError::NoSuchRoom(_) => {
-                Self::new(StatusCode::NOT_FOUND, "no_such_room", "the room was closed")
+                Self::new(StatusCode::NOT_FOUND, "no_such_room", SeatLost::RoomClosed.to_string())
             }
             StoreError::Query(_) => Self::new(StatusCode::BAD_REQUEST, "query_too_long", error.to_string()),
             StoreError::SearchTooLong => {

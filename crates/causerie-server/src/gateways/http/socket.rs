@@ -39,7 +39,7 @@ use crate::gateways::membership::{
 };
 use crate::journal::reads::Asker;
 use crate::journal::unstored::Unstored;
-use crate::journal::writer::{STORED_AGAIN, StoreNews};
+use crate::journal::writer::{StoreNews, StoreNotice};
 use crate::net::memory::{Charge, Unwritten};
 use crate::net::outbox::write_all;
 use crate::rooms::access::{Right, Who};
@@ -261,11 +261,12 @@ impl SocketSession {
                 _ = self.observing.changed(), if wants_observed => {
                     tell_observed.get_or_insert_with(|| Instant::now() + OBSERVED_PAUSE);
                 }
-                trouble = self.news.next(), if self.reading.is_some() => {
-                    let problem = match trouble {
-                        Some(why) => Problem::new("storage_full", &*why),
-                        None => Problem::new("storage_again", STORED_AGAIN),
+                notice = self.news.next(), if self.reading.is_some() => {
+                    let code = match notice {
+                        StoreNotice::Full(_) => "storage_full",
+                        StoreNotice::Again => "storage_again",
                     };
+                    let problem = Problem::new(code, notice.to_string());
                     self.tell(&ServerEvent::Error(problem)).await?;
                 }
                 () = server.stop.cancelled(), if self.acks.is_empty() => {}

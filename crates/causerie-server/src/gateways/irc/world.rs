@@ -23,6 +23,7 @@ use super::history;
 use super::people::{Conversation, IrcPerson, People, PersonNews};
 use super::rendering::{Traces, with_traces};
 use crate::clock::Clock;
+use crate::gateways::membership::SeatLost;
 use crate::journal::unstored::Debts;
 use crate::net::addresses::Visitor;
 use crate::net::budget::{Bucket, Rate, warn_seldom};
@@ -196,7 +197,7 @@ impl<'a> GatewayWorld<'a> {
         name: &str,
         moved: &Arc<Move>,
     ) -> Result<MemberId, JoinRefusal> {
-        let gone = || JoinRefusal::NoSuchRoom("the room was closed".to_owned());
+        let gone = || JoinRefusal::NoSuchRoom(SeatLost::RoomClosed.to_string());
         let place = self.places.get_mut(&id).ok_or_else(gone)?;
         let (hosted, mask) = (Arc::clone(&place.hosted), self.person.mask());
         let renamed = hosted.act(|room, now| {

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::session::{NativeMembership, NativeSession};
 use crate::gateways::membership::{SeatLost, has_seat, look_after, patiently};
-use crate::journal::writer::STORED_AGAIN;
+use crate::journal::writer::StoreNotice;
 use crate::net::outbox::{self, write_all};
 use crate::rooms::error::Unreadable;
 
@@ -44,10 +44,13 @@ impl NativeSession<'_> {
             tokio::select! {
                 () = self.outbox.filled() => {}
                 () = changed => {}
-                trouble = news.next(), if self.membership().is_some() => match trouble {
-                    Some(why) => self.storage_full(&why),
-                    None => self.error(ErrorFrame::new(ErrorCode::StorageAgain, STORED_AGAIN)),
-                },
+                notice = news.next(), if self.membership().is_some() => {
+                    let code = match notice {
+                        StoreNotice::Full(_) => ErrorCode::StorageFull,
+                        StoreNotice::Again => ErrorCode::StorageAgain,
+                    };
+                    self.error(ErrorFrame::new(code, notice.to_string()));
+                }
                 () = self.server.stop.cancelled() => {}
             }
         }
@@ -142,12 +145,12 @@ impl NativeSession<'_> {
                 reader.write(&slices, last)?;
                 Ok(true)
             }
-            Err(Unreadable::Gap { .. }) => {
-                let message = "what comes next cannot be read any more; resume to go on behind it";
+            Err(gap @ Unreadable::Gap { .. }) => {
+                let message = format!("{gap}; resume to go on behind them");
                 self.error(ErrorFrame::fatal(ErrorCode::TooFarBehind, message));
                 Ok(true)
             }
-            Err(Unreadable::Failed(why)) => Err(io::Error::other(why)),
+            Err(failed @ Unreadable::Failed(_)) => Err(io::Error::other(failed)),
         }
     }
 }

@@ -83,7 +83,7 @@ fn in_place(rooms: &mut BTreeMap<RoomId, MemoryRoom>, room: RoomId) -> &mut Memo
     rooms.get_mut(&room).expect("steps are undone in reverse order")
 }
 
-/// What puts back one change of a batch that is refused further on.
+/// Step that undoes one change of a batch that is refused further on.
 enum Undo {
     Create(RoomId),
     Close(RoomId, Box<MemoryRoom>),

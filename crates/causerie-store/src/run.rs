@@ -20,7 +20,8 @@ use crate::error::{InvalidChange, RunError};
 /// The kind of a `Delivered` frame.
 const DELIVERED: u8 = 0x84;
 
-/// The frame at the start of `bytes`: its whole length, position, time and where its packet begins.
+/// Reads the head of the frame at the start of `bytes`: its whole length, position, time, and the start of
+/// its packet.
 fn head(bytes: &[u8]) -> Option<(usize, Position, u64, usize)> {
     let mut reader = Reader::new(bytes);
     let length = usize::try_from(reader.varint().ok()?).ok()?;
@@ -34,13 +35,13 @@ fn head(bytes: &[u8]) -> Option<(usize, Position, u64, usize)> {
     (packet <= end).then_some((end, Position::new(position), time, packet))
 }
 
-/// The message in a frame. `None`: it is not one.
+/// Returns the message in a frame; `None` if it is not one.
 pub(crate) fn message(frame: &Bytes) -> Option<Message> {
     let (end, _, _, packet) = head(frame)?;
     Message::decode(frame.slice(packet..end)).ok()
 }
 
-/// The id of the message in a frame, without checking the rest.
+/// Returns the id of the message in a frame, without checking the rest.
 pub(crate) fn message_id(frame: &[u8]) -> Option<MessageId> {
     let (end, _, _, packet) = head(frame)?;
     let mut reader = Reader::new(&frame[packet..end]);
@@ -49,7 +50,7 @@ pub(crate) fn message_id(frame: &[u8]) -> Option<MessageId> {
     Some(MessageId::new(member, reader.varint().ok()?))
 }
 
-/// What is known of one record beside its bytes.
+/// Entry of a directory: one record beside its bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct DirectoryEntry {
     pub(crate) length: u32,
@@ -66,7 +67,7 @@ pub(crate) struct RunDirectory {
 }
 
 impl RunDirectory {
-    /// Checks that the bytes are the records `first..=last`, and writes down what they are.
+    /// Makes the directory of the records `first..=last`, having checked that the bytes are these.
     pub(crate) fn of_run(
         room: RoomId,
         first: Position,
@@ -101,12 +102,12 @@ impl RunDirectory {
         Ok(Self { room, first, entries })
     }
 
-    /// The position of the last record; `first - 1` if there is none.
+    /// Returns the position of the last record; `first - 1` if there is none.
     pub(crate) fn last(&self) -> Position {
         self.first + self.entries.len() as u64 - 1
     }
 
-    /// Bytes of all its frames.
+    /// Returns how many bytes all its frames have.
     pub(crate) fn bytes(&self) -> usize {
         self.entries.iter().map(|e| e.length as usize).sum()
     }
@@ -128,7 +129,7 @@ impl RunDirectory {
         out.extend_from_slice(&crc.to_le_bytes());
     }
 
-    /// Reads one back. `None`: it is damaged.
+    /// Reads a directory back; `None` if it is damaged.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (body, crc) = bytes.split_at(bytes.len().checked_sub(4)?);
         if crc32c::crc32c(body).to_le_bytes() != crc {
@@ -165,9 +166,9 @@ pub(crate) struct StoredRun {
 pub(crate) struct RecordSlot {
     pub(crate) position: Position,
     pub(crate) entry: DirectoryEntry,
-    /// Where its frame begins among the run's frames.
+    /// Offset of its frame among the run's frames.
     pub(crate) at: usize,
-    /// Whether the bytes there are the ones that were appended.
+    /// The bytes there are the ones that were appended.
     pub(crate) good: bool,
 }
 
@@ -180,7 +181,7 @@ impl StoredRun {
         self.directory.last()
     }
 
-    /// Every record, with its checksum compared.
+    /// Returns every record, with its checksum compared.
     pub(crate) fn slots(&self) -> impl Iterator<Item = RecordSlot> + '_ {
         let mut at = 0usize;
         self.directory.entries.iter().zip(self.directory.first.onwards()).map(move |(&entry, position)| {
@@ -195,12 +196,12 @@ impl StoredRun {
         RecordSlot { position, entry, at, good: frame.is_some_and(|f| crc32c::crc32c(f) == entry.crc) }
     }
 
-    /// The frame of a slot whose bytes are good.
+    /// Returns the frame of a slot whose bytes are good.
     pub(crate) fn frame(&self, slot: &RecordSlot) -> Bytes {
         self.frames.slice(slot.at..slot.at + slot.entry.length as usize)
     }
 
-    /// The good record at a position.
+    /// Returns the good record at a position.
     pub(crate) fn record(&self, position: Position) -> Option<(RecordSlot, Bytes)> {
         let before = usize::try_from(position.since(self.first())?).ok()?;
         let entry = *self.directory.entries.get(before)?;

@@ -101,7 +101,7 @@ impl SqliteStore {
         Self::begin(dir, folder, options, pen, Some((blocks, checkpointers)), tables::FORMAT, loaded)
     }
 
-    /// The writers of both files, and what is kept in memory.
+    /// Opens the writers of both files, and reads what is kept in memory.
     fn writers(
         dir: &Path,
         folder: &Folder,
@@ -142,7 +142,7 @@ impl SqliteStore {
         Self::begin(dir, folder, options, Pen::None, None, format, loaded)
     }
 
-    /// The store as it is on a full disk: it is read, and written as soon as there is room.
+    /// Opens the store on a full disk: it is read, and written as soon as there is room.
     fn without_room(
         dir: &Path,
         folder: Folder,
@@ -177,7 +177,7 @@ impl SqliteStore {
         Ok(Self { inner, mover, recovery })
     }
 
-    /// The name of the database in a data folder that takes what is committed. Where it is, there is a store.
+    /// The name of the database in a data folder that takes the commits. Where it is, there is a store.
     pub const FILE: &str = folder::FILE;
 
     /// The names of a store's databases in a data folder.
@@ -186,7 +186,8 @@ impl SqliteStore {
     /// The newest format of data folders that this version knows.
     pub const FORMAT: i64 = tables::FORMAT;
 
-    /// The data folder's format: an older one only where it was opened [to be read](Self::open_to_read).
+    /// Returns the data folder's format: an older one only where it was opened [to be
+    /// read](Self::open_to_read).
     #[must_use]
     pub fn format(&self) -> i64 {
         self.inner.format
@@ -200,7 +201,7 @@ impl SqliteStore {
         Folder::take_to_read(dir)
     }
 
-    /// As [`Store::backup`], of a folder that another process may have open.
+    /// Writes a copy as [`Store::backup`] does, of a folder that another process may have open.
     ///
     /// # Errors
     /// [`StoreError::Backup`], and the others.
@@ -208,7 +209,7 @@ impl SqliteStore {
         upkeep::backup(dir.as_ref(), to.as_ref())
     }
 
-    /// What opening found that was not as it should be.
+    /// Returns the damage that opening found.
     #[must_use]
     pub const fn recovery(&self) -> &Recovery {
         &self.recovery

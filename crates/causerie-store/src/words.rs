@@ -8,20 +8,20 @@ use thiserror::Error;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
-/// Words of a query. A guess: people type two or three.
+/// Most words of a query. A guess: people type two or three.
 pub const QUERY_WORDS_MAX: usize = 16;
-/// Tokens of a query, over all its words: each is looked up in the whole index.
+/// Most tokens of a query, over all its words: each is looked up in the whole index.
 pub const QUERY_TOKENS_MAX: usize = 64;
-/// Bytes of a token: what is longer is found by its start.
+/// Most bytes of a token: a longer one is found by its start.
 const TOKEN_BYTES_MAX: usize = 256;
 
-/// Why a text is no query. Nothing was looked for.
+/// Refusal of a text as a query. Nothing was looked for.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum QueryError {
-    /// It has too many words.
+    /// Too many words.
     #[error("a query has at most {QUERY_WORDS_MAX} words")]
     TooManyWords,
-    /// Its words have too many parts, such as the characters of a Chinese sentence.
+    /// Words with too many parts, such as the characters of a Chinese sentence.
     #[error("the words of a query have at most {QUERY_TOKENS_MAX} parts")]
     TooManyParts,
 }
@@ -63,23 +63,25 @@ fn tokens(text: &str, mut each: impl FnMut(&str) -> bool) {
     }
 }
 
-/// The characters of a text as they are compared: in lower case, composed, of one width, without the marks that people
-/// leave out when they look for something.
+/// Returns the characters of a text as they are compared: in lower case, composed, of one width, without the
+/// marks that people leave out when they look for something.
 fn folded(text: &str) -> impl Iterator<Item = char> {
     let bare = text.nfkd().filter(|c| !is_left_out(*c));
     let lower = bare.flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c });
     lower.nfc()
 }
 
-/// Diacritics of Latin, Greek and Cyrillic, and the vowels of Hebrew and Arabic.
+/// Returns whether a character is a mark that people leave out: a diacritic of Latin, Greek or Cyrillic, or a
+/// vowel of Hebrew or Arabic.
 fn is_left_out(c: char) -> bool {
     matches!(c,
         '\u{300}'..='\u{36f}' | '\u{591}'..='\u{5bd}' | '\u{5bf}' | '\u{5c1}' | '\u{5c2}' | '\u{5c4}' | '\u{5c5}'
         | '\u{5c7}' | '\u{610}'..='\u{61a}' | '\u{640}' | '\u{64b}'..='\u{65f}' | '\u{670}')
 }
 
-/// Whether a character, or a mark on one, belongs to a script that puts no spaces between words, or, as Korean, fewer
-/// than there are words: Thai, Lao, Burmese, Khmer and their neighbours, Han, kana, hangul, bopomofo, Yi.
+/// Returns whether a character, or a mark on one, belongs to a script that puts no spaces between words, or,
+/// as Korean, fewer than there are words: Thai, Lao, Burmese, Khmer and their neighbours, Han, kana, hangul,
+/// bopomofo, Yi.
 fn is_unspaced(c: char) -> bool {
     let is_of_such = matches!(c,
         '\u{e01}'..='\u{e3a}' | '\u{e40}'..='\u{e4e}' | '\u{e81}'..='\u{ece}' | '\u{edc}'..='\u{edf}'
@@ -95,7 +97,7 @@ fn is_unspaced(c: char) -> bool {
     is_of_such && (c.is_alphanumeric() || is_combining_mark(c))
 }
 
-/// The tokens of a text, with a space behind each.
+/// Writes the tokens of a text, with a space behind each.
 pub(crate) fn indexed(text: &str, out: &mut String) {
     out.clear();
     tokens(text, |token| {
@@ -120,7 +122,7 @@ struct Phrase {
 }
 
 impl Query {
-    /// What is looked for by `text`: any text is a query, and one without words finds nothing.
+    /// Reads a query: any text is one, and one without words finds nothing.
     pub(crate) fn parse(text: &str) -> Result<Self, QueryError> {
         let (mut words, mut parts) = (Vec::new(), 0);
         for piece in text.split(char::is_whitespace) {
@@ -149,7 +151,8 @@ impl Query {
         self.words.is_empty()
     }
 
-    /// In the language of FTS5, for an index of what [`indexed`] writes. Tokens have nothing that needs to be escaped.
+    /// Writes it in the language of FTS5, for an index of what [`indexed`] writes. Tokens have nothing to be
+    /// escaped.
     pub(crate) fn to_fts5(&self) -> String {
         let words = self.words.iter().map(|phrase| {
             let open = if phrase.is_open { " *" } else { "" };

@@ -11,7 +11,7 @@ use super::trouble::{Trouble, trouble};
 use crate::change::RoomId;
 use crate::run::{DirectoryEntry, RunDirectory, StoredRun, message_id};
 
-/// A block's bytes; `None` if the database itself cannot read them, too.
+/// Reads a block; `None` if it is damaged, or the database itself cannot read it.
 pub(super) fn read_block(
     db: &Connection,
     room: RoomId,
@@ -53,7 +53,7 @@ impl BlockBuilder {
     }
 }
 
-/// Writes a block, and who has messages in it.
+/// Writes a block and the authors of its messages.
 pub(super) fn put_block(db: &Connection, run: &StoredRun) -> rusqlite::Result<()> {
     rows::insert_block(db, run)?;
     let mut insert = db.prepare_cached("INSERT OR REPLACE INTO author VALUES (?1, ?2, ?3, ?4, ?5)")?;
@@ -64,7 +64,7 @@ pub(super) fn put_block(db: &Connection, run: &StoredRun) -> rusqlite::Result<()
     Ok(())
 }
 
-/// Each member of a run once, with its first and last number, as they are stored.
+/// Returns each author of a run once, with its first and last number, as they are stored.
 fn authors(run: &StoredRun) -> Vec<(MemberId, i64, i64)> {
     let mut at = 0usize;
     let frames = run.directory.entries.iter().map(|entry| {
@@ -80,7 +80,7 @@ fn authors(run: &StoredRun) -> Vec<(MemberId, i64, i64)> {
     each.map(|of| (of[0].0, number(of[0].1), number(of[of.len() - 1].1))).collect()
 }
 
-/// Takes from the blocks of a room what lies behind `last`.
+/// Cuts the blocks of a room off behind `last`.
 pub(super) fn cut_blocks(db: &Connection, room: RoomId, last: Position) -> rusqlite::Result<()> {
     if rows::kept_from(db, room)?.is_some_and(|kept| kept > last + 1) {
         rows::keep_from(db, room, last + 1)?;
@@ -111,7 +111,7 @@ pub(super) fn cut_blocks(db: &Connection, room: RoomId, last: Position) -> rusql
     Ok(())
 }
 
-/// Deletes a block with what points at it; `run` is what it holds, if that is readable.
+/// Deletes a block and all rows that point at it; `run` is its content, if that is readable.
 pub(super) fn delete_block(
     db: &Connection,
     room: RoomId,

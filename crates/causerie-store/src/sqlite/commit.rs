@@ -16,7 +16,7 @@ use crate::error::{CommitError, DatabaseError, InvalidChange};
 use crate::run::{RunDirectory, StoredRun};
 use causerie_core::id::Position;
 
-/// Bytes of runs in one commit: a blob of SQLite has at most a billion.
+/// Most bytes of runs in one commit: a blob of SQLite has at most a billion.
 const COMMIT_BYTES_MAX: usize = 256 << 20;
 
 /// A batch that has been checked.
@@ -26,7 +26,7 @@ struct CheckedBatch {
     runs: Vec<Bytes>,
     bytes: usize,
     records: u64,
-    /// Rooms whose loss is dealt with: by a checkpoint, or since they go.
+    /// Rooms whose lost end is dealt with: by a checkpoint, or since they go.
     uncut: Vec<RoomId>,
 }
 
@@ -98,7 +98,7 @@ impl CheckedBatch {
         Ok(batch)
     }
 
-    /// All frames in one piece: what is stored, and what is kept in memory until it is moved.
+    /// Returns all frames in one piece: it is stored, and kept in memory until it is moved.
     fn frames(&self) -> Bytes {
         // A run may be part of something larger that the caller would like to let go.
         let mut all = Vec::with_capacity(self.bytes);
@@ -108,7 +108,7 @@ impl CheckedBatch {
 }
 
 impl DatabaseWriter {
-    /// Whether the next transaction is synced when it ends.
+    /// Sets whether the next transaction is synced when it ends.
     pub(super) fn sync(&mut self, full: bool) -> rusqlite::Result<()> {
         if self.full_sync != full {
             self.db.pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })?;
@@ -136,8 +136,8 @@ impl DatabaseWriter {
         result
     }
 
-    /// Returns once everything that was written is on the disk: a commit that is synced takes along what came
-    /// before it.
+    /// Brings everything that was written to the disk: a commit that is synced takes along what came before
+    /// it.
     pub(super) fn settle(&mut self) -> rusqlite::Result<()> {
         if !self.unsynced {
             return Ok(());
@@ -262,9 +262,8 @@ impl Inner {
         Ok(())
     }
 
-    /// If more is staged than may be, this commit first moves twice what it brings: so what is staged grows
-    /// no further, and no commit pays for all that others have left. Only then does it wait while the mover
-    /// makes room.
+    /// Moves twice what a commit brings, if more is staged than may be: so what is staged grows no further,
+    /// and no commit pays for all that others have left. Only then does it wait while the mover makes room.
     fn help(&self, writer: &mut DatabaseWriter, bytes: u64) -> Result<(), CommitError> {
         let before = self.state().staged_bytes;
         let enough = before.saturating_sub(2 * bytes).max(self.options.staging_bytes_max);

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row};
 
 use super::tables::{make, make_blocks};
 
-/// The differences between what is there and what the program makes for that format, in words.
+/// Returns the differences between a database's schema and the program's own for that format, in words.
 pub(super) fn differences(db: &Connection, format: i64) -> rusqlite::Result<Vec<String>> {
     let ours = Connection::open_in_memory()?;
     make(&ours, format)?;
@@ -14,7 +14,7 @@ pub(super) fn differences(db: &Connection, format: i64) -> rusqlite::Result<Vec<
     between(db, &ours, format > 1)
 }
 
-/// As [`differences`], of the blocks' file.
+/// Returns the [`differences`] of the blocks' file.
 pub(super) fn blocks_differences(blocks: &Connection) -> rusqlite::Result<Vec<String>> {
     let ours = Connection::open_in_memory()?;
     make_blocks(&ours)?;
@@ -28,7 +28,7 @@ fn between(db: &Connection, ours: &Connection, virtual_too: bool) -> rusqlite::R
     Ok(missing.chain(foreign).collect())
 }
 
-/// A schema as a set of its parts, with the arguments of virtual tables or without.
+/// Returns a schema as a set of its parts, with the arguments of virtual tables or without.
 fn shape(db: &Connection, virtual_too: bool) -> rusqlite::Result<BTreeSet<String>> {
     let mut parts = BTreeSet::new();
     let mut each = |sql: &str, part: &dyn Fn(&Row<'_>) -> rusqlite::Result<String>| {

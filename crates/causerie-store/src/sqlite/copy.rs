@@ -12,7 +12,7 @@ use super::folder::{self, BLOCKS, BLOCKS_PART, FILE, PART};
 use super::{load, rows};
 use crate::change::RoomId;
 
-/// Why a copy could not be written.
+/// Error of a copy that could not be written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CopyError {
     #[error(transparent)]
@@ -23,8 +23,8 @@ pub(super) enum CopyError {
     Path,
 }
 
-/// Copies what the connections see into the folder `to`, in place of what is there. `between` comes after the
-/// first file.
+/// Copies the databases as the connections see them into the folder `to`, in place of what is there.
+/// `between` is called after the first file.
 pub(super) fn copy(
     db: &Connection,
     blocks: Option<&Connection>,
@@ -65,14 +65,14 @@ fn copy_file(db: &Connection, part: &Path) -> Result<(), CopyError> {
     Ok(())
 }
 
-/// Gives a copy its name, once it is whole and on the disk.
+/// Renames a copy, once it is whole and on the disk.
 fn name(part: &Path, whole: &Path) -> Result<(), CopyError> {
     std::fs::File::options().write(true).open(part)?.sync_all()?;
     Ok(std::fs::rename(part, whole)?)
 }
 
-/// Makes copies of two moments one: of the first, without the rooms that are gone by now in `db`, since their
-/// blocks may be.
+/// Makes copies of two moments one of the first, without the rooms that are gone by now in `db`: their blocks
+/// may be, too.
 fn fit(db: &Connection, part: &Path, blocks_part: &Path) -> rusqlite::Result<()> {
     let (mut copy, mut blocks) = (Connection::open(part)?, Connection::open(blocks_part)?);
     let Some(known) = load::known_ends(&copy)? else { return Ok(()) };

@@ -14,7 +14,7 @@ pub(super) const BLOCKS: &str = "causerie-blocks.db";
 pub(super) const PART: &str = "causerie.part";
 pub(super) const BLOCKS_PART: &str = "causerie-blocks.part";
 const LOCK: &str = "lock";
-/// Folders with copies from before an upgrade are named so, with the new format's number.
+/// Prefix of folders with copies from before an upgrade; the new format's number follows.
 const BEFORE: &str = "before-format-";
 /// The lock's content once rooms were made: an empty database beside it was not always empty.
 const USED: &[u8] = b"There are rooms in this store.\n";
@@ -26,12 +26,12 @@ pub(super) fn io(path: &Path) -> impl Fn(io::Error) -> OpenError {
 /// A data folder that this process has, for as long as this lives.
 #[derive(Debug)]
 pub(super) struct Folder {
-    /// `None`: there is no such file, so nobody has ever opened the folder to write.
+    /// The lock's file; `None` where there is none, so that nobody has ever opened the folder to write.
     lock: Option<File>,
 }
 
 impl Folder {
-    /// Takes the folder for this process alone, makes it if need be, and takes others' rights away.
+    /// Locks the folder for this process alone, makes it if need be, and takes others' rights away.
     pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
         make_private(dir).map_err(io(dir))?;
         let path = dir.join(LOCK);
@@ -41,7 +41,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Takes the folder to read it; changes nothing. Others may read it meanwhile, nobody may write.
+    /// Locks the folder to read it; changes nothing. Others may read it meanwhile, nobody may write.
     pub(super) fn take_to_read(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(LOCK);
         match File::open(&path) {
@@ -67,7 +67,7 @@ impl Folder {
         read.is_ok() && !found.is_empty()
     }
 
-    /// Writes down that rooms were made. On a full disk that has to wait for another time.
+    /// Notes in the lock that rooms were made. On a full disk that has to wait for another time.
     pub(super) fn note_use(&self) {
         let Some(mut file) = self.lock.as_ref().filter(|_| !self.was_used()) else { return };
         let written = file.rewind().and_then(|()| file.write_all(USED)).and_then(|()| file.sync_all());
@@ -87,7 +87,7 @@ pub(super) fn has_log(dir: &Path, file: &str) -> bool {
     sizes(dir, file).1 > 0 || length(dir.join(format!("{file}-journal"))) > 0
 }
 
-/// Room that a disk must have not to be full: for some more messages.
+/// Free bytes without which a disk counts as full: some more messages.
 const ROOM_BYTES: usize = 512 << 10;
 
 /// Returns whether the disk takes nothing more to speak of.
@@ -103,7 +103,7 @@ pub(super) fn is_full(dir: &Path) -> bool {
     written.is_err_and(|e| matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
 }
 
-/// The sizes of a database and of its write-ahead log.
+/// Returns the sizes of a database and of its write-ahead log.
 pub(super) fn sizes(dir: &Path, file: &str) -> (u64, u64) {
     (length(dir.join(file)), length(dir.join(format!("{file}-wal"))))
 }
@@ -112,12 +112,12 @@ fn length(path: PathBuf) -> u64 {
     std::fs::metadata(path).map_or(0, |m| m.len())
 }
 
-/// The folder for the copy that is made before the store is brought to a format.
+/// Returns the folder for the copy that is made before the store is brought to a format.
 pub(super) fn before_format(dir: &Path, format: i64) -> PathBuf {
     dir.join(format!("{BEFORE}{format}"))
 }
 
-/// What the folder lists is on the disk.
+/// Syncs the folder's own entries to the disk.
 pub(super) fn sync_folder(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
 }
@@ -152,7 +152,7 @@ pub(super) fn make_private(dir: &Path) -> io::Result<()> {
     own(dir)
 }
 
-/// Takes away what others may do with a folder.
+/// Takes away others' rights on a folder.
 pub(super) fn own(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { set_mode(&File::open(dir)?, 0o700) } else { Ok(()) }
 }
@@ -170,7 +170,7 @@ fn set_mode(_: &File, _: u32) -> io::Result<()> {
 #[cfg(not(unix))]
 fn tighten(_: &Path) {}
 
-/// Takes away what others may do with the folder and the store's files in it, and says so.
+/// Takes away others' rights on the folder and the store's files in it, and logs that.
 #[cfg(unix)]
 fn tighten(dir: &Path) {
     use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! The connections, and what is in memory beside them.
+//! The connections, and the state in memory beside them.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -33,9 +33,9 @@ pub(super) struct Inner {
     pub(super) state: RwLock<StoreState>,
     pub(super) readers: Mutex<Readers>,
     pub(super) reader_back: Condvar,
-    /// Beside the writers.
+    /// Connections that move the write-ahead logs into the files, beside the writers.
     pub(super) checkpointers: Mutex<Option<[Connection; 2]>>,
-    /// Why writing has ended.
+    /// Error that has ended writing.
     pub(super) failed: Mutex<Option<DatabaseError>>,
     pub(super) search: AtomicBool,
     /// There may be blocks of older formats in the file that takes the commits.
@@ -48,13 +48,13 @@ pub(super) struct Inner {
     /// The last commit found no room: the next one waits until there is enough for more than itself, or what is said would
     /// be taken and refused in turns.
     pub(super) full: AtomicBool,
-    /// Of the database as it was found, or was brought to.
+    /// Format of the database as it was found, or was brought to.
     pub(super) format: i64,
-    /// Held for as long as the store is open: dropped last.
+    /// The data folder, locked for as long as the store is open: dropped last.
     pub(super) folder: Folder,
 }
 
-/// What there is to write with.
+/// The writer of a file, or its absence.
 pub(super) enum Pen {
     Writer(Box<DatabaseWriter>),
     /// The disk was full when the store was opened: each commit tries again.
@@ -99,10 +99,9 @@ impl core::fmt::Debug for Inner {
 /// The one connection that writes a file.
 pub(super) struct DatabaseWriter {
     pub(super) db: Connection,
-    /// Whether a commit syncs at present.
+    /// Commits sync at present.
     pub(super) full_sync: bool,
-    /// Something may be in the write-ahead log and not on the disk: what a process left that was killed, to
-    /// begin with.
+    /// Something may be in the write-ahead log and not on the disk: at first, what a killed process has left.
     pub(super) unsynced: bool,
 }
 
@@ -112,7 +111,7 @@ impl DatabaseWriter {
     }
 }
 
-/// Why there is nothing to write with.
+/// Returns the error of a store without a writer.
 pub(super) fn no_writer(why: &str) -> DatabaseError {
     DatabaseError { code: 0, message: why.to_owned() }
 }
@@ -121,7 +120,7 @@ pub(super) fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many damaged places are remembered as reported.
+/// Damaged places that are remembered as reported.
 const REPORTED_MAX: usize = 4_096;
 
 impl Inner {
@@ -168,7 +167,7 @@ impl Inner {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What writes, before the mover if that wants it too.
+    /// Takes the writer before the mover, if that wants it too.
     pub(super) fn writer_first(&self) -> MutexGuard<'_, Pen> {
         self.queue.fetch_add(1, Ordering::SeqCst);
         let pen = unpoisoned(&self.writer);
@@ -176,7 +175,7 @@ impl Inner {
         pen
     }
 
-    /// What writes, after every commit that waits.
+    /// Takes the writer after every commit that waits.
     pub(super) fn writer_last(&self) -> MutexGuard<'_, Pen> {
         while self.queue.load(Ordering::SeqCst) > 0 {
             std::thread::sleep(Duration::from_micros(100));
@@ -184,7 +183,7 @@ impl Inner {
         unpoisoned(&self.writer)
     }
 
-    /// The writer. Where there was no room for one, tries again.
+    /// Returns the writer. Where there was no room for one, tries again.
     pub(super) fn writer<'a>(&self, pen: &'a mut Pen) -> Result<&'a mut DatabaseWriter, DatabaseError> {
         if matches!(pen, Pen::NoRoom) {
             let opened = self.open_writer();
@@ -337,7 +336,7 @@ impl Inner {
         }
     }
 
-    /// Says once that positions of a room cannot be read.
+    /// Logs once that positions of a room cannot be read.
     pub(super) fn report(&self, room: RoomId, gap: &RangeInclusive<Position>) {
         let mut reported = unpoisoned(&self.reported);
         if reported.len() < REPORTED_MAX && reported.insert((room, *gap.start())) {
@@ -351,7 +350,7 @@ impl Inner {
         }
     }
 
-    /// Writing has ended.
+    /// Ends writing with this error.
     pub(super) fn fail(&self, error: &DatabaseError) {
         let mut failed = unpoisoned(&self.failed);
         if failed.is_none() {

@@ -1,4 +1,4 @@
-//! Opening: what is kept in memory, read from the tables.
+//! Opening: the state in memory, read from the tables.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::change::RoomId;
 pub struct Recovery {
     /// Staged batches that were read back.
     pub batches: u64,
-    /// Staged batches whose head is damaged: which records they had is known in part only.
+    /// Staged batches with a damaged head: their records are known in part only.
     pub batches_damaged: u64,
     /// Records of staged batches that are damaged: gaps now.
     pub records_damaged: u64,
@@ -27,7 +27,7 @@ pub struct Recovery {
     pub rooms_damaged: Vec<RoomId>,
 }
 
-/// What opening keeps in memory, from the tables.
+/// Reads from the tables what is kept in memory.
 pub(super) fn load(reader: &Reader) -> rusqlite::Result<(StoreState, Recovery)> {
     let db = &reader.db;
     let mut state = StoreState::default();
@@ -93,7 +93,8 @@ pub(super) fn load(reader: &Reader) -> rusqlite::Result<(StoreState, Recovery)> 
     Ok((state, recovery))
 }
 
-/// The end of each room, as far as the file that takes the commits tells. `None`: a damaged batch hides it.
+/// Returns the end of each room, as far as the file that takes the commits tells; `None` if a damaged batch
+/// hides it.
 pub(super) fn known_ends(db: &Connection) -> rusqlite::Result<Option<HashMap<RoomId, Position>>> {
     let mut known = HashMap::new();
     for (room, _) in rows::rooms(db)? {
@@ -116,7 +117,7 @@ pub(super) fn known_ends(db: &Connection) -> rusqlite::Result<Option<HashMap<Roo
     Ok(Some(known))
 }
 
-/// Writes down which rooms may have lost their end, before anything else can take the damaged batches away.
+/// Notes the rooms that may have lost their end, before anything else can take the damaged batches away.
 pub(super) fn note_cuts(db: &mut Connection, state: &StoreState) -> rusqlite::Result<()> {
     let cut: Vec<_> = state.rooms.iter().filter(|(_, ends)| ends.cut).collect();
     if cut.is_empty() {
@@ -184,7 +185,7 @@ fn load_staging(db: &Connection, state: &mut StoreState, recovery: &mut Recovery
     Ok(())
 }
 
-/// The last position of the blocks that a file has of a room; 0 if it has none.
+/// Returns the last position of the blocks that a file has of a room; 0 if it has none.
 fn last_block_end(db: &Connection, room: RoomId) -> rusqlite::Result<Position> {
     match rows::place_at(db, room, Position::MAX)? {
         Some(place) if place.good => Ok(place.last),
@@ -193,7 +194,7 @@ fn last_block_end(db: &Connection, room: RoomId) -> rusqlite::Result<Position> {
     }
 }
 
-/// The last position of a block whose place is damaged.
+/// Returns the last position of a block whose place is damaged.
 fn true_last(db: &Connection, room: RoomId, place: &BlockPlace) -> rusqlite::Result<Position> {
     tracing::error!(
         room = room.0,

@@ -1,4 +1,4 @@
-//! What happens behind the commits: staged runs go into their rooms' blocks, closed rooms and removed records go,
+//! Work behind the commits: staged runs go into their rooms' blocks, closed rooms and removed records go,
 //! free space is given back, the write-ahead logs go into the files.
 //!
 //! All of it in steps of some milliseconds, most of them in the blocks' file, for which no commit waits. What
@@ -21,12 +21,12 @@ use crate::change::RoomId;
 use crate::error::{DatabaseError, StoreError};
 use crate::run::{RunDirectory, StoredRun};
 
-/// Bytes of a block: what is read for the smallest page, and what damage to a directory loses. One record may be
+/// Bytes of a block: the smallest page reads so much, and damage to a directory loses it. One record may be
 /// more. A guess between the cost of a page and overhead.
 const BLOCK_BYTES: usize = 64 << 10;
 /// Bytes of a room that are moved at once: a step does one of these at least.
 const PART_BYTES: usize = 4 * BLOCK_BYTES;
-/// A round of moving takes so many times the bytes at which it begins, at most.
+/// Most bytes of a round of moving, as a multiple of those at which it begins.
 const PLAN_TIMES: u64 = 2;
 /// Time for which a step works before it commits. A guess; much shorter ones make many small parts of the search
 /// index.
@@ -46,9 +46,10 @@ const DELETE_BLOCKS: usize = 8;
 /// 16 and 128 MiB. Guesses.
 const WAL_FRAMES: i64 = 4_096;
 const WAL_FRAMES_MAX: i64 = 32_768;
-/// How many times the length of a step commits have to themselves behind it, while less than half is staged. A guess.
+/// Time that commits have to themselves behind a step, in lengths of that step, while less than half is
+/// staged. A guess.
 const GIVE_WAY_TIMES: u32 = 4;
-/// The mover looks around this often when nobody wakes it.
+/// Time between two looks of the mover when nobody wakes it.
 const REST: Duration = Duration::from_millis(200);
 
 impl Inner {
@@ -57,7 +58,7 @@ impl Inner {
         self.wake.notify_all();
     }
 
-    /// The mover's thread.
+    /// Runs the mover, on a thread of its own.
     pub(super) fn run_mover(&self) {
         let mut said: Option<StoreError> = None;
         loop {
@@ -135,8 +136,8 @@ impl Inner {
             || !state.closing.is_empty()
     }
 
-    /// While much may be staged yet, commits have the greater part of the time: a burst goes to the disk first, and is
-    /// moved behind it.
+    /// Leaves commits the greater part of the time while much may be staged yet: a burst goes to the disk
+    /// first, and is moved behind it.
     fn give_way(&self, worked: Duration) {
         let half = self.options.staging_bytes.midpoint(self.options.staging_bytes_max);
         if self.state().staged_bytes < half {
@@ -145,7 +146,7 @@ impl Inner {
         }
     }
 
-    /// Everything that is due or not, until nothing is left.
+    /// Does everything, due or not, until nothing is left.
     pub(super) fn tidy(&self) -> Result<(), StoreError> {
         while self.move_on()? {}
         while self.close_some()? {}
@@ -154,7 +155,8 @@ impl Inner {
         self.move_logs()
     }
 
-    /// One step in the file that takes the commits, when no commit waits. Errors that end writing are kept.
+    /// Takes one step in the file that takes the commits, when no commit waits. Errors that end writing are
+    /// kept.
     pub(super) fn step<T>(
         &self,
         work: impl FnOnce(&Self, &mut DatabaseWriter) -> rusqlite::Result<T>,
@@ -170,7 +172,7 @@ impl Inner {
         work(self, writer).map_err(|error| self.step_error(error))
     }
 
-    /// One step in the blocks' file, whatever commits meanwhile.
+    /// Takes one step in the blocks' file, whatever commits meanwhile.
     pub(super) fn step_apart<T>(
         &self,
         work: impl FnOnce(&Self, &mut DatabaseWriter) -> rusqlite::Result<T>,
@@ -196,7 +198,8 @@ impl Inner {
 
     // Moving.
 
-    /// Moves some staged runs, and deletes some rows whose runs were moved. Whether there is more to do.
+    /// Moves some staged runs, and deletes some rows whose runs were moved. Returns whether there is more to
+    /// do.
     fn move_on(&self) -> Result<bool, StoreError> {
         let moved = self.step_apart(Self::move_some)?;
         if self.state().settled.is_none() {
@@ -205,8 +208,8 @@ impl Inner {
         Ok(self.step(Self::delete_rows)? | moved)
     }
 
-    /// The round of moving, a new one if there is none; `None`: there is nothing to be moved, or not before
-    /// the rows of the last round are gone.
+    /// Returns the round of moving, a new one if there is none; `None` if nothing is to be moved, or not
+    /// before the rows of the last round are gone.
     fn round(&self) -> Option<MovingRound> {
         let mut state = self.state_mut();
         if state.round.is_none() && state.settled.is_none() {
@@ -225,7 +228,7 @@ impl Inner {
     }
 
     /// Moves some staged runs into blocks. Once all of a round are there, and on the disk, its rows may be
-    /// deleted. Whether something was done.
+    /// deleted. Returns whether something was done.
     pub(super) fn move_some(&self, blocks: &mut DatabaseWriter) -> rusqlite::Result<bool> {
         let Some(MovingRound { up_to, rooms, ends }) = self.round() else { return Ok(false) };
         if rooms.is_empty() {
@@ -299,7 +302,7 @@ impl Inner {
         }
     }
 
-    /// The first position kept, the last one moved, and the runs of a room in rows up to `up_to`.
+    /// Returns the first position kept, the last one moved, and the runs of a room in rows up to `up_to`.
     fn staged(&self, room: RoomId, up_to: i64) -> (Position, Position, Vec<StoredRun>) {
         let state = self.state();
         let Some(found) = state.rooms.get(&room) else {
@@ -350,7 +353,7 @@ impl Inner {
         block.write(db)
     }
 
-    /// Deletes some of the rows whose runs are in blocks, on the disk. Whether there is more to do.
+    /// Deletes some of the rows whose runs are in blocks, on the disk. Returns whether there is more to do.
     pub(super) fn delete_rows(&self, writer: &mut DatabaseWriter) -> rusqlite::Result<bool> {
         let state = self.state();
         let Some(settled) = &state.settled else { return Ok(false) };
@@ -396,7 +399,8 @@ impl Inner {
         Ok(true)
     }
 
-    /// Takes over some blocks of older formats, in each room the newest first. Whether there is more to do.
+    /// Takes over some blocks of older formats, in each room the newest first. Returns whether there is more
+    /// to do.
     ///
     /// Damage stays where it is.
     fn take_over_some(&self) -> Result<bool, StoreError> {
@@ -458,7 +462,7 @@ impl Inner {
 
     // Cleaning up.
 
-    /// Deletes some of a closed room. Whether there is more to do.
+    /// Deletes some of a closed room. Returns whether there is more to do.
     fn close_some(&self) -> Result<bool, StoreError> {
         let Some(&room) = self.state().closing.first() else { return Ok(false) };
         // While anything of it is elsewhere, the file that takes the commits says that it is closed.
@@ -503,7 +507,7 @@ impl Inner {
         Ok(!state.closing.is_empty())
     }
 
-    /// Deletes some blocks whose positions are all before `kept`. Whether there were any.
+    /// Deletes some blocks whose positions are all before `kept`. Returns whether there were any.
     pub(super) fn delete_blocks(
         &self,
         db: &Connection,
@@ -533,7 +537,7 @@ impl Inner {
         Ok(any)
     }
 
-    /// Gives some free pages of both files back. Whether there is more to do.
+    /// Gives some free pages of both files back. Returns whether there is more to do.
     fn vacuum_some(&self) -> Result<bool, StoreError> {
         let more = self.step(|inner, writer| inner.vacuum(writer, VACUUM_PAGES / 4))?;
         Ok(self.step_apart(|inner, blocks| inner.vacuum(blocks, VACUUM_PAGES))? | more)
@@ -591,8 +595,8 @@ impl Inner {
     }
 }
 
-/// What follows each other without a gap in `runs` from the first position at or behind `from` that there is: as much
-/// as is moved at once.
+/// Returns the neighbouring records of `runs` from the first position at or behind `from` that there is: as
+/// many as are moved at once.
 fn part(runs: &[StoredRun], mut from: Position) -> Vec<StoredRun> {
     let mut pieces: Vec<StoredRun> = Vec::new();
     let mut bytes = 0;
@@ -608,7 +612,7 @@ fn part(runs: &[StoredRun], mut from: Position) -> Vec<StoredRun> {
     pieces
 }
 
-/// The records of a run from a position on, as many as are moved at once. `None`: there are none.
+/// Returns the records of a run from a position on, as many as are moved at once; `None` if there are none.
 fn part_of(run: &StoredRun, from: Position) -> Option<StoredRun> {
     let skip = usize::try_from(from.since(run.first()).unwrap_or(0)).ok()?;
     let entries = run.directory.entries.get(skip..).filter(|rest| !rest.is_empty())?;
@@ -625,7 +629,7 @@ fn part_of(run: &StoredRun, from: Position) -> Option<StoredRun> {
     Some(StoredRun { directory: directory.into(), frames: run.frames.slice(at.min(end)..end) })
 }
 
-/// Deletes some rows of a room, of the first of these tables that has some. Whether there were any.
+/// Deletes some rows of a room, of the first of these tables that has some. Returns whether there were any.
 fn delete_some(db: &Connection, room: RoomId, tables: &[&str]) -> rusqlite::Result<bool> {
     for table in tables {
         let column = if *table == "mark" { "position" } else { "member" };
@@ -640,8 +644,8 @@ fn delete_some(db: &Connection, room: RoomId, tables: &[&str]) -> rusqlite::Resu
     Ok(false)
 }
 
-/// Blocks of an older format before this room and position, the last first, as many as are taken over at
-/// once. Those that cannot be read, or whose places are damaged, are without what they hold.
+/// Returns blocks of an older format before this room and position, the last first, as many as are taken over
+/// at once. Those that cannot be read, or whose places are damaged, come without their content.
 fn old_blocks(
     db: &Connection,
     before: (i64, i64),

@@ -5,11 +5,11 @@ use std::time::Duration;
 /// Settings of a [`SqliteStore`](crate::SqliteStore).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Options {
-    /// Keep a search index. Default true. Messages stored while it is off are not found later.
+    /// A search index is kept. Default true. Messages stored while it is off are not found later.
     pub search: bool,
-    /// How long one search may take. Default 1 s.
+    /// Time limit of one search. Default 1 s.
     pub search_time: Duration,
-    /// Move and clean up on a thread of the store's own. Default true. Without it call
+    /// A thread of the store's own moves and cleans up. Default true. Without it call
     /// [`Store::tidy`](crate::Store::tidy) now and then; a commit helps itself when too much is staged.
     pub background: bool,
     /// Bytes of the page cache of each of the two writers. Default 16 MiB.
@@ -23,14 +23,15 @@ pub struct Options {
     /// Staged bytes, kept in memory, at which each commit first moves as much as it brings, and more. Default
     /// 64 MiB: a burst of 400,000 short messages.
     pub staging_bytes_max: u64,
-    /// How long what was stored may wait to be moved. Default 2 s.
+    /// Time that staged runs may wait to be moved. Default 2 s.
     pub staging_age: Duration,
     /// Free bytes kept in each file for what comes next, before it is made shorter. Default 64 MiB.
     pub free_bytes: u64,
     /// Each database file's greatest size: beyond it commits are
     /// [`CommitError::Full`](crate::CommitError::Full). Default: none.
     pub bytes_max: Option<u64>,
-    /// Copy a store of an older format, beside the database, before it is brought up to date. Default true.
+    /// A store of an older format is copied, beside the database, before it is brought up to date. Default
+    /// true.
     pub copy_before_upgrade: bool,
 }
 

@@ -22,16 +22,16 @@ pub(super) struct ReadView {
     pub(super) staged: Vec<StoredRun>,
 }
 
-/// What a block or staged run says of a position.
+/// Place of a position in a block or staged run.
 enum At {
-    /// It is in this run (whether its bytes are good is not said).
+    /// In this run, whose bytes there may not be good.
     In(StoredRun),
-    /// Positions up to here cannot be read.
+    /// Among positions that cannot be read.
     Hole { first: Position, last: Position },
 }
 
 impl Inner {
-    /// The room's ends, and its staged runs of which `wanted` says so.
+    /// Returns the room's ends, and its staged runs of which `wanted` says so.
     fn view(&self, room: RoomId, wanted: impl Fn(&StoredRun) -> bool) -> Result<ReadView, StoreError> {
         let state = self.state();
         let found = state.rooms.get(&room).ok_or(StoreError::NoSuchRoom(room))?;
@@ -172,7 +172,7 @@ impl Inner {
         Ok(page)
     }
 
-    /// A gap may turn out to be retention's, which came in between; what is damage is reported.
+    /// Names the reason of a page's gap: it may be retention's, which came in between; damage is reported.
     fn name_gap(&self, room: RoomId, page: &mut StoredPage, forwards: bool) {
         let Some(gap) = page.gap.clone() else { return };
         let kept = self.state().rooms.get(&room).map(|r| r.first);
@@ -400,7 +400,8 @@ impl Inner {
         Ok(found)
     }
 
-    /// One good record, wherever it is. `read` is the run of the one before, which may have this one as well.
+    /// Returns one good record, wherever it is. `read` is the run of the one before, which may have this one
+    /// as well.
     pub(super) fn record(
         &self,
         reader: &Reader,
@@ -426,7 +427,7 @@ impl Inner {
     }
 }
 
-/// What the blocks have at `position`, which is at most `moved`.
+/// Looks `position`, which is at most `moved`, up in the blocks.
 fn at(reader: &Reader, room: RoomId, position: Position, moved: Position) -> rusqlite::Result<At> {
     let mut hole = (Position::START, moved);
     for db in reader.files() {
@@ -438,7 +439,7 @@ fn at(reader: &Reader, room: RoomId, position: Position, moved: Position) -> rus
     Ok(At::Hole { first: hole.0, last: hole.1 })
 }
 
-/// As [`at`], in one file.
+/// Looks a position up as [`at`] does, in one file.
 fn at_in(db: &Connection, room: RoomId, position: Position, moved: Position) -> rusqlite::Result<At> {
     let place = rows::place_at(db, room, position)?;
     let before = match place {
@@ -458,7 +459,7 @@ fn at_in(db: &Connection, room: RoomId, position: Position, moved: Position) -> 
     Ok(At::Hole { first: before + 1, last })
 }
 
-/// Takes from a run what lies behind the page. Whether reading goes on behind the run.
+/// Takes the records of a run behind the page. Returns whether reading goes on behind the run.
 fn take_forward(page: &mut StoredPage, run: &StoredRun, bytes_max: usize, bytes: &mut usize) -> bool {
     let mut begin = None;
     let mut end = 0;
@@ -501,7 +502,8 @@ struct Budget {
     bytes: usize,
 }
 
-/// Takes from a run what lies before the page. Whether reading goes on before the run. Runs are pushed last first.
+/// Takes the records of a run before the page; runs are pushed last first. Returns whether reading goes on
+/// before the run.
 fn take_backward(page: &mut StoredPage, run: &StoredRun, kept: Position, budget: &mut Budget) -> bool {
     let slots: Vec<_> = run.slots().filter(|s| s.position < page.first && s.position >= kept).collect();
     let mut piece: Option<(usize, usize)> = None;

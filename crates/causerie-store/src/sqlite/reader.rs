@@ -20,7 +20,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Keeps what the first file has of blocks in view, whatever is taken over meanwhile.
+    /// Keeps the blocks of the first file in view, whatever is taken over meanwhile.
     pub(super) fn keep_old(&self) -> rusqlite::Result<Option<Transaction<'_>>> {
         if !self.old {
             return Ok(None);
@@ -31,12 +31,12 @@ impl Reader {
         Ok(Some(snapshot))
     }
 
-    /// The files that may have blocks, in the order in which they are to be looked at.
+    /// Returns the files that may have blocks, in the order in which they are to be looked at.
     pub(super) fn files(&self) -> impl Iterator<Item = &Connection> {
         self.old.then_some(&self.db).into_iter().chain([&self.blocks])
     }
 
-    /// The block that has `position`, or the last one before it, and the file that has it.
+    /// Returns the block that has `position`, or the last one before it, and the file that has it.
     pub(super) fn place_at(
         &self,
         room: RoomId,
@@ -51,7 +51,7 @@ impl Reader {
         Ok(found)
     }
 
-    /// The first block behind `position`, and the file that has it.
+    /// Returns the first block behind `position`, and the file that has it.
     pub(super) fn place_behind(
         &self,
         room: RoomId,

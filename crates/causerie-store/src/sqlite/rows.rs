@@ -70,7 +70,7 @@ pub(super) fn put_room(db: &Connection, room: RoomId, row: &RoomRow) -> rusqlite
     Ok(())
 }
 
-/// A room is gone, and what is left of it goes bit by bit.
+/// Marks a room as gone: what is left of it goes bit by bit.
 pub(super) fn close_room(db: &Connection, room: RoomId) -> rusqlite::Result<()> {
     let room = int(room.0);
     db.prepare_cached("DELETE FROM room WHERE id = ?1")?.execute([room])?;
@@ -79,7 +79,7 @@ pub(super) fn close_room(db: &Connection, room: RoomId) -> rusqlite::Result<()> 
     Ok(())
 }
 
-/// All rooms' ids, and their rows unless they are damaged.
+/// Returns all rooms' ids, and their rows unless they are damaged.
 pub(super) fn rooms(db: &Connection) -> rusqlite::Result<Vec<(RoomId, Option<RoomRow>)>> {
     let mut select = db.prepare(
         "SELECT id, name, port, creator, epoch, created, crc, maker, closed FROM room ORDER BY id",
@@ -119,7 +119,8 @@ pub(super) fn put_meta(db: &Connection, key: &str, value: i64) -> rusqlite::Resu
 
 // How far a room has come, where its staging rows do not tell any more.
 
-/// 0 if none of its rows were deleted; `None`: damaged.
+/// Returns the last position moved, as noted of a room: 0 if none of its rows were deleted; `None` if that is
+/// damaged.
 pub(super) fn moved(db: &Connection, room: RoomId) -> rusqlite::Result<Option<Position>> {
     let mut select = db.prepare_cached("SELECT last, crc FROM moved WHERE room = ?1")?;
     let read = |row: &Row<'_>| {
@@ -129,7 +130,7 @@ pub(super) fn moved(db: &Connection, room: RoomId) -> rusqlite::Result<Option<Po
     Ok(select.query_row([int(room.0)], read).optional()?.unwrap_or(Some(Position::START)))
 }
 
-/// Notes before rows or blocks are deleted that the room has come so far.
+/// Notes the last position moved of a room, before its rows or blocks are deleted.
 pub(super) fn raise_moved(db: &Connection, room: RoomId, last: Position) -> rusqlite::Result<()> {
     if moved(db, room)?.is_some_and(|known| known >= last) {
         return Ok(());
@@ -151,7 +152,7 @@ pub(super) fn keep_from(db: &Connection, room: RoomId, first: Position) -> rusql
     Ok(())
 }
 
-/// 1 if nothing was ever removed; `None`: damaged.
+/// Returns the first position that a room keeps: 1 if nothing was ever removed; `None` if that is damaged.
 pub(super) fn kept_from(db: &Connection, room: RoomId) -> rusqlite::Result<Option<Position>> {
     let mut select = db.prepare_cached("SELECT first, crc FROM kept WHERE room = ?1")?;
     let read = |row: &Row<'_>| {
@@ -252,7 +253,7 @@ pub(super) fn put_checkpoint(
     Ok(())
 }
 
-/// `None`: there is none. `Some(None)`: it is damaged.
+/// Returns a room's checkpoint; `None` if there is none, `Some(None)` if it is damaged.
 pub(super) fn checkpoint(
     db: &Connection,
     room: RoomId,
@@ -294,7 +295,7 @@ pub(super) fn mark(room: RoomId, name: &[u8], row: &Row<'_>) -> rusqlite::Result
     Ok(if good { Ok(Position::new(position as u64)) } else { Err(Position::new(position as u64)) })
 }
 
-/// Removes some of the marks of positions before `first`. Whether there were any.
+/// Removes some of the marks of positions before `first`. Returns whether there were any.
 pub(super) fn delete_marks(db: &Connection, room: RoomId, first: Position) -> rusqlite::Result<bool> {
     let mut delete = db.prepare_cached(
         "DELETE FROM mark WHERE room = ?1 AND position IN
@@ -305,7 +306,7 @@ pub(super) fn delete_marks(db: &Connection, room: RoomId, first: Position) -> ru
 
 // Staging rows.
 
-/// What one staging row holds: the directories of its runs, and then their frames in the same order.
+/// Writes a staging row: the directories of its runs, and then their frames in the same order.
 ///
 /// `head` = { length directory }*, each directory with its own checksum; the row's checksum is of the head.
 pub(super) fn put_staging(
@@ -328,13 +329,13 @@ pub(super) fn put_staging(
     Ok((head.len() + frames.len()) as u64)
 }
 
-/// A staging row read back: its runs, or how much of it is lost.
+/// A staging row read back.
 pub(super) struct StagingRow {
     pub(super) id: i64,
     pub(super) bytes: u64,
     /// The runs whose directories are good; their frames may not be.
     pub(super) runs: Vec<StoredRun>,
-    /// Whether the row's head is as it was written: if not, there may have been more runs.
+    /// The row's head is as it was written: if not, there may have been more runs.
     pub(super) whole: bool,
 }
 
@@ -359,14 +360,14 @@ pub(super) fn staging(row: &Row<'_>) -> rusqlite::Result<StagingRow> {
 
 // Blocks.
 
-/// Where a block is.
+/// Place of a block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockPlace {
     pub(super) first: Position,
     pub(super) last: Position,
     pub(super) bytes: u64,
     pub(super) block: i64,
-    /// Whether this row is as it was written.
+    /// This row is as it was written.
     pub(super) good: bool,
 }
 
@@ -382,7 +383,7 @@ pub(super) fn place(room: RoomId, row: &Row<'_>) -> rusqlite::Result<BlockPlace>
     Ok(BlockPlace { first, last, bytes, block, good })
 }
 
-/// The block that has `position`, or the last one before it.
+/// Returns the block that has `position`, or the last one before it.
 pub(super) fn place_at(
     db: &Connection,
     room: RoomId,
@@ -396,7 +397,7 @@ pub(super) fn place_at(
     select.query_row([int(room.0), int(position)], |row| place(room, row)).optional()
 }
 
-/// The first block behind `position`.
+/// Returns the first block behind `position`.
 pub(super) fn place_behind(
     db: &Connection,
     room: RoomId,
@@ -432,7 +433,7 @@ pub(super) fn insert_block(db: &Connection, run: &StoredRun) -> rusqlite::Result
     Ok((directory.len() + frames.len()) as u64)
 }
 
-/// A block's bytes. `None`: its directory is gone, damaged, or another's.
+/// Returns a block; `None` if its directory is gone, damaged, or another's.
 pub(super) fn block(
     db: &Connection,
     room: RoomId,
@@ -450,7 +451,7 @@ pub(super) fn block(
     Ok(select.query_row([place.block], read).optional()?.flatten())
 }
 
-/// A block's directory alone: less to read where only times and lengths matter.
+/// Returns a block's directory alone: less to read where only times and lengths matter.
 pub(super) fn directory(
     db: &Connection,
     room: RoomId,

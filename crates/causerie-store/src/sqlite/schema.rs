@@ -14,17 +14,17 @@ use super::tables::{BLOCKS_FORMAT, FORMAT, STEPS, make, make_blocks};
 use super::{compare, copy, rows};
 use crate::error::{DatabaseError, OpenError};
 
-/// "CSRL", in the header of the file.
+/// Application id in the header of the file: "CSRL".
 const APPLICATION_ID: i64 = 0x4353_524c;
-/// "CSRB", in the header of the blocks' file.
+/// Application id in the header of the blocks' file: "CSRB".
 const BLOCKS_APPLICATION_ID: i64 = 0x4353_5242;
-/// The first version without the bug by which two connections could lose a commit.
+/// The first version of SQLite without the bug by which two connections could lose a commit.
 const ENGINE_MIN: i32 = 3_051_003;
 
-/// SQLite's default: the least that a single message writes. Others were not measured.
+/// Size of a page, SQLite's default: the least that a single message writes. Others were not measured.
 const PAGE_BYTES: u32 = 4096;
 
-/// The format of a database; `None`: it has nothing in it.
+/// Returns the format of a database; `None` if it has nothing in it.
 fn format(db: &Connection, path: &Path) -> Result<Option<i64>, OpenError> {
     format_of(db, path, APPLICATION_ID, FORMAT)
 }
@@ -52,7 +52,7 @@ pub(super) fn refuse_foreign(db: &Connection, format: i64, dir: &Path) -> Result
     refuse(compare::differences(db, format)?, dir.join(FILE))
 }
 
-/// As [`refuse_foreign`], of both files.
+/// Refuses both files as [`refuse_foreign`] does.
 pub(super) fn refuse_other(reader: &Reader, format: i64, dir: &Path) -> Result<(), OpenError> {
     refuse_foreign(&reader.db, format, dir)?;
     refuse(compare::blocks_differences(&reader.blocks)?, dir.join(BLOCKS))
@@ -72,8 +72,8 @@ fn check_engine() -> Result<(), OpenError> {
     }
 }
 
-/// The connections that write, one to each file. Makes the files if there are none, and brings older ones up
-/// to date.
+/// Opens the connections that write, one to each file. Makes the files if there are none, and brings older
+/// ones up to date.
 pub(super) fn writers(dir: &Path, folder: &Folder, options: &Options) -> Result<Reader, OpenError> {
     check_engine()?;
     let path = dir.join(FILE);
@@ -107,7 +107,7 @@ pub(super) fn writers(dir: &Path, folder: &Folder, options: &Options) -> Result<
     Ok(Reader { db, blocks, old: true })
 }
 
-/// The blocks' file of the store `db`. Makes it, where nothing was ever moved.
+/// Opens the blocks' file of the store `db`. Makes it, where nothing was ever moved.
 fn blocks_writer(db: &Connection, dir: &Path, options: &Options) -> Result<Connection, OpenError> {
     let path = dir.join(BLOCKS);
     let (bytes, log_bytes) = folder::sizes(dir, BLOCKS);
@@ -157,7 +157,7 @@ fn know_each_other(db: &Connection, blocks: &Connection, dir: &Path) -> Result<(
     }
 }
 
-/// A connection that may write a file, which only its owner can read; makes it if need be.
+/// Opens a connection that may write a file, which only its owner can read; makes it if need be.
 fn make_file(path: &Path) -> Result<Connection, OpenError> {
     folder::make_private_file(path).map_err(folder::io(path))?;
     let db = Connection::open_with_flags(
@@ -230,19 +230,19 @@ fn create(
     Ok(())
 }
 
-/// Prepared statements are kept, and as they are: by default SQLite prepares some of them anew for other values of
+/// Has prepared statements kept as they are: by default SQLite prepares some of them anew for other values of
 /// their parameters, which took a third of the mover's time.
 fn keep_statements(db: &Connection, capacity: usize) -> rusqlite::Result<()> {
     db.set_prepared_statement_cache_capacity(capacity);
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_| ())
 }
 
-/// SQLite counts a cache in pages, or, negative, in KiB.
+/// Returns the size of a cache as SQLite takes it: in pages, or, negative, in KiB.
 fn kib(bytes: usize) -> i64 {
     -i64::try_from(bytes / 1024).unwrap_or(i64::MAX).max(64)
 }
 
-/// Connections that read beside those that write.
+/// Opens connections that read beside those that write.
 pub(super) fn reader(dir: &Path, options: &Options, old: bool) -> rusqlite::Result<Reader> {
     let open = |file: &str| {
         let db = Connection::open_with_flags(
@@ -262,8 +262,8 @@ fn set_up_reader(db: &Connection, options: &Options) -> rusqlite::Result<()> {
     keep_statements(db, 32)
 }
 
-/// A connection to a file of a store that nobody writes. It makes, changes and locks nothing, so the medium
-/// may be read-only.
+/// Opens a connection to a file of a store that nobody writes. It makes, changes and locks nothing, so the
+/// medium may be read-only.
 fn untouched(dir: &Path, file: &str) -> rusqlite::Result<Connection> {
     let path = dir.join(file);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -282,7 +282,7 @@ fn untouched(dir: &Path, file: &str) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-/// A path as SQLite reads it where more is said of the file.
+/// Returns a path as SQLite reads it in a URI.
 fn uri(path: &Path) -> String {
     let bytes = path.as_os_str().as_encoded_bytes();
     // Two slashes more, or what stands between the first of the path's own would be a host.
@@ -297,13 +297,13 @@ fn uri(path: &Path) -> String {
     uri + "?immutable=1"
 }
 
-/// Looks at a store that nobody writes: its format.
+/// Returns the format of a store that nobody writes.
 pub(super) fn look(dir: &Path) -> Result<i64, OpenError> {
     Ok(untouched_pair(dir)?.2)
 }
 
-/// Connections to a store that nobody writes, and its format. The second: there is no such file, and need not
-/// be.
+/// Opens connections to a store that nobody writes, and returns its format. The second is `None` where there
+/// is no such file, and need not be.
 pub(super) fn untouched_pair(dir: &Path) -> Result<(Connection, Option<Connection>, i64), OpenError> {
     check_engine()?;
     let path = dir.join(FILE);
@@ -316,7 +316,7 @@ pub(super) fn untouched_pair(dir: &Path) -> Result<(Connection, Option<Connectio
     Ok((db, blocks, found))
 }
 
-/// Connections that read what a server in another process writes, and change nothing.
+/// Opens connections that read while a server in another process writes, and change nothing.
 pub(super) fn beside(dir: &Path) -> Result<(Connection, Option<Connection>, i64), OpenError> {
     check_engine()?;
     let open = |dir: &Path, file: &str| {
@@ -333,7 +333,8 @@ pub(super) fn beside(dir: &Path) -> Result<(Connection, Option<Connection>, i64)
     Ok((db, blocks, found))
 }
 
-/// The blocks' file of a store that is only read. `None`: there is none, and nothing was ever moved into one.
+/// Opens the blocks' file of a store that is only read; `None` if there is none, and nothing was ever moved
+/// into one.
 fn blocks_beside(
     db: &Connection,
     format: i64,
@@ -358,7 +359,7 @@ fn blocks_beside(
     }
 }
 
-/// Connections that read a store that nobody writes, whatever its format.
+/// Opens connections that read a store that nobody writes, whatever its format.
 pub(super) fn quiet_reader(dir: &Path, options: &Options) -> Result<(Reader, i64), OpenError> {
     let (db, blocks, format) = untouched_pair(dir)?;
     STEPS
@@ -378,7 +379,7 @@ pub(super) fn quiet_reader(dir: &Path, options: &Options) -> Result<(Reader, i64
     Ok((Reader { db, blocks, old: true }, format))
 }
 
-/// The connections that move the write-ahead logs into the files, beside the writers.
+/// Opens the connections that move the write-ahead logs into the files, beside the writers.
 pub(super) fn checkpointers(dir: &Path) -> rusqlite::Result<[Connection; 2]> {
     let open = |file: &str| {
         let db = Connection::open_with_flags(

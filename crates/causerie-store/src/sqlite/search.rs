@@ -66,7 +66,7 @@ impl Inner {
         })
     }
 
-    /// Makes the texts of a run findable.
+    /// Puts the texts of a run into the index.
     pub(super) fn index(&self, db: &Connection, run: &StoredRun) -> rusqlite::Result<()> {
         if !self.search.load(Ordering::Relaxed) {
             return Ok(());
@@ -89,7 +89,7 @@ impl Inner {
         }
     }
 
-    /// Messages are read and stored without the index, which can be made anew.
+    /// Turns search off: messages are read and stored without the index, which can be made anew.
     pub(super) fn search_is_damaged(&self, error: &rusqlite::Error) {
         tracing::error!(%error, "the search index is damaged: searching is switched off");
         self.search.store(false, Ordering::Relaxed);
@@ -143,7 +143,7 @@ impl Inner {
         })
     }
 
-    /// Hits of one room, newest first, at positions before `before` and times before `before_millis`.
+    /// Returns hits of one room, newest first, at positions before `before` and times before `before_millis`.
     fn search_room(
         &self,
         searcher: &Searcher,

@@ -11,7 +11,7 @@ use super::reader::Reader;
 #[derive(Debug)]
 pub(super) struct Searcher {
     pub(super) reader: Reader,
-    /// When the search has to end.
+    /// Deadline of the search.
     end: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -28,7 +28,7 @@ impl Searcher {
         Ok(Self { reader, end })
     }
 
-    /// An error once the time is over: between two rows SQLite does not look.
+    /// Fails once the time is over: between two rows SQLite does not look.
     pub(super) fn look(&self) -> rusqlite::Result<()> {
         match *unpoisoned_end(&self.end) {
             Some(end) if Instant::now() >= end => {
@@ -38,7 +38,7 @@ impl Searcher {
         }
     }
 
-    /// Searches end at this time.
+    /// Sets the deadline of searches.
     pub(super) fn end_at(&self, end: Option<Instant>) {
         *unpoisoned_end(&self.end) = end;
     }

@@ -1,4 +1,4 @@
-//! What is kept in memory: where each room's log begins and ends, and the staged runs. Bounded by the number of
+//! State in memory: where each room's log begins and ends, and the staged runs. Bounded by the number of
 //! rooms and by [`Options::staging_bytes_max`](super::options::Options::staging_bytes_max), never by history.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -11,7 +11,7 @@ use causerie_core::id::Position;
 /// A run that waits in the staging area.
 #[derive(Clone, Debug)]
 pub(super) struct Staged {
-    /// In which row.
+    /// Number of its row.
     pub(super) row: i64,
     pub(super) run: StoredRun,
 }
@@ -20,11 +20,11 @@ pub(super) struct Staged {
 pub(super) struct RoomState {
     /// The first position kept.
     pub(super) first: Position,
-    /// Positions up to here are in blocks, or gone.
+    /// The last position that is in a block, or gone.
     pub(super) moved: Position,
     pub(super) last: Position,
     pub(super) staged: VecDeque<Staged>,
-    /// What stood behind `last` may have been lost.
+    /// Records behind `last` may have been lost.
     pub(super) cut: bool,
 }
 
@@ -42,7 +42,7 @@ impl RoomState {
 pub(super) struct StoreState {
     pub(super) rooms: HashMap<RoomId, RoomState>,
     pub(super) next_room: u64,
-    /// Times before this one count as this one.
+    /// The time as which earlier ones count.
     pub(super) ages_from: u64,
     /// The rooms that have staged runs, or had some in rows that are still there.
     pub(super) waiting: BTreeSet<RoomId>,
@@ -52,11 +52,11 @@ pub(super) struct StoreState {
     pub(super) rows: BTreeMap<i64, u64>,
     /// Number of the next staging row.
     pub(super) next_row: i64,
-    /// When the oldest staged batch came.
+    /// Time when the oldest staged batch came.
     pub(super) waiting_since: Option<Instant>,
     pub(super) round: Option<MovingRound>,
     pub(super) settled: Option<SettledRows>,
-    /// While blocks of older formats are taken over: those before this room and position are still to come.
+    /// Room and position before which blocks of older formats are still to be taken over, if there are some.
     pub(super) old_before: Option<(i64, i64)>,
     /// Closed rooms of which something is left in the database.
     pub(super) closing: BTreeSet<RoomId>,
@@ -88,7 +88,7 @@ impl StoreState {
         self.waiting.insert(id);
     }
 
-    /// The blocks of a room reach up to `moved` now: what was staged up to there goes.
+    /// Notes that the blocks of a room reach up to `moved` now: runs that were staged up to there go.
     pub(super) fn moved(&mut self, id: RoomId, moved: Position) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.moved = room.moved.max(moved);
@@ -101,7 +101,7 @@ impl StoreState {
         }
     }
 
-    /// The round has come to an end in a room.
+    /// Notes that the round has come to its end in a room.
     pub(super) fn room_is_done(&mut self, id: RoomId) {
         let end = self.rooms.get(&id).map(|room| (room.moved, room.staged.is_empty()));
         if end.is_none_or(|(_, empty)| empty) {

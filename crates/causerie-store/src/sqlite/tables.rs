@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 /// The newest format that this version knows.
 pub(super) const FORMAT: i64 = STEPS.len() as i64;
-/// What each format has more than the one before. A new one goes behind them; these stay as they are.
+/// The additions of each format to the one before. A new one goes behind them; these stay as they are.
 pub(super) const STEPS: [Migration; 7] = [
     Migration { change: SCHEMA, stand_in: "" },
     Migration { change: MARKS, stand_in: NO_MARKS },
@@ -18,14 +18,15 @@ pub(super) const STEPS: [Migration; 7] = [
 /// The way from one format to the next.
 pub(super) struct Migration {
     pub(super) change: &'static str,
-    /// What stands in for it, in the connection's memory, while a store of an older format is only read.
+    /// Tables in its place, in the connection's memory, while a store of an older format is only read.
     pub(super) stand_in: &'static str,
 }
 
-/// `staging` holds one row for each commit, all rooms' runs in it. `place` says which block has which positions
-/// (and its own checksum), `block` has the bytes: apart, so that the first stays small, and the second grows at
-/// its end. `author` finds a member's messages: one row for each block and
-/// member. `words` is the search index; texts are taken out by telling it what they were, since there are the records.
+/// The first tables. `staging` holds one row for each commit, all rooms' runs in it. `place` says which block
+/// has which positions (and its own checksum), `block` has the bytes: apart, so that the first stays small,
+/// and the second grows at its end. `author` finds a member's messages: one row for each block and member.
+/// `words` is the search index; texts are taken out by telling it what they were, since there are the
+/// records.
 const SCHEMA: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE room (id INTEGER PRIMARY KEY, name TEXT NOT NULL, port INTEGER, creator TEXT NOT NULL,
@@ -59,11 +60,11 @@ CREATE INDEX marks_of ON mark (room, position);
 
 const NO_MARKS: &str = "CREATE TEMP TABLE mark (room INTEGER, name BLOB, position INTEGER, crc INTEGER);";
 
-/// Whether the server speaks for a member that can come back.
+/// The mark of members for whom the server speaks and that can come back.
 const HOSTED: &str = "ALTER TABLE member ADD COLUMN hosted INTEGER NOT NULL DEFAULT 0;";
 const NOT_HOSTED: &str = "CREATE TEMP VIEW member AS SELECT *, 0 AS hosted FROM main.member;";
 
-/// Who may close a room, and since when it is closed.
+/// The key that may close a room, and the time when it was closed.
 const CLOSED: &str = "ALTER TABLE room ADD COLUMN maker BLOB; ALTER TABLE room ADD COLUMN closed INTEGER;";
 const NOT_CLOSED: &str = "CREATE TEMP VIEW room AS SELECT *, NULL AS maker, NULL AS closed FROM main.room;";
 
@@ -71,8 +72,8 @@ const NOT_CLOSED: &str = "CREATE TEMP VIEW room AS SELECT *, NULL AS maker, NULL
 const CUT: &str = "CREATE TABLE cut (room INTEGER PRIMARY KEY);";
 const NO_CUTS: &str = "CREATE TEMP TABLE cut (room INTEGER PRIMARY KEY);";
 
-/// The index of what `words.rs` makes of texts, in place of SQLite's own words: what is in blocks goes into it bit by bit,
-/// from `up_to` downwards.
+/// The index of the tokens that `words.rs` makes of texts, in place of SQLite's own words: blocks go into it
+/// bit by bit, from `up_to` downwards.
 const TOKENS: &str = "
 DROP TABLE words;
 CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0, tokenize='ascii');
@@ -80,7 +81,7 @@ CREATE TABLE unindexed (room INTEGER PRIMARY KEY, up_to INTEGER NOT NULL);
 INSERT INTO unindexed SELECT room, max(last) FROM place GROUP BY room;
 ";
 
-/// Blocks and index stand in a file of their own from now on. `moved` says of a room that it has come so far
+/// The change to a file of their own for blocks and index. `moved` says of a room that it has come so far
 /// at least, though its staging rows are gone. What `block`, `place` and `author` have of older formats goes
 /// over bit by bit, and is indexed then; `kept` is read when the other file is made. `store` is by what the
 /// two files know each other, and once there is something in the other alone, `moved` in `meta` says so.

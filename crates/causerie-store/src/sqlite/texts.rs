@@ -13,17 +13,18 @@ use crate::words;
 
 const POSITION_BITS: u32 = POSITION_MAX.get().count_ones();
 
-/// Rooms one after the other, positions ascending in each: a search in one room is a range of keys.
+/// Returns the key of a text: rooms one after the other, positions ascending in each, so that a search in one
+/// room is a range of keys.
 pub(super) fn key(room: RoomId, position: Position) -> i64 {
     int(room.0 << POSITION_BITS | position.min(POSITION_MAX).get())
 }
 
-/// The room of a key.
+/// Returns the room of a key.
 pub(super) const fn room_of(key: i64) -> RoomId {
     RoomId(key as u64 >> POSITION_BITS)
 }
 
-/// The tokens of the texts of a run's good records at these positions, with their keys.
+/// Calls `each` with the tokens of every text of a run's good records at these positions, and its key.
 pub(super) fn for_texts(
     run: &StoredRun,
     positions: impl RangeBounds<Position>,
@@ -40,7 +41,7 @@ pub(super) fn for_texts(
     Ok(())
 }
 
-/// Takes texts of a run at these positions out of the index. What is damaged stays in it, and is never shown.
+/// Takes texts of a run at these positions out of the index. Damaged ones stay in it, and are never shown.
 pub(super) fn unindex(
     db: &Connection,
     run: &StoredRun,

@@ -18,11 +18,11 @@ use crate::change::RoomId;
 use crate::error::{OpenError, StoreError};
 use crate::page::{AgeRange, CheckReport, Damage, Removed, Retention, StoreStats};
 
-/// Entries of a report's lists.
+/// Most entries of a report's lists.
 const REPORT_MAX: usize = 10_000;
 
 impl Inner {
-    /// The first position of the room now, and what it would be by these limits. `None`: there is no such room.
+    /// Returns the first position of the room, now and by these limits; `None` if there is no such room.
     fn limit(
         &self,
         reader: &Reader,
@@ -274,7 +274,7 @@ impl Inner {
     }
 }
 
-/// Rooms of which there may be something anywhere.
+/// Returns the rooms of which there may be something anywhere.
 fn known_rooms(db: &Connection) -> rusqlite::Result<HashSet<RoomId>> {
     let mut select = db.prepare("SELECT id FROM room UNION SELECT room FROM closing")?;
     select.query_map([], |row| Ok(RoomId(row.get::<_, i64>(0)? as u64)))?.collect()
@@ -300,8 +300,8 @@ fn orphans(db: &Connection, tables: &[&str]) -> rusqlite::Result<Vec<(Option<Roo
     Ok(bad)
 }
 
-/// A consistent copy of the store in the folder `from`, whoever has it open, into the new folder `to`. Changes nothing
-/// in `from`.
+/// Writes a consistent copy of the store in the folder `from`, whoever has it open, into the new folder `to`.
+/// Changes nothing in `from`.
 pub(super) fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
     let refuse = |message: String| StoreError::Backup { path: to.display().to_string(), message };
     let io = |error: std::io::Error| refuse(error.to_string());
@@ -329,7 +329,7 @@ pub(super) fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
     })
 }
 
-/// The first position of the longest end of the log that has at most so many bytes.
+/// Returns the first position of the longest end of the log that has at most so many bytes.
 fn by_bytes(
     reader: &Reader,
     room: RoomId,
@@ -377,7 +377,7 @@ fn by_bytes(
     Ok(first)
 }
 
-/// The first position from `first` on that is to be kept.
+/// Returns the first position from `first` on that is to be kept.
 fn by_age(
     reader: &Reader,
     room: RoomId,

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use causerie_core::id::Position;
+use causerie_core::id::{Position, SecretText};
 use causerie_core::key::{KeyPair, Proof, Purpose};
 use causerie_core::wire::{ClientFrame, MAGIC, ServerFrame, VERSION, split_frame};
 use cbcast::wire::Reader;
@@ -91,7 +91,11 @@ pub(crate) fn create_rooms(server: LoadServer, rooms: &[String]) -> Result<(), S
 
 /// Closes rooms that this load has made.
 pub(crate) fn close_rooms(server: LoadServer, rooms: &[String]) -> Result<(), SpeakError> {
-    converse(server, rooms, |name, maker| ClientFrame::CloseRoom { name, operator: String::new(), maker })
+    converse(server, rooms, |name, maker| ClientFrame::CloseRoom {
+        name,
+        operator: SecretText::default(),
+        maker,
+    })
 }
 
 /// Asks about one room after the other. The first error ends it.

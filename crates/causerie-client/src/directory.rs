@@ -122,7 +122,7 @@ impl Directory {
         operator: Option<&str>,
         maker: Option<&KeyPair>,
     ) -> Result<(), ConnectError> {
-        let (name, operator) = (name.to_owned(), operator.unwrap_or_default().to_owned());
+        let (name, operator) = (name.to_owned(), operator.unwrap_or_default().into());
         let maker = self.prove(maker);
         match self.ask(&ClientFrame::CloseRoom { name, operator, maker }).await? {
             ServerFrame::RoomClosed { .. } => Ok(()),
@@ -152,7 +152,7 @@ impl Directory {
         number: Option<u64>,
         operator: &str,
     ) -> Result<RoomInfo, ConnectError> {
-        let (name, operator) = (name.to_owned(), operator.to_owned());
+        let (name, operator) = (name.to_owned(), operator.into());
         match self.ask(&ClientFrame::OpenRoom { name, operator, number }).await? {
             ServerFrame::RoomCreated(room) => Ok(room),
             other => Err(unexpected(&other)),

@@ -215,6 +215,40 @@ macro_rules! secret {
 secret!(Token, "Token(..)");
 secret!(Nonce, "Nonce(..)");
 
+/// Secret as a text that somebody gives: a token or nonce as clients show it, before anybody has read it, or the operator's
+/// token.
+///
+/// Whoever prints it for debugging sees nothing of it, not even its length.
+#[derive(Clone, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(transparent))]
+pub struct SecretText(Box<str>);
+
+impl SecretText {
+    /// Returns the text itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(..)")
+    }
+}
+
+impl From<&str> for SecretText {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
 /// Id that a client makes for something that it says: said again with the same id, it is the same message.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ClientId(Box<str>);
@@ -261,6 +295,8 @@ mod tests {
         let (token, nonce): (Token, Nonce) = (digits.parse().unwrap(), digits.parse().unwrap());
         assert_eq!((token.bytes()[1], nonce.bytes()[15]), (0x11, 0xff));
         assert_eq!(format!("{token:?} {nonce:?}"), "Token(..) Nonce(..)");
+        let text = SecretText::from(digits);
+        assert_eq!((text.reveal(), format!("{text:?}")), (digits, "SecretText(..)".to_owned()));
         for text in ["", "short", &digits[1..], &format!("{digits}0"), &digits.replace('a', "g")] {
             assert_eq!(text.parse::<Token>(), Err(NotSecret), "{text:?}");
         }

@@ -140,12 +140,36 @@ mod tests {
         assert_eq!(error.to_json(), r#"{"type":"error","code":"malformed","message":"no"}"#);
     }
 
+    #[test]
+    fn whoever_prints_events_sees_no_secrets() {
+        let secret = "00112233445566778899aabbccddeeff";
+        let member = MemberId::new(0, 7);
+        let token = token(member, &secret.parse().unwrap());
+        assert_eq!(token.reveal(), format!("0.7.{secret}"));
+        let welcome = WelcomeEvent {
+            room: "lobby".into(),
+            epoch: "1".into(),
+            member: member.to_string(),
+            token,
+            position: Position::START,
+            bytes_max: 1,
+        };
+        let welcome = ServerEvent::Welcome(welcome);
+        assert!(welcome.to_json().contains(secret), "who is welcomed is told");
+        let read = |text: String| read::<ClientEvent>(text.as_bytes()).unwrap();
+        let resume = read(format!(r#"{{"type":"resume","token":"0.7.{secret}"}}"#));
+        let join = read(format!(r#"{{"type":"join","name":"Ann","nonce":"{secret}"}}"#));
+        for printed in [format!("{welcome:?}"), format!("{resume:?}"), format!("{join:?}")] {
+            assert!(printed.contains("SecretText(..)") && !printed.contains(&secret[..4]), "{printed}");
+        }
+    }
+
     proptest! {
         #[test]
         fn tokens_are_written_in_one_way(origin: u32, ordinal: u32, bytes: [u8; 16]) {
             let member = MemberId::new(origin, ordinal);
             let secret = Token::new(bytes);
-            prop_assert_eq!(read_token(&token(member, &secret)), Some((member, secret)));
+            prop_assert_eq!(read_token(token(member, &secret).reveal()), Some((member, secret)));
         }
 
         #[test]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use causerie_core::id::SecretText;
 use causerie_core::room::RoomSettings;
 use causerie_store::Retention;
 
@@ -40,7 +41,7 @@ pub struct Settings {
     /// Time that connections have at shutdown to read what was said so far. Default 10 s.
     pub drain: Duration,
     /// Token of the operator, who may close any room and read the metrics, which else only programs on the same machine may.
-    pub operator_token: Option<String>,
+    pub operator_token: Option<SecretText>,
     /// Time for which a closed room is kept. Default 7 days.
     pub closed: Duration,
     /// Part of each room's log that is kept. Default: all.

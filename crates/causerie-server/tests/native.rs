@@ -152,7 +152,7 @@ async fn a_room_is_closed_by_who_has_its_key_and_by_the_operator() {
     // What was heard of her key is worth nothing here, and so is what it has proven for another purpose.
     let heard = ann.key.prove(Purpose::Room, &ann.wire.challenge);
     for proof in [heard, ann.key.prove(Purpose::Member, &stranger.challenge)] {
-        let (name, operator) = ("lobby".into(), String::new());
+        let (name, operator) = ("lobby".into(), "".into());
         stranger.send(&ClientFrame::CloseRoom { name, operator, maker: Some(proof) }).await;
         stranger.refused(ErrorCode::WrongKey).await;
     }
@@ -265,7 +265,7 @@ async fn either_of_two_closed_rooms_of_one_name_can_be_opened_again() {
     let [older, newer] = &closed[..] else { panic!("{closed:?}") };
     assert!(older.number != newer.number && older.name == newer.name, "{closed:?}");
     let open = |name: &str, number| {
-        let operator = "sesame".to_owned();
+        let operator = "sesame".into();
         ClientFrame::OpenRoom { name: name.into(), operator, number: Some(number) }
     };
     for (name, number) in [("lobby", 99), ("attic", older.number)] {

@@ -9,7 +9,7 @@ use super::fields::{
     Fields, put_maker, put_member, put_message_id, put_option, put_position, put_proof, put_ranges, put_text,
 };
 use super::frame::put_frame;
-use crate::id::{Epoch, Position};
+use crate::id::{Epoch, Position, SecretText};
 use crate::key::Proof;
 
 /// Frames from the client.
@@ -82,21 +82,21 @@ pub enum ClientFrame {
         /// Its name.
         name: String,
         /// The operator's token, or empty.
-        operator: String,
+        operator: SecretText,
         /// The key that it was made with.
         maker: Option<Proof>,
     },
     /// Question for the rooms that were closed and are kept for a while. For the operator.
     ListClosedRooms {
         /// The operator's token.
-        operator: String,
+        operator: SecretText,
     },
     /// Open a closed room again. For the operator.
     OpenRoom {
         /// Its name.
         name: String,
         /// The operator's token.
-        operator: String,
+        operator: SecretText,
         /// Its [number](super::ClosedRoom::number); without one, the room of that name that was closed last.
         number: Option<u64>,
     },
@@ -286,13 +286,13 @@ impl ClientFrame {
             }
             Self::CloseRoom { name, operator, maker } => {
                 put_text(out, name);
-                put_text(out, operator);
+                put_text(out, operator.reveal());
                 put_maker(out, maker.as_ref());
             }
-            Self::ListClosedRooms { operator } => put_text(out, operator),
+            Self::ListClosedRooms { operator } => put_text(out, operator.reveal()),
             Self::OpenRoom { name, operator, number } => {
                 put_text(out, name);
-                put_text(out, operator);
+                put_text(out, operator.reveal());
                 out.push(u8::from(number.is_some()));
                 number.iter().for_each(|number| put_varint(out, *number));
             }
@@ -414,7 +414,7 @@ impl ClientFrame {
             0x08 => {
                 Self::CreateRoom { name: f.text()?, port: f.flag()?, maker: f.maker()?, temporary: f.flag()? }
             }
-            0x09 => Self::CloseRoom { name: f.text()?, operator: f.text()?, maker: f.maker()? },
+            0x09 => Self::CloseRoom { name: f.text()?, operator: f.text()?.into(), maker: f.maker()? },
             0x0a => Self::Want(f.ranges()?),
             0x0b => Self::Clock(f.clock()?),
             0x0c => Self::ListMembers,
@@ -426,10 +426,10 @@ impl ClientFrame {
                 limit: f.number()?,
                 wait_millis: f.number()?,
             }),
-            0x13 => Self::ListClosedRooms { operator: f.text()? },
+            0x13 => Self::ListClosedRooms { operator: f.text()?.into() },
             0x14 => Self::OpenRoom {
                 name: f.text()?,
-                operator: f.text()?,
+                operator: f.text()?.into(),
                 number: if f.flag()? { Some(f.number()?) } else { None },
             },
             0x15 => Self::Acknowledge(f.position()?),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::text::rfc3339;
 use causerie_core::content::body::Body;
 use causerie_core::content::text::json;
-use causerie_core::id::Position;
+use causerie_core::id::{Position, SecretText};
 use causerie_core::log::page::{Entry, HistoryRecord, Standing, What};
 
 use causerie_core::wire::{MemberInfo, Observation, Observed};
@@ -39,7 +39,7 @@ pub struct WelcomeEvent {
     /// Id of the member that the client is.
     pub member: String,
     /// Token that it shows from now on.
-    pub token: String,
+    pub token: SecretText,
     /// The room's last position.
     pub position: Position,
     /// The most bytes that a body or a WebSocket message may have.

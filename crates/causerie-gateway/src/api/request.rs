@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::error::ApiError;
 use causerie_core::content::body::Body;
-use causerie_core::id::{ClientId, Position};
+use causerie_core::id::{ClientId, Position, SecretText};
 
 /// Message to be said.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
@@ -94,7 +94,7 @@ pub struct Join {
     /// Name of the member.
     pub name: String,
     /// Nonce made by the client, random: sent again, it is the same join.
-    pub nonce: Option<String>,
+    pub nonce: Option<SecretText>,
 }
 
 /// Wish for a new room.
@@ -114,7 +114,7 @@ pub enum ClientEvent {
         /// Name, as in [`Join`].
         name: String,
         /// Nonce, as in [`Join`].
-        nonce: Option<String>,
+        nonce: Option<SecretText>,
         /// Wish to be told what is held back.
         #[serde(default)]
         held: bool,
@@ -125,7 +125,7 @@ pub enum ClientEvent {
     /// The client is a member.
     Resume {
         /// Token, as it was given to it.
-        token: String,
+        token: SecretText,
         /// The last position that it has seen; if it is not there, what comes from now on is told.
         after: Option<Position>,
         /// Wish to be told what is held back.

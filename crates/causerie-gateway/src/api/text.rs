@@ -2,12 +2,12 @@
 
 use cbcast::MemberId;
 
-use causerie_core::id::Token;
+use causerie_core::id::{SecretText, Token};
 
 /// Writes a membership as its client shows it: `0.7.` and the token in hexadecimal.
 #[must_use]
-pub fn token(member: MemberId, token: &Token) -> String {
-    format!("{member}.{}", hex::encode(token.bytes()))
+pub fn token(member: MemberId, token: &Token) -> SecretText {
+    format!("{member}.{}", hex::encode(token.bytes())).into()
 }
 
 /// Reads what [`token`] has written.

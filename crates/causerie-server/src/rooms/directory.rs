@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use causerie_core::content::name::{Name, RoomName, RoomNameError};
 use causerie_core::content::reading::Reading;
-use causerie_core::id::{Epoch, Position};
+use causerie_core::id::{Epoch, Position, SecretText};
 use causerie_core::key::PublicKey;
 use causerie_core::room::{Now, Room, RoomSettings};
 use causerie_core::wire::RoomInfo;
@@ -420,12 +420,13 @@ impl RoomDirectory {
 
     /// Returns whether anybody can show that they are the operator.
     pub(crate) fn has_operator(&self) -> bool {
-        self.settings.borrow().operator_token.as_deref().is_some_and(|token| !token.is_empty())
+        self.settings.borrow().operator_token.as_ref().is_some_and(|token| !token.reveal().is_empty())
     }
 
     pub(crate) fn is_operator(&self, given: &str) -> bool {
         let settings = self.settings.borrow();
-        let token = settings.operator_token.as_deref().filter(|token| !token.is_empty());
+        let token =
+            settings.operator_token.as_ref().map(SecretText::reveal).filter(|token| !token.is_empty());
         token.is_some_and(|token| token.as_bytes().ct_eq(given.as_bytes()).into())
     }
 

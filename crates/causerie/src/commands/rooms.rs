@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use causerie_client::ClosedRoom;
 use causerie_core::content::text::visible;
+use causerie_core::id::SecretText;
 use clap::{Args, Subcommand};
 
 use crate::address::{DEFAULT_SERVER, with_port};
@@ -51,13 +52,13 @@ enum RoomsCommand {
         name: String,
         /// The operator's token, as given to `serve`.
         #[arg(long, env = "CAUSERIE_OPERATOR_TOKEN", hide_env_values = true)]
-        operator_token: Option<String>,
+        operator_token: Option<SecretText>,
     },
     /// List the rooms that were closed and are kept, for the operator.
     Closed {
         /// The operator's token, as given to `serve`.
         #[arg(long, env = "CAUSERIE_OPERATOR_TOKEN", hide_env_values = true)]
-        operator_token: String,
+        operator_token: SecretText,
     },
     /// Open a closed room again, for the operator.
     Open {
@@ -68,7 +69,7 @@ enum RoomsCommand {
         number: Option<u64>,
         /// The operator's token, as given to `serve`.
         #[arg(long, env = "CAUSERIE_OPERATOR_TOKEN", hide_env_values = true)]
-        operator_token: String,
+        operator_token: SecretText,
     },
 }
 
@@ -93,18 +94,20 @@ pub(crate) async fn run(args: RoomsArgs) -> anyhow::Result<()> {
         }
         RoomsCommand::Close { name, operator_token } => {
             let own_key = if operator_token.is_some() { None } else { own_key()? };
-            directory.close_room(&name, operator_token.as_deref(), own_key.as_ref()).await?;
+            directory
+                .close_room(&name, operator_token.as_ref().map(SecretText::reveal), own_key.as_ref())
+                .await?;
         }
         RoomsCommand::Closed { operator_token } => {
             for ClosedRoom { name, closed_millis, until_millis, number } in
-                directory.closed_rooms(&operator_token).await?
+                directory.closed_rooms(operator_token.reveal()).await?
             {
                 let (closed, until) = (to_the_second(closed_millis), to_the_second(until_millis));
                 writeln!(out, "{}  (number {number}, closed {closed}, kept until {until})", visible(&name))?;
             }
         }
         RoomsCommand::Open { name, number, operator_token } => {
-            directory.open_room(&name, number, &operator_token).await?;
+            directory.open_room(&name, number, operator_token.reveal()).await?;
         }
     }
     Ok(())

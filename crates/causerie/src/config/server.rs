@@ -7,19 +7,21 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use causerie_core::id::SecretText;
 use causerie_core::room::{MEMBERS_MAX, RoomSettings};
 use causerie_server::{
     AcmeChallenge, AcmeSettings, AddressLimits, CertificateSource, ClearText, IrcSettings, Protocol,
     Settings, TlsSettings,
 };
 use causerie_store::Retention;
-use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
+use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser, TypedValueParser};
 use clap::parser::ValueSource;
 use clap::{Arg, Args, Command, FromArgMatches, ValueEnum};
 use tracing_subscriber::EnvFilter;
@@ -330,9 +332,9 @@ pub(crate) struct Live {
     closed_days: u64,
 
     /// Token with which one may close any room, open it again, and read /metrics. Better kept in a file of its own.
-    #[arg(long, value_name = "TOKEN", value_parser = NonEmptyStringValueParser::new(),
+    #[arg(long, value_name = "TOKEN", value_parser = NonEmptyStringValueParser::new().map(SecretText::from),
         env = "CAUSERIE_OPERATOR_TOKEN", hide_env_values = true)]
-    operator_token: Option<String>,
+    operator_token: Option<SecretText>,
 
     /// The file that the operator's token is read from.
     #[arg(long, value_name = "FILE", env = "CAUSERIE_OPERATOR_TOKEN_FILE")]
@@ -578,10 +580,17 @@ enum Origin {
     Flag,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 struct Given {
     value: Option<OsString>,
     origin: Origin,
+}
+
+impl fmt::Debug for Given {
+    /// Without the value, which may be the operator's token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Given").field("origin", &self.origin).finish_non_exhaustive()
+    }
 }
 
 /// The settings, and where each comes from.
@@ -826,7 +835,7 @@ const MOTD_MAX: u64 = 64 << 10;
 /// Bytes of the longest secret.
 const SECRET_MAX: u64 = 4096;
 
-fn read_secret(file: &Path) -> io::Result<String> {
+fn read_secret(file: &Path) -> io::Result<SecretText> {
     let mut secret = String::new();
     File::open(file)?.take(SECRET_MAX + 1).read_to_string(&mut secret)?;
     if secret.len() as u64 > SECRET_MAX {
@@ -835,7 +844,7 @@ fn read_secret(file: &Path) -> io::Result<String> {
     let secret = secret.trim_end_matches(['\r', '\n']);
     match secret.is_empty() {
         true => Err(io::Error::other("it is empty")),
-        false => Ok(secret.to_owned()),
+        false => Ok(secret.into()),
     }
 }
 
@@ -857,6 +866,17 @@ mod tests {
             assert_eq!(arg.get_id().as_str().replace('_', "-"), name);
             let variable = format!("CAUSERIE_{}", name.replace('-', "_").to_uppercase());
             assert_eq!(arg.get_env().and_then(OsStr::to_str), Some(&variable[..]));
+        }
+    }
+
+    #[test]
+    fn whoever_prints_the_configuration_sees_no_secrets() {
+        let matches = command().get_matches_from(["serve", "--operator-token", "sesame"]);
+        let args = ServeArgs::from_arg_matches(&matches).unwrap();
+        assert_eq!(args.live.operator_token, Some("sesame".into()));
+        let given = Given { value: Some("sesame".into()), origin: Origin::Flag };
+        for printed in [format!("{args:?}"), format!("{:?}", args.settings()), format!("{given:?}")] {
+            assert!(!printed.contains("sesame"), "{printed}");
         }
     }
 

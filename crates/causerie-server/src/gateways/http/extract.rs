@@ -10,7 +10,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use causerie_core::id::{Nonce, Token};
+use causerie_core::id::{Nonce, SecretText, Token};
 use causerie_gateway::api;
 use cbcast::MemberId;
 use serde::Deserialize;
@@ -204,9 +204,9 @@ fn random() -> [u8; 16] {
 }
 
 /// Returns the nonce of a join: the client's, or one that nobody repeats.
-pub(super) fn nonce(given: Option<&str>) -> Result<Nonce, HttpFailure> {
+pub(super) fn nonce(given: Option<&SecretText>) -> Result<Nonce, HttpFailure> {
     let wrong = || {
         HttpFailure::new(StatusCode::BAD_REQUEST, "nonce_invalid", "a nonce is 32 random hexadecimal digits")
     };
-    given.map_or_else(|| Ok(Nonce::new(random())), |nonce| nonce.parse().map_err(|_| wrong()))
+    given.map_or_else(|| Ok(Nonce::new(random())), |nonce| nonce.reveal().parse().map_err(|_| wrong()))
 }

@@ -146,7 +146,7 @@ pub(super) async fn room(InRoom(connection, hosted): InRoom) -> Answer {
 // Members.
 
 pub(super) async fn join(ToJoin(connection, hosted): ToJoin, Json(asked): Json<Join>) -> Answer {
-    let nonce = nonce(asked.nonce.as_deref())?;
+    let nonce = nonce(asked.nonce.as_ref())?;
     Name::parse(&asked.name, connection.server.settings().room.name_chars_max)
         .map_err(|error| HttpFailure::new(StatusCode::BAD_REQUEST, "name_invalid", error.to_string()))?;
     connection.visitor.join()?;

@@ -15,7 +15,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use axum::response::Response;
 use bytes::Bytes;
 use causerie_core::content::name::Name;
-use causerie_core::id::Position;
+use causerie_core::id::{Position, SecretText};
 use causerie_core::log::page::{Entries, Entry};
 use causerie_core::room::Seat;
 use causerie_core::wire::{Direction, Place};
@@ -299,10 +299,10 @@ impl SocketSession {
         match (event, &mut self.reading) {
             (ClientEvent::Ping {}, _) => self.tell(&ServerEvent::Pong {}).await,
             (ClientEvent::Join { name, nonce, held, observed }, None) => {
-                self.join(&name, nonce.as_deref(), Wants { held, observed }).await
+                self.join(&name, nonce.as_ref(), Wants { held, observed }).await
             }
             (ClientEvent::Resume { token, after, held, observed }, None) => {
-                self.resume(&token, after, Wants { held, observed }).await
+                self.resume(token.reveal(), after, Wants { held, observed }).await
             }
             (ClientEvent::Watch { after, held, observed }, None) => {
                 self.read_along(after, Wants { held, observed }).await
@@ -351,7 +351,7 @@ impl SocketSession {
         end
     }
 
-    async fn join(&mut self, name: &str, nonce: Option<&str>, wants: Wants) -> StepResult {
+    async fn join(&mut self, name: &str, nonce: Option<&SecretText>, wants: Wants) -> StepResult {
         if let Err(error) = RoomDirectory::check(Who::Anybody, &self.hosted, Right::Join) {
             return self.tell(&refused(error.into(), None)).await;
         }

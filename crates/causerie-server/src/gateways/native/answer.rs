@@ -155,21 +155,21 @@ impl NativeSession<'_> {
             }
             ClientFrame::CloseRoom { name, operator, maker } => {
                 let Some(Maker { key, .. }) = self.maker(maker.as_ref()) else { return };
-                let authority = Authority { operator: &operator, key };
+                let authority = Authority { operator: operator.reveal(), key };
                 match self.server.directory.close(&name, authority).await {
                     Ok(()) => self.send(&ServerFrame::RoomClosed { name }),
                     Err(error) => self.error(ErrorFrame::new(error.code(), error.to_string())),
                 }
             }
             ClientFrame::ListClosedRooms { operator } => {
-                if !self.server.directory.is_operator(&operator) {
+                if !self.server.directory.is_operator(operator.reveal()) {
                     let error = RoomError::NotOperator;
                     return self.error(ErrorFrame::new(error.code(), error.to_string()));
                 }
                 self.send(&ServerFrame::ClosedRooms(self.server.directory.closed()));
             }
             ClientFrame::OpenRoom { name, operator, number } => {
-                match self.server.open_closed(&name, number, &operator).await {
+                match self.server.open_closed(&name, number, operator.reveal()).await {
                     Ok(hosted) => {
                         let info = hosted.ask(|room| room.info(hosted.row.port)).stored().await;
                         self.send(&ServerFrame::RoomCreated(info));

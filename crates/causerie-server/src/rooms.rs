@@ -10,6 +10,7 @@ pub(crate) mod history;
 pub(crate) mod hosted;
 pub(crate) mod idle;
 pub(crate) mod references;
+pub(crate) mod renderings;
 pub(crate) mod reopen;
 pub(crate) mod retention;
 pub(crate) mod roster;

@@ -1,46 +1,30 @@
-//! Who is in a room, written once for all who ask while nobody comes or goes.
+//! Who is in a room, rendered once for all who ask while nobody comes or goes.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use causerie_core::room::Room;
-use causerie_core::wire::ServerFrame;
-use causerie_gateway::api::{ListedMember, to_json};
+use causerie_core::wire::MemberInfo;
+
+use crate::rooms::renderings::Renderings;
 
 #[derive(Default)]
 pub(crate) struct RenderedRoster {
-    /// The [`Room::roster`] that was written.
-    written: u64,
-    frame: Bytes,
-    json: Option<Arc<str>>,
+    /// The [`Room::roster`] that was rendered.
+    rendered: u64,
+    renderings: Renderings,
 }
 
 impl RenderedRoster {
-    /// The frame that answers native clients.
-    pub(crate) fn frame(&mut self, room: &Room) -> Bytes {
-        self.keep_up(room);
-        if self.frame.is_empty() {
-            let mut frame = Vec::new();
-            ServerFrame::Members(room.members()).encode(&mut frame);
-            self.frame = frame.into();
+    /// Returns the rendering of this kind of who is in.
+    pub(crate) fn rendering<R: Send + Sync + 'static>(
+        &mut self,
+        room: &Room,
+        make: impl FnOnce(Vec<MemberInfo>) -> R,
+    ) -> Arc<R> {
+        if self.rendered != room.roster() {
+            *self = Self { rendered: room.roster(), ..Self::default() };
         }
-        self.frame.clone()
-    }
-
-    /// The members as a list of JSON.
-    pub(crate) fn json(&mut self, room: &Room) -> Arc<str> {
-        self.keep_up(room);
-        let json = self.json.get_or_insert_with(|| {
-            let members: Vec<_> = room.members().into_iter().map(ListedMember::from).collect();
-            to_json(&members).into()
-        });
-        Arc::clone(json)
-    }
-
-    fn keep_up(&mut self, room: &Room) {
-        if self.written != room.roster() {
-            *self = Self { written: room.roster(), ..Self::default() };
-        }
+        self.renderings.get(|_| true, || make(room.members()))
     }
 }
 
@@ -52,21 +36,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_written_once_while_nobody_comes_or_goes() {
+    fn it_is_rendered_once_while_nobody_comes_or_goes() {
         let now = Now { time: cbcast::Time::ZERO, wall_millis: 0 };
         let name = RoomName::parse("lobby").unwrap();
         let mut room = Room::new(name, 0, causerie_core::id::Epoch::new(1), RoomSettings::default(), false);
         let ann = room.join_hosted(now, "Ann").unwrap();
         let mut roster = RenderedRoster::default();
-        let (frame, json) = (roster.frame(&room), roster.json(&room));
+        let mut names = |room: &Room| {
+            roster.rendering(room, |members| members.into_iter().map(|info| info.name).collect::<Vec<_>>())
+        };
+        let first = names(&room);
         room.say(now, ann, &causerie_core::content::body::Body::Text("hello".into())).unwrap();
-        assert_eq!(roster.frame(&room).as_ptr(), frame.as_ptr());
-        assert!(Arc::ptr_eq(&roster.json(&room), &json));
+        assert!(Arc::ptr_eq(&names(&room), &first));
         room.join_hosted(now, "Raj").unwrap();
-        let names = |json: &str| json.matches("\"name\"").count();
-        assert_eq!((names(&json), names(&roster.json(&room))), (1, 2));
-        assert!(roster.frame(&room).len() > frame.len());
+        assert_eq!(
+            (&first[..], &names(&room)[..]),
+            (&["Ann".to_owned()][..], &["Ann".into(), "Raj".into()][..])
+        );
         room.part(now, ann, "");
-        assert_eq!(&roster.json(&room)[..], r#"[{"member":"0.2","name":"Raj"}]"#);
+        assert_eq!(names(&room)[..], ["Raj"]);
     }
 }

@@ -1,6 +1,5 @@
 //! The end of a room's log in pieces: each is decoded once for all gateways, with room for one rendering of each kind.
 
-use std::any::Any;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,13 +13,11 @@ use tokio::sync::OnceCell;
 use crate::rooms::error::Unreadable;
 use crate::rooms::hosted::HostedRoom;
 use crate::rooms::references::{self, MemberNames, Quotes};
+use crate::rooms::renderings::Renderings;
 
 /// Bytes and records of the log that are kept, beside the last piece.
 const BYTES_MAX: usize = 256 << 10;
 const RECORDS_MAX: u64 = 2048;
-/// Renderings of each kind that are kept with a piece: clients of IRC choose among very many. Further ones are made for each
-/// reader.
-const RENDERINGS_MAX: usize = 12;
 
 /// Author and beginning of the text that a record answers, where they are known.
 pub(crate) type Answered = Option<(String, String)>;
@@ -42,13 +39,13 @@ pub(crate) struct Piece {
     slices: Vec<Bytes>,
     records: OnceCell<Vec<HistoryRecord>>,
     answered: OnceCell<Vec<Answered>>,
-    renderings: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
+    renderings: Renderings,
 }
 
 impl Piece {
     fn new(behind: Position, last: Position, slices: Vec<Bytes>) -> Arc<Self> {
         let (records, answered) = (OnceCell::new(), OnceCell::new());
-        Arc::new(Self { behind, last, slices, records, answered, renderings: Mutex::default() })
+        Arc::new(Self { behind, last, slices, records, answered, renderings: Renderings::default() })
     }
 
     fn bytes(&self) -> usize {
@@ -87,17 +84,7 @@ impl Piece {
         fits: impl Fn(&R) -> bool,
         make: impl FnOnce() -> R,
     ) -> Arc<R> {
-        let mut renderings = self.renderings.lock().expect("nothing panics while holding it");
-        let found = renderings.iter().filter_map(|rendering| Arc::clone(rendering).downcast::<R>().ok());
-        if let Some(found) = found.into_iter().find(|rendering| fits(rendering)) {
-            return found;
-        }
-        let made = Arc::new(make());
-        // By kind, so that the readers of one do not take the places of another.
-        if renderings.iter().filter(|rendering| rendering.is::<R>()).count() < RENDERINGS_MAX {
-            renderings.push(Arc::clone(&made) as _);
-        }
-        made
+        self.renderings.get(fits, make)
     }
 }
 
@@ -254,23 +241,5 @@ mod tests {
         pieces.leave(at(10));
         assert_eq!((pieces.pieces.len(), pieces.bytes), (0, 0), "who leaves reads nothing more");
         assert_eq!(pieces.cursors, BTreeMap::from([(at(20), 2)]));
-    }
-
-    #[test]
-    fn renderings_are_shared_and_whoever_wants_ever_others_fills_no_memory() {
-        let piece = Piece::new(Position::START, Position::FIRST, Vec::new());
-        let rendering = |wanted: usize| piece.rendering(|&made: &usize| made == wanted, || wanted);
-        let first = rendering(0);
-        assert!(Arc::ptr_eq(&first, &rendering(0)));
-        for wanted in 0..100 {
-            assert_eq!(*rendering(wanted), wanted);
-        }
-        assert!(Arc::ptr_eq(&first, &rendering(0)), "the first ones stay");
-        assert_eq!(piece.renderings.lock().unwrap().len(), RENDERINGS_MAX);
-        let other = piece.rendering(|_: &u8| true, || 7);
-        assert!(
-            Arc::ptr_eq(&other, &piece.rendering(|_: &u8| true, || 8)),
-            "another kind has places of its own"
-        );
     }
 }

@@ -2,21 +2,24 @@
 //! log, never stored. While nobody watches, no member tells anything.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use axum::extract::ws::Utf8Bytes;
 use causerie_core::id::Position;
 use causerie_core::wire::{Observation, Watched};
-use causerie_gateway::api::ServerEvent;
-use cbcast::MemberId;
+use cbcast::{MemberId, VectorClock};
 use tokio::sync::watch;
+
+use crate::rooms::renderings::Renderings;
 
 /// Events that are kept for those who read slowly.
 const EVENTS_MAX: usize = 2_048;
 /// Events that one watcher has in hand.
 const READ_MAX: usize = 256;
-/// Bytes of their text: what is held is told with a clock, which has an entry for each member.
+/// Bytes of them, about: what is held is told with a clock, which has an entry for each member.
 const BYTES_MAX: usize = 1 << 20;
+/// Bytes of one as a text, and of an entry of its clock, about.
+const EVENT_BYTES: usize = 160;
+const ENTRY_BYTES: usize = 16;
 /// Most that one frame can say to have left out.
 const LEFT_OUT_MAX: u64 = 1_000_000;
 
@@ -34,8 +37,42 @@ pub(crate) struct Watchers {
     /// Number of observations that there have been.
     total: u64,
     events: VecDeque<WatchedEvent>,
-    /// Bytes of their text.
+    /// Bytes of them.
     bytes: usize,
+}
+
+/// One thing that members have observed.
+#[derive(Debug)]
+pub(crate) enum MemberNews {
+    /// A member has observed this.
+    Observed(MemberId, Box<Observation>),
+    /// So many more are not told.
+    LeftOut(u64),
+}
+
+impl MemberNews {
+    /// Returns about how many bytes it takes up, rendered.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Observed(_, seen) => {
+                EVENT_BYTES + ENTRY_BYTES * seen.what.clock().map_or(0, VectorClock::len)
+            }
+            Self::LeftOut(_) => EVENT_BYTES,
+        }
+    }
+}
+
+/// News with its renderings.
+pub(crate) struct SharedNews {
+    news: MemberNews,
+    renderings: Renderings,
+}
+
+impl SharedNews {
+    /// Returns the rendering of this kind.
+    pub(crate) fn rendering<R: Send + Sync + 'static>(&self, make: impl FnOnce(&MemberNews) -> R) -> Arc<R> {
+        self.renderings.get(|_| true, || make(&self.news))
+    }
 }
 
 /// One observation, or how many were left out.
@@ -45,16 +82,16 @@ struct WatchedEvent {
     /// The total before it, and with it.
     before: u64,
     with: u64,
-    json: Utf8Bytes,
+    news: Arc<SharedNews>,
 }
 
 /// News that a watcher has not been told.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Unread {
     /// Number of observations that are not there any more.
     pub(crate) missed: u64,
     /// Events: the position behind which each stands, and the watcher's cursor behind it.
-    pub(crate) events: VecDeque<(Position, u64, Utf8Bytes)>,
+    pub(crate) events: VecDeque<(Position, u64, Arc<SharedNews>)>,
     /// More are behind these.
     pub(crate) has_more: bool,
 }
@@ -70,15 +107,15 @@ impl Watchers {
         Watched { observations: self.are_there(), acknowledgements: self.acknowledgements }
     }
 
-    fn push(&mut self, behind: Position, count: u64, event: &ServerEvent) {
+    fn push(&mut self, behind: Position, count: u64, news: MemberNews) {
         let before = self.total;
         self.total += count;
-        let json = Utf8Bytes::from(event.to_json());
-        self.bytes += json.len();
-        self.events.push_back(WatchedEvent { behind, before, with: self.total, json });
+        self.bytes += news.bytes();
+        let news = Arc::new(SharedNews { news, renderings: Renderings::default() });
+        self.events.push_back(WatchedEvent { behind, before, with: self.total, news });
         while self.events.len() > EVENTS_MAX || self.bytes > BYTES_MAX {
             let Some(oldest) = self.events.pop_front() else { break };
-            self.bytes -= oldest.json.len();
+            self.bytes -= oldest.news.news.bytes();
         }
     }
 }
@@ -117,17 +154,17 @@ impl Watching {
     }
 
     /// A member has observed this, while the log ended there.
-    pub(crate) fn tell(&self, behind: Position, member: MemberId, seen: &[Observation], left_out: u64) {
+    pub(crate) fn tell(&self, behind: Position, member: MemberId, seen: Vec<Observation>, left_out: u64) {
         let mut watchers = self.watchers();
         if !watchers.are_there() {
             return;
         }
         for seen in seen {
-            watchers.push(behind, 1, &ServerEvent::observed(member, seen));
+            watchers.push(behind, 1, MemberNews::Observed(member, Box::new(seen)));
         }
         let count = left_out.min(LEFT_OUT_MAX);
         if count > 0 {
-            watchers.push(behind, count, &ServerEvent::Unobserved { count });
+            watchers.push(behind, count, MemberNews::LeftOut(count));
         }
         drop(watchers);
         self.news.send_replace(());
@@ -138,7 +175,8 @@ impl Watching {
         let watchers = self.watchers();
         let first = watchers.events.partition_point(|event| event.before < cursor);
         let unread = watchers.events.range(first..);
-        let events: VecDeque<_> = unread.take(READ_MAX).map(|e| (e.behind, e.with, e.json.clone())).collect();
+        let events: VecDeque<_> =
+            unread.take(READ_MAX).map(|e| (e.behind, e.with, Arc::clone(&e.news))).collect();
         let has_more = first + events.len() < watchers.events.len();
         let next = watchers.events.get(first).map_or(watchers.total, |event| event.before);
         Unread { missed: next - cursor, events, has_more }

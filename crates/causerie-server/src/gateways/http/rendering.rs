@@ -1,15 +1,19 @@
-//! Records of a room as frames of a WebSocket: each is written once, and all who read along are sent the same bytes.
+//! What HTTP clients share of a room, written once: its records as frames of a WebSocket, so that all who read along are sent
+//! the same bytes; what members observe; who is in.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use causerie_core::id::Position;
-use causerie_gateway::api::record_event;
+use causerie_core::room::Room;
+use causerie_core::wire::MemberInfo;
+use causerie_gateway::api::{ListedMember, ServerEvent, record_event, to_json};
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::rooms::hosted::HostedRoom;
 use crate::rooms::tail::{Behind, Follower};
+use crate::rooms::watching::{MemberNews, SharedNews};
 
 /// Bytes that one reader takes at once, but one record at least.
 const BYTES_MAX: usize = 64 << 10;
@@ -89,9 +93,49 @@ pub(super) async fn frames(
     }
 }
 
+/// What a member has observed, as a frame.
+struct NewsFrame(Bytes);
+
+/// Returns what a member has observed as a frame, written once for all who watch.
+pub(super) fn news_frame(news: &SharedNews) -> Bytes {
+    let render = |news: &MemberNews| {
+        let event = match news {
+            MemberNews::Observed(member, seen) => ServerEvent::observed(*member, seen),
+            MemberNews::LeftOut(count) => ServerEvent::Unobserved { count: *count },
+        };
+        NewsFrame(frame(&event.to_json()))
+    };
+    news.rendering(render).0.clone()
+}
+
+/// Who is in, as a list of JSON.
+pub(super) struct MembersJson(String);
+
+impl MembersJson {
+    fn new(members: Vec<MemberInfo>) -> Self {
+        let members: Vec<_> = members.into_iter().map(ListedMember::from).collect();
+        Self(to_json(&members))
+    }
+
+    /// Returns who is in a room, written once while nobody comes or goes. Taken within the room.
+    pub(super) fn of(hosted: &HostedRoom, room: &Room) -> Arc<Self> {
+        hosted.roster().rendering(room, Self::new)
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn members_are_a_list() {
+        let raj = MemberInfo { member: cbcast::MemberId::new(0, 2), name: "Raj".into(), present: true };
+        assert_eq!(MembersJson::new(vec![raj]).as_str(), r#"[{"member":"0.2","name":"Raj"}]"#);
+    }
 
     #[test]
     fn frames_are_those_of_the_protocol() {

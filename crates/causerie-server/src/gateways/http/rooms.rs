@@ -28,6 +28,7 @@ use super::extract::{
     Answer, Asked, Bearer, HttpConnection, InRoom, Json, ToClose, ToJoin, answer, bearer, new_token, nonce,
 };
 use super::failure::HttpFailure;
+use super::rendering::MembersJson;
 use super::{held, say};
 use crate::journal::reads::Asker;
 use crate::journal::unstored::Unstored;
@@ -137,10 +138,10 @@ fn describe(room: &Room, hosted: &HostedRoom) -> Described {
 
 pub(super) async fn room(InRoom(connection, hosted): InRoom) -> Answer {
     let turn = connection.visitor.turn().await;
-    let asked = hosted.ask(|room| (describe(room, &hosted), hosted.roster().json(room)));
+    let asked = hosted.ask(|room| (describe(room, &hosted), MembersJson::of(&hosted, room)));
     drop(turn);
     let (room, members) = stored(asked).await?;
-    Ok(answer(StatusCode::OK, with_members(to_json(&room), &members)))
+    Ok(answer(StatusCode::OK, with_members(to_json(&room), members.as_str())))
 }
 
 // Members.
@@ -156,14 +157,14 @@ pub(super) async fn join(ToJoin(connection, hosted): ToJoin, Json(asked): Json<J
         let member = room.join_returning(now, &asked.name, nonce, token)?;
         let is_new = room.position() > before;
         let welcome = welcome(room, member, &token, bytes_max);
-        Ok::<_, causerie_core::room::JoinError>((welcome, hosted.roster().json(room), is_new, member))
+        Ok::<_, causerie_core::room::JoinError>((welcome, MembersJson::of(&hosted, room), is_new, member))
     });
     // Who leaves again if it cannot be told.
     let new = joined.peek_unstored().as_ref().ok().filter(|(.., is_new, _)| *is_new);
     let member = new.map(|(.., member)| *member);
     let (welcome, members, is_new, _) = hosted.joined_in_time(member, joined).await??;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(answer(status, with_members(to_json(&welcome), &members)))
+    Ok(answer(status, with_members(to_json(&welcome), members.as_str())))
 }
 
 pub(super) fn welcome(room: &Room, member: MemberId, token: &Token, bytes_max: usize) -> WelcomeEvent {

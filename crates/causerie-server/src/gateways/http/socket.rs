@@ -31,7 +31,7 @@ use end::{AWAY, NORMAL, POLICY, SocketEnd, StepResult, UNSUPPORTED, closing, fat
 
 use super::extract::{self, HttpConnection, InRoom, new_token};
 use super::failure::HttpFailure;
-use super::rendering::{Frames, frame, frames};
+use super::rendering::{Frames, MembersJson, frame, frames, news_frame};
 use super::say::Placed;
 use super::{rooms, say};
 use crate::gateways::membership::{
@@ -313,10 +313,10 @@ impl SocketSession {
             }
             (ClientEvent::Members {}, Some(_)) => {
                 let turn = self.connection.visitor.turn().await;
-                let members = self.hosted.ask(|room| self.hosted.roster().json(room));
+                let members = self.hosted.ask(|room| MembersJson::of(&self.hosted, room));
                 drop(turn);
                 match members.stored_in_time().await {
-                    Ok(members) => self.tell_with(&ServerEvent::Members {}, &members).await,
+                    Ok(members) => self.tell_with(&ServerEvent::Members {}, members.as_str()).await,
                     Err(why) => self.tell(&refused(why.into(), None)).await,
                 }
             }
@@ -371,7 +371,7 @@ impl SocketSession {
             let seat = room.take_seat(member, &token).expect("it has just been given that token");
             let is_new = room.position() > before;
             let welcome = rooms::welcome(room, member, &token, bytes_max);
-            let welcome = (welcome, self.hosted.roster().json(room));
+            let welcome = (welcome, MembersJson::of(&self.hosted, room));
             Ok::<_, causerie_core::room::JoinError>((welcome, seat, before, is_new))
         });
         // Before anything is waited for: the connection may end meanwhile.
@@ -385,7 +385,7 @@ impl SocketSession {
         match joined {
             Ok(((welcome, members), seat, cursor, _)) => {
                 self.follow(Some(seat), cursor, wants);
-                self.tell_with(&ServerEvent::Welcome(welcome), &members).await
+                self.tell_with(&ServerEvent::Welcome(welcome), members.as_str()).await
             }
             Err(error) => self.tell(&refused(error.into(), None)).await,
         }
@@ -403,7 +403,7 @@ impl SocketSession {
             let seat = room.take_seat(member, &token)?;
             let cursor = after.unwrap_or(room.position()).min(room.position());
             let welcome = rooms::welcome(room, member, &token, bytes_max);
-            let welcome = (welcome, self.hosted.roster().json(room));
+            let welcome = (welcome, MembersJson::of(&self.hosted, room));
             Ok::<_, causerie_core::room::ResumeError>((welcome, seat, cursor))
         });
         // Before anything is waited for: the connection may end meanwhile.
@@ -416,7 +416,7 @@ impl SocketSession {
         match resumed {
             Ok(((welcome, members), seat, cursor)) => {
                 self.follow(Some(seat), cursor, wants);
-                self.tell_with(&ServerEvent::Welcome(welcome), &members).await
+                self.tell_with(&ServerEvent::Welcome(welcome), members.as_str()).await
             }
             Err(error) => self.tell(&refused(error.into(), None)).await,
         }
@@ -431,14 +431,14 @@ impl SocketSession {
                 epoch: room.epoch().to_string(),
                 position,
             };
-            (after.unwrap_or(position).min(position), watching, self.hosted.roster().json(room))
+            (after.unwrap_or(position).min(position), watching, MembersJson::of(&self.hosted, room))
         });
         let (cursor, watching, members) = match asked.stored_in_time().await {
             Ok(asked) => asked,
             Err(why) => return self.tell(&refused(why.into(), None)).await,
         };
         self.follow(None, cursor, wants);
-        self.tell_with(&watching, &members).await
+        self.tell_with(&watching, members.as_str()).await
     }
 
     fn follow(&mut self, seat: Option<Seat>, cursor: Position, wants: Wants) {
@@ -610,7 +610,7 @@ impl SocketSession {
     fn take_observed(&mut self, unread: &mut Unread, position: Position, frames: &mut Vec<Bytes>) {
         while unread.events.front().is_some_and(|(behind, ..)| *behind <= position) {
             let Some((_, cursor, event)) = unread.events.pop_front() else { break };
-            frames.push(frame(&event));
+            frames.push(news_frame(&event));
             if let Some(reading) = &mut self.reading {
                 reading.observed = Some(cursor);
             }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use causerie_core::content::name::Name;
 use causerie_core::content::text::visible;
 use causerie_core::id::{Epoch, Position};
 use causerie_core::key::{Challenge, Proof, PublicKey, Purpose};
 use causerie_core::room::{JoinError, ResumeError, Resumed, Seat};
 use causerie_core::wire::{
-    ClientFrame, Direction, ErrorCode, ErrorFrame, HistoryQuestion, Observation, Observed, Place,
+    ClientFrame, Direction, ErrorCode, ErrorFrame, HistoryQuestion, MemberInfo, Observation, Observed, Place,
     ServerFrame, VERSION,
 };
 use cbcast::{MissingRange, VectorClock};
@@ -38,6 +39,17 @@ const OBSERVED_TIME: Duration = Duration::from_secs(1);
 const CLOCK_ENTRIES: usize = 32;
 /// Records sent in answer to one repair request.
 const REPAIR_MAX: usize = 256;
+
+/// Who is in, as the frame that answers who asks.
+struct MembersFrame(Bytes);
+
+impl MembersFrame {
+    fn new(members: Vec<MemberInfo>) -> Self {
+        let mut frame = Vec::new();
+        ServerFrame::Members(members).encode(&mut frame);
+        Self(frame.into())
+    }
+}
 
 impl NativeSession<'_> {
     /// Returns whose key this is, if its holder is at the other end of this connection. Not in a room's lock: it takes longer than
@@ -180,12 +192,12 @@ impl NativeSession<'_> {
             ClientFrame::ListMembers => match self.current() {
                 Some(m) => {
                     let turn = self.visitor.turn().await;
-                    let members = m.room.ask(|room| m.room.roster().frame(room));
+                    let members = m.room.ask(|room| m.room.roster().rendering(room, MembersFrame::new));
                     // Its length alone.
-                    self.visitor.made(members.peek_unstored().len());
+                    self.visitor.made(members.peek_unstored().0.len());
                     drop(turn);
                     match members.stored_in_time().await {
-                        Ok(members) => self.outbox.push_shared(members),
+                        Ok(members) => self.outbox.push_shared(members.0.clone()),
                         Err(why) => self.storage_full(&why.to_string()),
                     }
                 }
@@ -301,7 +313,7 @@ impl NativeSession<'_> {
         });
         // What it has observed is in the log by now, and what it says next is not.
         let behind = room.tail().log.last();
-        room.watching.tell(behind, seat.member, &seen, left_out);
+        room.watching.tell(behind, seat.member, seen, left_out);
     }
 
     /// Answers with a page; where it has nothing yet and the client says so, once there is something, or it has

@@ -122,7 +122,7 @@ mod tests {
         let read = |text: &str| read::<ClientEvent>(text.as_bytes()).unwrap();
         assert_eq!(
             read(r#"{"type":"join","name":"Ann"}"#),
-            ClientEvent::Join { name: "Ann".into(), nonce: None, held: false, observed: false }
+            ClientEvent::Join { name: "Ann".into(), nonce: None, held: false, observed: false, batch: false }
         );
         assert_eq!(
             read(r#"{"type":"resume","token":"t","after":3,"held":true}"#),
@@ -130,7 +130,8 @@ mod tests {
                 token: "t".into(),
                 after: Some(Position::new(3)),
                 held: true,
-                observed: false
+                observed: false,
+                batch: false
             }
         );
         assert!(matches!(read(r#"{"type":"say","id":"1","text":"x"}"#), ClientEvent::Say(_)));

@@ -4,17 +4,24 @@
 //! its session sleeps. When something else is to be done, be it that the socket is full, the session is woken and
 //! writes itself until the reader has caught up.
 //!
+//! A pump writes one form of the log ([`form`]): its own frames, or what a gateway makes of them, once for all readers.
+//!
 //! While a room's pumps write, what is said there gathers, and is stored when they have done ([`Fanout::is_busy`]): a
 //! turn costs a system call for each reader, however much it brings.
 
+pub(crate) mod form;
 pub(crate) mod pump;
 pub(crate) mod reader;
 
+use std::any::TypeId;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use causerie_core::id::Position;
 use causerie_core::wire::Watched;
+use cbcast::MemberId;
 
+use crate::fanout::form::Form;
 use crate::fanout::pump::Pump;
 use crate::fanout::reader::Reader;
 
@@ -75,15 +82,26 @@ impl Fanout {
         self.busy.fetch_sub(1, Ordering::SeqCst) == 1 && self.is_awaited.swap(false, Ordering::SeqCst)
     }
 
-    /// Adds a reader. Returns its pump if that is a new one, which somebody has to run.
+    /// Returns the members that live here and read along, and up to where each was written to.
+    pub(crate) fn delivered(&self) -> Vec<(MemberId, Position)> {
+        let pumps = self.pumps();
+        pumps
+            .iter()
+            .flat_map(|pump| pump.readers().iter().filter_map(|r| r.delivered()).collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Adds a reader of this form. Returns its pump if that is a new one, which somebody has to run.
     #[must_use]
-    pub(crate) fn add(&self, reader: Arc<Reader>) -> Option<Arc<Pump>> {
+    pub(crate) fn add<F: Form>(&self, reader: Arc<Reader>) -> Option<Arc<Pump>> {
         let mut pumps = self.pumps();
-        if let Some(pump) = pumps.iter().find(|pump| pump.readers().len() < READERS_MAX) {
+        let form = TypeId::of::<F>();
+        let found = pumps.iter().find(|pump| pump.form == form && pump.readers().len() < READERS_MAX);
+        if let Some(pump) = found {
             pump.readers().push(reader);
             return None;
         }
-        let pump = Arc::new(Pump::default());
+        let pump = Arc::new(Pump::new(form));
         pump.readers().push(reader);
         pumps.push(Arc::clone(&pump));
         Some(pump)

@@ -121,6 +121,9 @@ pub enum ClientEvent {
         /// Wish to be told what members observe.
         #[serde(default)]
         observed: bool,
+        /// Wish to be told several records at once.
+        #[serde(default)]
+        batch: bool,
     },
     /// The client is a member.
     Resume {
@@ -134,6 +137,9 @@ pub enum ClientEvent {
         /// Wish to be told what members observe.
         #[serde(default)]
         observed: bool,
+        /// Wish to be told several records at once.
+        #[serde(default)]
+        batch: bool,
     },
     /// The client reads along, and is no member.
     Watch {
@@ -145,6 +151,9 @@ pub enum ClientEvent {
         /// Wish to be told what members observe.
         #[serde(default)]
         observed: bool,
+        /// Wish to be told several records at once.
+        #[serde(default)]
+        batch: bool,
     },
     /// The member says something.
     Say(Say),

@@ -53,16 +53,50 @@ impl ClassicRendering {
         self.ascii_only
     }
 
+    /// Returns where the lines of the first `n` records end.
+    fn end_of(&self, n: usize) -> usize {
+        n.checked_sub(1).map_or(0, |n| self.places.get(n).map_or(self.lines.len(), |p| p.end))
+    }
+
+    /// Returns the lines for somebody who has done nothing of it, the first `skipped` records left out.
+    #[must_use]
+    pub fn lines(&self, skipped: usize) -> Bytes {
+        self.lines.slice(self.end_of(skipped)..)
+    }
+
+    /// Returns whether `member` has done something of it itself, the first `skipped` records left out.
+    #[must_use]
+    pub fn leaves_out(&self, member: MemberId, skipped: usize) -> bool {
+        self.places.iter().skip(skipped).any(|place| place.by == Some(member))
+    }
+
+    /// Returns how many records are begun once `taken` bytes of the lines for `member` are, counted from the first record, and
+    /// a copy of what is left of the last of them.
+    #[must_use]
+    pub fn after(&self, member: Option<MemberId>, skipped: usize, mut taken: usize) -> (usize, Bytes) {
+        let mut start = self.end_of(skipped);
+        for (n, place) in self.places.iter().enumerate().skip(skipped) {
+            let is_own = member.is_some() && place.by == member;
+            let length = if is_own { 0 } else { place.end - start };
+            if taken == 0 && length > 0 {
+                return (n, Bytes::new());
+            }
+            if taken < length {
+                return (n + 1, Bytes::copy_from_slice(&self.lines[start + taken..place.end]));
+            }
+            (taken, start) = (taken - length, place.end);
+        }
+        (self.places.len(), Bytes::new())
+    }
+
     /// The lines for `member`, the first `skipped` records left out: slices of what all share.
     #[must_use]
     pub fn lines_for(&self, member: MemberId, skipped: usize) -> Vec<Bytes> {
-        let end_of =
-            |n: usize| n.checked_sub(1).map_or(0, |n| self.places.get(n).map_or(self.lines.len(), |p| p.end));
         let mut slices = Vec::new();
-        let mut start = end_of(skipped);
+        let mut start = self.end_of(skipped);
         for (n, place) in self.places.iter().enumerate().skip(skipped) {
             if place.by == Some(member) {
-                slices.push(self.lines.slice(start..end_of(n)));
+                slices.push(self.lines.slice(start..self.end_of(n)));
                 start = place.end;
             }
         }
@@ -120,5 +154,27 @@ mod tests {
         assert_eq!(told(raj, 7, false), "");
         let all = "Ann joined the chatroom\nRaj joined the chatroom\nAnn : é\n";
         assert_eq!(told(MemberId::new(0, 3), 0, false), format!("{all}{reply}"));
+        // Wherever a reader stops, it goes on with the next byte, and keeps one line at most.
+        let rendering = ClassicRendering::new(said.iter().map(|r| (r, about(r))), false);
+        for member in [None, Some(ann), Some(raj), Some(MemberId::new(0, 3))] {
+            let told = |skipped| match member {
+                Some(member) => rendering.lines_for(member, skipped).concat(),
+                None => rendering.lines(skipped).to_vec(),
+            };
+            for skipped in 0..=said.len() {
+                let all = told(skipped);
+                for taken in 0..=all.len() {
+                    let (begun, rest) = rendering.after(member, skipped, taken);
+                    assert_eq!([&all[..taken], &rest, &told(begun)].concat(), all, "{taken} of {skipped}");
+                    assert!(begun >= skipped && rest.iter().filter(|byte| **byte == b'\n').count() <= 1);
+                }
+            }
+            if let Some(member) = member {
+                let is_whole = |skipped| rendering.lines(skipped) == told(skipped);
+                let is_left_out = |skipped| rendering.leaves_out(member, skipped);
+                assert!((0..=said.len()).all(|skipped| is_left_out(skipped) || is_whole(skipped)));
+                assert_eq!(is_left_out(0), member != MemberId::new(0, 3));
+            }
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! On the front port a connection first speaks to the controller; `./join ROOM` leads into a room. On a room's own
 //! port the first thing said is the name.
 
+mod rendering;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,12 +15,14 @@ use causerie_core::content::body::Body;
 use causerie_core::id::Position;
 use causerie_core::room::JoinError;
 use causerie_gateway::classic::{
-    self, ClassicItem, ClassicLines, ClassicRendering, ControllerCommand, RoomCommand, encode, encode_part,
-    parse_controller, parse_room,
+    self, ClassicItem, ClassicLines, ControllerCommand, RoomCommand, encode, encode_part, parse_controller,
+    parse_room,
 };
 use cbcast::MemberId;
 
-use crate::gateways::membership::{Presence, SeatLost, acknowledge, patiently};
+use crate::fanout::form::Run;
+use crate::fanout::reader::Reader;
+use crate::gateways::membership::{Followed, Presence, SeatLost, acknowledge, patiently};
 use crate::journal::writer::StoreNotice;
 use crate::metrics::Refused;
 use crate::net::addresses::Visitor;
@@ -28,9 +32,10 @@ use crate::rooms::access::{Right, Who};
 use crate::rooms::directory::Maker;
 use crate::rooms::error::Unreadable;
 use crate::rooms::hosted::HostedRoom;
-use crate::rooms::tail::{Follower, Piece};
+use crate::rooms::tail::Follower;
 use crate::server::Server;
 use crate::settings::Protocol;
+use rendering::{LineForm, LineRun};
 
 /// Members that are looked at for one piece of an answer.
 const MEMBERS_AT_ONCE: usize = 256;
@@ -41,15 +46,20 @@ pub(crate) const READ_MAX: usize = 64 << 10;
 #[derive(Clone)]
 struct ClassicMembership {
     room: Arc<HostedRoom>,
+    /// Reads where the session writes itself.
     follower: Arc<Follower>,
+    /// Its place in the log, known to the pumps.
+    followed: Arc<Followed>,
+    /// The pumps write ASCII for it.
+    ascii_only: bool,
     member: MemberId,
-    cursor: Position,
 }
 
 struct ClassicSession<'a> {
     server: &'a Arc<Server>,
     peer: SocketAddr,
     visitor: &'a Visitor,
+    stream: Arc<Stream>,
     outbox: Outbox,
     /// The client has sent something beyond ASCII, so it can read it too.
     beyond_ascii: AtomicBool,
@@ -78,6 +88,7 @@ pub(crate) async fn serve(
         server,
         peer,
         visitor,
+        stream: Arc::clone(&stream),
         outbox: Outbox::new(server.memory.open(peer.ip())),
         beyond_ascii: AtomicBool::new(false),
         membership: Mutex::new(None),
@@ -101,8 +112,37 @@ impl ClassicSession<'_> {
         self.server.metrics.refused(Protocol::Classic, reason);
     }
 
+    fn is_ascii_only(&self) -> bool {
+        !self.beyond_ascii.load(Ordering::Relaxed)
+    }
+
+    /// Returns the membership of somebody who has read up to there, for the pumps to write for.
+    fn following(
+        &self,
+        room: &Arc<HostedRoom>,
+        follower: Arc<Follower>,
+        member: MemberId,
+        cursor: Position,
+    ) -> ClassicMembership {
+        let (stream, woken) = (Arc::clone(&self.stream), Arc::clone(self.outbox.waker()));
+        let reader = Reader::hosted(stream, woken, Some(member), cursor);
+        let ascii_only = self.is_ascii_only();
+        let followed = if ascii_only {
+            Followed::new(self.server, room, reader, || LineForm::<true>::of(room))
+        } else {
+            Followed::new(self.server, room, reader, || LineForm::<false>::of(room))
+        };
+        ClassicMembership {
+            room: Arc::clone(room),
+            follower,
+            followed: Arc::new(followed),
+            ascii_only,
+            member,
+        }
+    }
+
     fn reply(&self, line: &str) {
-        let line = encode(line, !self.beyond_ascii.load(Ordering::Relaxed));
+        let line = encode(line, self.is_ascii_only());
         self.outbox.push(|out| out.extend_from_slice(&line));
         self.visitor.made(line.len());
     }
@@ -128,8 +168,11 @@ impl ClassicSession<'_> {
             if ended {
                 items.extend(std::iter::from_fn(|| lines.finish()));
             }
-            if lines.saw_non_ascii() {
-                self.beyond_ascii.store(true, Ordering::Relaxed);
+            if lines.saw_non_ascii() && !self.beyond_ascii.swap(true, Ordering::Relaxed) {
+                // Whatever answers this is not in ASCII any more.
+                if let Some(membership) = &*self.membership() {
+                    membership.followed.reader.retire();
+                }
             }
             // Apart, as well.
             if !Box::pin(self.handle_all(&mut talk, items)).await || ended {
@@ -252,9 +295,8 @@ impl ClassicSession<'_> {
         };
         match joined {
             Ok((member, cursor)) => {
-                let room = Arc::clone(hosted);
                 let follower = Arc::new(Follower::new(hosted, cursor));
-                *self.membership() = Some(ClassicMembership { room, follower, member, cursor });
+                *self.membership() = Some(self.following(hosted, follower, member, cursor));
                 self.outbox.wake();
                 Some(member)
             }
@@ -287,7 +329,7 @@ impl ClassicSession<'_> {
 
     /// One line that may be long: its pieces are made as the client takes them.
     async fn members(&self, hosted: &Arc<HostedRoom>) {
-        let ascii_only = !self.beyond_ascii.load(Ordering::Relaxed);
+        let ascii_only = self.is_ascii_only();
         let mut after = None;
         loop {
             let turn = self.visitor.turn().await;
@@ -324,9 +366,16 @@ impl ClassicSession<'_> {
 
     /// Writes until the connection is to end.
     async fn write(&self, stream: &Stream) -> io::Result<()> {
-        let mut changes = None;
         let mut news = self.server.writer.news();
         loop {
+            let membership = self.membership().clone();
+            if let Some(membership) = &membership {
+                let rest = membership.followed.reader.take_over();
+                if !rest.is_empty() || !stream.is_flushed() {
+                    // Apart: it is rare.
+                    Box::pin(self.write_lines(stream, membership, vec![rest])).await?;
+                }
+            }
             let taken = self.outbox.take();
             let said = write_all(stream, taken.slices, None);
             if taken.is_last {
@@ -338,13 +387,10 @@ impl ClassicSession<'_> {
                 self.outbox.filled().await;
                 continue;
             }
-            let membership = self.membership().clone();
-            let mut more = false;
-            let mut closed = false;
+            let (mut more, mut closed, mut seating) = (false, false, 0);
             if let Some(membership) = &membership {
                 let hosted = &membership.room;
-                let changes = changes.get_or_insert_with(|| hosted.subscribe());
-                changes.mark_unchanged();
+                seating = hosted.tail().seating;
                 closed = hosted.closed.is_cancelled();
                 // Apart: it is large, and most sessions wait.
                 more = Box::pin(self.write_log(stream, membership)).await?;
@@ -358,16 +404,9 @@ impl ClassicSession<'_> {
             } else if self.server.stop.is_cancelled() {
                 self.reply("The server is shutting down");
                 self.outbox.finish();
-            } else {
-                let changed = async {
-                    match &mut changes {
-                        Some(changes) => drop(changes.changed().await),
-                        None => std::future::pending().await,
-                    }
-                };
+            } else if membership.as_ref().is_none_or(|membership| self.hand_over(membership, seating)) {
                 tokio::select! {
                     () = self.outbox.filled() => {}
-                    () = changed => {}
                     notice = news.next(), if membership.is_some() => match &notice {
                         StoreNotice::Full(_) => self.reply(&classic::error(&notice.to_string())),
                         StoreNotice::Again => self.reply(&notice.to_string()),
@@ -380,43 +419,49 @@ impl ClassicSession<'_> {
 
     /// Writes what lies behind the cursor. Whether there may be more.
     async fn write_log(&self, stream: &Stream, membership: &ClassicMembership) -> io::Result<bool> {
-        let ClassicMembership { room: hosted, follower, member, cursor: before } = membership;
-        let (lines, cursor) = match follower.read(*before).await {
-            Ok(Some(piece)) => (self.lines(&piece, hosted, *member, *before).await, piece.last),
-            Ok(None) => (Vec::new(), *before),
+        let ClassicMembership { room: hosted, follower, followed, member, .. } = membership;
+        let before = followed.reader.cursor();
+        let (lines, cursor) = match follower.read(before).await {
+            Ok(Some(piece)) => {
+                let run = LineRun::of(&piece, hosted, before, self.is_ascii_only()).await;
+                (run.map_or_else(Vec::new, |run| run.slices(Some(*member)).into_owned()), piece.last)
+            }
+            Ok(None) => (Vec::new(), before),
             Err(gap @ Unreadable::Gap { end, .. }) => {
                 self.reply(&classic::error(&gap.to_string()));
                 (Vec::new(), end)
             }
             Err(failed @ Unreadable::Failed(_)) => return Err(io::Error::other(failed)),
         };
-        let has_seat = || hosted.peek_unstored(|room| !room.is_closed() && room.is_present(*member));
-        let written = patiently(write_all(stream, lines, Some(self.outbox.charge())), has_seat).await;
-        written.unwrap_or_else(|| Err(io::Error::other("the client reads nothing, and is in no room")))?;
-        if let Some(membership) = self.membership().as_mut() {
-            membership.cursor = cursor;
-        }
+        self.write_lines(stream, membership, lines).await?;
+        followed.reader.advance(cursor);
         acknowledge(self.server, hosted, *member, cursor);
-        Ok(cursor > *before)
+        Ok(cursor > before)
     }
 
-    /// Returns the lines of a piece for `member`, its own left out.
-    async fn lines(
+    /// Writes lines for as long as it takes: see [`patiently`].
+    async fn write_lines(
         &self,
-        piece: &Piece,
-        hosted: &HostedRoom,
-        member: MemberId,
-        cursor: Position,
-    ) -> Vec<Bytes> {
-        let ascii_only = !self.beyond_ascii.load(Ordering::Relaxed);
-        let (records, answered) = (piece.records(hosted).await, piece.answered(hosted).await);
-        let make = || {
-            let answered =
-                answered.iter().map(|about| about.as_ref().map(|(author, text)| (&author[..], &text[..])));
-            ClassicRendering::new(records.iter().zip(answered), ascii_only)
-        };
-        let rendering =
-            piece.rendering(|rendering: &ClassicRendering| rendering.is_ascii_only() == ascii_only, make);
-        rendering.lines_for(member, records.partition_point(|record| record.position <= cursor))
+        stream: &Stream,
+        membership: &ClassicMembership,
+        lines: Vec<Bytes>,
+    ) -> io::Result<()> {
+        let ClassicMembership { room, member, .. } = membership;
+        let has_seat = || room.peek_unstored(|room| !room.is_closed() && room.is_present(*member));
+        let written = patiently(write_all(stream, lines, Some(self.outbox.charge())), has_seat).await;
+        written.unwrap_or_else(|| Err(io::Error::other("the client reads nothing, and is in no room")))
+    }
+
+    /// Leaves writing to a pump. Returns whether the session may wait now; if the room has gone on, or the lines are written
+    /// otherwise from now on, it may not.
+    fn hand_over(&self, membership: &ClassicMembership, seating: u64) -> bool {
+        let ClassicMembership { room, follower, followed, ascii_only, member } = membership;
+        if *ascii_only != self.is_ascii_only() {
+            let cursor = followed.reader.cursor();
+            *self.membership() = Some(self.following(room, Arc::clone(follower), *member, cursor));
+            return false;
+        }
+        follower.stand(None);
+        followed.reader.hand_over(&**room, seating)
     }
 }

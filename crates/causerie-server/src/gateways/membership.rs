@@ -9,6 +9,7 @@ use causerie_core::room::Seat;
 use cbcast::MemberId;
 use thiserror::Error;
 
+use crate::fanout::form::Form;
 use crate::fanout::reader::Reader;
 use crate::rooms::hosted::HostedRoom;
 use crate::rooms::stability;
@@ -110,11 +111,43 @@ pub(super) fn look_after(room: &HostedRoom, seat: Option<Seat>) -> Result<Option
     })
 }
 
-/// Has a room's pumps write for a reader, too, until it unfollows.
-pub(super) fn follow(server: &Server, room: &Arc<HostedRoom>, reader: &Arc<Reader>) {
-    if let Some(pump) = room.follow(reader) {
-        let room = Arc::clone(room);
-        server.spawn(async move { pump.run(&room).await });
+/// Has a room's pumps write for a reader in a form, too, until it unfollows.
+pub(super) fn follow<F: Form>(
+    server: &Arc<Server>,
+    room: &Arc<HostedRoom>,
+    reader: &Arc<Reader>,
+    form: impl FnOnce() -> F,
+) {
+    if let Some(pump) = room.follow::<F>(reader) {
+        let (room, form, serving) = (Arc::clone(room), form(), Arc::clone(server));
+        server.spawn(async move {
+            let written = |member, position| acknowledge(&serving, &room, member, position);
+            pump.run(&room, form, written).await;
+        });
+    }
+}
+
+/// A reader that a room's pumps write for as long as this is there.
+pub(super) struct Followed {
+    room: Arc<HostedRoom>,
+    pub(super) reader: Arc<Reader>,
+}
+
+impl Followed {
+    pub(super) fn new<F: Form>(
+        server: &Arc<Server>,
+        room: &Arc<HostedRoom>,
+        reader: Arc<Reader>,
+        form: impl FnOnce() -> F,
+    ) -> Self {
+        follow(server, room, &reader, form);
+        Self { room: Arc::clone(room), reader }
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.room.unfollow(&self.reader);
     }
 }
 

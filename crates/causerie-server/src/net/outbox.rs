@@ -3,7 +3,7 @@
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -22,7 +22,7 @@ pub(crate) const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(crate) struct Outbox {
     charge: Charge,
     state: Mutex<OutboxState>,
-    filled: Notify,
+    filled: Arc<Notify>,
     emptied: Notify,
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct TakenBytes {
 impl Outbox {
     /// Makes an outbox; what waits in it is charged to this account.
     pub(crate) fn new(charge: Charge) -> Self {
-        let (filled, emptied) = (Notify::new(), Notify::new());
+        let (filled, emptied) = (Arc::default(), Notify::new());
         Self { charge, state: Mutex::default(), filled, emptied }
     }
 
@@ -151,6 +151,11 @@ impl Outbox {
         let written = std::mem::take(&mut self.state().writing);
         self.charge.sub(written);
         self.emptied.notify_one();
+    }
+
+    /// Wakes the writer for another reason, wherever it is kept.
+    pub(crate) fn waker(&self) -> &Arc<Notify> {
+        &self.filled
     }
 
     /// Waits until something was added, or the writer was woken.

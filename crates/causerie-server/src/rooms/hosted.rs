@@ -22,6 +22,7 @@ use tracing::{debug, info};
 
 use crate::clock::Clock;
 use crate::fanout::Fanout;
+use crate::fanout::form::Form;
 use crate::fanout::pump::Pump;
 use crate::fanout::reader::{LogEnd, Readable, Reader};
 use crate::journal::changes::{Journaled, changes_of};
@@ -312,15 +313,15 @@ impl HostedRoom {
         })
     }
 
-    /// Has the pumps serve this reader, too, until [`unfollow`](Self::unfollow). Returns its pump if that is a new one, which
+    /// Has the pumps of a form serve this reader, too, until [`unfollow`](Self::unfollow). Returns its pump if that is a new one, which
     /// somebody has to run.
     #[must_use]
-    pub(crate) fn follow(&self, reader: &Arc<Reader>) -> Option<Arc<Pump>> {
+    pub(crate) fn follow<F: Form>(&self, reader: &Arc<Reader>) -> Option<Arc<Pump>> {
         let watchers = self.watching.watchers();
         if watchers.watched() != Watched::default() {
             reader.watched(watchers.watched());
         }
-        self.fanout.add(Arc::clone(reader))
+        self.fanout.add::<F>(Arc::clone(reader))
     }
 
     /// Counts somebody who watches what members observe, from this cursor of [`Watching::read`].
@@ -352,9 +353,11 @@ impl HostedRoom {
             return false;
         }
         let is_due = self.stability.follow(reader, |is_followed| self.tell_wanted(is_followed));
-        // Members that live here and have nothing to read say how far they are.
+        // Members that live here and have nothing to read say how far they are, or the pumps' readers do for them.
         self.stir();
-        is_due
+        let delivered = self.fanout.delivered().into_iter();
+        delivered
+            .fold(is_due, |is_due, (member, position)| self.stability.acknowledge(member, position) || is_due)
     }
 
     /// Tells those who follow it up to where members have delivered.

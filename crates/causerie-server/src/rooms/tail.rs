@@ -165,30 +165,44 @@ pub(crate) struct Follower {
     hosted: Arc<HostedRoom>,
     /// Taken before the room's tail.
     pieces: Arc<Mutex<Pieces>>,
-    /// Its place among the cursors. Taken within the pieces.
-    cursor: Mutex<Position>,
+    /// Its place among the cursors, while it reads. Taken within the pieces.
+    cursor: Mutex<Option<Position>>,
 }
 
 impl Follower {
     pub(crate) fn new(hosted: &Arc<HostedRoom>, cursor: Position) -> Self {
         let (hosted, pieces) = (Arc::clone(hosted), hosted.attached.of());
-        let follower = Self { hosted, pieces, cursor: Mutex::new(cursor) };
+        let follower = Self { hosted, pieces, cursor: Mutex::new(Some(cursor)) };
         follower.pieces().enter(cursor);
         follower
+    }
+
+    /// Makes a follower for which nothing is kept until it reads.
+    pub(crate) fn resting(hosted: &Arc<HostedRoom>) -> Self {
+        Self { hosted: Arc::clone(hosted), pieces: hosted.attached.of(), cursor: Mutex::default() }
     }
 
     fn pieces(&self) -> MutexGuard<'_, Pieces> {
         self.pieces.lock().expect("nothing panics while holding it")
     }
 
+    /// Has nothing kept for it but what lies behind this cursor; `None`: nothing at all, until it reads again.
+    pub(crate) fn stand(&self, cursor: Option<Position>) {
+        self.stand_among(&mut self.pieces(), cursor);
+    }
+
+    fn stand_among(&self, pieces: &mut Pieces, cursor: Option<Position>) {
+        let mut stood = self.cursor.lock().expect("nothing panics while holding it");
+        if *stood != cursor {
+            cursor.into_iter().for_each(|cursor| pieces.enter(cursor));
+            std::mem::replace(&mut *stood, cursor).into_iter().for_each(|cursor| pieces.leave(cursor));
+        }
+    }
+
     /// Returns what lies behind a cursor in memory.
     pub(crate) fn behind(&self, cursor: Position) -> Behind {
         let mut pieces = self.pieces();
-        let mut stood = self.cursor.lock().expect("nothing panics while holding it");
-        if *stood != cursor {
-            pieces.enter(cursor);
-            pieces.leave(std::mem::replace(&mut *stood, cursor));
-        }
+        self.stand_among(&mut pieces, Some(cursor));
         pieces.behind(&self.hosted, cursor)
     }
 
@@ -211,7 +225,7 @@ impl Drop for Follower {
         // Whatever panicked in the room itself, a second panic on the way out would end the server.
         let Ok(mut pieces) = self.pieces.lock() else { return };
         let Ok(cursor) = self.cursor.get_mut() else { return };
-        pieces.leave(*cursor);
+        cursor.take().into_iter().for_each(|cursor| pieces.leave(cursor));
     }
 }
 

@@ -24,18 +24,19 @@ use causerie_gateway::api::{
 };
 use cbcast::MessageId;
 use futures_util::SinkExt;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use end::{AWAY, NORMAL, POLICY, SocketEnd, StepResult, UNSUPPORTED, closing, fatal, refused};
 
 use super::extract::{self, HttpConnection, InRoom, new_token};
 use super::failure::HttpFailure;
-use super::rendering::{Frames, MembersJson, frame, frames, news_frame};
+use super::rendering::{FrameForm, Frames, MembersJson, Telling, frame, frames, news_frame};
 use super::say::Placed;
 use super::{rooms, say};
+use crate::fanout::reader::Reader;
 use crate::gateways::membership::{
-    Farewell, Presence, SeatLost, acknowledge, has_seat, look_after, patiently,
+    Farewell, Followed, Presence, SeatLost, acknowledge, has_seat, look_after, patiently,
 };
 use crate::journal::reads::Asker;
 use crate::journal::unstored::Unstored;
@@ -94,6 +95,8 @@ pub(super) async fn open(
             bytes_max: limit,
             reading: None,
             presence: None,
+            woken: Arc::default(),
+            is_pumped: false,
             early: None,
             acks: VecDeque::new(),
         };
@@ -117,6 +120,10 @@ struct SocketSession {
     reading: Option<FollowingClient>,
     /// Presence of the member, until the connection ends.
     presence: Option<Presence>,
+    /// Wakes the session while a pump writes for it.
+    woken: Arc<Notify>,
+    /// A pump writes, and the session does not: whatever it tells, it [steps in](Self::step_in) first.
+    is_pumped: bool,
     /// Message that the client says faster than its address may: it is said then, and nothing is heard before.
     early: Option<(Seat, Say, Instant)>,
     /// Messages that were said, and are acknowledged in their order once they are stored.
@@ -125,10 +132,14 @@ struct SocketSession {
 
 /// A client that follows the log.
 struct FollowingClient {
+    /// Reads where the session writes itself.
     follower: Follower,
+    /// Its place in the log, known to the pumps.
+    followed: Followed,
     /// Its membership, unless it only reads along.
     seat: Option<Seat>,
-    cursor: Position,
+    /// It is told records in batches.
+    in_batches: bool,
     /// The seating that was looked at last, if one was.
     seating: Option<u64>,
     /// It has left.
@@ -145,6 +156,7 @@ struct FollowingClient {
 struct Wants {
     held: bool,
     observed: bool,
+    batch: bool,
 }
 
 impl Drop for SocketSession {
@@ -160,8 +172,12 @@ impl SocketSession {
             Err(end) = self.converse() => end,
             () = charge.cut() => SocketEnd::Gone,
         };
+        let rest = self.reading.as_ref().map(|reading| reading.followed.reader.take_over());
         self.disconnect();
         let last_words = async {
+            if let (Some(rest), false) = (rest, matches!(end, SocketEnd::Gone)) {
+                write_all(&self.connection.stream, vec![rest], None).await.map_err(axum::Error::new)?;
+            }
             match end {
                 SocketEnd::Gone => return Ok(()),
                 // The library has an answer ready, which is written before the end is read.
@@ -196,6 +212,7 @@ impl SocketSession {
         let mut tell_held: Option<Instant> = None;
         let mut tell_observed: Option<Instant> = None;
         loop {
+            self.step_in().await?;
             self.changed.mark_unchanged();
             self.tell_acks().await?;
             if tell_observed.is_some_and(|at| at <= Instant::now()) {
@@ -208,8 +225,10 @@ impl SocketSession {
                 self.tell_held().await?;
             }
             self.flush().await?;
-            if let Some(FollowingClient { seat: Some(seat), cursor, .. }) = &self.reading {
-                acknowledge(&server, &self.hosted, seat.member, *cursor);
+            if let Some((member, position)) =
+                self.reading.as_ref().and_then(|r| r.followed.reader.delivered())
+            {
+                acknowledge(&server, &self.hosted, member, position);
             }
             if server.stop.is_cancelled() && self.acks.is_empty() {
                 return Err(SocketEnd::Told(AWAY, Box::new(ServerEvent::ShuttingDown {})));
@@ -243,6 +262,10 @@ impl SocketSession {
             }
             let due = self.early.as_ref().map(|(.., at)| *at);
             wake = tell_held.into_iter().chain(tell_observed).chain(due).fold(wake, Instant::min);
+            if !self.hand_over() {
+                continue;
+            }
+            let is_pumped = self.is_pumped;
             let wants_held = self.reading.as_ref().is_some_and(|r| r.held.is_some());
             let wants_observed = self.reading.as_ref().is_some_and(|r| r.observed.is_some());
             tokio::select! {
@@ -254,7 +277,8 @@ impl SocketSession {
                         tell_held = Some(Instant::now());
                     }
                 }
-                _ = self.changed.changed() => {}
+                () = self.woken.notified(), if is_pumped => {}
+                _ = self.changed.changed(), if !is_pumped => {}
                 _ = self.holding.changed(), if wants_held => {
                     tell_held.get_or_insert_with(|| Instant::now() + HELD_PAUSE);
                 }
@@ -298,14 +322,14 @@ impl SocketSession {
         };
         match (event, &mut self.reading) {
             (ClientEvent::Ping {}, _) => self.tell(&ServerEvent::Pong {}).await,
-            (ClientEvent::Join { name, nonce, held, observed }, None) => {
-                self.join(&name, nonce.as_ref(), Wants { held, observed }).await
+            (ClientEvent::Join { name, nonce, held, observed, batch }, None) => {
+                self.join(&name, nonce.as_ref(), Wants { held, observed, batch }).await
             }
-            (ClientEvent::Resume { token, after, held, observed }, None) => {
-                self.resume(token.reveal(), after, Wants { held, observed }).await
+            (ClientEvent::Resume { token, after, held, observed, batch }, None) => {
+                self.resume(token.reveal(), after, Wants { held, observed, batch }).await
             }
-            (ClientEvent::Watch { after, held, observed }, None) => {
-                self.read_along(after, Wants { held, observed }).await
+            (ClientEvent::Watch { after, held, observed, batch }, None) => {
+                self.read_along(after, Wants { held, observed, batch }).await
             }
             (ClientEvent::Say(say), Some(FollowingClient { seat: Some(seat), .. })) => {
                 let seat = *seat;
@@ -444,11 +468,19 @@ impl SocketSession {
     fn follow(&mut self, seat: Option<Seat>, cursor: Position, wants: Wants) {
         let held = wants.held.then(BTreeSet::new);
         let observed = wants.observed.then(|| self.hosted.watch());
-        let follower = Follower::new(&self.hosted, cursor);
+        let stream = Arc::clone(&self.connection.stream);
+        let reader = Reader::hosted(stream, Arc::clone(&self.woken), seat.map(|seat| seat.member), cursor);
+        let (server, hosted) = (&self.connection.server, &self.hosted);
+        let followed = if wants.batch {
+            Followed::new(server, hosted, reader, || FrameForm::<true>::of(hosted))
+        } else {
+            Followed::new(server, hosted, reader, || FrameForm::<false>::of(hosted))
+        };
         self.reading = Some(FollowingClient {
             seat,
-            follower,
-            cursor,
+            follower: Follower::new(hosted, cursor),
+            followed,
+            in_batches: wants.batch,
             seating: None,
             farewell: None,
             leaving: false,
@@ -509,7 +541,35 @@ impl SocketSession {
         self.feed(Message::Text(event.into())).await
     }
 
+    /// Writes itself from now on: first what the pump has left of a frame.
+    async fn step_in(&mut self) -> StepResult {
+        if !std::mem::take(&mut self.is_pumped) {
+            return Ok(());
+        }
+        let Some(reading) = &self.reading else { return Ok(()) };
+        let (rest, seat) = (reading.followed.reader.take_over(), reading.seat);
+        if rest.is_empty() && self.connection.stream.is_flushed() {
+            return Ok(());
+        }
+        let held = (&*self.connection.charge, rest.len());
+        // Apart: it is rare.
+        Box::pin(charged(write_all(&self.connection.stream, vec![rest], None), &self.hosted, seat, held))
+            .await
+    }
+
+    /// Leaves writing to a pump where nothing but the log is to be told: all that was fed is flushed, so that reading from
+    /// the socket writes nothing. Returns whether the session may wait now; if the room has gone on, it may not.
+    fn hand_over(&mut self) -> bool {
+        let Some(reading) = &self.reading else { return true };
+        let is_busy = reading.observed.is_some() || reading.farewell.is_some() || !self.acks.is_empty();
+        let Some(seating) = reading.seating.filter(|_| !is_busy) else { return true };
+        reading.follower.stand(None);
+        self.is_pumped = reading.followed.reader.hand_over(&*self.hosted, seating);
+        self.is_pumped
+    }
+
     async fn feed(&mut self, message: Message) -> StepResult {
+        self.step_in().await?;
         let (hosted, seat) = (&self.hosted, self.reading.as_ref().and_then(|r| r.seat));
         let bytes = if let Message::Text(text) = &message { text.len() } else { 0 };
         let held = (&*self.connection.charge, bytes + WRITE_BYTES);
@@ -517,6 +577,7 @@ impl SocketSession {
     }
 
     async fn flush(&mut self) -> StepResult {
+        self.step_in().await?;
         let (hosted, seat) = (&self.hosted, self.reading.as_ref().and_then(|r| r.seat));
         let held = (&*self.connection.charge, WRITE_BYTES);
         charged(self.socket.flush(), hosted, seat, held).await
@@ -547,7 +608,7 @@ impl SocketSession {
             reading.seating = Some(seating);
         }
         if let Some((left_at, taken)) = reading.farewell
-            && reading.cursor >= left_at
+            && reading.followed.reader.cursor() >= left_at
             && self.acks.is_empty()
         {
             return Err(match reading.leaving {
@@ -559,15 +620,18 @@ impl SocketSession {
                 }
             });
         }
-        let cursor = reading.cursor;
-        let one_by_one = reading.observed.is_some();
-        let frames = match frames(&reading.follower, &self.hosted, cursor, one_by_one).await {
-            Some(frames) => frames,
-            None => self.read_page(cursor).await?,
+        let cursor = reading.followed.reader.cursor();
+        let telling = if reading.in_batches { Telling::InBatches } else { Telling::Together };
+        let (mut frames, is_page) = match frames(&reading.follower, &self.hosted, cursor, telling).await {
+            Some(frames) => (frames, false),
+            None => (self.read_page(cursor).await?, true),
         };
         let mut more = !frames.is_empty();
         // After the log: what is not there yet was observed by nobody who had said what is in the log.
         let mut unread = self.unobserved().await?;
+        if !unread.events.is_empty() && !is_page {
+            self.separate(cursor, &mut frames).await?;
+        }
         let (mut slices, mut told) = (Vec::with_capacity(frames.len()), cursor);
         for (frame, last) in frames {
             self.take_observed(&mut unread, told, &mut slices);
@@ -578,11 +642,23 @@ impl SocketSession {
         if !slices.is_empty() {
             self.write(slices).await?;
         }
-        if let Some(reading) = &mut self.reading {
-            reading.cursor = told;
+        if let Some(reading) = &self.reading {
+            reading.followed.reader.advance(told);
         }
         more |= unread.has_more && unread.events.is_empty();
         Ok(more)
+    }
+
+    /// Reads these frames once more, each record by itself, so that something can be told between them.
+    async fn separate(&mut self, cursor: Position, together: &mut Frames) -> StepResult {
+        let (Some(reading), Some(&(_, last))) = (&self.reading, together.last()) else { return Ok(()) };
+        let separate = frames(&reading.follower, &self.hosted, cursor, Telling::OneByOne).await;
+        *together = match separate {
+            Some(frames) => frames,
+            None => self.read_page(cursor).await?,
+        };
+        together.retain(|(_, position)| *position <= last);
+        Ok(())
     }
 
     /// Writes frames that others are sent, too, behind what was fed.

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::session::{NativeMembership, NativeSession};
+use crate::fanout::form::Frames;
 use crate::fanout::reader::Reader;
 use crate::gateways::membership;
 use crate::journal::reads::Asker;
@@ -445,8 +446,8 @@ impl NativeSession<'_> {
 
     /// Has the writer follow the room's log from now on.
     pub(super) fn sit(&self, room: Arc<HostedRoom>, seat: Seat, cursor: Position) {
-        let reader = Reader::new(Arc::clone(&self.stream), Arc::clone(&self.outbox), cursor);
-        membership::follow(self.server, &room, &reader);
+        let reader = Reader::native(Arc::clone(&self.stream), Arc::clone(&self.outbox), cursor);
+        membership::follow(self.server, &room, &reader, || Frames(Arc::clone(&room)));
         // Without a seating it is compared with the room before anything is read.
         let membership =
             NativeMembership { room, seat, reader, leaving: false, seating: None, farewell: None };

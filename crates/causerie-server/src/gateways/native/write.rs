@@ -6,6 +6,7 @@ use causerie_core::wire::{ErrorCode, ErrorFrame, ServerFrame};
 use tokio::sync::watch;
 
 use super::session::{NativeMembership, NativeSession};
+use crate::fanout::form::FrameRun;
 use crate::gateways::membership::{SeatLost, has_seat, look_after, patiently};
 use crate::journal::writer::StoreNotice;
 use crate::net::outbox::{self, write_all};
@@ -142,7 +143,7 @@ impl NativeSession<'_> {
                         (Some(_), told) => told.is_none(),
                     });
                 }
-                reader.write(&slices, last)?;
+                reader.write(&FrameRun { slices, last })?;
                 Ok(true)
             }
             Err(gap @ Unreadable::Gap { .. }) => {

@@ -98,6 +98,8 @@ export class FakeSocket extends EventTarget {
 		this.readyState = 0;
 		/** @type {number | null} */
 		this.cursor = null;
+		/** It is told several records at once. */
+		this.batch = false;
 		/** @type {Member | undefined} */
 		this.member = undefined;
 		this.later(() => {
@@ -135,11 +137,15 @@ export class FakeSocket extends EventTarget {
 	}
 
 	pump() {
-		while (this.cursor !== null && this.cursor < FakeSocket.server.log.length) {
-			const entry = FakeSocket.server.log[this.cursor];
-			this.cursor += 1;
-			this.tell({ type: ["joined", "left"].includes(entry.kind) ? entry.kind : "message", ...entry });
-			if (entry.kind === "left" && entry.member === this.member?.member) {
+		const { log, random } = FakeSocket.server;
+		while (this.cursor !== null && this.cursor < log.length) {
+			const entries = log.slice(this.cursor, this.cursor + (this.batch ? 1 + random.below(3) : 1));
+			const end = entries.findIndex((entry) => entry.kind === "left" && entry.member === this.member?.member);
+			if (end >= 0) entries.splice(end + 1);
+			this.cursor += entries.length;
+			const records = entries.map((entry) => ({ type: ["joined", "left"].includes(entry.kind) ? entry.kind : "message", ...entry }));
+			this.tell(this.batch ? records : records[0]);
+			if (end >= 0) {
 				this.tell({ type: "error", code: "expired", message: "?" });
 				this.later(() => this.cut());
 				this.cursor = null;
@@ -162,6 +168,7 @@ export class FakeSocket extends EventTarget {
 			return this.tell(said ? { type: "ack", id: event.id, message: said.id, position: said.position } : { type: "error", code: "expired", message: "?", id: event.id });
 		}
 		const before = server.log.length;
+		this.batch = event.batch === true;
 		const token = event.type === "join" ? server.join(event.name, event.nonce) : event.token;
 		this.member = server.members.get(token);
 		if (!this.member || this.member.gone) return this.tell({ type: "error", code: "expired", message: "?" });

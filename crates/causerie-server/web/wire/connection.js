@@ -146,6 +146,9 @@ export async function fillUpTo(room, { lastPosition, onEntries }, position) {
 
 export const randomHex = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
+/** Returns the events of a server's message: one, or a batch of records. @param {string} data @returns {any[]} */
+export const eventsOf = (data) => [JSON.parse(data)].flat();
+
 /** Returns an entry of the log, of a server's event. @param {any} event @returns {Entry} */
 function entryOf({ type, ...entry }) {
 	return type === "gap" ? { kind: "gap", ...entry } : entry;
@@ -310,8 +313,8 @@ export class Session {
 		socket.addEventListener("close", mine(() => this.#lost()));
 		socket.addEventListener("message", mine(({ data }) => {
 			this.#listen();
-			const event = JSON.parse(data);
-			this.queue = this.queue.then(() => (this.socket === socket ? this.#hear(event) : undefined)).catch((error) => {
+			const events = eventsOf(data);
+			this.queue = this.queue.then(() => this.#hearAll(socket, events)).catch((error) => {
 				// What cannot be understood now, is told again.
 				console.error(error);
 				if (this.socket === socket) socket.close();
@@ -333,13 +336,13 @@ export class Session {
 		const { membership } = this;
 		this.askedAt = this.handlers.lastPosition();
 		if (membership.token) {
-			this.#send({ type: "resume", token: membership.token, after: this.askedAt, held: true, observed: true });
+			this.#send({ type: "resume", token: membership.token, after: this.askedAt, held: true, observed: true, batch: true });
 			return;
 		}
 		// The same nonce again is the same join, whatever became of the answer.
 		membership.nonce ??= randomHex();
 		this.handlers.save();
-		this.#send({ type: "join", name: this.name, nonce: membership.nonce, held: true, observed: true });
+		this.#send({ type: "join", name: this.name, nonce: membership.nonce, held: true, observed: true, batch: true });
 	}
 
 	#lost() {
@@ -366,6 +369,14 @@ export class Session {
 		else if (code === "no_such_room") this.#become("closed", /** @type {Problem} */ (problem));
 		else if (code === "foreign_origin" || code === "wrong_host") this.#become("foreign", /** @type {Problem} */ (problem));
 		else this.#lost();
+	}
+
+	/** @param {WebSocket} socket @param {any[]} events */
+	async #hearAll(socket, events) {
+		for (const event of events) {
+			if (this.socket !== socket) return;
+			await this.#hear(event);
+		}
 	}
 
 	/** @param {any} event */

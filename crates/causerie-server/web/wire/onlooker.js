@@ -1,6 +1,6 @@
 // Whoever has not joined reads along: the log as it grows, what is held, and what members observe. Nobody is told of it.
 
-import { follow, roomPath } from "./connection.js";
+import { eventsOf, follow, roomPath } from "./connection.js";
 
 /** Pauses before connecting again, in milliseconds: doubled each time. */
 const PAUSE_MIN = 500;
@@ -52,11 +52,11 @@ export class Onlooker {
 		const socket = new WebSocket(url);
 		this.socket = socket;
 		socket.addEventListener("open", () => {
-			socket.send(JSON.stringify({ type: "watch", after: this.handlers.lastPosition(), held: true, observed: true }));
+			socket.send(JSON.stringify({ type: "watch", after: this.handlers.lastPosition(), held: true, observed: true, batch: true }));
 		});
 		socket.addEventListener("message", ({ data }) => {
-			const event = JSON.parse(data);
-			this.queue = this.queue.then(() => (this.socket === socket ? this.#hear(event) : undefined)).catch((error) => {
+			const events = eventsOf(data);
+			this.queue = this.queue.then(() => this.#hearAll(socket, events)).catch((error) => {
 				// What cannot be understood now, is told again.
 				console.error(error);
 				socket.close();
@@ -68,6 +68,14 @@ export class Onlooker {
 			this.timer = setTimeout(() => this.#connect(), this.pause * (0.75 + Math.random() / 2));
 			this.pause = Math.min(2 * this.pause, PAUSE_MAX);
 		});
+	}
+
+	/** @param {WebSocket} socket @param {any[]} events */
+	async #hearAll(socket, events) {
+		for (const event of events) {
+			if (this.socket !== socket) return;
+			await this.#hear(event);
+		}
 	}
 
 	/** @param {any} event */

@@ -2,11 +2,13 @@
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use causerie_core::id::Position;
 use cbcast::MemberId;
+use futures_util::FutureExt;
 use tokio::sync::Notify;
 
 use crate::fanout::form::Form;
@@ -75,7 +77,8 @@ impl Pump {
             }
             // What is read may have to wait, and nothing is locked meanwhile.
             for (cursor, run) in &mut runs {
-                *run = form.read(*cursor).await;
+                // Should a rendering panic, the room goes on all the same, and its sessions end by that themselves.
+                *run = AssertUnwindSafe(form.read(*cursor)).catch_unwind().await.unwrap_or(None);
             }
             let delivered: Vec<_> = {
                 let readers = self.readers();

@@ -11,6 +11,7 @@
 
 pub(crate) mod form;
 pub(crate) mod pump;
+pub(crate) mod readable;
 pub(crate) mod reader;
 
 use std::any::TypeId;

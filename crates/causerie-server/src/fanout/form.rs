@@ -8,7 +8,7 @@ use causerie_core::id::Position;
 use causerie_core::log::{self, Read};
 use cbcast::MemberId;
 
-use crate::fanout::reader::Readable;
+use crate::fanout::readable::Readable;
 
 /// Runs of the log that a pump writes at once. Whoever is further behind catches up by itself.
 const SLICES_MAX: usize = 64;

@@ -12,7 +12,8 @@ use futures_util::FutureExt;
 use tokio::sync::Notify;
 
 use crate::fanout::form::Form;
-use crate::fanout::reader::{Readable, Reader};
+use crate::fanout::readable::Readable;
+use crate::fanout::reader::Reader;
 
 /// A task that writes for some of a room's readers.
 pub(crate) struct Pump {

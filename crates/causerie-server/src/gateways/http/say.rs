@@ -11,7 +11,7 @@ use causerie_store::StoreError;
 use cbcast::MemberId;
 
 use super::failure::HttpFailure;
-use crate::fanout::reader::Readable;
+use crate::fanout::readable::Readable;
 use crate::journal::reads::Asker;
 use crate::journal::unstored::Unstored;
 use crate::rooms::hosted::HostedRoom;

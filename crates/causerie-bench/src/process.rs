@@ -46,12 +46,25 @@ impl Started {
     ///
     /// # Errors
     /// [`LaunchError`].
-    pub fn causerie(mut command: Command) -> Result<Self, LaunchError> {
+    pub fn causerie(command: Command) -> Result<Self, LaunchError> {
+        Self::causerie_with(command, &[])
+    }
+
+    /// Starts one as [`causerie`](Self::causerie) does, which speaks TLS as well, with a certificate of its own.
+    ///
+    /// # Errors
+    /// [`LaunchError`].
+    pub fn causerie_by_tls(command: Command) -> Result<Self, LaunchError> {
+        Self::causerie_with(command, &["--tls", "self-signed"])
+    }
+
+    fn causerie_with(mut command: Command, settings: &[&str]) -> Result<Self, LaunchError> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let data = std::env::temp_dir().join(format!("causerie-bench-{}-{since}", std::process::id()));
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--irc-rate", "0", "--log", "warn", "--data"])
-            .arg(&data);
+            .arg(&data)
+            .args(settings);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let program = program(&command);
         let mut child = command.spawn().map_err(|error| LaunchError::Program { program, error })?;

@@ -1,8 +1,9 @@
 //! A bot that answers questions: whoever writes `?WORDS` gets an answer, and everybody sees the question first.
 //!
-//! `cargo run -p causerie-client --example bot -- [HOST:PORT] [ROOM] [NAME]`
+//! `cargo run -p causerie-client --example bot -- [HOST:PORT] [ROOM] [NAME] [SHA256]`: the last is the fingerprint of the server's key,
+//! where its certificate is its own.
 
-use causerie_client::{Body, Event, RoomOptions};
+use causerie_client::{Body, Event, RoomOptions, Security};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -11,7 +12,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let room = args.next().unwrap_or_else(|| "lobby".into());
     let name = args.next().unwrap_or_else(|| "oracle".into());
 
-    let mut room = RoomOptions::new(&server, &room, &name).create(true).join().await?;
+    let security = match args.next() {
+        Some(key) => Security::new().pin(key.parse()?),
+        None => Security::new(),
+    };
+
+    let mut room = RoomOptions::new(&server, &room, &name).security(security).create(true).join().await?;
     loop {
         let event = tokio::select! {
             event = room.next_event() => event,

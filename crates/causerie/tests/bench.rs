@@ -90,6 +90,8 @@ async fn every_kind_of_member_speaks_tls_with_whatever_certificate() {
     let (code, out, err) = bench(&[&args[..], &BRIEF, &["--payload", "16000"]].concat()).await;
     assert_eq!((code, &err[..]), (Some(0), ""), "{out}");
     assert!(out.contains("  lost        0\n"), "{out}");
+    let (code, out, err) = bench(&[&["--spawn", "--tls"][..], &BRIEF].concat()).await;
+    assert_eq!((code, &err[..]), (Some(0), ""), "{out}");
     let (code, _, err) = bench(&[&["--server", &server.address(), "--tls"][..], &BRIEF].concat()).await;
     assert_eq!(code, Some(1));
     assert!(err.contains("cannot connect to"), "{err}");

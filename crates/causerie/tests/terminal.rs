@@ -639,7 +639,7 @@ async fn a_server_that_is_new_is_asked_about_once_before_the_screen_is_up() {
         assert!(shown().contains(&key.colons()), "{}", screen.shown());
     }
     screen.press("/join lobby\r").await;
-    screen.shows("take the line").await;
+    screen.shows("operator").await;
     assert_eq!(front.heard(), heard);
     // And once it is itself again, it goes on.
     front.change(&certificate);

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use causerie_client::{
     Body, ConnectError, Directory, End, Event, History, JoinError, Kept, KnownServers, NotTls, Room,
-    RoomOptions, Security, Stranger, TrustError, What,
+    RoomOptions, Security, TrustError, What,
 };
-use common::{Certificate, Front, Server, causerie, soon};
+use common::{Certificate, Front, Said, Server, causerie, soon};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -182,6 +182,38 @@ async fn who_shows_a_certificate_without_having_its_key_comes_to_nothing() {
         }
     }
     assert_eq!(front.heard(), heard);
+}
+
+#[tokio::test]
+async fn a_server_of_ours_is_known_by_what_it_prints() {
+    let folder = Folder::new();
+    let (data, known) = (folder.0.join("data"), folder.known());
+    let args = ["--tls", "self-signed", "--plain", "never", "--data", data.to_str().unwrap()];
+    let mut server = Server::listening("127.0.0.1:0", &args).await;
+    let at = server.address();
+    let key = soon("the key", async {
+        loop {
+            match server.log.recv().await {
+                Some((_, Said::Out(line))) if line.trim().starts_with("SHA-256 ") => {
+                    break line.trim().to_owned();
+                }
+                Some(_) => {}
+                None => panic!("it does not tell its key"),
+            }
+        }
+    })
+    .await;
+    let said =
+        run(&["chat", &at, "--room", "lobby", "--name", "Ann", "--pin", &key], known.path(), "hello\n").await;
+    assert!(said.status.success(), "{}", words(&said));
+    let asked = run(&["history", "lobby", "--server", &at, "--tls"], known.path(), "").await;
+    assert_says(&asked, 1, &["is new to this computer", &key]);
+    known.add(&at, key.parse().unwrap()).unwrap();
+    let told = run(&["history", "lobby", "--server", &at, "--tls"], known.path(), "").await;
+    assert!(String::from_utf8_lossy(&told.stdout).contains("Ann : hello"), "{told:?}");
+    // It takes no clear text, and nobody gives it any.
+    let refused = run(&["history", "lobby", "--server", &at, "--no-tls"], known.path(), "").await;
+    assert_says(&refused, 1, &["TLS"]);
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, short, value_name = "HOST[:PORT]", default_value = DEFAULT_SERVER)]
     server: String,
     /// Speak TLS, also with a server on this machine. With all others it is spoken anyway. Any certificate will do.
-    #[arg(long, conflicts_with = "spawn")]
+    #[arg(long)]
     tls: bool,
     /// Speak clear text.
     #[arg(long, conflicts_with = "tls")]
@@ -164,12 +164,16 @@ fn load(args: &BenchArgs, plan: &LoadPlan, address: Option<LoadServer>) -> anyho
             // A process that is started inherits it.
             let _ = raise_file_limit();
             let program = std::env::current_exe().context("cannot tell which program this is")?;
-            Some(Started::causerie(std::process::Command::new(program))?)
+            let command = std::process::Command::new(program);
+            Some(if args.tls { Started::causerie_by_tls(command)? } else { Started::causerie(command)? })
         }
     };
     let (server, pid) = match (&spawned, address) {
         // Only Linux tells what a process uses.
-        (Some(spawned), _) => (spawned.address.into(), cfg!(target_os = "linux").then(|| spawned.pid())),
+        (Some(spawned), _) => (
+            LoadServer { address: spawned.address, tls: args.tls },
+            cfg!(target_os = "linux").then(|| spawned.pid()),
+        ),
         (None, Some(address)) => (address, args.server_pid),
         (None, None) => bail!("there is no server"),
     };

@@ -506,12 +506,7 @@ async fn enter(
             pause = (pause * 2).min(RETRY_MAX);
             continue;
         }
-        if error.is::<TrustError>() {
-            // There is more to read and to compare than the line at the bottom has room for.
-            let words = failure(&error);
-            let _ = events.send(ScreenEvent::Notice(words)).await;
-        }
-        let mut reason = format!("{error:#}");
+        let mut reason = if error.is::<TrustError>() { failure(&error) } else { format!("{error:#}") };
         if let Some(End::Refused {
             code: ErrorCode::NameTaken | ErrorCode::NameInvalid, suggestion, ..
         }) = error.downcast_ref::<End>()

@@ -413,6 +413,7 @@ mod tests {
     impl Peer {
         async fn greeted(listener: &TcpListener) -> Self {
             let (mut stream, _) = listener.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
             stream.read_exact(&mut [0; MAGIC.len()]).await.unwrap();
             let mut peer = Self { stream, input: BytesMut::new() };
             assert!(matches!(peer.hear().await, Some(ClientFrame::Hello { .. })));
@@ -466,6 +467,7 @@ mod tests {
         driver.connect().await.unwrap();
         driver.drain();
         let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
         let mut peer = Peer { stream, input: BytesMut::new() };
         let (agent, challenge) = ("test".into(), Challenge::default());
         peer.say(&ServerFrame::Hello { version: VERSION, agent, challenge }).await;

@@ -50,8 +50,13 @@ fn trust_hint(error: &TrustError) -> Option<&'static str> {
 
 /// Returns what somebody can do about a server that cannot be reached.
 fn hint(error: &io::Error) -> Option<&'static str> {
-    if error.get_ref().is_some_and(|error| error.is::<NotTls>()) {
-        return Some("--no-tls speaks clear text, which all who are on the way can read");
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        // A server of ours that has no room: it tells everybody so.
+        Some(NotTls::Answers(words)) if words.starts_with("Error: ") => return None,
+        Some(_) => {
+            return Some("if it speaks none, --no-tls is clear text, which all who are on the way can read");
+        }
+        None => {}
     }
     // What a name is that nobody knows, or a port that is none, has no kind of its own.
     let is_address = error.kind() == io::ErrorKind::InvalidInput

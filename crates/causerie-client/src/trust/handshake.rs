@@ -33,10 +33,10 @@ const PROTOCOL: &[u8] = b"causerie/2";
 #[non_exhaustive]
 pub enum NotTls {
     /// It answers something else: the beginning of that.
-    #[error("it does not speak TLS here; it answers: {}", visible(.0))]
+    #[error("it answers in clear text, not by TLS: {}", visible(.0))]
     Answers(String),
     /// It closes the connection.
-    #[error("it does not speak TLS here: it closes the connection")]
+    #[error("it closes the connection instead of speaking TLS")]
     Closes,
 }
 

@@ -15,15 +15,17 @@ use crate::certificates::Agreed;
 use crate::gateways::refusal::Refusal;
 use crate::gateways::{Gateways, IncomingConnection};
 use crate::metrics::{Handshake, Limited};
-use crate::net::addresses::Visitor;
+use crate::net::addresses::{Entrance, Visitor, is_loopback};
 use crate::net::budget::warn_seldom;
 use crate::net::outbox;
 use crate::net::stream::Stream;
 use crate::rooms::hosted::HostedRoom;
 use crate::server::{BoundPorts, Server};
 use crate::settings::{ClearText, Protocol};
+use proxy::Introduction;
 use sniff::{Beginning, NO_HTTP, Patience, Takes};
 
+mod proxy;
 mod sniff;
 
 /// A port.
@@ -51,6 +53,18 @@ impl Port {
 pub(crate) struct Door {
     pub(crate) server: Arc<Server>,
     pub(crate) gateways: Arc<Gateways>,
+}
+
+/// A connection that was accepted, of which nothing is known but where it comes from.
+struct Caller {
+    stream: Arc<Stream>,
+    /// The visitor's address.
+    peer: SocketAddr,
+    visitor: Visitor,
+    /// Bytes that were read already.
+    first: BytesMut,
+    /// A trusted proxy has made the connection.
+    is_proxied: bool,
 }
 
 /// After an error of `accept`, such as too many open files.
@@ -90,43 +104,113 @@ impl Door {
             };
             let (door, port) = (self.clone(), Arc::clone(&port));
             self.server.spawn(async move {
-                let visitor = match Visitor::enter(&door.server.addresses, peer.ip()) {
-                    Ok(visitor) => visitor,
-                    Err(words) => return refuse(stream, peer, words).await,
-                };
-                if let Err(error) = door.converse(stream, peer, &port, visitor).await {
+                if let Err(error) = door.receive(stream, peer, &port).await {
                     debug!("connection of {peer}: {error}");
                 }
             });
         }
     }
 
-    async fn converse(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        port: &Port,
-        visitor: Visitor,
-    ) -> io::Result<()> {
+    /// Lets a connection in, if its address, or the one that a trusted proxy tells, has not got too much.
+    async fn receive(&self, stream: TcpStream, peer: SocketAddr, port: &Port) -> io::Result<()> {
         let server = &self.server;
-        let stream = Stream::new(stream)?;
-        server.vanished.watch(&stream);
-        let mut first = BytesMut::new();
-        let begun = {
-            let max = server.settings().silent_max;
-            let of_one = visitor.limits().map_or(0, |limits| limits.silent);
-            let of_one = if of_one == 0 { usize::MAX } else { of_one };
-            let (turn, was_full) = server.half_open.enter(visitor.network(), max, of_one);
-            if was_full {
-                visitor.limited(Limited::Silent);
-            }
-            // Apart: what it takes is free once that is known.
-            let begin = Box::pin(self.begin(&stream, &mut first, port.takes()));
-            tokio::select! {
-                begun = turn.closed.run_until_cancelled(begin) => begun.transpose()?,
-                () = server.stop.cancelled() => None,
+        let is_proxied = server.settings().is_trusted_proxy(peer.ip());
+        let entrance = if is_proxied { Entrance::Proxy } else { Entrance::Connection };
+        let visitor = match Visitor::enter(&server.addresses, peer.ip(), entrance) {
+            Ok(visitor) => visitor,
+            Err(words) => {
+                debug!("refused: {peer}");
+                refuse(stream, words).await;
+                return Ok(());
             }
         };
+        let stream = Stream::new(stream)?;
+        server.vanished.watch(&stream);
+        let caller = Caller { stream, peer, visitor, first: BytesMut::new(), is_proxied };
+        match is_proxied {
+            false => self.converse(caller, port).await,
+            // Apart: most do not come this way.
+            true => Box::pin(self.receive_proxied(caller, port)).await,
+        }
+    }
+
+    /// Lets a connection in that a trusted proxy has made, for the visitor whom it tells.
+    async fn receive_proxied(&self, mut caller: Caller, port: &Port) -> io::Result<()> {
+        let Caller { stream, first, visitor, .. } = &mut caller;
+        let introducing = proxy::introduce(stream, first, || self.patience());
+        let introduction = self.in_turn(visitor, introducing).await?.unwrap_or(Introduction::Silent);
+        let proxy = caller.peer;
+        match introduction {
+            Introduction::Silent => {
+                debug!("closing the connection of the proxy {proxy}, which has said nothing");
+                return Ok(());
+            }
+            Introduction::Refused(why) => {
+                warn_seldom!("closing a connection of the proxy {proxy}: {why}");
+                return Ok(());
+            }
+            Introduction::Missing if self.server.settings().proxy_protocol => {
+                warn_seldom!(
+                    "closing a connection of the proxy {proxy}, which does not begin with a PROXY header"
+                );
+                return Ok(());
+            }
+            Introduction::Missing | Introduction::Given(None) => {}
+            Introduction::Given(Some(visitor)) => {
+                // As where a connection comes without a proxy.
+                caller.peer = SocketAddr::new(visitor.ip().to_canonical(), visitor.port());
+                let entrance = match self.server.settings().is_trusted_proxy(visitor.ip()) {
+                    true => Entrance::Proxy,
+                    false => Entrance::Connection,
+                };
+                // The proxy's own place is free before.
+                drop(caller.visitor);
+                caller.visitor = match Visitor::enter(&self.server.addresses, caller.peer.ip(), entrance) {
+                    Ok(visitor) => visitor,
+                    Err(words) => {
+                        debug!("refused: {}", caller.peer);
+                        let Some(line) = words.map(refusal_line) else { return Ok(()) };
+                        let told = outbox::write_all(&caller.stream, vec![line.into()], None);
+                        // If this cannot be said, there is nothing else to say.
+                        tokio::time::timeout(REFUSAL, told).await.ok();
+                        return Ok(());
+                    }
+                };
+            }
+        }
+        self.converse(caller, port).await
+    }
+
+    fn patience(&self) -> Patience {
+        let settings = self.server.settings();
+        Patience { silent: settings.silent_time, first_words: settings.first_words }
+    }
+
+    /// Waits for what a connection says first, in its turn among all that have not. `None` if it has to end before.
+    async fn in_turn<T>(
+        &self,
+        visitor: &Visitor,
+        said: impl Future<Output = io::Result<T>>,
+    ) -> io::Result<Option<T>> {
+        let server = &self.server;
+        let max = server.settings().silent_max;
+        let of_one = visitor.limits().map_or(0, |limits| limits.silent);
+        let of_one = if of_one == 0 { usize::MAX } else { of_one };
+        let (turn, was_full) = server.half_open.enter(visitor.network(), max, of_one);
+        if was_full {
+            visitor.limited(Limited::Silent);
+        }
+        // Apart: what it takes is free once that is known.
+        let said = Box::pin(said);
+        tokio::select! {
+            said = turn.closed.run_until_cancelled(said) => said.transpose(),
+            () = server.stop.cancelled() => Ok(None),
+        }
+    }
+
+    async fn converse(&self, caller: Caller, port: &Port) -> io::Result<()> {
+        let Caller { stream, peer, visitor, mut first, is_proxied } = caller;
+        let begun = self.in_turn(&visitor, self.begin(&stream, &mut first, port.takes())).await?;
         let protocol = match begun.flatten() {
             Some(Beginning::Speaks(protocol)) => protocol,
             Some(Beginning::Misdirected) => {
@@ -151,11 +235,11 @@ impl Door {
             info!("Connected to : {} : {}{left_out}", peer.ip(), peer.port());
         }
         let room = if let Port::Room(room) = port { Some(Arc::clone(room)) } else { None };
-        let refused = self.refusal(protocol, &stream, peer);
+        let refused = self.refusal(protocol, &stream, (peer, is_proxied));
         if let Some(why) = refused {
             debug!("refusing {peer}: {why}");
         }
-        let newcomer = IncomingConnection { stream, peer, visitor, first, room, refused };
+        let newcomer = IncomingConnection { stream, peer, is_proxied, visitor, first, room, refused };
         self.gateways.serve(&self.server, protocol, newcomer).await
     }
 
@@ -167,10 +251,7 @@ impl Door {
         takes: Takes,
     ) -> io::Result<Option<Beginning>> {
         let server = &self.server;
-        let patience = || {
-            let settings = server.settings();
-            Patience { silent: settings.silent_time, first_words: settings.first_words }
-        };
+        let patience = || self.patience();
         let begun = sniff::begin(stream, first, takes, patience).await?;
         let (Some(Beginning::Encrypted), Some(certificates)) = (begun, &server.certificates) else {
             return Ok(begun);
@@ -200,11 +281,17 @@ impl Door {
     }
 
     /// Returns why a connection is not served, if it is not.
-    fn refusal(&self, protocol: Protocol, stream: &Stream, peer: SocketAddr) -> Option<Refusal> {
+    fn refusal(
+        &self,
+        protocol: Protocol,
+        stream: &Stream,
+        (peer, is_proxied): (SocketAddr, bool),
+    ) -> Option<Refusal> {
         let settings = self.server.settings();
         let may_be_clear = match settings.clear_text {
             ClearText::Any => true,
-            ClearText::Loopback => peer.ip().to_canonical().is_loopback(),
+            // The proxy encrypts in front, and tells by HTTP where it does not.
+            ClearText::Loopback => is_proxied || is_loopback(peer.ip()),
             ClearText::Never => false,
         };
         if !stream.is_encrypted() && !may_be_clear {
@@ -214,12 +301,17 @@ impl Door {
     }
 }
 
-async fn refuse(mut stream: TcpStream, peer: SocketAddr, words: Option<&str>) {
-    debug!("refused: {peer}");
-    let Some(words) = words else { return };
-    let line = format!("Error: {words}\n");
+/// Time that a refusal may take to be said.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+async fn refuse(mut stream: TcpStream, words: Option<&str>) {
+    let Some(line) = words.map(refusal_line) else { return };
     // If this cannot be said, there is nothing else to say.
-    tokio::time::timeout(Duration::from_secs(1), stream.write_all(line.as_bytes())).await.ok();
+    tokio::time::timeout(REFUSAL, stream.write_all(line.as_bytes())).await.ok();
+}
+
+fn refusal_line(words: &str) -> String {
+    format!("Error: {words}\n")
 }
 
 /// Says in the log, in the original program's words, that a port is bound.

@@ -30,7 +30,10 @@ pub(crate) const FIRST_READ_MAX: usize = classic::READ_MAX;
 /// A connection that has shown what it speaks.
 pub(crate) struct IncomingConnection {
     pub(crate) stream: Arc<Stream>,
+    /// The visitor's address.
     pub(crate) peer: SocketAddr,
+    /// A trusted proxy has made the connection.
+    pub(crate) is_proxied: bool,
     pub(crate) visitor: Visitor,
     /// Bytes that were read already.
     pub(crate) first: BytesMut,
@@ -58,7 +61,7 @@ impl Gateways {
         protocol: Protocol,
         newcomer: IncomingConnection,
     ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>> {
-        let IncomingConnection { stream, peer, visitor, first, room, refused } = newcomer;
+        let IncomingConnection { stream, peer, is_proxied, visitor, first, room, refused } = newcomer;
         let (server, open) = (Arc::clone(server), server.metrics.connection(protocol));
         // What was read may stay as long as the connection, so it goes into a piece of its own size where the session reads
         // into smaller ones.
@@ -93,7 +96,8 @@ impl Gateways {
                 let (lab, first) = (Arc::clone(&self.http), cut(0));
                 // A WebSocket goes on when its request is answered, and is the same connection.
                 Box::pin(async move {
-                    http::serve(&server, &lab, stream, peer, first, visitor, (open, refused)).await
+                    let from = (peer, is_proxied);
+                    http::serve(&server, &lab, stream, from, first, visitor, (open, refused)).await
                 })
             }
         }

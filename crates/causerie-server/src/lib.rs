@@ -27,6 +27,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
 
+pub use ipnet::IpNet;
+
 pub use crate::certificates::{CertificateError, CertificateInfo, hex};
 pub use crate::error::StartError;
 pub use crate::journal::unstored::{NotStored, Unstored};

@@ -1,12 +1,13 @@
 //! The settings of a server, which may change while it serves.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use causerie_core::id::SecretText;
 use causerie_core::room::RoomSettings;
 use causerie_store::Retention;
+use ipnet::IpNet;
 
 /// Limits and waiting times of a server. All of it may change while it serves, except what a room is made
 /// with: [`RoomSettings::text_bytes_max`], [`RoomSettings::members_max`] and [`RoomSettings::log_bytes_max`].
@@ -57,6 +58,10 @@ pub struct Settings {
     pub tls: Option<TlsSettings>,
     /// Clients that may speak in clear text. Default: those on this machine.
     pub clear_text: ClearText,
+    /// Networks of reverse proxies that are believed when they say whom they speak for. Default: none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Each connection of a trusted proxy has to begin with a PROXY header. Default: no, but one that is there counts.
+    pub proxy_protocol: bool,
     /// Classic clients are served at all. Default: yes.
     pub classic: bool,
     /// Ports on which only one protocol is spoken, beside the one for all. Default: none.
@@ -86,9 +91,19 @@ impl Default for Settings {
             irc: IrcSettings::default(),
             tls: None,
             clear_text: ClearText::Loopback,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             classic: true,
             own_ports: Vec::new(),
         }
+    }
+}
+
+impl Settings {
+    /// Returns whether an address is a trusted proxy's.
+    pub(crate) fn is_trusted_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 }
 
@@ -149,7 +164,7 @@ pub enum AcmeChallenge {
 /// Clients that may speak in clear text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ClearText {
-    /// Those on this machine.
+    /// Those on this machine, and trusted proxies.
     Loopback,
     /// All.
     Any,

@@ -1,6 +1,6 @@
 //! The PROXY protocol, versions 1 and 2 [HAProxy, proxy-protocol.txt]: who a proxy speaks for, before the visitor's own bytes.
 //!
-//! Strict: of what the specification leaves open nothing is taken. Names of versions are told by their first bytes.
+//! Strict: what the specification does not name is refused. The version is told by the first bytes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;

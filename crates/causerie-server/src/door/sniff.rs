@@ -66,15 +66,12 @@ pub(super) async fn begin(
     takes: Takes,
     patience: impl Fn() -> Patience,
 ) -> io::Result<Option<Beginning>> {
-    // Looked at, not only awaited: sockets are called readable sometimes when there is nothing to read.
-    let silent_time = patience().silent;
-    let Ok(peeked) = tokio::time::timeout(silent_time, stream.peek(&mut [0])).await else { return Ok(None) };
-    if peeked? == 0 {
+    if first.is_empty() && !says_something(stream, patience().silent).await? {
         return Ok(None);
     }
     let beginning = match takes {
         Takes::Lines => {
-            let line = peek_line(stream).await?;
+            let line = peek_line(stream, first).await?;
             recognize(&line).filter(|b| *b != Beginning::Speaks(Protocol::Irc)).unwrap_or(CLASSIC)
         }
         _ => {
@@ -86,7 +83,7 @@ pub(super) async fn begin(
     };
     let line = match beginning {
         Beginning::Speaks(Protocol::Classic) if !first.is_empty() => &first[..],
-        Beginning::Speaks(Protocol::Classic | Protocol::Irc) => &peek_line(stream).await?,
+        Beginning::Speaks(Protocol::Classic | Protocol::Irc) => &peek_line(stream, first).await?,
         _ => &[],
     };
     let beginning = if is_request(line) { Beginning::Speaks(Protocol::Http) } else { beginning };
@@ -170,8 +167,20 @@ fn is_request(first: &[u8]) -> bool {
 /// Bytes of a line that are looked at.
 const LINE_MAX: usize = 1 << 10;
 
+/// Waits for the first byte. Returns whether there is one in time.
+pub(super) async fn says_something(stream: &Stream, time: Duration) -> io::Result<bool> {
+    // Looked at, not only awaited: sockets are called readable sometimes when there is nothing to read.
+    match tokio::time::timeout(time, stream.peek(&mut [0])).await {
+        Ok(peeked) => Ok(peeked? > 0),
+        Err(_) => Ok(false),
+    }
+}
+
 /// Returns what has come, without reading it. A buffer of its own for a moment: a connection does not keep that much.
-async fn peek_line(stream: &Stream) -> io::Result<Vec<u8>> {
+async fn peek_line(stream: &Stream, first: &[u8]) -> io::Result<Vec<u8>> {
+    if !first.is_empty() {
+        return Ok(first[..first.len().min(LINE_MAX)].to_vec());
+    }
     let mut line = vec![0; LINE_MAX];
     let length = stream.peek(&mut line).await?;
     line.truncate(length);
@@ -181,14 +190,18 @@ async fn peek_line(stream: &Stream) -> io::Result<Vec<u8>> {
 /// Waits until it is clear what the connection speaks: the magic bytes, an HTTP method and a space, what IRC clients begin
 /// with, or anything else.
 async fn sniff(stream: &Stream, first: &mut BytesMut) -> io::Result<Beginning> {
+    // Something came with a PROXY header.
+    if let Some(spoken) = recognize(first).filter(|_| !first.is_empty()) {
+        return Ok(spoken);
+    }
     // Looked at without reading, where that tells: a large buffer for each connection, even if only for a moment, leaves
     // memory in pieces that are too small for the next.
     let mut beginning = [0; BEGINNING_MAX];
-    let length = stream.peek(&mut beginning).await?;
+    let length = if first.is_empty() { stream.peek(&mut beginning).await? } else { 0 };
     match recognize(&beginning[..length]) {
         Some(native @ Beginning::Speaks(Protocol::Native)) => {
             first.resize(MAGIC.len(), 0);
-            // All of it is there.
+            // All of it is there, and nothing was read before.
             let read = stream.try_read(first)?;
             debug_assert_eq!(read, MAGIC.len());
             return Ok(native);

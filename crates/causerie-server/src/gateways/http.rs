@@ -6,6 +6,7 @@
 
 mod extract;
 mod failure;
+mod forwarded;
 mod health;
 mod held;
 mod lab;
@@ -41,7 +42,7 @@ use tower_service::Service;
 use crate::certificates::ENCRYPTED_FOR;
 use crate::gateways::refusal::Refusal;
 use crate::metrics::{Open, Refused};
-use crate::net::addresses::Visitor;
+use crate::net::addresses::{Visitor, is_loopback};
 use crate::net::outbox;
 use crate::net::stream::Stream;
 use crate::server::Server;
@@ -93,7 +94,7 @@ pub(crate) async fn serve(
     server: &Arc<Server>,
     lab: &Arc<Lab>,
     stream: Arc<Stream>,
-    peer: SocketAddr,
+    (peer, is_proxied): (SocketAddr, bool),
     first: BytesMut,
     visitor: Visitor,
     (open, refused): (Open, Option<Refusal>),
@@ -102,6 +103,8 @@ pub(crate) async fn serve(
     let connection = HttpConnection {
         server: Arc::clone(server),
         peer,
+        is_here: !is_proxied && is_loopback(peer.ip()),
+        is_encrypted: stream.is_encrypted(),
         stream: Arc::clone(&stream),
         visitor: Arc::new(visitor),
         charge: Arc::clone(&charge),
@@ -141,7 +144,8 @@ fn encrypted_place<B>(request: &hyper::Request<B>, server: &Server, why: Refusal
     let named = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let host = request.uri().authority().map(|authority| authority.as_str()).or(named);
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let place = host.filter(|_| server.certificates.is_some()).map(|host| format!("https://{host}{path}"));
+    let has_place = server.certificates.is_some() || why == Refusal::ProxyInClearText;
+    let place = host.filter(|_| has_place).map(|host| format!("https://{host}{path}"));
     match place.and_then(|place| HeaderValue::try_from(place).ok()) {
         Some(place) => {
             (StatusCode::PERMANENT_REDIRECT, [(LOCATION, place)], format!("{why}\n")).into_response()
@@ -151,16 +155,20 @@ fn encrypted_place<B>(request: &hyper::Request<B>, server: &Server, why: Refusal
 }
 
 async fn answer(
-    connection: HttpConnection,
+    mut connection: HttpConnection,
     mut request: hyper::Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    let (server, charge) = (Arc::clone(&connection.server), Arc::clone(&connection.charge));
-    let visitor = Arc::clone(&connection.visitor);
-    let allowed = {
+    let server = Arc::clone(&connection.server);
+    let forwarded = forwarded::follow(&mut connection, &request);
+    let (visitor, charge) = (Arc::clone(&connection.visitor), Arc::clone(&connection.charge));
+    let is_forwarded = *forwarded.as_ref().unwrap_or(&true);
+    let allowed = forwarded.and_then(|_| {
         let settings = server.settings();
-        origin::judge(&request, &settings.origins, &settings.hosts, connection.stream.is_encrypted())
-    };
+        origin::judge(&request, &settings.origins, &settings.hosts, connection.is_encrypted)
+    });
+    // Where a proxy encrypts, it tells browsers so.
     let is_trusted = connection.stream.is_encrypted()
+        && !is_forwarded
         && server.certificates.as_ref().is_some_and(|certificates| certificates.info().is_trusted);
     let is_preflight = request.method() == Method::OPTIONS;
     let is_message = request.method() == Method::POST && request.uri().path().ends_with("/messages");

@@ -7,6 +7,8 @@ use std::fmt;
 pub(crate) enum Refusal {
     /// It is not encrypted, and has to be.
     ClearText,
+    /// It has come to a proxy in clear text, and has to come to it encrypted.
+    ProxyInClearText,
     /// Classic clients are not served.
     Classic,
 }
@@ -14,7 +16,7 @@ pub(crate) enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::ClearText => "this server speaks with other machines by TLS only",
+            Self::ClearText | Self::ProxyInClearText => "this server speaks with other machines by TLS only",
             Self::Classic => "this server does not serve classic clients",
         })
     }

@@ -55,6 +55,11 @@ impl fmt::Display for AddressBlock {
     }
 }
 
+/// Returns whether an address is this machine's own, also where a listener for both kinds of addresses tells one as the other.
+pub(crate) fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
 /// Time in which connections and joins are counted.
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 /// Refusals of one address that are told it.
@@ -168,10 +173,26 @@ impl Table {
     }
 }
 
-/// A connection that is served, counted for all and for its address until this is dropped.
+/// Way in which a visitor comes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Entrance {
+    /// By a connection, of its own or that a proxy has made for it.
+    Connection,
+    /// By a trusted proxy's connection, of which nobody has said whom it is for: without limits of one address.
+    Proxy,
+    /// By a request on a proxy's connection, which counts already.
+    Request {
+        /// It becomes a connection of the visitor's own, and is counted as a new one.
+        is_upgrade: bool,
+    },
+}
+
+/// A connection that is served, counted for all and for its address until this is dropped; or one request, where others come by
+/// the same connection.
 pub(crate) struct Visitor {
     all: Arc<Addresses>,
     address: Arc<Address>,
+    entrance: Entrance,
     given: GivenAnswers,
 }
 
@@ -180,18 +201,26 @@ impl Visitor {
     ///
     /// # Errors
     /// Why it is one too many, in words if some are left to say. The attempt counts.
-    pub(crate) fn enter(all: &Arc<Addresses>, from: IpAddr) -> Result<Self, Option<&'static str>> {
+    pub(crate) fn enter(
+        all: &Arc<Addresses>,
+        from: IpAddr,
+        entrance: Entrance,
+    ) -> Result<Self, Option<&'static str>> {
+        let (is_arrival, is_counted) = match entrance {
+            Entrance::Connection | Entrance::Proxy => (true, true),
+            Entrance::Request { is_upgrade } => (is_upgrade, false),
+        };
         let (max, limits) = {
             let settings = all.settings.borrow();
             (settings.connections_max, settings.address)
         };
         let address = all.find(from);
         let mut used = address.used();
-        let limits = address.network.limits(limits);
+        let limits = address.network.limits(limits).filter(|_| entrance != Entrance::Proxy);
         let now = Instant::now();
         let refused = limits.and_then(|limits| {
             let rate = Rate::each(TEN_MINUTES, limits.rate);
-            if rate.is_some_and(|rate| used.arrivals.take(now, rate, 1).is_err()) {
+            if is_arrival && rate.is_some_and(|rate| used.arrivals.take(now, rate, 1).is_err()) {
                 return Some(Limited::Arrivals);
             }
             let is_full = limits.connections > 0 && used.connections >= limits.connections;
@@ -202,7 +231,7 @@ impl Visitor {
                 all.metrics.limited(what);
                 Some("too many connections from your address; try again later")
             }
-            None if all.enter(max) => None,
+            None if !is_counted || all.enter(max) => None,
             None => Some("too many connections; try again later"),
         };
         if let Some(words) = refused {
@@ -212,13 +241,13 @@ impl Visitor {
         }
         used.connections += 1;
         drop(used);
-        Ok(Self { all: Arc::clone(all), address, given: GivenAnswers::default() })
+        Ok(Self { all: Arc::clone(all), address, entrance, given: GivenAnswers::default() })
     }
 
     /// Returns the limits that count for it.
     pub(crate) fn limits(&self) -> Option<AddressLimits> {
         let limits = self.all.settings.borrow().address;
-        self.address.network.limits(limits)
+        self.address.network.limits(limits).filter(|_| self.entrance != Entrance::Proxy)
     }
 
     pub(crate) fn network(&self) -> AddressBlock {
@@ -299,7 +328,9 @@ impl Visitor {
 
 impl Drop for Visitor {
     fn drop(&mut self) {
-        self.all.connections.fetch_sub(1, Ordering::Relaxed);
+        if !matches!(self.entrance, Entrance::Request { .. }) {
+            self.all.connections.fetch_sub(1, Ordering::Relaxed);
+        }
         self.address.used().connections -= 1;
     }
 }
@@ -329,6 +360,21 @@ mod tests {
 
     fn network(address: &str) -> AddressBlock {
         AddressBlock::of(address.parse().unwrap())
+    }
+
+    #[test]
+    fn loopback_is_told_by_any_kind_of_address() {
+        for (address, expected) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("::ffff:192.0.2.1", false),
+            ("192.0.2.1", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_loopback(address.parse().unwrap()), expected, "{address}");
+        }
     }
 
     #[test]

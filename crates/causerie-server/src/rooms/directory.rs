@@ -319,7 +319,7 @@ impl RoomDirectory {
         if self.is_full() {
             return Err(RoomError::StorageFull);
         }
-        self.has_room(&rooms, &name, port.is_some(), AddressBlock::of(maker.address))?;
+        self.has_room(&rooms, &name, port.is_some(), maker.address)?;
         let settings = self.room_settings();
         let tail_bytes = settings.log_bytes_max;
         let vectors = port.is_some() || tracing::enabled!(tracing::Level::DEBUG);
@@ -361,12 +361,13 @@ impl RoomDirectory {
         rooms: &Rooms,
         name: &RoomName,
         has_port: bool,
-        creator: AddressBlock,
+        creator: IpAddr,
     ) -> Result<(), RoomError> {
-        let (rooms_max, ports_max, limits) = {
+        let (rooms_max, ports_max, limits, is_proxy) = {
             let settings = self.settings.borrow();
-            (settings.rooms_max, settings.ports_max, settings.address)
+            (settings.rooms_max, settings.ports_max, settings.address, settings.is_trusted_proxy(creator))
         };
+        let creator = AddressBlock::of(creator);
         // Neither takes the other's room.
         let is_conversation = |name: &RoomName| RoomName::is_of_conversation(name.as_str());
         let (mut all, mut with_ports, mut own) = (0, 0, 0);
@@ -382,7 +383,8 @@ impl RoomDirectory {
         if has_port && with_ports >= ports_max {
             return Err(RoomError::TooManyPorts(ports_max));
         }
-        let own_max = creator.limits(limits).map_or(0, |limits| limits.rooms);
+        let limits = creator.limits(limits).filter(|_| !is_proxy);
+        let own_max = limits.map_or(0, |limits| limits.rooms);
         // Conversations end with those who are in them.
         let own_max = if is_conversation(name) { own_max.saturating_mul(10) } else { own_max };
         if own_max > 0 && own >= own_max {
@@ -406,7 +408,7 @@ impl RoomDirectory {
                     continue;
                 }
                 // Before a port is bound for it.
-                self.has_room(&rooms, &name, true, AddressBlock::of(maker.address))?;
+                self.has_room(&rooms, &name, true, maker.address)?;
             }
             match TcpListener::bind((self.address.ip(), port)).await {
                 Ok(listener) => return Ok((self.insert(|_| name, Some(port), maker)?, listener)),

@@ -10,14 +10,14 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use causerie_core::id::SecretText;
 use causerie_core::room::{MEMBERS_MAX, RoomSettings};
 use causerie_server::{
-    AcmeChallenge, AcmeSettings, AddressLimits, CertificateSource, ClearText, IrcSettings, Protocol,
+    AcmeChallenge, AcmeSettings, AddressLimits, CertificateSource, ClearText, IpNet, IrcSettings, Protocol,
     Settings, TlsSettings,
 };
 use causerie_store::Retention;
@@ -267,6 +267,18 @@ pub(crate) struct Live {
     #[arg(long, value_name = "WHO", value_enum, default_value_t = Plain::Loopback, env = "CAUSERIE_PLAIN")]
     plain: Plain,
 
+    /// Networks of reverse proxies, such as `127.0.0.1/32`, with commas between them. They are believed when they say whom they
+    /// speak for, and may speak in clear text. Who comes through them is never taken for this machine.
+    #[arg(long, value_name = "NETWORKS", value_parser = networks, env = "CAUSERIE_TRUSTED_PROXIES")]
+    trusted_proxies: Option<String>,
+
+    /// Each connection of a trusted proxy has to begin with a PROXY header. One that is there counts without this, too.
+    #[arg(
+        long, value_name = "BOOL", default_value_t = Settings::default().proxy_protocol, default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set, env = "CAUSERIE_PROXY_PROTOCOL"
+    )]
+    proxy_protocol: bool,
+
     /// Serve IRC clients.
     #[arg(
         long, value_name = "BOOL", default_value_t = IrcSettings::default().enabled, default_missing_value = "true",
@@ -388,12 +400,16 @@ enum Plain {
 }
 
 impl ServeArgs {
-    /// Returns whether others than this machine can connect.
+    /// Returns whether others than this machine can connect, be it through a proxy.
     fn is_exposed(&self) -> bool {
         let Fixed { listen, listen_native, listen_classic, listen_http, listen_irc, .. } = &self.fixed;
         let own = [listen_native, listen_classic, listen_http, listen_irc];
         let mut all = own.into_iter().flatten().chain([listen]);
-        all.any(|address| !address.ip().to_canonical().is_loopback())
+        self.has_proxies() || all.any(|address| !address.ip().to_canonical().is_loopback())
+    }
+
+    fn has_proxies(&self) -> bool {
+        self.live.trusted_proxies.is_some()
     }
 
     fn tls_mode(&self) -> TlsMode {
@@ -455,7 +471,7 @@ impl ServeArgs {
             TlsMode::Off if *plain == Plain::Never => {
                 refuse("nobody could come in: tls is off, and plain = never lets nobody speak in clear text")
             }
-            TlsMode::Off if self.is_exposed() && *plain != Plain::Any => refuse(
+            TlsMode::Off if self.is_exposed() && !self.has_proxies() && *plain != Plain::Any => refuse(
                 "tls is off, so that nobody beyond this machine could come in: plain = any lets them speak in clear text",
             ),
             TlsMode::Files if tls_cert.is_none() => refuse("tls = files needs tls-cert, and tls-key"),
@@ -525,6 +541,8 @@ impl ServeArgs {
                 Plain::Any => ClearText::Any,
                 Plain::Never => ClearText::Never,
             },
+            trusted_proxies: parse_networks(live.trusted_proxies.as_deref()).collect::<Result<_, _>>().unwrap_or_default(),
+            proxy_protocol: live.proxy_protocol,
             classic: fixed.classic.unwrap_or(!self.is_exposed() || live.plain == Plain::Any),
             irc: IrcSettings {
                 enabled: live.irc,
@@ -550,6 +568,22 @@ impl ServeArgs {
 /// Returns names that stand in one text, with commas between them.
 fn names(text: Option<&str>) -> Vec<String> {
     text.into_iter().flat_map(|names| names.split(',')).map(|name| name.trim().to_owned()).collect()
+}
+
+/// Reads networks, or single addresses, with commas between them.
+fn parse_networks(text: Option<&str>) -> impl Iterator<Item = Result<IpNet, String>> {
+    names(text).into_iter().map(|name| {
+        let network = name.parse::<IpNet>().or_else(|_| name.parse::<IpAddr>().map(IpNet::from));
+        let network = network.map_err(|_| format!("'{name}' is no network: one is like 10.0.0.0/8 or 2001:db8::1"))?;
+        match network.addr() == network.network() {
+            true => Ok(network),
+            false => Err(format!("'{name}' is an address in the network {}", network.trunc())),
+        }
+    })
+}
+
+fn networks(text: &str) -> Result<String, String> {
+    parse_networks(Some(text)).try_for_each(|network| network.map(drop)).map(|()| text.to_owned())
 }
 
 fn range<T>(min: u64, max: u64) -> RangedU64ValueParser<T>
@@ -877,6 +911,16 @@ mod tests {
         let given = Given { value: Some("sesame".into()), origin: Origin::Flag };
         for printed in [format!("{args:?}"), format!("{:?}", args.settings()), format!("{given:?}")] {
             assert!(!printed.contains("sesame"), "{printed}");
+        }
+    }
+
+    #[test]
+    fn networks_are_said_as_such() {
+        for given in ["127.0.0.1", "10.0.0.0/8, ::1", "2001:db8::/32"] {
+            assert_eq!(networks(given).as_deref(), Ok(given));
+        }
+        for wrong in ["", "10.0.0.0/8,", "10.0.0.1/8", "localhost", "10.0.0.0/33", "127.0.0.1:80"] {
+            assert!(networks(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -46,7 +46,12 @@ impl Default for Lab {
 #[derive(Clone)]
 pub(super) struct HttpConnection {
     pub(super) server: Arc<Server>,
+    /// The visitor's address: that of the request, where a proxy tells it.
     pub(super) peer: SocketAddr,
+    /// The visitor is a program on this machine.
+    pub(super) is_here: bool,
+    /// The visitor's way here is encrypted, as far as anybody says.
+    pub(super) is_encrypted: bool,
     pub(super) stream: Arc<Stream>,
     pub(super) visitor: Arc<Visitor>,
     pub(super) lab: Arc<Lab>,

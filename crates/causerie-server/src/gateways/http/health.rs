@@ -1,6 +1,5 @@
 //! For who watches over the server: whether it is ready, and what it counts.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -10,7 +9,6 @@ use axum::response::IntoResponse;
 
 use super::extract::{Answer, HttpConnection, bearer};
 use super::failure::HttpFailure;
-use super::origin;
 use crate::journal::reads::Asker;
 
 pub(super) async fn ready(Extension(connection): Extension<HttpConnection>) -> Answer {
@@ -24,10 +22,12 @@ pub(super) async fn ready(Extension(connection): Extension<HttpConnection>) -> A
 }
 
 pub(super) async fn metrics(Extension(connection): Extension<HttpConnection>, headers: HeaderMap) -> Answer {
-    let HttpConnection { server, peer, .. } = connection;
+    let HttpConnection { server, peer, is_here, .. } = connection;
+    // Whoever comes through a proxy is from elsewhere, also where it does not say from where.
+    let is_here = is_here && !server.settings().is_trusted_proxy(peer.ip());
     let directory = &server.directory;
     let is_operator = || bearer(&headers).is_some_and(|shown| directory.is_operator(shown));
-    may_read_metrics(directory.has_operator().then(is_operator), peer.ip())?;
+    may_read_metrics(directory.has_operator().then(is_operator), is_here)?;
     // The store is asked, too.
     let counted = Arc::clone(&server);
     let text = server.reads.run(Asker::Stranger, move |_| counted.metrics_text()).await;
@@ -36,14 +36,14 @@ pub(super) async fn metrics(Extension(connection): Extension<HttpConnection>, he
 }
 
 /// The operator; where nobody can show that they are, programs on this machine.
-fn may_read_metrics(is_operator: Option<bool>, peer: IpAddr) -> Result<(), HttpFailure> {
+fn may_read_metrics(is_operator: Option<bool>, is_here: bool) -> Result<(), HttpFailure> {
     match is_operator {
         Some(true) => Ok(()),
         Some(false) => {
             let message = "the operator's token is needed";
             Err(HttpFailure::new(StatusCode::UNAUTHORIZED, "wrong_token", message))
         }
-        None if origin::is_loopback(peer) => Ok(()),
+        None if is_here => Ok(()),
         None => {
             let message = "only for programs on the server's own machine, as there is no operator's token";
             Err(HttpFailure::new(StatusCode::FORBIDDEN, "not_permitted", message))
@@ -57,8 +57,8 @@ mod tests {
 
     #[test]
     fn metrics_are_for_the_operator_or_this_machine() {
-        let (here, there) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([192, 0, 2, 1]));
-        for (is_operator, peer, expected) in [
+        let (here, there) = (true, false);
+        for (is_operator, is_here, expected) in [
             (Some(true), there, Ok(())),
             (Some(true), here, Ok(())),
             (Some(false), here, Err("wrong_token")),
@@ -66,8 +66,8 @@ mod tests {
             (None, here, Ok(())),
             (None, there, Err("not_permitted")),
         ] {
-            let judged = may_read_metrics(is_operator, peer).map_err(|failure| failure.problem.code);
-            assert_eq!(judged, expected, "{is_operator:?} {peer}");
+            let judged = may_read_metrics(is_operator, is_here).map_err(|failure| failure.problem.code);
+            assert_eq!(judged, expected, "{is_operator:?} {is_here}");
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::people::People;
 use super::world::{GatewayWorld, server_view};
-use crate::net::addresses::Visitor;
+use crate::net::addresses::{Entrance, Visitor};
 use crate::rooms::access::{Right, Who};
 use crate::rooms::directory::Maker;
 use crate::server::Server;
@@ -75,7 +75,8 @@ fn race(seed: u64) {
         let session = |n: usize| {
             let (server, people, start) = (&server, &people, &start);
             move || {
-                let visitor = Visitor::enter(&server.addresses, IP).expect("this machine has no limit");
+                let visitor = Visitor::enter(&server.addresses, IP, Entrance::Connection)
+                    .expect("this machine has no limit");
                 let mut here = GatewayWorld::new(server, people, &visitor, IP);
                 let mut session = IrcSession::new(server_view(server, &here.person));
                 let mut state = (seed << 8 | n as u64) + 1;
@@ -125,7 +126,8 @@ async fn whose_session_dies_is_in_no_room_and_has_no_nick() {
     let dies = |how: &'static str| {
         let (server, people, name) = (Arc::clone(&server), Arc::clone(&people), name.clone());
         tokio::spawn(async move {
-            let visitor = Visitor::enter(&server.addresses, IP).expect("this machine has no limit");
+            let visitor = Visitor::enter(&server.addresses, IP, Entrance::Connection)
+                .expect("this machine has no limit");
             let mut here = GatewayWorld::new(&server, &people, &visitor, IP);
             assert_eq!(here.claim(&name), Ok(()), "{how}: the nick is free");
             here.adopt(&name);
@@ -148,7 +150,8 @@ async fn whose_session_dies_is_in_no_room_and_has_no_nick() {
     pending.abort();
     assert!(pending.await.expect_err("it dies").is_cancelled());
     assert_eq!((names(&server, "one"), names(&server, "two")), (Vec::new(), Vec::new()));
-    let visitor = Visitor::enter(&server.addresses, IP).expect("this machine has no limit");
+    let visitor =
+        Visitor::enter(&server.addresses, IP, Entrance::Connection).expect("this machine has no limit");
     let mut next = GatewayWorld::new(&server, &people, &visitor, IP);
     assert_eq!(next.claim(&name), Ok(()), "the nick is free");
 }

@@ -541,7 +541,9 @@ impl ServeArgs {
                 Plain::Any => ClearText::Any,
                 Plain::Never => ClearText::Never,
             },
-            trusted_proxies: parse_networks(live.trusted_proxies.as_deref()).collect::<Result<_, _>>().unwrap_or_default(),
+            trusted_proxies: parse_networks(live.trusted_proxies.as_deref())
+                .collect::<Result<_, _>>()
+                .unwrap_or_default(),
             proxy_protocol: live.proxy_protocol,
             classic: fixed.classic.unwrap_or(!self.is_exposed() || live.plain == Plain::Any),
             irc: IrcSettings {
@@ -574,7 +576,8 @@ fn names(text: Option<&str>) -> Vec<String> {
 fn parse_networks(text: Option<&str>) -> impl Iterator<Item = Result<IpNet, String>> {
     names(text).into_iter().map(|name| {
         let network = name.parse::<IpNet>().or_else(|_| name.parse::<IpAddr>().map(IpNet::from));
-        let network = network.map_err(|_| format!("'{name}' is no network: one is like 10.0.0.0/8 or 2001:db8::1"))?;
+        let network =
+            network.map_err(|_| format!("'{name}' is no network: one is like 10.0.0.0/8 or 2001:db8::1"))?;
         match network.addr() == network.network() {
             true => Ok(network),
             false => Err(format!("'{name}' is an address in the network {}", network.trunc())),

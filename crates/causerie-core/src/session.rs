@@ -416,7 +416,9 @@ impl Session {
                 self.lose_membership(error.taken.unwrap_or(0), error.message);
             }
             // What was said is not given up for that.
-            ErrorCode::TooOften | ErrorCode::StorageFull if self.recovery.rejoining.is_some() => {
+            ErrorCode::TooOften | ErrorCode::StorageFull | ErrorCode::Lockdown
+                if self.recovery.rejoining.is_some() =>
+            {
                 self.outputs.push_back(SessionOutput::HangUp(error.message));
             }
             ErrorCode::StorageFull if resuming => {

@@ -13,7 +13,7 @@ use tracing::{debug, info};
 
 use crate::certificates::Agreed;
 use crate::gateways::refusal::Refusal;
-use crate::gateways::{Gateways, IncomingConnection};
+use crate::gateways::{Gateways, IncomingConnection, Way};
 use crate::metrics::{Handshake, Limited};
 use crate::net::addresses::{Entrance, Visitor, is_loopback};
 use crate::net::budget::warn_seldom;
@@ -25,6 +25,8 @@ use crate::settings::{ClearText, Protocol};
 use proxy::Introduction;
 use sniff::{Beginning, NO_HTTP, Patience, Takes};
 
+#[cfg(unix)]
+pub(crate) mod control;
 mod proxy;
 mod sniff;
 
@@ -63,8 +65,7 @@ struct Caller {
     visitor: Visitor,
     /// Bytes that were read already.
     first: BytesMut,
-    /// A trusted proxy has made the connection.
-    is_proxied: bool,
+    way: Way,
 }
 
 /// After an error of `accept`, such as too many open files.
@@ -115,7 +116,10 @@ impl Door {
     async fn receive(&self, stream: TcpStream, peer: SocketAddr, port: &Port) -> io::Result<()> {
         let server = &self.server;
         let is_proxied = server.settings().is_trusted_proxy(peer.ip());
-        let entrance = if is_proxied { Entrance::Proxy } else { Entrance::Connection };
+        let (way, entrance) = match is_proxied {
+            true => (Way::Proxied, Entrance::Proxy),
+            false => (Way::Direct, Entrance::Connection),
+        };
         let visitor = match Visitor::enter(&server.addresses, peer.ip(), entrance) {
             Ok(visitor) => visitor,
             Err(words) => {
@@ -126,7 +130,7 @@ impl Door {
         };
         let stream = Stream::new(stream)?;
         server.vanished.watch(&stream);
-        let caller = Caller { stream, peer, visitor, first: BytesMut::new(), is_proxied };
+        let caller = Caller { stream, peer, visitor, first: BytesMut::new(), way };
         match is_proxied {
             false => self.converse(caller, port).await,
             // Apart: most do not come this way.
@@ -209,7 +213,7 @@ impl Door {
     }
 
     async fn converse(&self, caller: Caller, port: &Port) -> io::Result<()> {
-        let Caller { stream, peer, visitor, mut first, is_proxied } = caller;
+        let Caller { stream, peer, visitor, mut first, way } = caller;
         let begun = self.in_turn(&visitor, self.begin(&stream, &mut first, port.takes())).await?;
         let protocol = match begun.flatten() {
             Some(Beginning::Speaks(protocol)) => protocol,
@@ -235,11 +239,11 @@ impl Door {
             info!("Connected to : {} : {}{left_out}", peer.ip(), peer.port());
         }
         let room = if let Port::Room(room) = port { Some(Arc::clone(room)) } else { None };
-        let refused = self.refusal(protocol, &stream, (peer, is_proxied));
+        let refused = self.refusal(protocol, &stream, (peer, way));
         if let Some(why) = refused {
             debug!("refusing {peer}: {why}");
         }
-        let newcomer = IncomingConnection { stream, peer, is_proxied, visitor, first, room, refused };
+        let newcomer = IncomingConnection { stream, peer, way, visitor, first, room, refused };
         self.gateways.serve(&self.server, protocol, newcomer).await
     }
 
@@ -285,13 +289,13 @@ impl Door {
         &self,
         protocol: Protocol,
         stream: &Stream,
-        (peer, is_proxied): (SocketAddr, bool),
+        (peer, way): (SocketAddr, Way),
     ) -> Option<Refusal> {
         let settings = self.server.settings();
         let may_be_clear = match settings.clear_text {
             ClearText::Any => true,
             // The proxy encrypts in front, and tells by HTTP where it does not.
-            ClearText::Loopback => is_proxied || is_loopback(peer.ip()),
+            ClearText::Loopback => way == Way::Proxied || is_loopback(peer.ip()),
             ClearText::Never => false,
         };
         if !stream.is_encrypted() && !may_be_clear {

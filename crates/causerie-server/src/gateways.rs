@@ -27,13 +27,24 @@ use crate::settings::Protocol;
 /// Bytes of the first read: it decides how a classic client is understood, so it takes as much as each read of one.
 pub(crate) const FIRST_READ_MAX: usize = classic::READ_MAX;
 
+/// Way on which a connection has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Way {
+    /// From its visitor.
+    Direct,
+    /// From a trusted proxy.
+    Proxied,
+    /// By the control socket: whoever may open it is the operator.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there is no such socket"))]
+    Control,
+}
+
 /// A connection that has shown what it speaks.
 pub(crate) struct IncomingConnection {
     pub(crate) stream: Arc<Stream>,
     /// The visitor's address.
     pub(crate) peer: SocketAddr,
-    /// A trusted proxy has made the connection.
-    pub(crate) is_proxied: bool,
+    pub(crate) way: Way,
     pub(crate) visitor: Visitor,
     /// Bytes that were read already.
     pub(crate) first: BytesMut,
@@ -61,7 +72,7 @@ impl Gateways {
         protocol: Protocol,
         newcomer: IncomingConnection,
     ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>> {
-        let IncomingConnection { stream, peer, is_proxied, visitor, first, room, refused } = newcomer;
+        let IncomingConnection { stream, peer, way, visitor, first, room, refused } = newcomer;
         let (server, open) = (Arc::clone(server), server.metrics.connection(protocol));
         // What was read may stay as long as the connection, so it goes into a piece of its own size where the session reads
         // into smaller ones.
@@ -96,7 +107,7 @@ impl Gateways {
                 let (lab, first) = (Arc::clone(&self.http), cut(0));
                 // A WebSocket goes on when its request is answered, and is the same connection.
                 Box::pin(async move {
-                    let from = (peer, is_proxied);
+                    let from = (peer, way);
                     http::serve(&server, &lab, stream, from, first, visitor, (open, refused)).await
                 })
             }

@@ -12,6 +12,7 @@ mod error;
 mod fanout;
 mod gateways;
 mod journal;
+mod lockdown;
 mod metrics;
 mod net;
 mod rooms;
@@ -34,8 +35,8 @@ pub use crate::error::StartError;
 pub use crate::journal::unstored::{NotStored, Unstored};
 pub use crate::rooms::reopen::renew_all;
 pub use crate::settings::{
-    AcmeChallenge, AcmeSettings, AddressLimits, CertificateSource, ClearText, IrcSettings, Protocol,
-    Settings, TlsSettings,
+    AcmeChallenge, AcmeSettings, AddressLimits, CONTROL_SOCKET, CertificateSource, ClearText, IrcSettings,
+    Protocol, Settings, TlsSettings,
 };
 
 use crate::certificates::Certificates;
@@ -98,6 +99,8 @@ pub async fn serve(
     for (listener, port) in ports {
         door.open(listener, port, server.stop.clone());
     }
+    #[cfg(unix)]
+    let _control = open_control(&door, settings.borrow().control.as_deref());
     server.reopen_ports().await;
     server.spawn(door.open_rooms(bound));
     let keeper = Arc::clone(&server);
@@ -147,6 +150,22 @@ pub async fn serve(
     match failed.or_else(|| writer.failure()) {
         None => Ok(()),
         Some(why) => Err(StartError::Writing(why)),
+    }
+}
+
+/// Opens the control socket. A server does without it, and says so.
+#[cfg(unix)]
+fn open_control(door: &Door, path: Option<&std::path::Path>) -> Option<door::control::ControlFile> {
+    let path = path?;
+    match door::control::bind(path) {
+        Ok((listener, file)) => {
+            door.open_control(listener);
+            Some(file)
+        }
+        Err(error) => {
+            tracing::warn!("there is no control socket: {}: {error}", path.display());
+            None
+        }
     }
 }
 

@@ -228,6 +228,7 @@ pub(crate) struct Gauges {
     pub(crate) unread_bytes: usize,
     pub(crate) held_bytes: usize,
     pub(crate) cut: u64,
+    pub(crate) is_locked_down: bool,
     /// End of the certificate, in seconds since 1970; 0 without one.
     pub(crate) certificate_ends: u64,
 }
@@ -267,6 +268,7 @@ pub(crate) struct Metrics {
     staged_bytes: Gauge<u64, AtomicU64>,
     store_damaged: Counter,
     handshakes: Family<Ended, Counter>,
+    lockdown: Gauge,
     certificate_ends: Gauge<u64, AtomicU64>,
 }
 
@@ -359,6 +361,7 @@ impl Metrics {
                 "Records that were found damaged or missing while reading",
             ),
             handshakes: add(r, "tls_handshakes", "Handshakes of TLS, by how they ended"),
+            lockdown: add(r, "lockdown", "1 while the operator lets nobody new in"),
             certificate_ends: add(
                 r,
                 "tls_certificate_ends_timestamp_seconds",
@@ -476,6 +479,7 @@ impl Metrics {
         self.store_bytes.get_or_create(&Source { from: Medium::Database }).set(stats.file_bytes);
         self.store_bytes.get_or_create(&Source { from: Medium::Wal }).set(stats.wal_bytes);
         self.staged_bytes.set(stats.staged_bytes);
+        self.lockdown.set(gauges.is_locked_down.into());
         self.certificate_ends.set(gauges.certificate_ends);
         self.store_damaged.inner().store(stats.damaged, std::sync::atomic::Ordering::Relaxed);
         let mut text = String::new();
@@ -530,6 +534,7 @@ mod tests {
             unread_bytes: 5,
             held_bytes: 6,
             cut: 7,
+            is_locked_down: true,
             certificate_ends: 2_000_000_000,
         };
         let text = metrics.text(gauges, &MemoryStore::new());

@@ -15,6 +15,7 @@ use crate::certificates::Certificates;
 use crate::clock::Clock;
 use crate::journal::reads::Reads;
 use crate::journal::writer::Writer;
+use crate::lockdown::Lockdown;
 use crate::metrics::{Gauges, Metrics};
 use crate::net::addresses::Addresses;
 use crate::net::half_open::HalfOpen;
@@ -36,6 +37,7 @@ pub(crate) type BoundPorts = mpsc::UnboundedReceiver<(Arc<HostedRoom>, TcpListen
 pub(crate) struct Server {
     settings: watch::Receiver<Settings>,
     pub(crate) directory: RoomDirectory,
+    lockdown: Arc<Lockdown>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) writer: Arc<Writer>,
     pub(crate) reads: Arc<Reads>,
@@ -79,9 +81,11 @@ impl Server {
             memory: Arc::clone(&memory),
         };
         let (bound, opened) = mpsc::unbounded_channel();
+        let lockdown = Arc::new(Lockdown::default());
         let server = Self {
-            directory: RoomDirectory::new(address, settings.clone(), resources),
-            addresses: Addresses::new(settings.clone(), Arc::clone(&metrics)),
+            directory: RoomDirectory::new(address, settings.clone(), Arc::clone(&lockdown), resources),
+            addresses: Addresses::new(settings.clone(), Arc::clone(&lockdown), Arc::clone(&metrics)),
+            lockdown,
             store,
             writer,
             reads,
@@ -109,12 +113,27 @@ impl Server {
     pub(crate) async fn follow_settings(&self) {
         let mut settings = self.settings.clone();
         while let Some(Ok(())) = self.stop.run_until_cancelled(settings.changed()).await {
-            let (room, unread) = {
-                let settings = settings.borrow_and_update();
-                (settings.room.clone(), settings.unread_bytes_max)
-            };
-            self.directory.reconfigure(&room);
+            let unread = settings.borrow_and_update().unread_bytes_max;
+            self.directory.reconfigure();
             self.memory.limit(unread);
+        }
+    }
+
+    /// Returns whether nobody new is let in.
+    pub(crate) fn is_locked_down(&self) -> bool {
+        self.lockdown.is_on()
+    }
+
+    /// Begins or ends a lockdown: no new rooms, no new members, and the least limits for each address. Members stay, and come back.
+    pub(crate) fn lock_down(&self, on: bool) {
+        if !self.lockdown.set(on) {
+            return;
+        }
+        self.directory.reconfigure();
+        if on {
+            warn!("lockdown: no rooms are made, nobody new is let in, and limits are at their least");
+        } else {
+            warn!("the lockdown is over");
         }
     }
 
@@ -144,6 +163,7 @@ impl Server {
             unread_bytes: self.memory.unread(),
             held_bytes: self.memory.held(),
             cut: self.memory.cut(),
+            is_locked_down: self.is_locked_down(),
             certificate_ends: self.certificates.as_ref().map_or(0, |certificates| certificates.info().ends),
         };
         self.metrics.text(gauges, &*self.store)
@@ -190,14 +210,14 @@ impl Server {
         }
     }
 
-    /// Opens a closed room again, for the operator.
+    /// Opens a closed room again, for the operator alone.
     pub(crate) async fn open_closed(
         self: &Arc<Self>,
         name: &str,
         number: Option<u64>,
-        operator: &str,
+        is_operator: bool,
     ) -> Result<Arc<HostedRoom>, RoomError> {
-        if !self.directory.is_operator(operator) {
+        if !is_operator {
             return Err(RoomError::NotOperator);
         }
         let (server, named) = (Arc::clone(self), name.to_owned());

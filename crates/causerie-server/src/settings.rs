@@ -9,6 +9,9 @@ use causerie_core::room::RoomSettings;
 use causerie_store::Retention;
 use ipnet::IpNet;
 
+/// Name of the [control socket](Settings::control) in a data folder.
+pub const CONTROL_SOCKET: &str = "control.sock";
+
 /// Limits and waiting times of a server. All of it may change while it serves, except what a room is made
 /// with: [`RoomSettings::text_bytes_max`], [`RoomSettings::members_max`] and [`RoomSettings::log_bytes_max`].
 #[derive(Clone, Debug)]
@@ -43,6 +46,9 @@ pub struct Settings {
     pub drain: Duration,
     /// Token of the operator, who may close any room and read the metrics, which else only programs on the same machine may.
     pub operator_token: Option<SecretText>,
+    /// Path of the socket by which whoever may open it is served as the operator, from the start to the end; on Unix only. Default:
+    /// none.
+    pub control: Option<PathBuf>,
     /// Time for which a closed room is kept. Default 7 days.
     pub closed: Duration,
     /// Part of each room's log that is kept. Default: all.
@@ -84,6 +90,7 @@ impl Default for Settings {
             answer_time: Duration::from_secs(90),
             drain: Duration::from_secs(10),
             operator_token: None,
+            control: None,
             closed: Duration::from_secs(7 * 86_400),
             retention: Retention::default(),
             origins: Vec::new(),

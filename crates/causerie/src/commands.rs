@@ -5,6 +5,7 @@ pub(crate) mod chat;
 pub(crate) mod demo;
 pub(crate) mod history;
 pub(crate) mod man;
+pub(crate) mod operate;
 pub(crate) mod rooms;
 pub(crate) mod serve;
 pub(crate) mod sim;

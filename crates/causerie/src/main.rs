@@ -20,7 +20,7 @@ use causerie_core::content::text::visible;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::commands::{bench, chat, demo, history, man, rooms, serve, sim, store, tls, trace};
+use crate::commands::{bench, chat, demo, history, man, operate, rooms, serve, sim, store, tls, trace};
 use crate::config::{file, server, setup};
 
 /// Group chat in which nobody ever sees an answer before the question.
@@ -45,6 +45,8 @@ enum Command {
     Trace(trace::TraceArgs),
     /// Check, measure, copy and restore a server's data folder.
     Store(store::StoreArgs),
+    /// Operate the server that runs on this machine.
+    Operate(operate::OperateArgs),
     /// Show the certificate by which a server is known.
     Tls(tls::TlsArgs),
     /// See it at once: a server with members who talk over bad links.
@@ -90,6 +92,7 @@ async fn main() -> ExitCode {
         Some(Command::History(args)) => history::run(args).await,
         Some(Command::Trace(args)) => trace::run(args).await,
         Some(Command::Store(args)) => store::run(args),
+        Some(Command::Operate(args)) => operate::run(args),
         Some(Command::Tls(args)) => tls::run(args),
         Some(Command::Demo(args)) => demo::run(args).await,
         Some(Command::Sim(args)) => sim::run(&args),

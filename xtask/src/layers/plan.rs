@@ -79,7 +79,7 @@ pub(super) const HOUSES: &[House] = &[
             one(&["rooms"]),
             one(&["error"]),
             apart(&["journal", "fanout", "certificates"]),
-            one(&["net", "metrics", "settings", "clock"]),
+            one(&["net", "metrics", "lockdown", "settings", "clock"]),
         ],
     },
     House {

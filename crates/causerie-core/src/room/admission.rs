@@ -114,6 +114,9 @@ impl Room {
         if self.storage_full {
             return Err(JoinError::StorageFull);
         }
+        if !self.settings.admits {
+            return Err(JoinError::Lockdown);
+        }
         let max = self.settings.name_chars_max;
         let name = Name::parse(name, max)?;
         if let Some(like) = self.named_like(&Reading::of(name.as_str()), None) {

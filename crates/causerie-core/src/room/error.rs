@@ -32,6 +32,9 @@ pub enum JoinError {
     /// Full storage: nothing can be stored at the moment.
     #[error("no room left to store messages, so nobody can join at the moment; try again later")]
     StorageFull,
+    /// Lockdown: nobody becomes a member ([`admits`](super::RoomSettings::admits)).
+    #[error("the operator lets nobody new in at the moment; try again later")]
+    Lockdown,
     /// The room's host cannot say so.
     #[error("nobody can be let in: {0}")]
     NotSaid(MembershipError),

@@ -31,6 +31,8 @@ pub struct RoomSettings {
     pub history: u64,
     /// Bytes of log that are kept in memory; what is older is read from the store. Default 16 MiB.
     pub log_bytes_max: usize,
+    /// Whoever is not a member may become one. Default: yes.
+    pub admits: bool,
 }
 
 impl Default for RoomSettings {
@@ -42,6 +44,7 @@ impl Default for RoomSettings {
             grace: Duration::from_secs(600),
             history: 50,
             log_bytes_max: 16 << 20,
+            admits: true,
         }
     }
 }
@@ -161,8 +164,8 @@ impl RoomSettings {
 
     /// Takes over what may change while there is a room: not the limits of a text, of members, and of the log in memory.
     pub(super) fn update(&mut self, settings: &Self) {
-        let Self { name_chars_max, grace, history, .. } = *settings;
-        *self = Self { name_chars_max, grace, history, ..self.clone() };
+        let Self { name_chars_max, grace, history, admits, .. } = *settings;
+        *self = Self { name_chars_max, grace, history, admits, ..self.clone() };
     }
 }
 

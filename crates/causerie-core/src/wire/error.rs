@@ -127,6 +127,8 @@ error_codes! {
     StorageAgain = 31,
     /// Connection in clear text with a server that is spoken with by TLS.
     NotEncrypted = 46,
+    /// Lockdown by the operator: no room is made, and nobody joins who is not a member.
+    Lockdown = 47,
 }
 
 /// Error of bytes that are not a frame.

@@ -10,6 +10,7 @@ mod forwarded;
 mod health;
 mod held;
 mod lab;
+mod operate;
 mod origin;
 mod page;
 mod rendering;
@@ -40,6 +41,7 @@ use tokio::io::AsyncReadExt;
 use tower_service::Service;
 
 use crate::certificates::ENCRYPTED_FOR;
+use crate::gateways::Way;
 use crate::gateways::refusal::Refusal;
 use crate::metrics::{Open, Refused};
 use crate::net::addresses::{Visitor, is_loopback};
@@ -69,6 +71,9 @@ static ROUTES: LazyLock<Router> = LazyLock::new(|| {
         .route("/api/rooms/{room}/trace", get(rooms::trace))
         .route("/api/rooms/{room}/ws", any(socket::open))
         .route("/api/lab", get(lab::lab))
+        .route("/api/operate/lockdown", get(operate::lockdown).post(operate::lock_down))
+        .route("/api/operate/closed", get(operate::closed))
+        .route("/api/operate/open", post(operate::open))
         .route("/api/openapi.json", get(openapi))
         .merge(page::routes())
         .route("/healthz", get(async || StatusCode::NO_CONTENT))
@@ -94,7 +99,7 @@ pub(crate) async fn serve(
     server: &Arc<Server>,
     lab: &Arc<Lab>,
     stream: Arc<Stream>,
-    (peer, is_proxied): (SocketAddr, bool),
+    (peer, way): (SocketAddr, Way),
     first: BytesMut,
     visitor: Visitor,
     (open, refused): (Open, Option<Refusal>),
@@ -103,7 +108,8 @@ pub(crate) async fn serve(
     let connection = HttpConnection {
         server: Arc::clone(server),
         peer,
-        is_here: !is_proxied && is_loopback(peer.ip()),
+        is_here: way != Way::Proxied && is_loopback(peer.ip()),
+        is_control: way == Way::Control,
         is_encrypted: stream.is_encrypted(),
         stream: Arc::clone(&stream),
         visitor: Arc::new(visitor),

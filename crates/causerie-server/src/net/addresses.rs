@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::lockdown::Lockdown;
 use crate::metrics::{Limited, Metrics};
 use crate::net::budget::{Bucket, LeftOut, Rate, Seldom};
 use crate::net::turns::{GivenAnswers, Turn, Turns};
@@ -107,6 +108,7 @@ impl Address {
 /// The addresses that somebody comes from, or came from lately, and the limits that they are held to.
 pub(crate) struct Addresses {
     settings: watch::Receiver<Settings>,
+    lockdown: Arc<Lockdown>,
     metrics: Arc<Metrics>,
     /// Connections that are open.
     connections: AtomicUsize,
@@ -123,10 +125,14 @@ struct Table {
 }
 
 impl Addresses {
-    pub(crate) fn new(settings: watch::Receiver<Settings>, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(crate) fn new(
+        settings: watch::Receiver<Settings>,
+        lockdown: Arc<Lockdown>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
         let threads = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
         let (connections, turns, table) = (AtomicUsize::new(0), Turns::new(threads), Mutex::default());
-        Arc::new(Self { settings, metrics, connections, turns, table })
+        Arc::new(Self { settings, lockdown, metrics, connections, turns, table })
     }
 
     /// Returns how many connections are open.
@@ -180,11 +186,25 @@ pub(crate) enum Entrance {
     Connection,
     /// By a trusted proxy's connection, of which nobody has said whom it is for: without limits of one address.
     Proxy,
+    /// By the control socket: without any limits.
+    Control,
     /// By a request on a proxy's connection, which counts already.
     Request {
         /// It becomes a connection of the visitor's own, and is counted as a new one.
         is_upgrade: bool,
     },
+}
+
+impl Entrance {
+    /// Returns whether limits of one address hold.
+    fn is_limited(self) -> bool {
+        !matches!(self, Self::Proxy | Self::Control)
+    }
+
+    /// Returns whether it is one connection more of all.
+    fn is_counted(self) -> bool {
+        matches!(self, Self::Connection | Self::Proxy)
+    }
 }
 
 /// A connection that is served, counted for all and for its address until this is dropped; or one request, where others come by
@@ -206,17 +226,14 @@ impl Visitor {
         from: IpAddr,
         entrance: Entrance,
     ) -> Result<Self, Option<&'static str>> {
-        let (is_arrival, is_counted) = match entrance {
-            Entrance::Connection | Entrance::Proxy => (true, true),
-            Entrance::Request { is_upgrade } => (is_upgrade, false),
-        };
+        let is_arrival = entrance != Entrance::Request { is_upgrade: false };
         let (max, limits) = {
             let settings = all.settings.borrow();
             (settings.connections_max, settings.address)
         };
         let address = all.find(from);
         let mut used = address.used();
-        let limits = address.network.limits(limits).filter(|_| entrance != Entrance::Proxy);
+        let limits = address.network.limits(all.lockdown.limits(limits)).filter(|_| entrance.is_limited());
         let now = Instant::now();
         let refused = limits.and_then(|limits| {
             let rate = Rate::each(TEN_MINUTES, limits.rate);
@@ -231,7 +248,7 @@ impl Visitor {
                 all.metrics.limited(what);
                 Some("too many connections from your address; try again later")
             }
-            None if !is_counted || all.enter(max) => None,
+            None if !entrance.is_counted() || all.enter(max) => None,
             None => Some("too many connections; try again later"),
         };
         if let Some(words) = refused {
@@ -247,7 +264,7 @@ impl Visitor {
     /// Returns the limits that count for it.
     pub(crate) fn limits(&self) -> Option<AddressLimits> {
         let limits = self.all.settings.borrow().address;
-        self.address.network.limits(limits).filter(|_| self.entrance != Entrance::Proxy)
+        self.address.network.limits(self.all.lockdown.limits(limits)).filter(|_| self.entrance.is_limited())
     }
 
     pub(crate) fn network(&self) -> AddressBlock {
@@ -328,7 +345,7 @@ impl Visitor {
 
 impl Drop for Visitor {
     fn drop(&mut self) {
-        if !matches!(self.entrance, Entrance::Request { .. }) {
+        if self.entrance.is_counted() {
             self.all.connections.fetch_sub(1, Ordering::Relaxed);
         }
         self.address.used().connections -= 1;
@@ -397,7 +414,7 @@ mod tests {
     #[test]
     fn few_addresses_are_remembered_and_those_longest_that_took_most() {
         let settings = watch::Sender::new(Settings::default()).subscribe();
-        let addresses = Addresses::new(settings, Arc::new(Metrics::new()));
+        let addresses = Addresses::new(settings, Arc::default(), Arc::new(Metrics::new()));
         let now = Instant::now();
         let address = |n: usize| IpAddr::from((n as u32).to_be_bytes());
         let find = |n: usize| addresses.find(address(n));

@@ -12,7 +12,10 @@ use bytes::BytesMut;
 use rustls::server::{ClientHello, ServerConfig};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 
+use crate::net::socket::Socket;
 use crate::net::tls::Tls;
 
 /// Idle time before the other host is asked whether it is there, and the time between further questions.
@@ -36,7 +39,7 @@ fn watch_over(stream: &TcpStream) -> io::Result<()> {
 /// nobody else knows which.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    tcp: TcpStream,
+    socket: Socket,
     tls: OnceLock<Tls>,
 }
 
@@ -45,7 +48,13 @@ impl Stream {
     pub(crate) fn new(tcp: TcpStream) -> io::Result<Arc<Self>> {
         tcp.set_nodelay(true)?;
         watch_over(&tcp)?;
-        Ok(Arc::new(Self { tcp, tls: OnceLock::new() }))
+        Ok(Arc::new(Self { socket: Socket::Tcp(tcp), tls: OnceLock::new() }))
+    }
+
+    /// Takes over a connection of this machine's own kind, which is never encrypted.
+    #[cfg(unix)]
+    pub(crate) fn of_unix(socket: UnixStream) -> Arc<Self> {
+        Arc::new(Self { socket: Socket::Unix(socket), tls: OnceLock::new() })
     }
 
     /// Answers the handshake of TLS with which the connection begins, of which `first` may hold some already, with the
@@ -58,7 +67,7 @@ impl Stream {
         first: &mut BytesMut,
         choose: impl FnOnce(&ClientHello<'_>) -> Arc<ServerConfig>,
     ) -> io::Result<()> {
-        let tls = Tls::accept(&self.tcp, first, choose).await?;
+        let tls = Tls::accept(&self.socket, first, choose).await?;
         self.tls.set(tls).map_err(|_| io::Error::other("it is encrypted already"))
     }
 
@@ -84,20 +93,20 @@ impl Stream {
 
     /// Returns the address of the other end.
     pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp.peer_addr()
+        self.socket.peer_addr()
     }
 
     /// Returns the address of this end.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp.local_addr()
+        self.socket.local_addr()
     }
 
     /// Waits until something has come, and copies its beginning without taking it.
     pub(crate) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(tls) = self.tls.get() else { return self.tcp.peek(buffer).await };
+        let Some(tls) = self.tls.get() else { return self.socket.peek(buffer).await };
         loop {
-            match tls.try_peek(&self.tcp, buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.tcp.readable().await?,
+            match tls.try_peek(&self.socket, buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.socket.readable().await?,
                 peeked => return peeked,
             }
         }
@@ -107,14 +116,14 @@ impl Stream {
     pub(crate) async fn readable(&self) -> io::Result<()> {
         match self.tls.get() {
             Some(tls) if tls.has_read() => Ok(()),
-            _ => self.tcp.readable().await,
+            _ => self.socket.readable().await,
         }
     }
 
     /// Waits until something can perhaps be written, and all that was written before is with the system.
     pub(crate) async fn writable(&self) -> io::Result<()> {
         loop {
-            self.tcp.writable().await?;
+            self.socket.writable().await?;
             if self.try_flush()? {
                 return Ok(());
             }
@@ -124,39 +133,39 @@ impl Stream {
     /// Reads what is there; 0 at the end.
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.tls.get() {
-            None => self.tcp.try_read(buffer),
-            Some(tls) => tls.try_read(&self.tcp, buffer),
+            None => self.socket.try_read(buffer),
+            Some(tls) => tls.try_read(&self.socket, buffer),
         }
     }
 
     /// Reads what is there behind what the buffer has; 0 at the end. An encrypted connection fills the room that is there.
     pub(crate) fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         match self.tls.get() {
-            None => self.tcp.try_read_buf(buffer),
-            Some(tls) => tls.try_read_buf(&self.tcp, buffer),
+            None => self.socket.try_read_buf(buffer),
+            Some(tls) => tls.try_read_buf(&self.socket, buffer),
         }
     }
 
     /// Writes as much of it as is taken at once.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self.tls.get() {
-            None => self.tcp.try_write(bytes),
-            Some(tls) => tls.try_write_vectored(&self.tcp, &[IoSlice::new(bytes)]),
+            None => self.socket.try_write(bytes),
+            Some(tls) => tls.try_write_vectored(&self.socket, &[IoSlice::new(bytes)]),
         }
     }
 
     /// Writes as much of these slices as is taken at once.
     pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self.tls.get() {
-            None => self.tcp.try_write_vectored(slices),
-            Some(tls) => tls.try_write_vectored(&self.tcp, slices),
+            None => self.socket.try_write_vectored(slices),
+            Some(tls) => tls.try_write_vectored(&self.socket, slices),
         }
     }
 
     /// Hands to the system what was written and is encrypted only. Returns whether it has taken all.
     pub(crate) fn try_flush(&self) -> io::Result<bool> {
         match self.tls.get() {
-            Some(tls) if !tls.is_flushed() => tls.try_flush(&self.tcp),
+            Some(tls) if !tls.is_flushed() => tls.try_flush(&self.socket),
             _ => Ok(true),
         }
     }
@@ -171,33 +180,33 @@ impl Stream {
     pub(crate) fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.tls.get() {
             Some(tls) if tls.has_read() => Poll::Ready(Ok(())),
-            _ => self.tcp.poll_read_ready(context),
+            _ => self.socket.poll_read_ready(context),
         }
     }
 
     /// Polls whether something can perhaps be written.
     pub(crate) fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.tcp.poll_write_ready(context)
+        self.socket.poll_write_ready(context)
     }
 
     /// Ends it in these directions.
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         if let Some(tls) = self.tls.get() {
-            tls.close(&self.tcp);
+            tls.close(&self.socket);
         }
-        SockRef::from(&self.tcp).shutdown(how)
+        self.socket.options().shutdown(how)
     }
 
     /// Has the system drop, when it is closed, what the other side has not taken.
     pub(crate) fn drop_untaken(&self) -> io::Result<()> {
-        SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO))
+        self.socket.options().set_linger(Some(Duration::ZERO))
     }
 }
 
 #[cfg(unix)]
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.tcp.as_fd()
+        self.socket.as_fd()
     }
 }
 

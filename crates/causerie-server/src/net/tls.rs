@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Buf, BytesMut};
 use rustls::server::{Acceptor, ClientHello, ServerConfig, ServerConnection};
-use tokio::net::TcpStream;
+
+use crate::net::socket::Socket;
 
 /// Bytes of the longest record.
 const RECORD_MAX: usize = 16 << 10;
@@ -19,15 +20,15 @@ const RECORD_MAX: usize = 16 << 10;
 const ROOM_MIN: usize = 64;
 
 /// A socket as rustls reads and writes it: without waiting.
-struct Socket<'a>(&'a TcpStream);
+struct WithoutWaiting<'a>(&'a Socket);
 
-impl Read for Socket<'_> {
+impl Read for WithoutWaiting<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.try_read(buffer)
     }
 }
 
-impl Write for Socket<'_> {
+impl Write for WithoutWaiting<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.try_write(bytes)
     }
@@ -65,7 +66,7 @@ impl Tls {
     /// # Errors
     /// Of the kind `InvalidData` where the client does not speak TLS as this server does; it is told by an alert.
     pub(super) async fn accept(
-        tcp: &TcpStream,
+        socket: &Socket,
         first: &mut BytesMut,
         choose: impl FnOnce(&ClientHello<'_>) -> Arc<ServerConfig>,
     ) -> io::Result<Self> {
@@ -73,10 +74,10 @@ impl Tls {
         let accepted = loop {
             match acceptor.accept() {
                 Ok(Some(accepted)) => break accepted,
-                Ok(None) => read_some(tcp, first, |input| acceptor.read_tls(input)).await?,
+                Ok(None) => read_some(socket, first, |input| acceptor.read_tls(input)).await?,
                 Err((error, mut alert)) => {
                     // If it cannot be told, it has gone.
-                    alert.write_all(&mut Socket(tcp)).ok();
+                    alert.write_all(&mut WithoutWaiting(socket)).ok();
                     return Err(invalid(error));
                 }
             }
@@ -84,27 +85,27 @@ impl Tls {
         let config = choose(&accepted.client_hello());
         let mut connection = accepted.into_connection(config).map_err(|(error, mut alert)| {
             // If it cannot be told, it has gone.
-            alert.write_all(&mut Socket(tcp)).ok();
+            alert.write_all(&mut WithoutWaiting(socket)).ok();
             invalid(error)
         })?;
         connection.set_buffer_limit(Some(RECORD_MAX));
         loop {
-            while !send(tcp, &mut connection)? {
-                tcp.writable().await?;
+            while !send(socket, &mut connection)? {
+                socket.writable().await?;
             }
             if !connection.is_handshaking() {
                 break;
             }
-            read_some(tcp, first, |input| connection.read_tls(input)).await?;
+            read_some(socket, first, |input| connection.read_tls(input)).await?;
             if let Err(error) = connection.process_new_packets() {
                 // The alert, if it can be told.
-                send(tcp, &mut connection).ok();
+                send(socket, &mut connection).ok();
                 return Err(invalid(error));
             }
         }
         // What came behind the handshake is read as what comes later is.
         while !first.is_empty() {
-            read_some(tcp, first, |input| connection.read_tls(input)).await?;
+            read_some(socket, first, |input| connection.read_tls(input)).await?;
             connection.process_new_packets().map_err(invalid)?;
         }
         Ok(Self { connection: Mutex::new(connection), has_unsent: AtomicBool::new(false) })
@@ -131,17 +132,17 @@ impl Tls {
     }
 
     /// Takes what the socket has into the connection.
-    fn take_in(&self, tcp: &TcpStream, connection: &mut ServerConnection) -> io::Result<()> {
-        connection.read_tls(&mut Socket(tcp))?;
+    fn take_in(&self, socket: &Socket, connection: &mut ServerConnection) -> io::Result<()> {
+        connection.read_tls(&mut WithoutWaiting(socket))?;
         let processed = connection.process_new_packets();
         // Answers to what came, or the alert about it: what the socket does not take now goes with the next write.
-        let sent = self.send(tcp, connection);
+        let sent = self.send(socket, connection);
         processed.map_err(invalid)?;
         sent.map(drop)
     }
 
     /// Calls the function with bytes that were decrypted, which returns how many of them it takes. None are there at the end.
-    fn with_read<T>(&self, tcp: &TcpStream, mut take: impl FnMut(&[u8]) -> (usize, T)) -> io::Result<T> {
+    fn with_read<T>(&self, socket: &Socket, mut take: impl FnMut(&[u8]) -> (usize, T)) -> io::Result<T> {
         let mut connection = self.connection();
         loop {
             let mut reader = connection.reader();
@@ -156,7 +157,7 @@ impl Tls {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
-            self.take_in(tcp, &mut connection)?;
+            self.take_in(socket, &mut connection)?;
         }
     }
 
@@ -166,8 +167,8 @@ impl Tls {
     }
 
     /// Copies the beginning of what is there, without taking it; nothing at the end.
-    pub(super) fn try_peek(&self, tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-        self.with_read(tcp, |bytes| {
+    pub(super) fn try_peek(&self, socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        self.with_read(socket, |bytes| {
             let length = bytes.len().min(buffer.len());
             buffer[..length].copy_from_slice(&bytes[..length]);
             (0, length)
@@ -175,8 +176,8 @@ impl Tls {
     }
 
     /// Reads what is there; 0 at the end.
-    pub(super) fn try_read(&self, tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-        self.with_read(tcp, |bytes| {
+    pub(super) fn try_read(&self, socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        self.with_read(socket, |bytes| {
             let length = bytes.len().min(buffer.len());
             buffer[..length].copy_from_slice(&bytes[..length]);
             (length, length)
@@ -184,11 +185,11 @@ impl Tls {
     }
 
     /// Reads as much of what is there as the buffer has room for; 0 at the end.
-    pub(super) fn try_read_buf(&self, tcp: &TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
+    pub(super) fn try_read_buf(&self, socket: &Socket, buffer: &mut BytesMut) -> io::Result<usize> {
         if buffer.len() == buffer.capacity() {
             buffer.reserve(ROOM_MIN);
         }
-        self.with_read(tcp, |bytes| {
+        self.with_read(socket, |bytes| {
             let length = bytes.len().min(buffer.capacity() - buffer.len());
             buffer.extend_from_slice(&bytes[..length]);
             (length, length)
@@ -196,15 +197,15 @@ impl Tls {
     }
 
     /// Sends what is encrypted. Returns whether the socket has taken all of it.
-    fn send(&self, tcp: &TcpStream, connection: &mut ServerConnection) -> io::Result<bool> {
-        let sent = send(tcp, connection);
+    fn send(&self, socket: &Socket, connection: &mut ServerConnection) -> io::Result<bool> {
+        let sent = send(socket, connection);
         self.has_unsent.store(!matches!(sent, Ok(true)), Ordering::Release);
         sent
     }
 
     /// Sends what is encrypted. Returns whether the socket has taken all of it.
-    pub(super) fn try_flush(&self, tcp: &TcpStream) -> io::Result<bool> {
-        self.send(tcp, &mut self.connection())
+    pub(super) fn try_flush(&self, socket: &Socket) -> io::Result<bool> {
+        self.send(socket, &mut self.connection())
     }
 
     /// Returns whether the socket has taken all that is encrypted.
@@ -213,9 +214,9 @@ impl Tls {
     }
 
     /// Writes as much as the socket takes, and at most one record more, which is encrypted already.
-    pub(super) fn try_write_vectored(&self, tcp: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(super) fn try_write_vectored(&self, socket: &Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut connection = self.connection();
-        if !self.send(tcp, &mut connection)? {
+        if !self.send(socket, &mut connection)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut left = slices.to_vec();
@@ -226,7 +227,7 @@ impl Tls {
             taken += written;
             IoSlice::advance_slices(&mut left, written);
             // What was taken counts, whatever comes of the rest.
-            let sent = self.send(tcp, &mut connection);
+            let sent = self.send(socket, &mut connection);
             if written == 0 || left.is_empty() || !matches!(sent, Ok(true)) {
                 return Ok(taken);
             }
@@ -234,17 +235,17 @@ impl Tls {
     }
 
     /// Says that nothing more comes. What the socket does not take of that is lost.
-    pub(super) fn close(&self, tcp: &TcpStream) {
+    pub(super) fn close(&self, socket: &Socket) {
         let mut connection = self.connection();
         connection.send_close_notify();
         // The socket is closed next.
-        self.send(tcp, &mut connection).ok();
+        self.send(socket, &mut connection).ok();
     }
 }
 
 /// Waits until the socket has something, unless `first` holds some, and reads it.
 async fn read_some(
-    tcp: &TcpStream,
+    socket: &Socket,
     first: &mut BytesMut,
     mut read: impl FnMut(&mut dyn Read) -> io::Result<usize>,
 ) -> io::Result<()> {
@@ -254,8 +255,8 @@ async fn read_some(
         return Ok(());
     }
     loop {
-        tcp.readable().await?;
-        let read = read(&mut Socket(tcp));
+        socket.readable().await?;
+        let read = read(&mut WithoutWaiting(socket));
         if !would_block(&read) {
             return match read? {
                 0 => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -266,9 +267,9 @@ async fn read_some(
 }
 
 /// Sends what is encrypted. Returns whether the socket has taken all of it.
-fn send(tcp: &TcpStream, connection: &mut ServerConnection) -> io::Result<bool> {
+fn send(socket: &Socket, connection: &mut ServerConnection) -> io::Result<bool> {
     while connection.wants_write() {
-        let sent = connection.write_tls(&mut Socket(tcp));
+        let sent = connection.write_tls(&mut WithoutWaiting(socket));
         if would_block(&sent) {
             return Ok(false);
         }

@@ -22,9 +22,9 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// Authority to close a room.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Authority<'a> {
-    /// Perhaps the operator's token.
-    pub(crate) operator: &'a str,
+pub(crate) struct Authority {
+    /// The operator's.
+    pub(crate) is_operator: bool,
     /// A key that was proven.
     pub(crate) key: Option<PublicKey>,
 }
@@ -32,10 +32,10 @@ pub(crate) struct Authority<'a> {
 impl RoomDirectory {
     /// Closes a room for whoever may: its members are told, its port closes. What was said in it is kept for
     /// [`closed`](crate::settings::Settings::closed).
-    pub(crate) async fn close(&self, name: &str, authority: Authority<'_>) -> Result<(), RoomError> {
+    pub(crate) async fn close(&self, name: &str, authority: Authority) -> Result<(), RoomError> {
         let room = self.open(Who::Anybody, name, Right::Close)?;
         let made = |key: PublicKey| room.row.maker.is_some_and(|maker| maker.ct_eq(&key).into());
-        if !authority.key.is_some_and(made) && !self.is_operator(authority.operator) {
+        if !authority.key.is_some_and(made) && !authority.is_operator {
             return Err(RoomError::NotPermitted);
         }
         if self.is_full() {
@@ -131,6 +131,9 @@ impl RoomDirectory {
             let mut rooms = self.rooms();
             self.check_free(&rooms, &name)?;
             rooms.by_name.insert(name.clone(), Arc::clone(&room));
+            drop(rooms);
+            // They may have changed meanwhile.
+            self.reconfigure();
             Ok(room)
         });
         if opened.is_err() {

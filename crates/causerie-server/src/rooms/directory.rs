@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::error::StartError;
+use crate::lockdown::Lockdown;
 use crate::metrics::Limited;
 use crate::net::addresses::AddressBlock;
 use crate::rooms::access::{self, Right, Who};
@@ -37,6 +38,7 @@ pub(crate) struct RoomDirectory {
     resources: Resources,
     address: SocketAddr,
     settings: watch::Receiver<Settings>,
+    lockdown: Arc<Lockdown>,
     ages: Arc<Ages>,
 }
 
@@ -95,10 +97,11 @@ impl RoomDirectory {
     pub(crate) fn new(
         address: SocketAddr,
         settings: watch::Receiver<Settings>,
+        lockdown: Arc<Lockdown>,
         resources: Resources,
     ) -> Self {
         let ages = Arc::new(Ages::new(resources.clock.now()));
-        Self { rooms: Mutex::default(), resources, address, settings, ages }
+        Self { rooms: Mutex::default(), resources, address, settings, lockdown, ages }
     }
 
     /// Watches the settings.
@@ -128,17 +131,18 @@ impl RoomDirectory {
     }
 
     fn room_settings(&self) -> RoomSettings {
-        self.settings.borrow().room.clone()
+        RoomSettings { admits: !self.lockdown.is_on(), ..self.settings.borrow().room.clone() }
     }
 
     pub(crate) fn now(&self) -> Now {
         self.resources.clock.now()
     }
 
-    /// The rooms go by these settings from now on, as far as they can change.
-    pub(crate) fn reconfigure(&self, settings: &RoomSettings) {
+    /// The rooms go by the settings as they are now, as far as they can change.
+    pub(crate) fn reconfigure(&self) {
+        let settings = self.room_settings();
         for hosted in self.all() {
-            hosted.act(|room, _| room.reconfigure(settings)).told_by_its_record();
+            hosted.act(|room, _| room.reconfigure(&settings)).told_by_its_record();
         }
     }
 
@@ -316,6 +320,9 @@ impl RoomDirectory {
         let id = RoomId(rooms.next);
         let name = name(id);
         self.check_free(&rooms, &name)?;
+        if self.lockdown.is_on() {
+            return Err(RoomError::Lockdown);
+        }
         if self.is_full() {
             return Err(RoomError::StorageFull);
         }
@@ -400,6 +407,10 @@ impl RoomDirectory {
         &self,
         maker: Maker,
     ) -> Result<(Arc<HostedRoom>, TcpListener), RoomError> {
+        // Before a port is bound for it.
+        if self.lockdown.is_on() {
+            return Err(RoomError::Lockdown);
+        }
         for port in self.address.port().saturating_add(1)..=u16::MAX {
             let name = RoomName::parse(&port.to_string()).expect("a number is a room's name");
             {

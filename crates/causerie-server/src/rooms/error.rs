@@ -26,6 +26,8 @@ pub(crate) enum RoomError {
     TooManyPorts(usize),
     #[error("your address has made {0} rooms, and makes no more until one of them has gone")]
     TooManyOfAddress(usize),
+    #[error("the operator lets nobody make rooms at the moment; try again later")]
+    Lockdown,
     #[error("no port above the server's own is free")]
     NoPort,
     #[error("cannot listen on port {0}: {1}")]
@@ -54,6 +56,7 @@ impl RoomError {
             | Self::Bind(..) => ErrorCode::TooManyRooms,
             Self::NotPermitted | Self::NotOperator => ErrorCode::NotPermitted,
             Self::StorageFull => ErrorCode::StorageFull,
+            Self::Lockdown => ErrorCode::Lockdown,
         }
     }
 }

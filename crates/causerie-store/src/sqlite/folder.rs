@@ -16,6 +16,8 @@ pub(super) const BLOCKS_PART: &str = "causerie-blocks.part";
 const LOCK: &str = "lock";
 /// Prefix of folders with copies from before an upgrade; the new format's number follows.
 const BEFORE: &str = "before-format-";
+/// What the server has beside the store: its control socket, in the making too, and its certificate.
+const SERVERS: [&str; 3] = ["control.sock", "control.new", "tls"];
 /// The lock's content once rooms were made: an empty database beside it was not always empty.
 const USED: &[u8] = b"There are rooms in this store.\n";
 
@@ -176,6 +178,7 @@ fn tighten(dir: &Path) {
     use std::os::unix::fs::PermissionsExt;
     let is_ours = |name: &str| {
         [LOCK, PART, BLOCKS_PART].contains(&name)
+            || SERVERS.contains(&name)
             || [FILE, BLOCKS, BEFORE].iter().any(|begin| name.starts_with(begin))
     };
     let Ok(entries) = std::fs::read_dir(dir) else { return };

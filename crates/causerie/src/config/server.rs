@@ -17,8 +17,8 @@ use std::time::Duration;
 use causerie_core::id::SecretText;
 use causerie_core::room::{MEMBERS_MAX, RoomSettings};
 use causerie_server::{
-    AcmeChallenge, AcmeSettings, AddressLimits, CertificateSource, ClearText, IpNet, IrcSettings, Protocol,
-    Settings, TlsSettings,
+    AcmeChallenge, AcmeSettings, AddressLimits, CONTROL_SOCKET, CertificateSource, ClearText, IpNet, IrcSettings,
+    Protocol, Settings, TlsSettings,
 };
 use causerie_store::Retention;
 use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser, TypedValueParser};
@@ -456,8 +456,12 @@ impl ServeArgs {
 
     /// Returns the folder that certificates are kept in, unless nothing is.
     fn tls_folder(&self) -> Option<PathBuf> {
-        let data = self.fixed.data.clone().or_else(default_data).filter(|_| !self.fixed.forget);
-        data.map(|data| data.join("tls"))
+        self.data().map(|data| data.join("tls"))
+    }
+
+    /// Returns the folder for the rooms, if they are kept.
+    fn data(&self) -> Option<PathBuf> {
+        self.fixed.data.clone().or_else(default_data).filter(|_| !self.fixed.forget)
     }
 
     /// Checks settings that depend on each other.
@@ -510,6 +514,7 @@ impl ServeArgs {
                 grace: Duration::from_secs(live.grace),
                 history: live.history,
                 log_bytes_max: fixed.log_memory << 20,
+                admits: true,
             },
             rooms_max: live.rooms_max,
             ports_max: live.ports_max,
@@ -532,6 +537,7 @@ impl ServeArgs {
             answer_time: Settings::default().answer_time,
             drain: Duration::from_secs(live.drain),
             operator_token: live.operator_token.clone(),
+            control: self.data().map(|data| data.join(CONTROL_SOCKET)),
             closed: Duration::from_secs(live.closed_days * 86_400),
             origins: origins.map(|origin| origin.trim().to_owned()).collect(),
             hosts,

@@ -50,6 +50,8 @@ pub(super) struct HttpConnection {
     pub(super) peer: SocketAddr,
     /// The visitor is a program on this machine.
     pub(super) is_here: bool,
+    /// It came by the control socket: it is the operator's.
+    pub(super) is_control: bool,
     /// The visitor's way here is encrypted, as far as anybody says.
     pub(super) is_encrypted: bool,
     pub(super) stream: Arc<Stream>,
@@ -66,6 +68,13 @@ impl HttpConnection {
     /// Returns how many bytes one message of JSON may have: each byte of a text may be written as six.
     pub(super) fn json_bytes_max(&self) -> usize {
         6 * self.server.settings().room.text_bytes_max + (4 << 10)
+    }
+}
+
+impl HttpConnection {
+    /// Returns whether a request is the operator's, by its token or by the way that it came.
+    pub(super) fn is_operator(&self, headers: &HeaderMap) -> bool {
+        self.is_control || bearer(headers).is_some_and(|shown| self.server.directory.is_operator(shown))
     }
 }
 

@@ -46,6 +46,11 @@ impl HttpFailure {
         Self::new(StatusCode::BAD_REQUEST, "malformed", message.to_string())
     }
 
+    /// Nobody new is let in; an operator ends that.
+    fn lockdown(why: &str) -> Self {
+        Self { retry: 60, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "lockdown", why) }
+    }
+
     pub(super) fn wrong_token() -> Self {
         ResumeError::WrongToken.into()
     }
@@ -100,6 +105,7 @@ impl From<RoomError> for HttpFailure {
                 (StatusCode::SERVICE_UNAVAILABLE, "too_many_rooms")
             }
             RoomError::NotPermitted | RoomError::NotOperator => (StatusCode::FORBIDDEN, "not_permitted"),
+            RoomError::Lockdown => return Self::lockdown(&error.to_string()),
             RoomError::StorageFull => (StatusCode::SERVICE_UNAVAILABLE, "storage_full"),
             RoomError::Damaged(_) => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
         };
@@ -119,6 +125,7 @@ impl From<JoinError> for HttpFailure {
             JoinError::Full { .. } | JoinError::NotSaid(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "room_full", message)
             }
+            JoinError::Lockdown => Self::lockdown(&message),
             JoinError::StorageFull => Self::storage_full(&message),
             _ => Self::new(StatusCode::BAD_REQUEST, "name_invalid", message),
         }

@@ -16,6 +16,9 @@ use crate::settings::ClearText;
 /// Makes of the connection what it is for this request: its visitor's, if a trusted proxy tells one. Returns whether a trusted
 /// proxy has passed it on. Who is none may say what it likes.
 pub(super) fn follow<B>(connection: &mut HttpConnection, request: &Request<B>) -> Result<bool, HttpFailure> {
+    if connection.is_control {
+        return Ok(false);
+    }
     let server = Arc::clone(&connection.server);
     let (told, is_clear_allowed) = {
         let settings = server.settings();

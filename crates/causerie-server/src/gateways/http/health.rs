@@ -7,7 +7,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::IntoResponse;
 
-use super::extract::{Answer, HttpConnection, bearer};
+use super::extract::{Answer, HttpConnection};
 use super::failure::HttpFailure;
 use crate::journal::reads::Asker;
 
@@ -22,12 +22,12 @@ pub(super) async fn ready(Extension(connection): Extension<HttpConnection>) -> A
 }
 
 pub(super) async fn metrics(Extension(connection): Extension<HttpConnection>, headers: HeaderMap) -> Answer {
-    let HttpConnection { server, peer, is_here, .. } = connection;
+    let is_operator = connection.is_operator(&headers);
+    let HttpConnection { server, peer, is_here, is_control, .. } = connection;
     // Whoever comes through a proxy is from elsewhere, also where it does not say from where.
     let is_here = is_here && !server.settings().is_trusted_proxy(peer.ip());
-    let directory = &server.directory;
-    let is_operator = || bearer(&headers).is_some_and(|shown| directory.is_operator(shown));
-    may_read_metrics(directory.has_operator().then(is_operator), is_here)?;
+    let can_show = is_control || server.directory.has_operator();
+    may_read_metrics(can_show.then_some(is_operator), is_here)?;
     // The store is asked, too.
     let counted = Arc::clone(&server);
     let text = server.reads.run(Asker::Stranger, move |_| counted.metrics_text()).await;

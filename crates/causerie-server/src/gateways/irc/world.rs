@@ -29,6 +29,7 @@ use crate::net::addresses::Visitor;
 use crate::net::budget::{Bucket, Rate, warn_seldom};
 use crate::rooms::access::{Right, Who};
 use crate::rooms::directory::Maker;
+use crate::rooms::error::RoomError;
 use crate::rooms::hosted::HostedRoom;
 use crate::rooms::tail::Follower;
 use crate::server::{AGENT, Server};
@@ -349,7 +350,10 @@ impl IrcWorld for GatewayWorld<'_> {
     fn join(&mut self, room: &str, name: &str) -> Result<Joined, JoinRefusal> {
         self.visitor.join().map_err(|why| JoinRefusal::TooOften(why.to_string()))?;
         let found = self.server.directory.open_or_create(Who::Anybody, room, Maker::without_key(self.ip));
-        let (hosted, _) = found.map_err(|error| JoinRefusal::NoSuchRoom(error.to_string()))?;
+        let (hosted, _) = found.map_err(|error| match error {
+            RoomError::Lockdown => JoinRefusal::Room(JoinError::Lockdown),
+            error => JoinRefusal::NoSuchRoom(error.to_string()),
+        })?;
         let (id, mask) = (hosted.id.0, self.person.mask());
         // It reads along before it is in: what is known of IRC's members is known as long as one of them does.
         let mut place = JoinedRoom::new(Arc::clone(&hosted), Position::START);

@@ -168,7 +168,8 @@ impl NativeSession<'_> {
             }
             ClientFrame::CloseRoom { name, operator, maker } => {
                 let Some(Maker { key, .. }) = self.maker(maker.as_ref()) else { return };
-                let authority = Authority { operator: operator.reveal(), key };
+                let is_operator = self.server.directory.is_operator(operator.reveal());
+                let authority = Authority { is_operator, key };
                 match self.server.directory.close(&name, authority).await {
                     Ok(()) => self.send(&ServerFrame::RoomClosed { name }),
                     Err(error) => self.error(ErrorFrame::new(error.code(), error.to_string())),
@@ -182,7 +183,8 @@ impl NativeSession<'_> {
                 self.send(&ServerFrame::ClosedRooms(self.server.directory.closed()));
             }
             ClientFrame::OpenRoom { name, operator, number } => {
-                match self.server.open_closed(&name, number, operator.reveal()).await {
+                let is_operator = self.server.directory.is_operator(operator.reveal());
+                match self.server.open_closed(&name, number, is_operator).await {
                     Ok(hosted) => {
                         let info = hosted.ask(|room| room.info(hosted.row.port)).stored().await;
                         self.send(&ServerFrame::RoomCreated(info));
@@ -437,6 +439,7 @@ impl NativeSession<'_> {
                     }
                     JoinError::Full { .. } | JoinError::NotSaid(_) => (ErrorCode::RoomFull, None),
                     JoinError::StorageFull => (ErrorCode::StorageFull, None),
+                    JoinError::Lockdown => (ErrorCode::Lockdown, None),
                     _ => (ErrorCode::NameInvalid, None),
                 };
                 self.error(ErrorFrame { suggestion, ..ErrorFrame::new(code, error.to_string()) });

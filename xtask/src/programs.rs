@@ -1,4 +1,4 @@
-//! Has programs that are not ours use the server: curl, a WebSocket client, schemathesis, Prometheus' parser.
+//! Has programs that are not ours use the server: curl, a WebSocket client, schemathesis, nginx, Prometheus' parser.
 
 use std::path::Path;
 use std::process::Command;

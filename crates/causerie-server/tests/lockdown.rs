@@ -7,6 +7,7 @@ mod common;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use causerie_core::wire::{ClientFrame, ErrorCode, ServerFrame};
 use causerie_server::{AddressLimits, Settings};
@@ -37,7 +38,17 @@ fn status_and_body(answer: &str) -> (u16, &str) {
 
 /// Asks by the control socket.
 async fn operate(folder: &Path, method: &str, path: &str, body: &str) -> (u16, String) {
-    let mut stream = UnixStream::connect(folder.join("control.sock")).await.unwrap();
+    let socket = folder.join("control.sock");
+    // It is there once the server has started.
+    let mut stream = within("the socket", async {
+        loop {
+            match UnixStream::connect(&socket).await {
+                Ok(stream) => break stream,
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    })
+    .await;
     stream.write_all(request(method, path, "", body).as_bytes()).await.unwrap();
     let mut answer = String::new();
     within("an answer", stream.read_to_string(&mut answer)).await.unwrap();
@@ -144,11 +155,11 @@ async fn the_control_socket_is_the_operators() {
     // What a server that was killed has left behind.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let server = Harness::start(settings(folder.path())).await;
+    let here = folder.path();
+    assert_eq!(operate(here, "POST", "/api/rooms", r#"{"name":"lobby"}"#).await.0, 201);
     let found = std::fs::symlink_metadata(&path).unwrap();
     assert!(found.file_type().is_socket());
     assert_eq!(found.permissions().mode() & 0o777, 0o600);
-    let here = folder.path();
-    assert_eq!(operate(here, "POST", "/api/rooms", r#"{"name":"lobby"}"#).await.0, 201);
     Native::join(server.address, "lobby", "Ann").await;
     assert_eq!(operate(here, "DELETE", "/api/rooms/lobby", "").await.0, 204);
     let (status, closed) = operate(here, "GET", "/api/operate/closed", "").await;

@@ -17,8 +17,8 @@ use std::time::Duration;
 use causerie_core::id::SecretText;
 use causerie_core::room::{MEMBERS_MAX, RoomSettings};
 use causerie_server::{
-    AcmeChallenge, AcmeSettings, AddressLimits, CONTROL_SOCKET, CertificateSource, ClearText, IpNet, IrcSettings,
-    Protocol, Settings, TlsSettings,
+    AcmeChallenge, AcmeSettings, AddressLimits, CONTROL_SOCKET, CertificateSource, ClearText, IpNet,
+    IrcSettings, Protocol, Settings, TlsSettings,
 };
 use causerie_store::Retention;
 use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser, TypedValueParser};
@@ -182,8 +182,8 @@ pub(crate) struct Live {
         value_parser = range::<u64>(1, 1_000_000), env = "CAUSERIE_SAY_BURST")]
     say_burst: u64,
 
-    /// Let the limits of addresses count for this machine's own, too: where a proxy passes on what others send, all of
-    /// them share one.
+    /// Let the limits of addresses count for this machine's own, too: where a proxy passes on what others send and is
+    /// not among trusted-proxies, all of them share one.
     #[arg(
         long, value_name = "BOOL", default_value_t = AddressLimits::default().loopback, default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set, env = "CAUSERIE_ADDRESS_LOOPBACK"

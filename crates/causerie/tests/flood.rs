@@ -25,10 +25,11 @@ const BYTES_EACH: usize = 32 << 10;
 /// Files that this process, or the server, has open beside.
 const BESIDE: usize = 500;
 
-/// Beginnings before they say no more: nothing, a native greeting's first bytes, half a head of HTTP, and half a word,
-/// which is taken for a classic client's text in the end.
-const BEGINNINGS: [&[u8]; 4] =
-    [b"", &MAGIC, b"GET /api/rooms HTTP/1.1\r\nHost: localhost\r\nX: ", HALF_A_WORD];
+/// Beginnings before they say no more: nothing, a native greeting's first bytes, half a head of HTTP, half a hello of TLS, and
+/// half a word, which is taken for a classic client's text in the end.
+const BEGINNINGS: [&[u8]; 5] =
+    [b"", &MAGIC, b"GET /api/rooms HTTP/1.1\r\nHost: localhost\r\nX: ", HALF_A_HELLO, HALF_A_WORD];
+const HALF_A_HELLO: &[u8] = b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03";
 const HALF_A_WORD: &[u8] = b"GE";
 
 /// Begins, and waits until the server has had enough. What it says.
@@ -142,9 +143,19 @@ async fn hear(room: &mut Room, text: &str) {
 async fn ten_thousand_half_open_connections() {
     let _turn = TURN.lock().await;
     let connections = connections();
-    let server =
-        Server::start(&["--silent-max", "1000", "--silent-time", "5", "--frame-time", "5", "--log", "error"])
-            .await;
+    let server = Server::start(&[
+        "--silent-max",
+        "1000",
+        "--silent-time",
+        "5",
+        "--frame-time",
+        "5",
+        "--tls",
+        "self-signed",
+        "--log",
+        "error",
+    ])
+    .await;
     let mut talk = Talk::begin(&server).await;
     talk.turn().await;
     let before = resident_bytes(&server);

@@ -6,10 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -41,10 +45,21 @@ pub(crate) struct Socket {
 impl Socket {
     /// Joins at once; `told` hears the rest.
     pub(crate) fn start(address: String, name: &str, told: mpsc::UnboundedSender<Told>) -> Self {
+        Self::start_with(address, None, name, told)
+    }
+
+    /// Joins by TLS, where it is told how.
+    pub(crate) fn start_with(
+        address: String,
+        tls: Option<Arc<ClientConfig>>,
+        name: &str,
+        told: mpsc::UnboundedSender<Told>,
+    ) -> Self {
         let (say, wanted) = mpsc::unbounded_channel();
         let on_its_way = Arc::new(AtomicUsize::new(0));
         let session = Session {
             address,
+            tls,
             name: name.into(),
             token: None,
             position: 0,
@@ -70,6 +85,8 @@ impl Socket {
 
 struct Session {
     address: String,
+    /// Encrypted so, if at all.
+    tls: Option<Arc<ClientConfig>>,
     name: String,
     token: Option<String>,
     /// Position of the last record.
@@ -80,7 +97,12 @@ struct Session {
     told: mpsc::UnboundedSender<Told>,
 }
 
-type Stream = WebSocketStream<TcpStream>;
+/// A connection in clear text, or by TLS.
+pub(crate) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
+
+type Stream = WebSocketStream<Box<dyn Bytes>>;
 
 impl Session {
     async fn run(mut self, mut wanted: mpsc::UnboundedReceiver<Value>) {
@@ -96,6 +118,13 @@ impl Session {
     async fn connect(&self) -> Option<Stream> {
         let url = format!("ws://{}/api/rooms/lobby/ws", self.address);
         let stream = TcpStream::connect(&self.address).await.ok()?;
+        let stream: Box<dyn Bytes> = match &self.tls {
+            None => Box::new(stream),
+            Some(config) => {
+                let connector = TlsConnector::from(Arc::clone(config));
+                Box::new(connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.ok()?)
+            }
+        };
         let upgrade = tokio_tungstenite::client_async(url.into_client_request().unwrap(), stream);
         let mut stream = upgrade.await.ok()?.0;
         let first = match &self.token {

@@ -14,6 +14,8 @@ pub(crate) struct Chat {
     state: PathBuf,
     /// Each with the number of its run.
     said: mpsc::UnboundedSender<((usize, u64), Said)>,
+    /// Key of the server, with which it speaks by TLS.
+    pin: Option<String>,
     number: usize,
     pub(crate) process: Option<Process>,
     pub(crate) run: u64,
@@ -29,6 +31,7 @@ impl Chat {
         server: &str,
         state: PathBuf,
         said: mpsc::UnboundedSender<((usize, u64), Said)>,
+        pin: Option<String>,
     ) -> Self {
         let name = format!("chat{number}").into();
         let server = server.into();
@@ -37,6 +40,7 @@ impl Chat {
             server,
             state,
             said,
+            pin,
             number,
             process: None,
             run: 0,
@@ -50,6 +54,9 @@ impl Chat {
         let mut command = causerie();
         command.args(["chat", &self.server, "--room", "lobby", "--name", &self.name, "--plain", "--state"]);
         command.arg(&self.state);
+        if let Some(pin) = &self.pin {
+            command.args(["--tls", "--pin", pin]);
+        }
         self.process = Some(Process::start(command, (self.number, self.run), self.said.clone()));
         self.given.push(Vec::new());
     }

@@ -15,9 +15,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causerie_client::{Body, Event, MessageId, Room, RoomOptions, Speaker};
+use causerie_client::{Body, Event, Fingerprint, MessageId, Room, RoomOptions, Security, Speaker};
+use causerie_server::{CertificateSource, TlsSettings};
 use common::socket::{self, Socket};
 use common::{Fault, Proxy, Said, Server, soon};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -73,8 +78,37 @@ fn native_name(who: usize) -> String {
     format!("native{who}")
 }
 
-async fn server(address: &str, data: &str) -> Server {
-    Server::listening(address, &["--data", data, "--history", "1000000", "--log", "warn"]).await
+async fn server(address: &str, data: &str, tls: Option<&Encryption>) -> Server {
+    let source = if tls.is_some() { "self-signed" } else { "off" };
+    let args = ["--data", data, "--history", "1000000", "--log", "warn", "--tls", source];
+    Server::listening(address, &args).await
+}
+
+/// Knowledge of the server's certificate.
+struct Encryption {
+    key: Fingerprint,
+    /// For the WebSocket.
+    config: Arc<ClientConfig>,
+}
+
+impl Encryption {
+    /// Has the certificate made that the server will find in its folder.
+    fn of_server(data: &str) -> Self {
+        let folder = PathBuf::from(data).join("tls");
+        let source = CertificateSource::SelfSigned { folder: Some(folder.clone()) };
+        let made = TlsSettings { source, names: Vec::new() }.prepare().unwrap().unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(folder.join("self-signed.pem")).unwrap()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        Self { key: Fingerprint::new(made.key_sha256), config: Arc::new(config) }
+    }
+
+    /// Returns how a native client speaks by TLS with the server, which it knows.
+    fn security(&self) -> Security {
+        Security::new().tls().pin(self.key)
+    }
 }
 
 /// Events of a room, until it is over.
@@ -112,7 +146,8 @@ struct World {
 }
 
 impl World {
-    async fn start(random: Random, address: &str, folder: &str) -> Self {
+    /// With encryption, half of the clients of each kind use it, and the WebSocket.
+    async fn start(random: Random, address: &str, folder: &str, tls: Option<&Encryption>) -> Self {
         let proxy = Proxy::start(address.to_owned()).await;
         let behind = proxy.address();
         let way = |who: usize| if who.is_multiple_of(2) { address } else { &behind };
@@ -123,12 +158,18 @@ impl World {
             let pause = Duration::from_millis(200);
             let options =
                 RoomOptions::new(way(who), "lobby", &native_name(who)).create(true).retry_max(pause);
+            // One that is behind the proxy, and one that is not.
+            let options = match tls.filter(|_| who < NATIVE / 2) {
+                Some(tls) => options.security(tls.security()),
+                None => options,
+            };
             let room = soon("a client is in", options.join()).await.unwrap();
             natives.push(room.speaker());
             tokio::spawn(listen(who, room, send.clone()));
         }
         let (send, mut socket_told) = mpsc::unbounded_channel();
-        let socket = Socket::start(behind.clone(), SOCKET, send);
+        let config = tls.map(|tls| Arc::clone(&tls.config));
+        let socket = Socket::start_with(behind.clone(), config, SOCKET, send);
         // It sees at which positions the sessions join that come after it.
         let welcome = soon("the socket is in", socket_told.recv()).await;
         assert!(matches!(welcome, Some(socket::Told::Joined)), "{welcome:?}");
@@ -136,7 +177,9 @@ impl World {
         let classic = Classic::start(address.to_owned(), send);
         let (send, chat_lines) = mpsc::unbounded_channel();
         let state = |who| PathBuf::from(format!("{folder}/chat{who}"));
-        let chats = (0..CHATS).map(|who| Chat::new(who, way(who), state(who), send.clone())).collect();
+        let pin = |who| tls.filter(|_| who == 0).map(|tls| tls.key.hex());
+        let chats =
+            (0..CHATS).map(|who| Chat::new(who, way(who), state(who), send.clone(), pin(who))).collect();
         let mut world = Self {
             random,
             record: Record::default(),
@@ -403,15 +446,25 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_anybody_saw_outlives_servers_and_clients_that_are_killed() {
-    let (seed, rounds) = (number("SEED", 1), number("ROUNDS", 16));
+    kill_and_judge(number("ROUNDS", 16), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_it_does_where_half_of_them_speak_by_tls() {
+    kill_and_judge(number("ROUNDS", 8), true).await;
+}
+
+async fn kill_and_judge(rounds: u64, by_tls: bool) {
+    let seed = number("SEED", 1);
     println!("replay with: SEED={seed} ROUNDS={rounds} cargo test -p causerie --test crash -- --nocapture");
-    let folder: PathBuf =
-        [env!("CARGO_TARGET_TMPDIR"), &format!("crash-{}-{seed}", std::process::id())].iter().collect();
+    let folder = format!("crash-{}-{seed}-{by_tls}", std::process::id());
+    let folder: PathBuf = [env!("CARGO_TARGET_TMPDIR"), &folder].iter().collect();
     let folder = folder.to_str().expect("a path in UTF-8").to_owned();
     let data = format!("{folder}/data");
-    let mut running = server("127.0.0.1:0", &data).await;
+    let tls = by_tls.then(|| Encryption::of_server(&data));
+    let mut running = server("127.0.0.1:0", &data, tls.as_ref()).await;
     let address = running.address();
-    let mut world = World::start(Random(seed), &address, &folder).await;
+    let mut world = World::start(Random(seed), &address, &folder, tls.as_ref()).await;
 
     for round in 0..rounds {
         // Some rounds end soon after the start: in the middle of resuming.
@@ -450,7 +503,7 @@ async fn what_anybody_saw_outlives_servers_and_clients_that_are_killed() {
         if world.random.one_in(2) {
             world.start_chats();
         }
-        running = server(&address, &data).await;
+        running = server(&address, &data, tls.as_ref()).await;
         world.start_chats();
     }
     world.until("everything is in the log", World::is_settled).await;

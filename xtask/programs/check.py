@@ -1,4 +1,4 @@
-"""The front door, tried by programs that are not ours: curl, websockets, schemathesis, nginx, Prometheus' parser.
+"""The front door, tried by programs that are not ours: curl, openssl, websockets, schemathesis, nginx, Prometheus' parser.
 
     python check.py PATH-TO-CAUSERIE PATH-TO-THE-PROJECT
 
@@ -19,6 +19,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from causal import Judge, Wrong, name_of, same
 from clients import Classic, Curl, Native, WebSocket, curl
+from encrypted import encrypted
 from proxied import proxied
 from server import PATIENCE, Server, end_all, environment, until
 
@@ -277,6 +278,7 @@ def main():
         parts = {"docs/api.md as printed": printed,
                  "one room, every kind of client": lambda: room(str(program), folder),
                  "behind nginx": lambda: proxied(str(program), pathlib.Path(folder, "proxied"), project),
+                 "by TLS": lambda: encrypted(str(program), pathlib.Path(folder, "encrypted"), project),
                  "the description": lambda: described(str(program), folder)}
         for name, part in parts.items():
             begun = time.monotonic()

@@ -1,4 +1,5 @@
-//! Has programs that are not ours use the server: curl, a WebSocket client, schemathesis, nginx, Prometheus' parser.
+//! Has programs that are not ours use the server: curl, openssl, a WebSocket client, schemathesis, nginx,
+//! Prometheus' parser.
 
 use std::path::Path;
 use std::process::Command;

@@ -39,13 +39,13 @@ pub(crate) fn run(root: &Path) -> Outcome {
         Err(code) => return Outcome::Failed(code),
     };
     let pictures = target(root).join("page");
-    let in_browser = |test: &str| {
+    let in_browser = |test: &str, browser: &str| {
         let mut node = Command::new("node");
-        node.arg(test).arg(&program).arg(&pictures).current_dir(&folder);
+        node.arg(test).arg(&program).arg(&pictures).arg(browser).current_dir(&folder);
         call(&mut node).inspect_err(|_| eprintln!("xtask: what was seen last is in {}", pictures.display()))
     };
-    for test in ["tests/browser.mjs", "tests/daily.mjs", "tests/lab.mjs"] {
-        if let Err(code) = in_browser(test) {
+    for test in ["tests/browser.mjs", "tests/daily.mjs", "tests/lab.mjs", "tests/encrypted.mjs"] {
+        if let Err(code) = in_browser(test, "chromium") {
             return Outcome::Failed(code);
         }
     }
@@ -53,10 +53,12 @@ pub(crate) fn run(root: &Path) -> Outcome {
     if !Path::new(&firefox).exists() {
         return Outcome::Skipped(format!("there is no Firefox at {firefox}: all of it passed in Chromium"));
     }
-    match in_browser("tests/firefox.mjs") {
-        Ok(()) => Outcome::Passed,
-        Err(code) => Outcome::Failed(code),
+    for test in ["tests/firefox.mjs", "tests/encrypted.mjs"] {
+        if let Err(code) = in_browser(test, "firefox") {
+            return Outcome::Failed(code);
+        }
     }
+    Outcome::Passed
 }
 
 /// The first number of its version.

@@ -14,9 +14,9 @@ export const TRAIN = ["and you?", "I am on the train", "a tunnel again", "lunch 
 /** Functions that end what was started, the last first. @type {(() => unknown)[]} */
 export const endings = [];
 
-/** @param {string} data @param {string} [port] */
-export async function startServer(data, port = "0") {
-	const child = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--data", data], { stdio: ["ignore", "pipe", "pipe"] });
+/** @param {string} data @param {string} [port] @param {string[]} options */
+export async function startServer(data, port = "0", ...options) {
+	const child = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--data", data, ...options], { stdio: ["ignore", "pipe", "pipe"] });
 	endings.push(() => child.kill("SIGKILL"));
 	let told = "";
 	const address = await new Promise((resolve, reject) => {

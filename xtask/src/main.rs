@@ -40,8 +40,10 @@ Commands:
            weakens one guard after the other, or those named like PART; a test must notice (hours for all).
            --table writes what noticed to docs/evidence/mutants.md, --missing tries those only that are not there
   web      the server's page: types, lints, tests, and all of it in a browser (needs node and chromium)
-  programs the server used by curl, a WebSocket client, schemathesis and Prometheus' parser (needs python3 and curl)
-  irc      irssi and WeeChat in a room of a server that is killed (needs python3, irssi and weechat-headless)
+  programs the server used by curl, a WebSocket client, schemathesis and Prometheus' parser (needs python3 and curl),
+           by TLS (with openssl, too), and behind nginx
+  irc      irssi and WeeChat in a room of a server that is killed, and by TLS, with right and wrong pins (needs
+           python3, irssi and weechat-headless)
   terminal the full-screen client in tmux, its server and itself killed (needs python3 and tmux)
   help     prints this
 ";

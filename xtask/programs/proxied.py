@@ -51,7 +51,8 @@ def nginx(printed, folder, server):
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "".join(f"{kind}_temp_path {folder}/{kind}; " for kind in kinds)
     printed = printed.replace("http {", f"http {{ access_log off; {temporary}", 1)
-    first = ["daemon off;", f"pid {folder}/nginx.pid;", "error_log stderr error;", "events {}"]
+    # One process, so that nothing is left when it is killed.
+    first = ["daemon off;", "master_process off;", f"pid {folder}/nginx.pid;", "error_log stderr error;", "events {}"]
     if os.geteuid() == 0:
         first.append("user root;")
     if STREAM.exists():

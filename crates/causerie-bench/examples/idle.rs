@@ -1,4 +1,4 @@
-//! Memory of a server for each member that is there and says nothing.
+//! Memory of a server for each member that is there and says nothing, in clear text and by TLS.
 //!
 //! ```sh
 //! cargo build --release && cargo run --release --package causerie-bench --example idle -- target/release/causerie 5000
@@ -8,8 +8,6 @@
 //! `/proc`.
 
 use std::error::Error;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -18,9 +16,10 @@ use causerie_bench::irc::Irc;
 use causerie_bench::native::Native;
 use causerie_bench::process::{Started, raise_file_limit};
 use causerie_bench::websocket::WebSocket;
-use causerie_bench::{LoadProtocol, LoadSpeaker, SpeakerSeat};
+use causerie_bench::{BlockingSocket, LoadProtocol, LoadServer, LoadSpeaker, SpeakerSeat};
 
 const ROOM: usize = 100;
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -30,13 +29,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     if (members as u64) + 100 > limit {
         return Err(format!("only {limit} files may be open (see ulimit -n)").into());
     }
-    for which in ["native", "classic", "websocket", "irc"] {
-        let server = Started::causerie(Command::new(program))?;
+    let kinds = ["native", "classic", "websocket", "irc"];
+    for (which, tls) in kinds.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
+        // One server for both, so that what they differ by are the connections.
+        let server = Started::causerie_by_tls(Command::new(program))?;
+        let at = LoadServer { address: server.address, tls };
         let protocol: Box<dyn LoadProtocol> = match which {
-            "native" => Box::new(Native::new(server.address)),
-            "classic" => Box::new(Classic::new(server.address)),
-            "websocket" => Box::new(WebSocket::new(server.address)),
-            _ => Box::new(Irc::new(server.address)),
+            "native" => Box::new(Native::new(at)),
+            "classic" => Box::new(Classic::new(at)),
+            "websocket" => Box::new(WebSocket::new(at)),
+            _ => Box::new(Irc::new(at)),
         };
         let rooms: Vec<String> = (0..members.div_ceil(ROOM)).map(|n| format!("idle-{n}")).collect();
         protocol.open(&rooms)?;
@@ -47,14 +49,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             talks: false,
             text_bytes: 0,
         });
-        let joined =
-            seats.map(|seat| join(server.address, &*protocol, seat)).collect::<Result<Vec<_>, _>>()?;
+        let joined = seats.map(|seat| join(at, &*protocol, seat)).collect::<Result<Vec<_>, _>>()?;
         // Until all is stored and every buffer was read.
         std::thread::sleep(Duration::from_secs(2));
         let after = resident(server.pid())?;
         let each = (after.saturating_sub(before)) as f64 / 1024.0 / joined.len() as f64;
+        let how = if tls { " by TLS" } else { "" };
         println!(
-            "{which}: {} idle members: {before} bytes before, {after} with them: {each:.1} KiB each",
+            "{which}{how}: {} idle members: {before} bytes before, {after} with them: {each:.1} KiB each",
             joined.len()
         );
     }
@@ -62,12 +64,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn join(
-    server: SocketAddr,
+    server: LoadServer,
     protocol: &dyn LoadProtocol,
     seat: SpeakerSeat,
-) -> Result<TcpStream, Box<dyn Error>> {
-    let mut stream = TcpStream::connect(server)?;
-    stream.set_nodelay(true)?;
+) -> Result<Box<dyn BlockingSocket>, Box<dyn Error>> {
+    let mut stream = server.connect_blocking(PATIENCE)?;
     let mut speaker: Box<dyn LoadSpeaker> = protocol.speaker(seat);
     let mut words = Vec::new();
     speaker.greet(&mut words);

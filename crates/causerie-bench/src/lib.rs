@@ -39,5 +39,5 @@ pub use error::LoadError;
 pub use load::{LoadProgress, run};
 pub use plan::{LoadPace, LoadPlan, PlanError};
 pub use report::{Latency, LoadReport, ServerUse};
-pub use socket::LoadServer;
+pub use socket::{BlockingSocket, LoadServer};
 pub use speaker::{LoadProtocol, LoadSpeaker, SpeakError, SpeakerSeat};

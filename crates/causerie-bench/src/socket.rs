@@ -36,7 +36,7 @@ pub(crate) struct LoadSocket {
 }
 
 /// A socket that blocks.
-pub(crate) trait BlockingSocket: Read + Write {}
+pub trait BlockingSocket: Read + Write {}
 
 impl<T: Read + Write> BlockingSocket for T {}
 
@@ -49,8 +49,11 @@ impl LoadServer {
         Ok(LoadSocket { stream: mio::net::TcpStream::from_std(stream), tls })
     }
 
-    /// Connects; nothing takes longer than that.
-    pub(crate) fn connect_blocking(self, patience: Duration) -> io::Result<Box<dyn BlockingSocket>> {
+    /// Connects; nothing takes longer than that. The handshake of TLS comes about with the first read or write.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn connect_blocking(self, patience: Duration) -> io::Result<Box<dyn BlockingSocket>> {
         let stream = self.stream(patience)?;
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;

@@ -13,7 +13,8 @@ use tracing::{debug, info};
 
 use crate::certificates::Agreed;
 use crate::gateways::refusal::Refusal;
-use crate::gateways::{Gateways, IncomingConnection, Way};
+use crate::gateways::way::Way;
+use crate::gateways::{Gateways, IncomingConnection};
 use crate::metrics::{Handshake, Limited};
 use crate::net::addresses::{Entrance, Visitor, is_loopback};
 use crate::net::budget::warn_seldom;

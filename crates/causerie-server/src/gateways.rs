@@ -6,6 +6,7 @@ pub(crate) mod irc;
 pub(crate) mod membership;
 pub(crate) mod native;
 pub(crate) mod refusal;
+pub(crate) mod way;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use bytes::BytesMut;
 use causerie_core::wire::MAGIC;
 
 use crate::gateways::refusal::Refusal;
+use crate::gateways::way::Way;
 use crate::net::addresses::Visitor;
 use crate::net::outbox;
 use crate::net::stream::Stream;
@@ -26,18 +28,6 @@ use crate::settings::Protocol;
 
 /// Bytes of the first read: it decides how a classic client is understood, so it takes as much as each read of one.
 pub(crate) const FIRST_READ_MAX: usize = classic::READ_MAX;
-
-/// Way on which a connection has come.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Way {
-    /// From its visitor.
-    Direct,
-    /// From a trusted proxy.
-    Proxied,
-    /// By the control socket: whoever may open it is the operator.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "there is no such socket"))]
-    Control,
-}
 
 /// A connection that has shown what it speaks.
 pub(crate) struct IncomingConnection {

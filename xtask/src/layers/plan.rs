@@ -74,7 +74,7 @@ pub(super) const HOUSES: &[House] = &[
             one(&["door"]),
             one(&["gateways"]),
             apart(&["gateways/native", "gateways/classic", "gateways/http", "gateways/irc"]),
-            one(&["gateways/membership", "gateways/refusal"]),
+            one(&["gateways/membership", "gateways/refusal", "gateways/way"]),
             one(&["server"]),
             one(&["rooms"]),
             one(&["error"]),

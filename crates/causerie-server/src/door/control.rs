@@ -12,7 +12,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tracing::debug;
 
 use super::{ACCEPT_PAUSE, Door};
-use crate::gateways::{IncomingConnection, Way};
+use crate::gateways::IncomingConnection;
+use crate::gateways::way::Way;
 use crate::net::addresses::{Entrance, Visitor};
 use crate::net::budget::warn_seldom;
 use crate::net::stream::Stream;

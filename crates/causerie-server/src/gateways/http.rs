@@ -41,8 +41,8 @@ use tokio::io::AsyncReadExt;
 use tower_service::Service;
 
 use crate::certificates::ENCRYPTED_FOR;
-use crate::gateways::Way;
 use crate::gateways::refusal::Refusal;
+use crate::gateways::way::Way;
 use crate::metrics::{Open, Refused};
 use crate::net::addresses::{Visitor, is_loopback};
 use crate::net::outbox;

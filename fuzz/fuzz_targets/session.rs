@@ -201,7 +201,9 @@ impl Run {
                     let mut bytes = Vec::new();
                     frame.encode(&mut bytes);
                 }
-                SessionOutput::Event(Event::Ended(End::Left | End::Refused { .. } | End::Protocol(_) | End::Untrusted(_))) => {
+                SessionOutput::Event(Event::Ended(
+                    End::Left | End::Refused { .. } | End::Protocol(_) | End::Untrusted(_),
+                )) => {
                     assert!(!ended, "two ends");
                     ended = true;
                 }
@@ -297,7 +299,11 @@ fuzz_target!(|input: Input<'_>| {
                 run.frame(ServerFrame::Clock(clock));
             }
             Op::Refused { seq, is_final } => {
-                run.frame(ServerFrame::Refused { seq: Some(seq.get()).filter(|seq| *seq != 0), is_final, reason: "because".into() });
+                run.frame(ServerFrame::Refused {
+                    seq: Some(seq.get()).filter(|seq| *seq != 0),
+                    is_final,
+                    reason: "because".into(),
+                });
             }
             Op::Error { code, fatal, taken, suggestion } => run.frame(ServerFrame::Error(ErrorFrame {
                 code: ErrorCode::from_number(u64::from(code % 30)),

@@ -513,7 +513,7 @@ async fn what_a_server_keeps_is_its_owners_and_after_a_stop_two_files() {
     let files = ["causerie-blocks.db", "causerie.db"];
     let mut running: Vec<_> =
         files.iter().flat_map(|f| [f.to_string(), format!("{f}-shm"), format!("{f}-wal")]).collect();
-    running.push("lock".into());
+    running.extend(["control.sock".into(), "lock".into()]);
     let running = of(0o600, &running.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(rights(&data), [of(0o700, &["."]), running].concat());
     server.process.signal("TERM").await;

@@ -317,7 +317,7 @@ fn the_commands_that_are_listed_are_those_there_are() {
     for line in listed {
         let name = line.split_whitespace().nth(1).unwrap();
         let mut flags = help(&[name]);
-        for part in ["create", "open", "restore", "backup"] {
+        for part in ["create", "open", "restore", "backup", "show"] {
             if line.contains(&format!(" {part} ")) {
                 flags += &help(&[name, part]);
             }

@@ -144,8 +144,8 @@ async fn answer(
             );
         }
     }
-    if path.starts_with("/challenge/") {
-        let (kind, name) = path["/challenge/".len()..].split_once('/').unwrap();
+    if let Some(challenge) = path.strip_prefix("/challenge/") {
+        let (kind, name) = challenge.split_once('/').unwrap();
         let found = look(state, kind, name).await;
         let mut state = state.lock().unwrap();
         state.looked = Some(state.looked.unwrap_or(true) && found && !state.is_blind);

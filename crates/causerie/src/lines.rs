@@ -85,14 +85,14 @@ impl Commands {
     fn read(self, line: &str, is_terminal: bool) -> Meaning<'_> {
         let line = line.trim_end();
         let history = history_command(line, is_terminal);
-        match (self, line) {
-            (_, "") => Meaning::Nothing,
-            (Self::None, _) => Meaning::Text,
-            (_, "./leave") => Meaning::Leave,
-            (Self::All, _) if let Some(limit) = history => Meaning::History(limit),
-            (Self::Documented, _) if let Some(Some(limit)) = history => Meaning::History(Some(limit)),
-            (Self::All, command) if command.starts_with("./") => Meaning::Command(command),
-            (Self::Documented, command) if COMMANDS.contains(&command) => Meaning::Command(command),
+        match (self, line, history) {
+            (_, "", _) => Meaning::Nothing,
+            (Self::None, ..) => Meaning::Text,
+            (_, "./leave", _) => Meaning::Leave,
+            (Self::All, _, Some(limit)) => Meaning::History(limit),
+            (Self::Documented, _, Some(Some(limit))) => Meaning::History(Some(limit)),
+            (Self::All, command, _) if command.starts_with("./") => Meaning::Command(command),
+            (Self::Documented, command, _) if COMMANDS.contains(&command) => Meaning::Command(command),
             _ => Meaning::Text,
         }
     }

@@ -181,15 +181,17 @@ async fn answer(
     let asked = request.uri().path().strip_prefix("/.well-known/acme-challenge/");
     let certificates = server.certificates.as_ref();
     let answer = asked.and_then(|token| certificates.and_then(|certificates| certificates.answer(token)));
-    let mut response = match &allowed {
+    let mut response = match (answer, &allowed, connection.refused) {
         // An authority comes by HTTP, by a name that is to become the server's.
-        _ if let Some(answer) = answer => answer.into_response(),
-        Err(refused) => refused.clone().into_response(),
-        Ok(_) if let Some(why) = connection.refused => encrypted_place(&request, &server, why),
-        Ok(Some(_)) if is_preflight => StatusCode::NO_CONTENT.into_response(),
+        (Some(answer), ..) => answer.into_response(),
+        (None, Err(refused), _) => refused.clone().into_response(),
+        (None, Ok(_), Some(why)) => encrypted_place(&request, &server, why),
+        (None, Ok(Some(_)), None) if is_preflight => StatusCode::NO_CONTENT.into_response(),
         // About the server as a whole [RFC 9110, 9.3.7].
-        Ok(_) if is_preflight && request.uri().path() == "*" => StatusCode::NO_CONTENT.into_response(),
-        Ok(_) => {
+        (None, Ok(_), None) if is_preflight && request.uri().path() == "*" => {
+            StatusCode::NO_CONTENT.into_response()
+        }
+        (None, Ok(_), None) => {
             request.extensions_mut().insert(connection);
             let Ok(response) = ROUTES.clone().call(request.map(Body::new)).await;
             response

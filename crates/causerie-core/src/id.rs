@@ -218,7 +218,7 @@ secret!(Nonce, "Nonce(..)");
 /// Secret as a text that somebody gives: a token or nonce as clients show it, before anybody has read it, or the operator's
 /// token.
 ///
-/// Whoever prints it for debugging sees nothing of it, not even its length.
+/// Its `Debug` shows nothing of it, not even its length.
 #[derive(Clone, Default, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(transparent))]
 pub struct SecretText(Box<str>);

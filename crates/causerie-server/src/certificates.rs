@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use chain::{CertificateError, CertificateInfo, hex};
+pub use chain::{CertificateError, CertificateInfo};
 
 use crate::certificates::acme::{Answers, Renewal};
 use crate::certificates::chain::Chain;
@@ -196,9 +196,14 @@ impl Certificates {
         Arc::clone(config)
     }
 
-    /// Returns what is to be known of the certificate.
-    pub(crate) fn info(&self) -> CertificateInfo {
-        self.shown.current().info.clone()
+    /// Returns whether programs that know this machine's roots trust the certificate.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.shown.current().info.is_trusted
+    }
+
+    /// Returns the time from which on the certificate does not count, in seconds since 1970.
+    pub(crate) fn ends(&self) -> u64 {
+        self.shown.current().info.ends
     }
 
     /// Reads the certificate again when the settings are told anew and when its files have changed. What cannot be read does

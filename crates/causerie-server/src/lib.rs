@@ -30,7 +30,7 @@ use tracing::info;
 
 pub use ipnet::IpNet;
 
-pub use crate::certificates::{CertificateError, CertificateInfo, hex};
+pub use crate::certificates::{CertificateError, CertificateInfo};
 pub use crate::error::StartError;
 pub use crate::journal::unstored::{NotStored, Unstored};
 pub use crate::rooms::reopen::renew_all;

@@ -104,6 +104,11 @@ impl Server {
         (server, opened)
     }
 
+    /// Returns whether there is a certificate that programs trust which know this machine's roots.
+    pub(crate) fn has_trusted_certificate(&self) -> bool {
+        self.certificates.as_ref().is_some_and(Certificates::is_trusted)
+    }
+
     /// Returns the settings as they are now. Not to be held for longer than a look.
     pub(crate) fn settings(&self) -> watch::Ref<'_, Settings> {
         self.settings.borrow()
@@ -164,7 +169,7 @@ impl Server {
             held_bytes: self.memory.held(),
             cut: self.memory.cut(),
             is_locked_down: self.is_locked_down(),
-            certificate_ends: self.certificates.as_ref().map_or(0, |certificates| certificates.info().ends),
+            certificate_ends: self.certificates.as_ref().map_or(0, Certificates::ends),
         };
         self.metrics.text(gauges, &*self.store)
     }

@@ -1,6 +1,6 @@
 //! The handshake of TLS, which shows whose key is at the other end.
 //!
-//! Whether that key is trusted is not decided in the handshake: a certificate of the server's own must be seen before anybody can
+//! The handshake does not decide on trust in that key: a certificate of the server's own must be seen before anybody can
 //! be asked about it. The handshake itself only insists that the other side has the key that it shows.
 
 use std::io;

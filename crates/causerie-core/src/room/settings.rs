@@ -31,7 +31,7 @@ pub struct RoomSettings {
     pub history: u64,
     /// Bytes of log that are kept in memory; what is older is read from the store. Default 16 MiB.
     pub log_bytes_max: usize,
-    /// Whoever is not a member may become one. Default: yes.
+    /// New members are let in. Default: yes.
     pub admits: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What proxies tell of a visitor with each request: `Forwarded` [RFC 7239], or `X-Forwarded-For` and `X-Forwarded-Proto`.
+//! Words of proxies about a visitor, with each request: `Forwarded` [RFC 7239], or `X-Forwarded-For` and `X-Forwarded-Proto`.
 //!
 //! Each proxy appends where it was asked from, so the last entry is the nearest proxy's, and those before it may be anybody's
 //! invention: the visitor is the last of them that is no proxy. A proxy that appends to the one header passes the other on as it
@@ -19,7 +19,7 @@ pub struct ForwardingHeaders<'a> {
     pub forwarded_proto: Vec<&'a [u8]>,
 }
 
-/// What is told of a visitor.
+/// Visitor of whom a proxy tells.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Visitor {
     /// The address that it asks from.

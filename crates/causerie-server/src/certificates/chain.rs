@@ -96,8 +96,7 @@ impl fmt::Display for CertificateInfo {
 }
 
 /// Returns bytes in the form in which people compare fingerprints: `ca:d6:49`.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
+fn hex(bytes: &[u8]) -> String {
     bytes.iter().enumerate().fold(String::new(), |mut text, (n, byte)| {
         // Writing to a text does not fail.
         write!(text, "{}{byte:02x}", if n > 0 { ":" } else { "" }).ok();

@@ -173,9 +173,7 @@ async fn answer(
         origin::judge(&request, &settings.origins, &settings.hosts, connection.is_encrypted)
     });
     // Where a proxy encrypts, it tells browsers so.
-    let is_trusted = connection.stream.is_encrypted()
-        && !is_forwarded
-        && server.certificates.as_ref().is_some_and(|certificates| certificates.info().is_trusted);
+    let is_trusted = connection.stream.is_encrypted() && !is_forwarded && server.has_trusted_certificate();
     let is_preflight = request.method() == Method::OPTIONS;
     let is_message = request.method() == Method::POST && request.uri().path().ends_with("/messages");
     let asked = request.uri().path().strip_prefix("/.well-known/acme-challenge/");

@@ -57,7 +57,6 @@ pub(crate) async fn refusal(
     first: &[u8],
     why: Refusal,
 ) -> io::Result<Vec<u8>> {
-    let is_trusted = server.certificates.as_ref().is_some_and(|c| c.info().is_trusted);
     let mut begun = [0; 64];
     let begun = match first {
         [] => {
@@ -66,7 +65,9 @@ pub(crate) async fn refusal(
         }
         first => first,
     };
-    if is_trusted && begun.get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"CAP LS")) {
+    if server.has_trusted_certificate()
+        && begun.get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"CAP LS"))
+    {
         let name = server.settings().irc.server_name.clone();
         let port = stream.local_addr()?.port();
         let line = format!(":{name} CAP * LS :sts=port={port}\r\n");
@@ -111,8 +112,7 @@ pub(crate) async fn serve(
         person.view.certificate = stream.client_certificate().map(|certificate| fingerprint(&certificate));
     }
     // Who has asked for a name that it trusts is told to come by TLS from now on.
-    let is_trusted = stream.asked_name().is_some()
-        && server.certificates.as_ref().is_some_and(|certificates| certificates.info().is_trusted);
+    let is_trusted = stream.asked_name().is_some() && server.has_trusted_certificate();
     let encrypted_for = is_trusted.then_some(ENCRYPTED_FOR);
     let session = IrcSession::new(ServerView { encrypted_for, ..server_view(server, &here.person) });
     let (lines, budget, news) = (IrcLines::default(), Bucket::default(), server.writer.news());

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use causerie_server::hex;
+use causerie_client::Fingerprint;
 use clap::{Args, Subcommand};
 
 use crate::config::server::Configuration;
@@ -42,8 +42,8 @@ pub(crate) fn run(args: TlsArgs) -> anyhow::Result<()> {
     let certificate = certificate
         .ok_or_else(|| anyhow!("there is none yet: the server makes one at its first start with TLS"))?;
     println!("names               {}", certificate.names.join(", "));
-    println!("public key SHA-256  {}", hex(&certificate.key_sha256));
-    println!("certificate SHA-256 {}", hex(&certificate.certificate_sha256));
+    println!("public key SHA-256  {}", Fingerprint::new(certificate.key_sha256).colons());
+    println!("certificate SHA-256 {}", Fingerprint::new(certificate.certificate_sha256).colons());
     let ends = to_the_second(certificate.ends.saturating_mul(1_000));
     println!("counts until        {ends} ({} days)", certificate.remaining().as_secs() / 86_400);
     let trusted =

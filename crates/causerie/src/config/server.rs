@@ -1,34 +1,34 @@
 //! The settings of `causerie serve`. Each has one name: `--name`, `CAUSERIE_NAME`, and `name = ` in the file.
 //!
-//! The flags are the only list. A file's values are checked by the flags' own parsers and become their defaults, so
-//! flags come before the environment, the environment before the file, and the file before what is built in.
+//! The flags are the only list, which is why this is long. A file's values are checked by the flags' own parsers and become
+//! their defaults, so flags come before the environment, the environment before the file, and the file before what is built in.
+
+mod encryption;
+mod values;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use causerie_core::id::SecretText;
 use causerie_core::room::{MEMBERS_MAX, RoomSettings};
-use causerie_server::{
-    AcmeChallenge, AcmeSettings, AddressLimits, CONTROL_SOCKET, CertificateSource, ClearText, IpNet,
-    IrcSettings, Protocol, Settings, TlsSettings,
-};
+use causerie_server::{AddressLimits, CONTROL_SOCKET, IrcSettings, Protocol, Settings, TlsSettings};
 use causerie_store::Retention;
-use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser, TypedValueParser};
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use clap::parser::ValueSource;
 use clap::{Arg, Args, Command, FromArgMatches, ValueEnum};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
 use super::file::{SettingKind, UsageError, check_environment, name, read_file, read_text, wrapped};
 use crate::address::{DEFAULT_SERVER, listening};
+use encryption::{EncryptionArgs, Plain, TlsMode};
+use values::{
+    host_names, irc_network, irc_server_name, log_filter, names, networks, parse_networks, range, read_secret,
+};
 
 /// Open rooms for others to talk in.
 ///
@@ -228,44 +228,8 @@ pub(crate) struct Live {
     #[arg(long, value_name = "NAMES", value_parser = host_names, env = "CAUSERIE_ALLOW_HOST")]
     allow_host: Option<String>,
 
-    /// The file with the certificate that TLS shows, and those between it and its authority, in PEM form. It is read again when
-    /// it changes.
-    #[arg(long, value_name = "FILE", env = "CAUSERIE_TLS_CERT")]
-    tls_cert: Option<PathBuf>,
-
-    /// The file with the certificate's private key, in PEM form.
-    #[arg(long, value_name = "FILE", env = "CAUSERIE_TLS_KEY")]
-    tls_key: Option<PathBuf>,
-
-    /// The directory of the authority that makes certificates for tls = acme.
-    #[arg(long, value_name = "URL", default_value = LETS_ENCRYPT, env = "CAUSERIE_ACME_DIRECTORY")]
-    acme_directory: String,
-
-    /// E-mail address that the authority may write to.
-    #[arg(long, value_name = "ADDRESS", value_parser = NonEmptyStringValueParser::new(), env = "CAUSERIE_ACME_CONTACT")]
-    acme_contact: Option<String>,
-
-    /// Way in which the authority looks whether the server has its names: by TLS on port 443, or by HTTP on port 80. The server
-    /// answers on all its ports; one of them is that port, or is forwarded from it.
-    #[arg(long, value_name = "WAY", value_enum, default_value_t = Challenge::Tls, env = "CAUSERIE_ACME_CHALLENGE")]
-    acme_challenge: Challenge,
-
-    /// The profile of certificate that is asked for, where the authority has several, such as shortlived.
-    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), env = "CAUSERIE_ACME_PROFILE")]
-    acme_profile: Option<String>,
-
-    /// The file with the roots by which the authority itself is trusted, in PEM form. By default those of this machine.
-    #[arg(long, value_name = "FILE", env = "CAUSERIE_ACME_ROOTS")]
-    acme_roots: Option<PathBuf>,
-
-    /// Names of the server that its certificate is for, such as `chat.example.org`, with commas between them. Browsers may ask
-    /// for it by these, as by those of allow-host.
-    #[arg(long, value_name = "NAMES", value_parser = host_names, env = "CAUSERIE_TLS_NAME")]
-    tls_name: Option<String>,
-
-    /// Clients that may speak in clear text: those on this machine, any, or never one.
-    #[arg(long, value_name = "WHO", value_enum, default_value_t = Plain::Loopback, env = "CAUSERIE_PLAIN")]
-    plain: Plain,
+    #[command(flatten)]
+    encryption: EncryptionArgs,
 
     /// Networks of reverse proxies, such as `127.0.0.1/32`, with commas between them. They are believed when they say whom they
     /// speak for, and may speak in clear text. Who comes through them is never taken for this machine.
@@ -372,33 +336,6 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Sources of the certificate.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-enum TlsMode {
-    Off,
-    SelfSigned,
-    Files,
-    Acme,
-}
-
-/// Address of the authority that is asked by default.
-const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
-
-/// Ways in which an authority looks.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-enum Challenge {
-    Tls,
-    Http,
-}
-
-/// Clients that may speak in clear text.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-enum Plain {
-    Loopback,
-    Any,
-    Never,
-}
-
 impl ServeArgs {
     /// Returns whether others than this machine can connect, be it through a proxy.
     fn is_exposed(&self) -> bool {
@@ -413,45 +350,14 @@ impl ServeArgs {
     }
 
     fn tls_mode(&self) -> TlsMode {
-        self.fixed.tls.unwrap_or(match (&self.live.tls_cert, self.is_exposed()) {
-            (Some(_), _) => TlsMode::Files,
-            (None, true) => TlsMode::SelfSigned,
-            (None, false) => TlsMode::Off,
-        })
-    }
-
-    fn tls(&self) -> Option<TlsSettings> {
-        let Live { tls_cert, tls_key, tls_name, .. } = &self.live;
-        let source = match self.tls_mode() {
-            TlsMode::Off => return None,
-            TlsMode::SelfSigned => return Some(self.self_signed()),
-            TlsMode::Files => CertificateSource::Files {
-                certificate: tls_cert.clone().unwrap_or_default(),
-                key: tls_key.clone().or_else(|| tls_cert.clone()).unwrap_or_default(),
-            },
-            TlsMode::Acme => CertificateSource::Acme(AcmeSettings {
-                directory: self.live.acme_directory.clone(),
-                contact: self.live.acme_contact.clone(),
-                challenge: match self.live.acme_challenge {
-                    Challenge::Tls => AcmeChallenge::TlsAlpn,
-                    Challenge::Http => AcmeChallenge::Http,
-                },
-                profile: self.live.acme_profile.clone(),
-                roots: self.live.acme_roots.clone(),
-                folder: self.tls_folder().unwrap_or_default(),
-            }),
-        };
-        Some(TlsSettings { source, names: names(tls_name.as_deref()) })
+        self.live.encryption.mode(self.fixed.tls, self.is_exposed())
     }
 
     /// Returns the settings of TLS, or, where it is off, those of a server that signs its own certificate; and whether it is on.
     pub(crate) fn certificate_settings(&self) -> (TlsSettings, bool) {
-        self.tls().map_or_else(|| (self.self_signed(), false), |tls| (tls, true))
-    }
-
-    fn self_signed(&self) -> TlsSettings {
-        let source = CertificateSource::SelfSigned { folder: self.tls_folder() };
-        TlsSettings { source, names: names(self.live.tls_name.as_deref()) }
+        let (encryption, folder) = (&self.live.encryption, self.tls_folder());
+        let tls = encryption.settings(self.tls_mode(), folder.as_deref());
+        tls.map_or_else(|| (encryption.self_signed(folder.as_deref()), false), |tls| (tls, true))
     }
 
     /// Returns the folder that certificates are kept in, unless nothing is.
@@ -465,32 +371,11 @@ impl ServeArgs {
     }
 
     /// Checks settings that depend on each other.
-    fn check_tls(&self) -> Result<(), UsageError> {
-        let refuse = |why: &str| Err(UsageError(why.to_owned()));
-        let Live { tls_cert, tls_key, tls_name, plain, .. } = &self.live;
-        match self.tls_mode() {
-            TlsMode::Off if tls_cert.is_some() || tls_key.is_some() => {
-                refuse("tls-cert and tls-key are for tls = files, and tls is off")
-            }
-            TlsMode::Off if *plain == Plain::Never => {
-                refuse("nobody could come in: tls is off, and plain = never lets nobody speak in clear text")
-            }
-            TlsMode::Off if self.is_exposed() && !self.has_proxies() && *plain != Plain::Any => refuse(
-                "tls is off, so that nobody beyond this machine could come in: plain = any lets them speak in clear text",
-            ),
-            TlsMode::Files if tls_cert.is_none() => refuse("tls = files needs tls-cert, and tls-key"),
-            TlsMode::Acme if tls_name.is_none() => {
-                refuse("tls = acme needs tls-name: the names that the certificate is for")
-            }
-            TlsMode::Acme if self.tls_folder().is_none() => {
-                refuse("tls = acme keeps its certificate in the data folder, and there is none")
-            }
-            TlsMode::SelfSigned | TlsMode::Acme if tls_cert.is_some() || tls_key.is_some() => {
-                refuse("tls-cert and tls-key are for tls = files, and tls is something else")
-            }
-            TlsMode::Off if tls_key.is_some() => refuse("tls-key needs tls-cert"),
-            _ => Ok(()),
-        }
+    fn check(&self) -> Result<(), UsageError> {
+        let (mode, folder) = (self.tls_mode(), self.tls_folder());
+        // Proxies have a way in, in clear text.
+        let is_exposed = self.is_exposed() && !self.has_proxies();
+        self.live.encryption.check(mode, is_exposed, folder.as_deref()).map_err(|why| UsageError(why.into()))
     }
 
     /// Returns the settings as the server knows them.
@@ -505,7 +390,7 @@ impl ServeArgs {
         let own_ports = own_ports.into_iter().filter_map(|(protocol, address)| Some((protocol, address?)));
         let origins = live.allow_origin.iter().flat_map(|origins| origins.split(','));
         let mut hosts = names(live.allow_host.as_deref());
-        hosts.extend(names(live.tls_name.as_deref()));
+        hosts.extend(live.encryption.names());
         Settings {
             room: RoomSettings {
                 name_chars_max: live.name_max,
@@ -541,17 +426,13 @@ impl ServeArgs {
             closed: Duration::from_secs(live.closed_days * 86_400),
             origins: origins.map(|origin| origin.trim().to_owned()).collect(),
             hosts,
-            tls: self.tls(),
-            clear_text: match live.plain {
-                Plain::Loopback => ClearText::Loopback,
-                Plain::Any => ClearText::Any,
-                Plain::Never => ClearText::Never,
-            },
+            tls: live.encryption.settings(self.tls_mode(), self.tls_folder().as_deref()),
+            clear_text: live.encryption.plain.into(),
             trusted_proxies: parse_networks(live.trusted_proxies.as_deref())
                 .collect::<Result<_, _>>()
                 .unwrap_or_default(),
             proxy_protocol: live.proxy_protocol,
-            classic: fixed.classic.unwrap_or(!self.is_exposed() || live.plain == Plain::Any),
+            classic: fixed.classic.unwrap_or(!self.is_exposed() || live.encryption.plain == Plain::Any),
             irc: IrcSettings {
                 enabled: live.irc,
                 server_name: live.irc_server_name.clone(),
@@ -571,46 +452,6 @@ impl ServeArgs {
             },
         }
     }
-}
-
-/// Returns names that stand in one text, with commas between them.
-fn names(text: Option<&str>) -> Vec<String> {
-    text.into_iter().flat_map(|names| names.split(',')).map(|name| name.trim().to_owned()).collect()
-}
-
-/// Reads networks, or single addresses, with commas between them.
-fn parse_networks(text: Option<&str>) -> impl Iterator<Item = Result<IpNet, String>> {
-    names(text).into_iter().map(|name| {
-        let network = name.parse::<IpNet>().or_else(|_| name.parse::<IpAddr>().map(IpNet::from));
-        let network =
-            network.map_err(|_| format!("'{name}' is no network: one is like 10.0.0.0/8 or 2001:db8::1"))?;
-        match network.addr() == network.network() {
-            true => Ok(network),
-            false => Err(format!("'{name}' is an address in the network {}", network.trunc())),
-        }
-    })
-}
-
-fn networks(text: &str) -> Result<String, String> {
-    parse_networks(Some(text)).try_for_each(|network| network.map(drop)).map(|()| text.to_owned())
-}
-
-fn range<T>(min: u64, max: u64) -> RangedU64ValueParser<T>
-where
-    T: TryFrom<u64> + Clone + Send + Sync,
-{
-    RangedU64ValueParser::new().range(min..=max)
-}
-
-/// A filter would take any word for the name of a module, so a level that is misspelt would log nothing.
-fn log_filter(filter: &str) -> Result<String, String> {
-    for part in filter.split(',') {
-        let is_level = !part.is_empty() && part.parse::<LevelFilter>().is_ok();
-        if !part.contains(['=', '[']) && !is_level {
-            return Err(format!("'{part}' is neither off, error, warn, info, debug, trace nor module=level"));
-        }
-    }
-    EnvFilter::try_new(filter).map(|_| filter.to_owned()).map_err(|error| error.to_string())
 }
 
 /// Source of a value. The later ones count before the earlier.
@@ -687,7 +528,7 @@ impl Configuration {
         let args = ServeArgs::from_arg_matches(&matches).map_err(|error| UsageError(error.to_string()))?;
         let mut this = Self { args, given };
         this.settle()?;
-        this.args.check_tls()?;
+        this.args.check()?;
         let room = this.args.settings().room;
         room.check().map_err(|error| UsageError(error.to_string()))?;
         Ok(this)
@@ -839,57 +680,8 @@ fn default_file() -> Option<PathBuf> {
     Some(directories::ProjectDirs::from("", "", "causerie")?.config_dir().join("config.toml"))
 }
 
-/// Names of machines with commas between them, without ports.
-fn host_names(names: &str) -> Result<String, String> {
-    for name in names.split(',').map(str::trim) {
-        let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
-        if name.is_empty() || !is_plain {
-            return Err(format!(
-                "'{name}' is no name of a machine: letters, digits, '-', '.' and '_', without a port"
-            ));
-        }
-    }
-    Ok(names.to_owned())
-}
-
-/// Checks a name where IRC has a server's.
-fn irc_server_name(name: &str) -> Result<String, String> {
-    let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
-    match is_plain && name.len() <= 63 && name.contains('.') && !name.starts_with('.') {
-        true => Ok(name.to_owned()),
-        false => {
-            Err("it has at most 63 letters, digits, '-' and '.', one '.' at least, and that not first"
-                .to_owned())
-        }
-    }
-}
-
-/// Checks a name where IRC has a network's.
-fn irc_network(name: &str) -> Result<String, String> {
-    match (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic()) {
-        true => Ok(name.to_owned()),
-        false => Err("it has 1 to 63 characters, all of them visible ASCII".to_owned()),
-    }
-}
-
 /// Bytes of the longest message of the day.
 const MOTD_MAX: u64 = 64 << 10;
-
-/// Bytes of the longest secret.
-const SECRET_MAX: u64 = 4096;
-
-fn read_secret(file: &Path) -> io::Result<SecretText> {
-    let mut secret = String::new();
-    File::open(file)?.take(SECRET_MAX + 1).read_to_string(&mut secret)?;
-    if secret.len() as u64 > SECRET_MAX {
-        return Err(io::Error::other(format!("it has more than {SECRET_MAX} bytes")));
-    }
-    let secret = secret.trim_end_matches(['\r', '\n']);
-    match secret.is_empty() {
-        true => Err(io::Error::other("it is empty")),
-        false => Ok(secret.into()),
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -920,26 +712,6 @@ mod tests {
         let given = Given { value: Some("sesame".into()), origin: Origin::Flag };
         for printed in [format!("{args:?}"), format!("{:?}", args.settings()), format!("{given:?}")] {
             assert!(!printed.contains("sesame"), "{printed}");
-        }
-    }
-
-    #[test]
-    fn networks_are_said_as_such() {
-        for given in ["127.0.0.1", "10.0.0.0/8, ::1", "2001:db8::/32"] {
-            assert_eq!(networks(given).as_deref(), Ok(given));
-        }
-        for wrong in ["", "10.0.0.0/8,", "10.0.0.1/8", "localhost", "10.0.0.0/33", "127.0.0.1:80"] {
-            assert!(networks(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_misspelt_level_is_not_taken_for_a_module() {
-        for filter in ["info", "off", "WARN", "causerie_server=debug", "info,causerie_server=trace"] {
-            assert_eq!(log_filter(filter).as_deref(), Ok(filter));
-        }
-        for filter in ["inof", "", "info,,", "info,causerie_server=loud"] {
-            assert!(log_filter(filter).is_err(), "{filter}");
         }
     }
 }

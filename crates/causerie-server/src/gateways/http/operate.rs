@@ -73,7 +73,7 @@ pub(super) async fn closed(Operator(connection): Operator) -> Answer {
 #[serde(deny_unknown_fields)]
 pub(super) struct ToOpen {
     name: String,
-    /// Of several of that name, the one of that number; else the one that was closed last.
+    /// Number of the room, where several had that name; else it is the one that was closed last.
     number: Option<u64>,
 }
 

@@ -1,5 +1,5 @@
-//! What HTTP clients share of a room, written once: its records as frames of a WebSocket, so that all who read along are sent
-//! the same bytes; what members observe; who is in.
+//! Renderings of a room that HTTP clients share, written once: its records as frames of a WebSocket, so that all who read along are
+//! sent the same bytes; news of what members observe; the list of members.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -217,10 +217,10 @@ pub(super) async fn frames(
     }
 }
 
-/// What a member has observed, as a frame.
+/// Observation of a member, as a frame.
 struct NewsFrame(Bytes);
 
-/// Returns what a member has observed as a frame, written once for all who watch.
+/// Returns an observation of a member as a frame, written once for all who watch.
 pub(super) fn news_frame(news: &SharedNews) -> Bytes {
     let render = |news: &MemberNews| {
         let event = match news {

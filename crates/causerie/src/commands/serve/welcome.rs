@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use causerie_server::{CertificateInfo, CertificateSource, ClearText, TlsSettings, hex};
+use causerie_client::Fingerprint;
+use causerie_server::{CertificateInfo, CertificateSource, ClearText, TlsSettings};
 
 use crate::address::DEFAULT_PORT;
 
@@ -93,8 +94,8 @@ fn words(
         };
         out += &format!("  Connections are encrypted by TLS; the certificate is {whose}.\n");
         if let Some(certificate) = access.certificate.as_ref().filter(|certificate| !certificate.is_trusted) {
-            let key = hex(&certificate.key_sha256);
-            out += &format!("  Its public key, to compare where a client asks:\n    SHA-256 {key}\n");
+            let key = Fingerprint::new(certificate.key_sha256);
+            out += &format!("  Its public key, to compare where a client asks:\n    {key}\n");
         }
         out.push('\n');
     }

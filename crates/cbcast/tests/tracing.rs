@@ -2,8 +2,9 @@
 
 #![cfg(feature = "tracing")]
 
+use std::cell::RefCell;
 use std::fmt::{Debug, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 use std::time::Duration;
 
 use cbcast::{
@@ -20,9 +21,16 @@ const ANN: MemberId = MemberId::new(0, 1);
 const BOB: MemberId = MemberId::new(0, 2);
 const NOW: Time = Time::ZERO;
 
-/// Keeps the events as lines: the level, the text, and the fields in their order.
-#[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<String>>>);
+thread_local! {
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps each thread's events as lines: the level, the text, and the fields in their order.
+///
+/// One subscriber for the whole process, set before anything can be told: `tracing` remembers for
+/// each place whether anybody listens, and a thread that passes it without a subscriber of its own
+/// makes it deaf for the others.
+struct Recorder;
 
 struct Line(String);
 
@@ -44,7 +52,7 @@ impl Subscriber for Recorder {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line(event.metadata().level().to_string());
         event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
+        LINES.with_borrow_mut(|lines| lines.push(line.0));
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -59,10 +67,9 @@ impl Subscriber for Recorder {
 
 /// Returns what is told while `act` runs.
 fn told(act: impl FnOnce()) -> Vec<String> {
-    let recorder = Recorder::default();
-    tracing::subscriber::with_default(recorder.clone(), act);
-    let told = recorder.0.lock().unwrap();
-    told.clone()
+    LINES.take();
+    act();
+    LINES.take()
 }
 
 fn hear(group: &mut Group, message: &Message) {
@@ -75,6 +82,8 @@ fn drain(group: &mut Group) {
 }
 
 fn group(config: Config, me: MemberId) -> Group {
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| tracing::subscriber::set_global_default(Recorder).unwrap());
     Group::new(config, &Snapshot::fixed([HOST, ANN, BOB]), [me]).unwrap()
 }
 

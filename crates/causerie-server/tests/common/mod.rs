@@ -10,11 +10,12 @@ pub(crate) mod authority;
 pub(crate) mod limited;
 pub(crate) mod tunnel;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -579,20 +580,48 @@ impl Random {
 
 // The server's log.
 
-/// The messages logged on this thread, while the guard lives: for tests on a runtime of one thread.
-pub(crate) fn capture_log() -> (Arc<Mutex<Vec<String>>>, tracing::subscriber::DefaultGuard) {
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let subscriber = tracing_subscriber::registry().with(Capture(Arc::clone(&lines)));
-    (lines, tracing::subscriber::set_default(subscriber))
+thread_local! {
+    static LOG: RefCell<Option<Log>> = const { RefCell::new(None) };
 }
 
-struct Capture(Arc<Mutex<Vec<String>>>);
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// Ends the capture of a log.
+pub(crate) struct Captured;
+
+impl Drop for Captured {
+    fn drop(&mut self) {
+        LOG.take();
+    }
+}
+
+/// The messages logged on this thread, while the guard lives: for tests on a runtime of one thread.
+///
+/// One subscriber for the whole process: `tracing` remembers for each place whether anybody listens, and
+/// a thread that passes it without a subscriber of its own makes it deaf for the others.
+pub(crate) fn capture_log() -> (Log, Captured) {
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| {
+        let subscriber = tracing_subscriber::registry().with(Capture);
+        tracing::subscriber::set_global_default(subscriber).expect("nobody else sets one");
+    });
+    let lines = Log::default();
+    LOG.set(Some(Arc::clone(&lines)));
+    (lines, Captured)
+}
+
+struct Capture;
 
 impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Capture {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        if *event.metadata().level() <= tracing::Level::INFO {
-            event.record(&mut MessageOf(&self.0));
+        if *event.metadata().level() > tracing::Level::INFO {
+            return;
         }
+        LOG.with_borrow(|log| {
+            if let Some(lines) = log {
+                event.record(&mut MessageOf(lines));
+            }
+        });
     }
 }
 

@@ -255,24 +255,37 @@ impl Security {
     /// Asks about a stranger, and keeps the answer if it is a yes.
     pub(crate) async fn meet(&self, stranger: Stranger) -> Result<(), TrustError> {
         let Some(ask) = self.ask.clone() else { return Err(TrustError::Unknown(stranger)) };
-        let (known, asked) = (self.known.clone(), stranger.clone());
+        let (security, asked) = (self.clone(), stranger.clone());
         let answered = tokio::task::spawn_blocking(move || {
-            if !ask(&asked) {
-                return Err(TrustError::Declined(asked));
-            }
-            known.map_or(Ok(()), |known| Ok(known.add(&asked.server, asked.fingerprint)?))
+            if ask(&asked) { security.accept(asked) } else { Err(TrustError::Declined(asked)) }
         });
         match answered.await {
-            Ok(answer) => answer?,
+            Ok(answer) => answer,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The runtime is ending.
-            Err(_) => return Err(TrustError::Unknown(stranger)),
+            Err(_) => Err(TrustError::Unknown(stranger)),
         }
-        if self.known.is_none() {
-            let mut accepted = self.accepted.lock().expect("nothing panics while holding it");
-            accepted.insert(known::name(&stranger.server), stranger.fingerprint);
+    }
+
+    /// Takes note of a stranger's key, unless the server has got to be known by another one since it was judged: whoever was asked
+    /// was told that nothing is known of it.
+    fn accept(&self, stranger: Stranger) -> Result<(), TrustError> {
+        let Stranger { server, fingerprint: shown, .. } = stranger;
+        let other = match &self.known {
+            Some(file) => {
+                let other = file.add_first(&server, shown)?;
+                other.map(|(known, line)| (known, Some((file.path().to_owned(), line))))
+            }
+            None => {
+                let mut accepted = self.accepted.lock().expect("nothing panics while holding it");
+                let known = *accepted.entry(known::name(&server)).or_insert(shown);
+                (known != shown).then_some((known, None))
+            }
+        };
+        match other {
+            Some((known, place)) => Err(TrustError::Changed { server, shown, known, place }),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -386,5 +399,31 @@ mod tests {
         assert_eq!(later.judge("chat.example.org:12343", &shown(1)), Ok(()));
         let changed = later.judge("chat.example.org:12343", &shown(2));
         assert!(matches!(changed, Err(TrustError::Changed { place: None, .. })), "{changed:?}");
+    }
+
+    #[tokio::test]
+    async fn who_gets_to_be_known_while_somebody_is_asked_is_no_stranger_any_more() {
+        let server = "chat.example.org:12343";
+        let stranger = |byte| Stranger { server: server.into(), fingerprint: key(byte), why: String::new() };
+        let dir = tempfile::tempdir().unwrap();
+        let known = KnownServers::new(dir.path().join("known_servers"));
+        let file = known.clone();
+        let security = Security::new().known_servers(known.clone()).ask(move |_| {
+            file.add("Chat.example.org:12343", key(1)).unwrap();
+            true
+        });
+        let refused = security.meet(stranger(2)).await;
+        let Err(TrustError::Changed { shown, known: before, place, .. }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!((shown, before, place), (key(2), key(1), Some((known.path().to_owned(), 2))));
+        assert_eq!(known.keys(server), Ok(vec![(key(1), 2)]), "nothing is added");
+        assert_eq!(security.meet(stranger(1)).await, Ok(()));
+        assert_eq!(known.keys(server).unwrap().len(), 1);
+
+        let security = Security::new().ask(|_| true);
+        let (one, two) = tokio::join!(security.meet(stranger(1)), security.meet(stranger(2)));
+        let refused = [one, two].into_iter().find(Result::is_err);
+        assert!(matches!(refused, Some(Err(TrustError::Changed { place: None, .. }))), "{refused:?}");
     }
 }

@@ -93,9 +93,7 @@ impl KnownServers {
     /// # Errors
     /// [`KnownServersError::Unreadable`], [`KnownServersError::Damaged`].
     pub fn keys(&self, server: &str) -> Result<Vec<(Fingerprint, usize)>, KnownServersError> {
-        let server = name(server);
-        let servers = self.servers(&self.read()?)?;
-        Ok(servers.into_iter().filter(|known| known.0 == server).map(|(_, key, line)| (key, line)).collect())
+        self.keys_in(&self.read(&self.path)?, &name(server))
     }
 
     /// Adds a key of the server at `HOST:PORT`, unless it is there. It is on the disk when this returns. Blocks.
@@ -103,6 +101,29 @@ impl KnownServers {
     /// # Errors
     /// [`KnownServersError`]; the file is as it was.
     pub fn add(&self, server: &str, key: Fingerprint) -> Result<(), KnownServersError> {
+        self.add_unless(server, key, |_| false).map(drop)
+    }
+
+    /// Adds a key of a server of which no other is known. Returns the first of the others instead, with its line, if somebody has
+    /// added some meanwhile: then nothing changed. Blocks.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub(super) fn add_first(
+        &self,
+        server: &str,
+        key: Fingerprint,
+    ) -> Result<Option<(Fingerprint, usize)>, KnownServersError> {
+        self.add_unless(server, key, |known| !known.is_empty())
+    }
+
+    /// Adds a key unless it is there, or the other keys of the server speak against it: then the first of these comes back.
+    fn add_unless(
+        &self,
+        server: &str,
+        key: Fingerprint,
+        refused: impl FnOnce(&[(Fingerprint, usize)]) -> bool,
+    ) -> Result<Option<(Fingerprint, usize)>, KnownServersError> {
         let server = name(server);
         let unwritable = |error: io::Error| KnownServersError::Unwritable {
             path: self.path.clone(),
@@ -114,15 +135,21 @@ impl KnownServers {
                 "that is no name of a server",
             )));
         }
-        if let Some(folder) = self.path.parent() {
+        // Whoever comes by a link and whoever does not take the same lock, and it is the file read that is replaced.
+        let path = followed(&self.path);
+        if let Some(folder) = path.parent() {
             private::create_folder(folder).map_err(unwritable)?;
         }
         // Beside it, since the file itself is replaced each time.
-        let lock = private::open(&with_suffix(&self.path, ".lock")).map_err(unwritable)?;
+        let lock = private::open(&with_suffix(&path, ".lock")).map_err(unwritable)?;
         lock.lock().map_err(unwritable)?;
-        let mut text = self.read()?;
-        if self.servers(&text)?.iter().any(|known| known.0 == server && known.1 == key) {
-            return Ok(());
+        let mut text = self.read(&path)?;
+        let known = self.keys_in(&text, &server)?;
+        if known.iter().any(|(known, _)| *known == key) {
+            return Ok(None);
+        }
+        if refused(&known) {
+            return Ok(known.into_iter().next());
         }
         if text.is_empty() {
             text.push_str(HEADING);
@@ -130,14 +157,16 @@ impl KnownServers {
             text.push('\n');
         }
         text.push_str(&format!("{server} sha256:{}\n", key.hex()));
-        self.write(&text).map_err(unwritable)
+        replace(&path, &text).map_err(unwritable)?;
+        Ok(None)
     }
 
-    fn read(&self) -> Result<String, KnownServersError> {
+    /// Reads the file, by the path at which it was found.
+    fn read(&self, path: &Path) -> Result<String, KnownServersError> {
         let read = || {
-            let bytes = match fs::metadata(&self.path) {
+            let bytes = match fs::metadata(path) {
                 Ok(found) if found.len() > FILE_BYTES_MAX => return Err(io::ErrorKind::FileTooLarge.into()),
-                _ => fs::read(&self.path),
+                _ => fs::read(path),
             };
             match bytes {
                 Ok(bytes) => Ok(bytes),
@@ -182,17 +211,38 @@ impl KnownServers {
         Ok(servers)
     }
 
-    /// Replaces the file, or the one to which it is a link.
-    fn write(&self, text: &str) -> io::Result<()> {
-        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        let part = with_suffix(&path, ".part");
-        let mut file = private::create(&part)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&part, &path)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if cfg!(unix) { File::open(folder.unwrap_or(Path::new(".")))?.sync_all() } else { Ok(()) }
+    /// Returns the keys of one server in a text, with their lines.
+    fn keys_in(&self, text: &str, server: &str) -> Result<Vec<(Fingerprint, usize)>, KnownServersError> {
+        let known = self.servers(text)?.into_iter().filter(|known| known.0 == server);
+        Ok(known.map(|(_, key, line)| (key, line)).collect())
     }
+}
+
+/// Links that are followed to where nothing is yet; as many as Linux follows.
+const LINKS_MAX: usize = 40;
+
+/// Returns where a path leads, also by links to what is not there yet.
+fn followed(path: &Path) -> PathBuf {
+    if let Ok(path) = fs::canonicalize(path) {
+        return path;
+    }
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new("")).join(target);
+    }
+    path
+}
+
+/// Replaces a file as a whole.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let part = with_suffix(path, ".part");
+    let mut file = private::create(&part)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&part, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if cfg!(unix) { File::open(folder.unwrap_or(Path::new(".")))?.sync_all() } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -294,5 +344,52 @@ mod tests {
         KnownServers::new(&link).add("a:1", key(1)).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(KnownServers::new(&target).keys("a:1").unwrap().len(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn who_comes_by_a_link_takes_the_lock_of_all_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, target) = (dir.path().join("link"), dir.path().join("known_servers"));
+        fs::write(&target, "").unwrap();
+        std::os::unix::fs::symlink("known_servers", &link).unwrap();
+        let lock = private::open(&with_suffix(&target, ".lock")).unwrap();
+        lock.lock().unwrap();
+        std::thread::scope(|scope| {
+            let adding = scope.spawn(|| KnownServers::new(&link).add("a:1", key(1)).unwrap());
+            // Whoever has the lock writes as if nobody else did.
+            let until = std::time::Instant::now() + std::time::Duration::from_millis(100);
+            while std::time::Instant::now() < until {
+                assert!(!adding.is_finished(), "it waits");
+                std::thread::yield_now();
+            }
+            fs::write(&target, format!("b:1 sha256:{}\n", key(2).hex())).unwrap();
+            lock.unlock().unwrap();
+        });
+        let known = KnownServers::new(&target);
+        assert_eq!((known.keys("a:1"), known.keys("b:1")), (Ok(vec![(key(1), 2)]), Ok(vec![(key(2), 1)])));
+        assert!(!with_suffix(&link, ".lock").exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_what_is_not_there_yet_stays_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, target) = (dir.path().join("link"), dir.path().join("new/known_servers"));
+        std::os::unix::fs::symlink("second", &link).unwrap();
+        std::os::unix::fs::symlink("new/known_servers", dir.path().join("second")).unwrap();
+        let known = KnownServers::new(&link);
+        assert_eq!(known.keys("a:1"), Ok(Vec::new()));
+        known.add("a:1", key(1)).unwrap();
+        known.add("b:1", key(2)).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(KnownServers::new(&target).keys("b:1").unwrap().len(), 1);
+        let round = dir.path().join("round");
+        std::os::unix::fs::symlink("round", &round).unwrap();
+        assert!(matches!(
+            KnownServers::new(&round).add("a:1", key(1)),
+            Err(KnownServersError::Unreadable { .. })
+        ));
+        assert!(fs::symlink_metadata(&round).unwrap().is_symlink());
     }
 }

@@ -119,6 +119,8 @@ impl Write for LoadSocket {
     /// Takes some; what TLS has taken and the socket has not goes out by [`flush`](Self::flush).
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else { return self.stream.write(bytes) };
+        // What waits takes the room, and the socket tells only once that it takes more.
+        push(tls, &mut self.stream)?;
         let taken = tls.writer().write(bytes)?;
         push(tls, &mut self.stream)?;
         match taken {

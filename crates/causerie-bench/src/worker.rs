@@ -350,63 +350,59 @@ impl<'a> Worker<'a> {
 
     /// Reads until there is nothing more.
     fn read(&mut self, index: usize) -> Result<(), LoadError> {
+        while self.read_once(index)? {}
+        Ok(())
+    }
+
+    /// Reads once, and writes what is answered. Returns whether there may be more.
+    fn read_once(&mut self, index: usize) -> Result<bool, LoadError> {
         let LoadConnection { stream, speaker, checker, room: room_index, rest, out, .. } =
             &mut self.connections[index];
         let room = &mut self.rooms[*room_index];
-        loop {
-            // What was left of the last read stands in front of this one.
-            let start = rest.len();
-            if self.scratch.len() < start + READ_BYTES {
-                self.scratch.resize(start + READ_BYTES, 0);
-            }
-            let read = match stream.read(&mut self.scratch[start..start + READ_BYTES]) {
-                Ok(0) => {
-                    let closed =
-                        io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection");
-                    return Err(self.connections[index].failed(closed));
-                }
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.connections[index].failed(error)),
-            };
-            self.scratch[..start].copy_from_slice(rest);
-            let now = Instant::now();
-            let now_nanos = nanos(now - self.shared.epoch);
-            let counts = self.schedule.is_some_and(|s| (s.from..s.to).contains(&now));
-            let WorkerOutcome { deliveries, tally, latency, .. } = &mut self.outcome;
-            let outstanding = room.outstanding;
-            let silent = out.is_empty();
-            let input = &self.scratch[..start + read];
-            let used = speaker.read(input, out, &mut |text| {
-                let said = room.receive(text, &self.shared.texts, index, checker, tally);
-                if let (Some(said), true) = (said, counts) {
-                    *deliveries += 1;
-                    latency.saturating_record(now_nanos.saturating_sub(said.sent_nanos));
-                }
-            });
-            let used = match used {
-                Ok(used) => used,
-                Err(error) => return Err(self.connections[index].failed(error)),
-            };
-            rest.clear();
-            rest.extend_from_slice(&input[used..]);
-            if room.outstanding < outstanding && self.settled.last() != Some(room_index) {
-                self.settled.push(*room_index);
-            }
-            let answered = silent && !out.is_empty();
-            let more = stream.may_have_more() || read == READ_BYTES;
-            if answered {
-                self.connections[index].flush()?;
-                return match more {
-                    true => self.read(index),
-                    false => Ok(()),
-                };
-            }
-            if !more {
-                return Ok(());
-            }
+        // What was left of the last read stands in front of this one.
+        let start = rest.len();
+        if self.scratch.len() < start + READ_BYTES {
+            self.scratch.resize(start + READ_BYTES, 0);
         }
+        let read = match stream.read(&mut self.scratch[start..start + READ_BYTES]) {
+            Ok(0) => {
+                let closed = io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection");
+                return Err(self.connections[index].failed(closed));
+            }
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(error) => return Err(self.connections[index].failed(error)),
+        };
+        self.scratch[..start].copy_from_slice(rest);
+        let now = Instant::now();
+        let now_nanos = nanos(now - self.shared.epoch);
+        let counts = self.schedule.is_some_and(|s| (s.from..s.to).contains(&now));
+        let WorkerOutcome { deliveries, tally, latency, .. } = &mut self.outcome;
+        let outstanding = room.outstanding;
+        let silent = out.is_empty();
+        let input = &self.scratch[..start + read];
+        let used = speaker.read(input, out, &mut |text| {
+            let said = room.receive(text, &self.shared.texts, index, checker, tally);
+            if let (Some(said), true) = (said, counts) {
+                *deliveries += 1;
+                latency.saturating_record(now_nanos.saturating_sub(said.sent_nanos));
+            }
+        });
+        let used = match used {
+            Ok(used) => used,
+            Err(error) => return Err(self.connections[index].failed(error)),
+        };
+        rest.clear();
+        rest.extend_from_slice(&input[used..]);
+        if room.outstanding < outstanding && self.settled.last() != Some(room_index) {
+            self.settled.push(*room_index);
+        }
+        let more = stream.may_have_more() || read == READ_BYTES;
+        if silent && !out.is_empty() {
+            self.connections[index].flush()?;
+        }
+        Ok(more)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -63,8 +64,9 @@ impl Connection {
 
     /// Connects to a server that is to be trusted, says nothing, and parts.
     pub(crate) async fn meet(server: &str, security: &Security) -> Result<(), OpenError> {
-        let addresses: Vec<_> = lookup_host(server).await?.collect();
-        if security.encrypts(server, &addresses) && !security.knows(server)? {
+        let addresses = within(async { Ok(addresses(server).await?) }).await?;
+        // A list that cannot be read is told of where it is needed: a certificate may speak for itself.
+        if security.encrypts(server, &addresses) && !security.knows(server).unwrap_or(false) {
             let mut connection = Self::open(server, security).await?;
             // It may have gone.
             let _ = tokio::time::timeout(CONNECT_TIMEOUT, connection.stream.shutdown()).await;
@@ -73,9 +75,7 @@ impl Connection {
     }
 
     async fn open_unasked(server: &str, security: &Security) -> Result<Self, OpenError> {
-        let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "no answer");
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, Self::connect(server, security)).await;
-        let stream = stream.map_err(|_| timed_out())??;
+        let stream = within(Self::connect(server, security)).await?;
         let (read, heard) = (BytesMut::with_capacity(16 << 10), Instant::now());
         Ok(Self { stream, read, write: MAGIC.to_vec(), written: 0, unflushed: false, heard })
     }
@@ -83,7 +83,7 @@ impl Connection {
     /// Connects, and has nothing sent before the server is trusted.
     async fn connect(server: &str, security: &Security) -> Result<Stream, OpenError> {
         // The addresses that decide about encryption are those that are connected to.
-        let addresses: Vec<_> = lookup_host(server).await?.collect();
+        let addresses = addresses(server).await?;
         let stream = TcpStream::connect(&addresses[..]).await?;
         stream.set_nodelay(true)?;
         if !security.encrypts(server, &addresses) {
@@ -177,6 +177,16 @@ impl Connection {
         }
         self.stream.shutdown().await
     }
+}
+
+/// Gives up after [`CONNECT_TIMEOUT`].
+async fn within<T>(future: impl Future<Output = Result<T, OpenError>>) -> Result<T, OpenError> {
+    let timed_out = |_| io::Error::new(io::ErrorKind::TimedOut, "no answer");
+    tokio::time::timeout(CONNECT_TIMEOUT, future).await.map_err(timed_out)?
+}
+
+async fn addresses(server: &str) -> io::Result<Vec<SocketAddr>> {
+    Ok(lookup_host(server).await?.collect())
 }
 
 impl AsyncRead for Stream {

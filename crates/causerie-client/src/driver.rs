@@ -76,10 +76,17 @@ impl Driver {
         }
     }
 
-    /// The first connection: its failure is the caller's to report. Later nobody is asked about the server any more.
+    /// The first connection: its failure is the caller's to report.
     pub(crate) async fn connect_first(&mut self) -> Result<(), OpenError> {
-        self.connection = Some(Connection::open(&self.server, &self.security).await?);
+        let security = self.only_now_asking();
+        self.connection = Some(Connection::open(&self.server, &security).await?);
         Ok(())
+    }
+
+    /// Returns the security of this attempt. Nobody is asked about the server by later ones.
+    fn only_now_asking(&mut self) -> Security {
+        let silent = self.security.clone().without_asking();
+        std::mem::replace(&mut self.security, silent)
     }
 
     /// Runs until the session is over, or nobody listens any more.
@@ -88,11 +95,13 @@ impl Driver {
             let since = Instant::now();
             let reason = match self.connect().await {
                 Ok(()) => self.converse().await,
+                // The list of known servers may be readable again later.
+                Err(OpenError::Untrusted(TrustError::Known(error))) => error.to_string(),
+                Err(OpenError::Io(error)) => error.to_string(),
                 Err(OpenError::Untrusted(error)) => {
                     self.distrust(error);
                     break;
                 }
-                Err(OpenError::Io(error)) => error.to_string(),
             };
             if self.shared.session().is_over() || self.events.is_closed() {
                 break;
@@ -136,7 +145,7 @@ impl Driver {
 
     async fn connect(&mut self) -> Result<(), OpenError> {
         if self.connection.is_none() {
-            let security = self.security.clone().without_asking();
+            let security = self.only_now_asking();
             let opened = tokio::select! {
                 opened = Connection::open(&self.server, &security) => opened?,
                 () = self.events.closed() => return Err(io::Error::other("nobody listens").into()),

@@ -181,8 +181,8 @@ impl Security {
     }
 
     /// Asks about servers of which nothing is known, instead of refusing them. The function may block: it has a thread to
-    /// itself. The connection is closed meanwhile, and made anew after a yes. Never asked is while a connection that broke is
-    /// mended in the background, nor about a key that has changed.
+    /// itself. The connection is closed meanwhile, and made anew after a yes. The first attempt to connect asks; those that go on
+    /// in the background do not, and a key that has changed is never asked about.
     #[must_use]
     pub fn ask(mut self, question: impl Fn(&Stranger) -> bool + Send + Sync + 'static) -> Self {
         self.ask = Some(Arc::new(question));

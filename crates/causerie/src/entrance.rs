@@ -49,6 +49,11 @@ pub(crate) fn unreached(error: ConnectError, server: &str) -> anyhow::Error {
     }
 }
 
+fn answers_in_clear_text(error: &io::Error) -> bool {
+    let why = error.get_ref().and_then(|why| why.downcast_ref());
+    matches!(why, Some(NotTls::Answers(_)))
+}
+
 impl Entrance {
     /// Sees to it that nobody has to be asked about the server later, when there is something else on the terminal. A server that
     /// cannot be reached is told of later, by who needs it.
@@ -59,9 +64,7 @@ impl Entrance {
             return Ok(());
         }
         match causerie_client::meet(&self.server, &asking).await {
-            Err(ConnectError::Io(error)) if !error.get_ref().is_some_and(|error| error.is::<NotTls>()) => {
-                Ok(())
-            }
+            Err(ConnectError::Io(error)) if !answers_in_clear_text(&error) => Ok(()),
             met => met.map_err(|error| unreached(error, &self.server)),
         }
     }

@@ -305,8 +305,37 @@ async fn a_server_that_is_another_when_the_connection_comes_back_ends_the_sessio
     fs::rename(folder.0.join("aside"), folder.known().path()).unwrap();
     drop(room);
     let mut room = options().join_and_keep(kept()).await.unwrap();
-    until(&mut room, "a resumption", |event| matches!(event, Event::Resumed { .. }).then_some(())).await;
+    let resumed = |event| matches!(event, Event::Resumed { .. }).then_some(());
+    until(&mut room, "a resumption", resumed).await;
     assert_eq!(room.member(), Some(member));
+
+    // Who comes back is asked by the first connection, as who is new.
+    drop(room);
+    let free = soon("what is kept is let go of", async {
+        loop {
+            match Kept::open(folder.0.join("kept")) {
+                Ok(kept) => break kept,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await;
+    fs::remove_file(folder.known().path()).unwrap();
+    let mut room = options().join_and_keep(free).await.unwrap();
+    until(&mut room, "a resumption", resumed).await;
+    assert_eq!((room.member(), asked.load(Ordering::SeqCst)), (Some(member), 2));
+
+    // A list that cannot be read may be mended, and the session waits for that.
+    let list = fs::read_to_string(folder.known().path()).unwrap();
+    fs::write(folder.known().path(), "in the middle of an edi").unwrap();
+    front.cut();
+    until(&mut room, "why it does not come back", |event| match event {
+        Event::Reconnecting { reason, .. } if reason.contains("known_servers:1") => Some(()),
+        _ => None,
+    })
+    .await;
+    fs::write(folder.known().path(), list).unwrap();
+    until(&mut room, "a resumption", resumed).await;
 
     // It has another key.
     front.change(&Certificate::own("127.0.0.1"));
@@ -319,7 +348,7 @@ async fn a_server_that_is_another_when_the_connection_comes_back_ends_the_sessio
     let refused = options().join_and_keep(kept()).await.unwrap_err();
     assert!(matches!(refused, JoinError::Untrusted(TrustError::Changed { .. })), "{refused}");
     let heard_then = front.heard();
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
 
     // Once it is itself again, who they are and what they said is there.
     front.change(&certificate);

@@ -35,6 +35,9 @@ const ALPN_ACME: &[u8] = b"acme-tls/1";
 /// Seconds for which clients are told to come by TLS only, where the certificate is one that they trust: half a year.
 pub(crate) const ENCRYPTED_FOR: u64 = 15_552_000;
 
+/// Bytes of the certificates that a client shows.
+const CLIENT_BYTES_MAX: usize = 8 << 10;
+
 /// Time after which it is looked whether the files of a certificate have changed.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
@@ -209,7 +212,8 @@ impl Certificates {
     /// Reads the certificate again when the settings are told anew and when its files have changed. What cannot be read does
     /// not count: the old one stays.
     pub(crate) async fn keep(&self, mut settings: watch::Receiver<Settings>, stop: &CancellationToken) {
-        let mut known = settings.borrow_and_update().tls.as_ref().map(TlsSettings::written);
+        // Whatever has changed since the first was read is looked at.
+        let mut known = None;
         loop {
             let told = tokio::select! {
                 () = stop.cancelled() => return,
@@ -301,11 +305,16 @@ impl ClientCertVerifier for AnyCertificate {
 
     fn verify_client_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        Ok(ClientCertVerified::assertion())
+        // They are kept as long as the connection.
+        let bytes = certificate.len() + others.iter().map(|other| other.len()).sum::<usize>();
+        match bytes > CLIENT_BYTES_MAX {
+            true => Err(rustls::Error::General("the client's certificates are too long".into())),
+            false => Ok(ClientCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(

@@ -136,3 +136,36 @@ async fn an_authority_that_refuses_or_is_away_is_told_and_the_server_goes_on() {
     assert!(shown(&server).await.contains(&"signed by itself".to_owned()));
     server.stop().await;
 }
+
+// One thread, whose log is captured.
+#[tokio::test]
+async fn a_certificate_that_cannot_be_kept_is_shown_and_not_ordered_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, _guard) = common::capture_log();
+    // Where the file would be written there is something else, as if the disk were full.
+    let in_the_way = folder.path().join("tls/acme.part");
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    let tls = acme(folder.path(), AcmeChallenge::TlsAlpn);
+    let server = Harness::start(Settings { tls: Some(tls.clone()), ..Settings::default() }).await;
+    let authority = Authority::start(folder.path(), server.address).await;
+    tell(&server, &authority);
+    let is_shown = async {
+        while shown(&server).await.len() != 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, is_shown).await;
+    waited.unwrap_or_else(|_| panic!("{:#?}", log.lock().unwrap()));
+    assert!(log.lock().unwrap().iter().any(|line| line.contains("cannot be kept yet")));
+    // Once it can be written it is, and the authority has made one.
+    std::fs::remove_dir(&in_the_way).unwrap();
+    server.settings.send_modify(|_| {});
+    within("it to be kept", async {
+        while tls.certificate().unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(authority.state.lock().unwrap().made, 1);
+    server.stop().await;
+}

@@ -424,3 +424,37 @@ async fn the_scheme_is_what_the_proxy_says() {
     assert_eq!(Http::from(PROXY, &server).await.ask("GET /api/rooms", &[], "").await.0, 403);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn websockets_through_a_proxy_count_among_all_connections() {
+    let server = Harness::start(Settings { connections_max: 3, ..trusting() }).await;
+    let mut maker = Http::from(PROXY, &server).await;
+    let (status, _) =
+        maker.ask("POST /api/rooms", &["X-Forwarded-For: 192.0.2.9"], r#"{"name": "lobby"}"#).await;
+    assert_eq!(status, 201);
+    drop(maker);
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let upgrade = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", key];
+    let mut open = Vec::new();
+    for visitor in 1..=3 {
+        let forwarded = format!("X-Forwarded-For: 192.0.2.{visitor}");
+        let headers: Vec<_> = upgrade.iter().copied().chain([&forwarded[..]]).collect();
+        // The one before has gone, at the latest when it is noticed.
+        let socket = within("a WebSocket", async {
+            loop {
+                let mut socket = Http::from(PROXY, &server).await;
+                socket.send("GET /api/rooms/lobby/ws", &headers, "").await;
+                let mut first = [0; 12];
+                if socket.0.read_exact(&mut first).await.is_ok() && first == *b"HTTP/1.1 101" {
+                    return socket;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        open.push(socket.await);
+    }
+    let mut late = Classic::connect(server.address).await;
+    assert!(late.line().await.contains("too many connections"));
+    drop(open);
+    server.stop().await;
+}

@@ -16,6 +16,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::certificates::chain::{CertificateError, Chain};
 use crate::certificates::keep::write_private;
@@ -29,6 +30,10 @@ const ACCOUNT: &str = "acme-account.json";
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Time between looks whether a certificate is to be renewed, where the authority does not say.
 const LOOK_EVERY: Duration = Duration::from_secs(6 * 3_600);
+/// Time that getting a certificate may take in all.
+const RENEWAL_MAX: Duration = Duration::from_secs(900);
+/// Time between two certificates at least, whatever the authority and the clock say.
+const RENEWALS_APART: Duration = Duration::from_secs(3_600);
 /// Times after failures: each is twice the one before.
 const RETRY_MIN: Duration = Duration::from_secs(60);
 const RETRY_MAX: Duration = Duration::from_secs(6 * 3_600);
@@ -55,6 +60,8 @@ pub(super) struct Renewal {
     /// Time at which the certificate of this serial number is renewed, as was drawn.
     drawn: Option<(String, SystemTime)>,
     failures: u32,
+    /// A certificate that was made and could not be kept, in PEM form.
+    unkept: Option<String>,
 }
 
 /// Returns the certificate that was made before, if it is for these names.
@@ -74,7 +81,7 @@ pub(super) fn kept(settings: &AcmeSettings, names: &[String]) -> Result<Option<C
 
 impl Renewal {
     pub(super) fn new() -> Self {
-        Self { account: None, drawn: None, failures: 0 }
+        Self { account: None, drawn: None, failures: 0, unkept: None }
     }
 
     /// Gets a certificate if there is none or it is time for another, with `answer` telling how the authority is answered while
@@ -85,7 +92,9 @@ impl Renewal {
         names: &[String],
         answer: impl Fn(Answers),
     ) -> (Result<Option<Chain>, CertificateError>, Duration) {
-        let renewed = self.try_renew(settings, names, &answer).await;
+        let renewing = self.try_renew(settings, names, &answer);
+        let renewed = tokio::time::timeout(RENEWAL_MAX, renewing).await;
+        let renewed = renewed.unwrap_or_else(|_| Err("it does not answer".to_owned()));
         answer(Answers::default());
         match renewed {
             Ok((chain, wait)) => {
@@ -109,6 +118,8 @@ impl Renewal {
         answer: &impl Fn(Answers),
     ) -> Result<(Option<Chain>, Duration), String> {
         let text = |error: CertificateError| error.to_string();
+        // Before another is asked for: authorities count.
+        self.keep(settings)?;
         let known = kept(settings, names).map_err(text)?;
         let account = self.account(settings).await?;
         if let Some(known) = &known {
@@ -121,11 +132,23 @@ impl Renewal {
         let pem = order(&account, settings, names, known.as_ref(), answer).await?;
         let path = settings.folder.join(CHAIN);
         let chain = Chain::parse((&path, pem.as_bytes()), (&path, pem.as_bytes()), names).map_err(text)?;
-        write_private(&path, pem.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))?;
+        self.unkept = Some(pem);
+        if let Err(why) = self.keep(settings) {
+            warn!("the new certificate is shown, and cannot be kept yet: {why}");
+            return Ok((Some(chain), RETRY_MIN));
+        }
         let (at, look) = self.due(&account, &chain).await;
-        // Never at once again, whatever the authority says.
-        let wait = at.duration_since(SystemTime::now()).unwrap_or_default().min(look).max(RETRY_MIN);
+        let wait = at.duration_since(SystemTime::now()).unwrap_or_default().min(look).max(RENEWALS_APART);
         Ok((Some(chain), wait))
+    }
+
+    /// Writes the certificate that was made, if it is not kept yet.
+    fn keep(&mut self, settings: &AcmeSettings) -> Result<(), String> {
+        let Some(pem) = &self.unkept else { return Ok(()) };
+        let path = settings.folder.join(CHAIN);
+        write_private(&path, pem.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))?;
+        self.unkept = None;
+        Ok(())
     }
 
     /// Returns the account at the authority, which is made if there is none.

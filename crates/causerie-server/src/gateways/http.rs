@@ -105,6 +105,7 @@ pub(crate) async fn serve(
     (open, refused): (Open, Option<Refusal>),
 ) -> io::Result<()> {
     let charge = Arc::new(server.memory.open(peer.ip()));
+    let visitor = Arc::new(visitor);
     let connection = HttpConnection {
         server: Arc::clone(server),
         peer,
@@ -112,11 +113,12 @@ pub(crate) async fn serve(
         is_control: way == Way::Control,
         is_encrypted: stream.is_encrypted(),
         stream: Arc::clone(&stream),
-        visitor: Arc::new(visitor),
+        visitor: Arc::clone(&visitor),
         charge: Arc::clone(&charge),
         lab: Arc::clone(lab),
         refused,
         _open: Arc::new(open),
+        _arrived: visitor,
     };
     let socket = Arc::clone(&stream);
     let (input, output) = (SharedStream(Arc::clone(&stream)), SharedStream(stream));

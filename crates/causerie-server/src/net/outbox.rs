@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::net::memory::{Charge, Unwritten};
 use crate::net::stream::Stream;
+use crate::net::tls::RECORD_MAX;
 
 /// While more waits than this, or is being written, nothing is read: with the largest page behind it, it is less than the
 /// 256 KiB that are promised.
@@ -202,6 +203,8 @@ pub(crate) async fn read(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             read => return read,
         }
+        // Whoever sends what is empty, encrypted, holds nobody else up.
+        tokio::task::coop::consume_budget().await;
     }
 }
 
@@ -239,7 +242,9 @@ pub(crate) async fn write_all(
         // Whoever takes all that comes holds nobody else up.
         tokio::task::coop::consume_budget().await;
     }
-    while !stream.is_flushed() {
+    drop(unwritten);
+    if !stream.is_flushed() {
+        let _unsent = charge.map(|charge| Unwritten::new(charge, RECORD_MAX));
         stream.writable().await?;
     }
     Ok(())
@@ -272,7 +277,7 @@ pub(crate) async fn close(stream: &Stream) {
     const LINGER: Duration = Duration::from_secs(1);
     const UNREAD_MAX: usize = 1 << 20;
     let drain = async {
-        while !stream.is_flushed() {
+        if !stream.is_flushed() {
             stream.writable().await?;
         }
         stream.shutdown(Shutdown::Write)?;

@@ -106,9 +106,11 @@ impl Stream {
         let Some(tls) = self.tls.get() else { return self.socket.peek(buffer).await };
         loop {
             match tls.try_peek(&self.socket, buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.socket.readable().await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable().await?,
                 peeked => return peeked,
             }
+            // Whoever sends what is empty holds nobody else up.
+            tokio::task::coop::consume_budget().await;
         }
     }
 

@@ -14,7 +14,10 @@ use rustls::server::{Acceptor, ClientHello, ServerConfig, ServerConnection};
 use crate::net::socket::Socket;
 
 /// Bytes of the longest record.
-const RECORD_MAX: usize = 16 << 10;
+pub(super) const RECORD_MAX: usize = 16 << 10;
+
+/// Reads from the socket at once that bring nothing: records may be empty, and others wait for the connection meanwhile.
+const ROUNDS_MAX: usize = 4;
 
 /// Room that a full buffer gets before it is read into.
 const ROOM_MIN: usize = 64;
@@ -142,9 +145,12 @@ impl Tls {
     }
 
     /// Calls the function with bytes that were decrypted, which returns how many of them it takes. None are there at the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` where there are none yet; the socket may be readable still, if what came was empty.
     fn with_read<T>(&self, socket: &Socket, mut take: impl FnMut(&[u8]) -> (usize, T)) -> io::Result<T> {
         let mut connection = self.connection();
-        loop {
+        for _ in 0..ROUNDS_MAX {
             let mut reader = connection.reader();
             match reader.fill_buf() {
                 Ok(bytes) => {
@@ -159,6 +165,8 @@ impl Tls {
             }
             self.take_in(socket, &mut connection)?;
         }
+        // The socket is readable still, so whoever reads comes back, behind others.
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     /// Returns whether something can be read without the socket: bytes, or the end.

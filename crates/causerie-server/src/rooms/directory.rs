@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use causerie_core::content::name::{Name, RoomName, RoomNameError};
@@ -40,6 +40,8 @@ pub(crate) struct RoomDirectory {
     settings: watch::Receiver<Settings>,
     lockdown: Arc<Lockdown>,
     ages: Arc<Ages>,
+    /// Held while settings are handed to the rooms.
+    reconfiguring: Mutex<()>,
 }
 
 /// Maker of a room.
@@ -101,7 +103,8 @@ impl RoomDirectory {
         resources: Resources,
     ) -> Self {
         let ages = Arc::new(Ages::new(resources.clock.now()));
-        Self { rooms: Mutex::default(), resources, address, settings, lockdown, ages }
+        let (rooms, reconfiguring) = (Mutex::default(), Mutex::default());
+        Self { rooms, resources, address, settings, lockdown, ages, reconfiguring }
     }
 
     /// Watches the settings.
@@ -140,6 +143,8 @@ impl RoomDirectory {
 
     /// The rooms go by the settings as they are now, as far as they can change.
     pub(crate) fn reconfigure(&self) {
+        // One after the other, so that the last ones stand.
+        let _turn = self.reconfiguring.lock().unwrap_or_else(PoisonError::into_inner);
         let settings = self.room_settings();
         for hosted in self.all() {
             hosted.act(|room, _| room.reconfigure(&settings)).told_by_its_record();

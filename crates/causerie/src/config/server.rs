@@ -353,6 +353,11 @@ impl ServeArgs {
         self.live.encryption.mode(self.fixed.tls, self.is_exposed())
     }
 
+    fn serves_classic(&self) -> bool {
+        let is_for_all = !self.is_exposed() || self.live.encryption.plain == Plain::Any;
+        self.fixed.classic.unwrap_or(is_for_all)
+    }
+
     /// Returns the settings of TLS, or, where it is off, those of a server that signs its own certificate; and whether it is on.
     pub(crate) fn certificate_settings(&self) -> (TlsSettings, bool) {
         let (encryption, folder) = (&self.live.encryption, self.tls_folder());
@@ -432,7 +437,7 @@ impl ServeArgs {
                 .collect::<Result<_, _>>()
                 .unwrap_or_default(),
             proxy_protocol: live.proxy_protocol,
-            classic: fixed.classic.unwrap_or(!self.is_exposed() || live.encryption.plain == Plain::Any),
+            classic: self.serves_classic(),
             irc: IrcSettings {
                 enabled: live.irc,
                 server_name: live.irc_server_name.clone(),
@@ -529,6 +534,9 @@ impl Configuration {
         let mut this = Self { args, given };
         this.settle()?;
         this.args.check()?;
+        // What follows from settings that may change counts from the start to the end all the same.
+        this.args.fixed.classic = Some(this.args.serves_classic());
+        this.args.fixed.tls = Some(this.args.tls_mode());
         let room = this.args.settings().room;
         room.check().map_err(|error| UsageError(error.to_string()))?;
         Ok(this)

@@ -62,6 +62,8 @@ pub(super) struct HttpConnection {
     /// Nothing is answered but why.
     pub(super) refused: Option<Refusal>,
     pub(super) _open: Arc<Open>,
+    /// Who has made the connection, a proxy perhaps: counted until the last of it is over.
+    pub(super) _arrived: Arc<Visitor>,
 }
 
 impl HttpConnection {

@@ -51,10 +51,6 @@ pub(super) fn follow<B>(connection: &mut HttpConnection, request: &Request<B>) -
         })?);
         connection.peer = SocketAddr::new(address, 0);
         connection.is_here = false;
-        if is_upgrade {
-            // What it leaves unread is its own.
-            connection.charge = Arc::new(server.memory.open(address));
-        }
     }
     Ok(true)
 }

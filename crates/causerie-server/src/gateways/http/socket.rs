@@ -71,11 +71,13 @@ const PAGE_BYTES: usize = 64 << 10;
 const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(super) async fn open(
-    InRoom(connection, hosted): InRoom,
+    InRoom(mut connection, hosted): InRoom,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, HttpFailure> {
     let upgrade =
         upgrade.map_err(|error| HttpFailure::new(error.status(), "not_a_websocket", error.body_text()))?;
+    // From here on what it leaves unread is its own: others may have come by the same connection of a proxy.
+    connection.charge = Arc::new(connection.server.memory.open(connection.peer.ip()));
     let limit = connection.json_bytes_max();
     let (tracked, kill) = (connection.server.tasks.token(), connection.server.kill.clone());
     let upgrade = upgrade

@@ -45,7 +45,7 @@ impl Figure {
         let Measurement { load, peer, reports, .. } = measurement;
         let deliveries = measurement.median(LoadReport::deliveries_per_second);
         let figure = Self { load: *load, peer: *peer, deliveries, p99: measurement.median(p99) };
-        (!reports.is_empty()).then_some(figure)
+        (!reports.is_empty() && !measurement.tls).then_some(figure)
     }
 
     fn parse(line: &str) -> anyhow::Result<Self> {

@@ -11,15 +11,46 @@ pub(crate) fn write(scratch: &Path, name: &str, text: &str) -> io::Result<PathBu
     Ok(path)
 }
 
+/// Certificate that a server signs itself, and its key, as files.
+#[derive(Debug)]
+pub(crate) struct Certificate {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl Certificate {
+    /// Makes one in the server's directory.
+    pub(crate) fn write(scratch: &Path) -> anyhow::Result<Self> {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+        Ok(Self {
+            certificate: write(scratch, "certificate.pem", &made.cert.pem())?,
+            key: write(scratch, "key.pem", &made.signing_key.serialize_pem())?,
+        })
+    }
+
+    /// Settings that name the certificate and the key, each behind its word.
+    fn settings(tls: Option<&Self>, certificate: &str, key: &str, end: &str) -> String {
+        tls.map_or_else(String::new, |tls| {
+            format!("{certificate}{}{end}{key}{}{end}", tls.certificate.display(), tls.key.display())
+        })
+    }
+}
+
 /// nats-server with WebSockets. Its own port is there too, and may be any.
-pub(crate) fn nats_websocket(port: &str) -> String {
-    format!(
-        "host: \"127.0.0.1\"\nport: -1\nwebsocket {{ host: \"127.0.0.1\", port: {port}, no_tls: true }}\n"
-    )
+pub(crate) fn nats_websocket(port: &str, tls: Option<&Certificate>) -> String {
+    let tls = match tls {
+        Some(_) => {
+            format!("tls {{ {} }}", Certificate::settings(tls, "cert_file: \"", "key_file: \"", "\", "))
+        }
+        None => "no_tls: true".to_owned(),
+    };
+    format!("host: \"127.0.0.1\"\nport: -1\nwebsocket {{ host: \"127.0.0.1\", port: {port}, {tls} }}\n")
 }
 
 /// nginx as one process, so that what it uses can be told. Paths are those of the server's directory.
-pub(crate) fn nchan(port: &str, module: &Path) -> String {
+pub(crate) fn nchan(port: &str, module: &Path, tls: Option<&Certificate>) -> String {
+    let ssl = if tls.is_some() { " ssl" } else { "" };
+    let certificate = Certificate::settings(tls, "ssl_certificate ", "ssl_certificate_key ", "; ");
     format!(
         r"load_module {module};
 daemon off;
@@ -35,7 +66,8 @@ http {{
     uwsgi_temp_path temporary;
     scgi_temp_path temporary;
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{ssl};
+        {certificate}
         location ~ ^/(.+)$ {{
             nchan_pubsub websocket;
             nchan_channel_id $1;
@@ -50,12 +82,13 @@ http {{
 /// mosquitto with WebSockets. Its library binds to an address of the loopback only where addresses are those
 /// of IPv4, and mosquitto 2.0.11 ends if WebSockets are all that it listens for: hence a socket on which
 /// nobody speaks.
-pub(crate) fn mosquitto(port: &str) -> String {
+pub(crate) fn mosquitto(port: &str, tls: Option<&Certificate>) -> String {
+    let certificate = Certificate::settings(tls, "certfile ", "keyfile ", "\n");
     format!(
         "listener {port} 127.0.0.1
 protocol websockets
 socket_domain ipv4
-listener 0 mosquitto.sock
+{certificate}listener 0 mosquitto.sock
 allow_anonymous true
 persistence false
 max_queued_messages 0
@@ -68,11 +101,21 @@ user root
 
 /// InspIRCd 3. A client is held up once its lines of a second exceed `threshold`; without fake lag it would
 /// be cut off. The two modules are those that the load negotiates with.
-pub(crate) fn inspircd(port: &str) -> String {
+pub(crate) fn inspircd(port: &str, tls: Option<&Certificate>) -> String {
+    let (profile, used) = match tls {
+        Some(_) => (
+            format!(
+                "<module name=\"ssl_gnutls\">\n<sslprofile name=\"load\" provider=\"gnutls\" {}>\n",
+                Certificate::settings(tls, "certfile=\"", "keyfile=\"", "\" ")
+            ),
+            " ssl=\"load\"",
+        ),
+        None => (String::new(), ""),
+    };
     format!(
         r#"<server name="irc.local" description="load" network="load" id="001">
 <admin name="load" nick="load" email="load@irc.local">
-<bind address="127.0.0.1" port="{port}" type="clients">
+<bind address="127.0.0.1" port="{port}" type="clients"{used}>
 <connect name="load" allow="*" timeout="60" pingfreq="3600" limit="100000" localmax="100000"
     globalmax="100000" maxconnwarn="no" fakelag="yes" threshold="1000000" commandrate="1000000000"
     recvq="1073741824" softsendq="1073741824" hardsendq="1073741824" resolvehostnames="no" useident="no">
@@ -80,19 +123,23 @@ pub(crate) fn inspircd(port: &str) -> String {
 <limits maxnick="64" maxchan="64">
 <module name="cap">
 <module name="ircv3_echomessage">
-"#
+{profile}"#
     )
 }
 
 /// ngIRCd 26: `MaxPenaltyTime` is 0 where nobody is held up. What a client may leave unread is fixed.
-pub(crate) fn ngircd(port: &str) -> String {
+pub(crate) fn ngircd(port: &str, tls: Option<&Certificate>) -> String {
+    let files = Certificate::settings(tls, "CertFile = ", "KeyFile = ", "\n");
+    let (ports, tls) = match tls {
+        Some(_) => (String::new(), format!("[SSL]\nPorts = {port}\n{files}")),
+        None => (format!("Ports = {port}\n"), String::new()),
+    };
     format!(
         "[Global]
 Name = irc.local
 Info = load
 Listen = 127.0.0.1
-Ports = {port}
-MotdPhrase = load
+{ports}MotdPhrase = load
 [Limits]
 MaxConnections = 0
 MaxConnectionsIP = 0
@@ -104,6 +151,6 @@ PingTimeout = 3600
 DNS = no
 Ident = no
 PAM = no
-"
+{tls}"
     )
 }

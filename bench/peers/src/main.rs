@@ -24,9 +24,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use causerie_bench::process::{LaunchError, raise_file_limit};
-use causerie_bench::{LoadPlan, LoadReport};
+use causerie_bench::{LoadPlan, LoadReport, LoadServer};
 use clap::{Args, Parser, Subcommand};
 
+use config::Certificate;
 use loads::{LOADS, Load};
 use peer::{Kind, Peer, Programs};
 use results::Measurement;
@@ -67,6 +68,9 @@ struct Compare {
     only: Vec<String>,
     #[command(flatten)]
     programs: Programs,
+    /// Measure everything by TLS, too, where the server speaks it from the first byte.
+    #[arg(long)]
+    tls: bool,
     /// Draw charts into this directory, and write the figures beside them; those of other runs stay among them.
     /// With --rounds 0 what is there is drawn again.
     #[arg(long, value_name = "DIR")]
@@ -87,13 +91,13 @@ fn main() -> anyhow::Result<()> {
 fn compare(args: &Compare) -> anyhow::Result<()> {
     ensure!(args.rounds > 0 || args.charts.is_some(), "at least one round is needed");
     let seconds = Duration::try_from_secs_f64(args.seconds).context("--seconds")?;
-    let mut all = chosen(&args.only)?;
+    let mut all = chosen(&args.only, args.tls)?;
     // Servers inherit it.
     let _ = raise_file_limit();
     for round in 1..=args.rounds {
-        for Measurement { load, peer, reports, failures } in &mut all {
-            let what = format!("round {round}  {:<6}{:<14}", load.name, peer.name());
-            match measure(*load, *peer, seconds, args) {
+        for Measurement { load, peer, tls, reports, failures } in &mut all {
+            let what = format!("round {round}  {:<6}{:<18}", load.name, results::name(*peer, *tls));
+            match measure(*load, *peer, *tls, seconds, args) {
                 Ok(report) => {
                     let (rate, p99) = (report.deliveries_per_second(), report.latency.p99);
                     let wrong = if report.tally.is_clean() { "" } else { ", not all right" };
@@ -117,10 +121,17 @@ fn compare(args: &Compare) -> anyhow::Result<()> {
     args.charts.as_deref().map_or(Ok(()), |dir| charts::write(dir, &all).context("--charts"))
 }
 
-fn measure(load: Load, peer: Peer, seconds: Duration, args: &Compare) -> anyhow::Result<LoadReport> {
+fn measure(
+    load: Load,
+    peer: Peer,
+    tls: bool,
+    seconds: Duration,
+    args: &Compare,
+) -> anyhow::Result<LoadReport> {
     let scratch = args.scratch.join(format!("peers-{}-{}", std::process::id(), peer.name()));
     std::fs::create_dir_all(&scratch)?;
-    let server = peer.start(&args.programs, &scratch)?;
+    let certificate = if tls { Some(Certificate::write(&scratch)?) } else { None };
+    let server = peer.start(&args.programs, &scratch, certificate.as_ref())?;
     let plan = LoadPlan {
         rooms: load.rooms,
         receivers: load.receivers,
@@ -129,16 +140,17 @@ fn measure(load: Load, peer: Peer, seconds: Duration, args: &Compare) -> anyhow:
         seconds,
         ..LoadPlan::default()
     };
-    let protocol = peer.protocol(server.address);
-    let report = causerie_bench::run(&plan, &*protocol, server.address, Some(server.pid()), &mut |_| {});
+    let at = LoadServer { address: server.address, tls };
+    let protocol = peer.protocol(at);
+    let report = causerie_bench::run(&plan, &*protocol, at, Some(server.pid()), &mut |_| {});
     drop(server);
     std::fs::remove_dir_all(&scratch)?;
     Ok(report?)
 }
 
 /// Returns the loads and servers that are named, in turns as they are measured; all of a sort if none of it
-/// is.
-fn chosen(only: &[String]) -> anyhow::Result<Vec<Measurement>> {
+/// is. By TLS comes behind in clear text.
+fn chosen(only: &[String], by_tls: bool) -> anyhow::Result<Vec<Measurement>> {
     let named = |name: &str| only.iter().any(|only| only == name);
     let is_named = |peer: Peer| named(peer.name()) || named(peer.kind().name());
     let loads = || LOADS.iter().map(|load| load.name);
@@ -163,7 +175,13 @@ fn chosen(only: &[String]) -> anyhow::Result<Vec<Measurement>> {
             let (this_load, this_peer) = (named(load.name), is_named(peer));
             let belongs = load.peers.is_empty() || load.peers.contains(&peer) || this_load && this_peer;
             if belongs && (any_load || this_load) && (any_peer || this_peer) {
-                chosen.push(Measurement { load, peer, reports: Vec::new(), failures: Vec::new() });
+                let mut add = |tls| {
+                    chosen.push(Measurement { load, peer, tls, reports: Vec::new(), failures: Vec::new() })
+                };
+                add(false);
+                if by_tls && peer.speaks_tls() {
+                    add(true);
+                }
             }
         }
     }
@@ -176,13 +194,14 @@ mod tests {
 
     #[test]
     fn what_is_named_is_chosen_and_nothing_unknown() {
-        let chosen = |only: &[&str]| {
+        let chosen = |only: &[&str], by_tls| {
             let only: Vec<_> = only.iter().map(|name| (*name).to_owned()).collect();
-            super::chosen(&only).map(|all| {
-                let names = all.iter().map(|m| format!("{} {}", m.load.name, m.peer.name()));
+            super::chosen(&only, by_tls).map(|all| {
+                let names = all.iter().map(|m| format!("{} {}", m.load.name, m.name()));
                 names.collect::<Vec<_>>()
             })
         };
+        let (chosen, by_tls) = (|only: &[&str]| chosen(only, false), |only: &[&str]| chosen(only, true));
         assert_eq!(chosen(&[]).unwrap().len(), 5 * Peer::ALL.len() + 3 * 4);
         assert_eq!(chosen(&["a", "nats", "causerie"]).unwrap(), ["a causerie", "a nats"]);
         assert_eq!(chosen(&["redis"]).unwrap().len(), LOADS.len());
@@ -191,6 +210,7 @@ mod tests {
         assert_eq!(chosen(&["c1000"]).unwrap().len(), 4);
         assert_eq!(chosen(&["ngircd"]).unwrap().len(), 5);
         assert_eq!(chosen(&["b", "irc"]).unwrap(), ["b causerie-irc", "b inspircd", "b ngircd"]);
+        assert_eq!(by_tls(&["a", "redis", "loop"]).unwrap(), ["a redis", "a redis+tls", "a loop"]);
         let error = chosen(&["kafka"]).unwrap_err().to_string();
         assert!(
             error.contains("no 'kafka'") && error.contains("a1000, b") && error.contains("nats"),

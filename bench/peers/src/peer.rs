@@ -1,16 +1,17 @@
 //! The servers that are compared, and how each is started.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use causerie_bench::LoadProtocol;
 use causerie_bench::irc::Irc;
 use causerie_bench::native::Native;
 use causerie_bench::process::Started;
 use causerie_bench::websocket::WebSocket;
+use causerie_bench::{LoadProtocol, LoadServer};
 use clap::Args;
 
+use crate::config::Certificate;
 use crate::tunnel::Tunnel;
 use crate::{bare, config, mqtt, nats, nchan, redis};
 
@@ -144,14 +145,27 @@ impl Peer {
         self.is_ours() || matches!(self, Self::LoopSync)
     }
 
+    /// Returns whether it speaks TLS from the first byte on. nats-server 2.9 says something in clear text before, but to WebSockets.
+    pub(crate) const fn speaks_tls(self) -> bool {
+        !matches!(self, Self::Nats | Self::Loop | Self::LoopSync)
+    }
+
     /// Starts a server of its own, as it comes: nothing is tuned, what would write to disk beside ours is
     /// off, and so is what holds up clients who say much. Where fewer rooms or connections are allowed than
     /// the loads have, more are.
-    pub(crate) fn start(self, programs: &Programs, scratch: &Path) -> anyhow::Result<Started> {
+    ///
+    /// It speaks TLS by `tls`, if that is there; causerie by a certificate of its own.
+    pub(crate) fn start(
+        self,
+        programs: &Programs,
+        scratch: &Path,
+        tls: Option<&Certificate>,
+    ) -> anyhow::Result<Started> {
         if self.is_ours() {
             let mut command = Command::new(&programs.causerie);
             command.env("CAUSERIE_ROOMS_MAX", "2000");
-            return Ok(Started::causerie(command)?);
+            let started = if tls.is_some() { Started::causerie_by_tls } else { Started::causerie };
+            return Ok(started(command)?);
         }
         // Free a moment ago; whoever takes it in between makes the start fail, and is not measured.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -165,7 +179,14 @@ impl Peer {
             }
             Self::Redis => {
                 let mut command = Command::new(&programs.redis);
-                command.args(["--bind", "127.0.0.1", "--port", &port]);
+                match tls {
+                    Some(tls) => {
+                        command.args(["--bind", "127.0.0.1", "--port", "0", "--tls-port", &port]);
+                        command.arg("--tls-cert-file").arg(&tls.certificate);
+                        command.arg("--tls-key-file").arg(&tls.key).args(["--tls-auth-clients", "no"]);
+                    }
+                    None => _ = command.args(["--bind", "127.0.0.1", "--port", &port]),
+                }
                 command.args(["--maxclients", "20000", "--save", "", "--appendonly", "no", "--dir"]);
                 command.arg(scratch);
                 command
@@ -180,31 +201,32 @@ impl Peer {
             }
             Self::NatsWs => {
                 let mut command = Command::new(&programs.nats);
-                let config = config::write(scratch, "nats.conf", &config::nats_websocket(&port))?;
+                let config = config::write(scratch, "nats.conf", &config::nats_websocket(&port, tls))?;
                 command.arg("--config").arg(config);
                 command
             }
             Self::Nchan => {
                 let mut command = Command::new(&programs.nginx);
-                let config = config::write(scratch, "nginx.conf", &config::nchan(&port, &programs.nchan))?;
+                let config =
+                    config::write(scratch, "nginx.conf", &config::nchan(&port, &programs.nchan, tls))?;
                 command.args(["-e", "stderr", "-p"]).arg(scratch).arg("-c").arg(config);
                 command
             }
             Self::Mosquitto => {
                 let mut command = Command::new(&programs.mosquitto);
-                let config = config::write(scratch, "mosquitto.conf", &config::mosquitto(&port))?;
+                let config = config::write(scratch, "mosquitto.conf", &config::mosquitto(&port, tls))?;
                 command.arg("-c").arg(config);
                 command
             }
             Self::InspIrcd => {
                 let mut command = Command::new(&programs.inspircd);
-                let config = config::write(scratch, "inspircd.conf", &config::inspircd(&port))?;
+                let config = config::write(scratch, "inspircd.conf", &config::inspircd(&port, tls))?;
                 command.args(["--nofork", "--nolog", "--nopid", "--runasroot", "--config"]).arg(config);
                 command
             }
             Self::NgIrcd => {
                 let mut command = Command::new(&programs.ngircd);
-                let config = config::write(scratch, "ngircd.conf", &config::ngircd(&port))?;
+                let config = config::write(scratch, "ngircd.conf", &config::ngircd(&port, tls))?;
                 command.args(["--nodaemon", "--config"]).arg(config);
                 command
             }
@@ -213,19 +235,20 @@ impl Peer {
         Ok(Started::at(address, &mut command)?)
     }
 
-    pub(crate) fn protocol(self, server: SocketAddr) -> Box<dyn LoadProtocol> {
+    pub(crate) fn protocol(self, at: LoadServer) -> Box<dyn LoadProtocol> {
+        let server = at.address;
         match self {
-            Self::Causerie => Box::new(Native::new(server)),
+            Self::Causerie => Box::new(Native::new(at)),
             Self::Nats => Box::new(nats::Nats),
             Self::Redis => Box::new(redis::Redis),
             Self::Loop | Self::LoopSync => Box::new(bare::Bare),
-            Self::CauserieWs => Box::new(WebSocket::new(server)),
+            Self::CauserieWs => Box::new(WebSocket::new(at)),
             Self::NatsWs => Box::new(Tunnel { server, path: "/", subprotocol: None, inner: nats::Nats }),
             Self::Nchan => Box::new(nchan::Nchan { server }),
             Self::Mosquitto => {
                 Box::new(Tunnel { server, path: "/mqtt", subprotocol: Some("mqtt"), inner: mqtt::Mqtt })
             }
-            Self::CauserieIrc => Box::new(Irc::new(server)),
+            Self::CauserieIrc => Box::new(Irc::new(at)),
             Self::InspIrcd => Box::new(Irc::elsewhere(true)),
             // It has no echo-message.
             Self::NgIrcd => Box::new(Irc::elsewhere(false)),

@@ -13,12 +13,28 @@ use crate::peer::{Kind, Peer};
 pub(crate) struct Measurement {
     pub(crate) load: Load,
     pub(crate) peer: Peer,
+    /// It is spoken to by TLS.
+    pub(crate) tls: bool,
     pub(crate) reports: Vec<LoadReport>,
     /// Reasons why rounds have no report.
     pub(crate) failures: Vec<String>,
 }
 
+/// Name of a server as it is spoken to.
+pub(crate) fn name(peer: Peer, tls: bool) -> String {
+    format!("{}{}", peer.name(), if tls { "+tls" } else { "" })
+}
+
 impl Measurement {
+    /// Kind of client, and whether it comes by TLS: measurements of one kind are compared.
+    pub(crate) fn kind(&self) -> (Kind, bool) {
+        (self.peer.kind(), self.tls)
+    }
+
+    pub(crate) fn name(&self) -> String {
+        name(self.peer, self.tls)
+    }
+
     /// Median over the rounds that have a report; not a number if none has.
     pub(crate) fn median(&self, of: impl Fn(&LoadReport) -> f64) -> f64 {
         let values = self.sorted(of);
@@ -54,8 +70,13 @@ impl Measurement {
 }
 
 /// Returns the measurement of causerie under the same load by the same kind of client.
-pub(crate) fn ours<'a>(all: &'a [Measurement], load: &str, kind: Kind) -> Option<&'a Measurement> {
-    all.iter().find(|m| m.load.name == load && m.peer.kind() == kind && m.peer.is_ours())
+pub(crate) fn ours<'a>(all: &'a [Measurement], of: &Measurement) -> Option<&'a Measurement> {
+    all.iter().find(|m| m.load.name == of.load.name && (m.kind(), m.peer.is_ours()) == (of.kind(), true))
+}
+
+/// Returns the measurement of the same in clear text, for one by TLS.
+pub(crate) fn plain<'a>(all: &'a [Measurement], of: &Measurement) -> Option<&'a Measurement> {
+    all.iter().find(|m| of.tls && (m.load.name, m.peer, m.tls) == (of.load.name, of.peer, false))
 }
 
 pub(crate) fn ms(time: Duration) -> f64 {

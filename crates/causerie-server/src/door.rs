@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,9 @@ struct Caller {
     way: Way,
 }
 
+/// Most that the task of a connection takes, without what it has put apart: there is one for each.
+const TASK_BYTES_MAX: usize = 1 << 10;
+
 /// After an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -105,11 +109,13 @@ impl Door {
                 }
             };
             let (door, port) = (self.clone(), Arc::clone(&port));
-            self.server.spawn(async move {
+            let task = async move {
                 if let Err(error) = door.receive(stream, peer, &port).await {
                     debug!("connection of {peer}: {error}");
                 }
-            });
+            };
+            debug_assert!(size_of_val(&task) <= TASK_BYTES_MAX, "{} bytes", size_of_val(&task));
+            self.server.spawn(task);
         }
     }
 
@@ -142,7 +148,7 @@ impl Door {
     /// Lets a connection in that a trusted proxy has made, for the visitor whom it tells.
     async fn receive_proxied(&self, mut caller: Caller, port: &Port) -> io::Result<()> {
         let Caller { stream, first, visitor, .. } = &mut caller;
-        let introducing = proxy::introduce(stream, first, || self.patience());
+        let introducing = Box::pin(proxy::introduce(stream, first, || self.patience()));
         let introduction = self.in_turn(visitor, introducing).await?.unwrap_or(Introduction::Silent);
         let proxy = caller.peer;
         match introduction {
@@ -192,10 +198,12 @@ impl Door {
     }
 
     /// Waits for what a connection says first, in its turn among all that have not. `None` if it has to end before.
+    ///
+    /// That is a future of its own: what it takes is free once it is known, and no task that serves a connection has room for it.
     async fn in_turn<T>(
         &self,
         visitor: &Visitor,
-        said: impl Future<Output = io::Result<T>>,
+        said: Pin<Box<dyn Future<Output = io::Result<T>> + Send + '_>>,
     ) -> io::Result<Option<T>> {
         let server = &self.server;
         let max = server.settings().silent_max;
@@ -205,8 +213,6 @@ impl Door {
         if was_full {
             visitor.limited(Limited::Silent);
         }
-        // Apart: what it takes is free once that is known.
-        let said = Box::pin(said);
         tokio::select! {
             said = turn.closed.run_until_cancelled(said) => said.transpose(),
             () = server.stop.cancelled() => Ok(None),
@@ -215,7 +221,8 @@ impl Door {
 
     async fn converse(&self, caller: Caller, port: &Port) -> io::Result<()> {
         let Caller { stream, peer, visitor, mut first, way } = caller;
-        let begun = self.in_turn(&visitor, self.begin(&stream, &mut first, port.takes())).await?;
+        let beginning = Box::pin(self.begin(&stream, &mut first, port.takes()));
+        let begun = self.in_turn(&visitor, beginning).await?;
         let protocol = match begun.flatten() {
             Some(Beginning::Speaks(protocol)) => protocol,
             Some(Beginning::Misdirected) => {

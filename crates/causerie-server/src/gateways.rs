@@ -44,6 +44,22 @@ pub(crate) struct IncomingConnection {
     pub(crate) refused: Option<Refusal>,
 }
 
+/// Service of a connection until it ends.
+type Serving = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+/// Most that the service of a connection takes, without what it has put apart: there is one for each.
+const SERVING_BYTES_MAX: usize = 5 << 10;
+
+fn apart<F: Future<Output = io::Result<()>> + Send + 'static>(serving: F) -> Serving {
+    debug_assert!(
+        size_of::<F>() <= SERVING_BYTES_MAX,
+        "{}: {} bytes",
+        std::any::type_name::<F>(),
+        size_of::<F>()
+    );
+    Box::pin(serving)
+}
+
 /// Time that a refusal may take.
 const REFUSAL: Duration = Duration::from_secs(5);
 
@@ -61,14 +77,14 @@ impl Gateways {
         server: &Arc<Server>,
         protocol: Protocol,
         newcomer: IncomingConnection,
-    ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>> {
+    ) -> Serving {
         let IncomingConnection { stream, peer, way, visitor, first, room, refused } = newcomer;
         let (server, open) = (Arc::clone(server), server.metrics.connection(protocol));
         // What was read may stay as long as the connection, so it goes into a piece of its own size where the session reads
         // into smaller ones.
         let cut = |from: usize| BytesMut::from(&first[from..]);
         if let Some(why) = refused.filter(|_| protocol != Protocol::Http) {
-            return Box::pin(async move {
+            return apart(async move {
                 let _open = (open, visitor);
                 let refused = Self::refuse(&server, protocol, (&stream, &first), why);
                 tokio::time::timeout(REFUSAL, refused).await.unwrap_or(Ok(()))
@@ -77,18 +93,18 @@ impl Gateways {
         match protocol {
             Protocol::Native => {
                 let rest = cut(MAGIC.len());
-                Box::pin(async move {
+                apart(async move {
                     let _open = open;
                     native::serve(&server, stream, peer, &visitor, rest).await
                 })
             }
-            Protocol::Classic => Box::pin(async move {
+            Protocol::Classic => apart(async move {
                 let _open = open;
                 classic::serve(&server, stream, peer, &visitor, first, room).await
             }),
             Protocol::Irc => {
                 let (people, first) = (Arc::clone(&self.irc), cut(0));
-                Box::pin(async move {
+                apart(async move {
                     let _open = open;
                     irc::serve(&server, &people, stream, peer, &visitor, first).await
                 })
@@ -96,7 +112,7 @@ impl Gateways {
             Protocol::Http => {
                 let (lab, first) = (Arc::clone(&self.http), cut(0));
                 // A WebSocket goes on when its request is answered, and is the same connection.
-                Box::pin(async move {
+                apart(async move {
                     let from = (peer, way);
                     http::serve(&server, &lab, stream, from, first, visitor, (open, refused)).await
                 })

@@ -15,7 +15,7 @@ use tracing::{debug, info};
 use crate::certificates::Agreed;
 use crate::gateways::refusal::Refusal;
 use crate::gateways::way::Way;
-use crate::gateways::{Gateways, IncomingConnection};
+use crate::gateways::{Gateways, IncomingConnection, Serving};
 use crate::metrics::{Handshake, Limited};
 use crate::net::addresses::{Entrance, Visitor, is_loopback};
 use crate::net::budget::warn_seldom;
@@ -71,7 +71,7 @@ struct Caller {
 }
 
 /// Most that the task of a connection takes, without what it has put apart: there is one for each.
-const TASK_BYTES_MAX: usize = 1 << 10;
+const TASK_BYTES_MAX: usize = 256;
 
 /// After an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -110,7 +110,12 @@ impl Door {
             };
             let (door, port) = (self.clone(), Arc::clone(&port));
             let task = async move {
-                if let Err(error) = door.receive(stream, peer, &port).await {
+                // Apart: what it takes is free once it is served.
+                let served = match Box::pin(door.receive(stream, peer, &port)).await {
+                    Ok(Some(serving)) => serving.await,
+                    received => received.map(drop),
+                };
+                if let Err(error) = served {
                     debug!("connection of {peer}: {error}");
                 }
             };
@@ -119,8 +124,9 @@ impl Door {
         }
     }
 
-    /// Lets a connection in, if its address, or the one that a trusted proxy tells, has not got too much.
-    async fn receive(&self, stream: TcpStream, peer: SocketAddr, port: &Port) -> io::Result<()> {
+    /// Lets a connection in, if its address, or the one that a trusted proxy tells, has not got too much. Returns its service, if it
+    /// is to be served.
+    async fn receive(&self, stream: TcpStream, peer: SocketAddr, port: &Port) -> io::Result<Option<Serving>> {
         let server = &self.server;
         let is_proxied = server.settings().is_trusted_proxy(peer.ip());
         let (way, entrance) = match is_proxied {
@@ -132,7 +138,7 @@ impl Door {
             Err(words) => {
                 debug!("refused: {peer}");
                 refuse(stream, words).await;
-                return Ok(());
+                return Ok(None);
             }
         };
         let stream = Stream::new(stream)?;
@@ -146,7 +152,7 @@ impl Door {
     }
 
     /// Lets a connection in that a trusted proxy has made, for the visitor whom it tells.
-    async fn receive_proxied(&self, mut caller: Caller, port: &Port) -> io::Result<()> {
+    async fn receive_proxied(&self, mut caller: Caller, port: &Port) -> io::Result<Option<Serving>> {
         let Caller { stream, first, visitor, .. } = &mut caller;
         let introducing = Box::pin(proxy::introduce(stream, first, || self.patience()));
         let introduction = self.in_turn(visitor, introducing).await?.unwrap_or(Introduction::Silent);
@@ -154,17 +160,17 @@ impl Door {
         match introduction {
             Introduction::Silent => {
                 debug!("closing the connection of the proxy {proxy}, which has said nothing");
-                return Ok(());
+                return Ok(None);
             }
             Introduction::Refused(why) => {
                 warn_seldom!("closing a connection of the proxy {proxy}: {why}");
-                return Ok(());
+                return Ok(None);
             }
             Introduction::Missing if self.server.settings().proxy_protocol => {
                 warn_seldom!(
                     "closing a connection of the proxy {proxy}, which does not begin with a PROXY header"
                 );
-                return Ok(());
+                return Ok(None);
             }
             Introduction::Missing | Introduction::Given(None) => {}
             Introduction::Given(Some(visitor)) => {
@@ -180,11 +186,11 @@ impl Door {
                     Ok(visitor) => visitor,
                     Err(words) => {
                         debug!("refused: {}", caller.peer);
-                        let Some(line) = words.map(refusal_line) else { return Ok(()) };
+                        let Some(line) = words.map(refusal_line) else { return Ok(None) };
                         let told = outbox::write_all(&caller.stream, vec![line.into()], None);
                         // If this cannot be said, there is nothing else to say.
                         tokio::time::timeout(REFUSAL, told).await.ok();
-                        return Ok(());
+                        return Ok(None);
                     }
                 };
             }
@@ -219,7 +225,8 @@ impl Door {
         }
     }
 
-    async fn converse(&self, caller: Caller, port: &Port) -> io::Result<()> {
+    /// Hears what a connection speaks, and returns its service.
+    async fn converse(&self, caller: Caller, port: &Port) -> io::Result<Option<Serving>> {
         let Caller { stream, peer, visitor, mut first, way } = caller;
         let beginning = Box::pin(self.begin(&stream, &mut first, port.takes()));
         let begun = self.in_turn(&visitor, beginning).await?;
@@ -229,15 +236,15 @@ impl Door {
                 debug!("closing the connection of {peer}, which speaks HTTP where it is not spoken");
                 outbox::write_all(&stream, vec![Bytes::from_static(NO_HTTP)], None).await?;
                 outbox::close(&stream).await;
-                return Ok(());
+                return Ok(None);
             }
             Some(Beginning::Foreign | Beginning::Encrypted) => {
                 debug!("closing the connection of {peer}, which speaks what is not spoken here");
-                return Ok(());
+                return Ok(None);
             }
             None => {
                 debug!("closing the connection of {peer}, which has said nothing");
-                return Ok(());
+                return Ok(None);
             }
         };
         // The original program's line, for those who use its client; a page alone opens several connections.
@@ -252,7 +259,7 @@ impl Door {
             debug!("refusing {peer}: {why}");
         }
         let newcomer = IncomingConnection { stream, peer, way, visitor, first, room, refused };
-        self.gateways.serve(&self.server, protocol, newcomer).await
+        Ok(Some(self.gateways.serve(&self.server, protocol, newcomer)))
     }
 
     /// Hears what a connection speaks, behind the handshake of TLS if it begins with one. `None` if nothing was said in time.

@@ -45,7 +45,7 @@ pub(crate) struct IncomingConnection {
 }
 
 /// Service of a connection until it ends.
-type Serving = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+pub(crate) type Serving = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
 /// Most that the service of a connection takes, without what it has put apart: there is one for each.
 const SERVING_BYTES_MAX: usize = 5 << 10;

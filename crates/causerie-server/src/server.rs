@@ -184,6 +184,8 @@ impl Server {
     /// Runs a task until it ends, or the server does.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let kill = self.kill.clone();
+        // Apart: handed on by value it would be there several times over.
+        let task = Box::pin(task);
         self.tasks.spawn(async move { kill.run_until_cancelled(task).await });
     }
 

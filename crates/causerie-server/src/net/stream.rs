@@ -40,7 +40,8 @@ fn watch_over(stream: &TcpStream) -> io::Result<()> {
 #[derive(Debug)]
 pub(crate) struct Stream {
     socket: Socket,
-    tls: OnceLock<Tls>,
+    /// Apart: it is large, and most that are on this machine have none.
+    tls: OnceLock<Box<Tls>>,
 }
 
 impl Stream {
@@ -68,7 +69,7 @@ impl Stream {
         choose: impl FnOnce(&ClientHello<'_>) -> Arc<ServerConfig>,
     ) -> io::Result<()> {
         let tls = Tls::accept(&self.socket, first, choose).await?;
-        self.tls.set(tls).map_err(|_| io::Error::other("it is encrypted already"))
+        self.tls.set(Box::new(tls)).map_err(|_| io::Error::other("it is encrypted already"))
     }
 
     /// Returns whether it is encrypted.
@@ -78,17 +79,17 @@ impl Stream {
 
     /// Returns the protocol that was agreed upon by TLS, if any was.
     pub(crate) fn agreed_protocol(&self) -> Option<Vec<u8>> {
-        self.tls.get().and_then(Tls::protocol)
+        self.tls.get().and_then(|tls| tls.protocol())
     }
 
     /// Returns the name of the server that the client has asked for by TLS, if it has.
     pub(crate) fn asked_name(&self) -> Option<String> {
-        self.tls.get().and_then(Tls::asked_name)
+        self.tls.get().and_then(|tls| tls.asked_name())
     }
 
     /// Returns the certificate whose key the client has shown to have.
     pub(crate) fn client_certificate(&self) -> Option<Vec<u8>> {
-        self.tls.get().and_then(Tls::client_certificate)
+        self.tls.get().and_then(|tls| tls.client_certificate())
     }
 
     /// Returns the address of the other end.
@@ -175,7 +176,7 @@ impl Stream {
     /// Returns whether all that was written is with the system. If not, somebody has to wait until the connection is
     /// [writable](Self::writable).
     pub(crate) fn is_flushed(&self) -> bool {
-        self.tls.get().is_none_or(Tls::is_flushed)
+        self.tls.get().is_none_or(|tls| tls.is_flushed())
     }
 
     /// Polls whether something can perhaps be read.

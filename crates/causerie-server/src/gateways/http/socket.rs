@@ -51,8 +51,8 @@ use crate::rooms::tail::Follower;
 use crate::rooms::watching::Unread;
 use crate::settings::Protocol;
 
-/// Bytes that tungstenite reads at once; its own default is 128 KiB for each connection.
-const READ_BYTES: usize = 4 << 10;
+/// Bytes that tungstenite reads at once, for which it keeps room; its own default is 128 KiB for each connection.
+const READ_BYTES: usize = 2 << 10;
 /// Bytes that are gathered before they are written.
 const WRITE_BYTES: usize = 16 << 10;
 /// Said and not stored yet; beyond it nothing more is read.
@@ -103,7 +103,7 @@ pub(super) async fn open(
             acks: VecDeque::new(),
         };
         // It ends in many ways, and nobody is left to be told how.
-        kill.run_until_cancelled(session.run()).await;
+        kill.run_until_cancelled(Box::pin(session.run())).await;
         drop(tracked);
     }))
 }

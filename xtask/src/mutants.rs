@@ -4,6 +4,7 @@
 //! All share one build directory. The quick tests come first, since most mutants fall to them. A test that does not
 //! end has noticed too: guards keep loops finite.
 
+mod edge;
 mod hosts;
 mod mutant;
 mod report;

@@ -55,6 +55,26 @@ fn marks_go_with_their_records_and_rooms() {
 }
 
 #[test]
+fn the_index_of_a_store_made_before_is_merged_as_seldom_as_a_new_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = || {
+        edit_blocks(dir.path(), |db| {
+            let mut rows =
+                db.prepare("SELECT k, v FROM words_config WHERE k LIKE '%merge' ORDER BY k").unwrap();
+            let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            rows.collect::<Result<Vec<(String, i64)>, _>>().unwrap()
+        })
+    };
+    drop(open(dir.path()));
+    let new = settings();
+    assert_eq!(new, [("automerge".to_owned(), 16), ("crisismerge".to_owned(), 64)]);
+    edit_blocks(dir.path(), |db| db.execute("DELETE FROM words_config WHERE k <> 'version'", ())).unwrap();
+    assert_eq!(settings(), []);
+    drop(open(dir.path()));
+    assert_eq!(settings(), new);
+}
+
+#[test]
 fn one_store_at_a_time_has_the_folder() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir.path().join("new/folder"));

@@ -25,6 +25,8 @@ pub(super) enum Suite {
     Processes,
     /// Those of the client library, and of real clients before servers that are not what they seem.
     Clients,
+    /// Those of the server by TLS, behind proxies and in a lockdown.
+    Edge,
 }
 
 impl Suite {
@@ -61,6 +63,22 @@ impl Suite {
                 &["-p", "causerie", "--test", "crash", "--test", "damage"],
             ],
             Self::Processes => &[&["-p", "causerie", "--test", "causal_order"]],
+            Self::Edge => &[
+                &["-p", "causerie-gateway", "--lib"],
+                &[
+                    "-p",
+                    "causerie-server",
+                    "--lib",
+                    "--test",
+                    "tls",
+                    "--test",
+                    "proxies",
+                    "--test",
+                    "lockdown",
+                    "--test",
+                    "acme",
+                ],
+            ],
             Self::Clients => &[&["-p", "causerie-client", "--lib"], &["-p", "causerie", "--test", "trust"]],
         }
     }
@@ -100,6 +118,15 @@ pub(super) const fn server(
     to: &'static str,
 ) -> Mutant {
     Mutant { name, file, from, to, suite: Suite::Server }
+}
+
+pub(super) const fn edge(
+    name: &'static str,
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+) -> Mutant {
+    Mutant { name, file, from, to, suite: Suite::Edge }
 }
 
 pub(super) const fn client(

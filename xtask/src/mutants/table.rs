@@ -2,7 +2,7 @@
 //! [`EQUIVALENT`].
 
 use super::mutant::{Mutant, Suite, library, server, session, store};
-use super::{hosts, trust};
+use super::{edge, hosts, trust};
 
 const CONFIG: &str = "crates/cbcast/src/config.rs";
 const GROUP: &str = "crates/cbcast/src/group.rs";
@@ -1405,6 +1405,7 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
     ),
     ("Several hosts", hosts::MUTANTS),
     ("Trust in servers", trust::MUTANTS),
+    ("Encryption, proxies, lockdown", edge::MUTANTS),
     (
         "Export and import",
         &[

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::folder::{self, BLOCKS, FILE, Folder};
 use super::options::Options;
 use super::reader::Reader;
-use super::tables::{BLOCKS_FORMAT, FORMAT, STEPS, make, make_blocks};
+use super::tables::{BLOCKS_FORMAT, FORMAT, STEPS, make, make_blocks, tune_index};
 use super::{compare, copy, rows};
 use crate::error::{DatabaseError, OpenError};
 
@@ -129,6 +129,10 @@ fn blocks_writer(db: &Connection, dir: &Path, options: &Options) -> Result<Conne
         }
     }
     set_up_writer(&blocks, options)?;
+    // Whoever writes into a damaged index next finds out, and goes on without it.
+    if let Err(error) = tune_index(&blocks) {
+        tracing::debug!(%error, "the search index is merged as it was before");
+    }
     Ok(blocks)
 }
 

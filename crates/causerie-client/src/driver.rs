@@ -15,7 +15,7 @@ use tracing::debug;
 use crate::connection::{Connection, OpenError};
 use crate::kept::{Kept, PLACE_PAUSE};
 use crate::shared::SharedSession;
-use crate::trust::{Security, TrustError};
+use crate::trust::{KnownServersError, Security, TrustError};
 
 /// The first pause before connecting again; each next one is twice as long.
 const RETRY_MIN: Duration = Duration::from_millis(200);
@@ -96,7 +96,9 @@ impl Driver {
             let reason = match self.connect().await {
                 Ok(()) => self.converse().await,
                 // The list of known servers may be readable again later.
-                Err(OpenError::Untrusted(TrustError::Known(error))) => error.to_string(),
+                Err(OpenError::Untrusted(TrustError::Known(
+                    error @ (KnownServersError::Unreadable { .. } | KnownServersError::Damaged { .. }),
+                ))) => error.to_string(),
                 Err(OpenError::Io(error)) => error.to_string(),
                 Err(OpenError::Untrusted(error)) => {
                     self.distrust(error);

@@ -48,7 +48,8 @@ fn bytes(event: &Event) -> usize {
         Event::Delivered(post) => body_bytes(&post.body) + post.author.len() + size_of_val(&*post.deps),
         Event::Unsaid { body, reason, .. } => body_bytes(body) + reason.len(),
         Event::Welcomed { room, members, .. } => {
-            room.len() + members.iter().map(|member| member.name.len()).sum::<usize>()
+            let names = members.iter().map(|member| member.name.len()).sum::<usize>();
+            room.len() + size_of_val(&**members) + names
         }
         Event::Held { author, waits_for_author, clock, .. } => {
             let names = [author, waits_for_author].into_iter().flatten();

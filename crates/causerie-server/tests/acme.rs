@@ -91,14 +91,26 @@ async fn an_authority_looks_by_tls_and_by_http_and_renews() {
                 "one account, and it says what is replaced"
             );
         }
+        // Another name needs another certificate, though this one is young.
+        authority.state.lock().unwrap().renew_now = false;
+        server.settings.send_modify(|settings| {
+            settings.tls.as_mut().unwrap().names.push("third.example.org".into());
+        });
+        made(3).await;
+        within("it to be shown", async {
+            while shown(&server).await.len() != 3 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
         drop(ann);
         server.stop().await;
 
         // What was made is there at the next start, without the authority.
         let kept = tls.certificate().unwrap().unwrap();
-        assert_eq!(kept.names, NAMES);
+        assert_eq!(kept.names, [NAMES[0], NAMES[1], "third.example.org"]);
         let server = Harness::start(Settings { tls: Some(tls), ..Settings::default() }).await;
-        assert_eq!(shown(&server).await.len(), 2);
+        assert_eq!(shown(&server).await.len(), 3);
         server.stop().await;
         #[cfg(unix)]
         for file in ["acme.pem", "acme-account.json"] {
@@ -167,5 +179,6 @@ async fn a_certificate_that_cannot_be_kept_is_shown_and_not_ordered_again() {
     })
     .await;
     assert_eq!(authority.state.lock().unwrap().made, 1);
+    assert_eq!(shown(&server).await.len(), 2, "and it is still the one that is shown");
     server.stop().await;
 }

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use causerie_core::wire::ErrorCode;
-use causerie_server::{CertificateSource, ClearText, Settings, TlsSettings};
+use causerie_server::{CertificateSource, ClearText, Protocol, Settings, TlsSettings};
 use common::tunnel::{Tunnel, own_certificate};
 use common::{Classic, Event, Harness, Native, Wire, metric, raw, within};
 use rcgen::{CertificateParams, KeyPair};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -87,6 +87,38 @@ async fn what_is_agreed_upon_is_what_is_spoken() {
         }
     })
     .await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_of_one_protocol_speaks_no_other_whatever_is_agreed_upon() {
+    let own = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let server = Harness::start(Settings { own_ports: vec![(Protocol::Irc, own)], ..encrypted() }).await;
+    let lines = b"NICK bot\r\nUSER bot 0 * :bot\r\nQUIT\r\n";
+    for (protocols, is_served) in [(&["irc"][..], true), (&[], true), (&["http/1.1"], false)] {
+        let answer = raw(Tunnel::with(own, protocols, None).open().await, lines).await;
+        assert_eq!(answer.contains(" 001 bot "), is_served, "{protocols:?}: {answer}");
+        assert!(is_served || answer.is_empty(), "{answer}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_shows_a_certificate_and_not_thousands() {
+    let server = Harness::start(encrypted()).await;
+    let key = KeyPair::generate().unwrap();
+    let own = CertificateParams::new(vec!["ann".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let ask = async |others: usize| {
+        let chain = [vec![own.der().clone()], vec![CertificateDer::from(Vec::new()); others]].concat();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let tunnel = Tunnel::with(server.address, &["irc"], Some((chain, key))).open().await;
+        raw(tunnel, b"CAP LS 302\r\nNICK ann\r\nUSER a 0 * :a\r\nCAP END\r\nWHOIS ann\r\nQUIT\r\n").await
+    };
+    let answer = ask(3).await;
+    assert!(answer.contains(" 276 ann ann "), "its fingerprint: {answer}");
+    // Nobody trusts this server's certificate: whoever came by TLS is not told to do so for half a year.
+    assert!(answer.contains(" CAP * LS ") && !answer.contains("sts="), "{answer}");
+    assert_eq!(ask(1_000).await, "");
     server.stop().await;
 }
 

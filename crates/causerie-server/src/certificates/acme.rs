@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_secs(6 * 3_600);
 /// Time that getting a certificate may take in all.
 const RENEWAL_MAX: Duration = Duration::from_secs(900);
-/// Time between two certificates at least, whatever the authority and the clock say.
+/// Time after which a certificate that was just made is looked at again, whatever the authority and the clock say.
 const RENEWALS_APART: Duration = Duration::from_secs(3_600);
 /// Times after failures: each is twice the one before.
 const RETRY_MIN: Duration = Duration::from_secs(60);
@@ -119,14 +119,18 @@ impl Renewal {
     ) -> Result<(Option<Chain>, Duration), String> {
         let text = |error: CertificateError| error.to_string();
         // Before another is asked for: authorities count.
+        let was_unkept = self.unkept.is_some();
         self.keep(settings)?;
         let known = kept(settings, names).map_err(text)?;
+        if was_unkept && known.is_some() {
+            return Ok((known, RENEWALS_APART));
+        }
         let account = self.account(settings).await?;
-        if let Some(known) = &known {
-            let (at, look) = self.due(&account, known).await;
+        if let Some(chain) = &known {
+            let (at, look) = self.due(&account, chain).await;
             let wait = at.duration_since(SystemTime::now()).unwrap_or_default();
             if !wait.is_zero() {
-                return Ok((None, wait.min(look)));
+                return Ok((known, wait.min(look)));
             }
         }
         let pem = order(&account, settings, names, known.as_ref(), answer).await?;

@@ -16,8 +16,9 @@ use crate::net::socket::Socket;
 /// Bytes of the longest record.
 pub(super) const RECORD_MAX: usize = 16 << 10;
 
-/// Reads from the socket at once that bring nothing: records may be empty, and others wait for the connection meanwhile.
-const ROUNDS_MAX: usize = 4;
+/// Reads from the socket at once until something can be taken. A whole record takes five of them; more are of empty ones, and
+/// others wait for the connection meanwhile.
+const ROUNDS_MAX: usize = 8;
 
 /// Room that a full buffer gets before it is read into.
 const ROOM_MIN: usize = 64;
@@ -290,4 +291,58 @@ fn send(socket: &Socket, connection: &mut ServerConnection) -> io::Result<bool> 
 
 fn invalid(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::aws_lc_rs;
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_record_is_encrypted_ahead_of_who_reads_nothing() {
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let config = Arc::new(config.with_single_cert(vec![own.cert.der().clone()], key).unwrap());
+        let mut roots = RootCertStore::empty();
+        roots.add(own.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider);
+        let client = client.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+        let connector = TlsConnector::from(Arc::new(client.with_no_client_auth()));
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let socket = Socket::Tcp(listener.accept().await.unwrap().0);
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut first = BytesMut::new();
+        let (client, tls) = tokio::join!(
+            connector.connect(name, client),
+            Tls::accept(&socket, &mut first, |_| Arc::clone(&config))
+        );
+        let (_client, tls) = (client.unwrap(), tls.unwrap());
+
+        let piece = vec![b'x'; 1 << 20];
+        let mut taken = 0;
+        let why = loop {
+            match tls.try_write_vectored(&socket, &[IoSlice::new(&piece)]) {
+                Ok(length) => taken += length,
+                Err(why) => break why,
+            }
+        };
+        assert_eq!(why.kind(), io::ErrorKind::WouldBlock);
+        let mut ahead = Vec::new();
+        let mut connection = tls.connection();
+        while connection.wants_write() {
+            connection.write_tls(&mut ahead).unwrap();
+        }
+        assert!(taken > 2 * RECORD_MAX && !tls.is_flushed());
+        assert!((1..=RECORD_MAX + 256).contains(&ahead.len()), "{} bytes", ahead.len());
+    }
 }

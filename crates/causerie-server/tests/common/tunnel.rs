@@ -40,11 +40,11 @@ impl Tunnel {
         Self::with(to, &[], None)
     }
 
-    /// Offers these protocols, and shows this certificate if it is asked for one.
+    /// Offers these protocols, and shows this chain of certificates if it is asked for one.
     pub(crate) fn with(
         to: SocketAddr,
         protocols: &[&str],
-        own: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+        own: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     ) -> Self {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let shown = Arc::new(Mutex::new(None));
@@ -54,7 +54,7 @@ impl Tunnel {
         let builder = builder.dangerous().with_custom_certificate_verifier(any);
         let mut config = match own {
             None => builder.with_no_client_auth(),
-            Some((certificate, key)) => builder.with_client_auth_cert(vec![certificate], key).unwrap(),
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
         };
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Self { to, config: Arc::new(config), shown }

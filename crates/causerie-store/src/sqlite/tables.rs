@@ -112,7 +112,7 @@ CREATE VIRTUAL TABLE words USING fts5 (text, content='', columnsize=0, tokenize=
 ";
 
 /// Parts of the index of one size that gather before they are merged into one, and at which a write waits for that [FTS5, 6.1 and
-/// 6.3]; by default 4 and 16. Merging is most of what the mover does: with these it moves a third more a second, and searches take
+/// 6.2]; by default 4 and 16. Merging is most of what the mover does: with these it moves a third more a second, and searches take
 /// as long.
 const INDEX_SETTINGS: [(&str, i64); 2] = [("automerge", 16), ("crisismerge", 64)];
 

@@ -574,7 +574,7 @@ impl Configuration {
 
     /// Takes over from `new` what may change while the server runs. What is to be said of it: what has changed, and
     /// what else would have to.
-    pub(crate) fn reload(&mut self, new: Self) -> (Vec<String>, Vec<String>) {
+    pub(crate) fn reload(&mut self, mut new: Self) -> (Vec<String>, Vec<String>) {
         let (mut changed, mut left) = (Vec::new(), Vec::new());
         for arg in options(&command()) {
             let name = name(arg);
@@ -595,8 +595,28 @@ impl Configuration {
         if changed.is_empty() && self.args.live.operator_token != new.args.live.operator_token {
             changed.push("the operator's token is another".to_owned());
         }
+        self.follow(&mut new.args, &mut left);
         self.args.live = new.args.live;
         (changed, left)
+    }
+
+    /// Follows `new` in what is not set and follows from settings that may change: where the certificate comes from, but not
+    /// whether there is one, nor whether classic clients are served. What would have to change is added to `left`.
+    fn follow(&mut self, new: &mut ServeArgs, left: &mut Vec<String>) {
+        let (fixed, live) = (&mut self.args.fixed, &self.args.live);
+        if !left.iter().any(|name| name == "tls") {
+            let is_off = |fixed: &Fixed| fixed.tls == Some(TlsMode::Off);
+            match is_off(fixed) == is_off(&new.fixed) {
+                true => fixed.tls = new.fixed.tls,
+                false => left.push("tls".to_owned()),
+            }
+        }
+        if fixed.tls == Some(TlsMode::Files) {
+            new.live.encryption.keep_files(&live.encryption);
+        }
+        if fixed.classic != new.fixed.classic && !left.iter().any(|name| name == "classic") {
+            left.push("classic".to_owned());
+        }
     }
 
     /// Returns a configuration file that says the same.
@@ -710,6 +730,40 @@ mod tests {
             let variable = format!("CAUSERIE_{}", name.replace('-', "_").to_uppercase());
             assert_eq!(arg.get_env().and_then(OsStr::to_str), Some(&variable[..]));
         }
+    }
+
+    #[test]
+    fn a_reload_follows_in_what_is_not_set_and_says_what_it_cannot() {
+        let read = |words: &str| {
+            let words: Vec<_> =
+                ["causerie", "--forget"].into_iter().chain(words.split_whitespace()).collect();
+            Configuration::read(&words.into_iter().map(OsString::from).collect::<Vec<_>>()).unwrap()
+        };
+        let source = |configuration: &Configuration| {
+            let tls = configuration.args.settings().tls;
+            tls.map(|tls| format!("{:?}", tls.source).split([' ', '{']).next().unwrap_or_default().to_owned())
+        };
+        let mut here = read("--listen 0.0.0.0:1");
+        assert_eq!(source(&here).as_deref(), Some("SelfSigned"));
+        let (changed, left) = here.reload(read("--listen 0.0.0.0:1 --tls-cert a.pem"));
+        assert_eq!((&changed[..], &left[..]), (&["tls-cert is now a.pem".to_owned()][..], &[][..]));
+        assert_eq!(source(&here).as_deref(), Some("Files"));
+        here.reload(read("--listen 0.0.0.0:1"));
+        assert_eq!(source(&here).as_deref(), Some("SelfSigned"));
+
+        let mut here = read("--listen 127.0.0.1:1 --tls-cert a.pem");
+        let (_, left) = here.reload(read("--listen 127.0.0.1:1"));
+        assert_eq!(left, ["tls"]);
+        let TlsSettings { source: kept, .. } = here.args.settings().tls.unwrap();
+        assert!(
+            format!("{kept:?}").contains("a.pem"),
+            "what was there counts until the next start: {kept:?}"
+        );
+
+        let mut here = read("--listen 0.0.0.0:1");
+        assert!(!here.args.settings().classic);
+        let (_, left) = here.reload(read("--listen 0.0.0.0:1 --plain any"));
+        assert_eq!((left, here.args.settings().classic), (vec!["classic".to_owned()], false));
     }
 
     #[test]

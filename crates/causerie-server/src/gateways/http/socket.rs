@@ -553,7 +553,8 @@ impl SocketSession {
         if rest.is_empty() && self.connection.stream.is_flushed() {
             return Ok(());
         }
-        let held = (&*self.connection.charge, rest.len());
+        // And a record, where it is encrypted.
+        let held = (&*self.connection.charge, rest.len() + WRITE_BYTES);
         // Apart: it is rare.
         Box::pin(charged(write_all(&self.connection.stream, vec![rest], None), &self.hosted, seat, held))
             .await

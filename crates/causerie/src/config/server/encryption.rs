@@ -103,6 +103,14 @@ impl EncryptionArgs {
         names(self.tls_name.as_deref())
     }
 
+    /// Keeps the files of the certificate that were there before, if there are none any more.
+    pub(super) fn keep_files(&mut self, before: &Self) {
+        if self.tls_cert.is_none() {
+            self.tls_cert.clone_from(&before.tls_cert);
+            self.tls_key.clone_from(&before.tls_key);
+        }
+    }
+
     /// Returns the settings of TLS, unless it is off; what is made is kept in the folder.
     pub(super) fn settings(&self, mode: TlsMode, folder: Option<&Path>) -> Option<TlsSettings> {
         let source = match mode {

@@ -329,6 +329,7 @@ async fn what_is_more_than_text_reads_as_text() {
     let (server, room) = with_room().await;
     let mut akshat = Classic::enter(room, "Akshat").await;
     let name = room.port().to_string();
+    server.members(&name, 1).await;
     let mut raj = Native::join(server.address, &name, "Raj").await;
     akshat.expect("Raj joined the chatroom").await;
     akshat.send("where do we meet?\n").await;

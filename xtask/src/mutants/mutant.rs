@@ -43,7 +43,17 @@ impl Suite {
             ],
             Self::Sessions => &[&["-p", "causerie-core", "--lib", "--test", "kept", "--test", "bad_weather"]],
             Self::Store => &[
-                &["-p", "causerie-store", "--lib", "--test", "conformance", "--test", "folder"],
+                &[
+                    "-p",
+                    "causerie-store",
+                    "--lib",
+                    "--test",
+                    "conformance",
+                    "--test",
+                    "folder",
+                    "--test",
+                    "upgrade",
+                ],
                 &["-p", "causerie-store", "--test", "faults", "--test", "crash"],
             ],
             Self::Server => &[

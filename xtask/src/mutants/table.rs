@@ -1693,8 +1693,8 @@ pub(super) const MUTANTS: &[(&str, &[Mutant])] = &[
             session(
                 "said once is said again",
                 ROOM,
-                "SaidBefore::Said(said) => return",
-                "SaidBefore::Said(said) if body.text().is_none() => return",
+                "SaidBefore::Said(said) => return Ok(SaysOnce::Said { said, is_new: false }),",
+                "SaidBefore::Said(_) => {}",
             ),
             session(
                 "the store is not asked again after others were forgotten",

@@ -69,6 +69,8 @@ impl Suite {
                     "addresses",
                     "--test",
                     "stalled",
+                    "--test",
+                    "full",
                 ],
                 &["-p", "causerie", "--test", "crash", "--test", "damage"],
             ],

@@ -35,7 +35,7 @@ const ALPN_ACME: &[u8] = b"acme-tls/1";
 /// Seconds for which clients are told to come by TLS only, where the certificate is one that they trust: half a year.
 pub(crate) const ENCRYPTED_FOR: u64 = 15_552_000;
 
-/// Bytes of the certificates that a client shows.
+/// Most bytes of the certificates that a client shows, with what is kept of each beside them.
 const CLIENT_BYTES_MAX: usize = 8 << 10;
 
 /// Time after which it is looked whether the files of a certificate have changed.
@@ -233,8 +233,8 @@ impl Certificates {
                 continue;
             }
             known = written;
-            // Files are read; it may take a moment.
-            match tokio::task::spawn_blocking(move || tls.kept()).await {
+            // Files are read, or one that the server signs itself is made; it may take a moment.
+            match tokio::task::spawn_blocking(move || tls.prepare().and_then(|_| tls.kept())).await {
                 Ok(Ok(chain)) => drop(chain.map(|chain| self.show(chain))),
                 Ok(Err(why)) => warn!("the certificate stays as it was: {why}"),
                 // The server is going down.

@@ -306,6 +306,23 @@ async fn a_certificate_is_swapped_and_nobody_is_cut() {
     std::fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
     let error = tls.certificate().unwrap_err().to_string();
     assert!(error.contains("key.pem: it does not go with the certificate"), "{error}");
+
+    // Without files it is one of the server's own, which is made if there was none.
+    server.settings.send_modify(|settings| {
+        let own = CertificateSource::SelfSigned { folder: Some(folder.path().join("own")) };
+        settings.tls.as_mut().unwrap().source = own;
+    });
+    within("the server's own certificate", async {
+        loop {
+            let fresh = Tunnel::to(server.address);
+            fresh.connect().await.unwrap();
+            if fresh.shown.lock().unwrap().as_ref() != Some(&second) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
     drop(before);
     server.stop().await;
 }
